@@ -1,1 +1,2 @@
-//! Distributary.
+#![forbid(unsafe_code)]
+pub mod api;

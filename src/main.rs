@@ -1,1 +1,3 @@
-fn main() {}
+fn main() {
+    print!("{}", serde_yaml::to_string(&distributary::api::crd()).unwrap());
+}

@@ -1,0 +1,96 @@
+//! How to log in: database, credentials, TLS.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::DurationText;
+use super::rules;
+
+/// How to log in. Every field is optional; an endpoint's own goes before the policy's, field by field.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// The database to connect to, 1 to 63 characters. Default: postgres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub database: Option<String>,
+    /// A Secret of this namespace with the keys username and password (type kubernetes.io/basic-auth). Default: the
+    /// user distributary without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// How long clients should wait for a connection, 1s to 5m; published in routing.json and in the URIs.
+    /// Default: 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message(rules::CONNECT_TIMEOUT))]
+    pub connect_timeout: Option<DurationText>,
+    /// Transport security of checks; published for clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.caSecretRef) || !has(self.mode) || self.mode in ['VerifyCA', 'VerifyFull']").message(rules::CA_NEEDS_VERIFY).field_path(".caSecretRef"),
+    validation = Rule::new("!has(self.clientCertSecretRef) || !has(self.mode) || self.mode != 'Disable'").message(rules::CLIENT_CERT_NEEDS_TLS).field_path(".clientCertSecretRef")
+)]
+pub struct Tls {
+    /// Disable: no TLS. Require: TLS, no certificate verified. VerifyCA: the certificate must be signed by the CA.
+    /// VerifyFull: it must also name the host. Default: VerifyFull.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<TlsMode>,
+    /// The CA certificates (PEM) that sign the servers' certificates; key ca.crt where none is named. Default: the
+    /// system's roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<OptionalKeyRef>,
+    /// A Secret of type kubernetes.io/tls (tls.crt, tls.key) with the client certificate to present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert_secret_ref: Option<SecretRef>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TlsMode {
+    Disable,
+    Require,
+    VerifyCA,
+    #[default]
+    VerifyFull,
+}
+
+const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
+
+/// A Secret of the policy's namespace.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    pub name: String,
+}
+
+/// A key of a Secret of the policy's namespace.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    pub name: String,
+    /// The key in the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    pub key: String,
+}
+
+/// A key of a Secret of the policy's namespace, with a usual key where none is named.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OptionalKeyRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    pub name: String,
+    /// The key in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    pub key: Option<String>,
+}

@@ -1,0 +1,36 @@
+//! The CustomResourceDefinition, generated from the wire types.
+
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::ReplicaSetPolicy;
+
+/// The CustomResourceDefinition as it is checked in under `crds/` and printed by `distributary crd`.
+///
+/// kube-derive's output is mended where the API server or `kubectl explain` needs it: `nullable` (null would be
+/// stored) and `uint*` formats (unknown to OpenAPI) are taken out, and a replica must have its merge key.
+#[must_use]
+pub fn crd() -> Value {
+    let mut crd = json!(ReplicaSetPolicy::crd());
+    if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        mend(schema);
+        if let Some(replica) = schema.pointer_mut("/properties/spec/properties/replicas/items") {
+            replica["required"] = json!(["id"]);
+        }
+    }
+    crd
+}
+
+fn mend(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("nullable");
+            if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                object.remove("format");
+            }
+            object.values_mut().for_each(mend);
+        }
+        Value::Array(items) => items.iter_mut().for_each(mend),
+        _ => {}
+    }
+}

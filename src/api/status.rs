@@ -1,0 +1,94 @@
+//! The status of a `ReplicaSetPolicy`: what the operator saw and decided. Written on transitions, never per check.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaSetPolicyStatus {
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted, ResolvedRefs, Programmed, Ready, Degraded, Reconciling, Stalled, PrimaryReachable and
+    /// ReadFallbackActive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The endpoint that NAME-rw leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<PrimaryStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// Each declared endpoint: what it is, whether it serves, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 65))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub endpoints: Vec<EndpointStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingStatus>,
+}
+
+/// The endpoint that NAME-rw leads to.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrimaryStatus {
+    /// Its id.
+    pub id: String,
+    /// Its address in the EndpointSlice of NAME-rw.
+    pub address: String,
+}
+
+/// How many replicas are healthy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Replicas that serve reads on their own merit.
+    pub healthy_replicas: u32,
+    /// Declared replicas.
+    pub total_replicas: u32,
+    /// Both, as `2/3`.
+    pub display: String,
+}
+
+/// One declared endpoint.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    pub id: String,
+    /// The address that its last good check used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
+    pub role: String,
+    /// Closed (traffic flows), Open or HalfOpen.
+    pub circuit: String,
+    /// Whether it is in a route now.
+    pub eligible: bool,
+    /// Why it is, or is not, in a route.
+    pub reason: String,
+    /// What the newest check failed with, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Its share of the reads in hundredths: weight 1 fully in is 100.
+    pub effective_weight: u32,
+    /// Since when role, circuit, eligible, reason and failure are as they are.
+    pub since: Time,
+}
+
+/// What is written, and since when.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingStatus {
+    /// SHA-256 of the routing plan, the same in the ConfigMap.
+    pub revision: String,
+    /// When the routes of this revision were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programmed_at: Option<Time>,
+    /// The ConfigMap with routing.json.
+    pub config_map: String,
+}
