@@ -1,0 +1,148 @@
+//! What one check of one server found.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::moment::Moment;
+
+/// The result of one whole check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    pub started: Moment,
+    pub ended: Moment,
+    /// The address that was connected to, where it came so far.
+    pub address: Option<IpAddr>,
+    pub result: Result<Sample, FailureKind>,
+}
+
+/// What a server said of itself. `None`: it would not tell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sample {
+    pub role: Role,
+    /// `pg_current_wal_lsn()` of a primary, `pg_last_wal_replay_lsn()` of a standby.
+    pub lsn: Option<Lsn>,
+    /// `pg_control_system()`.
+    pub system_identifier: Option<u64>,
+    /// `pg_control_checkpoint()`; old until the first checkpoint after a promotion.
+    pub timeline: Option<u32>,
+}
+
+/// From `pg_is_in_recovery()`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Role {
+    /// Not in recovery: it takes writes.
+    Primary,
+    /// In recovery.
+    Standby,
+}
+
+/// A position in the write-ahead log, in bytes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Lsn(pub u64);
+
+impl std::str::FromStr for Lsn {
+    type Err = InvalidLsn;
+    /// PostgreSQL's text form: two hexadecimal halves, `16/B374D848`.
+    fn from_str(text: &str) -> Result<Self, InvalidLsn> {
+        let (high, low) = text.split_once('/').ok_or(InvalidLsn)?;
+        let half = |digits: &str| u32::from_str_radix(digits, 16).map_err(|_| InvalidLsn);
+        Ok(Self(u64::from(half(high)?) << 32 | u64::from(half(low)?)))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not a log position of the form 16/B374D848")]
+pub struct InvalidLsn;
+
+/// Why a check failed, by SQLSTATE and error kind, never by the text of a message.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum FailureKind {
+    ConnectRefused,
+    ConnectionReset,
+    ConnectionClosed,
+    TimedOut,
+    Unreachable,
+    /// 57P03 and crash recovery.
+    Starting,
+    /// 57P01, 57P02 in answer to a new connection.
+    Stopping,
+    /// 53300.
+    Saturated,
+    /// 28P01, 28000.
+    AuthenticationFailed,
+    /// 3D000.
+    DatabaseMissing,
+    /// The certificate is expired, names another host or is signed by another CA; or the handshake failed.
+    TlsFailed,
+    /// The server offers no TLS where the policy asks for it.
+    TlsNotOffered,
+    /// The server asks for a clear-text or MD5 password, which is never sent.
+    PasswordMethodRefused,
+    /// A Secret that the endpoint names is missing or wrong.
+    SecretUnresolved,
+    /// NXDOMAIN, or no address.
+    NameNotFound,
+    /// The resolver did not answer.
+    ResolverFailed,
+    /// Loopback, link-local, multicast or unspecified.
+    AddressRefused,
+    /// SQLSTATE classes 53 (others), 58, XX.
+    ServerFailing,
+    /// Bytes that are not the PostgreSQL protocol.
+    ProtocolViolation,
+    /// A message over the size that an answer can have.
+    ReplyTooLong,
+    /// Any other SQLSTATE: the server is alive.
+    OtherError,
+}
+
+/// What a failure means; the table of docs/how-it-decides.md.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FailureClass {
+    /// Counts for the breaker. `hard`: the connection was refused, reset or closed, which is a sign of a crash.
+    Dead { hard: bool },
+    /// Starting or stopping: out at once, no count.
+    Transient,
+    /// Alive without a free connection: stays.
+    Saturated,
+    /// The policy's, a Secret's or our own fault: what is served is held, what is new is not admitted.
+    Configuration,
+    /// No address: what is served is held.
+    Name,
+    /// An address that no slice may hold: out.
+    RefusedAddress,
+    /// Alive, with an error that says nothing of its health.
+    Alive,
+}
+
+impl FailureKind {
+    #[must_use]
+    pub const fn class(self) -> FailureClass {
+        match self {
+            Self::ConnectRefused | Self::ConnectionReset | Self::ConnectionClosed => FailureClass::Dead { hard: true },
+            Self::TimedOut
+            | Self::Unreachable
+            | Self::ServerFailing
+            | Self::ProtocolViolation
+            | Self::ReplyTooLong => FailureClass::Dead { hard: false },
+            Self::Starting | Self::Stopping => FailureClass::Transient,
+            Self::Saturated => FailureClass::Saturated,
+            Self::AuthenticationFailed
+            | Self::DatabaseMissing
+            | Self::TlsFailed
+            | Self::TlsNotOffered
+            | Self::PasswordMethodRefused
+            | Self::SecretUnresolved => FailureClass::Configuration,
+            Self::NameNotFound | Self::ResolverFailed => FailureClass::Name,
+            Self::AddressRefused => FailureClass::RefusedAddress,
+            Self::OtherError => FailureClass::Alive,
+        }
+    }
+}
+
+/// The name of the failure in status, events and metrics.
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
