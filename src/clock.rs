@@ -15,10 +15,15 @@ pub struct Clock {
 impl Clock {
     /// A clock that begins now.
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "a default clock would hide where time is read")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default clock would hide where time is read"
+    )]
     #[allow(clippy::disallowed_methods, reason = "the one place that reads time")]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     #[must_use]

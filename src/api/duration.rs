@@ -23,7 +23,10 @@ impl DurationText {
         let mut parts = 0;
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-            let number: u64 = rest[..digits].parse().ok().filter(|_| (1..=5).contains(&digits))?;
+            let number: u64 = rest[..digits]
+                .parse()
+                .ok()
+                .filter(|_| (1..=5).contains(&digits))?;
             let (unit, after) = split_unit(&rest[digits..])?;
             total += unit * u32::try_from(number).ok()?;
             rest = after;
@@ -40,7 +43,9 @@ fn split_unit(text: &str) -> Option<(Duration, &str)> {
         ("m", Duration::from_secs(60)),
         ("s", Duration::from_secs(1)),
     ];
-    UNITS.iter().find_map(|(name, length)| text.strip_prefix(name).map(|rest| (*length, rest)))
+    UNITS
+        .iter()
+        .find_map(|(name, length)| text.strip_prefix(name).map(|rest| (*length, rest)))
 }
 
 impl From<&str> for DurationText {
@@ -67,8 +72,18 @@ mod tests {
 
     #[test]
     fn parses_every_unit_and_sums() {
-        for (text, millis) in [("30s", 30_000), ("500ms", 500), ("1h30m", 5_400_000), ("0s", 0), ("1m1s1ms", 61_001)] {
-            assert_eq!(DurationText::from(text).parse(), Some(Duration::from_millis(millis)), "{text}");
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("1h30m", 5_400_000),
+            ("0s", 0),
+            ("1m1s1ms", 61_001),
+        ] {
+            assert_eq!(
+                DurationText::from(text).parse(),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
         }
     }
 

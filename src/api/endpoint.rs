@@ -25,7 +25,10 @@ pub struct Endpoint {
     pub display_name: Option<String>,
     /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host and urlSecretRef must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^([A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?\\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = "^([A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?\\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$")
+    )]
     #[x_kube(validation = Rule::new("!self.matches('^(0[.]0[.]0[.]0$|127[.][0-9]+[.][0-9]+[.][0-9]+$|169[.]254[.][0-9]+[.][0-9]+$|2(2[4-9]|3[0-9])[.][0-9]+[.][0-9]+[.][0-9]+$|::1?$|[Ff][Ee][89AaBb][0-9A-Fa-f]:|[Ff][Ff][0-9A-Fa-f][0-9A-Fa-f]:|localhost[.]?$)')").message(rules::HOST))]
     pub host: Option<String>,
     /// A key of a Secret that holds `postgresql://user:password@host:port/database`. What it names goes before
@@ -38,11 +41,17 @@ pub struct Endpoint {
     pub port: Option<u16>,
     /// Region of the server, published in routing.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub region: Option<String>,
     /// Zone of the server, published in the EndpointSlice and in routing.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub zone: Option<String>,
     /// Share of the reads under the strategy Weighted, 0 to 1000. 0: checked, never sent a read. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +71,13 @@ pub struct Endpoint {
     pub state: Option<EndpointState>,
     /// Words for the use of the server, published in routing.json: at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")))]
+    #[schemars(
+        length(max = 16),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tags: Vec<String>,
     /// How to log in to this server, where it differs from the policy's `connection`.

@@ -12,8 +12,8 @@ pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls, TlsMode
 pub use duration::DurationText;
 pub use endpoint::{Endpoint, EndpointState};
 pub use policy::{
-    CircuitBreaker, ConfigMapOutput, DeletionPolicy, Failover, HalfOpen, HealthCheck, LoadBalancing, Mode, Outputs,
-    ReadFallback, ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+    CircuitBreaker, ConfigMapOutput, DeletionPolicy, Failover, HalfOpen, HealthCheck, LoadBalancing, Mode,
+    Outputs, ReadFallback, ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
 };
 pub use schema::crd;
 pub use status::{EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary};

@@ -196,7 +196,10 @@ pub struct HalfOpen {
 
 impl Default for HalfOpen {
     fn default() -> Self {
-        Self { success_threshold: defaults::success_threshold(), traffic_steps: defaults::traffic_steps() }
+        Self {
+            success_threshold: defaults::success_threshold(),
+            traffic_steps: defaults::traffic_steps(),
+        }
     }
 }
 

@@ -25,7 +25,11 @@ fn mend(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.remove("nullable");
-            if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+            if object
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|format| format.starts_with("uint"))
+            {
                 object.remove("format");
             }
             object.values_mut().for_each(mend);

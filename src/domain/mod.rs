@@ -1,8 +1,15 @@
 //! How Distributary decides. Pure: no clock, no I/O, no Kubernetes types; time is an argument.
 
+pub mod breaker;
+pub mod cadence;
+pub mod decision;
+pub mod health;
 pub mod moment;
 pub mod observation;
+pub mod plan;
 pub mod policy;
+pub mod role;
 pub mod target;
+pub mod world;
 
 pub use moment::Moment;

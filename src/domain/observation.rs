@@ -119,7 +119,9 @@ impl FailureKind {
     #[must_use]
     pub const fn class(self) -> FailureClass {
         match self {
-            Self::ConnectRefused | Self::ConnectionReset | Self::ConnectionClosed => FailureClass::Dead { hard: true },
+            Self::ConnectRefused | Self::ConnectionReset | Self::ConnectionClosed => {
+                FailureClass::Dead { hard: true }
+            }
             Self::TimedOut
             | Self::Unreachable
             | Self::ServerFailing

@@ -15,7 +15,10 @@ pub struct PolicyKey {
 impl PolicyKey {
     #[must_use]
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -98,7 +101,9 @@ impl Policy {
     }
 
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().filter(|endpoint| endpoint.declared == Declared::Replica)
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.declared == Declared::Replica)
     }
 }
 

@@ -1,0 +1,102 @@
+//! When a target is checked next, and how long that check may take.
+
+use std::time::Duration;
+
+use super::breaker::{Circuit, spacing};
+use super::health::{Health, Suspicion};
+use super::moment::Moment;
+use super::observation::{FailureClass, FailureKind, Observation};
+use super::policy::{BreakerSettings, Probing};
+
+/// The shortest attempt that a policy can ask for.
+pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
+/// A refused connection is confirmed by another one after this time.
+const CONFIRM_AFTER: Duration = Duration::from_millis(5);
+/// After the first good check of a suspect, the second one follows.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+/// Gaps between looks at a suspect grow up to this within the failover timeout.
+const LONGEST_GAP: Duration = Duration::from_millis(500);
+
+/// The deadline of a check that begins while nothing is wrong: so many fit into the failover timeout as the breaker
+/// counts.
+#[must_use]
+pub fn first_attempt(probing: &Probing, breaker: &BreakerSettings) -> Duration {
+    probing
+        .timeout
+        .min(probing.failover_timeout / breaker.failure_threshold.max(1))
+        .max(SHORTEST_ATTEMPT)
+}
+
+/// The next check after `observation`, which `health` has taken in; `None`: not before the spec changes.
+///
+/// `spread` (0 to 100) shortens the interval by up to a tenth, so that checks of many targets do not gather.
+#[must_use]
+pub fn next(
+    health: &Health,
+    observation: &Observation,
+    probing: &Probing,
+    breaker: &BreakerSettings,
+    spread: u8,
+) -> Option<(Moment, Duration)> {
+    if health.failure.map(FailureKind::class) == Some(FailureClass::RefusedAddress) {
+        return None;
+    }
+    let attempt = first_attempt(probing, breaker);
+    let watched = probing.interval.min(probing.failover_timeout);
+    let (started, ended) = (observation.started, observation.ended);
+    let at = match (health.circuit, health.suspicion) {
+        (Circuit::Closed { run: Some(run) }, suspicion) => {
+            let at = within_run(
+                suspicion,
+                ended,
+                run.started,
+                spacing(run.counted, breaker.failure_threshold, probing.failover_timeout),
+            );
+            let left = (run.started + probing.failover_timeout).since(at);
+            let attempts = breaker.failure_threshold.saturating_sub(run.counted).max(1);
+            return Some((at, probing.timeout.min(left / attempts).max(SHORTEST_ATTEMPT)));
+        }
+        (_, Suspicion::Confirming) => ended + CONFIRM_AFTER,
+        (_, Suspicion::Out { good: 1.., .. }) => ended + SECOND_LOOK,
+        (_, Suspicion::Out { since, .. }) if ended.since(since) < probing.failover_timeout => {
+            ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP)
+        }
+        (Circuit::Open { until }, _) if until > ended => (started + watched).min(until),
+        (Circuit::Open { .. } | Circuit::HalfOpen { .. }, _) | (_, Suspicion::Out { .. }) => {
+            started + watched
+        }
+        (Circuit::Closed { run: None }, Suspicion::None) if observation.result.is_err() => started + watched,
+        (Circuit::Closed { run: None }, Suspicion::None) => started + shortened(probing.interval, spread),
+    };
+    Some((at.max(ended), attempt))
+}
+
+/// Within a run of failures: soon where the sign is hard, and at the latest when the next failure counts.
+fn within_run(suspicion: Suspicion, ended: Moment, run_started: Moment, due: Duration) -> Moment {
+    let due = (run_started + due).max(ended);
+    match suspicion {
+        Suspicion::None => due,
+        Suspicion::Confirming => ended + CONFIRM_AFTER,
+        Suspicion::Out { .. } => {
+            let gap = ended + ended.since(run_started).clamp(CONFIRM_AFTER, LONGEST_GAP);
+            if due > ended { gap.min(due) } else { gap }
+        }
+    }
+}
+
+fn shortened(interval: Duration, spread: u8) -> Duration {
+    interval - interval / 1000 * u32::from(spread.min(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_shortened_by_at_most_a_tenth_and_never_exceeded() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(shortened(interval, 0), interval);
+        assert_eq!(shortened(interval, 100), Duration::from_secs(9));
+        assert_eq!(shortened(interval, 255), Duration::from_secs(9));
+    }
+}

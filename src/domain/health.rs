@@ -1,0 +1,239 @@
+//! The health of one target: what its checks say together, and the verdict.
+//!
+//! Out fast, trip slow: a sign of a crash, confirmed by a second look, takes a target out (`Suspect`) without a trip;
+//! two good checks bring it back. Only failures over the whole failover timeout open its circuit.
+
+use std::net::IpAddr;
+
+use super::breaker::{Circuit, Outcome};
+use super::moment::Moment;
+use super::observation::{FailureClass, FailureKind, Observation, Role, Sample};
+use super::policy::{BreakerSettings, Percent, Probing};
+
+/// Good checks in a row that end a suspicion.
+const GOOD_CHECKS: u8 = 2;
+
+/// What is known of one target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    pub circuit: Circuit,
+    pub suspicion: Suspicion,
+    /// The address of the newest good check.
+    pub address: Option<IpAddr>,
+    /// By the newest good check.
+    pub role: Option<Role>,
+    pub system_identifier: Option<u64>,
+    /// What the newest check failed with; `None` after a good one.
+    pub failure: Option<FailureKind>,
+    /// Whether any check gave a result since the target is watched.
+    pub checked: bool,
+    /// Whether a check was ever good, or the target served before the operator restarted.
+    pub admitted: bool,
+}
+
+/// Whether the server may have crashed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Suspicion {
+    #[default]
+    None,
+    /// One hard sign was seen; the next check confirms it or not.
+    Confirming,
+    /// Confirmed: out of the routes. `good`: good checks since.
+    Out { since: Moment, good: u8 },
+}
+
+/// What the checks of a target say of it, before anyone asks what it is used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It may serve.
+    Good,
+    /// It returns, with a share of its weight; `last`: the last traffic step.
+    Returning { share: Percent, last: bool },
+    /// It is not well, and may be held when nobody is. `answers`: its newest check was good.
+    Unhealthy { answers: bool },
+    /// It never proved anything.
+    Unproven,
+    /// It is proven wrong: it leaves even if the route is then empty.
+    Wrong,
+}
+
+/// Why a target stands as it does.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Reason {
+    Serving,
+    /// The declared primary is in recovery: it serves reads, and no writes.
+    PrimaryInRecovery,
+    /// Out of free connections; it stays.
+    Saturated,
+    /// It answers with an error that says nothing of its health; it stays.
+    AnswersWithError,
+    /// It cannot be checked because of a Secret, a login or TLS; what it served it serves on.
+    ConfigurationHeld,
+    Returning,
+    AdmittedEarly,
+    /// Nobody is well: it is routed all the same.
+    Held,
+    Suspect,
+    Starting,
+    CircuitOpen,
+    NameUnresolved,
+    NotCheckedYet,
+    ConfigurationFailed,
+    AddressRefused,
+    /// A declared replica takes writes.
+    WritableReplica,
+    /// It belongs to another database system than the primary.
+    IdentityMismatch,
+    /// Weight 0: checked, never routed.
+    WeightZero,
+    Disabled,
+}
+
+impl Health {
+    /// Takes in the result of one check.
+    pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
+        let now = observation.ended;
+        self.checked = true;
+        let outcome = match &observation.result {
+            Ok(sample) => {
+                self.learn(sample, observation.address);
+                Some(Outcome::Success)
+            }
+            Err(kind) => {
+                self.failure = Some(*kind);
+                self.suspicion = self.suspicion.after_failure(kind.class(), now);
+                outcome(kind.class(), observation.started)
+            }
+        };
+        if let Some(outcome) = outcome {
+            self.circuit = self
+                .circuit
+                .observe(outcome, now, breaker, probing.failover_timeout);
+        }
+        if matches!(self.circuit, Circuit::Open { .. }) {
+            self.suspicion = Suspicion::None;
+        }
+    }
+
+    fn learn(&mut self, sample: &Sample, address: Option<IpAddr>) {
+        self.failure = None;
+        self.admitted = true;
+        self.address = address.or(self.address);
+        self.role = Some(sample.role);
+        self.system_identifier = sample.system_identifier.or(self.system_identifier);
+        self.suspicion = self.suspicion.after_success();
+    }
+
+    /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
+    #[must_use]
+    pub fn judge(&self, breaker: &BreakerSettings) -> (Standing, Reason) {
+        let class = self.failure.map(FailureKind::class);
+        if class == Some(FailureClass::RefusedAddress) {
+            return (Standing::Wrong, Reason::AddressRefused);
+        }
+        if !self.admitted {
+            return (Standing::Unproven, self.unproven(class));
+        }
+        if let Suspicion::Out { good, .. } = self.suspicion {
+            let starting = class == Some(FailureClass::Transient);
+            let reason = if starting {
+                Reason::Starting
+            } else {
+                Reason::Suspect
+            };
+            return (Standing::Unhealthy { answers: good > 0 }, reason);
+        }
+        match self.circuit {
+            Circuit::Open { .. } => (
+                Standing::Unhealthy {
+                    answers: self.failure.is_none(),
+                },
+                Reason::CircuitOpen,
+            ),
+            Circuit::HalfOpen { .. } => {
+                let (share, last) = (self.circuit.share(breaker), self.circuit.at_last_step(breaker));
+                (Standing::Returning { share, last }, Reason::Returning)
+            }
+            Circuit::Closed { .. } => Self::closed(class),
+        }
+    }
+
+    fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
+        match class {
+            Some(FailureClass::Name) => (Standing::Unhealthy { answers: false }, Reason::NameUnresolved),
+            Some(FailureClass::Configuration) => (Standing::Good, Reason::ConfigurationHeld),
+            Some(FailureClass::Saturated) => (Standing::Good, Reason::Saturated),
+            Some(FailureClass::Alive) => (Standing::Good, Reason::AnswersWithError),
+            _ => (Standing::Good, Reason::Serving),
+        }
+    }
+
+    fn unproven(&self, class: Option<FailureClass>) -> Reason {
+        match (self.circuit, class) {
+            (Circuit::Open { .. }, _) => Reason::CircuitOpen,
+            (_, Some(FailureClass::Configuration)) => Reason::ConfigurationFailed,
+            (_, Some(FailureClass::Name)) => Reason::NameUnresolved,
+            (_, Some(FailureClass::Transient)) => Reason::Starting,
+            (_, Some(FailureClass::Dead { .. })) => Reason::Suspect,
+            (_, Some(FailureClass::Saturated)) => Reason::Saturated,
+            (_, Some(FailureClass::Alive)) => Reason::AnswersWithError,
+            _ => Reason::NotCheckedYet,
+        }
+    }
+}
+
+impl Standing {
+    /// The standing of a target that is held whatever its checks say, short of a proof.
+    #[must_use]
+    pub const fn held(self) -> Self {
+        if matches!(self, Self::Unhealthy { .. }) {
+            Self::Good
+        } else {
+            self
+        }
+    }
+}
+
+impl Suspicion {
+    fn after_success(self) -> Self {
+        match self {
+            Self::Out { since, good } if good + 1 < GOOD_CHECKS => Self::Out {
+                since,
+                good: good + 1,
+            },
+            _ => Self::None,
+        }
+    }
+
+    fn after_failure(self, class: FailureClass, now: Moment) -> Self {
+        match (self, class) {
+            (Self::Out { since, .. }, FailureClass::Dead { .. } | FailureClass::Transient) => {
+                Self::Out { since, good: 0 }
+            }
+            (_, FailureClass::Transient) | (Self::Confirming, FailureClass::Dead { hard: true }) => {
+                Self::Out { since: now, good: 0 }
+            }
+            (Self::None, FailureClass::Dead { hard: true }) => Self::Confirming,
+            (
+                Self::Confirming,
+                FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive,
+            ) => Self::None,
+            _ => self,
+        }
+    }
+}
+
+/// What a failure says to the breaker; `None`: nothing, the server was not reached.
+fn outcome(class: FailureClass, started: Moment) -> Option<Outcome> {
+    match class {
+        FailureClass::Dead { .. } => Some(Outcome::Failure { started }),
+        FailureClass::Transient
+        | FailureClass::Saturated
+        | FailureClass::Configuration
+        | FailureClass::Alive => Some(Outcome::Alive),
+        FailureClass::Name | FailureClass::RefusedAddress => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

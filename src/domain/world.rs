@@ -1,0 +1,460 @@
+//! All state, and [`World::step`]: the one place where events become effects. The engine runs it on live events, the
+//! tests on scripted ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::cadence;
+use super::decision::{Decision, DecisionState, Transition, explain, transitions};
+use super::health::Health;
+use super::moment::Moment;
+use super::observation::{FailureKind, Observation, Role};
+use super::plan::{Judgement, RoutingPlan, plan};
+use super::policy::{Endpoint, EndpointId, Login, Mode, Policy, PolicyKey};
+use super::role;
+use super::target::{Incarnation, NextCheck, Observed, ProbeKey, Wanted};
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A policy is new or changed, or a Secret that it names.
+    PolicyChanged {
+        policy: Arc<Policy>,
+        remembered: Remembered,
+    },
+    PolicyGone {
+        key: PolicyKey,
+    },
+    Observed(Observed),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The whole set of servers that the policy wants probed.
+    Want { policy: PolicyKey, wanted: Vec<Wanted> },
+    /// The answer to one observation: when to check again.
+    Next { key: ProbeKey, check: NextCheck },
+    /// The newest decision of a policy, and what changed by it.
+    Decided {
+        key: PolicyKey,
+        decision: Arc<Decision>,
+        transitions: Vec<Transition>,
+    },
+    /// Nothing of the policy is to be kept.
+    Forget { key: PolicyKey },
+}
+
+/// What the status of the policy says from before the operator started.
+pub type Remembered = BTreeMap<EndpointId, RememberedEndpoint>;
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RememberedEndpoint {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub address: Option<IpAddr>,
+    pub role: Option<Role>,
+    /// Whether it was in a route.
+    pub eligible: bool,
+}
+
+/// All policies and their targets.
+#[derive(Debug, Default)]
+pub struct World {
+    policies: BTreeMap<PolicyKey, PolicyState>,
+    /// Policies to decide anew.
+    marked: BTreeSet<PolicyKey>,
+}
+
+#[derive(Debug)]
+struct PolicyState {
+    policy: Arc<Policy>,
+    targets: BTreeMap<EndpointId, Target>,
+    /// Whether every target was checked since probing began.
+    warm: bool,
+    decision: Option<Arc<Decision>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    incarnation: Incarnation,
+    health: Health,
+    login: Option<Arc<Login>>,
+    /// In a route before probing began: until every target was checked, only a proof takes it out.
+    served: bool,
+    check: NextCheck,
+    asleep: bool,
+}
+
+impl World {
+    /// Takes in one event. Decisions follow with [`World::decide`], once per batch of events.
+    pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+        match event {
+            Event::PolicyChanged { policy, remembered } => self.change(policy, &remembered, now),
+            Event::PolicyGone { key } => self.forget(&key),
+            Event::Observed(observed) => self.observe(&observed).into_iter().collect(),
+        }
+    }
+
+    /// Decides the marked policies. A decision that equals the last one is none.
+    pub fn decide(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for key in std::mem::take(&mut self.marked) {
+            let Some(state) = self.policies.get_mut(&key) else {
+                continue;
+            };
+            let decision = Decision {
+                policy: Arc::clone(&state.policy),
+                state: state.decide(),
+            };
+            let before = state.decision.as_deref();
+            if before == Some(&decision) {
+                continue;
+            }
+            let transitions = before.map_or_else(
+                || transitions(&DecisionState::Suspended, &decision.state),
+                |before| transitions(&before.state, &decision.state),
+            );
+            let decision = Arc::new(decision);
+            state.decision = Some(Arc::clone(&decision));
+            effects.push(Effect::Decided {
+                key,
+                decision,
+                transitions,
+            });
+        }
+        effects
+    }
+
+    fn forget(&mut self, key: &PolicyKey) -> Vec<Effect> {
+        self.marked.remove(key);
+        if self.policies.remove(key).is_none() {
+            return Vec::new();
+        }
+        vec![
+            Effect::Want {
+                policy: key.clone(),
+                wanted: Vec::new(),
+            },
+            Effect::Forget { key: key.clone() },
+        ]
+    }
+
+    fn change(&mut self, policy: Arc<Policy>, remembered: &Remembered, now: Moment) -> Vec<Effect> {
+        let key = policy.key.clone();
+        if self
+            .policies
+            .get(&key)
+            .is_some_and(|known| known.policy.uid != policy.uid)
+        {
+            self.policies.remove(&key);
+        }
+        match self.policies.get_mut(&key) {
+            Some(known) if known.policy == policy => return Vec::new(),
+            Some(known) => known.edit(policy, now),
+            None => {
+                let state = PolicyState::new(policy, remembered, now);
+                self.policies.insert(key.clone(), state);
+            }
+        }
+        self.marked.insert(key.clone());
+        let wanted = self
+            .policies
+            .get(&key)
+            .map(PolicyState::wanted)
+            .unwrap_or_default();
+        vec![Effect::Want { policy: key, wanted }]
+    }
+
+    fn observe(&mut self, observed: &Observed) -> Option<Effect> {
+        let ProbeKey {
+            policy: key,
+            endpoint,
+        } = &observed.key;
+        let state = self.policies.get_mut(key)?;
+        let target = state.targets.get_mut(endpoint)?;
+        if target.incarnation != observed.incarnation {
+            return None;
+        }
+        let before = target.health.clone();
+        target.health.observe(
+            &observed.observation,
+            &state.policy.breaker,
+            &state.policy.probing,
+        );
+        target.reschedule(&observed.key, &observed.observation, &state.policy);
+        if target.health != before {
+            self.marked.insert(key.clone());
+        }
+        (!target.asleep).then(|| Effect::Next {
+            key: observed.key.clone(),
+            check: target.check,
+        })
+    }
+}
+
+impl PolicyState {
+    fn new(policy: Arc<Policy>, remembered: &Remembered, now: Moment) -> Self {
+        let targets = watched(&policy)
+            .map(|endpoint| {
+                (
+                    endpoint.id.clone(),
+                    Target::restored(endpoint, remembered.get(&endpoint.id), &policy, now),
+                )
+            })
+            .collect();
+        Self {
+            policy,
+            targets,
+            warm: false,
+            decision: None,
+        }
+    }
+
+    /// A new host or port is another server, a new threshold or time keeps the state, other endpoints never notice.
+    fn edit(&mut self, policy: Arc<Policy>, now: Moment) {
+        let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
+        let mut known = std::mem::take(&mut self.targets);
+        let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
+        for endpoint in watched(&policy) {
+            let earlier = before
+                .endpoint(&endpoint.id)
+                .and_then(|earlier| known.remove(&endpoint.id).map(|target| (earlier, target)));
+            let target = match earlier {
+                Some((earlier, target))
+                    if earlier.declared == endpoint.declared && same_server(earlier, endpoint) =>
+                {
+                    target.kept(endpoint, &before, &policy, now)
+                }
+                Some((_, target)) => Target::new(endpoint, target.incarnation.0 + 1, &policy, now),
+                None => Target::new(endpoint, policy.generation.unsigned_abs() << 16, &policy, now),
+            };
+            self.targets.insert(endpoint.id.clone(), target);
+        }
+        if resumed {
+            self.warm = false;
+            for target in self.targets.values_mut() {
+                target.resume(now);
+            }
+        }
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        if self.policy.mode == Mode::Suspend {
+            return Vec::new();
+        }
+        let wanted = |(id, target): (&EndpointId, &Target)| {
+            let location = self.policy.endpoint(id)?.location.clone()?;
+            let (incarnation, check) = (target.incarnation, target.check);
+            Some(Wanted {
+                endpoint: id.clone(),
+                incarnation,
+                location,
+                login: target.login.clone()?,
+                check,
+            })
+        };
+        self.targets.iter().filter_map(wanted).collect()
+    }
+
+    fn decide(&mut self) -> DecisionState {
+        if self.policy.mode == Mode::Suspend {
+            return DecisionState::Suspended;
+        }
+        let judgements = self.judge();
+        let unchecked = self
+            .targets
+            .values()
+            .filter(|target| !target.health.checked)
+            .count();
+        self.warm |= unchecked == 0;
+        if !self.warm && !self.a_served_one_is_wrong(&judgements) {
+            return DecisionState::Waiting { unchecked };
+        }
+        let plan = plan(&self.policy, &judgements);
+        let endpoints = explain(&self.policy, &judgements, &plan);
+        if self.warm {
+            self.remember(&plan);
+        }
+        DecisionState::Decided { plan, endpoints }
+    }
+
+    fn judge(&self) -> Vec<Judgement> {
+        let health = |endpoint: &Endpoint| self.targets.get(&endpoint.id).map(|target| &target.health);
+        let identity = self
+            .policy
+            .endpoints
+            .iter()
+            .find_map(|endpoint| role::identity(endpoint, health(endpoint)?));
+        let judge = |endpoint: &Endpoint| {
+            let mut judgement = role::judge(endpoint, health(endpoint), identity, &self.policy.breaker);
+            let served = self.targets.get(&endpoint.id).is_some_and(|target| target.served);
+            if !self.warm && served {
+                judgement.standing = judgement.standing.held();
+            }
+            judgement
+        };
+        self.policy.endpoints.iter().map(judge).collect()
+    }
+
+    fn a_served_one_is_wrong(&self, judgements: &[Judgement]) -> bool {
+        judgements.iter().any(|judgement| {
+            let target = self.targets.get(&judgement.endpoint);
+            target.is_some_and(|target| {
+                target.served && target.health.checked && judgement.proven_wrong(&self.policy)
+            })
+        })
+    }
+
+    fn remember(&mut self, plan: &RoutingPlan) {
+        for (id, target) in &mut self.targets {
+            let (reads, writes) = plan.membership(id);
+            target.served = reads.is_some() || writes.is_some();
+        }
+    }
+}
+
+impl Target {
+    fn new(endpoint: &Endpoint, incarnation: u64, policy: &Policy, now: Moment) -> Self {
+        let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
+        let mut target = Self {
+            incarnation: Incarnation(incarnation),
+            health: Health::default(),
+            login: None,
+            served: false,
+            check: NextCheck {
+                number: 0,
+                at: now,
+                timeout,
+                prefer: None,
+            },
+            asleep: false,
+        };
+        target.log_in_as(endpoint);
+        target
+    }
+
+    fn restored(
+        endpoint: &Endpoint,
+        remembered: Option<&RememberedEndpoint>,
+        policy: &Policy,
+        now: Moment,
+    ) -> Self {
+        let mut target = Self::new(endpoint, 0, policy, now);
+        if let Some(remembered) = remembered.filter(|remembered| remembered.is(endpoint)) {
+            target.served = remembered.eligible;
+            target.health.admitted = remembered.eligible && remembered.role.is_some();
+            target.health.address = remembered.address;
+            target.health.role = remembered.role;
+            target.check.prefer = remembered.address;
+        }
+        target
+    }
+
+    fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
+        let login = self.login.take();
+        self.log_in_as(endpoint);
+        let sooner = if login != self.login {
+            now
+        } else {
+            now + policy.probing.interval
+        };
+        if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
+            let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
+            self.check = NextCheck {
+                number: self.check.number + 1,
+                at: self.check.at.min(sooner),
+                timeout,
+                ..self.check
+            };
+        }
+        self
+    }
+
+    fn resume(&mut self, now: Moment) {
+        self.health.checked = self.login.is_none();
+        self.asleep = false;
+        self.check = NextCheck {
+            number: self.check.number + 1,
+            at: now,
+            ..self.check
+        };
+    }
+
+    /// A login that cannot be had is a result too: nothing else will be heard of this target.
+    fn log_in_as(&mut self, endpoint: &Endpoint) {
+        self.login = endpoint
+            .login
+            .as_ref()
+            .ok()
+            .filter(|_| endpoint.location.is_some())
+            .cloned();
+        if self.login.is_none() {
+            self.health.checked = true;
+            self.health.failure = Some(FailureKind::SecretUnresolved);
+        }
+    }
+
+    fn reschedule(&mut self, key: &ProbeKey, observation: &Observation, policy: &Policy) {
+        let number = self.check.number + 1;
+        let spread = spread(key, number);
+        let prefer = self.health.address;
+        match cadence::next(
+            &self.health,
+            observation,
+            &policy.probing,
+            &policy.breaker,
+            spread,
+        ) {
+            Some((at, timeout)) => {
+                self.check = NextCheck {
+                    number,
+                    at,
+                    timeout,
+                    prefer,
+                }
+            }
+            None => self.asleep = true,
+        }
+    }
+}
+
+impl RememberedEndpoint {
+    /// Whether it is the server that the policy declares now.
+    fn is(&self, endpoint: &Endpoint) -> bool {
+        endpoint.location.as_ref().is_none_or(|location| {
+            self.host.as_deref() == Some(location.host.to_string().as_str())
+                && self.port == Some(location.port)
+        })
+    }
+}
+
+fn watched(policy: &Policy) -> impl Iterator<Item = &Endpoint> {
+    policy.endpoints.iter().filter(|endpoint| endpoint.active)
+}
+
+/// A URL that cannot be read for the moment does not make another server.
+fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
+    before.active
+        && (after.location.is_none() || before.location.is_none() || before.location == after.location)
+}
+
+/// 0 to 100, from the target and the count of its checks: spreads checks without chance.
+fn spread(key: &ProbeKey, number: u64) -> u8 {
+    let bytes = key
+        .policy
+        .namespace
+        .bytes()
+        .chain(key.policy.name.bytes())
+        .chain(key.endpoint.as_str().bytes());
+    let hash = bytes
+        .chain(number.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    u8::try_from((hash >> 32) % 101).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

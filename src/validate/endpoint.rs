@@ -1,0 +1,270 @@
+//! One declared server: its bounds, where it is, how to log in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::secrets::{Secrets, secret_text};
+use super::url::{self, ServerUrl};
+use super::{Problems, duration, endpoint_id};
+use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
+use crate::domain::policy::{
+    ClientCertificate, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode, TlsSettings, Unresolved,
+};
+
+/// Where a connection names none.
+pub const DATABASE: &str = "postgres";
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const USER: &str = "distributary";
+const PORT: u16 = 5432;
+const WEIGHT: u16 = 1;
+const PRIORITY: u16 = 1;
+const CA_KEY: &str = "ca.crt";
+
+pub fn validate(
+    declared: &api::Endpoint,
+    id: &str,
+    kind: Declared,
+    field: &str,
+    spec: &ReplicaSetPolicySpec,
+    secrets: &Secrets,
+    problems: &mut Problems,
+) -> Endpoint {
+    bounds(declared, field, problems);
+    let connection = merged(spec.connection.as_ref(), declared.connection.as_ref());
+    for (owner, path) in [
+        (spec.connection.as_ref(), "spec"),
+        (declared.connection.as_ref(), field),
+    ] {
+        connection_rules(owner, path, problems);
+    }
+    let url = declared
+        .url_secret_ref
+        .as_ref()
+        .map(|reference| url::from_secret(reference, secrets));
+    let location = match &url {
+        Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
+        None => location(declared, field, problems),
+    };
+    Endpoint {
+        id: endpoint_id(id, field, problems),
+        declared: kind,
+        display_name: declared.display_name.clone(),
+        location,
+        login: login(&connection, url, secrets).map(Arc::new),
+        region: declared.region.clone(),
+        zone: declared.zone.clone(),
+        weight: declared.weight.unwrap_or(WEIGHT),
+        priority: declared.priority.unwrap_or(PRIORITY),
+        max_connections: declared
+            .max_connections
+            .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
+        active: declared.state.unwrap_or_default() == api::EndpointState::Active,
+        tags: declared.tags.clone(),
+    }
+}
+
+fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
+    let at = |name: &str| format!("{field}.{name}");
+    let by_url = declared.url_secret_ref.is_some();
+    problems.require(declared.host.is_some() != by_url, at("host"), rules::ADDRESS);
+    problems.require(
+        declared.port.is_none() || !by_url,
+        at("port"),
+        rules::PORT_WITH_URL,
+    );
+    problems.require(declared.port != Some(0), at("port"), rules::PORT);
+    problems.require(
+        declared.weight.is_none_or(|weight| weight <= 1000),
+        at("weight"),
+        rules::WEIGHT,
+    );
+    problems.require(
+        declared.priority.is_none_or(|priority| priority <= 1000),
+        at("priority"),
+        rules::PRIORITY,
+    );
+    let pool = declared
+        .max_connections
+        .is_none_or(|most| (1..=100_000).contains(&most));
+    problems.require(pool, at("maxConnections"), rules::MAX_CONNECTIONS);
+}
+
+fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
+    let Some(connection) = connection else { return };
+    let database = connection
+        .database
+        .as_ref()
+        .is_none_or(|name| (1..=63).contains(&name.chars().count()));
+    problems.require(database, format!("{field}.connection.database"), rules::DATABASE);
+    if let Some(timeout) = connection.connect_timeout.as_ref().filter(|_| field != "spec") {
+        connect_timeout(timeout, &format!("{field}.connection"), problems);
+    }
+    let Some(tls) = &connection.tls else { return };
+    let field = format!("{field}.connection.tls");
+    let verifies = tls
+        .mode
+        .is_none_or(|mode| matches!(mode, api::TlsMode::VerifyCA | api::TlsMode::VerifyFull));
+    problems.require(
+        verifies || tls.ca_secret_ref.is_none(),
+        format!("{field}.caSecretRef"),
+        rules::CA_NEEDS_VERIFY,
+    );
+    let encrypts = tls.mode != Some(api::TlsMode::Disable);
+    let holds = encrypts || tls.client_cert_secret_ref.is_none();
+    problems.require(
+        holds,
+        format!("{field}.clientCertSecretRef"),
+        rules::CLIENT_CERT_NEEDS_TLS,
+    );
+}
+
+pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems) -> Duration {
+    let bounds = (Duration::from_secs(1), Duration::from_secs(300));
+    duration(
+        text,
+        &format!("{field}.connectTimeout"),
+        bounds,
+        rules::CONNECT_TIMEOUT,
+        problems,
+    )
+}
+
+fn location(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> Option<Location> {
+    let host = host(declared.host.as_deref()?);
+    problems.require(host.is_some(), format!("{field}.host"), rules::HOST_FORM);
+    let host = host?;
+    problems.require(is_routable(&host), format!("{field}.host"), rules::HOST);
+    Some(Location {
+        host,
+        port: declared.port.unwrap_or(PORT),
+    })
+}
+
+/// A host as written: an address, or a DNS name.
+pub fn host(text: &str) -> Option<Host> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Host::Address(address));
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let numeric = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    (text.len() <= 253 && !numeric && name.split('.').all(label)).then(|| Host::Name(text.to_owned()))
+}
+
+/// Whether an EndpointSlice may hold the address (Kubernetes refuses loopback, link-local, multicast, unspecified).
+pub fn is_routable(host: &Host) -> bool {
+    let address = match host {
+        Host::Name(name) => return !name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        Host::Address(address) => address.to_canonical(),
+    };
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(link_local || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+}
+
+/// The endpoint's own goes before the policy's, field by field.
+fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -> api::Connection {
+    let (policy, own) = (
+        policy.cloned().unwrap_or_default(),
+        own.cloned().unwrap_or_default(),
+    );
+    let (policy_tls, own_tls) = (policy.tls.unwrap_or_default(), own.tls.unwrap_or_default());
+    api::Connection {
+        database: own.database.or(policy.database),
+        credentials_secret_ref: own.credentials_secret_ref.or(policy.credentials_secret_ref),
+        connect_timeout: own.connect_timeout.or(policy.connect_timeout),
+        tls: Some(api::Tls {
+            mode: own_tls.mode.or(policy_tls.mode),
+            ca_secret_ref: own_tls.ca_secret_ref.or(policy_tls.ca_secret_ref),
+            client_cert_secret_ref: own_tls
+                .client_cert_secret_ref
+                .or(policy_tls.client_cert_secret_ref),
+        }),
+    }
+}
+
+fn login(
+    connection: &api::Connection,
+    url: Option<Result<ServerUrl, Unresolved>>,
+    secrets: &Secrets,
+) -> Result<Login, Unresolved> {
+    let url = url.transpose()?;
+    let named = url.as_ref().and_then(|url| url.user.clone());
+    let (user, password) = match (named, &connection.credentials_secret_ref) {
+        (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
+        (None, Some(reference)) => {
+            let password = secret_text(secrets, &reference.name, "password")?;
+            (
+                secret_text(secrets, &reference.name, "username")?,
+                Some(Sensitive::new(&password)),
+            )
+        }
+        (None, None) => (USER.to_owned(), None),
+    };
+    let database = url
+        .as_ref()
+        .and_then(|url| url.database.clone())
+        .or_else(|| connection.database.clone());
+    let tls = connection.tls.clone().unwrap_or_default();
+    let mode = url
+        .and_then(|url| url.tls)
+        .unwrap_or_else(|| tls_mode(tls.mode.unwrap_or_default()));
+    let tls = tls_settings(mode, &tls, secrets)?;
+    Ok(Login {
+        user,
+        password,
+        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        tls,
+    })
+}
+
+/// Only what the mode uses is asked of the Secrets.
+fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, Unresolved> {
+    let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
+        secret_text(
+            secrets,
+            &reference.name,
+            reference.key.as_deref().unwrap_or(CA_KEY),
+        )
+    });
+    let client = tls
+        .client_cert_secret_ref
+        .as_ref()
+        .filter(|_| mode != TlsMode::Disable)
+        .map(|reference| {
+            let chain = secret_text(secrets, &reference.name, "tls.crt")?;
+            let key = secret_text(secrets, &reference.name, "tls.key")?;
+            Ok(ClientCertificate {
+                chain,
+                key: Sensitive::new(&key),
+            })
+        });
+    Ok(TlsSettings {
+        mode,
+        ca: ca.transpose()?,
+        client: client.transpose()?,
+    })
+}
+
+pub fn tls_mode(mode: api::TlsMode) -> TlsMode {
+    match mode {
+        api::TlsMode::Disable => TlsMode::Disable,
+        api::TlsMode::Require => TlsMode::Require,
+        api::TlsMode::VerifyCA => TlsMode::VerifyCa,
+        api::TlsMode::VerifyFull => TlsMode::VerifyFull,
+    }
+}
