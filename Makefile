@@ -1,0 +1,90 @@
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE   ?= distributary
+KEEP    ?=
+
+# One answer for cargo, for tests/controlplane/build and for the recipes below.
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# nft and ip are there, and not every shell looks there.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+HOST := $(shell uname -m)-unknown-linux-gnu
+
+.DEFAULT_GOAL := help
+.PHONY: help setup controlplane build lint test demo crd image clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+
+# What the tests, the demo and the image need, and the Debian package that has it.
+NEEDS := /usr/lib/postgresql/15/bin/postgres=postgresql-15 nft=nftables ip=iproute2 nsenter=util-linux \
+         buildah=buildah cc=build-essential /etc/ssl/certs/ca-certificates.crt=ca-certificates
+
+define SETUP
+set -eu
+say() { echo "setup: $$*" >&2; }
+missing() {
+    for need in $(NEEDS); do
+        [ -e "$${need%=*}" ] || command -v "$${need%=*}" >/dev/null || echo "$${need#*=}"
+    done | xargs
+}
+command -v cargo >/dev/null || { say "Rust is missing, see https://rustup.rs"; exit 1; }
+command -v go >/dev/null || { say "Go 1.26 or newer is missing, see https://go.dev/doc/install"; exit 1; }
+[ -n "$$(missing)" ] || exit 0
+command -v apt-get >/dev/null || { say "missing: $$(missing) (names of Debian packages); install them, then try again"; exit 1; }
+[ "$$(id -u)" = 0 ] || { say "missing: $$(missing); run 'make setup' as root"; exit 1; }
+# apt-get gives up when another one runs; a setup from another clone may.
+exec 9<"$$(command -v apt-get)"
+flock 9
+packages=$$(missing)
+[ -n "$$packages" ] || exit 0
+say "installing $$packages"
+case $$packages in *postgresql-15*)
+    # The tests start servers of their own; the package must not start one.
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/distributary.conf
+esac
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update
+apt-get -q install -y --no-install-recommends $$packages
+endef
+export SETUP
+
+setup: ## Install what a Debian 12 machine lacks, as root (Rust and Go excepted)
+	@sh -c "$$SETUP"
+
+controlplane: ## Build the Kubernetes control plane of the tests, about 10 minutes the first time
+	@tests/controlplane/build
+
+build: ## Build the release binary
+	cargo build --release
+
+lint: ## Check format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+test: setup controlplane ## Run every test
+	cargo test --workspace
+
+demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
+	cargo build --bin distributary
+	KEEP='$(KEEP)' cargo run --package harness --bin demo
+
+crd: ## Write crds/ from the code
+	@mkdir -p crds
+	cargo run --quiet -- crd >'$(CARGO_TARGET_DIR)/crd.yaml'
+	mv '$(CARGO_TARGET_DIR)/crd.yaml' crds/replicasetpolicies.distributary.dev.yaml
+
+# The storage stays in the tree; vfs needs neither overlayfs nor FUSE.
+BUILDAH := buildah --root target/image/storage --runroot target/image/run --storage-driver vfs
+
+image: setup ## Build the container image and target/image/distributary.tar (VERSION, IMAGE)
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --bin distributary --target $(HOST)
+	rm -rf target/image
+	install -D -m 0755 '$(CARGO_TARGET_DIR)/$(HOST)/release/distributary' target/image/distributary
+	install -D -m 0644 /etc/ssl/certs/ca-certificates.crt target/image/ca-certificates.crt
+	$(BUILDAH) build --isolation chroot --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
+	$(BUILDAH) push $(IMAGE):$(VERSION) oci-archive:target/image/distributary.tar:$(IMAGE):$(VERSION)
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf target
