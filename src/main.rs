@@ -1,3 +1,9 @@
-fn main() {
-    print!("{}", serde_yaml::to_string(&distributary::api::crd()).unwrap());
+//! The one binary; see the crate `distributary`.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    distributary::cli::main()
 }

@@ -58,6 +58,9 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
     pub id: String,
+    /// The host as declared, or as its URL names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The address that its last good check used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

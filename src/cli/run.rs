@@ -1,0 +1,113 @@
+//! `distributary run`: the operator.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::fail;
+use crate::k8s::secrets::SecretAccess;
+use crate::probe::Limits;
+use crate::runtime::wiring::{self, Settings};
+use crate::telemetry::{self, LogFormat};
+
+/// Run the operator.
+///
+/// Credentials come from the kubeconfig (KUBECONFIG, or ~/.kube/config) or from the pod's ServiceAccount.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Namespace to work in; may be given more than once. Default: all.
+    #[arg(
+        long = "namespace",
+        env = "DISTRIBUTARY_NAMESPACE",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    namespaces: Vec<String>,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    http_address: SocketAddr,
+    /// Form of the log.
+    #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]
+    log_format: LogFormat,
+    /// error, warn, info, debug or trace; or directives such as distributary=debug,kube=info.
+    #[arg(long, env = "DISTRIBUTARY_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// Rights on Secrets: one watch on all of them, or one for each that a policy names.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_SECRETS",
+        value_enum,
+        default_value = "cluster-wide"
+    )]
+    secrets: SecretAccess,
+    /// Checks at once.
+    #[arg(long, env = "DISTRIBUTARY_PROBES", default_value_t = 256, value_parser = at_least_one)]
+    probes: usize,
+    /// Checks at once of one policy.
+    #[arg(long, env = "DISTRIBUTARY_PROBES_PER_POLICY", default_value_t = 16, value_parser = at_least_one)]
+    probes_per_policy: usize,
+    /// Name of this process in Events.
+    #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
+    instance: String,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "must be a number of at least 1".to_owned())
+}
+
+pub fn main(arguments: Arguments) -> ExitCode {
+    if let Err(error) = telemetry::start(arguments.log_format, &arguments.log_level) {
+        return fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        wiring::run(settings(arguments), stop).await
+    });
+    // Probes hold no state: what is left of them may go at once.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn settings(arguments: Arguments) -> Settings {
+    Settings {
+        namespaces: arguments.namespaces,
+        http_address: arguments.http_address,
+        secrets: arguments.secrets,
+        limits: Limits {
+            operator: arguments.probes,
+            policy: arguments.probes_per_policy,
+        },
+        instance: arguments.instance,
+    }
+}
+
+async fn cancel_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+}

@@ -1,0 +1,79 @@
+//! Errors of the writing side.
+
+use kube::core::Status;
+
+use crate::render::ObjectId;
+use crate::runtime::engine::Stopped;
+
+/// Why a pass over a policy ended early; it will be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {verb} {id}")]
+    Write {
+        verb: &'static str,
+        id: ObjectId,
+        source: CallError,
+    },
+    #[error("cannot update the status of {name}")]
+    UpdateStatus { name: String, source: CallError },
+    #[error("cannot read Secret {name}")]
+    ReadSecret { name: String, source: CallError },
+    #[error("cannot hand the policy to the engine")]
+    Engine(#[from] Stopped),
+}
+
+impl Error {
+    /// The one label that metrics and conditions carry of an error.
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match self {
+            Self::Write { source, .. }
+            | Self::UpdateStatus { source, .. }
+            | Self::ReadSecret { source, .. } => source.category(),
+            Self::Engine(_) => "Stopping",
+        }
+    }
+}
+
+/// A request to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("no answer within {0:?}")]
+    Deadline(std::time::Duration),
+    #[error(transparent)]
+    Request(#[from] kube::Error),
+}
+
+impl CallError {
+    /// The API server's answer, where there is one.
+    #[must_use]
+    pub const fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Request(kube::Error::Api(status)) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status code of the answer; 0 without one.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self.status() {
+            Some(status) => status.code,
+            None => 0,
+        }
+    }
+
+    #[must_use]
+    pub const fn category(&self) -> &'static str {
+        match (self, self.code()) {
+            (Self::Deadline(_), _) => "Deadline",
+            (_, 401 | 403) => "Forbidden",
+            (_, 404) => "NotFound",
+            (_, 409) => "Conflict",
+            (_, 422 | 400) => "Invalid",
+            (_, 429) => "TooManyRequests",
+            (_, 500..) => "ServerError",
+            _ => "Unreachable",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Kubernetes Events (events.k8s.io/v1) of what a person may want to know.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+
+use super::call;
+use crate::domain::policy::Policy;
+use crate::render::events::Notice;
+
+/// The name under which Events are reported.
+const CONTROLLER: &str = "distributary";
+
+/// An Event of a policy, to be published when there is time.
+#[derive(Clone, Debug)]
+pub struct PolicyEvent {
+    pub about: ObjectReference,
+    pub notice: Notice,
+}
+
+/// A reference to a policy.
+#[must_use]
+pub fn about(policy: &Policy) -> ObjectReference {
+    reference(&policy.key.namespace, &policy.key.name, &policy.uid)
+}
+
+pub fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("distributary.dev/v1alpha1".to_owned()),
+        kind: Some("ReplicaSetPolicy".to_owned()),
+        name: Some(name.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Publishes until the senders are gone. An Event that cannot be published is logged and forgotten.
+pub async fn publish(client: Client, instance: String, mut events: mpsc::Receiver<PolicyEvent>) {
+    let reporter = Reporter {
+        controller: CONTROLLER.to_owned(),
+        instance: Some(instance),
+    };
+    let recorder = Recorder::new(client, reporter);
+    while let Some(PolicyEvent { about, notice }) = events.recv().await {
+        let event = Event {
+            type_: if notice.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: notice.reason,
+            note: Some(notice.note),
+            action: notice.action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = call(recorder.publish(&event, &about)).await {
+            tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The Kubernetes side: watching, reading Secrets, writing.
+
+pub mod apply;
+pub mod error;
+pub mod events;
+pub mod foreign;
+pub mod observed;
+pub mod reconcile;
+pub mod secrets;
+pub mod update_status;
+pub mod watch;
+
+use std::time::Duration;
+
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+
+use crate::render::Kind;
+use error::CallError;
+
+/// Every request is answered within this time, or has failed.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The namespaces that one set of watches covers: all, or one.
+pub type Scope = Option<String>;
+
+/// The result of a request, or [`CallError::Deadline`]: kube retries some answers for minutes.
+async fn call<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(CallError::Deadline(DEADLINE)),
+    }
+}
+
+/// The API of a kind, for objects as they are: fields newer than our types survive.
+fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &resource(kind))
+}
+
+fn scoped(client: &Client, resource: &ApiResource, scope: &Scope) -> Api<DynamicObject> {
+    match scope {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    let (group, version) = kind
+        .api_version()
+        .split_once('/')
+        .unwrap_or(("", kind.api_version()));
+    let plural = match kind {
+        Kind::EndpointSlice => "endpointslices",
+        Kind::Service => "services",
+        Kind::ConfigMap => "configmaps",
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.name()), plural)
+}

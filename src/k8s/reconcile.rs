@@ -1,0 +1,408 @@
+//! The writing side: a kube-rs controller, fed by watches and by the engine. One pass at a time over a policy, many
+//! policies at once; a pass takes the newest decision, so bursts coalesce by themselves.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use kube::core::DynamicObject;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Scope;
+use super::apply::{self, Writer};
+use super::error::Error;
+use super::events::{self, PolicyEvent};
+use super::foreign::ForeignSlices;
+use super::observed::ObservedObjects;
+use super::secrets::{SecretAccess, SecretCache};
+use super::update_status::WrittenStatus;
+use super::watch::{self, NamedWatches, Synced, Triggers};
+use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use crate::clock::Clock;
+use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::observation::Role;
+use crate::domain::policy::{EndpointId, Mode, Policy, PolicyKey};
+use crate::domain::world::{Remembered, RememberedEndpoint};
+use crate::metrics::Metrics;
+use crate::render::status::{Report, Written, status};
+use crate::render::{self, Kind, names};
+use crate::runtime::engine::EngineHandle;
+use crate::validate;
+
+/// Policies written at once.
+const CONCURRENCY: u16 = 16;
+/// Nothing tells that an object in our way is gone, or that a right was given: they are looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// The back-off of failed passes: from the first to the last.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// What passes share.
+pub struct Context {
+    pub client: Client,
+    pub engine: EngineHandle,
+    pub observed: ObservedObjects,
+    pub foreign: ForeignSlices,
+    pub secrets: SecretCache,
+    pub synced: Synced,
+    pub triggers: Triggers,
+    pub metrics: Metrics,
+    written: WrittenStatus,
+    access: SecretAccess,
+    named: NamedWatches,
+    events: mpsc::Sender<PolicyEvent>,
+    failures: Mutex<HashMap<PolicyKey, u32>>,
+    /// What the engine was last told of each policy.
+    told: Mutex<HashMap<PolicyKey, Arc<Policy>>>,
+}
+
+/// A policy as one pass found it.
+struct Seen {
+    key: PolicyKey,
+    uid: String,
+    generation: i64,
+    previous: ReplicaSetPolicyStatus,
+    valid: Option<Arc<Policy>>,
+    problems: Vec<String>,
+    unresolved: Vec<String>,
+}
+
+impl Context {
+    #[must_use]
+    pub fn new(
+        client: Client,
+        engine: EngineHandle,
+        metrics: Metrics,
+        scopes: &[Scope],
+        triggers: Triggers,
+        access: SecretAccess,
+        events: mpsc::Sender<PolicyEvent>,
+    ) -> Self {
+        Self {
+            client,
+            engine,
+            observed: ObservedObjects::default(),
+            foreign: ForeignSlices::default(),
+            secrets: SecretCache::default(),
+            synced: Synced::new(scopes),
+            triggers,
+            metrics,
+            written: WrittenStatus::default(),
+            access,
+            named: NamedWatches::default(),
+            events,
+            failures: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// A policy is gone.
+    pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
+        lock(&self.told).remove(key);
+        lock(&self.failures).remove(key);
+        self.written.forget(key);
+        self.observed.forget(key);
+        self.watch_secrets(key, &BTreeSet::new());
+        // The engine has ended only while the process ends.
+        let _ = self.engine.gone(key.clone()).await;
+    }
+
+    /// The policies of a scope are exactly these.
+    pub async fn forget_all_but(self: &Arc<Self>, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
+        let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
+        let told: Vec<_> = lock(&self.told).keys().filter(in_scope).cloned().collect();
+        for key in told.iter().filter(|key| !listed.contains(key)) {
+            self.forget(key).await;
+        }
+    }
+
+    fn watch_secrets(self: &Arc<Self>, key: &PolicyKey, names: &BTreeSet<String>) {
+        let used = self.secrets.used_by(key, names);
+        if self.access == SecretAccess::Named {
+            self.named.follow(self, &used);
+        }
+    }
+}
+
+/// Runs the controller of one scope until `stop`; passes under way are finished.
+pub async fn run(
+    context: Arc<Context>,
+    scope: Scope,
+    triggers: mpsc::Receiver<PolicyKey>,
+    stop: CancellationToken,
+) {
+    let (policies, store) = watch::policies(Arc::clone(&context), scope.clone());
+    let mut controller = Controller::for_stream_with(policies, store, watch::policy_resource())
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(asked(triggers))
+        .reconcile_on(watch::foreign_slices(Arc::clone(&context), scope.clone()))
+        .graceful_shutdown_on(stop.cancelled_owned());
+    for kind in Kind::ALL {
+        controller = controller.reconcile_on(watch::owned(Arc::clone(&context), kind, scope.clone()));
+    }
+    if context.access == SecretAccess::ClusterWide {
+        controller = controller.reconcile_on(watch::all_secrets(Arc::clone(&context), scope.clone()));
+    }
+    let passes = controller.run(reconcile, back_off, context);
+    passes
+        .for_each(|pass| async move {
+            match pass {
+                Ok((policy, _)) => tracing::debug!(policy = %policy.name, "pass done"),
+                Err(controller::Error::QueueError(error)) => {
+                    tracing::warn!(%error, "watch of policies failed, and is tried again")
+                }
+                // A failed pass was logged with its back-off; an object that is gone needs none.
+                Err(_) => {}
+            }
+        })
+        .await;
+}
+
+fn asked(mut triggers: mpsc::Receiver<PolicyKey>) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
+    futures::stream::poll_fn(move |task| triggers.poll_recv(task)).map(|key| watch::reference(&key))
+}
+
+async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        context.forget(&watch::key(&object)).await;
+        return Ok(Action::await_change());
+    }
+    context.synced.wait().await;
+    let seen = context.dereference_and_validate(&object).await?;
+    context.judge_and_plan(&seen).await?;
+    let decision = context
+        .engine
+        .decisions
+        .get(&seen.key)
+        .filter(|decision| decision.policy.uid == seen.uid);
+    let (written, revision, failure) = match context.render_and_apply(&seen, decision.as_deref()).await {
+        Ok((written, revision)) => (written, revision, None),
+        Err(error) => (Written::Failed(error.category().to_owned()), None, Some(error)),
+    };
+    context
+        .update_status(&seen, decision.as_deref(), &written, revision.as_deref())
+        .await?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(context.done(&seen, &written)),
+    }
+}
+
+impl Context {
+    async fn dereference_and_validate(self: &Arc<Self>, object: &DynamicObject) -> Result<Seen, Error> {
+        let key = watch::key(object);
+        let json = apply::as_json(object).unwrap_or_default();
+        let mut seen = Seen {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            previous: self.written.of(&key, &json),
+            key,
+            valid: None,
+            problems: Vec::new(),
+            unresolved: Vec::new(),
+        };
+        let policy = match parse(json) {
+            Ok(policy) => policy,
+            Err(problem) => {
+                seen.problems.push(problem);
+                return Ok(seen);
+            }
+        };
+        let names = validate::references(&policy.spec);
+        self.watch_secrets(&seen.key, &names);
+        let secrets = self.secrets.dereference(&self.client, &seen.key, &names).await?;
+        match validate::policy(&policy, &secrets) {
+            Ok(valid) => {
+                seen.unresolved = unresolved(&valid);
+                seen.valid = Some(Arc::new(valid));
+            }
+            Err(problems) => seen.problems = problems.iter().map(ToString::to_string).collect(),
+        }
+        Ok(seen)
+    }
+
+    /// The engine judges and plans; it hears of a policy only what it does not know.
+    async fn judge_and_plan(&self, seen: &Seen) -> Result<(), Error> {
+        let Some(policy) = &seen.valid else { return Ok(()) };
+        if lock(&self.told).get(&seen.key) == Some(policy) {
+            return Ok(());
+        }
+        self.engine
+            .change(Arc::clone(policy), remembered(&seen.previous))
+            .await?;
+        lock(&self.told).insert(seen.key.clone(), Arc::clone(policy));
+        Ok(())
+    }
+
+    /// Writes the routes of the decision; what became of them, and their revision.
+    async fn render_and_apply(
+        &self,
+        seen: &Seen,
+        decision: Option<&Decision>,
+    ) -> Result<(Written, Option<String>), Error> {
+        let Some(Decision { policy, state }) = decision else {
+            return Ok((Written::Waiting, None));
+        };
+        let plan = match (state, policy.mode) {
+            (DecisionState::Suspended, _) => return Ok((Written::Suspended, None)),
+            (_, Mode::Observe) => return Ok((Written::Observing, None)),
+            (DecisionState::Waiting { .. }, _) => return Ok((Written::Waiting, None)),
+            (DecisionState::Decided { plan, .. }, _) => plan,
+        };
+        let manifests = render::render(policy, plan);
+        let (client, observed, metrics) = (&self.client, &self.observed, &self.metrics);
+        let writer = Writer {
+            client,
+            observed,
+            metrics,
+            key: &seen.key,
+            uid: &seen.uid,
+        };
+        writer.look_again(&manifests.objects).await?;
+        let conflicts = writer.apply(&manifests.objects).await?;
+        let foreign = self.foreign_slices(policy);
+        let written = if !conflicts.is_empty() {
+            Written::NameConflict(conflicts.iter().map(ToString::to_string).collect())
+        } else if !foreign.is_empty() {
+            Written::ForeignEndpoints(foreign)
+        } else {
+            Written::Programmed
+        };
+        Ok((written, Some(manifests.revision)))
+    }
+
+    fn foreign_slices(&self, policy: &Policy) -> Vec<String> {
+        let services = policy
+            .outputs
+            .services
+            .iter()
+            .flat_map(|prefix| ["rw", "ro"].map(|suffix| names::service(prefix, suffix)));
+        services
+            .flat_map(|service| self.foreign.of(&policy.key.namespace, &service))
+            .collect()
+    }
+
+    async fn update_status(
+        &self,
+        seen: &Seen,
+        decision: Option<&Decision>,
+        written: &Written,
+        revision: Option<&str>,
+    ) -> Result<(), Error> {
+        let report = Report {
+            generation: seen.generation,
+            problems: &seen.problems,
+            unresolved: &seen.unresolved,
+            decision,
+            written: written.clone(),
+            revision,
+        };
+        let next = status(&report, &seen.previous, &now());
+        if next == seen.previous {
+            return Ok(());
+        }
+        self.written
+            .write(&self.client, &seen.key, &seen.uid, &next)
+            .await?;
+        self.metrics.wrote("ReplicaSetPolicy", "status");
+        let about = events::reference(&seen.key.namespace, &seen.key.name, &seen.uid);
+        for notice in render::events::conditions(&seen.previous.conditions, &next.conditions) {
+            // A full queue loses an Event, never a route.
+            let _ = self.events.try_send(PolicyEvent {
+                about: about.clone(),
+                notice,
+            });
+        }
+        Ok(())
+    }
+
+    fn done(&self, seen: &Seen, written: &Written) -> Action {
+        lock(&self.failures).remove(&seen.key);
+        if matches!(written, Written::NameConflict(_)) || !seen.unresolved.is_empty() {
+            return Action::requeue(LOOK_AGAIN);
+        }
+        Action::await_change()
+    }
+}
+
+/// Back-off for each policy, doubled with every failure.
+#[allow(clippy::needless_pass_by_value, reason = "the controller's signature")]
+fn back_off(object: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
+    let key = watch::key(&object);
+    context.metrics.failed(error.category());
+    let mut failures = lock(&context.failures);
+    let count = failures.entry(key.clone()).or_default();
+    let wait = (BACK_OFF.0 * 2_u32.saturating_pow(*count)).min(BACK_OFF.1);
+    *count = (*count + 1).min(16);
+    tracing::warn!(policy = %key.name, namespace = %key.namespace, error = %chain(error), category = error.category(), retry = ?wait, "pass failed");
+    Action::requeue(wait)
+}
+
+/// An error with its causes, once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// An object that this version cannot read is invalid, and no other policy's concern.
+fn parse(mut object: Value) -> Result<ReplicaSetPolicy, String> {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    serde_json::from_value(object).map_err(|error| format!("spec cannot be read by this version: {error}"))
+}
+
+fn unresolved(policy: &Policy) -> Vec<String> {
+    let problems = policy
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.login.as_ref().err());
+    problems
+        .map(ToString::to_string)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+/// What the status says from before the operator started.
+fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
+    let endpoint = |endpoint: &crate::api::EndpointStatus| {
+        let role = [Role::Primary, Role::Standby]
+            .into_iter()
+            .find(|role| render::status::role(Some(*role)) == endpoint.role);
+        let remembered = RememberedEndpoint {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
+            role,
+            eligible: endpoint.eligible,
+        };
+        (EndpointId::from(endpoint.id.as_str()), remembered)
+    };
+    status.endpoints.iter().map(endpoint).collect()
+}
+
+/// The wall clock in whole seconds, as Kubernetes writes times.
+fn now() -> Time {
+    let now = Clock::timestamp();
+    Time(k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

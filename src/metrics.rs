@@ -1,0 +1,209 @@
+//! OpenMetrics of the process. docs/metrics.md lists them for people.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::observation::Observation;
+use crate::domain::policy::PolicyKey;
+use crate::domain::target::ProbeKey;
+
+/// The result of a check: `Good`, or the name of a failure.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CheckLabels {
+    result: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct EndpointLabels {
+    namespace: String,
+    policy: String,
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PolicyLabels {
+    namespace: String,
+    policy: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WriteLabels {
+    kind: &'static str,
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ErrorLabels {
+    category: &'static str,
+}
+
+/// All metrics. Series of an endpoint end with its policy.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    checks: Family<CheckLabels, Counter>,
+    check_seconds: Histogram,
+    latency: Family<EndpointLabels, Gauge<f64, AtomicU64>>,
+    eligible: Family<EndpointLabels, Gauge>,
+    weight: Family<EndpointLabels, Gauge>,
+    healthy: Family<PolicyLabels, Gauge>,
+    writes: Family<WriteLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+}
+
+impl Metrics {
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "made once, by the wiring")]
+    pub fn new() -> Self {
+        let buckets = [
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        ];
+        let mut metrics = Self {
+            registry: Arc::default(),
+            checks: Family::default(),
+            check_seconds: Histogram::new(buckets),
+            latency: Family::default(),
+            eligible: Family::default(),
+            weight: Family::default(),
+            healthy: Family::default(),
+            writes: Family::default(),
+            errors: Family::default(),
+        };
+        metrics.registry = Arc::new(metrics.register());
+        metrics
+    }
+
+    fn register(&self) -> Registry {
+        let mut all = Registry::with_prefix("distributary");
+        all.register("checks", "Checks of servers, by result", self.checks.clone());
+        all.register_with_unit(
+            "check_duration",
+            "Time of a whole check",
+            Unit::Seconds,
+            self.check_seconds.clone(),
+        );
+        all.register_with_unit(
+            "endpoint_check_duration",
+            "Time of the newest good check",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        all.register(
+            "endpoint_eligible",
+            "1 if the endpoint is in a route",
+            self.eligible.clone(),
+        );
+        all.register(
+            "endpoint_weight",
+            "Share of the reads in hundredths",
+            self.weight.clone(),
+        );
+        all.register(
+            "policy_healthy_endpoints",
+            "Endpoints of a policy that are well",
+            self.healthy.clone(),
+        );
+        all.register(
+            "writes",
+            "Writes to the API server, by kind and verb",
+            self.writes.clone(),
+        );
+        all.register("errors", "Failed passes, by category", self.errors.clone());
+        all
+    }
+
+    /// The text of `/metrics`.
+    ///
+    /// # Errors
+    /// Only if a metric cannot be written as text, which is a fault of this module.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+
+    pub fn observed(&self, key: &ProbeKey, observation: &Observation) {
+        let result = observation
+            .result
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "Good".to_owned());
+        self.checks.get_or_create(&CheckLabels { result }).inc();
+        let time: Duration = observation.ended.since(observation.started);
+        self.check_seconds.observe(time.as_secs_f64());
+        if observation.result.is_ok() {
+            self.latency
+                .get_or_create(&endpoint(&key.policy, key.endpoint.as_str()))
+                .set(time.as_secs_f64());
+        }
+    }
+
+    /// Replaces what `before` said of the policy; an endpoint that is gone leaves no series.
+    pub fn decided(&self, key: &PolicyKey, before: Option<&Decision>, after: &Decision) {
+        let DecisionState::Decided { endpoints, .. } = &after.state else {
+            return;
+        };
+        if let Some(DecisionState::Decided { endpoints: old, .. }) = before.map(|before| &before.state) {
+            for view in old
+                .iter()
+                .filter(|view| !endpoints.iter().any(|now| now.id == view.id))
+            {
+                self.remove(&endpoint(key, view.id.as_str()));
+            }
+        }
+        for view in endpoints {
+            let labels = endpoint(key, view.id.as_str());
+            self.eligible.get_or_create(&labels).set(i64::from(view.eligible));
+            self.weight.get_or_create(&labels).set(i64::from(view.weight));
+        }
+        let healthy = endpoints.iter().filter(|view| view.healthy).count();
+        self.healthy
+            .get_or_create(&policy(key))
+            .set(i64::try_from(healthy).unwrap_or(i64::MAX));
+    }
+
+    /// Ends the series of a policy.
+    pub fn forget(&self, key: &PolicyKey, last: Option<&Decision>) {
+        for declared in last.iter().flat_map(|last| &last.policy.endpoints) {
+            self.remove(&endpoint(key, declared.id.as_str()));
+        }
+        self.healthy.remove(&policy(key));
+    }
+
+    fn remove(&self, labels: &EndpointLabels) {
+        self.eligible.remove(labels);
+        self.weight.remove(labels);
+        self.latency.remove(labels);
+    }
+
+    pub fn wrote(&self, kind: &'static str, verb: &'static str) {
+        self.writes.get_or_create(&WriteLabels { kind, verb }).inc();
+    }
+
+    pub fn failed(&self, category: &'static str) {
+        self.errors.get_or_create(&ErrorLabels { category }).inc();
+    }
+}
+
+fn endpoint(key: &PolicyKey, id: &str) -> EndpointLabels {
+    EndpointLabels {
+        namespace: key.namespace.clone(),
+        policy: key.name.clone(),
+        endpoint: id.to_owned(),
+    }
+}
+
+fn policy(key: &PolicyKey) -> PolicyLabels {
+    PolicyLabels {
+        namespace: key.namespace.clone(),
+        policy: key.name.clone(),
+    }
+}

@@ -1,0 +1,49 @@
+//! The prober: asks servers what they are, and never decides what it means.
+//!
+//! [`Registry`] keeps one task per wanted server. A task waits for its instruction's moment and for a free place, runs
+//! one whole check ([`Checker`]) under one deadline, sends what it found, and waits for the next instruction.
+//!
+//! ```text
+//! wanted set, next check ──► registry ──► check ─► dns ─► tls ─► guard ─► query
+//!                               │            └──────────► classify
+//!                               └──► Observed
+//! ```
+//!
+//! # Guarantees
+//! - Never two checks of one target at once, and no check outlives its deadline or its target.
+//! - A server, however hostile, costs one check at most its deadline and [`guard::TOTAL_LIMIT`] bytes, and is never told
+//!   a password in clear text or as MD5.
+//! - What a server says reaches no log above debug.
+
+pub mod check;
+pub mod classify;
+pub mod dns;
+pub mod guard;
+pub mod query;
+pub mod registry;
+pub mod tls;
+
+#[cfg(test)]
+mod fake;
+
+pub use check::Checker;
+pub use dns::Resolver;
+pub use registry::Registry;
+
+/// How many checks may run at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// For all policies together, at least 1.
+    pub operator: usize,
+    /// For one policy, at least 1: a policy whose servers all hang takes no more of the others' places.
+    pub policy: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            operator: 256,
+            policy: 16,
+        }
+    }
+}

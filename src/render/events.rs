@@ -1,0 +1,138 @@
+//! Kubernetes Events for what a person may want to know: reason, severity and text.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::domain::decision::Transition;
+use crate::domain::health::Reason;
+use crate::domain::plan::RouteState;
+
+/// An Event of a policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// A warning asks for a look; the rest is for the record.
+    pub warning: bool,
+    /// UpperCamelCase, for machines.
+    pub reason: String,
+    /// What the operator did, UpperCamelCase.
+    pub action: &'static str,
+    /// For people.
+    pub note: String,
+}
+
+/// The Event of a transition; none for the first look at an endpoint that is as it should be.
+#[must_use]
+pub fn notice(transition: &Transition) -> Option<Notice> {
+    match transition {
+        Transition::Endpoint {
+            from: None,
+            to: Reason::Disabled | Reason::NotCheckedYet,
+            ..
+        } => None,
+        Transition::Endpoint {
+            id,
+            from,
+            to,
+            failure,
+            eligible,
+        } => {
+            let before = from.map(|from| format!(", was {from:?}")).unwrap_or_default();
+            let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+            let place = if *eligible {
+                "in the routes"
+            } else {
+                "not in the routes"
+            };
+            let warning = !matches!(
+                to,
+                Reason::Serving
+                    | Reason::Returning
+                    | Reason::Disabled
+                    | Reason::WeightZero
+                    | Reason::NotCheckedYet
+            );
+            Some(Notice {
+                warning,
+                reason: format!("{to:?}"),
+                action: "Judge",
+                note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
+            })
+        }
+        Transition::ReadFallback { active: true } => Some(route(
+            true,
+            "ReadFallbackActive",
+            "No replica can serve reads: they go to the primary.",
+        )),
+        Transition::ReadFallback { active: false } => Some(route(
+            false,
+            "ReadFallbackEnded",
+            "Reads no longer need the fallback.",
+        )),
+        Transition::Writes {
+            state: RouteState::Served | RouteState::Fallback,
+        } => Some(route(false, "WritesRouted", "Writes go to the primary.")),
+        Transition::Writes {
+            state: RouteState::Held,
+        } => Some(route(
+            true,
+            "WritesHeld",
+            "The primary is not well; its route is held.",
+        )),
+        Transition::Writes {
+            state: RouteState::Empty,
+        } => Some(route(
+            true,
+            "WritesWithdrawn",
+            "No endpoint is proven to be the primary.",
+        )),
+        Transition::Reads {
+            state: RouteState::Served | RouteState::Fallback,
+        } => Some(route(false, "ReadsRouted", "Reads are routed.")),
+        Transition::Reads {
+            state: RouteState::Held,
+        } => Some(route(
+            true,
+            "ReadsHeld",
+            "No endpoint for reads is well; their route is held.",
+        )),
+        Transition::Reads {
+            state: RouteState::Empty,
+        } => Some(route(true, "ReadsWithdrawn", "No endpoint may serve reads.")),
+    }
+}
+
+fn route(warning: bool, reason: &str, note: &str) -> Notice {
+    Notice {
+        warning,
+        reason: reason.to_owned(),
+        action: "Route",
+        note: note.to_owned(),
+    }
+}
+
+/// The conditions whose change is told.
+const TOLD: [&str; 4] = ["Accepted", "ResolvedRefs", "Programmed", "Ready"];
+
+/// The Events of conditions that turned. What only waits is not told, nor what is as it should be from the start.
+#[must_use]
+pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
+    let told = |condition: &&Condition| {
+        let old = before.iter().find(|old| old.type_ == condition.type_);
+        let turned = old.map_or(condition.status == "False", |old| {
+            (&old.status, &old.reason) != (&condition.status, &condition.reason)
+        });
+        let first = old.is_none() && condition.type_ == "Ready";
+        TOLD.contains(&condition.type_.as_str()) && condition.reason != "Waiting" && (turned || first)
+    };
+    let notice = |condition: &Condition| Notice {
+        warning: condition.status == "False"
+            && !matches!(condition.reason.as_str(), "Suspended" | "Observing"),
+        reason: format!(
+            "{}{}",
+            if condition.status == "False" { "Not" } else { "" },
+            condition.type_
+        ),
+        action: "Reconcile",
+        note: format!("{}: {}", condition.reason, condition.message),
+    };
+    after.iter().filter(told).map(notice).collect()
+}

@@ -1,0 +1,67 @@
+//! Connection URIs for libpq 14 and later: every host of a route in its order, no user, no password.
+
+use crate::domain::plan::{Member, Route};
+use crate::domain::policy::{Host, Policy, TlsMode};
+
+/// The URI of a route. Without members it names no host, and libpq says so.
+#[must_use]
+pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
+    let clients = &policy.clients;
+    let hosts: Vec<_> = route
+        .members
+        .iter()
+        .filter(|member| member.in_slice)
+        .map(|member| host(policy, member))
+        .collect();
+    let session = if name == "rw" { "read-write" } else { "any" };
+    format!(
+        "postgresql://{}/{}?connect_timeout={}&sslmode={}&target_session_attrs={session}",
+        hosts.join(","),
+        escaped(&clients.database),
+        clients.connect_timeout.as_secs(),
+        sslmode(clients.tls),
+    )
+}
+
+/// The host as declared, which is what a certificate names.
+fn host(policy: &Policy, member: &Member) -> String {
+    let declared = policy
+        .endpoint(&member.endpoint)
+        .and_then(|endpoint| endpoint.location.as_ref());
+    match declared.map(|location| &location.host) {
+        Some(Host::Name(name)) => format!("{}:{}", name.trim_end_matches('.'), member.port),
+        _ if member.address.is_ipv6() => format!("[{}]:{}", member.address, member.port),
+        _ => format!("{}:{}", member.address, member.port),
+    }
+}
+
+/// libpq's word for a mode.
+#[must_use]
+pub const fn sslmode(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::Disable => "disable",
+        TlsMode::Require => "require",
+        TlsMode::VerifyCa => "verify-ca",
+        TlsMode::VerifyFull => "verify-full",
+    }
+}
+
+/// Percent-encoding of all but RFC 3986's unreserved characters.
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_any_name_stays_one_part_of_the_uri() {
+        assert_eq!(escaped("orders"), "orders");
+        assert_eq!(escaped("a/b?c=ü"), "a%2Fb%3Fc%3D%C3%BC");
+    }
+}

@@ -1,0 +1,3 @@
+//! Texts for clients, made from the plan.
+
+pub mod libpq;

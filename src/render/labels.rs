@@ -1,0 +1,50 @@
+//! Labels, annotations and owner references of our objects. docs/labels.md lists them for people.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::policy::Policy;
+
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGER: &str = "distributary";
+/// The name of the policy, on every object of it.
+pub const POLICY: &str = "distributary.dev/policy";
+/// rw or ro, on Services and EndpointSlices.
+pub const ROUTE: &str = "distributary.dev/route";
+/// The uid of the policy: proves that an object is ours where it has no owner.
+pub const POLICY_UID: &str = "distributary.dev/policy-uid";
+/// The keys of a ConfigMap that are ours; others are kept.
+pub const KEYS: &str = "distributary.dev/keys";
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub const SLICE_MANAGER: &str = "distributary.dev";
+/// What begins so is ours on our objects.
+pub const PREFIX: &str = "distributary.dev/";
+
+/// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.
+pub fn metadata(policy: &Policy, name: &str, labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Value {
+    let common = [(MANAGED_BY, MANAGER), (POLICY, policy.key.name.as_str())];
+    let uid = [(POLICY_UID, policy.uid.as_str())];
+    let mut metadata = json!({
+        "name": name,
+        "namespace": policy.key.namespace,
+        "labels": map(common.iter().chain(labels)),
+        "annotations": map(uid.iter().chain(annotations)),
+    });
+    if !policy.retain {
+        metadata["ownerReferences"] = json!([{
+            "apiVersion": "distributary.dev/v1alpha1",
+            "kind": "ReplicaSetPolicy",
+            "name": policy.key.name,
+            "uid": policy.uid,
+            "controller": true,
+            "blockOwnerDeletion": false,
+        }]);
+    }
+    metadata
+}
+
+fn map<'a>(pairs: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Map<String, Value> {
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+        .collect()
+}

@@ -1,0 +1,100 @@
+//! From a decision to whole objects and texts. Pure, and cannot fail; objects are JSON, so that what is compared and
+//! written is exactly what is meant.
+
+pub mod config_map;
+pub mod diff;
+pub mod endpoint_slices;
+pub mod events;
+pub mod formats;
+pub mod labels;
+pub mod names;
+pub mod services;
+pub mod status;
+
+use serde_json::Value;
+
+use crate::domain::plan::{Route, RoutingPlan};
+use crate::domain::policy::Policy;
+
+/// The kinds of objects that the operator writes.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    EndpointSlice,
+    Service,
+    ConfigMap,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::EndpointSlice, Self::Service, Self::ConfigMap];
+
+    #[must_use]
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::Service | Self::ConfigMap => "v1",
+        }
+    }
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Service => "Service",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+/// An object of a policy's namespace.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ObjectId {
+    pub kind: Kind,
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.name)
+    }
+}
+
+/// A whole object as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    pub id: ObjectId,
+    pub body: Value,
+}
+
+/// All objects of a plan, and its revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifests {
+    pub objects: Vec<Manifest>,
+    /// SHA-256 of the plan as routing.json tells it, in hexadecimal.
+    pub revision: String,
+}
+
+/// The two routes of a plan, by the suffix of their Service.
+pub(crate) fn routes(plan: &RoutingPlan) -> [(&'static str, &Route); 2] {
+    [("rw", &plan.rw), ("ro", &plan.ro)]
+}
+
+/// Renders a plan. The same plan gives the same bytes.
+#[must_use]
+pub fn render(policy: &Policy, plan: &RoutingPlan) -> Manifests {
+    let routing = config_map::routing(policy, plan);
+    let mut objects = Vec::new();
+    if let Some(prefix) = &policy.outputs.services {
+        for (suffix, route) in routes(plan) {
+            objects.extend(endpoint_slices::render(policy, prefix, suffix, route));
+            objects.push(services::render(policy, prefix, suffix));
+        }
+    }
+    objects.push(config_map::render(policy, plan, &routing));
+    Manifests {
+        objects,
+        revision: routing.revision,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Names of the objects. A prefix has at most 40 characters, so that each is a valid name.
+
+use std::net::IpAddr;
+
+/// `PREFIX-rw`, `PREFIX-ro`.
+#[must_use]
+pub fn service(prefix: &str, suffix: &str) -> String {
+    format!("{prefix}-{suffix}")
+}
+
+/// `PREFIX-ro-ipv4-5432`: a slice holds one address family and one port.
+#[must_use]
+pub fn endpoint_slice(prefix: &str, suffix: &str, family: Family, port: u16) -> String {
+    format!("{prefix}-{suffix}-{}-{port}", family.name().to_lowercase())
+}
+
+/// The address family of a slice.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// As `addressType` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The conditions, by the conventions of the Kubernetes API: `Ready` sums up, `Reconciling` and `Stalled` say for tools
+//! that wait whether waiting helps. docs/conditions.md lists every reason.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{Report, Written};
+use crate::domain::decision::{DecisionState, EndpointView};
+use crate::domain::health::Reason;
+use crate::domain::observation::Role;
+use crate::domain::plan::{RouteState, RoutingPlan};
+use crate::domain::policy::Declared;
+
+/// Messages are cut at this length; the API server refuses 32,768.
+const LONGEST: usize = 1024;
+
+/// Type, status, reason and message.
+struct Verdict(&'static str, &'static str, &'static str, String);
+
+pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Condition> {
+    let decided = match report.decision.map(|decision| &decision.state) {
+        Some(DecisionState::Decided { plan, endpoints }) => Some((plan, endpoints.as_slice())),
+        _ => None,
+    };
+    let mut verdicts = vec![accepted(report), resolved_refs(report), programmed(report)];
+    verdicts.push(reconciling(report));
+    verdicts.push(stalled(report, decided.map(|(_, endpoints)| endpoints)));
+    match decided {
+        Some((plan, endpoints)) => {
+            verdicts.push(ready(report, plan));
+            verdicts.push(degraded(endpoints));
+            verdicts.push(primary_reachable(endpoints));
+            verdicts.push(read_fallback(plan));
+        }
+        None => verdicts.extend(unknown(report, previous)),
+    }
+    verdicts
+        .into_iter()
+        .map(|verdict| condition(verdict, report.generation, previous, now))
+        .collect()
+}
+
+fn condition(verdict: Verdict, generation: i64, previous: &[Condition], now: &Time) -> Condition {
+    let Verdict(type_, status, reason, message) = verdict;
+    let before = previous
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status);
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: cut(message),
+        observed_generation: Some(generation),
+        last_transition_time: before
+            .map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone()),
+    }
+}
+
+fn cut(mut message: String) -> String {
+    if let Some((at, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(at);
+        message.push('…');
+    }
+    message
+}
+
+fn accepted(report: &Report<'_>) -> Verdict {
+    if report.problems.is_empty() {
+        return Verdict("Accepted", "True", "Valid", "The policy is valid.".to_owned());
+    }
+    Verdict("Accepted", "False", "Invalid", report.problems.join("; "))
+}
+
+fn resolved_refs(report: &Report<'_>) -> Verdict {
+    if report.unresolved.is_empty() {
+        return Verdict(
+            "ResolvedRefs",
+            "True",
+            "Resolved",
+            "Every Secret that the policy names was read.".to_owned(),
+        );
+    }
+    Verdict(
+        "ResolvedRefs",
+        "False",
+        "SecretUnresolved",
+        report.unresolved.join("; "),
+    )
+}
+
+fn programmed(report: &Report<'_>) -> Verdict {
+    let no = |reason, message| Verdict("Programmed", "False", reason, message);
+    match &report.written {
+        Written::Programmed => Verdict(
+            "Programmed",
+            "True",
+            "Programmed",
+            "The routes are written.".to_owned(),
+        ),
+        Written::Waiting => no("Waiting", waiting(report)),
+        Written::Observing => no(
+            "Observing",
+            "mode is Observe: routes are decided, not written.".to_owned(),
+        ),
+        Written::Suspended => no(
+            "Suspended",
+            "mode is Suspend: routes stay as they are.".to_owned(),
+        ),
+        Written::NameConflict(objects) => no("NameConflict", conflict(objects)),
+        Written::ForeignEndpoints(slices) => no("ForeignEndpoints", foreign(slices)),
+        Written::Failed(category) => no("WriteFailed", failed(category)),
+    }
+}
+
+fn waiting(report: &Report<'_>) -> String {
+    match report.decision.map(|decision| &decision.state) {
+        Some(DecisionState::Waiting { unchecked }) => {
+            format!("Routes stay as they are until every endpoint was checked once; {unchecked} to go.")
+        }
+        _ if !report.problems.is_empty() => "Routes stay as they are until the policy is valid.".to_owned(),
+        _ => "Routes stay as they are until every endpoint was checked once.".to_owned(),
+    }
+}
+
+fn conflict(objects: &[String]) -> String {
+    format!(
+        "Not controlled by this policy, and left alone: {}. Delete or rename.",
+        objects.join(", ")
+    )
+}
+
+fn foreign(slices: &[String]) -> String {
+    format!(
+        "EndpointSlices of others for our Services, which kube-proxy merges with ours: {}. Delete them.",
+        slices.join(", ")
+    )
+}
+
+fn failed(category: &str) -> String {
+    format!("A request to the API server failed ({category}); it will be made again.")
+}
+
+fn reconciling(report: &Report<'_>) -> Verdict {
+    let yes = |reason, message| Verdict("Reconciling", "True", reason, message);
+    match &report.written {
+        Written::Waiting if report.problems.is_empty() => yes("Waiting", waiting(report)),
+        Written::Failed(category) => yes("Retrying", failed(category)),
+        _ => Verdict(
+            "Reconciling",
+            "False",
+            "Settled",
+            "Nothing is left to do.".to_owned(),
+        ),
+    }
+}
+
+fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
+    let yes = |reason, message| Verdict("Stalled", "True", reason, message);
+    if !report.problems.is_empty() {
+        return yes(
+            "Invalid",
+            "The policy must be mended; the last valid one stays in force.".to_owned(),
+        );
+    }
+    let refused: Vec<_> = endpoints
+        .unwrap_or_default()
+        .iter()
+        .filter(|view| view.reason == Reason::AddressRefused)
+        .collect();
+    match &report.written {
+        Written::NameConflict(objects) => yes("NameConflict", conflict(objects)),
+        Written::ForeignEndpoints(slices) => yes("ForeignEndpoints", foreign(slices)),
+        _ if !refused.is_empty() => yes("AddressRefused", named(&refused)),
+        _ => Verdict(
+            "Stalled",
+            "False",
+            "Progressing",
+            "Nothing stands in the way.".to_owned(),
+        ),
+    }
+}
+
+/// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
+fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
+    let no = |reason, message: &str| Verdict("Ready", "False", reason, message.to_owned());
+    match (&report.written, plan.rw.state, plan.ro.state) {
+        (Written::Observing, ..) => no("Observing", "mode is Observe: no routes are written."),
+        (Written::Programmed, RouteState::Served, RouteState::Served) => Verdict(
+            "Ready",
+            "True",
+            "Routable",
+            "Reads and writes are routed.".to_owned(),
+        ),
+        (Written::Programmed, RouteState::Served, RouteState::Fallback) => Verdict(
+            "Ready",
+            "True",
+            "RoutableByFallback",
+            "Writes are routed; reads go to the primary.".to_owned(),
+        ),
+        (Written::Programmed, RouteState::Held, _) => no(
+            "PrimaryUnreachable",
+            "The primary is not well; its route is held and clients fail on their own.",
+        ),
+        (Written::Programmed, RouteState::Empty | RouteState::Fallback, _) => no(
+            "NoPrimary",
+            "No endpoint is proven to be the primary: NAME-rw leads nowhere.",
+        ),
+        (Written::Programmed, RouteState::Served, RouteState::Held) => no(
+            "NoReadTarget",
+            "No endpoint for reads is well; their route is held.",
+        ),
+        (Written::Programmed, RouteState::Served, RouteState::Empty) => no(
+            "NoReadTarget",
+            "No endpoint may serve reads: NAME-ro leads nowhere.",
+        ),
+        _ => no(
+            "NotProgrammed",
+            "The routes are not written; see the condition Programmed.",
+        ),
+    }
+}
+
+fn degraded(endpoints: &[EndpointView]) -> Verdict {
+    let plain = |view: &&EndpointView| {
+        matches!(
+            view.reason,
+            Reason::Serving | Reason::WeightZero | Reason::Disabled
+        )
+    };
+    let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
+    if worse.is_empty() {
+        return Verdict(
+            "Degraded",
+            "False",
+            "AllServing",
+            "Every active endpoint is well.".to_owned(),
+        );
+    }
+    Verdict("Degraded", "True", "EndpointsNotServing", named(&worse))
+}
+
+fn named(endpoints: &[&EndpointView]) -> String {
+    let one = |view: &&EndpointView| match view.failure {
+        Some(failure) => format!("{}: {:?} ({failure})", view.id, view.reason),
+        None => format!("{}: {:?}", view.id, view.reason),
+    };
+    endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn primary_reachable(endpoints: &[EndpointView]) -> Verdict {
+    const TYPE: &str = "PrimaryReachable";
+    let Some(view) = endpoints.iter().find(|view| view.declared == Declared::Primary) else {
+        return Verdict(
+            TYPE,
+            "Unknown",
+            "NotDeclared",
+            "The policy declares no primary.".to_owned(),
+        );
+    };
+    match (view.reason, view.role, view.failure) {
+        (Reason::NotCheckedYet | Reason::Disabled, ..) => Verdict(
+            TYPE,
+            "Unknown",
+            "NotChecked",
+            format!("{} is not checked.", view.id),
+        ),
+        (_, Some(Role::Standby), _) => Verdict(
+            TYPE,
+            "False",
+            "InRecovery",
+            format!("{} is a standby: it takes no writes.", view.id),
+        ),
+        (_, Some(Role::Primary), None) => {
+            Verdict(TYPE, "True", "Writable", format!("{} takes writes.", view.id))
+        }
+        _ => Verdict(TYPE, "False", "NotReachable", named(&[view])),
+    }
+}
+
+fn read_fallback(plan: &RoutingPlan) -> Verdict {
+    if plan.ro.state == RouteState::Fallback {
+        let message = "No replica can serve reads: they go to the primary.".to_owned();
+        return Verdict("ReadFallbackActive", "True", "NoReplicaEligible", message);
+    }
+    Verdict(
+        "ReadFallbackActive",
+        "False",
+        "NotNeeded",
+        "Reads do not need the fallback.".to_owned(),
+    )
+}
+
+/// Before the first decision what was known stays; a new policy is not ready.
+fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
+    let suspended = report.written == Written::Suspended;
+    let types = [
+        ("Ready", "False"),
+        ("Degraded", "Unknown"),
+        ("PrimaryReachable", "Unknown"),
+        ("ReadFallbackActive", "Unknown"),
+    ];
+    let reason = if suspended {
+        "Suspended"
+    } else if report.problems.is_empty() {
+        "Waiting"
+    } else {
+        "Invalid"
+    };
+    let message = if suspended {
+        "mode is Suspend: nothing is checked.".to_owned()
+    } else {
+        waiting(report)
+    };
+    let one = |(type_, status): (&'static str, &'static str)| {
+        let before = previous.iter().find(|condition| condition.type_ == type_);
+        let status = match before.map(|condition| condition.status.as_str()) {
+            _ if suspended => "Unknown",
+            Some("True") => "True",
+            Some("False") => "False",
+            _ => status,
+        };
+        Verdict(type_, status, reason, message.clone())
+    };
+    types.into_iter().map(one).collect()
+}

@@ -1,0 +1,37 @@
+//! Logs of the process, to standard error.
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("log level {0} is neither error, warn, info, debug, trace nor a list of TARGET=LEVEL")]
+pub struct InvalidLevel(String);
+
+/// Starts logging. `level`: a level for this program, or directives such as `distributary=debug,kube=info`.
+///
+/// # Errors
+/// The level cannot be read.
+pub fn start(format: LogFormat, level: &str) -> Result<(), InvalidLevel> {
+    let directives = if level.contains('=') {
+        level.to_owned()
+    } else {
+        format!("warn,distributary={level}")
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|_| InvalidLevel(level.to_owned()))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+    Ok(())
+}
