@@ -52,7 +52,7 @@ export SETUP
 setup: ## Install what a Debian 12 machine lacks, as root (Rust and Go excepted)
 	@sh -c "$$SETUP"
 
-controlplane: ## Build the Kubernetes control plane of the tests, about 10 minutes the first time
+controlplane: ## Build the Kubernetes control plane of the tests, about 13 minutes the first time on 2 cores
 	@tests/controlplane/build
 
 build: ## Build the release binary
