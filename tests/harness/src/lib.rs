@@ -5,6 +5,7 @@
 //! - [`control_plane`]: etcd, kube-apiserver, kube-controller-manager and kube-proxy, as they are.
 //! - [`postgres`]: a primary with streaming replicas, and the faults that befall them.
 //! - [`operator`]: the operator's own binary.
+//! - [`dns`]: the node's name server.
 //! - [`reader`]: a client that reads through a Service and counts.
 //! - [`wait`], [`watch`]: waiting for a condition with a deadline; nothing else in the tests sleeps.
 //!
@@ -14,6 +15,7 @@
 
 pub mod certificates;
 pub mod control_plane;
+pub mod dns;
 
 pub mod node;
 pub mod operator;

@@ -15,7 +15,7 @@
 //! - Two nodes share nothing but the file system of the machine, to which the harness does not write: its data are in
 //!   [`data_dir`], a tmpfs that only this node sees.
 //! - Nothing that is sent leaves the node: it has no interface to the outside, and its resolver is an address of its
-//!   own at which nobody answers.
+//!   own, which knows the names that [`dns`](crate::dns) was told.
 
 mod network;
 mod supervise;
@@ -34,7 +34,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
-pub use network::{API_SERVER, Addresses, NODE, SERVICE_RANGE, claim_address, nft};
+pub use network::{API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, nft};
 
 const ROLE: &str = "DISTRIBUTARY_NODE";
 const OUTSIDE: &str = "DISTRIBUTARY_NODE_OUTSIDE";
@@ -72,6 +72,13 @@ pub fn enter(main: fn() -> ExitCode) -> ExitCode {
         eprintln!("cannot set up the test node: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// The start of a command line that runs a program inside this node, for a person on the machine outside of it.
+#[must_use]
+pub fn enter_command() -> String {
+    let outside = env::var(OUTSIDE).unwrap_or_default();
+    format!("nsenter --target {outside} --net --mount")
 }
 
 /// Removes from `command` what marks a process as one inside a node, so that a program of the harness started by it

@@ -7,6 +7,7 @@ mod settings;
 mod sql;
 mod template;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use nix::unistd::Pid;
 use crate::certificates::Authority;
 use crate::node::{self, Addresses};
 use crate::process::Daemon;
-use crate::wait;
+use crate::{dns, wait};
 
 pub use cluster::{Builder, PgCluster};
 pub use settings::{ServerCertificate, Tls};
@@ -64,7 +65,7 @@ pub enum Shutdown {
     Immediate,
 }
 
-/// One server. Dropping it kills all its processes and leaves its directory to the node.
+/// One server. Dropping it kills all its processes and removes its data; its log stays.
 #[derive(Debug)]
 pub struct Postgres {
     name: String,
@@ -72,7 +73,8 @@ pub struct Postgres {
     directory: PathBuf,
     daemon: Daemon,
     shape: Arc<Shape>,
-    upstream: Mutex<Option<Ipv4Addr>>,
+    /// What the maps of the packet filter hold for it: by map, where packets go instead.
+    redirected: Mutex<BTreeMap<&'static str, Ipv4Addr>>,
 }
 
 /// What the servers of a cluster have in common.
@@ -87,7 +89,8 @@ impl Postgres {
     fn new(shape: Arc<Shape>) -> Result<Self> {
         let addresses = node::claim_address()?;
         let [_, _, third, fourth] = addresses.server.octets();
-        let name = format!("pg-{third}-{fourth}");
+        let name = format!("pg-{third}-{fourth}.test");
+        dns::set(&name, &[addresses.server])?;
         let directory = node::data_subdir("pg")?.join(&name);
         fs::create_dir(&directory).context("create its directory")?;
         shape.account.give(&directory)?;
@@ -100,11 +103,11 @@ impl Postgres {
             directory,
             daemon,
             shape,
-            upstream: Mutex::new(None),
+            redirected: Mutex::default(),
         })
     }
 
-    /// A name that differs from every other server's; [`Tls`] certificates are for it and for the address.
+    /// A DNS name of its own, which [`dns`] resolves to its address; [`Tls`] certificates are for both.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -299,7 +302,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        dns::remove(&self.name);
         let _ = self.kill_all();
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -16,7 +16,7 @@ pub const NODE: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 pub const SERVICE_RANGE: &str = "198.19.0.0/16";
 /// The only name server that programs of the node know. The address is the node's, so that a name that nobody
 /// serves fails at once.
-pub(super) const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
 const FIRST_SERVER: u32 = 10;
 static NEXT_SERVER: AtomicU32 = AtomicU32::new(FIRST_SERVER);
@@ -28,6 +28,7 @@ table inet faults {
     set silent { type ipv4_addr; }
     set deaf { type ipv4_addr; }
     set resetting { type ipv4_addr; }
+    map stand_in { type ipv4_addr : ipv4_addr; }
     map upstream { type ipv4_addr : ipv4_addr; }
     chain input {
         type filter hook input priority 10; policy accept;
@@ -40,6 +41,7 @@ table inet faults {
     }
     chain output {
         type nat hook output priority -110; policy accept;
+        dnat ip to ip daddr map @stand_in
         dnat ip to ip daddr map @upstream
     }
 }

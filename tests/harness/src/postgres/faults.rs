@@ -41,6 +41,15 @@ impl Postgres {
         befall("silent", &[self.addresses.upstream])
     }
 
+    /// Sends clients that connect to its address from now on to another server, as when the address was given away.
+    /// Clients of a `ClusterIP` still reach it.
+    ///
+    /// # Errors
+    /// When nft fails.
+    pub fn give_way_to(&self, other: &Self) -> Result<()> {
+        self.redirect("stand_in", self.addresses.server, Some(other.addresses.server))
+    }
+
     /// Ends every fault of the network.
     ///
     /// # Errors
@@ -52,17 +61,25 @@ impl Postgres {
         let both = format!("{{ {server}, {upstream} }}");
         let line =
             |set| format!("add element inet faults {set} {both}\ndelete element inet faults {set} {both}\n");
-        nft(&sets.map(line).concat())
+        nft(&sets.map(line).concat())?;
+        self.redirect("stand_in", server, None)
     }
 
     /// Sends its replication to `upstream` from the next connection on.
     pub(super) fn replicate_from(&self, upstream: Ipv4Addr) -> Result<()> {
-        let from = self.addresses.upstream;
-        let mut current = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = current.map(|old| format!("delete element inet faults upstream {{ {from} : {old} }}\n"));
-        let new = format!("add element inet faults upstream {{ {from} : {upstream} }}\n");
-        nft(&(old.unwrap_or_default() + &new))?;
-        *current = Some(upstream);
+        self.redirect("upstream", self.addresses.upstream, Some(upstream))
+    }
+
+    fn redirect(&self, map: &'static str, from: Ipv4Addr, to: Option<Ipv4Addr>) -> Result<()> {
+        let mut redirected = self.redirected.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |verb, to| format!("{verb} element inet faults {map} {{ {from} : {to} }}\n");
+        let old = redirected.get(map).map(|old| line("delete", *old));
+        let new = to.map(|to| line("add", to));
+        nft(&(old.unwrap_or_default() + &new.unwrap_or_default()))?;
+        match to {
+            Some(to) => redirected.insert(map, to),
+            None => redirected.remove(map),
+        };
         Ok(())
     }
 }

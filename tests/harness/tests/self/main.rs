@@ -68,5 +68,10 @@ fn tests() -> ExitCode {
             "identities_differ_on_demand",
             postgres::identities_differ_on_demand,
         )
+        .test("names_lead_to_servers", postgres::names_lead_to_servers)
+        .test(
+            "changed_password_is_refused",
+            postgres::changed_password_is_refused,
+        )
         .run()
 }

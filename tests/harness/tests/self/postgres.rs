@@ -1,11 +1,12 @@
 //! Servers start, replicate, and suffer what they are made to suffer.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::postgres::{APP, DATABASE, PROBE, Shutdown, Tls};
-use harness::{ControlPlane, PgCluster, Postgres, reader, wait};
+use harness::postgres::{APP, DATABASE, PORT, PROBE, Shutdown, Tls};
+use harness::{ControlPlane, PgCluster, Postgres, dns, reader, wait};
 use tokio_postgres::{Config, NoTls};
 
 const MOMENT: Duration = Duration::from_millis(300);
@@ -161,7 +162,45 @@ pub async fn tls_can_be_required(_: Shared) -> Result<()> {
 pub async fn identities_differ_on_demand(_: Shared) -> Result<()> {
     let (one, other) = tokio::try_join!(PgCluster::start(0), PgCluster::builder().own_identity().start())?;
     ensure!(one.primary().system_identifier().await? != other.primary().system_identifier().await?);
-    one.primary().set_password(PROBE.user, "changed").await
+    one.primary().give_way_to(other.primary())?;
+    ensure!(reader::ask(one.primary().socket()).await? == other.primary().address());
+    one.primary().heal()?;
+    ensure!(reader::ask(one.primary().socket()).await? == one.primary().address());
+    Ok(())
+}
+
+pub async fn names_lead_to_servers(_: Shared) -> Result<()> {
+    let cluster = PgCluster::start(0).await?;
+    let server = cluster.primary();
+    let resolve = async || {
+        anyhow::Ok(
+            tokio::net::lookup_host((server.name(), PORT))
+                .await?
+                .collect::<Vec<_>>(),
+        )
+    };
+    ensure!(resolve().await? == [server.socket()]);
+    let elsewhere = Ipv4Addr::new(198, 18, 9, 9);
+    dns::set(server.name(), &[elsewhere])?;
+    ensure!(resolve().await? == [(elsewhere, PORT).into()]);
+    dns::fail(server.name(), true);
+    ensure!(resolve().await.is_err());
+    dns::fail(server.name(), false);
+    dns::remove(server.name());
+    ensure!(resolve().await.is_err());
+    Ok(())
+}
+
+pub async fn changed_password_is_refused(_: Shared) -> Result<()> {
+    let cluster = PgCluster::start(0).await?;
+    drop(connect(cluster.primary()).await?);
+    cluster.primary().set_password(PROBE.user, "changed").await?;
+    let refused = connect(cluster.primary()).await.err().context("it connected")?;
+    let code = refused
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(|error| error.code().cloned());
+    ensure!(code.is_some_and(|code| code.code() == "28P01"), "{refused:#}");
+    Ok(())
 }
 
 /// Whether a connection gets neither an answer nor a refusal.
