@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use distributary::api::{EndpointStatus, ReplicaSetPolicy};
 use harness::control_plane::{AuditEvent, Namespace, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
@@ -220,9 +220,4 @@ pub fn condition<'a>(policy: &'a ReplicaSetPolicy, type_: &str) -> Option<&'a Co
 
 pub fn endpoint<'a>(policy: &'a ReplicaSetPolicy, id: &str) -> Option<&'a EndpointStatus> {
     policy.status.as_ref()?.endpoints.iter().find(|endpoint| endpoint.id == id)
-}
-
-/// Fails with the message unless it holds.
-pub fn check(holds: bool, message: impl FnOnce() -> String) -> Result<()> {
-    if holds { Ok(()) } else { bail!(message()) }
 }
