@@ -45,7 +45,8 @@ async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
     it.endpoint("replica-1", "ConfigurationFailed", SOON).await?;
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later"}, "stringData": {"username": "probe"},
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {"name": "later"},
+        "stringData": {"username": "probe"},
     }))
     .await?;
     it.until("the missing key to be named", SOON, |policy| {
