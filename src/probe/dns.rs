@@ -20,9 +20,9 @@ use crate::domain::observation::{FailureClass, FailureKind};
 use crate::domain::policy::Host;
 
 /// The least time for which a good answer outlives the resolver.
-const LEAST_STALE: Duration = Duration::from_secs(60);
+const LEAST_STALE: Duration = Duration::from_mins(1);
 /// The longest time, whatever the TTL.
-const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST_STALE: Duration = Duration::from_hours(24);
 /// The longest time for which "no such name" is believed without asking again.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 /// Answers that the resolver keeps for their TTL.

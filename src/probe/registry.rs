@@ -185,7 +185,9 @@ impl Target {
     async fn run(mut self) {
         let mut answered = None;
         while self.due(answered).await.is_some() {
-            let Some(place) = self.place().await else { return };
+            let Some(place) = self.place().await else {
+                return;
+            };
             // While it waited, the instruction may have been replaced.
             let check = *self.instructions.borrow_and_update();
             if check.at > self.clock.now() {
