@@ -68,7 +68,7 @@ pub struct EndpointStatus {
     /// The address that its last good check used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The TCP port of that address.
+    /// Its TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
