@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// The pattern of a [`DurationText`], from the Gateway API (GEP-2257).
 pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
-/// A duration as a person wrote it; [`DurationText::parse`] gives its length.
+/// A duration as a person wrote it; [`DurationText::parse`] gives its length. Its form and bounds are a rule of the
+/// field that has it ([`super::rules::duration_between`]), so that a bad one is refused in words.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct DurationText(pub String);
@@ -62,7 +63,7 @@ impl JsonSchema for DurationText {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": 32})
+        json_schema!({"type": "string", "maxLength": 32})
     }
 }
 

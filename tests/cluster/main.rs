@@ -1,10 +1,12 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
+mod admission;
 mod edits;
 mod faults;
 mod fixture;
 mod modes;
 mod objects;
+mod packaging;
 mod process;
 mod routes;
 mod secrets;
@@ -28,5 +30,7 @@ fn tests() -> ExitCode {
     let suite = objects::tests(suite);
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
-    process::tests(suite).run()
+    let suite = process::tests(suite);
+    let suite = admission::tests(suite);
+    packaging::tests(suite).run()
 }
