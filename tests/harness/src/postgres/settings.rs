@@ -41,6 +41,7 @@ fsync = off
 synchronous_commit = off
 autovacuum = off
 wal_level = replica
+max_wal_senders = 40
 wal_log_hints = on
 wal_keep_size = 128MB
 max_wal_size = 64MB

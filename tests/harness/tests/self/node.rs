@@ -31,7 +31,13 @@ pub fn hold() -> ExitCode {
         std::mem::forget(cluster);
         anyhow::Ok(())
     });
-    held.map_or(ExitCode::FAILURE, |()| ExitCode::from(CODE))
+    match held {
+        Ok(()) => ExitCode::from(CODE),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 pub async fn ends_with_its_program(_: Shared) -> Result<()> {
