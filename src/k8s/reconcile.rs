@@ -391,6 +391,7 @@ fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
             address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
             role,
             eligible: endpoint.eligible,
+            reason: endpoint.reason.clone(),
         };
         (EndpointId::from(endpoint.id.as_str()), remembered)
     };

@@ -13,14 +13,29 @@ use serde_json::{Value, json};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("invalid_policies_are_refused_in_words", invalid_policies_are_refused)
+        .test(
+            "invalid_policies_are_refused_in_words",
+            invalid_policies_are_refused,
+        )
         .test("valid_policies_are_stored_as_written", valid_policies_are_stored)
         .test("the_largest_policy_is_admitted", the_largest_policy_is_admitted)
-        .test("an_absent_read_fallback_and_an_empty_one_are_kept_apart", read_fallbacks_are_kept_apart)
-        .test("defaults_enter_outside_of_lists_only", defaults_enter_outside_of_lists)
+        .test(
+            "an_absent_read_fallback_and_an_empty_one_are_kept_apart",
+            read_fallbacks_are_kept_apart,
+        )
+        .test(
+            "defaults_enter_outside_of_lists_only",
+            defaults_enter_outside_of_lists,
+        )
         .test("null_means_absent", null_means_absent)
-        .test("an_unknown_field_is_refused_by_kubectl", an_unknown_field_is_refused)
-        .test("the_rules_are_affordable_at_twice_the_replicas", the_rules_are_affordable)
+        .test(
+            "an_unknown_field_is_refused_by_kubectl",
+            an_unknown_field_is_refused,
+        )
+        .test(
+            "the_rules_are_affordable_at_twice_the_replicas",
+            the_rules_are_affordable,
+        )
         .test("kubectl_explain_reads_well", kubectl_explain_reads_well)
 }
 
@@ -40,7 +55,11 @@ fn value(set: &'static str, to: Value, rule: &str) -> Refused {
 
 /// A rule over several fields, told at one of them.
 fn rule(set: &'static str, to: Value, field: &str, rule: &str) -> Refused {
-    Refused { set, to, says: vec![format!("{field}: Invalid value: {rule}")] }
+    Refused {
+        set,
+        to,
+        says: vec![format!("{field}: Invalid value: {rule}")],
+    }
 }
 
 /// The schema's own bounds, told at the field that was set; the API server repeats its name.
@@ -51,7 +70,11 @@ fn bound(set: &'static str, to: Value, must: &str) -> Refused {
 
 /// Anything else.
 fn says(set: &'static str, to: Value, says: &[&str]) -> Refused {
-    Refused { set, to, says: says.iter().map(ToString::to_string).collect() }
+    Refused {
+        set,
+        to,
+        says: says.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn long(length: usize) -> Value {
@@ -65,7 +88,11 @@ fn names() -> Vec<Refused> {
         rule("metadata.name", long(41), "<nil>", rules::NAME),
         value("spec.primary.id", json!("Primary"), rules::ID_FORM),
         value("spec.replicas[0].id", json!("-a"), rules::ID_FORM),
-        says("spec.replicas[0].id", long(41), &["spec.replicas[0].id: Too long: may not be more than 40 bytes"]),
+        says(
+            "spec.replicas[0].id",
+            long(41),
+            &["spec.replicas[0].id: Too long: may not be more than 40 bytes"],
+        ),
         says(
             "spec.replicas[0].id",
             json!(""),
@@ -74,11 +101,33 @@ fn names() -> Vec<Refused> {
                 &format!("spec.replicas[0].id: Invalid value: \"\": {}", rules::ID_FORM),
             ],
         ),
-        says("spec.replicas[0].id", Value::Null, &["spec.replicas[0].id: Required value"]),
-        says("spec.replicas[1].id", json!("replica-1"), &["spec.replicas[1]: Duplicate value: {\"id\":\"replica-1\"}"]),
-        rule("spec.replicas[0].id", json!("primary"), "spec.primary.id", rules::PRIMARY_ID),
-        rule("spec.primary.id", json!("replica-2"), "spec.primary.id", rules::PRIMARY_ID),
-        bound("spec.replicas[0].displayName", json!(""), "should be at least 1 chars long"),
+        says(
+            "spec.replicas[0].id",
+            Value::Null,
+            &["spec.replicas[0].id: Required value"],
+        ),
+        says(
+            "spec.replicas[1].id",
+            json!("replica-1"),
+            &["spec.replicas[1]: Duplicate value: {\"id\":\"replica-1\"}"],
+        ),
+        rule(
+            "spec.replicas[0].id",
+            json!("primary"),
+            "spec.primary.id",
+            rules::PRIMARY_ID,
+        ),
+        rule(
+            "spec.primary.id",
+            json!("replica-2"),
+            "spec.primary.id",
+            rules::PRIMARY_ID,
+        ),
+        bound(
+            "spec.replicas[0].displayName",
+            json!(""),
+            "should be at least 1 chars long",
+        ),
         says(
             "spec.replicas[0].displayName",
             long(64),
@@ -86,22 +135,47 @@ fn names() -> Vec<Refused> {
         ),
         value("spec.replicas[0].region", json!("us east"), rules::REGION),
         value("spec.replicas[0].zone", json!("-"), rules::ZONE),
-        rule("spec.replicas[0].tags", json!(["good", "not good"]), "spec.replicas[0].tags", rules::TAGS),
-        says("spec.replicas[0].tags", json!(["a", "a"]), &["spec.replicas[0].tags[1]: Duplicate value: \"a\""]),
+        rule(
+            "spec.replicas[0].tags",
+            json!(["good", "not good"]),
+            "spec.replicas[0].tags",
+            rules::TAGS,
+        ),
+        says(
+            "spec.replicas[0].tags",
+            json!(["a", "a"]),
+            &["spec.replicas[0].tags[1]: Duplicate value: \"a\""],
+        ),
         says(
             "spec.replicas[0].tags",
             (0..17).map(|tag| format!("tag-{tag}")).collect(),
             &["spec.replicas[0].tags: Too many: 17: must have at most 16 items"],
         ),
-        value("spec.outputs.services.namePrefix", json!("Orders"), rules::NAME_PREFIX),
-        value("spec.outputs.services.namePrefix", json!("a.b"), rules::NAME_PREFIX),
-        value("spec.outputs.services.namePrefix", json!("1a"), rules::NAME_PREFIX),
+        value(
+            "spec.outputs.services.namePrefix",
+            json!("Orders"),
+            rules::NAME_PREFIX,
+        ),
+        value(
+            "spec.outputs.services.namePrefix",
+            json!("a.b"),
+            rules::NAME_PREFIX,
+        ),
+        value(
+            "spec.outputs.services.namePrefix",
+            json!("1a"),
+            rules::NAME_PREFIX,
+        ),
         says(
             "spec.outputs.services.namePrefix",
             long(41),
             &["spec.outputs.services.namePrefix: Too long: may not be more than 40 bytes"],
         ),
-        value("spec.outputs.configMap.name", json!("a..b"), rules::CONFIG_MAP_NAME),
+        value(
+            "spec.outputs.configMap.name",
+            json!("a..b"),
+            rules::CONFIG_MAP_NAME,
+        ),
         value("spec.outputs.configMap.name", json!("A"), rules::CONFIG_MAP_NAME),
     ]
 }
@@ -109,56 +183,139 @@ fn names() -> Vec<Refused> {
 fn servers() -> Vec<Refused> {
     let mut cases = vec![
         says("spec.primary", Value::Null, &["spec.primary: Required value"]),
-        rule("spec.primary.host", Value::Null, "spec.primary.host", rules::ADDRESS),
-        rule("spec.replicas[0].host", Value::Null, "spec.replicas[0].host", rules::ADDRESS),
-        rule("spec.replicas[0].urlSecretRef", json!({"name": "a", "key": "b"}), "spec.replicas[0].host", rules::ADDRESS),
+        rule(
+            "spec.primary.host",
+            Value::Null,
+            "spec.primary.host",
+            rules::ADDRESS,
+        ),
+        rule(
+            "spec.replicas[0].host",
+            Value::Null,
+            "spec.replicas[0].host",
+            rules::ADDRESS,
+        ),
+        rule(
+            "spec.replicas[0].urlSecretRef",
+            json!({"name": "a", "key": "b"}),
+            "spec.replicas[0].host",
+            rules::ADDRESS,
+        ),
         rule(
             "spec.replicas[0]",
             json!({"id": "replica-1", "urlSecretRef": {"name": "a", "key": "b"}, "port": 5432}),
             "spec.replicas[0].port",
             rules::PORT_WITH_URL,
         ),
-        rule("spec.replicas[1].host", json!("pg-1.example.com"), "spec.replicas", rules::SAME_SERVER),
-        rule("spec.replicas[1].host", json!("pg-0.example.com"), "spec.replicas", rules::SAME_SERVER),
+        rule(
+            "spec.replicas[1].host",
+            json!("pg-1.example.com"),
+            "spec.replicas",
+            rules::SAME_SERVER,
+        ),
+        rule(
+            "spec.replicas[1].host",
+            json!("pg-0.example.com"),
+            "spec.replicas",
+            rules::SAME_SERVER,
+        ),
         rule(
             "spec.replicas[1]",
             json!({"id": "replica-2", "host": "pg-1.example.com", "port": 5432}),
             "spec.replicas",
             rules::SAME_SERVER,
         ),
-        says("spec.replicas[0].host", long(254), &["spec.replicas[0].host: Too long: may not be more than 253 bytes"]),
-        bound("spec.replicas[0].port", json!(0), "should be greater than or equal to 1"),
-        bound("spec.replicas[0].port", json!(65536), "should be less than or equal to 65535"),
+        says(
+            "spec.replicas[0].host",
+            long(254),
+            &["spec.replicas[0].host: Too long: may not be more than 253 bytes"],
+        ),
+        bound(
+            "spec.replicas[0].port",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        bound(
+            "spec.replicas[0].port",
+            json!(65536),
+            "should be less than or equal to 65535",
+        ),
         says(
             "spec.replicas[0].port",
             json!("5432"),
             &["spec.replicas[0].port: Invalid value: \"string\": \
                spec.replicas[0].port in body must be of type integer: \"string\""],
         ),
-        bound("spec.replicas[0].weight", json!(-1), "should be greater than or equal to 0"),
-        bound("spec.replicas[0].weight", json!(1001), "should be less than or equal to 1000"),
-        bound("spec.replicas[0].priority", json!(-1), "should be greater than or equal to 0"),
-        bound("spec.replicas[0].priority", json!(1001), "should be less than or equal to 1000"),
-        bound("spec.replicas[0].maxConnections", json!(0), "should be greater than or equal to 1"),
-        bound("spec.replicas[0].maxConnections", json!(100_001), "should be less than or equal to 100000"),
+        bound(
+            "spec.replicas[0].weight",
+            json!(-1),
+            "should be greater than or equal to 0",
+        ),
+        bound(
+            "spec.replicas[0].weight",
+            json!(1001),
+            "should be less than or equal to 1000",
+        ),
+        bound(
+            "spec.replicas[0].priority",
+            json!(-1),
+            "should be greater than or equal to 0",
+        ),
+        bound(
+            "spec.replicas[0].priority",
+            json!(1001),
+            "should be less than or equal to 1000",
+        ),
+        bound(
+            "spec.replicas[0].maxConnections",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        bound(
+            "spec.replicas[0].maxConnections",
+            json!(100_001),
+            "should be less than or equal to 100000",
+        ),
         says(
             "spec.replicas[0].state",
             json!("Off"),
-            &["spec.replicas[0].state: Unsupported value: \"Off\": supported values: \"Active\", \"Disabled\""],
+            &[
+                "spec.replicas[0].state: Unsupported value: \"Off\": supported values: \"Active\", \"Disabled\"",
+            ],
         ),
         says(
             "spec.replicas",
-            (0..65).map(|n| json!({"id": format!("replica-{n}"), "host": format!("pg-{n}")})).collect(),
+            (0..65)
+                .map(|n| json!({"id": format!("replica-{n}"), "host": format!("pg-{n}")}))
+                .collect(),
             &["spec.replicas: Too many: 65: must have at most 64 items"],
         ),
     ];
-    for host in
-        ["a b", "-a", "a..b", "a/b", "a:5432", "[2001:db8::1]", "256.1.1.1", "127.1", "2001:db8::g", "::ffff:127.0.0.1"]
-    {
+    for host in [
+        "a b",
+        "-a",
+        "a..b",
+        "a/b",
+        "a:5432",
+        "[2001:db8::1]",
+        "256.1.1.1",
+        "127.1",
+        "2001:db8::g",
+        "::ffff:127.0.0.1",
+    ] {
         cases.push(value("spec.replicas[0].host", json!(host), rules::HOST_FORM));
     }
-    let unroutable = ["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255"];
-    for host in unroutable.into_iter().chain(["::", "::1", "fe80::1", "ff02::1", "localhost", "LocalHost."]) {
+    let unroutable = [
+        "127.0.0.1",
+        "0.0.0.0",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+    ];
+    for host in unroutable
+        .into_iter()
+        .chain(["::", "::1", "fe80::1", "ff02::1", "localhost", "LocalHost."])
+    {
         cases.push(value("spec.primary.host", json!(host), rules::HOST));
         cases.push(value("spec.replicas[0].host", json!(host), rules::HOST));
     }
@@ -169,20 +326,42 @@ fn logins() -> Vec<Refused> {
     let modes = "supported values: \"Disable\", \"Require\", \"VerifyCA\", \"VerifyFull\"";
     let tls = |mode: &str, reference: &str| json!({"mode": mode, reference: {"name": "a"}});
     vec![
-        bound("spec.connection.database", json!(""), "should be at least 1 chars long"),
+        bound(
+            "spec.connection.database",
+            json!(""),
+            "should be at least 1 chars long",
+        ),
         says(
             "spec.connection.database",
             long(64),
             &["spec.connection.database: Too long: may not be more than 63 bytes"],
         ),
-        value("spec.connection.connectTimeout", json!("999ms"), rules::CONNECT_TIMEOUT),
-        value("spec.connection.connectTimeout", json!("5m1ms"), rules::CONNECT_TIMEOUT),
-        value("spec.connection.connectTimeout", json!("10"), rules::CONNECT_TIMEOUT),
-        value("spec.replicas[0].connection.connectTimeout", json!("1.5s"), rules::CONNECT_TIMEOUT),
+        value(
+            "spec.connection.connectTimeout",
+            json!("999ms"),
+            rules::CONNECT_TIMEOUT,
+        ),
+        value(
+            "spec.connection.connectTimeout",
+            json!("5m1ms"),
+            rules::CONNECT_TIMEOUT,
+        ),
+        value(
+            "spec.connection.connectTimeout",
+            json!("10"),
+            rules::CONNECT_TIMEOUT,
+        ),
+        value(
+            "spec.replicas[0].connection.connectTimeout",
+            json!("1.5s"),
+            rules::CONNECT_TIMEOUT,
+        ),
         says(
             "spec.connection.tls.mode",
             json!("Prefer"),
-            &[&format!("spec.connection.tls.mode: Unsupported value: \"Prefer\": {modes}")],
+            &[&format!(
+                "spec.connection.tls.mode: Unsupported value: \"Prefer\": {modes}"
+            )],
         ),
         rule(
             "spec.connection.tls",
@@ -202,8 +381,16 @@ fn logins() -> Vec<Refused> {
             "spec.primary.connection.tls.clientCertSecretRef",
             rules::CLIENT_CERT_NEEDS_TLS,
         ),
-        value("spec.connection.credentialsSecretRef.name", json!("Probe"), rules::SECRET_NAME),
-        value("spec.connection.tls.clientCertSecretRef.name", json!("a..b"), rules::SECRET_NAME),
+        value(
+            "spec.connection.credentialsSecretRef.name",
+            json!("Probe"),
+            rules::SECRET_NAME,
+        ),
+        value(
+            "spec.connection.tls.clientCertSecretRef.name",
+            json!("a..b"),
+            rules::SECRET_NAME,
+        ),
         says(
             "spec.connection.credentialsSecretRef",
             json!({}),
@@ -212,7 +399,10 @@ fn logins() -> Vec<Refused> {
         says(
             "spec.connection.tls.caSecretRef",
             json!({"name": "a", "key": "c/d"}),
-            &[&format!("spec.connection.tls.caSecretRef.key: Invalid value: \"c/d\": {}", rules::SECRET_KEY)],
+            &[&format!(
+                "spec.connection.tls.caSecretRef.key: Invalid value: \"c/d\": {}",
+                rules::SECRET_KEY
+            )],
         ),
     ]
 }
@@ -220,34 +410,71 @@ fn logins() -> Vec<Refused> {
 fn times() -> Vec<Refused> {
     let steps = "spec.circuitBreaker.halfOpen.trafficSteps";
     let mut cases = vec![
-        bound("spec.circuitBreaker.failureThreshold", json!(0), "should be greater than or equal to 1"),
-        bound("spec.circuitBreaker.failureThreshold", json!(101), "should be less than or equal to 100"),
-        bound("spec.circuitBreaker.halfOpen.successThreshold", json!(0), "should be greater than or equal to 1"),
-        bound("spec.circuitBreaker.halfOpen.successThreshold", json!(101), "should be less than or equal to 100"),
+        bound(
+            "spec.circuitBreaker.failureThreshold",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        bound(
+            "spec.circuitBreaker.failureThreshold",
+            json!(101),
+            "should be less than or equal to 100",
+        ),
+        bound(
+            "spec.circuitBreaker.halfOpen.successThreshold",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        bound(
+            "spec.circuitBreaker.halfOpen.successThreshold",
+            json!(101),
+            "should be less than or equal to 100",
+        ),
         // Attempts of less than 20ms.
-        rule("spec.healthCheck.failoverTimeout", json!("99ms"), "spec.healthCheck.failoverTimeout", rules::ATTEMPT),
+        rule(
+            "spec.healthCheck.failoverTimeout",
+            json!("99ms"),
+            "spec.healthCheck.failoverTimeout",
+            rules::ATTEMPT,
+        ),
         says(
             "spec.healthCheck.interval",
             json!(30),
             &["spec.healthCheck.interval: Invalid value: \"integer\": \
                spec.healthCheck.interval in body must be of type string: \"integer\""],
         ),
-        rule("spec.circuitBreaker.halfOpen.trafficSteps", json!([50, 10]), steps, rules::TRAFFIC_STEPS),
-        rule("spec.circuitBreaker.halfOpen.trafficSteps", json!([10, 10]), steps, rules::TRAFFIC_STEPS),
+        rule(
+            "spec.circuitBreaker.halfOpen.trafficSteps",
+            json!([50, 10]),
+            steps,
+            rules::TRAFFIC_STEPS,
+        ),
+        rule(
+            "spec.circuitBreaker.halfOpen.trafficSteps",
+            json!([10, 10]),
+            steps,
+            rules::TRAFFIC_STEPS,
+        ),
         says(
             "spec.circuitBreaker.halfOpen.trafficSteps",
             json!([]),
-            &[&format!("{steps}: Invalid value: 0: {steps} in body should have at least 1 items")],
+            &[&format!(
+                "{steps}: Invalid value: 0: {steps} in body should have at least 1 items"
+            )],
         ),
         says(
             "spec.circuitBreaker.halfOpen.trafficSteps",
             json!([0]),
-            &[&format!("{steps}[0]: Invalid value: 0: {steps}[0] in body should be greater than or equal to 1")],
+            &[&format!(
+                "{steps}[0]: Invalid value: 0: {steps}[0] in body should be greater than or equal to 1"
+            )],
         ),
         says(
             "spec.circuitBreaker.halfOpen.trafficSteps",
             json!([101]),
-            &[&format!("{steps}[0]: Invalid value: 101: {steps}[0] in body should be less than or equal to 100")],
+            &[&format!(
+                "{steps}[0]: Invalid value: 101: {steps}[0] in body should be less than or equal to 100"
+            )],
         ),
         says(
             "spec.circuitBreaker.halfOpen.trafficSteps",
@@ -258,11 +485,25 @@ fn times() -> Vec<Refused> {
     for (field, short, long, rule) in [
         ("spec.healthCheck.interval", "99ms", "1h1ms", rules::INTERVAL),
         ("spec.healthCheck.timeout", "19ms", "1m1ms", rules::TIMEOUT),
-        ("spec.healthCheck.failoverTimeout", "", "10m1ms", rules::FAILOVER_TIMEOUT),
-        ("spec.circuitBreaker.resetTimeout", "99ms", "1h1ms", rules::RESET_TIMEOUT),
+        (
+            "spec.healthCheck.failoverTimeout",
+            "",
+            "10m1ms",
+            rules::FAILOVER_TIMEOUT,
+        ),
+        (
+            "spec.circuitBreaker.resetTimeout",
+            "99ms",
+            "1h1ms",
+            rules::RESET_TIMEOUT,
+        ),
     ] {
         let malformed = ["5", "s", "1d", "-1s", "1.5s", "1m 30s", "100000s", "1s1s1s1s1s"];
-        for text in malformed.into_iter().chain([short, long]).filter(|text| !text.is_empty()) {
+        for text in malformed
+            .into_iter()
+            .chain([short, long])
+            .filter(|text| !text.is_empty())
+        {
             cases.push(value(field, json!(text), rule));
         }
     }
@@ -272,22 +513,50 @@ fn times() -> Vec<Refused> {
 fn choices() -> Vec<Refused> {
     let choice = |set: &'static str, field: &str, to: Value, supported: &[&str]| {
         let supported: Vec<_> = supported.iter().map(|word| format!("\"{word}\"")).collect();
-        let says = vec![format!("{field}: Unsupported value: \"Other\": supported values: {}", supported.join(", "))];
+        let says = vec![format!(
+            "{field}: Unsupported value: \"Other\": supported values: {}",
+            supported.join(", ")
+        )];
         Refused { set, to, says }
     };
     let other = || json!("Other");
     vec![
-        choice("spec.mode", "spec.mode", other(), &["Enforce", "Observe", "Suspend"]),
-        choice("spec.deletionPolicy", "spec.deletionPolicy", other(), &["Delete", "Retain"]),
+        choice(
+            "spec.mode",
+            "spec.mode",
+            other(),
+            &["Enforce", "Observe", "Suspend"],
+        ),
+        choice(
+            "spec.deletionPolicy",
+            "spec.deletionPolicy",
+            other(),
+            &["Delete", "Retain"],
+        ),
         choice(
             "spec.loadBalancing.strategy",
             "spec.loadBalancing.strategy",
             other(),
             &["RoundRobin", "Weighted"],
         ),
-        choice("spec.circuitBreaker.state", "spec.circuitBreaker.state", other(), &["Enabled", "Disabled"]),
-        choice("spec.outputs.services.state", "spec.outputs.services.state", other(), &["Enabled", "Disabled"]),
-        choice("spec.failover.readFallback", "spec.failover.readFallback[0]", json!(["Other"]), &["Primary"]),
+        choice(
+            "spec.circuitBreaker.state",
+            "spec.circuitBreaker.state",
+            other(),
+            &["Enabled", "Disabled"],
+        ),
+        choice(
+            "spec.outputs.services.state",
+            "spec.outputs.services.state",
+            other(),
+            &["Enabled", "Disabled"],
+        ),
+        choice(
+            "spec.failover.readFallback",
+            "spec.failover.readFallback[0]",
+            json!(["Other"]),
+            &["Primary"],
+        ),
         says(
             "spec.failover.readFallback",
             json!(["Primary", "Primary"]),
@@ -302,7 +571,9 @@ fn choices() -> Vec<Refused> {
 async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
     let namespace = plane.namespace("refused").await?;
     let api = policies(plane.client(), &namespace);
-    create(&api, &minimal(), true).await.context("the policy that the cases change")?;
+    create(&api, &minimal(), true)
+        .await
+        .context("the policy that the cases change")?;
     let cases = [names(), servers(), logins(), times(), choices()];
     let mut wrong = vec![];
     for Refused { set, to, says } in cases.into_iter().flatten() {
@@ -314,7 +585,9 @@ async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         said.sort();
         expected.sort();
         if said != expected {
-            wrong.push(format!("{set} = {to}:\n  expected {expected:?}\n  was      {said:?}"));
+            wrong.push(format!(
+                "{set} = {to}:\n  expected {expected:?}\n  was      {said:?}"
+            ));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -323,11 +596,15 @@ async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
 
 /// What is wrong with an object, as `FIELD: MESSAGE`. Without the note that rules wait for a valid schema.
 fn causes(error: &kube::Error) -> Result<Vec<String>> {
-    let kube::Error::Api(status) = error else { bail!("no answer: {error}") };
+    let kube::Error::Api(status) = error else {
+        bail!("no answer: {error}")
+    };
     ensure!(status.code == 422, "{} {}", status.code, status.message);
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let told = causes.filter(|cause| !cause.message.contains("some validation rules were not checked"));
-    Ok(told.map(|cause| format!("{}: {}", cause.field, cause.message)).collect())
+    Ok(told
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect())
 }
 
 async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
@@ -343,32 +620,82 @@ async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
         ("spec.replicas[0].state", json!("Disabled")),
         ("spec.primary.id", json!("pg-0")),
         // The same server, as long as only one of them is active.
-        ("spec.replicas[1]", json!({"id": "replica-2", "host": "pg-1.example.com", "state": "Disabled"})),
-        ("spec.replicas[1]", json!({"id": "replica-2", "host": "pg-1.example.com", "port": 5433})),
-        ("spec.replicas[0]", json!({"id": "0", "urlSecretRef": {"name": "a.b", "key": "A_b-c.d"}})),
+        (
+            "spec.replicas[1]",
+            json!({"id": "replica-2", "host": "pg-1.example.com", "state": "Disabled"}),
+        ),
+        (
+            "spec.replicas[1]",
+            json!({"id": "replica-2", "host": "pg-1.example.com", "port": 5433}),
+        ),
+        (
+            "spec.replicas[0]",
+            json!({"id": "0", "urlSecretRef": {"name": "a.b", "key": "A_b-c.d"}}),
+        ),
         ("spec.connection.tls", json!({})),
-        ("spec.connection.tls", json!({"caSecretRef": {"name": "a"}, "clientCertSecretRef": {"name": "b"}})),
+        (
+            "spec.connection.tls",
+            json!({"caSecretRef": {"name": "a"}, "clientCertSecretRef": {"name": "b"}}),
+        ),
         ("spec.connection.tls", json!({"mode": "Disable"})),
-        ("spec.connection.tls", json!({"mode": "Require", "clientCertSecretRef": {"name": "b"}})),
-        ("spec.connection.tls", json!({"mode": "VerifyCA", "caSecretRef": {"name": "a", "key": "ca.pem"}})),
-        ("spec.connection.tls", json!({"mode": "VerifyFull", "caSecretRef": {"name": "a"}})),
+        (
+            "spec.connection.tls",
+            json!({"mode": "Require", "clientCertSecretRef": {"name": "b"}}),
+        ),
+        (
+            "spec.connection.tls",
+            json!({"mode": "VerifyCA", "caSecretRef": {"name": "a", "key": "ca.pem"}}),
+        ),
+        (
+            "spec.connection.tls",
+            json!({"mode": "VerifyFull", "caSecretRef": {"name": "a"}}),
+        ),
         ("spec.connection.connectTimeout", json!("1s")),
         ("spec.connection.connectTimeout", json!("5m")),
-        ("spec.healthCheck", json!({"interval": "100ms", "timeout": "20ms", "failoverTimeout": "100ms"})),
-        ("spec.healthCheck", json!({"interval": "59m59s1000ms", "timeout": "1m", "failoverTimeout": "10m"})),
-        ("spec.circuitBreaker", json!({"state": "Disabled", "failureThreshold": 100, "resetTimeout": "1h"})),
-        ("spec.circuitBreaker.halfOpen.trafficSteps", json!([1, 2, 3, 4, 5, 6, 99, 100])),
+        (
+            "spec.healthCheck",
+            json!({"interval": "100ms", "timeout": "20ms", "failoverTimeout": "100ms"}),
+        ),
+        (
+            "spec.healthCheck",
+            json!({"interval": "59m59s1000ms", "timeout": "1m", "failoverTimeout": "10m"}),
+        ),
+        (
+            "spec.circuitBreaker",
+            json!({"state": "Disabled", "failureThreshold": 100, "resetTimeout": "1h"}),
+        ),
+        (
+            "spec.circuitBreaker.halfOpen.trafficSteps",
+            json!([1, 2, 3, 4, 5, 6, 99, 100]),
+        ),
         ("spec.outputs", json!({"services": {"state": "Disabled"}})),
-        ("spec.outputs", json!({"services": {"namePrefix": "a"}, "configMap": {"name": "0.a"}})),
+        (
+            "spec.outputs",
+            json!({"services": {"namePrefix": "a"}, "configMap": {"name": "0.a"}}),
+        ),
     ];
-    for host in ["a", "A_b-c.example.com", "example.com.", "10.0.0.1", "2001:db8::1", "fd00::1", "1.example.com"] {
+    for host in [
+        "a",
+        "A_b-c.example.com",
+        "example.com.",
+        "10.0.0.1",
+        "2001:db8::1",
+        "fd00::1",
+        "1.example.com",
+    ] {
         cases.push(("spec.replicas[0].host", json!(host)));
     }
     for (set, to) in cases {
         let mut policy = minimal();
         put(&mut policy, set, to.clone());
-        let stored = create(&api, &policy, true).await.with_context(|| format!("{set} = {to}"))?;
-        ensure!(contains(&stored["spec"], &policy["spec"]), "{set} = {to} was stored as {}", stored["spec"]);
+        let stored = create(&api, &policy, true)
+            .await
+            .with_context(|| format!("{set} = {to}"))?;
+        ensure!(
+            contains(&stored["spec"], &policy["spec"]),
+            "{set} = {to} was stored as {}",
+            stored["spec"]
+        );
     }
     Ok(())
 }
@@ -445,7 +772,10 @@ async fn read_fallbacks_are_kept_apart(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = minimal();
     policy["metadata"]["name"] = json!("nothing");
     create(&api, &policy, false).await?;
-    ensure!(api.get("nothing").await?.data["spec"].get("failover").is_none(), "failover was made up");
+    ensure!(
+        api.get("nothing").await?.data["spec"].get("failover").is_none(),
+        "failover was made up"
+    );
     Ok(())
 }
 
@@ -488,7 +818,10 @@ async fn null_means_absent(plane: Arc<ControlPlane>) -> Result<()> {
     }
     let stored = create(&api, &policy, true).await?["spec"].clone();
     ensure!(!stored.to_string().contains("null"), "stored as {stored}");
-    ensure!(stored["mode"] == "Enforce" && stored["failover"] == json!({}), "stored as {stored}");
+    ensure!(
+        stored["mode"] == "Enforce" && stored["failover"] == json!({}),
+        "stored as {stored}"
+    );
     Ok(())
 }
 
@@ -512,16 +845,34 @@ async fn the_rules_are_affordable(plane: Arc<ControlPlane>) -> Result<()> {
     ensure!(*most == 64, "at most {most} replicas");
     *most = json!(128);
     let api: Api<CustomResourceDefinition> = Api::all(plane.client());
-    api.create(&PostParams { dry_run: true, ..PostParams::default() }, &serde_json::from_value(crd)?).await?;
+    api.create(
+        &PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        },
+        &serde_json::from_value(crd)?,
+    )
+    .await?;
     Ok(())
 }
 
 async fn kubectl_explain_reads_well(plane: Arc<ControlPlane>) -> Result<()> {
     let text = plane.kubectl(&["explain", "rsp.spec", "--recursive"]).await?;
-    for line in ["replicas\t<[]Object>", "id\t<string> -required-", "enum: Disable, Require, VerifyCA, VerifyFull"] {
+    for line in [
+        "replicas\t<[]Object>",
+        "id\t<string> -required-",
+        "enum: Disable, Require, VerifyCA, VerifyFull",
+    ] {
         ensure!(text.contains(line), "no {line:?} in\n{text}");
     }
-    for path in ["rsp", "rsp.spec", "rsp.spec.replicas", "rsp.spec.connection.tls", "rsp.status", "rsp.status.endpoints"] {
+    for path in [
+        "rsp",
+        "rsp.spec",
+        "rsp.spec.replicas",
+        "rsp.spec.connection.tls",
+        "rsp.status",
+        "rsp.status.endpoints",
+    ] {
         let text = plane.kubectl(&["explain", path]).await?;
         for blemish in ["<no description>", "<no value>", "<nil>", "crate::"] {
             ensure!(!text.contains(blemish), "{blemish:?} in {path}:\n{text}");
@@ -549,10 +900,12 @@ fn minimal() -> Value {
 /// Sets `spec.replicas[0].id` and the like. The API server takes null for absent.
 fn put(object: &mut Value, field: &str, to: Value) {
     let path = field.replace('[', ".").replace(']', "");
-    let place = path.split('.').fold(object, |place, key| match key.parse::<usize>() {
-        Ok(index) => &mut place[index],
-        Err(_) => &mut place[key],
-    });
+    let place = path
+        .split('.')
+        .fold(object, |place, key| match key.parse::<usize>() {
+            Ok(index) => &mut place[index],
+            Err(_) => &mut place[key],
+        });
     *place = to;
 }
 
@@ -565,16 +918,24 @@ fn policies(client: Client, namespace: &str) -> Api<DynamicObject> {
 
 async fn create(api: &Api<DynamicObject>, policy: &Value, dry_run: bool) -> Result<Value, kube::Error> {
     let object = serde_json::from_value(policy.clone()).map_err(kube::Error::SerdeError)?;
-    let stored = api.create(&PostParams { dry_run, ..PostParams::default() }, &object).await?;
+    let stored = api
+        .create(
+            &PostParams {
+                dry_run,
+                ..PostParams::default()
+            },
+            &object,
+        )
+        .await?;
     Ok(stored.data)
 }
 
 /// Whether `whole` has everything that `part` has; lists are compared item by item.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => {
-            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
-        }
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part))),
         (Value::Array(whole), Value::Array(part)) => {
             whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
         }

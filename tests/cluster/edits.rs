@@ -11,7 +11,10 @@ use serde_json::json;
 use crate::fixture::{Fixture, SOON};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test("replicas_are_added_removed_disabled_and_weighed_without_a_lost_read", edits)
+    suite.test(
+        "replicas_are_added_removed_disabled_and_weighed_without_a_lost_read",
+        edits,
+    )
 }
 
 async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
@@ -24,7 +27,10 @@ async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Ready", "True", "Routable").await?;
     it.leads("ro", &[one, two], SOON).await?;
     let retry = Duration::from_millis(250);
-    let reader = Reader::builder(it.cluster_ip("ro").await?).rate(20).retry_after(retry).start();
+    let reader = Reader::builder(it.cluster_ip("ro").await?)
+        .rate(20)
+        .retry_after(retry)
+        .start();
 
     it.patch(json!({"spec": {"replicas": all}})).await?;
     it.leads("ro", &[one, two, three], SOON).await?;
@@ -36,20 +42,29 @@ async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
     it.patch(json!({"spec": {"replicas": [all[1], all[2]]}})).await?;
     it.leads("ro", &[two, three], SOON).await?;
     it.until("replica-1 to leave the status", SOON, |policy| {
-        policy.status.as_ref().is_some_and(|status| status.endpoints.iter().all(|endpoint| endpoint.id != "replica-1"))
+        policy
+            .status
+            .as_ref()
+            .is_some_and(|status| status.endpoints.iter().all(|endpoint| endpoint.id != "replica-1"))
     })
     .await?;
     let mut weighed = json!([all[1], all[2]]);
     weighed[0]["weight"] = json!(7);
-    it.patch(json!({"spec": {"replicas": weighed, "loadBalancing": {"strategy": "Weighted"}}})).await?;
+    it.patch(json!({"spec": {"replicas": weighed, "loadBalancing": {"strategy": "Weighted"}}}))
+        .await?;
     it.until("replica-2 to weigh 700", SOON, |policy| {
         let endpoints = policy.status.iter().flat_map(|status| &status.endpoints);
-        endpoints.into_iter().any(|endpoint| endpoint.id == "replica-2" && endpoint.effective_weight == 700)
+        endpoints
+            .into_iter()
+            .any(|endpoint| endpoint.id == "replica-2" && endpoint.effective_weight == 700)
     })
     .await?;
     let totals = reader.stop();
     ensure!(totals.failures == 0, "reads were lost: {totals:?}");
     // An edit of others did not start the probe of the one that stayed anew.
-    ensure!(it.operator.log().matches("\"endpoint\":\"replica-3\"").count() <= 3, "replica-3 noticed");
+    ensure!(
+        it.operator.log().matches("\"endpoint\":\"replica-3\"").count() <= 3,
+        "replica-3 noticed"
+    );
     Ok(())
 }

@@ -42,8 +42,14 @@ impl Fixture {
     ) -> Result<Self> {
         let namespace = plane.namespace("shop").await?;
         prepare(&plane, &namespace).await?;
-        let (postgres, operator) = tokio::try_join!(postgres.start(), operator(&plane, &namespace, arguments))?;
-        Ok(Self { operator, postgres, namespace, plane })
+        let (postgres, operator) =
+            tokio::try_join!(postgres.start(), operator(&plane, &namespace, arguments))?;
+        Ok(Self {
+            operator,
+            postgres,
+            namespace,
+            plane,
+        })
     }
 
     /// The same with a policy of all servers, ready.
@@ -56,9 +62,7 @@ impl Fixture {
 
     /// A policy of all servers with short times.
     pub fn policy(&self) -> Value {
-        let replica = |(number, server): (usize, &Postgres)| {
-            json!({"id": format!("replica-{}", number + 1), "host": server.address()})
-        };
+        let replica = |(number, server): (usize, &Postgres)| json!({"id": format!("replica-{}", number + 1), "host": server.address()});
         json!({
             "apiVersion": "distributary.dev/v1alpha1",
             "kind": "ReplicaSetPolicy",
@@ -88,7 +92,9 @@ impl Fixture {
     /// Changes the policy by a merge patch.
     pub async fn patch(&self, change: Value) -> Result<ReplicaSetPolicy> {
         let api: Api<ReplicaSetPolicy> = self.api();
-        Ok(api.patch(POLICY, &PatchParams::default(), &Patch::Merge(change)).await?)
+        Ok(api
+            .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
+            .await?)
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -104,14 +110,20 @@ impl Fixture {
 
     /// Waits until the Service leads to exactly these servers.
     pub async fn leads(&self, route: &str, servers: &[&Postgres], deadline: Duration) -> Result<()> {
-        let addresses: BTreeSet<_> = servers.iter().map(|server| server.address().to_string()).collect();
+        let addresses: BTreeSet<_> = servers
+            .iter()
+            .map(|server| server.address().to_string())
+            .collect();
         watch::routes(&self.slices(), &format!("{POLICY}-{route}"), &addresses, deadline).await
     }
 
     /// The addresses that the Service leads to now.
     pub async fn now(&self, route: &str) -> Result<BTreeSet<String>> {
         let labels = format!("kubernetes.io/service-name={POLICY}-{route}");
-        let slices = self.slices().list(&kube::api::ListParams::default().labels(&labels)).await?;
+        let slices = self
+            .slices()
+            .list(&kube::api::ListParams::default().labels(&labels))
+            .await?;
         Ok(watch::ready_addresses(&slices.items))
     }
 
@@ -134,8 +146,12 @@ impl Fixture {
         let what = format!("condition {type_} {status} {reason}");
         self.until(&what, SOON, |policy| {
             let condition = condition(policy, type_).filter(|condition| condition.status == status);
-            let current = |condition: &&Condition| condition.observed_generation == policy.metadata.generation;
-            condition.filter(|condition| condition.reason == reason).filter(current).cloned()
+            let current =
+                |condition: &&Condition| condition.observed_generation == policy.metadata.generation;
+            condition
+                .filter(|condition| condition.reason == reason)
+                .filter(current)
+                .cloned()
         })
         .await
     }
@@ -143,7 +159,9 @@ impl Fixture {
     /// Waits until an endpoint has this reason.
     pub async fn endpoint(&self, id: &str, reason: &str, deadline: Duration) -> Result<EndpointStatus> {
         self.until(&format!("{id} to be {reason}"), deadline, |policy| {
-            endpoint(policy, id).filter(|endpoint| endpoint.reason == reason).cloned()
+            endpoint(policy, id)
+                .filter(|endpoint| endpoint.reason == reason)
+                .cloned()
         })
         .await
     }
@@ -155,27 +173,39 @@ impl Fixture {
     /// `routing.json` as it is now.
     pub async fn routing(&self) -> Result<Value> {
         let config_map = self.api::<ConfigMap>().get(&format!("{POLICY}-routing")).await?;
-        let text = config_map.data.unwrap_or_default().remove("routing.json").context("no routing.json")?;
+        let text = config_map
+            .data
+            .unwrap_or_default()
+            .remove("routing.json")
+            .context("no routing.json")?;
         Ok(serde_json::from_str(&text)?)
     }
 
     /// Port 5432 of the ClusterIP of a Service of the policy.
     pub async fn cluster_ip(&self, route: &str) -> Result<SocketAddr> {
         let service = self.api::<Service>().get(&format!("{POLICY}-{route}")).await?;
-        let address = service.spec.and_then(|spec| spec.cluster_ip).context("no clusterIP")?;
+        let address = service
+            .spec
+            .and_then(|spec| spec.cluster_ip)
+            .context("no clusterIP")?;
         Ok(SocketAddr::new(address.parse()?, 5432))
     }
 
     /// What the operator asked the API server.
     pub fn audit(&self) -> Result<Vec<AuditEvent>> {
-        self.plane.audit_of(&service_account_user(&self.namespace, "operator"))
+        self.plane
+            .audit_of(&service_account_user(&self.namespace, "operator"))
     }
 
     /// The writes of routes and status that the operator asked for, as `VERB RESOURCE NAME`; Events excepted.
     pub fn writes(&self) -> Result<Vec<String>> {
         let events = self.audit()?;
-        let writes = events.iter().filter(|event| event.is_write() && event.resource != "events");
-        Ok(writes.map(|event| format!("{} {} {}", event.verb, event.target(), event.name)).collect())
+        let writes = events
+            .iter()
+            .filter(|event| event.is_write() && event.resource != "events");
+        Ok(writes
+            .map(|event| format!("{} {} {}", event.verb, event.target(), event.name))
+            .collect())
     }
 
     /// Starts another operator in place of this one's.
@@ -188,7 +218,8 @@ impl Fixture {
 
 async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
     let subject = json!({"kind": "ServiceAccount", "name": "operator", "namespace": namespace});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+    let role =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
         {
@@ -211,13 +242,27 @@ pub fn secret(name: &str, user: &str, password: &str) -> Value {
 pub async fn operator(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Result<Operator> {
     let kubeconfig = plane.service_account_kubeconfig(namespace, "operator").await?;
     let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-    Operator::builder(&kubeconfig).namespace(namespace).args(arguments).start().await
+    Operator::builder(&kubeconfig)
+        .namespace(namespace)
+        .args(arguments)
+        .start()
+        .await
 }
 
 pub fn condition<'a>(policy: &'a ReplicaSetPolicy, type_: &str) -> Option<&'a Condition> {
-    policy.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+    policy
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
 }
 
 pub fn endpoint<'a>(policy: &'a ReplicaSetPolicy, id: &str) -> Option<&'a EndpointStatus> {
-    policy.status.as_ref()?.endpoints.iter().find(|endpoint| endpoint.id == id)
+    policy
+        .status
+        .as_ref()?
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.id == id)
 }

@@ -22,7 +22,10 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let definition = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/replicasetpolicies.distributary.dev.yaml");
+    let definition = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/crds/replicasetpolicies.distributary.dev.yaml"
+    );
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     let suite = routes::tests(suite);
     let suite = faults::tests(suite);

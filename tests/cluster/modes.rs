@@ -51,7 +51,10 @@ async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
     })
     .await?;
     ensure!(it.writes()?.len() == writes, "it wrote: {:?}", it.writes()?);
-    ensure!(endpoint(&it.get().await?, "replica-1").is_some(), "the status lost its endpoints");
+    ensure!(
+        endpoint(&it.get().await?, "replica-1").is_some(),
+        "the status lost its endpoints"
+    );
     it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await
 }
@@ -59,17 +62,27 @@ async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
 async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let twice = it.postgres.replica(0).address();
-    it.patch(json!({"spec": {"replicas": [{"id": "one", "host": twice}, {"id": "two", "host": twice}]}})).await?;
+    it.patch(json!({"spec": {"replicas": [{"id": "one", "host": twice}, {"id": "two", "host": twice}]}}))
+        .await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
-    ensure!(refused.message.contains("each host and port must be declared once"), "{}", refused.message);
+    ensure!(
+        refused
+            .message
+            .contains("each host and port must be declared once"),
+        "{}",
+        refused.message
+    );
     it.condition("Stalled", "True", "Invalid").await?;
-    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
     // The last valid policy stays in force, and alive.
     it.postgres.replica(0).kill().await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
     it.postgres.replica(0).start().await?;
     it.apply(&it.policy()).await?;
-    it.patch(json!({"spec": {"replicas": it.policy()["spec"]["replicas"]}})).await?;
+    it.patch(json!({"spec": {"replicas": it.policy()["spec"]["replicas"]}}))
+        .await?;
     it.condition("Accepted", "True", "Valid").await?;
-    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON).await
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await
 }

@@ -24,14 +24,35 @@ async fn idle(plane: Arc<ControlPlane>) -> Result<()> {
         let mut policy = it.policy();
         policy["metadata"]["name"] = json!(name);
         it.apply(&policy).await?;
-        let wait = ["wait", "-n", &it.namespace, "--for=condition=Ready", "--timeout=20s", "rsp", name];
+        let wait = [
+            "wait",
+            "-n",
+            &it.namespace,
+            "--for=condition=Ready",
+            "--timeout=20s",
+            "rsp",
+            name,
+        ];
         it.plane.kubectl(&wait).await?;
     }
     it.condition("Reconciling", "False", "Settled").await?;
-    wait::pass(Duration::from_secs(2), "Events of the last transitions are published in the background").await;
+    wait::pass(
+        Duration::from_secs(2),
+        "Events of the last transitions are published in the background",
+    )
+    .await;
     let before = it.audit()?.iter().filter(|event| event.is_write()).count();
-    wait::pass(Duration::from_secs(120), "that nothing is written can only be seen by its absence").await;
-    let writes: Vec<_> = it.audit()?.into_iter().filter(harness::control_plane::AuditEvent::is_write).skip(before).collect();
+    wait::pass(
+        Duration::from_secs(120),
+        "that nothing is written can only be seen by its absence",
+    )
+    .await;
+    let writes: Vec<_> = it
+        .audit()?
+        .into_iter()
+        .filter(harness::control_plane::AuditEvent::is_write)
+        .skip(before)
+        .collect();
     ensure!(writes.is_empty(), "{writes:?}");
     Ok(())
 }
@@ -46,12 +67,21 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
     let held = it.now("ro").await?;
     let writes = it.writes()?.len();
     it.restart_operator().await?;
-    wait::throughout("the routes stay until every target was checked", Duration::from_millis(600), || async {
-        ensure!(it.now("ro").await? == held, "they changed");
-        anyhow::Ok(())
-    })
+    wait::throughout(
+        "the routes stay until every target was checked",
+        Duration::from_millis(600),
+        || async {
+            ensure!(it.now("ro").await? == held, "they changed");
+            anyhow::Ok(())
+        },
+    )
     .await?;
-    let slices: Vec<_> = it.writes()?.into_iter().skip(writes).filter(|write| write.contains("endpointslices")).collect();
+    let slices: Vec<_> = it
+        .writes()?
+        .into_iter()
+        .skip(writes)
+        .filter(|write| write.contains("endpointslices"))
+        .collect();
     ensure!(slices.is_empty(), "{slices:?}");
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.postgres.replica(1).thaw()?;
@@ -59,16 +89,26 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
 
     // With all well, a restart writes no route at all.
     it.postgres.replica(0).start().await?;
-    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
     it.condition("Degraded", "False", "AllServing").await?;
     let writes = it.writes()?.len();
     it.restart_operator().await?;
     it.operator.answers("/readyz").await?;
     it.until("the new operator to have checked all", SOON, |_| {
-        it.operator.log().contains("WritesRouted").then_some(()).or_else(|| it.operator.log().contains("\"to\":\"Serving\"").then_some(()))
+        it.operator
+            .log()
+            .contains("WritesRouted")
+            .then_some(())
+            .or_else(|| it.operator.log().contains("\"to\":\"Serving\"").then_some(()))
     })
     .await?;
-    let routes: Vec<_> = it.writes()?.into_iter().skip(writes).filter(|write| !write.contains("/status")).collect();
+    let routes: Vec<_> = it
+        .writes()?
+        .into_iter()
+        .skip(writes)
+        .filter(|write| !write.contains("/status"))
+        .collect();
     ensure!(routes.is_empty(), "{routes:?}");
     Ok(())
 }
@@ -76,7 +116,10 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
 async fn stops(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 1).await?;
     let (took, status) = it.operator.stop().await?;
-    ensure!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}");
+    ensure!(
+        status.success() && took < Duration::from_secs(2),
+        "{status} after {took:?}"
+    );
     ensure!(it.now("ro").await?.len() == 1, "the routes went with it");
     Ok(())
 }
@@ -86,7 +129,11 @@ async fn pages(plane: Arc<ControlPlane>) -> Result<()> {
     it.operator.answers("/livez").await?;
     it.operator.answers("/readyz").await?;
     let metrics = it.operator.http_get("/metrics").await?.body;
-    for line in ["distributary_checks_total{result=\"Good\"}", "distributary_endpoint_eligible{", "# EOF"] {
+    for line in [
+        "distributary_checks_total{result=\"Good\"}",
+        "distributary_endpoint_eligible{",
+        "# EOF",
+    ] {
         ensure!(metrics.contains(line), "no {line} in\n{metrics}");
     }
     Ok(())

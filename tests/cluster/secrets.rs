@@ -13,7 +13,10 @@ use crate::fixture::{Fixture, SOON, secret};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("a_rotated_password_holds_the_routes_and_is_used_at_once", rotation)
+        .test(
+            "a_rotated_password_holds_the_routes_and_is_used_at_once",
+            rotation,
+        )
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
         .test("an_address_and_login_from_a_url", url_secret)
         .test("tls_in_all_four_modes_with_client_certificates", tls)
@@ -30,7 +33,8 @@ async fn rotation(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
     // Not before: the operator must see the failure, then the new Secret.
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
-    it.endpoint("replica-1", "Serving", Duration::from_secs(5)).await?;
+    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
+        .await?;
     it.condition("Ready", "True", "Routable").await?;
     Ok(())
 }
@@ -41,7 +45,11 @@ async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["replicas"][0]["connection"] = json!({"credentialsSecretRef": {"name": "later"}});
     it.apply(&policy).await?;
     let condition = it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
-    ensure!(condition.message == "Secret later does not exist", "{}", condition.message);
+    ensure!(
+        condition.message == "Secret later does not exist",
+        "{}",
+        condition.message
+    );
     it.endpoint("replica-1", "ConfigurationFailed", SOON).await?;
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.apply(&json!({
@@ -51,7 +59,9 @@ async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
     .await?;
     it.until("the missing key to be named", SOON, |policy| {
         let conditions = policy.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.message == "Secret later has no key password")
+        conditions
+            .into_iter()
+            .any(|condition| condition.message == "Secret later has no key password")
     })
     .await?;
     it.apply(&secret("later", PROBE.user, PROBE.password)).await?;
@@ -63,7 +73,10 @@ async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
 async fn url_secret(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     let server = it.postgres.replica(0).address();
-    let url = format!("postgresql://{}:{}@{server}:5432/{DATABASE}", PROBE.user, PROBE.password);
+    let url = format!(
+        "postgresql://{}:{}@{server}:5432/{DATABASE}",
+        PROBE.user, PROBE.password
+    );
     it.apply(&json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "replica"}, "stringData": {"url": url},
     }))
@@ -78,7 +91,10 @@ async fn url_secret(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
-    let builder = PgCluster::builder().replicas(1).tls(Tls::default()).setting("log_connections", "on");
+    let builder = PgCluster::builder()
+        .replicas(1)
+        .tls(Tls::default())
+        .setting("log_connections", "on");
     let it = Fixture::start_with(plane, builder, &[]).await?;
     let client = it.postgres.client_identity(PROBE.user)?;
     it.apply(&json!({
@@ -95,7 +111,11 @@ async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Ready", "True", "Routable").await?;
     let verifying = json!({"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "client"}});
     for mode in ["Require", "VerifyCA", "VerifyFull", "Disable"] {
-        let mut tls = if mode.starts_with("Verify") { verifying.clone() } else { json!({"caSecretRef": null, "clientCertSecretRef": null}) };
+        let mut tls = if mode.starts_with("Verify") {
+            verifying.clone()
+        } else {
+            json!({"caSecretRef": null, "clientCertSecretRef": null})
+        };
         tls["mode"] = json!(mode);
         let before = it.postgres.replica(0).log().len();
         it.patch(json!({"spec": {"connection": {"tls": tls}}})).await?;
@@ -114,14 +134,19 @@ async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
 async fn logs_in(it: &Fixture, after: usize, encrypted: bool) -> Result<()> {
     wait::eventually(&format!("a login with TLS {encrypted}"), SOON, || async {
         let log = it.postgres.replica(0).log();
-        let mut logins = log[after..].lines().filter(|line| line.contains("connection authorized: user=probe"));
+        let mut logins = log[after..]
+            .lines()
+            .filter(|line| line.contains("connection authorized: user=probe"));
         logins.any(|line| line.contains("SSL enabled") == encrypted)
     })
     .await
 }
 
 async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
-    let builder = PgCluster::builder().replicas(1).tls(Tls { required: true, ..Tls::default() });
+    let builder = PgCluster::builder().replicas(1).tls(Tls {
+        required: true,
+        ..Tls::default()
+    });
     let it = Fixture::start_with(plane, builder, &[]).await?;
     it.apply(&json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
@@ -136,7 +161,10 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
         it.postgres.replica(0).use_certificate(certificate)?;
         it.postgres.replica(0).reload()?;
         let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
-        ensure!(held.eligible && held.failure.as_deref() == Some("TlsFailed"), "{held:?}");
+        ensure!(
+            held.eligible && held.failure.as_deref() == Some("TlsFailed"),
+            "{held:?}"
+        );
         it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
         it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
         it.postgres.replica(0).reload()?;
@@ -159,13 +187,30 @@ async fn canary(plane: Arc<ControlPlane>) -> Result<()> {
         "stringData": {"url": format!("postgresql://probe:{CANARY}@host:99999/{CANARY}")},
     }))
     .await?;
-    it.patch(json!({"spec": {"replicas": [{"id": "by-url", "urlSecretRef": {"name": "url", "key": "url"}}]}})).await?;
+    it.patch(
+        json!({"spec": {"replicas": [{"id": "by-url", "urlSecretRef": {"name": "url", "key": "url"}}]}}),
+    )
+    .await?;
     it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
-    let everything = ["get", "rsp,configmaps,services,endpointslices,events", "-n", &it.namespace, "-o", "yaml"];
+    let everything = [
+        "get",
+        "rsp,configmaps,services,endpointslices,events",
+        "-n",
+        &it.namespace,
+        "-o",
+        "yaml",
+    ];
     let objects = it.plane.kubectl(&everything).await?;
     let metrics = it.operator.http_get("/metrics").await?.body;
-    for (output, text) in [("objects", objects), ("metrics", metrics), ("log", it.operator.log())] {
-        ensure!(!text.is_empty() && !text.contains(CANARY), "the password is in the {output}");
+    for (output, text) in [
+        ("objects", objects),
+        ("metrics", metrics),
+        ("log", it.operator.log()),
+    ] {
+        ensure!(
+            !text.is_empty() && !text.contains(CANARY),
+            "the password is in the {output}"
+        );
     }
     Ok(())
 }
@@ -177,11 +222,13 @@ async fn named_access(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.primary().set_password(PROBE.user, "rotated").await?;
     it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
-    it.endpoint("replica-1", "Serving", Duration::from_secs(5)).await?;
+    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
+        .await?;
     let audit = it.audit()?;
     let of_secrets = audit.iter().filter(|event| event.resource == "secrets");
-    let unnamed: Vec<_> = of_secrets.filter(|event| event.verb != "get" && !event.uri.contains("metadata.name%3Dprobe")).collect();
+    let unnamed: Vec<_> = of_secrets
+        .filter(|event| event.verb != "get" && !event.uri.contains("metadata.name%3Dprobe"))
+        .collect();
     ensure!(unnamed.is_empty(), "{unnamed:?}");
     Ok(())
 }
-
