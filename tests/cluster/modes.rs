@@ -61,17 +61,13 @@ async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
 
 async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
-    let twice = it.postgres.replica(0).address();
-    it.patch(json!({"spec": {"replicas": [{"id": "one", "host": twice}, {"id": "two", "host": twice}]}}))
-        .await?;
+    // Admission cannot know that this is a loopback address.
+    let mapped = json!([{"id": "one", "host": "::ffff:127.0.0.1"}]);
+    it.patch(json!({"spec": {"replicas": mapped}})).await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
-    ensure!(
-        refused
-            .message
-            .contains("each host and port must be declared once"),
-        "{}",
-        refused.message
-    );
+    let expected =
+        "spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address";
+    ensure!(refused.message == expected, "{}", refused.message);
     it.condition("Stalled", "True", "Invalid").await?;
     it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
         .await?;

@@ -95,20 +95,21 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
     let writes = it.writes()?.len();
     it.restart_operator().await?;
     it.operator.answers("/readyz").await?;
-    it.until("the new operator to have checked all", SOON, |_| {
-        it.operator
-            .log()
-            .contains("WritesRouted")
-            .then_some(())
-            .or_else(|| it.operator.log().contains("\"to\":\"Serving\"").then_some(()))
+    wait::eventually("the new operator to have decided", SOON, || async {
+        let metrics = it.operator.http_get("/metrics").await?.body;
+        ensure!(
+            metrics.contains("distributary_endpoint_eligible{"),
+            "no decision yet"
+        );
+        anyhow::Ok(())
     })
     .await?;
-    let routes: Vec<_> = it
-        .writes()?
-        .into_iter()
-        .skip(writes)
-        .filter(|write| !write.contains("/status"))
-        .collect();
+    wait::pass(
+        Duration::from_secs(1),
+        "that nothing is written can only be seen by its absence",
+    )
+    .await;
+    let routes: Vec<_> = it.writes()?.into_iter().skip(writes).collect();
     ensure!(routes.is_empty(), "{routes:?}");
     Ok(())
 }
