@@ -273,13 +273,13 @@ impl PolicyState {
         if self.policy.mode == Mode::Suspend {
             return DecisionState::Suspended;
         }
-        let judgements = self.judge();
         let unchecked = self
             .targets
             .values()
             .filter(|target| !target.health.checked)
             .count();
         self.warm |= unchecked == 0;
+        let judgements = self.judge();
         if !self.warm && !self.a_served_one_is_wrong(&judgements) {
             return DecisionState::Waiting { unchecked };
         }
