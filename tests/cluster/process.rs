@@ -110,7 +110,12 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
     )
     .await;
     let routes: Vec<_> = it.writes()?.into_iter().skip(writes).collect();
-    let last = it.audit()?.into_iter().filter(|event| event.is_write()).filter_map(|event| event.request).last();
+    let last = it
+        .audit()?
+        .into_iter()
+        .filter(|event| event.is_write())
+        .filter_map(|event| event.request)
+        .last();
     ensure!(routes.is_empty(), "{routes:?}: {}", last.unwrap_or_default());
     Ok(())
 }
