@@ -379,10 +379,10 @@ impl Target {
     fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
         let login = self.login.take();
         self.log_in_as(endpoint);
-        let sooner = if login != self.login {
-            now
-        } else {
+        let sooner = if login == self.login {
             now + policy.probing.interval
+        } else {
+            now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
             let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
