@@ -51,9 +51,6 @@ pub const TRAFFIC_STEPS: &str = "circuitBreaker.halfOpen.trafficSteps must be 1 
 pub const NAME_PREFIX: &str = "outputs.services.namePrefix must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const CONFIG_MAP_NAME: &str =
     "outputs.configMap.name must be a DNS-1123 subdomain of at most 253 characters";
-pub const DURATION: &str =
-    "a duration must be 1 to 4 numbers of at most 5 digits, each with a unit of h, m, s or ms, such as 1m30s";
-
 /// The rule that a duration has its form and lies between two durations, both included.
 pub(super) fn duration_between(least: &str, most: &str) -> String {
     let pattern = duration::PATTERN;

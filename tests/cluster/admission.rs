@@ -181,6 +181,7 @@ fn names() -> Vec<Refused> {
     ]
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn servers() -> Vec<Refused> {
     let mut cases = vec![
         says("spec.primary", Value::Null, &["spec.primary: Required value"]),

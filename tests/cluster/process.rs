@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::control_plane::AuditEvent;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
 use serde_json::json;
@@ -50,7 +51,7 @@ async fn idle(plane: Arc<ControlPlane>) -> Result<()> {
     let writes: Vec<_> = it
         .audit()?
         .into_iter()
-        .filter(harness::control_plane::AuditEvent::is_write)
+        .filter(AuditEvent::is_write)
         .skip(before)
         .collect();
     ensure!(writes.is_empty(), "{writes:?}");
@@ -110,12 +111,11 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
     )
     .await;
     let routes: Vec<_> = it.writes()?.into_iter().skip(writes).collect();
-    let last = it
-        .audit()?
+    let audit = it.audit()?;
+    let last = audit
         .into_iter()
-        .filter(|event| event.is_write())
-        .filter_map(|event| event.request)
-        .last();
+        .rfind(AuditEvent::is_write)
+        .and_then(|event| event.request);
     ensure!(routes.is_empty(), "{routes:?}: {}", last.unwrap_or_default());
     Ok(())
 }

@@ -73,7 +73,7 @@ fn an_enabled_replica_returns_after_a_good_check_and_stale_answers_say_nothing()
 fn a_new_weight_is_decided_at_once_without_a_check() {
     let mut scene = Scene::well();
     scene.decide();
-    let before = scene.instruction("a");
+    let before = *scene.instruction("a");
     scene.apply(
         edited(|policy| policy.endpoints[1].weight = 0),
         &Remembered::new(),
