@@ -8,6 +8,7 @@ pub mod simulation;
 use std::sync::Arc;
 
 use distributary::api::ReplicaSetPolicy;
+use distributary::domain::observation::FailureKind;
 use distributary::domain::policy::Policy;
 use distributary::validate::{self, Secrets};
 
@@ -22,4 +23,33 @@ pub fn policy(spec: &str) -> Arc<Policy> {
     });
     let object: ReplicaSetPolicy = serde_json::from_value(object).expect("the spec is a policy's");
     Arc::new(validate::policy(&object, &Secrets::new()).expect("the policy is valid"))
+}
+
+/// A failure by its name in status.
+pub fn failure(name: &str) -> FailureKind {
+    const ALL: [FailureKind; 21] = [
+        FailureKind::ConnectRefused,
+        FailureKind::ConnectionReset,
+        FailureKind::ConnectionClosed,
+        FailureKind::TimedOut,
+        FailureKind::Unreachable,
+        FailureKind::Starting,
+        FailureKind::Stopping,
+        FailureKind::Saturated,
+        FailureKind::AuthenticationFailed,
+        FailureKind::DatabaseMissing,
+        FailureKind::TlsFailed,
+        FailureKind::TlsNotOffered,
+        FailureKind::PasswordMethodRefused,
+        FailureKind::SecretUnresolved,
+        FailureKind::NameNotFound,
+        FailureKind::ResolverFailed,
+        FailureKind::AddressRefused,
+        FailureKind::ServerFailing,
+        FailureKind::ProtocolViolation,
+        FailureKind::ReplyTooLong,
+        FailureKind::OtherError,
+    ];
+    let found = ALL.into_iter().find(|kind| kind.to_string() == name);
+    found.unwrap_or_else(|| panic!("{name} is no failure"))
 }

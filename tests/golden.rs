@@ -1,0 +1,500 @@
+//! What follows from a policy and from what its checks saw: `tests/golden/CASE/{policy,observations}.yaml` give
+//! `{plan,objects,status}.yaml`. `UPDATE_GOLDEN=1` rewrites what follows; tests/golden/README.md tells the format.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary::domain::Moment;
+use distributary::domain::decision::{Decision, DecisionState};
+use distributary::domain::observation::{Observation, Role, Sample};
+use distributary::domain::plan::{Member, Route, RoutingPlan};
+use distributary::domain::policy::{EndpointId, Mode, Policy, SecretProblem};
+use distributary::domain::target::{Observed, ProbeKey};
+use distributary::domain::world::{Effect, Event, Remembered, World};
+use distributary::render::status::{Report, Written, status};
+use distributary::render::{Manifests, render};
+use distributary::validate::{self, SecretKeys, Secrets};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What the checks, the Secrets and the writes of a case are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Observations {
+    /// By endpoint, oldest first, a second apart: `standby`, `primary`, a failure, `standby of system 8`,
+    /// `ConnectRefused x 6`, or `wait 60s`.
+    #[serde(default)]
+    checks: BTreeMap<String, Vec<String>>,
+    /// The addresses of endpoints whose host is a name.
+    #[serde(default)]
+    addresses: BTreeMap<String, IpAddr>,
+    #[serde(default)]
+    secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints (with names) or Failed (with a category).
+    #[serde(default)]
+    written: BTreeMap<String, Vec<String>>,
+}
+
+/// All that follows from a case.
+struct Outcome {
+    plan: Value,
+    objects: Vec<Value>,
+    status: ReplicaSetPolicyStatus,
+}
+
+fn outcome(folder: &Path) -> Outcome {
+    let object: ReplicaSetPolicy = read(&folder.join("policy.yaml"));
+    let seen: Observations = read(&folder.join("observations.yaml"));
+    let secrets = secrets(&object, &seen);
+    let validated = validate::policy(&object, &secrets).map(Arc::new);
+    let (policy, problems) = match validated {
+        Ok(policy) => (Some(policy), Vec::new()),
+        Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
+    };
+    let unresolved = policy.as_deref().map(unresolved).unwrap_or_default();
+    let decision = policy.map(|policy| decide(&policy, &seen));
+    let manifests = decision.as_deref().and_then(|decision| match &decision.state {
+        DecisionState::Decided { plan, .. } if decision.policy.mode == Mode::Enforce => {
+            Some(render(&decision.policy, plan))
+        }
+        _ => None,
+    });
+    let report = Report {
+        generation: object.metadata.generation.unwrap_or_default(),
+        problems: &problems,
+        unresolved: &unresolved,
+        decision: decision.as_deref(),
+        written: written(decision.as_deref(), &seen),
+        revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
+    };
+    let now = Time("2026-01-01T00:00:00Z".parse().expect("a time"));
+    Outcome {
+        plan: plan_of(decision.as_deref(), manifests.as_ref()),
+        status: status(&report, &ReplicaSetPolicyStatus::default(), &now),
+        objects: manifests
+            .map(|manifests| manifests.objects.into_iter().map(|object| object.body).collect())
+            .unwrap_or_default(),
+    }
+}
+
+fn secrets(object: &ReplicaSetPolicy, seen: &Observations) -> Secrets {
+    let keys = |keys: &BTreeMap<String, String>| {
+        let keys = keys
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+        SecretKeys(keys.collect())
+    };
+    validate::references(&object.spec)
+        .into_iter()
+        .map(|name| {
+            let secret = seen.secrets.get(&name).map(keys).ok_or(SecretProblem::NotFound);
+            (name, secret)
+        })
+        .collect()
+}
+
+fn unresolved(policy: &Policy) -> Vec<String> {
+    let problems = policy
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.login.as_ref().err());
+    let texts: BTreeSet<_> = problems.map(ToString::to_string).collect();
+    texts.into_iter().collect()
+}
+
+fn decide(policy: &Arc<Policy>, seen: &Observations) -> Arc<Decision> {
+    let mut world = World::default();
+    let changed = Event::PolicyChanged {
+        policy: Arc::clone(policy),
+        remembered: Remembered::new(),
+    };
+    let effects = world.step(changed, Moment::default());
+    let Some(Effect::Want { wanted, .. }) = effects.first() else {
+        panic!("a new policy wants its servers checked: {effects:?}");
+    };
+    for (id, results) in &seen.checks {
+        let endpoint = EndpointId::from(id.as_str());
+        let Some(wanted) = wanted.iter().find(|wanted| wanted.endpoint == endpoint) else {
+            panic!("{id} is not checked");
+        };
+        let declared = wanted.location.host.to_string().parse().ok();
+        let address = declared.or_else(|| seen.addresses.get(id).copied());
+        for observation in observations(results, address) {
+            let now = observation.ended;
+            let key = ProbeKey {
+                policy: policy.key.clone(),
+                endpoint: endpoint.clone(),
+            };
+            let incarnation = wanted.incarnation;
+            world.step(
+                Event::Observed(Observed {
+                    key,
+                    incarnation,
+                    observation,
+                }),
+                now,
+            );
+        }
+    }
+    match world.decide().pop() {
+        Some(Effect::Decided { decision, .. }) => decision,
+        other => panic!("a new policy is decided: {other:?}"),
+    }
+}
+
+fn observations(results: &[String], address: Option<IpAddr>) -> Vec<Observation> {
+    let mut now = Moment::default();
+    let mut observations = Vec::new();
+    for text in results {
+        if let Some(time) = text.strip_prefix("wait ") {
+            now = now
+                + distributary::api::DurationText::from(time)
+                    .parse()
+                    .expect("a duration");
+            continue;
+        }
+        let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
+        for _ in 0..count.parse().expect("a count") {
+            now = now + Duration::from_secs(1);
+            let result = result(what);
+            observations.push(Observation {
+                started: now,
+                ended: now,
+                address: address.filter(|_| result.is_ok()),
+                result,
+            });
+        }
+    }
+    observations
+}
+
+fn result(text: &str) -> Result<Sample, distributary::domain::observation::FailureKind> {
+    let (what, system) = text.split_once(" of system ").unwrap_or((text, "7"));
+    let sample = |role| {
+        Ok(Sample {
+            role,
+            lsn: None,
+            system_identifier: system.parse().ok(),
+            timeline: Some(1),
+        })
+    };
+    match what {
+        "primary" => sample(Role::Primary),
+        "standby" => sample(Role::Standby),
+        failure => Err(support::failure(failure)),
+    }
+}
+
+/// As the writing side concludes it, where the case says nothing else.
+fn written(decision: Option<&Decision>, seen: &Observations) -> Written {
+    if let Some((what, names)) = seen.written.first_key_value() {
+        return match what.as_str() {
+            "NameConflict" => Written::NameConflict(names.clone()),
+            "ForeignEndpoints" => Written::ForeignEndpoints(names.clone()),
+            "Failed" => Written::Failed(names.concat()),
+            other => panic!("{other} is no outcome of a write"),
+        };
+    }
+    match decision.map(|decision| (&decision.state, decision.policy.mode)) {
+        Some((DecisionState::Suspended, _)) => Written::Suspended,
+        Some((_, Mode::Observe)) => Written::Observing,
+        Some((DecisionState::Decided { .. }, _)) => Written::Programmed,
+        Some((DecisionState::Waiting { .. }, _)) | None => Written::Waiting,
+    }
+}
+
+fn plan_of(decision: Option<&Decision>, manifests: Option<&Manifests>) -> Value {
+    let Some(decision) = decision else {
+        return json!("none: the policy is invalid");
+    };
+    match &decision.state {
+        DecisionState::Waiting { unchecked } => json!({"waiting": {"unchecked": unchecked}}),
+        DecisionState::Suspended => json!("suspended"),
+        DecisionState::Decided {
+            plan: RoutingPlan { rw, ro },
+            ..
+        } => {
+            let mut plan = json!({"rw": route(rw), "ro": route(ro)});
+            if let Some(manifests) = manifests {
+                plan["revision"] = json!(manifests.revision);
+            }
+            plan
+        }
+    }
+}
+
+fn route(route: &Route) -> Value {
+    let member = |member: &Member| {
+        json!({
+            "endpoint": member.endpoint.as_str(),
+            "address": member.address,
+            "port": member.port,
+            "weight": member.weight,
+            "inSlice": member.in_slice,
+            "admission": format!("{:?}", member.admission),
+        })
+    };
+    json!({
+        "state": format!("{:?}", route.state),
+        "members": route.members.iter().map(member).collect::<Vec<_>>(),
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> T {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root()).expect("tests/golden");
+    let mut folders: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
+}
+
+fn yaml(value: &impl serde::Serialize) -> String {
+    serde_yaml::to_string(value).expect("JSON is YAML")
+}
+
+#[test]
+fn every_case_gives_what_its_files_say() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1");
+    let mut differences = Vec::new();
+    let cases = cases();
+    assert!(cases.len() >= 20, "{} cases", cases.len());
+    for folder in cases {
+        let outcome = outcome(&folder);
+        let objects: Vec<_> = outcome.objects.iter().map(yaml).collect();
+        let files = [
+            ("plan.yaml", yaml(&outcome.plan)),
+            ("objects.yaml", objects.join("---\n")),
+            ("status.yaml", yaml(&outcome.status)),
+        ];
+        for (name, text) in files {
+            let file = folder.join(name);
+            if update {
+                std::fs::write(&file, &text).expect("writes");
+            }
+            let expected = std::fs::read_to_string(&file).unwrap_or_default();
+            if expected != text {
+                differences.push(difference(&file, &expected, &text));
+            }
+        }
+    }
+    let said = differences.join("\n");
+    assert!(differences.is_empty(), "\n{said}\nUPDATE_GOLDEN=1 rewrites them");
+}
+
+/// The first line that differs.
+fn difference(file: &Path, expected: &str, text: &str) -> String {
+    let mut lines = expected.lines().zip(text.lines()).zip(1..);
+    let first = lines.find(|((expected, found), _)| expected != found);
+    let what = first.map_or_else(
+        || "one has more lines".to_owned(),
+        |((expected, found), line)| format!("line {line}\n  expected {expected}\n  found    {found}"),
+    );
+    format!("{}: {what}", file.display())
+}
+
+/// Type, status and reason of every condition of every case.
+fn conditions() -> BTreeSet<(String, String, String)> {
+    cases()
+        .iter()
+        .flat_map(|folder| outcome(folder).status.conditions)
+        .map(|condition| (condition.type_, condition.status, condition.reason))
+        .collect()
+}
+
+#[test]
+fn every_condition_is_true_in_a_case_and_false_in_another() {
+    let seen = conditions();
+    let types: BTreeSet<_> = seen.iter().map(|(type_, ..)| type_.clone()).collect();
+    assert_eq!(types.len(), 9, "{types:?}");
+    for type_ in types {
+        for wanted in ["True", "False"] {
+            let shown = seen.iter().any(|(t, status, _)| *t == type_ && status == wanted);
+            assert!(shown, "no case shows {type_} {wanted}");
+        }
+    }
+}
+
+#[test]
+fn every_reason_of_the_conditions_has_a_case() {
+    let seen = conditions();
+    for (type_, status, reasons) in [
+        ("Accepted", "False", vec!["Invalid"]),
+        ("ResolvedRefs", "False", vec!["SecretUnresolved"]),
+        (
+            "Programmed",
+            "False",
+            vec![
+                "Waiting",
+                "Observing",
+                "Suspended",
+                "NameConflict",
+                "ForeignEndpoints",
+                "WriteFailed",
+            ],
+        ),
+        ("Ready", "True", vec!["Routable", "RoutableByFallback"]),
+        (
+            "Ready",
+            "False",
+            vec![
+                "Waiting",
+                "Invalid",
+                "Observing",
+                "NotProgrammed",
+                "PrimaryUnreachable",
+                "NoPrimary",
+                "NoReadTarget",
+            ],
+        ),
+        ("Ready", "Unknown", vec!["Suspended"]),
+        ("Reconciling", "True", vec!["Waiting", "Retrying"]),
+        (
+            "Stalled",
+            "True",
+            vec!["Invalid", "NameConflict", "ForeignEndpoints", "AddressRefused"],
+        ),
+        ("PrimaryReachable", "True", vec!["Writable"]),
+        ("PrimaryReachable", "False", vec!["InRecovery", "NotReachable"]),
+        ("PrimaryReachable", "Unknown", vec!["NotChecked"]),
+    ] {
+        for reason in reasons {
+            let key = (type_.to_owned(), status.to_owned(), reason.to_owned());
+            assert!(seen.contains(&key), "no case shows {type_} {status} {reason}");
+        }
+    }
+}
+
+fn schema() -> jsonschema::Validator {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/routing.v1.json");
+    let schema: Value = read(&file);
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .expect("a JSON Schema")
+}
+
+/// The routing.json of a case.
+fn routing(folder: &Path) -> Option<Value> {
+    let objects = outcome(folder).objects;
+    let map = objects.iter().find(|object| object["kind"] == "ConfigMap")?;
+    let text = map["data"]["routing.json"].as_str().expect("routing.json");
+    Some(serde_json::from_str(text).expect("routing.json is JSON"))
+}
+
+#[test]
+fn every_routing_json_matches_its_schema() {
+    let schema = schema();
+    let mut checked = 0;
+    for folder in cases() {
+        if let Some(document) = routing(&folder) {
+            let errors: Vec<_> = schema
+                .iter_errors(&document)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", folder.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked} documents");
+}
+
+/// Every object of a document, as a JSON pointer.
+fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.push(at.to_owned());
+            for (key, value) in fields {
+                objects(value, &format!("{at}/{key}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                objects(item, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_refuses_an_unknown_field_and_a_missing_one_at_every_level() {
+    const OPTIONAL: [&str; 6] = ["service", "displayName", "host", "port", "region", "zone"];
+    let schema = schema();
+    let document = routing(&root().join("zone")).expect("the case has routes");
+    let mut pointers = Vec::new();
+    objects(&document, "", &mut pointers);
+    assert!(pointers.len() > 8, "{pointers:?}");
+    for pointer in pointers {
+        let edited = |edit: &dyn Fn(&mut Value)| {
+            let mut document = document.clone();
+            edit(document.pointer_mut(&pointer).expect("it is there"));
+            schema.is_valid(&document)
+        };
+        assert!(
+            !edited(&|object| object["surprise"] = json!(1)),
+            "unknown field at '{pointer}'"
+        );
+        let fields = document.pointer(&pointer).and_then(Value::as_object);
+        for key in fields.into_iter().flat_map(|fields| fields.keys()) {
+            let missing = edited(&|object| {
+                object.as_object_mut().expect("an object").remove(key);
+            });
+            let optional =
+                OPTIONAL.contains(&key.as_str()) && (pointer.contains("endpoints/") || key == "service");
+            assert_eq!(missing, optional, "without {key} at '{pointer}'");
+        }
+    }
+}
+
+#[test]
+fn the_schema_refuses_another_version() {
+    let mut document = routing(&root().join("zone")).expect("the case has routes");
+    document["version"] = json!("routing.distributary.dev/v2");
+    assert!(!schema().is_valid(&document));
+}
+
+#[test]
+fn every_field_of_the_schema_is_described() {
+    fn undescribed(schema: &Value, at: &str, found: &mut Vec<String>) {
+        let Some(fields) = schema.as_object() else { return };
+        for (key, value) in fields {
+            if key == "properties" {
+                for (name, field) in value.as_object().into_iter().flatten() {
+                    let merged = at.ends_with("/allOf");
+                    if field["description"].is_null() && !merged {
+                        found.push(format!("{at}/{name}"));
+                    }
+                    undescribed(field, &format!("{at}/{name}"), found);
+                }
+            } else if key == "$defs" {
+                for (name, definition) in value.as_object().into_iter().flatten() {
+                    undescribed(definition, &format!("{at}/{name}"), found);
+                }
+            } else {
+                undescribed(value, &format!("{at}/{key}"), found);
+            }
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/routing.v1.json");
+    let mut found = Vec::new();
+    undescribed(&read(&file), "", &mut found);
+    assert!(found.is_empty(), "{found:?}");
+}
