@@ -69,10 +69,11 @@ demo: setup controlplane ## Watch a replica fail and come back, on real servers 
 	cargo build --bin distributary
 	KEEP='$(KEEP)' cargo run --package harness --bin demo
 
-crd: ## Write crds/ from the code
+crd: ## Write crds/, and the chart's copy, from the code
 	@mkdir -p crds
 	cargo run --quiet -- crd >'$(CARGO_TARGET_DIR)/crd.yaml'
 	mv '$(CARGO_TARGET_DIR)/crd.yaml' crds/replicasetpolicies.distributary.dev.yaml
+	cp crds/replicasetpolicies.distributary.dev.yaml charts/distributary/files/crd.yaml
 
 # The storage stays in the tree; vfs needs neither overlayfs nor FUSE.
 BUILDAH := buildah --root target/image/storage --runroot target/image/run --storage-driver vfs

@@ -40,8 +40,8 @@ impl DurationText {
 fn split_unit(text: &str) -> Option<(Duration, &str)> {
     const UNITS: [(&str, Duration); 4] = [
         ("ms", Duration::from_millis(1)),
-        ("h", Duration::from_secs(3600)),
-        ("m", Duration::from_secs(60)),
+        ("h", Duration::from_hours(1)),
+        ("m", Duration::from_mins(1)),
         ("s", Duration::from_secs(1)),
     ];
     UNITS

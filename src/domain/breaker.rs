@@ -75,7 +75,9 @@ impl Circuit {
                     Self::Closed { run: Some(run) }
                 }
             }
-            (Self::Open { .. }, Outcome::Success) if !settings.enabled => Self::default(),
+            (Self::Open { .. } | Self::HalfOpen { .. }, Outcome::Success) if !settings.enabled => {
+                Self::default()
+            }
             (Self::Open { until }, Outcome::Success) if now >= until => Self::HalfOpen {
                 step: 0,
                 successes: 0,

@@ -44,10 +44,15 @@ pub fn next(
     let attempt = first_attempt(probing, breaker);
     let watched = probing.interval.min(probing.failover_timeout);
     let (started, ended) = (observation.started, observation.ended);
+    let class = observation.result.as_ref().err().map(|kind| kind.class());
     let at = match (health.circuit, health.suspicion) {
+        // Without an address there is nothing to confirm, and no count that leads on.
+        _ if class == Some(FailureClass::Name) => started + watched,
         (Circuit::Closed { run: Some(run) }, suspicion) => {
+            let hard = class == Some(FailureClass::Dead { hard: true });
             let at = within_run(
                 suspicion,
+                hard,
                 ended,
                 run.started,
                 spacing(run.counted, breaker.failure_threshold, probing.failover_timeout),
@@ -72,31 +77,18 @@ pub fn next(
 }
 
 /// Within a run of failures: soon where the sign is hard, and at the latest when the next failure counts.
-fn within_run(suspicion: Suspicion, ended: Moment, run_started: Moment, due: Duration) -> Moment {
+fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Moment, due: Duration) -> Moment {
     let due = (run_started + due).max(ended);
     match suspicion {
-        Suspicion::None => due,
-        Suspicion::Confirming => ended + CONFIRM_AFTER,
-        Suspicion::Out { .. } => {
-            let gap = ended + ended.since(run_started).clamp(CONFIRM_AFTER, LONGEST_GAP);
-            if due > ended { gap.min(due) } else { gap }
-        }
+        Suspicion::Confirming if hard => ended + CONFIRM_AFTER,
+        Suspicion::None | Suspicion::Confirming => due,
+        Suspicion::Out { .. } => due.min(ended + ended.since(run_started).clamp(CONFIRM_AFTER, LONGEST_GAP)),
     }
 }
 
 fn shortened(interval: Duration, spread: u8) -> Duration {
-    interval - interval / 1000 * u32::from(spread.min(100))
+    interval / 1000 * (1000 - u32::from(spread.min(100)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_is_shortened_by_at_most_a_tenth_and_never_exceeded() {
-        let interval = Duration::from_secs(10);
-        assert_eq!(shortened(interval, 0), interval);
-        assert_eq!(shortened(interval, 100), Duration::from_secs(9));
-        assert_eq!(shortened(interval, 255), Duration::from_secs(9));
-    }
-}
+mod tests;

@@ -273,13 +273,13 @@ impl PolicyState {
         if self.policy.mode == Mode::Suspend {
             return DecisionState::Suspended;
         }
-        let judgements = self.judge();
         let unchecked = self
             .targets
             .values()
             .filter(|target| !target.health.checked)
             .count();
         self.warm |= unchecked == 0;
+        let judgements = self.judge();
         if !self.warm && !self.a_served_one_is_wrong(&judgements) {
             return DecisionState::Waiting { unchecked };
         }
@@ -379,10 +379,10 @@ impl Target {
     fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
         let login = self.login.take();
         self.log_in_as(endpoint);
-        let sooner = if login != self.login {
-            now
-        } else {
+        let sooner = if login == self.login {
             now + policy.probing.interval
+        } else {
+            now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
             let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);

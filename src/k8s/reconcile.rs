@@ -155,7 +155,7 @@ pub async fn run(
             match pass {
                 Ok((policy, _)) => tracing::debug!(policy = %policy.name, "pass done"),
                 Err(controller::Error::QueueError(error)) => {
-                    tracing::warn!(%error, "watch of policies failed, and is tried again")
+                    tracing::warn!(%error, "watch of policies failed, and is tried again");
                 }
                 // A failed pass was logged with its back-off; an object that is gone needs none.
                 Err(_) => {}

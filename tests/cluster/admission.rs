@@ -1,11 +1,12 @@
 //! What the API server takes and refuses, and the words in which it refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use distributary::api::rules;
-use harness::ControlPlane;
 use harness::suite::Suite;
+use harness::{ControlPlane, wait};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::{Api, Client};
@@ -857,7 +858,9 @@ async fn the_rules_are_affordable(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn kubectl_explain_reads_well(plane: Arc<ControlPlane>) -> Result<()> {
-    let text = plane.kubectl(&["explain", "rsp.spec", "--recursive"]).await?;
+    // A short name is known a moment after the definition is established.
+    let explain = || plane.kubectl(&["explain", "rsp.spec", "--recursive"]);
+    let text = wait::eventually("kubectl to know rsp", Duration::from_secs(20), explain).await?;
     for line in [
         "replicas\t<[]Object>",
         "id\t<string> -required-",

@@ -61,12 +61,17 @@ async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
 
 async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
-    // Admission cannot know that this is a loopback address.
-    let mapped = json!([{"id": "one", "host": "::ffff:127.0.0.1"}]);
-    it.patch(json!({"spec": {"replicas": mapped}})).await?;
+    // Admission cannot know what a Secret names.
+    let url = format!("postgresql://probe@{}/app", it.postgres.replica(0).address());
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"}, "stringData": {"url": url},
+    }))
+    .await?;
+    let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
+    it.patch(json!({"spec": {"replicas": twice}})).await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
     let expected =
-        "spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address";
+        "endpoint two: each host and port must be declared once: two endpoints name the same server";
     ensure!(refused.message == expected, "{}", refused.message);
     it.condition("Stalled", "True", "Invalid").await?;
     it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)

@@ -110,7 +110,13 @@ async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
     )
     .await;
     let routes: Vec<_> = it.writes()?.into_iter().skip(writes).collect();
-    ensure!(routes.is_empty(), "{routes:?}");
+    let last = it
+        .audit()?
+        .into_iter()
+        .filter(|event| event.is_write())
+        .filter_map(|event| event.request)
+        .last();
+    ensure!(routes.is_empty(), "{routes:?}: {}", last.unwrap_or_default());
     Ok(())
 }
 

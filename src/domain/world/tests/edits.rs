@@ -1,0 +1,272 @@
+//! A policy is edited while it runs.
+
+use super::*;
+use crate::domain::breaker::Circuit;
+use crate::domain::health::Reason;
+use crate::domain::policy::{SecretProblem, Unresolved};
+
+#[test]
+fn an_added_replica_waits_for_its_first_good_check_and_others_never_notice() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let before = scene.wanted.clone();
+    scene.apply(
+        edited(|policy| policy.endpoints.push(endpoint("c", 4))),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.check("c", 11, good("c"));
+    assert_eq!(scene.routes(), "rw primary; ro a b c");
+    for (id, wanted) in before {
+        assert_eq!(scene.wanted[&id].incarnation, wanted.incarnation, "{id}");
+    }
+}
+
+#[test]
+fn a_removed_replica_leaves_at_once() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| {
+            policy.endpoints.remove(1);
+        }),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    assert!(!scene.wanted.contains_key(&"a".into()));
+}
+
+#[test]
+fn a_disabled_replica_leaves_at_once_and_is_not_checked() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.endpoints[1].active = false),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    assert!(!scene.wanted.contains_key(&"a".into()));
+}
+
+#[test]
+fn an_enabled_replica_returns_after_a_good_check_and_stale_answers_say_nothing() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let first = scene.wanted[&"a".into()].incarnation;
+    scene.apply(
+        edited(|policy| policy.endpoints[1].active = false),
+        &Remembered::new(),
+        10,
+    );
+    scene.apply(edited(|policy| policy.generation = 3), &Remembered::new(), 20);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    scene.check_incarnation("a", first, 21, good("a"));
+    assert_eq!(scene.routes(), "no change");
+    scene.check("a", 22, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn a_new_weight_is_decided_at_once_without_a_check() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let before = scene.instruction("a");
+    scene.apply(
+        edited(|policy| policy.endpoints[1].weight = 0),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    assert!(
+        scene.instruction("a").at > before.at,
+        "the check that is due stays"
+    );
+}
+
+#[test]
+fn a_new_host_is_another_server() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let first = scene.wanted[&"a".into()].incarnation;
+    scene.apply(
+        edited(|policy| policy.endpoints[1] = endpoint("a", 9)),
+        &Remembered::new(),
+        10,
+    );
+    let second = scene.wanted[&"a".into()].incarnation;
+    assert_ne!(first, second);
+    assert_eq!(scene.instruction("a").at, at(10));
+    assert_eq!(scene.routes(), "rw primary; ro b", "unknown again");
+    assert_eq!(scene.check_incarnation("a", first, 11, good("a")), []);
+    assert_eq!(scene.routes(), "no change");
+    scene.check("a", 12, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn a_new_port_is_another_server() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let port = |policy: &mut Policy| {
+        if let Some(location) = &mut policy.endpoints[1].location {
+            location.port = 6432;
+        }
+    };
+    scene.apply(edited(port), &Remembered::new(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_replica_that_becomes_the_primary_is_asked_anew() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| {
+            policy.endpoints[0].declared = Declared::Replica;
+            policy.endpoints[1].declared = Declared::Primary;
+        }),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw; ro b");
+}
+
+#[test]
+fn a_new_login_is_checked_now_and_changes_no_route() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let before = scene.wanted.clone();
+    scene.apply(
+        edited(|policy| policy.endpoints[1].login = Ok(login("probe"))),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(
+        scene.instruction("a").at,
+        at(10),
+        "a rotated Secret is used at once"
+    );
+    assert_eq!(scene.wanted[&"a".into()].login.user, "probe");
+    assert_eq!(
+        scene.wanted[&"a".into()].incarnation,
+        before[&"a".into()].incarnation
+    );
+    assert!(scene.instruction("a").number > before[&"a".into()].check.number);
+    assert!(scene.instruction("b").at > at(10), "others never notice");
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn a_login_that_is_lost_holds_what_is_served() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let unresolved = Unresolved {
+        secret: "credentials".to_owned(),
+        problem: SecretProblem::NotFound,
+    };
+    scene.apply(
+        edited(|policy| policy.endpoints[1].login = Err(unresolved)),
+        &Remembered::new(),
+        10,
+    );
+    let Some(DecisionState::Decided { plan, endpoints }) = scene.decide() else {
+        panic!("decides");
+    };
+    assert_eq!(words(&plan), "rw primary; ro a b");
+    assert_eq!(endpoints[1].reason, Reason::ConfigurationHeld);
+    assert!(
+        !scene.wanted.contains_key(&"a".into()),
+        "there is nothing to check with"
+    );
+}
+
+#[test]
+fn a_login_that_was_never_had_does_not_hold_up_the_others() {
+    let mut scene = Scene::default();
+    let unresolved = Unresolved {
+        secret: "credentials".to_owned(),
+        problem: SecretProblem::NotFound,
+    };
+    scene.apply(
+        edited(|policy| policy.endpoints[1].login = Err(unresolved)),
+        &Remembered::new(),
+        0,
+    );
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    let Some(DecisionState::Decided { plan, endpoints }) = scene.decide() else {
+        panic!("decides");
+    };
+    assert_eq!(words(&plan), "rw primary; ro b");
+    assert_eq!(endpoints[1].reason, Reason::ConfigurationFailed);
+}
+
+#[test]
+fn a_new_interval_keeps_the_state_and_is_used_at_once() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.probing.interval = Duration::from_secs(1)),
+        &Remembered::new(),
+        10,
+    );
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    for id in ["primary", "a", "b"] {
+        assert_eq!(scene.instruction(id).at, at(1010), "{id}");
+    }
+}
+
+#[test]
+fn a_new_threshold_keeps_an_open_circuit() {
+    let mut scene = Scene::well();
+    for millis in [100, 3000, 6000] {
+        scene.check("a", millis, REFUSED);
+    }
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    scene.apply(
+        edited(|policy| policy.breaker.failure_threshold = 50),
+        &Remembered::new(),
+        6100,
+    );
+    let Some(DecisionState::Decided { endpoints, .. }) = scene.decide() else {
+        panic!("decides");
+    };
+    assert!(matches!(endpoints[1].circuit, Circuit::Open { .. }));
+}
+
+#[test]
+fn suspended_nobody_is_checked_and_nothing_is_decided() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.mode = Mode::Suspend),
+        &Remembered::new(),
+        10,
+    );
+    assert!(scene.wanted.is_empty());
+    assert_eq!(scene.decide(), Some(DecisionState::Suspended));
+}
+
+#[test]
+fn resumed_routes_wait_until_everyone_was_checked_again() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.mode = Mode::Suspend),
+        &Remembered::new(),
+        10,
+    );
+    scene.decide();
+    scene.apply(edited(|policy| policy.generation = 3), &Remembered::new(), 90_000);
+    assert_eq!(scene.instruction("a").at, at(90_000));
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    for id in ["primary", "a"] {
+        scene.check(id, 90_001, good(id));
+    }
+    scene.check("b", 90_002, REFUSED);
+    scene.check("b", 90_008, REFUSED);
+    assert_eq!(scene.routes(), "rw primary; ro a");
+}

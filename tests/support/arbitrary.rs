@@ -1,0 +1,227 @@
+//! Random policies, healths and stories.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use distributary::domain::Moment;
+use distributary::domain::breaker::Circuit;
+use distributary::domain::health::{Health, Suspicion};
+use distributary::domain::observation::{FailureKind, Role};
+use distributary::domain::policy::{
+    BreakerSettings, Declared, Host, Percent, Policy, Probing, ReadFallback, Strategy as Balancing,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::simulation::Answer;
+
+prop_compose! {
+    fn breakers()(
+        enabled in any::<bool>(),
+        failure_threshold in prop_oneof![1..=6_u32, Just(100)],
+        success_threshold in 1..=3_u32,
+        steps in vec(1..=100_u8, 1..4),
+    ) -> BreakerSettings {
+        let mut steps = steps;
+        steps.sort_unstable();
+        steps.dedup();
+        BreakerSettings {
+            enabled,
+            failure_threshold,
+            reset_timeout: Duration::from_secs(10),
+            success_threshold,
+            traffic_steps: steps.into_iter().map(Percent::new).collect(),
+        }
+    }
+}
+
+prop_compose! {
+    fn probings(threshold: u32)(
+        interval in 100..=30_000_u64,
+        timeout in 20..=3_000_u64,
+        window in prop_oneof![20..=200_u64, 200..=10_000_u64],
+    ) -> Probing {
+        Probing {
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(timeout),
+            failover_timeout: Duration::from_millis(window.max(20 * u64::from(threshold))),
+        }
+    }
+}
+
+/// A primary and up to four replicas, some disabled, some of weight 0.
+pub fn policies() -> impl Strategy<Value = Policy> {
+    let settings = breakers().prop_flat_map(|breaker| {
+        let threshold = breaker.failure_threshold;
+        (Just(breaker), probings(threshold))
+    });
+    let endpoint = (
+        prop_oneof![4 => 1..=5_u16, 1 => Just(0)],
+        0..3_u16,
+        prop::bool::weighted(0.9),
+    );
+    let endpoints = vec(endpoint, 1..=5);
+    (settings, endpoints, any::<bool>(), any::<bool>()).prop_map(
+        |((breaker, probing), endpoints, fallback, weighted)| {
+            let mut policy = Policy::clone(&super::policy("primary: {host: 198.18.0.1}"));
+            let template = policy.endpoints[0].clone();
+            policy.breaker = breaker;
+            policy.probing = probing;
+            policy.strategy = if weighted {
+                Balancing::Weighted
+            } else {
+                Balancing::RoundRobin
+            };
+            policy.read_fallback = fallback.then_some(ReadFallback::Primary).into_iter().collect();
+            policy.endpoints = (1_u8..)
+                .zip(endpoints)
+                .map(|(last, (weight, priority, active))| {
+                    let mut endpoint = template.clone();
+                    if last > 1 {
+                        endpoint.id = format!("r{last}").as_str().into();
+                        endpoint.declared = Declared::Replica;
+                    }
+                    if let Some(location) = &mut endpoint.location {
+                        location.host = Host::Address(IpAddr::from([198, 18, 0, last]));
+                    }
+                    (endpoint.weight, endpoint.priority, endpoint.active) = (weight, priority, active);
+                    endpoint
+                })
+                .collect();
+            policy
+        },
+    )
+}
+
+pub fn failures() -> impl Strategy<Value = FailureKind> {
+    prop::sample::select(vec![
+        FailureKind::ConnectRefused,
+        FailureKind::ConnectionReset,
+        FailureKind::TimedOut,
+        FailureKind::Starting,
+        FailureKind::Saturated,
+        FailureKind::AuthenticationFailed,
+        FailureKind::NameNotFound,
+        FailureKind::AddressRefused,
+        FailureKind::ServerFailing,
+        FailureKind::OtherError,
+    ])
+}
+
+fn circuits() -> impl Strategy<Value = Circuit> {
+    prop_oneof![
+        3 => Just(Circuit::default()),
+        2 => (0..10_000_u64).prop_map(|until| Circuit::Open { until: moment(until) }),
+        2 => (0..3_usize, 0..3_u32).prop_map(|(step, successes)| Circuit::HalfOpen { step, successes }),
+    ]
+}
+
+fn moment(millis: u64) -> Moment {
+    Moment::new(Duration::from_millis(millis))
+}
+
+prop_compose! {
+    /// Any state that checks can lead to, and some that they cannot.
+    pub fn healths()(
+        circuit in circuits(),
+        suspicion in prop_oneof![
+            3 => Just(Suspicion::None),
+            1 => Just(Suspicion::Confirming),
+            1 => (0..2_u8).prop_map(|good| Suspicion::Out { since: moment(0), good }),
+        ],
+        last in 1..=250_u8,
+        role in prop::option::weighted(0.9, prop_oneof![4 => Just(Role::Standby), 1 => Just(Role::Primary)]),
+        system in prop::option::weighted(0.9, prop_oneof![5 => Just(7), 1 => Just(8)]),
+        failure in prop::option::weighted(0.3, failures()),
+        admitted in prop::bool::weighted(0.9),
+    ) -> Health {
+        Health {
+            circuit,
+            suspicion: if matches!(circuit, Circuit::Open { .. }) { Suspicion::None } else { suspicion },
+            address: role.map(|_| IpAddr::from([198, 18, 0, last])),
+            role,
+            system_identifier: system,
+            failure,
+            checked: true,
+            admitted: admitted && role.is_some(),
+        }
+    }
+}
+
+/// A policy, and what is known of each endpoint; the primary is writable more often than not.
+pub fn situations() -> impl Strategy<Value = (Policy, Vec<Health>)> {
+    (policies(), vec(healths(), 5), prop::bool::weighted(0.7)).prop_map(|(policy, mut healths, writable)| {
+        if writable && healths[0].role.is_some() {
+            healths[0].role = Some(Role::Primary);
+        }
+        healths.truncate(policy.endpoints.len());
+        (policy, healths)
+    })
+}
+
+/// What others did to our objects.
+#[derive(Clone, Debug)]
+pub struct Meddling {
+    pub label: bool,
+    pub annotation: bool,
+    pub data: bool,
+    pub selector: bool,
+    pub external: bool,
+    pub allocated: bool,
+    pub dropped_label: bool,
+    pub lost: bool,
+}
+
+pub fn meddlings() -> impl Strategy<Value = Meddling> {
+    let one = any::<bool>;
+    (
+        one(),
+        one(),
+        one(),
+        one(),
+        one(),
+        one(),
+        one(),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(
+            |(label, annotation, data, selector, external, allocated, dropped_label, lost)| Meddling {
+                label,
+                annotation,
+                data,
+                selector,
+                external,
+                allocated,
+                dropped_label,
+                lost,
+            },
+        )
+}
+
+/// Results of checks of one target, each after so many milliseconds.
+pub fn stories() -> impl Strategy<Value = Vec<(u64, Option<FailureKind>)>> {
+    let result = prop::option::weighted(0.7, failures());
+    vec((prop_oneof![0..50_u64, 0..3000_u64], result), 1..40)
+}
+
+pub fn settings() -> impl Strategy<Value = (BreakerSettings, Probing)> {
+    breakers().prop_flat_map(|breaker| {
+        let threshold = breaker.failure_threshold;
+        (Just(breaker), probings(threshold))
+    })
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        3 => Just(Answer::Standby),
+        1 => Just(Answer::Primary),
+        1 => (0..3000_u64).prop_map(Answer::SlowStandby),
+        3 => failures().prop_map(Answer::Fails),
+        1 => Just(Answer::Silent),
+    ]
+}
+
+/// Who answers how, from which second on.
+pub fn scripts() -> impl Strategy<Value = Vec<(f64, usize, Answer)>> {
+    vec((0.0..60.0_f64, 0..5_usize, answers()), 0..15)
+}

@@ -1,0 +1,25 @@
+//! Policies from text, and a prober of scripted servers that runs in simulated time.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod arbitrary;
+pub mod simulation;
+
+use std::sync::Arc;
+
+use distributary::api::ReplicaSetPolicy;
+use distributary::domain::policy::Policy;
+use distributary::validate::{self, Secrets};
+
+/// The policy of a spec in YAML, as `shop/orders`.
+pub fn policy(spec: &str) -> Arc<Policy> {
+    let spec: serde_json::Value = serde_yaml::from_str(spec).expect("the spec is YAML");
+    let object = serde_json::json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1", "generation": 1},
+        "spec": spec,
+    });
+    let object: ReplicaSetPolicy = serde_json::from_value(object).expect("the spec is a policy's");
+    Arc::new(validate::policy(&object, &Secrets::new()).expect("the policy is valid"))
+}

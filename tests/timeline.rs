@@ -1,0 +1,497 @@
+//! Simulated hours in milliseconds: what was routed when, while servers follow a script.
+//!
+//! A line of a table is a decision: `rw primary | ro a b:50 (c:10) | c Returning` has `b` at half its weight, and `c`
+//! in routing.json, not in the EndpointSlice.
+
+mod support;
+
+use std::sync::Arc;
+
+use distributary::domain::observation::FailureKind;
+use distributary::domain::policy::Policy;
+use distributary::domain::world::Remembered;
+use support::policy;
+use support::simulation::{Answer, REFUSED, STARTING, Simulation};
+
+const SERVERS: &str = "
+primary: {host: 198.18.0.1}
+replicas:
+- {id: a, host: 198.18.0.2}
+- {id: b, host: 198.18.0.3}
+";
+
+/// Every time at its default: interval 30s, timeout 2s, failoverTimeout 5s, 5 failures, resetTimeout 60s, 3 successes.
+fn usual() -> Arc<Policy> {
+    policy(SERVERS)
+}
+
+/// As a person sets it who wants to be fast.
+fn fast() -> Arc<Policy> {
+    policy(&format!(
+        "{SERVERS}
+healthCheck: {{interval: 1s, timeout: 500ms, failoverTimeout: 2s}}
+circuitBreaker: {{failureThreshold: 3, resetTimeout: 10s, halfOpen: {{successThreshold: 2, trafficSteps: [10, 50]}}}}
+"
+    ))
+}
+
+fn assert_table(simulation: &Simulation, expected: &str) {
+    let lines = |text: &str| {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(ToOwned::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let table = simulation.table();
+    assert_eq!(lines(&table), lines(expected), "\n{table}");
+}
+
+/// Out within an interval and the 5 ms of a confirmation, tripped within failoverTimeout from the first failed check.
+#[test]
+fn a_crashed_replica_leaves_within_an_interval_and_returns_step_by_step() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", REFUSED)
+        .from(20.0, "a", Answer::Standby)
+        .run(60.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.396  rw primary | ro b | a Suspect
+           11.390  rw primary | ro b | a CircuitOpen
+           21.391  rw primary | ro (a:10) b | a Returning
+           23.391  rw primary | ro a:50 b | a Returning
+           25.391  rw primary | ro a b
+        ",
+    );
+    let left = simulation.left("a", 10.0).unwrap();
+    assert!(left <= 10.0 + 1.0 + 0.007, "out at {left}");
+    let tripped = simulation.tripped("a", 10.0).unwrap();
+    assert!(tripped <= left + 2.0, "tripped at {tripped}");
+}
+
+#[test]
+fn a_crash_under_the_default_times() {
+    let mut simulation = Simulation::new(&usual());
+    simulation
+        .from(100.0, "a", REFUSED)
+        .from(400.0, "a", Answer::Standby)
+        .run(3600.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+          110.317  rw primary | ro b | a Suspect
+          113.644  rw primary | ro b | a CircuitOpen
+          413.645  rw primary | ro (a:10) b | a Returning
+          428.645  rw primary | ro a:50 b | a Returning
+          443.645  rw primary | ro a b
+        ",
+    );
+    let left = simulation.left("a", 100.0).unwrap();
+    assert!(left <= 100.0 + 30.0 + 0.007, "out at {left}");
+    let tripped = simulation.tripped("a", 100.0).unwrap();
+    assert!(tripped <= left + 5.0, "tripped at {tripped}");
+}
+
+#[test]
+fn a_restart_of_a_second_and_a_half_costs_no_more_and_no_trip() {
+    // Each begins shortly before a check.
+    for (policy, begins) in [(fast(), 28.5), (usual(), 109.5)] {
+        let mut simulation = Simulation::new(&policy);
+        simulation
+            .from(begins, "a", REFUSED)
+            .from(begins + 1.2, "a", STARTING)
+            .from(begins + 1.6, "a", Answer::Standby)
+            .run(200.0);
+        let left = simulation.left("a", begins).unwrap();
+        let back = simulation.joined("a", left).unwrap();
+        assert!(back <= begins + 1.6 + 0.6, "out from {left} to {back}");
+        assert_eq!(simulation.tripped("a", 0.0), None, "{}", simulation.table());
+    }
+}
+
+#[test]
+fn a_quick_restart_as_a_table() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.3, "a", REFUSED)
+        .from(10.8, "a", STARTING)
+        .from(11.3, "a", Answer::Standby)
+        .run(60.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.396  rw primary | ro b | a Suspect
+           11.059  rw primary | ro b | a Starting
+           11.561  rw primary | ro b | a Suspect
+           11.613  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_connection_that_is_reset_once_costs_nothing() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Fails(FailureKind::ConnectionReset))
+        .from(10.398, "a", Answer::Standby)
+        .run(60.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.396  rw primary | ro b | a Suspect
+           10.457  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_frozen_replica_leaves_within_interval_and_failover_timeout() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Silent)
+        .from(40.0, "a", Answer::Standby)
+        .run(80.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           11.889  rw primary | ro b | a CircuitOpen
+           41.891  rw primary | ro (a:10) b | a Returning
+           43.891  rw primary | ro a:50 b | a Returning
+           45.891  rw primary | ro a b
+        ",
+    );
+    let left = simulation.left("a", 10.0).unwrap();
+    assert!(left <= 10.0 + 1.0 + 2.0, "out at {left}");
+}
+
+#[test]
+fn a_replica_that_freezes_for_a_moment_stays() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Silent)
+        .from(11.2, "a", Answer::SlowStandby(400))
+        .run(60.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_failure_while_half_open_opens_again() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", REFUSED)
+        .from(20.0, "a", Answer::Standby)
+        .from(22.0, "a", REFUSED)
+        .from(30.0, "a", Answer::Standby)
+        .run(60.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.396  rw primary | ro b | a Suspect
+           11.390  rw primary | ro b | a CircuitOpen
+           21.391  rw primary | ro (a:10) b | a Returning
+           22.390  rw primary | ro b | a CircuitOpen
+           32.391  rw primary | ro (a:10) b | a Returning
+           34.391  rw primary | ro a:50 b | a Returning
+           36.391  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn all_replicas_down_sends_reads_to_the_primary_and_back() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", REFUSED)
+        .from(20.0, "b", REFUSED)
+        .from(40.0, "a", Answer::Standby)
+        .from(41.0, "b", Answer::Standby)
+        .run(80.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.396  rw primary | ro b | a Suspect
+           11.390  rw primary | ro b | a CircuitOpen
+           20.851  rw primary | ro [Fallback] primary | a CircuitOpen, b Suspect
+           21.845  rw primary | ro [Fallback] primary | a CircuitOpen, b CircuitOpen
+           40.391  rw primary | ro a | a AdmittedEarly, b CircuitOpen
+           41.391  rw primary | ro a:10 | a AdmittedEarly, b CircuitOpen
+           41.846  rw primary | ro a:10 b:10 | a AdmittedEarly, b AdmittedEarly
+           43.391  rw primary | ro a:50 (b:10) | a Returning, b Returning
+           43.846  rw primary | ro a:50 b:50 | a Returning, b Returning
+           45.391  rw primary | ro a b:50 | b Returning
+           45.846  rw primary | ro a b
+        ",
+    );
+}
+
+/// The operator's own network, perhaps: who served is held, and serves again as soon as it answers.
+#[test]
+fn everybody_silent_changes_no_address() {
+    let mut simulation = Simulation::new(&fast());
+    for id in ["primary", "a", "b"] {
+        simulation
+            .from(10.0, id, Answer::Silent)
+            .from(60.0, id, usual_answer(id));
+    }
+    simulation.run(90.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           11.889  rw primary | ro b | a CircuitOpen
+           12.007  rw [Held] primary | ro b | primary Held, a CircuitOpen
+           12.039  rw [Held] primary | ro [Held] a b primary | primary Held, a Held, b Held
+           60.391  rw [Held] primary | ro a | primary Held, a AdmittedEarly, b CircuitOpen
+           60.541  rw [Held] primary | ro a b | primary Held, a AdmittedEarly, b AdmittedEarly
+           61.891  rw [Held] primary | ro a:10 b | primary Held, a AdmittedEarly, b AdmittedEarly
+           62.009  rw primary | ro a:10 b | primary Returning, a AdmittedEarly, b AdmittedEarly
+           62.041  rw primary | ro a:10 b:10 | primary Returning, a AdmittedEarly, b AdmittedEarly
+           63.891  rw primary | ro a:50 (b:10) | primary Returning, a Returning, b Returning
+           64.041  rw primary | ro a:50 b:50 | primary Returning, a Returning, b Returning
+           65.891  rw primary | ro a b:50 | primary Returning, b Returning
+           66.009  rw primary | ro a b:50 | b Returning
+           66.041  rw primary | ro a b
+        ",
+    );
+}
+
+fn usual_answer(id: &str) -> Answer {
+    if id == "primary" {
+        Answer::Primary
+    } else {
+        Answer::Standby
+    }
+}
+
+#[test]
+fn a_silent_primary_is_held() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "primary", REFUSED)
+        .from(40.0, "primary", Answer::Primary)
+        .run(80.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.514  rw [Held] primary | ro a b | primary Held
+           41.509  rw primary | ro a b | primary Returning
+           45.509  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_primary_that_turns_standby_leaves_rw_and_serves_reads() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "primary", Answer::Standby)
+        .from(20.0, "primary", Answer::Primary)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.509  rw [Empty] | ro a b primary | primary PrimaryInRecovery
+           20.070  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_promoted_replica_takes_neither_reads_nor_writes() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Primary)
+        .from(20.0, "a", Answer::Standby)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.391  rw primary | ro b | a WritableReplica
+           20.829  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_saturated_replica_stays() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Fails(FailureKind::Saturated))
+        .from(20.0, "a", Answer::Standby)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.390  rw primary | ro a b | a Saturated
+           20.391  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_lost_name_takes_out_and_returns_with_its_first_good_check() {
+    let mut simulation = Simulation::new(&fast());
+    simulation
+        .from(10.0, "a", Answer::Fails(FailureKind::NameNotFound))
+        .from(20.0, "a", Answer::Standby)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           10.390  rw primary | ro b | a NameUnresolved
+           20.391  rw primary | ro a b
+        ",
+    );
+}
+
+/// Up 3 s, down 3 s, a hundred times: the breaker keeps it out, mostly.
+#[test]
+fn a_flapping_replica_makes_a_bounded_number_of_decisions() {
+    let mut simulation = Simulation::new(&fast());
+    for cycle in 0..100 {
+        let begins = 10.0 + 6.0 * f64::from(cycle);
+        simulation
+            .from(begins, "a", REFUSED)
+            .from(begins + 3.0, "a", Answer::Standby);
+    }
+    simulation.run(610.0);
+    let routes = simulation.log.len();
+    assert!(routes <= 120, "{routes} changes in 10 minutes");
+    let decisions = simulation.decisions.len();
+    assert!(decisions <= 4 * 100, "{decisions} decisions");
+    let checks = simulation.checks;
+    assert!(checks <= 3 * 700, "{checks} checks");
+}
+
+/// Restarts of a second, every 3 s: out and back each time, never tripped, never more than that.
+#[test]
+fn a_replica_that_restarts_every_3_s_goes_out_and_back_each_time() {
+    let mut simulation = Simulation::new(&fast());
+    for cycle in 0..200 {
+        let begins = 10.0 + 3.0 * f64::from(cycle);
+        simulation
+            .from(begins, "a", REFUSED)
+            .from(begins + 1.0, "a", Answer::Standby);
+    }
+    simulation.run(610.0);
+    let routes = simulation.log.len();
+    assert!((200..=2 * 200 + 4).contains(&routes), "{routes} changes");
+    assert_eq!(simulation.tripped("a", 0.0), None);
+}
+
+#[test]
+fn an_idle_hour_changes_nothing_and_keeps_the_interval() {
+    let mut simulation = Simulation::new(&usual());
+    simulation.run(3600.0);
+    assert_eq!(simulation.log.len(), 1, "{}", simulation.table());
+    let least = 3 * 3600 / 30;
+    assert!(
+        (least..=least * 10 / 9).contains(&simulation.checks),
+        "{} checks",
+        simulation.checks
+    );
+}
+
+/// `b` is down while the operator restarts: it stays in the routes until everyone was checked.
+#[test]
+fn a_restart_of_the_operator_changes_routes_once() {
+    let mut before = Simulation::new(&fast());
+    before.run(5.0);
+    let mut simulation = Simulation::restarted(&fast(), before.remembered());
+    simulation
+        .from(0.0, "a", Answer::SlowStandby(300))
+        .from(0.0, "b", REFUSED)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.000  waiting for 3
+            0.001  waiting for 2
+            0.002  waiting for 1
+            0.300  rw primary | ro a | b Suspect
+            1.001  rw primary | ro a | b CircuitOpen
+        ",
+    );
+}
+
+#[test]
+fn a_replica_promoted_while_the_operator_was_away_leaves_before_the_others_answer() {
+    let mut before = Simulation::new(&fast());
+    before.run(5.0);
+    let mut simulation = Simulation::restarted(&fast(), before.remembered());
+    simulation
+        .from(0.0, "a", Answer::SlowStandby(300))
+        .from(0.0, "b", Answer::Primary)
+        .run(5.0);
+    assert_table(
+        &simulation,
+        "
+            0.000  waiting for 3
+            0.002  rw primary | ro a | b WritableReplica
+        ",
+    );
+}
+
+#[test]
+fn edits_while_it_runs_touch_only_what_they_name() {
+    let mut simulation = Simulation::new(&fast());
+    let added = policy(&format!(
+        "{SERVERS}- {{id: c, host: 198.18.0.4}}
+healthCheck: {{interval: 1s, timeout: 500ms, failoverTimeout: 2s}}
+"
+    ));
+    simulation.run(5.0).edit(&added, Remembered::new());
+    simulation.run(10.0).edit(&usual(), Remembered::new());
+    simulation.run(15.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+            5.000  rw primary | ro a b | c NotCheckedYet
+            5.002  rw primary | ro a b c
+           10.000  rw primary | ro a b
+        ",
+    );
+}
+
+#[test]
+fn a_disabled_breaker_brings_back_with_the_first_good_check() {
+    let disabled = policy(&format!(
+        "{SERVERS}
+healthCheck: {{interval: 1s, timeout: 500ms, failoverTimeout: 2s}}
+circuitBreaker: {{state: Disabled, failureThreshold: 3, resetTimeout: 10s}}
+"
+    ));
+    let mut simulation = Simulation::new(&disabled);
+    simulation
+        .from(10.0, "a", Answer::Silent)
+        .from(20.0, "a", Answer::Standby)
+        .run(30.0);
+    assert_table(
+        &simulation,
+        "
+            0.002  rw primary | ro a b
+           11.889  rw primary | ro b | a CircuitOpen
+           20.391  rw primary | ro a b
+        ",
+    );
+}
