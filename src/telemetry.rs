@@ -23,7 +23,8 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), InvalidLevel> {
     let directives = if level.contains('=') {
         level.to_owned()
     } else {
-        format!("warn,distributary={level}")
+        // What kube says of a failed watch is said here too, without the whole answer.
+        format!("warn,kube_runtime=off,kube_client=error,distributary={level}")
     };
     let filter = EnvFilter::try_new(directives).map_err(|_| InvalidLevel(level.to_owned()))?;
     let log = tracing_subscriber::fmt()

@@ -22,7 +22,7 @@ pub struct Connection {
     /// How long clients should wait for a connection, 1s to 5m; published in routing.json and in the URIs.
     /// Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('5m')").message(rules::CONNECT_TIMEOUT))]
+    #[x_kube(validation = Rule::new(rules::duration_between("1s", "5m")).message(rules::CONNECT_TIMEOUT))]
     pub connect_timeout: Option<DurationText>,
     /// Transport security of checks; published for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,39 +58,41 @@ pub enum TlsMode {
     VerifyFull,
 }
 
-const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
-const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
-
 /// A Secret of the policy's namespace.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::SECRET_NAME))]
     pub name: String,
 }
 
 /// A key of a Secret of the policy's namespace.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::SECRET_NAME))]
     pub name: String,
     /// The key in the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::form("^[-._a-zA-Z0-9]+$")).message(rules::SECRET_KEY))]
     pub key: String,
 }
 
 /// A key of a Secret of the policy's namespace, with a usual key where none is named.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OptionalKeyRef {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_NAME))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::SECRET_NAME))]
     pub name: String,
     /// The key in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::form("^[-._a-zA-Z0-9]+$")).message(rules::SECRET_KEY))]
     pub key: Option<String>,
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// The pattern of a [`DurationText`], from the Gateway API (GEP-2257).
 pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
-/// A duration as a person wrote it; [`DurationText::parse`] gives its length.
+/// A duration as a person wrote it; [`DurationText::parse`] gives its length. Its form and bounds are a rule of the
+/// field that has it ([`super::rules::duration_between`]), so that a bad one is refused in words.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct DurationText(pub String);
@@ -39,8 +40,8 @@ impl DurationText {
 fn split_unit(text: &str) -> Option<(Duration, &str)> {
     const UNITS: [(&str, Duration); 4] = [
         ("ms", Duration::from_millis(1)),
-        ("h", Duration::from_secs(3600)),
-        ("m", Duration::from_secs(60)),
+        ("h", Duration::from_hours(1)),
+        ("m", Duration::from_mins(1)),
         ("s", Duration::from_secs(1)),
     ];
     UNITS
@@ -62,7 +63,7 @@ impl JsonSchema for DurationText {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": 32})
+        json_schema!({"type": "string", "maxLength": 32})
     }
 }
 

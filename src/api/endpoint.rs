@@ -7,7 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::connection::{Connection, KeyRef};
 use super::rules;
 
-/// A server as declared. Every default is in [`crate::validate`].
+/// An address of either family, or labels of which the last is no number.
+const HOST_FORM: &str = "isIP(self) || (self.matches('^([A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.])*[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9_])?[.]?$') && !self.matches('(^|[.])[0-9]+[.]?$'))";
+/// A prober inside the cluster must not be led to itself or to the link of its node.
+const HOST: &str =
+    "isIP(self) ? ip(self).isGlobalUnicast() : !self.matches('^(?i)([^.]*[.])*localhost[.]?$')";
+
+/// A server as declared.
+// Every default is in crate::validate.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -17,7 +24,8 @@ use super::rules;
 pub struct Endpoint {
     /// The name of the endpoint in status, events and routing.json: a DNS-1123 label of at most 40 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_LABEL)).message(rules::ID_FORM))]
     pub id: Option<String>,
     /// A name for people, published in routing.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,11 +33,9 @@ pub struct Endpoint {
     pub display_name: Option<String>,
     /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host and urlSecretRef must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = "^([A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?\\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$")
-    )]
-    #[x_kube(validation = Rule::new("!self.matches('^(0[.]0[.]0[.]0$|127[.][0-9]+[.][0-9]+[.][0-9]+$|169[.]254[.][0-9]+[.][0-9]+$|2(2[4-9]|3[0-9])[.][0-9]+[.][0-9]+[.][0-9]+$|::1?$|[Ff][Ee][89AaBb][0-9A-Fa-f]:|[Ff][Ff][0-9A-Fa-f][0-9A-Fa-f]:|localhost[.]?$)')").message(rules::HOST))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(HOST_FORM).message(rules::HOST_FORM))]
+    #[x_kube(validation = Rule::new(HOST).message(rules::HOST))]
     pub host: Option<String>,
     /// A key of a Secret that holds `postgresql://user:password@host:port/database`. What it names goes before
     /// `connection`.
@@ -41,17 +47,13 @@ pub struct Endpoint {
     pub port: Option<u16>,
     /// Region of the server, published in routing.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(rules::form(rules::WORD)).message(rules::REGION))]
     pub region: Option<String>,
     /// Zone of the server, published in the EndpointSlice and in routing.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(rules::form(rules::WORD)).message(rules::ZONE))]
     pub zone: Option<String>,
     /// Share of the reads under the strategy Weighted, 0 to 1000. 0: checked, never sent a read. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,14 +73,9 @@ pub struct Endpoint {
     pub state: Option<EndpointState>,
     /// Words for the use of the server, published in routing.json: at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        inner(
-            length(min = 1, max = 63),
-            regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-        )
-    )]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new(format!("self.all(tag, tag.matches('{}'))", rules::WORD)).message(rules::TAGS))]
     pub tags: Vec<String>,
     /// How to log in to this server, where it differs from the policy's `connection`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,13 @@ use super::endpoint::Endpoint;
 use super::rules;
 use super::status::ReplicaSetPolicyStatus;
 
+/// Of the active servers that are named by host, no two have the same text and port.
+const SAME_SERVER: &str = "!has(self.replicas) || self.replicas.all(a, !has(a.host) || a.?state.orValue('') == 'Disabled' || \
+    !(self.primary.?host.orValue('') == a.host && self.primary.?state.orValue('') != 'Disabled' && \
+    self.primary.?port.orValue(5432) == a.?port.orValue(5432)) && \
+    self.replicas.exists_one(b, b.?host.orValue('') == a.host && b.?state.orValue('') != 'Disabled' && \
+    b.?port.orValue(5432) == a.?port.orValue(5432)))";
+
 /// The declared routing of one PostgreSQL primary and its replicas.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
@@ -27,7 +34,7 @@ use super::status::ReplicaSetPolicyStatus;
     status = "ReplicaSetPolicyStatus",
     derive = "PartialEq",
     doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
-    validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(rules::NAME),
+    validation = Rule::new(format!("self.metadata.name.size() <= 40 && self.metadata.name.matches('{}')", rules::DNS_1035_LABEL)).message(rules::NAME),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / declared replicas"),
     printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.loadBalancing.strategy"),
@@ -38,8 +45,9 @@ use super::status::ReplicaSetPolicyStatus;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.replicas) || self.replicas.all(r, r.id != (has(self.primary.id) ? self.primary.id : 'primary'))").message(rules::PRIMARY_ID).field_path(".primary.id"),
-    validation = Rule::new("duration(self.healthCheck.failoverTimeout).getMilliseconds() >= 20 * self.circuitBreaker.failureThreshold").message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout")
+    validation = Rule::new("!has(self.replicas) || self.replicas.all(r, r.id != self.primary.?id.orValue('primary'))").message(rules::PRIMARY_ID).field_path(".primary.id"),
+    validation = Rule::new(SAME_SERVER).message(rules::SAME_SERVER).field_path(".replicas"),
+    validation = Rule::new(rules::attempts_fit()).message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout")
 )]
 pub struct ReplicaSetPolicySpec {
     /// What the operator does with this policy. Enforce: probe, decide and write routes. Observe: probe and decide,
@@ -122,17 +130,17 @@ pub enum Strategy {
 pub struct HealthCheck {
     /// Time from one check of a server to the next, 100ms to 1h. A check is a new connection, TLS, login and one
     /// query. Default: 30s.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1h')").message(rules::INTERVAL))]
+    #[x_kube(validation = Rule::new(rules::duration_between("100ms", "1h")).message(rules::INTERVAL))]
     #[serde(default = "defaults::interval")]
     pub interval: DurationText,
     /// Longest time of one check, 20ms to 1m. Checks get less so that failureThreshold of them fit into
     /// failoverTimeout. Default: 2s.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('20ms') && duration(self) <= duration('1m')").message(rules::TIMEOUT))]
+    #[x_kube(validation = Rule::new(rules::duration_between("20ms", "1m")).message(rules::TIMEOUT))]
     #[serde(default = "defaults::timeout")]
     pub timeout: DurationText,
     /// Time from the start of the first failed check to the opening of the circuit, at most; 20ms to 10m, and at
     /// least 20ms for each of circuitBreaker.failureThreshold attempts. Default: 5s.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('20ms') && duration(self) <= duration('10m')").message(rules::FAILOVER_TIMEOUT))]
+    #[x_kube(validation = Rule::new(rules::duration_between("20ms", "10m")).message(rules::FAILOVER_TIMEOUT))]
     #[serde(default = "defaults::failover_timeout")]
     pub failover_timeout: DurationText,
 }
@@ -159,7 +167,7 @@ pub struct CircuitBreaker {
     #[serde(default = "defaults::failure_threshold")]
     pub failure_threshold: u32,
     /// Time that an open circuit stays open before a good check makes it half-open, 100ms to 1h. Default: 60s.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1h')").message(rules::RESET_TIMEOUT))]
+    #[x_kube(validation = Rule::new(rules::duration_between("100ms", "1h")).message(rules::RESET_TIMEOUT))]
     #[serde(default = "defaults::reset_timeout")]
     pub reset_timeout: DurationText,
     /// How traffic returns.
@@ -240,7 +248,7 @@ pub struct ServicesOutput {
     /// Default: the name of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(rules::NAME_PREFIX))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1035_LABEL)).message(rules::NAME_PREFIX))]
     pub name_prefix: Option<String>,
 }
 
@@ -250,7 +258,7 @@ pub struct ConfigMapOutput {
     /// The name of the ConfigMap. Default: the name of the policy and `-routing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message(rules::CONFIG_MAP_NAME))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::CONFIG_MAP_NAME))]
     pub name: Option<String>,
 }
 

@@ -7,8 +7,9 @@ use super::ReplicaSetPolicy;
 
 /// The CustomResourceDefinition as it is checked in under `crds/` and printed by `distributary crd`.
 ///
-/// kube-derive's output is mended where the API server or `kubectl explain` needs it: `nullable` (null would be
-/// stored) and `uint*` formats (unknown to OpenAPI) are taken out, and a replica must have its merge key.
+/// kube-derive's output is mended where the API server or `kubectl explain` needs it: `nullable` and null in an enum
+/// (null would be stored) and `uint*` formats (unknown to OpenAPI) are taken out, a paragraph of a description is one
+/// line, whole numbers are written without a fraction, and a replica must have its merge key.
 #[must_use]
 pub fn crd() -> Value {
     let mut crd = json!(ReplicaSetPolicy::crd());
@@ -32,9 +33,32 @@ fn mend(schema: &mut Value) {
             {
                 object.remove("format");
             }
+            if let Some(Value::Array(variants)) = object.get_mut("enum") {
+                variants.retain(|variant| !variant.is_null());
+            }
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description
+                    .split("\n\n")
+                    .map(one_line)
+                    .collect::<Vec<_>>()
+                    .join("\n\n");
+            }
             object.values_mut().for_each(mend);
         }
         Value::Array(items) => items.iter_mut().for_each(mend),
+        Value::Number(number) => {
+            if let Some(whole) = number
+                .to_string()
+                .strip_suffix(".0")
+                .and_then(|whole| whole.parse::<i64>().ok())
+            {
+                *number = whole.into();
+            }
+        }
         _ => {}
     }
+}
+
+fn one_line(paragraph: &str) -> String {
+    paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

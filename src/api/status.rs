@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the operator saw, decided and wrote.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaSetPolicyStatus {
@@ -20,6 +21,7 @@ pub struct ReplicaSetPolicyStatus {
     /// The endpoint that NAME-rw leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<PrimaryStatus>,
+    /// How many replicas are healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
     /// Each declared endpoint: what it is, whether it serves, and why.
@@ -27,6 +29,7 @@ pub struct ReplicaSetPolicyStatus {
     #[schemars(length(max = 65))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub endpoints: Vec<EndpointStatus>,
+    /// What is written, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<RoutingStatus>,
 }
@@ -57,6 +60,7 @@ pub struct Summary {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
+    /// Its id; `primary` for a primary without one.
     pub id: String,
     /// The host as declared, or as its URL names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +68,7 @@ pub struct EndpointStatus {
     /// The address that its last good check used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Its TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.

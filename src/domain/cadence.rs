@@ -87,7 +87,7 @@ fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Mome
 }
 
 fn shortened(interval: Duration, spread: u8) -> Duration {
-    interval - interval / 1000 * u32::from(spread.min(100))
+    interval / 1000 * (1000 - u32::from(spread.min(100)))
 }
 
 #[cfg(test)]

@@ -86,7 +86,8 @@ pub fn explain(policy: &Policy, judgements: &[Judgement], plan: &RoutingPlan) ->
             circuit: judgement.circuit,
             eligible: reads.is_some() || writes.is_some(),
             reason,
-            failure: judgement.failure,
+            // A single missed deadline of a server that serves is no transition.
+            failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
             weight: reads.map_or(0, |member| member.weight),
             healthy: judgement.standing == Standing::Good,
         })

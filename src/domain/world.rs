@@ -57,6 +57,8 @@ pub struct RememberedEndpoint {
     pub role: Option<Role>,
     /// Whether it was in a route.
     pub eligible: bool,
+    /// Why, in the words of the status.
+    pub reason: String,
 }
 
 /// All policies and their targets.
@@ -74,6 +76,10 @@ struct PolicyState {
     /// Whether every target was checked since probing began.
     warm: bool,
     decision: Option<Arc<Decision>>,
+    /// The newest decision that decided something.
+    decided: Option<Arc<Decision>>,
+    /// The reasons of endpoints from before the operator started, for the first decision to be compared with.
+    reasons: BTreeMap<EndpointId, String>,
 }
 
 #[derive(Debug)]
@@ -108,16 +114,15 @@ impl World {
                 policy: Arc::clone(&state.policy),
                 state: state.decide(),
             };
-            let before = state.decision.as_deref();
-            if before == Some(&decision) {
+            if state.decision.as_deref() == Some(&decision) {
                 continue;
             }
-            let transitions = before.map_or_else(
-                || transitions(&DecisionState::Suspended, &decision.state),
-                |before| transitions(&before.state, &decision.state),
-            );
+            let transitions = state.transitions(&decision.state);
             let decision = Arc::new(decision);
             state.decision = Some(Arc::clone(&decision));
+            if matches!(decision.state, DecisionState::Decided { .. }) {
+                state.decided = Some(Arc::clone(&decision));
+            }
             effects.push(Effect::Decided {
                 key,
                 decision,
@@ -204,11 +209,17 @@ impl PolicyState {
                 )
             })
             .collect();
+        let reasons = remembered
+            .iter()
+            .map(|(id, endpoint)| (id.clone(), endpoint.reason.clone()))
+            .collect();
         Self {
             policy,
             targets,
             warm: false,
             decision: None,
+            decided: None,
+            reasons,
         }
     }
 
@@ -278,6 +289,19 @@ impl PolicyState {
             self.remember(&plan);
         }
         DecisionState::Decided { plan, endpoints }
+    }
+
+    /// What a person may want to know; what the status said before the operator started is nothing new.
+    fn transitions(&self, after: &DecisionState) -> Vec<Transition> {
+        let Some(before) = &self.decided else {
+            let mut first = transitions(&DecisionState::Suspended, after);
+            first.retain(|change| match change {
+                Transition::Endpoint { id, to, .. } => self.reasons.get(id) != Some(&format!("{to:?}")),
+                _ => true,
+            });
+            return first;
+        };
+        transitions(&before.state, after)
     }
 
     fn judge(&self) -> Vec<Judgement> {
@@ -355,10 +379,10 @@ impl Target {
     fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
         let login = self.login.take();
         self.log_in_as(endpoint);
-        let sooner = if login != self.login {
-            now
-        } else {
+        let sooner = if login == self.login {
             now + policy.probing.interval
+        } else {
+            now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
             let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);

@@ -5,6 +5,7 @@ pub mod error;
 pub mod events;
 pub mod foreign;
 pub mod observed;
+mod patience;
 pub mod reconcile;
 pub mod secrets;
 pub mod update_status;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use super::Scope;
 use crate::domain::policy::PolicyKey;
 use crate::render::diff::Observed;
 use crate::render::{Kind, ObjectId, labels};
@@ -13,13 +14,16 @@ use crate::render::{Kind, ObjectId, labels};
 #[derive(Debug, Default)]
 pub struct ObservedObjects(Mutex<State>);
 
+/// Namespace and object.
+type Place = (String, ObjectId);
+
 #[derive(Debug, Default)]
 struct State {
     objects: HashMap<PolicyKey, Observed>,
     /// The policy under which an object is kept, by namespace.
-    owners: BTreeMap<(String, ObjectId), PolicyKey>,
+    owners: BTreeMap<Place, PolicyKey>,
     /// What was seen since a list of (kind, scope) began.
-    listed: HashMap<(Kind, Option<String>), BTreeSet<(String, ObjectId)>>,
+    listed: HashMap<(Kind, Scope), BTreeSet<Place>>,
 }
 
 impl ObservedObjects {
@@ -102,7 +106,7 @@ impl ObservedObjects {
         let Some(listed) = state.listed.remove(&(kind, scope.map(ToOwned::to_owned))) else {
             return Vec::new();
         };
-        let of_list = |at: &(String, ObjectId)| at.1.kind == kind && scope.is_none_or(|scope| scope == at.0);
+        let of_list = |at: &Place| at.1.kind == kind && scope.is_none_or(|scope| scope == at.0);
         let lost: Vec<_> = state
             .owners
             .keys()
@@ -131,11 +135,11 @@ impl ObservedObjects {
 }
 
 impl State {
-    fn get(&self, at: &(String, ObjectId)) -> Option<&Value> {
+    fn get(&self, at: &Place) -> Option<&Value> {
         self.objects.get(self.owners.get(at)?)?.get(&at.1)
     }
 
-    fn remove(&mut self, at: &(String, ObjectId)) -> Option<PolicyKey> {
+    fn remove(&mut self, at: &Place) -> Option<PolicyKey> {
         let key = self.owners.remove(at)?;
         if let Some(objects) = self.objects.get_mut(&key) {
             objects.remove(&at.1);

@@ -155,7 +155,7 @@ pub async fn run(
             match pass {
                 Ok((policy, _)) => tracing::debug!(policy = %policy.name, "pass done"),
                 Err(controller::Error::QueueError(error)) => {
-                    tracing::warn!(%error, "watch of policies failed, and is tried again")
+                    tracing::warn!(%error, "watch of policies failed, and is tried again");
                 }
                 // A failed pass was logged with its back-off; an object that is gone needs none.
                 Err(_) => {}
@@ -391,6 +391,7 @@ fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
             address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
             role,
             eligible: endpoint.eligible,
+            reason: endpoint.reason.clone(),
         };
         (EndpointId::from(endpoint.id.as_str()), remembered)
     };

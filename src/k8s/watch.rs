@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::patience::Patience;
 use super::reconcile::Context;
 use super::secrets::SecretKey;
 use super::{Scope, apply, foreign, resource, scoped};
@@ -72,7 +73,7 @@ pub fn policies(
     let store = writer.as_reader();
     let api = scoped(&context.client, &policy_resource(), &scope);
     let events = watch(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Patience::default())
         .modify(strip);
     let known = store.clone();
     let stream = reflector(writer, events).filter_map(move |event| {
@@ -109,7 +110,7 @@ pub fn owned(
 ) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
     let selector = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let config = watcher::Config::default().labels(&selector);
-    let events = watch(scoped(&context.client, &resource(kind), &scope), config).default_backoff();
+    let events = watch(scoped(&context.client, &resource(kind), &scope), config).backoff(Patience::default());
     events
         .map(move |event| owned_event(&context, kind, scope.as_deref(), event))
         .flat_map(references)
@@ -158,7 +159,7 @@ pub fn foreign_slices(
         }
         None => Api::all_with(context.client.clone(), &resource(Kind::EndpointSlice)),
     };
-    let events = watch(api, config).default_backoff();
+    let events = watch(api, config).backoff(Patience::default());
     let events = events.map(move |event| match event {
         Ok(event) => {
             let service = context.foreign.event(&event, scope.as_deref());
@@ -180,7 +181,7 @@ pub fn all_secrets(
         Some(namespace) => Api::namespaced(context.client.clone(), namespace),
         None => Api::all(context.client.clone()),
     };
-    let events = watch(api, watcher::Config::default()).default_backoff();
+    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
     events
         .map(move |event| secret_event(&context, event))
         .flat_map(references)
@@ -229,7 +230,7 @@ impl NamedWatches {
 async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watch(api, config).default_backoff());
+    let mut events = std::pin::pin!(watch(api, config).backoff(Patience::default()));
     while let Some(event) = events.next().await {
         for key in secret_event(&context, event) {
             context.triggers.ask(key).await;

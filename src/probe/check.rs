@@ -1,5 +1,6 @@
 //! One whole check of one server: name, address, connection, TLS, login, question; under one deadline.
 
+use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Config, Error, NoTls};
 
+use super::address::Rotation;
 use super::classify::{classify, classify_io};
-use super::dns::{Resolver, Rotation};
+use super::dns::Resolver;
 use super::guard::Guard;
 use super::query::{Refused, ask};
 use super::tls::{Encryption, TlsSettingsError};
@@ -122,7 +124,7 @@ impl Checker {
         {
             Ok(encryption) => Ok(encryption.clone()),
             Err(error) => {
-                tracing::debug!(%error, "TLS settings");
+                tracing::debug!(error = error as &dyn StdError, "TLS settings");
                 Err(error.kind())
             }
         }
@@ -154,13 +156,13 @@ impl Checker {
     }
 
     fn refused_login(&self, error: &Error) -> FailureKind {
-        tracing::debug!(%error, server = error.as_db_error().map(tokio_postgres::error::DbError::message), "login");
+        tracing::debug!(error = error as &dyn StdError, "login");
         classify(error, self.login.password.is_some())
     }
 }
 
 fn failed(error: &io::Error) -> FailureKind {
-    tracing::debug!(%error, "connection");
+    tracing::debug!(error = error as &dyn StdError, "connection");
     classify_io(error)
 }
 

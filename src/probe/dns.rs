@@ -1,28 +1,31 @@
 //! From a host to the addresses that a check may connect to.
 //!
-//! Names are resolved as the system's configuration says (`/etc/resolv.conf`: name servers, search list, `ndots`; and
-//! `/etc/hosts`), both read once. An answer is used for its TTL. When a later lookup fails, the last good answer serves
-//! for [`stale_bound`]: an unreachable resolver alone takes no server out.
+//! A name in `/etc/hosts` has the addresses that stand there. Others are resolved as `/etc/resolv.conf` says: name servers,
+//! search list, `ndots`. Both files are read once. An answer is used for its TTL. When a later lookup fails, the last good
+//! answer serves for [`stale_bound`]: an unreachable resolver alone takes no server out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
+use super::address::address_allowed;
 use crate::clock::Clock;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureClass, FailureKind};
+use crate::domain::observation::FailureKind;
 use crate::domain::policy::Host;
 
 /// The least time for which a good answer outlives the resolver.
-const LEAST_STALE: Duration = Duration::from_secs(60);
+const LEAST_STALE: Duration = Duration::from_mins(1);
 /// The longest time, whatever the TTL.
-const MOST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST_STALE: Duration = Duration::from_hours(24);
 /// The longest time for which "no such name" is believed without asking again.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 /// Answers that the resolver keeps for their TTL.
@@ -41,11 +44,16 @@ pub struct Resolver {
 
 #[derive(Clone)]
 enum Lookup {
-    System(Box<TokioResolver>),
-    /// The system names no resolver.
-    Nobody,
+    System(Arc<System>),
     #[cfg(test)]
     Script(tests::Script),
+}
+
+/// The system's configuration.
+struct System {
+    hosts: Hosts,
+    /// `None`: it names no resolver.
+    resolver: Option<TokioResolver>,
 }
 
 #[derive(Clone)]
@@ -62,22 +70,27 @@ struct Answer {
 }
 
 impl Resolver {
-    /// A resolver by the system's configuration. Without one every name fails with
+    /// A resolver by the system's configuration. Where it names no resolver, names fail with
     /// [`FailureKind::ResolverFailed`], and declared addresses work.
     #[must_use]
     pub fn from_system(clock: Clock) -> Self {
-        let lookup = match system_resolver() {
-            Ok(resolver) => Lookup::System(Box::new(resolver)),
-            Err(error) => {
-                tracing::warn!(%error, "no resolver: names cannot be resolved");
-                Lookup::Nobody
-            }
-        };
+        let warn =
+            |error: &dyn std::fmt::Display| tracing::warn!(%error, "no resolver: names cannot be resolved");
+        let hosts = Hosts::from_system().unwrap_or_default();
+        let resolver = system_resolver().inspect_err(|error| warn(error)).ok();
+        Self::new(
+            clock,
+            Lookup::System(Arc::new(System { hosts, resolver })),
+            address_allowed,
+        )
+    }
+
+    fn new(clock: Clock, lookup: Lookup, allowed: fn(IpAddr) -> bool) -> Self {
         Self {
             clock,
             lookup,
             remembered: Arc::default(),
-            allowed: address_allowed,
+            allowed,
         }
     }
 
@@ -100,14 +113,10 @@ impl Resolver {
         }
     }
 
+    /// Every name is 127.0.0.1, and every address is allowed.
     #[cfg(test)]
     pub(super) fn anywhere(clock: Clock) -> Self {
-        Self {
-            clock,
-            lookup: Lookup::Nobody,
-            remembered: Arc::default(),
-            allowed: |_| true,
-        }
+        Self::new(clock, Lookup::Script(tests::Script::always_loopback()), |_| true)
     }
 
     async fn resolve(&self, name: &str, within: Duration) -> Result<Vec<IpAddr>, FailureKind> {
@@ -147,40 +156,71 @@ impl Resolver {
 impl Lookup {
     async fn ask(&self, name: &str) -> Result<Answer, FailureKind> {
         match self {
-            Self::Nobody => Err(FailureKind::ResolverFailed),
-            Self::System(resolver) => ask_resolver(resolver, name).await,
+            Self::System(system) => system.ask(name).await,
             #[cfg(test)]
             Self::Script(script) => script.answer(name).await,
         }
     }
 }
 
-async fn ask_resolver(resolver: &TokioResolver, name: &str) -> Result<Answer, FailureKind> {
-    let found = resolver.lookup_ip(name).await.map_err(|error| {
-        tracing::debug!(name, %error, "lookup");
-        failure_of(&error)
-    })?;
-    let addresses: Vec<IpAddr> = found.iter().collect();
-    let ttl = found
-        .as_lookup()
-        .answers()
-        .iter()
-        .map(|record| record.ttl)
-        .min()
-        .unwrap_or_default();
-    if addresses.is_empty() {
-        return Err(FailureKind::NameNotFound);
+impl System {
+    async fn ask(&self, name: &str) -> Result<Answer, FailureKind> {
+        // Before any question: one for the other family would wait for a resolver that the name does not need.
+        let addresses = self.written_down(name);
+        if !addresses.is_empty() {
+            return Ok(Answer {
+                addresses,
+                ttl: Duration::ZERO,
+            });
+        }
+        let resolver = self.resolver.as_ref().ok_or(FailureKind::ResolverFailed)?;
+        let found = resolver.lookup_ip(name).await.map_err(|error| {
+            tracing::debug!(name, %error, "lookup");
+            failure_of(&error)
+        })?;
+        let addresses: Vec<IpAddr> = found.iter().collect();
+        let ttl = found
+            .as_lookup()
+            .answers()
+            .iter()
+            .map(|record| record.ttl)
+            .min()
+            .unwrap_or_default();
+        if addresses.is_empty() {
+            return Err(FailureKind::NameNotFound);
+        }
+        Ok(Answer {
+            addresses,
+            ttl: Duration::from_secs(ttl.into()),
+        })
     }
-    Ok(Answer {
-        addresses,
-        ttl: Duration::from_secs(ttl.into()),
-    })
+
+    fn written_down(&self, name: &str) -> Vec<IpAddr> {
+        let Ok(name) = Name::from_utf8(name) else {
+            return Vec::new();
+        };
+        [RecordType::A, RecordType::AAAA]
+            .into_iter()
+            .filter_map(|family| self.hosts.lookup_static_host(&Query::query(name.clone(), family)))
+            .flat_map(|lookup| {
+                lookup
+                    .answers()
+                    .iter()
+                    .filter_map(|record| record.data.ip_addr())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
 }
 
 fn system_resolver() -> Result<TokioResolver, NetError> {
-    let mut builder = TokioResolver::builder_tokio()?;
+    TokioResolver::builder_tokio().and_then(configured)
+}
+
+fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = CACHE_SIZE;
     options.negative_max_ttl = Some(NEGATIVE_TTL);
     builder.build()
@@ -215,52 +255,6 @@ fn in_order(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses.dedup();
     addresses.truncate(ADDRESSES);
     addresses
-}
-
-/// Whether a server may have this address. Loopback, link-local, multicast, unspecified and broadcast addresses mean
-/// something else on each node; `EndpointSlice`s may not hold them. An IPv4 address mapped into IPv6 is the same.
-#[must_use]
-pub fn address_allowed(address: IpAddr) -> bool {
-    let special = address.is_loopback() || address.is_multicast() || address.is_unspecified();
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let special = v4.is_loopback() || v4.is_multicast() || v4.is_unspecified();
-            !special && !v4.is_link_local() && v4 != Ipv4Addr::BROADCAST
-        }
-        IpAddr::V6(v6) => !special && !v6.is_unicast_link_local(),
-    }
-}
-
-/// Which of a host's addresses is checked: the preferred one; without it, one after the other, so that a dead one does
-/// not hide a good one. After a failed check it is another one's turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rotation {
-    turn: usize,
-    failed: Option<IpAddr>,
-}
-
-impl Rotation {
-    /// Chooses of `addresses`; `None` where there are none.
-    pub fn choose(&mut self, addresses: &[IpAddr], prefer: Option<IpAddr>) -> Option<IpAddr> {
-        let usable = |address: &IpAddr| addresses.len() == 1 || Some(*address) != self.failed;
-        if let Some(prefer) = prefer.filter(|prefer| addresses.contains(prefer) && usable(prefer)) {
-            return Some(prefer);
-        }
-        let start = self.turn.checked_rem(addresses.len())?;
-        let skipped =
-            (0..addresses.len()).find(|skip| usable(&addresses[(start + skip) % addresses.len()]))?;
-        let chosen = (start + skipped) % addresses.len();
-        self.turn = chosen + 1;
-        Some(addresses[chosen])
-    }
-
-    /// Notes how the check of `address` ended. Only what speaks against the server, not against the login, makes it
-    /// another one's turn.
-    pub fn note(&mut self, address: Option<IpAddr>, failure: Option<FailureKind>) {
-        let against =
-            |kind: FailureKind| matches!(kind.class(), FailureClass::Dead { .. } | FailureClass::Transient);
-        self.failed = address.filter(|_| failure.is_some_and(against));
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 //!   a password in clear text or as MD5.
 //! - What a server says reaches no log above debug.
 
+pub mod address;
 pub mod check;
 pub mod classify;
 pub mod dns;

@@ -1,5 +1,6 @@
 //! The question of a check: one round trip that any login may ask of PostgreSQL 12 and later.
 
+use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -60,10 +61,12 @@ where
     loop {
         let first = if refused.lsn { ROLE } else { ROLE_AND_LSN };
         let second = if refused.identity { "" } else { IDENTITY };
-        let reply = drive(connection, send(client, &format!("{first}{second}"))).await.map_err(|error| {
-            tracing::debug!(%error, server = error.as_db_error().map(tokio_postgres::error::DbError::message), "query");
-            classify(&error, true)
-        })?;
+        let reply = drive(connection, send(client, &format!("{first}{second}")))
+            .await
+            .map_err(|error| {
+                tracing::debug!(error = &error as &dyn StdError, "query");
+                classify(&error, true)
+            })?;
         match (reply.refused, reply.rows.len()) {
             (true, 0) if !refused.lsn => refused.lsn = true,
             (true, 0) => return Err(FailureKind::OtherError),

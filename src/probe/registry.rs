@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::Limits;
 use super::check::Checker;
@@ -185,7 +186,9 @@ impl Target {
     async fn run(mut self) {
         let mut answered = None;
         while self.due(answered).await.is_some() {
-            let Some(place) = self.place().await else { return };
+            let Some(place) = self.place().await else {
+                return;
+            };
             // While it waited, the instruction may have been replaced.
             let check = *self.instructions.borrow_and_update();
             if check.at > self.clock.now() {
@@ -225,21 +228,29 @@ impl Target {
     /// A server's bytes that make a parser panic must not leave the server unobserved.
     async fn check(&mut self, check: NextCheck) -> Observation {
         let started = self.clock.now();
-        let checking = AssertUnwindSafe(self.checker.check(check.timeout, check.prefer));
-        checking.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(policy = %self.key.policy, endpoint = %self.key.endpoint, "a check panicked");
-            let result = Err(FailureKind::ProtocolViolation);
-            Observation {
-                started,
-                ended: self.clock.now(),
-                address: None,
-                result,
-            }
-        })
+        let span = tracing::debug_span!("check", policy = %self.key.policy, endpoint = %self.key.endpoint);
+        let checking = self
+            .checker
+            .check(check.timeout, check.prefer)
+            .instrument(span.clone());
+        let observation = AssertUnwindSafe(checking)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(policy = %self.key.policy, endpoint = %self.key.endpoint, "a check panicked");
+                let result = Err(FailureKind::ProtocolViolation);
+                Observation {
+                    started,
+                    ended: self.clock.now(),
+                    address: None,
+                    result,
+                }
+            });
+        span.in_scope(|| tracing::trace!(?observation));
+        observation
     }
 
     async fn answer(&self, observation: Observation) -> Option<()> {
-        tracing::trace!(policy = %self.key.policy, endpoint = %self.key.endpoint, ?observation, "checked");
         let observed = Observed {
             key: self.key.clone(),
             incarnation: self.incarnation,

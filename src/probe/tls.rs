@@ -2,9 +2,9 @@
 //!
 //! | mode | encrypted | signed by a known CA | names the host |
 //! |---|---|---|---|
-//! | Require | yes | | |
-//! | VerifyCA | yes | yes | |
-//! | VerifyFull | yes | yes | yes |
+//! | `Require` | yes | | |
+//! | `VerifyCA` | yes | yes | |
+//! | `VerifyFull` | yes | yes | yes |
 //!
 //! In every mode the server proves that it holds the key of its certificate, without which channel binding would bind
 //! nothing. The name is looked for in the certificate's subject alternative names alone, never in its common name; an

@@ -138,7 +138,11 @@ fn updated(observed: &Value, desired: &Manifest) -> Value {
     match desired.id.kind {
         Kind::EndpointSlice => {
             for field in ["addressType", "endpoints", "ports"] {
-                body[field] = desired.body[field].clone();
+                // The API server answers an empty list with null, or leaves it out.
+                let empty = |list: &Value| list.is_null() || *list == json!([]);
+                if !(empty(&body[field]) && empty(&desired.body[field])) {
+                    body[field] = desired.body[field].clone();
+                }
             }
         }
         Kind::Service => service(&mut body["spec"], &desired.body["spec"]),

@@ -49,6 +49,11 @@ pub enum Written {
 /// The status to write. `previous`: as it is now; `now`: the wall clock.
 #[must_use]
 pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time) -> ReplicaSetPolicyStatus {
+    // A restart of the operator is no transition: what it says of this generation stands until there is a decision.
+    let known = previous.observed_generation == Some(report.generation);
+    if known && report.written == Written::Waiting && report.problems.is_empty() {
+        return previous.clone();
+    }
     let mut status = ReplicaSetPolicyStatus {
         observed_generation: Some(report.generation),
         conditions: conditions::render(report, &previous.conditions, now),

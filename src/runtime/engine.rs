@@ -267,7 +267,7 @@ fn log(key: &PolicyKey, transitions: &[Transition]) {
                 tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = ?to, failure, eligible, "endpoint changed");
             }
             route => {
-                tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed")
+                tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::secrets::{Secrets, secret_text};
 use super::url::{self, ServerUrl};
-use super::{Problems, duration, endpoint_id};
+use super::{Problems, duration, endpoint_id, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
     ClientCertificate, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode, TlsSettings, Unresolved,
@@ -31,6 +31,7 @@ pub fn validate(
     problems: &mut Problems,
 ) -> Endpoint {
     bounds(declared, field, problems);
+    words(declared, field, problems);
     let connection = merged(spec.connection.as_ref(), declared.connection.as_ref());
     for (owner, path) in [
         (spec.connection.as_ref(), "spec"),
@@ -88,6 +89,15 @@ fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
         .max_connections
         .is_none_or(|most| (1..=100_000).contains(&most));
     problems.require(pool, at("maxConnections"), rules::MAX_CONNECTIONS);
+}
+
+fn words(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
+    let region = declared.region.as_deref().is_none_or(is_word);
+    problems.require(region, format!("{field}.region"), rules::REGION);
+    let zone = declared.zone.as_deref().is_none_or(is_word);
+    problems.require(zone, format!("{field}.zone"), rules::ZONE);
+    let tags = declared.tags.iter().all(|tag| is_word(tag));
+    problems.require(tags, format!("{field}.tags"), rules::TAGS);
 }
 
 fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
@@ -165,14 +175,17 @@ pub fn host(text: &str) -> Option<Host> {
 /// Whether an EndpointSlice may hold the address (Kubernetes refuses loopback, link-local, multicast, unspecified).
 pub fn is_routable(host: &Host) -> bool {
     let address = match host {
-        Host::Name(name) => return !name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        Host::Name(name) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            return name != "localhost" && !name.ends_with(".localhost");
+        }
         Host::Address(address) => address.to_canonical(),
     };
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
+    let special = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
-    !(link_local || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+    !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
 }
 
 /// The endpoint's own goes before the policy's, field by field.

@@ -276,7 +276,7 @@ fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettin
     }
 }
 
-/// The length of `text`; where it is no duration or out of bounds, a problem and the lower bound.
+/// The length of `text`; where it is no duration or out of bounds, a problem.
 fn duration(
     text: &DurationText,
     field: &str,
@@ -285,10 +285,12 @@ fn duration(
     problems: &mut Problems,
 ) -> Duration {
     let length = text.parse();
-    problems.require(length.is_some(), field, rules::DURATION);
-    let length = length.unwrap_or(least);
-    problems.require((least..=most).contains(&length), field, rule);
-    length
+    problems.require(
+        length.is_some_and(|length| (least..=most).contains(&length)),
+        field,
+        rule,
+    );
+    length.unwrap_or(least)
 }
 
 /// DNS-1035 where it must begin with a letter, else DNS-1123.
@@ -299,6 +301,13 @@ fn is_label(text: &str, most: usize, letter_first: bool) -> bool {
         .next()
         .is_some_and(|c| c.is_ascii_lowercase() || (!letter_first && c.is_ascii_digit()));
     first && text.len() <= most && text.chars().all(inner) && !text.ends_with('-')
+}
+
+/// Letters, digits, `-`, `_` and `.`, at most 63, as in a label's value.
+fn is_word(text: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.len() <= 63 && text.chars().all(inner) && ends(text.chars().next()) && ends(text.chars().last())
 }
 
 fn is_subdomain(text: &str) -> bool {

@@ -277,6 +277,7 @@ impl Simulation {
                 address: view.address,
                 role: view.role,
                 eligible: view.eligible,
+                reason: format!("{:?}", view.reason),
             };
             (view.id.clone(), known)
         };

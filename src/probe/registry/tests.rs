@@ -1,1 +1,430 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::*;
+use crate::domain::moment::Moment;
+use crate::domain::observation::Role;
+use crate::domain::policy::TlsMode;
+use crate::probe::fake::{self, Fake, login};
+
+const LONG: Duration = Duration::from_secs(20);
+/// Long enough to see that something does not happen.
+const PAUSE: Duration = Duration::from_millis(60);
+
+struct Bench {
+    clock: Clock,
+    registry: Registry,
+    answers: mpsc::Receiver<Observed>,
+}
+
+fn bench(limits: Limits, room: usize) -> Bench {
+    let clock = Clock::new();
+    let (sender, answers) = mpsc::channel(room);
+    Bench {
+        clock,
+        registry: Registry::new(clock, Resolver::anywhere(clock), limits, sender),
+        answers,
+    }
+}
+
+impl Bench {
+    async fn answer(&mut self) -> Observed {
+        timeout(LONG, self.answers.recv())
+            .await
+            .expect("an answer")
+            .unwrap()
+    }
+
+    async fn silence(&mut self) {
+        if let Ok(answer) = timeout(PAUSE, self.answers.recv()).await {
+            panic!("{answer:?}");
+        }
+    }
+
+    /// An instruction for now.
+    fn now(&self, number: u64) -> NextCheck {
+        NextCheck {
+            number,
+            at: self.clock.now(),
+            timeout: LONG,
+            prefer: None,
+        }
+    }
+
+    fn later(&self, number: u64) -> NextCheck {
+        NextCheck {
+            at: self.clock.now() + LONG,
+            ..self.now(number)
+        }
+    }
+}
+
+fn policy(name: &str) -> PolicyKey {
+    PolicyKey::new("default", name)
+}
+
+fn key(policy_name: &str, endpoint: &str) -> ProbeKey {
+    ProbeKey {
+        policy: policy(policy_name),
+        endpoint: endpoint.into(),
+    }
+}
+
+fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
+    Wanted {
+        endpoint: endpoint.into(),
+        incarnation: Incarnation(1),
+        location: fake.location(),
+        login: Arc::new(login(TlsMode::Disable)),
+        check,
+    }
+}
+
+async fn good() -> Fake {
+    Fake::answering(fake::primary()).await
+}
+
+/// What happened to the connections of a server that never answers.
+#[derive(Clone, Default)]
+struct Hung {
+    open: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    ever: Arc<AtomicUsize>,
+}
+
+impl Hung {
+    async fn start(&self) -> Fake {
+        let counts = self.clone();
+        Fake::start(move |stream| counts.clone().treat(stream)).await
+    }
+
+    async fn treat(self, mut stream: TcpStream) {
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(open, Ordering::SeqCst);
+        self.ever.fetch_add(1, Ordering::SeqCst);
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn until_open(&self, count: usize) {
+        self.until(|open, _| open == count).await;
+    }
+
+    /// Waits until `hold` for the connections that are open and those that ever were.
+    async fn until(&self, hold: impl Fn(usize, usize) -> bool) {
+        let seen = async {
+            while !hold(self.open.load(Ordering::SeqCst), self.ever.load(Ordering::SeqCst)) {
+                Clock::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LONG, seen).await.expect("connections");
+    }
+}
+
+#[tokio::test]
+async fn one_instruction_has_one_answer() {
+    let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
+    let check = bench.now(5);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, check)]);
+    let observed = bench.answer().await;
+    assert_eq!(
+        (observed.key, observed.incarnation),
+        (key("a", "one"), Incarnation(1))
+    );
+    assert_eq!(observed.observation.result.unwrap().role, Role::Primary);
+    bench.silence().await;
+    // Neither the same instruction again nor an older one starts a check.
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, check)]);
+    bench.registry.next(&key("a", "one"), bench.now(4));
+    bench.registry.next(&key("a", "nobody"), bench.now(9));
+    bench.registry.next(&key("nobody", "one"), bench.now(9));
+    bench.silence().await;
+    bench.registry.next(&key("a", "one"), bench.now(6));
+    bench.answer().await;
+    // The set of wanted targets carries instructions, too.
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, bench.now(7))]);
+    bench.answer().await;
+    bench.silence().await;
+}
+
+#[tokio::test]
+async fn a_check_waits_for_its_moment() {
+    let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
+    let at = bench.clock.now() + PAUSE;
+    let check = NextCheck { at, ..bench.now(1) };
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, check)]);
+    assert!(bench.answer().await.observation.started >= at);
+}
+
+#[tokio::test]
+async fn a_later_instruction_replaces_one_that_waits() {
+    let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, bench.later(1))]);
+    bench.silence().await;
+    bench.registry.next(&key("a", "one"), bench.now(2));
+    bench.answer().await;
+    bench.registry.next(&key("a", "one"), bench.later(3));
+    bench.registry.next(&key("a", "one"), bench.later(4));
+    bench.silence().await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_wanted_stops_in_the_middle_of_its_check() {
+    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
+    let fake = hung.start().await;
+    let both = |check| vec![wanted("one", &fake, check), wanted("two", &fake, check)];
+    bench.registry.want(&policy("a"), both(bench.now(1)));
+    hung.until_open(2).await;
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("two", &fake, bench.now(1))]);
+    hung.until_open(1).await;
+    bench.registry.want(&policy("a"), Vec::new());
+    hung.until_open(0).await;
+    assert!(bench.registry.policies.is_empty());
+    bench.silence().await;
+}
+
+#[tokio::test]
+async fn dropping_the_registry_stops_everything() {
+    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
+    let fake = hung.start().await;
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, bench.now(1))]);
+    hung.until_open(1).await;
+    drop(bench.registry);
+    hung.until_open(0).await;
+}
+
+#[tokio::test]
+async fn an_edit_of_one_target_leaves_the_others_alone() {
+    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
+    let fake = hung.start().await;
+    let check = bench.now(1);
+    bench.registry.want(
+        &policy("a"),
+        vec![wanted("edited", &fake, check), wanted("other", &fake, check)],
+    );
+    hung.until_open(2).await;
+    let other = wanted("other", &fake, check);
+    let edits: [fn(&mut Wanted); 3] = [
+        |wanted| wanted.incarnation = Incarnation(2),
+        |wanted| wanted.login = Arc::new(login(TlsMode::Require)),
+        |wanted| wanted.location.port = 1,
+    ];
+    let mut edited = wanted("edited", &fake, check);
+    // The other's connection stays: each edit closes one and opens at most one.
+    for (edit, counts) in edits.into_iter().zip([(2, 3), (2, 4), (1, 4)]) {
+        edit(&mut edited);
+        let new = wanted("new", &fake, bench.later(1));
+        bench
+            .registry
+            .want(&policy("a"), vec![other.clone(), edited.clone(), new]);
+        hung.until(|open, ever| (open, ever) == counts).await;
+    }
+    let observed = bench.answer().await;
+    assert_eq!(
+        (observed.key.endpoint, observed.incarnation),
+        ("edited".into(), Incarnation(2))
+    );
+    assert_eq!(observed.observation.result, Err(FailureKind::ConnectRefused));
+}
+
+#[tokio::test]
+async fn an_equal_login_is_the_same_login() {
+    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
+    let fake = hung.start().await;
+    for number in 1..4 {
+        bench
+            .registry
+            .want(&policy("a"), vec![wanted("one", &fake, bench.now(number))]);
+        hung.until_open(1).await;
+    }
+    assert_eq!(hung.ever.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn never_two_checks_of_a_target_at_once() {
+    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
+    let fake = hung.start().await;
+    let short = |check| NextCheck {
+        timeout: PAUSE,
+        ..check
+    };
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &fake, short(bench.now(1)))]);
+    hung.until_open(1).await;
+    bench.registry.next(&key("a", "one"), short(bench.now(2)));
+    bench.registry.next(&key("a", "one"), short(bench.now(3)));
+    let first = bench.answer().await.observation;
+    let second = bench.answer().await.observation;
+    assert_eq!(
+        (&first.result, &second.result),
+        (&Err(FailureKind::TimedOut), &Err(FailureKind::TimedOut))
+    );
+    assert!(first.ended <= second.started);
+    assert_eq!(
+        (hung.most.load(Ordering::SeqCst), hung.ever.load(Ordering::SeqCst)),
+        (1, 2)
+    );
+    bench.silence().await;
+}
+
+#[tokio::test]
+async fn hung_targets_starve_no_other_policy() {
+    let (mut bench, hung) = (
+        bench(
+            Limits {
+                operator: 2,
+                policy: 1,
+            },
+            64,
+        ),
+        Hung::default(),
+    );
+    let (fake, good) = (hung.start().await, good().await);
+    let check = bench.now(1);
+    let targets = ["one", "two", "three"].map(|endpoint| wanted(endpoint, &fake, check));
+    bench.registry.want(&policy("hung"), targets.to_vec());
+    hung.until_open(1).await;
+    bench.registry.want(
+        &policy("good"),
+        vec![wanted("one", &good, check), wanted("two", &good, check)],
+    );
+    for number in 2..12 {
+        let answered = [bench.answer().await.key, bench.answer().await.key];
+        let mut endpoints = answered.map(|key| (key.policy, key.endpoint.to_string()));
+        endpoints.sort();
+        assert_eq!(
+            endpoints,
+            ["one", "two"].map(|endpoint| (policy("good"), endpoint.to_owned()))
+        );
+        for endpoint in ["one", "two"] {
+            bench.registry.next(&key("good", endpoint), bench.now(number));
+        }
+    }
+    assert_eq!(hung.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn hung_targets_of_one_policy_take_turns() {
+    let (mut bench, hung) = (
+        bench(
+            Limits {
+                operator: 9,
+                policy: 1,
+            },
+            64,
+        ),
+        Hung::default(),
+    );
+    let fake = hung.start().await;
+    let check = NextCheck {
+        timeout: Duration::from_millis(30),
+        ..bench.now(1)
+    };
+    bench.registry.want(
+        &policy("a"),
+        ["one", "two", "three"]
+            .map(|id| wanted(id, &fake, check))
+            .to_vec(),
+    );
+    let mut answered = BTreeMap::new();
+    let mut ended = Moment::default();
+    for _ in 0..6 {
+        let Observed { key, observation, .. } = bench.answer().await;
+        // The deadline counts from when the check began, not from when it began to wait for its turn.
+        assert!(
+            observation.started >= ended && observation.ended.since(observation.started) >= check.timeout
+        );
+        ended = observation.ended;
+        let count: &mut u64 = answered.entry(key.endpoint.to_string()).or_default();
+        *count += 1;
+        bench.registry.next(
+            &key,
+            NextCheck {
+                number: *count + 1,
+                ..check
+            },
+        );
+    }
+    assert_eq!(answered.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+    assert_eq!(hung.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_operators_limit_holds_for_all_policies() {
+    let limits = Limits {
+        operator: 3,
+        policy: 2,
+    };
+    let (mut bench, hung) = (bench(limits, 64), Hung::default());
+    let fake = hung.start().await;
+    let check = bench.now(1);
+    for name in ["a", "b", "c"] {
+        let targets = ["one", "two", "three"].map(|id| wanted(id, &fake, check));
+        bench.registry.want(&policy(name), targets.to_vec());
+    }
+    hung.until_open(3).await;
+    bench.silence().await;
+    assert_eq!(hung.most.load(Ordering::SeqCst), 3);
+    // A place that is given up goes to who waits.
+    bench.registry.want(&policy("a"), Vec::new());
+    hung.until(|open, ever| open == 3 && ever > 3).await;
+    assert_eq!(hung.most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_full_channel_holds_answers_back_and_loses_none() {
+    let limits = Limits {
+        operator: 1,
+        policy: 1,
+    };
+    let mut bench = bench(limits, 1);
+    let counted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&counted);
+    let fake = Fake::start(move |mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            fake::serve(&mut stream, |_| fake::primary()).await;
+        }
+    })
+    .await;
+    let check = bench.now(1);
+    let ids = ["one", "two", "three", "four"];
+    bench
+        .registry
+        .want(&policy("a"), ids.map(|id| wanted(id, &fake, check)).to_vec());
+    // A check that cannot deliver holds no place: all of them run although nobody listens.
+    let all = async {
+        while counted.load(Ordering::SeqCst) < ids.len() {
+            Clock::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(LONG, all).await.expect("checks");
+    let mut answered = Vec::new();
+    for _ in ids {
+        answered.push(bench.answer().await.key.endpoint.to_string());
+    }
+    bench.silence().await;
+    answered.sort();
+    assert_eq!(answered, ["four", "one", "three", "two"]);
+}

@@ -20,6 +20,7 @@ fn remembered(ids: &[&str]) -> Remembered {
             address: location.host.to_string().parse().ok(),
             role: Some(role),
             eligible: true,
+            reason: "Serving".to_owned(),
         };
         Some((EndpointId::from(*id), known))
     };

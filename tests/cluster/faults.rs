@@ -1,0 +1,242 @@
+//! What befalls servers, and what becomes of the routes. Times are those of the fixture's policy: interval 1 s,
+//! failoverTimeout 3 s, resetTimeout 2 s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::postgres::Shutdown;
+use harness::suite::Suite;
+use harness::wait::{self, Stopwatch};
+use harness::{ControlPlane, Reader};
+use serde_json::json;
+
+use crate::fixture::{Fixture, POLICY, SOON, endpoint};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a bound allows beside the times of the policy.
+const SLACK: Duration = Duration::from_millis(500);
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "a_killed_replica_is_out_within_an_interval_and_returns_step_by_step",
+            killed_replica,
+        )
+        .test("a_quick_restart_goes_out_and_back_without_a_trip", quick_restart)
+        .test(
+            "a_frozen_replica_is_out_within_interval_and_failover_timeout",
+            frozen_replica,
+        )
+        .test(
+            "without_replicas_reads_go_to_the_primary_and_back",
+            all_replicas_down,
+        )
+        .test("without_a_fallback_the_route_is_held", no_fallback)
+        .test("a_lost_primary_keeps_its_route_and_is_reported", primary_down)
+        .test(
+            "a_standby_declared_as_primary_takes_no_writes",
+            standby_as_primary,
+        )
+        .test(
+            "a_writable_server_declared_as_replica_takes_no_reads",
+            writable_replica,
+        )
+        .test("a_saturated_replica_stays", saturated_replica)
+}
+
+async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (dead, alive) = (it.postgres.replica(0), it.postgres.replica(1));
+    let reader = Reader::builder(it.cluster_ip("ro").await?)
+        .rate(20)
+        .retry_after(Duration::from_millis(250))
+        .start();
+
+    let watch = Stopwatch::start();
+    dead.kill().await?;
+    it.leads("ro", &[alive], SOON).await?;
+    let out = watch.elapsed();
+    ensure!(out <= INTERVAL + SLACK, "it was out after {out:?}");
+    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    ensure!(
+        open.circuit == "Open" && !open.eligible && open.failure.as_deref() == Some("ConnectRefused"),
+        "{open:?}"
+    );
+    it.condition("Degraded", "True", "EndpointsNotServing").await?;
+    it.condition("Ready", "True", "Routable").await?;
+
+    dead.start().await?;
+    let half_open = it.endpoint("replica-1", "Returning", SOON).await?;
+    ensure!(
+        half_open.circuit == "HalfOpen" && half_open.effective_weight == 10,
+        "{half_open:?}"
+    );
+    it.leads("ro", &[dead, alive], SOON).await?;
+    let closed = it.endpoint("replica-1", "Serving", SOON).await?;
+    ensure!(
+        closed.circuit == "Closed" && closed.effective_weight == 100,
+        "{closed:?}"
+    );
+    it.condition("Degraded", "False", "AllServing").await?;
+    let totals = reader.stop();
+    ensure!(
+        totals.by_server.len() == 2 && totals.failures * 20 <= totals.reads,
+        "{totals:?}"
+    );
+
+    let events = it
+        .plane
+        .kubectl(&["get", "events.events.k8s.io", "-n", &it.namespace, "-o", "wide"])
+        .await?;
+    for reason in ["Suspect", "CircuitOpen", "Returning", "Serving", "Ready"] {
+        ensure!(events.contains(reason), "no event {reason}:\n{events}");
+    }
+    Ok(())
+}
+
+async fn quick_restart(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (back, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    back.stop(Shutdown::Fast).await?;
+    it.leads("ro", &[other], SOON).await?;
+    back.start().await?;
+    let watch = Stopwatch::start();
+    it.leads("ro", &[back, other], SOON).await?;
+    let returned = watch.elapsed();
+    ensure!(
+        returned <= Duration::from_secs(2),
+        "it returned after {returned:?}"
+    );
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    ensure!(!it.operator.log().contains("CircuitOpen"), "its circuit opened");
+    Ok(())
+}
+
+async fn frozen_replica(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (frozen, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let watch = Stopwatch::start();
+    frozen.freeze()?;
+    it.leads("ro", &[other], SOON).await?;
+    let out = watch.elapsed();
+    ensure!(
+        out <= INTERVAL + FAILOVER_TIMEOUT + SLACK,
+        "it was out after {out:?}"
+    );
+    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    ensure!(open.failure.as_deref() == Some("TimedOut"), "{open:?}");
+    frozen.thaw()?;
+    it.leads("ro", &[frozen, other], SOON).await
+}
+
+async fn all_replicas_down(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    for replica in it.postgres.replicas() {
+        replica.stop(Shutdown::Immediate).await?;
+    }
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
+        .await?;
+    it.condition("Ready", "True", "RoutableByFallback").await?;
+    // kube-proxy is shared with other tests, and synchronises once a second: reads follow the slice that much later.
+    let reader = Reader::builder(it.cluster_ip("ro").await?).rate(20).start();
+    let primary = it.postgres.primary().address();
+    reader
+        .until("reads on the primary", SOON, |totals| {
+            totals.by_server.get(&primary).is_some_and(|reads| *reads > 5)
+        })
+        .await?;
+    ensure!(
+        reader.stop().by_server.keys().eq([&primary]),
+        "another server was read"
+    );
+    for replica in it.postgres.replicas() {
+        replica.start().await?;
+    }
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+    Ok(())
+}
+
+async fn no_fallback(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["failover"] = json!({"readFallback": []});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.postgres.replica(0).kill().await?;
+    it.condition("Ready", "False", "NoReadTarget").await?;
+    it.endpoint("replica-1", "Held", SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.postgres.replica(0).start().await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn primary_down(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.postgres.primary().kill().await?;
+    it.condition("PrimaryReachable", "False", "NotReachable").await?;
+    it.condition("Ready", "False", "PrimaryUnreachable").await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.postgres.primary().start().await?;
+    it.condition("PrimaryReachable", "True", "Writable").await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn standby_as_primary(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let mut policy = it.policy();
+    policy["spec"]["primary"] = json!({"host": it.postgres.replica(0).address()});
+    policy["spec"]["replicas"] = json!([{"id": "replica-2", "host": it.postgres.replica(1).address()}]);
+    it.apply(&policy).await?;
+    it.condition("PrimaryReachable", "False", "InRecovery").await?;
+    it.condition("Ready", "False", "NoPrimary").await?;
+    it.leads("rw", &[], SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    it.endpoint("primary", "PrimaryInRecovery", SOON).await?;
+    Ok(())
+}
+
+async fn writable_replica(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    it.postgres.replica(0).promote().await?;
+    it.endpoint("replica-1", "WritableReplica", SOON).await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await
+}
+
+async fn saturated_replica(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.postgres
+        .primary()
+        .sql("ALTER ROLE probe CONNECTION LIMIT 0")
+        .await?;
+    let saturated = it.endpoint("replica-1", "Saturated", SOON).await?;
+    ensure!(
+        saturated.eligible && saturated.failure.as_deref() == Some("Saturated"),
+        "{saturated:?}"
+    );
+    it.condition("Degraded", "True", "EndpointsNotServing").await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.postgres
+        .primary()
+        .sql("ALTER ROLE probe CONNECTION LIMIT -1")
+        .await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    wait::throughout("the circuit stays closed", INTERVAL, || async {
+        let policy = it.get().await?;
+        ensure!(
+            endpoint(&policy, "replica-1").is_some_and(|is| is.circuit == "Closed"),
+            "{POLICY}"
+        );
+        anyhow::Ok(())
+    })
+    .await
+}

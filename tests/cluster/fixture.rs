@@ -1,0 +1,268 @@
+//! What a test needs: a namespace, a PostgreSQL cluster, an operator with a ServiceAccount of its own, a policy.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use distributary::api::{EndpointStatus, ReplicaSetPolicy};
+use harness::control_plane::{AuditEvent, Namespace, service_account_user};
+use harness::postgres::{DATABASE, PROBE};
+use harness::{ControlPlane, Operator, PgCluster, Postgres, watch};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// The name of the policy, and what the names of its objects begin with.
+pub const POLICY: &str = "orders";
+/// For what should be there soon.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub struct Fixture {
+    pub operator: Operator,
+    pub postgres: PgCluster,
+    pub namespace: Namespace,
+    pub plane: Arc<ControlPlane>,
+}
+
+impl Fixture {
+    /// A cluster with so many replicas, the Secret of its probe role, and an operator; no policy yet.
+    pub async fn start(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
+        Self::start_with(plane, PgCluster::builder().replicas(replicas), &[]).await
+    }
+
+    pub async fn start_with(
+        plane: Arc<ControlPlane>,
+        postgres: harness::postgres::Builder,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let namespace = plane.namespace("shop").await?;
+        prepare(&plane, &namespace).await?;
+        let (postgres, operator) =
+            tokio::try_join!(postgres.start(), operator(&plane, &namespace, arguments))?;
+        Ok(Self {
+            operator,
+            postgres,
+            namespace,
+            plane,
+        })
+    }
+
+    /// The same with a policy of all servers, ready.
+    pub async fn ready(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
+        let fixture = Self::start(plane, replicas).await?;
+        fixture.apply(&fixture.policy()).await?;
+        fixture.condition("Ready", "True", "Routable").await?;
+        Ok(fixture)
+    }
+
+    /// A policy of all servers with short times.
+    pub fn policy(&self) -> Value {
+        let replica = |(number, server): (usize, &Postgres)| json!({"id": format!("replica-{}", number + 1), "host": server.address()});
+        json!({
+            "apiVersion": "distributary.dev/v1alpha1",
+            "kind": "ReplicaSetPolicy",
+            "metadata": {"name": POLICY},
+            "spec": {
+                "connection": {
+                    "database": DATABASE,
+                    "credentialsSecretRef": {"name": "probe"},
+                    "tls": {"mode": "Disable"},
+                },
+                "primary": {"host": self.postgres.primary().address()},
+                "replicas": self.postgres.replicas().iter().enumerate().map(replica).collect::<Vec<_>>(),
+                "healthCheck": {"interval": "1s", "timeout": "1s", "failoverTimeout": "3s"},
+                "circuitBreaker": {
+                    "failureThreshold": 3,
+                    "resetTimeout": "2s",
+                    "halfOpen": {"successThreshold": 2, "trafficSteps": [10, 50]},
+                },
+            },
+        })
+    }
+
+    pub async fn apply(&self, object: &Value) -> Result<String> {
+        self.plane.apply(&self.namespace, &object.to_string()).await
+    }
+
+    /// Changes the policy by a merge patch.
+    pub async fn patch(&self, change: Value) -> Result<ReplicaSetPolicy> {
+        let api: Api<ReplicaSetPolicy> = self.api();
+        Ok(api
+            .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
+            .await?)
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.plane.client(), &self.namespace)
+    }
+
+    pub fn slices(&self) -> Api<EndpointSlice> {
+        self.api()
+    }
+
+    /// Waits until the Service leads to exactly these servers.
+    pub async fn leads(&self, route: &str, servers: &[&Postgres], deadline: Duration) -> Result<()> {
+        let addresses: BTreeSet<_> = servers
+            .iter()
+            .map(|server| server.address().to_string())
+            .collect();
+        watch::routes(&self.slices(), &format!("{POLICY}-{route}"), &addresses, deadline).await
+    }
+
+    /// The addresses that the Service leads to now.
+    pub async fn now(&self, route: &str) -> Result<BTreeSet<String>> {
+        let labels = format!("kubernetes.io/service-name={POLICY}-{route}");
+        let slices = self
+            .slices()
+            .list(&kube::api::ListParams::default().labels(&labels))
+            .await?;
+        Ok(watch::ready_addresses(&slices.items))
+    }
+
+    /// Waits until the policy is as `check` says.
+    pub async fn until<O: harness::wait::Outcome>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut check: impl FnMut(&ReplicaSetPolicy) -> O,
+    ) -> Result<O::Value> {
+        let check = |policy: Option<&ReplicaSetPolicy>| match policy {
+            Some(policy) => check(policy).outcome(),
+            None => Err("no policy".to_owned()),
+        };
+        watch::object(&self.api(), POLICY, what, deadline, check).await
+    }
+
+    /// Waits for a condition of the newest generation with this status and reason.
+    pub async fn condition(&self, type_: &str, status: &str, reason: &str) -> Result<Condition> {
+        let what = format!("condition {type_} {status} {reason}");
+        self.until(&what, SOON, |policy| {
+            let condition = condition(policy, type_).filter(|condition| condition.status == status);
+            let current =
+                |condition: &&Condition| condition.observed_generation == policy.metadata.generation;
+            condition
+                .filter(|condition| condition.reason == reason)
+                .filter(current)
+                .cloned()
+        })
+        .await
+    }
+
+    /// Waits until an endpoint has this reason.
+    pub async fn endpoint(&self, id: &str, reason: &str, deadline: Duration) -> Result<EndpointStatus> {
+        self.until(&format!("{id} to be {reason}"), deadline, |policy| {
+            endpoint(policy, id)
+                .filter(|endpoint| endpoint.reason == reason)
+                .cloned()
+        })
+        .await
+    }
+
+    pub async fn get(&self) -> Result<ReplicaSetPolicy> {
+        Ok(self.api::<ReplicaSetPolicy>().get(POLICY).await?)
+    }
+
+    /// `routing.json` as it is now.
+    pub async fn routing(&self) -> Result<Value> {
+        let config_map = self.api::<ConfigMap>().get(&format!("{POLICY}-routing")).await?;
+        let text = config_map
+            .data
+            .unwrap_or_default()
+            .remove("routing.json")
+            .context("no routing.json")?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Port 5432 of the ClusterIP of a Service of the policy.
+    pub async fn cluster_ip(&self, route: &str) -> Result<SocketAddr> {
+        let service = self.api::<Service>().get(&format!("{POLICY}-{route}")).await?;
+        let address = service
+            .spec
+            .and_then(|spec| spec.cluster_ip)
+            .context("no clusterIP")?;
+        Ok(SocketAddr::new(address.parse()?, 5432))
+    }
+
+    /// What the operator asked the API server.
+    pub fn audit(&self) -> Result<Vec<AuditEvent>> {
+        self.plane
+            .audit_of(&service_account_user(&self.namespace, "operator"))
+    }
+
+    /// The writes of routes and status that the operator asked for, as `VERB RESOURCE NAME`; Events excepted.
+    pub fn writes(&self) -> Result<Vec<String>> {
+        let events = self.audit()?;
+        let writes = events
+            .iter()
+            .filter(|event| event.is_write() && event.resource != "events");
+        Ok(writes
+            .map(|event| format!("{} {} {}", event.verb, event.target(), event.name))
+            .collect())
+    }
+
+    /// Starts another operator in place of this one's.
+    pub async fn restart_operator(&mut self) -> Result<()> {
+        self.operator.kill();
+        self.operator = operator(&self.plane, &self.namespace, &[]).await?;
+        Ok(())
+    }
+}
+
+async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
+    let subject = json!({"kind": "ServiceAccount", "name": "operator", "namespace": namespace});
+    let role =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "operator"},
+            "roleRef": role, "subjects": [subject],
+        },
+        secret("probe", PROBE.user, PROBE.password),
+    ]});
+    plane.apply(namespace, &objects.to_string()).await?;
+    Ok(())
+}
+
+pub fn secret(name: &str, user: &str, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {"name": name},
+        "stringData": {"username": user, "password": password},
+    })
+}
+
+pub async fn operator(plane: &ControlPlane, namespace: &str, arguments: &[&str]) -> Result<Operator> {
+    let kubeconfig = plane.service_account_kubeconfig(namespace, "operator").await?;
+    let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+    Operator::builder(&kubeconfig)
+        .namespace(namespace)
+        .args(arguments)
+        .start()
+        .await
+}
+
+pub fn condition<'a>(policy: &'a ReplicaSetPolicy, type_: &str) -> Option<&'a Condition> {
+    policy
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+pub fn endpoint<'a>(policy: &'a ReplicaSetPolicy, id: &str) -> Option<&'a EndpointStatus> {
+    policy
+        .status
+        .as_ref()?
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.id == id)
+}

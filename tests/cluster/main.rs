@@ -1,0 +1,39 @@
+//! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
+
+mod admission;
+mod edits;
+mod faults;
+mod fixture;
+mod modes;
+mod objects;
+mod packaging;
+mod process;
+mod routes;
+mod secrets;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use harness::ControlPlane;
+use harness::suite::Suite;
+
+fn main() -> ExitCode {
+    harness::node::enter(tests)
+}
+
+fn tests() -> ExitCode {
+    let definition = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/crds/replicasetpolicies.distributary.dev.yaml"
+    );
+    let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
+    let suite = routes::tests(suite);
+    let suite = faults::tests(suite);
+    let suite = secrets::tests(suite);
+    let suite = objects::tests(suite);
+    let suite = modes::tests(suite);
+    let suite = edits::tests(suite);
+    let suite = process::tests(suite);
+    let suite = admission::tests(suite);
+    packaging::tests(suite).run()
+}

@@ -1,0 +1,89 @@
+//! Observe, Suspend, and policies that are wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::suite::Suite;
+use harness::{ControlPlane, wait};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::ListParams;
+use serde_json::json;
+
+use crate::fixture::{Fixture, SOON, endpoint};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test("observe_judges_and_writes_no_routes", observe)
+        .test("suspend_holds_everything", suspend)
+        .test("a_policy_made_invalid_keeps_what_worked", made_invalid)
+}
+
+async fn observe(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["mode"] = json!("Observe");
+    it.apply(&policy).await?;
+    it.condition("Programmed", "False", "Observing").await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    it.condition("Ready", "False", "Observing").await?;
+    let services = it.api::<Service>().list(&ListParams::default()).await?;
+    ensure!(services.items.is_empty(), "it wrote routes");
+    it.postgres.replica(0).kill().await?;
+    it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    it.postgres.replica(0).start().await?;
+    it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    it.patch(json!({"spec": {"mode": "Suspend"}})).await?;
+    it.condition("Programmed", "False", "Suspended").await?;
+    it.condition("Ready", "Unknown", "Suspended").await?;
+    let both = it.now("ro").await?;
+    let writes = it.writes()?.len();
+    it.postgres.replica(0).kill().await?;
+    wait::throughout("the routes are held", Duration::from_secs(3), || async {
+        ensure!(it.now("ro").await? == both, "they changed");
+        anyhow::Ok(())
+    })
+    .await?;
+    ensure!(it.writes()?.len() == writes, "it wrote: {:?}", it.writes()?);
+    ensure!(
+        endpoint(&it.get().await?, "replica-1").is_some(),
+        "the status lost its endpoints"
+    );
+    it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await
+}
+
+async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    // Admission cannot know what a Secret names.
+    let url = format!("postgresql://probe@{}/app", it.postgres.replica(0).address());
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"}, "stringData": {"url": url},
+    }))
+    .await?;
+    let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
+    it.patch(json!({"spec": {"replicas": twice}})).await?;
+    let refused = it.condition("Accepted", "False", "Invalid").await?;
+    let expected =
+        "endpoint two: each host and port must be declared once: two endpoints name the same server";
+    ensure!(refused.message == expected, "{}", refused.message);
+    it.condition("Stalled", "True", "Invalid").await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    // The last valid policy stays in force, and alive.
+    it.postgres.replica(0).kill().await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    it.postgres.replica(0).start().await?;
+    it.apply(&it.policy()).await?;
+    it.patch(json!({"spec": {"replicas": it.policy()["spec"]["replicas"]}}))
+        .await?;
+    it.condition("Accepted", "True", "Valid").await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await
+}

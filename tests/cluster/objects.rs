@@ -1,0 +1,269 @@
+//! Our objects in the hands of others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::suite::Suite;
+use harness::wait::Stopwatch;
+use harness::{ControlPlane, watch};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::fixture::{Fixture, POLICY, SOON};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test("manual_edits_are_put_back_and_foreign_labels_kept", manual_edits)
+        .test("deleted_objects_are_made_again", deleted_objects)
+        .test(
+            "an_object_of_our_name_is_left_alone_until_it_is_gone",
+            name_conflict,
+        )
+        .test("slices_of_others_for_our_service_are_reported", foreign_slices)
+        .test("deleting_the_policy_deletes_its_objects", deletion)
+        .test("retained_routes_outlive_the_policy", retain)
+        .test("outputs_are_named_moved_and_disabled", outputs)
+}
+
+async fn manual_edits(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let watch = Stopwatch::start();
+    let slice = format!("{POLICY}-ro-ipv4-5432");
+    let change =
+        json!({"endpoints": [{"addresses": ["198.18.255.1"]}], "metadata": {"labels": {"team": "shop"}}});
+    it.slices()
+        .patch(&slice, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    ensure!(
+        watch.elapsed() <= Duration::from_secs(5),
+        "put back after {:?}",
+        watch.elapsed()
+    );
+    let labels = it.slices().get(&slice).await?.metadata.labels.unwrap_or_default();
+    ensure!(
+        labels.get("team").is_some_and(|team| team == "shop"),
+        "{labels:?}"
+    );
+
+    let name = format!("{POLICY}-ro");
+    let change = json!({
+        "metadata": {"labels": {"distributary.dev/route": "other", "app.kubernetes.io/managed-by": null, "team": "shop"}},
+        "spec": {"selector": {"app": "other"}, "externalIPs": ["198.18.255.2"]},
+    });
+    it.api::<Service>()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    watch::object(
+        &it.api::<Service>(),
+        &name,
+        "the Service to be put back",
+        SOON,
+        |service| {
+            let service = service.cloned().unwrap_or_default();
+            let (spec, labels) = (
+                service.spec.unwrap_or_default(),
+                service.metadata.labels.unwrap_or_default(),
+            );
+            let ours = labels
+                .get("distributary.dev/route")
+                .is_some_and(|route| route == "ro")
+                && labels.contains_key("app.kubernetes.io/managed-by");
+            ours && labels.contains_key("team") && spec.selector.is_none() && spec.external_ips.is_none()
+        },
+    )
+    .await?;
+
+    let name = format!("{POLICY}-routing");
+    let change = json!({"data": {"routing.json": "{}", "theirs": "kept"}});
+    it.api::<ConfigMap>()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    watch::object(
+        &it.api::<ConfigMap>(),
+        &name,
+        "the ConfigMap to be put back",
+        SOON,
+        |config_map| {
+            let data = config_map.cloned().unwrap_or_default().data.unwrap_or_default();
+            data.get("routing.json").is_some_and(|text| text != "{}") && data.contains_key("theirs")
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+async fn deleted_objects(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.api::<Service>()
+        .delete(&format!("{POLICY}-rw"), &DeleteParams::default())
+        .await?;
+    it.slices()
+        .delete(&format!("{POLICY}-ro-ipv4-5432"), &DeleteParams::default())
+        .await?;
+    it.api::<ConfigMap>()
+        .delete(&format!("{POLICY}-routing"), &DeleteParams::default())
+        .await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    watch::object(
+        &it.api::<Service>(),
+        &format!("{POLICY}-rw"),
+        "NAME-rw",
+        SOON,
+        |is| is.is_some(),
+    )
+    .await?;
+    watch::object(
+        &it.api::<ConfigMap>(),
+        &format!("{POLICY}-routing"),
+        "NAME-routing",
+        SOON,
+        |is| is.is_some(),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn name_conflict(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders-rw"},
+        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]},
+    }))
+    .await?;
+    it.apply(&it.policy()).await?;
+    let stalled = it.condition("Stalled", "True", "NameConflict").await?;
+    ensure!(
+        stalled.message.contains("Service orders-rw"),
+        "{}",
+        stalled.message
+    );
+    it.condition("Ready", "False", "NotProgrammed").await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    let theirs: Service = it.api().get("orders-rw").await?;
+    let ports = theirs.spec.unwrap_or_default().ports.unwrap_or_default();
+    ensure!(
+        ports[0].port == 80 && theirs.metadata.labels.is_none(),
+        "it was changed"
+    );
+    it.api::<Service>()
+        .delete("orders-rw", &DeleteParams::default())
+        .await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn foreign_slices(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.apply(&json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "theirs", "labels": {"kubernetes.io/service-name": "orders-ro"}},
+        "endpoints": [{"addresses": ["198.18.255.1"]}], "ports": [{"name": "postgres", "port": 5432}],
+    }))
+    .await?;
+    let stalled = it.condition("Stalled", "True", "ForeignEndpoints").await?;
+    ensure!(stalled.message.contains("theirs"), "{}", stalled.message);
+    it.condition("Ready", "False", "NotProgrammed").await?;
+    it.slices().delete("theirs", &DeleteParams::default()).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn deletion(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.plane
+        .kubectl(&["delete", "rsp", POLICY, "-n", &it.namespace, "--wait=false"])
+        .await?;
+    let ours = kube::runtime::watcher::Config::default().labels("app.kubernetes.io/managed-by=distributary");
+    watch::set(&it.slices(), ours.clone(), "slices to go", SOON, <[_]>::is_empty).await?;
+    watch::set(
+        &it.api::<Service>(),
+        ours.clone(),
+        "Services to go",
+        SOON,
+        <[_]>::is_empty,
+    )
+    .await?;
+    watch::set(
+        &it.api::<ConfigMap>(),
+        ours,
+        "the ConfigMap to go",
+        SOON,
+        <[_]>::is_empty,
+    )
+    .await?;
+    let metrics = it.operator.http_get("/metrics").await?.body;
+    ensure!(
+        !metrics.contains("policy=\"orders\""),
+        "series of the policy are left:\n{metrics}"
+    );
+    Ok(())
+}
+
+async fn retain(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["deletionPolicy"] = json!("Retain");
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let owned = it
+        .api::<Service>()
+        .get("orders-ro")
+        .await?
+        .metadata
+        .owner_references;
+    ensure!(owned.is_none(), "{owned:?}");
+    it.plane
+        .kubectl(&["delete", "rsp", POLICY, "-n", &it.namespace])
+        .await?;
+    harness::wait::throughout("the routes stay", Duration::from_secs(3), || async {
+        let services = it.api::<Service>().list(&ListParams::default()).await?;
+        ensure!(
+            services.items.len() == 2 && it.now("ro").await?.len() == 1,
+            "they went"
+        );
+        anyhow::Ok(())
+    })
+    .await
+}
+
+async fn outputs(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.patch(
+        json!({"spec": {"outputs": {"services": {"namePrefix": "db"}, "configMap": {"name": "db-routes"}}}}),
+    )
+    .await?;
+    let ours =
+        || kube::runtime::watcher::Config::default().labels("app.kubernetes.io/managed-by=distributary");
+    let names = |services: &[Service]| {
+        services
+            .iter()
+            .map(kube::ResourceExt::name_any)
+            .eq(["db-ro", "db-rw"])
+    };
+    watch::set(
+        &it.api::<Service>(),
+        ours(),
+        "Services of the new prefix alone",
+        SOON,
+        names,
+    )
+    .await?;
+    let named = |maps: &[ConfigMap]| maps.iter().map(kube::ResourceExt::name_any).eq(["db-routes"]);
+    watch::set(
+        &it.api::<ConfigMap>(),
+        ours(),
+        "the ConfigMap of the new name alone",
+        SOON,
+        named,
+    )
+    .await?;
+    it.patch(json!({"spec": {"outputs": {"services": {"state": "Disabled"}}}}))
+        .await?;
+    watch::set(&it.api::<Service>(), ours(), "no Services", SOON, <[_]>::is_empty).await?;
+    watch::set(&it.slices(), ours(), "no slices", SOON, <[_]>::is_empty).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The process: pages, stopping, starting again, being idle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::control_plane::AuditEvent;
+use harness::suite::Suite;
+use harness::{ControlPlane, wait};
+use serde_json::json;
+
+use crate::fixture::{Fixture, SOON};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test("an_idle_operator_writes_nothing_for_two_minutes", idle)
+        .test("a_restart_leaves_the_routes_alone_until_all_was_checked", restart)
+        .test("it_stops_within_two_seconds", stops)
+        .test("its_pages_answer", pages)
+}
+
+async fn idle(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    for name in ["second", "third"] {
+        let mut policy = it.policy();
+        policy["metadata"]["name"] = json!(name);
+        it.apply(&policy).await?;
+        let wait = [
+            "wait",
+            "-n",
+            &it.namespace,
+            "--for=condition=Ready",
+            "--timeout=20s",
+            "rsp",
+            name,
+        ];
+        it.plane.kubectl(&wait).await?;
+    }
+    it.condition("Reconciling", "False", "Settled").await?;
+    wait::pass(
+        Duration::from_secs(2),
+        "Events of the last transitions are published in the background",
+    )
+    .await;
+    let before = it.audit()?.iter().filter(|event| event.is_write()).count();
+    wait::pass(
+        Duration::from_secs(120),
+        "that nothing is written can only be seen by its absence",
+    )
+    .await;
+    let writes: Vec<_> = it
+        .audit()?
+        .into_iter()
+        .filter(AuditEvent::is_write)
+        .skip(before)
+        .collect();
+    ensure!(writes.is_empty(), "{writes:?}");
+    Ok(())
+}
+
+async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
+    let mut it = Fixture::ready(plane, 2).await?;
+    // A server that does not answer makes the first check of it slow: until then nothing may change, though the other
+    // replica is refused at once.
+    it.operator.kill();
+    it.postgres.replica(0).kill().await?;
+    it.postgres.replica(1).freeze()?;
+    let held = it.now("ro").await?;
+    let writes = it.writes()?.len();
+    it.restart_operator().await?;
+    wait::throughout(
+        "the routes stay until every target was checked",
+        Duration::from_millis(600),
+        || async {
+            ensure!(it.now("ro").await? == held, "they changed");
+            anyhow::Ok(())
+        },
+    )
+    .await?;
+    let slices: Vec<_> = it
+        .writes()?
+        .into_iter()
+        .skip(writes)
+        .filter(|write| write.contains("endpointslices"))
+        .collect();
+    ensure!(slices.is_empty(), "{slices:?}");
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.postgres.replica(1).thaw()?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+
+    // With all well, a restart writes no route at all.
+    it.postgres.replica(0).start().await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    it.condition("Degraded", "False", "AllServing").await?;
+    let writes = it.writes()?.len();
+    it.restart_operator().await?;
+    it.operator.answers("/readyz").await?;
+    wait::eventually("the new operator to have decided", SOON, || async {
+        let metrics = it.operator.http_get("/metrics").await?.body;
+        ensure!(
+            metrics.contains("distributary_endpoint_eligible{"),
+            "no decision yet"
+        );
+        anyhow::Ok(())
+    })
+    .await?;
+    wait::pass(
+        Duration::from_secs(1),
+        "that nothing is written can only be seen by its absence",
+    )
+    .await;
+    let routes: Vec<_> = it.writes()?.into_iter().skip(writes).collect();
+    let audit = it.audit()?;
+    let last = audit
+        .into_iter()
+        .rfind(AuditEvent::is_write)
+        .and_then(|event| event.request);
+    ensure!(routes.is_empty(), "{routes:?}: {}", last.unwrap_or_default());
+    Ok(())
+}
+
+async fn stops(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let (took, status) = it.operator.stop().await?;
+    ensure!(
+        status.success() && took < Duration::from_secs(2),
+        "{status} after {took:?}"
+    );
+    ensure!(it.now("ro").await?.len() == 1, "the routes went with it");
+    Ok(())
+}
+
+async fn pages(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.operator.answers("/livez").await?;
+    it.operator.answers("/readyz").await?;
+    let metrics = it.operator.http_get("/metrics").await?.body;
+    for line in [
+        "distributary_checks_total{result=\"Good\"}",
+        "distributary_endpoint_eligible{",
+        "# EOF",
+    ] {
+        ensure!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Secrets: rotated, missing, wrong, of URLs; TLS; and nothing of them in any output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::postgres::{DATABASE, PROBE, ServerCertificate, Tls};
+use harness::suite::Suite;
+use harness::{ControlPlane, PgCluster, wait};
+use serde_json::json;
+
+use crate::fixture::{Fixture, SOON, secret};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "a_rotated_password_holds_the_routes_and_is_used_at_once",
+            rotation,
+        )
+        .test("a_missing_secret_is_named_and_picked_up", missing_secret)
+        .test("an_address_and_login_from_a_url", url_secret)
+        .test("tls_in_all_four_modes_with_client_certificates", tls)
+        .test("an_expired_certificate_holds_what_is_served", expired)
+        .test("nothing_of_a_password_is_in_any_output", canary)
+        .test("named_secrets_need_no_right_to_list_all", named_access)
+}
+
+async fn rotation(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    it.postgres.primary().set_password(PROBE.user, "rotated").await?;
+    it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.condition("Degraded", "True", "EndpointsNotServing").await?;
+    // Not before: the operator must see the failure, then the new Secret.
+    it.apply(&secret("probe", PROBE.user, "rotated")).await?;
+    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
+        .await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"][0]["connection"] = json!({"credentialsSecretRef": {"name": "later"}});
+    it.apply(&policy).await?;
+    let condition = it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
+    ensure!(
+        condition.message == "Secret later does not exist",
+        "{}",
+        condition.message
+    );
+    it.endpoint("replica-1", "ConfigurationFailed", SOON).await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {"name": "later"},
+        "stringData": {"username": "probe"},
+    }))
+    .await?;
+    it.until("the missing key to be named", SOON, |policy| {
+        let conditions = policy.status.iter().flat_map(|status| &status.conditions);
+        conditions
+            .into_iter()
+            .any(|condition| condition.message == "Secret later has no key password")
+    })
+    .await?;
+    it.apply(&secret("later", PROBE.user, PROBE.password)).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.condition("ResolvedRefs", "True", "Resolved").await?;
+    Ok(())
+}
+
+async fn url_secret(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let server = it.postgres.replica(0).address();
+    let url = format!(
+        "postgresql://{}:{}@{server}:5432/{DATABASE}",
+        PROBE.user, PROBE.password
+    );
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "replica"}, "stringData": {"url": url},
+    }))
+    .await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"] = json!([{"id": "by-url", "urlSecretRef": {"name": "replica", "key": "url"}}]);
+    it.apply(&policy).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    let status = it.endpoint("by-url", "Serving", SOON).await?;
+    ensure!(status.host == Some(server.to_string()), "{status:?}");
+    Ok(())
+}
+
+async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
+    let builder = PgCluster::builder()
+        .replicas(1)
+        .tls(Tls::default())
+        .setting("log_connections", "on");
+    let it = Fixture::start_with(plane, builder, &[]).await?;
+    let client = it.postgres.client_identity(PROBE.user)?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
+        "stringData": {"ca.crt": it.postgres.authority().pem()},
+    }))
+    .await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "client"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": client.certificate, "tls.key": client.key},
+    }))
+    .await?;
+    it.apply(&it.policy()).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let verifying = json!({"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "client"}});
+    for mode in ["Require", "VerifyCA", "VerifyFull", "Disable"] {
+        let mut tls = if mode.starts_with("Verify") {
+            verifying.clone()
+        } else {
+            json!({"caSecretRef": null, "clientCertSecretRef": null})
+        };
+        tls["mode"] = json!(mode);
+        let before = it.postgres.replica(0).log().len();
+        it.patch(json!({"spec": {"connection": {"tls": tls}}})).await?;
+        it.condition("Ready", "True", "Routable").await?;
+        logs_in(&it, before, mode != "Disable").await?;
+        it.endpoint("replica-1", "Serving", SOON).await?;
+    }
+    // Without the CA the system's roots do not verify the server: what is served is held, with a reason.
+    it.patch(json!({"spec": {"connection": {"tls": {"mode": "VerifyFull", "caSecretRef": null, "clientCertSecretRef": null}}}})).await?;
+    let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+    ensure!(held.failure.as_deref() == Some("TlsFailed"), "{held:?}");
+    Ok(())
+}
+
+/// Waits for a login of the probe role that the server logs after this length of its log: with TLS, or without.
+async fn logs_in(it: &Fixture, after: usize, encrypted: bool) -> Result<()> {
+    wait::eventually(&format!("a login with TLS {encrypted}"), SOON, || async {
+        let log = it.postgres.replica(0).log();
+        let mut logins = log[after..]
+            .lines()
+            .filter(|line| line.contains("connection authorized: user=probe"));
+        logins.any(|line| line.contains("SSL enabled") == encrypted)
+    })
+    .await
+}
+
+async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
+    let builder = PgCluster::builder().replicas(1).tls(Tls {
+        required: true,
+        ..Tls::default()
+    });
+    let it = Fixture::start_with(plane, builder, &[]).await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
+        "stringData": {"ca.crt": it.postgres.authority().pem()},
+    }))
+    .await?;
+    let mut policy = it.policy();
+    policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyFull", "caSecretRef": {"name": "ca"}});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    for certificate in [ServerCertificate::Expired, ServerCertificate::WrongName] {
+        it.postgres.replica(0).use_certificate(certificate)?;
+        it.postgres.replica(0).reload()?;
+        let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+        ensure!(
+            held.eligible && held.failure.as_deref() == Some("TlsFailed"),
+            "{held:?}"
+        );
+        it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+        it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
+        it.postgres.replica(0).reload()?;
+        it.endpoint("replica-1", "Serving", SOON).await?;
+    }
+    Ok(())
+}
+
+async fn canary(plane: Arc<ControlPlane>) -> Result<()> {
+    const CANARY: &str = "canary-7f3a91";
+    let it = Fixture::ready(plane, 1).await?;
+    // Used once for good, then wrong, then in a URL that cannot be read.
+    it.postgres.primary().set_password(PROBE.user, CANARY).await?;
+    it.apply(&secret("probe", PROBE.user, CANARY)).await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    it.postgres.primary().set_password(PROBE.user, "another").await?;
+    it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"},
+        "stringData": {"url": format!("postgresql://probe:{CANARY}@host:99999/{CANARY}")},
+    }))
+    .await?;
+    it.patch(
+        json!({"spec": {"replicas": [{"id": "by-url", "urlSecretRef": {"name": "url", "key": "url"}}]}}),
+    )
+    .await?;
+    it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
+    let everything = [
+        "get",
+        "rsp,configmaps,services,endpointslices,events",
+        "-n",
+        &it.namespace,
+        "-o",
+        "yaml",
+    ];
+    let objects = it.plane.kubectl(&everything).await?;
+    let metrics = it.operator.http_get("/metrics").await?.body;
+    for (output, text) in [
+        ("objects", objects),
+        ("metrics", metrics),
+        ("log", it.operator.log()),
+    ] {
+        ensure!(
+            !text.is_empty() && !text.contains(CANARY),
+            "the password is in the {output}"
+        );
+    }
+    Ok(())
+}
+
+async fn named_access(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start_with(plane, PgCluster::builder().replicas(1), &["--secrets", "named"]).await?;
+    it.apply(&it.policy()).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.postgres.primary().set_password(PROBE.user, "rotated").await?;
+    it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
+    it.apply(&secret("probe", PROBE.user, "rotated")).await?;
+    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
+        .await?;
+    let audit = it.audit()?;
+    let of_secrets = audit.iter().filter(|event| event.resource == "secrets");
+    let unnamed: Vec<_> = of_secrets
+        .filter(|event| event.verb != "get" && !event.uri.contains("metadata.name%3Dprobe"))
+        .collect();
+    ensure!(unnamed.is_empty(), "{unnamed:?}");
+    Ok(())
+}

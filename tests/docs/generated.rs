@@ -1,0 +1,166 @@
+//! Examples and lists that are compared with what runs.
+
+use distributary::domain::Moment;
+use distributary::domain::breaker::Circuit;
+use distributary::domain::decision::{Decision, DecisionState, explain};
+use distributary::domain::health::{Reason, Standing};
+use distributary::domain::observation::{Observation, Role, Sample};
+use distributary::domain::plan::{Judgement, plan};
+use distributary::domain::policy::{Percent, Policy};
+use distributary::domain::target::ProbeKey;
+use distributary::metrics::Metrics;
+use distributary::render;
+
+use crate::policies::policies;
+use crate::{must_be, read};
+
+/// The policy of the examples: a primary, a replica of weight 3, another one.
+fn example() -> Policy {
+    let yaml = r#"
+apiVersion: distributary.dev/v1alpha1
+kind: ReplicaSetPolicy
+metadata: {name: orders, namespace: shop, uid: 5d1e2f9c-0000-4000-8000-000000000001, generation: 1}
+spec:
+  connection: {database: orders}
+  primary: {host: pg-0.example.com}
+  replicas:
+  - {id: replica-1, host: pg-1.example.com, weight: 3, zone: us-east-1b}
+  - {id: replica-2, host: pg-2.example.com}
+  loadBalancing: {strategy: Weighted}
+"#;
+    policies("the example", yaml).remove(0)
+}
+
+fn judgements(policy: &Policy) -> Vec<Judgement> {
+    let good = (Standing::Good, Reason::Serving, Circuit::default());
+    let first_step = Circuit::HalfOpen {
+        step: 0,
+        successes: 0,
+    };
+    let share = Percent::new(10);
+    let returning = (
+        Standing::Returning { share, last: false },
+        Reason::Returning,
+        first_step,
+    );
+    let states = [good, good, returning];
+    let judged = policy.endpoints.iter().zip(states).enumerate();
+    judged
+        .map(|(at, (endpoint, (standing, reason, circuit)))| Judgement {
+            endpoint: endpoint.id.clone(),
+            location: endpoint.location.clone(),
+            address: Some(format!("198.18.0.1{at}").parse().unwrap()),
+            role: Some(if at == 0 { Role::Primary } else { Role::Standby }),
+            circuit,
+            standing,
+            reason,
+            failure: None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_example_of_routing_json_is_what_is_written() {
+    let policy = example();
+    let objects = render::render(&policy, &plan(&policy, &judgements(&policy))).objects;
+    let data = &objects.last().unwrap().body["data"];
+    let text = |key: &str| data[key].as_str().unwrap().to_owned();
+    let generated = [
+        ("routing.json", "json", text("routing.json")),
+        (
+            "libpq",
+            "text",
+            format!("libpq-rw: {}\nlibpq-ro: {}\n", text("libpq-rw"), text("libpq-ro")),
+        ),
+    ];
+    let mut page = read("docs/routing-json.md");
+    for (name, language, block) in generated {
+        let start = format!("<!-- generated: {name} -->\n```{language}\n");
+        let (before, rest) = page.split_once(&start).unwrap();
+        let after = &rest[rest.find("```").unwrap()..];
+        page = format!("{before}{start}{block}{after}");
+    }
+    must_be("docs/routing-json.md", &page);
+}
+
+#[test]
+fn every_metric_is_listed_and_no_other() {
+    let metrics = Metrics::new();
+    let policy = example();
+    let key = policy.key.clone();
+    let endpoint = policy.endpoints[0].id.clone();
+    let probe = ProbeKey {
+        policy: key.clone(),
+        endpoint,
+    };
+    let sample = Sample {
+        role: Role::Primary,
+        lsn: None,
+        system_identifier: None,
+        timeline: None,
+    };
+    let moment = Moment::default();
+    let observation = Observation {
+        started: moment,
+        ended: moment,
+        address: None,
+        result: Ok(sample),
+    };
+    metrics.observed(&probe, &observation);
+    let judgements = judgements(&policy);
+    let plan = plan(&policy, &judgements);
+    let endpoints = explain(&policy, &judgements, &plan);
+    let state = DecisionState::Decided { plan, endpoints };
+    metrics.decided(
+        &key,
+        None,
+        &Decision {
+            policy: policy.into(),
+            state,
+        },
+    );
+    metrics.wrote("Service", "create");
+    metrics.failed("Deadline");
+
+    let page = metrics.encode().unwrap();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut exposed: Vec<_> = types
+        .map(|line| match line.split_once(' ').unwrap() {
+            (name, "counter") => format!("{name}_total"),
+            (name, _) => name.to_owned(),
+        })
+        .collect();
+    let text = read("docs/metrics.md");
+    let rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `distributary_"));
+    let mut listed: Vec<_> = rows
+        .map(|row| format!("distributary_{}", row.split('`').next().unwrap()))
+        .collect();
+    exposed.sort();
+    listed.sort();
+    assert_eq!(exposed, listed);
+    let registered = read("src/metrics.rs");
+    assert_eq!(
+        registered.matches("all.register").count(),
+        listed.len(),
+        "one has no series here"
+    );
+    for line in page
+        .lines()
+        .filter(|line| line.contains('{') && !line.contains("le="))
+    {
+        for label in line
+            .split(['{', ','])
+            .skip(1)
+            .filter_map(|label| label.split_once('='))
+        {
+            let name = line.split('{').next().unwrap();
+            let row = text
+                .lines()
+                .find(|row| row.starts_with(&format!("| `{name}`")))
+                .unwrap();
+            assert!(row.contains(&format!("`{}`", label.0)), "{name}: {}", label.0);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Every name that a user meets is explained, and every table says what the code does.
+
+use std::time::Duration;
+
+use distributary::domain::breaker::spacing;
+use distributary::domain::observation::{FailureClass, FailureKind};
+
+use crate::{must_name, read};
+
+/// The variants of an enum, by its source.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let source = read(file);
+    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
+    let (body, _) = body.split_once("\n}").unwrap();
+    let variants = body
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .map(|line| line.trim_end_matches(',').to_owned());
+    variants.collect()
+}
+
+/// The string literals of a source that are one word in UpperCamelCase, its tests left out.
+fn words(file: &str) -> Vec<String> {
+    let source = read(file);
+    let (source, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let mut words: Vec<_> = code
+        .flat_map(|line| {
+            line.split('"')
+                .skip(1)
+                .step_by(2)
+                .map(ToOwned::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter(|word| word.len() > 3 && word.starts_with(char::is_uppercase))
+        .filter(|word| word.chars().all(char::is_alphanumeric))
+        .collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
+#[test]
+fn every_condition_with_its_reasons_is_explained() {
+    let words = words("src/render/status/conditions.rs");
+    assert!(words.len() > 30, "{words:?}");
+    let statuses = ["True", "False", "Unknown"];
+    let text = read("docs/conditions.md");
+    let missing: Vec<_> = words
+        .iter()
+        .filter(|word| !statuses.contains(&word.as_str()))
+        .filter(|word| !text.contains(&format!("`{word}`")) && !text.contains(&format!("\n**{word}**")))
+        .collect();
+    assert!(missing.is_empty(), "docs/conditions.md does not name {missing:?}");
+}
+
+#[test]
+fn every_reason_of_an_endpoint_is_explained() {
+    let reasons = variants("src/domain/health.rs", "Reason");
+    let text = read("docs/conditions.md");
+    let (_, table) = text.split_once("## Reasons of endpoints").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    for reason in &reasons {
+        assert!(table.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+    assert_eq!(
+        table.lines().filter(|line| line.starts_with("| `")).count(),
+        reasons.len()
+    );
+}
+
+#[test]
+fn every_event_is_listed() {
+    let mut events = words("src/render/events.rs");
+    events.retain(|word| {
+        ![
+            "False",
+            "True",
+            "Waiting",
+            "Judge",
+            "Route",
+            "Reconcile",
+            "Suspended",
+            "Observing",
+        ]
+        .contains(&word.as_str())
+    });
+    must_name("docs/conditions.md", &events);
+}
+
+const FAILURES: [FailureKind; 21] = [
+    FailureKind::ConnectRefused,
+    FailureKind::ConnectionReset,
+    FailureKind::ConnectionClosed,
+    FailureKind::TimedOut,
+    FailureKind::Unreachable,
+    FailureKind::Starting,
+    FailureKind::Stopping,
+    FailureKind::Saturated,
+    FailureKind::AuthenticationFailed,
+    FailureKind::DatabaseMissing,
+    FailureKind::TlsFailed,
+    FailureKind::TlsNotOffered,
+    FailureKind::PasswordMethodRefused,
+    FailureKind::SecretUnresolved,
+    FailureKind::NameNotFound,
+    FailureKind::ResolverFailed,
+    FailureKind::AddressRefused,
+    FailureKind::ServerFailing,
+    FailureKind::ProtocolViolation,
+    FailureKind::ReplyTooLong,
+    FailureKind::OtherError,
+];
+
+const fn class(kind: FailureKind) -> &'static str {
+    match kind.class() {
+        FailureClass::Dead { hard: true } => "dead, hard",
+        FailureClass::Dead { hard: false } => "dead",
+        FailureClass::Transient => "transient",
+        FailureClass::Saturated => "saturated",
+        FailureClass::Configuration => "configuration",
+        FailureClass::Name => "name",
+        FailureClass::RefusedAddress => "refused address",
+        FailureClass::Alive => "alive",
+    }
+}
+
+#[test]
+fn every_failure_is_explained_with_its_class() {
+    let known = FAILURES.map(|kind| kind.to_string());
+    assert_eq!(variants("src/domain/observation.rs", "FailureKind"), known);
+    let (conditions, decides) = (read("docs/conditions.md"), read("docs/how-it-decides.md"));
+    for kind in FAILURES {
+        let class = class(kind);
+        assert!(
+            conditions.contains(&format!("\n| `{kind}` | {class} | ")),
+            "{kind} is {class}"
+        );
+        let row = decides
+            .lines()
+            .find(|line| line.starts_with(&format!("| {class} | `")));
+        assert!(
+            row.is_some_and(|row| row.contains(&format!("`{kind}`"))),
+            "{kind} is {class}"
+        );
+    }
+}
+
+#[test]
+fn the_times_of_checks_are_those_of_the_code() {
+    let text = read("docs/how-it-decides.md");
+    let source = read("src/domain/cadence.rs");
+    let constants = source
+        .lines()
+        .filter(|line| line.contains("const ") && line.contains("from_millis("));
+    let constants: Vec<_> = constants
+        .map(|line| {
+            line.split("from_millis(")
+                .nth(1)
+                .unwrap()
+                .split(')')
+                .next()
+                .unwrap()
+        })
+        .collect();
+    assert!(constants.len() >= 4, "{constants:?}");
+    for millis in constants {
+        assert!(text.contains(&format!("{millis} ms")), "{millis} ms");
+    }
+    let at: Vec<_> = (1..5)
+        .map(|counted| spacing(counted, 5, Duration::from_secs(5)).as_millis())
+        .collect();
+    assert_eq!(at, [333, 1000, 2000, 3333]);
+    assert!(text.contains("With 5 in 5 s: 333 ms, 1 s, 2 s and 3333 ms."));
+}
+
+#[test]
+fn every_label_is_listed() {
+    let source = read("src/render/labels.rs");
+    let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+    let values: Vec<_> = constants
+        .map(|line| line.split('"').nth(1).unwrap().to_owned())
+        .collect();
+    assert!(values.len() > 6, "{values:?}");
+    must_name("docs/labels.md", &values);
+}

@@ -1,0 +1,131 @@
+//! Links, commands, and what the pages list.
+
+use std::fs;
+use std::process::Command;
+
+use crate::{below, blocks, must_name, pages, prose, read, root};
+
+/// As GitHub makes an anchor of a heading.
+pub fn anchor(heading: &str) -> String {
+    let kept = heading
+        .trim()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let text = read(&page);
+        for link in prose(&text).iter().flat_map(|line| line.split("](").skip(1)) {
+            let link = link.split(')').next().unwrap();
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(root().join(&target).exists(), "{}: {link}", page.display());
+            if !fragment.is_empty() {
+                let text = read(&target);
+                let mut headings = text.lines().filter_map(|line| line.strip_prefix('#'));
+                let found = headings.any(|heading| anchor(heading.trim_start_matches('#')) == fragment);
+                assert!(found, "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_is_one_that_is_tested() {
+    let makefile = read("Makefile");
+    for block in blocks(&read("README.md"))
+        .iter()
+        .filter(|block| block.language == "sh")
+    {
+        for command in block.text.lines() {
+            match command.split(' ').collect::<Vec<_>>()[..] {
+                ["make", target] => assert!(makefile.contains(&format!("\n{target}: ")), "{command}"),
+                [
+                    "helm",
+                    "install",
+                    "distributary",
+                    "charts/distributary",
+                    "--namespace",
+                    _,
+                    "--create-namespace",
+                ]
+                | ["kubectl", "apply", "-k", "deploy"] => {}
+                _ => panic!("no test runs {command:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_line_option_is_listed() {
+    let binary = env!("CARGO_BIN_EXE_distributary");
+    let output = Command::new(binary).args(["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let mut options = Vec::new();
+    for line in help.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("--") {
+            options.push(format!("--{}", rest.split_whitespace().next().unwrap()));
+        } else if let Some(rest) = line.strip_prefix("[env: ") {
+            options.push(rest.split('=').next().unwrap().to_owned());
+        } else if let Some(rest) = line.strip_prefix("[default: ") {
+            options.push(rest.trim_end_matches(']').to_owned());
+        }
+    }
+    assert!(options.len() > 10, "{help}");
+    must_name("docs/operations.md", &options);
+}
+
+#[test]
+fn no_page_knows_the_machine_that_it_was_written_on() {
+    for page in pages() {
+        for path in ["/root", "/home", "/tmp", "/work"] {
+            let text = read(&page);
+            assert!(!text.contains(&format!("{path}/")), "{}: {path}", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_directory_of_the_source_is_on_the_map() {
+    let map = read("ARCHITECTURE.md");
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let (name, is_directory) = (entry.file_name(), entry.file_type().unwrap().is_dir());
+        let name = name.to_str().unwrap();
+        let shown = if is_directory {
+            format!("src/{name}/")
+        } else {
+            name.to_owned()
+        };
+        assert!(map.contains(&shown), "{shown}");
+    }
+    for place in map.lines().filter(|line| line.starts_with("src/")) {
+        let place = place.split([' ', ',']).next().unwrap();
+        assert!(root().join(place).exists(), "{place}");
+    }
+}
+
+#[test]
+fn a_decision_is_short_and_in_the_list() {
+    let list = read("docs/decisions/README.md");
+    for file in below("docs/decisions", "md") {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = read(&file);
+        if name != "README.md" {
+            assert!(text.lines().count() <= 25, "{name}");
+            assert!(list.contains(&format!("]({name})")), "{name}");
+            for part in ["**Context.**", "**Decision.**", "**Consequence.**"] {
+                assert!(text.contains(part), "{name}: {part}");
+            }
+        }
+    }
+}

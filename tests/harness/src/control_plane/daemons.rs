@@ -1,0 +1,138 @@
+//! How the programs of the control plane are started.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::credentials::Credentials;
+use super::programs;
+use crate::node::{self, API_SERVER, SERVICE_RANGE};
+use crate::process::Daemon;
+
+/// The controllers that matter where there is no kubelet and no scheduler.
+const CONTROLLERS: &[&str] = &[
+    "clusterrole-aggregation-controller",
+    "deployment-controller",
+    "endpoints-controller",
+    "endpointslice-controller",
+    "endpointslice-mirroring-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "replicaset-controller",
+    "resourcequota-controller",
+    "root-ca-certificate-publisher-controller",
+    "service-cidr-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "validatingadmissionpolicy-status-controller",
+];
+
+pub(super) fn etcd() -> Result<Daemon> {
+    let data = node::data_dir().join("etcd");
+    Ok(Daemon::new("etcd", programs::path("etcd")?)?.args([
+        "--name=n1".to_owned(),
+        flag("data-dir", &data),
+        "--listen-client-urls=http://127.0.0.1:2379".to_owned(),
+        "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
+        "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380".to_owned(),
+        "--initial-cluster=n1=http://127.0.0.1:2380".to_owned(),
+        "--heartbeat-interval=20".to_owned(),
+        "--election-timeout=200".to_owned(),
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+    ]))
+}
+
+pub(super) fn api_server(credentials: &Credentials, audit_log: &Path) -> Result<Daemon> {
+    let policy = credentials.file("audit-policy.json");
+    fs::write(&policy, audit_policy())?;
+    Ok(
+        Daemon::new("kube-apiserver", programs::path("kube-apiserver")?)?.args([
+            format!("--bind-address={API_SERVER}"),
+            format!("--advertise-address={API_SERVER}"),
+            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+            "--etcd-servers=http://127.0.0.1:2379".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            flag("cert-dir", &credentials.file("")),
+            flag("tls-cert-file", &credentials.file("server.crt")),
+            flag("tls-private-key-file", &credentials.file("server.key")),
+            flag("client-ca-file", &credentials.file("ca.crt")),
+            flag(
+                "service-account-signing-key-file",
+                &credentials.file("tokens.key"),
+            ),
+            flag("service-account-key-file", &credentials.file("tokens.pub")),
+            flag("audit-policy-file", &policy),
+            flag("audit-log-path", audit_log),
+            "--audit-log-maxsize=4096".to_owned(),
+        ]),
+    )
+}
+
+pub(super) fn controller_manager(credentials: &Credentials) -> Result<Daemon> {
+    let kubeconfig = credentials.for_user("system:kube-controller-manager", &[])?;
+    let daemon = Daemon::new(
+        "kube-controller-manager",
+        programs::path("kube-controller-manager")?,
+    )?;
+    Ok(daemon.args([
+        flag("kubeconfig", &kubeconfig),
+        format!("--controllers={}", CONTROLLERS.join(",")),
+        "--use-service-account-credentials".to_owned(),
+        flag(
+            "service-account-private-key-file",
+            &credentials.file("tokens.key"),
+        ),
+        flag("root-ca-file", &credentials.file("ca.crt")),
+        flag("tls-cert-file", &credentials.file("server.crt")),
+        flag("tls-private-key-file", &credentials.file("server.key")),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--kube-api-qps=500".to_owned(),
+        "--kube-api-burst=1000".to_owned(),
+    ]))
+}
+
+pub(super) fn proxy(credentials: &Credentials) -> Result<Daemon> {
+    let kubeconfig = credentials.for_user("system:kube-proxy", &[])?;
+    Ok(Daemon::new("kube-proxy", programs::path("kube-proxy")?)?.args([
+        flag("kubeconfig", &kubeconfig),
+        "--proxy-mode=nftables".to_owned(),
+        "--hostname-override=n1".to_owned(),
+        // These settings are the kernel's own where the namespace may not change them; 0 leaves them alone.
+        "--conntrack-max-per-core=0".to_owned(),
+        "--conntrack-min=0".to_owned(),
+        "--conntrack-tcp-timeout-established=0".to_owned(),
+        "--conntrack-tcp-timeout-close-wait=0".to_owned(),
+        "--healthz-bind-address=127.0.0.1:10256".to_owned(),
+        "--metrics-bind-address=127.0.0.1:10249".to_owned(),
+    ]))
+}
+
+/// Everything with its metadata, and the bodies of writes, except where they hold secrets or are not of interest.
+fn audit_policy() -> String {
+    let secret = json!([{ "group": "", "resources": ["secrets", "serviceaccounts/token"] }]);
+    let bulky = json!([{ "group": "apiextensions.k8s.io" }, { "group": "rbac.authorization.k8s.io" }]);
+    let writes = json!(["create", "update", "patch", "delete", "deletecollection"]);
+    let metadata = |resources| json!({ "level": "Metadata", "resources": resources });
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            metadata(secret),
+            metadata(bulky),
+            { "level": "RequestResponse", "verbs": writes, "userGroups": ["system:serviceaccounts"] },
+            { "level": "Metadata" },
+        ],
+    });
+    policy.to_string()
+}
+
+fn flag(name: &str, path: &Path) -> String {
+    format!("--{name}={}", path.display())
+}

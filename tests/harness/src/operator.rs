@@ -1,0 +1,207 @@
+//! The operator's own binary, as a user runs it.
+
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::unistd::Pid;
+
+use crate::process::Daemon;
+use crate::web::{self, Response};
+use crate::{node, suite, wait};
+
+/// How long it may take to start or to stop.
+const DEADLINE: Duration = Duration::from_secs(15);
+const HTTP_PORT: u16 = 8080;
+
+/// How it is to be started; see [`Operator::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    kubeconfig: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// A running operator with an address of its own. Dropping it kills it.
+///
+/// When the test that started it fails, the end of its log is shown.
+#[derive(Debug)]
+pub struct Operator {
+    daemon: Daemon,
+    address: Ipv4Addr,
+}
+
+impl Builder {
+    /// Adds a namespace to those that it watches; without any it watches all.
+    #[must_use]
+    pub fn namespace(self, namespace: &str) -> Self {
+        self.args(["--namespace", namespace])
+    }
+
+    /// Adds arguments of `distributary run`.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until `/livez` answers 200.
+    ///
+    /// # Errors
+    /// When it ends instead (the message has the end of its log), or after 15 s.
+    pub async fn start(self) -> Result<Operator> {
+        let operator = self.start_no_wait()?;
+        operator.answers("/livez").await?;
+        Ok(operator)
+    }
+
+    /// Starts it and returns at once.
+    ///
+    /// # Errors
+    /// When the binary is missing.
+    pub fn start_no_wait(self) -> Result<Operator> {
+        let address = node::claim_address()?.server;
+        let [_, _, third, fourth] = address.octets();
+        let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), binary()?)?
+            .args(["run", "--log-format", "json", "--log-level", "debug"])
+            .args([
+                "--http-address".to_owned(),
+                SocketAddr::from((address, HTTP_PORT)).to_string(),
+            ])
+            .args(self.arguments)
+            .env("KUBECONFIG", self.kubeconfig.display().to_string());
+        for (name, value) in self.environment {
+            daemon = daemon.env(&name, value);
+        }
+        suite::show_on_failure(daemon.log_path());
+        daemon.start()?;
+        Ok(Operator { daemon, address })
+    }
+}
+
+impl Operator {
+    /// Describes an operator that acts with the rights of this kubeconfig.
+    #[must_use]
+    pub fn builder(kubeconfig: &Path) -> Builder {
+        Builder {
+            kubeconfig: kubeconfig.to_owned(),
+            arguments: vec![],
+            environment: vec![],
+        }
+    }
+
+    /// The address on which it serves HTTP.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        (self.address, HTTP_PORT).into()
+    }
+
+    /// Waits until this page answers 200.
+    ///
+    /// # Errors
+    /// When it ends instead (the message has the end of its log), or after 15 s.
+    pub async fn answers(&self, path: &str) -> Result<()> {
+        let answer = || async {
+            if self.daemon.ended().is_some() {
+                return Ok(self.daemon.still_runs());
+            }
+            let response = self.http_get(path).await?;
+            ensure!(response.status == 200, "{} {}", response.status, response.body);
+            Ok(Ok(()))
+        };
+        wait::eventually(&format!("{path} of the operator to answer 200"), DEADLINE, answer).await?
+    }
+
+    /// Asks for a page, `/livez`, `/readyz` or `/metrics`.
+    ///
+    /// # Errors
+    /// When there is no answer; any status is an answer.
+    pub async fn http_get(&self, path: &str) -> Result<Response> {
+        web::get(self.http_address(), path).await
+    }
+
+    /// Sends SIGTERM and waits for its end; returns how long that took and how it ended.
+    ///
+    /// # Errors
+    /// When it does not run, or has not ended after 15 s.
+    pub async fn stop(&self) -> Result<(Duration, ExitStatus)> {
+        let started = Instant::now();
+        let status = self.daemon.terminate(DEADLINE).await?;
+        Ok((started.elapsed(), status))
+    }
+
+    /// Kills it at once (SIGKILL).
+    pub fn kill(&self) {
+        self.daemon.kill();
+    }
+
+    /// Starts it again after its end, with the same arguments and address, and waits until `/livez` answers 200.
+    ///
+    /// # Errors
+    /// When it runs, or does not start.
+    pub async fn start_again(&self) -> Result<()> {
+        self.daemon.start()?;
+        self.answers("/livez").await
+    }
+
+    /// Its process, to be frozen or watched.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Its whole log so far, one JSON object to a line.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Its peak resident memory so far, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn vm_hwm(&self) -> Result<u64> {
+        peak_memory(self.daemon.pid().context("the operator does not run")?)
+    }
+}
+
+fn peak_memory(pid: Pid) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no VmHWM")?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kibibytes * 1024)
+}
+
+/// `DISTRIBUTARY_BIN`, or the binary of the profile that this executable was built with.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("DISTRIBUTARY_BIN") {
+        return Ok(path.into());
+    }
+    let this = env::current_exe()?;
+    let found = this
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|directory| directory.join("distributary"));
+    match found.into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "there is no distributary beside {}; cargo build makes it",
+            this.display()
+        ),
+    }
+}

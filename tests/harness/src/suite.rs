@@ -1,0 +1,141 @@
+//! Tests that share what is costly to start.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use crate::process;
+
+/// Tests spend their time waiting, so more of them run at once than there are cores.
+const THREADS: usize = 6;
+const LOG_LINES: usize = 40;
+
+thread_local! {
+    /// Logs to show when the test that runs on this thread fails.
+    static LOGS: RefCell<Vec<PathBuf>> = const { RefCell::new(vec![]) };
+}
+
+/// Tests over one shared `S`, started by the first test that runs and dropped after the last.
+///
+/// Understands the arguments of `cargo test` (`--list`, filters, `--exact`, `--test-threads`, …).
+pub struct Suite<S> {
+    shared: Arc<Shared<S>>,
+    tests: Vec<Trial>,
+}
+
+struct Shared<S> {
+    start: Box<dyn Fn() -> BoxFuture<'static, Result<S>> + Send + Sync>,
+    started: OnceCell<Result<Arc<S>, String>>,
+}
+
+impl<S: Send + Sync + 'static> Suite<S> {
+    /// A suite without tests; `start` runs at most once.
+    pub fn new<F>(start: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<S>> + Send + 'static,
+    {
+        let start = Box::new(move || start().boxed());
+        Self {
+            shared: Arc::new(Shared {
+                start,
+                started: OnceCell::new(),
+            }),
+            tests: vec![],
+        }
+    }
+
+    /// Adds a test. It fails when it returns an error or panics; the log of every operator that it started is then
+    /// shown.
+    #[must_use]
+    pub fn test<F>(mut self, name: &str, test: impl FnOnce(Arc<S>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let shared = self.shared.clone();
+        self.tests.push(Trial::test(name, move || {
+            let ran = async move { test(shared.get().await?).await };
+            report(|| runtime().block_on(ran))
+        }));
+        self
+    }
+
+    /// Runs the tests that the arguments of the program ask for, six at a time unless those say otherwise.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(THREADS);
+        let conclusion = libtest_mimic::run(&arguments, self.tests);
+        // Dropped here, on a thread that may enter the runtime, not at the end of the process.
+        runtime().block_on(async move { drop(self.shared) });
+        conclusion.exit_code()
+    }
+}
+
+impl<S> Shared<S> {
+    async fn get(&self) -> Result<Arc<S>> {
+        let start = || async {
+            (self.start)()
+                .await
+                .map(Arc::new)
+                .map_err(|error| format!("{error:#}"))
+        };
+        self.started
+            .get_or_init(start)
+            .await
+            .clone()
+            .map_err(anyhow::Error::msg)
+    }
+}
+
+/// The runtime of this process. Clients keep tasks on the runtime that they were made on, so there is only one.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+/// Shows the end of this log when the test of this thread fails.
+pub(crate) fn show_on_failure(log: &Path) {
+    LOGS.with_borrow_mut(|logs| logs.push(log.to_owned()));
+}
+
+fn report(run: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
+    LOGS.take();
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("{error:#}{}", logs()).into()),
+        Err(panic) => resume_unwind(Box::new(format!("{}{}", message(&*panic), logs()))),
+    }
+}
+
+fn logs() -> String {
+    let show = |log: &PathBuf| {
+        [
+            "\n--- ",
+            &log.to_string_lossy(),
+            "\n",
+            &process::tail(log, LOG_LINES),
+        ]
+        .concat()
+    };
+    LOGS.take().iter().map(show).collect()
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
+}
