@@ -206,7 +206,7 @@ fn foreign_labels_and_annotations_are_kept_and_ours_replaced() {
 fn a_foreign_label_alone_needs_no_write() {
     let desired = service("orders-rw");
     let there = meddled(&desired, |body| {
-        body["metadata"]["labels"]["team"] = json!("shop")
+        body["metadata"]["labels"]["team"] = json!("shop");
     });
     assert_eq!(diff(&[desired], &there, UID), Diff::default());
 }

@@ -2,12 +2,17 @@
 
 use super::*;
 
-/// For each rule a spec that breaks it, and the field that the problem names.
-fn broken() -> Vec<(&'static str, Value, &'static str)> {
+/// A rule, a spec that breaks it, and the field that the problem names.
+type Broken = (&'static str, Value, &'static str);
+
+fn broken() -> Vec<Broken> {
+    [servers(), words(), connections(), settings()].concat()
+}
+
+fn servers() -> Vec<Broken> {
     let crowd: Vec<_> = (0..65)
         .map(|n| json!({"id": format!("r{n}"), "host": format!("198.18.1.{n}")}))
         .collect();
-    let long = "x".repeat(64);
     vec![
         (
             rules::PRIMARY_ID,
@@ -79,6 +84,32 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             replica(&json!({"maxConnections": 0})),
             "spec.replicas[0].maxConnections",
         ),
+    ]
+}
+
+fn words() -> Vec<Broken> {
+    vec![
+        (
+            rules::REGION,
+            replica(&json!({"region": "-"})),
+            "spec.replicas[0].region",
+        ),
+        (
+            rules::ZONE,
+            replica(&json!({"zone": "a b"})),
+            "spec.replicas[0].zone",
+        ),
+        (
+            rules::TAGS,
+            replica(&json!({"tags": ["fine", ""]})),
+            "spec.replicas[0].tags",
+        ),
+    ]
+}
+
+fn connections() -> Vec<Broken> {
+    let long = "x".repeat(64);
+    vec![
         (
             rules::DATABASE,
             with(&json!({"connection": {"database": long}})),
@@ -109,6 +140,36 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             with(&json!({"connection": {"tls": {"mode": "Disable", "clientCertSecretRef": {"name": "c"}}}})),
             "spec.connection.tls.clientCertSecretRef",
         ),
+        (
+            rules::SECRET_NAME,
+            with(&json!({"connection": {"credentialsSecretRef": {"name": "../x"}}})),
+            "spec.connection.credentialsSecretRef.name",
+        ),
+        (
+            rules::SECRET_NAME,
+            with(&json!({"connection": {"tls": {"clientCertSecretRef": {"name": "A"}}}})),
+            "spec.connection.tls.clientCertSecretRef.name",
+        ),
+        (
+            rules::SECRET_NAME,
+            replica(&json!({"host": null, "urlSecretRef": {"name": "", "key": "k"}})),
+            "spec.replicas[0].urlSecretRef.name",
+        ),
+        (
+            rules::SECRET_KEY,
+            replica(&json!({"host": null, "urlSecretRef": {"name": "s", "key": "a/b"}})),
+            "spec.replicas[0].urlSecretRef.key",
+        ),
+        (
+            rules::SECRET_KEY,
+            with(&json!({"connection": {"tls": {"caSecretRef": {"name": "ca", "key": ""}}}})),
+            "spec.connection.tls.caSecretRef.key",
+        ),
+    ]
+}
+
+fn settings() -> Vec<Broken> {
+    vec![
         (
             rules::INTERVAL,
             with(&json!({"healthCheck": {"interval": "99ms"}})),
@@ -168,46 +229,6 @@ fn broken() -> Vec<(&'static str, Value, &'static str)> {
             rules::INTERVAL,
             with(&json!({"healthCheck": {"interval": "1d"}})),
             "spec.healthCheck.interval",
-        ),
-        (
-            rules::REGION,
-            replica(&json!({"region": "-"})),
-            "spec.replicas[0].region",
-        ),
-        (
-            rules::ZONE,
-            replica(&json!({"zone": "a b"})),
-            "spec.replicas[0].zone",
-        ),
-        (
-            rules::TAGS,
-            replica(&json!({"tags": ["fine", ""]})),
-            "spec.replicas[0].tags",
-        ),
-        (
-            rules::SECRET_NAME,
-            with(&json!({"connection": {"credentialsSecretRef": {"name": "../x"}}})),
-            "spec.connection.credentialsSecretRef.name",
-        ),
-        (
-            rules::SECRET_NAME,
-            with(&json!({"connection": {"tls": {"clientCertSecretRef": {"name": "A"}}}})),
-            "spec.connection.tls.clientCertSecretRef.name",
-        ),
-        (
-            rules::SECRET_NAME,
-            replica(&json!({"host": null, "urlSecretRef": {"name": "", "key": "k"}})),
-            "spec.replicas[0].urlSecretRef.name",
-        ),
-        (
-            rules::SECRET_KEY,
-            replica(&json!({"host": null, "urlSecretRef": {"name": "s", "key": "a/b"}})),
-            "spec.replicas[0].urlSecretRef.key",
-        ),
-        (
-            rules::SECRET_KEY,
-            with(&json!({"connection": {"tls": {"caSecretRef": {"name": "ca", "key": ""}}}})),
-            "spec.connection.tls.caSecretRef.key",
         ),
     ]
 }
