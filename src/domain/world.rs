@@ -379,6 +379,9 @@ impl Target {
     fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
         let login = self.login.take();
         self.log_in_as(endpoint);
+        if self.asleep {
+            self.wake(now);
+        }
         let sooner = if login == self.login {
             now + policy.probing.interval
         } else {
@@ -398,6 +401,10 @@ impl Target {
 
     fn resume(&mut self, now: Moment) {
         self.health.checked = self.login.is_none();
+        self.wake(now);
+    }
+
+    fn wake(&mut self, now: Moment) {
         self.asleep = false;
         self.check = NextCheck {
             number: self.check.number + 1,

@@ -9,7 +9,8 @@ use super::url::{self, ServerUrl};
 use super::{Problems, duration, endpoint_id, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
-    ClientCertificate, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode, TlsSettings, Unresolved,
+    ClientCertificate, ClientSettings, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode,
+    TlsSettings, Unresolved,
 };
 
 /// Where a connection names none.
@@ -47,6 +48,12 @@ pub fn validate(
         Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
         None => location(declared, field, problems),
     };
+    let clients = clients(
+        &connection,
+        url.as_ref().and_then(|url| url.as_ref().ok()),
+        field,
+        problems,
+    );
     Endpoint {
         id: endpoint_id(id, field, problems),
         declared: kind,
@@ -62,6 +69,7 @@ pub fn validate(
             .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
         active: declared.state.unwrap_or_default() == api::EndpointState::Active,
         tags: declared.tags.clone(),
+        clients,
     }
 }
 
@@ -107,9 +115,6 @@ fn connection_rules(connection: Option<&api::Connection>, field: &str, problems:
         .as_ref()
         .is_none_or(|name| (1..=63).contains(&name.chars().count()));
     problems.require(database, format!("{field}.connection.database"), rules::DATABASE);
-    if let Some(timeout) = connection.connect_timeout.as_ref().filter(|_| field != "spec") {
-        connect_timeout(timeout, &format!("{field}.connection"), problems);
-    }
     let Some(tls) = &connection.tls else { return };
     let field = format!("{field}.connection.tls");
     let verifies = tls
@@ -186,6 +191,31 @@ pub fn is_routable(host: &Host) -> bool {
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
     !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+}
+
+/// How clients connect: what the URL names, then what the endpoint and the policy say.
+fn clients(
+    connection: &api::Connection,
+    url: Option<&ServerUrl>,
+    field: &str,
+    problems: &mut Problems,
+) -> ClientSettings {
+    let mode = connection
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.mode)
+        .unwrap_or_default();
+    let database = url
+        .and_then(|url| url.database.clone())
+        .or_else(|| connection.database.clone());
+    let timeout = connection.connect_timeout.as_ref();
+    ClientSettings {
+        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
+        connect_timeout: timeout.map_or(CONNECT_TIMEOUT, |text| {
+            connect_timeout(text, &format!("{field}.connection"), problems)
+        }),
+    }
 }
 
 /// The endpoint's own goes before the policy's, field by field.

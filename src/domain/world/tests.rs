@@ -48,6 +48,7 @@ fn endpoint(id: &str, last: u8) -> Endpoint {
         max_connections: 15,
         active: true,
         tags: Vec::new(),
+        clients: clients(),
     }
 }
 
@@ -78,11 +79,7 @@ fn policy() -> Policy {
             services: Some("orders".to_owned()),
             config_map: "orders-routing".to_owned(),
         },
-        clients: ClientSettings {
-            database: "postgres".to_owned(),
-            tls: TlsMode::VerifyFull,
-            connect_timeout: Duration::from_secs(10),
-        },
+        clients: clients(),
     }
 }
 
@@ -366,4 +363,12 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
 fn an_address_that_is_refused_is_asked_for_no_more() {
     let mut scene = Scene::new();
     assert_eq!(scene.check("a", 1, Err(FailureKind::AddressRefused)), []);
+}
+
+fn clients() -> ClientSettings {
+    ClientSettings {
+        database: "postgres".to_owned(),
+        tls: TlsMode::VerifyFull,
+        connect_timeout: Duration::from_secs(10),
+    }
 }
