@@ -1,16 +1,16 @@
 //! One declared server: its bounds, where it is, how to log in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::{host, is_routable};
 use super::secrets::{Secrets, secret_text};
 use super::url::{self, ServerUrl};
 use super::{Problems, duration, endpoint_id, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
-    ClientCertificate, ClientSettings, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode,
-    TlsSettings, Unresolved,
+    ClientCertificate, ClientSettings, Declared, Endpoint, Location, Login, Sensitive, TlsMode, TlsSettings,
+    Unresolved,
 };
 
 /// Where a connection names none.
@@ -154,43 +154,6 @@ fn location(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> O
         host,
         port: declared.port.unwrap_or(PORT),
     })
-}
-
-/// A host as written: an address, or a DNS name.
-pub fn host(text: &str) -> Option<Host> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Host::Address(address));
-    }
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let numeric = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
-    (text.len() <= 253 && !numeric && name.split('.').all(label)).then(|| Host::Name(text.to_owned()))
-}
-
-/// Whether an EndpointSlice may hold the address (Kubernetes refuses loopback, link-local, multicast, unspecified).
-pub fn is_routable(host: &Host) -> bool {
-    let address = match host {
-        Host::Name(name) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            return name != "localhost" && !name.ends_with(".localhost");
-        }
-        Host::Address(address) => address.to_canonical(),
-    };
-    let special = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
 }
 
 /// How clients connect: what the URL names, then what the endpoint and the policy say.

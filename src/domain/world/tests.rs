@@ -4,6 +4,9 @@ mod restart;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::observation::{FailureKind, Observation};
+use crate::domain::policy::Login;
+use crate::domain::target::Incarnation;
 use crate::domain::observation::Sample;
 use crate::domain::policy::{
     BreakerSettings, ClientSettings, Declared, Host, Location, Outputs, Percent, Probing, ReadFallback,
