@@ -1,1 +1,195 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::domain::plan::{Admission, Member, RouteState};
+use crate::validate::{self, Secrets};
+
+fn policy(more: &Value) -> Arc<Policy> {
+    let mut object = serde_json::json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+        "spec": {
+            "primary": {"host": "198.18.0.1"},
+            "replicas": [{"id": "a", "host": "a.example.com"}, {"id": "b", "host": "2001:db8::3", "zone": "z"}],
+        },
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    let object = serde_json::from_value(object).unwrap();
+    Arc::new(validate::policy(&object, &Secrets::new()).unwrap())
+}
+
+fn member(id: &str, address: &str, in_slice: bool) -> Member {
+    Member {
+        endpoint: id.into(),
+        address: address.parse().unwrap(),
+        port: 5432,
+        weight: 100,
+        in_slice,
+        admission: Admission::Eligible,
+    }
+}
+
+fn plan(ro: Vec<Member>) -> RoutingPlan {
+    let route = |members| Route {
+        state: RouteState::Served,
+        members,
+    };
+    RoutingPlan {
+        rw: route(vec![member("primary", "198.18.0.1", true)]),
+        ro: route(ro),
+    }
+}
+
+fn body<'a>(manifests: &'a Manifests, name: &str) -> &'a Value {
+    let found = manifests.objects.iter().find(|object| object.id.name == name);
+    &found.unwrap_or_else(|| panic!("no {name}")).body
+}
+
+fn names(manifests: &Manifests) -> Vec<&str> {
+    manifests
+        .objects
+        .iter()
+        .map(|object| object.id.name.as_str())
+        .collect()
+}
+
+fn rendered(ro: Vec<Member>) -> Manifests {
+    render(&policy(&Value::Null), &plan(ro))
+}
+
+#[test]
+fn each_family_and_port_has_a_slice_of_its_own() {
+    let mut other_port = member("a", "198.18.0.2", true);
+    other_port.port = 6432;
+    let manifests = rendered(vec![
+        member("a", "198.18.0.2", true),
+        member("b", "2001:db8::3", true),
+        other_port,
+    ]);
+    assert_eq!(
+        names(&manifests),
+        [
+            "orders-rw-ipv4-5432",
+            "orders-rw",
+            "orders-ro-ipv4-5432",
+            "orders-ro-ipv4-6432",
+            "orders-ro-ipv6-5432",
+            "orders-ro",
+            "orders-routing",
+        ]
+    );
+    assert_eq!(body(&manifests, "orders-ro-ipv6-5432")["addressType"], "IPv6");
+    assert_eq!(body(&manifests, "orders-ro-ipv4-6432")["ports"][0]["port"], 6432);
+}
+
+#[test]
+fn a_slice_holds_an_address_once_and_nobody_who_is_not_in_it() {
+    let manifests = rendered(vec![
+        member("a", "198.18.0.2", true),
+        member("b", "198.18.0.2", true),
+        member("c", "198.18.0.4", false),
+    ]);
+    let slice = body(&manifests, "orders-ro-ipv4-5432");
+    let expected = serde_json::json!([{"addresses": ["198.18.0.2"], "conditions": {"ready": true}}]);
+    assert_eq!(slice["endpoints"], expected);
+}
+
+#[test]
+fn an_empty_route_has_one_empty_slice() {
+    let manifests = rendered(Vec::new());
+    let slice = body(&manifests, "orders-ro-ipv4-5432");
+    assert_eq!(slice["endpoints"], serde_json::json!([]));
+}
+
+#[test]
+fn the_zone_of_an_endpoint_is_in_its_slice() {
+    let manifests = rendered(vec![member("b", "2001:db8::3", true)]);
+    assert_eq!(
+        body(&manifests, "orders-ro-ipv6-5432")["endpoints"][0]["zone"],
+        "z"
+    );
+}
+
+#[test]
+fn a_service_has_no_selector_and_leads_to_the_slices_of_its_name() {
+    let manifests = rendered(Vec::new());
+    for name in ["orders-rw", "orders-ro"] {
+        let service = body(&manifests, name);
+        assert!(service["spec"].get("selector").is_none());
+        let slice = body(&manifests, &format!("{name}-ipv4-5432"));
+        assert_eq!(slice["metadata"]["labels"][labels::SERVICE_NAME], name);
+        assert_eq!(slice["ports"][0]["name"], service["spec"]["ports"][0]["name"]);
+    }
+}
+
+#[test]
+fn the_owner_does_not_block_deletion_and_retain_has_none() {
+    let owned = rendered(Vec::new());
+    let retain = policy(&serde_json::json!({"deletionPolicy": "Retain"}));
+    let kept = render(&retain, &plan(Vec::new()));
+    for object in &owned.objects {
+        let owner = &object.body["metadata"]["ownerReferences"][0];
+        assert_eq!(
+            (&owner["uid"], &owner["controller"]),
+            (&"uid-1".into(), &true.into())
+        );
+        assert_eq!(owner["blockOwnerDeletion"], false);
+    }
+    for object in &kept.objects {
+        let metadata = &object.body["metadata"];
+        assert!(metadata.get("ownerReferences").is_none());
+        assert_eq!(metadata["annotations"][labels::POLICY_UID], "uid-1");
+    }
+}
+
+#[test]
+fn a_uri_names_hosts_as_declared_and_who_is_in_the_slice() {
+    let manifests = rendered(vec![
+        member("a", "198.18.0.2", true),
+        member("b", "2001:db8::3", true),
+        member("primary", "198.18.0.1", false),
+    ]);
+    let map = body(&manifests, "orders-routing");
+    assert_eq!(
+        map["data"]["libpq-ro"],
+        "postgresql://a.example.com:5432,[2001:db8::3]:5432/postgres?connect_timeout=10&sslmode=verify-full&target_session_attrs=any"
+    );
+    assert_eq!(
+        map["data"]["libpq-rw"],
+        "postgresql://198.18.0.1:5432/postgres?connect_timeout=10&sslmode=verify-full&target_session_attrs=read-write"
+    );
+}
+
+#[test]
+fn the_keys_of_the_config_map_are_named_by_its_annotation() {
+    let manifests = rendered(Vec::new());
+    let map = body(&manifests, "orders-routing");
+    let keys: Vec<_> = map["data"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(map["metadata"]["annotations"][labels::KEYS], keys.join(","));
+}
+
+#[test]
+fn the_revision_changes_if_and_only_if_the_document_does() {
+    let one = rendered(vec![member("a", "198.18.0.2", true)]);
+    let same = rendered(vec![member("a", "198.18.0.2", true)]);
+    let mut lighter = member("a", "198.18.0.2", true);
+    lighter.weight = 50;
+    let other = rendered(vec![lighter]);
+    assert_eq!(one, same);
+    assert_ne!(one.revision, other.revision);
+    let text = body(&one, "orders-routing")["data"]["routing.json"]
+        .as_str()
+        .unwrap();
+    let document: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(document["revision"], one.revision.as_str());
+}
+
+#[test]
+fn every_name_is_short_enough_for_the_longest_prefix() {
+    let prefix = "p".repeat(40);
+    let longest = names::endpoint_slice(&prefix, "ro", names::Family::V4, 65_535);
+    assert!(longest.len() <= 63, "{longest}");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::host::{host, is_routable};
 use super::secrets::{Secrets, secret_text};
 use super::url::{self, ServerUrl};
-use super::{Problems, duration, endpoint_id, is_word};
+use super::{Problems, duration, endpoint_id, is_subdomain, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
     ClientCertificate, ClientSettings, Declared, Endpoint, Location, Login, Sensitive, TlsMode, TlsSettings,
@@ -34,12 +34,7 @@ pub fn validate(
     bounds(declared, field, problems);
     words(declared, field, problems);
     let connection = merged(spec.connection.as_ref(), declared.connection.as_ref());
-    for (owner, path) in [
-        (spec.connection.as_ref(), "spec"),
-        (declared.connection.as_ref(), field),
-    ] {
-        connection_rules(owner, path, problems);
-    }
+    connection_rules(declared.connection.as_ref(), field, problems);
     let url = declared
         .url_secret_ref
         .as_ref()
@@ -82,6 +77,14 @@ fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
         at("port"),
         rules::PORT_WITH_URL,
     );
+    if let Some(reference) = &declared.url_secret_ref {
+        secret_rules(
+            &reference.name,
+            Some(&reference.key),
+            &at("urlSecretRef"),
+            problems,
+        );
+    }
     problems.require(declared.port != Some(0), at("port"), rules::PORT);
     problems.require(
         declared.weight.is_none_or(|weight| weight <= 1000),
@@ -108,15 +111,40 @@ fn words(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
     problems.require(tags, format!("{field}.tags"), rules::TAGS);
 }
 
-fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
+/// What must hold of a connection of its own, the policy's or an endpoint's.
+pub fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
     let Some(connection) = connection else { return };
     let database = connection
         .database
         .as_ref()
         .is_none_or(|name| (1..=63).contains(&name.chars().count()));
     problems.require(database, format!("{field}.connection.database"), rules::DATABASE);
+    if let Some(timeout) = connection.connect_timeout.as_ref().filter(|_| field != "spec") {
+        connect_timeout(timeout, &format!("{field}.connection"), problems);
+    }
+    let field = format!("{field}.connection");
+    if let Some(reference) = &connection.credentials_secret_ref {
+        secret_rules(
+            &reference.name,
+            None,
+            &format!("{field}.credentialsSecretRef"),
+            problems,
+        );
+    }
     let Some(tls) = &connection.tls else { return };
-    let field = format!("{field}.connection.tls");
+    let field = format!("{field}.tls");
+    if let Some(reference) = &tls.ca_secret_ref {
+        let key = reference.key.as_deref();
+        secret_rules(&reference.name, key, &format!("{field}.caSecretRef"), problems);
+    }
+    if let Some(reference) = &tls.client_cert_secret_ref {
+        secret_rules(
+            &reference.name,
+            None,
+            &format!("{field}.clientCertSecretRef"),
+            problems,
+        );
+    }
     let verifies = tls
         .mode
         .is_none_or(|mode| matches!(mode, api::TlsMode::VerifyCA | api::TlsMode::VerifyFull));
@@ -132,6 +160,13 @@ fn connection_rules(connection: Option<&api::Connection>, field: &str, problems:
         format!("{field}.clientCertSecretRef"),
         rules::CLIENT_CERT_NEEDS_TLS,
     );
+}
+
+fn secret_rules(name: &str, key: Option<&str>, field: &str, problems: &mut Problems) {
+    problems.require(is_subdomain(name), format!("{field}.name"), rules::SECRET_NAME);
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let key = key.is_none_or(|key| (1..=253).contains(&key.len()) && key.chars().all(known));
+    problems.require(key, format!("{field}.key"), rules::SECRET_KEY);
 }
 
 pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems) -> Duration {
@@ -156,13 +191,9 @@ fn location(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> O
     })
 }
 
-/// How clients connect: what the URL names, then what the endpoint and the policy say.
-fn clients(
-    connection: &api::Connection,
-    url: Option<&ServerUrl>,
-    field: &str,
-    problems: &mut Problems,
-) -> ClientSettings {
+/// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
+/// where they are declared.
+fn clients(connection: &api::Connection, url: Option<&ServerUrl>) -> ClientSettings {
     let mode = connection
         .tls
         .as_ref()
@@ -171,13 +202,14 @@ fn clients(
     let database = url
         .and_then(|url| url.database.clone())
         .or_else(|| connection.database.clone());
-    let timeout = connection.connect_timeout.as_ref();
     ClientSettings {
         database: database.unwrap_or_else(|| DATABASE.to_owned()),
         tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
-        connect_timeout: timeout.map_or(CONNECT_TIMEOUT, |text| {
-            connect_timeout(text, &format!("{field}.connection"), problems)
-        }),
+        connect_timeout: connection
+            .connect_timeout
+            .as_ref()
+            .and_then(DurationText::parse)
+            .unwrap_or(CONNECT_TIMEOUT),
     }
 }
 

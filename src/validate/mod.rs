@@ -130,6 +130,7 @@ fn endpoints(spec: &ReplicaSetPolicySpec, secrets: &Secrets, problems: &mut Prob
         "spec.replicas",
         rules::REPLICAS,
     );
+    endpoint::connection_rules(spec.connection.as_ref(), "spec", problems);
     let mut endpoints = Vec::with_capacity(spec.replicas.len() + 1);
     let mut ids = BTreeSet::new();
     let primary_id = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);

@@ -4,14 +4,14 @@ mod restart;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::observation::Sample;
 use crate::domain::observation::{FailureKind, Observation};
 use crate::domain::policy::Login;
-use crate::domain::target::Incarnation;
-use crate::domain::observation::Sample;
 use crate::domain::policy::{
     BreakerSettings, ClientSettings, Declared, Host, Location, Outputs, Percent, Probing, ReadFallback,
     Strategy, TlsMode, TlsSettings,
 };
+use crate::domain::target::Incarnation;
 
 fn address(last: u8) -> IpAddr {
     IpAddr::from([198, 18, 0, last])
