@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::k8s::reconcile::Context;
+use crate::k8s::context::Context;
 use crate::metrics::Metrics;
 use crate::runtime::engine::EngineHandle;
 

@@ -84,7 +84,7 @@ pub struct EndpointStatus {
     pub failure: Option<String>,
     /// Its share of the reads in hundredths: weight 1 fully in is 100.
     pub effective_weight: u32,
-    /// Since when role, circuit, eligible, reason and failure are as they are.
+    /// Since when all of this is as it is.
     pub since: Time,
 }
 

@@ -107,7 +107,7 @@ pub enum FailureClass {
     Saturated,
     /// The policy's, a Secret's or our own fault: what is served is held, what is new is not admitted.
     Configuration,
-    /// No address: what is served is held.
+    /// No address, and none from before that may still be used: out, and held where nobody is better.
     Name,
     /// An address that no slice may hold: out.
     RefusedAddress,

@@ -197,6 +197,8 @@ pub struct Endpoint {
     /// False: neither checked nor routed.
     pub active: bool,
     pub tags: Vec<String>,
+    /// How clients connect to it.
+    pub clients: ClientSettings,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

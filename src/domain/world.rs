@@ -1,19 +1,20 @@
 //! All state, and [`World::step`]: the one place where events become effects. The engine runs it on live events, the
 //! tests on scripted ones.
 
+mod watched;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::cadence;
 use super::decision::{Decision, DecisionState, Transition, explain, transitions};
-use super::health::Health;
 use super::moment::Moment;
-use super::observation::{FailureKind, Observation, Role};
+use super::observation::Role;
 use super::plan::{Judgement, RoutingPlan, plan};
-use super::policy::{Endpoint, EndpointId, Login, Mode, Policy, PolicyKey};
+use super::policy::{Endpoint, EndpointId, Mode, Policy, PolicyKey};
 use super::role;
-use super::target::{Incarnation, NextCheck, Observed, ProbeKey, Wanted};
+use super::target::{NextCheck, Observed, ProbeKey, Wanted};
+use watched::Target;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -80,17 +81,6 @@ struct PolicyState {
     decided: Option<Arc<Decision>>,
     /// The reasons of endpoints from before the operator started, for the first decision to be compared with.
     reasons: BTreeMap<EndpointId, String>,
-}
-
-#[derive(Debug)]
-struct Target {
-    incarnation: Incarnation,
-    health: Health,
-    login: Option<Arc<Login>>,
-    /// In a route before probing began: until every target was checked, only a proof takes it out.
-    served: bool,
-    check: NextCheck,
-    asleep: bool,
 }
 
 impl World {
@@ -339,121 +329,6 @@ impl PolicyState {
     }
 }
 
-impl Target {
-    fn new(endpoint: &Endpoint, incarnation: u64, policy: &Policy, now: Moment) -> Self {
-        let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
-        let mut target = Self {
-            incarnation: Incarnation(incarnation),
-            health: Health::default(),
-            login: None,
-            served: false,
-            check: NextCheck {
-                number: 0,
-                at: now,
-                timeout,
-                prefer: None,
-            },
-            asleep: false,
-        };
-        target.log_in_as(endpoint);
-        target
-    }
-
-    fn restored(
-        endpoint: &Endpoint,
-        remembered: Option<&RememberedEndpoint>,
-        policy: &Policy,
-        now: Moment,
-    ) -> Self {
-        let mut target = Self::new(endpoint, 0, policy, now);
-        if let Some(remembered) = remembered.filter(|remembered| remembered.is(endpoint)) {
-            target.served = remembered.eligible;
-            target.health.admitted = remembered.eligible && remembered.role.is_some();
-            target.health.address = remembered.address;
-            target.health.role = remembered.role;
-            target.check.prefer = remembered.address;
-        }
-        target
-    }
-
-    fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
-        let login = self.login.take();
-        self.log_in_as(endpoint);
-        let sooner = if login == self.login {
-            now + policy.probing.interval
-        } else {
-            now
-        };
-        if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
-            let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
-            self.check = NextCheck {
-                number: self.check.number + 1,
-                at: self.check.at.min(sooner),
-                timeout,
-                ..self.check
-            };
-        }
-        self
-    }
-
-    fn resume(&mut self, now: Moment) {
-        self.health.checked = self.login.is_none();
-        self.asleep = false;
-        self.check = NextCheck {
-            number: self.check.number + 1,
-            at: now,
-            ..self.check
-        };
-    }
-
-    /// A login that cannot be had is a result too: nothing else will be heard of this target.
-    fn log_in_as(&mut self, endpoint: &Endpoint) {
-        self.login = endpoint
-            .login
-            .as_ref()
-            .ok()
-            .filter(|_| endpoint.location.is_some())
-            .cloned();
-        if self.login.is_none() {
-            self.health.checked = true;
-            self.health.failure = Some(FailureKind::SecretUnresolved);
-        }
-    }
-
-    fn reschedule(&mut self, key: &ProbeKey, observation: &Observation, policy: &Policy) {
-        let number = self.check.number + 1;
-        let spread = spread(key, number);
-        let prefer = self.health.address;
-        match cadence::next(
-            &self.health,
-            observation,
-            &policy.probing,
-            &policy.breaker,
-            spread,
-        ) {
-            Some((at, timeout)) => {
-                self.check = NextCheck {
-                    number,
-                    at,
-                    timeout,
-                    prefer,
-                }
-            }
-            None => self.asleep = true,
-        }
-    }
-}
-
-impl RememberedEndpoint {
-    /// Whether it is the server that the policy declares now.
-    fn is(&self, endpoint: &Endpoint) -> bool {
-        endpoint.location.as_ref().is_none_or(|location| {
-            self.host.as_deref() == Some(location.host.to_string().as_str())
-                && self.port == Some(location.port)
-        })
-    }
-}
-
 fn watched(policy: &Policy) -> impl Iterator<Item = &Endpoint> {
     policy.endpoints.iter().filter(|endpoint| endpoint.active)
 }
@@ -462,22 +337,6 @@ fn watched(policy: &Policy) -> impl Iterator<Item = &Endpoint> {
 fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
     before.active
         && (after.location.is_none() || before.location.is_none() || before.location == after.location)
-}
-
-/// 0 to 100, from the target and the count of its checks: spreads checks without chance.
-fn spread(key: &ProbeKey, number: u64) -> u8 {
-    let bytes = key
-        .policy
-        .namespace
-        .bytes()
-        .chain(key.policy.name.bytes())
-        .chain(key.endpoint.as_str().bytes());
-    let hash = bytes
-        .chain(number.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    u8::try_from((hash >> 32) % 101).unwrap_or(0)
 }
 
 #[cfg(test)]

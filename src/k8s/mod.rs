@@ -1,6 +1,7 @@
 //! The Kubernetes side: watching, reading Secrets, writing.
 
 pub mod apply;
+pub mod context;
 pub mod error;
 pub mod events;
 pub mod foreign;
@@ -8,6 +9,7 @@ pub mod observed;
 mod patience;
 pub mod reconcile;
 pub mod secrets;
+pub mod triggers;
 pub mod update_status;
 pub mod watch;
 
@@ -56,4 +58,11 @@ fn resource(kind: Kind) -> ApiResource {
         Kind::ConfigMap => "configmaps",
     };
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.name()), plural)
+}
+
+/// The resource of the policies.
+#[must_use]
+pub fn policy_resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("distributary.dev", "v1alpha1", "ReplicaSetPolicy");
+    ApiResource::from_gvk_with_plural(&kind, "replicasetpolicies")
 }

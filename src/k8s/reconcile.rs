@@ -1,13 +1,12 @@
 //! The writing side: a kube-rs controller, fed by watches and by the engine. One pass at a time over a policy, many
 //! policies at once; a pass takes the newest decision, so bursts coalesce by themselves.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Client;
 use kube::core::DynamicObject;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -17,23 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Scope;
 use super::apply::{self, Writer};
+use super::context::{Context, lock};
 use super::error::Error;
 use super::events::{self, PolicyEvent};
-use super::foreign::ForeignSlices;
-use super::observed::ObservedObjects;
-use super::secrets::{SecretAccess, SecretCache};
-use super::update_status::WrittenStatus;
-use super::watch::{self, NamedWatches, Synced, Triggers};
+use super::secrets::SecretAccess;
+use super::{policy_resource, watch};
 use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use crate::clock::Clock;
 use crate::domain::decision::{Decision, DecisionState};
 use crate::domain::observation::Role;
 use crate::domain::policy::{EndpointId, Mode, Policy, PolicyKey};
 use crate::domain::world::{Remembered, RememberedEndpoint};
-use crate::metrics::Metrics;
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind, names};
-use crate::runtime::engine::EngineHandle;
 use crate::validate;
 
 /// Policies written at once.
@@ -42,25 +37,6 @@ const CONCURRENCY: u16 = 16;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// The back-off of failed passes: from the first to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-
-/// What passes share.
-pub struct Context {
-    pub client: Client,
-    pub engine: EngineHandle,
-    pub observed: ObservedObjects,
-    pub foreign: ForeignSlices,
-    pub secrets: SecretCache,
-    pub synced: Synced,
-    pub triggers: Triggers,
-    pub metrics: Metrics,
-    written: WrittenStatus,
-    access: SecretAccess,
-    named: NamedWatches,
-    events: mpsc::Sender<PolicyEvent>,
-    failures: Mutex<HashMap<PolicyKey, u32>>,
-    /// What the engine was last told of each policy.
-    told: Mutex<HashMap<PolicyKey, Arc<Policy>>>,
-}
 
 /// A policy as one pass found it.
 struct Seen {
@@ -73,63 +49,6 @@ struct Seen {
     unresolved: Vec<String>,
 }
 
-impl Context {
-    #[must_use]
-    pub fn new(
-        client: Client,
-        engine: EngineHandle,
-        metrics: Metrics,
-        scopes: &[Scope],
-        triggers: Triggers,
-        access: SecretAccess,
-        events: mpsc::Sender<PolicyEvent>,
-    ) -> Self {
-        Self {
-            client,
-            engine,
-            observed: ObservedObjects::default(),
-            foreign: ForeignSlices::default(),
-            secrets: SecretCache::default(),
-            synced: Synced::new(scopes),
-            triggers,
-            metrics,
-            written: WrittenStatus::default(),
-            access,
-            named: NamedWatches::default(),
-            events,
-            failures: Mutex::default(),
-            told: Mutex::default(),
-        }
-    }
-
-    /// A policy is gone.
-    pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
-        lock(&self.told).remove(key);
-        lock(&self.failures).remove(key);
-        self.written.forget(key);
-        self.observed.forget(key);
-        self.watch_secrets(key, &BTreeSet::new());
-        // The engine has ended only while the process ends.
-        let _ = self.engine.gone(key.clone()).await;
-    }
-
-    /// The policies of a scope are exactly these.
-    pub async fn forget_all_but(self: &Arc<Self>, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
-        let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
-        let told: Vec<_> = lock(&self.told).keys().filter(in_scope).cloned().collect();
-        for key in told.iter().filter(|key| !listed.contains(key)) {
-            self.forget(key).await;
-        }
-    }
-
-    fn watch_secrets(self: &Arc<Self>, key: &PolicyKey, names: &BTreeSet<String>) {
-        let used = self.secrets.used_by(key, names);
-        if self.access == SecretAccess::Named {
-            self.named.follow(self, &used);
-        }
-    }
-}
-
 /// Runs the controller of one scope until `stop`; passes under way are finished.
 pub async fn run(
     context: Arc<Context>,
@@ -138,7 +57,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let (policies, store) = watch::policies(Arc::clone(&context), scope.clone());
-    let mut controller = Controller::for_stream_with(policies, store, watch::policy_resource())
+    let mut controller = Controller::for_stream_with(policies, store, policy_resource())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(asked(triggers))
         .reconcile_on(watch::foreign_slices(Arc::clone(&context), scope.clone()))
@@ -215,7 +134,11 @@ impl Context {
             }
         };
         let names = validate::references(&policy.spec);
-        self.watch_secrets(&seen.key, &names);
+        let used = self.uses_secrets(&seen.key, &names);
+        if self.access == SecretAccess::Named {
+            let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+            self.named.start(&used, watch);
+        }
         let secrets = self.secrets.dereference(&self.client, &seen.key, &names).await?;
         match validate::policy(&policy, &secrets) {
             Ok(valid) => {
@@ -402,8 +325,4 @@ fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
 fn now() -> Time {
     let now = Clock::timestamp();
     Time(k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

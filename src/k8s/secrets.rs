@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use tokio::task::AbortHandle;
 
 use super::call;
 use super::error::Error;
@@ -126,6 +127,37 @@ impl SecretCache {
             },
         );
         Ok(keys)
+    }
+}
+
+/// The watches of Secrets by name: one for each that a policy names.
+#[derive(Debug, Default)]
+pub struct NamedWatches(Mutex<BTreeMap<SecretKey, AbortHandle>>);
+
+impl NamedWatches {
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<SecretKey, AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the watches of all others.
+    pub fn keep_only(&self, used: &BTreeSet<SecretKey>) {
+        self.watches().retain(|secret, task| {
+            let keep = used.contains(secret);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+    }
+
+    /// Starts those that are missing.
+    pub fn start(&self, used: &BTreeSet<SecretKey>, watch: impl Fn(SecretKey) -> AbortHandle) {
+        let mut watches = self.watches();
+        for secret in used {
+            watches
+                .entry(secret.clone())
+                .or_insert_with(|| watch(secret.clone()));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::{call, observed};
+use super::{call, observed, policy_resource};
 use crate::api::ReplicaSetPolicyStatus;
 use crate::domain::policy::PolicyKey;
 
@@ -48,7 +48,7 @@ impl WrittenStatus {
             source,
         };
         let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &key.namespace, &super::watch::policy_resource());
+            Api::namespaced_with(client.clone(), &key.namespace, &policy_resource());
         let body = json!({
             "apiVersion": "distributary.dev/v1alpha1",
             "kind": "ReplicaSetPolicy",

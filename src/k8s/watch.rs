@@ -1,65 +1,22 @@
 //! Watches: policies, our objects, slices of others, metadata of Secrets. Each says which policy needs a pass.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store, reflector, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, ResourceExt};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
+use super::context::Context;
 use super::patience::Patience;
-use super::reconcile::Context;
 use super::secrets::SecretKey;
-use super::{Scope, apply, foreign, resource, scoped};
+use super::{Scope, apply, foreign, policy_resource, resource, scoped};
 use crate::domain::policy::PolicyKey;
 use crate::render::{Kind, labels};
-
-/// Passes asked for and not yet begun, for each scope; a fuller queue makes the asking wait.
-const TRIGGERS: usize = 1024;
-
-/// The resource of the policies.
-#[must_use]
-pub fn policy_resource() -> ApiResource {
-    let kind = GroupVersionKind::gvk("distributary.dev", "v1alpha1", "ReplicaSetPolicy");
-    ApiResource::from_gvk_with_plural(&kind, "replicasetpolicies")
-}
-
-/// Asks for passes over policies, in the controller of their scope.
-#[derive(Clone, Debug, Default)]
-pub struct Triggers(BTreeMap<Scope, mpsc::Sender<PolicyKey>>);
-
-impl Triggers {
-    /// One queue for each scope, and their ends.
-    #[must_use]
-    pub fn new(scopes: &[Scope]) -> (Self, Vec<(Scope, mpsc::Receiver<PolicyKey>)>) {
-        let mut senders = BTreeMap::new();
-        let mut ends = Vec::new();
-        for scope in scopes {
-            let (sender, end) = mpsc::channel(TRIGGERS);
-            senders.insert(scope.clone(), sender);
-            ends.push((scope.clone(), end));
-        }
-        (Self(senders), ends)
-    }
-
-    pub async fn ask(&self, key: PolicyKey) {
-        let sender = self
-            .0
-            .get(&None)
-            .or_else(|| self.0.get(&Some(key.namespace.clone())));
-        if let Some(sender) = sender {
-            // The other end is gone only while the process ends.
-            let _ = sender.send(key).await;
-        }
-    }
-}
 
 /// The policies of a scope: what changes needs a pass; what goes is taken from the engine.
 pub fn policies(
@@ -203,31 +160,8 @@ fn secret_event(
         .changed(&key, secret.resource_version().as_deref().filter(|_| exists))
 }
 
-/// One watch for each Secret that a policy names.
-#[derive(Debug, Default)]
-pub struct NamedWatches(Mutex<BTreeMap<SecretKey, AbortHandle>>);
-
-impl NamedWatches {
-    /// Watches exactly `wanted`.
-    pub fn follow(&self, context: &Arc<Context>, wanted: &BTreeSet<SecretKey>) {
-        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|secret, task| {
-            let keep = wanted.contains(secret);
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
-        for secret in wanted {
-            if !watches.contains_key(secret) {
-                let task = tokio::spawn(named_secret(Arc::clone(context), secret.clone()));
-                watches.insert(secret.clone(), task.abort_handle());
-            }
-        }
-    }
-}
-
-async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
+/// One Secret that a policy names; asks for passes itself, until it is aborted.
+pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watch(api, config).backoff(Patience::default()));
@@ -235,46 +169,6 @@ async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
         for key in secret_event(&context, event) {
             context.triggers.ask(key).await;
         }
-    }
-}
-
-/// Lists that have not ended once: before, nothing is known to be missing.
-#[derive(Debug)]
-pub struct Synced {
-    left: Mutex<BTreeSet<(Kind, Scope)>>,
-    all: tokio::sync::watch::Sender<bool>,
-}
-
-impl Synced {
-    #[must_use]
-    pub fn new(scopes: &[Scope]) -> Self {
-        let lists = scopes
-            .iter()
-            .flat_map(|scope| Kind::ALL.map(|kind| (kind, scope.clone())));
-        Self {
-            left: Mutex::new(lists.collect()),
-            all: tokio::sync::watch::Sender::new(false),
-        }
-    }
-
-    fn done(&self, kind: Kind, scope: Option<&str>) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.remove(&(kind, scope.map(ToOwned::to_owned)));
-        if left.is_empty() {
-            self.all.send_replace(true);
-        }
-    }
-
-    /// Whether every list has ended once.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        *self.all.borrow()
-    }
-
-    /// Returns when every list has ended once.
-    pub async fn wait(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.all.subscribe().wait_for(|done| *done).await;
     }
 }
 

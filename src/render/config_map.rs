@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::formats::libpq;
 use super::{Kind, Manifest, ObjectId, labels, names, routes, services};
 use crate::domain::plan::{Admission, Member, Route, RouteState, RoutingPlan};
-use crate::domain::policy::{Declared, Endpoint, Policy, Strategy};
+use crate::domain::policy::{ClientSettings, Declared, Endpoint, Policy, Strategy};
 
 /// The version of `routing.json`. A change that breaks a reader takes a new one.
 pub const VERSION: &str = "routing.distributary.dev/v1";
@@ -22,16 +22,11 @@ pub struct Routing {
 
 /// Tells the plan. The revision is a hash of all the rest, so it changes if and only if something else does.
 pub fn routing(policy: &Policy, plan: &RoutingPlan) -> Routing {
-    let clients = &policy.clients;
     let mut document = json!({
         "version": VERSION,
         "policy": {"namespace": policy.key.namespace, "name": policy.key.name},
         "strategy": strategy(policy.strategy),
-        "connection": {
-            "database": clients.database,
-            "sslmode": libpq::sslmode(clients.tls),
-            "connectTimeoutSeconds": clients.connect_timeout.as_secs(),
-        },
+        "connection": connection(&policy.clients),
         "routes": routes(plan).into_iter().map(|(name, table)| (name.to_owned(), route(policy, name, table))).collect::<Map<_, _>>(),
         "endpoints": policy.endpoints.iter().map(|declared| endpoint(declared, plan)).collect::<Vec<_>>(),
     });
@@ -43,7 +38,11 @@ pub fn routing(policy: &Policy, plan: &RoutingPlan) -> Routing {
 pub fn render(policy: &Policy, plan: &RoutingPlan, routing: &Routing) -> Manifest {
     let mut data = Map::new();
     data.insert(ROUTING.to_owned(), json!(format!("{:#}\n", routing.document)));
-    for (name, route) in routes(plan) {
+    // libpq takes a URI without a host for the local socket.
+    for (name, route) in routes(plan)
+        .into_iter()
+        .filter(|(_, route)| !route.members.is_empty())
+    {
         data.insert(format!("libpq-{name}"), json!(libpq::uri(policy, name, route)));
     }
     let keys = data.keys().cloned().collect::<Vec<_>>().join(",");
@@ -93,6 +92,7 @@ fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
         "priority": declared.priority,
         "maxConnections": declared.max_connections,
         "tags": declared.tags,
+        "connection": connection(&declared.clients),
     });
     let location = declared.location.as_ref();
     let optional = [
@@ -118,6 +118,14 @@ fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
             .collect::<Vec<_>>()
     );
     endpoint
+}
+
+fn connection(clients: &ClientSettings) -> Value {
+    json!({
+        "database": clients.database,
+        "sslmode": libpq::sslmode(clients.tls),
+        "connectTimeoutSeconds": clients.connect_timeout.as_secs(),
+    })
 }
 
 fn strategy(strategy: Strategy) -> &'static str {

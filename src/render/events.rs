@@ -126,11 +126,11 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
     let notice = |condition: &Condition| Notice {
         warning: condition.status == "False"
             && !matches!(condition.reason.as_str(), "Suspended" | "Observing"),
-        reason: format!(
-            "{}{}",
-            if condition.status == "False" { "Not" } else { "" },
-            condition.type_
-        ),
+        reason: match condition.status.as_str() {
+            "True" => condition.type_.clone(),
+            "False" => format!("Not{}", condition.type_),
+            _ => condition.reason.clone(),
+        },
         action: "Reconcile",
         note: format!("{}: {}", condition.reason, condition.message),
     };

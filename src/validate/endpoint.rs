@@ -1,15 +1,16 @@
 //! One declared server: its bounds, where it is, how to log in.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::{host, is_routable};
 use super::secrets::{Secrets, secret_text};
 use super::url::{self, ServerUrl};
 use super::{Problems, duration, endpoint_id, is_subdomain, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
-    ClientCertificate, Declared, Endpoint, Host, Location, Login, Sensitive, TlsMode, TlsSettings, Unresolved,
+    ClientCertificate, ClientSettings, Declared, Endpoint, Location, Login, Sensitive, TlsMode, TlsSettings,
+    Unresolved,
 };
 
 /// Where a connection names none.
@@ -42,6 +43,12 @@ pub fn validate(
         Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
         None => location(declared, field, problems),
     };
+    let clients = clients(
+        &connection,
+        url.as_ref().and_then(|url| url.as_ref().ok()),
+        field,
+        problems,
+    );
     Endpoint {
         id: endpoint_id(id, field, problems),
         declared: kind,
@@ -57,6 +64,7 @@ pub fn validate(
             .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
         active: declared.state.unwrap_or_default() == api::EndpointState::Active,
         tags: declared.tags.clone(),
+        clients,
     }
 }
 
@@ -183,41 +191,26 @@ fn location(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> O
     })
 }
 
-/// A host as written: an address, or a DNS name.
-pub fn host(text: &str) -> Option<Host> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Host::Address(address));
+/// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
+/// where they are declared.
+fn clients(connection: &api::Connection, url: Option<&ServerUrl>) -> ClientSettings {
+    let mode = connection
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.mode)
+        .unwrap_or_default();
+    let database = url
+        .and_then(|url| url.database.clone())
+        .or_else(|| connection.database.clone());
+    ClientSettings {
+        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
+        connect_timeout: connection
+            .connect_timeout
+            .as_ref()
+            .and_then(DurationText::parse)
+            .unwrap_or(CONNECT_TIMEOUT),
     }
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let numeric = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
-    (text.len() <= 253 && !numeric && name.split('.').all(label)).then(|| Host::Name(text.to_owned()))
-}
-
-/// Whether an EndpointSlice may hold the address (Kubernetes refuses loopback, link-local, multicast, unspecified).
-pub fn is_routable(host: &Host) -> bool {
-    let address = match host {
-        Host::Name(name) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            return name != "localhost" && !name.ends_with(".localhost");
-        }
-        Host::Address(address) => address.to_canonical(),
-    };
-    let special = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
 }
 
 /// The endpoint's own goes before the policy's, field by field.

@@ -4,6 +4,7 @@
 //! wrong with a Secret is no fault of the policy: it becomes part of the endpoint's login.
 
 mod endpoint;
+mod host;
 mod secrets;
 mod url;
 

@@ -1,6 +1,6 @@
 //! `postgresql://user:password@host:port/database?sslmode=…` from a Secret.
 
-use super::endpoint::{host, is_routable};
+use super::host::{host, is_routable};
 use super::secrets::{Secrets, secret_text};
 use crate::api::KeyRef;
 use crate::domain::policy::{Location, SecretProblem, Sensitive, TlsMode, Unresolved};

@@ -16,7 +16,7 @@ use crate::{must_be, read};
 
 /// The policy of the examples: a primary, a replica of weight 3, another one.
 fn example() -> Policy {
-    let yaml = r#"
+    let yaml = r"
 apiVersion: distributary.dev/v1alpha1
 kind: ReplicaSetPolicy
 metadata: {name: orders, namespace: shop, uid: 5d1e2f9c-0000-4000-8000-000000000001, generation: 1}
@@ -27,7 +27,7 @@ spec:
   - {id: replica-1, host: pg-1.example.com, weight: 3, zone: us-east-1b}
   - {id: replica-2, host: pg-2.example.com}
   loadBalancing: {strategy: Weighted}
-"#;
+";
     policies("the example", yaml).remove(0)
 }
 

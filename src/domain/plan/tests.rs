@@ -30,6 +30,7 @@ fn endpoint(id: &str, declared: Declared, last: u8) -> Endpoint {
         max_connections: 15,
         active: true,
         tags: Vec::new(),
+        clients: clients(),
     }
 }
 
@@ -66,11 +67,7 @@ fn policy(replicas: &[&str]) -> Policy {
             services: Some("orders".to_owned()),
             config_map: "orders-routing".to_owned(),
         },
-        clients: ClientSettings {
-            database: "postgres".to_owned(),
-            tls: TlsMode::VerifyFull,
-            connect_timeout: Duration::from_secs(10),
-        },
+        clients: clients(),
     }
 }
 
@@ -485,4 +482,12 @@ fn a_judgement_of_an_endpoint_that_is_not_declared_is_ignored() {
     let (wide, narrow) = (policy(&["a", "b"]), policy(&["a"]));
     let judgements = judge(&wide, &[Is::Good; 3]);
     assert_eq!(words("ro", &plan(&narrow, &judgements).ro), "ro Served a=100");
+}
+
+fn clients() -> ClientSettings {
+    ClientSettings {
+        database: "postgres".to_owned(),
+        tls: TlsMode::VerifyFull,
+        connect_timeout: Duration::from_secs(10),
+    }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::observation::Sample;
+use crate::domain::observation::{FailureKind, Observation};
+use crate::domain::policy::Login;
 use crate::domain::policy::{
     BreakerSettings, ClientSettings, Declared, Host, Location, Outputs, Percent, Probing, ReadFallback,
     Strategy, TlsMode, TlsSettings,
 };
+use crate::domain::target::Incarnation;
 
 fn address(last: u8) -> IpAddr {
     IpAddr::from([198, 18, 0, last])
@@ -48,6 +51,7 @@ fn endpoint(id: &str, last: u8) -> Endpoint {
         max_connections: 15,
         active: true,
         tags: Vec::new(),
+        clients: clients(),
     }
 }
 
@@ -78,11 +82,7 @@ fn policy() -> Policy {
             services: Some("orders".to_owned()),
             config_map: "orders-routing".to_owned(),
         },
-        clients: ClientSettings {
-            database: "postgres".to_owned(),
-            tls: TlsMode::VerifyFull,
-            connect_timeout: Duration::from_secs(10),
-        },
+        clients: clients(),
     }
 }
 
@@ -366,4 +366,12 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
 fn an_address_that_is_refused_is_asked_for_no_more() {
     let mut scene = Scene::new();
     assert_eq!(scene.check("a", 1, Err(FailureKind::AddressRefused)), []);
+}
+
+fn clients() -> ClientSettings {
+    ClientSettings {
+        database: "postgres".to_owned(),
+        tls: TlsMode::VerifyFull,
+        connect_timeout: Duration::from_secs(10),
+    }
 }

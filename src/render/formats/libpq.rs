@@ -3,7 +3,7 @@
 use crate::domain::plan::{Member, Route};
 use crate::domain::policy::{Host, Policy, TlsMode};
 
-/// The URI of a route. Without members it names no host, and libpq says so.
+/// The URI of a route that has members.
 #[must_use]
 pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
     let clients = &policy.clients;

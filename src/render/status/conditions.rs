@@ -269,6 +269,12 @@ fn primary_reachable(endpoints: &[EndpointView]) -> Verdict {
             "InRecovery",
             format!("{} is a standby: it takes no writes.", view.id),
         ),
+        (Reason::Saturated | Reason::AnswersWithError, Some(Role::Primary), _) => Verdict(
+            TYPE,
+            "True",
+            "Answers",
+            format!("{} answers, with an error.", view.id),
+        ),
         (_, Some(Role::Primary), None) => {
             Verdict(TYPE, "True", "Writable", format!("{} takes writes.", view.id))
         }

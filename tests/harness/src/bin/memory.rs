@@ -38,7 +38,7 @@ async fn measure() -> Result<()> {
         plane.apply(&namespace, &object.to_string()).await?;
     }
     let operator = Operator::builder(plane.admin_kubeconfig()).namespace(&namespace);
-    let operator = operator.args(["--log-level", "info"]).start().await?;
+    let operator = operator.start().await?;
     for number in 0..POLICIES {
         plane
             .apply(&namespace, &policy(&postgres, number).to_string())

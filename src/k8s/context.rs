@@ -1,0 +1,99 @@
+//! What passes over policies share.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::Client;
+use tokio::sync::mpsc;
+
+use super::Scope;
+use super::events::PolicyEvent;
+use super::foreign::ForeignSlices;
+use super::observed::ObservedObjects;
+use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
+use super::triggers::{Synced, Triggers};
+use super::update_status::WrittenStatus;
+use crate::domain::policy::{Policy, PolicyKey};
+use crate::metrics::Metrics;
+use crate::runtime::engine::EngineHandle;
+
+/// What passes share.
+pub struct Context {
+    pub client: Client,
+    pub engine: EngineHandle,
+    pub observed: ObservedObjects,
+    pub foreign: ForeignSlices,
+    pub secrets: SecretCache,
+    pub synced: Synced,
+    pub triggers: Triggers,
+    pub metrics: Metrics,
+    pub(super) written: WrittenStatus,
+    pub(super) access: SecretAccess,
+    pub(super) named: NamedWatches,
+    pub(super) events: mpsc::Sender<PolicyEvent>,
+    pub(super) failures: Mutex<HashMap<PolicyKey, u32>>,
+    /// What the engine was last told of each policy.
+    pub(super) told: Mutex<HashMap<PolicyKey, Arc<Policy>>>,
+}
+
+impl Context {
+    #[must_use]
+    pub fn new(
+        client: Client,
+        engine: EngineHandle,
+        metrics: Metrics,
+        scopes: &[Scope],
+        triggers: Triggers,
+        access: SecretAccess,
+        events: mpsc::Sender<PolicyEvent>,
+    ) -> Self {
+        Self {
+            client,
+            engine,
+            observed: ObservedObjects::default(),
+            foreign: ForeignSlices::default(),
+            secrets: SecretCache::default(),
+            synced: Synced::new(scopes),
+            triggers,
+            metrics,
+            written: WrittenStatus::default(),
+            access,
+            named: NamedWatches::default(),
+            events,
+            failures: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// A policy is gone.
+    pub async fn forget(&self, key: &PolicyKey) {
+        lock(&self.told).remove(key);
+        lock(&self.failures).remove(key);
+        self.written.forget(key);
+        self.observed.forget(key);
+        self.uses_secrets(key, &BTreeSet::new());
+        // The engine has ended only while the process ends.
+        let _ = self.engine.gone(key.clone()).await;
+    }
+
+    /// The policies of a scope are exactly these.
+    pub async fn forget_all_but(&self, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
+        let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
+        let told: Vec<_> = lock(&self.told).keys().filter(in_scope).cloned().collect();
+        for key in told.iter().filter(|key| !listed.contains(key)) {
+            self.forget(key).await;
+        }
+    }
+
+    /// Says which Secrets a policy names; watches of others end. All that are named now.
+    pub(super) fn uses_secrets(&self, key: &PolicyKey, names: &BTreeSet<String>) -> BTreeSet<SecretKey> {
+        let used = self.secrets.used_by(key, names);
+        self.named.keep_only(&used);
+        used
+    }
+}
+
+/// The value of a lock, also after a panic of its holder: it is replaced whole, never left half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
