@@ -43,12 +43,7 @@ pub fn validate(
         Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
         None => location(declared, field, problems),
     };
-    let clients = clients(
-        &connection,
-        url.as_ref().and_then(|url| url.as_ref().ok()),
-        field,
-        problems,
-    );
+    let clients = clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
     Endpoint {
         id: endpoint_id(id, field, problems),
         declared: kind,
