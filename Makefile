@@ -68,8 +68,8 @@ test: setup controlplane ## Run every test
 	tests/image/check
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
-	cargo build --bin distributary
-	KEEP='$(KEEP)' cargo run --package harness --bin demo
+	cargo build --package distributary --package harness --bin distributary --bin demo
+	@KEEP='$(KEEP)' '$(CARGO_TARGET_DIR)/debug/demo'
 
 crd: ## Write crds/, and the chart's copy, from the code
 	@mkdir -p crds

@@ -59,8 +59,9 @@ impl Reads {
         let row = self.reader.until(&what, DEADLINE, settled).await?;
         let failures = self.reader.totals().failures;
         let failed = failures - self.told.replace(failures);
+        let answered = row.reads();
         say(&format!(
-            "reads: {failed} failed on the way here, then in a row: {row}"
+            "reads: {failed} failed, then {answered} in a row were answered: {row}"
         ));
         Ok(())
     }
