@@ -326,3 +326,6 @@ fn now() -> Time {
     let now = Clock::timestamp();
     Time(k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
+
+#[cfg(test)]
+mod tests;

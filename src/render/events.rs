@@ -136,3 +136,6 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
     };
     after.iter().filter(told).map(notice).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+use crate::domain::observation::FailureKind;
+
+fn endpoint(from: Option<Reason>, to: Reason, failure: Option<FailureKind>, eligible: bool) -> Transition {
+    Transition::Endpoint {
+        id: "replica-1".into(),
+        from,
+        to,
+        failure,
+        eligible,
+    }
+}
+
+fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: "Why.".to_owned(),
+        observed_generation: Some(1),
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
+#[test]
+fn an_endpoint_that_leaves_is_a_warning_with_its_cause() {
+    let change = endpoint(
+        Some(Reason::Serving),
+        Reason::Suspect,
+        Some(FailureKind::ConnectRefused),
+        false,
+    );
+    let told = notice(&change).unwrap();
+    assert!(told.warning);
+    assert_eq!(told.reason, "Suspect");
+    let note = "Endpoint replica-1 is Suspect (ConnectRefused), was Serving; it is not in the routes.";
+    assert_eq!(told.note, note);
+}
+
+#[test]
+fn an_endpoint_that_returns_is_for_the_record() {
+    let told = notice(&endpoint(Some(Reason::Suspect), Reason::Serving, None, true)).unwrap();
+    assert!(!told.warning);
+    assert_eq!(
+        told.note,
+        "Endpoint replica-1 is Serving, was Suspect; it is in the routes."
+    );
+}
+
+#[test]
+fn the_first_look_at_a_disabled_endpoint_is_not_told() {
+    assert_eq!(notice(&endpoint(None, Reason::Disabled, None, false)), None);
+}
+
+#[test]
+fn every_state_of_a_route_is_told() {
+    let states = [
+        RouteState::Served,
+        RouteState::Fallback,
+        RouteState::Held,
+        RouteState::Empty,
+    ];
+    for state in states {
+        let well = matches!(state, RouteState::Served | RouteState::Fallback);
+        for change in [Transition::Writes { state }, Transition::Reads { state }] {
+            assert_eq!(
+                notice(&change).map(|told| told.warning),
+                Some(!well),
+                "{change:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_condition_is_told_when_it_turns_and_not_again() {
+    let (no, yes) = (
+        condition("Ready", "False", "NoPrimary"),
+        condition("Ready", "True", "Routable"),
+    );
+    let told = conditions(std::slice::from_ref(&no), std::slice::from_ref(&yes));
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0].reason.as_str(), told[0].warning, told[0].note.as_str()),
+        ("Ready", false, "Routable: Why.")
+    );
+    assert!(conditions(std::slice::from_ref(&yes), std::slice::from_ref(&yes)).is_empty());
+    let told = conditions(&[yes], &[no]);
+    assert_eq!((told[0].reason.as_str(), told[0].warning), ("NotReady", true));
+}
+
+#[test]
+fn a_suspended_policy_is_not_called_ready() {
+    let (ready, suspended) = (
+        condition("Ready", "True", "Routable"),
+        condition("Ready", "Unknown", "Suspended"),
+    );
+    assert_eq!(conditions(&[ready], &[suspended])[0].reason, "Suspended");
+}
+
+#[test]
+fn waiting_is_not_told() {
+    let waiting = condition("Programmed", "False", "Waiting");
+    assert!(conditions(&[], &[waiting]).is_empty());
+}
