@@ -53,10 +53,19 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
             reason: notice.reason,
             note: Some(notice.note),
             action: notice.action.to_owned(),
-            secondary: None,
+            secondary: notice.endpoint.map(|id| related(&about, &id)),
         };
         if let Err(error) = call(recorder.publish(&event, &about)).await {
             tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
         }
+    }
+}
+
+/// The endpoint in the status of its policy. Events of one reason are told apart by it: of those that are equal but
+/// for their note only the first is kept, with a count.
+fn related(about: &ObjectReference, endpoint: &str) -> ObjectReference {
+    ObjectReference {
+        field_path: Some(format!("status.endpoints{{{endpoint}}}")),
+        ..about.clone()
     }
 }

@@ -17,6 +17,8 @@ pub struct Notice {
     pub action: &'static str,
     /// For people.
     pub note: String,
+    /// The endpoint that it is about, where it is about one.
+    pub endpoint: Option<String>,
 }
 
 /// The Event of a transition; none for the first look at an endpoint that is as it should be.
@@ -55,6 +57,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 reason: format!("{to:?}"),
                 action: "Judge",
                 note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
+                endpoint: Some(id.to_string()),
             })
         }
         Transition::ReadFallback { active: true } => Some(route(
@@ -106,6 +109,7 @@ fn route(warning: bool, reason: &str, note: &str) -> Notice {
         reason: reason.to_owned(),
         action: "Route",
         note: note.to_owned(),
+        endpoint: None,
     }
 }
 
@@ -133,6 +137,7 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
         },
         action: "Reconcile",
         note: format!("{}: {}", condition.reason, condition.message),
+        endpoint: None,
     };
     after.iter().filter(told).map(notice).collect()
 }

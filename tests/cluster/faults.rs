@@ -90,6 +90,10 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
         .plane
         .kubectl(&["get", "events.events.k8s.io", "-n", &it.namespace, "-o", "wide"])
         .await?;
+    for id in ["primary", "replica-1", "replica-2"] {
+        let note = format!("Endpoint {id} is Serving");
+        ensure!(events.contains(&note), "no event of {id}:\n{events}");
+    }
     for reason in ["Suspect", "CircuitOpen", "Returning", "Serving", "Ready"] {
         ensure!(events.contains(reason), "no event {reason}:\n{events}");
     }

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::process;
 
 /// Tests spend their time waiting, so more of them run at once than there are cores.
-const THREADS: usize = 6;
+const THREADS: usize = 4;
 const LOG_LINES: usize = 40;
 
 thread_local! {
@@ -70,7 +70,7 @@ impl<S: Send + Sync + 'static> Suite<S> {
         self
     }
 
-    /// Runs the tests that the arguments of the program ask for, six at a time unless those say otherwise.
+    /// Runs the tests that the arguments of the program ask for, four at a time unless those say otherwise.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
