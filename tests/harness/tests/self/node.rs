@@ -80,7 +80,11 @@ struct Held {
 impl Held {
     fn start(how: &str) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let mut command = Command::new(std::env::current_exe()?);
+        // A test run in the background inherits that interrupts are ignored.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT,TERM")
+            .arg(std::env::current_exe()?);
         harness::node::leave(&mut command)
             .env(HELD, how)
             .stdout(Stdio::piped())
