@@ -64,8 +64,8 @@ lint: ## Check format and lints
 
 test: setup controlplane ## Run every test
 	cargo test --workspace
-	@$(MAKE) --no-print-directory image
-	tests/image/check
+	@# One at a time: two of these may run in one clone.
+	@flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
 	cargo build --package distributary --package harness --bin distributary --bin demo

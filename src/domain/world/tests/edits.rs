@@ -270,3 +270,20 @@ fn resumed_routes_wait_until_everyone_was_checked_again() {
     scene.check("b", 90_008, REFUSED);
     assert_eq!(scene.routes(), "rw primary; ro a");
 }
+
+#[test]
+fn a_refused_address_is_checked_again_after_any_edit() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let effects = scene.check("a", 5, Err(FailureKind::AddressRefused));
+    assert!(effects.is_empty(), "no next check: {effects:?}");
+    let before = *scene.instruction("a");
+    scene.apply(
+        edited(|policy| policy.endpoints[1].priority = 7),
+        &Remembered::new(),
+        10,
+    );
+    let after = scene.instruction("a");
+    assert!(after.number > before.number, "{before:?}, then {after:?}");
+    assert!(!scene.check("a", 11, good("a")).is_empty(), "it is checked on");
+}
