@@ -191,10 +191,13 @@ impl ControlPlane {
 
     /// The API server's own Service works: kube-proxy has written its rules.
     async fn services(&self) -> Result<()> {
-        let connect =
-            || tokio::time::timeout(Duration::from_millis(100), TcpStream::connect("198.19.0.1:443"));
+        // Before the rules are there the address times out, or has no route.
+        let connect = || async {
+            let attempt = TcpStream::connect("198.19.0.1:443");
+            anyhow::Ok(tokio::time::timeout(Duration::from_millis(100), attempt).await??)
+        };
         let reached = wait::eventually("the ClusterIP of the API server", START, connect);
-        tokio::select! { reached = reached => reached?.map(drop).context("connect to it"), ended = end_of(&self.proxy) => ended }
+        tokio::select! { reached = reached => reached.map(drop), ended = end_of(&self.proxy) => ended }
     }
 }
 
