@@ -36,3 +36,19 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), InvalidLevel> {
     }
     Ok(())
 }
+
+/// An error with its causes, each once, as `what: why`.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -47,7 +47,15 @@ const RULES: [Rule; 8] = [
         part: "k8s",
         crates: None,
         modules: &[
-            "k8s", "api", "domain", "render", "validate", "runtime", "clock", "metrics",
+            "k8s",
+            "api",
+            "domain",
+            "render",
+            "validate",
+            "runtime",
+            "clock",
+            "metrics",
+            "telemetry",
         ],
     },
     Rule {

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry;
+
 /// Routes PostgreSQL reads to replicas, on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "distributary", version, arg_required_else_help = true)]
@@ -32,13 +34,6 @@ pub fn main() -> ExitCode {
 
 /// Prints an error with its causes, once, as `error: what: why`.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", telemetry::chain(error));
     ExitCode::FAILURE
 }

@@ -13,7 +13,7 @@ use super::observed::ObservedObjects;
 use super::{api, call};
 use crate::domain::policy::PolicyKey;
 use crate::metrics::Metrics;
-use crate::render::diff::{Write, diff};
+use crate::render::diff::{Diff, Write, diff};
 use crate::render::{Manifest, ObjectId};
 
 /// Passes over one decision before it waits for its back-off.
@@ -30,33 +30,33 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// Writes until the observed objects are as desired; the objects that stand in the way are returned.
     ///
+    /// Those are looked at again first: nothing is heard of them otherwise.
+    ///
     /// # Errors
     /// The first request that failed for another reason than an old view, or for that one too often.
     pub async fn apply(&self, desired: &[Manifest]) -> Result<Vec<ObjectId>, Error> {
-        let mut last = None;
-        for _ in 0..PASSES {
-            let diff = diff(desired, &self.observed.of(self.key), self.uid);
-            match self.write_all(diff.writes).await {
-                Ok(()) => return Ok(diff.conflicts),
-                Err(Error::Write { verb, id, source }) if matches!(source.code(), 404 | 409) => {
+        let mut changes = self.diff(desired);
+        if !changes.conflicts.is_empty() {
+            for id in &changes.conflicts {
+                self.refresh(id).await?;
+            }
+            changes = self.diff(desired);
+        }
+        for _ in 1..PASSES {
+            match self.write_all(changes.writes).await {
+                Ok(()) => return Ok(changes.conflicts),
+                Err(Error::Write { id, source, .. }) if matches!(source.code(), 404 | 409) => {
                     self.refresh(&id).await?;
-                    last = Some(Error::Write { verb, id, source });
                 }
                 Err(error) => return Err(error),
             }
+            changes = self.diff(desired);
         }
-        last.map_or(Ok(Vec::new()), Err)
+        self.write_all(changes.writes).await.map(|()| changes.conflicts)
     }
 
-    /// Looks again at objects that stood in the way: nothing is heard of them otherwise.
-    ///
-    /// # Errors
-    /// The first request that failed.
-    pub async fn look_again(&self, desired: &[Manifest]) -> Result<(), Error> {
-        for id in diff(desired, &self.observed.of(self.key), self.uid).conflicts {
-            self.refresh(&id).await?;
-        }
-        Ok(())
+    fn diff(&self, desired: &[Manifest]) -> Diff {
+        diff(desired, &self.observed.of(self.key), self.uid)
     }
 
     async fn write_all(&self, writes: Vec<Write>) -> Result<(), Error> {

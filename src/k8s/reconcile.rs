@@ -29,6 +29,7 @@ use crate::domain::policy::{EndpointId, Mode, Policy, PolicyKey};
 use crate::domain::world::{Remembered, RememberedEndpoint};
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind, names};
+use crate::telemetry::chain;
 use crate::validate;
 
 /// Policies written at once.
@@ -187,7 +188,6 @@ impl Context {
             key: &seen.key,
             uid: &seen.uid,
         };
-        writer.look_again(&manifests.objects).await?;
         let conflicts = writer.apply(&manifests.objects).await?;
         let foreign = self.foreign_slices(policy);
         let written = if !conflicts.is_empty() {
@@ -265,21 +265,6 @@ fn back_off(object: Arc<DynamicObject>, error: &Error, context: Arc<Context>) ->
     *count = (*count + 1).min(16);
     tracing::warn!(policy = %key.name, namespace = %key.namespace, error = %chain(error), category = error.category(), retry = ?wait, "pass failed");
     Action::requeue(wait)
-}
-
-/// An error with its causes, once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// An object that this version cannot read is invalid, and no other policy's concern.
