@@ -141,7 +141,7 @@ impl Metrics {
         self.check_seconds.observe(time.as_secs_f64());
         if observation.result.is_ok() {
             self.latency
-                .get_or_create(&endpoint(&key.policy, key.endpoint.as_str()))
+                .get_or_create(&endpoint(&key.policy, key.target.endpoint.as_str()))
                 .set(time.as_secs_f64());
         }
     }

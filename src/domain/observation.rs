@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::moment::Moment;
 
@@ -21,10 +22,54 @@ pub struct Sample {
     pub role: Role,
     /// `pg_current_wal_lsn()` of a primary, `pg_last_wal_replay_lsn()` of a standby.
     pub lsn: Option<Lsn>,
+    /// `pg_last_wal_receive_lsn()` of a standby.
+    pub received: Option<Lsn>,
     /// `pg_control_system()`.
     pub system_identifier: Option<u64>,
-    /// `pg_control_checkpoint()`; old until the first checkpoint after a promotion.
+    /// Of a primary: of the WAL file that it writes (`pg_walfile_name()`). Of a standby: `received_tli` of
+    /// `pg_stat_wal_receiver`, told to members of `pg_monitor` while it streams; what it replayed may be older.
     pub timeline: Option<u32>,
+    pub load: Option<Load>,
+    /// The answer of the policy's `lagQuery`; `None`: there is none, or its answer is no number of seconds.
+    pub lag: Option<Duration>,
+}
+
+impl Sample {
+    /// A server that says nothing but its role.
+    #[must_use]
+    pub const fn of(role: Role) -> Self {
+        Self {
+            role,
+            lsn: None,
+            received: None,
+            system_identifier: None,
+            timeline: None,
+            load: None,
+            lag: None,
+        }
+    }
+}
+
+/// How busy a server is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// Client sessions (`pg_stat_activity`) other than those of `application_name` distributary.
+    pub sessions: u32,
+    /// The setting `max_connections`.
+    pub max_connections: u32,
+    /// Transactions committed or rolled back since its statistics began, all databases (`pg_stat_database`).
+    pub transactions: u64,
+    /// `pg_postmaster_start_time()`, in microseconds since 1970: counters of another start are not comparable.
+    pub started: i64,
+}
+
+/// Why the held session told nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Silence {
+    /// The server, or something on the way, closed or reset it: a hard sign of a crash.
+    Closed,
+    /// The heartbeat's deadline passed without an answer: a soft sign.
+    Missed,
 }
 
 /// From `pg_is_in_recovery()`.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::observation::{FailureKind, Role};
-use super::policy::{Declared, Endpoint, EndpointId, Location, Percent, Policy, ReadFallback, Strategy};
+use super::policy::{Declared, Endpoint, EndpointId, EndpointState, Location, Percent, Policy, ReadFallback, Strategy};
 
 /// What is known of one endpoint when a plan is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ impl<'a> Candidate<'a> {
         let endpoint = policy.endpoint(&judgement.endpoint)?;
         let (address, role) = (judgement.address?, judgement.role?);
         let port = judgement.location.as_ref()?.port;
-        let usable = endpoint.active && !matches!(judgement.standing, Standing::Wrong | Standing::Unproven);
+        let usable = endpoint.state == EndpointState::Active && !matches!(judgement.standing, Standing::Wrong | Standing::Unproven);
         usable.then_some(Self {
             endpoint,
             judgement,
@@ -216,7 +216,7 @@ fn reads(policy: &Policy, known: &[Candidate<'_>]) -> Route {
             .filter(|target| target.role == Role::Standby && target.endpoint.weight > 0)
     };
     let fallback = || {
-        let allowed = policy.read_fallback.contains(&ReadFallback::Primary);
+        let allowed = policy.failover.read_fallback.contains(&ReadFallback::Primary);
         known.iter().filter(move |target| {
             allowed
                 && target.role == Role::Primary

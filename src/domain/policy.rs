@@ -1,7 +1,7 @@
 //! A policy that cannot be wrong: made by [`crate::validate`] alone.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl fmt::Display for EndpointId {
 }
 
 /// Text that must not be shown: a password, a private key. Its `Debug` says nothing of it.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Sensitive(Arc<str>);
 
 impl Sensitive {
@@ -86,12 +86,15 @@ pub struct Policy {
     pub retain: bool,
     /// The declared primary first, then the replicas as declared; ids are unique.
     pub endpoints: Vec<Endpoint>,
+    pub identity: IdentityRule,
     pub strategy: Strategy,
     pub probing: Probing,
     pub breaker: BreakerSettings,
-    pub read_fallback: Vec<ReadFallback>,
+    pub failover: Failover,
     pub outputs: Outputs,
     pub clients: ClientSettings,
+    /// The annotation `distributary.dev/check-requested-at`: when it changes, every server is checked at once.
+    pub check_request: Option<String>,
 }
 
 impl Policy {
@@ -128,11 +131,72 @@ pub enum ReadFallback {
     Primary,
 }
 
+/// How servers prove that they belong to this database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityRule {
+    /// The system identifier that the declared primary shows first.
+    Learned,
+    /// This system identifier.
+    Declared(u64),
+    /// Servers that do not tell.
+    Unchecked,
+}
+
+/// What happens when servers are lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failover {
+    /// Who serves reads when no replica can, in order.
+    pub read_fallback: Vec<ReadFallback>,
+    pub primary_role: PrimaryRole,
+    pub on_primary_loss: OnPrimaryLoss,
+    /// A person's word which of two writable servers is the primary.
+    pub accept_primary: Option<EndpointId>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PrimaryRole {
+    /// Writes go to whichever endpoint is really the primary.
+    Follow,
+    /// Writes go to the declared primary, or nowhere.
+    Pinned,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnPrimaryLoss {
+    /// The route stays; clients fail on their own.
+    Hold,
+    /// The route is emptied: fast refusals.
+    Withdraw,
+}
+
+/// When a replica is too far behind to serve.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LagSettings {
+    pub source: LagSource,
+    /// It leaves the routes past this.
+    pub max: Duration,
+    pub max_bytes: Option<u64>,
+    /// It returns at this or below; of the bytes, at the same share of their bound.
+    pub recover: Duration,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LagSource {
+    /// The primary's history of log positions.
+    Wal,
+    /// A query on the replica: one value, seconds.
+    Query(Arc<str>),
+    /// Lag is not judged.
+    None,
+}
+
 /// Cadence of whole checks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Probing {
     /// From one check to the next.
     pub interval: Duration,
+    /// From one heartbeat on the held session to the next; `None`: no session is held.
+    pub heartbeat: Option<Duration>,
     /// One check, at most.
     pub timeout: Duration,
     /// From the start of the first failed check to the open circuit, at most.
@@ -146,6 +210,8 @@ pub struct BreakerSettings {
     /// Consecutive failures that open the circuit, at least 1.
     pub failure_threshold: u32,
     pub reset_timeout: Duration,
+    /// What the reset timeout doubles up to, trip by trip; trips longer ago than this no longer count.
+    pub max_reset_timeout: Duration,
     /// Good checks from one traffic step to the next, at least 1.
     pub success_threshold: u32,
     /// Rising percentages, at least one.
@@ -183,8 +249,11 @@ pub struct Endpoint {
     pub id: EndpointId,
     pub declared: Declared,
     pub display_name: Option<String>,
-    /// Where it is; `None` while the Secret with its URL is missing or wrong.
+    /// Where it is; `None` while the Secret with its URL is missing or wrong. Of a Service: its name inside the
+    /// cluster, which certificates are checked against.
     pub location: Option<Location>,
+    /// The ready pods behind the Service that it names; `None`: it names a host.
+    pub pods: Option<Pods>,
     /// How to log in; an error where a Secret is missing or wrong.
     pub login: Result<Arc<Login>, Unresolved>,
     pub region: Option<String>,
@@ -194,20 +263,59 @@ pub struct Endpoint {
     /// Lowest first.
     pub priority: u16,
     pub max_connections: u32,
-    /// False: neither checked nor routed.
-    pub active: bool,
+    pub state: EndpointState,
+    /// False: it never takes the writes over.
+    pub promotable: bool,
     pub tags: Vec<String>,
+    pub lag: LagSettings,
     /// How clients connect to it.
     pub clients: ClientSettings,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EndpointState {
+    /// Checked and routed.
+    Active,
+    /// Checked, and no longer routed; the sessions that are left on it are counted.
+    Draining,
+    /// Neither checked nor routed.
+    Disabled,
+}
+
+impl Endpoint {
+    /// Whether it is checked.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.state != EndpointState::Disabled
+    }
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Location {
     pub host: Host,
     pub port: u16,
 }
 
+/// The pods behind a Service.
 #[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pods {
+    /// The name of the Service, in the policy's namespace.
+    pub service: String,
+    /// Addresses and ports of those that are ready, in ascending order; or why they are not known.
+    pub ready: Result<Vec<SocketAddr>, ServiceProblem>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ServiceProblem {
+    #[error("does not exist")]
+    NotFound,
+    #[error("has no such port")]
+    PortMissing,
+    #[error("could not be read")]
+    Unavailable,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Host {
     Name(String),
     Address(IpAddr),
@@ -223,7 +331,7 @@ impl fmt::Display for Host {
 }
 
 /// What a check presents to the server.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Login {
     pub user: String,
     pub password: Option<Sensitive>,
@@ -231,7 +339,7 @@ pub struct Login {
     pub tls: TlsSettings,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TlsSettings {
     pub mode: TlsMode,
     /// CA certificates, PEM; `None`: the system's roots.
@@ -239,7 +347,7 @@ pub struct TlsSettings {
     pub client: Option<ClientCertificate>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TlsMode {
     Disable,
     Require,
@@ -248,7 +356,7 @@ pub enum TlsMode {
 }
 
 /// A client certificate and its key, PEM.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ClientCertificate {
     pub chain: String,
     pub key: Sensitive,

@@ -3,7 +3,7 @@
 use super::health::{Health, Reason, Standing};
 use super::observation::Role;
 use super::plan::Judgement;
-use super::policy::{BreakerSettings, Declared, Endpoint};
+use super::policy::{BreakerSettings, Declared, Endpoint, EndpointState};
 
 /// The system identifier that the replicas must share: what the declared primary shows while it takes writes.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn judge(
     let unwatched = Health::default();
     let known = health.unwrap_or(&unwatched);
     let (standing, reason) = match known.judge(breaker) {
-        _ if !endpoint.active => (Standing::Wrong, Reason::Disabled),
+        _ if endpoint.state != EndpointState::Active => (Standing::Wrong, Reason::Disabled),
         verdict if known.role.is_none() || verdict.0 == Standing::Wrong => verdict,
         _ if mismatch(known, identity) => (Standing::Wrong, Reason::IdentityMismatch),
         verdict => fit(endpoint, known, verdict),

@@ -1,36 +1,66 @@
 //! What the prober is asked to do, and what it answers: the border between deciding and probing.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::moment::Moment;
-use super::observation::Observation;
+use super::observation::{Observation, Sample, Silence};
 use super::policy::{EndpointId, Location, Login, PolicyKey};
+
+/// One server of a policy: an endpoint, and which of the pods behind its Service where it names one.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TargetId {
+    pub endpoint: EndpointId,
+    /// The address of a pod; `None`: the target follows the endpoint's host.
+    pub pod: Option<IpAddr>,
+}
+
+impl TargetId {
+    /// The one target of an endpoint that is declared by its host.
+    #[must_use]
+    pub const fn host(endpoint: EndpointId) -> Self {
+        Self { endpoint, pod: None }
+    }
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pod {
+            None => self.endpoint.fmt(f),
+            Some(pod) => write!(f, "{}@{pod}", self.endpoint),
+        }
+    }
+}
 
 /// One probed server of one policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProbeKey {
     pub policy: PolicyKey,
-    pub endpoint: EndpointId,
+    pub target: TargetId,
 }
 
 /// A server that a policy wants probed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    pub endpoint: EndpointId,
+    pub target: TargetId,
     pub incarnation: Incarnation,
+    /// The host is the name that a certificate must have; it is resolved where the target is no pod.
     pub location: Location,
     pub login: Arc<Login>,
+    /// Asked beside the questions of every check, read-only: one value, the lag in seconds.
+    pub lag_query: Option<Arc<str>>,
     pub check: NextCheck,
 }
 
-/// Counts how often an endpoint became another server. An observation of an earlier incarnation says nothing of the
+/// Counts how often a target became another server. An observation of an earlier incarnation says nothing of the
 /// present one.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Incarnation(pub u64);
 
-/// When to check next, and how. Exactly one observation answers it.
+/// When to check next, and how. At least one observation answers it; where policies share a server, each may get the
+/// others' too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NextCheck {
     /// Rises with every instruction for the target.
@@ -40,12 +70,45 @@ pub struct NextCheck {
     pub timeout: Duration,
     /// The address of the last good check, taken where the name still has it.
     pub prefer: Option<IpAddr>,
+    /// The session to hold beside the checks.
+    pub hold: Option<Hold>,
+}
+
+/// A session that stays open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hold {
+    /// Where the newest good check was.
+    pub address: IpAddr,
+    /// From one heartbeat to the next.
+    pub every: Duration,
+    /// The deadline of one heartbeat.
+    pub timeout: Duration,
 }
 
 /// An answer of the prober.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Checked(Observed),
+    Heard(Heard),
+}
+
+/// What a whole check found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
     pub observation: Observation,
+}
+
+/// What the held session said, or that it is silent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    pub key: ProbeKey,
+    pub incarnation: Incarnation,
+    /// Where the session leads.
+    pub address: IpAddr,
+    /// When the question was asked.
+    pub started: Moment,
+    pub ended: Moment,
+    pub result: Result<Sample, Silence>,
 }

@@ -13,7 +13,7 @@ use super::observation::Role;
 use super::plan::{Judgement, RoutingPlan, plan};
 use super::policy::{Endpoint, EndpointId, Mode, Policy, PolicyKey};
 use super::role;
-use super::target::{NextCheck, Observed, ProbeKey, Wanted};
+use super::target::{Heard, NextCheck, Observed, ProbeKey, TargetId, Wanted};
 use watched::Target;
 
 /// What happened.
@@ -28,6 +28,8 @@ pub enum Event {
         key: PolicyKey,
     },
     Observed(Observed),
+    /// A held session told something, or is silent.
+    Heard(Heard),
 }
 
 /// What is to be done.
@@ -90,6 +92,7 @@ impl World {
             Event::PolicyChanged { policy, remembered } => self.change(policy, &remembered, now),
             Event::PolicyGone { key } => self.forget(&key),
             Event::Observed(observed) => self.observe(&observed).into_iter().collect(),
+            Event::Heard(_) => Vec::new(),
         }
     }
 
@@ -165,10 +168,10 @@ impl World {
     fn observe(&mut self, observed: &Observed) -> Option<Effect> {
         let ProbeKey {
             policy: key,
-            endpoint,
+            target,
         } = &observed.key;
         let state = self.policies.get_mut(key)?;
-        let target = state.targets.get_mut(endpoint)?;
+        let target = state.targets.get_mut(&target.endpoint)?;
         if target.incarnation != observed.incarnation {
             return None;
         }
@@ -249,10 +252,11 @@ impl PolicyState {
             let location = self.policy.endpoint(id)?.location.clone()?;
             let (incarnation, check) = (target.incarnation, target.check);
             Some(Wanted {
-                endpoint: id.clone(),
+                target: TargetId::host(id.clone()),
                 incarnation,
                 location,
                 login: target.login.clone()?,
+                lag_query: None,
                 check,
             })
         };
@@ -330,12 +334,12 @@ impl PolicyState {
 }
 
 fn watched(policy: &Policy) -> impl Iterator<Item = &Endpoint> {
-    policy.endpoints.iter().filter(|endpoint| endpoint.active)
+    policy.endpoints.iter().filter(|endpoint| endpoint.is_watched())
 }
 
 /// A URL that cannot be read for the moment does not make another server.
 fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
-    before.active
+    before.is_watched()
         && (after.location.is_none() || before.location.is_none() || before.location == after.location)
 }
 

@@ -103,11 +103,11 @@ impl Reply {
             (self.parsed::<i64>(1, 0)?, self.parsed::<i32>(1, 1)?)
         };
         Ok(Sample {
-            role,
             lsn,
             // Both are unsigned in the control file and signed in SQL.
             system_identifier: system_identifier.map(i64::cast_unsigned),
             timeline: timeline.map(i32::cast_unsigned),
+            ..Sample::of(role)
         })
     }
 

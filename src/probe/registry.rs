@@ -14,8 +14,8 @@ use super::check::Checker;
 use super::dns::Resolver;
 use crate::clock::Clock;
 use crate::domain::observation::{FailureKind, Observation};
-use crate::domain::policy::{EndpointId, Location, Login, PolicyKey};
-use crate::domain::target::{Incarnation, NextCheck, Observed, ProbeKey, Wanted};
+use crate::domain::policy::{Location, Login, PolicyKey};
+use crate::domain::target::{Answer, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted};
 
 /// Starts, retunes and stops the tasks that check servers. Dropping it stops all of them.
 ///
@@ -28,7 +28,7 @@ pub struct Registry {
     clock: Clock,
     resolver: Resolver,
     limits: Limits,
-    answers: mpsc::Sender<Observed>,
+    answers: mpsc::Sender<Answer>,
     places: Arc<Semaphore>,
     policies: HashMap<PolicyKey, Probes>,
 }
@@ -36,7 +36,7 @@ pub struct Registry {
 /// The targets of one policy.
 struct Probes {
     places: Arc<Semaphore>,
-    targets: HashMap<EndpointId, Running>,
+    targets: HashMap<TargetId, Running>,
 }
 
 /// A target whose task runs.
@@ -51,7 +51,7 @@ struct Running {
 impl Registry {
     /// Answers go to `answers`; a full channel holds back the next checks.
     #[must_use]
-    pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Observed>) -> Self {
+    pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Answer>) -> Self {
         let places = Arc::new(Semaphore::new(limits.operator.max(1)));
         Self {
             clock,
@@ -80,12 +80,12 @@ impl Registry {
             .unwrap_or_else(|| Probes::new(places));
         let mut before = std::mem::take(&mut probes.targets);
         for wanted in wanted {
-            let endpoint = wanted.endpoint.clone();
-            let running = match before.remove(&endpoint) {
+            let target = wanted.target.clone();
+            let running = match before.remove(&target) {
                 Some(running) if running.serves(&wanted) => running.instructed(wanted.check),
                 _ => self.start(policy, &probes, wanted),
             };
-            probes.targets.insert(endpoint, running);
+            probes.targets.insert(target, running);
         }
         self.policies.insert(policy.clone(), probes);
     }
@@ -94,25 +94,26 @@ impl Registry {
     /// last, is ignored.
     pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
         let probes = self.policies.get(&key.policy);
-        if let Some(running) = probes.and_then(|probes| probes.targets.get(&key.endpoint)) {
+        if let Some(running) = probes.and_then(|probes| probes.targets.get(&key.target)) {
             running.instruct(check);
         }
     }
 
     fn start(&self, policy: &PolicyKey, probes: &Probes, wanted: Wanted) -> Running {
         let Wanted {
-            endpoint,
+            target,
             incarnation,
             location,
             login,
             check,
+            ..
         } = wanted;
         let (instruct, instructions) = watch::channel(check);
-        let target = Target {
+        let probe = Target {
             clock: self.clock,
             key: ProbeKey {
                 policy: policy.clone(),
-                endpoint,
+                target,
             },
             incarnation,
             checker: Checker::new(
@@ -125,7 +126,7 @@ impl Registry {
             places: [Arc::clone(&probes.places), Arc::clone(&self.places)],
             answers: self.answers.clone(),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(target.run()));
+        let task = AbortOnDropHandle::new(tokio::spawn(probe.run()));
         Running {
             incarnation,
             location,
@@ -178,7 +179,7 @@ struct Target {
     /// The policy's, then the operator's: who waits for a place of the policy holds none of the operator's, and who
     /// holds one gives it back within a deadline.
     places: [Arc<Semaphore>; 2],
-    answers: mpsc::Sender<Observed>,
+    answers: mpsc::Sender<Answer>,
 }
 
 impl Target {
@@ -228,7 +229,7 @@ impl Target {
     /// A server's bytes that make a parser panic must not leave the server unobserved.
     async fn check(&mut self, check: NextCheck) -> Observation {
         let started = self.clock.now();
-        let span = tracing::debug_span!("check", policy = %self.key.policy, endpoint = %self.key.endpoint);
+        let span = tracing::debug_span!("check", policy = %self.key.policy, endpoint = %self.key.target);
         let checking = self
             .checker
             .check(check.timeout, check.prefer)
@@ -237,7 +238,7 @@ impl Target {
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
-                tracing::error!(policy = %self.key.policy, endpoint = %self.key.endpoint, "a check panicked");
+                tracing::error!(policy = %self.key.policy, endpoint = %self.key.target, "a check panicked");
                 let result = Err(FailureKind::ProtocolViolation);
                 Observation {
                     started,
@@ -256,7 +257,7 @@ impl Target {
             incarnation: self.incarnation,
             observation,
         };
-        self.answers.send(observed).await.ok()
+        self.answers.send(Answer::Checked(observed)).await.ok()
     }
 }
 

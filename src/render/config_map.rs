@@ -87,7 +87,7 @@ fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
     let mut endpoint = json!({
         "id": declared.id.as_str(),
         "declared": match declared.declared { Declared::Primary => "Primary", Declared::Replica => "Replica" },
-        "active": declared.active,
+        "active": declared.is_watched(),
         "weight": declared.weight,
         "priority": declared.priority,
         "maxConnections": declared.max_connections,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::domain::decision::{Decision, Transition};
 use crate::domain::policy::{Policy, PolicyKey};
-use crate::domain::target::Observed;
+use crate::domain::target::{Answer, Observed};
 use crate::domain::world::{Effect, Event, Remembered, World};
 use crate::metrics::Metrics;
 use crate::probe::Registry;
@@ -120,7 +120,7 @@ pub struct Engine {
     metrics: Metrics,
     decisions: Decisions,
     commands: mpsc::Receiver<Command>,
-    answers: mpsc::Receiver<Observed>,
+    answers: mpsc::Receiver<Answer>,
     reports: mpsc::Sender<Report>,
     decided: Vec<oneshot::Sender<()>>,
 }
@@ -132,7 +132,7 @@ impl Engine {
         clock: Clock,
         registry: Registry,
         metrics: Metrics,
-        answers: mpsc::Receiver<Observed>,
+        answers: mpsc::Receiver<Answer>,
         reports: mpsc::Sender<Report>,
     ) -> (Self, EngineHandle) {
         let (sender, commands) = mpsc::channel(BATCH);
@@ -167,7 +167,7 @@ impl Engine {
                     Some(command) => self.command(command),
                     None => return,
                 },
-                Some(observed) = self.answers.recv() => self.observed(observed),
+                Some(answer) = self.answers.recv() => self.answered(answer),
             }
             self.drain();
             self.settle().await;
@@ -178,8 +178,8 @@ impl Engine {
         for _ in 0..BATCH {
             if let Ok(command) = self.commands.try_recv() {
                 self.command(command);
-            } else if let Ok(observed) = self.answers.try_recv() {
-                self.observed(observed);
+            } else if let Ok(answer) = self.answers.try_recv() {
+                self.answered(answer);
             } else {
                 return;
             }
@@ -200,8 +200,15 @@ impl Engine {
         }
     }
 
+    fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Checked(observed) => self.observed(observed),
+            Answer::Heard(heard) => self.step(Event::Heard(heard)),
+        }
+    }
+
     fn observed(&mut self, observed: Observed) {
-        tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.endpoint, result = ?observed.observation.result, "checked");
+        tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
         self.metrics.observed(&observed.key, &observed.observation);
         self.step(Event::Observed(observed));
     }

@@ -9,7 +9,7 @@ use super::url::{self, ServerUrl};
 use super::{Problems, duration, endpoint_id, is_subdomain, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
-    ClientCertificate, ClientSettings, Declared, Endpoint, Location, Login, Sensitive, TlsMode, TlsSettings,
+    ClientCertificate, ClientSettings, Declared, Endpoint, EndpointState, LagSettings, LagSource, Location, Login, Sensitive, TlsMode, TlsSettings,
     Unresolved,
 };
 
@@ -49,6 +49,7 @@ pub fn validate(
         declared: kind,
         display_name: declared.display_name.clone(),
         location,
+        pods: None,
         login: login(&connection, url, secrets).map(Arc::new),
         region: declared.region.clone(),
         zone: declared.zone.clone(),
@@ -57,8 +58,18 @@ pub fn validate(
         max_connections: declared
             .max_connections
             .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
-        active: declared.state.unwrap_or_default() == api::EndpointState::Active,
+        state: match declared.state.unwrap_or_default() {
+            api::EndpointState::Active => EndpointState::Active,
+            api::EndpointState::Disabled => EndpointState::Disabled,
+        },
+        promotable: true,
         tags: declared.tags.clone(),
+        lag: LagSettings {
+            source: LagSource::Wal,
+            max: Duration::from_secs(30),
+            max_bytes: None,
+            recover: Duration::from_secs(15),
+        },
         clients,
     }
 }

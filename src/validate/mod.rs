@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::api::{self, DurationText, ReplicaSetPolicy, ReplicaSetPolicySpec, rules};
 use crate::domain::cadence::SHORTEST_ATTEMPT;
 use crate::domain::policy::{
-    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointId, Mode, Outputs, Percent, Policy,
-    PolicyKey, Probing, ReadFallback, Strategy,
+    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointId, Failover, IdentityRule, Mode,
+    OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey, PrimaryRole, Probing, ReadFallback, Strategy,
 };
 
 pub use secrets::{SecretKeys, Secrets, references};
@@ -74,12 +74,14 @@ pub fn policy(object: &ReplicaSetPolicy, secrets: &Secrets) -> Result<Policy, Ve
         mode: mode(spec.mode),
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         endpoints: endpoints(spec, secrets, &mut problems),
+        identity: IdentityRule::Learned,
         strategy: strategy(spec.load_balancing.strategy),
         probing: probing(&spec.health_check, &mut problems),
         breaker: breaker(&spec.circuit_breaker, &mut problems),
-        read_fallback: read_fallback(spec),
+        failover: failover(spec),
         outputs: outputs(spec, &name, &mut problems),
         clients: clients(spec, &mut problems),
+        check_request: None,
     };
     let shortest = SHORTEST_ATTEMPT * policy.breaker.failure_threshold;
     problems.require(
@@ -106,6 +108,15 @@ fn strategy(strategy: api::Strategy) -> Strategy {
     match strategy {
         api::Strategy::RoundRobin => Strategy::RoundRobin,
         api::Strategy::Weighted => Strategy::Weighted,
+    }
+}
+
+fn failover(spec: &ReplicaSetPolicySpec) -> Failover {
+    Failover {
+        read_fallback: read_fallback(spec),
+        primary_role: PrimaryRole::Follow,
+        on_primary_loss: OnPrimaryLoss::Hold,
+        accept_primary: None,
     }
 }
 
@@ -168,7 +179,7 @@ fn endpoints(spec: &ReplicaSetPolicySpec, secrets: &Secrets, problems: &mut Prob
 
 fn require_distinct_servers(endpoints: &[Endpoint], problems: &mut Problems) {
     let mut seen = BTreeSet::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.active) {
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
         if let Some(location) = &endpoint.location {
             let server = (location.host.to_string().to_ascii_lowercase(), location.port);
             problems.require(
@@ -192,6 +203,7 @@ fn probing(declared: &api::HealthCheck, problems: &mut Problems) -> Probing {
             (millis(100), secs(3600)),
             rules::INTERVAL,
         ),
+        heartbeat: Some(secs(2)),
         timeout: field(
             &declared.timeout,
             "timeout",
@@ -234,6 +246,7 @@ fn breaker(declared: &api::CircuitBreaker, problems: &mut Problems) -> BreakerSe
             rules::RESET_TIMEOUT,
             problems,
         ),
+        max_reset_timeout: Duration::from_mins(10),
         success_threshold: half_open.success_threshold,
         traffic_steps: steps.iter().map(|step| Percent::new(*step)).collect(),
     }

@@ -34,6 +34,7 @@ impl Target {
                 at: now,
                 timeout,
                 prefer: None,
+                hold: None,
             },
             asleep: false,
         };
@@ -126,6 +127,7 @@ impl Target {
                     at,
                     timeout,
                     prefer,
+                    hold: None,
                 }
             }
             None => self.asleep = true,
@@ -150,7 +152,7 @@ fn spread(key: &ProbeKey, number: u64) -> u8 {
         .namespace
         .bytes()
         .chain(key.policy.name.bytes())
-        .chain(key.endpoint.as_str().bytes());
+        .chain(key.target.endpoint.as_str().bytes());
     let hash = bytes
         .chain(number.to_le_bytes())
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
