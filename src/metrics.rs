@@ -11,10 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::decision::Decision;
+use crate::domain::lag::Lag;
 use crate::domain::observation::Observation;
 use crate::domain::policy::PolicyKey;
 use crate::domain::target::ProbeKey;
+use crate::domain::world::Figures;
 
 /// The result of a check: `Good`, or the name of a failure.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -56,6 +58,10 @@ pub struct Metrics {
     eligible: Family<EndpointLabels, Gauge>,
     weight: Family<EndpointLabels, Gauge>,
     healthy: Family<PolicyLabels, Gauge>,
+    lag: Family<EndpointLabels, Gauge<f64, AtomicU64>>,
+    lag_bytes: Family<EndpointLabels, Gauge>,
+    sessions: Family<EndpointLabels, Gauge>,
+    transactions: Family<EndpointLabels, Gauge>,
     writes: Family<WriteLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
 }
@@ -75,6 +81,10 @@ impl Metrics {
             eligible: Family::default(),
             weight: Family::default(),
             healthy: Family::default(),
+            lag: Family::default(),
+            lag_bytes: Family::default(),
+            sessions: Family::default(),
+            transactions: Family::default(),
             writes: Family::default(),
             errors: Family::default(),
         };
@@ -112,6 +122,28 @@ impl Metrics {
             "Endpoints of a policy that are well",
             self.healthy.clone(),
         );
+        all.register_with_unit(
+            "endpoint_lag",
+            "How far a standby is behind; of one whose lag is older than the history, at least",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        all.register_with_unit(
+            "endpoint_lag",
+            "How far a standby is behind",
+            Unit::Bytes,
+            self.lag_bytes.clone(),
+        );
+        all.register(
+            "endpoint_sessions",
+            "Client sessions of others on the server",
+            self.sessions.clone(),
+        );
+        all.register(
+            "endpoint_transactions",
+            "Transactions ended since the server's statistics began, all databases",
+            self.transactions.clone(),
+        );
         all.register(
             "writes",
             "Writes to the API server, by kind and verb",
@@ -146,12 +178,30 @@ impl Metrics {
         }
     }
 
+    /// What a target told; of the pods behind one Service, the newest.
+    pub fn measured(&self, key: &ProbeKey, figures: &Figures) {
+        let labels = endpoint(&key.policy, key.target.endpoint.as_str());
+        if let Some(Lag::Behind { time, bytes } | Lag::AtLeast { time, bytes }) = figures.lag {
+            self.lag.get_or_create(&labels).set(time.as_secs_f64());
+            self.lag_bytes.get_or_create(&labels).set(count(bytes));
+        } else {
+            self.lag.remove(&labels);
+            self.lag_bytes.remove(&labels);
+        }
+        if let Some(load) = figures.load {
+            self.sessions.get_or_create(&labels).set(i64::from(load.sessions));
+            self.transactions
+                .get_or_create(&labels)
+                .set(count(load.transactions));
+        }
+    }
+
     /// Replaces what `before` said of the policy; an endpoint that is gone leaves no series.
     pub fn decided(&self, key: &PolicyKey, before: Option<&Decision>, after: &Decision) {
-        let DecisionState::Decided { endpoints, .. } = &after.state else {
+        let Some(endpoints) = after.state.endpoints() else {
             return;
         };
-        if let Some(DecisionState::Decided { endpoints: old, .. }) = before.map(|before| &before.state) {
+        if let Some(old) = before.and_then(|before| before.state.endpoints()) {
             for view in old
                 .iter()
                 .filter(|view| !endpoints.iter().any(|now| now.id == view.id))
@@ -182,6 +232,10 @@ impl Metrics {
         self.eligible.remove(labels);
         self.weight.remove(labels);
         self.latency.remove(labels);
+        self.lag.remove(labels);
+        self.lag_bytes.remove(labels);
+        self.sessions.remove(labels);
+        self.transactions.remove(labels);
     }
 
     pub fn wrote(&self, kind: &'static str, verb: &'static str) {
@@ -191,6 +245,10 @@ impl Metrics {
     pub fn failed(&self, category: &'static str) {
         self.errors.get_or_create(&ErrorLabels { category }).inc();
     }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn endpoint(key: &PolicyKey, id: &str) -> EndpointLabels {

@@ -16,4 +16,6 @@ pub use policy::{
     Outputs, ReadFallback, ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
 };
 pub use schema::crd;
-pub use status::{EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary};
+pub use status::{
+    EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
+};

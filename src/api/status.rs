@@ -12,13 +12,16 @@ pub struct ReplicaSetPolicyStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, Programmed, Ready, Degraded, Reconciling, Stalled, PrimaryReachable and
-    /// ReadFallbackActive.
+    /// Accepted, ResolvedRefs, Programmed, Ready, Degraded, Reconciling, Stalled, PrimaryReachable, ReadFallbackActive
+    /// and SplitBrainSuspected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The endpoint that NAME-rw leads to.
+    /// The system identifier of this database: declared, or what the declared primary showed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The endpoint that takes the writes, or took them last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<PrimaryStatus>,
     /// How many replicas are healthy.
@@ -32,16 +35,32 @@ pub struct ReplicaSetPolicyStatus {
     /// What is written, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<RoutingStatus>,
+    /// When every endpoint had been checked that the annotation distributary.dev/check-requested-at asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_at: Option<Time>,
+    /// The value of the annotation that checkedAt answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_for: Option<String>,
 }
 
-/// The endpoint that NAME-rw leads to.
+/// The endpoint that takes the writes, or took them last.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrimaryStatus {
     /// Its id.
     pub id: String,
-    /// Its address in the EndpointSlice of NAME-rw.
-    pub address: String,
+    /// The id of the endpoint that is declared as the primary.
+    #[serde(default)]
+    pub declared: String,
+    /// Its address in the EndpointSlice of NAME-rw; absent while that is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The highest timeline that a primary was seen on: a server on an older one never takes the writes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
+    /// The value of failover.acceptPrimary that was obeyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
 }
 
 /// How many replicas are healthy.
@@ -75,6 +94,12 @@ pub struct EndpointStatus {
     pub role: String,
     /// Closed (traffic flows), Open or HalfOpen.
     pub circuit: String,
+    /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.
+    #[serde(default)]
+    pub trips: u32,
+    /// When an open circuit becomes half-open, if the endpoint answers then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
     /// Whether it is in a route now.
     pub eligible: bool,
     /// Why it is, or is not, in a route.
@@ -84,8 +109,42 @@ pub struct EndpointStatus {
     pub failure: Option<String>,
     /// Its share of the reads in hundredths: weight 1 fully in is 100.
     pub effective_weight: u32,
+    /// While it is Draining: client sessions of others that are left on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
+    /// The ready pods behind its Service, where it names one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub targets: Vec<TargetStatus>,
     /// Since when all of this is as it is.
     pub since: Time,
+}
+
+/// One ready pod behind the Service of an endpoint.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// Its address.
+    pub address: String,
+    /// Primary, Standby or Unknown.
+    pub role: String,
+    /// Closed, Open or HalfOpen.
+    pub circuit: String,
+    /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.
+    #[serde(default)]
+    pub trips: u32,
+    /// When an open circuit becomes half-open, if the pod answers then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+    /// Whether it is in a route now.
+    pub eligible: bool,
+    /// Why it is, or is not, in a route.
+    pub reason: String,
+    /// What the newest check failed with, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Its share of the reads in hundredths.
+    pub effective_weight: u32,
 }
 
 /// What is written, and since when.

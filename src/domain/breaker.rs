@@ -7,13 +7,19 @@
 //! | Open, from until   | HalfOpen at the first step           | Open, until moved on                     |
 //! | HalfOpen           | next step; after the last one Closed | Open                                     |
 //!
+//! Every trip that follows another one within `max_reset_timeout` doubles the time that the circuit stays open.
+//!
 //! An answer that is neither (the server is alive, but says nothing of its health) ends a run of failures and changes
 //! nothing else. A disabled breaker opens after the same failures and closes with the first success.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::moment::Moment;
 use super::policy::{BreakerSettings, Percent};
+
+/// Trips remembered; more double nothing.
+const MOST_TRIPS: usize = 16;
 
 /// What a check says to the breaker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,22 +61,78 @@ impl Default for Circuit {
     }
 }
 
-impl Circuit {
-    /// The circuit after a check that ended at `now`. `window` is the failover timeout.
+/// The circuit of a target with its recent trips.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Breaker {
+    pub circuit: Circuit,
+    /// When it tripped, oldest first, within `max_reset_timeout`.
+    trips: VecDeque<Moment>,
+}
+
+impl Breaker {
+    /// A circuit as it was before the operator started, with so many trips shortly before `now`.
     #[must_use]
-    pub fn observe(
+    pub fn restored(circuit: Circuit, trips: u32, now: Moment) -> Self {
+        let trips = usize::try_from(trips).unwrap_or(MOST_TRIPS).min(MOST_TRIPS);
+        Self {
+            circuit,
+            trips: std::iter::repeat_n(now, trips).collect(),
+        }
+    }
+
+    /// Takes in a check that ended at `now`. `window` is the failover timeout.
+    pub fn observe(&mut self, outcome: Outcome, now: Moment, settings: &BreakerSettings, window: Duration) {
+        self.trips
+            .retain(|trip| now.since(*trip) < settings.max_reset_timeout);
+        let before = self.circuit;
+        let again = matches!(before, Circuit::Open { .. });
+        let earlier = self.trips.len() - usize::from(again && !self.trips.is_empty());
+        self.circuit = before.observe(outcome, now, settings, window, pause(settings, earlier));
+        if matches!(self.circuit, Circuit::Open { .. }) && !again {
+            self.trips.push_back(now);
+            if self.trips.len() > MOST_TRIPS {
+                self.trips.pop_front();
+            }
+        }
+    }
+
+    /// Trips within the last `max_reset_timeout`.
+    #[must_use]
+    pub fn trips(&self) -> u32 {
+        u32::try_from(self.trips.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// How long a circuit stays open after so many earlier trips.
+fn pause(settings: &BreakerSettings, earlier: usize) -> Duration {
+    if !settings.enabled {
+        return Duration::ZERO;
+    }
+    let factor = 2_u32.saturating_pow(u32::try_from(earlier).unwrap_or(u32::MAX));
+    settings
+        .reset_timeout
+        .saturating_mul(factor)
+        .min(settings.max_reset_timeout)
+}
+
+impl Circuit {
+    /// The circuit after a check that ended at `now`. `window` is the failover timeout; a circuit that opens stays open
+    /// for `pause`.
+    fn observe(
         self,
         outcome: Outcome,
         now: Moment,
         settings: &BreakerSettings,
         window: Duration,
+        pause: Duration,
     ) -> Self {
+        let open = Self::Open { until: now + pause };
         match (self, outcome) {
             (Self::Closed { .. }, Outcome::Success | Outcome::Alive) => Self::Closed { run: None },
             (Self::Closed { run }, Outcome::Failure { started }) => {
                 let run = count(run, started, now, settings, window);
                 if trips(&run, now, settings, window) {
-                    Self::open(now, settings)
+                    open
                 } else {
                     Self::Closed { run: Some(run) }
                 }
@@ -82,9 +144,9 @@ impl Circuit {
                 step: 0,
                 successes: 0,
             },
-            (Self::Open { until }, Outcome::Failure { .. }) if now >= until => Self::open(now, settings),
+            (Self::Open { until }, Outcome::Failure { .. }) if now >= until => open,
             (Self::HalfOpen { step, successes }, Outcome::Success) => advance(step, successes + 1, settings),
-            (Self::HalfOpen { .. }, Outcome::Failure { .. }) => Self::open(now, settings),
+            (Self::HalfOpen { .. }, Outcome::Failure { .. }) => open,
             (Self::Open { .. } | Self::HalfOpen { .. }, _) => self,
         }
     }
@@ -103,17 +165,6 @@ impl Circuit {
     #[must_use]
     pub fn at_last_step(self, settings: &BreakerSettings) -> bool {
         matches!(self, Self::HalfOpen { step, .. } if step + 1 >= settings.traffic_steps.len())
-    }
-
-    fn open(now: Moment, settings: &BreakerSettings) -> Self {
-        Self::Open {
-            until: now
-                + if settings.enabled {
-                    settings.reset_timeout
-                } else {
-                    Duration::ZERO
-                },
-        }
     }
 }
 

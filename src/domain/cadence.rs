@@ -7,6 +7,7 @@ use super::health::{Health, Suspicion};
 use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation};
 use super::policy::{BreakerSettings, Probing};
+use super::target::Hold;
 
 /// The shortest attempt that a policy can ask for.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
@@ -16,6 +17,10 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(5);
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// Gaps between looks at a suspect grow up to this within the failover timeout.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
+/// Heartbeats of those that may follow a primary that is not well.
+const URGENT: Duration = Duration::from_millis(500);
+/// The shortest deadline of a heartbeat: it costs a session, which takes longer to open than a query.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// The deadline of a check that begins while nothing is wrong: so many fit into the failover timeout as the breaker
 /// counts.
@@ -45,7 +50,7 @@ pub fn next(
     let watched = probing.interval.min(probing.failover_timeout);
     let (started, ended) = (observation.started, observation.ended);
     let class = observation.result.as_ref().err().map(|kind| kind.class());
-    let at = match (health.circuit, health.suspicion) {
+    let at = match (health.breaker.circuit, health.suspicion) {
         // Without an address there is nothing to confirm, and no count that leads on.
         _ if class == Some(FailureClass::Name) => started + watched,
         (Circuit::Closed { run: Some(run) }, suspicion) => {
@@ -61,7 +66,7 @@ pub fn next(
             let attempts = breaker.failure_threshold.saturating_sub(run.counted).max(1);
             return Some((at, probing.timeout.min(left / attempts).max(SHORTEST_ATTEMPT)));
         }
-        (_, Suspicion::Confirming) => ended + CONFIRM_AFTER,
+        (_, Suspicion::Confirming { .. }) => ended + CONFIRM_AFTER,
         (_, Suspicion::Out { good: 1.., .. }) => ended + SECOND_LOOK,
         (_, Suspicion::Out { since, .. }) if ended.since(since) < probing.failover_timeout => {
             ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP)
@@ -80,10 +85,23 @@ pub fn next(
 fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Moment, due: Duration) -> Moment {
     let due = (run_started + due).max(ended);
     match suspicion {
-        Suspicion::Confirming if hard => ended + CONFIRM_AFTER,
-        Suspicion::None | Suspicion::Confirming => due,
+        Suspicion::Confirming { .. } if hard => ended + CONFIRM_AFTER,
+        Suspicion::None | Suspicion::Confirming { .. } => due,
         Suspicion::Out { .. } => due.min(ended + ended.since(run_started).clamp(CONFIRM_AFTER, LONGEST_GAP)),
     }
+}
+
+/// The session to hold beside the checks: from the first good check on, until the target is known to be down. While
+/// the primary is not well (`urgent`) whoever may follow it is asked more often.
+#[must_use]
+pub fn hold(health: &Health, probing: &Probing, breaker: &BreakerSettings, urgent: bool) -> Option<Hold> {
+    let (every, address) = (probing.heartbeat?, health.address?);
+    let every = if urgent { every.min(URGENT) } else { every };
+    (health.admitted && health.is_routable()).then(|| Hold {
+        address,
+        every,
+        timeout: first_attempt(probing, breaker).max(SHORTEST_HEARTBEAT),
+    })
 }
 
 fn shortened(interval: Duration, spread: u8) -> Duration {

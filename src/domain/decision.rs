@@ -7,13 +7,17 @@ use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::observation::{FailureKind, Role};
 use super::plan::{Admission, Judgement, RouteState, RoutingPlan};
-use super::policy::{Declared, EndpointId, Location, Policy};
+use super::policy::{Declared, Endpoint, EndpointId, EndpointState, Location, Policy};
+use super::primary::Tenure;
+use super::target::TargetId;
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     pub policy: Arc<Policy>,
     pub state: DecisionState,
+    /// The request for checks that all endpoints have answered.
+    pub answered: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -22,14 +26,48 @@ pub enum DecisionState {
     Waiting { unchecked: usize },
     /// The policy is suspended: routes stay as they are.
     Suspended,
-    /// The routes, and every endpoint in declared order.
-    Decided {
-        plan: RoutingPlan,
+    /// The declared primary shows another system identifier than the known one: routes stay as they are until a person
+    /// says which one is right.
+    IdentityChanged {
+        known: u64,
+        shown: u64,
         endpoints: Vec<EndpointView>,
     },
+    /// The routes, and every endpoint in declared order.
+    Decided(Box<Decided>),
 }
 
-/// An endpoint as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    pub plan: RoutingPlan,
+    pub endpoints: Vec<EndpointView>,
+    /// Who takes the writes, and what is known of this database.
+    pub tenure: Tenure,
+    /// Endpoints that take writes at once, where there are two or more.
+    pub split: Vec<EndpointId>,
+}
+
+impl DecisionState {
+    #[must_use]
+    pub const fn decided(&self) -> Option<&Decided> {
+        match self {
+            Self::Decided(decided) => Some(decided),
+            _ => None,
+        }
+    }
+
+    /// Every endpoint, where they were judged.
+    #[must_use]
+    pub fn endpoints(&self) -> Option<&[EndpointView]> {
+        match self {
+            Self::Decided(decided) => Some(&decided.endpoints),
+            Self::IdentityChanged { endpoints, .. } => Some(endpoints),
+            Self::Waiting { .. } | Self::Suspended => None,
+        }
+    }
+}
+
+/// An endpoint as people see it; of several targets the one that is worst off gives the reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointView {
     pub id: EndpointId,
@@ -38,6 +76,8 @@ pub struct EndpointView {
     pub address: Option<IpAddr>,
     pub role: Option<Role>,
     pub circuit: Circuit,
+    /// Trips of its circuit within the last `maxResetTimeout`.
+    pub trips: u32,
     /// Whether it is in a route.
     pub eligible: bool,
     pub reason: Reason,
@@ -46,6 +86,24 @@ pub struct EndpointView {
     pub weight: u32,
     /// Whether it is well, whatever it is used for.
     pub healthy: bool,
+    /// Sessions of others that are left on it, while it drains.
+    pub sessions: Option<u32>,
+    /// The ready pods behind its Service; empty where it names a host.
+    pub targets: Vec<TargetView>,
+}
+
+/// One pod behind the Service of an endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetView {
+    pub address: IpAddr,
+    pub role: Option<Role>,
+    pub circuit: Circuit,
+    pub trips: u32,
+    pub eligible: bool,
+    pub reason: Reason,
+    pub failure: Option<FailureKind>,
+    pub weight: u32,
+    healthy: bool,
 }
 
 /// What changed from one decision to the next that a person may want to know.
@@ -64,66 +122,150 @@ pub enum Transition {
     Writes { state: RouteState },
     /// The route for reads is held or empty, or served again.
     Reads { state: RouteState },
+    /// Writes go to another endpoint than before.
+    PrimaryMoved { from: EndpointId, to: EndpointId },
+    /// Two or more endpoints take writes, or no longer.
+    SplitBrain { endpoints: Vec<EndpointId> },
+    /// The declared primary shows another system identifier.
+    IdentityChanged { known: u64, shown: u64 },
 }
 
-/// Joins plan and judgements: what people see of each endpoint.
+/// Joins plan and judgements: what people see of each endpoint. `sessions` are those of others on a target.
 #[must_use]
-pub fn explain(policy: &Policy, judgements: &[Judgement], plan: &RoutingPlan) -> Vec<EndpointView> {
-    let view = |judgement: &Judgement| {
-        let declared = policy.endpoint(&judgement.endpoint)?.declared;
-        let (reads, writes) = plan.membership(&judgement.endpoint);
-        let reason = match reads.or(writes).map(|member| member.admission) {
-            Some(Admission::Early) => Reason::AdmittedEarly,
-            Some(Admission::Held) => Reason::Held,
-            _ => judgement.reason,
+pub fn explain(
+    policy: &Policy,
+    judgements: &[Judgement],
+    plan: &RoutingPlan,
+    sessions: impl Fn(&TargetId) -> Option<u32>,
+) -> Vec<EndpointView> {
+    let view = |endpoint: &Endpoint| {
+        let own: Vec<_> = judgements
+            .iter()
+            .filter(|judgement| judgement.target.endpoint == endpoint.id)
+            .collect();
+        let targets: Vec<_> = own.iter().map(|judgement| target(judgement, plan)).collect();
+        let worst = targets
+            .iter()
+            .zip(&own)
+            .min_by_key(|(target, _)| (target.eligible, target.healthy));
+        let draining = endpoint.state == EndpointState::Draining;
+        let left = || {
+            own.iter()
+                .filter_map(|judgement| sessions(&judgement.target))
+                .reduce(u32::saturating_add)
         };
-        Some(EndpointView {
-            id: judgement.endpoint.clone(),
-            declared,
-            location: judgement.location.clone(),
-            address: judgement.address,
-            role: judgement.role,
-            circuit: judgement.circuit,
-            eligible: reads.is_some() || writes.is_some(),
-            reason,
-            // A single missed deadline of a server that serves is no transition.
-            failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
-            weight: reads.map_or(0, |member| member.weight),
-            healthy: judgement.standing == Standing::Good,
-        })
+        EndpointView {
+            id: endpoint.id.clone(),
+            declared: endpoint.declared,
+            location: endpoint.location.clone(),
+            address: own.first().and_then(|judgement| judgement.address),
+            role: worst.and_then(|(target, _)| target.role),
+            circuit: worst.map_or_else(Circuit::default, |(target, _)| target.circuit),
+            trips: targets.iter().map(|target| target.trips).max().unwrap_or(0),
+            eligible: targets.iter().any(|target| target.eligible),
+            reason: worst.map_or(without_target(endpoint), |(target, _)| target.reason),
+            failure: worst.and_then(|(target, _)| target.failure),
+            weight: targets.iter().map(|target| target.weight).sum(),
+            healthy: targets.iter().any(|target| target.healthy),
+            sessions: draining.then(left).flatten(),
+            targets: if endpoint.pods.is_some() {
+                targets
+            } else {
+                Vec::new()
+            },
+        }
     };
-    judgements.iter().filter_map(view).collect()
+    policy.endpoints.iter().map(view).collect()
+}
+
+const fn without_target(endpoint: &Endpoint) -> Reason {
+    match endpoint.state {
+        EndpointState::Disabled => Reason::Disabled,
+        EndpointState::Draining => Reason::Draining,
+        EndpointState::Active => Reason::NoReadyPod,
+    }
+}
+
+fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
+    let (reads, writes) = plan.membership(&judgement.target);
+    let reason = match reads.or(writes).map(|member| member.admission) {
+        Some(Admission::Early) => Reason::AdmittedEarly,
+        Some(Admission::Held) => Reason::Held,
+        _ => judgement.reason,
+    };
+    TargetView {
+        address: judgement.address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+        role: judgement.role,
+        circuit: judgement.circuit,
+        trips: judgement.trips,
+        eligible: reads.is_some() || writes.is_some(),
+        reason,
+        // A single missed deadline of a server that serves is no transition.
+        failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
+        weight: reads.map_or(0, |member| member.weight),
+        healthy: judgement.standing == Standing::Good,
+    }
 }
 
 /// What changed between two decisions; nothing where there is none to compare with.
 #[must_use]
 pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transition> {
-    let DecisionState::Decided { plan, endpoints } = after else {
-        return Vec::new();
+    let mut changes = reasons(
+        before.endpoints().unwrap_or_default(),
+        after.endpoints().unwrap_or_default(),
+    );
+    if let DecisionState::IdentityChanged { known, shown, .. } = after
+        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if earlier == shown)
+    {
+        let (known, shown) = (*known, *shown);
+        changes.push(Transition::IdentityChanged { known, shown });
+    }
+    let Some(after) = after.decided() else {
+        return changes;
     };
-    let (old_plan, old) = match before {
-        DecisionState::Decided { plan, endpoints } => (Some(plan), endpoints.as_slice()),
-        _ => (None, [].as_slice()),
+    let before = before.decided();
+    changes.extend(routes(before.map(|before| &before.plan), &after.plan));
+    let holder = |decided: &Decided| {
+        decided
+            .tenure
+            .holder
+            .as_ref()
+            .map(|holder| holder.endpoint.clone())
     };
-    let mut changes = Vec::new();
-    for view in endpoints {
-        let from = old
+    if let (Some(from), Some(to)) = (before.and_then(holder), holder(after))
+        && from != to
+    {
+        changes.push(Transition::PrimaryMoved { from, to });
+    }
+    if before.map_or(&[][..], |before| &before.split) != after.split {
+        changes.push(Transition::SplitBrain {
+            endpoints: after.split.clone(),
+        });
+    }
+    changes
+}
+
+fn reasons(before: &[EndpointView], after: &[EndpointView]) -> Vec<Transition> {
+    let changed = |view: &EndpointView| {
+        let from = before
             .iter()
             .find(|earlier| earlier.id == view.id)
             .map(|earlier| earlier.reason);
-        if from != Some(view.reason) {
-            let (id, to, failure, eligible) = (view.id.clone(), view.reason, view.failure, view.eligible);
-            changes.push(Transition::Endpoint {
-                id,
-                from,
-                to,
-                failure,
-                eligible,
-            });
-        }
-    }
-    let was = |route: fn(&RoutingPlan) -> RouteState| old_plan.map_or(RouteState::Served, route);
+        (from != Some(view.reason)).then(|| Transition::Endpoint {
+            id: view.id.clone(),
+            from,
+            to: view.reason,
+            failure: view.failure,
+            eligible: view.eligible,
+        })
+    };
+    after.iter().filter_map(changed).collect()
+}
+
+fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {
+    let was = |route: fn(&RoutingPlan) -> RouteState| before.map_or(RouteState::Served, route);
     let (reads_before, reads) = (was(|plan| plan.ro.state), plan.ro.state);
+    let mut changes = Vec::new();
     let fallback = |state| state == RouteState::Fallback;
     if fallback(reads_before) != fallback(reads) {
         changes.push(Transition::ReadFallback {

@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
-use super::breaker::{Circuit, Outcome};
+use super::breaker::{Breaker, Circuit, Outcome};
 use super::moment::Moment;
-use super::observation::{FailureClass, FailureKind, Observation, Role, Sample};
+use super::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
 use super::policy::{BreakerSettings, Percent, Probing};
 
 /// Good checks in a row that end a suspicion.
@@ -16,13 +16,19 @@ const GOOD_CHECKS: u8 = 2;
 /// What is known of one target.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
-    pub circuit: Circuit,
+    pub breaker: Breaker,
     pub suspicion: Suspicion,
     /// The address of the newest good check.
     pub address: Option<IpAddr>,
-    /// By the newest good check.
+    /// By the newest good check, or heartbeat.
     pub role: Option<Role>,
     pub system_identifier: Option<u64>,
+    /// The newest that was told: the present one of a primary, the received one of a standby.
+    pub timeline: Option<u32>,
+    /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
+    pub failing_since: Option<Moment>,
+    /// When the heartbeat was sent that was missed since the newest good check.
+    doubted_since: Option<Moment>,
     /// What the newest check failed with; `None` after a good one.
     pub failure: Option<FailureKind>,
     /// Whether any check gave a result since the target is watched.
@@ -37,7 +43,7 @@ pub enum Suspicion {
     #[default]
     None,
     /// One hard sign was seen; the next check confirms it or not.
-    Confirming,
+    Confirming { since: Moment },
     /// Confirmed: out of the routes. `good`: good checks since.
     Out { since: Moment, good: u8 },
 }
@@ -51,6 +57,8 @@ pub enum Standing {
     Returning { share: Percent, last: bool },
     /// It is not well, and may be held when nobody is. `answers`: its newest check was good.
     Unhealthy { answers: bool },
+    /// Well, and not fresh enough: held when nobody is better.
+    Behind,
     /// It never proved anything.
     Unproven,
     /// It is proven wrong: it leaves even if the route is then empty.
@@ -76,6 +84,12 @@ pub enum Reason {
     Suspect,
     Starting,
     CircuitOpen,
+    /// Too far behind.
+    Lagging,
+    /// Too far behind, and its replay stands still.
+    ReplayStalled,
+    /// How far it is behind is not known.
+    LagUnknown,
     NameUnresolved,
     NotCheckedYet,
     ConfigurationFailed,
@@ -84,8 +98,14 @@ pub enum Reason {
     WritableReplica,
     /// It belongs to another database system than the primary.
     IdentityMismatch,
+    /// It replayed log that the primary's timeline does not have.
+    Diverged,
     /// Weight 0: checked, never routed.
     WeightZero,
+    /// The Service that it names has no ready pod.
+    NoReadyPod,
+    /// No new connections; the sessions that are left are counted.
+    Draining,
     Disabled,
 }
 
@@ -96,32 +116,92 @@ impl Health {
         self.checked = true;
         let outcome = match &observation.result {
             Ok(sample) => {
-                self.learn(sample, observation.address);
+                self.learn(sample);
+                self.failure = None;
+                self.admitted = true;
+                self.address = observation.address.or(self.address);
+                self.suspicion = self.suspicion.after_success();
+                self.doubted_since = None;
                 Some(Outcome::Success)
             }
-            Err(kind) => {
-                self.failure = Some(*kind);
-                self.suspicion = self.suspicion.after_failure(kind.class(), now);
-                outcome(kind.class(), observation.started)
-            }
+            Err(kind) => self.fail(*kind, observation.started, now),
         };
         if let Some(outcome) = outcome {
-            self.circuit = self
-                .circuit
+            self.breaker
                 .observe(outcome, now, breaker, probing.failover_timeout);
         }
-        if matches!(self.circuit, Circuit::Open { .. }) {
+        if matches!(self.breaker.circuit, Circuit::Open { .. }) {
             self.suspicion = Suspicion::None;
+        }
+        if self.failure.is_none() && self.is_routable() {
+            self.failing_since = None;
         }
     }
 
-    fn learn(&mut self, sample: &Sample, address: Option<IpAddr>) {
-        self.failure = None;
-        self.admitted = true;
-        self.address = address.or(self.address);
+    /// What a failed check says to the breaker. The window of the failover timeout begins with a heartbeat that was
+    /// missed just before.
+    fn fail(&mut self, kind: FailureKind, started: Moment, now: Moment) -> Option<Outcome> {
+        let class = kind.class();
+        let started = self.doubted_since.map_or(started, |doubted| doubted.min(started));
+        self.failure = Some(kind);
+        self.suspicion = self.suspicion.after_failure(kind, now);
+        if matches!(
+            class,
+            FailureClass::Dead { .. } | FailureClass::Transient | FailureClass::Name
+        ) {
+            self.failing_since.get_or_insert(started);
+        }
+        outcome(class, started)
+    }
+
+    /// Takes in what the held session to `address` told, or that it is silent. It clears no failed check. Whether a
+    /// check must follow at once.
+    pub fn hear(
+        &mut self,
+        address: IpAddr,
+        started: Moment,
+        now: Moment,
+        told: Result<&Sample, Silence>,
+    ) -> bool {
+        if self.address != Some(address) {
+            return false;
+        }
+        match told {
+            Ok(sample) => {
+                self.learn(sample);
+                return false;
+            }
+            Err(Silence::Closed) if self.suspicion == Suspicion::None => {
+                self.suspicion = Suspicion::Confirming { since: now };
+            }
+            Err(Silence::Closed) => {}
+            Err(Silence::Missed) => {
+                self.doubted_since.get_or_insert(started);
+            }
+        }
+        !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    fn learn(&mut self, sample: &Sample) {
+        if self.role != Some(sample.role) {
+            self.timeline = None;
+        }
         self.role = Some(sample.role);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
-        self.suspicion = self.suspicion.after_success();
+        self.timeline = sample.timeline.or(self.timeline);
+    }
+
+    /// Whether neither suspicion nor circuit keeps it out.
+    #[must_use]
+    pub fn is_routable(&self) -> bool {
+        !matches!(self.suspicion, Suspicion::Out { .. })
+            && !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    /// Whether its newest check was good.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.failure.is_none() && self.admitted && self.checked
     }
 
     /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
@@ -143,7 +223,8 @@ impl Health {
             };
             return (Standing::Unhealthy { answers: good > 0 }, reason);
         }
-        match self.circuit {
+        let circuit = self.breaker.circuit;
+        match circuit {
             Circuit::Open { .. } => (
                 Standing::Unhealthy {
                     answers: self.failure.is_none(),
@@ -151,7 +232,7 @@ impl Health {
                 Reason::CircuitOpen,
             ),
             Circuit::HalfOpen { .. } => {
-                let (share, last) = (self.circuit.share(breaker), self.circuit.at_last_step(breaker));
+                let (share, last) = (circuit.share(breaker), circuit.at_last_step(breaker));
                 (Standing::Returning { share, last }, Reason::Returning)
             }
             Circuit::Closed { .. } => Self::closed(class),
@@ -169,7 +250,7 @@ impl Health {
     }
 
     fn unproven(&self, class: Option<FailureClass>) -> Reason {
-        match (self.circuit, class) {
+        match (self.breaker.circuit, class) {
             (Circuit::Open { .. }, _) => Reason::CircuitOpen,
             (_, Some(FailureClass::Configuration)) => Reason::ConfigurationFailed,
             (_, Some(FailureClass::Name)) => Reason::NameUnresolved,
@@ -186,7 +267,7 @@ impl Standing {
     /// The standing of a target that is held whatever its checks say, short of a proof.
     #[must_use]
     pub const fn held(self) -> Self {
-        if matches!(self, Self::Unhealthy { .. }) {
+        if matches!(self, Self::Unhealthy { .. } | Self::Behind) {
             Self::Good
         } else {
             self
@@ -205,17 +286,20 @@ impl Suspicion {
         }
     }
 
-    fn after_failure(self, class: FailureClass, now: Moment) -> Self {
-        match (self, class) {
+    fn after_failure(self, kind: FailureKind, now: Moment) -> Self {
+        // A connection that is accepted and then closed may have been ended by an administrator: it confirms nothing.
+        let confirms = kind != FailureKind::ConnectionClosed;
+        match (self, kind.class()) {
             (Self::Out { since, .. }, FailureClass::Dead { .. } | FailureClass::Transient) => {
                 Self::Out { since, good: 0 }
             }
-            (_, FailureClass::Transient) | (Self::Confirming, FailureClass::Dead { hard: true }) => {
+            (_, FailureClass::Transient) => Self::Out { since: now, good: 0 },
+            (Self::Confirming { .. }, FailureClass::Dead { hard: true }) if confirms => {
                 Self::Out { since: now, good: 0 }
             }
-            (Self::None, FailureClass::Dead { hard: true }) => Self::Confirming,
+            (Self::None, FailureClass::Dead { hard: true }) => Self::Confirming { since: now },
             (
-                Self::Confirming,
+                Self::Confirming { .. },
                 FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive,
             ) => Self::None,
             _ => self,

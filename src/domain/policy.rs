@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::target::TargetId;
+
 /// Namespace and name of a policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PolicyKey {
@@ -287,6 +289,24 @@ impl Endpoint {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.state != EndpointState::Disabled
+    }
+
+    /// Its targets: the one that follows its host, or one for each ready pod.
+    #[must_use]
+    pub fn targets(&self) -> Vec<TargetId> {
+        let id = |pod| TargetId {
+            endpoint: self.id.clone(),
+            pod,
+        };
+        match &self.pods {
+            None => vec![id(None)],
+            Some(pods) => pods
+                .ready
+                .iter()
+                .flatten()
+                .map(|pod| id(Some(pod.ip())))
+                .collect(),
+        }
     }
 }
 

@@ -1,54 +1,123 @@
-//! Whether a target is what the policy takes it for: role and identity, on top of its health.
+//! Whether a target is what the policy takes it for: state, identity, role and lag, on top of its health.
+
+use std::net::{IpAddr, SocketAddr};
 
 use super::health::{Health, Reason, Standing};
+use super::lag::{Freshness, Replay};
 use super::observation::Role;
 use super::plan::Judgement;
-use super::policy::{BreakerSettings, Declared, Endpoint, EndpointState};
+use super::policy::{Endpoint, EndpointState, IdentityRule, Policy};
+use super::primary::{Claim, Tenure};
+use super::target::TargetId;
+use crate::domain::policy::Declared;
 
-/// The system identifier that the replicas must share: what the declared primary shows while it takes writes.
-#[must_use]
-pub fn identity(endpoint: &Endpoint, health: &Health) -> Option<u64> {
-    let proven = endpoint.declared == Declared::Primary && health.role == Some(Role::Primary);
-    health.system_identifier.filter(|_| proven)
+/// One target with what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub id: &'a TargetId,
+    pub endpoint: &'a Endpoint,
+    /// Where its pod listens; the port of a host is its endpoint's.
+    pub port: u16,
+    pub health: &'a Health,
+    pub replay: &'a Replay,
 }
 
-/// The judgement of an endpoint. `identity`: the system identifier of the primary, where it is known.
-#[must_use]
-pub fn judge(
-    endpoint: &Endpoint,
-    health: Option<&Health>,
-    identity: Option<u64>,
-    breaker: &BreakerSettings,
-) -> Judgement {
-    let unwatched = Health::default();
-    let known = health.unwrap_or(&unwatched);
-    let (standing, reason) = match known.judge(breaker) {
-        _ if endpoint.state != EndpointState::Active => (Standing::Wrong, Reason::Disabled),
-        verdict if known.role.is_none() || verdict.0 == Standing::Wrong => verdict,
-        _ if mismatch(known, identity) => (Standing::Wrong, Reason::IdentityMismatch),
-        verdict => fit(endpoint, known, verdict),
-    };
-    Judgement {
-        endpoint: endpoint.id.clone(),
-        location: endpoint.location.clone(),
-        address: known.address,
-        role: known.role,
-        circuit: known.circuit,
-        standing,
-        reason,
-        failure: known.failure,
+impl Known<'_> {
+    fn address(&self) -> Option<IpAddr> {
+        self.health.address
     }
-}
 
-fn mismatch(health: &Health, identity: Option<u64>) -> bool {
-    matches!((identity, health.system_identifier), (Some(expected), Some(shown)) if expected != shown)
-}
+    /// What it shows that may count for the writes; nothing where it is not routed at all, or was never seen.
+    #[must_use]
+    pub fn claim(&self, was_standby: impl Fn(SocketAddr) -> bool) -> Option<Claim> {
+        if self.endpoint.state != EndpointState::Active {
+            return None;
+        }
+        let (health, declared) = (self.health, self.endpoint.declared == Declared::Primary);
+        let server = SocketAddr::new(self.address()?, self.port);
+        Some(Claim {
+            target: self.id.clone(),
+            server,
+            declared,
+            by_service: self.endpoint.pods.is_some(),
+            promotable: self.endpoint.promotable,
+            role: health.role,
+            answers: health.answers(),
+            well: health.is_routable(),
+            failing_since: health.failing_since,
+            identity: health.system_identifier,
+            timeline: health.timeline,
+            was_standby: was_standby(server),
+        })
+    }
 
-fn fit(endpoint: &Endpoint, health: &Health, verdict: (Standing, Reason)) -> (Standing, Reason) {
-    match (endpoint.declared, health.role, verdict.1) {
-        (Declared::Replica, Some(Role::Primary), _) => (Standing::Wrong, Reason::WritableReplica),
-        (Declared::Primary, Some(Role::Standby), Reason::Serving) => (verdict.0, Reason::PrimaryInRecovery),
-        (Declared::Replica, _, Reason::Serving) if endpoint.weight == 0 => (verdict.0, Reason::WeightZero),
-        _ => verdict,
+    /// The judgement. Of the reasons that speak against it the first counts: state, identity and role, health, lag.
+    #[must_use]
+    pub fn judge(&self, policy: &Policy, tenure: &Tenure) -> Judgement {
+        let verdict = self.health.judge(&policy.breaker);
+        let (standing, reason) = match self.wrong(policy, tenure) {
+            Some(reason) => (Standing::Wrong, reason),
+            None if self.health.role.is_none() || verdict.0 == Standing::Wrong => verdict,
+            None => self.fit(tenure, verdict),
+        };
+        Judgement {
+            target: self.id.clone(),
+            location: self.endpoint.location.clone(),
+            address: self.address(),
+            port: self.port,
+            role: self.health.role,
+            circuit: self.health.breaker.circuit,
+            trips: self.health.breaker.trips(),
+            standing,
+            reason,
+            failure: self.health.failure,
+        }
+    }
+
+    /// Why it may not serve, whatever its health.
+    fn wrong(&self, policy: &Policy, tenure: &Tenure) -> Option<Reason> {
+        let (health, holds) = (self.health, tenure.holder.as_ref() == Some(self.id));
+        let foreign = policy.identity != IdentityRule::Unchecked
+            && matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        match self.endpoint.state {
+            EndpointState::Disabled => Some(Reason::Disabled),
+            EndpointState::Draining => Some(Reason::Draining),
+            EndpointState::Active if foreign => Some(Reason::IdentityMismatch),
+            EndpointState::Active
+                if health.role == Some(Role::Primary) && !holds && !self.is_first(tenure) =>
+            {
+                Some(Reason::WritableReplica)
+            }
+            EndpointState::Active if self.replay.diverged => Some(Reason::Diverged),
+            EndpointState::Active => None,
+        }
+    }
+
+    /// The declared primary before there ever was a holder.
+    fn is_first(&self, tenure: &Tenure) -> bool {
+        tenure.holder.is_none() && self.endpoint.declared == Declared::Primary
+    }
+
+    fn fit(&self, tenure: &Tenure, verdict: (Standing, Reason)) -> (Standing, Reason) {
+        let (endpoint, role) = (self.endpoint, self.health.role);
+        let (standing, reason) = verdict;
+        if role == Some(Role::Standby) && matches!(standing, Standing::Good | Standing::Returning { .. }) {
+            match self.replay.freshness {
+                Freshness::Fresh => {}
+                Freshness::Lagging => return (Standing::Behind, Reason::Lagging),
+                Freshness::Stalled => return (Standing::Behind, Reason::ReplayStalled),
+                Freshness::Unknown => return (Standing::Behind, Reason::LagUnknown),
+            }
+        }
+        let vacant = tenure.holder.as_ref().is_none_or(|holder| holder == self.id);
+        match (endpoint.declared, role, reason) {
+            (Declared::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
+                (standing, Reason::PrimaryInRecovery)
+            }
+            (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {
+                (standing, Reason::WeightZero)
+            }
+            _ => (standing, reason),
+        }
     }
 }

@@ -1,25 +1,26 @@
 //! All state, and [`World::step`]: the one place where events become effects. The engine runs it on live events, the
 //! tests on scripted ones.
 
+mod policy;
+mod remembered;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decision::{Decision, DecisionState, Transition, explain, transitions};
+use super::decision::{Decision, Transition};
+use super::lag::Lag;
 use super::moment::Moment;
-use super::observation::Role;
-use super::plan::{Judgement, RoutingPlan, plan};
-use super::policy::{Endpoint, EndpointId, Mode, Policy, PolicyKey};
-use super::role;
-use super::target::{Heard, NextCheck, Observed, ProbeKey, TargetId, Wanted};
-use watched::Target;
+use super::observation::Load;
+use super::policy::{Policy, PolicyKey};
+use super::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
+use policy::{PolicyState, Settled, Taken};
+pub use remembered::{Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget};
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A policy is new or changed, or a Secret that it names.
+    /// A policy is new or changed, or a Secret or Service that it names.
     PolicyChanged {
         policy: Arc<Policy>,
         remembered: Remembered,
@@ -30,6 +31,8 @@ pub enum Event {
     Observed(Observed),
     /// A held session told something, or is silent.
     Heard(Heard),
+    /// Other addresses are refused than before: who sleeps because of it is checked anew.
+    AddressesChanged,
 }
 
 /// What is to be done.
@@ -37,8 +40,10 @@ pub enum Event {
 pub enum Effect {
     /// The whole set of servers that the policy wants probed.
     Want { policy: PolicyKey, wanted: Vec<Wanted> },
-    /// The answer to one observation: when to check again.
+    /// When to check a target again.
     Next { key: ProbeKey, check: NextCheck },
+    /// What a target told of itself, for the metrics.
+    Measured { key: ProbeKey, figures: Figures },
     /// The newest decision of a policy, and what changed by it.
     Decided {
         key: PolicyKey,
@@ -49,19 +54,12 @@ pub enum Effect {
     Forget { key: PolicyKey },
 }
 
-/// What the status of the policy says from before the operator started.
-pub type Remembered = BTreeMap<EndpointId, RememberedEndpoint>;
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RememberedEndpoint {
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub address: Option<IpAddr>,
-    pub role: Option<Role>,
-    /// Whether it was in a route.
-    pub eligible: bool,
-    /// Why, in the words of the status.
-    pub reason: String,
+/// Live figures of one target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// `None`: of a primary, or where lag is not judged.
+    pub lag: Option<Lag>,
+    pub load: Option<Load>,
 }
 
 /// All policies and their targets.
@@ -70,63 +68,63 @@ pub struct World {
     policies: BTreeMap<PolicyKey, PolicyState>,
     /// Policies to decide anew.
     marked: BTreeSet<PolicyKey>,
-}
-
-#[derive(Debug)]
-struct PolicyState {
-    policy: Arc<Policy>,
-    targets: BTreeMap<EndpointId, Target>,
-    /// Whether every target was checked since probing began.
-    warm: bool,
-    decision: Option<Arc<Decision>>,
-    /// The newest decision that decided something.
-    decided: Option<Arc<Decision>>,
-    /// The reasons of endpoints from before the operator started, for the first decision to be compared with.
-    reasons: BTreeMap<EndpointId, String>,
+    /// When to look again at policies for which time alone changes something.
+    wakes: BTreeMap<PolicyKey, Moment>,
 }
 
 impl World {
     /// Takes in one event. Decisions follow with [`World::decide`], once per batch of events.
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         match event {
-            Event::PolicyChanged { policy, remembered } => self.change(policy, &remembered, now),
+            Event::PolicyChanged { policy, remembered } => self.change(policy, remembered, now),
             Event::PolicyGone { key } => self.forget(&key),
-            Event::Observed(observed) => self.observe(&observed).into_iter().collect(),
-            Event::Heard(_) => Vec::new(),
+            Event::Observed(observed) => self.observe(&observed),
+            Event::Heard(heard) => self.hear(&heard, now),
+            Event::AddressesChanged => self.wake_refused(now),
         }
     }
 
-    /// Decides the marked policies. A decision that equals the last one is none.
-    pub fn decide(&mut self) -> Vec<Effect> {
+    /// When [`World::decide`] must be called at the latest, events or not.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.wakes.values().min().copied()
+    }
+
+    /// Decides the marked policies, and those whose time has come. A decision that equals the last one is none.
+    pub fn decide(&mut self, now: Moment) -> Vec<Effect> {
+        let due = self.wakes.iter().filter(|(_, at)| **at <= now);
+        self.marked.extend(due.map(|(key, _)| key.clone()));
         let mut effects = Vec::new();
         for key in std::mem::take(&mut self.marked) {
+            self.wakes.remove(&key);
             let Some(state) = self.policies.get_mut(&key) else {
                 continue;
             };
-            let decision = Decision {
-                policy: Arc::clone(&state.policy),
-                state: state.decide(),
-            };
-            if state.decision.as_deref() == Some(&decision) {
-                continue;
+            let settled = state.settle(now);
+            if let Some(again) = settled.again() {
+                self.wakes.insert(key.clone(), again);
             }
-            let transitions = state.transitions(&decision.state);
-            let decision = Arc::new(decision);
-            state.decision = Some(Arc::clone(&decision));
-            if matches!(decision.state, DecisionState::Decided { .. }) {
-                state.decided = Some(Arc::clone(&decision));
+            if let Settled::Decided { decided, hurried, .. } = settled {
+                effects.extend(hurried.into_iter().map(|(target, check)| Effect::Next {
+                    key: ProbeKey {
+                        policy: key.clone(),
+                        target,
+                    },
+                    check,
+                }));
+                effects.extend(decided.map(|(decision, transitions)| Effect::Decided {
+                    key,
+                    decision,
+                    transitions,
+                }));
             }
-            effects.push(Effect::Decided {
-                key,
-                decision,
-                transitions,
-            });
         }
         effects
     }
 
     fn forget(&mut self, key: &PolicyKey) -> Vec<Effect> {
         self.marked.remove(key);
+        self.wakes.remove(key);
         if self.policies.remove(key).is_none() {
             return Vec::new();
         }
@@ -139,7 +137,7 @@ impl World {
         ]
     }
 
-    fn change(&mut self, policy: Arc<Policy>, remembered: &Remembered, now: Moment) -> Vec<Effect> {
+    fn change(&mut self, policy: Arc<Policy>, remembered: Remembered, now: Moment) -> Vec<Effect> {
         let key = policy.key.clone();
         if self
             .policies
@@ -165,182 +163,44 @@ impl World {
         vec![Effect::Want { policy: key, wanted }]
     }
 
-    fn observe(&mut self, observed: &Observed) -> Option<Effect> {
-        let ProbeKey {
-            policy: key,
-            target,
-        } = &observed.key;
-        let state = self.policies.get_mut(key)?;
-        let target = state.targets.get_mut(&target.endpoint)?;
-        if target.incarnation != observed.incarnation {
-            return None;
-        }
-        let before = target.health.clone();
-        target.health.observe(
-            &observed.observation,
-            &state.policy.breaker,
-            &state.policy.probing,
-        );
-        target.reschedule(&observed.key, &observed.observation, &state.policy);
-        if target.health != before {
-            self.marked.insert(key.clone());
-        }
-        (!target.asleep).then(|| Effect::Next {
-            key: observed.key.clone(),
-            check: target.check,
-        })
-    }
-}
-
-impl PolicyState {
-    fn new(policy: Arc<Policy>, remembered: &Remembered, now: Moment) -> Self {
-        let targets = watched(&policy)
-            .map(|endpoint| {
-                (
-                    endpoint.id.clone(),
-                    Target::restored(endpoint, remembered.get(&endpoint.id), &policy, now),
-                )
-            })
-            .collect();
-        let reasons = remembered
-            .iter()
-            .map(|(id, endpoint)| (id.clone(), endpoint.reason.clone()))
-            .collect();
-        Self {
-            policy,
-            targets,
-            warm: false,
-            decision: None,
-            decided: None,
-            reasons,
-        }
+    fn observe(&mut self, observed: &Observed) -> Vec<Effect> {
+        let state = self.policies.get_mut(&observed.key.policy);
+        let taken = state.and_then(|state| state.observe(observed));
+        self.take(&observed.key, taken)
     }
 
-    /// A new host or port is another server, a new threshold or time keeps the state, other endpoints never notice.
-    fn edit(&mut self, policy: Arc<Policy>, now: Moment) {
-        let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
-        let mut known = std::mem::take(&mut self.targets);
-        let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
-        for endpoint in watched(&policy) {
-            let earlier = before
-                .endpoint(&endpoint.id)
-                .and_then(|earlier| known.remove(&endpoint.id).map(|target| (earlier, target)));
-            let target = match earlier {
-                Some((earlier, target))
-                    if earlier.declared == endpoint.declared && same_server(earlier, endpoint) =>
-                {
-                    target.kept(endpoint, &before, &policy, now)
-                }
-                Some((_, target)) => Target::new(endpoint, target.incarnation.0 + 1, &policy, now),
-                None => Target::new(endpoint, policy.generation.unsigned_abs() << 16, &policy, now),
-            };
-            self.targets.insert(endpoint.id.clone(), target);
-        }
-        if resumed {
-            self.warm = false;
-            for target in self.targets.values_mut() {
-                target.resume(now);
-            }
-        }
+    fn hear(&mut self, heard: &Heard, now: Moment) -> Vec<Effect> {
+        let state = self.policies.get_mut(&heard.key.policy);
+        let taken = state.and_then(|state| state.hear(heard, now));
+        self.take(&heard.key, taken)
     }
 
-    fn wanted(&self) -> Vec<Wanted> {
-        if self.policy.mode == Mode::Suspend {
-            return Vec::new();
+    fn take(&mut self, key: &ProbeKey, taken: Option<Taken>) -> Vec<Effect> {
+        let Some(taken) = taken else { return Vec::new() };
+        if taken.changed {
+            self.marked.insert(key.policy.clone());
         }
-        let wanted = |(id, target): (&EndpointId, &Target)| {
-            let location = self.policy.endpoint(id)?.location.clone()?;
-            let (incarnation, check) = (target.incarnation, target.check);
-            Some(Wanted {
-                target: TargetId::host(id.clone()),
-                incarnation,
-                location,
-                login: target.login.clone()?,
-                lag_query: None,
+        let key = || key.clone();
+        let next = taken.check.map(|check| Effect::Next { key: key(), check });
+        let measured = taken
+            .figures
+            .map(|figures| Effect::Measured { key: key(), figures });
+        next.into_iter().chain(measured).collect()
+    }
+
+    fn wake_refused(&mut self, now: Moment) -> Vec<Effect> {
+        let woken = |(key, state): (&PolicyKey, &mut PolicyState)| {
+            let next = |(target, check)| Effect::Next {
+                key: ProbeKey {
+                    policy: key.clone(),
+                    target,
+                },
                 check,
-            })
+            };
+            state.wake_refused(now).into_iter().map(next).collect::<Vec<_>>()
         };
-        self.targets.iter().filter_map(wanted).collect()
+        self.policies.iter_mut().flat_map(woken).collect()
     }
-
-    fn decide(&mut self) -> DecisionState {
-        if self.policy.mode == Mode::Suspend {
-            return DecisionState::Suspended;
-        }
-        let unchecked = self
-            .targets
-            .values()
-            .filter(|target| !target.health.checked)
-            .count();
-        self.warm |= unchecked == 0;
-        let judgements = self.judge();
-        if !self.warm && !self.a_served_one_is_wrong(&judgements) {
-            return DecisionState::Waiting { unchecked };
-        }
-        let plan = plan(&self.policy, &judgements);
-        let endpoints = explain(&self.policy, &judgements, &plan);
-        if self.warm {
-            self.remember(&plan);
-        }
-        DecisionState::Decided { plan, endpoints }
-    }
-
-    /// What a person may want to know; what the status said before the operator started is nothing new.
-    fn transitions(&self, after: &DecisionState) -> Vec<Transition> {
-        let Some(before) = &self.decided else {
-            let mut first = transitions(&DecisionState::Suspended, after);
-            first.retain(|change| match change {
-                Transition::Endpoint { id, to, .. } => self.reasons.get(id) != Some(&format!("{to:?}")),
-                _ => true,
-            });
-            return first;
-        };
-        transitions(&before.state, after)
-    }
-
-    fn judge(&self) -> Vec<Judgement> {
-        let health = |endpoint: &Endpoint| self.targets.get(&endpoint.id).map(|target| &target.health);
-        let identity = self
-            .policy
-            .endpoints
-            .iter()
-            .find_map(|endpoint| role::identity(endpoint, health(endpoint)?));
-        let judge = |endpoint: &Endpoint| {
-            let mut judgement = role::judge(endpoint, health(endpoint), identity, &self.policy.breaker);
-            let served = self.targets.get(&endpoint.id).is_some_and(|target| target.served);
-            if !self.warm && served {
-                judgement.standing = judgement.standing.held();
-            }
-            judgement
-        };
-        self.policy.endpoints.iter().map(judge).collect()
-    }
-
-    fn a_served_one_is_wrong(&self, judgements: &[Judgement]) -> bool {
-        judgements.iter().any(|judgement| {
-            let target = self.targets.get(&judgement.endpoint);
-            target.is_some_and(|target| {
-                target.served && target.health.checked && judgement.proven_wrong(&self.policy)
-            })
-        })
-    }
-
-    fn remember(&mut self, plan: &RoutingPlan) {
-        for (id, target) in &mut self.targets {
-            let (reads, writes) = plan.membership(id);
-            target.served = reads.is_some() || writes.is_some();
-        }
-    }
-}
-
-fn watched(policy: &Policy) -> impl Iterator<Item = &Endpoint> {
-    policy.endpoints.iter().filter(|endpoint| endpoint.is_watched())
-}
-
-/// A URL that cannot be read for the moment does not make another server.
-fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
-    before.is_watched()
-        && (after.location.is_none() || before.location.is_none() || before.location == after.location)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::observed::ObservedObjects;
 use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
 use super::triggers::{Synced, Triggers};
 use super::update_status::WrittenStatus;
+use crate::clock::Clock;
 use crate::domain::policy::{Policy, PolicyKey};
 use crate::metrics::Metrics;
 use crate::runtime::engine::EngineHandle;
@@ -20,6 +21,7 @@ use crate::runtime::engine::EngineHandle;
 /// What passes share.
 pub struct Context {
     pub client: Client,
+    pub clock: Clock,
     pub engine: EngineHandle,
     pub observed: ObservedObjects,
     pub foreign: ForeignSlices,
@@ -38,8 +40,13 @@ pub struct Context {
 
 impl Context {
     #[must_use]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one for each part, made once by the wiring"
+    )]
     pub fn new(
         client: Client,
+        clock: Clock,
         engine: EngineHandle,
         metrics: Metrics,
         scopes: &[Scope],
@@ -49,6 +56,7 @@ impl Context {
     ) -> Self {
         Self {
             client,
+            clock,
             engine,
             observed: ObservedObjects::default(),
             foreign: ForeignSlices::default(),

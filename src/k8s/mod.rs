@@ -8,6 +8,7 @@ pub mod foreign;
 pub mod observed;
 mod patience;
 pub mod reconcile;
+mod remembered;
 pub mod secrets;
 pub mod triggers;
 pub mod update_status;

@@ -19,14 +19,13 @@ use super::apply::{self, Writer};
 use super::context::{Context, lock};
 use super::error::Error;
 use super::events::{self, PolicyEvent};
+use super::remembered::remembered;
 use super::secrets::SecretAccess;
 use super::{policy_resource, watch};
 use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use crate::clock::Clock;
 use crate::domain::decision::{Decision, DecisionState};
-use crate::domain::observation::Role;
-use crate::domain::policy::{EndpointId, Mode, Policy, PolicyKey};
-use crate::domain::world::{Remembered, RememberedEndpoint};
+use crate::domain::policy::{Mode, Policy, PolicyKey};
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind, names};
 use crate::telemetry::chain;
@@ -170,14 +169,15 @@ impl Context {
         seen: &Seen,
         decision: Option<&Decision>,
     ) -> Result<(Written, Option<String>), Error> {
-        let Some(Decision { policy, state }) = decision else {
+        let Some(Decision { policy, state, .. }) = decision else {
             return Ok((Written::Waiting, None));
         };
         let plan = match (state, policy.mode) {
             (DecisionState::Suspended, _) => return Ok((Written::Suspended, None)),
             (_, Mode::Observe) => return Ok((Written::Observing, None)),
             (DecisionState::Waiting { .. }, _) => return Ok((Written::Waiting, None)),
-            (DecisionState::Decided { plan, .. }, _) => plan,
+            (DecisionState::IdentityChanged { .. }, _) => return Ok((Written::IdentityChanged, None)),
+            (DecisionState::Decided(decided), _) => &decided.plan,
         };
         let manifests = render::render(policy, plan);
         let (client, observed, metrics) = (&self.client, &self.observed, &self.metrics);
@@ -225,6 +225,7 @@ impl Context {
             decision,
             written: written.clone(),
             revision,
+            moment: self.clock.now(),
         };
         let next = status(&report, &seen.previous, &now());
         if next == seen.previous {
@@ -285,25 +286,6 @@ fn unresolved(policy: &Policy) -> Vec<String> {
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect()
-}
-
-/// What the status says from before the operator started.
-fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
-    let endpoint = |endpoint: &crate::api::EndpointStatus| {
-        let role = [Role::Primary, Role::Standby]
-            .into_iter()
-            .find(|role| render::status::role(Some(*role)) == endpoint.role);
-        let remembered = RememberedEndpoint {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
-            role,
-            eligible: endpoint.eligible,
-            reason: endpoint.reason.clone(),
-        };
-        (EndpointId::from(endpoint.id.as_str()), remembered)
-    };
-    status.endpoints.iter().map(endpoint).collect()
 }
 
 /// The wall clock in whole seconds, as Kubernetes writes times.

@@ -70,7 +70,7 @@ fn route(policy: &Policy, name: &str, route: &Route) -> Value {
 
 fn target(member: &Member) -> Value {
     json!({
-        "endpoint": member.endpoint.as_str(),
+        "endpoint": member.target.endpoint.as_str(),
         "address": member.address,
         "port": member.port,
         "weight": member.weight,
@@ -110,13 +110,12 @@ fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
             endpoint[key] = value;
         }
     }
-    let (reads, writes) = plan.membership(&declared.id);
-    endpoint["routes"] = json!(
-        [writes.map(|_| "rw"), reads.map(|_| "ro")]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-    );
+    let serves = |(_, route): &(&str, &Route)| {
+        let mut members = route.members.iter();
+        members.any(|member| member.target.endpoint == declared.id)
+    };
+    let serving = routes(plan).into_iter().filter(serves);
+    endpoint["routes"] = json!(serving.map(|(name, _)| name).collect::<Vec<_>>());
     endpoint
 }
 

@@ -65,7 +65,7 @@ fn slice(
 fn endpoint(policy: &Policy, member: &Member) -> Value {
     let mut endpoint = json!({"addresses": [member.address], "conditions": {"ready": true}});
     if let Some(zone) = policy
-        .endpoint(&member.endpoint)
+        .endpoint(&member.target.endpoint)
         .and_then(|declared| declared.zone.as_ref())
     {
         endpoint["zone"] = json!(zone);

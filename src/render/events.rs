@@ -60,6 +60,31 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 endpoint: Some(id.to_string()),
             })
         }
+        Transition::PrimaryMoved { from, to } => Some(route(
+            true,
+            "PrimaryMoved",
+            &format!("Writes moved from {from} to {to}."),
+        )),
+        Transition::SplitBrain { endpoints } if endpoints.is_empty() => Some(route(
+            false,
+            "SplitBrainEnded",
+            "At most one endpoint takes writes again.",
+        )),
+        Transition::SplitBrain { endpoints } => {
+            let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+            let note = format!(
+                "{} take writes at once; NAME-rw stays where it is.",
+                ids.join(", ")
+            );
+            Some(route(true, "SplitBrainSuspected", &note))
+        }
+        Transition::IdentityChanged { known, shown } => Some(route(
+            true,
+            "IdentityChanged",
+            &format!(
+                "The declared primary shows the system identifier {shown}, not {known}: routes stay as they are."
+            ),
+        )),
         Transition::ReadFallback { active: true } => Some(route(
             true,
             "ReadFallbackActive",

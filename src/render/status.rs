@@ -5,12 +5,20 @@ mod conditions;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary};
+use crate::api::{
+    EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
+};
+use crate::domain::Moment;
 use crate::domain::breaker::Circuit;
-use crate::domain::decision::{Decision, DecisionState, EndpointView};
+use crate::domain::decision::Decision;
+use crate::domain::decision::{Decided, EndpointView, TargetView};
 use crate::domain::observation::Role;
-use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Declared, Policy};
+
+/// Times that differ by no more are the same, told by clocks in whole seconds.
+const ROUNDING: k8s_openapi::jiff::SignedDuration = k8s_openapi::jiff::SignedDuration::from_secs(2);
+/// A request for checks may name a time that is so far ahead of our clock.
+const MOST_SKEW: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// What one pass knows of a policy.
 #[derive(Clone, Debug)]
@@ -26,6 +34,8 @@ pub struct Report<'a> {
     pub written: Written,
     /// The revision of the routes that the pass rendered.
     pub revision: Option<&'a str>,
+    /// The present moment, of the clock that the decision was made by.
+    pub moment: Moment,
 }
 
 /// What became of the routes in this pass.
@@ -38,6 +48,8 @@ pub enum Written {
     /// The mode writes nothing.
     Observing,
     Suspended,
+    /// The declared primary shows another system identifier: routes stay as they are.
+    IdentityChanged,
     /// Objects of our names that are not ours, as `Service orders-rw`.
     NameConflict(Vec<String>),
     /// Slices of others for our Services, which kube-proxy would merge with ours.
@@ -59,26 +71,62 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         conditions: conditions::render(report, &previous.conditions, now),
         ..previous.clone()
     };
-    let Some(Decision {
-        policy,
-        state: DecisionState::Decided { plan, endpoints },
-    }) = report.decision
-    else {
+    let Some(decision) = report.decision else {
         return status;
     };
-    status.endpoints = endpoints
-        .iter()
-        .map(|view| endpoint(view, &previous.endpoints, now))
-        .collect();
-    status.summary = Some(summary(endpoints));
+    answer(&mut status, decision, now);
+    if let Some(endpoints) = decision.state.endpoints() {
+        let clock = Clock {
+            now,
+            moment: report.moment,
+        };
+        status.endpoints = endpoints
+            .iter()
+            .map(|view| endpoint(view, &previous.endpoints, clock))
+            .collect();
+        status.summary = Some(summary(endpoints));
+    }
+    let Some(decided) = decision.state.decided() else {
+        return status;
+    };
+    if matches!(report.written, Written::Programmed | Written::Observing) {
+        status.system_identifier = decided.tenure.identity.map(|identity| identity.to_string());
+        status.primary = primary(&decision.policy, decided);
+    }
     if let (Some(revision), Written::Programmed) = (report.revision, &report.written) {
-        status.primary = primary(plan);
+        let policy = &decision.policy;
         status.routing = Some(routing(policy, revision, previous.routing.as_ref(), now));
     }
     status
 }
 
-fn endpoint(view: &EndpointView, previous: &[EndpointStatus], now: &Time) -> EndpointStatus {
+/// The wall clock beside the clock of the decisions.
+#[derive(Clone, Copy)]
+struct Clock<'a> {
+    now: &'a Time,
+    moment: Moment,
+}
+
+/// Notes that a request for checks was answered: in whole seconds, never before the time that it names itself.
+fn answer(status: &mut ReplicaSetPolicyStatus, decision: &Decision, now: &Time) {
+    if decision.answered.is_none() || decision.answered == status.checked_for {
+        return;
+    }
+    let second = std::time::Duration::from_secs(1);
+    let next = now.0.checked_add(second).unwrap_or(now.0);
+    let requested: Option<k8s_openapi::jiff::Timestamp> =
+        decision.answered.as_ref().and_then(|text| text.parse().ok());
+    let soon = now.0.checked_add(MOST_SKEW).unwrap_or(now.0);
+    let at = requested
+        .filter(|requested| *requested <= soon)
+        .map_or(next, |requested| requested.max(next));
+    status.checked_at = Some(Time(at));
+    status.checked_for.clone_from(&decision.answered);
+}
+
+fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) -> EndpointStatus {
+    let before = previous.iter().find(|before| before.id == view.id.as_str());
+    let now = clock.now;
     let location = view.location.as_ref();
     let mut status = EndpointStatus {
         id: view.id.to_string(),
@@ -87,19 +135,72 @@ fn endpoint(view: &EndpointView, previous: &[EndpointStatus], now: &Time) -> End
         address: view.address.map(|address| address.to_string()),
         role: role(view.role).to_owned(),
         circuit: circuit(view.circuit).to_owned(),
+        trips: view.trips,
+        retry_at: retry_at(
+            view.circuit,
+            before.and_then(|before| before.retry_at.as_ref()),
+            clock,
+        ),
         eligible: view.eligible,
         reason: format!("{:?}", view.reason),
         failure: view.failure.map(|failure| failure.to_string()),
         effective_weight: view.weight,
+        sessions: view.sessions,
+        targets: view
+            .targets
+            .iter()
+            .map(|view| {
+                target(
+                    view,
+                    before.map(|before| before.targets.as_slice()).unwrap_or_default(),
+                    clock,
+                )
+            })
+            .collect(),
         since: now.clone(),
     };
-    if let Some(before) = previous.iter().find(|before| before.id == status.id) {
+    if let Some(before) = before {
         status.since = before.since.clone();
         if *before != status {
             status.since = now.clone();
         }
     }
     status
+}
+
+fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> TargetStatus {
+    let address = view.address.to_string();
+    let before = previous.iter().find(|before| before.address == address);
+    TargetStatus {
+        role: role(view.role).to_owned(),
+        circuit: circuit(view.circuit).to_owned(),
+        trips: view.trips,
+        retry_at: retry_at(
+            view.circuit,
+            before.and_then(|before| before.retry_at.as_ref()),
+            clock,
+        ),
+        eligible: view.eligible,
+        reason: format!("{:?}", view.reason),
+        failure: view.failure.map(|failure| failure.to_string()),
+        effective_weight: view.weight,
+        address,
+    }
+}
+
+/// The wall-clock time at which an open circuit may become half-open. Where it was said before, within the rounding of
+/// clocks, it stands.
+fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Option<Time> {
+    let Circuit::Open { until } = circuit else {
+        return None;
+    };
+    let left = until.since(clock.moment);
+    let second =
+        k8s_openapi::jiff::Timestamp::from_second(clock.now.0.checked_add(left).ok()?.as_second()).ok()?;
+    let close = previous.filter(|before| before.0.duration_since(second).abs() <= ROUNDING);
+    // What is past stays as it was said, until the circuit moves on.
+    let past = previous.filter(|before| left.is_zero() && before.0 <= clock.now.0);
+    Some(close.or(past).cloned().unwrap_or(Time(second)))
 }
 
 /// The word for a role, also read back after a restart.
@@ -112,7 +213,9 @@ pub const fn role(role: Option<Role>) -> &'static str {
     }
 }
 
-const fn circuit(circuit: Circuit) -> &'static str {
+/// The word for a circuit, also read back after a restart.
+#[must_use]
+pub const fn circuit(circuit: Circuit) -> &'static str {
     match circuit {
         Circuit::Closed { .. } => "Closed",
         Circuit::Open { .. } => "Open",
@@ -137,11 +240,26 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn primary(plan: &RoutingPlan) -> Option<PrimaryStatus> {
-    let holder = plan.rw.members.first()?;
+fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
+    let tenure = &decided.tenure;
+    let declared = policy
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.declared == Declared::Primary);
+    let address = decided
+        .plan
+        .rw
+        .members
+        .first()
+        .map(|member| member.address.to_string());
     Some(PrimaryStatus {
-        id: holder.endpoint.to_string(),
-        address: holder.address.to_string(),
+        id: tenure.holder.as_ref()?.endpoint.to_string(),
+        declared: declared
+            .map(|endpoint| endpoint.id.to_string())
+            .unwrap_or_default(),
+        address,
+        timeline: tenure.timeline,
+        accepted: tenure.accepted.as_ref().map(ToString::to_string),
     })
 }
 

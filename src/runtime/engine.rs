@@ -161,6 +161,8 @@ impl Engine {
     /// Runs until its handles are gone. Watches go before probes.
     pub async fn run(mut self) {
         loop {
+            let deadline = self.world.deadline();
+            let clock = self.clock;
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -168,6 +170,7 @@ impl Engine {
                     None => return,
                 },
                 Some(answer) = self.answers.recv() => self.answered(answer),
+                () = clock.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }
             self.drain();
             self.settle().await;
@@ -215,27 +218,33 @@ impl Engine {
 
     fn step(&mut self, event: Event) {
         for effect in self.world.step(event, self.clock.now()) {
-            match effect {
-                Effect::Want { policy, wanted } => self.registry.want(&policy, wanted),
-                Effect::Next { key, check } => self.registry.next(&key, check),
-                Effect::Forget { key } => {
-                    let last = self.decisions.remove(&key);
-                    self.metrics.forget(&key, last.as_deref());
-                }
-                Effect::Decided { .. } => {}
-            }
+            self.act(effect);
         }
+    }
+
+    /// Does what is done at once; a decision is for [`Engine::announce`].
+    fn act(&mut self, effect: Effect) -> Option<(PolicyKey, Arc<Decision>, Vec<Transition>)> {
+        match effect {
+            Effect::Want { policy, wanted } => self.registry.want(&policy, wanted),
+            Effect::Next { key, check } => self.registry.next(&key, check),
+            Effect::Measured { key, figures } => self.metrics.measured(&key, &figures),
+            Effect::Forget { key } => {
+                let last = self.decisions.remove(&key);
+                self.metrics.forget(&key, last.as_deref());
+            }
+            Effect::Decided {
+                key,
+                decision,
+                transitions,
+            } => return Some((key, decision, transitions)),
+        }
+        None
     }
 
     /// Decides the marked policies and announces what changed.
     async fn settle(&mut self) {
-        for effect in self.world.decide() {
-            let Effect::Decided {
-                key,
-                decision,
-                transitions,
-            } = effect
-            else {
+        for effect in self.world.decide(self.clock.now()) {
+            let Some((key, decision, transitions)) = self.act(effect) else {
                 continue;
             };
             let before = self.decisions.set(key.clone(), Arc::clone(&decision));

@@ -76,6 +76,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     let (triggers, ends) = Triggers::new(&scopes);
     let context = Arc::new(Context::new(
         client.clone(),
+        clock,
         handle.clone(),
         metrics.clone(),
         &scopes,

@@ -9,8 +9,8 @@ use super::url::{self, ServerUrl};
 use super::{Problems, duration, endpoint_id, is_subdomain, is_word};
 use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
 use crate::domain::policy::{
-    ClientCertificate, ClientSettings, Declared, Endpoint, EndpointState, LagSettings, LagSource, Location, Login, Sensitive, TlsMode, TlsSettings,
-    Unresolved,
+    ClientCertificate, ClientSettings, Declared, Endpoint, EndpointState, LagSettings, LagSource, Location,
+    Login, Sensitive, TlsMode, TlsSettings, Unresolved,
 };
 
 /// Where a connection names none.

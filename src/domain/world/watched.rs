@@ -1,19 +1,33 @@
 //! One target of a policy: its health, and the instruction to its prober.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::RememberedEndpoint;
+use super::remembered::{RememberedEndpoint, RememberedTarget};
+use crate::domain::breaker::Breaker;
 use crate::domain::cadence;
 use crate::domain::health::Health;
+use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureKind, Observation};
+use crate::domain::observation::{FailureKind, Load, Observation};
 use crate::domain::policy::{Endpoint, Login, Policy};
-use crate::domain::target::{Incarnation, NextCheck, ProbeKey};
+use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
+
+/// The sessions left on a draining server are told anew at most this often, and when the last one ends.
+const SESSIONS_APART: Duration = Duration::from_secs(5);
+
+/// A standby whose lag is not known yet is asked again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) incarnation: Incarnation,
+    /// Where its pod listens; the port of a host is its endpoint's.
+    pub(super) port: u16,
     pub(super) health: Health,
+    pub(super) replay: Replay,
+    pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
     /// In a route before probing began: until every target was checked, only a proof takes it out.
     pub(super) served: bool,
@@ -21,19 +35,35 @@ pub(super) struct Target {
     pub(super) asleep: bool,
 }
 
+/// Sessions of others on a target, as they are told to people.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sessions {
+    pub(super) told: Option<u32>,
+    at: Moment,
+}
+
 impl Target {
-    pub(super) fn new(endpoint: &Endpoint, incarnation: u64, policy: &Policy, now: Moment) -> Self {
+    pub(super) fn new(
+        id: &TargetId,
+        endpoint: &Endpoint,
+        incarnation: u64,
+        policy: &Policy,
+        now: Moment,
+    ) -> Self {
         let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
         let mut target = Self {
             incarnation: Incarnation(incarnation),
+            port: port(id, endpoint),
             health: Health::default(),
+            replay: Replay::default(),
+            sessions: Sessions::default(),
             login: None,
             served: false,
             check: NextCheck {
                 number: 0,
                 at: now,
                 timeout,
-                prefer: None,
+                prefer: id.pod,
                 hold: None,
             },
             asleep: false,
@@ -43,20 +73,32 @@ impl Target {
     }
 
     pub(super) fn restored(
+        id: &TargetId,
         endpoint: &Endpoint,
         remembered: Option<&RememberedEndpoint>,
         policy: &Policy,
         now: Moment,
     ) -> Self {
-        let mut target = Self::new(endpoint, 0, policy, now);
-        if let Some(remembered) = remembered.filter(|remembered| remembered.is(endpoint)) {
-            target.served = remembered.eligible;
-            target.health.admitted = remembered.eligible && remembered.role.is_some();
-            target.health.address = remembered.address;
-            target.health.role = remembered.role;
-            target.check.prefer = remembered.address;
+        let mut target = Self::new(id, endpoint, 0, policy, now);
+        let known = remembered
+            .filter(|remembered| remembered.is(endpoint))
+            .and_then(|remembered| remembered.target(id));
+        if let Some(known) = known {
+            target.recall(known, policy, now);
         }
         target
+    }
+
+    fn recall(&mut self, known: &RememberedTarget, policy: &Policy, now: Moment) {
+        self.served = known.eligible;
+        self.health.admitted = known.eligible && known.role.is_some();
+        self.health.address = known.address;
+        self.health.role = known.role;
+        self.health.breaker = Breaker::restored(known.circuit(policy, now), known.trips, now);
+        if known.eligible {
+            self.replay = Replay::fresh_since(now);
+        }
+        self.check.prefer = known.address;
     }
 
     pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
@@ -76,6 +118,7 @@ impl Target {
                 number: self.check.number + 1,
                 at: self.check.at.min(sooner),
                 timeout,
+                hold: cadence::hold(&self.health, &policy.probing, &policy.breaker, false),
                 ..self.check
             };
         }
@@ -87,7 +130,8 @@ impl Target {
         self.wake(now);
     }
 
-    fn wake(&mut self, now: Moment) {
+    /// Checks it at once.
+    pub(super) fn wake(&mut self, now: Moment) {
         self.asleep = false;
         self.check = NextCheck {
             number: self.check.number + 1,
@@ -110,7 +154,13 @@ impl Target {
         }
     }
 
-    pub(super) fn reschedule(&mut self, key: &ProbeKey, observation: &Observation, policy: &Policy) {
+    pub(super) fn reschedule(
+        &mut self,
+        key: &ProbeKey,
+        observation: &Observation,
+        policy: &Policy,
+        urgent: bool,
+    ) {
         let number = self.check.number + 1;
         let spread = spread(key, number);
         let prefer = self.health.address;
@@ -127,22 +177,61 @@ impl Target {
                     at,
                     timeout,
                     prefer,
-                    hold: None,
+                    hold: self.hold(policy, urgent),
                 }
             }
             None => self.asleep = true,
         }
     }
+
+    /// How far it is behind is not known yet: no interval goes by before it is asked again.
+    pub(super) fn look_again_soon(&mut self, now: Moment) {
+        self.check.at = self.check.at.min(now + LOOK_AGAIN);
+    }
+
+    fn hold(&self, policy: &Policy, urgent: bool) -> Option<Hold> {
+        cadence::hold(&self.health, &policy.probing, &policy.breaker, urgent)
+    }
+
+    /// Another cadence of heartbeats; whether there is one to tell.
+    pub(super) fn hurry(&mut self, policy: &Policy, urgent: bool) -> bool {
+        let hold = self.hold(policy, urgent);
+        if self.asleep || hold == self.check.hold {
+            return false;
+        }
+        self.check.number += 1;
+        self.check.hold = hold;
+        true
+    }
+
+    /// Whether what people see of the sessions changed.
+    pub(super) fn count_sessions(&mut self, load: Option<Load>, now: Moment) -> bool {
+        let Some(Load { sessions, .. }) = load else {
+            return false;
+        };
+        let due =
+            sessions == 0 || now.since(self.sessions.at) >= SESSIONS_APART || self.sessions.told.is_none();
+        if self.sessions.told == Some(sessions) || !due {
+            return false;
+        }
+        self.sessions = Sessions {
+            told: Some(sessions),
+            at: now,
+        };
+        true
+    }
+
+    /// Its server, once a check was good.
+    pub(super) fn server(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.health.address?, self.port))
+    }
 }
 
-impl RememberedEndpoint {
-    /// Whether it is the server that the policy declares now.
-    fn is(&self, endpoint: &Endpoint) -> bool {
-        endpoint.location.as_ref().is_none_or(|location| {
-            self.host.as_deref() == Some(location.host.to_string().as_str())
-                && self.port == Some(location.port)
-        })
-    }
+fn port(id: &TargetId, endpoint: &Endpoint) -> u16 {
+    let pods = endpoint.pods.as_ref().and_then(|pods| pods.ready.as_ref().ok());
+    let pod = pods.and_then(|pods| pods.iter().find(|pod| Some(pod.ip()) == id.pod));
+    let declared = endpoint.location.as_ref().map(|location| location.port);
+    pod.map(SocketAddr::port).or(declared).unwrap_or_default()
 }
 
 /// 0 to 100, from the target and the count of its checks: spreads checks without chance.

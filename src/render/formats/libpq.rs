@@ -26,7 +26,7 @@ pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
 /// The host as declared, which is what a certificate names.
 fn host(policy: &Policy, member: &Member) -> String {
     let declared = policy
-        .endpoint(&member.endpoint)
+        .endpoint(&member.target.endpoint)
         .and_then(|endpoint| endpoint.location.as_ref());
     match declared.map(|location| &location.host) {
         Some(Host::Name(name)) => format!("{}:{}", name.trim_end_matches('.'), member.port),

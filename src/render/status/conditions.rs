@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Report, Written};
-use crate::domain::decision::{DecisionState, EndpointView};
+use crate::domain::decision::{Decided, DecisionState, EndpointView};
 use crate::domain::health::Reason;
 use crate::domain::observation::Role;
 use crate::domain::plan::{RouteState, RoutingPlan};
@@ -18,18 +18,20 @@ struct Verdict(&'static str, &'static str, &'static str, String);
 
 pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Condition> {
     let decided = match report.decision.map(|decision| &decision.state) {
-        Some(DecisionState::Decided { plan, endpoints }) => Some((plan, endpoints.as_slice())),
+        Some(DecisionState::Decided(decided)) => Some(decided),
         _ => None,
     };
+    let endpoints = report.decision.and_then(|decision| decision.state.endpoints());
     let mut verdicts = vec![accepted(report), resolved_refs(report), programmed(report)];
     verdicts.push(reconciling(report));
-    verdicts.push(stalled(report, decided.map(|(_, endpoints)| endpoints)));
+    verdicts.push(stalled(report, endpoints));
     match decided {
-        Some((plan, endpoints)) => {
-            verdicts.push(ready(report, plan));
-            verdicts.push(degraded(endpoints));
-            verdicts.push(primary_reachable(endpoints));
-            verdicts.push(read_fallback(plan));
+        Some(decided) => {
+            verdicts.push(ready(report, &decided.plan));
+            verdicts.push(degraded(&decided.endpoints));
+            verdicts.push(primary_reachable(decided));
+            verdicts.push(read_fallback(&decided.plan));
+            verdicts.push(split_brain(decided));
         }
         None => verdicts.extend(unknown(report, previous)),
     }
@@ -105,6 +107,7 @@ fn programmed(report: &Report<'_>) -> Verdict {
             "Suspended",
             "mode is Suspend: routes stay as they are.".to_owned(),
         ),
+        Written::IdentityChanged => no("IdentityChanged", identity_changed(report)),
         Written::NameConflict(objects) => no("NameConflict", conflict(objects)),
         Written::ForeignEndpoints(slices) => no("ForeignEndpoints", foreign(slices)),
         Written::Failed(category) => no("WriteFailed", failed(category)),
@@ -118,6 +121,15 @@ fn waiting(report: &Report<'_>) -> String {
         }
         _ if !report.problems.is_empty() => "Routes stay as they are until the policy is valid.".to_owned(),
         _ => "Routes stay as they are until every endpoint was checked once.".to_owned(),
+    }
+}
+
+fn identity_changed(report: &Report<'_>) -> String {
+    match report.decision.map(|decision| &decision.state) {
+        Some(DecisionState::IdentityChanged { known, shown, .. }) => format!(
+            "The declared primary shows the system identifier {shown}, not {known}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
+        ),
+        _ => "The declared primary shows another system identifier.".to_owned(),
     }
 }
 
@@ -167,6 +179,7 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
         .filter(|view| view.reason == Reason::AddressRefused)
         .collect();
     match &report.written {
+        Written::IdentityChanged => yes("IdentityChanged", identity_changed(report)),
         Written::NameConflict(objects) => yes("NameConflict", conflict(objects)),
         Written::ForeignEndpoints(slices) => yes("ForeignEndpoints", foreign(slices)),
         _ if !refused.is_empty() => yes("AddressRefused", named(&refused)),
@@ -223,7 +236,7 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
     let plain = |view: &&EndpointView| {
         matches!(
             view.reason,
-            Reason::Serving | Reason::WeightZero | Reason::Disabled
+            Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled
         )
     };
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
@@ -246,18 +259,24 @@ fn named(endpoints: &[&EndpointView]) -> String {
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn primary_reachable(endpoints: &[EndpointView]) -> Verdict {
+/// The one that takes the writes, or took them last; before, the declared one.
+fn primary_reachable(decided: &Decided) -> Verdict {
     const TYPE: &str = "PrimaryReachable";
-    let Some(view) = endpoints.iter().find(|view| view.declared == Declared::Primary) else {
+    let holder = decided.tenure.holder.as_ref();
+    let is_it = |view: &&EndpointView| match holder {
+        Some(holder) => view.id == holder.endpoint,
+        None => view.declared == Declared::Primary,
+    };
+    let Some(view) = decided.endpoints.iter().find(is_it) else {
         return Verdict(
             TYPE,
             "Unknown",
             "NotDeclared",
-            "The policy declares no primary.".to_owned(),
+            "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
     };
     match (view.reason, view.role, view.failure) {
-        (Reason::NotCheckedYet | Reason::Disabled, ..) => Verdict(
+        (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,
             "Unknown",
             "NotChecked",
@@ -295,14 +314,34 @@ fn read_fallback(plan: &RoutingPlan) -> Verdict {
     )
 }
 
+fn split_brain(decided: &Decided) -> Verdict {
+    const TYPE: &str = "SplitBrainSuspected";
+    if decided.split.is_empty() {
+        let message = "At most one endpoint takes writes.".to_owned();
+        return Verdict(TYPE, "False", "NotSuspected", message);
+    }
+    let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
+    let holder = decided.tenure.holder.as_ref();
+    let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
+    let message = format!(
+        "{} take writes at once; NAME-rw leads {stay}. Stop all but one, or set failover.acceptPrimary.",
+        ids.join(", ")
+    );
+    Verdict(TYPE, "True", "SeveralWritable", message)
+}
+
 /// Before the first decision what was known stays; a new policy is not ready.
 fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
     let suspended = report.written == Written::Suspended;
+    if report.written == Written::IdentityChanged {
+        return held_for_identity(report, previous);
+    }
     let types = [
         ("Ready", "False"),
         ("Degraded", "Unknown"),
         ("PrimaryReachable", "Unknown"),
         ("ReadFallbackActive", "Unknown"),
+        ("SplitBrainSuspected", "Unknown"),
     ];
     let reason = if suspended {
         "Suspended"
@@ -327,4 +366,27 @@ fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
         Verdict(type_, status, reason, message.clone())
     };
     types.into_iter().map(one).collect()
+}
+
+/// Nothing was decided: Ready is False, what else was known stays.
+fn held_for_identity(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
+    const REASON: &str = "IdentityChanged";
+    let message = identity_changed(report);
+    let endpoints = report.decision.and_then(|decision| decision.state.endpoints());
+    let stays = |type_: &'static str| {
+        let before = previous.iter().find(|condition| condition.type_ == type_);
+        let status = match before.map(|condition| condition.status.as_str()) {
+            Some("True") => "True",
+            Some("False") => "False",
+            _ => "Unknown",
+        };
+        Verdict(type_, status, REASON, message.clone())
+    };
+    vec![
+        Verdict("Ready", "False", REASON, message.clone()),
+        degraded(endpoints.unwrap_or_default()),
+        stays("PrimaryReachable"),
+        stays("ReadFallbackActive"),
+        stays("SplitBrainSuspected"),
+    ]
 }

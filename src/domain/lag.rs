@@ -1,0 +1,338 @@
+//! How far a standby is behind: the history of log positions, and the verdict with its hysteresis.
+//!
+//! The history keeps (moment, position) of the primary's log. A standby that has replayed up to L lags by the time since
+//! the log's head was at L, interpolated; none where L is at the head. So an idle primary makes no lag, clocks of servers
+//! do not matter, and log that never arrived counts.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::moment::Moment;
+use super::observation::Lsn;
+use super::policy::{LagSettings, LagSource};
+
+/// Positions kept of one history, about: closer ones replace each other.
+const POSITIONS: u32 = 128;
+/// Positions kept of one history, at most.
+const MOST_POSITIONS: usize = 512;
+/// A verdict stands for at least so many heartbeats.
+const HEARTBEATS_APART: u32 = 3;
+
+/// The head of the log over time, on one timeline.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WalHistory {
+    timeline: Option<u32>,
+    /// The first position seen on this timeline after another one; a server of an older timeline beyond it has gone
+    /// another way.
+    fork: Option<Lsn>,
+    /// Rising in both.
+    positions: VecDeque<(Moment, Lsn)>,
+    /// When the primary itself last told.
+    primary_told: Option<Moment>,
+}
+
+/// How far a standby is behind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lag {
+    /// There is nothing to compare with.
+    Unknown,
+    Behind {
+        time: Duration,
+        /// Zero where the source tells no positions.
+        bytes: u64,
+    },
+    /// The history does not reach back: at least.
+    AtLeast { time: Duration, bytes: u64 },
+}
+
+/// Whether a standby is fresh enough.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Freshness {
+    /// Not known, which is not fresh.
+    #[default]
+    Unknown,
+    Fresh,
+    /// Past a bound.
+    Lagging,
+    /// Past a bound, and its replay stands still while the head moves.
+    Stalled,
+}
+
+impl WalHistory {
+    /// The primary's own position. `span`: the longest lag that must be told apart. A new timeline begins a new history.
+    pub fn primary_at(&mut self, moment: Moment, position: Lsn, timeline: Option<u32>, span: Duration) {
+        if timeline.is_some() && timeline != self.timeline {
+            let followed = self.timeline.is_some();
+            *self = Self {
+                timeline,
+                fork: followed.then_some(position),
+                ..Self::default()
+            };
+        }
+        self.primary_told = Some(moment);
+        // A standby may have told of more than a primary that was restored; the primary is right.
+        if self.head().is_some_and(|head| position < head) {
+            self.positions.clear();
+        }
+        self.advance(moment, position, span);
+    }
+
+    /// What a standby has received or replayed: it moves the head only while the primary has been silent for longer
+    /// than `silence`, and only where the standby's timeline is not proven to be another one.
+    pub fn standby_at(
+        &mut self,
+        moment: Moment,
+        position: Lsn,
+        timeline: Option<u32>,
+        silence: Duration,
+        span: Duration,
+    ) {
+        let silent = self.primary_told.is_none_or(|told| moment.since(told) > silence);
+        let foreign = timeline.is_some() && self.timeline.is_some() && timeline != self.timeline;
+        if silent && !foreign {
+            self.advance(moment, position, span);
+        }
+    }
+
+    fn advance(&mut self, moment: Moment, position: Lsn, span: Duration) {
+        if let Some((newest, head)) = self.positions.back()
+            && (moment < *newest || position < *head)
+        {
+            return;
+        }
+        let spacing = span / POSITIONS;
+        if let Some(last) = self.positions.len().checked_sub(1).filter(|last| *last > 0) {
+            let ((before, first), (_, second)) = (self.positions[last - 1], self.positions[last]);
+            // A rest is told by its two ends; what is close to its neighbours tells nothing new.
+            let rests = first == second && second == position;
+            if rests || (first != second && moment.since(before) < spacing) {
+                self.positions.pop_back();
+            }
+        }
+        self.positions.push_back((moment, position));
+        while self.positions.len() > 2 && moment.since(self.positions[1].0) > span + spacing {
+            self.positions.pop_front();
+        }
+        if self.positions.len() > MOST_POSITIONS {
+            self.thin();
+        }
+    }
+
+    /// Keeps every second position, and the newest.
+    fn thin(&mut self) {
+        let newest = self.positions.len() - 1;
+        let mut at = 0;
+        self.positions.retain(|_| {
+            let keep = at % 2 == 0 || at == newest;
+            at += 1;
+            keep
+        });
+    }
+
+    /// The highest position known.
+    #[must_use]
+    pub fn head(&self) -> Option<Lsn> {
+        self.positions.back().map(|(_, head)| *head)
+    }
+
+    /// How far behind a standby is that had replayed up to `position` at `moment`.
+    #[must_use]
+    pub fn behind(&self, position: Lsn, moment: Moment) -> Lag {
+        let (Some(head), Some((oldest, start))) = (self.head(), self.positions.front().copied()) else {
+            return Lag::Unknown;
+        };
+        let bytes = head.0.saturating_sub(position.0);
+        if bytes == 0 {
+            return Lag::Behind {
+                time: Duration::ZERO,
+                bytes,
+            };
+        }
+        if position < start {
+            let time = moment.since(oldest);
+            return Lag::AtLeast { time, bytes };
+        }
+        // The newest moment at which the head was here.
+        let after = self.positions.partition_point(|(_, head)| *head <= position);
+        let (from, low) = self.positions[after - 1];
+        let (to, high) = self.positions[after];
+        let share = u128::from(position.0 - low.0) * to.since(from).as_nanos() / u128::from(high.0 - low.0);
+        let left = from + Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX));
+        Lag::Behind {
+            time: moment.since(left),
+            bytes,
+        }
+    }
+
+    /// Whether a standby that is proven to be on an older `timeline` has replayed what this one does not have.
+    #[must_use]
+    pub fn diverged(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
+        match (self.timeline, timeline, self.fork) {
+            (Some(now), Some(its), Some(fork)) => its < now && replayed > fork,
+            _ => false,
+        }
+    }
+
+    /// Whether the primary told within `time` before `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Moment, time: Duration) -> bool {
+        self.primary_told.is_some_and(|told| now.since(told) <= time)
+    }
+}
+
+/// What is known of the lag of one standby.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replay {
+    pub freshness: Freshness,
+    pub diverged: bool,
+    /// When the verdict last changed.
+    judged: Option<Moment>,
+    /// The newest position replayed, and since when it is that.
+    position: Option<(Moment, Lsn)>,
+    /// When it told last.
+    told: Option<Moment>,
+    /// The newest figure, for people.
+    pub lag: Option<Lag>,
+}
+
+impl Replay {
+    /// One that served before the operator started: the verdict stands until there is another one.
+    #[must_use]
+    pub fn fresh_since(moment: Moment) -> Self {
+        Self {
+            freshness: Freshness::Fresh,
+            judged: Some(moment),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in the newest sample of the standby: its replayed position, or the answer of the lag query.
+    pub fn observe(
+        &mut self,
+        moment: Moment,
+        position: Option<Lsn>,
+        timeline: Option<u32>,
+        queried: Option<Duration>,
+        history: &WalHistory,
+        settings: &LagSettings,
+        heartbeat: Duration,
+    ) {
+        self.told = Some(moment);
+        if let Some(position) = position {
+            if self.position.is_none_or(|(_, before)| before != position) {
+                self.position = Some((moment, position));
+            }
+            // Which timeline it is on may be told only while it streams: what was proven stands until it is disproved.
+            self.diverged = history.diverged(timeline, position) || (self.diverged && timeline.is_none());
+        }
+        let lag = match &settings.source {
+            LagSource::Wal => position.map_or(Lag::Unknown, |position| history.behind(position, moment)),
+            LagSource::Query(_) => queried.map_or(Lag::Unknown, |time| Lag::Behind { time, bytes: 0 }),
+            LagSource::None => {
+                self.freshness = Freshness::Fresh;
+                self.lag = None;
+                return;
+            }
+        };
+        self.lag = Some(lag);
+        let silent =
+            settings.source == LagSource::Wal && !history.is_live(moment, settings.max.max(heartbeat * 4));
+        // The primary is not seen: what was found before stands.
+        if !(silent && self.judged.is_some()) {
+            self.judge(lag, moment, history, settings, heartbeat);
+        }
+    }
+
+    /// The history moved on: what was not known may be known now.
+    pub fn reconsider(&mut self, history: &WalHistory, settings: &LagSettings, heartbeat: Duration) {
+        if self.freshness != Freshness::Unknown || settings.source != LagSource::Wal {
+            return;
+        }
+        if let (Some((_, position)), Some(told)) = (self.position, self.told) {
+            let lag = history.behind(position, told);
+            self.lag = Some(lag);
+            self.judge(lag, told, history, settings, heartbeat);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        lag: Lag,
+        now: Moment,
+        history: &WalHistory,
+        settings: &LagSettings,
+        heartbeat: Duration,
+    ) {
+        let verdict = self.verdict(lag, now, settings);
+        let verdict = match verdict {
+            Freshness::Lagging if self.stands_still(now, history, heartbeat) => Freshness::Stalled,
+            verdict => verdict,
+        };
+        let out = |freshness| matches!(freshness, Freshness::Lagging | Freshness::Stalled);
+        let flips = out(verdict) != out(self.freshness) || self.freshness == Freshness::Unknown;
+        let soon = self
+            .judged
+            .is_some_and(|judged| now.since(judged) < heartbeat * HEARTBEATS_APART);
+        if verdict == self.freshness || (flips && soon && self.freshness != Freshness::Unknown) {
+            return;
+        }
+        if flips {
+            self.judged = Some(now);
+        }
+        self.freshness = verdict;
+    }
+
+    /// The verdict that the figure asks for; where it says nothing, the present one.
+    fn verdict(&self, lag: Lag, now: Moment, settings: &LagSettings) -> Freshness {
+        let past_bytes = |bytes: u64| settings.max_bytes.is_some_and(|most| bytes > most);
+        match lag {
+            Lag::Behind { time, bytes } if time > settings.max || past_bytes(bytes) => Freshness::Lagging,
+            Lag::AtLeast { time, bytes } if time > settings.max || past_bytes(bytes) => Freshness::Lagging,
+            Lag::Behind { time, bytes } => {
+                let below = time <= settings.recover && bytes <= settings.recover_bytes();
+                if below || self.freshness == Freshness::Unknown {
+                    Freshness::Fresh
+                } else {
+                    self.freshness
+                }
+            }
+            Lag::AtLeast { .. } => self.freshness,
+            // Nothing was told for longer than the bound: what was found before says nothing of now.
+            Lag::Unknown => match self.judged {
+                Some(judged) if now.since(judged) <= settings.max => self.freshness,
+                _ => Freshness::Unknown,
+            },
+        }
+    }
+
+    fn stands_still(&self, now: Moment, history: &WalHistory, heartbeat: Duration) -> bool {
+        self.position.is_some_and(|(since, position)| {
+            now.since(since) >= heartbeat * HEARTBEATS_APART
+                && history.head().is_some_and(|head| head > position)
+        })
+    }
+
+    /// The position it replayed last.
+    #[must_use]
+    pub fn position(&self) -> Option<Lsn> {
+        self.position.map(|(_, position)| position)
+    }
+}
+
+impl LagSettings {
+    /// The bound in bytes below which a standby returns: the share of `max_bytes` that `recover` is of `max`.
+    #[must_use]
+    pub fn recover_bytes(&self) -> u64 {
+        let Some(most) = self.max_bytes else {
+            return u64::MAX;
+        };
+        if self.max.is_zero() {
+            return most;
+        }
+        let share = u128::from(most) * self.recover.as_millis() / self.max.as_millis().max(1);
+        u64::try_from(share).unwrap_or(most)
+    }
+}
+
+#[cfg(test)]
+mod tests;

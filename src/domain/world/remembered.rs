@@ -1,0 +1,85 @@
+//! What the status of a policy says from before the operator started.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::domain::breaker::Circuit;
+use crate::domain::moment::Moment;
+use crate::domain::observation::Role;
+use crate::domain::policy::{Endpoint, EndpointId, Policy};
+use crate::domain::primary::Tenure;
+use crate::domain::target::TargetId;
+
+/// What was known of a policy.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Remembered {
+    pub endpoints: BTreeMap<EndpointId, RememberedEndpoint>,
+    pub tenure: Tenure,
+    /// The request for checks that was answered.
+    pub answered: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RememberedEndpoint {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// Why it was as it was, in the words of the status.
+    pub reason: String,
+    /// Its pods; of a host, the one server.
+    pub targets: Vec<RememberedTarget>,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RememberedTarget {
+    pub address: Option<IpAddr>,
+    pub role: Option<Role>,
+    /// Whether it was in a route.
+    pub eligible: bool,
+    pub circuit: RememberedCircuit,
+    pub trips: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RememberedCircuit {
+    #[default]
+    Closed,
+    /// Until so long after the operator started.
+    Open {
+        left: Duration,
+    },
+    HalfOpen,
+}
+
+impl RememberedEndpoint {
+    /// Whether it is the server that the policy declares now.
+    pub(super) fn is(&self, endpoint: &Endpoint) -> bool {
+        endpoint.location.as_ref().is_none_or(|location| {
+            self.host.as_deref() == Some(location.host.to_string().as_str())
+                && self.port == Some(location.port)
+        })
+    }
+
+    pub(super) fn target(&self, id: &TargetId) -> Option<&RememberedTarget> {
+        match id.pod {
+            None => self.targets.first(),
+            Some(_) => self.targets.iter().find(|target| target.address == id.pod),
+        }
+    }
+}
+
+impl RememberedTarget {
+    /// The circuit as of `now`; an open one no longer than the policy allows.
+    pub(super) fn circuit(&self, policy: &Policy, now: Moment) -> Circuit {
+        match self.circuit {
+            RememberedCircuit::Closed => Circuit::default(),
+            RememberedCircuit::Open { left } => Circuit::Open {
+                until: now + left.min(policy.breaker.max_reset_timeout),
+            },
+            RememberedCircuit::HalfOpen => Circuit::HalfOpen {
+                step: 0,
+                successes: 0,
+            },
+        }
+    }
+}

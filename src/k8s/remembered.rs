@@ -1,0 +1,110 @@
+//! What the status of a policy says from before the operator started, in the words of the domain.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
+use crate::clock::Clock;
+use crate::domain::breaker::Circuit;
+use crate::domain::observation::Role;
+use crate::domain::policy::EndpointId;
+use crate::domain::primary::Tenure;
+use crate::domain::target::TargetId;
+use crate::domain::world::{Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget};
+use crate::render::status::{circuit, role};
+
+/// Reads a status back.
+pub fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
+    let endpoint = |endpoint: &EndpointStatus| {
+        let targets = if endpoint.targets.is_empty() {
+            vec![of_endpoint(endpoint)]
+        } else {
+            endpoint.targets.iter().map(of_target).collect()
+        };
+        let remembered = RememberedEndpoint {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            reason: endpoint.reason.clone(),
+            targets,
+        };
+        (EndpointId::from(endpoint.id.as_str()), remembered)
+    };
+    Remembered {
+        endpoints: status.endpoints.iter().map(endpoint).collect(),
+        tenure: tenure(status),
+        answered: status.checked_for.clone(),
+    }
+}
+
+fn tenure(status: &ReplicaSetPolicyStatus) -> Tenure {
+    let primary = status.primary.as_ref();
+    let holder = primary.map(|primary| {
+        let of_pods = status
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.id == primary.id && !endpoint.targets.is_empty());
+        let address = primary.address.as_ref().and_then(|address| address.parse().ok());
+        TargetId {
+            endpoint: EndpointId::from(primary.id.as_str()),
+            pod: address.filter(|_| of_pods),
+        }
+    });
+    Tenure {
+        identity: status
+            .system_identifier
+            .as_ref()
+            .and_then(|text| text.parse().ok()),
+        holder,
+        timeline: primary.and_then(|primary| primary.timeline),
+        accepted: primary.and_then(|primary| primary.accepted.as_deref().map(EndpointId::from)),
+    }
+}
+
+fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
+    RememberedTarget {
+        address: status.address.as_ref().and_then(|address| address.parse().ok()),
+        role: role_of(&status.role),
+        eligible: status.eligible,
+        circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
+        trips: status.trips,
+    }
+}
+
+fn of_target(status: &TargetStatus) -> RememberedTarget {
+    RememberedTarget {
+        address: status.address.parse().ok(),
+        role: role_of(&status.role),
+        eligible: status.eligible,
+        circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
+        trips: status.trips,
+    }
+}
+
+fn role_of(word: &str) -> Option<Role> {
+    [Role::Primary, Role::Standby]
+        .into_iter()
+        .find(|known| role(Some(*known)) == word)
+}
+
+fn circuit_of(word: &str, retry_at: Option<&Time>) -> RememberedCircuit {
+    let half_open = Circuit::HalfOpen {
+        step: 0,
+        successes: 0,
+    };
+    let open = Circuit::Open {
+        until: crate::domain::Moment::default(),
+    };
+    if word == circuit(half_open) {
+        RememberedCircuit::HalfOpen
+    } else if word == circuit(open) {
+        let left = retry_at.map(|at| at.0.duration_since(Clock::timestamp()));
+        RememberedCircuit::Open {
+            left: left
+                .and_then(|left| Duration::try_from(left).ok())
+                .unwrap_or_default(),
+        }
+    } else {
+        RememberedCircuit::Closed
+    }
+}
