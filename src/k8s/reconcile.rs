@@ -140,7 +140,7 @@ impl Context {
             self.named.start(&used, watch);
         }
         let secrets = self.secrets.dereference(&self.client, &seen.key, &names).await?;
-        match validate::policy(&policy, &secrets) {
+        match validate::policy(&policy, &secrets, &validate::Services::new()) {
             Ok(valid) => {
                 seen.unresolved = unresolved(&valid);
                 seen.valid = Some(Arc::new(valid));

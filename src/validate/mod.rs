@@ -6,6 +6,7 @@
 mod endpoint;
 mod host;
 mod secrets;
+mod services;
 mod url;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::domain::policy::{
 };
 
 pub use secrets::{SecretKeys, Secrets, references};
+pub use services::{ServicePort, Services, service_references};
 
 /// The id of a primary that names none.
 const PRIMARY_ID: &str = "primary";
@@ -59,7 +61,11 @@ impl Problems {
 ///
 /// # Errors
 /// Every rule that does not hold, each with its field.
-pub fn policy(object: &ReplicaSetPolicy, secrets: &Secrets) -> Result<Policy, Vec<Problem>> {
+pub fn policy(
+    object: &ReplicaSetPolicy,
+    secrets: &Secrets,
+    _services: &Services,
+) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
     let name = object.metadata.name.clone().unwrap_or_default();

@@ -166,6 +166,17 @@ impl Fixture {
         .await
     }
 
+    /// Whole checks that the operator has made.
+    pub async fn checks(&self) -> Result<u64> {
+        let page = self.operator.http_get("/metrics").await?.body;
+        let counts = page
+            .lines()
+            .filter(|line| line.starts_with("distributary_checks_total{"));
+        Ok(counts
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum())
+    }
+
     pub async fn get(&self) -> Result<ReplicaSetPolicy> {
         Ok(self.api::<ReplicaSetPolicy>().get(POLICY).await?)
     }

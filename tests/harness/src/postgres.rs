@@ -213,7 +213,23 @@ impl Postgres {
     /// When it does not run.
     pub async fn kill(&self) -> Result<()> {
         let killed = self.kill_all()?;
-        let gone = || async { !killed.iter().any(|pid| processes::exists(*pid)) };
+        self.gone(&killed).await
+    }
+
+    /// Kills its postmaster alone (SIGKILL), as the kernel does for want of memory: its other processes notice and end.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_postmaster(&self) -> Result<()> {
+        self.daemon.signal(Signal::SIGKILL)
+    }
+
+    /// Waits until none of these processes is left, so that it can be started again.
+    ///
+    /// # Errors
+    /// After 30 s.
+    pub async fn gone(&self, processes: &[Pid]) -> Result<()> {
+        let gone = || async { !processes.iter().any(|pid| processes::exists(*pid)) };
         wait::eventually(
             &format!("the end of all processes of {}", self.name),
             DEADLINE,

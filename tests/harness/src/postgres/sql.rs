@@ -34,6 +34,20 @@ impl Postgres {
         rows.with_context(|| format!("{statements:?} on {}", self.name()))
     }
 
+    /// Runs statements that take long, as the superuser, until they end or the future is dropped; it borrows nothing.
+    ///
+    /// # Errors
+    /// When the server does not accept it, refuses a statement or ends.
+    pub fn background_sql(&self, statements: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (config, statements) = (self.superuser(), statements.to_owned());
+        async move {
+            let (client, connection) = config.connect(NoTls).await?;
+            let asked = async move { client.batch_execute(&statements).await };
+            let (answer, ()) = tokio::join!(asked, async { drop(connection.await) });
+            Ok(answer?)
+        }
+    }
+
     /// The identifier that a cluster's servers share.
     ///
     /// # Errors
@@ -53,14 +67,18 @@ impl Postgres {
             .map(drop)
     }
 
-    async fn ask(&self, statements: &str) -> Result<Vec<Vec<String>>> {
+    fn superuser(&self) -> Config {
         let mut config = Config::new();
         config
             .host_path(&self.directory)
             .port(PORT)
             .user("postgres")
             .dbname(DATABASE);
-        let (client, connection) = config.connect(NoTls).await?;
+        config
+    }
+
+    async fn ask(&self, statements: &str) -> Result<Vec<Vec<String>>> {
+        let (client, connection) = self.superuser().connect(NoTls).await?;
         let asked = async move { client.simple_query(statements).await };
         let (answer, ()) = tokio::join!(asked, async { drop(connection.await) });
         Ok(answer?.iter().filter_map(row).collect())

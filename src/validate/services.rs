@@ -1,0 +1,26 @@
+//! The Services that a policy names, as they were read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::secrets::Secrets;
+use crate::api::ReplicaSetPolicy;
+use crate::domain::policy::ServiceProblem;
+
+/// A Service of the policy's namespace, and one of its ports.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ServicePort {
+    pub service: String,
+    /// As the Service declares it; its pods may listen on another one.
+    pub port: u16,
+}
+
+/// Each Service that a policy names: where its ready pods listen, in ascending order, or why that is not known.
+pub type Services = BTreeMap<ServicePort, Result<Vec<SocketAddr>, ServiceProblem>>;
+
+/// The Services that a policy refers to: by `serviceRef`, by a host that is a name inside the cluster, or by the host
+/// of a URL in a Secret.
+#[must_use]
+pub fn service_references(_object: &ReplicaSetPolicy, _secrets: &Secrets) -> BTreeSet<ServicePort> {
+    BTreeSet::new()
+}

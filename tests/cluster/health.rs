@@ -1,0 +1,360 @@
+//! What befalls servers at the default settings: interval 30 s, heartbeat 2 s, failoverTimeout 5 s, threshold 5. The
+//! times of single kills are measured in tests/timing, where nothing else runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::postgres::Shutdown;
+use harness::suite::Suite;
+use harness::wait::{self, Stopwatch};
+use harness::{ControlPlane, Postgres};
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, SOON, condition, endpoint};
+
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_millis(500);
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "a_frozen_server_is_out_within_heartbeat_and_failover_timeout",
+            frozen,
+        )
+        .test(
+            "a_black_hole_is_seen_within_heartbeat_and_failover_timeout",
+            black_hole,
+        )
+        .test(
+            "a_frozen_postmaster_is_out_within_interval_and_failover_timeout",
+            frozen_postmaster,
+        )
+        .test(
+            "an_orderly_restart_is_back_within_a_second_without_a_trip",
+            restart,
+        )
+        .test("sessions_that_an_administrator_ends_cost_nothing", terminated)
+        .test(
+            "a_server_that_does_not_start_up_gets_no_traffic_and_no_penalty",
+            starting,
+        )
+        .test("a_server_that_fails_inside_trips", failing)
+        .test("one_session_is_held_and_says_who_it_is", held_session)
+        .test("a_disabled_endpoint_has_no_session", disabled)
+        .test("a_draining_endpoint_leaves_and_counts_its_sessions", draining)
+        .test("a_check_that_was_asked_for_is_answered", check_requested)
+        .test(
+            "an_open_circuit_survives_a_restart_of_the_operator",
+            circuit_restored,
+        )
+        .test("a_trip_that_follows_soon_lasts_longer", growing_reset)
+}
+
+/// A policy of all servers that names nothing but them.
+pub fn defaults(it: &Fixture) -> Value {
+    let mut policy = it.policy();
+    let spec = policy["spec"].as_object_mut().into_iter();
+    for spec in spec {
+        spec.remove("healthCheck");
+        spec.remove("circuitBreaker");
+    }
+    policy
+}
+
+pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Fixture> {
+    let it = Fixture::start(plane, replicas).await?;
+    it.apply(&defaults(&it)).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    holds_sessions(&it).await?;
+    Ok(it)
+}
+
+/// Waits until the operator has a session on every server.
+pub async fn holds_sessions(it: &Fixture) -> Result<()> {
+    for server in it.postgres.servers() {
+        wait::eventually("a held session", SOON, || async {
+            let held = sessions(server).await?;
+            ensure!(held == "1", "{held} sessions");
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn sessions(server: &Postgres) -> Result<String> {
+    server
+        .sql("select count(*) from pg_stat_activity where application_name = 'distributary'")
+        .await
+}
+
+async fn out_in_time(it: &Fixture, others: &[&Postgres], bound: Duration) -> Result<()> {
+    let watch = Stopwatch::start();
+    it.leads("ro", others, bound + SOON).await?;
+    let out = watch.elapsed();
+    ensure!(
+        out <= bound + SLACK,
+        "it was out after {out:?}, the bound is {bound:?}"
+    );
+    Ok(())
+}
+
+async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    it.postgres.replica(0).freeze()?;
+    out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
+    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    ensure!(
+        open.trips == 1 && open.retry_at.is_some() && open.failure.as_deref() == Some("TimedOut"),
+        "{open:?}"
+    );
+    it.postgres.replica(0).thaw()
+}
+
+async fn black_hole(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    it.postgres.replica(0).black_hole()?;
+    out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
+    it.postgres.replica(0).heal()
+}
+
+async fn frozen_postmaster(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    it.postgres.replica(0).freeze_postmaster()?;
+    let bound = Duration::from_secs(1) + Duration::from_secs(3);
+    out_in_time(&it, &[it.postgres.replica(1)], bound).await?;
+    it.postgres.replica(0).thaw()
+}
+
+async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    let (back, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    back.stop(Shutdown::Fast).await?;
+    out_in_time(&it, &[other], Duration::from_millis(500)).await?;
+    wait::pass(Duration::from_secs(1), "a restart that takes a second").await;
+    back.start().await?;
+    let watch = Stopwatch::start();
+    it.leads("ro", &[back, other], SOON).await?;
+    let returned = watch.elapsed();
+    ensure!(
+        returned <= Duration::from_secs(1),
+        "it was back after {returned:?}"
+    );
+    let serving = it.endpoint("replica-1", "Serving", SOON).await?;
+    ensure!(serving.trips == 0 && serving.circuit == "Closed", "{serving:?}");
+    Ok(())
+}
+
+async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 1).await?;
+    let before = it.get().await?.metadata.resource_version;
+    for _ in 0..10 {
+        for server in it.postgres.servers() {
+            server
+                .sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'distributary'")
+                .await?;
+        }
+        wait::throughout("the replica serves", Duration::from_secs(1), || async {
+            let policy = it.get().await?;
+            ensure!(
+                policy.metadata.resource_version == before,
+                "the status was written: {:?}",
+                policy.status
+            );
+            ensure!(condition(&policy, "Ready").is_some_and(|ready| ready.status == "True"));
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn starting(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    let (slow, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    slow.stop(Shutdown::Fast).await?;
+    // It recovers for ever, and lets nobody in.
+    let settings = slow.data().join("postgresql.auto.conf");
+    let before = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, format!("{before}\nhot_standby = off\n"))?;
+    slow.start_no_wait()?;
+    let starting = it.endpoint("replica-1", "Starting", SOON).await?;
+    ensure!(
+        !starting.eligible && starting.circuit == "Closed" && starting.failure.as_deref() == Some("Starting"),
+        "{starting:?}"
+    );
+    it.leads("ro", &[other], SOON).await?;
+    wait::pass(FAILOVER_TIMEOUT + SLACK, "no trip follows").await;
+    let policy = it.get().await?;
+    let is = endpoint(&policy, "replica-1").cloned();
+    ensure!(
+        is.as_ref()
+            .is_some_and(|is| is.circuit == "Closed" && is.trips == 0),
+        "{is:?}"
+    );
+    slow.stop(Shutdown::Fast).await?;
+    std::fs::write(&settings, before)?;
+    slow.start().await?;
+    it.leads("ro", &[slow, other], SOON).await
+}
+
+async fn failing(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (broken, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let (control, aside) = (
+        broken.data().join("global/pg_control"),
+        broken.data().join("aside"),
+    );
+    std::fs::rename(&control, &aside)?;
+    it.leads("ro", &[other], SOON).await?;
+    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    ensure!(open.failure.as_deref() == Some("ServerFailing"), "{open:?}");
+    std::fs::rename(&aside, &control)?;
+    it.leads("ro", &[broken, other], SOON).await
+}
+
+async fn held_session(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 1).await?;
+    // A second policy of the same servers and the same login shares the session.
+    let mut second = defaults(&it);
+    second["metadata"]["name"] = json!("second");
+    it.apply(&second).await?;
+    wait::pass(HEARTBEAT * 2, "a second session would be there by then").await;
+    holds_sessions(&it).await?;
+    let settings = it
+        .postgres
+        .replica(0)
+        .sql("select usename || ' ' || state || ' ' || (query like '%pg_is_in_recovery%') from pg_stat_activity where application_name = 'distributary'")
+        .await?;
+    ensure!(settings == "probe idle true", "{settings}");
+    it.plane
+        .kubectl(&["delete", "rsp", "-n", &it.namespace, "second", "orders"])
+        .await?;
+    wait::eventually("no session", SOON, || async {
+        let held = sessions(it.postgres.replica(0)).await?;
+        ensure!(held == "0", "{held} sessions");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+async fn disabled(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    state(&it, "Disabled").await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    wait::eventually("no session", SOON, || async {
+        let held = sessions(it.postgres.replica(0)).await?;
+        ensure!(held == "0", "{held} sessions");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// Gives the first replica this state.
+async fn state(it: &Fixture, state: &str) -> Result<()> {
+    let mut policy = defaults(it);
+    policy["spec"]["replicas"][0]["state"] = json!(state);
+    it.apply(&policy).await.map(drop)
+}
+
+async fn draining(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 2).await?;
+    let (leaving, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let client = tokio::spawn(leaving.background_sql("select pg_sleep(600)"));
+    state(&it, "Draining").await?;
+    it.leads("ro", &[other], SOON).await?;
+    let left = |count: u32| {
+        it.until("the sessions that are left", SOON, move |policy| {
+            let is = endpoint(policy, "replica-1")?;
+            (is.reason == "Draining" && is.sessions == Some(count)).then_some(())
+        })
+    };
+    left(1).await?;
+    let metrics = it.operator.http_get("/metrics").await?.body;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("distributary_endpoint_sessions{") && line.contains("replica-1"));
+    ensure!(line.is_some_and(|line| line.ends_with(" 1")), "{line:?}");
+    client.abort();
+    leaving
+        .sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where query = 'select pg_sleep(600)'")
+        .await?;
+    left(0).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    state(&it, "Active").await?;
+    it.leads("ro", &[leaving, other], SOON).await
+}
+
+async fn check_requested(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = at_defaults(plane, 1).await?;
+    let checks = it.checks().await?;
+    let requested = "2026-01-02T03:04:05Z";
+    it.patch(json!({"metadata": {"annotations": {"distributary.dev/check-requested-at": requested}}}))
+        .await?;
+    it.until("the answer", SOON, |policy| {
+        let status = policy.status.as_ref()?;
+        (status.checked_for.as_deref() == Some(requested) && status.checked_at.is_some()).then_some(())
+    })
+    .await?;
+    let now = it.checks().await?;
+    ensure!(now >= checks + 2, "{checks} checks before, {now} after");
+    Ok(())
+}
+
+async fn circuit_restored(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let mut policy = it.policy();
+    policy["spec"]["circuitBreaker"]["resetTimeout"] = json!("60s");
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let (down, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    down.kill().await?;
+    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    it.operator.kill();
+    down.start().await?;
+    it.operator.start_again().await?;
+    wait::pass(
+        Duration::from_secs(4),
+        "it would be back by then if its circuit were forgotten",
+    )
+    .await;
+    it.leads("ro", &[other], SOON).await?;
+    let policy = it.get().await?;
+    let is = endpoint(&policy, "replica-1").cloned();
+    ensure!(
+        is.as_ref()
+            .is_some_and(|is| is.circuit == "Open" && is.trips == 1 && is.retry_at == open.retry_at),
+        "before {open:?}, now {is:?}"
+    );
+    Ok(())
+}
+
+async fn growing_reset(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (down, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    for trips in 1..=2_u32 {
+        down.kill().await?;
+        let open = it
+            .until("the trip", SOON, |policy| {
+                endpoint(policy, "replica-1")
+                    .filter(|is| is.trips == trips && is.circuit == "Open")
+                    .cloned()
+            })
+            .await?;
+        ensure!(open.reason == "CircuitOpen", "{open:?}");
+        let watch = Stopwatch::start();
+        down.start().await?;
+        it.endpoint("replica-1", "Returning", SOON).await?;
+        let least = Duration::from_secs(2) * trips - Duration::from_secs(1);
+        ensure!(
+            watch.elapsed() >= least,
+            "trip {trips} lasted {:?}",
+            watch.elapsed()
+        );
+        it.endpoint("replica-1", "Serving", SOON).await?;
+        it.leads("ro", &[down, other], SOON).await?;
+    }
+    Ok(())
+}

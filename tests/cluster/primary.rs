@@ -1,0 +1,260 @@
+//! Who takes the writes: promotions, demotions, two writable servers, other databases. Times are those of the
+//! fixture's policy: heartbeat 2 s, failoverTimeout 3 s.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::postgres::Shutdown;
+use harness::suite::Suite;
+use harness::wait::{self, Stopwatch};
+use harness::{ControlPlane, PgCluster, Postgres, watch};
+use kube::runtime::watcher;
+use serde_json::json;
+
+use crate::fixture::{Fixture, POLICY, SOON};
+
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "writes_follow_a_promotion_and_never_return_by_themselves",
+            promotion,
+        )
+        .test("a_pinned_primary_keeps_the_writes", pinned)
+        .test("a_lost_primary_is_withdrawn_where_the_policy_says_so", withdrawn)
+        .test("a_demoted_primary_is_withdrawn", demotion)
+        .test("a_switchover_moves_the_writes", switchover)
+        .test("two_writable_servers_are_told_and_a_person_ends_it", split_brain)
+        .test(
+            "another_database_behind_a_replica_gets_no_traffic",
+            foreign_replica,
+        )
+        .test("another_database_behind_every_address_holds_the_routes", upgraded)
+}
+
+/// Every set of addresses that a watcher sees in a route, until it is dropped.
+struct Seen {
+    sets: Arc<Mutex<Vec<BTreeSet<String>>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Seen {
+    fn of(it: &Fixture, route: &str) -> Self {
+        let sets = Arc::new(Mutex::new(Vec::new()));
+        let (slices, service, seen) = (it.slices(), format!("{POLICY}-{route}"), Arc::clone(&sets));
+        let task = tokio::spawn(async move {
+            let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+            let note = |slices: &[_]| {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.push(watch::ready_addresses(slices));
+                false
+            };
+            // It ends with the test, not with a condition.
+            let _ = watch::set(&slices, config, "nothing", Duration::from_secs(600), note).await;
+        });
+        Self { sets, task }
+    }
+
+    fn end(self) -> Vec<BTreeSet<String>> {
+        self.task.abort();
+        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.clone()
+    }
+}
+
+async fn promotion(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (old, new, other) = (
+        it.postgres.primary(),
+        it.postgres.replica(0),
+        it.postgres.replica(1),
+    );
+    let writes = Seen::of(&it, "rw");
+    old.stop(Shutdown::Immediate).await?;
+    it.condition("PrimaryReachable", "False", "NotReachable").await?;
+    wait::pass(
+        FAILOVER_TIMEOUT,
+        "the primary is lost for longer than the policy waits",
+    )
+    .await;
+    it.leads("rw", &[old], SOON).await?;
+    let watch = Stopwatch::start();
+    new.promote().await?;
+    it.leads("rw", &[new], SOON).await?;
+    let moved = watch.elapsed();
+    ensure!(moved <= Duration::from_secs(2), "it moved after {moved:?}");
+    it.leads("ro", &[other], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let status = it.until("the new primary", SOON, |policy| {
+        policy.status.clone().filter(|status| {
+            status
+                .primary
+                .as_ref()
+                .is_some_and(|primary| primary.id == "replica-1")
+        })
+    });
+    let primary = status.await?.primary.unwrap_or_default();
+    ensure!(
+        primary.declared == "primary" && primary.timeline == Some(2),
+        "{primary:?}"
+    );
+
+    // The old one comes back, as a primary of the old timeline.
+    old.start().await?;
+    it.condition("SplitBrainSuspected", "True", "SeveralWritable")
+        .await?;
+    it.endpoint("primary", "WritableReplica", SOON).await?;
+    new.stop(Shutdown::Immediate).await?;
+    it.condition("PrimaryReachable", "False", "NotReachable").await?;
+    wait::pass(
+        FAILOVER_TIMEOUT * 2,
+        "an old primary never takes the writes back by itself",
+    )
+    .await;
+    it.leads("rw", &[new], SOON).await?;
+
+    // Neither after a restart of the operator.
+    it.operator.kill();
+    it.operator.start_again().await?;
+    wait::pass(
+        FAILOVER_TIMEOUT * 2,
+        "an old primary never takes the writes back by itself",
+    )
+    .await;
+    it.leads("rw", &[new], SOON).await?;
+    let known = [BTreeSet::new(), addresses(&[old]), addresses(&[new])];
+    let seen = writes.end();
+    ensure!(seen.iter().all(|set| known.contains(set)), "{seen:?}");
+    Ok(())
+}
+
+fn addresses(servers: &[&Postgres]) -> BTreeSet<String> {
+    servers
+        .iter()
+        .map(|server| server.address().to_string())
+        .collect()
+}
+
+async fn pinned(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["failover"] = json!({"primaryRole": "Pinned"});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.postgres.primary().stop(Shutdown::Immediate).await?;
+    it.condition("PrimaryReachable", "False", "NotReachable").await?;
+    it.postgres.replica(0).promote().await?;
+    it.endpoint("replica-1", "WritableReplica", SOON).await?;
+    wait::pass(FAILOVER_TIMEOUT * 2, "it would have moved by then").await;
+    it.leads("rw", &[it.postgres.primary()], SOON).await
+}
+
+async fn withdrawn(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["failover"] = json!({"onPrimaryLoss": "Withdraw"});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.postgres.primary().kill().await?;
+    it.leads("rw", &[], SOON).await?;
+    it.postgres.primary().start().await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn demotion(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let primary = it.postgres.primary();
+    primary.stop(Shutdown::Fast).await?;
+    std::fs::write(primary.data().join("standby.signal"), "")?;
+    primary.start().await?;
+    it.leads("rw", &[], SOON).await?;
+    it.endpoint("primary", "PrimaryInRecovery", SOON).await?;
+    it.condition("Ready", "False", "NoPrimary").await?;
+    Ok(())
+}
+
+async fn switchover(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let (old, new, other) = (
+        it.postgres.primary(),
+        it.postgres.replica(0),
+        it.postgres.replica(1),
+    );
+    it.postgres.caught_up().await?;
+    old.stop(Shutdown::Fast).await?;
+    new.promote().await?;
+    std::fs::write(old.data().join("standby.signal"), "")?;
+    old.start().await?;
+    it.leads("rw", &[new], SOON).await?;
+    // A former primary that rejoins as a standby serves reads.
+    it.leads("ro", &[old, other], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn split_brain(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    it.postgres.replica(0).promote().await?;
+    it.condition("SplitBrainSuspected", "True", "SeveralWritable")
+        .await?;
+    it.endpoint("replica-1", "WritableReplica", SOON).await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.patch(json!({"spec": {"failover": {"acceptPrimary": "replica-1"}}}))
+        .await?;
+    it.leads("rw", &[it.postgres.replica(0)], SOON).await?;
+    it.endpoint("primary", "WritableReplica", SOON).await?;
+    it.postgres.primary().stop(Shutdown::Fast).await?;
+    it.condition("SplitBrainSuspected", "False", "NotSuspected")
+        .await?;
+    it.leads("rw", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn foreign_replica(plane: Arc<ControlPlane>) -> Result<()> {
+    let (it, other) = tokio::try_join!(
+        Fixture::ready(plane, 2),
+        PgCluster::builder().own_identity().start()
+    )?;
+    let (replica, left) = (it.postgres.replica(0), it.postgres.replica(1));
+    replica.give_way_to(other.primary())?;
+    it.endpoint("replica-1", "IdentityMismatch", SOON).await?;
+    it.leads("ro", &[left], SOON).await?;
+    // Proven wrong leaves, even where nobody else is left; and silence proves nothing new.
+    left.kill().await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    other.primary().stop(Shutdown::Immediate).await?;
+    wait::pass(
+        Duration::from_secs(3),
+        "a mismatch outlives the server that showed it",
+    )
+    .await;
+    it.endpoint("replica-1", "IdentityMismatch", SOON).await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await
+}
+
+async fn upgraded(plane: Arc<ControlPlane>) -> Result<()> {
+    let upgraded = PgCluster::builder().replicas(1).own_identity();
+    let (it, upgraded) = tokio::try_join!(Fixture::ready(plane, 1), upgraded.start())?;
+    let (primary, replica) = (it.postgres.primary(), it.postgres.replica(0));
+    primary.give_way_to(upgraded.primary())?;
+    it.condition("Stalled", "True", "IdentityChanged").await?;
+    it.condition("Ready", "False", "IdentityChanged").await?;
+    replica.give_way_to(upgraded.replica(0))?;
+    wait::pass(Duration::from_secs(3), "routes that are held do not move").await;
+    it.leads("rw", &[primary], SOON).await?;
+    it.leads("ro", &[replica], SOON).await?;
+    let identity = upgraded.primary().system_identifier().await?;
+    it.patch(json!({"spec": {"identity": {"systemIdentifier": identity}}}))
+        .await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("rw", &[primary], SOON).await?;
+    it.leads("ro", &[replica], SOON).await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    Ok(())
+}
