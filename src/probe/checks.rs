@@ -16,6 +16,9 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Observation};
 use crate::domain::target::{Answer, Observed};
 
+/// A place of a policy, where one was asked for, and of the operator.
+type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
+
 /// Waits for the moment of an instruction and for a free place, checks, answers, and waits for the next one.
 pub struct Checks {
     pub clock: Clock,
@@ -39,10 +42,9 @@ impl Checks {
             };
             // While it waited, instructions may have been replaced.
             let due = self.subscribers.due_at(self.clock.now());
-            if !due.is_empty() && self.check(due).await.is_none() {
+            if !due.is_empty() && self.check(due, place).await.is_none() {
                 return;
             }
-            drop(place);
         }
     }
 
@@ -79,7 +81,7 @@ impl Checks {
 
     /// One check under the longest deadline of those who are due, in order of their deadlines. Whose deadline passes
     /// before is told so then.
-    async fn check(&mut self, due: Vec<Subscriber>) -> Option<()> {
+    async fn check(&mut self, due: Vec<Subscriber>, place: Place) -> Option<()> {
         let started = self.clock.now();
         let longest = due.last()?.check.timeout;
         let first = due.first()?;
@@ -107,6 +109,8 @@ impl Checks {
                 answer(&self.subscribers, &self.answers, self.clock, next, started, &late).await?;
             }
         };
+        // Who cannot deliver holds no place.
+        drop(place);
         let found = found.unwrap_or(Found {
             address: None,
             result: Err(FailureKind::ProtocolViolation),

@@ -1,12 +1,17 @@
 //! Servers that say what a test wants them to say.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::check::{Checker, Found, Server, SharedEncryption};
+use super::dns::Resolver;
+use crate::clock::Clock;
+use crate::domain::observation::{FailureKind, Sample};
 use crate::domain::policy::{Host, Location, Login, Sensitive, TlsMode, TlsSettings};
 
 pub const PASSWORD: &str = "canary-5c1f";
@@ -68,6 +73,38 @@ impl Fake {
             host: Host::Address(self.address.ip()),
             port: self.address.port(),
         }
+    }
+}
+
+/// A server with a login.
+pub fn server(location: Location, login: Login) -> Server {
+    Server {
+        location,
+        pod: None,
+        login: Arc::new(login),
+        encryption: SharedEncryption::default(),
+    }
+}
+
+/// What checks it.
+pub fn checker(location: Location, login: Login) -> Checker {
+    let clock = Clock::new();
+    Checker::new(clock, Resolver::anywhere(clock), server(location, login))
+}
+
+/// What a check without lag queries found.
+#[derive(Debug)]
+pub struct Checked {
+    pub address: Option<IpAddr>,
+    pub result: Result<Sample, FailureKind>,
+}
+
+/// A check that has long enough.
+pub async fn checked(checker: &mut Checker) -> Checked {
+    let Found { address, result } = checker.check(Duration::from_secs(20), None, &[]).await;
+    Checked {
+        address,
+        result: result.map(|(sample, _)| sample),
     }
 }
 
@@ -162,9 +199,44 @@ pub fn row(values: &[Option<&str>]) -> Vec<u8> {
     .concat()
 }
 
+/// A statement that was carried out and gives no row.
+pub fn done(tag: &str) -> Vec<u8> {
+    frame(b'C', format!("{tag}\0").as_bytes())
+}
+
+/// The answers to one question: those of a transaction around `rows`.
+pub fn answers(rows: &[Vec<u8>]) -> Vec<u8> {
+    let opening = [done("START TRANSACTION"), done("SET")].concat();
+    [opening, rows.concat(), done("COMMIT"), frame(b'Z', b"I")].concat()
+}
+
+pub fn ready() -> Vec<u8> {
+    frame(b'Z', b"I")
+}
+
+/// What a server says of its load.
+pub fn load() -> Vec<u8> {
+    row(&[Some("7"), Some("100"), Some("4711"), Some("1700000000000000")])
+}
+
 /// The answer of a primary to the whole question.
 pub fn primary() -> Vec<u8> {
-    let role = row(&[Some("f"), Some("16/B374D848")]);
-    let identity = row(&[Some("-2"), Some("3")]);
-    [role, identity, frame(b'Z', b"I")].concat()
+    answers(&[
+        row(&[Some("f")]),
+        row(&[Some("16/B374D848"), None]),
+        row(&[Some("000000030000001600000000"), None]),
+        row(&[Some("-2")]),
+        load(),
+    ])
+}
+
+/// The answer of a standby to the whole question.
+pub fn standby() -> Vec<u8> {
+    answers(&[
+        row(&[Some("t")]),
+        row(&[Some("16/B374D000"), Some("16/B374D848")]),
+        row(&[None, Some("3")]),
+        row(&[Some("-2")]),
+        load(),
+    ])
 }

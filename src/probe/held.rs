@@ -211,6 +211,3 @@ const fn silence(kind: FailureKind) -> Option<Silence> {
         | FailureClass::Alive => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,19 +3,18 @@ use std::sync::Mutex;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::domain::observation::{Lsn, Role};
+use crate::domain::observation::{Load, Lsn, Role};
 use crate::domain::policy::{Host, TlsMode};
-use crate::probe::fake::{self, Fake, PASSWORD, authentication, error, frame, login};
+use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn checker(location: Location, mode: TlsMode) -> Checker {
-    let clock = Clock::new();
-    Checker::new(clock, Resolver::anywhere(clock), location, Arc::new(login(mode)))
+    fake::checker(location, login(mode))
 }
 
-async fn check(fake: &Fake, mode: TlsMode) -> Observation {
-    checker(fake.location(), mode).check(LONG, None).await
+async fn check(fake: &Fake, mode: TlsMode) -> Checked {
+    checked(&mut checker(fake.location(), mode)).await
 }
 
 async fn failure_of(bytes: Vec<u8>) -> FailureKind {
@@ -30,27 +29,50 @@ async fn an_answer_becomes_a_sample() {
     let fake = Fake::answering(fake::primary()).await;
     let observation = check(&fake, TlsMode::Disable).await;
     assert_eq!(observation.address, Some(fake.address.ip()));
-    assert!(observation.ended >= observation.started);
     let sample = observation.result.unwrap();
     assert_eq!(sample.role, Role::Primary);
     assert_eq!(sample.lsn, Some(Lsn(0x16_B374_D848)));
     assert_eq!(sample.system_identifier, Some(u64::MAX - 1));
     assert_eq!(sample.timeline, Some(3));
+    assert_eq!(sample.received, None);
+    let load = Load {
+        sessions: 7,
+        max_connections: 100,
+        transactions: 4711,
+        started: 1_700_000_000_000_000,
+    };
+    assert_eq!(sample.load, Some(load));
+}
+
+#[tokio::test]
+async fn a_standby_tells_what_it_received_and_from_which_timeline() {
+    let fake = Fake::answering(fake::standby()).await;
+    let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
+    assert_eq!(
+        (sample.role, sample.lsn, sample.received, sample.timeline),
+        (
+            Role::Standby,
+            Some(Lsn(0x16_B374_D000)),
+            Some(Lsn(0x16_B374_D848)),
+            Some(3)
+        )
+    );
 }
 
 #[tokio::test]
 async fn a_standby_that_replayed_nothing_has_no_lsn() {
-    let answer = [
-        fake::row(&[Some("t"), None]),
-        fake::row(&[Some("7"), Some("1")]),
-        frame(b'Z', b"I"),
-    ]
-    .concat();
+    let answer = fake::answers(&[
+        fake::row(&[Some("t")]),
+        fake::row(&[None, None]),
+        fake::row(&[None, None]),
+        fake::row(&[Some("7")]),
+        fake::load(),
+    ]);
     let fake = Fake::answering(answer).await;
     let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
     assert_eq!(
         (sample.role, sample.lsn, sample.timeline),
-        (Role::Standby, None, Some(1))
+        (Role::Standby, None, None)
     );
 }
 
@@ -115,14 +137,12 @@ async fn a_method_of_sasl_that_is_not_scram_is_refused() {
 #[tokio::test]
 async fn a_login_without_a_password_fails_where_one_is_asked_for() {
     let fake = Fake::saying(authentication(10, b"SCRAM-SHA-256\0\0")).await;
-    let clock = Clock::new();
     let login = Login {
         password: None,
         ..login(TlsMode::Disable)
     };
-    let mut checker = Checker::new(clock, Resolver::anywhere(clock), fake.location(), Arc::new(login));
     assert_eq!(
-        checker.check(LONG, None).await.result,
+        checked(&mut fake::checker(fake.location(), login)).await.result,
         Err(FailureKind::AuthenticationFailed)
     );
 }
@@ -215,12 +235,12 @@ async fn a_drip_of_bytes_ends_at_the_deadline() {
         }
     })
     .await;
-    let observation = checker(fake.location(), TlsMode::Disable)
-        .check(within, None)
-        .await;
-    assert_eq!(observation.result, Err(FailureKind::TimedOut));
-    assert_eq!(observation.address, Some(fake.address.ip()));
-    let taken = observation.ended.since(observation.started);
+    let clock = Clock::new();
+    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let found = checker.check(within, None, &[]).await;
+    assert_eq!(found.result.err(), Some(FailureKind::TimedOut));
+    assert_eq!(found.address, Some(fake.address.ip()));
+    let taken = clock.now().since_start();
     assert!(taken >= within && taken < LONG, "{taken:?}");
 }
 
@@ -305,7 +325,7 @@ async fn refused_and_reset_connections_are_told_apart() {
         host: Host::Address(address.ip()),
         port: address.port(),
     };
-    let observation = checker(location, TlsMode::Disable).check(LONG, None).await;
+    let observation = checked(&mut checker(location, TlsMode::Disable)).await;
     assert_eq!(observation.result, Err(FailureKind::ConnectRefused));
 
     let fake = Fake::start(|mut stream| async move {
@@ -326,93 +346,165 @@ async fn nonsense_is_a_violation() {
     // An answer that nobody asked for.
     let early = [fake::logged_in(), fake::primary()].concat();
     assert_eq!(failure_of(early).await, FailureKind::ProtocolViolation);
-    let ready = frame(b'Z', b"I");
+    let rest = [fake::row(&[None, None]), fake::row(&[Some("1")]), fake::load()];
+    let with = |role: &str, position: Vec<u8>| {
+        let first = [fake::row(&[Some(role)]), position];
+        fake::answers(&[&first[..], &rest[..]].concat())
+    };
     for answer in [
-        ready.clone(),
-        [
-            fake::row(&[None, None]),
-            fake::row(&[Some("1"), Some("1")]),
-            ready.clone(),
-        ]
-        .concat(),
-        [fake::row(&[Some("f")]), ready.clone()].concat(),
-        [fake::row(&[Some("f"), Some("0/1")]), ready.clone()].concat(),
-        [
-            fake::row(&[Some("f"), Some("zero")]),
-            fake::row(&[Some("1"), Some("1")]),
-            ready.clone(),
-        ]
-        .concat(),
+        fake::ready(),
+        fake::answers(&[]),
+        fake::answers(&[fake::row(&[None])]),
+        fake::answers(&[fake::row(&[Some("f")])]),
+        with("yes", fake::row(&[Some("0/1"), None])),
+        with("f", fake::row(&[Some("zero"), None])),
+        with("f", fake::row(&[Some("0/1")])),
     ] {
         let observation = check(&Fake::answering(answer).await, TlsMode::Disable).await;
         assert_eq!(observation.result, Err(FailureKind::ProtocolViolation));
     }
 }
 
-/// Refuses what the query asks with `statement` in it, after the rows before it.
-fn refusing(statement: &'static str, state: &'static str) -> impl Fn(&str) -> Vec<u8> {
+/// A standby that refuses the statements with `part` in them.
+fn refusing(part: &'static str, state: &'static str) -> impl Fn(&str) -> Vec<u8> {
     move |query| {
         let mut answer = Vec::new();
-        for asked in query.trim_end_matches('\0').split_terminator(';') {
-            if asked.contains(statement) {
+        for asked in query.trim_end_matches('\0').split(';') {
+            if asked.contains(part) {
                 answer.extend(error(state));
                 break;
             }
-            answer.extend(match (asked.contains("lsn"), asked.contains("control")) {
-                (true, _) => fake::row(&[Some("t"), Some("0/1")]),
-                (_, true) => fake::row(&[Some("42"), Some("2")]),
-                _ => fake::row(&[Some("t")]),
-            });
+            answer.extend(said_to(asked));
         }
-        [answer, frame(b'Z', b"I")].concat()
+        [answer, fake::ready()].concat()
+    }
+}
+
+fn said_to(statement: &str) -> Vec<u8> {
+    let is = |word| statement.contains(word);
+    if is("pg_last_wal_replay_lsn") {
+        fake::row(&[Some("0/1"), Some("0/2")])
+    } else if is("pg_walfile_name") {
+        fake::row(&[None, Some("2")])
+    } else if is("pg_control_system") {
+        fake::row(&[Some("42")])
+    } else if is("max_connections") {
+        fake::load()
+    } else if is("pg_is_in_recovery") {
+        fake::row(&[Some("t")])
+    } else if is("behind") {
+        fake::row(&[Some("1.5")])
+    } else {
+        fake::done("DONE")
     }
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
-    for (statement, state, lsn, identity, rounds) in [
-        ("control", "42501", Some(Lsn(1)), None, [1, 1]),
-        ("lsn", "0A000", None, Some(42), [2, 1]),
-        ("pg_last_wal_replay_lsn", "42883", None, Some(42), [2, 1]),
+    let all = (Some(Lsn(1)), Some(2), Some(42), true);
+    for (part, state, told) in [
+        ("pg_control_system", "42501", (all.0, all.1, None, all.3)),
+        ("pg_last_wal_replay_lsn", "0A000", (None, all.1, all.2, all.3)),
+        ("pg_last_wal_receive_lsn", "42883", (None, all.1, all.2, all.3)),
+        ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
+        ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
     ] {
-        let queries = Arc::new(Mutex::new(0));
-        let counted = Arc::clone(&queries);
+        let queries = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&queries);
         let fake = Fake::start(move |mut stream| {
-            let counted = Arc::clone(&counted);
+            let heard = Arc::clone(&heard);
             async move {
-                let answer = refusing(statement, state);
-                let count = |query: &str| {
-                    *counted.lock().unwrap() += 1;
+                let answer = refusing(part, state);
+                let hear = |query: &str| {
+                    heard.lock().unwrap().push(query.to_owned());
                     answer(query)
                 };
-                fake::serve(&mut stream, count).await;
+                fake::serve(&mut stream, hear).await;
             }
         })
         .await;
         let mut checker = checker(fake.location(), TlsMode::Disable);
-        for asked in rounds {
-            *queries.lock().unwrap() = 0;
-            let sample = checker.check(LONG, None).await.result.unwrap();
-            assert_eq!(
-                (sample.role, sample.lsn, sample.system_identifier),
-                (Role::Standby, lsn, identity)
+        for rounds in [2, 1] {
+            queries.lock().unwrap().clear();
+            let sample = checked(&mut checker).await.result.unwrap();
+            let said = (
+                sample.lsn,
+                sample.timeline,
+                sample.system_identifier,
+                sample.load.is_some(),
             );
-            assert_eq!(*queries.lock().unwrap(), asked, "{statement}");
+            // What is behind the refused part needs another round, where there is anything behind it.
+            let rounds = if part == "pg_stat_activity" { 1 } else { rounds };
+            assert_eq!((sample.role, said), (Role::Standby, told), "{part}");
+            let queries = queries.lock().unwrap().clone();
+            assert_eq!(queries.len(), rounds, "{part}");
+            assert!(queries.iter().skip(1).all(|query| query.starts_with("ROLLBACK;")));
         }
     }
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_its_role_is_alive() {
-    let fake =
-        Fake::start(
-            |mut stream| async move { fake::serve(&mut stream, refusing("recovery", "42501")).await },
-        )
-        .await;
+    let fake = Fake::start(|mut stream| async move {
+        fake::serve(&mut stream, refusing("pg_is_in_recovery()\n", "42501")).await;
+    })
+    .await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
         Err(FailureKind::OtherError)
     );
+}
+
+#[tokio::test]
+async fn every_question_is_read_only_and_ends_on_the_server_too() {
+    let queries = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&queries);
+    let fake = Fake::start(move |mut stream| {
+        let heard = Arc::clone(&heard);
+        async move {
+            let hear = |query: &str| {
+                heard.lock().unwrap().push(query.to_owned());
+                refusing("nothing", "42501")(query)
+            };
+            fake::serve(&mut stream, hear).await;
+        }
+    })
+    .await;
+    let lag_query: Arc<str> = "SELECT behind -- a comment".into();
+    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let (_, lags) = checker
+        .check(LONG, None, &[Arc::clone(&lag_query)])
+        .await
+        .result
+        .unwrap();
+    assert_eq!(lags[&lag_query], Some(Duration::from_millis(1500)));
+    let queries = queries.lock().unwrap().clone();
+    assert_eq!(queries.len(), 2);
+    for query in &queries {
+        let start = "START TRANSACTION READ ONLY;SET LOCAL statement_timeout=";
+        let within = query.strip_prefix(start).and_then(|rest| rest.split_once(';'));
+        let within: u128 = within.unwrap().0.parse().unwrap();
+        assert!((1..=LONG.as_millis()).contains(&within), "{query}");
+    }
+    assert!(
+        queries[1].contains("SELECT behind -- a comment\n;COMMIT"),
+        "{}",
+        queries[1]
+    );
+}
+
+#[tokio::test]
+async fn a_lag_query_that_fails_says_nothing_of_the_server() {
+    for state in ["42P01", "57014", "22012", "25006"] {
+        let fake = Fake::start(move |mut stream| async move {
+            fake::serve(&mut stream, refusing("behind", state)).await;
+        })
+        .await;
+        let queries: [Arc<str>; 2] = ["SELECT behind".into(), "SELECT other".into()];
+        let mut checker = checker(fake.location(), TlsMode::Disable);
+        let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
+        assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
+    }
 }
 
 #[tokio::test]
@@ -451,7 +543,6 @@ async fn a_server_that_leaves_in_the_handshake_closed_the_connection() {
 
 #[tokio::test]
 async fn a_login_that_cannot_be_written_is_the_secrets_fault() {
-    let clock = Clock::new();
     let login = Login {
         user: "a\0b".into(),
         ..login(TlsMode::Disable)
@@ -460,11 +551,10 @@ async fn a_login_that_cannot_be_written_is_the_secrets_fault() {
         host: Host::Address([192, 0, 2, 1].into()),
         port: 1,
     };
-    let mut checker = Checker::new(clock, Resolver::anywhere(clock), location, Arc::new(login));
-    let observation = checker.check(LONG, None).await;
+    let observation = checked(&mut fake::checker(location, login)).await;
     assert_eq!(
         (observation.result, observation.address),
-        (Err(FailureKind::SecretUnresolved), None)
+        (Err(FailureKind::SecretUnresolved), Some([192, 0, 2, 1].into()))
     );
 }
 
@@ -475,9 +565,9 @@ async fn loopback_is_refused_outside_of_tests() {
         host: Host::Address([127, 0, 0, 1].into()),
         port: 1,
     };
-    let login = Arc::new(login(TlsMode::Disable));
-    let mut checker = Checker::new(clock, Resolver::from_system(clock), location, login);
-    let observation = checker.check(LONG, None).await;
+    let server = fake::server(location, login(TlsMode::Disable));
+    let mut checker = Checker::new(clock, Resolver::from_system(clock), server);
+    let observation = checked(&mut checker).await;
     assert_eq!(
         (observation.result, observation.address),
         (Err(FailureKind::AddressRefused), None)

@@ -76,7 +76,7 @@ async fn answers_are_in_order_and_once() {
     ];
     let resolver = resolver([Ok(answer(&found))]);
     let expected = addresses(&["198.18.0.1", "198.18.0.9", "198.18.0.10", "2001:db8::1"]);
-    assert_eq!(resolver.addresses(&name("db"), WITHIN).await, Ok(expected));
+    assert_eq!(resolver.addresses(&name("db"), None, WITHIN).await, Ok(expected));
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn a_declared_address_asks_nobody() {
     let resolver = resolver([]);
     let host = Host::Address("::ffff:198.18.0.1".parse().unwrap());
     assert_eq!(
-        resolver.addresses(&host, WITHIN).await,
+        resolver.addresses(&host, None, WITHIN).await,
         Ok(addresses(&["198.18.0.1"]))
     );
     let host = Host::Address("::ffff:127.0.0.1".parse().unwrap());
     assert_eq!(
-        resolver.addresses(&host, WITHIN).await,
+        resolver.addresses(&host, None, WITHIN).await,
         Err(FailureKind::AddressRefused)
     );
 }
@@ -101,11 +101,11 @@ async fn refused_addresses_are_left_out() {
         Ok(answer(&["127.0.0.1", "fe80::1"])),
     ]);
     assert_eq!(
-        resolver.addresses(&name("db"), WITHIN).await,
+        resolver.addresses(&name("db"), None, WITHIN).await,
         Ok(addresses(&["198.18.0.1"]))
     );
     assert_eq!(
-        resolver.addresses(&name("db"), WITHIN).await,
+        resolver.addresses(&name("db"), None, WITHIN).await,
         Err(FailureKind::AddressRefused)
     );
 }
@@ -117,7 +117,7 @@ async fn the_last_good_answer_serves_when_a_lookup_fails() {
     // The fourth lookup hears nothing.
     for _ in 0..4 {
         assert_eq!(
-            resolver.addresses(&name("db"), WITHIN).await,
+            resolver.addresses(&name("db"), None, WITHIN).await,
             Ok(addresses(&["198.18.0.1"]))
         );
     }
@@ -127,15 +127,15 @@ async fn the_last_good_answer_serves_when_a_lookup_fails() {
 async fn a_name_without_a_good_answer_fails_as_the_lookup_did() {
     let resolver = resolver([Err(FailureKind::NameNotFound), Err(FailureKind::ResolverFailed)]);
     assert_eq!(
-        resolver.addresses(&name("db"), WITHIN).await,
+        resolver.addresses(&name("db"), None, WITHIN).await,
         Err(FailureKind::NameNotFound)
     );
     assert_eq!(
-        resolver.addresses(&name("db"), WITHIN).await,
+        resolver.addresses(&name("db"), None, WITHIN).await,
         Err(FailureKind::ResolverFailed)
     );
     assert_eq!(
-        resolver.addresses(&name("db"), WITHIN).await,
+        resolver.addresses(&name("db"), None, WITHIN).await,
         Err(FailureKind::ResolverFailed)
     );
 }
@@ -147,13 +147,22 @@ async fn an_old_answer_serves_no_longer_and_is_forgotten() {
         Err(FailureKind::ResolverFailed),
         Ok(answer(&["198.18.0.2"])),
     ]);
-    assert!(resolver.addresses(&name("old"), WITHIN).await.is_ok());
-    resolver.remembered.lock().unwrap().get_mut("old").unwrap().until = resolver.clock.now();
+    assert!(resolver.addresses(&name("old"), None, WITHIN).await.is_ok());
+    let past = resolver.clock.now();
+    let old = addresses(&["198.18.0.1"])[0];
+    resolver
+        .remembered
+        .lock()
+        .unwrap()
+        .get_mut("old")
+        .unwrap()
+        .0
+        .insert(old, past);
     assert_eq!(
-        resolver.addresses(&name("old"), WITHIN).await,
+        resolver.addresses(&name("old"), None, WITHIN).await,
         Err(FailureKind::ResolverFailed)
     );
-    assert!(resolver.addresses(&name("new"), WITHIN).await.is_ok());
+    assert!(resolver.addresses(&name("new"), None, WITHIN).await.is_ok());
     assert_eq!(
         resolver.remembered.lock().unwrap().keys().collect::<Vec<_>>(),
         ["new"]
@@ -161,17 +170,55 @@ async fn an_old_answer_serves_no_longer_and_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_newer_answer_replaces_the_addresses_and_shortens_nothing() {
+async fn an_address_that_the_name_had_is_kept_for_who_wants_to() {
     let long = Answer {
         addresses: addresses(&["198.18.0.1"]),
         ttl: Duration::from_hours(1),
     };
-    let resolver = resolver([Ok(long), Ok(answer(&["198.18.0.2"]))]);
-    assert!(resolver.addresses(&name("db"), WITHIN).await.is_ok());
-    assert!(resolver.addresses(&name("db"), WITHIN).await.is_ok());
-    let remembered = resolver.remembered.lock().unwrap()["db"].clone();
-    assert_eq!(remembered.addresses, addresses(&["198.18.0.2"]));
-    assert!(remembered.until > resolver.clock.now() + Duration::from_hours(2));
+    let resolver = resolver([
+        Ok(long),
+        Ok(answer(&["198.18.0.2"])),
+        Ok(answer(&["198.18.0.2"])),
+        Ok(answer(&["198.18.0.1"])),
+        Ok(answer(&["198.18.0.2"])),
+        Err(FailureKind::ResolverFailed),
+    ]);
+    let ask = |keep: Option<&str>| {
+        let keep = keep.map(|text| text.parse().unwrap());
+        let resolver = resolver.clone();
+        async move { resolver.addresses(&name("db"), keep, WITHIN).await }
+    };
+    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.1"])));
+    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.2"])));
+    let both = Ok(addresses(&["198.18.0.1", "198.18.0.2"]));
+    assert_eq!(ask(Some("198.18.0.1")).await, both);
+    // A shorter answer of later shortens nothing.
+    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.1"])));
+    let until = resolver.remembered.lock().unwrap()["db"].0[&addresses(&["198.18.0.1"])[0]];
+    assert!(until > resolver.clock.now() + Duration::from_hours(2));
+    // One that it never had is not kept.
+    assert_eq!(ask(Some("198.18.0.3")).await, Ok(addresses(&["198.18.0.2"])));
+    assert_eq!(ask(None).await, both);
+}
+
+#[tokio::test]
+async fn an_address_that_was_not_returned_for_long_is_forgotten() {
+    let resolver = resolver([Ok(answer(&["198.18.0.1"])), Ok(answer(&["198.18.0.2"]))]);
+    assert!(resolver.addresses(&name("db"), None, WITHIN).await.is_ok());
+    let old = addresses(&["198.18.0.1"])[0];
+    let past = resolver.clock.now();
+    resolver
+        .remembered
+        .lock()
+        .unwrap()
+        .get_mut("db")
+        .unwrap()
+        .0
+        .insert(old, past);
+    assert_eq!(
+        resolver.addresses(&name("db"), Some(old), WITHIN).await,
+        Ok(addresses(&["198.18.0.2"]))
+    );
 }
 
 #[test]
@@ -256,7 +303,7 @@ const PATIENT: Duration = Duration::from_secs(20);
 async fn a_short_name_is_found_by_the_search_list_in_both_families() {
     let served = served().await;
     for _ in 0..3 {
-        let found = served.resolver.addresses(&name("db"), PATIENT).await;
+        let found = served.resolver.addresses(&name("db"), None, PATIENT).await;
         assert_eq!(found, Ok(addresses(&["198.18.0.1", "2001:db8::1"])));
     }
     // One question per family: the answer is used for its TTL.
@@ -274,7 +321,7 @@ async fn no_such_name_and_no_answer_are_told_apart() {
         ("not..a.name", FailureKind::NameNotFound),
     ] {
         assert_eq!(
-            served.resolver.addresses(&name(text), PATIENT).await,
+            served.resolver.addresses(&name(text), None, PATIENT).await,
             Err(failure),
             "{text}"
         );
@@ -284,10 +331,13 @@ async fn no_such_name_and_no_answer_are_told_apart() {
 #[tokio::test]
 async fn a_name_that_is_written_down_asks_nobody() {
     let served = served().await;
-    let found = served.resolver.addresses(&name("written.test"), PATIENT).await;
+    let found = served
+        .resolver
+        .addresses(&name("written.test"), None, PATIENT)
+        .await;
     assert_eq!(found, Ok(addresses(&["198.18.0.9", "2001:db8::9"])));
     assert_eq!(
-        served.resolver.addresses(&name("other"), PATIENT).await,
+        served.resolver.addresses(&name("other"), None, PATIENT).await,
         Ok(addresses(&["198.18.0.9"]))
     );
     assert!(served.asked.lock().unwrap().is_empty());
@@ -301,7 +351,7 @@ async fn without_a_resolver_names_fail() {
     }));
     let resolver = Resolver::new(Clock::new(), lookup, address_allowed);
     assert_eq!(
-        resolver.addresses(&name("db"), PATIENT).await,
+        resolver.addresses(&name("db"), None, PATIENT).await,
         Err(FailureKind::ResolverFailed)
     );
 }

@@ -93,6 +93,28 @@ async fn the_total_is_bounded() {
 }
 
 #[tokio::test]
+async fn each_question_has_a_total_of_its_own() {
+    let answer = [
+        frame(b'D', &[0; 1000]).repeat(TOTAL_LIMIT / 2000),
+        frame(b'Z', b"I"),
+    ]
+    .concat();
+    let session = [logged_in(), answer.repeat(8)].concat();
+    for piece in [777, 4096] {
+        assert_eq!(passed(&session, piece).await, (session.clone(), Breach::Closed));
+    }
+}
+
+#[tokio::test]
+async fn settings_are_bounded_however_long_the_session_lasts() {
+    let setting = [frame(b'S', &[b'x'; 1000]), frame(b'Z', b"I")].concat();
+    let session = [logged_in(), setting.repeat(FRAME_LIMIT / 1000 + 1)].concat();
+    let (passed, breach) = passed(&session, 4096).await;
+    assert_eq!(breach, Breach::TooLong);
+    assert!(passed.len() <= 2 * FRAME_LIMIT);
+}
+
+#[tokio::test]
 async fn a_breach_is_final() {
     let (near, mut far) = duplex(4096);
     far.write_all(&authentication(3, b"")).await.unwrap();

@@ -1,3 +1,5 @@
+mod held;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,8 +10,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::domain::moment::Moment;
-use crate::domain::observation::Role;
+use crate::domain::observation::{FailureKind, Lsn, Role, Silence};
 use crate::domain::policy::TlsMode;
+use crate::domain::target::{Heard, Hold, Incarnation, Observed};
 use crate::probe::fake::{self, Fake, login};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -19,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(60);
 struct Bench {
     clock: Clock,
     registry: Registry,
-    answers: mpsc::Receiver<Observed>,
+    answers: mpsc::Receiver<Answer>,
 }
 
 fn bench(limits: Limits, room: usize) -> Bench {
@@ -34,6 +37,20 @@ fn bench(limits: Limits, room: usize) -> Bench {
 
 impl Bench {
     async fn answer(&mut self) -> Observed {
+        match self.any().await {
+            Answer::Checked { observed, .. } => observed,
+            heard @ Answer::Heard(_) => panic!("{heard:?}"),
+        }
+    }
+
+    async fn heard(&mut self) -> Heard {
+        match self.any().await {
+            Answer::Heard(heard) => heard,
+            checked @ Answer::Checked { .. } => panic!("{checked:?}"),
+        }
+    }
+
+    async fn any(&mut self) -> Answer {
         timeout(LONG, self.answers.recv())
             .await
             .expect("an answer")
@@ -53,6 +70,7 @@ impl Bench {
             at: self.clock.now(),
             timeout: LONG,
             prefer: None,
+            hold: None,
         }
     }
 
@@ -71,18 +89,31 @@ fn policy(name: &str) -> PolicyKey {
 fn key(policy_name: &str, endpoint: &str) -> ProbeKey {
     ProbeKey {
         policy: policy(policy_name),
-        endpoint: endpoint.into(),
+        target: target(endpoint),
     }
 }
 
+fn target(endpoint: &str) -> TargetId {
+    TargetId::host(endpoint.into())
+}
+
+/// Each endpoint has a login of its own: nothing is shared.
 fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
     Wanted {
-        endpoint: endpoint.into(),
+        target: target(endpoint),
         incarnation: Incarnation(1),
         location: fake.location(),
-        login: Arc::new(login(TlsMode::Disable)),
+        login: login_of(endpoint, TlsMode::Disable),
+        lag_query: None,
         check,
     }
+}
+
+fn login_of(user: &str, mode: TlsMode) -> Arc<Login> {
+    Arc::new(Login {
+        user: user.to_owned(),
+        ..login(mode)
+    })
 }
 
 async fn good() -> Fake {
@@ -225,12 +256,12 @@ async fn an_edit_of_one_target_leaves_the_others_alone() {
     let other = wanted("other", &fake, check);
     let edits: [fn(&mut Wanted); 3] = [
         |wanted| wanted.incarnation = Incarnation(2),
-        |wanted| wanted.login = Arc::new(login(TlsMode::Require)),
+        |wanted| wanted.login = login_of("edited", TlsMode::Require),
         |wanted| wanted.location.port = 1,
     ];
     let mut edited = wanted("edited", &fake, check);
     // The other's connection stays: each edit closes one and opens at most one.
-    for (edit, counts) in edits.into_iter().zip([(2, 3), (2, 4), (1, 4)]) {
+    for (edit, counts) in edits.into_iter().zip([(2, 2), (2, 3), (1, 3)]) {
         edit(&mut edited);
         let new = wanted("new", &fake, bench.later(1));
         bench
@@ -240,8 +271,8 @@ async fn an_edit_of_one_target_leaves_the_others_alone() {
     }
     let observed = bench.answer().await;
     assert_eq!(
-        (observed.key.endpoint, observed.incarnation),
-        ("edited".into(), Incarnation(2))
+        (observed.key.target, observed.incarnation),
+        (target("edited"), Incarnation(2))
     );
     assert_eq!(observed.observation.result, Err(FailureKind::ConnectRefused));
 }
@@ -310,7 +341,7 @@ async fn hung_targets_starve_no_other_policy() {
     );
     for number in 2..12 {
         let answered = [bench.answer().await.key, bench.answer().await.key];
-        let mut endpoints = answered.map(|key| (key.policy, key.endpoint.to_string()));
+        let mut endpoints = answered.map(|key| (key.policy, key.target.to_string()));
         endpoints.sort();
         assert_eq!(
             endpoints,
@@ -355,7 +386,7 @@ async fn hung_targets_of_one_policy_take_turns() {
             observation.started >= ended && observation.ended.since(observation.started) >= check.timeout
         );
         ended = observation.ended;
-        let count: &mut u64 = answered.entry(key.endpoint.to_string()).or_default();
+        let count: &mut u64 = answered.entry(key.target.to_string()).or_default();
         *count += 1;
         bench.registry.next(
             &key,
@@ -379,7 +410,7 @@ async fn the_operators_limit_holds_for_all_policies() {
     let fake = hung.start().await;
     let check = bench.now(1);
     for name in ["a", "b", "c"] {
-        let targets = ["one", "two", "three"].map(|id| wanted(id, &fake, check));
+        let targets = ["one", "two", "three"].map(|id| wanted(&format!("{name}-{id}"), &fake, check));
         bench.registry.want(&policy(name), targets.to_vec());
     }
     hung.until_open(3).await;
@@ -422,7 +453,7 @@ async fn a_full_channel_holds_answers_back_and_loses_none() {
     timeout(LONG, all).await.expect("checks");
     let mut answered = Vec::new();
     for _ in ids {
-        answered.push(bench.answer().await.key.endpoint.to_string());
+        answered.push(bench.answer().await.key.target.to_string());
     }
     bench.silence().await;
     answered.sort();

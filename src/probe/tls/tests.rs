@@ -9,13 +9,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
-use crate::clock::Clock;
-use crate::domain::observation::{Observation, Role};
+use crate::domain::observation::Role;
 use crate::domain::policy::{Location, Login, Sensitive};
-use crate::probe::fake::{self, Fake, PASSWORD, authentication};
-use crate::probe::{Checker, Resolver};
-
-const LONG: Duration = Duration::from_secs(20);
+use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication};
 
 /// A certificate authority.
 struct Authority {
@@ -119,8 +115,7 @@ async fn answering(config: ServerConfig) -> Fake {
     .await
 }
 
-async fn check(fake: &Fake, host: Host, tls: TlsSettings) -> Observation {
-    let clock = Clock::new();
+async fn check(fake: &Fake, host: Host, tls: TlsSettings) -> Checked {
     let login = Login {
         tls,
         ..fake::login(TlsMode::Disable)
@@ -129,9 +124,7 @@ async fn check(fake: &Fake, host: Host, tls: TlsSettings) -> Observation {
         host,
         port: fake.address.port(),
     };
-    Checker::new(clock, Resolver::anywhere(clock), location, Arc::new(login))
-        .check(LONG, None)
-        .await
+    fake::checked(&mut fake::checker(location, login)).await
 }
 
 fn named(name: &str) -> Host {

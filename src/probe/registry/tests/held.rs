@@ -1,0 +1,298 @@
+//! The session that is held beside the checks, and who shares it.
+
+use std::sync::Mutex;
+
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+const EVERY: Duration = Duration::from_millis(15);
+const SELDOM: Duration = LONG;
+
+/// An instruction that wants a session, and no check for long.
+fn held(bench: &Bench, fake: &Fake, number: u64, every: Duration, timeout: Duration) -> NextCheck {
+    NextCheck {
+        hold: Some(Hold {
+            address: fake.address.ip(),
+            every,
+            timeout,
+        }),
+        ..bench.later(number)
+    }
+}
+
+/// A server that counts its connections and ends one when it is told to.
+struct Counted {
+    fake: Fake,
+    ever: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+    end: tokio::sync::watch::Sender<()>,
+}
+
+impl Counted {
+    async fn start(answer: fn() -> Vec<u8>) -> Self {
+        let (end, ends) = tokio::sync::watch::channel(());
+        let (ever, open) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let counts = (Arc::clone(&ever), Arc::clone(&open));
+        let fake = Fake::start(move |mut stream| {
+            let ((ever, open), mut ends) = (counts.clone(), ends.clone());
+            async move {
+                ends.mark_unchanged();
+                ever.fetch_add(1, Ordering::SeqCst);
+                open.fetch_add(1, Ordering::SeqCst);
+                tokio::select! {
+                    () = fake::serve(&mut stream, |_| answer()) => {}
+                    _ = ends.changed() => {}
+                }
+                open.fetch_sub(1, Ordering::SeqCst);
+            }
+        })
+        .await;
+        Self {
+            fake,
+            ever,
+            open,
+            end,
+        }
+    }
+
+    async fn until_open(&self, count: usize) {
+        let seen = async {
+            while self.open.load(Ordering::SeqCst) != count {
+                Clock::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LONG, seen).await.expect("connections");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_asked_at_once_and_at_every_heartbeat() {
+    let mut bench = bench(Limits::default(), 8);
+    let server = Counted::start(fake::standby).await;
+    let check = held(&bench, &server.fake, 1, EVERY, LONG);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+    let mut last = bench.clock.now();
+    for beat in 0..4 {
+        let heard = bench.heard().await;
+        assert_eq!(
+            (heard.key, heard.incarnation, heard.address),
+            (key("a", "one"), Incarnation(1), server.fake.address.ip())
+        );
+        assert!(heard.ended >= heard.started && (beat == 0 || heard.started >= last + EVERY));
+        last = heard.started;
+        assert_eq!(heard.result.unwrap().lsn, Some(Lsn(0x16_B374_D000)));
+    }
+    assert_eq!(server.ever.load(Ordering::SeqCst), 1, "all on one connection");
+}
+
+#[tokio::test]
+async fn a_session_that_closes_is_heard_at_once_and_opened_again() {
+    let mut bench = bench(Limits::default(), 8);
+    let server = Counted::start(fake::primary).await;
+    let check = held(&bench, &server.fake, 1, SELDOM, LONG);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+    for sessions in 1..4 {
+        assert_eq!(bench.heard().await.result.unwrap().role, Role::Primary);
+        assert_eq!(server.ever.load(Ordering::SeqCst), sessions);
+        server.end.send(()).unwrap();
+        // Long before the next heartbeat.
+        assert_eq!(bench.heard().await.result, Err(Silence::Closed));
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_without_an_answer_is_missed() {
+    let mut bench = bench(Limits::default(), 8);
+    let server = Counted::start(Vec::new).await;
+    let check = held(&bench, &server.fake, 1, SELDOM, PAUSE);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+    let heard = bench.heard().await;
+    assert_eq!(heard.result, Err(Silence::Missed));
+    assert!(heard.ended >= heard.started + PAUSE);
+    // The session is given up: who does not answer now might answer the wrong question later.
+    bench.heard().await;
+    assert_eq!(server.ever.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn policies_with_the_same_login_share_a_session_and_the_fastest_sets_its_pace() {
+    let mut bench = bench(Limits::default(), 8);
+    let server = Counted::start(fake::primary).await;
+    let (slow, fast) = (
+        held(&bench, &server.fake, 1, SELDOM, LONG),
+        held(&bench, &server.fake, 1, EVERY, LONG),
+    );
+    bench
+        .registry
+        .want(&policy("slow"), vec![wanted("one", &server.fake, slow)]);
+    bench.heard().await;
+    bench
+        .registry
+        .want(&policy("fast"), vec![wanted("one", &server.fake, fast)]);
+    let mut told = BTreeMap::new();
+    for _ in 0..6 {
+        let count: &mut u32 = told.entry(bench.heard().await.key.policy.name).or_default();
+        *count += 1;
+    }
+    assert_eq!(told, BTreeMap::from([("fast".into(), 3), ("slow".into(), 3)]));
+    assert_eq!(server.ever.load(Ordering::SeqCst), 1);
+    // Another login is another session.
+    let mut other = wanted("one", &server.fake, fast);
+    other.login = login_of("another", TlsMode::Disable);
+    bench.registry.want(&policy("other"), vec![other]);
+    server.until_open(2).await;
+    // It ends with the last who wants it.
+    bench.registry.want(&policy("other"), Vec::new());
+    server.until_open(1).await;
+    bench.registry.want(&policy("fast"), Vec::new());
+    bench.registry.next(&key("slow", "one"), bench.later(2));
+    server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_missed_heartbeat_is_told_to_those_alone_who_would_not_have_waited_longer() {
+    let mut bench = bench(Limits::default(), 8);
+    let server = Counted::start(Vec::new).await;
+    let (patient, hasty) = (
+        held(&bench, &server.fake, 1, SELDOM, LONG),
+        held(&bench, &server.fake, 1, EVERY, PAUSE),
+    );
+    for (name, check) in [("patient", patient), ("hasty", hasty)] {
+        bench
+            .registry
+            .want(&policy(name), vec![wanted("one", &server.fake, check)]);
+    }
+    for _ in 0..3 {
+        let heard = bench.heard().await;
+        assert_eq!(
+            (heard.key.policy, heard.result),
+            (policy("hasty"), Err(Silence::Missed))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_a_place_says_nothing_of_the_server() {
+    for state in ["53300", "28P01"] {
+        let mut bench = bench(Limits::default(), 8);
+        let fake = Fake::saying(fake::error(state)).await;
+        let check = held(&bench, &fake, 1, EVERY, LONG);
+        bench
+            .registry
+            .want(&policy("a"), vec![wanted("one", &fake, check)]);
+        bench.silence().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_when_the_session_is_opened_again_is_a_sign() {
+    let mut bench = bench(Limits::default(), 8);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut gone = wanted("one", &good().await, bench.later(1));
+    gone.location.port = listener.local_addr().unwrap().port();
+    drop(listener);
+    gone.check.hold = Some(Hold {
+        address: [127, 0, 0, 1].into(),
+        every: SELDOM,
+        timeout: LONG,
+    });
+    bench.registry.want(&policy("a"), vec![gone]);
+    for _ in 0..3 {
+        assert_eq!(bench.heard().await.result, Err(Silence::Closed));
+    }
+}
+
+#[tokio::test]
+async fn each_policy_hears_the_answer_of_its_own_lag_query() {
+    let mut bench = bench(Limits::default(), 8);
+    let fake = Fake::start(|mut stream| async move {
+        let answer = |query: &str| match (query.contains("first"), query.contains("second")) {
+            (true, _) => fake::answers(&[fake::row(&[Some("1")])]),
+            (_, true) => fake::answers(&[fake::row(&[Some("2")])]),
+            _ => fake::standby(),
+        };
+        fake::serve(&mut stream, answer).await;
+    })
+    .await;
+    let check = held(&bench, &fake, 1, EVERY, LONG);
+    for (name, query) in [
+        ("none", None),
+        ("first", Some("first")),
+        ("second", Some("second")),
+    ] {
+        let mut wanted = wanted("one", &fake, check);
+        wanted.lag_query = query.map(Into::into);
+        bench.registry.want(&policy(name), vec![wanted]);
+    }
+    let mut lags = BTreeMap::new();
+    while lags.len() < 3 {
+        let heard = bench.heard().await;
+        lags.insert(heard.key.policy.name, heard.result.unwrap().lag);
+    }
+    // The next round has all of them.
+    for _ in 0..3 {
+        let heard = bench.heard().await;
+        lags.insert(heard.key.policy.name, heard.result.unwrap().lag);
+    }
+    let seconds = |count| Some(Duration::from_secs(count));
+    let expected = [("first", seconds(1)), ("none", None), ("second", seconds(2))];
+    assert_eq!(lags, expected.map(|(name, lag)| (name.into(), lag)).into());
+}
+
+#[tokio::test]
+async fn one_check_answers_all_who_are_due_each_within_its_own_deadline() {
+    let mut bench = bench(Limits::default(), 8);
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    let (answer, answers) = tokio::sync::watch::channel(false);
+    let fake = Fake::start(move |mut stream| {
+        let (counted, mut answers) = (Arc::clone(&counted), answers.clone());
+        async move {
+            *counted.lock().unwrap() += 1;
+            fake::startup(&mut stream).await;
+            let _ = answers.wait_for(|answer| *answer).await;
+            let _ = stream.write_all(&fake::logged_in()).await;
+            while fake::read_frame(&mut stream)
+                .await
+                .is_some_and(|(kind, _)| kind == b'Q')
+            {
+                let _ = stream.write_all(&fake::primary()).await;
+            }
+        }
+    })
+    .await;
+    let at = bench.clock.now() + PAUSE;
+    let check = |timeout| NextCheck {
+        at,
+        timeout,
+        ..bench.now(1)
+    };
+    let (hasty, patient) = (check(PAUSE), check(LONG));
+    for (name, check) in [("patient", patient), ("hasty", hasty)] {
+        bench
+            .registry
+            .want(&policy(name), vec![wanted("one", &fake, check)]);
+    }
+    let first = bench.answer().await;
+    assert_eq!(
+        (first.key.policy, first.observation.result),
+        (policy("hasty"), Err(FailureKind::TimedOut))
+    );
+    answer.send(true).unwrap();
+    let second = bench.answer().await;
+    assert_eq!(
+        (
+            second.key.policy,
+            second.observation.result.map(|sample| sample.role)
+        ),
+        (policy("patient"), Ok(Role::Primary))
+    );
+    assert_eq!(*asked.lock().unwrap(), 1, "one connection for both");
+}
