@@ -159,6 +159,29 @@ mod tests {
     }
 
     #[test]
+    fn user_and_password_may_be_parameters() {
+        let login = |text| {
+            let url = parse(text).unwrap();
+            let password = url.password.as_ref().map(|password| password.reveal().to_owned());
+            (url.user, password)
+        };
+        let pair = |user: &str, password: &str| (Some(user.to_owned()), Some(password.to_owned()));
+        assert_eq!(
+            login("postgresql://db.example.com/?user=probe&password=p%26+s"),
+            pair("probe", "p&+s")
+        );
+        assert_eq!(
+            login("postgresql://a:b@db.example.com/?user=probe&password=c"),
+            pair("probe", "c")
+        );
+        // Here a plus is a space, as Java writes it.
+        assert_eq!(
+            login("jdbc:postgresql://db.example.com/orders?password=p%2B+s&user=probe&sslmode=require"),
+            pair("probe", "p+ s")
+        );
+    }
+
+    #[test]
     fn what_a_url_leaves_out_stays_open() {
         let url = parse("postgres://[2001:db8::1]").unwrap();
         assert_eq!(
@@ -172,6 +195,9 @@ mod tests {
         for text in [
             "mysql://a",
             "postgresql://",
+            "jdbc:postgresql:orders",
+            "jdbc:mysql://a/",
+            "postgresql://a/?password=%zz",
             "postgresql://a,b/",
             "postgresql://a:0/",
             "postgresql://127.0.0.1/",
