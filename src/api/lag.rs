@@ -22,7 +22,7 @@ pub struct ReplicationLag {
     #[x_kube(validation = Rule::new(rules::duration_between("0s", "168h")).message(rules::LAG_MAX))]
     pub max: Option<DurationText>,
     /// A replica further behind than this leaves the routes too, 0 to 1Pi bytes: a whole number, with or without one of
-    /// k, M, G, T, P, Ki, Mi, Gi, Ti, Pi; in quotes where it is only a number. Not for the source Query. Default: no bound.
+    /// k, M, G, T, P, Ki, Mi, Gi, Ti, Pi; in quotes where it is only a number. The source Query tells no bytes. Default: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20))]
     #[x_kube(validation = Rule::new(rules::bytes_at_most("1Pi")).message(rules::LAG_MAX_BYTES))]

@@ -38,7 +38,7 @@ pub struct ReplicaSetPolicyStatus {
     /// When every endpoint had been checked that the annotation distributary.dev/check-requested-at asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
-    /// The value of the annotation that checkedAt answers.
+    /// The value of the annotation that checkedAt answers: its first 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_for: Option<String>,
 }
