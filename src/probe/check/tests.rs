@@ -476,7 +476,12 @@ async fn loopback_is_refused_outside_of_tests() {
         port: 1,
     };
     let login = Arc::new(login(TlsMode::Disable));
-    let mut checker = Checker::new(clock, Resolver::from_system(clock), location, login);
+    let mut checker = Checker::new(
+        clock,
+        Resolver::from_system(clock, crate::probe::AddressRules::default()),
+        location,
+        login,
+    );
     let observation = checker.check(LONG, None).await;
     assert_eq!(
         (observation.result, observation.address),
