@@ -90,3 +90,6 @@ fn port_in(routes: &Observed, address: &str) -> Option<u16> {
     let slice = slices.into_iter().find(has)?;
     u16::try_from(slice["ports"][0]["port"].as_u64()?).ok()
 }
+
+#[cfg(test)]
+mod tests;
