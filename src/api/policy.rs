@@ -44,7 +44,8 @@ pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.replicas) || self.replicas.all(r, r.id != self.primary.?id.orValue('primary'))").message(rules::PRIMARY_ID).field_path(".primary.id"),
-    validation = Rule::new(rules::distinct_servers()).message(rules::SAME_SERVER).field_path(".replicas"),
+    validation = Rule::new(rules::distinct_servers("host", "port")).message(rules::SAME_SERVER).field_path(".replicas"),
+    validation = Rule::new(rules::distinct_servers("serviceRef.name", "serviceRef.port")).message(rules::SAME_SERVER).field_path(".replicas"),
     validation = Rule::new(rules::attempts_fit()).message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout"),
     validation = Rule::new("!has(self.identity) || self.identity.check != 'None' || (has(self.failover) && self.failover.primaryRole == 'Pinned')").message(rules::PINNED).field_path(".failover.primaryRole"),
     validation = Rule::new(rules::accepted_is_declared()).message(rules::ACCEPT_PRIMARY).field_path(".failover.acceptPrimary"),

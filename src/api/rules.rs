@@ -109,21 +109,21 @@ pub(super) fn bytes_at_most(most: &str) -> String {
     format!("self.matches('{BYTES}') && quantity(self).compareTo(quantity('{most}')) <= 0")
 }
 
-/// The rule that no two active servers are the same: by the text of the host, or the name of the Service, and the port.
-pub(super) fn distinct_servers() -> String {
-    let name = |of: &str| format!("{of}.?host.orValue({of}.?serviceRef.?name.orValue(''))");
-    let port = |of: &str| format!("{of}.?port.orValue({of}.?serviceRef.?port.orValue(5432))");
+/// The rule that no two active servers have the same text of a host, or name the same Service, with the same port.
+/// `name` and `port` are the fields of an endpoint with them; names of one size are what the API server can afford.
+pub(super) fn distinct_servers(name: &str, port: &str) -> String {
+    let optional = |of: &str, field: &str| format!("{of}.?{}", field.replace('.', ".?"));
     let same = |of: &str| {
         format!(
-            "{} == {} && {of}.?state.orValue('') != 'Disabled' && {} == {}",
-            name(of),
-            name("a"),
-            port(of),
-            port("a")
+            "{}.orValue('') == a.{name} && {of}.?state.orValue('') != 'Disabled' && {}.orValue(5432) == {}.orValue(5432)",
+            optional(of, name),
+            optional(of, port),
+            optional("a", port)
         )
     };
+    let has = name.split('.').next().unwrap_or(name);
     format!(
-        "!has(self.replicas) || self.replicas.all(a, !(has(a.host) || has(a.serviceRef)) || a.?state.orValue('') == 'Disabled' || \
+        "!has(self.replicas) || self.replicas.all(a, !has(a.{has}) || a.?state.orValue('') == 'Disabled' || \
          !({}) && self.replicas.exists_one(b, {}))",
         same("self.primary"),
         same("b")

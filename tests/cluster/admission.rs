@@ -207,7 +207,7 @@ fn servers() -> Vec<Refused> {
             "spec.replicas[0]",
             json!({"id": "replica-1", "urlSecretRef": {"name": "a", "key": "b"}, "port": 5432}),
             "spec.replicas[0].port",
-            rules::PORT_WITH_URL,
+            rules::PORT_WITH_HOST,
         ),
         rule(
             "spec.replicas[1].host",
