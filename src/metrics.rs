@@ -54,6 +54,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     checks: Family<CheckLabels, Counter>,
     check_seconds: Histogram,
+    late_seconds: Histogram,
     latency: Family<EndpointLabels, Gauge<f64, AtomicU64>>,
     eligible: Family<EndpointLabels, Gauge>,
     weight: Family<EndpointLabels, Gauge>,
@@ -77,6 +78,7 @@ impl Metrics {
             registry: Arc::default(),
             checks: Family::default(),
             check_seconds: Histogram::new(buckets),
+            late_seconds: Histogram::new(buckets),
             latency: Family::default(),
             eligible: Family::default(),
             weight: Family::default(),
@@ -100,6 +102,12 @@ impl Metrics {
             "Time of a whole check",
             Unit::Seconds,
             self.check_seconds.clone(),
+        );
+        all.register_with_unit(
+            "check_lateness",
+            "Time from the moment at which a check was due to its start",
+            Unit::Seconds,
+            self.late_seconds.clone(),
         );
         all.register_with_unit(
             "endpoint_check_duration",
@@ -176,6 +184,11 @@ impl Metrics {
                 .get_or_create(&endpoint(&key.policy, key.target.endpoint.as_str()))
                 .set(time.as_secs_f64());
         }
+    }
+
+    /// A check began so long after it was due.
+    pub fn late(&self, late: Duration) {
+        self.late_seconds.observe(late.as_secs_f64());
     }
 
     /// What a target told; of the pods behind one Service, the newest.

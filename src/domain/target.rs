@@ -88,7 +88,11 @@ pub struct Hold {
 /// An answer of the prober.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    Checked(Observed),
+    /// A whole check; `late`: so long after it was due.
+    Checked {
+        observed: Observed,
+        late: Duration,
+    },
     Heard(Heard),
 }
 

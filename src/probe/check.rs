@@ -1,12 +1,13 @@
-//! One whole check of one server: name, address, connection, TLS, login, question; under one deadline.
+//! One whole check of one server: name, address, connection, TLS, login, question; under one deadline. And the opening
+//! of the session that is held beside the checks.
 
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -15,27 +16,52 @@ use tokio_postgres::{Config, Error, NoTls};
 
 use super::address::Rotation;
 use super::classify::{classify, classify_io};
+use super::conversation::{Conversation, Wire};
 use super::dns::Resolver;
 use super::guard::Guard;
-use super::query::{Refused, ask};
+use super::query::{Lags, Refused, ask};
 use super::tls::{Encryption, TlsSettingsError};
 use crate::clock::Clock;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureKind, Observation, Sample};
-use crate::domain::policy::{Location, Login};
+use crate::domain::observation::{FailureKind, Sample};
+use crate::domain::policy::{Host, Location, Login};
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
 const ASK_AGAIN: u32 = 100;
+/// A held session that carries nothing is asked for a sign of life after this time, and again after each second; what
+/// is not acknowledged in time ends it.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(5))
+    .with_interval(Duration::from_secs(1));
 
-/// Checks one server with one login, and remembers between checks what makes the next one cheaper.
+/// The TLS of a login, or why it cannot be used.
+pub type EncryptionResult = Result<Option<Encryption>, TlsSettingsError>;
+/// Made when it is first used, and shared by all who log in alike.
+pub type SharedEncryption = Arc<OnceLock<EncryptionResult>>;
+
+/// A server with what is presented to it.
+#[derive(Clone)]
+pub struct Server {
+    pub location: Location,
+    /// The address of a pod; `None`: the addresses of the host.
+    pub pod: Option<IpAddr>,
+    pub login: Arc<Login>,
+    pub encryption: SharedEncryption,
+}
+
+/// What one check found.
+pub struct Found {
+    pub address: Option<IpAddr>,
+    pub result: Result<(Sample, Lags), FailureKind>,
+}
+
+/// Checks one server, and remembers between checks what makes the next one cheaper.
 pub struct Checker {
     clock: Clock,
     resolver: Resolver,
-    location: Location,
-    login: Arc<Login>,
-    encryption: Option<Result<Option<Encryption>, TlsSettingsError>>,
+    server: Server,
     rotation: Rotation,
     refused: Refused,
     checks: u32,
@@ -43,13 +69,11 @@ pub struct Checker {
 
 impl Checker {
     #[must_use]
-    pub fn new(clock: Clock, resolver: Resolver, location: Location, login: Arc<Login>) -> Self {
+    pub fn new(clock: Clock, resolver: Resolver, server: Server) -> Self {
         Self {
             clock,
             resolver,
-            location,
-            login,
-            encryption: None,
+            server,
             rotation: Rotation::default(),
             refused: Refused::default(),
             checks: 0,
@@ -57,71 +81,82 @@ impl Checker {
     }
 
     /// One check, over a connection of its own, that ends within `within`. The address `prefer` is taken where the
-    /// name has it and it did not fail just now.
-    pub async fn check(&mut self, within: Duration, prefer: Option<IpAddr>) -> Observation {
-        let started = self.clock.now();
+    /// name has it, or had it not long ago, and it did not fail just now.
+    pub async fn check(
+        &mut self,
+        within: Duration,
+        prefer: Option<IpAddr>,
+        lag_queries: &[Arc<str>],
+    ) -> Found {
         let mut address = None;
         self.checks = self.checks.wrapping_add(1);
         if self.checks.is_multiple_of(ASK_AGAIN) {
             self.refused = Refused::default();
         }
-        let result = timeout(within, self.attempt(started + within, prefer, &mut address)).await;
+        let deadline = self.clock.now() + within;
+        let result = timeout(within, self.attempt(deadline, prefer, lag_queries, &mut address)).await;
         let result = result.unwrap_or(Err(FailureKind::TimedOut));
         self.rotation.note(address, result.as_ref().err().copied());
-        Observation {
-            started,
-            ended: self.clock.now(),
-            address,
-            result,
-        }
+        Found { address, result }
     }
 
     async fn attempt(
         &mut self,
         deadline: Moment,
         prefer: Option<IpAddr>,
+        lag_queries: &[Arc<str>],
         address: &mut Option<IpAddr>,
-    ) -> Result<Sample, FailureKind> {
-        let mut encryption = self.encryption()?;
-        let config = self.config(encryption.is_some())?;
+    ) -> Result<(Sample, Lags), FailureKind> {
+        let chosen = self.choose(deadline, prefer).await?;
+        *address = Some(chosen);
+        let mut conversation = self.server.open(chosen, deadline.since(self.clock.now())).await?;
+        let left = deadline.since(self.clock.now());
+        let answer = ask(&mut conversation, &mut self.refused, left, lag_queries).await;
+        conversation.close();
+        answer
+    }
+
+    async fn choose(&mut self, deadline: Moment, prefer: Option<IpAddr>) -> Result<IpAddr, FailureKind> {
+        let pod = self.server.pod.map(Host::Address);
+        let host = pod.as_ref().unwrap_or(&self.server.location.host);
         // A resolver that is silent leaves half of the time to check the address that it gave before.
         let half = deadline.since(self.clock.now()) / 2;
-        let addresses = self.resolver.addresses(&self.location.host, half).await?;
-        let chosen = self
-            .rotation
+        let addresses = self.resolver.addresses(host, prefer, half).await?;
+        self.rotation
             .choose(&addresses, prefer)
-            .ok_or(FailureKind::NameNotFound)?;
-        *address = Some(chosen);
-        let left = deadline.since(self.clock.now());
-        let stream = connect(SocketAddr::new(chosen, self.location.port), left)
+            .ok_or(FailureKind::NameNotFound)
+    }
+}
+
+impl Server {
+    /// Connects and logs in, within `left`; what is sent must be acknowledged in that time, also later.
+    ///
+    /// # Errors
+    /// What kept the login from being complete.
+    pub async fn open(&self, address: IpAddr, left: Duration) -> Result<Conversation, FailureKind> {
+        let encryption = self.encryption()?;
+        let config = self.config(encryption.is_some())?;
+        let stream = connect(SocketAddr::new(address, self.location.port), left)
             .await
-            .map_err(|e| failed(&e))?;
-        match &mut encryption {
+            .map_err(|error| failed(&error))?;
+        let refused = |error: Error| self.refused_login(&error);
+        match encryption {
             None => {
-                let (client, connection) = config
-                    .connect_raw(Guard::new(stream), NoTls)
-                    .await
-                    .map_err(|e| self.refused_login(&e))?;
-                ask(client, connection, &mut self.refused).await
+                let login = config.connect_raw(Guard::new(stream), NoTls);
+                let (client, connection) = login.await.map_err(refused)?;
+                Ok(Conversation::new(client, Wire::Plain(Box::new(connection))))
             }
-            Some(encryption) => {
+            Some(mut encryption) => {
                 let stream = request_tls(stream).await?;
-                let connector = encryption.connector(&self.location.host);
-                let (client, connection) = config
-                    .connect_raw(stream, connector)
-                    .await
-                    .map_err(|e| self.refused_login(&e))?;
-                ask(client, connection, &mut self.refused).await
+                let login = config.connect_raw(stream, encryption.connector(&self.location.host));
+                let (client, connection) = login.await.map_err(refused)?;
+                Ok(Conversation::new(client, Wire::Encrypted(Box::new(connection))))
             }
         }
     }
 
-    /// Made by the first check; its certificates are those of the login.
-    fn encryption(&mut self) -> Result<Option<Encryption>, FailureKind> {
-        match self
-            .encryption
-            .get_or_insert_with(|| Encryption::new(&self.login.tls))
-        {
+    fn encryption(&self) -> Result<Option<Encryption>, FailureKind> {
+        match self.encryption.get_or_init(|| Encryption::new(&self.login.tls)) {
             Ok(encryption) => Ok(encryption.clone()),
             Err(error) => {
                 tracing::debug!(error = error as &dyn StdError, "TLS settings");
@@ -130,7 +165,7 @@ impl Checker {
         }
     }
 
-    /// No statement timeout is set: poolers refuse options that they do not know, and the deadline bounds the check.
+    /// No startup option is set: poolers refuse those that they do not know.
     fn config(&self, encrypted: bool) -> Result<Config, FailureKind> {
         let login = &*self.login;
         // Would end the text early in the startup message.
@@ -175,7 +210,7 @@ async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStream> {
     }?;
     let options = SockRef::from(&socket);
     options.set_tcp_nodelay(true)?;
-    options.set_keepalive(true)?;
+    options.set_tcp_keepalive(&KEEPALIVE)?;
     // In milliseconds; 0 would stand for the system's minutes.
     options.set_tcp_user_timeout(Some(left.max(Duration::from_millis(1))))?;
     socket.connect(address).await

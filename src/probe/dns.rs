@@ -4,7 +4,7 @@
 //! search list, `ndots`. Both files are read once. An answer is used for its TTL. When a later lookup fails, the last good
 //! answer serves for [`stale_bound`]: an unreachable resolver alone takes no server out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,11 +56,9 @@ struct System {
     resolver: Option<TokioResolver>,
 }
 
-#[derive(Clone)]
-struct Remembered {
-    addresses: Vec<IpAddr>,
-    until: Moment,
-}
+/// The addresses that a name had, each with the moment until which it may be used without being returned again.
+#[derive(Default)]
+struct Remembered(BTreeMap<IpAddr, Moment>);
 
 /// What a lookup found.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -91,15 +89,20 @@ impl Resolver {
     }
 
     /// The addresses of `host` that may be connected to, of both families, in ascending order, at least one. A lookup
-    /// takes at most `within`.
+    /// takes at most `within`. The address `keep` is among them while the name had it within [`stale_bound`].
     ///
     /// # Errors
     /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], or [`FailureKind::AddressRefused`] where the
     /// host has none but refused addresses.
-    pub async fn addresses(&self, host: &Host, within: Duration) -> Result<Vec<IpAddr>, FailureKind> {
+    pub async fn addresses(
+        &self,
+        host: &Host,
+        keep: Option<IpAddr>,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, FailureKind> {
         let mut addresses = match host {
             Host::Address(address) => vec![address.to_canonical()],
-            Host::Name(name) => self.resolve(name, within).await?,
+            Host::Name(name) => self.resolve(name, keep, within).await?,
         };
         addresses.retain(|address| self.rules.allows(*address));
         if addresses.is_empty() {
@@ -116,37 +119,56 @@ impl Resolver {
         Self::new(clock, lookup, AddressRules::anything())
     }
 
-    async fn resolve(&self, name: &str, within: Duration) -> Result<Vec<IpAddr>, FailureKind> {
+    async fn resolve(
+        &self,
+        name: &str,
+        keep: Option<IpAddr>,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, FailureKind> {
         let answer = tokio::time::timeout(within, self.lookup.ask(name)).await;
         match answer.unwrap_or(Err(FailureKind::ResolverFailed)) {
             Ok(answer) => {
-                let addresses = in_order(answer.addresses);
-                self.remember(name, &addresses, answer.ttl);
+                let mut addresses = in_order(answer.addresses);
+                let known = self.remember(name, &addresses, answer.ttl);
+                let kept = keep.filter(|keep| known.contains(keep) && !addresses.contains(keep));
+                addresses.extend(kept);
+                addresses.sort_unstable();
                 Ok(addresses)
             }
             Err(failure) => self.recall(name).ok_or(failure),
         }
     }
 
-    fn remember(&self, name: &str, addresses: &[IpAddr], ttl: Duration) {
+    /// Notes an answer; every address that the name had and that may still be used.
+    fn remember(&self, name: &str, addresses: &[IpAddr], ttl: Duration) -> Vec<IpAddr> {
         let now = self.clock.now();
         let until = now + stale_bound(ttl);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         // Who is not asked for is not answered, and so forgotten here.
-        remembered.retain(|_, answer| answer.until > now);
-        let entry = remembered.entry(name.to_owned()).or_insert(Remembered {
-            addresses: Vec::new(),
-            until,
-        });
-        entry.addresses = addresses.to_vec();
-        // An answer from the resolver's cache has less of its TTL left than the one before: it shortens nothing.
-        entry.until = entry.until.max(until);
+        remembered.retain(|_, known| known.forget(now));
+        let known = remembered.entry(name.to_owned()).or_default();
+        for address in addresses {
+            let entry = known.0.entry(*address).or_insert(until);
+            // An answer from the resolver's cache has less of its TTL left than the one before: it shortens nothing.
+            *entry = until.max(*entry);
+        }
+        known.0.keys().copied().collect()
     }
 
     fn recall(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = remembered.get(name)?;
-        (answer.until > self.clock.now()).then(|| answer.addresses.clone())
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = remembered.get_mut(name)?;
+        known
+            .forget(self.clock.now())
+            .then(|| known.0.keys().copied().collect())
+    }
+}
+
+impl Remembered {
+    /// Forgets what is too old; whether anything is left.
+    fn forget(&mut self, now: Moment) -> bool {
+        self.0.retain(|_, until| *until > now);
+        !self.0.is_empty()
     }
 }
 

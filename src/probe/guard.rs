@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - A request for a clear-text or MD5 password, or for any method but SCRAM, never arrives whole at the reader, which
 //!   therefore never answers it with a password.
-//! - No frame longer than [`FRAME_LIMIT`] and not more than [`TOTAL_LIMIT`] bytes reach the reader.
+//! - No frame longer than [`FRAME_LIMIT`] and not more than [`TOTAL_LIMIT`] bytes reach the reader between one
+//!   `ReadyForQuery` and the next; nor more than [`FRAME_LIMIT`] bytes of settings, which the reader keeps, in all.
 //! - Only frames that can belong to the answer of a check pass.
 //!
 //! What came before the offending frame passes first: an error that the server reports before it misbehaves is seen.
@@ -17,7 +18,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 /// The longest frame that passes, header included, in bytes.
 pub const FRAME_LIMIT: usize = 64 * 1024;
-/// The most that passes in one check, in bytes.
+/// The most that passes in answer to one question, in bytes.
 pub const TOTAL_LIMIT: usize = 256 * 1024;
 
 /// Type byte and length.
@@ -135,7 +136,10 @@ struct Frames {
     held: usize,
     /// Bytes of the present frame that follow its header.
     left: usize,
+    /// Bytes since the last `ReadyForQuery`.
     total: usize,
+    /// Bytes of settings that the server reported.
+    settings: usize,
     /// The server said that the login is complete.
     authenticated: bool,
 }
@@ -160,6 +164,10 @@ impl Frames {
             }
             if self.held == 0 && self.left == 0 {
                 frame_start = at;
+                if self.header[0] == b'Z' {
+                    // The question is answered; the protocol's implementation takes nothing more unasked.
+                    self.total = bytes.len() - at;
+                }
             }
         }
         Ok(())
@@ -197,7 +205,10 @@ impl Frames {
         if length < least {
             return Err(Breach::NotTheProtocol);
         }
-        if length >= FRAME_LIMIT {
+        if self.header[0] == b'S' {
+            self.settings += length;
+        }
+        if length >= FRAME_LIMIT || self.settings >= FRAME_LIMIT {
             return Err(Breach::TooLong);
         }
         if self.header[0] != b'R' {

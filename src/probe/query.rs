@@ -1,188 +1,184 @@
-//! The question of a check: one round trip that any login may ask of PostgreSQL 12 and later.
+//! The question of a check and of a heartbeat: one round trip that any login may ask of PostgreSQL 12 and later. A part
+//! that the server refuses, as managed services do, is left out of the next ones.
 
-use std::error::Error as StdError;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{FutureExt, TryStreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::SimpleQueryRow;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Connection, Error, SimpleQueryMessage, SimpleQueryRow};
 
-use super::classify::classify;
-use crate::domain::observation::{FailureKind, Lsn, Role, Sample};
+use super::classify::classify_sqlstate;
+use super::conversation::Conversation;
+use crate::domain::observation::{FailureKind, Load, Lsn, Role, Sample};
 
-const ROLE: &str = "SELECT pg_catalog.pg_is_in_recovery();";
-const ROLE_AND_LSN: &str = "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() \
-     THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END;";
-const IDENTITY: &str = "SELECT s.system_identifier, c.timeline_id \
-     FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c;";
-
-/// What a server refused to tell, as managed services do. It is not asked again, as each refusal is a line in its log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Refused {
-    /// The log positions.
-    pub lsn: bool,
-    /// `pg_control_system()` or `pg_control_checkpoint()`.
-    pub identity: bool,
+/// A part of the question, and its statement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Role,
+    Position,
+    Timeline,
+    Identity,
+    Load,
 }
 
-/// Asks over a fresh connection, and ends it politely. What the server refuses is noted in `refused`; only after a
-/// refusal of the log position is there a second round trip.
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Role,
+        Self::Position,
+        Self::Timeline,
+        Self::Identity,
+        Self::Load,
+    ];
+
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Role => "SELECT pg_catalog.pg_is_in_recovery()",
+            Self::Position => {
+                "SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, \
+                 CASE WHEN r THEN pg_catalog.pg_last_wal_receive_lsn() END FROM pg_catalog.pg_is_in_recovery() r"
+            }
+            // The view tells received_tli only to members of pg_monitor.
+            Self::Timeline => {
+                "SELECT CASE WHEN NOT r THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END, \
+                 (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver) FROM pg_catalog.pg_is_in_recovery() r"
+            }
+            Self::Identity => "SELECT system_identifier FROM pg_catalog.pg_control_system()",
+            // Of the sessions of others a login without pg_monitor sees neither kind nor state, but database and name.
+            Self::Load => {
+                "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL \
+                 AND coalesce(backend_type, 'client backend') = 'client backend' \
+                 AND application_name IS DISTINCT FROM 'distributary'), \
+                 pg_catalog.current_setting('max_connections'), \
+                 (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
+                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint"
+            }
+        }
+    }
+}
+
+/// What a server refused to tell. It is not asked again, as each refusal is a line in its log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Refused([bool; Part::ALL.len()]);
+
+/// Answers of lag queries, by their text; `None`: no number of seconds.
+pub type Lags = HashMap<Arc<str>, Option<Duration>>;
+
+/// Asks everything that was not refused before, in one round trip; only after a refusal is there another one. Each of
+/// `lag_queries` is a round trip more. All of it ends within `within`, which the caller ensures too.
 ///
 /// # Errors
 /// What ended the connection, the server's error, or an answer that does not fit the question.
-pub async fn ask<S, T>(
-    client: Client,
-    mut connection: Connection<S, T>,
+pub async fn ask(
+    conversation: &mut Conversation,
     refused: &mut Refused,
-) -> Result<Sample, FailureKind>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let sample = ask_until_told(&client, &mut connection, refused).await;
-    drop(client);
-    // The farewell fits into the socket's buffer; where it does not, nobody waits for it.
-    let _ = poll_fn(|cx| connection.poll_message(cx)).now_or_never();
-    sample
-}
-
-async fn ask_until_told<S, T>(
-    client: &Client,
-    connection: &mut Connection<S, T>,
-    refused: &mut Refused,
-) -> Result<Sample, FailureKind>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    loop {
-        let first = if refused.lsn { ROLE } else { ROLE_AND_LSN };
-        let second = if refused.identity { "" } else { IDENTITY };
-        let reply = drive(connection, send(client, &format!("{first}{second}")))
-            .await
-            .map_err(|error| {
-                tracing::debug!(error = &error as &dyn StdError, "query");
-                classify(&error, true)
-            })?;
-        match (reply.refused, reply.rows.len()) {
-            (true, 0) if !refused.lsn => refused.lsn = true,
-            (true, 0) => return Err(FailureKind::OtherError),
-            (true, 1) if !refused.identity => {
-                refused.identity = true;
-                return reply.sample(*refused);
+    within: Duration,
+    lag_queries: &[Arc<str>],
+) -> Result<(Sample, Lags), FailureKind> {
+    let mut rows: [Option<SimpleQueryRow>; Part::ALL.len()] = Default::default();
+    let mut parts: Vec<Part> = Part::ALL
+        .into_iter()
+        .filter(|part| !refused.0[*part as usize])
+        .collect();
+    while !parts.is_empty() {
+        let statements: Vec<_> = parts.iter().map(|part| part.statement()).collect();
+        let answers = conversation.ask(&statements, within).await?;
+        let told = answers.rows.len().min(parts.len());
+        for (part, row) in parts.drain(..told).zip(answers.rows) {
+            rows[part as usize] = row;
+        }
+        match (answers.refused, parts.first()) {
+            (Some(state), Some(part)) if *part != Part::Role && is_refusal(&state) => {
+                refused.0[*part as usize] = true;
+                parts.remove(0);
             }
-            _ => return reply.sample(*refused),
+            (Some(state), _) => return Err(classify_sqlstate(&state)),
+            (None, Some(_)) => return Err(FailureKind::ProtocolViolation),
+            (None, None) => {}
         }
     }
+    let sample = sample(&rows)?;
+    let mut lags = Lags::new();
+    for query in lag_queries {
+        let lag = lag(conversation, query, within / 2).await?;
+        lags.insert(Arc::clone(query), lag);
+    }
+    Ok((sample, lags))
 }
 
-/// One row of each statement, up to the one that was refused.
-struct Reply {
-    rows: Vec<SimpleQueryRow>,
-    refused: bool,
-}
-
-impl Reply {
-    fn sample(&self, refused: Refused) -> Result<Sample, FailureKind> {
-        let role = match self.value(0, 0)? {
-            Some("t") => Role::Standby,
-            Some("f") => Role::Primary,
-            _ => return Err(FailureKind::ProtocolViolation),
-        };
-        let lsn = if refused.lsn {
-            None
-        } else {
-            self.parsed::<Lsn>(0, 1)?
-        };
-        let (system_identifier, timeline) = if refused.identity {
-            (None, None)
-        } else {
-            (self.parsed::<i64>(1, 0)?, self.parsed::<i32>(1, 1)?)
-        };
-        Ok(Sample {
-            lsn,
-            // Both are unsigned in the control file and signed in SQL.
-            system_identifier: system_identifier.map(i64::cast_unsigned),
-            timeline: timeline.map(i32::cast_unsigned),
-            ..Sample::of(role)
-        })
-    }
-
-    fn value(&self, row: usize, column: usize) -> Result<Option<&str>, FailureKind> {
-        let row = self.rows.get(row).ok_or(FailureKind::ProtocolViolation)?;
-        row.try_get(column).map_err(|_| FailureKind::ProtocolViolation)
-    }
-
-    fn parsed<T: std::str::FromStr>(&self, row: usize, column: usize) -> Result<Option<T>, FailureKind> {
-        let parse = |text: &str| text.parse().map_err(|_| FailureKind::ProtocolViolation);
-        self.value(row, column)?.map(parse).transpose()
-    }
-}
-
-async fn send(client: &Client, statements: &str) -> Result<Reply, Error> {
-    let mut answers = pin!(client.simple_query_raw(statements).await?);
-    let mut reply = Reply {
-        rows: Vec::new(),
-        refused: false,
-    };
-    loop {
-        match answers.try_next().await {
-            Ok(Some(SimpleQueryMessage::Row(row))) => reply.rows.push(row),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(reply),
-            Err(error) if error.code().is_some_and(is_refusal) => {
-                tracing::debug!(
-                    sqlstate = error.code().map(SqlState::code),
-                    "the server refuses to tell"
-                );
-                reply.refused = true;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// No privilege, not supported, no such function.
+/// No privilege, not supported, no such function, relation or column.
 fn is_refusal(state: &SqlState) -> bool {
     [
         SqlState::INSUFFICIENT_PRIVILEGE,
         SqlState::FEATURE_NOT_SUPPORTED,
         SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        // Where a server runs in a state in which a function of the log may not be called.
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
     ]
     .contains(state)
 }
 
-/// Moves the bytes of `connection` while `work` is done over it; nothing is spawned that could outlive the caller.
-///
-/// # Errors
-/// The work's error; or the connection's, where it is the reason.
-async fn drive<S, T, Output>(
-    connection: &mut Connection<S, T>,
-    work: impl Future<Output = Result<Output, Error>>,
-) -> Result<Output, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        let broken = loop {
-            match connection.poll_message(cx) {
-                // A notice, or a notification that nobody asked for.
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => break Some(error),
-                Poll::Ready(None) | Poll::Pending => break None,
-            }
-        };
-        // An answer may have arrived before the end: it says more.
-        match (work.as_mut().poll(cx), broken) {
-            (Poll::Ready(Err(error)), Some(broken)) if error.is_closed() => Poll::Ready(Err(broken)),
-            (Poll::Pending, Some(broken)) => Poll::Ready(Err(broken)),
-            (polled, _) => polled,
-        }
+fn sample(rows: &[Option<SimpleQueryRow>; Part::ALL.len()]) -> Result<Sample, FailureKind> {
+    let of = |part: Part| rows[part as usize].as_ref();
+    let role = match text(of(Part::Role), 0)? {
+        Some("t") => Role::Standby,
+        Some("f") => Role::Primary,
+        _ => return Err(FailureKind::ProtocolViolation),
+    };
+    let file = text(of(Part::Timeline), 0)?;
+    let timeline = match file.and_then(|name| name.get(..8)) {
+        Some(digits) => Some(u32::from_str_radix(digits, 16).map_err(|_| FailureKind::ProtocolViolation)?),
+        // Unsigned in the server, signed in SQL; 0 stands for none.
+        None => parsed::<i32>(of(Part::Timeline), 1)?
+            .map(i32::cast_unsigned)
+            .filter(|timeline| *timeline > 0),
+    };
+    Ok(Sample {
+        lsn: parsed::<Lsn>(of(Part::Position), 0)?,
+        received: parsed::<Lsn>(of(Part::Position), 1)?,
+        system_identifier: parsed::<i64>(of(Part::Identity), 0)?.map(i64::cast_unsigned),
+        timeline,
+        load: load(of(Part::Load))?,
+        ..Sample::of(role)
     })
-    .await
+}
+
+fn load(row: Option<&SimpleQueryRow>) -> Result<Option<Load>, FailureKind> {
+    let (sessions, most) = (parsed(row, 0)?, parsed(row, 1)?);
+    let (transactions, started) = (parsed(row, 2)?, parsed(row, 3)?);
+    Ok((|| {
+        Some(Load {
+            sessions: sessions?,
+            max_connections: most?,
+            transactions: transactions?,
+            started: started?,
+        })
+    })())
+}
+
+/// The answer of a lag query. An error of the query says nothing of the server's health.
+async fn lag(
+    conversation: &mut Conversation,
+    query: &str,
+    within: Duration,
+) -> Result<Option<Duration>, FailureKind> {
+    let answers = conversation.ask(&[query], within).await?;
+    let seconds = answers.rows.first().and_then(Option::as_ref);
+    let seconds = seconds.and_then(|row| row.try_get(0).ok().flatten()?.parse::<f64>().ok());
+    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+fn text(row: Option<&SimpleQueryRow>, column: usize) -> Result<Option<&str>, FailureKind> {
+    let Some(row) = row else { return Ok(None) };
+    row.try_get(column).map_err(|_| FailureKind::ProtocolViolation)
+}
+
+fn parsed<T: std::str::FromStr>(
+    row: Option<&SimpleQueryRow>,
+    column: usize,
+) -> Result<Option<T>, FailureKind> {
+    let parse = |text: &str| text.parse().map_err(|_| FailureKind::ProtocolViolation);
+    text(row, column)?.map(parse).transpose()
 }

@@ -1,28 +1,30 @@
-//! Which servers are probed: one task per wanted target.
+//! Which servers are probed: for each, one task that checks it and one that holds a session on it, shared by all who
+//! want the same server with the same login.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, Weak};
 
-use futures::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
 
 use super::Limits;
-use super::check::Checker;
+use super::check::{Checker, Server, SharedEncryption};
+use super::checks::Checks;
 use super::dns::Resolver;
+use super::held::Held;
+use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
-use crate::domain::observation::{FailureKind, Observation};
-use crate::domain::policy::{Location, Login, PolicyKey};
-use crate::domain::target::{Answer, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted};
+use crate::domain::policy::{Location, Login, PolicyKey, TlsSettings};
+use crate::domain::target::{Answer, NextCheck, ProbeKey, TargetId, Wanted};
 
-/// Starts, retunes and stops the tasks that check servers. Dropping it stops all of them.
+/// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.
 ///
 /// # Guarantees
-/// - Every instruction that is not replaced by a later one is answered by one [`Observed`].
-/// - What is no longer wanted is stopped at once, in the middle of a check too; an answer that it had sent before may
-///   still be on its way, under its [`Incarnation`].
+/// - Every instruction that is not replaced by a later one is answered by one [`Answer::Checked`].
+/// - Never two checks at once, nor two sessions, of one server with one login; and none that serves two logins.
+/// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
+///   on its way, under its incarnation.
 /// - A policy takes at most its own limit of the operator's places, first come, first served.
 pub struct Registry {
     clock: Clock,
@@ -31,21 +33,28 @@ pub struct Registry {
     answers: mpsc::Sender<Answer>,
     places: Arc<Semaphore>,
     policies: HashMap<PolicyKey, Probes>,
+    servers: HashMap<Arc<ServerKey>, Running>,
+    encryptions: HashMap<TlsSettings, Weak<OnceLock<super::check::EncryptionResult>>>,
+}
+
+/// What must be equal for a session to be shared.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct ServerKey {
+    location: Location,
+    pod: Option<IpAddr>,
+    login: Arc<Login>,
 }
 
 /// The targets of one policy.
 struct Probes {
     places: Arc<Semaphore>,
-    targets: HashMap<TargetId, Running>,
+    targets: HashMap<TargetId, Arc<ServerKey>>,
 }
 
-/// A target whose task runs.
+/// A server whose tasks run.
 struct Running {
-    incarnation: Incarnation,
-    location: Location,
-    login: Arc<Login>,
-    instruct: watch::Sender<NextCheck>,
-    _task: AbortOnDropHandle<()>,
+    subscribers: Subscribers,
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 impl Registry {
@@ -60,204 +69,135 @@ impl Registry {
             answers,
             places,
             policies: HashMap::new(),
+            servers: HashMap::new(),
+            encryptions: HashMap::new(),
         }
     }
 
-    /// The whole set of targets that `policy` wants. New ones start, missing ones stop, those with another
-    /// incarnation, location or login start anew; all others run on, and take their instruction where it is newer. An
-    /// empty set forgets the policy.
+    /// The whole set of targets that `policy` wants. New ones start, missing ones stop, those with another location or
+    /// login start anew; all others run on, and take their instruction where it is newer. An empty set forgets the
+    /// policy.
     ///
     /// Must be called within a tokio runtime.
     pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<Wanted>) {
-        if wanted.is_empty() {
-            self.policies.remove(policy);
-            return;
-        }
-        let places = self.limits.policy.max(1);
-        let mut probes = self
-            .policies
-            .remove(policy)
-            .unwrap_or_else(|| Probes::new(places));
-        let mut before = std::mem::take(&mut probes.targets);
+        let known = self.policies.remove(policy);
+        let (places, mut before) = match known {
+            Some(probes) => (probes.places, probes.targets),
+            None => (
+                Arc::new(Semaphore::new(self.limits.policy.max(1))),
+                HashMap::new(),
+            ),
+        };
+        let mut targets = HashMap::with_capacity(wanted.len());
         for wanted in wanted {
-            let target = wanted.target.clone();
-            let running = match before.remove(&target) {
-                Some(running) if running.serves(&wanted) => running.instructed(wanted.check),
-                _ => self.start(policy, &probes, wanted),
+            let server = Arc::new(ServerKey {
+                location: wanted.location,
+                pod: wanted.target.pod,
+                login: wanted.login,
+            });
+            let subscriber = Subscriber {
+                key: ProbeKey {
+                    policy: policy.clone(),
+                    target: wanted.target.clone(),
+                },
+                incarnation: wanted.incarnation,
+                lag_query: wanted.lag_query,
+                check: wanted.check,
+                answered: None,
+                places: Arc::clone(&places),
             };
-            probes.targets.insert(target, running);
+            match before.remove(&wanted.target) {
+                Some(other) if other != server => self.leave(&other, &subscriber.key),
+                _ => {}
+            }
+            let server = self.subscribe(server, subscriber);
+            targets.insert(wanted.target, server);
         }
-        self.policies.insert(policy.clone(), probes);
+        for (target, server) in before {
+            self.leave(
+                &server,
+                &ProbeKey {
+                    policy: policy.clone(),
+                    target,
+                },
+            );
+        }
+        if !targets.is_empty() {
+            self.policies.insert(policy.clone(), Probes { places, targets });
+        }
     }
 
     /// Gives one target its next instruction. One that is not wanted, or an instruction that is not newer than the
     /// last, is ignored.
     pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
         let probes = self.policies.get(&key.policy);
-        if let Some(running) = probes.and_then(|probes| probes.targets.get(&key.target)) {
-            running.instruct(check);
+        let server = probes.and_then(|probes| probes.targets.get(&key.target));
+        if let Some(running) = server.and_then(|server| self.servers.get(server)) {
+            running.subscribers.instruct(key, check);
         }
     }
 
-    fn start(&self, policy: &PolicyKey, probes: &Probes, wanted: Wanted) -> Running {
-        let Wanted {
-            target,
-            incarnation,
-            location,
-            login,
-            check,
-            ..
-        } = wanted;
-        let (instruct, instructions) = watch::channel(check);
-        let probe = Target {
+    fn subscribe(&mut self, server: Arc<ServerKey>, subscriber: Subscriber) -> Arc<ServerKey> {
+        if let Some((key, running)) = self.servers.get_key_value(&server) {
+            running.subscribers.put(subscriber);
+            return Arc::clone(key);
+        }
+        let running = self.start(&server);
+        running.subscribers.put(subscriber);
+        self.servers.insert(Arc::clone(&server), running);
+        server
+    }
+
+    fn leave(&mut self, server: &Arc<ServerKey>, key: &ProbeKey) {
+        let others = self
+            .servers
+            .get(server)
+            .is_some_and(|running| running.subscribers.remove(key));
+        if !others {
+            self.servers.remove(server);
+        }
+    }
+
+    fn start(&mut self, key: &ServerKey) -> Running {
+        let server = Server {
+            location: key.location.clone(),
+            pod: key.pod,
+            login: Arc::clone(&key.login),
+            encryption: self.encryption(&key.login.tls),
+        };
+        let subscribers = Subscribers::default();
+        let checks = Checks {
             clock: self.clock,
-            key: ProbeKey {
-                policy: policy.clone(),
-                target,
-            },
-            incarnation,
-            checker: Checker::new(
-                self.clock,
-                self.resolver.clone(),
-                location.clone(),
-                Arc::clone(&login),
-            ),
-            instructions,
-            places: [Arc::clone(&probes.places), Arc::clone(&self.places)],
+            checker: Checker::new(self.clock, self.resolver.clone(), server.clone()),
+            subscribers: subscribers.clone(),
+            places: Arc::clone(&self.places),
             answers: self.answers.clone(),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(probe.run()));
-        Running {
-            incarnation,
-            location,
-            login,
-            instruct,
-            _task: task,
-        }
-    }
-}
-
-impl Probes {
-    fn new(places: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            targets: HashMap::new(),
-        }
-    }
-}
-
-impl Running {
-    fn serves(&self, wanted: &Wanted) -> bool {
-        self.incarnation == wanted.incarnation
-            && self.location == wanted.location
-            && self.login == wanted.login
-    }
-
-    fn instruct(&self, check: NextCheck) {
-        self.instruct.send_if_modified(|last| {
-            let newer = check.number > last.number;
-            if newer {
-                *last = check;
-            }
-            newer
-        });
-    }
-
-    fn instructed(self, check: NextCheck) -> Self {
-        self.instruct(check);
-        self
-    }
-}
-
-/// The task of one target.
-struct Target {
-    clock: Clock,
-    key: ProbeKey,
-    incarnation: Incarnation,
-    checker: Checker,
-    instructions: watch::Receiver<NextCheck>,
-    /// The policy's, then the operator's: who waits for a place of the policy holds none of the operator's, and who
-    /// holds one gives it back within a deadline.
-    places: [Arc<Semaphore>; 2],
-    answers: mpsc::Sender<Answer>,
-}
-
-impl Target {
-    /// Ends when nobody instructs it or nobody listens.
-    async fn run(mut self) {
-        let mut answered = None;
-        while self.due(answered).await.is_some() {
-            let Some(place) = self.place().await else {
-                return;
-            };
-            // While it waited, the instruction may have been replaced.
-            let check = *self.instructions.borrow_and_update();
-            if check.at > self.clock.now() {
-                continue;
-            }
-            let observation = self.check(check).await;
-            drop(place);
-            answered = Some(check.number);
-            if self.answer(observation).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Waits for the moment of an instruction later than the `answered` one.
-    async fn due(&mut self, answered: Option<u64>) -> Option<()> {
-        loop {
-            let check = *self.instructions.borrow_and_update();
-            if answered.is_some_and(|answered| check.number <= answered) {
-                self.instructions.changed().await.ok()?;
-                continue;
-            }
-            tokio::select! {
-                () = self.clock.sleep_until(check.at) => return Some(()),
-                changed = self.instructions.changed() => changed.ok()?,
-            }
-        }
-    }
-
-    async fn place(&self) -> Option<[OwnedSemaphorePermit; 2]> {
-        let [policy, operator] = &self.places;
-        let policy = Arc::clone(policy).acquire_owned().await.ok()?;
-        let operator = Arc::clone(operator).acquire_owned().await.ok()?;
-        Some([policy, operator])
-    }
-
-    /// A server's bytes that make a parser panic must not leave the server unobserved.
-    async fn check(&mut self, check: NextCheck) -> Observation {
-        let started = self.clock.now();
-        let span = tracing::debug_span!("check", policy = %self.key.policy, endpoint = %self.key.target);
-        let checking = self
-            .checker
-            .check(check.timeout, check.prefer)
-            .instrument(span.clone());
-        let observation = AssertUnwindSafe(checking)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                tracing::error!(policy = %self.key.policy, endpoint = %self.key.target, "a check panicked");
-                let result = Err(FailureKind::ProtocolViolation);
-                Observation {
-                    started,
-                    ended: self.clock.now(),
-                    address: None,
-                    result,
-                }
-            });
-        span.in_scope(|| tracing::trace!(?observation));
-        observation
-    }
-
-    async fn answer(&self, observation: Observation) -> Option<()> {
-        let observed = Observed {
-            key: self.key.clone(),
-            incarnation: self.incarnation,
-            observation,
+        let held = Held {
+            clock: self.clock,
+            server,
+            subscribers: subscribers.clone(),
+            places: Arc::clone(&self.places),
+            answers: self.answers.clone(),
         };
-        self.answers.send(Answer::Checked(observed)).await.ok()
+        Running {
+            subscribers,
+            _tasks: [
+                AbortOnDropHandle::new(tokio::spawn(checks.run())),
+                AbortOnDropHandle::new(tokio::spawn(held.run())),
+            ],
+        }
+    }
+
+    /// The TLS of these settings, while anybody uses it the same one.
+    fn encryption(&mut self, settings: &TlsSettings) -> SharedEncryption {
+        if let Some(shared) = self.encryptions.get(settings).and_then(Weak::upgrade) {
+            return shared;
+        }
+        self.encryptions.retain(|_, shared| shared.strong_count() > 0);
+        let shared = SharedEncryption::default();
+        self.encryptions.insert(settings.clone(), Arc::downgrade(&shared));
+        shared
     }
 }
 

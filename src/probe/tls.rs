@@ -112,11 +112,14 @@ impl Encryption {
 
 type Session = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect;
 
+/// A connection, decrypted.
+pub type EncryptedStream = <Session as TlsConnect<TcpStream>>::Stream;
+
 /// Makes one TLS session, guarded once it is decrypted.
 pub struct Connector(Session);
 
 impl TlsConnect<TcpStream> for Connector {
-    type Stream = Guard<<Session as TlsConnect<TcpStream>>::Stream>;
+    type Stream = Guard<EncryptedStream>;
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Stream>>;
 

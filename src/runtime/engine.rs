@@ -218,7 +218,10 @@ impl Engine {
 
     fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Checked(observed) => self.observed(observed),
+            Answer::Checked { observed, late } => {
+                self.metrics.late(late);
+                self.observed(observed);
+            }
             Answer::Heard(heard) => self.step(Event::Heard(heard)),
         }
     }
