@@ -73,11 +73,12 @@ const RULES: [Rule; 8] = [
 /// Words of time and of asynchrony that the pure parts do not have.
 const IMPURE_WORDS: [&str; 4] = ["async", "await", "SystemTime", "Instant"];
 /// Crates that the code can name without a `use`.
-const CRATES: [&str; 27] = [
+const CRATES: [&str; 28] = [
     "axum",
     "clap",
     "futures",
     "hickory_resolver",
+    "ipnet",
     "jiff",
     "k8s_openapi",
     "kube",

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
 use crate::k8s::secrets::SecretAccess;
-use crate::probe::Limits;
+use crate::probe::{AddressRules, Limits, address};
 use crate::runtime::wiring::{self, Settings};
 use crate::telemetry::{self, LogFormat};
 
@@ -48,6 +49,26 @@ pub struct Arguments {
     /// Checks at once of one policy.
     #[arg(long, env = "DISTRIBUTARY_PROBES_PER_POLICY", default_value_t = 16, value_parser = at_least_one)]
     probes_per_policy: usize,
+    /// Only addresses of servers within these are connected to and published: a CIDR, or an address; may be given more
+    /// than once, or separated by commas. Default: all.
+    #[arg(
+        long = "allow-cidrs",
+        env = "DISTRIBUTARY_ALLOW_CIDRS",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = address::cidr
+    )]
+    allow_cidrs: Vec<IpNet>,
+    /// Addresses within these are refused, also where they are allowed. Special ones (loopback, link-local, multicast) and
+    /// the cluster's Service CIDRs always are.
+    #[arg(
+        long = "deny-cidrs",
+        env = "DISTRIBUTARY_DENY_CIDRS",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = address::cidr
+    )]
+    deny_cidrs: Vec<IpNet>,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -94,6 +115,7 @@ fn settings(arguments: Arguments) -> Settings {
             operator: arguments.probes,
             policy: arguments.probes_per_policy,
         },
+        addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
         instance: arguments.instance,
     }
 }

@@ -331,6 +331,8 @@ pub enum ServiceProblem {
     NotFound,
     #[error("has no such port")]
     PortMissing,
+    #[error("is of type ExternalName and has no pods; name its host instead")]
+    External,
     #[error("could not be read")]
     Unavailable,
 }

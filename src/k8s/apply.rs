@@ -13,10 +13,10 @@ use super::observed::ObservedObjects;
 use super::{api, call};
 use crate::domain::policy::PolicyKey;
 use crate::metrics::Metrics;
-use crate::render::diff::{Diff, Write, diff};
-use crate::render::{Manifest, ObjectId};
+use crate::render::diff::{Write, diff};
+use crate::render::{Kind, Manifest, ObjectId};
 
-/// Passes over one decision before it waits for its back-off.
+/// Attempts on one decision before it waits for its back-off.
 const PASSES: usize = 3;
 
 pub struct Writer<'a> {
@@ -27,42 +27,67 @@ pub struct Writer<'a> {
     pub uid: &'a str,
 }
 
+/// Which of a policy's objects are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// What leads traffic.
+    Slices,
+    /// Services and the ConfigMap.
+    Rest,
+}
+
+impl Part {
+    const fn has(self, id: &ObjectId) -> bool {
+        matches!(id.kind, Kind::EndpointSlice) == matches!(self, Self::Slices)
+    }
+}
+
 impl Writer<'_> {
     /// Writes until the observed objects are as desired; the objects that stand in the way are returned.
     ///
-    /// Those are looked at again first: nothing is heard of them otherwise.
+    /// Those are looked at again when the others are written: nothing is heard of them otherwise.
     ///
     /// # Errors
     /// The first request that failed for another reason than an old view, or for that one too often.
-    pub async fn apply(&self, desired: &[Manifest]) -> Result<Vec<ObjectId>, Error> {
-        let mut changes = self.diff(desired);
-        if !changes.conflicts.is_empty() {
-            for id in &changes.conflicts {
-                self.refresh(id).await?;
-            }
-            changes = self.diff(desired);
+    pub async fn apply(&self, desired: &[Manifest], part: Part) -> Result<Vec<ObjectId>, Error> {
+        let conflicts = self.converge(desired, part).await?;
+        if conflicts.is_empty() {
+            return Ok(conflicts);
         }
+        for id in &conflicts {
+            self.refresh(id).await?;
+        }
+        self.converge(desired, part).await
+    }
+
+    async fn converge(&self, desired: &[Manifest], part: Part) -> Result<Vec<ObjectId>, Error> {
         for _ in 1..PASSES {
-            match self.write_all(changes.writes).await {
-                Ok(()) => return Ok(changes.conflicts),
+            match self.write(desired, part).await {
                 Err(Error::Write { id, source, .. }) if matches!(source.code(), 404 | 409) => {
                     self.refresh(&id).await?;
                 }
-                Err(error) => return Err(error),
+                done => return done,
             }
-            changes = self.diff(desired);
         }
-        self.write_all(changes.writes).await.map(|()| changes.conflicts)
+        self.write(desired, part).await
     }
 
-    fn diff(&self, desired: &[Manifest]) -> Diff {
-        diff(desired, &self.observed.of(self.key), self.uid)
+    /// Writes what differs from what was observed, once; the objects that stand in the way are returned.
+    ///
+    /// # Errors
+    /// The first request that failed.
+    pub async fn write(&self, desired: &[Manifest], part: Part) -> Result<Vec<ObjectId>, Error> {
+        let mut changes = diff(desired, &self.observed.of(self.key), self.uid);
+        changes.writes.retain(|write| part.has(write.id()));
+        changes.conflicts.retain(|id| part.has(id));
+        self.write_all(changes.writes).await?;
+        Ok(changes.conflicts)
     }
 
     async fn write_all(&self, writes: Vec<Write>) -> Result<(), Error> {
         for write in writes {
             let (verb, id) = (write.verb(), write.id().clone());
-            self.write(write).await.map_err(|source| Error::Write {
+            self.request(write).await.map_err(|source| Error::Write {
                 verb,
                 id: id.clone(),
                 source,
@@ -73,7 +98,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn write(&self, write: Write) -> Result<(), CallError> {
+    async fn request(&self, write: Write) -> Result<(), CallError> {
         let api = self.api(write.id());
         let parameters = PostParams {
             field_manager: Some("distributary".to_owned()),

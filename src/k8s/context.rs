@@ -10,13 +10,16 @@ use super::Scope;
 use super::events::PolicyEvent;
 use super::foreign::ForeignSlices;
 use super::observed::ObservedObjects;
+use super::routes::RouteWriting;
 use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
+use super::services::{self, ServiceCache};
 use super::triggers::{Synced, Triggers};
 use super::update_status::WrittenStatus;
 use crate::clock::Clock;
 use crate::domain::policy::{Policy, PolicyKey};
 use crate::metrics::Metrics;
 use crate::runtime::engine::EngineHandle;
+use crate::validate::ServicePort;
 
 /// What passes share.
 pub struct Context {
@@ -26,6 +29,8 @@ pub struct Context {
     pub observed: ObservedObjects,
     pub foreign: ForeignSlices,
     pub secrets: SecretCache,
+    pub services: ServiceCache,
+    pub routes: RouteWriting,
     pub synced: Synced,
     pub triggers: Triggers,
     pub metrics: Metrics,
@@ -61,6 +66,8 @@ impl Context {
             observed: ObservedObjects::default(),
             foreign: ForeignSlices::default(),
             secrets: SecretCache::default(),
+            services: ServiceCache::default(),
+            routes: RouteWriting::default(),
             synced: Synced::new(scopes),
             triggers,
             metrics,
@@ -74,18 +81,20 @@ impl Context {
     }
 
     /// A policy is gone.
-    pub async fn forget(&self, key: &PolicyKey) {
+    pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
         lock(&self.told).remove(key);
         lock(&self.failures).remove(key);
         self.written.forget(key);
         self.observed.forget(key);
         self.uses_secrets(key, &BTreeSet::new());
+        self.uses_services(key, &BTreeSet::new());
+        self.routes.forget(key);
         // The engine has ended only while the process ends.
         let _ = self.engine.gone(key.clone()).await;
     }
 
     /// The policies of a scope are exactly these.
-    pub async fn forget_all_but(&self, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
+    pub async fn forget_all_but(self: &Arc<Self>, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
         let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
         let told: Vec<_> = lock(&self.told).keys().filter(in_scope).cloned().collect();
         for key in told.iter().filter(|key| !listed.contains(key)) {
@@ -98,6 +107,14 @@ impl Context {
         let used = self.secrets.used_by(key, names);
         self.named.keep_only(&used);
         used
+    }
+
+    /// Says which Services a policy names: they are followed, others no longer.
+    pub(super) fn uses_services(self: &Arc<Self>, key: &PolicyKey, ports: &BTreeSet<ServicePort>) {
+        let names = ports.iter().map(|port| port.service.as_str()).collect();
+        let start =
+            |service, watch| tokio::spawn(services::follow(Arc::clone(self), service, watch)).abort_handle();
+        self.services.used_by(key, &names, self.clock.now(), start);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Kubernetes side: watching, reading Secrets, writing.
+//! The Kubernetes side: watching, reading Secrets and Services, writing.
 
 pub mod apply;
 pub mod context;
@@ -9,7 +9,10 @@ pub mod observed;
 mod patience;
 pub mod reconcile;
 mod remembered;
+pub mod routes;
 pub mod secrets;
+pub mod service_cidrs;
+pub mod services;
 pub mod triggers;
 pub mod update_status;
 pub mod watch;

@@ -15,12 +15,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use super::apply::{self, Writer};
+use super::apply::{self, Part};
 use super::context::{Context, lock};
 use super::error::Error;
 use super::events::{self, PolicyEvent};
 use super::remembered::remembered;
+use super::routes::Slices;
 use super::secrets::SecretAccess;
+use super::services::{self, FIRST_LISTS};
 use super::{policy_resource, watch};
 use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use crate::clock::Clock;
@@ -47,6 +49,8 @@ struct Seen {
     valid: Option<Arc<Policy>>,
     problems: Vec<String>,
     unresolved: Vec<String>,
+    /// A Service that it names is not known yet: its watch asks for another pass.
+    awaiting: bool,
 }
 
 /// Runs the controller of one scope until `stop`; passes under way are finished.
@@ -94,13 +98,16 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
     }
     context.synced.wait().await;
     let seen = context.dereference_and_validate(&object).await?;
+    if seen.awaiting {
+        return Ok(Action::requeue(FIRST_LISTS));
+    }
     context.judge_and_plan(&seen).await?;
-    let decision = context
-        .engine
-        .decisions
-        .get(&seen.key)
-        .filter(|decision| decision.policy.uid == seen.uid);
-    let (written, revision, failure) = match context.render_and_apply(&seen, decision.as_deref()).await {
+    let (decision, slices) = context.write_slices(&seen.key, &seen.uid).await;
+    let applied = match slices {
+        Ok(slices) => context.apply_rest(&seen, decision.as_deref(), slices).await,
+        Err(error) => Err(error),
+    };
+    let (written, revision, failure) = match applied {
         Ok((written, revision)) => (written, revision, None),
         Err(error) => (Written::Failed(error.category().to_owned()), None, Some(error)),
     };
@@ -125,6 +132,7 @@ impl Context {
             valid: None,
             problems: Vec::new(),
             unresolved: Vec::new(),
+            awaiting: false,
         };
         let policy = match parse(json) {
             Ok(policy) => policy,
@@ -140,14 +148,28 @@ impl Context {
             self.named.start(&used, watch);
         }
         let secrets = self.secrets.dereference(&self.client, &seen.key, &names).await?;
-        match validate::policy(&policy, &secrets, &validate::Services::new()) {
-            Ok(valid) => {
+        let ports = validate::service_references(&policy, &secrets);
+        self.uses_services(&seen.key, &ports);
+        let Some(services) = self.services.dereference(&seen.key, &ports, self.clock.now()) else {
+            seen.awaiting = true;
+            return Ok(seen);
+        };
+        match validate::policy(&policy, &secrets, &services) {
+            Ok(mut valid) => {
                 seen.unresolved = unresolved(&valid);
+                seen.unresolved.extend(self.hold(&mut valid, &seen.previous));
                 seen.valid = Some(Arc::new(valid));
             }
             Err(problems) => seen.problems = problems.iter().map(ToString::to_string).collect(),
         }
         Ok(seen)
+    }
+
+    /// What cannot be read of a Service changes no route. What is wrong with the Services.
+    fn hold(&self, policy: &mut Policy, status: &ReplicaSetPolicyStatus) -> Vec<String> {
+        let told = lock(&self.told).get(&policy.key).cloned();
+        let routes = self.observed.of(&policy.key);
+        services::hold(policy, told.as_deref(), status, &routes)
     }
 
     /// The engine judges and plans; it hears of a policy only what it does not know.
@@ -163,32 +185,25 @@ impl Context {
         Ok(())
     }
 
-    /// Writes the routes of the decision; what became of them, and their revision.
-    async fn render_and_apply(
+    /// Writes what is not a slice; what became of the routes, and their revision.
+    async fn apply_rest(
         &self,
         seen: &Seen,
         decision: Option<&Decision>,
+        slices: Option<Slices>,
     ) -> Result<(Written, Option<String>), Error> {
-        let Some(Decision { policy, state, .. }) = decision else {
+        let (Some(Decision { policy, state, .. }), slices) = (decision, slices) else {
             return Ok((Written::Waiting, None));
         };
-        let plan = match (state, policy.mode) {
-            (DecisionState::Suspended, _) => return Ok((Written::Suspended, None)),
-            (_, Mode::Observe) => return Ok((Written::Observing, None)),
-            (DecisionState::Waiting { .. }, _) => return Ok((Written::Waiting, None)),
-            (DecisionState::IdentityChanged { .. }, _) => return Ok((Written::IdentityChanged, None)),
-            (DecisionState::Decided(decided), _) => &decided.plan,
+        let Some(Slices {
+            manifests,
+            mut conflicts,
+        }) = slices
+        else {
+            return Ok((unwritten(state, policy.mode), None));
         };
-        let manifests = render::render(policy, plan);
-        let (client, observed, metrics) = (&self.client, &self.observed, &self.metrics);
-        let writer = Writer {
-            client,
-            observed,
-            metrics,
-            key: &seen.key,
-            uid: &seen.uid,
-        };
-        let conflicts = writer.apply(&manifests.objects).await?;
+        let writer = self.writer(&seen.key, &seen.uid);
+        conflicts.extend(writer.apply(&manifests.objects, Part::Rest).await?);
         let foreign = self.foreign_slices(policy);
         let written = if !conflicts.is_empty() {
             Written::NameConflict(conflicts.iter().map(ToString::to_string).collect())
@@ -252,6 +267,16 @@ impl Context {
             return Action::requeue(LOOK_AGAIN);
         }
         Action::await_change()
+    }
+}
+
+/// Why a decision leaves the routes as they are.
+const fn unwritten(state: &DecisionState, mode: Mode) -> Written {
+    match (state, mode) {
+        (DecisionState::Suspended, _) => Written::Suspended,
+        (_, Mode::Observe) => Written::Observing,
+        (DecisionState::IdentityChanged { .. }, _) => Written::IdentityChanged,
+        (DecisionState::Waiting { .. } | DecisionState::Decided(_), _) => Written::Waiting,
     }
 }
 

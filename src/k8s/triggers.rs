@@ -42,10 +42,19 @@ impl Triggers {
     }
 }
 
-/// Lists that have not ended once: before, nothing is known to be missing.
+/// What passes wait for at the start.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum First {
+    /// A list of our objects: before it has ended, nothing is known to be missing.
+    List(Kind, Scope),
+    /// Which addresses are refused: before, a ClusterIP could be taken for a server.
+    Addresses,
+}
+
+/// What is not known yet of what passes need.
 #[derive(Debug)]
 pub struct Synced {
-    left: Mutex<BTreeSet<(Kind, Scope)>>,
+    left: Mutex<BTreeSet<First>>,
     all: tokio::sync::watch::Sender<bool>,
 }
 
@@ -54,28 +63,38 @@ impl Synced {
     pub fn new(scopes: &[Scope]) -> Self {
         let lists = scopes
             .iter()
-            .flat_map(|scope| Kind::ALL.map(|kind| (kind, scope.clone())));
+            .flat_map(|scope| Kind::ALL.map(|kind| First::List(kind, scope.clone())));
         Self {
-            left: Mutex::new(lists.collect()),
+            left: Mutex::new(lists.chain([First::Addresses]).collect()),
             all: tokio::sync::watch::Sender::new(false),
         }
     }
 
     pub(super) fn done(&self, kind: Kind, scope: Option<&str>) {
+        self.known(&First::List(kind, scope.map(ToOwned::to_owned)));
+    }
+
+    /// Which addresses are refused is known, or will not be. Whether it was not before.
+    pub(super) fn addresses_known(&self) -> bool {
+        self.known(&First::Addresses)
+    }
+
+    fn known(&self, first: &First) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.remove(&(kind, scope.map(ToOwned::to_owned)));
+        let new = left.remove(first);
         if left.is_empty() {
             self.all.send_replace(true);
         }
+        new
     }
 
-    /// Whether every list has ended once.
+    /// Whether all of it is known.
     #[must_use]
     pub fn is_done(&self) -> bool {
         *self.all.borrow()
     }
 
-    /// Returns when every list has ended once.
+    /// Returns when all of it is known.
     pub async fn wait(&self) {
         // The sender lives as long as `self`.
         let _ = self.all.subscribe().wait_for(|done| *done).await;

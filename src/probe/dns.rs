@@ -16,7 +16,7 @@ use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
-use super::address::address_allowed;
+use super::address::AddressRules;
 use crate::clock::Clock;
 use crate::domain::moment::Moment;
 use crate::domain::observation::FailureKind;
@@ -39,7 +39,7 @@ pub struct Resolver {
     clock: Clock,
     lookup: Lookup,
     remembered: Arc<Mutex<HashMap<String, Remembered>>>,
-    allowed: fn(IpAddr) -> bool,
+    rules: AddressRules,
 }
 
 #[derive(Clone)]
@@ -68,27 +68,23 @@ struct Answer {
 }
 
 impl Resolver {
-    /// A resolver by the system's configuration. Where it names no resolver, names fail with
-    /// [`FailureKind::ResolverFailed`], and declared addresses work.
+    /// A resolver by the system's configuration, for the addresses that `rules` allow. Where it names no resolver, names
+    /// fail with [`FailureKind::ResolverFailed`], and declared addresses work.
     #[must_use]
-    pub fn from_system(clock: Clock) -> Self {
+    pub fn from_system(clock: Clock, rules: AddressRules) -> Self {
         let warn =
             |error: &dyn std::fmt::Display| tracing::warn!(%error, "no resolver: names cannot be resolved");
         let hosts = Hosts::from_system().unwrap_or_default();
         let resolver = system_resolver().inspect_err(|error| warn(error)).ok();
-        Self::new(
-            clock,
-            Lookup::System(Arc::new(System { hosts, resolver })),
-            address_allowed,
-        )
+        Self::new(clock, Lookup::System(Arc::new(System { hosts, resolver })), rules)
     }
 
-    fn new(clock: Clock, lookup: Lookup, allowed: fn(IpAddr) -> bool) -> Self {
+    fn new(clock: Clock, lookup: Lookup, rules: AddressRules) -> Self {
         Self {
             clock,
             lookup,
             remembered: Arc::default(),
-            allowed,
+            rules,
         }
     }
 
@@ -108,7 +104,7 @@ impl Resolver {
             Host::Address(address) => vec![address.to_canonical()],
             Host::Name(name) => self.resolve(name, keep, within).await?,
         };
-        addresses.retain(|address| (self.allowed)(*address));
+        addresses.retain(|address| self.rules.allows(*address));
         if addresses.is_empty() {
             Err(FailureKind::AddressRefused)
         } else {
@@ -119,7 +115,8 @@ impl Resolver {
     /// Every name is 127.0.0.1, and every address is allowed.
     #[cfg(test)]
     pub(super) fn anywhere(clock: Clock) -> Self {
-        Self::new(clock, Lookup::Script(tests::Script::always_loopback()), |_| true)
+        let lookup = Lookup::Script(tests::Script::always_loopback());
+        Self::new(clock, lookup, AddressRules::anything())
     }
 
     async fn resolve(

@@ -33,6 +33,7 @@ pub mod tls;
 #[cfg(test)]
 mod fake;
 
+pub use address::AddressRules;
 pub use check::Checker;
 pub use dns::Resolver;
 pub use registry::Registry;

@@ -27,7 +27,7 @@ pub struct Report<'a> {
     pub generation: i64,
     /// What is wrong with the spec, one problem a line; empty: nothing.
     pub problems: &'a [String],
-    /// What is wrong with the Secrets that it names.
+    /// What is wrong with the Secrets and the Services that it names: lines that begin with the kind.
     pub unresolved: &'a [String],
     /// The newest decision; of the last valid spec where this one is not.
     pub decision: Option<&'a Decision>,

@@ -63,6 +63,7 @@ enum Command {
     Gone {
         key: PolicyKey,
     },
+    AddressesChanged,
 }
 
 /// Where the watching side hands in policies. Clones are the same engine's.
@@ -102,6 +103,17 @@ impl EngineHandle {
     pub async fn gone(&self, key: PolicyKey) -> Result<(), Stopped> {
         self.commands
             .send(Command::Gone { key })
+            .await
+            .map_err(|_| Stopped)
+    }
+
+    /// Says that other addresses are refused than before.
+    ///
+    /// # Errors
+    /// [`Stopped`] while the process ends.
+    pub async fn addresses_changed(&self) -> Result<(), Stopped> {
+        self.commands
+            .send(Command::AddressesChanged)
             .await
             .map_err(|_| Stopped)
     }
@@ -200,6 +212,7 @@ impl Engine {
                 self.step(Event::PolicyChanged { policy, remembered });
             }
             Command::Gone { key } => self.step(Event::PolicyGone { key }),
+            Command::AddressesChanged => self.step(Event::AddressesChanged),
         }
     }
 
@@ -251,10 +264,10 @@ impl Engine {
                 continue;
             };
             let before = self.decisions.set(key.clone(), Arc::clone(&decision));
+            // Before all else: the routes follow from it. The receiver is gone only while the process ends.
+            let _ = self.reports.send(Report::Decided(key.clone())).await;
             self.metrics.decided(&key, before.as_deref(), &decision);
             log(&key, &transitions);
-            // The receiver is gone only while the process ends.
-            let _ = self.reports.send(Report::Decided(key)).await;
             if !transitions.is_empty() {
                 let policy = Arc::clone(&decision.policy);
                 let _ = self

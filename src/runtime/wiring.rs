@@ -17,9 +17,10 @@ use crate::k8s::context::Context;
 use crate::k8s::events::{self, PolicyEvent};
 use crate::k8s::reconcile;
 use crate::k8s::secrets::SecretAccess;
+use crate::k8s::service_cidrs;
 use crate::k8s::triggers::Triggers;
 use crate::metrics::Metrics;
-use crate::probe::{Limits, Registry, Resolver};
+use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render;
 
 /// Answers of probes, decisions and Events under way; a fuller queue makes the sender wait.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub http_address: SocketAddr,
     pub secrets: SecretAccess,
     pub limits: Limits,
+    /// Which addresses may be connected to and published.
+    pub addresses: AddressRules,
     /// The name of this process in Events.
     pub instance: String,
 }
@@ -70,7 +73,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     let (reports, reported) = mpsc::channel(QUEUE);
     let (events_in, events_out) = mpsc::channel(QUEUE);
     let clock = Clock::new();
-    let registry = Registry::new(clock, Resolver::from_system(clock), settings.limits, answers);
+    let rules = settings.addresses;
+    let resolver = Resolver::from_system(clock, rules.clone());
+    let registry = Registry::new(clock, resolver, settings.limits, answers);
     let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, reports);
     let scopes = scopes(&settings.namespaces);
     let (triggers, ends) = Triggers::new(&scopes);
@@ -80,14 +85,17 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         handle.clone(),
         metrics.clone(),
         &scopes,
-        triggers.clone(),
+        triggers,
         settings.secrets,
         events_in.clone(),
     ));
 
     let mut background = JoinSet::new();
     background.spawn(engine.run());
-    background.spawn(forward(reported, triggers, events_in));
+    background.spawn(forward(reported, Arc::clone(&context), events_in));
+    background.spawn(service_cidrs::follow(Arc::clone(&context), move |cidrs| {
+        rules.refuse_services(cidrs.iter().map(String::as_str))
+    }));
     background.spawn(events::publish(client, settings.instance, events_out));
     background.spawn(admin::serve(
         listener,
@@ -117,15 +125,18 @@ fn scopes(namespaces: &[String]) -> Vec<Scope> {
     }
 }
 
-/// From the engine to the writer and to the Events.
+/// From the engine to the writer, the slices first, and to the Events.
 async fn forward(
     mut reports: mpsc::Receiver<Report>,
-    triggers: Triggers,
+    context: Arc<Context>,
     events_in: mpsc::Sender<PolicyEvent>,
 ) {
     while let Some(report) = reports.recv().await {
         match report {
-            Report::Decided(key) => triggers.ask(key).await,
+            Report::Decided(key) => {
+                context.write_slices_first(&key);
+                context.triggers.ask(key).await;
+            }
             Report::Transitions { policy, transitions } => {
                 for notice in transitions.iter().filter_map(render::events::notice) {
                     // A full queue loses an Event, never a route.

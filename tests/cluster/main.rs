@@ -13,6 +13,7 @@ mod primary;
 mod process;
 mod routes;
 mod secrets;
+mod services;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn tests() -> ExitCode {
     let suite = lag::tests(suite);
     let suite = primary::tests(suite);
     let suite = secrets::tests(suite);
+    let suite = services::tests(suite);
     let suite = objects::tests(suite);
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);

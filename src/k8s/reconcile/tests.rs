@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::observation::Role;
+use crate::domain::policy::EndpointId;
 
 fn object(mode: &str) -> Value {
     json!({
@@ -35,13 +37,12 @@ fn what_the_status_says_is_remembered_by_id() {
     }]});
     let status: ReplicaSetPolicyStatus = serde_json::from_value(status).unwrap();
     let remembered = remembered(&status);
-    let replica = &remembered[&EndpointId::from("replica-1")];
-    assert_eq!(replica.role, Some(Role::Standby));
-    assert_eq!(replica.address, "198.18.0.11".parse().ok());
-    assert_eq!(
-        (replica.port, replica.eligible, replica.reason.as_str()),
-        (Some(5433), true, "Serving")
-    );
+    let replica = &remembered.endpoints[&EndpointId::from("replica-1")];
+    assert_eq!((replica.port, replica.reason.as_str()), (Some(5433), "Serving"));
+    let target = &replica.targets[0];
+    assert_eq!(target.role, Some(Role::Standby));
+    assert_eq!(target.address, "198.18.0.11".parse().ok());
+    assert!(target.eligible);
 }
 
 #[test]

@@ -39,6 +39,80 @@ fn addresses_that_mean_something_else_on_each_node_are_refused() {
     }
 }
 
+fn nets(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| cidr(text).unwrap()).collect()
+}
+
+fn allowed(rules: &AddressRules, address: &str) -> bool {
+    rules.allows(address.parse().unwrap())
+}
+
+#[test]
+fn without_lists_only_special_addresses_are_refused() {
+    let rules = AddressRules::default();
+    for address in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
+        assert!(allowed(&rules, address), "{address}");
+    }
+    for address in ["127.0.0.1", "fe80::1", "::ffff:169.254.169.254"] {
+        assert!(!allowed(&rules, address), "{address}");
+    }
+}
+
+#[test]
+fn an_allow_list_is_all_that_is_allowed_and_the_deny_list_goes_before_it() {
+    let rules = AddressRules::new(
+        &nets(&["10.0.0.0/8", "fd00::/8", "127.0.0.0/8"]),
+        &nets(&["10.96.0.0/12", "10.0.0.7"]),
+    );
+    for address in ["10.0.0.1", "fd12::1", "::ffff:10.0.0.1"] {
+        assert!(allowed(&rules, address), "{address}");
+    }
+    for address in [
+        "192.168.0.1",
+        "2001:db8::1",
+        "10.96.0.1",
+        "10.0.0.7",
+        "::ffff:10.97.0.1",
+        "127.0.0.1",
+    ] {
+        assert!(!allowed(&rules, address), "{address}");
+    }
+}
+
+#[test]
+fn the_service_cidrs_are_refused_while_the_cluster_has_them() {
+    let rules = AddressRules::new(&nets(&["10.0.0.0/8"]), &[]);
+    let clone = rules.clone();
+    assert!(allowed(&clone, "10.96.0.1"));
+    assert!(rules.refuse_services(["10.96.0.0/12", "fd00:96::/112"]));
+    assert!(!allowed(&clone, "10.96.0.1"));
+    assert!(!rules.refuse_services(["fd00:96::/112", "10.96.0.0/12", "10.96.0.0/12", "nonsense"]));
+    assert!(rules.refuse_services([]));
+    assert!(allowed(&clone, "10.96.0.1"));
+}
+
+#[test]
+fn a_cidr_is_read_or_what_must_hold_is_said() {
+    for (text, read) in [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        (" 10.0.0.1 ", "10.0.0.1/32"),
+        ("fd00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+    ] {
+        assert_eq!(cidr(text).unwrap().to_string(), read, "{text}");
+    }
+    assert_eq!(
+        cidr("10.0.0.1/8"),
+        Err("has an address with bits after the prefix: write 10.0.0.0/8".to_owned())
+    );
+    for text in ["", "10.0.0.0/33", "10.0.0/8", "pg.example.com", "fd00::/129"] {
+        assert!(cidr(text).unwrap_err().starts_with("must be a CIDR"), "{text}");
+    }
+}
+
 #[test]
 fn the_preferred_address_is_taken_where_the_name_has_it() {
     let all = addresses(&["198.18.0.1", "198.18.0.2", "198.18.0.3"]);

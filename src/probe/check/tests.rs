@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::domain::observation::{Load, Lsn, Role};
 use crate::domain::policy::{Host, TlsMode};
+use crate::probe::AddressRules;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -566,7 +567,11 @@ async fn loopback_is_refused_outside_of_tests() {
         port: 1,
     };
     let server = fake::server(location, login(TlsMode::Disable));
-    let mut checker = Checker::new(clock, Resolver::from_system(clock), server);
+    let mut checker = Checker::new(
+        clock,
+        Resolver::from_system(clock, AddressRules::default()),
+        server,
+    );
     let observation = checked(&mut checker).await;
     assert_eq!(
         (observation.result, observation.address),

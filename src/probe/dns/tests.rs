@@ -46,7 +46,7 @@ fn resolver(answers: impl IntoIterator<Item = Result<Answer, FailureKind>>) -> R
             answers,
             always: None,
         }),
-        address_allowed,
+        AddressRules::default(),
     )
 }
 
@@ -267,7 +267,11 @@ async fn served() -> Served {
         hosts,
         resolver: Some(configured(builder).unwrap()),
     };
-    let resolver = Resolver::new(Clock::new(), Lookup::System(Arc::new(system)), address_allowed);
+    let resolver = Resolver::new(
+        Clock::new(),
+        Lookup::System(Arc::new(system)),
+        AddressRules::default(),
+    );
     Served {
         resolver,
         asked,
@@ -349,7 +353,7 @@ async fn without_a_resolver_names_fail() {
         hosts: Hosts::default(),
         resolver: None,
     }));
-    let resolver = Resolver::new(Clock::new(), lookup, address_allowed);
+    let resolver = Resolver::new(Clock::new(), lookup, AddressRules::default());
     assert_eq!(
         resolver.addresses(&name("db"), None, PATIENT).await,
         Err(FailureKind::ResolverFailed)

@@ -73,20 +73,31 @@ fn accepted(report: &Report<'_>) -> Verdict {
 }
 
 fn resolved_refs(report: &Report<'_>) -> Verdict {
+    const TYPE: &str = "ResolvedRefs";
     if report.unresolved.is_empty() {
-        return Verdict(
-            "ResolvedRefs",
-            "True",
-            "Resolved",
-            "Every Secret that the policy names was read.".to_owned(),
-        );
+        let endpoints = report.decision.map(|decision| &decision.policy.endpoints);
+        let by_service = endpoints
+            .into_iter()
+            .flatten()
+            .any(|endpoint| endpoint.pods.is_some());
+        let named = if by_service {
+            "Secret and Service"
+        } else {
+            "Secret"
+        };
+        let message = format!("Every {named} that the policy names was read.");
+        return Verdict(TYPE, "True", "Resolved", message);
     }
-    Verdict(
-        "ResolvedRefs",
-        "False",
-        "SecretUnresolved",
-        report.unresolved.join("; "),
-    )
+    let services = report
+        .unresolved
+        .iter()
+        .all(|problem| problem.starts_with("Service "));
+    let reason = if services {
+        "ServiceUnresolved"
+    } else {
+        "SecretUnresolved"
+    };
+    Verdict(TYPE, "False", reason, report.unresolved.join("; "))
 }
 
 fn programmed(report: &Report<'_>) -> Verdict {

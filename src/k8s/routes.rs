@@ -1,0 +1,138 @@
+//! The route first: when there is a decision, its slices are written at once, before any pass begins. The pass that
+//! follows writes what is less urgent, and tells what became of it.
+//!
+//! # Guarantees
+//! - The slices of a policy are written by one task at a time, and by the decision that is the newest when it begins:
+//!   an older decision never overwrites a newer one.
+//! - Decisions that come while one is written are written together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+
+use super::apply::{Part, Writer};
+use super::context::{Context, lock};
+use super::error::Error;
+use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::plan::RoutingPlan;
+use crate::domain::policy::{Mode, PolicyKey};
+use crate::render::{self, Manifests};
+
+/// Policies whose slices are written at once, outside of passes.
+const CONCURRENCY: usize = 32;
+
+/// Whose turn it is to write the slices of a policy.
+#[derive(Debug)]
+pub struct RouteWriting {
+    turns: Mutex<BTreeMap<PolicyKey, Arc<tokio::sync::Mutex<()>>>>,
+    /// Asked for, and not begun.
+    queued: Mutex<BTreeSet<PolicyKey>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for RouteWriting {
+    fn default() -> Self {
+        Self {
+            turns: Mutex::default(),
+            queued: Mutex::default(),
+            places: Arc::new(Semaphore::new(CONCURRENCY)),
+        }
+    }
+}
+
+impl RouteWriting {
+    async fn turn(&self, key: &PolicyKey) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(lock(&self.turns).entry(key.clone()).or_default());
+        turn.lock_owned().await
+    }
+
+    pub(super) fn forget(&self, key: &PolicyKey) {
+        lock(&self.turns).remove(key);
+    }
+}
+
+/// The routes that a decision asks for; `None`: it leaves them as they are.
+fn plan(decision: &Decision) -> Option<&RoutingPlan> {
+    match (&decision.state, decision.policy.mode) {
+        (DecisionState::Decided(decided), Mode::Enforce) => Some(&decided.plan),
+        _ => None,
+    }
+}
+
+impl Context {
+    /// Writes the slices of the newest decision at once, in a task of its own. It is no pass: what fails is tried again,
+    /// and told, by the pass that follows.
+    pub fn write_slices_first(self: &Arc<Self>, key: &PolicyKey) {
+        // Before the first lists have ended nothing is known to be missing.
+        if !self.synced.is_done() || !lock(&self.routes.queued).insert(key.clone()) {
+            return;
+        }
+        let (context, key) = (Arc::clone(self), key.clone());
+        tokio::spawn(async move {
+            // It is never closed.
+            let _place = Arc::clone(&context.routes.places).acquire_owned().await;
+            let _turn = context.routes.turn(&key).await;
+            lock(&context.routes.queued).remove(&key);
+            let decision = context.engine.decisions.get(&key);
+            let Some((decision, plan)) = decision
+                .as_deref()
+                .and_then(|decision| Some((decision, plan(decision)?)))
+            else {
+                return;
+            };
+            let manifests = render::render(&decision.policy, plan);
+            let writer = context.writer(&key, &decision.policy.uid);
+            if let Err(error) = writer.write(&manifests.objects, Part::Slices).await {
+                tracing::debug!(policy = %key.name, namespace = %key.namespace, %error, "slices not written first");
+            }
+        });
+    }
+
+    /// Writes the slices of the newest decision of the policy of this uid. The decision, what it renders to, and the
+    /// slices that stand in the way.
+    ///
+    /// # Errors
+    /// The request that failed.
+    pub(super) async fn write_slices(
+        &self,
+        key: &PolicyKey,
+        uid: &str,
+    ) -> (Option<Arc<Decision>>, Result<Option<Slices>, Error>) {
+        let _turn = self.routes.turn(key).await;
+        let decision = self
+            .engine
+            .decisions
+            .get(key)
+            .filter(|decision| decision.policy.uid == uid);
+        let Some((policy, plan)) = decision
+            .as_deref()
+            .and_then(|decision| Some((&decision.policy, plan(decision)?)))
+        else {
+            return (decision, Ok(None));
+        };
+        let manifests = render::render(policy, plan);
+        let conflicts = self
+            .writer(key, uid)
+            .apply(&manifests.objects, Part::Slices)
+            .await;
+        let slices = conflicts.map(|conflicts| Some(Slices { manifests, conflicts }));
+        (decision, slices)
+    }
+
+    pub(super) fn writer<'a>(&'a self, key: &'a PolicyKey, uid: &'a str) -> Writer<'a> {
+        Writer {
+            client: &self.client,
+            observed: &self.observed,
+            metrics: &self.metrics,
+            key,
+            uid,
+        }
+    }
+}
+
+/// Slices that are written.
+pub(super) struct Slices {
+    pub(super) manifests: Manifests,
+    pub(super) conflicts: Vec<render::ObjectId>,
+}

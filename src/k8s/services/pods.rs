@@ -1,0 +1,110 @@
+//! From a Service and its EndpointSlices to the addresses of ready pods. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+use crate::domain::policy::ServiceProblem;
+
+/// Pods behind one Service that are used, those with the lowest addresses.
+const MOST: usize = 256;
+const TCP: &str = "TCP";
+
+/// What matters of a Service: its TCP ports.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Ports {
+    /// It is another name of a host, and has no pods.
+    external: bool,
+    /// Each with its name, which may be empty.
+    named: Vec<(u16, String)>,
+}
+
+impl Ports {
+    pub fn of(service: &Service) -> Self {
+        let spec = service.spec.as_ref();
+        let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+        Self {
+            external: spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName")),
+            named: ports
+                .filter(|port| is_tcp(port.protocol.as_ref()))
+                .filter_map(|port| {
+                    let number = u16::try_from(port.port).ok()?;
+                    Some((number, port.name.clone().unwrap_or_default()))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// What matters of a slice: its TCP ports, and the addresses that are ready.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Ready {
+    ports: Vec<(String, u16)>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Ready {
+    pub fn of(slice: &EndpointSlice) -> Self {
+        let ports = slice.ports.iter().flatten();
+        let ready = slice.endpoints.iter().filter(|endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            // Not said is ready, says the API.
+            let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            ready && conditions.and_then(|conditions| conditions.terminating) != Some(true)
+        });
+        Self {
+            ports: ports
+                .filter(|port| is_tcp(port.protocol.as_ref()))
+                .filter_map(|port| {
+                    let number = port.port.and_then(|number| u16::try_from(number).ok())?;
+                    Some((port.name.clone().unwrap_or_default(), number))
+                })
+                .collect(),
+            // Of several addresses of one endpoint consumers use the first. A name is none.
+            addresses: ready
+                .filter_map(|endpoint| endpoint.addresses.first()?.parse::<IpAddr>().ok())
+                .map(|address| address.to_canonical())
+                .collect(),
+        }
+    }
+}
+
+fn is_tcp(protocol: Option<&String>) -> bool {
+    protocol.is_none_or(|protocol| protocol == TCP)
+}
+
+/// Where the ready pods behind `port` of a Service listen, in ascending order, each address once.
+///
+/// # Errors
+/// The Service has no such TCP port, or cannot have pods.
+pub fn ready<'a>(
+    service: &Ports,
+    slices: impl Iterator<Item = &'a Ready>,
+    port: u16,
+) -> Result<Vec<SocketAddr>, ServiceProblem> {
+    if service.external {
+        return Err(ServiceProblem::External);
+    }
+    let (_, name) = service
+        .named
+        .iter()
+        .find(|(number, _)| *number == port)
+        .ok_or(ServiceProblem::PortMissing)?;
+    let mut pods: Vec<_> = slices
+        .filter_map(|slice| {
+            let (_, number) = slice.ports.iter().find(|(known, _)| known == name)?;
+            Some(
+                slice
+                    .addresses
+                    .iter()
+                    .map(|address| SocketAddr::new(*address, *number)),
+            )
+        })
+        .flatten()
+        .collect();
+    pods.sort_unstable();
+    pods.dedup_by_key(|pod| pod.ip());
+    pods.truncate(MOST);
+    Ok(pods)
+}

@@ -1,0 +1,414 @@
+//! Services of the cluster as addresses: their ready pods are followed; and addresses that are refused.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::postgres::{DATABASE, PROBE, Shutdown};
+use harness::suite::Suite;
+use harness::{ControlPlane, PgCluster, Postgres, wait, watch};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, POLICY, SOON};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test("the_ready_pods_behind_services_are_followed", followed)
+        .test("a_service_that_goes_holds_the_routes", deleted)
+        .test("names_inside_the_cluster_are_services", names)
+        .test("a_service_that_is_missing_harms_nobody_else", missing)
+        .test("a_cluster_ip_is_no_server", cluster_ip)
+        .test("service_cidrs_are_followed_live", service_cidrs)
+        .test("a_denied_address_is_refused_until_the_rules_change", denied)
+        .test("only_allowed_addresses_are_used", allowed)
+        .test("nothing_is_asked_before_the_slice_is_written", first)
+}
+
+/// A Service without a selector: its slices are the test's.
+fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"ports": [
+            {"name": "metrics", "port": 9187},
+            {"name": "postgres", "port": 6432, "targetPort": 5432},
+        ]},
+    })
+}
+
+/// Pods behind a Service, and whether each is ready.
+fn slice(service: &str, pods: &[(&Postgres, bool)]) -> Value {
+    let endpoint = |(server, ready): &(&Postgres, bool)| json!({"addresses": [server.address()], "conditions": {"ready": ready}});
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": format!("{service}-a"), "labels": {
+            "kubernetes.io/service-name": service,
+            "endpointslice.kubernetes.io/managed-by": "the-test",
+        }},
+        "addressType": "IPv4",
+        "ports": [{"name": "metrics", "port": 9187}, {"name": "postgres", "port": 5432}],
+        "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+    })
+}
+
+impl Fixture {
+    async fn pods(&self, service: &str, pods: &[(&Postgres, bool)]) -> Result<()> {
+        self.apply(&slice(service, pods)).await.map(drop)
+    }
+
+    /// A policy whose servers are behind the Services pg-rw and pg-ro; the primary, and two replicas.
+    async fn by_services(&self) -> Result<Value> {
+        for name in ["pg-rw", "pg-ro"] {
+            self.apply(&service(name)).await?;
+        }
+        self.pods("pg-rw", &[(self.postgres.primary(), true)]).await?;
+        let both = [(self.postgres.replica(0), true), (self.postgres.replica(1), true)];
+        self.pods("pg-ro", &both).await?;
+        let mut policy = self.policy();
+        policy["spec"]["primary"] = json!({"serviceRef": {"name": "pg-rw", "port": 6432}});
+        policy["spec"]["replicas"] = json!([{"id": "pods", "serviceRef": {"name": "pg-ro", "port": 6432}}]);
+        Ok(policy)
+    }
+
+    /// Lets the operator see the Service CIDRs.
+    async fn may_list_service_cidrs(&self) -> Result<()> {
+        let name = format!("{}-service-cidrs", &*self.namespace);
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+                "rules": [{
+                    "apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list", "watch"],
+                }],
+            },
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": &*self.namespace}],
+            },
+        ]}))
+        .await
+        .map(drop)
+    }
+}
+
+async fn followed(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [one, two, three] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    let policy = it.by_services().await?;
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.condition("ResolvedRefs", "True", "Resolved").await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.leads("ro", &[one, two], SOON).await?;
+    let status = it.endpoint("pods", "Serving", SOON).await?;
+    let targets: BTreeSet<_> = status
+        .targets
+        .iter()
+        .map(|target| target.address.clone())
+        .collect();
+    ensure!(
+        targets == BTreeSet::from([one, two].map(|server| server.address().to_string())),
+        "{status:?}"
+    );
+
+    it.pods("pg-ro", &[(one, true), (two, false)]).await?;
+    it.leads("ro", &[one], SOON).await?;
+    // A pod that Kubernetes takes for ready is checked before it is published.
+    three.stop(Shutdown::Fast).await?;
+    it.pods("pg-ro", &[(one, true), (two, true), (three, true)])
+        .await?;
+    it.leads("ro", &[one, two], SOON).await?;
+    wait::throughout(
+        "who does not answer is not published",
+        Duration::from_secs(2),
+        || async {
+            anyhow::Ok(!it.now("ro").await?.contains(&three.address().to_string()))?
+                .then_some(())
+                .context("it is published")
+        },
+    )
+    .await?;
+    three.start().await?;
+    it.leads("ro", &[one, two, three], SOON).await?;
+    it.pods("pg-ro", &[]).await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.endpoint("pods", "NoReadyPod", SOON).await?;
+    it.pods("pg-ro", &[(two, true)]).await?;
+    it.leads("ro", &[two], SOON).await?;
+
+    // What nobody names is no longer watched: its changes bring no pass.
+    it.patch(json!({"spec": {"replicas": [{"id": "host", "host": one.address()}]}}))
+        .await?;
+    it.leads("ro", &[one], SOON).await?;
+    let watches = || {
+        let audit = it.audit()?;
+        let of_it = audit
+            .iter()
+            .filter(|event| event.verb == "watch" && event.uri.contains("pg-ro"));
+        let started = of_it
+            .clone()
+            .filter(|event| event.stage == "ResponseStarted")
+            .count();
+        anyhow::Ok((
+            started,
+            of_it.filter(|event| event.stage == "ResponseComplete").count(),
+        ))
+    };
+    wait::eventually("the watches of pg-ro to end", SOON, || async {
+        let (started, ended) = watches()?;
+        ensure!(started == 2 && ended == 2, "{started} began, {ended} ended");
+        Ok(())
+    })
+    .await
+}
+
+async fn deleted(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let both = [it.postgres.replica(0), it.postgres.replica(1)];
+    let policy = it.by_services().await?;
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("ro", &both, SOON).await?;
+    it.api::<Service>()
+        .delete("pg-ro", &DeleteParams::default())
+        .await?;
+    let told = it.condition("ResolvedRefs", "False", "ServiceUnresolved").await?;
+    ensure!(told.message == "Service pg-ro does not exist", "{}", told.message);
+    it.api::<EndpointSlice>()
+        .delete("pg-ro-a", &DeleteParams::default())
+        .await?;
+    let holds = || async {
+        anyhow::Ok(it.now("ro").await?.len() == 2)?
+            .then_some(())
+            .context("it moved")
+    };
+    wait::throughout("the routes hold", Duration::from_secs(2), holds).await?;
+    // Neither does a restart of the operator lose them.
+    it.operator.kill();
+    it.operator.start_again().await?;
+    wait::throughout("the routes hold", Duration::from_secs(4), holds).await?;
+    it.endpoint("pods", "Serving", SOON).await?;
+    // They are checked on: who dies leaves.
+    both[0].kill().await?;
+    it.leads("ro", &both[1..], SOON).await?;
+    it.apply(&service("pg-ro")).await?;
+    it.condition("ResolvedRefs", "True", "Resolved").await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    it.pods("pg-ro", &[(both[1], true)]).await?;
+    it.leads("ro", &both[1..], SOON).await
+}
+
+/// A host that is the name of a Service, and the Secret of an app as CloudNativePG writes it.
+async fn names(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let both = [it.postgres.replica(0), it.postgres.replica(1)];
+    it.by_services().await?;
+    let namespace = &*it.namespace;
+    let (user, password) = (PROBE.user, PROBE.password);
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {"name": "pg-app"},
+        "stringData": {
+            "username": user, "password": password, "dbname": DATABASE, "host": "pg-ro", "port": "6432",
+            "uri": format!("postgresql://{user}:{password}@pg-ro.{namespace}:6432/{DATABASE}"),
+        },
+    }))
+    .await?;
+    let mut policy = it.policy();
+    policy["spec"]["primary"] = json!({"host": format!("pg-rw.{namespace}.svc.cluster.local"), "port": 6432});
+    policy["spec"]["replicas"] = json!([{"id": "app", "urlSecretRef": {"name": "pg-app", "key": "uri"}}]);
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.leads("ro", &both, SOON).await?;
+    it.pods("pg-ro", &[(both[0], true)]).await?;
+    it.leads("ro", &both[..1], SOON).await
+}
+
+async fn missing(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"]
+        .as_array_mut()
+        .context("replicas")?
+        .push(json!({"id": "later", "serviceRef": {"name": "later", "port": 6432}}));
+    it.apply(&policy).await?;
+    let told = it.condition("ResolvedRefs", "False", "ServiceUnresolved").await?;
+    ensure!(told.message == "Service later does not exist", "{}", told.message);
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let mut other = service("later");
+    other["spec"]["ports"] = json!([{"name": "postgres", "port": 5432}]);
+    it.apply(&other).await?;
+    let what = "the missing port to be named";
+    it.until(what, SOON, |policy| {
+        let conditions = policy.status.iter().flat_map(|status| &status.conditions);
+        conditions
+            .into_iter()
+            .any(|condition| condition.message == "Service later has no such port")
+    })
+    .await?;
+    it.apply(&service("later")).await?;
+    it.condition("ResolvedRefs", "True", "Resolved").await?;
+    Ok(())
+}
+
+async fn cluster_ip(plane: Arc<ControlPlane>) -> Result<()> {
+    let mut it = Fixture::start(plane, 1).await?;
+    it.by_service_of_one().await?;
+    let address = it
+        .api::<Service>()
+        .get("pg")
+        .await?
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("no clusterIP")?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"] = json!([{"id": "by-ip", "host": address, "port": 6432}]);
+    it.apply(&policy).await?;
+    // Without the right the operator says once that it does not know them, and goes on.
+    it.endpoint("by-ip", "Serving", SOON).await?;
+    let told = it.operator.log().matches("ClusterIPs not refused").count();
+    ensure!(told == 1, "told {told} times");
+    it.may_list_service_cidrs().await?;
+    it.restart_operator().await?;
+    it.endpoint("by-ip", "AddressRefused", SOON).await?;
+    let stalled = it.condition("Stalled", "True", "AddressRefused").await?;
+    ensure!(stalled.message.contains("by-ip"), "{}", stalled.message);
+    it.leads("ro", &[it.postgres.primary()], SOON).await
+}
+
+impl Fixture {
+    /// The Service pg with one replica behind it.
+    async fn by_service_of_one(&self) -> Result<()> {
+        self.apply(&service("pg")).await?;
+        self.pods("pg", &[(self.postgres.replica(0), true)]).await
+    }
+}
+
+/// A range of IPv6, from which this cluster takes no `ClusterIP`.
+async fn service_cidrs(plane: Arc<ControlPlane>) -> Result<()> {
+    const ADDRESS: &str = "fd00:77::5";
+    let mut it = Fixture::start(plane, 1).await?;
+    it.may_list_service_cidrs().await?;
+    it.restart_operator().await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"]
+        .as_array_mut()
+        .context("replicas")?
+        .push(json!({"id": "far", "host": ADDRESS}));
+    it.apply(&policy).await?;
+    it.endpoint("far", "CircuitOpen", SOON).await?;
+    it.condition("Stalled", "False", "Progressing").await?;
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": format!("{}-far", &*it.namespace)}, "spec": {"cidrs": ["fd00:77::/112"]},
+    });
+    it.apply(&range).await?;
+    it.endpoint("far", "AddressRefused", SOON).await?;
+    it.condition("Stalled", "True", "AddressRefused").await?;
+    let name = range["metadata"]["name"].as_str().unwrap_or_default();
+    it.plane.kubectl(&["delete", "servicecidr", name]).await?;
+    it.until("far to be checked again", SOON, |policy| {
+        crate::fixture::endpoint(policy, "far").is_some_and(|far| far.reason != "AddressRefused")
+    })
+    .await?;
+    it.condition("Stalled", "False", "Progressing").await?;
+    Ok(())
+}
+
+async fn denied(plane: Arc<ControlPlane>) -> Result<()> {
+    let postgres = PgCluster::builder().replicas(2);
+    let mut it = Fixture::start_with(plane, postgres, &[]).await?;
+    let (refused, other) = (it.postgres.replica(0).address(), it.postgres.replica(1).address());
+    let rules = format!("{refused}/32,198.51.100.0/24");
+    it.start_another(&["--deny-cidrs", &rules]).await?;
+    it.apply(&it.policy()).await?;
+    it.endpoint("replica-1", "AddressRefused", SOON).await?;
+    it.condition("Stalled", "True", "AddressRefused").await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    let before = it.checks_of("AddressRefused").await?;
+    wait::pass(Duration::from_secs(3), "it is not tried again").await;
+    let after = it.checks_of("AddressRefused").await?;
+    ensure!(before == after, "{before} checks, then {after}");
+    it.start_another(&[]).await?;
+    it.condition("Stalled", "False", "Progressing").await?;
+    let both = BTreeSet::from([refused.to_string(), other.to_string()]);
+    watch::routes(&it.slices(), &format!("{POLICY}-ro"), &both, SOON).await
+}
+
+async fn allowed(plane: Arc<ControlPlane>) -> Result<()> {
+    let mut it = Fixture::start(plane, 2).await?;
+    let primary = it.postgres.primary().address().to_string();
+    let replica = format!("{}/32", it.postgres.replica(0).address());
+    it.start_another(&["--allow-cidrs", &primary, "--allow-cidrs", &replica])
+        .await?;
+    it.apply(&it.policy()).await?;
+    it.condition("Stalled", "True", "AddressRefused").await?;
+    it.endpoint("replica-2", "AddressRefused", SOON).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.leads("rw", &[it.postgres.primary()], SOON).await
+}
+
+impl Fixture {
+    async fn start_another(&mut self, arguments: &[&str]) -> Result<()> {
+        self.operator.kill();
+        self.operator = crate::fixture::operator(&self.plane, &self.namespace, arguments).await?;
+        Ok(())
+    }
+
+    /// Whole checks with this result.
+    async fn checks_of(&self, result: &str) -> Result<u64> {
+        let page = self.operator.http_get("/metrics").await?.body;
+        let counts = page
+            .lines()
+            .filter(|line| line.starts_with("distributary_checks_total{") && line.contains(result));
+        Ok(counts
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum())
+    }
+}
+
+/// When a server is lost, the first request is the one that takes it out of the slice, and it leaves at once.
+async fn first(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    wait::pass(Duration::from_secs(1), "the last writes are done").await;
+    let (before, log) = (it.audit()?.len(), it.operator.log().len());
+    it.postgres.replica(0).kill().await?;
+    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
+    it.endpoint("replica-1", "CircuitOpen", SOON).await?;
+    let asked: Vec<_> = it
+        .audit()?
+        .into_iter()
+        .skip(before)
+        .filter(|event| event.verb != "watch" && event.resource != "servicecidrs")
+        .collect();
+    let first = asked
+        .iter()
+        .min_by_key(|event| event.received)
+        .context("nothing was asked")?;
+    ensure!(
+        (first.verb.as_str(), first.resource.as_str()) == ("update", "endpointslices"),
+        "{} {}",
+        first.verb,
+        first.uri
+    );
+    let decided = decided_at(&it.operator.log()[log..])?;
+    let took = first.received.duration_since(decided);
+    println!("from the decision to the request: {took:?}");
+    ensure!(took.as_millis_f64() < 100.0, "it arrived after {took:?}");
+    Ok(())
+}
+
+/// When the log tells the first change of an endpoint; the engine tells it after the decision is handed on.
+fn decided_at(log: &str) -> Result<k8s_openapi::jiff::Timestamp> {
+    let line = log
+        .lines()
+        .find(|line| line.contains("endpoint changed"))
+        .context("no change in the log")?;
+    let line: Value = serde_json::from_str(line)?;
+    let at = line["timestamp"].as_str().context("no time")?;
+    Ok(at.parse()?)
+}
