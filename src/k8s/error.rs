@@ -40,8 +40,20 @@ impl Error {
 pub enum CallError {
     #[error("no answer within {0:?}")]
     Deadline(std::time::Duration),
+    /// What the API server says against it.
+    #[error("{} {}", .0.code, .0.message)]
+    Refused(Box<Status>),
     #[error(transparent)]
-    Request(#[from] kube::Error),
+    Request(kube::Error),
+}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            other => Self::Request(other),
+        }
+    }
 }
 
 impl CallError {
@@ -49,7 +61,7 @@ impl CallError {
     #[must_use]
     pub const fn status(&self) -> Option<&Status> {
         match self {
-            Self::Request(kube::Error::Api(status)) => Some(status),
+            Self::Refused(status) => Some(status),
             _ => None,
         }
     }
