@@ -1,6 +1,5 @@
 //! The task that checks one server, for all who want it checked.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -88,7 +87,8 @@ impl Checks {
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
         let (prefer, lag_queries) = (first.check.prefer, self.subscribers.lag_queries());
         let checking = self.checker.check(longest, prefer, &lag_queries).instrument(span);
-        let mut checking = pin!(caught(checking));
+        // Boxed: between checks nobody pays for its size.
+        let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();
         let found = loop {
             let Some(next) = waiting.peek() else {
