@@ -40,18 +40,12 @@ pub fn probing(declared: &api::HealthCheck, problems: &mut Problems) -> Probing 
 
 /// 0s is off, which is no short time.
 fn heartbeat(declared: &DurationText, problems: &mut Problems) -> Option<Duration> {
-    let off = declared.parse() == Some(Duration::ZERO);
+    if declared.parse() == Some(Duration::ZERO) {
+        return None;
+    }
     let bounds = (Duration::from_millis(100), Duration::from_hours(1));
-    let mut length = || {
-        duration(
-            declared,
-            "spec.healthCheck.heartbeat",
-            bounds,
-            rules::HEARTBEAT,
-            problems,
-        )
-    };
-    (!off).then(|| length())
+    let field = "spec.healthCheck.heartbeat";
+    Some(duration(declared, field, bounds, rules::HEARTBEAT, problems))
 }
 
 pub fn breaker(declared: &api::CircuitBreaker, problems: &mut Problems) -> BreakerSettings {

@@ -44,17 +44,15 @@ enum Escapes {
 }
 
 fn parse(text: &str) -> Result<ServerUrl, &'static str> {
-    let (rest, escapes) = match text.strip_prefix("jdbc:postgresql://") {
-        Some(rest) => (Some(rest), Escapes::Form),
-        None => {
-            let mut schemes = ["postgresql://", "postgres://"].iter();
-            (
-                schemes.find_map(|scheme| text.strip_prefix(scheme)),
-                Escapes::Percent,
-            )
-        }
-    };
-    let rest = rest.ok_or("must begin with postgresql:// or jdbc:postgresql://")?;
+    let schemes = [
+        ("postgresql://", Escapes::Percent),
+        ("postgres://", Escapes::Percent),
+        ("jdbc:postgresql://", Escapes::Form),
+    ];
+    let found = schemes
+        .into_iter()
+        .find_map(|(scheme, escapes)| Some((text.strip_prefix(scheme)?, escapes)));
+    let (rest, escapes) = found.ok_or("must begin with postgresql:// or jdbc:postgresql://")?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));

@@ -467,6 +467,7 @@ fn logins() -> Vec<Refused> {
     ]
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn times() -> Vec<Refused> {
     let steps = "spec.circuitBreaker.halfOpen.trafficSteps";
     let mut cases = vec![
@@ -926,6 +927,7 @@ fn causes(error: &kube::Error) -> Result<Vec<String>> {
         .collect())
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
     let namespace = plane.namespace("valid").await?;
     let api = policies(plane.client(), &namespace);

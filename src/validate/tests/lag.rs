@@ -136,7 +136,11 @@ fn what_does_not_fit_together_is_told_once_and_where_it_is_declared() {
         ),
         (json!({}), json!({"source": "Query"}), &missing),
     ] {
-        assert_eq!(refused(&policys, &own), [told.clone()], "{policys} {own}");
+        assert_eq!(
+            refused(&policys, &own),
+            std::slice::from_ref(told),
+            "{policys} {own}"
+        );
     }
     // The policy's own fault, and no fault of an endpoint that says something else.
     let told = refused(&json!({"recover": "31s"}), &json!({"maxBytes": "1"}));
