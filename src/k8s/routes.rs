@@ -6,7 +6,7 @@
 //!   an older decision never overwrites a newer one.
 //! - Decisions that come while one is written are written together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use super::apply::{Part, Writer};
 use super::context::{Context, lock};
 use super::error::Error;
+use super::events::PolicyEvent;
 use crate::domain::decision::{Decision, DecisionState};
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Mode, PolicyKey};
@@ -26,8 +27,8 @@ const CONCURRENCY: usize = 32;
 #[derive(Debug)]
 pub struct RouteWriting {
     turns: Mutex<BTreeMap<PolicyKey, Arc<tokio::sync::Mutex<()>>>>,
-    /// Asked for, and not begun.
-    queued: Mutex<BTreeSet<PolicyKey>>,
+    /// Asked for, and not begun; with the Events to publish afterwards.
+    queued: Mutex<BTreeMap<PolicyKey, Vec<PolicyEvent>>>,
     places: Arc<Semaphore>,
 }
 
@@ -61,32 +62,42 @@ fn plan(decision: &Decision) -> Option<&RoutingPlan> {
 }
 
 impl Context {
-    /// Writes the slices of the newest decision at once, in a task of its own. It is no pass: what fails is tried again,
-    /// and told, by the pass that follows.
-    pub fn write_slices_first(self: &Arc<Self>, key: &PolicyKey) {
-        // Before the first lists have ended nothing is known to be missing.
-        if !self.synced.is_done() || !lock(&self.routes.queued).insert(key.clone()) {
-            return;
+    /// Writes the slices of the newest decision at once, in a task of its own, and publishes these Events afterwards. It
+    /// is no pass: what fails is tried again, and told, by the pass that follows.
+    pub fn write_slices_first(self: &Arc<Self>, key: &PolicyKey, events: Vec<PolicyEvent>) {
+        {
+            let mut queued = lock(&self.routes.queued);
+            let waits = queued.contains_key(key);
+            queued.entry(key.clone()).or_default().extend(events);
+            if waits {
+                return;
+            }
         }
         let (context, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
             // It is never closed.
             let _place = Arc::clone(&context.routes.places).acquire_owned().await;
-            let _turn = context.routes.turn(&key).await;
-            lock(&context.routes.queued).remove(&key);
-            let decision = context.engine.decisions.get(&key);
-            let Some((decision, plan)) = decision
-                .as_deref()
-                .and_then(|decision| Some((decision, plan(decision)?)))
-            else {
-                return;
-            };
-            let manifests = render::render(&decision.policy, plan);
-            let writer = context.writer(&key, &decision.policy.uid);
-            if let Err(error) = writer.write(&manifests.objects, Part::Slices).await {
-                tracing::debug!(policy = %key.name, namespace = %key.namespace, %error, "slices not written first");
+            let turn = context.routes.turn(&key).await;
+            let events = lock(&context.routes.queued).remove(&key);
+            context.write_newest_slices(&key).await;
+            drop(turn);
+            for event in events.into_iter().flatten() {
+                // A full queue loses an Event, never a route.
+                let _ = context.events.try_send(event);
             }
         });
+    }
+
+    async fn write_newest_slices(&self, key: &PolicyKey) {
+        // Before the first lists have ended nothing is known to be missing.
+        let decision = self.engine.decisions.get(key).filter(|_| self.synced.is_done());
+        let Some(decision) = decision else { return };
+        let Some(plan) = plan(&decision) else { return };
+        let manifests = render::render(&decision.policy, plan);
+        let writer = self.writer(key, &decision.policy.uid);
+        if let Err(error) = writer.write(&manifests.objects, Part::Slices).await {
+            tracing::debug!(policy = %key.name, namespace = %key.namespace, %error, "slices not written first");
+        }
     }
 
     /// Writes the slices of the newest decision of the policy of this uid. The decision, what it renders to, and the

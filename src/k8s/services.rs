@@ -56,8 +56,8 @@ struct Followed {
 
 /// What a watch sees.
 enum Seen {
-    Service(Event<Service>),
-    Slice(Event<EndpointSlice>),
+    Service(Box<Event<Service>>),
+    Slice(Box<Event<EndpointSlice>>),
     Failed,
 }
 
@@ -128,8 +128,8 @@ impl ServiceCache {
             return Vec::new();
         };
         let concerns = match seen {
-            Seen::Service(event) => followed.service.take(event, Ports::of),
-            Seen::Slice(event) => followed.slices.take(event, Ready::of),
+            Seen::Service(event) => followed.service.take(*event, Ports::of),
+            Seen::Slice(event) => followed.slices.take(*event, Ready::of),
             Seen::Failed => !followed.is_known() && !std::mem::replace(&mut followed.failed, true),
         };
         if concerns {
@@ -243,13 +243,13 @@ fn seen<K>(
     kind: &'static str,
     (namespace, name): &ServiceKey,
     events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    see: fn(Event<K>) -> Seen,
+    see: fn(Box<Event<K>>) -> Seen,
 ) -> impl Stream<Item = Seen> + Send
 where
     K: Send,
 {
     events.backoff(Patience::default()).map(move |event| match event {
-        Ok(event) => see(event),
+        Ok(event) => see(Box::new(event)),
         Err(error) => {
             tracing::warn!(kind, %namespace, service = %name, %error, "watch of a Service that a policy names failed, and is tried again");
             Seen::Failed

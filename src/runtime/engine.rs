@@ -42,16 +42,12 @@ impl Decisions {
     }
 }
 
-/// What the engine tells the writing side.
+/// What the engine tells the writing side: there is a new decision to write.
 #[derive(Clone, Debug)]
-pub enum Report {
-    /// There is a new decision to write.
-    Decided(PolicyKey),
-    /// Something changed that a person may want to know.
-    Transitions {
-        policy: Arc<Policy>,
-        transitions: Vec<Transition>,
-    },
+pub struct Report {
+    pub policy: Arc<Policy>,
+    /// What changed by it that a person may want to know.
+    pub transitions: Vec<Transition>,
 }
 
 enum Command {
@@ -264,17 +260,14 @@ impl Engine {
                 continue;
             };
             let before = self.decisions.set(key.clone(), Arc::clone(&decision));
+            let report = Report {
+                policy: Arc::clone(&decision.policy),
+                transitions: transitions.clone(),
+            };
             // Before all else: the routes follow from it. The receiver is gone only while the process ends.
-            let _ = self.reports.send(Report::Decided(key.clone())).await;
+            let _ = self.reports.send(report).await;
             self.metrics.decided(&key, before.as_deref(), &decision);
             log(&key, &transitions);
-            if !transitions.is_empty() {
-                let policy = Arc::clone(&decision.policy);
-                let _ = self
-                    .reports
-                    .send(Report::Transitions { policy, transitions })
-                    .await;
-            }
         }
         for decided in self.decided.drain(..) {
             let _ = decided.send(());

@@ -87,12 +87,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         &scopes,
         triggers,
         settings.secrets,
-        events_in.clone(),
+        events_in,
     ));
 
     let mut background = JoinSet::new();
     background.spawn(engine.run());
-    background.spawn(forward(reported, Arc::clone(&context), events_in));
+    background.spawn(forward(reported, Arc::clone(&context)));
     background.spawn(service_cidrs::follow(Arc::clone(&context), move |cidrs| {
         rules.refuse_services(cidrs.iter().map(String::as_str))
     }));
@@ -125,27 +125,15 @@ fn scopes(namespaces: &[String]) -> Vec<Scope> {
     }
 }
 
-/// From the engine to the writer, the slices first, and to the Events.
-async fn forward(
-    mut reports: mpsc::Receiver<Report>,
-    context: Arc<Context>,
-    events_in: mpsc::Sender<PolicyEvent>,
-) {
-    while let Some(report) = reports.recv().await {
-        match report {
-            Report::Decided(key) => {
-                context.write_slices_first(&key);
-                context.triggers.ask(key).await;
-            }
-            Report::Transitions { policy, transitions } => {
-                for notice in transitions.iter().filter_map(render::events::notice) {
-                    // A full queue loses an Event, never a route.
-                    let _ = events_in.try_send(PolicyEvent {
-                        about: events::about(&policy),
-                        notice,
-                    });
-                }
-            }
-        }
+/// From the engine to the writer: the slices first, then the Events, and a pass for the rest.
+async fn forward(mut reports: mpsc::Receiver<Report>, context: Arc<Context>) {
+    while let Some(Report { policy, transitions }) = reports.recv().await {
+        let event = |notice| PolicyEvent {
+            about: events::about(&policy),
+            notice,
+        };
+        let events = transitions.iter().filter_map(render::events::notice).map(event);
+        context.write_slices_first(&policy.key, events.collect());
+        context.triggers.ask(policy.key.clone()).await;
     }
 }

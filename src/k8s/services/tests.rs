@@ -157,6 +157,14 @@ fn port(service: &str) -> BTreeSet<ServicePort> {
     }])
 }
 
+fn of_service(event: Event<Service>) -> Seen {
+    Seen::Service(Box::new(event))
+}
+
+fn of_slices(event: Event<EndpointSlice>) -> Seen {
+    Seen::Slice(Box::new(event))
+}
+
 struct Cache {
     cache: ServiceCache,
     started: Mutex<Vec<(ServiceKey, u64)>>,
@@ -192,22 +200,22 @@ impl Cache {
     }
 
     fn list(&self, slices: &[EndpointSlice]) -> Vec<PolicyKey> {
-        self.see("pg", Seen::Slice(Event::Init));
+        self.see("pg", of_slices(Event::Init));
         for slice in slices {
             assert!(
-                self.see("pg", Seen::Slice(Event::InitApply(slice.clone())))
+                self.see("pg", of_slices(Event::InitApply(slice.clone())))
                     .is_empty()
             );
         }
-        self.see("pg", Seen::Slice(Event::InitDone))
+        self.see("pg", of_slices(Event::InitDone))
     }
 
     fn list_service(&self, service: Option<Service>) -> Vec<PolicyKey> {
-        self.see("pg", Seen::Service(Event::Init));
+        self.see("pg", of_service(Event::Init));
         if let Some(service) = service {
-            self.see("pg", Seen::Service(Event::InitApply(service)));
+            self.see("pg", of_service(Event::InitApply(service)));
         }
-        self.see("pg", Seen::Service(Event::InitDone))
+        self.see("pg", of_service(Event::InitDone))
     }
 
     fn ready(&self, now: Moment) -> Option<Result<Vec<SocketAddr>, ServiceProblem>> {
@@ -244,7 +252,7 @@ async fn a_watch_that_fails_at_first_is_not_awaited_and_later_holds_what_is_know
     let pods = it.ready(START);
     assert!(matches!(&pods, Some(Ok(pods)) if pods.len() == 2), "{pods:?}");
     assert!(it.see("pg", Seen::Failed).is_empty());
-    it.see("pg", Seen::Slice(Event::Init));
+    it.see("pg", of_slices(Event::Init));
     assert_eq!(it.ready(START), pods);
 }
 
@@ -257,15 +265,15 @@ async fn only_what_matters_asks_for_a_pass() {
     it.list(&[plain().1]);
     let mut slice = plain().1;
     slice.metadata.resource_version = Some("7".to_owned());
-    assert!(it.see("pg", Seen::Slice(Event::Apply(slice.clone()))).is_empty());
+    assert!(it.see("pg", of_slices(Event::Apply(slice.clone()))).is_empty());
     assert!(it.list(&[slice.clone()]).is_empty());
     slice.endpoints.pop();
     let both = [policy("carts"), policy("orders")];
-    assert_eq!(it.see("pg", Seen::Slice(Event::Apply(slice.clone()))), both);
+    assert_eq!(it.see("pg", of_slices(Event::Apply(slice.clone()))), both);
     assert_eq!(it.ready(START), Some(Ok(addresses(&["198.18.0.2:5433"]))));
-    assert_eq!(it.see("pg", Seen::Slice(Event::Delete(slice))), both);
+    assert_eq!(it.see("pg", of_slices(Event::Delete(slice))), both);
     assert_eq!(it.ready(START), Some(Ok(Vec::new())));
-    assert_eq!(it.see("pg", Seen::Service(Event::Delete(plain().0))), both);
+    assert_eq!(it.see("pg", of_service(Event::Delete(plain().0))), both);
     assert_eq!(it.ready(START), Some(Err(ServiceProblem::NotFound)));
     assert_eq!(it.list_service(None), Vec::new());
 }
@@ -284,7 +292,7 @@ async fn a_service_that_nobody_names_is_no_longer_followed() {
     // Named again, it is read anew; what its former watch still says is nothing.
     it.name(&policy("orders"), &["pg"]);
     assert_ne!(it.watch("pg"), first);
-    let late = Seen::Service(Event::InitDone);
+    let late = of_service(Event::InitDone);
     assert!(
         it.cache
             .seen(&("shop".to_owned(), "pg".to_owned()), first, late)
