@@ -26,13 +26,13 @@ pub struct Health {
     /// It was of another database when the operator restarted, and has not told since.
     pub foreign: bool,
     /// When the newest sample was asked for.
-    told: Moment,
+    pub(super) told: Moment,
     /// The newest that was told: the present one of a primary, the received one of a standby.
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
     pub failing_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
-    doubted_since: Option<Moment>,
+    pub(super) doubted_since: Option<Moment>,
     /// What the newest check failed with; `None` after a good one.
     pub failure: Option<FailureKind>,
     /// Whether any check gave a result since the target is watched.

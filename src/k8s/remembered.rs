@@ -110,3 +110,6 @@ fn circuit_of(word: &str, retry_at: Option<&Time>) -> RememberedCircuit {
         RememberedCircuit::Closed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,24 +27,6 @@ fn a_word_of_a_newer_version_is_a_problem_of_that_policy_alone() {
 }
 
 #[test]
-fn what_the_status_says_is_remembered_by_id() {
-    let status = json!({"endpoints": [{
-        "id": "replica-1", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
-        "circuit": "Closed", "eligible": true, "reason": "Serving", "effectiveWeight": 100,
-        "since": "2026-01-01T00:00:00Z",
-    }]});
-    let status: ReplicaSetPolicyStatus = serde_json::from_value(status).unwrap();
-    let remembered = remembered(&status);
-    let replica = &remembered[&EndpointId::from("replica-1")];
-    assert_eq!(replica.role, Some(Role::Standby));
-    assert_eq!(replica.address, "198.18.0.11".parse().ok());
-    assert_eq!(
-        (replica.port, replica.eligible, replica.reason.as_str()),
-        (Some(5433), true, "Serving")
-    );
-}
-
-#[test]
 fn an_error_is_told_with_its_causes_once() {
     let source = super::super::error::CallError::Deadline(Duration::from_secs(10));
     let error = Error::UpdateStatus {
