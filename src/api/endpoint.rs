@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, KeyRef};
+use super::lag::ReplicationLag;
 use super::rules;
 
 /// An address of either family, or labels of which the last is no number.
@@ -18,8 +19,8 @@ const HOST: &str =
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.host) != has(self.urlSecretRef)").message(rules::ADDRESS).field_path(".host"),
-    validation = Rule::new("!has(self.port) || !has(self.urlSecretRef)").message(rules::PORT_WITH_URL).field_path(".port")
+    validation = Rule::new("(has(self.host) ? 1 : 0) + (has(self.serviceRef) ? 1 : 0) + (has(self.urlSecretRef) ? 1 : 0) == 1").message(rules::ADDRESS).field_path(".host"),
+    validation = Rule::new("!has(self.port) || !(has(self.serviceRef) || has(self.urlSecretRef))").message(rules::PORT_WITH_HOST).field_path(".port")
 )]
 pub struct Endpoint {
     /// The name of the endpoint in status, events and routing.json: a DNS-1123 label of at most 40 characters.
@@ -31,17 +32,25 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub display_name: Option<String>,
-    /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host and urlSecretRef must be set.
+    /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host, serviceRef and urlSecretRef must be set. A name
+    /// inside the cluster, `NAME` or `NAME.NAMESPACE` with or without `.svc` or `.svc.cluster.local`, is a serviceRef to
+    /// that Service, which must be of the policy's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(HOST_FORM).message(rules::HOST_FORM))]
     #[x_kube(validation = Rule::new(HOST).message(rules::HOST))]
     pub host: Option<String>,
-    /// A key of a Secret that holds `postgresql://user:password@host:port/database`. What it names goes before
-    /// `connection`.
+    /// A Service of the policy's namespace: the addresses of its ready pods are used, each checked by itself, and never
+    /// its cluster IP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_ref: Option<ServiceRef>,
+    /// A key of a Secret that holds `postgresql://user:password@host:port/database`, or
+    /// `jdbc:postgresql://host:port/database?user=USER&password=PASSWORD`; the keys uri, fqdn-uri, jdbc-uri and
+    /// fqdn-jdbc-uri of CloudNativePG's Secrets are such. What it names goes before `connection`. A host inside the
+    /// cluster is a serviceRef, as under `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<KeyRef>,
-    /// TCP port, 1 to 65535. Default: 5432.
+    /// TCP port of host, 1 to 65535. Default: 5432.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -68,9 +77,13 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<u32>,
-    /// Active, or Disabled: neither checked nor routed. Default: Active.
+    /// Active: checked and routed. Draining: checked, and sent nothing new; the sessions that are left on it are counted
+    /// in status. Disabled: neither checked nor routed. Default: Active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<EndpointState>,
+    /// Whether it may take the writes when it is promoted; false: never by itself. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotable: Option<bool>,
     /// Words for the use of the server, published in routing.json: at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
@@ -80,11 +93,29 @@ pub struct Endpoint {
     /// How to log in to this server, where it differs from the policy's `connection`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
+    /// When this server is too far behind to serve, where that differs from the policy's `replicationLag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_lag: Option<ReplicationLag>,
+}
+
+/// A Service of the policy's namespace.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRef {
+    /// The name of the Service.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_LABEL)).message(rules::SERVICE_NAME))]
+    pub name: String,
+    /// The port of the Service, 1 to 65535; its pods may listen on another one. Default: 5432.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum EndpointState {
     #[default]
     Active,
+    Draining,
     Disabled,
 }

@@ -1,19 +1,25 @@
 //! The wire types of `distributary.dev/v1alpha1`, and the CustomResourceDefinition made from them.
 
+mod checks;
 mod connection;
 mod duration;
 mod endpoint;
+mod failover;
+mod lag;
 mod policy;
 pub mod rules;
 mod schema;
 mod status;
 
+pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
 pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls, TlsMode};
 pub use duration::DurationText;
-pub use endpoint::{Endpoint, EndpointState};
+pub use endpoint::{Endpoint, EndpointState, ServiceRef};
+pub use failover::{Failover, Identity, IdentityCheck, OnPrimaryLoss, PrimaryRole, ReadFallback};
+pub use lag::{LagSource, ReplicationLag};
 pub use policy::{
-    CircuitBreaker, ConfigMapOutput, DeletionPolicy, Failover, HalfOpen, HealthCheck, LoadBalancing, Mode,
-    Outputs, ReadFallback, ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Mode, Outputs, ReplicaSetPolicy,
+    ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
 };
 pub use schema::crd;
 pub use status::{

@@ -8,18 +8,16 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checks::{CircuitBreaker, HealthCheck};
 use super::connection::Connection;
-use super::duration::DurationText;
 use super::endpoint::Endpoint;
+use super::failover::{Failover, Identity};
+use super::lag::ReplicationLag;
 use super::rules;
 use super::status::ReplicaSetPolicyStatus;
 
-/// Of the active servers that are named by host, no two have the same text and port.
-const SAME_SERVER: &str = "!has(self.replicas) || self.replicas.all(a, !has(a.host) || a.?state.orValue('') == 'Disabled' || \
-    !(self.primary.?host.orValue('') == a.host && self.primary.?state.orValue('') != 'Disabled' && \
-    self.primary.?port.orValue(5432) == a.?port.orValue(5432)) && \
-    self.replicas.exists_one(b, b.?host.orValue('') == a.host && b.?state.orValue('') != 'Disabled' && \
-    b.?port.orValue(5432) == a.?port.orValue(5432)))";
+/// The annotation that asks for a check of every endpoint at once: any text, of which the first 64 characters count.
+pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
 
 /// The declared routing of one PostgreSQL primary and its replicas.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -46,8 +44,20 @@ const SAME_SERVER: &str = "!has(self.replicas) || self.replicas.all(a, !has(a.ho
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.replicas) || self.replicas.all(r, r.id != self.primary.?id.orValue('primary'))").message(rules::PRIMARY_ID).field_path(".primary.id"),
-    validation = Rule::new(SAME_SERVER).message(rules::SAME_SERVER).field_path(".replicas"),
-    validation = Rule::new(rules::attempts_fit()).message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout")
+    validation = Rule::new(rules::distinct_servers("host", "port")).message(rules::SAME_SERVER).field_path(".replicas"),
+    validation = Rule::new(rules::distinct_servers("serviceRef.name", "serviceRef.port")).message(rules::SAME_SERVER).field_path(".replicas"),
+    validation = Rule::new(rules::attempts_fit()).message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout"),
+    validation = Rule::new("!has(self.identity) || self.identity.check != 'None' || (has(self.failover) && self.failover.primaryRole == 'Pinned')").message(rules::PINNED).field_path(".failover.primaryRole"),
+    validation = Rule::new(rules::accepted_is_declared()).message(rules::ACCEPT_PRIMARY).field_path(".failover.acceptPrimary"),
+    validation = Rule::new(rules::recover_fits_default()).message(rules::RECOVER).field_path(".replicationLag.recover"),
+    validation = Rule::new(rules::recover_fits("self.primary")).message(rules::RECOVER).field_path(".primary.replicationLag.recover"),
+    validation = Rule::new(rules::of_replicas(&rules::recover_fits("r"))).message(rules::RECOVER).field_path(".replicas"),
+    validation = Rule::new(rules::query_has_source()).message(rules::LAG_QUERY_NEEDS_SOURCE).field_path(".replicationLag.lagQuery"),
+    validation = Rule::new(rules::own_query_has_source("self.primary")).message(rules::LAG_QUERY_NEEDS_SOURCE).field_path(".primary.replicationLag.lagQuery"),
+    validation = Rule::new(rules::of_replicas(&rules::own_query_has_source("r"))).message(rules::LAG_QUERY_NEEDS_SOURCE).field_path(".replicas"),
+    validation = Rule::new(rules::source_has_query()).message(rules::LAG_QUERY_MISSING).field_path(".replicationLag.lagQuery"),
+    validation = Rule::new(rules::own_source_has_query("self.primary")).message(rules::LAG_QUERY_MISSING).field_path(".primary.replicationLag.lagQuery"),
+    validation = Rule::new(rules::of_replicas(&rules::own_source_has_query("r"))).message(rules::LAG_QUERY_MISSING).field_path(".replicas")
 )]
 pub struct ReplicaSetPolicySpec {
     /// What the operator does with this policy. Enforce: probe, decide and write routes. Observe: probe and decide,
@@ -59,6 +69,9 @@ pub struct ReplicaSetPolicySpec {
     /// Retain: they stay. Default: Delete.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// How servers prove that they belong to this database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// How to log in to every server; the `connection` of an endpoint overrides single fields of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
@@ -76,10 +89,13 @@ pub struct ReplicaSetPolicySpec {
     /// How servers are checked.
     #[serde(default)]
     pub health_check: HealthCheck,
+    /// When a replica is too far behind to serve. An endpoint's own `replicationLag` goes before it, field by field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_lag: Option<ReplicationLag>,
     /// When a failing server leaves the routes for a while, and how it returns.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
-    /// What serves when servers are lost.
+    /// Who takes the reads and the writes when servers are lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
     /// Which objects are written, and their names.
@@ -125,108 +141,6 @@ pub enum Strategy {
     Weighted,
 }
 
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthCheck {
-    /// Time from one check of a server to the next, 100ms to 1h. A check is a new connection, TLS, login and one
-    /// query. Default: 30s.
-    #[x_kube(validation = Rule::new(rules::duration_between("100ms", "1h")).message(rules::INTERVAL))]
-    #[serde(default = "defaults::interval")]
-    pub interval: DurationText,
-    /// Longest time of one check, 20ms to 1m. Checks get less so that failureThreshold of them fit into
-    /// failoverTimeout. Default: 2s.
-    #[x_kube(validation = Rule::new(rules::duration_between("20ms", "1m")).message(rules::TIMEOUT))]
-    #[serde(default = "defaults::timeout")]
-    pub timeout: DurationText,
-    /// Time from the start of the first failed check to the opening of the circuit, at most; 20ms to 10m, and at
-    /// least 20ms for each of circuitBreaker.failureThreshold attempts. Default: 5s.
-    #[x_kube(validation = Rule::new(rules::duration_between("20ms", "10m")).message(rules::FAILOVER_TIMEOUT))]
-    #[serde(default = "defaults::failover_timeout")]
-    pub failover_timeout: DurationText,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            interval: defaults::interval(),
-            timeout: defaults::timeout(),
-            failover_timeout: defaults::failover_timeout(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CircuitBreaker {
-    /// Enabled: a server that failed stays out for resetTimeout and returns step by step. Disabled: it leaves after
-    /// the same failures and returns with its first good check. Default: Enabled.
-    #[serde(default)]
-    pub state: Switch,
-    /// Consecutive failed checks that open the circuit, 1 to 100. Default: 5.
-    #[schemars(range(min = 1, max = 100))]
-    #[serde(default = "defaults::failure_threshold")]
-    pub failure_threshold: u32,
-    /// Time that an open circuit stays open before a good check makes it half-open, 100ms to 1h. Default: 60s.
-    #[x_kube(validation = Rule::new(rules::duration_between("100ms", "1h")).message(rules::RESET_TIMEOUT))]
-    #[serde(default = "defaults::reset_timeout")]
-    pub reset_timeout: DurationText,
-    /// How traffic returns.
-    #[serde(default)]
-    pub half_open: HalfOpen,
-}
-
-impl Default for CircuitBreaker {
-    fn default() -> Self {
-        Self {
-            state: Switch::Enabled,
-            failure_threshold: defaults::failure_threshold(),
-            reset_timeout: defaults::reset_timeout(),
-            half_open: HalfOpen::default(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HalfOpen {
-    /// Good checks in a row that lead from one traffic step to the next, 1 to 100. Default: 3.
-    #[schemars(range(min = 1, max = 100))]
-    #[serde(default = "defaults::success_threshold")]
-    pub success_threshold: u32,
-    /// Percent of its weight that a returning server gets, step by step: 1 to 8 rising percentages from 1 to 100.
-    /// In an EndpointSlice, which knows no shares, it is from the last step on. Default: [10, 50].
-    #[schemars(length(min = 1, max = 8), inner(range(min = 1, max = 100)))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
-    #[x_kube(validation = Rule::new("self.isSorted() && self.all(a, self.exists_one(b, b == a))").message(rules::TRAFFIC_STEPS))]
-    #[serde(default = "defaults::traffic_steps")]
-    pub traffic_steps: Vec<u8>,
-}
-
-impl Default for HalfOpen {
-    fn default() -> Self {
-        Self {
-            success_threshold: defaults::success_threshold(),
-            traffic_steps: defaults::traffic_steps(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failover {
-    /// Who serves reads when no replica can: Primary, or nobody where the list is empty. Default where it is absent:
-    /// [Primary].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub read_fallback: Option<Vec<ReadFallback>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum ReadFallback {
-    Primary,
-}
-
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outputs {
@@ -260,31 +174,4 @@ pub struct ConfigMapOutput {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::CONFIG_MAP_NAME))]
     pub name: Option<String>,
-}
-
-/// The defaults of fields outside lists, in the schema and for objects that never met it.
-mod defaults {
-    use super::DurationText;
-
-    pub fn interval() -> DurationText {
-        "30s".into()
-    }
-    pub fn timeout() -> DurationText {
-        "2s".into()
-    }
-    pub fn failover_timeout() -> DurationText {
-        "5s".into()
-    }
-    pub fn failure_threshold() -> u32 {
-        5
-    }
-    pub fn reset_timeout() -> DurationText {
-        "60s".into()
-    }
-    pub fn success_threshold() -> u32 {
-        3
-    }
-    pub fn traffic_steps() -> Vec<u8> {
-        vec![10, 50]
-    }
 }

@@ -10,11 +10,14 @@ use super::duration;
 
 pub const NAME: &str = "metadata.name must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const PRIMARY_ID: &str = "primary.id must differ from the id of every replica; its default is 'primary'";
-pub const ADDRESS: &str = "exactly one of host and urlSecretRef must be set";
-pub const PORT_WITH_URL: &str = "port must not be set together with urlSecretRef, whose URL names the port";
+pub const ADDRESS: &str = "exactly one of host, serviceRef and urlSecretRef must be set";
+pub const PORT_WITH_HOST: &str = "port must be set together with host only: serviceRef and the URL of urlSecretRef name a port of their own";
+pub const SERVICE_NAME: &str = "name must be the name of a Service: lower-case letters, digits and '-', at most 63, with a letter or digit at both ends";
+pub const OTHER_NAMESPACE: &str =
+    "host must not name a Service of another namespace: only Services of the policy's namespace are followed";
 pub const HOST: &str = "host must not be a loopback, link-local, multicast or unspecified address";
 pub const HOST_FORM: &str = "host must be a DNS name, an IPv4 address or an IPv6 address";
-pub const SAME_SERVER: &str = "each host and port must be declared once: two endpoints name the same server";
+pub const SAME_SERVER: &str = "each host and port, and each Service and port, must be declared once: two endpoints name the same server";
 pub const REGION: &str =
     "region must consist of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
 pub const ZONE: &str =
@@ -38,6 +41,8 @@ pub const CA_NEEDS_VERIFY: &str =
 pub const CLIENT_CERT_NEEDS_TLS: &str = "tls.clientCertSecretRef needs a tls.mode other than Disable";
 pub const INTERVAL: &str =
     "healthCheck.interval must be between 100ms and 1h, written as 30s, 500ms or 1m30s";
+pub const HEARTBEAT: &str =
+    "healthCheck.heartbeat must be 0s (off), or between 100ms and 1h, written as 2s, 500ms or 1m30s";
 pub const TIMEOUT: &str = "healthCheck.timeout must be between 20ms and 1m, written as 2s, 500ms or 1m";
 pub const FAILOVER_TIMEOUT: &str =
     "healthCheck.failoverTimeout must be between 20ms and 10m, written as 5s, 500ms or 1m30s";
@@ -46,16 +51,149 @@ pub const ATTEMPT: &str =
 pub const FAILURE_THRESHOLD: &str = "circuitBreaker.failureThreshold must be between 1 and 100";
 pub const RESET_TIMEOUT: &str =
     "circuitBreaker.resetTimeout must be between 100ms and 1h, written as 60s, 500ms or 1m30s";
+pub const MAX_RESET_TIMEOUT: &str =
+    "circuitBreaker.maxResetTimeout must be between 100ms and 24h, written as 10m, 500ms or 1m30s";
+pub const RESET_TIMEOUTS: &str =
+    "circuitBreaker.maxResetTimeout must be at least circuitBreaker.resetTimeout";
 pub const SUCCESS_THRESHOLD: &str = "circuitBreaker.halfOpen.successThreshold must be between 1 and 100";
 pub const TRAFFIC_STEPS: &str = "circuitBreaker.halfOpen.trafficSteps must be 1 to 8 percentages from 1 to 100, each above the one before";
 pub const NAME_PREFIX: &str = "outputs.services.namePrefix must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const CONFIG_MAP_NAME: &str =
     "outputs.configMap.name must be a DNS-1123 subdomain of at most 253 characters";
+pub const LAG_MAX: &str = "replicationLag.max must be between 0s and 168h, written as 30s, 500ms or 1m30s";
+pub const LAG_MAX_BYTES: &str = "replicationLag.maxBytes must be a whole number of bytes from 0 to 1Pi, written as 256Mi, 1G or '268435456'";
+pub const LAG_RECOVER: &str =
+    "replicationLag.recover must be between 0s and 168h, written as 15s, 500ms or 1m30s";
+pub const RECOVER: &str = "replicationLag.recover must be at most replicationLag.max, whose default is 30s";
+pub const LAG_QUERY: &str =
+    "replicationLag.lagQuery must be one statement of 1 to 1024 characters, without ';'";
+pub const LAG_QUERY_NEEDS_SOURCE: &str = "replicationLag.lagQuery needs replicationLag.source Query";
+pub const LAG_QUERY_MISSING: &str = "replicationLag.source Query needs replicationLag.lagQuery";
+pub const SYSTEM_IDENTIFIER: &str =
+    "identity.systemIdentifier must be a number from 1 to 18446744073709551615, in quotes";
+pub const IDENTIFIER_NEEDS_CHECK: &str =
+    "identity.systemIdentifier needs identity.check SystemIdentifier: with None it is not compared";
+pub const PINNED: &str = "failover.primaryRole must be Pinned where identity.check is None: a server that does not tell who it is is never followed";
+pub const ACCEPT_PRIMARY: &str = "failover.acceptPrimary must be the id of an endpoint of this policy";
+
 /// The rule that a duration has its form and lies between two durations, both included.
 pub(super) fn duration_between(least: &str, most: &str) -> String {
     let pattern = duration::PATTERN;
     format!(
         "self.matches('{pattern}') && duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
+    )
+}
+
+/// The same, or no time at all.
+pub(super) fn zero_or_between(least: &str, most: &str) -> String {
+    let pattern = duration::PATTERN;
+    format!(
+        "self.matches('{pattern}') && (duration(self) == duration('0s') || duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))"
+    )
+}
+
+/// The rule that one duration is at least another one, where both are set. A bad duration is refused by its own rule.
+pub(super) fn at_least(less: &str, more: &str) -> String {
+    format!("!has({less}) || !has({more}) || {}", in_order(less, more))
+}
+
+fn in_order(less: &str, more: &str) -> String {
+    let pattern = duration::PATTERN;
+    format!(
+        "!{less}.matches('{pattern}') || !{more}.matches('{pattern}') || duration({less}) <= duration({more})"
+    )
+}
+
+/// The rule that a number of bytes has its form and is not too large.
+pub(super) fn bytes_at_most(most: &str) -> String {
+    format!("self.matches('{BYTES}') && quantity(self).compareTo(quantity('{most}')) <= 0")
+}
+
+/// The rule that no two active servers have the same text of a host, or name the same Service, with the same port.
+/// `name` and `port` are the fields of an endpoint with them; names of one size are what the API server can afford.
+pub(super) fn distinct_servers(name: &str, port: &str) -> String {
+    let optional = |of: &str, field: &str| format!("{of}.?{}", field.replace('.', ".?"));
+    let same = |of: &str| {
+        format!(
+            "{}.orValue('') == a.{name} && {of}.?state.orValue('') != 'Disabled' && {}.orValue(5432) == {}.orValue(5432)",
+            optional(of, name),
+            optional(of, port),
+            optional("a", port)
+        )
+    };
+    let has = name.split('.').next().unwrap_or(name);
+    format!(
+        "!has(self.replicas) || self.replicas.all(a, !has(a.{has}) || a.?state.orValue('') == 'Disabled' || \
+         !({}) && self.replicas.exists_one(b, {}))",
+        same("self.primary"),
+        same("b")
+    )
+}
+
+/// The rule that acceptPrimary names an endpoint.
+pub(super) fn accepted_is_declared() -> String {
+    let accepted = "self.failover.acceptPrimary";
+    format!(
+        "!has(self.failover) || !has({accepted}) || {accepted} == self.primary.?id.orValue('primary') || \
+         has(self.replicas) && self.replicas.exists(r, r.id == {accepted})"
+    )
+}
+
+/// The rule that something holds of each replica `r`.
+pub(super) fn of_replicas(rule: &str) -> String {
+    format!("!has(self.replicas) || self.replicas.all(r, {rule})")
+}
+
+/// The rule that the policy's own recover is not above the default of max.
+pub(super) fn recover_fits_default() -> String {
+    let (lag, most) = ("self.replicationLag", format!("'{LAG_MAX_DEFAULT}'"));
+    let fits = in_order("self.replicationLag.recover", &most);
+    format!("!has({lag}) || !has({lag}.recover) || has({lag}.max) || {fits}")
+}
+
+/// The rule that what an endpoint says of one of max and recover fits to what the policy says of the other.
+pub(super) fn recover_fits(endpoint: &str) -> String {
+    let (policy, own) = ("self.replicationLag", format!("{endpoint}.replicationLag"));
+    let (policys_recover, policys_max) = (format!("{policy}.recover"), format!("{policy}.max"));
+    let (own_recover, own_max) = (format!("{own}.recover"), format!("{own}.max"));
+    let own_max_fits = in_order(&policys_recover, &own_max);
+    let (fits_policys, fits_default) = (
+        in_order(&own_recover, &policys_max),
+        in_order(&own_recover, &format!("'{LAG_MAX_DEFAULT}'")),
+    );
+    format!(
+        "!has({own}) || (has({own_max}) ? has({own_recover}) || !has({policy}) || !has({policys_recover}) || {own_max_fits} : \
+         !has({own_recover}) || (has({policy}) && has({policys_max}) ? {fits_policys} : {fits_default}))"
+    )
+}
+
+/// The rule that the policy's own query has a source that sends it; a source that does not is refused by its own rule.
+pub(super) fn query_has_source() -> String {
+    let lag = "self.replicationLag";
+    format!("!has({lag}) || !has({lag}.lagQuery) || has({lag}.source)")
+}
+
+/// The same of an endpoint, whose source may be the policy's.
+pub(super) fn own_query_has_source(endpoint: &str) -> String {
+    let (policy, own) = ("self.replicationLag", format!("{endpoint}.replicationLag"));
+    format!(
+        "!has({own}) || !has({own}.lagQuery) || has({own}.source) || \
+         has({policy}) && has({policy}.source) && {policy}.source == 'Query'"
+    )
+}
+
+/// The rule that the policy's own source Query has a query.
+pub(super) fn source_has_query() -> String {
+    let lag = "self.replicationLag";
+    format!("!has({lag}) || !has({lag}.source) || {lag}.source != 'Query' || has({lag}.lagQuery)")
+}
+
+/// The same of an endpoint, whose query may be the policy's.
+pub(super) fn own_source_has_query(endpoint: &str) -> String {
+    let (policy, own) = ("self.replicationLag", format!("{endpoint}.replicationLag"));
+    format!(
+        "!has({own}) || !has({own}.source) || {own}.source != 'Query' || has({own}.lagQuery) || \
+         has({policy}) && has({policy}.lagQuery)"
     )
 }
 
@@ -73,6 +211,10 @@ pub(super) fn form(pattern: &str) -> String {
     format!("self.matches('{pattern}')")
 }
 
+/// A whole number of bytes, as a quantity of Kubernetes.
+const BYTES: &str = "^[0-9]{1,16}(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
+/// How far a replica may be behind where nothing is said.
+const LAG_MAX_DEFAULT: &str = "30s";
 /// A DNS-1035 label, its length left to `maxLength`.
 pub(super) const DNS_1035_LABEL: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 /// A DNS-1123 label, its length left to `maxLength`.

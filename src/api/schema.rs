@@ -9,7 +9,8 @@ use super::ReplicaSetPolicy;
 ///
 /// kube-derive's output is mended where the API server or `kubectl explain` needs it: `nullable` and null in an enum
 /// (null would be stored) and `uint*` formats (unknown to OpenAPI) are taken out, a paragraph of a description is one
-/// line, whole numbers are written without a fraction, and a replica must have its merge key.
+/// line, whole numbers are written without a fraction, a replica must have its merge key, and nothing of the status has
+/// a default: what an older version wrote stays as it was written.
 #[must_use]
 pub fn crd() -> Value {
     let mut crd = json!(ReplicaSetPolicy::crd());
@@ -17,6 +18,9 @@ pub fn crd() -> Value {
         mend(schema);
         if let Some(replica) = schema.pointer_mut("/properties/spec/properties/replicas/items") {
             replica["required"] = json!(["id"]);
+        }
+        if let Some(status) = schema.pointer_mut("/properties/status") {
+            without_defaults(status);
         }
     }
     crd
@@ -56,6 +60,13 @@ fn mend(schema: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+fn without_defaults(schema: &mut Value) {
+    if let Value::Object(object) = schema {
+        object.remove("default");
+        object.values_mut().for_each(without_defaults);
     }
 }
 

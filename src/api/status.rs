@@ -38,7 +38,7 @@ pub struct ReplicaSetPolicyStatus {
     /// When every endpoint had been checked that the annotation distributary.dev/check-requested-at asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
-    /// The value of the annotation that checkedAt answers.
+    /// The value of the annotation that checkedAt answers: its first 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_for: Option<String>,
 }
@@ -76,7 +76,7 @@ pub struct Summary {
 }
 
 /// One declared endpoint.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
     /// Its id; `primary` for a primary without one.
@@ -115,6 +115,7 @@ pub struct EndpointStatus {
     /// The ready pods behind its Service, where it names one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["address".into()]))]
     pub targets: Vec<TargetStatus>,
     /// Since when all of this is as it is.
     pub since: Time,

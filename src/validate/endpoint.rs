@@ -1,56 +1,49 @@
-//! One declared server: its bounds, where it is, how to log in.
+//! One declared server: its bounds, and where it is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::host::{host, is_routable};
-use super::secrets::{Secrets, secret_text};
-use super::url::{self, ServerUrl};
-use super::{Problems, duration, endpoint_id, is_subdomain, is_word};
-use crate::api::{self, DurationText, ReplicaSetPolicySpec, rules};
-use crate::domain::policy::{
-    ClientCertificate, ClientSettings, Declared, Endpoint, EndpointState, LagSettings, LagSource, Location,
-    Login, Sensitive, TlsMode, TlsSettings, Unresolved,
-};
+use super::host::{self, InCluster, is_routable};
+use super::services::{ServicePort, Services};
+use super::url;
+use super::{Given, Problems, endpoint_id, is_label, is_word, lag, login};
+use crate::api::{self, rules};
+use crate::domain::policy::{Declared, Endpoint, EndpointState, Host, Location, Pods, ServiceProblem};
 
-/// Where a connection names none.
-pub const DATABASE: &str = "postgres";
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const USER: &str = "distributary";
 const PORT: u16 = 5432;
 const WEIGHT: u16 = 1;
 const PRIORITY: u16 = 1;
-const CA_KEY: &str = "ca.crt";
 
 pub fn validate(
     declared: &api::Endpoint,
-    id: &str,
-    kind: Declared,
+    (id, kind): (&str, Declared),
     field: &str,
-    spec: &ReplicaSetPolicySpec,
-    secrets: &Secrets,
+    given: &Given,
     problems: &mut Problems,
 ) -> Endpoint {
+    let spec = given.spec;
     bounds(declared, field, problems);
     words(declared, field, problems);
-    let connection = merged(spec.connection.as_ref(), declared.connection.as_ref());
-    connection_rules(declared.connection.as_ref(), field, problems);
+    let connection = login::merged(spec.connection.as_ref(), declared.connection.as_ref());
+    login::connection_rules(declared.connection.as_ref(), field, problems);
     let url = declared
         .url_secret_ref
         .as_ref()
-        .map(|reference| url::from_secret(reference, secrets));
+        .map(|reference| url::from_secret(reference, given.secrets, given.namespace));
     let location = match &url {
         Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
-        None => location(declared, field, problems),
+        None => location(declared, field, given.namespace, problems),
     };
-    let clients = clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
+    let clients = login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
     Endpoint {
         id: endpoint_id(id, field, problems),
         declared: kind,
         display_name: declared.display_name.clone(),
+        pods: location
+            .as_ref()
+            .and_then(|location| service(location, given.namespace))
+            .map(|service| pods(service, given.services)),
         location,
-        pods: None,
-        login: login(&connection, url, secrets).map(Arc::new),
+        login: login::login(&connection, url, given.secrets).map(Arc::new),
         region: declared.region.clone(),
         zone: declared.zone.clone(),
         weight: declared.weight.unwrap_or(WEIGHT),
@@ -60,31 +53,40 @@ pub fn validate(
             .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
         state: match declared.state.unwrap_or_default() {
             api::EndpointState::Active => EndpointState::Active,
+            api::EndpointState::Draining => EndpointState::Draining,
             api::EndpointState::Disabled => EndpointState::Disabled,
         },
-        promotable: true,
+        promotable: declared.promotable.unwrap_or(true),
         tags: declared.tags.clone(),
-        lag: LagSettings {
-            source: LagSource::Wal,
-            max: Duration::from_secs(30),
-            max_bytes: None,
-            recover: Duration::from_secs(15),
-        },
+        lag: lag::of_endpoint(
+            spec.replication_lag.as_ref(),
+            declared.replication_lag.as_ref(),
+            field,
+            problems,
+        ),
         clients,
     }
 }
 
 fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
     let at = |name: &str| format!("{field}.{name}");
-    let by_url = declared.url_secret_ref.is_some();
-    problems.require(declared.host.is_some() != by_url, at("host"), rules::ADDRESS);
+    let (by_service, by_url) = (&declared.service_ref, &declared.url_secret_ref);
+    let ways = [declared.host.is_some(), by_service.is_some(), by_url.is_some()];
+    let one = ways.into_iter().filter(|way| *way).count() == 1;
+    problems.require(one, at("host"), rules::ADDRESS);
+    let by_host = by_service.is_none() && by_url.is_none();
     problems.require(
-        declared.port.is_none() || !by_url,
+        declared.port.is_none() || by_host,
         at("port"),
-        rules::PORT_WITH_URL,
+        rules::PORT_WITH_HOST,
     );
-    if let Some(reference) = &declared.url_secret_ref {
-        secret_rules(
+    if let Some(reference) = by_service {
+        let name = is_label(&reference.name, 63, false);
+        problems.require(name, at("serviceRef.name"), rules::SERVICE_NAME);
+        problems.require(reference.port != Some(0), at("serviceRef.port"), rules::PORT);
+    }
+    if let Some(reference) = by_url {
+        login::secret_rules(
             &reference.name,
             Some(&reference.key),
             &at("urlSecretRef"),
@@ -117,198 +119,65 @@ fn words(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
     problems.require(tags, format!("{field}.tags"), rules::TAGS);
 }
 
-/// What must hold of a connection of its own, the policy's or an endpoint's.
-pub fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
-    let Some(connection) = connection else { return };
-    let database = connection
-        .database
-        .as_ref()
-        .is_none_or(|name| (1..=63).contains(&name.chars().count()));
-    problems.require(database, format!("{field}.connection.database"), rules::DATABASE);
-    if let Some(timeout) = connection.connect_timeout.as_ref().filter(|_| field != "spec") {
-        connect_timeout(timeout, &format!("{field}.connection"), problems);
+/// Where a server is that its `host` or `serviceRef` names.
+fn location(
+    declared: &api::Endpoint,
+    field: &str,
+    namespace: &str,
+    problems: &mut Problems,
+) -> Option<Location> {
+    if let Some(reference) = &declared.service_ref {
+        return Some(of_service(reference, namespace));
     }
-    let field = format!("{field}.connection");
-    if let Some(reference) = &connection.credentials_secret_ref {
-        secret_rules(
-            &reference.name,
-            None,
-            &format!("{field}.credentialsSecretRef"),
-            problems,
-        );
-    }
-    let Some(tls) = &connection.tls else { return };
-    let field = format!("{field}.tls");
-    if let Some(reference) = &tls.ca_secret_ref {
-        let key = reference.key.as_deref();
-        secret_rules(&reference.name, key, &format!("{field}.caSecretRef"), problems);
-    }
-    if let Some(reference) = &tls.client_cert_secret_ref {
-        secret_rules(
-            &reference.name,
-            None,
-            &format!("{field}.clientCertSecretRef"),
-            problems,
-        );
-    }
-    let verifies = tls
-        .mode
-        .is_none_or(|mode| matches!(mode, api::TlsMode::VerifyCA | api::TlsMode::VerifyFull));
-    problems.require(
-        verifies || tls.ca_secret_ref.is_none(),
-        format!("{field}.caSecretRef"),
-        rules::CA_NEEDS_VERIFY,
-    );
-    let encrypts = tls.mode != Some(api::TlsMode::Disable);
-    let holds = encrypts || tls.client_cert_secret_ref.is_none();
-    problems.require(
-        holds,
-        format!("{field}.clientCertSecretRef"),
-        rules::CLIENT_CERT_NEEDS_TLS,
-    );
-}
-
-fn secret_rules(name: &str, key: Option<&str>, field: &str, problems: &mut Problems) {
-    problems.require(is_subdomain(name), format!("{field}.name"), rules::SECRET_NAME);
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let key = key.is_none_or(|key| (1..=253).contains(&key.len()) && key.chars().all(known));
-    problems.require(key, format!("{field}.key"), rules::SECRET_KEY);
-}
-
-pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems) -> Duration {
-    let bounds = (Duration::from_secs(1), Duration::from_secs(300));
-    duration(
-        text,
-        &format!("{field}.connectTimeout"),
-        bounds,
-        rules::CONNECT_TIMEOUT,
-        problems,
-    )
-}
-
-fn location(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> Option<Location> {
-    let host = host(declared.host.as_deref()?);
-    problems.require(host.is_some(), format!("{field}.host"), rules::HOST_FORM);
+    let field = format!("{field}.host");
+    let host = host::host(declared.host.as_deref()?);
+    problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
     let host = host?;
-    problems.require(is_routable(&host), format!("{field}.host"), rules::HOST);
+    problems.require(is_routable(&host), field.clone(), rules::HOST);
+    let foreign = host::in_cluster(&host, namespace) == InCluster::OtherNamespace;
+    problems.require(!foreign, field, rules::OTHER_NAMESPACE);
     Some(Location {
         host,
         port: declared.port.unwrap_or(PORT),
     })
 }
 
-/// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
-/// where they are declared.
-fn clients(connection: &api::Connection, url: Option<&ServerUrl>) -> ClientSettings {
-    let mode = connection
-        .tls
-        .as_ref()
-        .and_then(|tls| tls.mode)
-        .unwrap_or_default();
-    let database = url
-        .and_then(|url| url.database.clone())
-        .or_else(|| connection.database.clone());
-    ClientSettings {
-        database: database.unwrap_or_else(|| DATABASE.to_owned()),
-        tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
-        connect_timeout: connection
-            .connect_timeout
-            .as_ref()
-            .and_then(DurationText::parse)
-            .unwrap_or(CONNECT_TIMEOUT),
+/// The name of the Service inside the cluster, which certificates are checked against.
+fn of_service(reference: &api::ServiceRef, namespace: &str) -> Location {
+    Location {
+        host: Host::Name(format!("{}.{namespace}.svc", reference.name)),
+        port: reference.port.unwrap_or(PORT),
     }
 }
 
-/// The endpoint's own goes before the policy's, field by field.
-fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -> api::Connection {
-    let (policy, own) = (
-        policy.cloned().unwrap_or_default(),
-        own.cloned().unwrap_or_default(),
-    );
-    let (policy_tls, own_tls) = (policy.tls.unwrap_or_default(), own.tls.unwrap_or_default());
-    api::Connection {
-        database: own.database.or(policy.database),
-        credentials_secret_ref: own.credentials_secret_ref.or(policy.credentials_secret_ref),
-        connect_timeout: own.connect_timeout.or(policy.connect_timeout),
-        tls: Some(api::Tls {
-            mode: own_tls.mode.or(policy_tls.mode),
-            ca_secret_ref: own_tls.ca_secret_ref.or(policy_tls.ca_secret_ref),
-            client_cert_secret_ref: own_tls
-                .client_cert_secret_ref
-                .or(policy_tls.client_cert_secret_ref),
+/// The Service that a location names, if it does.
+fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
+    match host::in_cluster(&location.host, namespace) {
+        InCluster::Service(service) => Some(ServicePort {
+            service,
+            port: location.port,
         }),
+        InCluster::OtherNamespace | InCluster::No => None,
     }
 }
 
-fn login(
-    connection: &api::Connection,
-    url: Option<Result<ServerUrl, Unresolved>>,
-    secrets: &Secrets,
-) -> Result<Login, Unresolved> {
-    let url = url.transpose()?;
-    let named = url.as_ref().and_then(|url| url.user.clone());
-    let (user, password) = match (named, &connection.credentials_secret_ref) {
-        (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
-        (None, Some(reference)) => {
-            let password = secret_text(secrets, &reference.name, "password")?;
-            (
-                secret_text(secrets, &reference.name, "username")?,
-                Some(Sensitive::new(&password)),
-            )
+/// The Service that an endpoint names by its `serviceRef`, its host, or the host of its URL.
+pub fn declared_service(declared: &api::Endpoint, given: &Given) -> Option<ServicePort> {
+    let location = match &declared.url_secret_ref {
+        Some(reference) => {
+            url::from_secret(reference, given.secrets, given.namespace)
+                .ok()?
+                .location
         }
-        (None, None) => (USER.to_owned(), None),
+        None => location(declared, "", given.namespace, &mut Problems::default())?,
     };
-    let database = url
-        .as_ref()
-        .and_then(|url| url.database.clone())
-        .or_else(|| connection.database.clone());
-    let tls = connection.tls.clone().unwrap_or_default();
-    let mode = url
-        .and_then(|url| url.tls)
-        .unwrap_or_else(|| tls_mode(tls.mode.unwrap_or_default()));
-    let tls = tls_settings(mode, &tls, secrets)?;
-    Ok(Login {
-        user,
-        password,
-        database: database.unwrap_or_else(|| DATABASE.to_owned()),
-        tls,
-    })
+    service(&location, given.namespace)
 }
 
-/// Only what the mode uses is asked of the Secrets.
-fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, Unresolved> {
-    let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
-    let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
-        secret_text(
-            secrets,
-            &reference.name,
-            reference.key.as_deref().unwrap_or(CA_KEY),
-        )
-    });
-    let client = tls
-        .client_cert_secret_ref
-        .as_ref()
-        .filter(|_| mode != TlsMode::Disable)
-        .map(|reference| {
-            let chain = secret_text(secrets, &reference.name, "tls.crt")?;
-            let key = secret_text(secrets, &reference.name, "tls.key")?;
-            Ok(ClientCertificate {
-                chain,
-                key: Sensitive::new(&key),
-            })
-        });
-    Ok(TlsSettings {
-        mode,
-        ca: ca.transpose()?,
-        client: client.transpose()?,
-    })
-}
-
-pub fn tls_mode(mode: api::TlsMode) -> TlsMode {
-    match mode {
-        api::TlsMode::Disable => TlsMode::Disable,
-        api::TlsMode::Require => TlsMode::Require,
-        api::TlsMode::VerifyCA => TlsMode::VerifyCa,
-        api::TlsMode::VerifyFull => TlsMode::VerifyFull,
+fn pods(named: ServicePort, services: &Services) -> Pods {
+    let ready = services.get(&named).cloned();
+    Pods {
+        ready: ready.unwrap_or(Err(ServiceProblem::Unavailable)),
+        service: named.service,
     }
 }

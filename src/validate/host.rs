@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::is_label;
 use crate::domain::policy::Host;
 
 /// A host as written: an address, or a DNS name.
@@ -39,4 +40,43 @@ pub fn is_routable(host: &Host) -> bool {
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
     !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+}
+
+/// What a host means inside the cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum InCluster {
+    /// The Service of this name, in the policy's namespace.
+    Service(String),
+    /// A Service of another namespace.
+    OtherNamespace,
+    /// Nothing: an address, a name outside, or the name of a single pod.
+    No,
+}
+
+/// As pods resolve names: `X`, `X.svc`, `X.NAMESPACE`, `X.NAMESPACE.svc`, `X.NAMESPACE.svc.cluster.local`. A single label
+/// that no Service can have for a name is one for DNS; so is `X.Y` unless Y is the policy's namespace.
+pub fn in_cluster(host: &Host, namespace: &str) -> InCluster {
+    let Host::Name(name) = host else {
+        return InCluster::No;
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let labels: Vec<_> = name.split('.').collect();
+    let (service, of) = match labels.as_slice() {
+        [service] | [service, "svc"] => (service, namespace),
+        [service, of] if *of == namespace => (service, *of),
+        [service, of, "svc"] | [service, of, "svc", "cluster", "local"] => (service, *of),
+        _ => return InCluster::No,
+    };
+    if !is_label(service, 63, false) {
+        InCluster::No
+    } else if of == namespace {
+        InCluster::Service((*service).to_owned())
+    } else {
+        InCluster::OtherNamespace
+    }
+}
+
+/// The same for two texts of one host.
+pub fn key(host: &Host) -> String {
+    host.to_string().to_ascii_lowercase()
 }

@@ -1,12 +1,16 @@
 //! From the wire types to a [`Policy`] that cannot be wrong; every message of a bad policy is made here.
 //!
 //! Pure. Admission checks most of it before; an object may also come from a file, or from an older schema. What is
-//! wrong with a Secret is no fault of the policy: it becomes part of the endpoint's login.
+//! wrong with a Secret or a Service is no fault of the policy: it becomes part of the endpoint.
 
 mod endpoint;
+mod failover;
 mod host;
+mod lag;
+mod login;
 mod secrets;
 mod services;
+mod settings;
 mod url;
 
 use std::collections::BTreeSet;
@@ -16,8 +20,7 @@ use std::time::Duration;
 use crate::api::{self, DurationText, ReplicaSetPolicy, ReplicaSetPolicySpec, rules};
 use crate::domain::cadence::SHORTEST_ATTEMPT;
 use crate::domain::policy::{
-    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointId, Failover, IdentityRule, Mode,
-    OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey, PrimaryRole, Probing, ReadFallback, Strategy,
+    ClientSettings, Declared, Endpoint, EndpointId, Mode, Outputs, Policy, PolicyKey, Strategy,
 };
 
 pub use secrets::{SecretKeys, Secrets, references};
@@ -26,6 +29,8 @@ pub use services::{ServicePort, Services, service_references};
 /// The id of a primary that names none.
 const PRIMARY_ID: &str = "primary";
 const REPLICAS_AT_MOST: usize = 64;
+/// What counts of the annotation that asks for a check.
+const CHECK_REQUEST_CHARACTERS: usize = 64;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,30 +69,34 @@ impl Problems {
 pub fn policy(
     object: &ReplicaSetPolicy,
     secrets: &Secrets,
-    _services: &Services,
+    services: &Services,
 ) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
     let name = object.metadata.name.clone().unwrap_or_default();
     problems.require(is_label(&name, 40, true), "metadata.name", rules::NAME);
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let given = Given {
+        namespace: &namespace,
+        spec,
+        secrets,
+        services,
+    };
     let policy = Policy {
-        key: PolicyKey::new(
-            object.metadata.namespace.clone().unwrap_or_default(),
-            name.clone(),
-        ),
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         mode: mode(spec.mode),
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
-        endpoints: endpoints(spec, secrets, &mut problems),
-        identity: IdentityRule::Learned,
+        identity: failover::identity(spec, &mut problems),
+        endpoints: endpoints(&given, &mut problems),
         strategy: strategy(spec.load_balancing.strategy),
-        probing: probing(&spec.health_check, &mut problems),
-        breaker: breaker(&spec.circuit_breaker, &mut problems),
-        failover: failover(spec),
+        probing: settings::probing(&spec.health_check, &mut problems),
+        breaker: settings::breaker(&spec.circuit_breaker, &mut problems),
+        failover: failover::failover(spec, &mut problems),
         outputs: outputs(spec, &name, &mut problems),
         clients: clients(spec, &mut problems),
-        check_request: None,
+        check_request: check_request(object),
+        key: PolicyKey::new(namespace.clone(), name.clone()),
     };
     let shortest = SHORTEST_ATTEMPT * policy.breaker.failure_threshold;
     problems.require(
@@ -100,6 +109,25 @@ pub fn policy(
     } else {
         Err(problems.0)
     }
+}
+
+/// What the policy and its endpoints are made from.
+struct Given<'a> {
+    namespace: &'a str,
+    spec: &'a ReplicaSetPolicySpec,
+    secrets: &'a Secrets,
+    services: &'a Services,
+}
+
+/// The annotation may be of any length: its beginning counts.
+fn check_request(object: &ReplicaSetPolicy) -> Option<String> {
+    let asked = object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(api::CHECK_REQUESTED_AT)?;
+    let counted: String = asked.chars().take(CHECK_REQUEST_CHARACTERS).collect();
+    Some(counted).filter(|counted| !counted.is_empty())
 }
 
 fn mode(mode: api::Mode) -> Mode {
@@ -117,47 +145,23 @@ fn strategy(strategy: api::Strategy) -> Strategy {
     }
 }
 
-fn failover(spec: &ReplicaSetPolicySpec) -> Failover {
-    Failover {
-        read_fallback: read_fallback(spec),
-        primary_role: PrimaryRole::Follow,
-        on_primary_loss: OnPrimaryLoss::Hold,
-        accept_primary: None,
-    }
-}
-
-/// Absent means the primary; an empty list means nobody.
-fn read_fallback(spec: &ReplicaSetPolicySpec) -> Vec<ReadFallback> {
-    match spec
-        .failover
-        .as_ref()
-        .and_then(|failover| failover.read_fallback.as_ref())
-    {
-        None => vec![ReadFallback::Primary],
-        Some(declared) => declared
-            .iter()
-            .map(|api::ReadFallback::Primary| ReadFallback::Primary)
-            .collect(),
-    }
-}
-
-fn endpoints(spec: &ReplicaSetPolicySpec, secrets: &Secrets, problems: &mut Problems) -> Vec<Endpoint> {
+fn endpoints(given: &Given, problems: &mut Problems) -> Vec<Endpoint> {
+    let spec = given.spec;
     problems.require(
         spec.replicas.len() <= REPLICAS_AT_MOST,
         "spec.replicas",
         rules::REPLICAS,
     );
-    endpoint::connection_rules(spec.connection.as_ref(), "spec", problems);
+    login::connection_rules(spec.connection.as_ref(), "spec", problems);
+    lag::of_policy(spec.replication_lag.as_ref(), problems);
     let mut endpoints = Vec::with_capacity(spec.replicas.len() + 1);
     let mut ids = BTreeSet::new();
     let primary_id = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
     endpoints.push(endpoint::validate(
         &spec.primary,
-        primary_id,
-        Declared::Primary,
+        (primary_id, Declared::Primary),
         "spec.primary",
-        spec,
-        secrets,
+        given,
         problems,
     ));
     for (at, replica) in spec.replicas.iter().enumerate() {
@@ -169,92 +173,29 @@ fn endpoints(spec: &ReplicaSetPolicySpec, secrets: &Secrets, problems: &mut Prob
             format!("{field}.id"),
             rules::ID_ONCE,
         );
-        endpoints.push(endpoint::validate(
-            replica,
-            id,
-            Declared::Replica,
-            &field,
-            spec,
-            secrets,
-            problems,
-        ));
+        let declared = (id, Declared::Replica);
+        endpoints.push(endpoint::validate(replica, declared, &field, given, problems));
     }
     require_distinct_servers(&endpoints, problems);
     endpoints
 }
 
+/// A host and port, or a Service and port, is one server.
 fn require_distinct_servers(endpoints: &[Endpoint], problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
-        if let Some(location) = &endpoint.location {
-            let server = (location.host.to_string().to_ascii_lowercase(), location.port);
-            problems.require(
-                seen.insert(server),
-                format!("endpoint {}", endpoint.id),
-                rules::SAME_SERVER,
-            );
-        }
-    }
-}
-
-fn probing(declared: &api::HealthCheck, problems: &mut Problems) -> Probing {
-    let (millis, secs) = (Duration::from_millis, Duration::from_secs);
-    let mut field = |text, name: &str, bounds, rule| {
-        duration(text, &format!("spec.healthCheck.{name}"), bounds, rule, problems)
-    };
-    Probing {
-        interval: field(
-            &declared.interval,
-            "interval",
-            (millis(100), secs(3600)),
-            rules::INTERVAL,
-        ),
-        heartbeat: Some(secs(2)),
-        timeout: field(
-            &declared.timeout,
-            "timeout",
-            (millis(20), secs(60)),
-            rules::TIMEOUT,
-        ),
-        failover_timeout: field(
-            &declared.failover_timeout,
-            "failoverTimeout",
-            (millis(20), secs(600)),
-            rules::FAILOVER_TIMEOUT,
-        ),
-    }
-}
-
-fn breaker(declared: &api::CircuitBreaker, problems: &mut Problems) -> BreakerSettings {
-    let field = |name: &str| format!("spec.circuitBreaker.{name}");
-    let half_open = &declared.half_open;
-    let steps = &half_open.traffic_steps;
-    let rising =
-        steps.windows(2).all(|pair| pair[0] < pair[1]) && steps.iter().all(|step| (1..=100).contains(step));
-    let threshold = (1..=100).contains(&declared.failure_threshold);
-    problems.require(threshold, field("failureThreshold"), rules::FAILURE_THRESHOLD);
-    let successes = (1..=100).contains(&half_open.success_threshold);
-    problems.require(
-        successes,
-        field("halfOpen.successThreshold"),
-        rules::SUCCESS_THRESHOLD,
-    );
-    let steps_hold = rising && (1..=8).contains(&steps.len());
-    problems.require(steps_hold, field("halfOpen.trafficSteps"), rules::TRAFFIC_STEPS);
-    let bounds = (Duration::from_millis(100), Duration::from_secs(3600));
-    BreakerSettings {
-        enabled: declared.state == api::Switch::Enabled,
-        failure_threshold: declared.failure_threshold,
-        reset_timeout: duration(
-            &declared.reset_timeout,
-            &field("resetTimeout"),
-            bounds,
-            rules::RESET_TIMEOUT,
-            problems,
-        ),
-        max_reset_timeout: Duration::from_mins(10),
-        success_threshold: half_open.success_threshold,
-        traffic_steps: steps.iter().map(|step| Percent::new(*step)).collect(),
+        let Some(location) = &endpoint.location else {
+            continue;
+        };
+        let server = match &endpoint.pods {
+            Some(pods) => (true, pods.service.clone(), location.port),
+            None => (false, host::key(&location.host), location.port),
+        };
+        problems.require(
+            seen.insert(server),
+            format!("endpoint {}", endpoint.id),
+            rules::SAME_SERVER,
+        );
     }
 }
 
@@ -285,15 +226,11 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
 fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettings {
     let connection = spec.connection.clone().unwrap_or_default();
     ClientSettings {
-        database: connection
-            .database
-            .unwrap_or_else(|| endpoint::DATABASE.to_owned()),
-        tls: endpoint::tls_mode(connection.tls.and_then(|tls| tls.mode).unwrap_or_default()),
-        connect_timeout: connection
-            .connect_timeout
-            .map_or(endpoint::CONNECT_TIMEOUT, |text| {
-                endpoint::connect_timeout(&text, "spec.connection", problems)
-            }),
+        database: connection.database.unwrap_or_else(|| login::DATABASE.to_owned()),
+        tls: login::tls_mode(connection.tls.and_then(|tls| tls.mode).unwrap_or_default()),
+        connect_timeout: connection.connect_timeout.map_or(login::CONNECT_TIMEOUT, |text| {
+            login::connect_timeout(&text, "spec.connection", problems)
+        }),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::Given;
+use super::endpoint::declared_service;
 use super::secrets::Secrets;
 use crate::api::ReplicaSetPolicy;
 use crate::domain::policy::ServiceProblem;
@@ -21,6 +23,15 @@ pub type Services = BTreeMap<ServicePort, Result<Vec<SocketAddr>, ServiceProblem
 /// The Services that a policy refers to: by `serviceRef`, by a host that is a name inside the cluster, or by the host
 /// of a URL in a Secret.
 #[must_use]
-pub fn service_references(_object: &ReplicaSetPolicy, _secrets: &Secrets) -> BTreeSet<ServicePort> {
-    BTreeSet::new()
+pub fn service_references(object: &ReplicaSetPolicy, secrets: &Secrets) -> BTreeSet<ServicePort> {
+    let given = Given {
+        namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
+        spec: &object.spec,
+        secrets,
+        services: &Services::new(),
+    };
+    let endpoints = std::iter::once(&object.spec.primary).chain(&object.spec.replicas);
+    endpoints
+        .filter_map(|endpoint| declared_service(endpoint, &given))
+        .collect()
 }

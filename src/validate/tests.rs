@@ -1,11 +1,16 @@
 mod broken;
+mod lag;
+mod services;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::policy::{Login, SecretProblem, TlsMode, Unresolved};
+use crate::domain::policy::{
+    BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, Login, OnPrimaryLoss,
+    Percent, PrimaryRole, Probing, ReadFallback, SecretProblem, TlsMode, Unresolved,
+};
 
 fn object(spec: Value) -> ReplicaSetPolicy {
     let object = json!({
@@ -27,11 +32,11 @@ fn spec(replicas: &Value, more: &Value) -> Value {
 }
 
 fn valid(spec: Value) -> Policy {
-    policy(&object(spec), &Secrets::new()).unwrap()
+    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap()
 }
 
 fn problems(spec: Value) -> Vec<Problem> {
-    policy(&object(spec), &Secrets::new()).unwrap_err()
+    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap_err()
 }
 
 fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
@@ -43,7 +48,7 @@ fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
 }
 
 fn login(spec: Value, secrets: &Secrets, id: &str) -> Result<Login, Unresolved> {
-    let policy = policy(&object(spec), secrets).unwrap();
+    let policy = policy(&object(spec), secrets, &Services::new()).unwrap();
     let endpoint = policy.endpoint(&EndpointId::from(id)).unwrap();
     endpoint.login.clone().map(|login| Login::clone(&login))
 }
@@ -75,6 +80,7 @@ fn defaults() {
         policy.probing,
         Probing {
             interval: secs(30),
+            heartbeat: Some(secs(2)),
             timeout: secs(2),
             failover_timeout: millis(5000)
         }
@@ -85,11 +91,24 @@ fn defaults() {
             enabled: true,
             failure_threshold: 5,
             reset_timeout: secs(60),
+            max_reset_timeout: secs(600),
             success_threshold: 3,
             traffic_steps: vec![Percent::new(10), Percent::new(50)],
         }
     );
-    assert_eq!(policy.read_fallback, [ReadFallback::Primary]);
+    assert_eq!(
+        policy.failover,
+        Failover {
+            read_fallback: vec![ReadFallback::Primary],
+            primary_role: PrimaryRole::Follow,
+            on_primary_loss: OnPrimaryLoss::Hold,
+            accept_primary: None,
+        }
+    );
+    assert_eq!(
+        (policy.identity, policy.check_request),
+        (IdentityRule::Learned, None)
+    );
     assert_eq!(
         policy.outputs,
         Outputs {
@@ -124,7 +143,20 @@ fn defaults_of_an_endpoint() {
             Some(5432)
         );
         assert_eq!((endpoint.weight, endpoint.priority), (1, 1));
-        assert!(endpoint.active && endpoint.tags.is_empty());
+        assert_eq!(
+            (endpoint.state, endpoint.promotable),
+            (EndpointState::Active, true)
+        );
+        assert!(endpoint.tags.is_empty() && endpoint.pods.is_none());
+        assert_eq!(
+            endpoint.lag,
+            LagSettings {
+                source: LagSource::Wal,
+                max: Duration::from_secs(30),
+                max_bytes: None,
+                recover: Duration::from_secs(15),
+            }
+        );
         let login = endpoint.login.as_ref().unwrap();
         assert_eq!(
             (
@@ -146,7 +178,7 @@ fn zero_and_not_set_are_different() {
 
 #[test]
 fn an_absent_fallback_is_the_primary_and_an_empty_one_nobody() {
-    let fallback = |failover: Value| valid(with(&json!({"failover": failover}))).read_fallback;
+    let fallback = |failover: Value| valid(with(&json!({"failover": failover}))).failover.read_fallback;
     assert_eq!(fallback(json!({})), [ReadFallback::Primary]);
     assert_eq!(
         fallback(json!({"readFallback": ["Primary"]})),
@@ -164,7 +196,106 @@ fn disabled_services_have_no_prefix() {
 #[test]
 fn a_disabled_endpoint_may_name_a_server_that_another_names() {
     let policy = valid(replica(&json!({"host": "198.18.0.1", "state": "Disabled"})));
-    assert!(!policy.endpoints[1].active);
+    assert_eq!(policy.endpoints[1].state, EndpointState::Disabled);
+}
+
+#[test]
+fn an_endpoint_says_its_state_and_whether_it_may_take_the_writes() {
+    let policy = valid(replica(&json!({"state": "Draining", "promotable": false})));
+    let endpoint = &policy.endpoints[1];
+    assert_eq!(
+        (endpoint.state, endpoint.promotable),
+        (EndpointState::Draining, false)
+    );
+    assert!(endpoint.is_watched());
+}
+
+#[test]
+fn a_heartbeat_of_no_time_is_off() {
+    let heartbeat = |text: &str| {
+        valid(with(&json!({"healthCheck": {"heartbeat": text}})))
+            .probing
+            .heartbeat
+    };
+    assert_eq!(heartbeat("0s"), None);
+    assert_eq!(heartbeat("0h0ms"), None);
+    assert_eq!(heartbeat("100ms"), Some(Duration::from_millis(100)));
+    assert_eq!(heartbeat("1h"), Some(Duration::from_hours(1)));
+}
+
+#[test]
+fn the_longest_reset_timeout_is_never_below_the_first() {
+    let longest = |breaker: Value| {
+        valid(with(&json!({"circuitBreaker": breaker})))
+            .breaker
+            .max_reset_timeout
+    };
+    let minutes = Duration::from_mins;
+    assert_eq!(longest(json!({"resetTimeout": "9m"})), minutes(10));
+    assert_eq!(longest(json!({"resetTimeout": "11m"})), minutes(11));
+    assert_eq!(
+        longest(json!({"resetTimeout": "11m", "maxResetTimeout": "12m"})),
+        minutes(12)
+    );
+    assert_eq!(longest(json!({"maxResetTimeout": "1m"})), minutes(1));
+}
+
+#[test]
+fn failover_says_what_it_says() {
+    let policy = valid(with(&json!({"failover": {
+        "primaryRole": "Pinned",
+        "onPrimaryLoss": "Withdraw",
+        "acceptPrimary": "primary",
+    }})));
+    assert_eq!(
+        policy.failover,
+        Failover {
+            read_fallback: vec![ReadFallback::Primary],
+            primary_role: PrimaryRole::Pinned,
+            on_primary_loss: OnPrimaryLoss::Withdraw,
+            accept_primary: Some(EndpointId::from("primary")),
+        }
+    );
+}
+
+#[test]
+fn a_primary_with_an_id_of_its_own_is_accepted_by_it() {
+    let accept = |id: &str| {
+        let mut spec = with(&json!({"failover": {"acceptPrimary": id}}));
+        spec["primary"]["id"] = json!("pg-0");
+        policy(&object(spec), &Secrets::new(), &Services::new())
+    };
+    assert!(accept("pg-0").is_ok());
+    assert_eq!(accept("primary").unwrap_err()[0].rule, rules::ACCEPT_PRIMARY);
+}
+
+#[test]
+fn identity_is_learned_declared_or_not_checked() {
+    let identity = |identity: Value| {
+        let failover = json!({"primaryRole": "Pinned"});
+        valid(with(&json!({"identity": identity, "failover": failover}))).identity
+    };
+    assert_eq!(identity(json!({})), IdentityRule::Learned);
+    assert_eq!(identity(json!({"check": "None"})), IdentityRule::Unchecked);
+    assert_eq!(
+        identity(json!({"systemIdentifier": "18446744073709551615"})),
+        IdentityRule::Declared(u64::MAX)
+    );
+}
+
+#[test]
+fn a_check_is_asked_for_by_any_text_and_its_beginning_counts() {
+    let asked = |text: &str| {
+        let mut object = object(with(&json!({})));
+        let annotation = (api::CHECK_REQUESTED_AT.to_owned(), text.to_owned());
+        object.metadata.annotations = Some(BTreeMap::from([annotation]));
+        policy(&object, &Secrets::new(), &Services::new())
+            .unwrap()
+            .check_request
+    };
+    assert_eq!(asked(""), None);
+    assert_eq!(asked("now").as_deref(), Some("now"));
+    assert_eq!(asked(&"ü".repeat(65)), Some("ü".repeat(64)));
 }
 
 #[test]
@@ -203,7 +334,7 @@ fn what_a_url_names_goes_before_the_connection() {
             "postgresql://probe:pw@db.example.com:6432/x?sslmode=disable",
         )],
     );
-    let policy = policy(&object(spec), &secrets).unwrap();
+    let policy = policy(&object(spec), &secrets, &Services::new()).unwrap();
     let endpoint = &policy.endpoints[1];
     let location = endpoint.location.as_ref().unwrap();
     assert_eq!(
@@ -294,7 +425,7 @@ fn a_policy_shows_no_password_and_no_key() {
         ("tls.crt", "chain"),
         ("tls.key", CANARY),
     ];
-    let policy = policy(&object(spec), &secret("s", &keys)).unwrap();
+    let policy = policy(&object(spec), &secret("s", &keys), &Services::new()).unwrap();
     let passwords: BTreeMap<_, _> = policy
         .endpoints
         .iter()

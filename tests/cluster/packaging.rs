@@ -119,6 +119,7 @@ async fn kustomize_installs_the_samples(plane: Arc<ControlPlane>) -> Result<()> 
         names
             == [
                 "replicasetpolicy.distributary.dev/orders",
+                "replicasetpolicy.distributary.dev/orders-cnpg",
                 "replicasetpolicy.distributary.dev/sessions"
             ],
         "{policies}"

@@ -1,13 +1,18 @@
 //! Examples and lists that are compared with what runs.
 
+use std::time::Duration;
+
 use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{Decision, DecisionState, explain};
+use distributary::domain::decision::{Decided, Decision, DecisionState, explain};
 use distributary::domain::health::{Reason, Standing};
-use distributary::domain::observation::{Observation, Role, Sample};
+use distributary::domain::lag::Lag;
+use distributary::domain::observation::{Load, Observation, Role, Sample};
 use distributary::domain::plan::{Judgement, plan};
 use distributary::domain::policy::{Percent, Policy};
-use distributary::domain::target::ProbeKey;
+use distributary::domain::primary::{Election, Tenure, Writes};
+use distributary::domain::target::{ProbeKey, TargetId};
+use distributary::domain::world::Figures;
 use distributary::metrics::Metrics;
 use distributary::render;
 
@@ -47,11 +52,13 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
     let judged = policy.endpoints.iter().zip(states).enumerate();
     judged
         .map(|(at, (endpoint, (standing, reason, circuit)))| Judgement {
-            endpoint: endpoint.id.clone(),
+            target: TargetId::host(endpoint.id.clone()),
             location: endpoint.location.clone(),
             address: Some(format!("198.18.0.1{at}").parse().unwrap()),
             role: Some(if at == 0 { Role::Primary } else { Role::Standby }),
+            port: 5432,
             circuit,
+            trips: 0,
             standing,
             reason,
             failure: None,
@@ -59,10 +66,25 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
         .collect()
 }
 
+/// The declared primary takes the writes.
+fn election(policy: &Policy) -> Election {
+    Election {
+        tenure: Tenure {
+            holder: Some(TargetId::host(policy.endpoints[0].id.clone())),
+            ..Tenure::default()
+        },
+        writes: Writes::Served,
+        split: Vec::new(),
+        shown: None,
+        again: None,
+    }
+}
+
 #[test]
 fn the_example_of_routing_json_is_what_is_written() {
     let policy = example();
-    let objects = render::render(&policy, &plan(&policy, &judgements(&policy))).objects;
+    let plan = plan(&policy, &judgements(&policy), &election(&policy));
+    let objects = render::render(&policy, &plan).objects;
     let data = &objects.last().unwrap().body["data"];
     let text = |key: &str| data[key].as_str().unwrap().to_owned();
     let generated = [
@@ -91,14 +113,9 @@ fn every_metric_is_listed_and_no_other() {
     let endpoint = policy.endpoints[0].id.clone();
     let probe = ProbeKey {
         policy: key.clone(),
-        endpoint,
+        target: TargetId::host(endpoint),
     };
-    let sample = Sample {
-        role: Role::Primary,
-        lsn: None,
-        system_identifier: None,
-        timeline: None,
-    };
+    let sample = Sample::of(Role::Primary);
     let moment = Moment::default();
     let observation = Observation {
         started: moment,
@@ -107,18 +124,37 @@ fn every_metric_is_listed_and_no_other() {
         result: Ok(sample),
     };
     metrics.observed(&probe, &observation);
+    let lag = Lag::Behind {
+        time: Duration::from_secs(1),
+        bytes: 1,
+    };
+    let load = Load {
+        sessions: 1,
+        max_connections: 100,
+        transactions: 1,
+        started: 0,
+    };
+    let figures = Figures {
+        lag: Some(lag),
+        load: Some(load),
+    };
+    metrics.measured(&probe, &figures);
     let judgements = judgements(&policy);
-    let plan = plan(&policy, &judgements);
-    let endpoints = explain(&policy, &judgements, &plan);
-    let state = DecisionState::Decided { plan, endpoints };
-    metrics.decided(
-        &key,
-        None,
-        &Decision {
-            policy: policy.into(),
-            state,
-        },
-    );
+    let election = election(&policy);
+    let plan = plan(&policy, &judgements, &election);
+    let endpoints = explain(&policy, &judgements, &plan, |_| Some(1));
+    let decided = Decided {
+        plan,
+        endpoints,
+        tenure: election.tenure,
+        split: Vec::new(),
+    };
+    let decision = Decision {
+        policy: policy.into(),
+        state: DecisionState::Decided(Box::new(decided)),
+        answered: None,
+    };
+    metrics.decided(&key, None, &decision);
     metrics.wrote("Service", "create");
     metrics.failed("Deadline");
 

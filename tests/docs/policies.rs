@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use distributary::api::ReplicaSetPolicy;
 use distributary::domain::policy::Policy;
-use distributary::validate::{self, SecretKeys, Secrets};
+use distributary::validate::{self, SecretKeys, Secrets, Services};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ pub fn policies(from: &str, yaml: &str) -> Vec<Policy> {
             unknown(from, &document);
             let object: ReplicaSetPolicy =
                 serde_json::from_value(document).unwrap_or_else(|error| panic!("{from}: {error}"));
-            let policy = validate::policy(&object, &secrets(&object));
+            let policy = validate::policy(&object, &secrets(&object), &Services::new());
             let policy = policy.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
             let bad = policy.endpoints.iter().filter(|endpoint| endpoint.login.is_err());
             assert_eq!(bad.count(), 0, "{from}: a Secret is not referred to as it should");
@@ -73,6 +73,44 @@ fn unknown(from: &str, document: &Value) {
             left.push((format!("{path}[]"), value, &schema["items"]));
         }
     }
+}
+
+#[test]
+fn the_full_sample_sets_every_field() {
+    let yaml = read("deploy/samples/full.yaml");
+    let documents =
+        serde_yaml::Deserializer::from_str(&yaml).map(|document| Value::deserialize(document).unwrap());
+    let policy = documents.last().unwrap();
+    let schema = schema();
+    // A replica is an endpoint too, and one of them need not have what another has.
+    let replicas = policy["spec"]["replicas"].as_array().unwrap();
+    let endpoints: Vec<_> = replicas.iter().chain([&policy["spec"]["primary"]]).collect();
+    let spec = &schema["properties"]["spec"];
+    let mut left = vec![
+        ("spec".to_owned(), vec![&policy["spec"]], spec),
+        (
+            "endpoint".to_owned(),
+            endpoints.clone(),
+            &spec["properties"]["primary"],
+        ),
+    ];
+    let mut missing = Vec::new();
+    while let Some((path, values, schema)) = left.pop() {
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let mut set: Vec<_> = values.iter().filter_map(|value| value.get(name)).collect();
+            match format!("{path}.{name}").as_str() {
+                path if set.is_empty() => missing.push(path.to_owned()),
+                "spec.primary" | "endpoint.connection" | "endpoint.replicationLag" => {}
+                path => {
+                    if ["spec.connection", "spec.replicationLag"].contains(&path) {
+                        set.extend(endpoints.iter().filter_map(|endpoint| endpoint.get(name)));
+                    }
+                    left.push((path.to_owned(), set, schema));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "full.yaml does not set {missing:?}");
 }
 
 #[test]

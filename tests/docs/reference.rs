@@ -1,5 +1,6 @@
 //! docs/policy-reference.md, made from the CustomResourceDefinition.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -19,7 +20,7 @@ const HEAD: &str = "\
 
 `distributary.dev/v1alpha1`, kind `ReplicaSetPolicy`, short name `rsp`. `kubectl explain rsp.spec --recursive` tells the same.
 There are [samples](../deploy/samples/full.yaml). A duration is 1 to 4 numbers with a unit of `h`, `m`, `s` or `ms`: `1m30s`.
-Every Secret is of the policy's namespace.
+Every Secret and every Service is of the policy's namespace.
 ";
 
 /// An object of the schema, and where it is.
@@ -58,6 +59,8 @@ fn reference(schema: &Value) -> String {
                 rules.extend(messages(field));
             }
         }
+        let mut told = BTreeSet::new();
+        rules.retain(|rule| told.insert(rule.clone()));
         if !rules.is_empty() {
             let _ = write!(page, "\nMust hold:\n\n- {}\n", rules.join("\n- "));
         }
@@ -185,7 +188,10 @@ fn between(schema: &Value) -> Option<(String, String)> {
 fn bounds(schema: &Value) -> String {
     let number = |field: &str| schema[field].as_i64();
     if let Some((least, most)) = between(schema) {
-        return format!("{least} to {most}");
+        let zero = rules(schema, "rule")
+            .iter()
+            .any(|rule| rule.contains("duration(self) == duration('0s')"));
+        return format!("{}{least} to {most}", if zero { "0s, or " } else { "" });
     }
     let words = strings(&schema["enum"]);
     if !words.is_empty() {

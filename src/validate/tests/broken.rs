@@ -6,7 +6,7 @@ use super::*;
 type Broken = (&'static str, Value, &'static str);
 
 fn broken() -> Vec<Broken> {
-    [servers(), words(), connections(), settings()].concat()
+    [servers(), words(), connections(), settings(), lag(), identity()].concat()
 }
 
 fn servers() -> Vec<Broken> {
@@ -30,9 +30,34 @@ fn servers() -> Vec<Broken> {
             "spec.replicas[0].host",
         ),
         (
-            rules::PORT_WITH_URL,
+            rules::PORT_WITH_HOST,
             replica(&json!({"host": null, "port": 1, "urlSecretRef": {"name": "s", "key": "k"}})),
             "spec.replicas[0].port",
+        ),
+        (
+            rules::PORT_WITH_HOST,
+            replica(&json!({"host": null, "port": 1, "serviceRef": {"name": "s"}})),
+            "spec.replicas[0].port",
+        ),
+        (
+            rules::ADDRESS,
+            replica(&json!({"serviceRef": {"name": "s"}})),
+            "spec.replicas[0].host",
+        ),
+        (
+            rules::SERVICE_NAME,
+            replica(&json!({"host": null, "serviceRef": {"name": "a.b"}})),
+            "spec.replicas[0].serviceRef.name",
+        ),
+        (
+            rules::PORT,
+            replica(&json!({"host": null, "serviceRef": {"name": "s", "port": 0}})),
+            "spec.replicas[0].serviceRef.port",
+        ),
+        (
+            rules::OTHER_NAMESPACE,
+            replica(&json!({"host": "pg.other.svc"})),
+            "spec.replicas[0].host",
         ),
         (
             rules::HOST,
@@ -191,6 +216,26 @@ fn settings() -> Vec<Broken> {
             "spec.healthCheck.failoverTimeout",
         ),
         (
+            rules::HEARTBEAT,
+            with(&json!({"healthCheck": {"heartbeat": "99ms"}})),
+            "spec.healthCheck.heartbeat",
+        ),
+        (
+            rules::HEARTBEAT,
+            with(&json!({"healthCheck": {"heartbeat": "0"}})),
+            "spec.healthCheck.heartbeat",
+        ),
+        (
+            rules::MAX_RESET_TIMEOUT,
+            with(&json!({"circuitBreaker": {"maxResetTimeout": "25h"}})),
+            "spec.circuitBreaker.maxResetTimeout",
+        ),
+        (
+            rules::RESET_TIMEOUTS,
+            with(&json!({"circuitBreaker": {"maxResetTimeout": "59s"}})),
+            "spec.circuitBreaker.maxResetTimeout",
+        ),
+        (
             rules::FAILURE_THRESHOLD,
             with(&json!({"circuitBreaker": {"failureThreshold": 0}})),
             "spec.circuitBreaker.failureThreshold",
@@ -233,6 +278,98 @@ fn settings() -> Vec<Broken> {
     ]
 }
 
+fn lag() -> Vec<Broken> {
+    let policys = |lag: Value| with(&json!({"replicationLag": lag}));
+    let own = |lag: Value| replica(&json!({"replicationLag": lag}));
+    vec![
+        (
+            rules::LAG_MAX,
+            policys(json!({"max": "169h"})),
+            "spec.replicationLag.max",
+        ),
+        (
+            rules::LAG_MAX,
+            own(json!({"max": "5"})),
+            "spec.replicas[0].replicationLag.max",
+        ),
+        (
+            rules::LAG_RECOVER,
+            policys(json!({"recover": "1d"})),
+            "spec.replicationLag.recover",
+        ),
+        (
+            rules::RECOVER,
+            policys(json!({"recover": "31s"})),
+            "spec.replicationLag.recover",
+        ),
+        (
+            rules::RECOVER,
+            own(json!({"max": "0s", "recover": "1ms"})),
+            "spec.replicas[0].replicationLag.recover",
+        ),
+        (
+            rules::LAG_MAX_BYTES,
+            policys(json!({"maxBytes": "1.5Gi"})),
+            "spec.replicationLag.maxBytes",
+        ),
+        (
+            rules::LAG_QUERY,
+            policys(json!({"source": "Query", "lagQuery": "SELECT 0; SELECT 1"})),
+            "spec.replicationLag.lagQuery",
+        ),
+        (
+            rules::LAG_QUERY,
+            own(json!({"source": "Query", "lagQuery": "x".repeat(1025)})),
+            "spec.replicas[0].replicationLag.lagQuery",
+        ),
+        (
+            rules::LAG_QUERY_NEEDS_SOURCE,
+            policys(json!({"lagQuery": "SELECT 0"})),
+            "spec.replicationLag.lagQuery",
+        ),
+        (
+            rules::LAG_QUERY_MISSING,
+            policys(json!({"source": "Query"})),
+            "spec.replicationLag.lagQuery",
+        ),
+    ]
+}
+
+fn identity() -> Vec<Broken> {
+    vec![
+        (
+            rules::SYSTEM_IDENTIFIER,
+            with(&json!({"identity": {"systemIdentifier": "18446744073709551616"}})),
+            "spec.identity.systemIdentifier",
+        ),
+        (
+            rules::SYSTEM_IDENTIFIER,
+            with(&json!({"identity": {"systemIdentifier": "+1"}})),
+            "spec.identity.systemIdentifier",
+        ),
+        (
+            rules::IDENTIFIER_NEEDS_CHECK,
+            with(&json!({"identity": {"check": "None", "systemIdentifier": "1"}})),
+            "spec.identity.systemIdentifier",
+        ),
+        (
+            rules::PINNED,
+            with(&json!({"identity": {"check": "None"}})),
+            "spec.failover.primaryRole",
+        ),
+        (
+            rules::PINNED,
+            with(&json!({"identity": {"check": "None"}, "failover": {"primaryRole": "Follow"}})),
+            "spec.failover.primaryRole",
+        ),
+        (
+            rules::ACCEPT_PRIMARY,
+            with(&json!({"failover": {"acceptPrimary": "a"}})),
+            "spec.failover.acceptPrimary",
+        ),
+    ]
+}
+
 #[test]
 fn a_broken_rule_is_named_with_its_field() {
     for (rule, spec, field) in broken() {
@@ -250,7 +387,7 @@ fn a_name_that_a_service_cannot_have_is_refused() {
     for name in ["Orders", "1orders", &"o".repeat(41), "a.b", ""] {
         let mut object = object(with(&json!({})));
         object.metadata.name = Some(name.to_owned());
-        let problems = policy(&object, &Secrets::new()).unwrap_err();
+        let problems = policy(&object, &Secrets::new(), &Services::new()).unwrap_err();
         assert_eq!(problems[0].rule, rules::NAME, "{name}");
     }
 }
@@ -351,6 +488,12 @@ fn bounds_are_inclusive() {
     valid(replica(
         &json!({"weight": 1000, "priority": 1000, "maxConnections": 100_000, "port": 65535}),
     ));
+    valid(with(&json!({
+        "healthCheck": {"heartbeat": "1h"},
+        "circuitBreaker": {"resetTimeout": "1h", "maxResetTimeout": "24h"},
+        "replicationLag": {"max": "168h", "maxBytes": "1Pi", "recover": "168h", "source": "Query", "lagQuery": "x".repeat(1024)},
+        "failover": {"acceptPrimary": "primary"},
+    })));
     valid(with(&json!({
         "healthCheck": {"interval": "100ms", "timeout": "20ms", "failoverTimeout": "100ms"},
         "circuitBreaker": {"resetTimeout": "1h", "halfOpen": {"successThreshold": 100, "trafficSteps": [1, 100]}},

@@ -1,0 +1,74 @@
+//! Which servers belong to the database, and what happens when some are lost.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rules;
+
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.systemIdentifier) || self.check != 'None'").message(rules::IDENTIFIER_NEEDS_CHECK).field_path(".systemIdentifier"))]
+pub struct Identity {
+    /// SystemIdentifier: a server whose system identifier differs from that of the database gets no traffic. None: for
+    /// servers that do not tell it; then failover.primaryRole must be Pinned. Default: SystemIdentifier.
+    #[serde(default)]
+    pub check: IdentityCheck,
+    /// The system identifier of the database, as `SELECT system_identifier FROM pg_control_system()` tells it: a number
+    /// from 1 to 18446744073709551615, in quotes. Set it after pg_upgrade or a restore. Default: what the declared
+    /// primary shows first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20))]
+    #[x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,19}$') && (self.size() < 20 || self <= '18446744073709551615')").message(rules::SYSTEM_IDENTIFIER))]
+    pub system_identifier: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum IdentityCheck {
+    #[default]
+    SystemIdentifier,
+    None,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failover {
+    /// Who serves reads when no replica can: Primary, or nobody where the list is empty. Default where it is absent:
+    /// [Primary].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub read_fallback: Option<Vec<ReadFallback>>,
+    /// Who takes the writes. Follow: whichever endpoint is really the primary, wherever it was promoted. Pinned: the
+    /// declared primary, or nobody. Must be Pinned where identity.check is None. Default: Follow.
+    #[serde(default)]
+    pub primary_role: PrimaryRole,
+    /// What becomes of NAME-rw when the primary is lost and nobody may follow it. Hold: the route stays as it is; clients
+    /// fail on their own. Withdraw: it is emptied, so that clients are refused at once. Default: Hold.
+    #[serde(default)]
+    pub on_primary_loss: OnPrimaryLoss,
+    /// The id of the endpoint that a person says is the primary, where two are writable. It is obeyed once; remove it
+    /// when it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub accept_primary: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PrimaryRole {
+    #[default]
+    Follow,
+    Pinned,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum OnPrimaryLoss {
+    #[default]
+    Hold,
+    Withdraw,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ReadFallback {
+    Primary,
+}
