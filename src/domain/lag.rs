@@ -297,9 +297,11 @@ impl Replay {
         settings: &LagSettings,
         heartbeat: Duration,
     ) {
-        let verdict = self.verdict(lag, now, settings);
-        let verdict = match verdict {
-            Freshness::Lagging if self.stands_still(now, history, heartbeat) => Freshness::Stalled,
+        let verdict = match self.verdict(lag, now, settings) {
+            Freshness::Lagging | Freshness::Stalled if self.stands_still(now, history, heartbeat) => {
+                Freshness::Stalled
+            }
+            Freshness::Lagging | Freshness::Stalled => Freshness::Lagging,
             verdict => verdict,
         };
         let out = |freshness| matches!(freshness, Freshness::Lagging | Freshness::Stalled);

@@ -10,7 +10,9 @@ use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
 use distributary::domain::decision::{Decision, DecisionState, Transition};
 use distributary::domain::health::Reason;
-use distributary::domain::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
+use distributary::domain::observation::{
+    FailureClass, FailureKind, Load, Observation, Role, Sample, Silence,
+};
 use distributary::domain::plan::{Route, RouteState};
 use distributary::domain::policy::{EndpointId, Policy};
 use distributary::domain::target::{
@@ -44,7 +46,7 @@ pub enum Answer {
 pub const REFUSED: Answer = Answer::Fails(FailureKind::ConnectRefused);
 pub const STARTING: Answer = Answer::Fails(FailureKind::Starting);
 /// A session that could not be opened is tried again after this.
-const REOPEN: Duration = Duration::from_secs(1);
+const REOPEN: Duration = Duration::from_millis(100);
 
 /// One target as the prober sees it.
 struct Probed {
@@ -74,6 +76,8 @@ pub struct Simulation {
     scripts: BTreeMap<EndpointId, Vec<(Moment, Answer)>>,
     /// The write-ahead log, and how far each standby is in it.
     pub wal: Log,
+    /// Where set, the wall clocks of the servers jump by it.
+    pub wall_clock: Option<u32>,
     /// When an administrator ends the sessions of a server.
     terminations: BTreeMap<EndpointId, BTreeSet<Moment>>,
     probed: BTreeMap<TargetId, Probed>,
@@ -105,6 +109,7 @@ impl Simulation {
             tells_waiting: !remembered.endpoints.is_empty(),
             scripts: BTreeMap::new(),
             wal: Log::default(),
+            wall_clock: None,
             terminations: BTreeMap::new(),
             probed: BTreeMap::new(),
             log: Vec::new(),
@@ -324,6 +329,14 @@ impl Simulation {
         };
         Sample {
             lsn: Some(position),
+            load: self.wall_clock.map(|seed| Load {
+                sessions: 1,
+                max_connections: 100,
+                transactions: 0,
+                // It jumps back and forth by days.
+                started: (i64::from(seed) * i64::try_from(self.now.since_start().as_millis()).unwrap_or(0))
+                    % 100_000_000_000,
+            }),
             received: (role == Role::Standby).then_some(position),
             system_identifier: Some(7),
             timeline: (role == Role::Primary).then_some(timeline),
