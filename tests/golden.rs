@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,23 @@ use std::time::Duration;
 use distributary::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary::domain::Moment;
 use distributary::domain::decision::{Decision, DecisionState};
-use distributary::domain::observation::{Observation, Role, Sample};
+use distributary::domain::observation::{Load, Lsn, Observation, Role, Sample, Silence};
 use distributary::domain::plan::{Member, Route, RoutingPlan};
-use distributary::domain::policy::{EndpointId, Mode, Policy, SecretProblem};
-use distributary::domain::target::{Observed, ProbeKey};
+use distributary::domain::policy::{Mode, Policy, SecretProblem, ServiceProblem};
+use distributary::domain::target::{Heard, Observed, ProbeKey, Wanted};
 use distributary::domain::world::{Effect, Event, Remembered, World};
 use distributary::render::status::{Report, Written, status};
 use distributary::render::{Manifests, render};
-use distributary::validate::{self, SecretKeys, Secrets};
+use distributary::validate::{self, SecretKeys, Secrets, Services};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the checks, the Secrets and the writes of a case are.
+/// What the checks, the Secrets, the Services and the writes of a case are; tests/golden/README.md tells the words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Observations {
-    /// By endpoint, oldest first, a second apart: `standby`, `primary`, a failure, `standby of system 8`,
-    /// `ConnectRefused x 6`, or `wait 60s`.
+    /// By endpoint, or `ENDPOINT@ADDRESS` of a pod: oldest first, a second apart.
     #[serde(default)]
     checks: BTreeMap<String, Vec<String>>,
     /// The addresses of endpoints whose host is a name.
@@ -37,6 +36,9 @@ struct Observations {
     addresses: BTreeMap<String, IpAddr>,
     #[serde(default)]
     secrets: BTreeMap<String, BTreeMap<String, String>>,
+    /// By name: where the ready pods of a Service listen.
+    #[serde(default)]
+    services: BTreeMap<String, Vec<SocketAddr>>,
     /// Where the writes did not go as decided: NameConflict, ForeignEndpoints (with names) or Failed (with a category).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
@@ -53,16 +55,20 @@ fn outcome(folder: &Path) -> Outcome {
     let object: ReplicaSetPolicy = read(&folder.join("policy.yaml"));
     let seen: Observations = read(&folder.join("observations.yaml"));
     let secrets = secrets(&object, &seen);
-    let validated = validate::policy(&object, &secrets).map(Arc::new);
+    let services = services(&object, &secrets, &seen);
+    let validated = validate::policy(&object, &secrets, &services).map(Arc::new);
     let (policy, problems) = match validated {
         Ok(policy) => (Some(policy), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };
     let unresolved = policy.as_deref().map(unresolved).unwrap_or_default();
-    let decision = policy.map(|policy| decide(&policy, &seen));
+    let (decision, moment) = policy.map_or((None, Moment::default()), |policy| {
+        let (decision, moment) = decide(&policy, &seen);
+        (Some(decision), moment)
+    });
     let manifests = decision.as_deref().and_then(|decision| match &decision.state {
-        DecisionState::Decided { plan, .. } if decision.policy.mode == Mode::Enforce => {
-            Some(render(&decision.policy, plan))
+        DecisionState::Decided(decided) if decision.policy.mode == Mode::Enforce => {
+            Some(render(&decision.policy, &decided.plan))
         }
         _ => None,
     });
@@ -73,6 +79,7 @@ fn outcome(folder: &Path) -> Outcome {
         decision: decision.as_deref(),
         written: written(decision.as_deref(), &seen),
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
+        moment,
     };
     let now = Time("2026-01-01T00:00:00Z".parse().expect("a time"));
     Outcome {
@@ -109,50 +116,111 @@ fn unresolved(policy: &Policy) -> Vec<String> {
     texts.into_iter().collect()
 }
 
-fn decide(policy: &Arc<Policy>, seen: &Observations) -> Arc<Decision> {
+fn services(object: &ReplicaSetPolicy, secrets: &Secrets, seen: &Observations) -> Services {
+    let known = |port: validate::ServicePort| {
+        let pods = seen.services.get(&port.service).cloned();
+        (port, pods.ok_or(ServiceProblem::NotFound))
+    };
+    validate::service_references(object, secrets)
+        .into_iter()
+        .map(known)
+        .collect()
+}
+
+/// Something that is said of a target at a moment.
+enum Said {
+    Checked(Result<Sample, distributary::domain::observation::FailureKind>),
+    Heard(Result<Sample, Silence>),
+}
+
+/// The world after all that was seen, each at its moment, decided whenever it wants to be: its last decision.
+fn decide(policy: &Arc<Policy>, seen: &Observations) -> (Arc<Decision>, Moment) {
     let mut world = World::default();
     let changed = Event::PolicyChanged {
         policy: Arc::clone(policy),
-        remembered: Remembered::new(),
+        remembered: Remembered::default(),
     };
     let effects = world.step(changed, Moment::default());
     let Some(Effect::Want { wanted, .. }) = effects.first() else {
         panic!("a new policy wants its servers checked: {effects:?}");
     };
-    for (id, results) in &seen.checks {
-        let endpoint = EndpointId::from(id.as_str());
-        let Some(wanted) = wanted.iter().find(|wanted| wanted.endpoint == endpoint) else {
+    let mut story: Vec<(Moment, &Wanted, Said)> = Vec::new();
+    for (id, words) in &seen.checks {
+        let Some(wanted) = wanted.iter().find(|wanted| wanted.target.to_string() == *id) else {
             panic!("{id} is not checked");
         };
-        let declared = wanted.location.host.to_string().parse().ok();
-        let address = declared.or_else(|| seen.addresses.get(id).copied());
-        for observation in observations(results, address) {
-            let now = observation.ended;
-            let key = ProbeKey {
-                policy: policy.key.clone(),
-                endpoint: endpoint.clone(),
-            };
-            let incarnation = wanted.incarnation;
-            world.step(
-                Event::Observed(Observed {
-                    key,
-                    incarnation,
-                    observation,
-                }),
-                now,
-            );
-        }
+        story.extend(
+            said(words)
+                .into_iter()
+                .map(|(moment, said)| (moment, wanted, said)),
+        );
     }
-    match world.decide().pop() {
-        Some(Effect::Decided { decision, .. }) => decision,
-        other => panic!("a new policy is decided: {other:?}"),
+    story.sort_by_key(|(moment, ..)| *moment);
+    let mut last = None;
+    let mut now = Moment::default();
+    let mut settle = |world: &mut World, now| {
+        for effect in world.decide(now) {
+            if let Effect::Decided { decision, .. } = effect {
+                last = Some(decision);
+            }
+        }
+    };
+    settle(&mut world, now);
+    for (moment, wanted, said) in story {
+        while let Some(due) = world.deadline().filter(|due| *due < moment) {
+            settle(&mut world, due);
+        }
+        now = moment;
+        let address = address(wanted, seen);
+        world.step(event(policy, wanted, address, moment, said), moment);
+        settle(&mut world, moment);
+    }
+    if let Some(due) = world.deadline() {
+        now = due;
+        settle(&mut world, due);
+    }
+    (last.expect("a new policy is decided"), now)
+}
+
+fn address(wanted: &Wanted, seen: &Observations) -> Option<IpAddr> {
+    let declared = wanted.location.host.to_string().parse().ok();
+    let named = || seen.addresses.get(wanted.target.endpoint.as_str()).copied();
+    wanted.target.pod.or(declared).or_else(named)
+}
+
+fn event(policy: &Policy, wanted: &Wanted, address: Option<IpAddr>, moment: Moment, said: Said) -> Event {
+    let key = ProbeKey {
+        policy: policy.key.clone(),
+        target: wanted.target.clone(),
+    };
+    let incarnation = wanted.incarnation;
+    let (started, ended) = (moment, moment);
+    match said {
+        Said::Checked(result) => Event::Observed(Observed {
+            key,
+            incarnation,
+            observation: Observation {
+                started,
+                ended,
+                address: address.filter(|_| result.is_ok()),
+                result,
+            },
+        }),
+        Said::Heard(result) => Event::Heard(Heard {
+            key,
+            incarnation,
+            address: address.expect("a session has an address"),
+            started,
+            ended,
+            result,
+        }),
     }
 }
 
-fn observations(results: &[String], address: Option<IpAddr>) -> Vec<Observation> {
+fn said(words: &[String]) -> Vec<(Moment, Said)> {
     let mut now = Moment::default();
-    let mut observations = Vec::new();
-    for text in results {
+    let mut all = Vec::new();
+    for text in words {
         if let Some(time) = text.strip_prefix("wait ") {
             now = now
                 + distributary::api::DurationText::from(time)
@@ -163,33 +231,61 @@ fn observations(results: &[String], address: Option<IpAddr>) -> Vec<Observation>
         let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
         for _ in 0..count.parse().expect("a count") {
             now = now + Duration::from_secs(1);
-            let result = result(what);
-            observations.push(Observation {
-                started: now,
-                ended: now,
-                address: address.filter(|_| result.is_ok()),
-                result,
-            });
+            all.push((now, one(what)));
         }
     }
-    observations
+    all
 }
 
-fn result(text: &str) -> Result<Sample, distributary::domain::observation::FailureKind> {
-    let (what, system) = text.split_once(" of system ").unwrap_or((text, "7"));
-    let sample = |role| {
-        Ok(Sample {
-            role,
-            lsn: None,
-            system_identifier: system.parse().ok(),
-            timeline: Some(1),
-        })
-    };
-    match what {
-        "primary" => sample(Role::Primary),
-        "standby" => sample(Role::Standby),
-        failure => Err(support::failure(failure)),
+fn one(text: &str) -> Said {
+    match text.strip_prefix("session ") {
+        None => Said::Checked(sample(text).ok_or_else(|| support::failure(text))),
+        Some("closes") => Said::Heard(Err(Silence::Closed)),
+        Some("is silent") => Said::Heard(Err(Silence::Missed)),
+        Some(told) => Said::Heard(Ok(
+            sample(told).unwrap_or_else(|| panic!("a session does not tell {told}"))
+        )),
     }
+}
+
+/// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`; `None`: no role.
+fn sample(text: &str) -> Option<Sample> {
+    let mut words = text.split(' ');
+    let role = match words.next()? {
+        "primary" => Role::Primary,
+        "standby" => Role::Standby,
+        _ => return None,
+    };
+    let mut sample = Sample {
+        lsn: Some(Lsn(1000)),
+        system_identifier: Some(7),
+        timeline: Some(1),
+        ..Sample::of(role)
+    };
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
+        match word {
+            "at" => sample.lsn = number().map(|lsn| Lsn(u64::from(lsn))),
+            "untold" => (sample.lsn, sample.timeline) = (None, None),
+            "of" => assert_eq!(words.next(), Some("system")),
+            "system" | "timeline" | "sessions" => {}
+            "on" => {
+                assert_eq!(words.next(), Some("timeline"));
+                sample.timeline = words.next().and_then(|word| word.parse().ok());
+            }
+            "with" => {
+                let sessions = number().expect("a number of sessions");
+                sample.load = Some(Load {
+                    sessions,
+                    max_connections: 100,
+                    transactions: 0,
+                    started: 0,
+                });
+            }
+            system => sample.system_identifier = Some(system.parse().expect("a system identifier")),
+        }
+    }
+    Some(sample)
 }
 
 /// As the writing side concludes it, where the case says nothing else.
@@ -204,8 +300,9 @@ fn written(decision: Option<&Decision>, seen: &Observations) -> Written {
     }
     match decision.map(|decision| (&decision.state, decision.policy.mode)) {
         Some((DecisionState::Suspended, _)) => Written::Suspended,
+        Some((DecisionState::IdentityChanged { .. }, _)) => Written::IdentityChanged,
         Some((_, Mode::Observe)) => Written::Observing,
-        Some((DecisionState::Decided { .. }, _)) => Written::Programmed,
+        Some((DecisionState::Decided(_), _)) => Written::Programmed,
         Some((DecisionState::Waiting { .. }, _)) | None => Written::Waiting,
     }
 }
@@ -217,10 +314,11 @@ fn plan_of(decision: Option<&Decision>, manifests: Option<&Manifests>) -> Value 
     match &decision.state {
         DecisionState::Waiting { unchecked } => json!({"waiting": {"unchecked": unchecked}}),
         DecisionState::Suspended => json!("suspended"),
-        DecisionState::Decided {
-            plan: RoutingPlan { rw, ro },
-            ..
-        } => {
+        DecisionState::IdentityChanged { known, shown, .. } => {
+            json!({"identityChanged": {"known": known, "shown": shown}})
+        }
+        DecisionState::Decided(decided) => {
+            let RoutingPlan { rw, ro } = &decided.plan;
             let mut plan = json!({"rw": route(rw), "ro": route(ro)});
             if let Some(manifests) = manifests {
                 plan["revision"] = json!(manifests.revision);
@@ -233,7 +331,7 @@ fn plan_of(decision: Option<&Decision>, manifests: Option<&Manifests>) -> Value 
 fn route(route: &Route) -> Value {
     let member = |member: &Member| {
         json!({
-            "endpoint": member.endpoint.as_str(),
+            "endpoint": member.target.to_string(),
             "address": member.address,
             "port": member.port,
             "weight": member.weight,
@@ -323,12 +421,45 @@ fn conditions() -> BTreeSet<(String, String, String)> {
 fn every_condition_is_true_in_a_case_and_false_in_another() {
     let seen = conditions();
     let types: BTreeSet<_> = seen.iter().map(|(type_, ..)| type_.clone()).collect();
-    assert_eq!(types.len(), 9, "{types:?}");
+    assert_eq!(types.len(), 10, "{types:?}");
     for type_ in types {
         for wanted in ["True", "False"] {
             let shown = seen.iter().any(|(t, status, _)| *t == type_ && status == wanted);
             assert!(shown, "no case shows {type_} {wanted}");
         }
+    }
+}
+
+#[test]
+fn every_reason_of_an_endpoint_has_a_case() {
+    let shown: BTreeSet<_> = cases()
+        .iter()
+        .flat_map(|folder| outcome(folder).status.endpoints)
+        .map(|endpoint| endpoint.reason)
+        .collect();
+    for reason in [
+        "Serving",
+        "PrimaryInRecovery",
+        "Saturated",
+        "Returning",
+        "AdmittedEarly",
+        "Held",
+        "Suspect",
+        "CircuitOpen",
+        "Lagging",
+        "ReplayStalled",
+        "LagUnknown",
+        "ConfigurationFailed",
+        "AddressRefused",
+        "WritableReplica",
+        "IdentityMismatch",
+        "Diverged",
+        "WeightZero",
+        "NoReadyPod",
+        "Draining",
+        "Disabled",
+    ] {
+        assert!(shown.contains(reason), "no case shows {reason}: {shown:?}");
     }
 }
 
@@ -348,6 +479,7 @@ fn every_reason_of_the_conditions_has_a_case() {
                 "NameConflict",
                 "ForeignEndpoints",
                 "WriteFailed",
+                "IdentityChanged",
             ],
         ),
         ("Ready", "True", vec!["Routable", "RoutableByFallback"]),
@@ -359,6 +491,7 @@ fn every_reason_of_the_conditions_has_a_case() {
                 "Invalid",
                 "Observing",
                 "NotProgrammed",
+                "IdentityChanged",
                 "PrimaryUnreachable",
                 "NoPrimary",
                 "NoReadTarget",
@@ -369,8 +502,15 @@ fn every_reason_of_the_conditions_has_a_case() {
         (
             "Stalled",
             "True",
-            vec!["Invalid", "NameConflict", "ForeignEndpoints", "AddressRefused"],
+            vec![
+                "Invalid",
+                "NameConflict",
+                "ForeignEndpoints",
+                "AddressRefused",
+                "IdentityChanged",
+            ],
         ),
+        ("SplitBrainSuspected", "True", vec!["SeveralWritable"]),
         ("PrimaryReachable", "True", vec!["Writable"]),
         ("PrimaryReachable", "False", vec!["InRecovery", "NotReachable"]),
         ("PrimaryReachable", "Unknown", vec!["NotChecked"]),

@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,17 +11,23 @@ use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
 use distributary::domain::cadence;
 use distributary::domain::decision::DecisionState;
-use distributary::domain::health::{Health, Standing};
-use distributary::domain::observation::{FailureKind, Observation, Role, Sample};
-use distributary::domain::plan::{Admission, Judgement, RoutingPlan, plan};
-use distributary::domain::policy::{Declared, EndpointId, Policy};
-use distributary::domain::role;
+use distributary::domain::health::{Health, Reason, Standing};
+use distributary::domain::lag::{Freshness, Lag, Replay, WalHistory};
+use distributary::domain::observation::{FailureKind, Lsn, Observation, Role, Sample};
+use distributary::domain::plan::{Admission, Judgement, RouteState, RoutingPlan, plan};
+use distributary::domain::policy::{Declared, EndpointId, EndpointState, LagSource, PrimaryRole};
+use distributary::domain::primary::{Claim, Election, Rules, elect};
+use distributary::domain::role::Known;
+use distributary::domain::target::TargetId;
 use distributary::render::diff::{Observed, Write, diff};
 use distributary::render::{Kind, Manifest, render};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::arbitrary::{Meddling, failures, healths, meddlings, scripts, settings, situations, stories};
+use support::arbitrary::{
+    Meddling, Situation, failures, healths, logs, meddlings, policies, replays, scripts, settings,
+    situations, stories, works,
+};
 use support::simulation::Simulation;
 
 /// So many cases that the whole file runs in seconds.
@@ -33,12 +39,60 @@ fn cases(count: u32) -> ProptestConfig {
     }
 }
 
-fn judge(policy: &Policy, healths: &[Health]) -> Vec<Judgement> {
-    let both = || policy.endpoints.iter().zip(healths);
-    let identity = both().find_map(|(endpoint, health)| role::identity(endpoint, health));
-    both()
-        .map(|(endpoint, health)| role::judge(endpoint, Some(health), identity, &policy.breaker))
-        .collect()
+/// The moment of every situation.
+const NOW: Moment = Moment::new(Duration::from_secs(20));
+
+/// What the domain makes of a situation.
+struct Judged {
+    claims: Vec<Claim>,
+    election: Election,
+    judgements: Vec<Judgement>,
+    plan: RoutingPlan,
+}
+
+fn judge(situation: &Situation) -> Judged {
+    let Situation {
+        policy,
+        known,
+        tenure,
+        standbys,
+    } = situation;
+    let ids: Vec<_> = policy
+        .endpoints
+        .iter()
+        .map(|endpoint| TargetId::host(endpoint.id.clone()))
+        .collect();
+    let known = || {
+        let all = ids.iter().zip(&policy.endpoints).zip(known);
+        all.map(|((id, endpoint), (health, replay))| Known {
+            id,
+            endpoint,
+            port: 5432,
+            health,
+            replay,
+        })
+    };
+    let claims: Vec<_> = known()
+        .zip(standbys)
+        .filter_map(|(known, was)| known.claim(|_: SocketAddr| *was))
+        .collect();
+    let rules = Rules {
+        identity: policy.identity,
+        failover: &policy.failover,
+        failover_timeout: policy.probing.failover_timeout,
+        warm: true,
+    };
+    let election = elect(tenure, &claims, rules, NOW);
+    let judgements: Vec<_> = known()
+        .map(|known| known.judge(policy, &election.tenure))
+        .collect();
+    let plan = plan(policy, &judgements, &election);
+    Judged {
+        claims,
+        election,
+        judgements,
+        plan,
+    }
 }
 
 fn serves(plan: &RoutingPlan) -> bool {
@@ -54,14 +108,14 @@ proptest! {
 
     /// S4.
     #[test]
-    fn who_is_not_well_is_routed_only_early_or_held((policy, healths) in situations()) {
-        let judgements = judge(&policy, &healths);
-        let plan = plan(&policy, &judgements);
-        let of = |id: &EndpointId| judgements.iter().find(|judgement| judgement.endpoint == *id);
+    fn who_is_not_well_is_routed_only_early_or_held(situation in situations()) {
+        let policy = &situation.policy;
+        let Judged { judgements, plan, election, .. } = judge(&situation);
+        let of = |id: &TargetId| judgements.iter().find(|judgement| judgement.target == *id);
         for member in &plan.ro.members {
-            let judgement = of(&member.endpoint).unwrap();
+            let judgement = of(&member.target).unwrap();
             let nobody_is_well = !judgements.iter().any(|other| {
-                let endpoint = policy.endpoint(&other.endpoint).unwrap();
+                let endpoint = policy.endpoint(&other.target.endpoint).unwrap();
                 let in_use = other.role == Some(Role::Standby) && endpoint.weight > 0;
                 in_use && matches!(other.standing, Standing::Good | Standing::Returning { last: true, .. })
             });
@@ -78,6 +132,7 @@ proptest! {
                     prop_assert!(is_well(judgement.standing) || answers);
                     prop_assert!(nobody_is_well);
                     prop_assert_eq!(judgement.role, Some(Role::Primary));
+                    prop_assert_eq!(election.tenure.holder.as_ref(), Some(&member.target));
                 }
                 Admission::Held => prop_assert!(nobody_is_well),
             }
@@ -86,49 +141,92 @@ proptest! {
 
     /// S3.
     #[test]
-    fn reads_are_never_without_a_target_while_anyone_is_well((policy, healths) in situations()) {
-        let judgements = judge(&policy, &healths);
-        let any = |role, declared: Option<Declared>| {
+    fn reads_are_never_without_a_target_while_anyone_is_well(situation in situations()) {
+        let policy = &situation.policy;
+        let Judged { judgements, plan, election, .. } = judge(&situation);
+        let any = |role, holder: bool| {
             judgements.iter().any(|judgement| {
-                let endpoint = policy.endpoint(&judgement.endpoint).unwrap();
-                judgement.role == Some(role)
-                    && endpoint.weight > 0
-                    && declared.is_none_or(|declared| declared == endpoint.declared)
-                    && is_well(judgement.standing)
+                let endpoint = policy.endpoint(&judgement.target.endpoint).unwrap();
+                let holds = election.tenure.holder.as_ref() == Some(&judgement.target);
+                judgement.role == Some(role) && endpoint.weight > 0 && (holds || !holder) && is_well(judgement.standing)
             })
         };
-        let fallback = !policy.read_fallback.is_empty() && any(Role::Primary, Some(Declared::Primary));
-        if any(Role::Standby, None) || fallback {
-            prop_assert!(serves(&plan(&policy, &judgements)), "{judgements:#?}");
+        let fallback = !policy.failover.read_fallback.is_empty() && any(Role::Primary, true);
+        if any(Role::Standby, false) || fallback {
+            prop_assert!(serves(&plan), "{judgements:#?}");
+        }
+    }
+
+    /// Lag that is not known to be within its bound is never served as if it were.
+    #[test]
+    fn who_is_not_proven_fresh_is_at_most_held(situation in situations()) {
+        let Judged { judgements, plan, .. } = judge(&situation);
+        for (judgement, (health, replay)) in judgements.iter().zip(&situation.known) {
+            let endpoint = situation.policy.endpoint(&judgement.target.endpoint).unwrap();
+            let judged = endpoint.lag.source != LagSource::None && health.role == Some(Role::Standby);
+            if judged && replay.freshness != Freshness::Fresh {
+                prop_assert!(!is_well(judgement.standing), "{judgement:?}");
+                if let (Some(member), _) = plan.membership(&judgement.target) {
+                    prop_assert_eq!(member.admission, Admission::Held);
+                    prop_assert_eq!(plan.ro.state, RouteState::Held);
+                }
+            }
         }
     }
 
     /// S1, S2.
     #[test]
-    fn writes_have_at_most_one_target_and_never_a_standby((policy, healths) in situations()) {
-        let judgements = judge(&policy, &healths);
-        let plan = plan(&policy, &judgements);
+    fn writes_have_at_most_one_target_which_proved_itself(situation in situations()) {
+        let Judged { claims, judgements, plan, election } = judge(&situation);
         prop_assert!(plan.rw.members.len() <= 1);
+        let claim = |id: &TargetId| claims.iter().find(|claim| claim.target == *id);
         for member in &plan.rw.members {
-            let judgement = judgements.iter().find(|judgement| judgement.endpoint == member.endpoint).unwrap();
+            let judgement = judgements.iter().find(|judgement| judgement.target == member.target).unwrap();
             prop_assert_eq!(judgement.role, Some(Role::Primary));
-            prop_assert_eq!(policy.endpoint(&member.endpoint).unwrap().declared, Declared::Primary);
+            prop_assert!(judgement.standing != Standing::Wrong);
             prop_assert!(member.in_slice && member.weight == 100);
+            prop_assert_eq!(election.tenure.holder.as_ref(), Some(&member.target));
+            let moved = situation.tenure.holder.as_ref() != Some(&member.target);
+            let proven = claim(&member.target).is_some_and(|claim| claim.answers && claim.identity == Some(7));
+            let declared = claim(&member.target).is_some_and(|claim| claim.declared && claim.answers);
+            prop_assert!(!moved || proven || declared, "{member:?}");
         }
     }
 
+    /// S2.
     #[test]
-    fn who_is_proven_wrong_disabled_or_of_weight_0_is_never_sent_a_read((policy, healths) in situations()) {
-        let judgements = judge(&policy, &healths);
-        let plan = plan(&policy, &judgements);
+    fn writes_never_leave_a_holder_that_proves_to_take_them(situation in situations()) {
+        let Judged { claims, election, .. } = judge(&situation);
+        let before = situation.tenure.holder.as_ref();
+        let Some(holder) = claims.iter().find(|claim| Some(&claim.target) == before) else { return Ok(()) };
+        let pinned = situation.policy.failover.primary_role == PrimaryRole::Pinned;
+        let proven = holder.role == Some(Role::Primary) && holder.answers && holder.identity == Some(7);
+        if proven && !pinned {
+            prop_assert_eq!(election.tenure.holder.as_ref(), before);
+        }
+        if election.tenure.holder.as_ref() != before && !pinned {
+            let next = claims.iter().find(|claim| Some(&claim.target) == election.tenure.holder.as_ref()).unwrap();
+            let silent_for = holder.failing_since.map(|since| NOW.since(since));
+            let long = silent_for.is_some_and(|time| time >= situation.policy.probing.failover_timeout);
+            prop_assert!(holder.role == Some(Role::Standby) || long || holder.identity == Some(8), "{holder:?}");
+            prop_assert!(next.promotable && next.was_standby && next.well);
+            prop_assert!(situation.tenure.timeline.is_none_or(|mark| next.timeline >= Some(mark)), "{next:?}");
+        }
+        prop_assert!(election.tenure.timeline >= situation.tenure.timeline, "a high-water mark");
+    }
+
+    #[test]
+    fn who_is_proven_wrong_not_active_or_of_weight_0_is_never_sent_a_read(situation in situations()) {
+        let Judged { judgements, plan, election, .. } = judge(&situation);
         for judgement in &judgements {
-            let endpoint = policy.endpoint(&judgement.endpoint).unwrap();
-            let (reads, writes) = plan.membership(&judgement.endpoint);
-            if judgement.standing == Standing::Wrong || !endpoint.active {
+            let endpoint = situation.policy.endpoint(&judgement.target.endpoint).unwrap();
+            let (reads, writes) = plan.membership(&judgement.target);
+            if judgement.standing == Standing::Wrong || endpoint.state != EndpointState::Active {
                 prop_assert!(reads.is_none() && writes.is_none(), "{judgement:?}");
             }
-            let writable_replica = endpoint.declared == Declared::Replica && judgement.role == Some(Role::Primary);
-            if endpoint.weight == 0 || judgement.standing == Standing::Unproven || writable_replica {
+            let holds = election.tenure.holder.as_ref() == Some(&judgement.target);
+            let other_writer = !holds && judgement.role == Some(Role::Primary);
+            if endpoint.weight == 0 || judgement.standing == Standing::Unproven || other_writer {
                 prop_assert!(reads.is_none(), "{judgement:?}");
             }
             prop_assert!(reads.is_none_or(|member| member.weight > 0));
@@ -136,43 +234,46 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_judgements_changes_no_byte((policy, healths) in situations(), by in 0..5_usize) {
-        let mut judgements = judge(&policy, &healths);
-        let straight = render(&policy, &plan(&policy, &judgements));
+    fn the_order_of_judgements_changes_no_byte(situation in situations(), by in 0..5_usize) {
+        let policy = &situation.policy;
+        let Judged { mut judgements, election, plan: straight, .. } = judge(&situation);
+        let straight = render(policy, &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        let other = render(&policy, &plan(&policy, &judgements));
+        let other = render(policy, &plan(policy, &judgements, &election));
         let bytes = |objects: &[Manifest]| objects.iter().map(|object| object.body.to_string()).collect::<Vec<_>>();
         prop_assert_eq!(bytes(&straight.objects), bytes(&other.objects));
         prop_assert_eq!(straight.revision, other.revision);
     }
 
     #[test]
-    fn another_healthy_replica_never_empties_reads((policy, mut healths) in situations()) {
-        let before = plan(&policy, &judge(&policy, &healths));
-        let mut wider = policy.clone();
-        let mut added = policy.endpoints[0].clone();
-        (added.id, added.declared, added.weight, added.active) = ("added".into(), Declared::Replica, 1, true);
-        wider.endpoints.push(added);
-        healths.push(Health {
-            address: Some(IpAddr::from([198, 18, 1, 1])),
-            role: Some(Role::Standby),
-            checked: true,
-            admitted: true,
-            ..Health::default()
-        });
-        let after = plan(&wider, &judge(&wider, &healths));
+    fn another_healthy_replica_never_empties_reads(situation in situations()) {
+        let before = judge(&situation).plan;
+        let mut wider = situation.clone();
+        let mut added = situation.policy.endpoints[0].clone();
+        (added.id, added.declared, added.weight) = ("added".into(), Declared::Replica, 1);
+        added.state = EndpointState::Active;
+        wider.policy.endpoints.push(added);
+        let mut health = Health::default();
+        health.address = Some(IpAddr::from([198, 18, 1, 1]));
+        health.role = Some(Role::Standby);
+        (health.checked, health.admitted) = (true, true);
+        wider.known.push((health, Replay::fresh_since(NOW)));
+        wider.standbys = vec![true; 6];
+        wider.standbys[..5].copy_from_slice(&situation.standbys[..5]);
+        wider.standbys.truncate(wider.known.len());
+        let after = judge(&wider).plan;
         prop_assert!(serves(&after));
         prop_assert_eq!(before.rw, after.rw);
     }
 
     /// S7.
     #[test]
-    fn what_was_rendered_needs_no_write((policy, healths) in situations()) {
-        let manifests = render(&policy, &plan(&policy, &judge(&policy, &healths)));
+    fn what_was_rendered_needs_no_write(situation in situations()) {
+        let manifests = render(&situation.policy, &judge(&situation).plan);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
-        let diff = diff(&manifests.objects, &observed, &policy.uid);
+        let diff = diff(&manifests.objects, &observed, &situation.policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");
     }
 }
@@ -224,12 +325,15 @@ proptest! {
     /// is not ours.
     #[test]
     fn one_round_of_writes_converges_and_keeps_what_is_foreign(
-        (policy, healths) in situations(),
-        earlier in vec(healths(), 5),
+        situation in situations(),
+        earlier in vec((healths(), replays()), 5),
         meddlings in vec(meddlings(), 12),
         services in any::<bool>(),
     ) {
-        let before = render(&policy, &plan(&policy, &judge(&policy, &earlier)));
+        let mut was = situation.clone();
+        was.known = earlier;
+        was.known.truncate(situation.known.len());
+        let before = render(&was.policy, &judge(&was).plan);
         let mut observed = Observed::new();
         for (object, by) in before.objects.iter().zip(meddlings.iter().cycle()) {
             if !by.lost {
@@ -238,11 +342,11 @@ proptest! {
                 observed.insert(object.id.clone(), body);
             }
         }
-        let mut policy = policy;
+        let mut policy = situation.policy.clone();
         if !services {
             policy.outputs.services = None;
         }
-        let desired = render(&policy, &plan(&policy, &judge(&policy, &healths))).objects;
+        let desired = render(&policy, &judge(&situation).plan).objects;
         let met = observed.clone();
         let first = diff(&desired, &observed, &policy.uid);
         prop_assert!(first.conflicts.is_empty());
@@ -268,8 +372,9 @@ proptest! {
 
     /// S5.
     #[test]
-    fn nothing_is_written_to_an_object_that_is_not_ours((policy, healths) in situations(), foreign in vec(any::<bool>(), 12)) {
-        let desired = render(&policy, &plan(&policy, &judge(&policy, &healths))).objects;
+    fn nothing_is_written_to_an_object_that_is_not_ours(situation in situations(), foreign in vec(any::<bool>(), 12)) {
+        let policy = &situation.policy;
+        let desired = render(policy, &judge(&situation).plan).objects;
         let mut observed = Observed::new();
         for (object, foreign) in desired.iter().zip(foreign) {
             if foreign {
@@ -288,12 +393,8 @@ proptest! {
 }
 
 fn observation(started: Moment, takes: Duration, result: Option<FailureKind>) -> Observation {
-    let sample = Sample {
-        role: Role::Standby,
-        lsn: None,
-        system_identifier: Some(7),
-        timeline: None,
-    };
+    let mut sample = Sample::of(Role::Standby);
+    sample.system_identifier = Some(7);
     Observation {
         started,
         ended: started + takes,
@@ -334,14 +435,15 @@ proptest! {
         story in vec((prop_oneof![0..30_u64, 0..3000_u64, Just(u64::MAX)], any::<prop::sample::Index>()), 200),
     ) {
         let dead = [FailureKind::ConnectRefused, FailureKind::ConnectionReset, FailureKind::TimedOut, FailureKind::ServerFailing];
-        let mut health = Health { admitted: true, ..Health::default() };
+        let mut health = Health::default();
+        health.admitted = true;
         let mut next = (Moment::default(), cadence::first_attempt(&probing, &breaker));
         let mut checks = 0;
         for (takes, kind) in story.iter().cycle() {
             let seen = observation(next.0, Duration::from_millis(*takes).min(next.1), Some(*kind.get(&dead)));
             health.observe(&seen, &breaker, &probing);
             checks += 1;
-            if let Circuit::Open { .. } = health.circuit {
+            if let Circuit::Open { .. } = health.breaker.circuit {
                 let slack = Duration::from_millis(5 + 20);
                 prop_assert!(seen.ended.since_start() <= probing.failover_timeout + slack, "tripped at {:?} of {:?}", seen.ended, probing);
                 return Ok(());
@@ -353,7 +455,8 @@ proptest! {
 
     #[test]
     fn a_lost_server_is_not_asked_in_a_loop((breaker, probing) in settings(), first in failures(), then in failures()) {
-        let mut health = Health { admitted: true, ..Health::default() };
+        let mut health = Health::default();
+        health.admitted = true;
         let mut next = (Moment::default(), Duration::ZERO);
         let mut checks: u32 = 0;
         while next.0.since_start() < Duration::from_secs(60) {
@@ -373,9 +476,9 @@ proptest! {
 proptest! {
     #![proptest_config(cases(60))]
 
-    /// S3 and S4 along whole stories, and S9: who is routed has shown itself.
+    /// S2, S3 and S4 along whole stories, and S9: who is routed has shown itself.
     #[test]
-    fn stories_keep_the_invariants((policy, _) in situations(), script in scripts()) {
+    fn stories_keep_the_invariants(policy in policies(), script in scripts()) {
         let policy = Arc::new(policy);
         let mut simulation = Simulation::new(&policy);
         let ids: BTreeMap<usize, String> = policy.endpoints.iter().map(|endpoint| endpoint.id.to_string()).enumerate().collect();
@@ -385,11 +488,13 @@ proptest! {
             }
         }
         simulation.run(90.0);
-        for (_, decision) in &simulation.decisions {
-            let DecisionState::Decided { plan, endpoints } = &decision.state else { continue };
+        let pinned = policy.failover.primary_role == PrimaryRole::Pinned;
+        let mut holder: Option<EndpointId> = None;
+        for (_, decided) in simulation.plans() {
+            let (plan, endpoints) = (&decided.plan, &decided.endpoints);
             prop_assert!(plan.rw.members.len() <= 1);
             for view in endpoints {
-                let (reads, writes) = plan.membership(&view.id);
+                let (reads, writes) = plan.membership(&TargetId::host(view.id.clone()));
                 prop_assert_eq!(view.eligible, reads.is_some() || writes.is_some());
                 let open = matches!(view.circuit, Circuit::Open { .. });
                 if open && let Some(member) = reads {
@@ -403,12 +508,19 @@ proptest! {
                 view.healthy && view.role == Some(Role::Standby) && weight > 0
             });
             prop_assert!(!well || serves(plan));
+            let next = decided.tenure.holder.as_ref().map(|holder| holder.endpoint.clone());
+            if let (Some(old), false) = (holder.as_ref().filter(|old| next.as_ref() != Some(*old)), pinned) {
+                let left = endpoints.iter().find(|view| view.id == *old).unwrap();
+                let takes_writes = left.reason == Reason::WritableReplica && left.failure.is_none();
+                prop_assert!(!takes_writes, "{left:?}\n{}", simulation.table());
+            }
+            holder = next;
         }
     }
 
     /// S9: after a restart without a single answer nothing is decided, so routes stay.
     #[test]
-    fn while_all_is_unknown_nothing_is_decided((policy, _) in situations(), script in scripts()) {
+    fn while_all_is_unknown_nothing_is_decided(policy in policies(), script in scripts()) {
         let policy = Arc::new(policy);
         let mut before = Simulation::new(&policy);
         for (seconds, at, answer) in script {
@@ -418,10 +530,114 @@ proptest! {
         }
         before.run(30.0);
         let simulation = Simulation::restarted(&policy, before.remembered());
-        let active = policy.endpoints.iter().any(|endpoint| endpoint.active);
+        let watched = policy.endpoints.iter().any(|endpoint| endpoint.is_watched());
         for (_, decision) in &simulation.decisions {
             let waits = matches!(decision.state, DecisionState::Waiting { .. });
-            prop_assert!(!active || waits);
+            prop_assert!(!watched || waits);
         }
     }
+
+    /// Lag is no failure.
+    #[test]
+    fn lag_opens_no_circuit_and_is_the_same_whatever_wall_clocks_say(work in works(), jumps in any::<u32>()) {
+        let run = |wall_clock| {
+            let mut simulation = Simulation::new(&support::policy(SERVERS));
+            simulation.wall_clock = wall_clock;
+            for (seconds, at, follows, rate) in &work {
+                simulation.wal.writes(*seconds, *rate);
+                simulation.wal.follows(*seconds, ["primary", "a", "b"][*at], *follows);
+            }
+            simulation.run(400.0);
+            simulation
+        };
+        let simulation = run(None);
+        for (_, decided) in simulation.plans() {
+            for view in &decided.endpoints {
+                prop_assert_eq!(view.circuit, Circuit::default());
+                prop_assert_eq!(view.trips, 0);
+            }
+            prop_assert!(serves(&decided.plan));
+        }
+        let other = run(Some(jumps));
+        prop_assert_eq!(&simulation.log, &other.log);
+        prop_assert_eq!(simulation.most_lag, other.most_lag);
+    }
+
+    #[test]
+    fn an_idle_primary_makes_no_lag_for_hours(hours in 1..5_u32, heartbeat in 1..60_u32) {
+        let policy = support::policy(&format!("{SERVERS}\nhealthCheck: {{heartbeat: {heartbeat}s, interval: 60s}}"));
+        let mut simulation = Simulation::new(&policy);
+        simulation.run(f64::from(hours) * 3600.0);
+        prop_assert_eq!(simulation.most_lag, 0);
+        prop_assert_eq!(simulation.log.len(), 1);
+    }
+}
+
+const SERVERS: &str = "
+primary: {host: 198.18.0.1}
+replicas:
+- {id: a, host: 198.18.0.2}
+- {id: b, host: 198.18.0.3}
+";
+const SPAN: Duration = Duration::from_secs(34);
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    /// Whoever is where the head was at a sample lags by the time since then: never less, and too much by no more than
+    /// the samples, or the positions that are kept, are apart.
+    #[test]
+    fn the_error_of_lag_is_bounded(log in logs(), at in any::<prop::sample::Index>(), later in 0..4000_u64) {
+        let mut history = WalHistory::default();
+        let (mut millis, mut position) = (0, 1000);
+        let mut samples = Vec::new();
+        for (gap, written) in &log {
+            (millis, position) = (millis + gap, position + written);
+            samples.push((millis, position));
+            history.primary_at(moment(millis), Lsn(position), Some(1), SPAN);
+        }
+        let (_, replayed) = *at.get(&samples);
+        let now = millis + later;
+        let newest = samples.iter().rev().find(|(_, position)| *position == replayed).unwrap().0;
+        let truth = Duration::from_millis(now - newest);
+        match history.behind(Lsn(replayed), moment(now)) {
+            Lag::Unknown => prop_assert!(false, "there is a history"),
+            Lag::Behind { time, bytes } if replayed == position => {
+                prop_assert_eq!((time, bytes), (Duration::ZERO, 0));
+            }
+            Lag::Behind { time, bytes } => {
+                prop_assert_eq!(bytes, position - replayed);
+                let widest = log.iter().map(|(gap, _)| *gap).max().unwrap();
+                let error = Duration::from_millis(widest) + SPAN / 64;
+                prop_assert!(time.abs_diff(truth) <= error, "{time:?}, truly {truth:?}");
+            }
+            Lag::AtLeast { time, .. } => prop_assert!(time <= truth + SPAN / 64, "{time:?}, truly {truth:?}"),
+        }
+    }
+
+    /// A verdict stands for three heartbeats, and what is past the bound does not become fresh.
+    #[test]
+    fn verdicts_flip_at_least_three_heartbeats_apart(lags in vec(0..60_u64, 1..200), beat in 1..10_u64) {
+        let mut settings = support::policy(SERVERS).endpoints[1].lag.clone();
+        settings.source = LagSource::Query("SELECT 0".into());
+        let (mut replay, beat) = (Replay::default(), Duration::from_secs(beat));
+        let (mut now, mut flipped, mut before) = (moment(0), None, Freshness::Unknown);
+        for lag in lags {
+            now = now + beat;
+            let told = Some(Duration::from_secs(lag));
+            replay.observe(now, None, None, told, &WalHistory::default(), &settings, beat);
+            if replay.freshness != before {
+                if let Some(at) = flipped {
+                    prop_assert!(now.since(at) >= beat * 3, "{before:?} to {:?}", replay.freshness);
+                }
+                let fits = if replay.freshness == Freshness::Fresh { lag <= 30 } else { lag > 30 };
+                prop_assert!(fits, "{:?} at {lag} s", replay.freshness);
+                (flipped, before) = (Some(now), replay.freshness);
+            }
+        }
+    }
+}
+
+fn moment(millis: u64) -> Moment {
+    Moment::new(Duration::from_millis(millis))
 }

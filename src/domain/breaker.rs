@@ -161,6 +161,16 @@ impl Circuit {
         }
     }
 
+    /// As people see it: without the checks that were counted so far.
+    #[must_use]
+    pub const fn shown(self) -> Self {
+        match self {
+            Self::Closed { .. } => Self::Closed { run: None },
+            Self::Open { .. } => self,
+            Self::HalfOpen { step, .. } => Self::HalfOpen { step, successes: 0 },
+        }
+    }
+
     /// Whether the last traffic step is reached, from which on a slice holds the target.
     #[must_use]
     pub fn at_last_step(self, settings: &BreakerSettings) -> bool {

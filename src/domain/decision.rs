@@ -103,7 +103,8 @@ pub struct TargetView {
     pub reason: Reason,
     pub failure: Option<FailureKind>,
     pub weight: u32,
-    healthy: bool,
+    /// Whether it is well, whatever it is used for.
+    pub healthy: bool,
 }
 
 /// What changed from one decision to the next that a person may want to know.

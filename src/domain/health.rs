@@ -23,12 +23,16 @@ pub struct Health {
     /// By the newest good check, or heartbeat.
     pub role: Option<Role>,
     pub system_identifier: Option<u64>,
+    /// It was of another database when the operator restarted, and has not told since.
+    pub foreign: bool,
+    /// When the newest sample was asked for.
+    pub(super) told: Moment,
     /// The newest that was told: the present one of a primary, the received one of a standby.
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
     pub failing_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
-    doubted_since: Option<Moment>,
+    pub(super) doubted_since: Option<Moment>,
     /// What the newest check failed with; `None` after a good one.
     pub failure: Option<FailureKind>,
     /// Whether any check gave a result since the target is watched.
@@ -55,7 +59,7 @@ pub enum Standing {
     Good,
     /// It returns, with a share of its weight; `last`: the last traffic step.
     Returning { share: Percent, last: bool },
-    /// It is not well, and may be held when nobody is. `answers`: its newest check was good.
+    /// It is not well, and may be held when nobody is. `answers`: its newest check was good, and it is fresh.
     Unhealthy { answers: bool },
     /// Well, and not fresh enough: held when nobody is better.
     Behind,
@@ -94,7 +98,7 @@ pub enum Reason {
     NotCheckedYet,
     ConfigurationFailed,
     AddressRefused,
-    /// A declared replica takes writes.
+    /// It takes writes, and is not the primary.
     WritableReplica,
     /// It belongs to another database system than the primary.
     IdentityMismatch,
@@ -116,10 +120,10 @@ impl Health {
         self.checked = true;
         let outcome = match &observation.result {
             Ok(sample) => {
-                self.learn(sample);
+                self.found_at(observation.address);
+                self.learn(sample, observation.started);
                 self.failure = None;
                 self.admitted = true;
-                self.address = observation.address.or(self.address);
                 self.suspicion = self.suspicion.after_success();
                 self.doubted_since = None;
                 Some(Outcome::Success)
@@ -147,7 +151,10 @@ impl Health {
         self.suspicion = self.suspicion.after_failure(kind, now);
         if matches!(
             class,
-            FailureClass::Dead { .. } | FailureClass::Transient | FailureClass::Name
+            FailureClass::Dead { .. }
+                | FailureClass::Transient
+                | FailureClass::Name
+                | FailureClass::RefusedAddress
         ) {
             self.failing_since.get_or_insert(started);
         }
@@ -168,7 +175,7 @@ impl Health {
         }
         match told {
             Ok(sample) => {
-                self.learn(sample);
+                self.learn(sample, started);
                 return false;
             }
             Err(Silence::Closed) if self.suspicion == Suspicion::None => {
@@ -182,13 +189,43 @@ impl Health {
         !matches!(self.breaker.circuit, Circuit::Open { .. })
     }
 
-    fn learn(&mut self, sample: &Sample) {
+    /// Another address is another server: what the last one told of itself says nothing of it.
+    fn found_at(&mut self, address: Option<IpAddr>) {
+        let Some(address) = address else { return };
+        if self.address.is_some_and(|before| before != address) {
+            (self.system_identifier, self.timeline, self.foreign) = (None, None, false);
+        }
+        self.address = Some(address);
+    }
+
+    /// An answer that was asked for before the newest one is out of date.
+    fn learn(&mut self, sample: &Sample, asked: Moment) {
+        if self.is_outdated(asked) {
+            return;
+        }
         if self.role != Some(sample.role) {
             self.timeline = None;
         }
+        self.told = asked;
         self.role = Some(sample.role);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
+        self.foreign &= sample.system_identifier.is_none();
         self.timeline = sample.timeline.or(self.timeline);
+    }
+
+    /// What decides about it, without the times that change with every sample.
+    #[must_use]
+    pub fn verdict(&self) -> Self {
+        let mut verdict = self.clone();
+        verdict.breaker.circuit = verdict.breaker.circuit.shown();
+        (verdict.told, verdict.doubted_since) = (Moment::default(), None);
+        verdict
+    }
+
+    /// Whether something newer is known than an answer that was asked for at this moment.
+    #[must_use]
+    pub fn is_outdated(&self, asked: Moment) -> bool {
+        asked < self.told
     }
 
     /// Whether neither suspicion nor circuit keeps it out.
@@ -196,6 +233,14 @@ impl Health {
     pub fn is_routable(&self) -> bool {
         !matches!(self.suspicion, Suspicion::Out { .. })
             && !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    /// Whether nothing says that it is down: neither suspicion nor circuit, and its address is known and allowed.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let class = self.failure.map(FailureKind::class);
+        let lost = matches!(class, Some(FailureClass::Name | FailureClass::RefusedAddress));
+        self.is_routable() && !lost
     }
 
     /// Whether its newest check was good.

@@ -59,6 +59,15 @@ pub enum Freshness {
 }
 
 impl WalHistory {
+    /// A history that goes on from this timeline, of which nothing is known any more.
+    #[must_use]
+    pub fn on(timeline: Option<u32>) -> Self {
+        Self {
+            timeline,
+            ..Self::default()
+        }
+    }
+
     /// The primary's own position. `span`: the longest lag that must be told apart. A new timeline begins a new history.
     pub fn primary_at(&mut self, moment: Moment, position: Lsn, timeline: Option<u32>, span: Duration) {
         if timeline.is_some() && timeline != self.timeline {
@@ -99,6 +108,11 @@ impl WalHistory {
             && (moment < *newest || position < *head)
         {
             return;
+        }
+        // What happened in a gap as long as that is not told by a straight line through it.
+        let gap = |(newest, head): &(Moment, Lsn)| position != *head && moment.since(*newest) > span;
+        if self.positions.back().is_some_and(gap) {
+            self.positions.clear();
         }
         let spacing = span / POSITIONS;
         if let Some(last) = self.positions.len().checked_sub(1).filter(|last| *last > 0) {
@@ -173,6 +187,15 @@ impl WalHistory {
         }
     }
 
+    /// Whether what is proven here speaks against a divergence that was found before.
+    fn clears(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
+        match (self.timeline, timeline, self.fork) {
+            (Some(now), Some(its), _) if its >= now => true,
+            (Some(_), Some(_), Some(fork)) => replayed <= fork,
+            _ => false,
+        }
+    }
+
     /// Whether the primary told within `time` before `now`.
     #[must_use]
     pub fn is_live(&self, now: Moment, time: Duration) -> bool {
@@ -184,9 +207,12 @@ impl WalHistory {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
     pub freshness: Freshness,
+    /// Found once, it stands until the opposite is proven.
     pub diverged: bool,
     /// When the verdict last changed.
     judged: Option<Moment>,
+    /// When a figure was known last.
+    known: Option<Moment>,
     /// The newest position replayed, and since when it is that.
     position: Option<(Moment, Lsn)>,
     /// When it told last.
@@ -202,6 +228,7 @@ impl Replay {
         Self {
             freshness: Freshness::Fresh,
             judged: Some(moment),
+            known: Some(moment),
             ..Self::default()
         }
     }
@@ -222,8 +249,9 @@ impl Replay {
             if self.position.is_none_or(|(_, before)| before != position) {
                 self.position = Some((moment, position));
             }
-            // Which timeline it is on may be told only while it streams: what was proven stands until it is disproved.
-            self.diverged = history.diverged(timeline, position) || (self.diverged && timeline.is_none());
+            // Which timeline it is on may be told only while it streams.
+            self.diverged = history.diverged(timeline, position)
+                || (self.diverged && !history.clears(timeline, position));
         }
         let lag = match &settings.source {
             LagSource::Wal => position.map_or(Lag::Unknown, |position| history.behind(position, moment)),
@@ -235,6 +263,9 @@ impl Replay {
             }
         };
         self.lag = Some(lag);
+        if lag != Lag::Unknown {
+            self.known = Some(moment);
+        }
         let silent =
             settings.source == LagSource::Wal && !history.is_live(moment, settings.max.max(heartbeat * 4));
         // The primary is not seen: what was found before stands.
@@ -251,6 +282,9 @@ impl Replay {
         if let (Some((_, position)), Some(told)) = (self.position, self.told) {
             let lag = history.behind(position, told);
             self.lag = Some(lag);
+            if lag != Lag::Unknown {
+                self.known = Some(told);
+            }
             self.judge(lag, told, history, settings, heartbeat);
         }
     }
@@ -263,9 +297,11 @@ impl Replay {
         settings: &LagSettings,
         heartbeat: Duration,
     ) {
-        let verdict = self.verdict(lag, now, settings);
-        let verdict = match verdict {
-            Freshness::Lagging if self.stands_still(now, history, heartbeat) => Freshness::Stalled,
+        let verdict = match self.verdict(lag, now, settings) {
+            Freshness::Lagging | Freshness::Stalled if self.stands_still(now, history, heartbeat) => {
+                Freshness::Stalled
+            }
+            Freshness::Lagging | Freshness::Stalled => Freshness::Lagging,
             verdict => verdict,
         };
         let out = |freshness| matches!(freshness, Freshness::Lagging | Freshness::Stalled);
@@ -298,8 +334,8 @@ impl Replay {
             }
             Lag::AtLeast { .. } => self.freshness,
             // Nothing was told for longer than the bound: what was found before says nothing of now.
-            Lag::Unknown => match self.judged {
-                Some(judged) if now.since(judged) <= settings.max => self.freshness,
+            Lag::Unknown => match self.known {
+                Some(known) if now.since(known) <= settings.max => self.freshness,
                 _ => Freshness::Unknown,
             },
         }

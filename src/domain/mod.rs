@@ -3,6 +3,8 @@
 pub mod breaker;
 pub mod cadence;
 pub mod decision;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod health;
 pub mod lag;
 pub mod moment;

@@ -193,7 +193,8 @@ fn writes(known: &[Candidate<'_>], election: &Election) -> Route {
         return Route::default();
     };
     let (state, admission) = match election.writes {
-        Writes::Served => (RouteState::Served, Admission::Eligible),
+        Writes::Served if holder.is_well() => (RouteState::Served, Admission::Eligible),
+        Writes::Served => (RouteState::Served, Admission::Early),
         _ => (RouteState::Held, Admission::Held),
     };
     let member = Member {

@@ -10,7 +10,8 @@
 //!
 //! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
 //! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
-//! the writes back by itself. `acceptPrimary` is a person's word, obeyed once.
+//! the writes back by itself. A holder of another database is as good as a standby. `acceptPrimary` is a person's word,
+//! obeyed once. Under `Pinned` the holder is always the declared primary.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -45,16 +46,19 @@ pub struct Claim {
     pub role: Option<Role>,
     /// Its newest check was good, and nothing speaks against it since.
     pub answers: bool,
-    /// Neither suspicion nor circuit keeps it out.
+    /// Nothing says that it is down.
     pub well: bool,
     pub failing_since: Option<Moment>,
     pub identity: Option<u64>,
+    /// It was of another database when the operator restarted, and has not told since.
+    pub foreign: bool,
     pub timeline: Option<u32>,
     /// This policy saw this server as a standby of this database.
     pub was_standby: bool,
 }
 
 impl Claim {
+    /// Its newest check proves that it takes writes.
     fn writes(&self) -> bool {
         self.role == Some(Role::Primary) && self.answers
     }
@@ -97,15 +101,15 @@ pub struct Rules<'a> {
 /// Decides who takes the writes. `claims` are in declared order.
 #[must_use]
 pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -> Election {
-    let mut tenure = before.clone();
+    let mut tenure = before.clone().under(rules.identity);
     tenure.learn_identity(claims, rules.identity);
-    let shown = shown_instead(&tenure, claims, rules.identity);
     let ballot = Ballot {
         identity: tenure.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
         timeline: tenure.timeline,
         claims,
     };
+    let shown = ballot.shown_instead(&tenure);
     let (holder, again) = ballot.holder(&tenure, rules, now);
     let accepted = ballot.accepted(&tenure, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -119,14 +123,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         }
         None => holder,
     };
-    let writes = match holder {
-        Some(claim) if claim.role == Some(Role::Primary) && claim.well => Writes::Served,
-        Some(claim) if claim.role == Some(Role::Primary) => match rules.failover.on_primary_loss {
-            OnPrimaryLoss::Hold => Writes::Held,
-            OnPrimaryLoss::Withdraw => Writes::Withdrawn,
-        },
-        _ => Writes::Withdrawn,
-    };
+    let writes = ballot.writes(holder, rules.failover);
     if let Some(claim) = holder {
         tenure.holder = Some(claim.target.clone());
         if claim.role == Some(Role::Primary) {
@@ -143,28 +140,32 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
 }
 
 impl Tenure {
-    fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
-        let identity = match rule {
-            IdentityRule::Declared(identity) => Some(identity),
-            IdentityRule::Unchecked => None,
-            IdentityRule::Learned => self.identity.or_else(|| {
-                let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
-                declared.find_map(|claim| claim.identity)
-            }),
-        };
-        if self.identity.is_some() && identity.is_some() && identity != self.identity {
-            // Another database: timelines and words of the old one mean nothing.
-            *self = Self::default();
+    /// What of it holds under this rule: of another database timelines, holders and words mean nothing.
+    #[must_use]
+    pub fn under(self, rule: IdentityRule) -> Self {
+        match rule {
+            IdentityRule::Learned => self,
+            IdentityRule::Unchecked => Self {
+                identity: None,
+                ..self
+            },
+            IdentityRule::Declared(identity) if self.identity.is_none_or(|known| known == identity) => Self {
+                identity: Some(identity),
+                ..self
+            },
+            IdentityRule::Declared(identity) => Self {
+                identity: Some(identity),
+                ..Self::default()
+            },
         }
-        self.identity = identity;
     }
-}
 
-/// The identifier that the declared primary shows where it is not the known one.
-fn shown_instead(tenure: &Tenure, claims: &[Claim], rule: IdentityRule) -> Option<u64> {
-    let known = tenure.identity.filter(|_| rule != IdentityRule::Unchecked)?;
-    let mut declared = claims.iter().filter(|claim| claim.declared && claim.answers);
-    declared.find_map(|claim| claim.identity.filter(|shown| *shown != known))
+    fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
+        if rule == IdentityRule::Learned && self.identity.is_none() {
+            let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
+            self.identity = declared.find_map(|claim| claim.identity);
+        }
+    }
 }
 
 /// The claims with what they are measured by.
@@ -178,11 +179,41 @@ struct Ballot<'a> {
 impl<'a> Ballot<'a> {
     /// Of this database, or the declared primary that does not tell.
     fn belongs(&self, claim: &Claim) -> bool {
-        self.unchecked
-            || match (self.identity, claim.identity) {
-                (Some(known), Some(shown)) => known == shown,
-                _ => claim.declared,
-            }
+        let shows_it = self.identity.is_some() && claim.identity == self.identity;
+        !self.is_foreign(claim) && (self.unchecked || shows_it || claim.declared)
+    }
+
+    /// Proven to be of another database.
+    fn is_foreign(&self, claim: &Claim) -> bool {
+        let shows_another =
+            matches!((self.identity, claim.identity), (Some(known), Some(shown)) if known != shown);
+        !self.unchecked && (shows_another || claim.foreign)
+    }
+
+    /// The identifier that the declared primary showed last, where it is not the known one. While another server is
+    /// the primary, or the known one is still there, who shows another one just does not belong.
+    fn shown_instead(&self, tenure: &Tenure) -> Option<u64> {
+        let known = self.identity.filter(|_| !self.unchecked)?;
+        let declared = || self.claims.iter().filter(|claim| claim.declared);
+        let followed = self.present(tenure).is_some_and(|holder| !holder.declared);
+        let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
+        if followed || still_there {
+            return None;
+        }
+        declared().find_map(|claim| claim.identity.filter(|shown| *shown != known))
+    }
+
+    fn writes(&self, holder: Option<&Claim>, failover: &Failover) -> Writes {
+        let Some(claim) = holder.filter(|claim| claim.role == Some(Role::Primary) && !self.is_foreign(claim))
+        else {
+            return Writes::Withdrawn;
+        };
+        match failover.on_primary_loss {
+            // One that is proven to take writes is not lost, even while its circuit is open.
+            _ if claim.well || claim.answers => Writes::Served,
+            OnPrimaryLoss::Hold => Writes::Held,
+            OnPrimaryLoss::Withdraw => Writes::Withdrawn,
+        }
     }
 
     fn writable(&self) -> impl Iterator<Item = &'a Claim> {
@@ -211,7 +242,7 @@ impl<'a> Ballot<'a> {
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
         }
-        if present.role == Some(Role::Standby) {
+        if present.role == Some(Role::Standby) || self.is_foreign(present) {
             return (successor().or(Some(present)), None);
         }
         let Some(since) = present.failing_since.filter(|_| !present.well) else {
@@ -275,7 +306,9 @@ impl<'a> Ballot<'a> {
         if tenure.accepted.as_ref() == Some(word) {
             return None;
         }
-        self.writable().find(|claim| claim.target.endpoint == *word)
+        let follows = failover.primary_role == PrimaryRole::Follow;
+        self.writable()
+            .find(|claim| claim.target.endpoint == *word && (follows || claim.declared))
     }
 }
 

@@ -6,10 +6,9 @@ use super::health::{Health, Reason, Standing};
 use super::lag::{Freshness, Replay};
 use super::observation::Role;
 use super::plan::Judgement;
-use super::policy::{Endpoint, EndpointState, IdentityRule, Policy};
+use super::policy::{Declared, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
 use super::primary::{Claim, Tenure};
 use super::target::TargetId;
-use crate::domain::policy::Declared;
 
 /// One target with what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +42,10 @@ impl Known<'_> {
             promotable: self.endpoint.promotable,
             role: health.role,
             answers: health.answers(),
-            well: health.is_routable(),
+            well: health.is_well(),
             failing_since: health.failing_since,
             identity: health.system_identifier,
+            foreign: health.foreign,
             timeline: health.timeline,
             was_standby: was_standby(server),
         })
@@ -56,6 +56,10 @@ impl Known<'_> {
     pub fn judge(&self, policy: &Policy, tenure: &Tenure) -> Judgement {
         let verdict = self.health.judge(&policy.breaker);
         let (standing, reason) = match self.wrong(policy, tenure) {
+            // One that took writes when it was last seen, and is down: that says more.
+            Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
+                (Standing::Wrong, verdict.1)
+            }
             Some(reason) => (Standing::Wrong, reason),
             None if self.health.role.is_none() || verdict.0 == Standing::Wrong => verdict,
             None => self.fit(tenure, verdict),
@@ -66,7 +70,7 @@ impl Known<'_> {
             address: self.address(),
             port: self.port,
             role: self.health.role,
-            circuit: self.health.breaker.circuit,
+            circuit: self.health.breaker.circuit.shown(),
             trips: self.health.breaker.trips(),
             standing,
             reason,
@@ -77,8 +81,8 @@ impl Known<'_> {
     /// Why it may not serve, whatever its health.
     fn wrong(&self, policy: &Policy, tenure: &Tenure) -> Option<Reason> {
         let (health, holds) = (self.health, tenure.holder.as_ref() == Some(self.id));
-        let foreign = policy.identity != IdentityRule::Unchecked
-            && matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        let shows_another = matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        let foreign = policy.identity != IdentityRule::Unchecked && (shows_another || health.foreign);
         match self.endpoint.state {
             EndpointState::Disabled => Some(Reason::Disabled),
             EndpointState::Draining => Some(Reason::Draining),
@@ -98,15 +102,15 @@ impl Known<'_> {
         tenure.holder.is_none() && self.endpoint.declared == Declared::Primary
     }
 
+    /// On top of a verdict of its checks: a standby must be fresh.
     fn fit(&self, tenure: &Tenure, verdict: (Standing, Reason)) -> (Standing, Reason) {
         let (endpoint, role) = (self.endpoint, self.health.role);
         let (standing, reason) = verdict;
-        if role == Some(Role::Standby) && matches!(standing, Standing::Good | Standing::Returning { .. }) {
-            match self.replay.freshness {
-                Freshness::Fresh => {}
-                Freshness::Lagging => return (Standing::Behind, Reason::Lagging),
-                Freshness::Stalled => return (Standing::Behind, Reason::ReplayStalled),
-                Freshness::Unknown => return (Standing::Behind, Reason::LagUnknown),
+        if let Some(stale) = self.stale() {
+            match standing {
+                Standing::Good | Standing::Returning { .. } => return (Standing::Behind, stale),
+                Standing::Unhealthy { .. } => return (Standing::Unhealthy { answers: false }, reason),
+                _ => {}
             }
         }
         let vacant = tenure.holder.as_ref().is_none_or(|holder| holder == self.id);
@@ -120,4 +124,20 @@ impl Known<'_> {
             _ => (standing, reason),
         }
     }
+
+    /// Why a standby is not fresh enough.
+    fn stale(&self) -> Option<Reason> {
+        if self.health.role != Some(Role::Standby) || self.endpoint.lag.source == LagSource::None {
+            return None;
+        }
+        match self.replay.freshness {
+            Freshness::Fresh => None,
+            Freshness::Lagging => Some(Reason::Lagging),
+            Freshness::Stalled => Some(Reason::ReplayStalled),
+            Freshness::Unknown => Some(Reason::LagUnknown),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

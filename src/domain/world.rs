@@ -1,8 +1,10 @@
 //! All state, and [`World::step`]: the one place where events become effects. The engine runs it on live events, the
 //! tests on scripted ones.
 
+mod deciding;
 mod policy;
 mod remembered;
+mod samples;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +16,10 @@ use super::moment::Moment;
 use super::observation::Load;
 use super::policy::{Policy, PolicyKey};
 use super::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
-use policy::{PolicyState, Settled, Taken};
+use deciding::Settled;
+use policy::PolicyState;
 pub use remembered::{Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget};
+use samples::Taken;
 
 /// What happened.
 #[derive(Clone, Debug)]

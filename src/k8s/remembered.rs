@@ -66,6 +66,7 @@ fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
         address: status.address.as_ref().and_then(|address| address.parse().ok()),
         role: role_of(&status.role),
         eligible: status.eligible,
+        reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
     }
@@ -76,6 +77,7 @@ fn of_target(status: &TargetStatus) -> RememberedTarget {
         address: status.address.parse().ok(),
         role: role_of(&status.role),
         eligible: status.eligible,
+        reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
     }
@@ -108,3 +110,6 @@ fn circuit_of(word: &str, retry_at: Option<&Time>) -> RememberedCircuit {
         RememberedCircuit::Closed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::plan::{Admission, Member, RouteState};
-use crate::validate::{self, Secrets};
+use crate::domain::target::TargetId;
+use crate::validate::{self, Secrets, Services};
 
 fn policy(more: &Value) -> Arc<Policy> {
     let mut object = serde_json::json!({
@@ -18,12 +19,12 @@ fn policy(more: &Value) -> Arc<Policy> {
         object["spec"][key] = value.clone();
     }
     let object = serde_json::from_value(object).unwrap();
-    Arc::new(validate::policy(&object, &Secrets::new()).unwrap())
+    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).unwrap())
 }
 
 fn member(id: &str, address: &str, in_slice: bool) -> Member {
     Member {
-        endpoint: id.into(),
+        target: TargetId::host(id.into()),
         address: address.parse().unwrap(),
         port: 5432,
         weight: 100,

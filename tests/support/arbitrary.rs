@@ -4,15 +4,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use distributary::domain::Moment;
-use distributary::domain::breaker::Circuit;
+use distributary::domain::breaker::{Breaker, Circuit};
 use distributary::domain::health::{Health, Suspicion};
+use distributary::domain::lag::{Freshness, Replay};
 use distributary::domain::observation::{FailureKind, Role};
 use distributary::domain::policy::{
-    BreakerSettings, Declared, Host, Percent, Policy, Probing, ReadFallback, Strategy as Balancing,
+    BreakerSettings, Declared, EndpointState, Host, LagSource, OnPrimaryLoss, Percent, Policy, PrimaryRole,
+    Probing, ReadFallback, Strategy as Balancing,
 };
+use distributary::domain::primary::Tenure;
+use distributary::domain::target::TargetId;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::log::Follows;
 use super::simulation::Answer;
 
 prop_compose! {
@@ -29,6 +34,7 @@ prop_compose! {
             enabled,
             failure_threshold,
             reset_timeout: Duration::from_secs(10),
+            max_reset_timeout: Duration::from_secs(60),
             success_threshold,
             traffic_steps: steps.into_iter().map(Percent::new).collect(),
         }
@@ -38,11 +44,13 @@ prop_compose! {
 prop_compose! {
     fn probings(threshold: u32)(
         interval in 100..=30_000_u64,
+        heartbeat in prop::option::of(100..=5000_u64),
         timeout in 20..=3_000_u64,
         window in prop_oneof![20..=200_u64, 200..=10_000_u64],
     ) -> Probing {
         Probing {
             interval: Duration::from_millis(interval),
+            heartbeat: heartbeat.map(Duration::from_millis),
             timeout: Duration::from_millis(timeout),
             failover_timeout: Duration::from_millis(window.max(20 * u64::from(threshold))),
         }
@@ -58,11 +66,17 @@ pub fn policies() -> impl Strategy<Value = Policy> {
     let endpoint = (
         prop_oneof![4 => 1..=5_u16, 1 => Just(0)],
         0..3_u16,
-        prop::bool::weighted(0.9),
+        prop_oneof![
+            8 => Just(EndpointState::Active),
+            1 => Just(EndpointState::Draining),
+            1 => Just(EndpointState::Disabled),
+        ],
+        prop::bool::weighted(0.8),
     );
     let endpoints = vec(endpoint, 1..=5);
-    (settings, endpoints, any::<bool>(), any::<bool>()).prop_map(
-        |((breaker, probing), endpoints, fallback, weighted)| {
+    let failover = (prop::bool::weighted(0.2), any::<bool>());
+    (settings, endpoints, any::<bool>(), any::<bool>(), failover).prop_map(
+        |((breaker, probing), endpoints, fallback, weighted, (pinned, withdraw))| {
             let mut policy = Policy::clone(&super::policy("primary: {host: 198.18.0.1}"));
             let template = policy.endpoints[0].clone();
             policy.breaker = breaker;
@@ -72,10 +86,16 @@ pub fn policies() -> impl Strategy<Value = Policy> {
             } else {
                 Balancing::RoundRobin
             };
-            policy.read_fallback = fallback.then_some(ReadFallback::Primary).into_iter().collect();
+            if pinned {
+                policy.failover.primary_role = PrimaryRole::Pinned;
+            }
+            if withdraw {
+                policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+            }
+            policy.failover.read_fallback = fallback.then_some(ReadFallback::Primary).into_iter().collect();
             policy.endpoints = (1_u8..)
                 .zip(endpoints)
-                .map(|(last, (weight, priority, active))| {
+                .map(|(last, (weight, priority, state, promotable))| {
                     let mut endpoint = template.clone();
                     if last > 1 {
                         endpoint.id = format!("r{last}").as_str().into();
@@ -84,7 +104,11 @@ pub fn policies() -> impl Strategy<Value = Policy> {
                     if let Some(location) = &mut endpoint.location {
                         location.host = Host::Address(IpAddr::from([198, 18, 0, last]));
                     }
-                    (endpoint.weight, endpoint.priority, endpoint.active) = (weight, priority, active);
+                    (endpoint.weight, endpoint.priority, endpoint.state) = (weight, priority, state);
+                    endpoint.promotable = promotable;
+                    if last % 4 == 0 {
+                        endpoint.lag.source = LagSource::None;
+                    }
                     endpoint
                 })
                 .collect();
@@ -126,7 +150,7 @@ prop_compose! {
         circuit in circuits(),
         suspicion in prop_oneof![
             3 => Just(Suspicion::None),
-            1 => Just(Suspicion::Confirming),
+            1 => Just(Suspicion::Confirming { since: moment(0) }),
             1 => (0..2_u8).prop_map(|good| Suspicion::Out { since: moment(0), good }),
         ],
         last in 1..=250_u8,
@@ -134,29 +158,79 @@ prop_compose! {
         system in prop::option::weighted(0.9, prop_oneof![5 => Just(7), 1 => Just(8)]),
         failure in prop::option::weighted(0.3, failures()),
         admitted in prop::bool::weighted(0.9),
+        timeline in prop::option::weighted(0.8, 1..4_u32),
+        failing in prop::option::of(0..20_000_u64),
     ) -> Health {
-        Health {
-            circuit,
-            suspicion: if matches!(circuit, Circuit::Open { .. }) { Suspicion::None } else { suspicion },
-            address: role.map(|_| IpAddr::from([198, 18, 0, last])),
-            role,
-            system_identifier: system,
-            failure,
-            checked: true,
-            admitted: admitted && role.is_some(),
-        }
+        let mut health = Health::default();
+        health.breaker = Breaker::restored(circuit, 1, moment(0));
+        health.suspicion = if matches!(circuit, Circuit::Open { .. }) { Suspicion::None } else { suspicion };
+        health.address = role.map(|_| IpAddr::from([198, 18, 0, last]));
+        health.role = role;
+        health.system_identifier = system;
+        health.timeline = timeline;
+        health.failure = failure;
+        health.checked = true;
+        health.admitted = admitted && role.is_some();
+        let down = !health.is_well() || failure.is_some();
+        health.failing_since = failing.map(moment).filter(|_| down);
+        health
     }
 }
 
-/// A policy, and what is known of each endpoint; the primary is writable more often than not.
-pub fn situations() -> impl Strategy<Value = (Policy, Vec<Health>)> {
-    (policies(), vec(healths(), 5), prop::bool::weighted(0.7)).prop_map(|(policy, mut healths, writable)| {
-        if writable && healths[0].role.is_some() {
-            healths[0].role = Some(Role::Primary);
-        }
-        healths.truncate(policy.endpoints.len());
-        (policy, healths)
+/// What is known of the lag of a target: fresh more often than not.
+pub fn replays() -> impl Strategy<Value = Replay> {
+    let freshness = prop_oneof![
+        5 => Just(Freshness::Fresh),
+        1 => Just(Freshness::Lagging),
+        1 => Just(Freshness::Stalled),
+        1 => Just(Freshness::Unknown),
+    ];
+    (freshness, prop::bool::weighted(0.05)).prop_map(|(freshness, diverged)| {
+        let mut replay = Replay::default();
+        (replay.freshness, replay.diverged) = (freshness, diverged);
+        replay
     })
+}
+
+/// A policy, and what is known of each endpoint and of the primary.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    pub policy: Policy,
+    pub known: Vec<(Health, Replay)>,
+    pub tenure: Tenure,
+    /// Which of the endpoints was seen as a standby before.
+    pub standbys: Vec<bool>,
+}
+
+/// The primary is writable, and the holder, more often than not.
+pub fn situations() -> impl Strategy<Value = Situation> {
+    let known = vec((healths(), replays()), 5);
+    let tenure = (
+        prop_oneof![4 => Just(Some(0)), 2 => (0..5_usize).prop_map(Some), 1 => Just(None)],
+        prop::option::of(1..4_u32),
+    );
+    let standbys = vec(prop::bool::weighted(0.8), 5);
+    (policies(), known, prop::bool::weighted(0.7), tenure, standbys).prop_map(
+        |(policy, mut known, writable, (holder, timeline), standbys)| {
+            if writable && known[0].0.role.is_some() {
+                known[0].0.role = Some(Role::Primary);
+            }
+            known.truncate(policy.endpoints.len());
+            let holder = holder.and_then(|at: usize| policy.endpoints.get(at));
+            let tenure = Tenure {
+                identity: Some(7),
+                holder: holder.map(|endpoint| TargetId::host(endpoint.id.clone())),
+                timeline,
+                accepted: None,
+            };
+            Situation {
+                policy,
+                known,
+                tenure,
+                standbys,
+            }
+        },
+    )
 }
 
 /// What others did to our objects.
@@ -215,6 +289,7 @@ fn answers() -> impl Strategy<Value = Answer> {
     prop_oneof![
         3 => Just(Answer::Standby),
         1 => Just(Answer::Primary),
+        1 => (1..4_u32).prop_map(Answer::Promoted),
         1 => (0..3000_u64).prop_map(Answer::SlowStandby),
         3 => failures().prop_map(Answer::Fails),
         1 => Just(Answer::Silent),
@@ -224,4 +299,18 @@ fn answers() -> impl Strategy<Value = Answer> {
 /// Who answers how, from which second on.
 pub fn scripts() -> impl Strategy<Value = Vec<(f64, usize, Answer)>> {
     vec((0.0..60.0_f64, 0..5_usize, answers()), 0..15)
+}
+
+/// How the log grows and how the standbys follow it: from which second on, who, how; and the rate.
+pub fn works() -> impl Strategy<Value = Vec<(f64, usize, Follows, u64)>> {
+    let follows = prop_oneof![3 => (0..90_000_u64).prop_map(Follows::Behind), 1 => Just(Follows::Stalled)];
+    vec((0.0..300.0_f64, 1..3_usize, follows, 0..10_000_000_u64), 1..12)
+}
+
+/// Samples of a primary: each so many milliseconds after the one before it, with so much written.
+pub fn logs() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    vec(
+        (1..4000_u64, prop_oneof![1 => Just(0), 3 => 1..1_000_000_u64]),
+        2..400,
+    )
 }

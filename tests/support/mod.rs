@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod arbitrary;
+pub mod log;
 pub mod simulation;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use distributary::api::ReplicaSetPolicy;
 use distributary::domain::observation::FailureKind;
 use distributary::domain::policy::Policy;
-use distributary::validate::{self, Secrets};
+use distributary::validate::{self, Secrets, Services};
 
 /// The policy of a spec in YAML, as `shop/orders`.
 pub fn policy(spec: &str) -> Arc<Policy> {
@@ -22,7 +23,7 @@ pub fn policy(spec: &str) -> Arc<Policy> {
         "spec": spec,
     });
     let object: ReplicaSetPolicy = serde_json::from_value(object).expect("the spec is a policy's");
-    Arc::new(validate::policy(&object, &Secrets::new()).expect("the policy is valid"))
+    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).expect("the policy is valid"))
 }
 
 /// A failure by its name in status.

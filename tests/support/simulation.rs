@@ -7,22 +7,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary::domain::Moment;
-use distributary::domain::decision::{Decision, DecisionState};
+use distributary::domain::breaker::Circuit;
+use distributary::domain::decision::{Decision, DecisionState, Transition};
 use distributary::domain::health::Reason;
-use distributary::domain::observation::{FailureKind, Observation, Role, Sample};
-use distributary::domain::plan::Route;
+use distributary::domain::observation::{
+    FailureClass, FailureKind, Load, Observation, Role, Sample, Silence,
+};
+use distributary::domain::plan::{Route, RouteState};
 use distributary::domain::policy::{EndpointId, Policy};
-use distributary::domain::target::{Incarnation, NextCheck, Observed, ProbeKey, Wanted};
-use distributary::domain::world::{Effect, Event, Remembered, RememberedEndpoint, World};
+use distributary::domain::target::{
+    Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted,
+};
+use distributary::domain::world::{
+    Effect, Event, Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget, World,
+};
 
-/// What a server does with a check that begins.
+use super::log::Log;
+
+/// What a server does with a check that begins, and with its held session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     /// A standby, after 2 ms.
     Standby,
-    /// It takes writes, after 2 ms.
+    /// It takes writes on timeline 1, after 2 ms.
     Primary,
-    /// The same, this many milliseconds late.
+    /// It takes writes on this timeline.
+    Promoted(u32),
+    /// A standby, this many milliseconds late.
     SlowStandby(u64),
     /// After 1 ms.
     Fails(FailureKind),
@@ -34,6 +45,8 @@ pub enum Answer {
 
 pub const REFUSED: Answer = Answer::Fails(FailureKind::ConnectRefused);
 pub const STARTING: Answer = Answer::Fails(FailureKind::Starting);
+/// A session that could not be opened is tried again after this.
+const REOPEN: Duration = Duration::from_millis(100);
 
 /// One target as the prober sees it.
 struct Probed {
@@ -41,6 +54,16 @@ struct Probed {
     check: NextCheck,
     /// When the check under way began and ends, and its result.
     running: Option<Observation>,
+    session: Option<Session>,
+}
+
+/// A held session.
+struct Session {
+    hold: Hold,
+    open: bool,
+    /// When the next heartbeat begins, or the session is opened again.
+    next: Moment,
+    running: Option<Heard>,
 }
 
 pub struct Simulation {
@@ -51,16 +74,30 @@ pub struct Simulation {
     tells_waiting: bool,
     /// What each server does from a moment on; the last entry that has begun counts.
     scripts: BTreeMap<EndpointId, Vec<(Moment, Answer)>>,
-    probed: BTreeMap<EndpointId, Probed>,
+    /// The write-ahead log, and how far each standby is in it.
+    pub wal: Log,
+    /// Where set, the wall clocks of the servers jump by it.
+    pub wall_clock: Option<u32>,
+    /// When an administrator ends the sessions of a server.
+    terminations: BTreeMap<EndpointId, BTreeSet<Moment>>,
+    probed: BTreeMap<TargetId, Probed>,
     pub log: Vec<(Moment, String)>,
     pub decisions: Vec<(Moment, Arc<Decision>)>,
+    pub transitions: Vec<(Moment, Transition)>,
     pub checks: usize,
+    /// The largest lag that was measured of any target, in milliseconds.
+    pub most_lag: u128,
+}
+
+enum Act {
+    Check,
+    Session,
 }
 
 impl Simulation {
     /// Begins with `policy`: the primary takes writes, every replica is a standby.
     pub fn new(policy: &Arc<Policy>) -> Self {
-        Self::restarted(policy, Remembered::new())
+        Self::restarted(policy, Remembered::default())
     }
 
     /// Begins with what a status remembers.
@@ -69,12 +106,17 @@ impl Simulation {
             world: World::default(),
             policy: Arc::clone(policy),
             now: Moment::default(),
-            tells_waiting: !remembered.is_empty(),
+            tells_waiting: !remembered.endpoints.is_empty(),
             scripts: BTreeMap::new(),
+            wal: Log::default(),
+            wall_clock: None,
+            terminations: BTreeMap::new(),
             probed: BTreeMap::new(),
             log: Vec::new(),
             decisions: Vec::new(),
+            transitions: Vec::new(),
             checks: 0,
+            most_lag: 0,
         };
         simulation.edit(policy, remembered);
         simulation
@@ -82,20 +124,40 @@ impl Simulation {
 
     /// From `seconds` on, the server of `id` answers so.
     pub fn from(&mut self, seconds: f64, id: &str, answer: Answer) -> &mut Self {
-        let moment = Moment::new(Duration::from_secs_f64(seconds));
         let script = self.scripts.entry(id.into()).or_default();
-        script.push((moment, answer));
+        script.push((moment(seconds), answer));
         script.sort_by_key(|(moment, _)| *moment);
+        self
+    }
+
+    /// At `seconds` an administrator ends our session on the server of `id`.
+    pub fn terminate(&mut self, seconds: f64, id: &str) -> &mut Self {
+        self.terminations
+            .entry(id.into())
+            .or_default()
+            .insert(moment(seconds));
         self
     }
 
     /// Runs until `seconds`.
     pub fn run(&mut self, seconds: f64) -> &mut Self {
-        let end = Moment::new(Duration::from_secs_f64(seconds));
-        while let Some((moment, id)) = self.next_event().filter(|(moment, _)| *moment <= end) {
-            assert!(moment >= self.now, "time runs forward");
-            self.now = moment;
-            self.act(&id);
+        let end = moment(seconds);
+        loop {
+            let event = self.next_event().filter(|(moment, ..)| *moment <= end);
+            let wake = self.world.deadline().filter(|moment| *moment <= end);
+            match (event, wake) {
+                (Some((moment, id, act)), wake) if wake.is_none_or(|wake| moment <= wake) => {
+                    assert!(moment >= self.now, "time runs forward");
+                    self.now = moment;
+                    match act {
+                        Act::Check => self.check(&id),
+                        Act::Session => self.session(&id),
+                    }
+                }
+                (_, Some(wake)) => self.now = wake.max(self.now),
+                _ => break,
+            }
+            self.decide();
         }
         self.now = end;
         self
@@ -108,46 +170,178 @@ impl Simulation {
             policy: Arc::clone(policy),
             remembered,
         };
-        let effects = self.world.step(event, self.now);
-        self.take(effects);
+        self.step(event);
         self.decide();
     }
 
-    fn next_event(&self) -> Option<(Moment, EndpointId)> {
-        let event = |(id, probed): (&EndpointId, &Probed)| {
-            let moment = probed
+    fn step(&mut self, event: Event) -> bool {
+        let effects = self.world.step(event, self.now);
+        let any = !effects.is_empty();
+        self.take(effects);
+        any
+    }
+
+    fn next_event(&self) -> Option<(Moment, TargetId, Act)> {
+        let events = |(id, probed): (&TargetId, &Probed)| {
+            let check = probed
                 .running
                 .as_ref()
                 .map_or(probed.check.at, |observation| observation.ended);
-            (moment.max(self.now), id.clone())
+            let session = probed.session.as_ref().map(|session| {
+                let due = session.running.as_ref().map_or(session.next, |heard| heard.ended);
+                self.closes(id, session).map_or(due, |closes| closes.min(due))
+            });
+            let check = (check.max(self.now), 0, id.clone());
+            let session = session.map(|at| (at.max(self.now), 1, id.clone()));
+            std::iter::once(check).chain(session).min()
         };
-        self.probed.iter().map(event).min()
+        let (moment, which, id) = self.probed.iter().filter_map(events).min()?;
+        Some((moment, id, if which == 0 { Act::Check } else { Act::Session }))
     }
 
-    fn act(&mut self, id: &EndpointId) {
+    /// When an open session is closed from the other side, after now.
+    fn closes(&self, id: &TargetId, session: &Session) -> Option<Moment> {
+        let script = self
+            .scripts
+            .get(&id.endpoint)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let dies = script
+            .iter()
+            .find(|(moment, answer)| *moment >= self.now && closes_sessions(*answer))
+            .map(|(moment, _)| *moment);
+        let ended = self
+            .terminations
+            .get(&id.endpoint)
+            .and_then(|moments| moments.first());
+        dies.into_iter()
+            .chain(ended.copied())
+            .min()
+            .filter(|_| session.open)
+    }
+
+    fn check(&mut self, id: &TargetId) {
         let (key, now) = (self.key(id), self.now);
-        let answer = self.answer(id);
-        let address = self.address(id);
+        let answer = self.answer(&id.endpoint);
+        let sample = |role| self.sample(&id.endpoint, answer, role);
+        let timeout = self
+            .probed
+            .get(id)
+            .map_or(Duration::ZERO, |probed| probed.check.timeout);
+        let started = check(answer, self.address(&id.endpoint), now, timeout, sample);
         let Some(probed) = self.probed.get_mut(id) else {
             return;
         };
         let Some(observation) = probed.running.take() else {
-            probed.running = Some(check(answer, address, now, probed.check.timeout));
+            probed.running = Some(started);
             self.checks += 1;
             return;
         };
         let incarnation = probed.incarnation;
-        let event = Event::Observed(Observed {
+        let asleep = observation.result == Err(FailureKind::AddressRefused);
+        self.step(Event::Observed(Observed {
             key,
             incarnation,
             observation,
-        });
-        let effects = self.world.step(event, now);
-        if effects.is_empty() {
+        }));
+        if asleep {
             self.probed.remove(id);
         }
-        self.take(effects);
-        self.decide();
+    }
+
+    /// The held session closes, answers, or asks.
+    fn session(&mut self, id: &TargetId) {
+        let (key, now) = (self.key(id), self.now);
+        let answer = self.answer(&id.endpoint);
+        let usual = self.usual(&id.endpoint);
+        let due = self
+            .probed
+            .get(id)
+            .and_then(|probed| self.closes(id, probed.session.as_ref()?));
+        if let Some(moments) = self.terminations.get_mut(&id.endpoint) {
+            moments.retain(|moment| *moment > now);
+        }
+        let sample = self.heartbeat(&id.endpoint, answer, usual);
+        let Some(probed) = self.probed.get_mut(id) else {
+            return;
+        };
+        let incarnation = probed.incarnation;
+        let Some(session) = probed.session.as_mut() else {
+            return;
+        };
+        let address = session.hold.address;
+        let heard = |started, result| Heard {
+            key: key.clone(),
+            incarnation,
+            address,
+            started,
+            ended: now,
+            result,
+        };
+        if due.is_some_and(|due| due <= now) {
+            (session.open, session.running, session.next) = (false, None, now + REOPEN);
+            let told = heard(now, Err(Silence::Closed));
+            self.step(Event::Heard(told));
+            return;
+        }
+        if let Some(told) = session.running.take() {
+            session.open = told.result.is_ok();
+            session.next = told.started + session.hold.every;
+            self.step(Event::Heard(told));
+            return;
+        }
+        match sample {
+            // It cannot be opened.
+            None => (session.open, session.next) = (false, now + REOPEN),
+            Some((takes, sample)) => {
+                session.open = true;
+                let late = takes > session.hold.timeout;
+                let mut told = heard(now, if late { Err(Silence::Missed) } else { Ok(sample) });
+                told.ended = now + takes.min(session.hold.timeout);
+                session.running = Some(told);
+            }
+        }
+    }
+
+    /// What the session tells, and after what time; `None`: there is none to be had.
+    fn heartbeat(&self, id: &EndpointId, answer: Answer, usual: Role) -> Option<(Duration, Sample)> {
+        let millis = Duration::from_millis;
+        let (takes, role) = match answer {
+            Answer::Standby => (millis(1), Role::Standby),
+            Answer::Primary | Answer::Promoted(_) => (millis(1), Role::Primary),
+            Answer::SlowStandby(late) => (millis(late), Role::Standby),
+            Answer::Silent => (Duration::MAX, usual),
+            answer if closes_sessions(answer) => return None,
+            // What keeps new connections out leaves an old one alone.
+            Answer::Fails(_) | Answer::FailsLate(..) => (millis(1), usual),
+        };
+        Some((takes, self.sample(id, answer, role)))
+    }
+
+    fn sample(&self, id: &EndpointId, answer: Answer, role: Role) -> Sample {
+        let timeline = match answer {
+            Answer::Promoted(timeline) => timeline,
+            _ => 1,
+        };
+        let position = match role {
+            Role::Primary => self.wal.head(self.now),
+            Role::Standby => self.wal.replayed(id.as_str(), self.now),
+        };
+        Sample {
+            lsn: Some(position),
+            load: self.wall_clock.map(|seed| Load {
+                sessions: 1,
+                max_connections: 100,
+                transactions: 0,
+                // It jumps back and forth by days.
+                started: (i64::from(seed) * i64::try_from(self.now.since_start().as_millis()).unwrap_or(0))
+                    % 100_000_000_000,
+            }),
+            received: (role == Role::Standby).then_some(position),
+            system_identifier: Some(7),
+            timeline: (role == Role::Primary).then_some(timeline),
+            ..Sample::of(role)
+        }
     }
 
     fn take(&mut self, effects: Vec<Effect>) {
@@ -155,9 +349,15 @@ impl Simulation {
             match effect {
                 Effect::Want { wanted, .. } => self.want(wanted),
                 Effect::Next { key, check } => {
-                    if let Some(probed) = self.probed.get_mut(&key.endpoint) {
+                    if let Some(probed) = self.probed.get_mut(&key.target) {
                         assert!(check.number > probed.check.number, "instructions are numbered");
-                        probed.check = check;
+                        probed.instruct(check, self.now);
+                    }
+                }
+                Effect::Measured { figures, .. } => {
+                    use distributary::domain::lag::Lag;
+                    if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) = figures.lag {
+                        self.most_lag = self.most_lag.max(time.as_millis());
                     }
                 }
                 Effect::Decided { .. } | Effect::Forget { .. } => {}
@@ -166,37 +366,71 @@ impl Simulation {
     }
 
     fn want(&mut self, wanted: Vec<Wanted>) {
-        let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.endpoint.clone()).collect();
+        let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.target.clone()).collect();
         self.probed.retain(|id, _| ids.contains(id));
         for wanted in wanted {
             let same = self
                 .probed
-                .get_mut(&wanted.endpoint)
+                .get_mut(&wanted.target)
                 .filter(|probed| probed.incarnation == wanted.incarnation);
             if let Some(probed) = same {
-                probed.check = wanted.check;
+                probed.instruct(wanted.check, self.now);
                 continue;
             }
-            let probed = Probed {
+            let mut probed = Probed {
                 incarnation: wanted.incarnation,
                 check: wanted.check,
                 running: None,
+                session: None,
             };
-            self.probed.insert(wanted.endpoint, probed);
+            probed.instruct(wanted.check, self.now);
+            self.probed.insert(wanted.target, probed);
         }
     }
 
     fn decide(&mut self) {
-        for effect in self.world.decide() {
-            if let Effect::Decided { decision, .. } = effect {
-                let words = words(&decision.state);
-                let told = self.tells_waiting || !matches!(decision.state, DecisionState::Waiting { .. });
-                if told && self.log.last().is_none_or(|(_, last)| *last != words) {
-                    self.log.push((self.now, words));
-                }
-                self.decisions.push((self.now, decision));
+        let effects = self.world.decide(self.now);
+        let mut others = Vec::new();
+        for effect in effects {
+            let Effect::Decided {
+                decision,
+                transitions,
+                ..
+            } = effect
+            else {
+                others.push(effect);
+                continue;
+            };
+            let words = words(&decision.state);
+            let told = self.tells_waiting || !matches!(decision.state, DecisionState::Waiting { .. });
+            if told && self.log.last().is_none_or(|(_, last)| *last != words) {
+                self.log.push((self.now, words));
             }
+            let now = self.now;
+            self.transitions
+                .extend(transitions.into_iter().map(|change| (now, change)));
+            self.decisions.push((now, decision));
         }
+        self.take(others);
+    }
+
+    fn usual(&self, id: &EndpointId) -> Role {
+        let script = self.scripts.get(id).map(Vec::as_slice).unwrap_or_default();
+        let known = |answer: &Answer| match answer {
+            Answer::Primary | Answer::Promoted(_) => Some(Role::Primary),
+            Answer::Standby | Answer::SlowStandby(_) => Some(Role::Standby),
+            _ => None,
+        };
+        let before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
+        let declared = if id.as_str() == "primary" {
+            Role::Primary
+        } else {
+            Role::Standby
+        };
+        before
+            .filter_map(|(_, answer)| known(answer))
+            .next()
+            .unwrap_or(declared)
     }
 
     fn answer(&self, id: &EndpointId) -> Answer {
@@ -215,11 +449,19 @@ impl Simulation {
         location.host.to_string().parse().ok()
     }
 
-    fn key(&self, id: &EndpointId) -> ProbeKey {
+    fn key(&self, id: &TargetId) -> ProbeKey {
         ProbeKey {
             policy: self.policy.key.clone(),
-            endpoint: id.clone(),
+            target: id.clone(),
         }
+    }
+
+    /// The routes of every decision that had some.
+    pub fn plans(&self) -> impl Iterator<Item = (f64, &distributary::domain::decision::Decided)> {
+        self.decisions.iter().filter_map(|(moment, decision)| {
+            let decided = decision.state.decided()?;
+            Some((moment.since_start().as_secs_f64(), decided))
+        })
     }
 
     /// When `id` left the slice of `ro` after `seconds`.
@@ -233,19 +475,16 @@ impl Simulation {
     }
 
     fn first(&self, seconds: f64, holds: impl Fn(&Route) -> bool) -> Option<f64> {
-        let after = Moment::new(Duration::from_secs_f64(seconds));
-        let decided = self.decisions.iter().filter(|(moment, _)| *moment >= after);
-        let mut found = decided.filter(|(_, decision)| match &decision.state {
-            DecisionState::Decided { plan, .. } => holds(&plan.ro),
-            _ => false,
-        });
-        found.next().map(|(moment, _)| moment.since_start().as_secs_f64())
+        let mut found = self
+            .plans()
+            .filter(|(at, decided)| *at >= seconds && holds(&decided.plan.ro));
+        found.next().map(|(at, _)| at)
     }
 
     /// When the circuit of `id` opened after `seconds`.
     pub fn tripped(&self, id: &str, seconds: f64) -> Option<f64> {
         let word = format!("{id} CircuitOpen");
-        let after = Moment::new(Duration::from_secs_f64(seconds));
+        let after = moment(seconds);
         let found = self
             .log
             .iter()
@@ -265,38 +504,94 @@ impl Simulation {
     /// What the status would say now, for the next process.
     pub fn remembered(&self) -> Remembered {
         let Some((_, decision)) = self.decisions.last() else {
-            return Remembered::new();
+            return Remembered::default();
         };
-        let DecisionState::Decided { endpoints, .. } = &decision.state else {
-            return Remembered::new();
+        let Some(decided) = decision.state.decided() else {
+            return Remembered::default();
         };
         let one = |view: &distributary::domain::decision::EndpointView| {
-            let known = RememberedEndpoint {
-                host: view.location.as_ref().map(|location| location.host.to_string()),
-                port: view.location.as_ref().map(|location| location.port),
+            let reason = format!("{:?}", view.reason);
+            let target = RememberedTarget {
                 address: view.address,
                 role: view.role,
                 eligible: view.eligible,
-                reason: format!("{:?}", view.reason),
+                reason: reason.clone(),
+                circuit: match view.circuit {
+                    Circuit::Closed { .. } => RememberedCircuit::Closed,
+                    Circuit::Open { until } => RememberedCircuit::Open {
+                        left: until.since(self.now),
+                    },
+                    Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
+                },
+                trips: view.trips,
+            };
+            let known = RememberedEndpoint {
+                host: view.location.as_ref().map(|location| location.host.to_string()),
+                port: view.location.as_ref().map(|location| location.port),
+                reason,
+                targets: vec![target],
             };
             (view.id.clone(), known)
         };
-        endpoints.iter().map(one).collect()
+        Remembered {
+            endpoints: decided.endpoints.iter().map(one).collect(),
+            tenure: decided.tenure.clone(),
+            answered: decision.answered.clone(),
+        }
     }
 }
 
-fn check(answer: Answer, address: Option<IpAddr>, now: Moment, timeout: Duration) -> Observation {
-    let good = |role| {
-        Ok(Sample {
-            role,
-            lsn: None,
-            system_identifier: Some(7),
-            timeline: Some(1),
-        })
-    };
+impl Probed {
+    /// Obeys an instruction, as the prober does.
+    fn instruct(&mut self, check: NextCheck, now: Moment) {
+        self.check = check;
+        match (check.hold, &mut self.session) {
+            (None, session) => *session = None,
+            (Some(hold), Some(session)) if session.hold.address == hold.address => {
+                session.next = session
+                    .next
+                    .min(now.max(session.next - session.hold.every) + hold.every);
+                session.hold = hold;
+            }
+            (Some(hold), session) => {
+                *session = Some(Session {
+                    hold,
+                    open: false,
+                    next: now,
+                    running: None,
+                });
+            }
+        }
+    }
+}
+
+fn moment(seconds: f64) -> Moment {
+    Moment::new(Duration::from_secs_f64(seconds))
+}
+
+/// Whether a server that answers so has lost its sessions.
+fn closes_sessions(answer: Answer) -> bool {
+    match answer {
+        Answer::Fails(kind) | Answer::FailsLate(kind, _) => {
+            let class = kind.class();
+            matches!(class, FailureClass::Dead { hard: true } | FailureClass::Transient)
+                && kind != FailureKind::ConnectionReset
+        }
+        _ => false,
+    }
+}
+
+fn check(
+    answer: Answer,
+    address: Option<IpAddr>,
+    now: Moment,
+    timeout: Duration,
+    sample: impl Fn(Role) -> Sample,
+) -> Observation {
+    let good = |role| Ok(sample(role));
     let (millis, result) = match answer {
         Answer::Standby => (2, good(Role::Standby)),
-        Answer::Primary => (2, good(Role::Primary)),
+        Answer::Primary | Answer::Promoted(_) => (2, good(Role::Primary)),
         Answer::SlowStandby(millis) => (millis, good(Role::Standby)),
         Answer::Fails(kind) => (1, Err(kind)),
         Answer::FailsLate(kind, millis) => (millis, Err(kind)),
@@ -320,19 +615,20 @@ fn in_slice(route: &Route, id: &str) -> bool {
     route
         .members
         .iter()
-        .any(|member| member.endpoint.as_str() == id && member.in_slice)
+        .any(|member| member.target.endpoint.as_str() == id && member.in_slice)
 }
 
 /// `rw primary | ro a b:50 (c:10) | c Returning`: in brackets who is listed, but not in a slice.
 fn words(state: &DecisionState) -> String {
     let (plan, endpoints) = match state {
-        DecisionState::Decided { plan, endpoints } => (plan, endpoints),
+        DecisionState::Decided(decided) => (&decided.plan, &decided.endpoints),
+        DecisionState::IdentityChanged { shown, .. } => return format!("identity changed to {shown}"),
         DecisionState::Waiting { unchecked } => return format!("waiting for {unchecked}"),
         DecisionState::Suspended => return "suspended".to_owned(),
     };
     let route = |route: &Route| {
         let mut text = match route.state {
-            distributary::domain::plan::RouteState::Served => String::new(),
+            RouteState::Served => String::new(),
             other => format!(" [{other:?}]"),
         };
         for member in &route.members {
@@ -341,7 +637,7 @@ fn words(state: &DecisionState) -> String {
                 weight => format!(":{weight}"),
             };
             let (open, close) = if member.in_slice { ("", "") } else { ("(", ")") };
-            text += &format!(" {open}{}{weight}{close}", member.endpoint);
+            text += &format!(" {open}{}{weight}{close}", member.target);
         }
         text
     };

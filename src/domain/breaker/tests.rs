@@ -9,6 +9,7 @@ fn settings(threshold: u32) -> BreakerSettings {
         enabled: true,
         failure_threshold: threshold,
         reset_timeout: RESET,
+        max_reset_timeout: RESET * 8,
         success_threshold: 2,
         traffic_steps: STEPS.map(Percent::new).to_vec(),
     }
@@ -52,6 +53,13 @@ fn run(started: Moment, counted: u32, newest: Moment) -> Circuit {
     }
 }
 
+impl Circuit {
+    /// The circuit after a check, the first time that it trips.
+    fn after(self, outcome: Outcome, now: Moment, settings: &BreakerSettings) -> Self {
+        self.observe(outcome, now, settings, WINDOW, pause(settings, 0))
+    }
+}
+
 const CLOSED: Circuit = Circuit::Closed { run: None };
 
 /// Every row of an open circuit: (now against `until`, outcome) and what follows, enabled and disabled.
@@ -68,7 +76,7 @@ fn every_row_of_an_open_circuit() {
                     Outcome::Failure { .. } | Outcome::Alive => (open(until), open(until)),
                 };
                 let row = format!("threshold {threshold}, {outcome:?} at {now:?}");
-                let next = |settings| open(until).observe(outcome, now, &settings, WINDOW);
+                let next = |settings| open(until).after(outcome, now, &settings);
                 assert_eq!(next(settings(threshold)), on, "enabled, {row}");
                 assert_eq!(next(disabled(threshold)), off, "disabled, {row}");
             }
@@ -96,7 +104,7 @@ fn every_row_of_a_half_open_circuit() {
                     Outcome::Alive => (before, before),
                 };
                 let row = format!("threshold {threshold}, {before:?}, {outcome:?}");
-                let next = |settings| before.observe(outcome, now, &settings, WINDOW);
+                let next = |settings| before.after(outcome, now, &settings);
                 assert_eq!(next(settings(threshold)), on, "enabled, {row}");
                 assert_eq!(next(disabled(threshold)), off, "disabled, {row}");
             }
@@ -124,7 +132,7 @@ fn every_row_of_a_closed_circuit() {
                     (run(started, counted, now), run(started, counted, now))
                 };
                 let row = format!("threshold {threshold}, {before:?} at {now:?}");
-                let next = |outcome, settings| before.observe(outcome, now, &settings, WINDOW);
+                let next = |outcome, settings| before.after(outcome, now, &settings);
                 assert_eq!(next(failure(now), settings(threshold)), on, "enabled, {row}");
                 assert_eq!(next(failure(now), disabled(threshold)), off, "disabled, {row}");
                 for outcome in [Outcome::Success, Outcome::Alive] {
@@ -134,10 +142,7 @@ fn every_row_of_a_closed_circuit() {
             }
         }
         for outcome in [Outcome::Success, Outcome::Alive] {
-            assert_eq!(
-                CLOSED.observe(outcome, started, &settings(threshold), WINDOW),
-                CLOSED
-            );
+            assert_eq!(CLOSED.after(outcome, started, &settings(threshold)), CLOSED);
         }
     }
 }
@@ -150,17 +155,14 @@ fn a_circuit_begins_closed() {
 #[test]
 fn threshold_1_trips_at_once() {
     let now = at(7);
-    assert_eq!(
-        CLOSED.observe(failure(now), now, &settings(1), WINDOW),
-        open(now + RESET)
-    );
+    assert_eq!(CLOSED.after(failure(now), now, &settings(1)), open(now + RESET));
 }
 
 #[test]
 fn the_first_failure_counts_from_the_start_of_its_check() {
     let (started, ended) = (at(1000), at(3000));
     assert_eq!(
-        CLOSED.observe(Outcome::Failure { started }, ended, &settings(2), WINDOW),
+        CLOSED.after(Outcome::Failure { started }, ended, &settings(2)),
         run(started, 1, ended)
     );
 }
@@ -171,7 +173,7 @@ fn failures_closer_than_the_spacing_do_not_count() {
     let first_due = spacing(1, 5, WINDOW);
     let mut now = Moment::default();
     while now.since_start() < first_due {
-        circuit = circuit.observe(failure(now), now, &settings(5), WINDOW);
+        circuit = circuit.after(failure(now), now, &settings(5));
         assert!(
             matches!(
                 circuit,
@@ -183,7 +185,7 @@ fn failures_closer_than_the_spacing_do_not_count() {
         );
         now = now + Duration::from_millis(10);
     }
-    let counted = circuit.observe(failure(now), now, &settings(5), WINDOW);
+    let counted = circuit.after(failure(now), now, &settings(5));
     assert!(matches!(
         counted,
         Circuit::Closed {
@@ -199,12 +201,7 @@ fn a_burst_of_failures_trips_no_sooner_than_its_spread() {
         let mut now = Moment::default();
         while matches!(circuit, Circuit::Closed { .. }) {
             now = now + Duration::from_millis(1);
-            circuit = circuit.observe(
-                Outcome::Failure { started: at(1) },
-                now,
-                &settings(threshold),
-                WINDOW,
-            );
+            circuit = circuit.after(Outcome::Failure { started: at(1) }, now, &settings(threshold));
         }
         let spread = spacing(threshold - 1, threshold, WINDOW);
         assert_eq!(now.since(at(1)), spread, "threshold {threshold}");
@@ -244,12 +241,9 @@ fn a_run_of_slow_failures_trips_at_the_latest_at_the_end_of_the_window() {
     let end = started + WINDOW;
     let almost = end - Duration::from_millis(1);
     let failed = Outcome::Failure { started };
-    let second = run(started, 1, started).observe(failed, almost, &settings(5), WINDOW);
+    let second = run(started, 1, started).after(failed, almost, &settings(5));
     assert_eq!(second, run(started, 2, almost));
-    assert_eq!(
-        second.observe(failed, end, &settings(5), WINDOW),
-        open(end + RESET)
-    );
+    assert_eq!(second.after(failed, end, &settings(5)), open(end + RESET));
 }
 
 #[test]
@@ -257,7 +251,7 @@ fn one_failure_alone_never_trips_however_long_it_takes() {
     let started = Moment::default();
     let late = started + WINDOW * 10;
     assert_eq!(
-        CLOSED.observe(Outcome::Failure { started }, late, &settings(2), WINDOW),
+        CLOSED.after(Outcome::Failure { started }, late, &settings(2)),
         run(started, 1, late)
     );
 }
@@ -265,19 +259,13 @@ fn one_failure_alone_never_trips_however_long_it_takes() {
 #[test]
 fn one_success_ends_a_run() {
     let circuit = run(at(0), 4, at(4000));
-    assert_eq!(
-        circuit.observe(Outcome::Success, at(4001), &settings(5), WINDOW),
-        CLOSED
-    );
+    assert_eq!(circuit.after(Outcome::Success, at(4001), &settings(5)), CLOSED);
 }
 
 #[test]
 fn an_answer_with_an_error_ends_a_run() {
     let circuit = run(at(0), 4, at(4000));
-    assert_eq!(
-        circuit.observe(Outcome::Alive, at(4001), &settings(5), WINDOW),
-        CLOSED
-    );
+    assert_eq!(circuit.after(Outcome::Alive, at(4001), &settings(5)), CLOSED);
 }
 
 #[test]
@@ -286,7 +274,7 @@ fn success_in_half_open_closes_after_the_last_step() {
     let mut shares = Vec::new();
     while circuit != CLOSED {
         shares.push(circuit.share(&settings(5)).get());
-        circuit = circuit.observe(Outcome::Success, at(1), &settings(5), WINDOW);
+        circuit = circuit.after(Outcome::Success, at(1), &settings(5));
     }
     assert_eq!(shares, [10, 10, 50, 50, 80, 80]);
 }
@@ -296,7 +284,7 @@ fn failure_in_half_open_opens_again_at_any_step() {
     for step in 0..STEPS.len() {
         let now = at(500);
         assert_eq!(
-            half_open(step, 1).observe(failure(now), now, &settings(5), WINDOW),
+            half_open(step, 1).after(failure(now), now, &settings(5)),
             open(now + RESET)
         );
     }
@@ -310,17 +298,14 @@ fn a_disabled_breaker_opens_after_the_same_failures_and_closes_with_the_first_su
             let mut now = Moment::default();
             while matches!(circuit, Circuit::Closed { .. }) {
                 now = now + Duration::from_millis(50);
-                circuit = circuit.observe(failure(now), now, &settings, WINDOW);
+                circuit = circuit.after(failure(now), now, &settings);
             }
             (now, circuit)
         };
         let (on, _) = trip(settings(threshold));
         let (off, opened) = trip(disabled(threshold));
         assert_eq!(on, off, "threshold {threshold}");
-        assert_eq!(
-            opened.observe(Outcome::Success, off, &disabled(threshold), WINDOW),
-            CLOSED
-        );
+        assert_eq!(opened.after(Outcome::Success, off, &disabled(threshold)), CLOSED);
     }
 }
 
@@ -342,8 +327,8 @@ fn a_step_that_an_edit_took_away_counts_as_the_whole_share_and_the_last_step() {
     let circuit = half_open(7, 0);
     assert_eq!(circuit.share(&settings(5)), Percent::FULL);
     assert!(circuit.at_last_step(&settings(5)));
-    let once = circuit.observe(Outcome::Success, at(0), &settings(5), WINDOW);
-    let twice = once.observe(Outcome::Success, at(1), &settings(5), WINDOW);
+    let once = circuit.after(Outcome::Success, at(0), &settings(5));
+    let twice = once.after(Outcome::Success, at(1), &settings(5));
     assert_eq!(twice, CLOSED);
 }
 
@@ -355,4 +340,90 @@ fn only_the_last_traffic_step_is_the_last() {
         [false, false, true]
     );
     assert!(!last(CLOSED) && !last(open(at(0))));
+}
+
+/// A breaker that fails at once, as often as it takes to open from `now`.
+fn trip(breaker: &mut Breaker, now: Moment) {
+    breaker.observe(failure(now), now, &settings(1), WINDOW);
+}
+
+fn until(breaker: &Breaker) -> Moment {
+    match breaker.circuit {
+        Circuit::Open { until } => until,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Half-open, and failing again, each time.
+#[test]
+fn each_trip_doubles_the_time_that_the_circuit_stays_open() {
+    let mut breaker = Breaker::default();
+    let mut now = at(1000);
+    let mut pauses = Vec::new();
+    for trips in 1..=3 {
+        trip(&mut breaker, now);
+        assert_eq!(breaker.trips(), trips);
+        pauses.push(until(&breaker).since(now));
+        now = until(&breaker);
+        breaker.observe(Outcome::Success, now, &settings(1), WINDOW);
+        assert_eq!(breaker.circuit, half_open(0, 0));
+    }
+    assert_eq!(pauses, [RESET, RESET * 2, RESET * 4]);
+}
+
+#[test]
+fn no_pause_is_longer_than_the_longest() {
+    let mut breaker = Breaker::restored(CLOSED, 1000, at(0));
+    trip(&mut breaker, at(1));
+    assert_eq!(until(&breaker).since(at(1)), RESET * 8);
+    assert!(breaker.trips() <= 16, "a bounded memory");
+}
+
+#[test]
+fn trips_longer_ago_than_the_longest_pause_no_longer_count() {
+    let mut breaker = Breaker::default();
+    trip(&mut breaker, at(0));
+    breaker.observe(Outcome::Success, at(60_000), &settings(1), WINDOW);
+    let later = at(0) + RESET * 8;
+    breaker.observe(
+        Outcome::Success,
+        later - Duration::from_millis(1),
+        &settings(1),
+        WINDOW,
+    );
+    assert_eq!(breaker.trips(), 1);
+    breaker.observe(Outcome::Success, later, &settings(1), WINDOW);
+    assert_eq!(breaker.trips(), 0);
+    trip(&mut breaker, later);
+    assert_eq!(until(&breaker).since(later), RESET);
+}
+
+#[test]
+fn a_failure_while_open_is_no_trip_and_doubles_nothing() {
+    let mut breaker = Breaker::default();
+    trip(&mut breaker, at(0));
+    for _ in 0..5 {
+        let now = until(&breaker);
+        trip(&mut breaker, now);
+        assert_eq!((breaker.trips(), until(&breaker).since(now)), (1, RESET));
+    }
+}
+
+#[test]
+fn a_restored_breaker_goes_on_where_it_was() {
+    let mut breaker = Breaker::restored(open(at(500)), 2, at(0));
+    assert_eq!(breaker.trips(), 2);
+    breaker.observe(Outcome::Success, at(499), &settings(1), WINDOW);
+    assert_eq!(breaker.circuit, open(at(500)));
+    breaker.observe(Outcome::Success, at(500), &settings(1), WINDOW);
+    assert_eq!(breaker.circuit, half_open(0, 0));
+    trip(&mut breaker, at(600));
+    assert_eq!(until(&breaker).since(at(600)), RESET * 4, "the third trip");
+}
+
+#[test]
+fn people_see_a_circuit_without_its_counts() {
+    assert_eq!(run(at(0), 4, at(1)).shown(), CLOSED);
+    assert_eq!(half_open(1, 2).shown(), half_open(1, 0));
+    assert_eq!(open(at(5)).shown(), open(at(5)));
 }

@@ -1,39 +1,23 @@
 use super::*;
-use crate::domain::breaker::Run;
-use crate::domain::observation::{Role, Sample};
-use crate::domain::policy::Percent;
+use crate::domain::breaker::{Breaker, Run};
+use crate::domain::fixture::{address, breaker, probing};
+use crate::domain::observation::{Role, Sample, Silence};
 
 const MILLIS: Duration = Duration::from_millis(1);
-
-fn probing() -> Probing {
-    Probing {
-        interval: Duration::from_secs(30),
-        timeout: Duration::from_secs(2),
-        failover_timeout: Duration::from_secs(5),
-    }
-}
-
-fn breaker() -> BreakerSettings {
-    BreakerSettings {
-        enabled: true,
-        failure_threshold: 5,
-        reset_timeout: Duration::from_secs(60),
-        success_threshold: 3,
-        traffic_steps: vec![Percent::new(10), Percent::new(50)],
-    }
-}
 
 fn at(millis: u32) -> Moment {
     Moment::new(MILLIS * millis)
 }
 
 fn good() -> Result<Sample, FailureKind> {
-    Ok(Sample {
-        role: Role::Standby,
-        lsn: None,
-        system_identifier: None,
-        timeline: None,
-    })
+    Ok(Sample::of(Role::Standby))
+}
+
+fn of_circuit(circuit: Circuit) -> Health {
+    Health {
+        breaker: Breaker::restored(circuit, 0, at(0)),
+        ..Health::default()
+    }
 }
 
 /// Takes in one check, and asks for the next one: its distance from the end, and its deadline.
@@ -98,7 +82,7 @@ fn looks_at_a_suspect_grow_apart_but_miss_no_failure_that_counts() {
     let (mut now, mut gaps) = (0, Vec::new());
     loop {
         let (gap, _) = after(&mut health, (now, now), Err(FailureKind::ConnectRefused)).unwrap();
-        if let Circuit::Open { .. } = health.circuit {
+        if let Circuit::Open { .. } = health.breaker.circuit {
             break;
         }
         // The clock has whole milliseconds here.
@@ -126,7 +110,7 @@ fn slow_resets_trip_by_the_end_of_the_window() {
             (now, ended),
             Err(FailureKind::ConnectionReset),
         );
-        if let Circuit::Open { .. } = health.circuit {
+        if let Circuit::Open { .. } = health.breaker.circuit {
             assert!(ended <= 1000, "tripped after {ended} ms");
             return;
         }
@@ -167,10 +151,7 @@ fn the_second_good_check_of_a_suspect_follows_soon() {
 
 #[test]
 fn an_open_circuit_is_checked_by_the_failover_timeout_and_at_its_end() {
-    let mut health = Health {
-        circuit: Circuit::Open { until: at(60_000) },
-        ..Health::default()
-    };
+    let mut health = of_circuit(Circuit::Open { until: at(60_000) });
     for (now, gap) in [(10_000, 5000), (57_000, 3000), (59_999, 1)] {
         let next = after(&mut health, (now, now), Err(FailureKind::TimedOut)).unwrap();
         assert_eq!(next.0, MILLIS * gap, "at {now}");
@@ -200,10 +181,7 @@ fn a_run_near_its_end_keeps_the_shortest_attempt() {
         counted: 4,
         newest: at(4000),
     };
-    let mut health = Health {
-        circuit: Circuit::Closed { run: Some(run) },
-        ..Health::default()
-    };
+    let mut health = of_circuit(Circuit::Closed { run: Some(run) });
     let observation = Observation {
         started: at(4999),
         ended: at(4999),
@@ -213,4 +191,111 @@ fn a_run_near_its_end_keeps_the_shortest_attempt() {
     health.failure = Some(FailureKind::TimedOut);
     let (_, timeout) = next(&health, &observation, &probing(), &breaker(), 0).unwrap();
     assert_eq!(timeout, SHORTEST_ATTEMPT);
+}
+
+/// What to hold beside the checks of a target in this state, `edit`ed from a good one.
+fn held(edit: impl FnOnce(&mut Health), urgent: bool) -> Option<Hold> {
+    let mut health = Health {
+        address: Some(address(2)),
+        admitted: true,
+        ..Health::default()
+    };
+    edit(&mut health);
+    hold(&health, &probing(), &breaker(), urgent)
+}
+
+#[test]
+fn a_session_is_held_from_the_first_good_check_until_the_target_is_down() {
+    let expected = Hold {
+        address: address(2),
+        every: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+    };
+    assert_eq!(held(|_| {}, false), Some(expected));
+    assert_eq!(held(|health| health.admitted = false, false), None, "never good");
+    assert_eq!(held(|health| health.address = None, false), None);
+    let out = |health: &mut Health| {
+        health.suspicion = Suspicion::Out {
+            since: at(0),
+            good: 0,
+        }
+    };
+    assert_eq!(held(out, false), None, "a suspect is asked by checks");
+    let open = |health: &mut Health| health.breaker = of_circuit(Circuit::Open { until: at(9) }).breaker;
+    assert_eq!(held(open, false), None);
+    let confirming = |health: &mut Health| health.suspicion = Suspicion::Confirming { since: at(0) };
+    assert_eq!(held(confirming, false), Some(expected));
+}
+
+#[test]
+fn a_heartbeat_of_0_holds_no_session() {
+    let without = Probing {
+        heartbeat: None,
+        ..probing()
+    };
+    let health = Health {
+        address: Some(address(2)),
+        admitted: true,
+        ..Health::default()
+    };
+    assert_eq!(hold(&health, &without, &breaker(), true), None);
+}
+
+#[test]
+fn while_the_primary_is_lost_heartbeats_are_closer_and_never_wider_apart() {
+    let every = |urgent| held(|_| {}, urgent).map(|hold| hold.every);
+    assert_eq!(every(false), Some(Duration::from_secs(2)));
+    assert_eq!(every(true), Some(URGENT));
+    let fast = Probing {
+        heartbeat: Some(MILLIS * 100),
+        ..probing()
+    };
+    let health = Health {
+        address: Some(address(2)),
+        admitted: true,
+        ..Health::default()
+    };
+    let hold = hold(&health, &fast, &breaker(), true).unwrap();
+    assert_eq!(hold.every, MILLIS * 100);
+}
+
+#[test]
+fn the_deadline_of_a_heartbeat_is_no_shorter_than_a_session_takes_to_open() {
+    let tight = Probing {
+        failover_timeout: MILLIS * 100,
+        ..probing()
+    };
+    let health = Health {
+        address: Some(address(2)),
+        admitted: true,
+        ..Health::default()
+    };
+    let hold = hold(&health, &tight, &breaker(), false).unwrap();
+    assert_eq!(hold.timeout, SHORTEST_HEARTBEAT);
+}
+
+/// Frozen between two checks: the heartbeat's time counts, so the circuit opens a failover timeout after it.
+#[test]
+fn a_frozen_target_trips_a_failover_timeout_after_the_heartbeat_that_it_missed() {
+    let mut health = Health::default();
+    let good = Observation {
+        started: at(0),
+        ended: at(2),
+        address: Some(address(2)),
+        result: good(),
+    };
+    health.observe(&good, &breaker(), &probing());
+    health.hear(address(2), at(10_000), at(11_000), Err(Silence::Missed));
+    let (mut now, mut allowed) = (11_000, 1000);
+    loop {
+        let (_, ended) = (now, now + allowed);
+        let next = after(&mut health, (now, ended), Err(FailureKind::TimedOut));
+        if let Circuit::Open { .. } = health.breaker.circuit {
+            assert!(ended <= 10_000 + 5000 + 20, "tripped at {ended}");
+            return;
+        }
+        let (gap, timeout) = next.unwrap();
+        now = ended + u32::try_from(gap.as_millis()).unwrap();
+        allowed = u32::try_from(timeout.as_millis()).unwrap();
+    }
 }

@@ -1,41 +1,22 @@
-use std::time::Duration;
-
 use super::*;
+
+use crate::domain::fixture::{self, address, at, breaker, probing};
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2));
 
-fn breaker() -> BreakerSettings {
-    BreakerSettings {
-        enabled: true,
-        failure_threshold: 5,
-        reset_timeout: Duration::from_secs(60),
-        success_threshold: 1,
-        traffic_steps: vec![Percent::new(10), Percent::new(50)],
-    }
-}
-
-fn probing() -> Probing {
-    Probing {
-        interval: Duration::from_secs(30),
-        timeout: Duration::from_secs(2),
-        failover_timeout: Duration::from_secs(5),
-    }
+fn sample() -> Sample {
+    fixture::sample(Role::Standby)
 }
 
 fn good() -> Result<Sample, FailureKind> {
-    Ok(Sample {
-        role: Role::Standby,
-        lsn: None,
-        system_identifier: Some(7),
-        timeline: Some(1),
-    })
+    Ok(sample())
 }
 
 /// A target that saw these results, each at its millisecond.
 fn seen(results: &[(u64, Result<Sample, FailureKind>)]) -> Health {
     let mut health = Health::default();
     for (millis, result) in results {
-        let now = Moment::new(Duration::from_millis(*millis));
+        let now = at(*millis);
         let observation = Observation {
             started: now,
             ended: now,
@@ -107,18 +88,21 @@ fn one_hard_sign_alone_takes_nobody_out() {
     for kind in HARD {
         let health = served_then(&[kind]);
         assert_eq!(verdict(&health), SERVING, "{kind}");
-        assert_eq!(health.suspicion, Suspicion::Confirming, "{kind}");
+        assert_eq!(health.suspicion, Suspicion::Confirming { since: at(0) }, "{kind}");
     }
 }
 
 #[test]
 fn a_hard_sign_that_another_one_confirms_takes_out() {
     for first in HARD {
-        for second in HARD.into_iter().chain(TRANSIENT) {
+        let confirming = HARD
+            .into_iter()
+            .filter(|kind| *kind != FailureKind::ConnectionClosed);
+        for second in confirming.chain(TRANSIENT) {
             let health = served_then(&[first, second]);
             assert_eq!(verdict(&health).0, OUT, "{first}, {second}");
             assert!(
-                matches!(health.circuit, Circuit::Closed { .. }),
+                matches!(health.breaker.circuit, Circuit::Closed { .. }),
                 "{first}, {second}: suspect is no trip"
             );
         }
@@ -130,7 +114,7 @@ fn a_hard_sign_and_then_a_good_check_costs_nothing() {
     let health = seen(&[(0, good()), (1, Err(FailureKind::ConnectionReset)), (6, good())]);
     assert_eq!(verdict(&health), SERVING);
     assert_eq!(health.suspicion, Suspicion::None);
-    assert_eq!(health.circuit, Circuit::default());
+    assert_eq!(health.breaker.circuit, Circuit::default());
 }
 
 #[test]
@@ -156,7 +140,8 @@ fn an_answer_of_another_kind_clears_a_hard_sign() {
         .chain([FailureKind::Saturated, FailureKind::OtherError])
     {
         let health = served_then(&[FailureKind::ConnectRefused, kind, FailureKind::ConnectRefused]);
-        assert_eq!(health.suspicion, Suspicion::Confirming, "{kind}");
+        let since = at(10);
+        assert_eq!(health.suspicion, Suspicion::Confirming { since }, "{kind}");
     }
 }
 
@@ -180,7 +165,7 @@ fn starting_and_stopping_are_out_at_once_and_count_nothing() {
     for kind in TRANSIENT {
         let health = served_then(&[kind; 100]);
         assert_eq!(verdict(&health), (OUT, Reason::Starting), "{kind}");
-        assert_eq!(health.circuit, Circuit::default(), "{kind}");
+        assert_eq!(health.breaker.circuit, Circuit::default(), "{kind}");
     }
 }
 
@@ -202,17 +187,16 @@ fn failures_over_the_window_open_the_circuit_and_end_the_suspicion() {
     let mut story = vec![(0, good())];
     story.extend((1..=5000).step_by(100).map(refused));
     let health = seen(&story);
-    assert!(matches!(health.circuit, Circuit::Open { .. }));
+    assert!(matches!(health.breaker.circuit, Circuit::Open { .. }));
     assert_eq!(health.suspicion, Suspicion::None);
     assert_eq!(verdict(&health), (OUT, Reason::CircuitOpen));
 }
 
 #[test]
 fn an_open_circuit_whose_newest_check_is_good_answers() {
+    let until = at(60_000);
     let health = Health {
-        circuit: Circuit::Open {
-            until: Moment::new(Duration::from_secs(60)),
-        },
+        breaker: Breaker::restored(Circuit::Open { until }, 1, at(0)),
         admitted: true,
         ..Health::default()
     };
@@ -227,7 +211,7 @@ fn a_half_open_circuit_returns_step_by_step() {
     let at_step = |step| {
         let circuit = Circuit::HalfOpen { step, successes: 0 };
         verdict(&Health {
-            circuit,
+            breaker: Breaker::restored(circuit, 1, at(0)),
             admitted: true,
             ..Health::default()
         })
@@ -244,14 +228,14 @@ fn a_half_open_circuit_returns_step_by_step() {
 fn a_saturated_server_stays() {
     let health = served_then(&[FailureKind::Saturated; 100]);
     assert_eq!(verdict(&health), (Standing::Good, Reason::Saturated));
-    assert_eq!(health.circuit, Circuit::default());
+    assert_eq!(health.breaker.circuit, Circuit::default());
 }
 
 #[test]
 fn an_error_that_says_nothing_of_health_stays() {
     let health = served_then(&[FailureKind::OtherError; 100]);
     assert_eq!(verdict(&health), (Standing::Good, Reason::AnswersWithError));
-    assert_eq!(health.circuit, Circuit::default());
+    assert_eq!(health.breaker.circuit, Circuit::default());
 }
 
 #[test]
@@ -300,7 +284,7 @@ fn a_lost_name_is_not_well_and_counts_nothing() {
     for kind in NAME {
         let health = served_then(&[kind; 100]);
         assert_eq!(verdict(&health), (OUT, Reason::NameUnresolved), "{kind}");
-        assert_eq!(health.circuit, Circuit::default(), "{kind}");
+        assert_eq!(health.breaker.circuit, Circuit::default(), "{kind}");
         assert_eq!(health.address, Some(ADDRESS), "{kind}: the last good one holds");
     }
 }
@@ -320,12 +304,7 @@ fn a_refused_address_is_wrong_whatever_was_before() {
 
 #[test]
 fn role_and_identity_are_those_of_the_newest_good_check() {
-    let primary = Ok(Sample {
-        role: Role::Primary,
-        lsn: None,
-        system_identifier: None,
-        timeline: None,
-    });
+    let primary = Ok(Sample::of(Role::Primary));
     let health = seen(&[(0, good()), (1, primary), (2, Err(FailureKind::ConnectRefused))]);
     assert_eq!(health.role, Some(Role::Primary));
     assert_eq!(
@@ -339,7 +318,215 @@ fn role_and_identity_are_those_of_the_newest_good_check() {
 fn holding_lifts_what_is_unhealthy_and_nothing_else() {
     let held = |standing: Standing| standing.held();
     assert_eq!(held(OUT), Standing::Good);
+    assert_eq!(held(Standing::Behind), Standing::Good);
     for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
         assert_eq!(held(standing), standing);
+    }
+}
+
+#[test]
+fn a_connection_that_is_accepted_and_closed_confirms_nothing() {
+    for first in HARD {
+        let health = served_then(&[first, FailureKind::ConnectionClosed]);
+        assert_eq!(verdict(&health), SERVING, "{first}");
+    }
+}
+
+/// What the held session said, asked and answered at this millisecond.
+fn hear(health: &mut Health, millis: u64, told: Result<&Sample, Silence>) -> bool {
+    health.hear(ADDRESS, at(millis), at(millis), told)
+}
+
+fn check(health: &mut Health, millis: u64, result: Result<Sample, FailureKind>) {
+    let observation = Observation {
+        started: at(millis),
+        ended: at(millis),
+        address: result.is_ok().then_some(ADDRESS),
+        result,
+    };
+    health.observe(&observation, &breaker(), &probing());
+}
+
+#[test]
+fn a_session_that_closes_is_a_hard_sign_and_asks_for_a_check_at_once() {
+    for (answer, expected) in [
+        (Err(FailureKind::ConnectRefused), Reason::Suspect),
+        (Err(FailureKind::ConnectionReset), Reason::Suspect),
+        (Err(FailureKind::Stopping), Reason::Starting),
+        (Err(FailureKind::Starting), Reason::Starting),
+        (Err(FailureKind::TimedOut), Reason::Serving),
+        (good(), Reason::Serving),
+    ] {
+        let mut health = seen(&[(0, good())]);
+        assert!(hear(&mut health, 10, Err(Silence::Closed)));
+        assert_eq!(verdict(&health), SERVING, "not confirmed yet");
+        check(&mut health, 11, answer.clone());
+        assert_eq!(verdict(&health).1, expected, "{answer:?}");
+        assert!(
+            matches!(health.breaker.circuit, Circuit::Closed { .. }),
+            "no trip"
+        );
+    }
+}
+
+#[test]
+fn a_session_that_an_administrator_ends_again_and_again_costs_nothing() {
+    let mut health = seen(&[(0, good())]);
+    for second in 1..=100 {
+        assert!(hear(&mut health, second * 1000, Err(Silence::Closed)));
+        check(&mut health, second * 1000 + 2, good());
+        assert_eq!(verdict(&health), SERVING);
+        assert_eq!(health.suspicion, Suspicion::None);
+    }
+}
+
+#[test]
+fn a_missed_heartbeat_asks_for_a_check_and_takes_nobody_out() {
+    let mut health = seen(&[(0, good())]);
+    assert!(hear(&mut health, 1000, Err(Silence::Missed)));
+    assert_eq!(verdict(&health), SERVING);
+    assert_eq!(health.suspicion, Suspicion::None);
+}
+
+#[test]
+fn the_failover_timeout_begins_with_the_heartbeat_that_was_missed() {
+    let mut health = seen(&[(0, good())]);
+    hear(&mut health, 1000, Err(Silence::Missed));
+    check(&mut health, 2000, Err(FailureKind::TimedOut));
+    assert_eq!(health.failing_since, Some(at(1000)));
+    let Circuit::Closed { run: Some(run) } = health.breaker.circuit else {
+        panic!("{:?}", health.breaker.circuit);
+    };
+    assert_eq!(run.started, at(1000));
+    check(&mut health, 3000, good());
+    check(&mut health, 9000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        health.failing_since,
+        Some(at(9000)),
+        "a good check ends the doubt"
+    );
+}
+
+#[test]
+fn a_good_heartbeat_clears_no_failed_check() {
+    let mut health = served_then(&[FailureKind::ConnectRefused, FailureKind::ConnectRefused]);
+    let before = verdict(&health);
+    assert!(!hear(&mut health, 100, Ok(&sample())));
+    assert_eq!(verdict(&health), before);
+    assert_eq!(health.failure, Some(FailureKind::ConnectRefused));
+    assert!(matches!(health.breaker.circuit, Circuit::Closed { run: Some(_) }));
+}
+
+#[test]
+fn a_heartbeat_tells_the_role() {
+    let mut health = seen(&[(0, good())]);
+    hear(&mut health, 100, Ok(&fixture::sample(Role::Primary)));
+    assert_eq!(health.role, Some(Role::Primary));
+}
+
+#[test]
+fn a_session_to_another_address_says_nothing() {
+    let mut health = seen(&[(0, good())]);
+    let before = health.clone();
+    let primary = fixture::sample(Role::Primary);
+    for told in [Ok(&primary), Err(Silence::Closed), Err(Silence::Missed)] {
+        assert!(!health.hear(address(99), at(10), at(11), told));
+    }
+    assert_eq!(health, before);
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_the_newest_one_is_out_of_date() {
+    let mut health = seen(&[(0, good())]);
+    check(&mut health, 200, Ok(fixture::sample(Role::Primary)));
+    health.hear(ADDRESS, at(100), at(300), Ok(&sample()));
+    assert_eq!(health.role, Some(Role::Primary));
+    hear(&mut health, 400, Ok(&sample()));
+    assert_eq!(health.role, Some(Role::Standby));
+}
+
+#[test]
+fn a_target_whose_circuit_is_open_is_not_checked_because_of_its_session() {
+    let mut health = Health {
+        breaker: Breaker::restored(Circuit::Open { until: at(60_000) }, 1, at(0)),
+        address: Some(ADDRESS),
+        ..Health::default()
+    };
+    for silence in [Silence::Closed, Silence::Missed] {
+        assert!(!hear(&mut health, 10, Err(silence)), "{silence:?}");
+    }
+}
+
+#[test]
+fn another_address_is_another_server() {
+    let mut health = seen(&[(0, good())]);
+    let observation = Observation {
+        started: at(1),
+        ended: at(1),
+        address: Some(address(9)),
+        result: Ok(Sample::of(Role::Standby)),
+    };
+    health.observe(&observation, &breaker(), &probing());
+    assert_eq!(health.address, Some(address(9)));
+    assert_eq!(
+        (health.system_identifier, health.timeline),
+        (None, None),
+        "the new one did not tell"
+    );
+}
+
+#[test]
+fn the_timeline_of_a_standby_says_nothing_of_the_primary_that_it_became() {
+    let mut health = seen(&[(0, good())]);
+    check(&mut health, 1, Ok(Sample::of(Role::Primary)));
+    assert_eq!(health.timeline, None);
+    let mut told = fixture::sample(Role::Primary);
+    told.timeline = Some(2);
+    check(&mut health, 2, Ok(told));
+    assert_eq!(health.timeline, Some(2));
+}
+
+#[test]
+fn an_identity_from_before_a_restart_is_wrong_until_it_tells_again() {
+    let mut health = Health {
+        foreign: true,
+        ..Health::default()
+    };
+    check(&mut health, 1, Err(FailureKind::TimedOut));
+    check(&mut health, 2, Ok(Sample::of(Role::Standby)));
+    assert!(health.foreign, "it did not tell");
+    check(&mut health, 3, good());
+    assert!(!health.foreign, "what it shows now counts");
+}
+
+#[test]
+fn since_when_it_is_down_is_kept_until_it_is_back_in_the_routes() {
+    let refused = || Err(FailureKind::ConnectRefused);
+    let mut story = vec![(0, good()), (10, refused()), (15, refused()), (30, refused())];
+    assert_eq!(seen(&story).failing_since, Some(at(10)));
+    story.push((40, good()));
+    assert_eq!(
+        seen(&story).failing_since,
+        Some(at(10)),
+        "one good check is not enough"
+    );
+    story.push((50, good()));
+    assert_eq!(seen(&story).failing_since, None);
+}
+
+#[test]
+fn who_answers_at_all_is_not_down() {
+    for kind in CONFIGURATION
+        .into_iter()
+        .chain([FailureKind::Saturated, FailureKind::OtherError])
+    {
+        let health = served_then(&[kind; 3]);
+        assert_eq!(health.failing_since, None, "{kind}");
+        assert!(health.is_well(), "{kind}");
+    }
+    for kind in NAME.into_iter().chain([FailureKind::AddressRefused]) {
+        let health = served_then(&[kind]);
+        assert_eq!(health.failing_since, Some(at(0)), "{kind}");
+        assert!(!health.is_well(), "{kind}");
     }
 }

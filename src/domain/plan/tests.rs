@@ -1,75 +1,12 @@
-use std::time::Duration;
-
 use super::*;
 use crate::domain::Moment;
+use crate::domain::breaker::Breaker;
+use crate::domain::fixture::{SYSTEM, policy};
 use crate::domain::health::Health;
-use crate::domain::policy::{
-    BreakerSettings, ClientSettings, Host, Mode, Outputs, PolicyKey, Probing, TlsMode, Unresolved,
-};
-use crate::domain::policy::{SecretProblem, Strategy};
-use crate::domain::role;
-
-fn endpoint(id: &str, declared: Declared, last: u8) -> Endpoint {
-    let address = IpAddr::from([198, 18, 0, last]);
-    Endpoint {
-        id: id.into(),
-        declared,
-        display_name: None,
-        location: Some(Location {
-            host: Host::Address(address),
-            port: 5432,
-        }),
-        login: Err(Unresolved {
-            secret: "none".to_owned(),
-            problem: SecretProblem::NotFound,
-        }),
-        region: None,
-        zone: None,
-        weight: 1,
-        priority: 1,
-        max_connections: 15,
-        active: true,
-        tags: Vec::new(),
-        clients: clients(),
-    }
-}
-
-/// A primary and replicas of these names: 198.18.0.1, then .2, .3 and so on.
-fn policy(replicas: &[&str]) -> Policy {
-    let replicas = replicas
-        .iter()
-        .zip(2..)
-        .map(|(id, last)| endpoint(id, Declared::Replica, last));
-    Policy {
-        key: PolicyKey::new("shop", "orders"),
-        uid: "uid-1".to_owned(),
-        generation: 1,
-        mode: Mode::Enforce,
-        retain: false,
-        endpoints: std::iter::once(endpoint("primary", Declared::Primary, 1))
-            .chain(replicas)
-            .collect(),
-        strategy: Strategy::RoundRobin,
-        probing: Probing {
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(2),
-            failover_timeout: Duration::from_secs(5),
-        },
-        breaker: BreakerSettings {
-            enabled: true,
-            failure_threshold: 5,
-            reset_timeout: Duration::from_secs(60),
-            success_threshold: 3,
-            traffic_steps: vec![Percent::new(10), Percent::new(50)],
-        },
-        read_fallback: vec![ReadFallback::Primary],
-        outputs: Outputs {
-            services: Some("orders".to_owned()),
-            config_map: "orders-routing".to_owned(),
-        },
-        clients: clients(),
-    }
-}
+use crate::domain::lag::Replay;
+use crate::domain::policy::{Declared, IdentityRule, OnPrimaryLoss};
+use crate::domain::primary::{Claim, Rules, elect};
+use crate::domain::role::Known;
 
 /// What an endpoint's checks say.
 #[derive(Clone, Copy, Debug)]
@@ -87,102 +24,123 @@ enum Is {
     Standby,
     /// Of another database system.
     Foreign,
+    /// How far it is behind is not known.
+    Behind,
+    /// Open, answering, and behind.
+    OpenBehind,
     Refused,
 }
 
 fn health(endpoint: &Endpoint, is: Is) -> Health {
-    let usual = match endpoint.declared {
-        Declared::Primary => Role::Primary,
-        Declared::Replica => Role::Standby,
-    };
+    let mut health = Health::default();
     let Some(Location {
-        host: Host::Address(address),
+        host: crate::domain::policy::Host::Address(address),
         ..
     }) = endpoint.location
     else {
-        return Health::default();
+        return health;
     };
-    let well = Health {
-        address: Some(address),
-        role: Some(usual),
-        system_identifier: Some(7),
-        checked: true,
-        admitted: true,
-        ..Health::default()
-    };
-    let open = Circuit::Open {
-        until: Moment::default(),
-    };
-    let failure = Some(FailureKind::ConnectRefused);
+    health.address = Some(address);
+    health.role = Some(if endpoint.declared == Declared::Primary {
+        Role::Primary
+    } else {
+        Role::Standby
+    });
+    health.system_identifier = Some(SYSTEM);
+    (health.checked, health.admitted) = (true, true);
+    let now = Moment::default();
+    let circuit = |circuit| Breaker::restored(circuit, 1, now);
+    let refused = Some(FailureKind::ConnectRefused);
     match is {
-        Is::Good => well,
-        Is::Unknown => Health::default(),
-        Is::Suspect => Health {
-            suspicion: crate::domain::health::Suspicion::Out {
-                since: Moment::default(),
-                good: 0,
-            },
-            failure,
-            ..well
-        },
-        Is::Open { answers } => Health {
-            circuit: open,
-            failure: failure.filter(|_| !answers),
-            ..well
-        },
-        Is::HalfOpen(step) => Health {
-            circuit: Circuit::HalfOpen { step, successes: 0 },
-            ..well
-        },
-        Is::Writable => Health {
-            role: Some(Role::Primary),
-            ..well
-        },
-        Is::Standby => Health {
-            role: Some(Role::Standby),
-            ..well
-        },
-        Is::Foreign => Health {
-            system_identifier: Some(8),
-            ..well
-        },
-        Is::Refused => Health {
-            failure: Some(FailureKind::AddressRefused),
-            ..well
-        },
+        Is::Good | Is::Behind => {}
+        Is::Unknown => health = Health::default(),
+        Is::Suspect => {
+            health.suspicion = crate::domain::health::Suspicion::Out { since: now, good: 0 };
+            health.failure = refused;
+        }
+        Is::Open { answers } => {
+            health.breaker = circuit(Circuit::Open { until: now });
+            health.failure = refused.filter(|_| !answers);
+        }
+        Is::OpenBehind => health.breaker = circuit(Circuit::Open { until: now }),
+        Is::HalfOpen(step) => health.breaker = circuit(Circuit::HalfOpen { step, successes: 0 }),
+        Is::Writable => health.role = Some(Role::Primary),
+        Is::Standby => health.role = Some(Role::Standby),
+        Is::Foreign => health.system_identifier = Some(SYSTEM + 1),
+        Is::Refused => health.failure = Some(FailureKind::AddressRefused),
+    }
+    health
+}
+
+/// The declared primary held the writes before.
+fn tenure() -> Tenure {
+    Tenure {
+        identity: Some(SYSTEM),
+        holder: Some(TargetId::host("primary".into())),
+        ..Tenure::default()
     }
 }
 
-fn judge(policy: &Policy, are: &[Is]) -> Vec<Judgement> {
-    let healths: Vec<_> = policy
+fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>, Election) {
+    let targets: Vec<_> = policy
         .endpoints
         .iter()
         .zip(are)
-        .map(|(endpoint, is)| health(endpoint, *is))
+        .map(|(endpoint, is)| {
+            let replay = match is {
+                Is::Behind | Is::OpenBehind => Replay::default(),
+                _ => Replay::fresh_since(Moment::default()),
+            };
+            (
+                TargetId::host(endpoint.id.clone()),
+                endpoint,
+                health(endpoint, *is),
+                replay,
+            )
+        })
         .collect();
-    let identity = policy
-        .endpoints
-        .iter()
-        .zip(&healths)
-        .find_map(|(endpoint, health)| role::identity(endpoint, health));
-    policy
-        .endpoints
-        .iter()
-        .zip(&healths)
-        .map(|(endpoint, health)| role::judge(endpoint, Some(health), identity, &policy.breaker))
-        .collect()
+    let known = || {
+        targets.iter().map(|(id, endpoint, health, replay)| Known {
+            id,
+            endpoint,
+            port: 5432,
+            health,
+            replay,
+        })
+    };
+    let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
+    let rules = Rules {
+        identity: policy.identity,
+        failover: &policy.failover,
+        failover_timeout: policy.probing.failover_timeout,
+        warm: true,
+    };
+    let election = elect(before, &claims, rules, Moment::default());
+    let judgements = known()
+        .map(|known| known.judge(policy, &election.tenure))
+        .collect();
+    (judgements, election)
+}
+
+fn judge(policy: &Policy, are: &[Is]) -> (Vec<Judgement>, Election) {
+    judge_after(&tenure(), policy, are)
+}
+
+fn planned(policy: &Policy, are: &[Is]) -> RoutingPlan {
+    let (judgements, election) = judge(policy, are);
+    plan(policy, &judgements, &election)
 }
 
 /// The routes, in words: `rw Served primary` and `ro Served a=100 b=10(not in slice)`. Primary first in `are`.
 fn routes(policy: &Policy, are: &[Is]) -> [String; 2] {
-    let plan = plan(policy, &judge(policy, are));
+    let plan = planned(policy, are);
     [words("rw", &plan.rw), words("ro", &plan.ro)]
 }
 
 fn words(name: &str, route: &Route) -> String {
     let member = |member: &Member| {
         let slice = if member.in_slice { "" } else { "(not in slice)" };
-        format!(" {}={}{slice}", member.endpoint, member.weight)
+        format!(" {}={}{slice}", member.target, member.weight)
     };
     let members: String = route.members.iter().map(member).collect();
     format!("{name} {:?}{members}", route.state)
@@ -228,6 +186,8 @@ fn one_replica() {
         (Is::Unknown, "ro Fallback primary=100"),
         (Is::Writable, "ro Fallback primary=100"),
         (Is::Foreign, "ro Fallback primary=100"),
+        (Is::Behind, "ro Fallback primary=100"),
+        (Is::OpenBehind, "ro Fallback primary=100"),
         (Is::Refused, "ro Fallback primary=100"),
     ];
     for (is, expected) in cases {
@@ -253,6 +213,9 @@ fn two_replicas() {
         ([ANSWERS, Is::Suspect], "ro Served a=100"),
         ([ANSWERS, Is::HalfOpen(0)], "ro Served a=100 b=10"),
         ([Is::Suspect, OPEN], "ro Fallback primary=100"),
+        ([Is::Behind, Is::Good], "ro Served b=100"),
+        ([Is::Behind, ANSWERS], "ro Served b=100"),
+        ([Is::Behind, Is::Behind], "ro Fallback primary=100"),
     ];
     for ([a, b], expected) in cases {
         assert_eq!(reads(&policy, &[Is::Good, a, b]), expected, "{a:?}, {b:?}");
@@ -281,12 +244,17 @@ fn with_nobody_well_whoever_served_is_held() {
         routes(&policy, &[Is::Suspect, Is::Suspect, OPEN]),
         ["rw Held primary=100", "ro Held a=100 b=100 primary=100"]
     );
+    assert_eq!(
+        reads(&policy, &[Is::Suspect, Is::Behind, OPEN]),
+        "ro Held a=100 b=100 primary=100",
+        "also who lags"
+    );
 }
 
 #[test]
 fn what_is_proven_wrong_leaves_even_if_the_route_is_then_empty() {
     let mut policy = policy(&["a", "b", "c"]);
-    policy.read_fallback.clear();
+    policy.failover.read_fallback.clear();
     let are = [Is::Good, Is::Writable, Is::Foreign, Is::Refused];
     assert_eq!(reads(&policy, &are), "ro Empty");
 }
@@ -296,14 +264,14 @@ fn an_open_fallback_that_answers_takes_over_before_anybody_is_held() {
     let policy = policy(&["a"]);
     assert_eq!(
         routes(&policy, &[ANSWERS, Is::Suspect]),
-        ["rw Held primary=100", "ro Fallback primary=100"]
+        ["rw Served primary=100", "ro Fallback primary=100"]
     );
 }
 
 #[test]
 fn an_empty_fallback_means_nobody() {
     let mut policy = policy(&["a"]);
-    policy.read_fallback.clear();
+    policy.failover.read_fallback.clear();
     assert_eq!(reads(&policy, &[Is::Good, Is::Suspect]), "ro Held a=100");
     assert_eq!(reads(&policy, &[Is::Good, Is::Unknown]), "ro Empty");
 }
@@ -311,7 +279,7 @@ fn an_empty_fallback_means_nobody() {
 #[test]
 fn the_admission_says_on_what_ground() {
     let policy = policy(&["a"]);
-    let admission = |are: &[Is]| plan(&policy, &judge(&policy, are)).ro.members[0].admission;
+    let admission = |are: &[Is]| planned(&policy, are).ro.members[0].admission;
     assert_eq!(admission(&[Is::Good, Is::Good]), Admission::Eligible);
     assert_eq!(admission(&[Is::Good, ANSWERS]), Admission::Early);
     assert_eq!(admission(&[Is::Good, Is::HalfOpen(0)]), Admission::Early);
@@ -353,9 +321,9 @@ fn weight_0_is_never_sent_a_read() {
             reads(&policy, &[Is::Good, Is::Good, Is::Suspect]),
             "ro Fallback primary=100"
         );
-        policy.read_fallback.clear();
+        policy.failover.read_fallback.clear();
         assert_eq!(reads(&policy, &[Is::Good, Is::Good, Is::Unknown]), "ro Empty");
-        policy.read_fallback = vec![ReadFallback::Primary];
+        policy.failover.read_fallback = vec![ReadFallback::Primary];
         policy.endpoints[0].weight = 0;
         assert_eq!(
             reads(&policy, &[Is::Good, Is::Good, Is::Suspect]),
@@ -374,14 +342,14 @@ fn a_primary_of_weight_0_takes_writes() {
 }
 
 #[test]
-fn writes_go_to_the_declared_primary_and_a_silent_one_is_held() {
+fn writes_go_to_the_holder_and_a_silent_one_is_held() {
     let policy = policy(&["a"]);
     let cases = [
         (Is::Good, "rw Served primary=100"),
         (Is::HalfOpen(0), "rw Served primary=100"),
         (Is::Suspect, "rw Held primary=100"),
         (OPEN, "rw Held primary=100"),
-        (ANSWERS, "rw Held primary=100"),
+        (ANSWERS, "rw Served primary=100"),
         (Is::Unknown, "rw Empty"),
         (Is::Standby, "rw Empty"),
         (Is::Refused, "rw Empty"),
@@ -389,6 +357,29 @@ fn writes_go_to_the_declared_primary_and_a_silent_one_is_held() {
     for (is, expected) in cases {
         assert_eq!(writes(&policy, &[is, Is::Good]), expected, "{is:?}");
     }
+}
+
+#[test]
+fn a_silent_holder_is_withdrawn_where_the_policy_says_so() {
+    let mut policy = policy(&["a"]);
+    policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+    for (is, expected) in [
+        (Is::Good, "rw Served primary=100"),
+        (ANSWERS, "rw Served primary=100"),
+        (Is::Suspect, "rw Empty"),
+        (OPEN, "rw Empty"),
+    ] {
+        assert_eq!(writes(&policy, &[is, Is::Good]), expected, "{is:?}");
+    }
+}
+
+#[test]
+fn a_holder_whose_circuit_is_open_but_who_takes_writes_is_admitted_early() {
+    let policy = policy(&["a"]);
+    let admission = |is| planned(&policy, &[is, Is::Good]).rw.members[0].admission;
+    assert_eq!(admission(Is::Good), Admission::Eligible);
+    assert_eq!(admission(ANSWERS), Admission::Early);
+    assert_eq!(admission(OPEN), Admission::Held);
 }
 
 #[test]
@@ -416,32 +407,47 @@ fn a_primary_in_recovery_serves_reads_and_no_writes() {
 #[test]
 fn a_replica_of_another_system_is_not_routed() {
     let policy = policy(&["a", "b"]);
-    let judgements = judge(&policy, &[Is::Good, Is::Foreign, Is::Good]);
+    let (judgements, election) = judge(&policy, &[Is::Good, Is::Foreign, Is::Good]);
     assert_eq!(judgements[1].reason, Reason::IdentityMismatch);
-    assert!(judgements[1].proven_wrong(&policy));
-    assert_eq!(words("ro", &plan(&policy, &judgements).ro), "ro Served b=100");
+    assert!(judgements[1].proven_wrong(&election.tenure));
+    assert_eq!(
+        words("ro", &plan(&policy, &judgements, &election).ro),
+        "ro Served b=100"
+    );
 }
 
 #[test]
-fn without_a_primary_no_identity_is_wrong() {
-    let policy = policy(&["a", "b"]);
+fn where_identity_is_not_checked_nobody_is_of_another_system() {
+    let mut policy = policy(&["a", "b"]);
+    policy.identity = IdentityRule::Unchecked;
     assert_eq!(
-        reads(&policy, &[Is::Unknown, Is::Foreign, Is::Good]),
+        reads(&policy, &[Is::Good, Is::Foreign, Is::Good]),
         "ro Served a=100 b=100"
     );
 }
 
 #[test]
-fn a_disabled_endpoint_is_in_no_route() {
-    let mut policy = policy(&["a", "b"]);
-    policy.endpoints[1].active = false;
-    assert_eq!(reads(&policy, &[Is::Good, Is::Good, Is::Good]), "ro Served b=100");
-    assert_eq!(
-        reads(&policy, &[Is::Suspect, Is::Good, Is::Suspect]),
-        "ro Held b=100 primary=100"
-    );
-    policy.endpoints[0].active = false;
-    assert_eq!(writes(&policy, &[Is::Good, Is::Good, Is::Good]), "rw Empty");
+fn without_a_primary_no_identity_is_wrong() {
+    let policy = policy(&["a", "b"]);
+    let are = [Is::Unknown, Is::Foreign, Is::Good];
+    let (judgements, election) = judge_after(&Tenure::default(), &policy, &are);
+    let plan = plan(&policy, &judgements, &election);
+    assert_eq!(words("ro", &plan.ro), "ro Served a=100 b=100");
+}
+
+#[test]
+fn a_disabled_or_draining_endpoint_is_in_no_route() {
+    for state in [EndpointState::Disabled, EndpointState::Draining] {
+        let mut policy = policy(&["a", "b"]);
+        policy.endpoints[1].state = state;
+        assert_eq!(reads(&policy, &[Is::Good, Is::Good, Is::Good]), "ro Served b=100");
+        assert_eq!(
+            reads(&policy, &[Is::Suspect, Is::Good, Is::Suspect]),
+            "ro Held b=100 primary=100"
+        );
+        policy.endpoints[0].state = state;
+        assert_eq!(writes(&policy, &[Is::Good, Is::Good, Is::Good]), "rw Empty");
+    }
 }
 
 #[test]
@@ -455,20 +461,20 @@ fn order_is_by_priority_then_id() {
 #[test]
 fn the_order_of_judgements_does_not_matter() {
     let policy = policy(&["a", "b", "c"]);
-    let mut judgements = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
-    let straight = plan(&policy, &judgements);
+    let (mut judgements, election) = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
+    let straight = plan(&policy, &judgements, &election);
     judgements.reverse();
-    assert_eq!(plan(&policy, &judgements), straight);
+    assert_eq!(plan(&policy, &judgements, &election), straight);
 }
 
 #[test]
 fn two_targets_of_one_endpoint_are_ordered_by_address() {
     let policy = policy(&["a"]);
-    let mut judgements = judge(&policy, &[Is::Good, Is::Good]);
+    let (mut judgements, election) = judge(&policy, &[Is::Good, Is::Good]);
     let mut other = judgements[1].clone();
     other.address = Some(IpAddr::from([198, 18, 0, 1]));
     judgements.push(other);
-    let addresses: Vec<_> = plan(&policy, &judgements)
+    let addresses: Vec<_> = plan(&policy, &judgements, &election)
         .ro
         .members
         .iter()
@@ -480,14 +486,9 @@ fn two_targets_of_one_endpoint_are_ordered_by_address() {
 #[test]
 fn a_judgement_of_an_endpoint_that_is_not_declared_is_ignored() {
     let (wide, narrow) = (policy(&["a", "b"]), policy(&["a"]));
-    let judgements = judge(&wide, &[Is::Good; 3]);
-    assert_eq!(words("ro", &plan(&narrow, &judgements).ro), "ro Served a=100");
-}
-
-fn clients() -> ClientSettings {
-    ClientSettings {
-        database: "postgres".to_owned(),
-        tls: TlsMode::VerifyFull,
-        connect_timeout: Duration::from_secs(10),
-    }
+    let (judgements, election) = judge(&wide, &[Is::Good; 3]);
+    assert_eq!(
+        words("ro", &plan(&narrow, &judgements, &election).ro),
+        "ro Served a=100"
+    );
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::domain::breaker::Circuit;
+use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
 use crate::domain::policy::{Endpoint, EndpointId, Policy};
@@ -36,6 +37,8 @@ pub struct RememberedTarget {
     pub role: Option<Role>,
     /// Whether it was in a route.
     pub eligible: bool,
+    /// Why it was as it was, in the words of the status.
+    pub reason: String,
     pub circuit: RememberedCircuit,
     pub trips: u32,
 }
@@ -69,6 +72,10 @@ impl RememberedEndpoint {
 }
 
 impl RememberedTarget {
+    pub(super) fn was(&self, reason: Reason) -> bool {
+        self.reason == format!("{reason:?}")
+    }
+
     /// The circuit as of `now`; an open one no longer than the policy allows.
     pub(super) fn circuit(&self, policy: &Policy, now: Moment) -> Circuit {
         match self.circuit {

@@ -1,89 +1,29 @@
 mod edits;
+mod lag;
+mod pods;
+mod primary;
 mod restart;
+mod sessions;
 
 use std::time::Duration;
 
 use super::*;
-use crate::domain::observation::Sample;
-use crate::domain::observation::{FailureKind, Observation};
-use crate::domain::policy::Login;
-use crate::domain::policy::{
-    BreakerSettings, ClientSettings, Declared, Host, Location, Outputs, Percent, Probing, ReadFallback,
-    Strategy, TlsMode, TlsSettings,
-};
-use crate::domain::target::Incarnation;
+use crate::domain::decision::Decided;
+use crate::domain::decision::DecisionState;
+use crate::domain::fixture::{address, at, endpoint, login, sample, sample_at};
+use crate::domain::health::Reason;
+use crate::domain::observation::{FailureKind, Observation, Role, Sample, Silence};
+use crate::domain::plan::RoutingPlan;
+use crate::domain::policy::{Declared, EndpointId, EndpointState, Mode, Percent};
+use crate::domain::target::{Incarnation, TargetId};
 
-fn address(last: u8) -> IpAddr {
-    IpAddr::from([198, 18, 0, last])
-}
-
-fn login(user: &str) -> Arc<Login> {
-    Arc::new(Login {
-        user: user.to_owned(),
-        password: None,
-        database: "postgres".to_owned(),
-        tls: TlsSettings {
-            mode: TlsMode::VerifyFull,
-            ca: None,
-            client: None,
-        },
-    })
-}
-
-fn endpoint(id: &str, last: u8) -> Endpoint {
-    Endpoint {
-        id: id.into(),
-        declared: if id == "primary" {
-            Declared::Primary
-        } else {
-            Declared::Replica
-        },
-        display_name: None,
-        location: Some(Location {
-            host: Host::Address(address(last)),
-            port: 5432,
-        }),
-        login: Ok(login("distributary")),
-        region: None,
-        zone: None,
-        weight: 1,
-        priority: 1,
-        max_connections: 15,
-        active: true,
-        tags: Vec::new(),
-        clients: clients(),
-    }
-}
-
-/// primary, a and b at 198.18.0.1, .2 and .3.
+/// primary, a and b at 198.18.0.1, .2 and .3; two failures trip, one success closes at half the weight.
 fn policy() -> Policy {
-    Policy {
-        key: PolicyKey::new("shop", "orders"),
-        uid: "uid-1".to_owned(),
-        generation: 1,
-        mode: Mode::Enforce,
-        retain: false,
-        endpoints: vec![endpoint("primary", 1), endpoint("a", 2), endpoint("b", 3)],
-        strategy: Strategy::RoundRobin,
-        probing: Probing {
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(2),
-            failover_timeout: Duration::from_secs(5),
-        },
-        breaker: BreakerSettings {
-            enabled: true,
-            failure_threshold: 2,
-            reset_timeout: Duration::from_secs(60),
-            success_threshold: 1,
-            traffic_steps: vec![Percent::new(50)],
-        },
-        read_fallback: vec![ReadFallback::Primary],
-        outputs: Outputs {
-            services: Some("orders".to_owned()),
-            config_map: "orders-routing".to_owned(),
-        },
-        clients: clients(),
-    }
+    let mut policy = crate::domain::fixture::policy(&["a", "b"]);
+    policy.breaker.failure_threshold = 2;
+    policy.breaker.success_threshold = 1;
+    policy.breaker.traffic_steps = vec![Percent::new(50)];
+    policy
 }
 
 fn edited(edit: impl FnOnce(&mut Policy)) -> Policy {
@@ -93,21 +33,18 @@ fn edited(edit: impl FnOnce(&mut Policy)) -> Policy {
     policy
 }
 
-fn at(millis: u64) -> Moment {
-    Moment::new(Duration::from_millis(millis))
-}
-
 /// A world with the prober's view of it: who is wanted, as the last instruction says.
 #[derive(Default)]
 struct Scene {
     world: World,
-    wanted: BTreeMap<EndpointId, Wanted>,
+    wanted: BTreeMap<TargetId, Wanted>,
+    now: Moment,
 }
 
 impl Scene {
     fn new() -> Self {
         let mut scene = Self::default();
-        scene.apply(policy(), &Remembered::new(), 0);
+        scene.apply(policy(), &Remembered::default(), 0);
         scene
     }
 
@@ -125,21 +62,62 @@ impl Scene {
             policy: Arc::new(policy),
             remembered: remembered.clone(),
         };
-        let effects = self.world.step(event, at(millis));
+        let effects = self.step(event, millis);
         for effect in &effects {
             if let Effect::Want { wanted, .. } = effect {
                 self.wanted = wanted
                     .iter()
-                    .map(|wanted| (wanted.endpoint.clone(), wanted.clone()))
+                    .map(|wanted| (wanted.target.clone(), wanted.clone()))
                     .collect();
             }
         }
         effects
     }
 
+    /// Steps the world, and takes its instructions as a prober does.
+    fn step(&mut self, event: Event, millis: u64) -> Vec<Effect> {
+        self.now = at(millis);
+        let effects = self.world.step(event, self.now);
+        self.obey(&effects);
+        effects
+    }
+
+    fn obey(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Next { key, check } = effect
+                && let Some(wanted) = self.wanted.get_mut(&key.target)
+            {
+                assert!(check.number > wanted.check.number, "instructions are numbered");
+                wanted.check = *check;
+            }
+        }
+    }
+
     fn check(&mut self, id: &str, millis: u64, result: Result<Sample, FailureKind>) -> Vec<Effect> {
-        let incarnation = self.wanted[&EndpointId::from(id)].incarnation;
+        let incarnation = self.wanted[&target(id)].incarnation;
         self.check_incarnation(id, incarnation, millis, result)
+    }
+
+    /// What the held session said.
+    fn hear(&mut self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Vec<Effect> {
+        let wanted = &self.wanted[&target(id)];
+        let (incarnation, address) = (wanted.incarnation, wanted.location.host.to_string());
+        let heard = Heard {
+            key: key(id),
+            incarnation,
+            address: address.parse().unwrap(),
+            started: at(millis),
+            ended: at(millis),
+            result,
+        };
+        self.step(Event::Heard(heard), millis)
+    }
+
+    /// Heartbeats of all three: the primary's log is at `primary`, the standbys replayed up to `a` and `b`.
+    fn beat(&mut self, millis: u64, [primary, a, b]: [u64; 3]) {
+        self.hear("primary", millis, Ok(sample_at(Role::Primary, primary)));
+        self.hear("a", millis, Ok(sample_at(Role::Standby, a)));
+        self.hear("b", millis, Ok(sample_at(Role::Standby, b)));
     }
 
     fn check_incarnation(
@@ -149,11 +127,11 @@ impl Scene {
         millis: u64,
         result: Result<Sample, FailureKind>,
     ) -> Vec<Effect> {
-        let key = ProbeKey {
-            policy: policy().key,
-            endpoint: id.into(),
-        };
-        let address = self.wanted[&key.endpoint].location.host.to_string().parse().ok();
+        let key = key(id);
+        let address = key
+            .target
+            .pod
+            .or_else(|| self.wanted[&key.target].location.host.to_string().parse().ok());
         let observation = Observation {
             started: at(millis),
             ended: at(millis),
@@ -165,30 +143,77 @@ impl Scene {
             incarnation,
             observation,
         });
-        self.world.step(event, at(millis))
+        self.step(event, millis)
     }
 
-    /// Decides: the new state, where there is one.
+    /// Decides now: the new decision, where there is one, with what changed by it.
+    fn decision(&mut self) -> Option<(Arc<Decision>, Vec<Transition>)> {
+        let effects = self.world.decide(self.now);
+        self.obey(&effects);
+        let mut decided = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Decided {
+                decision,
+                transitions,
+                ..
+            } => Some((decision, transitions)),
+            _ => None,
+        });
+        let first = decided.next();
+        assert!(decided.next().is_none(), "one decision for a policy");
+        first
+    }
+
     fn decide(&mut self) -> Option<DecisionState> {
-        let mut effects = self.world.decide();
-        assert!(effects.len() <= 1, "{effects:?}");
-        match effects.pop()? {
-            Effect::Decided { decision, .. } => Some(decision.state.clone()),
+        self.decision().map(|(decision, _)| decision.state.clone())
+    }
+
+    fn decided(&mut self) -> Decided {
+        match self.decide() {
+            Some(DecisionState::Decided(decided)) => *decided,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn reason(&mut self, id: &str) -> Reason {
+        let decided = self.decided();
+        let view = decided.endpoints.iter().find(|view| view.id.as_str() == id);
+        view.unwrap().reason
+    }
+
+    /// Time passes, and the world is asked when it wants to be.
+    fn wait_for_deadline(&mut self) {
+        self.now = self.world.deadline().expect("it wants to be asked");
     }
 
     /// The routes of a new decision: `rw primary; ro a b`.
     fn routes(&mut self) -> String {
         match self.decide() {
-            Some(DecisionState::Decided { plan, .. }) => words(&plan),
+            Some(DecisionState::Decided(decided)) => words(&decided.plan),
             Some(other) => format!("{other:?}"),
             None => "no change".to_owned(),
         }
     }
 
     fn instruction(&self, id: &str) -> &NextCheck {
-        &self.wanted[&EndpointId::from(id)].check
+        &self.wanted[&target(id)].check
+    }
+}
+
+/// `a`, or `a@198.18.0.7` for a pod.
+fn target(id: &str) -> TargetId {
+    let (endpoint, pod) = id
+        .split_once('@')
+        .map_or((id, None), |(id, pod)| (id, pod.parse().ok()));
+    TargetId {
+        endpoint: endpoint.into(),
+        pod,
+    }
+}
+
+fn key(id: &str) -> ProbeKey {
+    ProbeKey {
+        policy: policy().key,
+        target: target(id),
     }
 }
 
@@ -197,19 +222,10 @@ fn words(plan: &RoutingPlan) -> String {
         route
             .members
             .iter()
-            .map(|member| format!(" {}", member.endpoint))
+            .map(|member| format!(" {}", member.target))
             .collect::<String>()
     };
     format!("rw{}; ro{}", ids(&plan.rw), ids(&plan.ro))
-}
-
-fn sample(role: Role) -> Sample {
-    Sample {
-        role,
-        lsn: None,
-        system_identifier: Some(7),
-        timeline: Some(1),
-    }
 }
 
 fn good(id: &str) -> Result<Sample, FailureKind> {
@@ -226,7 +242,7 @@ const WAITING: &str = "Waiting { unchecked: ";
 #[test]
 fn a_new_policy_wants_every_endpoint_checked_now() {
     let scene = Scene::new();
-    let wanted: Vec<_> = scene.wanted.keys().map(EndpointId::as_str).collect();
+    let wanted: Vec<_> = scene.wanted.keys().map(ToString::to_string).collect();
     assert_eq!(wanted, ["a", "b", "primary"]);
     for wanted in scene.wanted.values() {
         assert_eq!(
@@ -243,7 +259,7 @@ fn routes_wait_until_every_endpoint_was_checked_once() {
     scene.check("primary", 1, good("primary"));
     scene.check("a", 2, good("a"));
     assert_eq!(scene.routes(), format!("{WAITING}1 }}"));
-    scene.check("b", 3, REFUSED);
+    scene.check("b", 3, Err(FailureKind::TimedOut));
     assert_eq!(scene.routes(), "rw primary; ro a");
 }
 
@@ -259,18 +275,18 @@ fn an_unchanged_world_gives_no_decision() {
 fn the_same_policy_twice_has_no_effects() {
     let mut scene = Scene::well();
     scene.decide();
-    assert_eq!(scene.apply(policy(), &Remembered::new(), 500), []);
-    assert_eq!(scene.world.decide(), []);
+    assert_eq!(scene.apply(policy(), &Remembered::default(), 500), []);
+    assert_eq!(scene.world.decide(scene.now), []);
 }
 
 #[test]
 fn every_observation_is_answered_by_one_instruction() {
     let mut scene = Scene::new();
     let effects = scene.check("a", 40, good("a"));
-    let [Effect::Next { key, check }] = effects.as_slice() else {
+    let [Effect::Next { key, check }, Effect::Measured { .. }] = effects.as_slice() else {
         panic!("{effects:?}");
     };
-    assert_eq!(key.endpoint, EndpointId::from("a"));
+    assert_eq!(key.target, target("a"));
     assert_eq!(check.number, 1);
     assert_eq!(check.prefer, Some(address(2)));
     assert!(check.at > at(27_000) && check.at <= at(30_040), "{check:?}");
@@ -300,13 +316,13 @@ fn an_observation_of_an_unknown_target_is_ignored() {
         edited(|policy| {
             policy.endpoints.pop();
         }),
-        &Remembered::new(),
+        &Remembered::default(),
         10,
     );
     scene.decide();
     scene.wanted = wanted;
     assert_eq!(scene.check("b", 11, good("b")), []);
-    assert_eq!(scene.world.decide(), []);
+    assert_eq!(scene.world.decide(scene.now), []);
 }
 
 #[test]
@@ -326,7 +342,7 @@ fn a_policy_that_is_gone_is_forgotten_once() {
     );
     assert_eq!(scene.world.step(gone(), at(11)), []);
     assert_eq!(scene.check("a", 12, good("a")), []);
-    assert_eq!(scene.world.decide(), []);
+    assert_eq!(scene.world.decide(scene.now), []);
 }
 
 #[test]
@@ -335,7 +351,7 @@ fn a_policy_of_a_new_uid_starts_anew() {
     scene.decide();
     scene.apply(
         edited(|policy| policy.uid = "uid-2".to_owned()),
-        &Remembered::new(),
+        &Remembered::default(),
         10,
     );
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
@@ -352,7 +368,7 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
     scene.world.step(
         Event::PolicyChanged {
             policy: Arc::new(other),
-            remembered: Remembered::new(),
+            remembered: Remembered::default(),
         },
         at(10),
     );
@@ -366,12 +382,4 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
 fn an_address_that_is_refused_is_asked_for_no_more() {
     let mut scene = Scene::new();
     assert_eq!(scene.check("a", 1, Err(FailureKind::AddressRefused)), []);
-}
-
-fn clients() -> ClientSettings {
-    ClientSettings {
-        database: "postgres".to_owned(),
-        tls: TlsMode::VerifyFull,
-        connect_timeout: Duration::from_secs(10),
-    }
 }

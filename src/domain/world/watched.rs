@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::remembered::{RememberedEndpoint, RememberedTarget};
 use crate::domain::breaker::Breaker;
 use crate::domain::cadence;
-use crate::domain::health::Health;
+use crate::domain::health::{Health, Reason};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
@@ -98,6 +98,9 @@ impl Target {
         if known.eligible {
             self.replay = Replay::fresh_since(now);
         }
+        // What was proven stands until the opposite is.
+        self.health.foreign = known.was(Reason::IdentityMismatch);
+        self.replay.diverged = known.was(Reason::Diverged);
         self.check.prefer = known.address;
     }
 

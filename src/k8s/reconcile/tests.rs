@@ -1,8 +1,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::observation::Role;
-use crate::domain::policy::EndpointId;
 
 fn object(mode: &str) -> Value {
     json!({
@@ -26,23 +24,6 @@ fn a_word_of_a_newer_version_is_a_problem_of_that_policy_alone() {
         problem.starts_with("spec cannot be read by this version: unknown variant `Rehearse`"),
         "{problem}"
     );
-}
-
-#[test]
-fn what_the_status_says_is_remembered_by_id() {
-    let status = json!({"endpoints": [{
-        "id": "replica-1", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
-        "circuit": "Closed", "eligible": true, "reason": "Serving", "effectiveWeight": 100,
-        "since": "2026-01-01T00:00:00Z",
-    }]});
-    let status: ReplicaSetPolicyStatus = serde_json::from_value(status).unwrap();
-    let remembered = remembered(&status);
-    let replica = &remembered.endpoints[&EndpointId::from("replica-1")];
-    assert_eq!((replica.port, replica.reason.as_str()), (Some(5433), "Serving"));
-    let target = &replica.targets[0];
-    assert_eq!(target.role, Some(Role::Standby));
-    assert_eq!(target.address, "198.18.0.11".parse().ok());
-    assert!(target.eligible);
 }
 
 #[test]

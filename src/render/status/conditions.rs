@@ -13,6 +13,10 @@ use crate::domain::policy::Declared;
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
 
+/// What to do about a lag that stays unknown.
+const LAG_UNKNOWN: &str = ". How far behind is not known yet; for a server that does not tell its log position set \
+                           replicationLag.source to Query or None.";
+
 /// Type, status, reason and message.
 struct Verdict(&'static str, &'static str, &'static str, String);
 
@@ -259,7 +263,11 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
             "Every active endpoint is well.".to_owned(),
         );
     }
-    Verdict("Degraded", "True", "EndpointsNotServing", named(&worse))
+    let mut message = named(&worse);
+    if worse.iter().any(|view| view.reason == Reason::LagUnknown) {
+        message.push_str(LAG_UNKNOWN);
+    }
+    Verdict("Degraded", "True", "EndpointsNotServing", message)
 }
 
 fn named(endpoints: &[&EndpointView]) -> String {

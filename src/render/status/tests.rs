@@ -3,11 +3,15 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
+use crate::domain::decision::DecisionState;
 use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
+use crate::domain::plan::RoutingPlan;
 use crate::domain::plan::{Admission, Member, Route, RouteState};
 use crate::domain::policy::{Host, Location};
-use crate::validate::{self, Secrets};
+use crate::domain::primary::Tenure;
+use crate::domain::target::TargetId;
+use crate::validate::{self, Secrets, Services};
 
 fn policy() -> Arc<Policy> {
     let object = serde_json::json!({
@@ -20,7 +24,7 @@ fn policy() -> Arc<Policy> {
         },
     });
     let object = serde_json::from_value(object).unwrap();
-    Arc::new(validate::policy(&object, &Secrets::new()).unwrap())
+    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).unwrap())
 }
 
 fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
@@ -39,17 +43,20 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         address: Some(address.into()),
         role: Some(role),
         circuit: Circuit::default(),
+        trips: 0,
         eligible: true,
         reason: Reason::Serving,
         failure: None,
         weight: 100,
         healthy: true,
+        sessions: None,
+        targets: Vec::new(),
     }
 }
 
 fn route(id: &str, last: u8) -> Route {
     let member = Member {
-        endpoint: id.into(),
+        target: TargetId::host(id.into()),
         address: [198, 18, 0, last].into(),
         port: 5432,
         weight: 100,
@@ -73,10 +80,39 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         view("a", Declared::Replica, Role::Standby),
     ];
     edit(&mut plan, &mut endpoints);
+    of(DecisionState::Decided(Box::new(Decided {
+        plan,
+        endpoints,
+        tenure: tenure(),
+        split: Vec::new(),
+    })))
+}
+
+fn of(state: DecisionState) -> Decision {
     Decision {
         policy: policy(),
-        state: DecisionState::Decided { plan, endpoints },
+        state,
+        answered: None,
     }
+}
+
+/// The declared primary holds the writes.
+fn tenure() -> Tenure {
+    Tenure {
+        identity: Some(7_301_000_000_000_000_007),
+        holder: Some(TargetId::host("primary".into())),
+        timeline: Some(3),
+        accepted: None,
+    }
+}
+
+/// A decision after `edit` of all that was decided.
+fn decided(edit: impl FnOnce(&mut Decided)) -> Decision {
+    let mut decision = well();
+    if let DecisionState::Decided(decided) = &mut decision.state {
+        edit(decided);
+    }
+    decision
 }
 
 fn well() -> Decision {
@@ -101,6 +137,7 @@ fn report(decision: &Decision) -> Report<'_> {
         decision: Some(decision),
         written: Written::Programmed,
         revision: Some("abc"),
+        moment: Moment::default(),
     }
 }
 
@@ -180,7 +217,7 @@ fn the_transition_time_of_a_condition_is_that_of_its_status() {
 fn every_condition_names_the_generation_that_it_describes() {
     let status = first();
     assert_eq!(status.observed_generation, Some(3));
-    assert_eq!(status.conditions.len(), 9);
+    assert_eq!(status.conditions.len(), 10);
     for condition in &status.conditions {
         assert_eq!(condition.observed_generation, Some(3), "{}", condition.type_);
     }
@@ -233,10 +270,7 @@ fn what_was_not_written_is_not_reported_as_written() {
 
 #[test]
 fn while_it_waits_what_was_known_stays() {
-    let waiting = Decision {
-        policy: policy(),
-        state: DecisionState::Waiting { unchecked: 2 },
-    };
+    let waiting = of(DecisionState::Waiting { unchecked: 2 });
     let report = Report {
         written: Written::Waiting,
         revision: None,
@@ -290,15 +324,211 @@ fn the_summary_counts_replicas_that_serve_on_their_own_merit() {
 }
 
 #[test]
-fn the_primary_is_who_rw_leads_to() {
+fn the_primary_is_who_holds_the_writes() {
     let primary = first().primary.unwrap();
     assert_eq!(
-        (primary.id.as_str(), primary.address.as_str()),
-        ("primary", "198.18.0.1")
+        (
+            primary.id.as_str(),
+            primary.declared.as_str(),
+            primary.address.as_deref()
+        ),
+        ("primary", "primary", Some("198.18.0.1"))
     );
+    assert_eq!((primary.timeline, primary.accepted), (Some(3), None));
+    let moved = decided(|decided| {
+        decided.tenure.holder = Some(TargetId::host("a".into()));
+        decided.tenure.accepted = Some("a".into());
+        decided.plan.rw = route("a", 2);
+    });
+    let primary = status(&report(&moved), &first(), &at(2)).primary.unwrap();
+    assert_eq!(
+        (
+            primary.id.as_str(),
+            primary.declared.as_str(),
+            primary.accepted.as_deref()
+        ),
+        ("a", "primary", Some("a"))
+    );
+}
+
+/// A restart must not forget who held the writes, though nobody takes them now.
+#[test]
+fn withdrawn_writes_keep_their_holder() {
     let withdrawn = decision(|plan, _| {
         plan.rw.state = RouteState::Empty;
         plan.rw.members.clear();
     });
-    assert_eq!(status(&report(&withdrawn), &first(), &at(2)).primary, None);
+    let primary = status(&report(&withdrawn), &first(), &at(2)).primary.unwrap();
+    assert_eq!((primary.id.as_str(), primary.address), ("primary", None));
+}
+
+#[test]
+fn the_identity_is_told_as_text() {
+    assert_eq!(first().system_identifier.as_deref(), Some("7301000000000000007"));
+}
+
+/// The first decision, then what `edit` makes of endpoint `a` at 10 s of the process.
+fn open_until(seconds: u64) -> Decision {
+    decision(|_, endpoints| {
+        let until = Moment::new(std::time::Duration::from_secs(seconds));
+        (endpoints[1].circuit, endpoints[1].trips) = (Circuit::Open { until }, 2);
+    })
+}
+
+#[test]
+fn an_open_circuit_tells_when_it_may_close_and_how_often_it_tripped() {
+    let decision = open_until(70);
+    let ten = Report {
+        moment: Moment::new(std::time::Duration::from_secs(10)),
+        ..report(&decision)
+    };
+    let after = status(&ten, &first(), &at(2));
+    assert_eq!(after.endpoints[1].retry_at, Some(at(3)));
+    assert_eq!(after.endpoints[1].trips, 2);
+    assert_eq!(after.endpoints[0].retry_at, None);
+}
+
+/// Two clocks never agree to the second: a difference of rounding is no change.
+#[test]
+fn the_same_moment_told_again_is_no_change() {
+    let decision = open_until(70);
+    let told = |seconds, now: &Time, before: &ReplicaSetPolicyStatus| {
+        let report = Report {
+            moment: Moment::new(std::time::Duration::from_millis(seconds)),
+            ..report(&decision)
+        };
+        status(&report, before, now)
+    };
+    let before = told(10_000, &at(2), &first());
+    assert_eq!(
+        told(39_200, &Time("2026-01-01T00:02:30Z".parse().unwrap()), &before),
+        before
+    );
+    assert_eq!(
+        told(90_000, &Time("2026-01-01T00:03:20Z".parse().unwrap()), &before),
+        before,
+        "past"
+    );
+    assert_ne!(told(10_000, &at(5), &before), before, "another moment");
+}
+
+#[test]
+fn a_draining_endpoint_tells_the_sessions_that_are_left() {
+    let draining = decision(|_, endpoints| endpoints[1].sessions = Some(4));
+    let after = status(&report(&draining), &first(), &at(2));
+    assert_eq!(after.endpoints[1].sessions, Some(4));
+    assert_eq!(after.endpoints[0].sessions, None);
+}
+
+fn answered(request: &str, now: &Time) -> ReplicaSetPolicyStatus {
+    let mut decision = well();
+    decision.answered = Some(request.to_owned());
+    status(&report(&decision), &first(), now)
+}
+
+#[test]
+fn an_answered_request_is_dated_once_and_never_before_the_request() {
+    let after = answered("2026-01-01T00:01:30Z", &at(2));
+    assert_eq!(after.checked_for.as_deref(), Some("2026-01-01T00:01:30Z"));
+    assert!(after.checked_at.clone().unwrap() > at(2));
+    let mut decision = well();
+    decision.answered = Some("2026-01-01T00:01:30Z".to_owned());
+    assert_eq!(status(&report(&decision), &after, &at(9)), after, "once");
+    let ahead = answered("2026-01-01T00:04:00Z", &at(2));
+    assert_eq!(ahead.checked_at, Some(at(4)), "a clock that is ahead of ours");
+    let far = answered("2027-01-01T00:00:00Z", &at(2));
+    assert!(far.checked_at.unwrap() < at(3), "no time that is far ahead");
+    assert!(answered("now, please", &at(2)).checked_at.is_some());
+}
+
+#[test]
+fn a_split_brain_names_who_takes_writes_and_where_they_go() {
+    let split = decided(|decided| decided.split = vec!["primary".into(), "a".into()]);
+    let after = status(&report(&split), &first(), &at(2));
+    let condition = condition(&after, "SplitBrainSuspected");
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "SeveralWritable")
+    );
+    assert!(condition.message.contains("primary, a") && condition.message.contains("leads to primary"));
+    assert!(
+        condition.message.contains("acceptPrimary"),
+        "what to do: {}",
+        condition.message
+    );
+}
+
+#[test]
+fn a_changed_identity_holds_stalls_and_says_what_to_do() {
+    let changed = of(DecisionState::IdentityChanged {
+        known: 7,
+        shown: 8,
+        endpoints: vec![view("primary", Declared::Primary, Role::Primary)],
+    });
+    let report = Report {
+        written: Written::IdentityChanged,
+        revision: None,
+        ..report(&changed)
+    };
+    let after = status(&report, &first(), &at(2));
+    for type_ in ["Ready", "Programmed"] {
+        let condition = condition(&after, type_);
+        assert_eq!(
+            (condition.status.as_str(), condition.reason.as_str()),
+            ("False", "IdentityChanged")
+        );
+        assert!(
+            condition.message.contains("identity.systemIdentifier"),
+            "{}",
+            condition.message
+        );
+    }
+    assert_eq!(condition(&after, "Stalled").reason, "IdentityChanged");
+    assert_eq!(
+        condition(&after, "PrimaryReachable").status,
+        "True",
+        "what was known stays"
+    );
+    assert_eq!(after.routing, first().routing);
+    assert_eq!(after.system_identifier, first().system_identifier);
+    assert_eq!(status(&report, &after, &at(3)), after, "said once");
+}
+
+#[test]
+fn an_unknown_lag_says_what_to_do_about_it() {
+    let unknown = decision(|_, endpoints| endpoints[1].reason = Reason::LagUnknown);
+    let after = status(&report(&unknown), &first(), &at(2));
+    let message = &condition(&after, "Degraded").message;
+    assert!(
+        message.contains("a: LagUnknown") && message.contains("replicationLag.source"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_pods_of_an_endpoint_are_told_each() {
+    let pod = |last, eligible| TargetView {
+        address: [198, 18, 0, last].into(),
+        role: Some(Role::Standby),
+        circuit: Circuit::default(),
+        trips: 0,
+        eligible,
+        reason: if eligible {
+            Reason::Serving
+        } else {
+            Reason::Suspect
+        },
+        failure: None,
+        weight: 100,
+        healthy: eligible,
+    };
+    let pods = decision(|_, endpoints| endpoints[1].targets = vec![pod(20, true), pod(21, false)]);
+    let after = status(&report(&pods), &first(), &at(2));
+    let told: Vec<_> = after.endpoints[1]
+        .targets
+        .iter()
+        .map(|target| (target.address.as_str(), target.reason.as_str()))
+        .collect();
+    assert_eq!(told, [("198.18.0.20", "Serving"), ("198.18.0.21", "Suspect")]);
+    assert_eq!(status(&report(&pods), &after, &at(3)), after);
 }

@@ -1,35 +1,66 @@
 //! The operator restarts, and remembers what the status says.
 
 use super::*;
-use crate::domain::health::Reason;
+use crate::domain::breaker::Circuit;
+use crate::domain::fixture::SYSTEM;
 use crate::domain::plan::RouteState;
+use crate::domain::policy::IdentityRule;
+use crate::domain::primary::Tenure;
 
-/// What the status says of an endpoint that served.
-fn remembered(ids: &[&str]) -> Remembered {
-    let one = |id: &&str| {
-        let endpoint = policy().endpoint(&EndpointId::from(*id)).cloned()?;
-        let location = endpoint.location?;
-        let role = if *id == "primary" {
+/// What the status says of a target that served.
+fn served(id: &str) -> RememberedTarget {
+    RememberedTarget {
+        address: policy()
+            .endpoint(&id.into())
+            .and_then(|endpoint| endpoint.location.as_ref()?.host.to_string().parse().ok()),
+        role: Some(if id == "primary" {
             Role::Primary
         } else {
             Role::Standby
-        };
-        let known = RememberedEndpoint {
+        }),
+        eligible: true,
+        reason: "Serving".to_owned(),
+        ..RememberedTarget::default()
+    }
+}
+
+/// What the status says of these endpoints, all of which served, after `edit`.
+fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Remembered {
+    let one = |id: &&str| {
+        let location = policy().endpoint(&EndpointId::from(*id))?.location.clone()?;
+        let mut known = served(id);
+        edit(id, &mut known);
+        let endpoint = RememberedEndpoint {
             host: Some(location.host.to_string()),
             port: Some(location.port),
-            address: location.host.to_string().parse().ok(),
-            role: Some(role),
-            eligible: true,
-            reason: "Serving".to_owned(),
+            reason: known.reason.clone(),
+            targets: vec![known],
         };
-        Some((EndpointId::from(*id), known))
+        Some((EndpointId::from(*id), endpoint))
     };
-    ids.iter().filter_map(one).collect()
+    Remembered {
+        endpoints: ids.iter().filter_map(one).collect(),
+        tenure: Tenure {
+            identity: Some(SYSTEM),
+            holder: Some(target("primary")),
+            timeline: Some(1),
+            accepted: None,
+        },
+        answered: None,
+    }
+}
+
+fn remembered(ids: &[&str]) -> Remembered {
+    remembered_as(ids, |_, _| {})
 }
 
 fn restarted() -> Scene {
+    restarted_as(|_, _| {})
+}
+
+fn restarted_as(edit: impl Fn(&str, &mut RememberedTarget)) -> Scene {
     let mut scene = Scene::default();
-    scene.apply(policy(), &remembered(&["primary", "a", "b"]), 0);
+    scene.apply(policy(), &remembered_as(&["primary", "a", "b"], edit), 0);
     scene
 }
 
@@ -53,9 +84,7 @@ fn after_a_restart_routes_stay_until_everyone_was_checked() {
 fn after_a_restart_what_is_proven_wrong_leaves_at_once() {
     let mut scene = restarted();
     scene.check("a", 1, Ok(sample(Role::Primary)));
-    let Some(DecisionState::Decided { plan, endpoints }) = scene.decide() else {
-        panic!("decides");
-    };
+    let Decided { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro b", "the others stay, unchecked");
     assert_eq!(endpoints[1].reason, Reason::WritableReplica);
 }
@@ -102,12 +131,205 @@ fn with_nobody_reachable_after_a_restart_who_served_is_held() {
         scene.check(id, 1, REFUSED);
         scene.check(id, 7, REFUSED);
     }
-    let Some(DecisionState::Decided { plan, .. }) = scene.decide() else {
-        panic!("decides");
-    };
+    let Decided { plan, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro a b primary");
     assert_eq!(
         (plan.rw.state, plan.ro.state),
         (RouteState::Held, RouteState::Held)
     );
+}
+
+/// The whole check of everybody, each as it should be.
+fn check_all(scene: &mut Scene, millis: u64) {
+    for id in ["primary", "a", "b"] {
+        scene.check(id, millis, good(id));
+    }
+}
+
+fn open(left: Duration) -> impl Fn(&str, &mut RememberedTarget) {
+    move |id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "CircuitOpen".to_owned();
+            known.circuit = RememberedCircuit::Open { left };
+            known.trips = 2;
+        }
+    }
+}
+
+#[test]
+fn an_open_circuit_stays_open_for_what_was_left() {
+    let mut scene = restarted_as(open(Duration::from_secs(40)));
+    check_all(&mut scene, 1);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro b");
+    let view = &decided.endpoints[1];
+    assert_eq!((view.reason, view.trips), (Reason::CircuitOpen, 2));
+    assert_eq!(view.circuit, Circuit::Open { until: at(40_000) });
+    scene.check("a", 40_000, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "half-open at its last step");
+    scene.check("a", 41_000, REFUSED);
+    let Circuit::Open { until } = scene.decided().endpoints[1].circuit else {
+        panic!("trips");
+    };
+    assert_eq!(until, at(41_000 + 4 * 60_000), "the third trip: four times 60 s");
+}
+
+#[test]
+fn an_open_circuit_is_restored_for_no_longer_than_the_longest_pause() {
+    let mut scene = restarted_as(open(Duration::from_hours(9)));
+    check_all(&mut scene, 1);
+    let until = at(10 * 60 * 1000);
+    assert_eq!(scene.decided().endpoints[1].circuit, Circuit::Open { until });
+}
+
+#[test]
+fn a_half_open_circuit_begins_its_steps_again() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.circuit = RememberedCircuit::HalfOpen;
+            known.trips = 1;
+        }
+    });
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, Err(FailureKind::OtherError));
+    assert_eq!(scene.reason("a"), Reason::Returning);
+}
+
+#[test]
+fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "IdentityMismatch".to_owned();
+        }
+    });
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, Err(FailureKind::TimedOut));
+    assert_eq!(scene.reason("a"), Reason::IdentityMismatch, "silent");
+    scene.check("a", 4, Ok(Sample::of(Role::Standby)));
+    assert_eq!(scene.reason("a"), Reason::IdentityMismatch, "it does not tell");
+    scene.check("a", 5, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "it was rebuilt");
+}
+
+#[test]
+fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "Diverged".to_owned();
+        }
+    });
+    let on = |timeline| Sample {
+        timeline,
+        ..sample(Role::Standby)
+    };
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, Ok(on(None)));
+    assert_eq!(scene.reason("a"), Reason::Diverged, "it does not tell");
+    scene.check("a", 4, Ok(on(Some(1))));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "on the primary's timeline");
+}
+
+#[test]
+fn a_primary_of_a_newer_timeline_forks_from_what_the_status_says() {
+    let mut scene = restarted();
+    let mut promoted = sample_at(Role::Primary, 500);
+    promoted.timeline = Some(2);
+    scene.check("primary", 1, Ok(promoted));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, good("a"));
+    let reasons: Vec<_> = scene.decided().endpoints.iter().map(|view| view.reason).collect();
+    assert_eq!(
+        reasons,
+        [Reason::Serving, Reason::Diverged, Reason::Diverged],
+        "they replayed up to 1000 on timeline 1"
+    );
+}
+
+/// Verdicts stand until the history covers `max`.
+#[test]
+fn after_a_restart_who_served_is_fresh_until_it_is_known_to_lag() {
+    let mut scene = restarted();
+    scene.check("primary", 0, Ok(sample_at(Role::Primary, 10_000)));
+    scene.check("a", 0, Ok(sample_at(Role::Standby, 5000)));
+    scene.check("b", 0, Ok(sample_at(Role::Standby, 10_000)));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    for second in (2..=30).step_by(2) {
+        scene.beat(second * 1000, [10_000, 5000, 10_000]);
+    }
+    assert_eq!(scene.routes(), "no change", "at least 30 s");
+    scene.beat(32_000, [10_000, 5000, 10_000]);
+    assert_eq!(scene.reason("a"), Reason::ReplayStalled);
+}
+
+#[test]
+fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes() {
+    let mut scene = restarted();
+    let mut other = sample(Role::Primary);
+    other.system_identifier = Some(SYSTEM + 1);
+    scene.check("primary", 1, Ok(other));
+    let Some(DecisionState::IdentityChanged {
+        known,
+        shown,
+        endpoints,
+    }) = scene.decide()
+    else {
+        panic!("the routes hold");
+    };
+    assert_eq!((known, shown), (SYSTEM, SYSTEM + 1));
+    let eligible: Vec<_> = endpoints.iter().map(|view| view.eligible).collect();
+    assert_eq!(
+        eligible,
+        [true, true, true],
+        "they are in the routes that are held"
+    );
+}
+
+#[test]
+fn another_identity_in_the_spec_forgets_who_held_the_writes() {
+    let mut remembered = remembered(&["primary", "a", "b"]);
+    remembered.tenure.holder = Some(target("a"));
+    remembered.tenure.timeline = Some(9);
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
+    scene.apply(spec, &remembered, 0);
+    for id in ["primary", "a", "b"] {
+        let mut told = good(id).unwrap();
+        told.system_identifier = Some(SYSTEM + 1);
+        scene.check(id, 1, Ok(told));
+    }
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro a b");
+    assert_eq!(decided.tenure.timeline, Some(1));
+}
+
+#[test]
+fn a_followed_primary_is_followed_on_after_a_restart() {
+    let mut remembered = remembered_as(&["primary", "a", "b"], |id, known| match id {
+        "a" => known.role = Some(Role::Primary),
+        _ => known.role = Some(Role::Standby),
+    });
+    remembered.tenure.holder = Some(target("a"));
+    remembered.tenure.timeline = Some(2);
+    let mut scene = Scene::default();
+    scene.apply(policy(), &remembered, 0);
+    let on_2 = |role| {
+        let mut told = sample(role);
+        told.timeline = Some(2);
+        Ok(told)
+    };
+    // The old primary returned while nobody looked.
+    scene.check("primary", 1, good("primary"));
+    scene.check("a", 2, on_2(Role::Primary));
+    scene.check("b", 3, on_2(Role::Standby));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.split.len(), 2);
 }

@@ -1,0 +1,227 @@
+//! From the state of a policy to its next decision.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::PolicyState;
+use super::watched::Target;
+use crate::domain::decision::{
+    Decided, Decision, DecisionState, EndpointView, Transition, explain, transitions,
+};
+use crate::domain::health::Suspicion;
+use crate::domain::moment::Moment;
+use crate::domain::plan::{Judgement, RoutingPlan, plan};
+use crate::domain::policy::Mode;
+use crate::domain::primary::{Claim, Election, Rules, Tenure, Writes, elect};
+use crate::domain::role::Known;
+use crate::domain::target::{NextCheck, TargetId};
+
+/// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
+const GATHER: Duration = Duration::from_millis(25);
+/// What became of a call to decide.
+pub(super) enum Settled {
+    /// Signs are being confirmed, until then.
+    Gathering(Moment),
+    Decided {
+        /// `None`: as before.
+        decided: Option<(Arc<Decision>, Vec<Transition>)>,
+        hurried: Vec<(TargetId, NextCheck)>,
+        again: Option<Moment>,
+    },
+}
+
+impl Settled {
+    pub(super) const fn again(&self) -> Option<Moment> {
+        match self {
+            Self::Gathering(until) => Some(*until),
+            Self::Decided { again, .. } => *again,
+        }
+    }
+}
+
+impl PolicyState {
+    /// Decides, unless signs of a crash are about to be confirmed.
+    pub(super) fn settle(&mut self, now: Moment) -> Settled {
+        let confirming = |target: &Target| matches!(target.health.suspicion, Suspicion::Confirming { since } if now.since(since) < GATHER);
+        if self.policy.mode != Mode::Suspend && self.targets.values().any(confirming) {
+            let until = *self.gathering.get_or_insert(now) + GATHER;
+            if now < until {
+                return Settled::Gathering(until);
+            }
+        }
+        self.gathering = None;
+        let (state, again) = self.decide(now);
+        let decision = Decision {
+            policy: Arc::clone(&self.policy),
+            state,
+            answered: self.request.answered.clone(),
+        };
+        Settled::Decided {
+            hurried: self.hurry(),
+            decided: self.announce(decision),
+            again,
+        }
+    }
+
+    fn announce(&mut self, decision: Decision) -> Option<(Arc<Decision>, Vec<Transition>)> {
+        if self.decision.as_deref() == Some(&decision) {
+            return None;
+        }
+        let transitions = self.transitions(&decision.state);
+        let decision = Arc::new(decision);
+        self.decision = Some(Arc::clone(&decision));
+        if decision.state.endpoints().is_some() {
+            self.judged = Some(Arc::clone(&decision));
+        }
+        Some((decision, transitions))
+    }
+
+    fn decide(&mut self, now: Moment) -> (DecisionState, Option<Moment>) {
+        if self.policy.mode == Mode::Suspend {
+            return (DecisionState::Suspended, None);
+        }
+        let unchecked = self
+            .targets
+            .values()
+            .filter(|target| !target.health.checked)
+            .count();
+        self.warm |= unchecked == 0;
+        let election = self.elect(now);
+        let again = election.again;
+        self.tenure.identity = election.tenure.identity;
+        let judgements = self.judge(&election.tenure);
+        if let (Some(known), Some(shown)) = (election.tenure.identity, election.shown) {
+            let endpoints = self.explain(&judgements, &self.routes);
+            return (
+                DecisionState::IdentityChanged {
+                    known,
+                    shown,
+                    endpoints,
+                },
+                None,
+            );
+        }
+        if !self.warm && !self.a_served_one_is_wrong(&judgements, &election.tenure) {
+            return (DecisionState::Waiting { unchecked }, None);
+        }
+        let routes = plan(&self.policy, &judgements, &election);
+        let endpoints = self.explain(&judgements, &routes);
+        if self.warm {
+            self.remember(&routes);
+        }
+        self.urgent = election.writes != Writes::Served;
+        self.tenure = election.tenure.clone();
+        self.routes = routes.clone();
+        let split = election.split.iter().map(|target| target.endpoint.clone());
+        let decided = Decided {
+            plan: routes,
+            endpoints,
+            tenure: election.tenure,
+            split: split.collect::<BTreeSet<_>>().into_iter().collect(),
+        };
+        (DecisionState::Decided(Box::new(decided)), again)
+    }
+
+    /// The routes as they were before the operator started, from who served then.
+    pub(super) fn recall_routes(&mut self, now: Moment) {
+        if self.targets.values().any(|target| target.served) {
+            let election = self.elect(now);
+            self.routes = plan(&self.policy, &self.judge(&election.tenure), &election);
+        }
+    }
+
+    fn elect(&self, now: Moment) -> Election {
+        let identity = self.tenure.identity;
+        let was_standby = |server: SocketAddr| {
+            self.standbys
+                .get(&server)
+                .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
+        };
+        let claims: Vec<Claim> = self
+            .known()
+            .filter_map(|known| known.claim(was_standby))
+            .collect();
+        let rules = Rules {
+            identity: self.policy.identity,
+            failover: &self.policy.failover,
+            failover_timeout: self.policy.probing.failover_timeout,
+            warm: self.warm,
+        };
+        elect(&self.tenure, &claims, rules, now)
+    }
+
+    /// Every target with its endpoint, in declared order.
+    fn known(&self) -> impl Iterator<Item = Known<'_>> {
+        self.policy.endpoints.iter().flat_map(|endpoint| {
+            let own = self
+                .targets
+                .iter()
+                .filter(move |(id, _)| id.endpoint == endpoint.id);
+            own.map(move |(id, target)| Known {
+                id,
+                endpoint,
+                port: target.port,
+                health: &target.health,
+                replay: &target.replay,
+            })
+        })
+    }
+
+    fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
+        let judge = |known: Known<'_>| {
+            let mut judgement = known.judge(&self.policy, tenure);
+            let served = self.targets.get(known.id).is_some_and(|target| target.served);
+            if !self.warm && served {
+                judgement.standing = judgement.standing.held();
+            }
+            judgement
+        };
+        self.known().map(judge).collect()
+    }
+
+    fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
+        explain(&self.policy, judgements, routes, |id| {
+            self.targets.get(id).and_then(|target| target.sessions.told)
+        })
+    }
+
+    fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {
+        judgements.iter().any(|judgement| {
+            let target = self.targets.get(&judgement.target);
+            target.is_some_and(|target| {
+                target.served && target.health.checked && judgement.proven_wrong(tenure)
+            })
+        })
+    }
+
+    fn remember(&mut self, routes: &RoutingPlan) {
+        for (id, target) in &mut self.targets {
+            let (reads, writes) = routes.membership(id);
+            target.served = reads.is_some() || writes.is_some();
+        }
+    }
+
+    /// Another cadence for the held sessions, where the primary is lost or is back.
+    fn hurry(&mut self) -> Vec<(TargetId, NextCheck)> {
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let hurried = |(id, target): (&TargetId, &mut Target)| {
+            target.hurry(&policy, urgent).then(|| (id.clone(), target.check))
+        };
+        self.targets.iter_mut().filter_map(hurried).collect()
+    }
+
+    /// What a person may want to know; what the status said before the operator started is nothing new.
+    fn transitions(&self, after: &DecisionState) -> Vec<Transition> {
+        let Some(before) = &self.judged else {
+            let mut first = transitions(&DecisionState::Suspended, after);
+            first.retain(|change| match change {
+                Transition::Endpoint { id, to, .. } => self.reasons.get(id) != Some(&format!("{to:?}")),
+                _ => true,
+            });
+            return first;
+        };
+        transitions(&before.state, after)
+    }
+}

@@ -1,0 +1,202 @@
+//! What a check or a heartbeat changes in the state of its policy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Figures;
+use super::policy::PolicyState;
+use super::watched::Target;
+use crate::domain::health::Health;
+use crate::domain::lag::{Freshness, Replay};
+use crate::domain::moment::Moment;
+use crate::domain::observation::{Role, Sample};
+use crate::domain::policy::{Declared, EndpointState};
+use crate::domain::target::{Heard, NextCheck, Observed, TargetId};
+
+/// Servers remembered as standbys, at most.
+const STANDBYS: usize = 256;
+
+/// What became of one sample.
+pub(super) struct Taken {
+    /// The policy must be decided anew.
+    pub(super) changed: bool,
+    pub(super) check: Option<NextCheck>,
+    pub(super) figures: Option<Figures>,
+}
+
+impl PolicyState {
+    pub(super) fn observe(&mut self, observed: &Observed) -> Option<Taken> {
+        let (id, observation) = (&observed.key.target, &observed.observation);
+        let target = self.targets.get_mut(id)?;
+        if target.incarnation != observed.incarnation {
+            return None;
+        }
+        let before = Verdict::of(target);
+        target
+            .health
+            .observe(observation, &self.policy.breaker, &self.policy.probing);
+        let moved = target.health.address != before.health.address;
+        if moved && before.health.address.is_some() {
+            target.replay = Replay::default();
+        }
+        let sample = observation.result.as_ref().ok();
+        let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let target = self.targets.get_mut(id)?;
+        target.reschedule(&observed.key, observation, &policy, urgent);
+        let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
+        if positioned && policy.probing.heartbeat.is_none() && target.replay.freshness == Freshness::Unknown {
+            target.look_again_soon(observation.ended);
+        }
+        let changed = Verdict::of(target) != before || read;
+        let (check, figures) = (
+            Some(target.check).filter(|_| !target.asleep),
+            sample.map(|sample| figures(target, sample)),
+        );
+        let answers =
+            observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
+        Some(Taken {
+            changed: changed || answers,
+            check,
+            figures,
+        })
+    }
+
+    pub(super) fn hear(&mut self, heard: &Heard, now: Moment) -> Option<Taken> {
+        let id = &heard.key.target;
+        let target = self.targets.get_mut(id)?;
+        if target.incarnation != heard.incarnation {
+            return None;
+        }
+        let before = Verdict::of(target);
+        let current =
+            target.health.address == Some(heard.address) && !target.health.is_outdated(heard.started);
+        let told = heard.result.as_ref().map_err(|silence| *silence);
+        let check = target
+            .health
+            .hear(heard.address, heard.started, heard.ended, told)
+            && !target.asleep;
+        if check {
+            target.wake(now);
+        }
+        let sample = told.ok().filter(|_| current);
+        let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
+        let target = self.targets.get(id)?;
+        Some(Taken {
+            changed: Verdict::of(target) != before || read,
+            check: Some(target.check).filter(|_| check),
+            figures: sample.map(|sample| figures(target, sample)),
+        })
+    }
+
+    /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
+    fn read(&mut self, id: &TargetId, sample: &Sample, started: Moment, ended: Moment) -> bool {
+        let heartbeat = self.heartbeat();
+        let span = self
+            .policy
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.lag.max)
+            .max();
+        let span = span.unwrap_or_default() + heartbeat * 2;
+        let policy = Arc::clone(&self.policy);
+        let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
+            return false;
+        };
+        let draining = endpoint.state == EndpointState::Draining;
+        let counted = draining && target.count_sessions(sample.load, ended);
+        if sample.role == Role::Standby {
+            let server = target.server();
+            let newest = sample.lsn.max(sample.received);
+            if let Some(position) = newest {
+                self.history
+                    .standby_at(started, position, sample.timeline, heartbeat * 4, span);
+            }
+            target.replay.observe(
+                ended,
+                sample.lsn,
+                sample.timeline,
+                sample.lag,
+                &self.history,
+                &endpoint.lag,
+                heartbeat,
+            );
+            if let Some(server) = server {
+                self.remember_standby(server, sample.system_identifier);
+            }
+            return counted;
+        }
+        target.replay = Replay::default();
+        let holds = match &self.tenure.holder {
+            Some(holder) => holder == id,
+            None => endpoint.declared == Declared::Primary,
+        };
+        match sample.lsn.filter(|_| holds) {
+            Some(position) => {
+                self.history.primary_at(started, position, sample.timeline, span);
+                self.reconsider(heartbeat) || counted
+            }
+            None => counted,
+        }
+    }
+
+    fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
+        let full = self.standbys.len() >= STANDBYS && !self.standbys.contains_key(&server);
+        if full {
+            let watched: Vec<_> = self.targets.values().filter_map(Target::server).collect();
+            self.standbys.retain(|server, _| watched.contains(server));
+        }
+        if self.standbys.len() < STANDBYS || self.standbys.contains_key(&server) {
+            self.standbys.insert(server, identity);
+        }
+    }
+
+    /// The history moved on: what was not known of standbys may be known now.
+    fn reconsider(&mut self, heartbeat: Duration) -> bool {
+        let mut changed = false;
+        let unknown = |target: &Target| target.replay.freshness == Freshness::Unknown;
+        for (id, target) in self.targets.iter_mut().filter(|(_, target)| unknown(target)) {
+            let Some(endpoint) = self.policy.endpoint(&id.endpoint) else {
+                continue;
+            };
+            let before = target.replay.freshness;
+            target.replay.reconsider(&self.history, &endpoint.lag, heartbeat);
+            changed |= target.replay.freshness != before;
+        }
+        changed
+    }
+
+    /// How often samples come.
+    fn heartbeat(&self) -> Duration {
+        self.policy
+            .probing
+            .heartbeat
+            .unwrap_or(self.policy.probing.interval)
+    }
+}
+
+/// What decides about a target: while it is the same, nobody judges anew.
+#[derive(PartialEq)]
+struct Verdict {
+    health: Health,
+    freshness: Freshness,
+    diverged: bool,
+}
+
+impl Verdict {
+    fn of(target: &Target) -> Self {
+        Self {
+            health: target.health.verdict(),
+            freshness: target.replay.freshness,
+            diverged: target.replay.diverged,
+        }
+    }
+}
+
+fn figures(target: &Target, sample: &Sample) -> Figures {
+    Figures {
+        lag: target.replay.lag.filter(|_| sample.role == Role::Standby),
+        load: sample.load,
+    }
+}

@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::*;
+
+fn status() -> ReplicaSetPolicyStatus {
+    let status = json!({
+        "systemIdentifier": "7301000000000000007",
+        "checkedFor": "now",
+        "primary": {"id": "primary", "declared": "primary", "address": "198.18.0.20", "timeline": 3, "accepted": "a"},
+        "endpoints": [
+            {
+                "id": "primary", "host": "pg-rw.shop.svc", "port": 5432, "role": "Primary", "circuit": "Closed",
+                "eligible": true, "reason": "Serving", "effectiveWeight": 0, "trips": 0,
+                "since": "2026-01-01T00:00:00Z",
+                "targets": [{
+                    "address": "198.18.0.20", "role": "Primary", "circuit": "Closed", "eligible": true,
+                    "reason": "Serving", "effectiveWeight": 0, "trips": 0,
+                }],
+            },
+            {
+                "id": "a", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
+                "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 0, "trips": 2,
+                "retryAt": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
+            },
+        ],
+    });
+    serde_json::from_value(status).unwrap()
+}
+
+#[test]
+fn what_the_status_says_is_remembered_by_id() {
+    let remembered = remembered(&status());
+    let a = &remembered.endpoints[&EndpointId::from("a")];
+    assert_eq!(
+        (a.host.as_deref(), a.port, a.reason.as_str()),
+        (Some("pg.example.com"), Some(5433), "CircuitOpen")
+    );
+    let [target] = a.targets.as_slice() else {
+        panic!("{:?}", a.targets);
+    };
+    assert_eq!(target.address, "198.18.0.11".parse().ok());
+    assert_eq!(
+        (target.role, target.eligible, target.trips),
+        (Some(Role::Standby), false, 2)
+    );
+    assert_eq!(target.reason, "CircuitOpen");
+    assert_eq!(remembered.answered.as_deref(), Some("now"));
+}
+
+#[test]
+fn who_held_the_writes_is_remembered_with_its_pod() {
+    let tenure = remembered(&status()).tenure;
+    assert_eq!(tenure.identity, Some(7_301_000_000_000_000_007));
+    assert_eq!(tenure.holder.unwrap().to_string(), "primary@198.18.0.20");
+    assert_eq!((tenure.timeline, tenure.accepted), (Some(3), Some("a".into())));
+}
+
+#[test]
+fn an_open_circuit_whose_time_is_past_has_nothing_left() {
+    let a = &remembered(&status()).endpoints[&EndpointId::from("a")].targets[0];
+    assert_eq!(a.circuit, RememberedCircuit::Open { left: Duration::ZERO });
+}
+
+#[test]
+fn every_word_for_a_circuit_is_read_back() {
+    assert_eq!(circuit_of("Closed", None), RememberedCircuit::Closed);
+    assert_eq!(circuit_of("HalfOpen", None), RememberedCircuit::HalfOpen);
+    let ahead = Time(Clock::timestamp() + Duration::from_hours(1));
+    let RememberedCircuit::Open { left } = circuit_of("Open", Some(&ahead)) else {
+        panic!("open");
+    };
+    assert!(
+        left > Duration::from_mins(59) && left <= Duration::from_hours(1),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn an_empty_status_remembers_nothing() {
+    assert_eq!(
+        remembered(&ReplicaSetPolicyStatus::default()),
+        Remembered::default()
+    );
+}
