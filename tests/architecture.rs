@@ -73,7 +73,7 @@ const RULES: [Rule; 8] = [
 /// Words of time and of asynchrony that the pure parts do not have.
 const IMPURE_WORDS: [&str; 4] = ["async", "await", "SystemTime", "Instant"];
 /// Crates that the code can name without a `use`.
-const CRATES: [&str; 28] = [
+const CRATES: [&str; 29] = [
     "axum",
     "clap",
     "futures",
@@ -82,6 +82,7 @@ const CRATES: [&str; 28] = [
     "jiff",
     "k8s_openapi",
     "kube",
+    "nix",
     "prometheus_client",
     "rustls",
     "rustls_native_certs",
