@@ -11,10 +11,11 @@ use super::moment::Moment;
 use super::observation::Lsn;
 use super::policy::{LagSettings, LagSource};
 
-/// Positions kept of one history, about: closer ones replace each other.
-const POSITIONS: u32 = 128;
 /// Positions kept of one history, at most.
 const MOST_POSITIONS: usize = 512;
+/// Where there are more, two that stay are this share of their age apart, or less: a lag that is interpolated between
+/// them is wrong by at most that share of itself, whatever the longest lag that must be told apart.
+const APART: u32 = 16;
 /// A verdict stands for at least so many heartbeats.
 const HEARTBEATS_APART: u32 = 3;
 
@@ -114,17 +115,15 @@ impl WalHistory {
         if self.positions.back().is_some_and(gap) {
             self.positions.clear();
         }
-        let spacing = span / POSITIONS;
         if let Some(last) = self.positions.len().checked_sub(1).filter(|last| *last > 0) {
-            let ((before, first), (_, second)) = (self.positions[last - 1], self.positions[last]);
-            // A rest is told by its two ends; what is close to its neighbours tells nothing new.
-            let rests = first == second && second == position;
-            if rests || (first != second && moment.since(before) < spacing) {
+            let ((_, first), (_, second)) = (self.positions[last - 1], self.positions[last]);
+            // A rest is told by its two ends.
+            if first == second && second == position {
                 self.positions.pop_back();
             }
         }
         self.positions.push_back((moment, position));
-        while self.positions.len() > 2 && moment.since(self.positions[1].0) > span + spacing {
+        while self.positions.len() > 2 && moment.since(self.positions[1].0) > span {
             self.positions.pop_front();
         }
         if self.positions.len() > MOST_POSITIONS {
@@ -132,15 +131,33 @@ impl WalHistory {
         }
     }
 
-    /// Keeps every second position, and the newest.
+    /// Leaves out what its neighbours tell well enough; the older, the more.
     fn thin(&mut self) {
-        let newest = self.positions.len() - 1;
-        let mut at = 0;
-        self.positions.retain(|_| {
-            let keep = at % 2 == 0 || at == newest;
-            at += 1;
-            keep
-        });
+        let all = std::mem::take(&mut self.positions);
+        let Some((newest, _)) = all.back().copied() else {
+            return;
+        };
+        for (at, (moment, position)) in all.iter().copied().enumerate().rev() {
+            let between = at
+                .checked_sub(1)
+                .zip(self.positions.front())
+                .is_some_and(|(older, (newer, _))| {
+                    let (older, _) = all[older];
+                    newer.since(older) * APART <= newest.since(older)
+                });
+            if !between {
+                self.positions.push_front((moment, position));
+            }
+        }
+        // Of a span of weeks: then the error is larger.
+        if self.positions.len() > MOST_POSITIONS / 8 * 7 {
+            let mut at = 0;
+            let last = self.positions.len() - 1;
+            self.positions.retain(|_| {
+                at += 1;
+                at % 2 == 1 || at > last
+            });
+        }
     }
 
     /// The highest position known.

@@ -49,7 +49,7 @@ pub struct Wanted {
     /// The host is the name that a certificate must have; it is resolved where the target is no pod.
     pub location: Location,
     pub login: Arc<Login>,
-    /// Asked beside the questions of every check, read-only: one value, the lag in seconds.
+    /// Asked after the questions of every check and heartbeat, read-only: one value, the lag in seconds.
     pub lag_query: Option<Arc<str>>,
     pub check: NextCheck,
 }

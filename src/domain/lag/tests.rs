@@ -167,20 +167,37 @@ fn the_ring_covers_its_span_and_is_bounded() {
             "every {step} ms: {:?}",
             now.since(oldest)
         );
-        assert!(
-            history.positions.len() <= 300,
-            "every {step} ms: {}",
-            history.positions.len()
-        );
     }
 }
 
 #[test]
-fn thinning_keeps_the_ends() {
-    let mut thinned = history(&[(0, 0), (1, 1), (2, 2), (3, 3)]);
-    thinned.thin();
-    let positions: Vec<_> = thinned.positions.iter().map(|(_, lsn)| lsn.0).collect();
-    assert_eq!(positions, [0, 2, 3]);
+fn a_long_span_makes_short_lags_no_less_exact() {
+    let week = Duration::from_hours(168);
+    let mut history = WalHistory::default();
+    // Uneven: in bursts of ten heartbeats.
+    let position = |beat: u64| (beat / 10) * 1000 + (beat % 10) / 7 * 900;
+    let beats = 200_000_u64;
+    for beat in 0..=beats {
+        history.primary_at(at(beat * 2000), Lsn(position(beat)), Some(1), week);
+        assert!(history.positions.len() <= MOST_POSITIONS);
+    }
+    let now = at(beats * 2000);
+    for behind in [1, 5, 15, 100, 1000, 10_000, 100_000] {
+        let left = beats - behind;
+        // The newest moment at which the head was there.
+        let newest = (left..)
+            .take_while(|beat| position(*beat) == position(left))
+            .last()
+            .unwrap();
+        let exact = Duration::from_secs((beats - newest) * 2);
+        let Lag::Behind { time, .. } = history.behind(Lsn(position(left)), now) else {
+            panic!("{behind} heartbeats behind");
+        };
+        assert!(
+            time.abs_diff(exact) <= exact / APART + Duration::from_secs(2),
+            "{time:?} for {exact:?}"
+        );
+    }
 }
 
 /// A standby that is told of its position every heartbeat.
