@@ -157,15 +157,14 @@ impl Context {
                 .writer(key, &policy.uid)
                 .is_due(&manifests.objects, Part::Slices);
             let now = self.clock.now();
-            match turn.filter(|last| due && now.since(*last) < APART) {
-                Some(last) => self.clock.sleep_until(last + APART).await,
-                None => {
-                    if due {
-                        **turn = Some(now);
-                    }
-                    return (decision, Some(manifests));
-                }
+            if let Some(last) = turn.filter(|last| due && now.since(*last) < APART) {
+                self.clock.sleep_until(last + APART).await;
+                continue;
             }
+            if due {
+                **turn = Some(now);
+            }
+            return (decision, Some(manifests));
         }
     }
 
