@@ -13,7 +13,7 @@ use super::observed::ObservedObjects;
 use super::{api, call};
 use crate::domain::policy::PolicyKey;
 use crate::metrics::Metrics;
-use crate::render::diff::{Write, diff};
+use crate::render::diff::{Diff, Write, diff};
 use crate::render::{Kind, Manifest, ObjectId};
 
 /// Attempts on one decision before it waits for its back-off.
@@ -72,16 +72,27 @@ impl Writer<'_> {
         self.write(desired, part).await
     }
 
+    /// Whether anything differs from what was observed.
+    #[must_use]
+    pub fn is_due(&self, desired: &[Manifest], part: Part) -> bool {
+        !self.changes(desired, part).writes.is_empty()
+    }
+
     /// Writes what differs from what was observed, once; the objects that stand in the way are returned.
     ///
     /// # Errors
     /// The first request that failed.
     pub async fn write(&self, desired: &[Manifest], part: Part) -> Result<Vec<ObjectId>, Error> {
+        let changes = self.changes(desired, part);
+        self.write_all(changes.writes).await?;
+        Ok(changes.conflicts)
+    }
+
+    fn changes(&self, desired: &[Manifest], part: Part) -> Diff {
         let mut changes = diff(desired, &self.observed.of(self.key), self.uid);
         changes.writes.retain(|write| part.has(write.id()));
         changes.conflicts.retain(|id| part.has(id));
-        self.write_all(changes.writes).await?;
-        Ok(changes.conflicts)
+        changes
     }
 
     async fn write_all(&self, writes: Vec<Write>) -> Result<(), Error> {

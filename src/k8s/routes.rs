@@ -4,10 +4,12 @@
 //! # Guarantees
 //! - The slices of a policy are written by one task at a time, and by the decision that is the newest when it begins:
 //!   an older decision never overwrites a newer one.
-//! - Decisions that come while one is written are written together.
+//! - Decisions that come while one is written, or within a tenth of a second after, are written together: a zone that is
+//!   lost is few writes. kube-proxy would not follow more of them: it waits a second after the first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
@@ -16,17 +18,23 @@ use super::context::{Context, lock};
 use super::error::Error;
 use super::events::PolicyEvent;
 use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::moment::Moment;
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Mode, PolicyKey};
 use crate::render::{self, Manifests};
 
+/// From one write of a policy's slices to the next; the first of a row waits for nothing.
+const APART: Duration = Duration::from_millis(100);
 /// Policies whose slices are written at once, outside of passes.
 const CONCURRENCY: usize = 32;
 
-/// Whose turn it is to write the slices of a policy.
+/// The turn to write the slices of a policy: when they were last written.
+type Turn = OwnedMutexGuard<Option<Moment>>;
+
+/// Whose turn it is.
 #[derive(Debug)]
 pub struct RouteWriting {
-    turns: Mutex<BTreeMap<PolicyKey, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<BTreeMap<PolicyKey, Arc<tokio::sync::Mutex<Option<Moment>>>>>,
     /// Asked for, and not begun; with the Events to publish afterwards.
     queued: Mutex<BTreeMap<PolicyKey, Vec<PolicyEvent>>>,
     places: Arc<Semaphore>,
@@ -43,7 +51,7 @@ impl Default for RouteWriting {
 }
 
 impl RouteWriting {
-    async fn turn(&self, key: &PolicyKey) -> OwnedMutexGuard<()> {
+    async fn turn(&self, key: &PolicyKey) -> Turn {
         let turn = Arc::clone(lock(&self.turns).entry(key.clone()).or_default());
         turn.lock_owned().await
     }
@@ -77,9 +85,12 @@ impl Context {
         tokio::spawn(async move {
             // It is never closed.
             let _place = Arc::clone(&context.routes.places).acquire_owned().await;
-            let turn = context.routes.turn(&key).await;
+            let mut turn = context.routes.turn(&key).await;
             let events = lock(&context.routes.queued).remove(&key);
-            context.write_newest_slices(&key).await;
+            // Before the first lists have ended nothing is known to be missing.
+            if context.synced.is_done() {
+                context.write_newest_slices(&key, &mut turn).await;
+            }
             drop(turn);
             for event in events.into_iter().flatten() {
                 // A full queue loses an Event, never a route.
@@ -88,12 +99,10 @@ impl Context {
         });
     }
 
-    async fn write_newest_slices(&self, key: &PolicyKey) {
-        // Before the first lists have ended nothing is known to be missing.
-        let decision = self.engine.decisions.get(key).filter(|_| self.synced.is_done());
-        let Some(decision) = decision else { return };
-        let Some(plan) = plan(&decision) else { return };
-        let manifests = render::render(&decision.policy, plan);
+    async fn write_newest_slices(&self, key: &PolicyKey, turn: &mut Turn) {
+        let (Some(decision), Some(manifests)) = self.newest(key, None, turn).await else {
+            return;
+        };
         let writer = self.writer(key, &decision.policy.uid);
         if let Err(error) = writer.write(&manifests.objects, Part::Slices).await {
             tracing::debug!(policy = %key.name, namespace = %key.namespace, %error, "slices not written first");
@@ -110,25 +119,53 @@ impl Context {
         key: &PolicyKey,
         uid: &str,
     ) -> (Option<Arc<Decision>>, Result<Option<Slices>, Error>) {
-        let _turn = self.routes.turn(key).await;
-        let decision = self
-            .engine
-            .decisions
-            .get(key)
-            .filter(|decision| decision.policy.uid == uid);
-        let Some((policy, plan)) = decision
-            .as_deref()
-            .and_then(|decision| Some((&decision.policy, plan(decision)?)))
-        else {
+        let mut turn = self.routes.turn(key).await;
+        let (decision, manifests) = self.newest(key, Some(uid), &mut turn).await;
+        let Some(manifests) = manifests else {
             return (decision, Ok(None));
         };
-        let manifests = render::render(policy, plan);
         let conflicts = self
             .writer(key, uid)
             .apply(&manifests.objects, Part::Slices)
             .await;
         let slices = conflicts.map(|conflicts| Some(Slices { manifests, conflicts }));
         (decision, slices)
+    }
+
+    /// The newest decision, and what it renders to where it asks for routes. Where slices are to be written, it is their
+    /// time.
+    async fn newest(
+        &self,
+        key: &PolicyKey,
+        uid: Option<&str>,
+        turn: &mut Turn,
+    ) -> (Option<Arc<Decision>>, Option<Manifests>) {
+        loop {
+            let decision = self
+                .engine
+                .decisions
+                .get(key)
+                .filter(|decision| uid.is_none_or(|uid| decision.policy.uid == uid));
+            let Some((policy, plan)) = decision
+                .as_deref()
+                .and_then(|decision| Some((&decision.policy, plan(decision)?)))
+            else {
+                return (decision, None);
+            };
+            let manifests = render::render(policy, plan);
+            let due = self
+                .writer(key, &policy.uid)
+                .is_due(&manifests.objects, Part::Slices);
+            let now = self.clock.now();
+            if let Some(last) = turn.filter(|last| due && now.since(*last) < APART) {
+                self.clock.sleep_until(last + APART).await;
+                continue;
+            }
+            if due {
+                **turn = Some(now);
+            }
+            return (decision, Some(manifests));
+        }
     }
 
     pub(super) fn writer<'a>(&'a self, key: &'a PolicyKey, uid: &'a str) -> Writer<'a> {
