@@ -27,7 +27,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
     match transition {
         Transition::Endpoint {
             from: None,
-            to: Reason::Disabled | Reason::NotCheckedYet,
+            to: Reason::Disabled | Reason::NotCheckedYet | Reason::LagUnknown,
             ..
         } => None,
         Transition::Endpoint {
@@ -49,6 +49,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 Reason::Serving
                     | Reason::Returning
                     | Reason::Disabled
+                    | Reason::Draining
                     | Reason::WeightZero
                     | Reason::NotCheckedYet
             );
