@@ -4,6 +4,7 @@
 mod conditions;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
@@ -16,7 +17,7 @@ use crate::domain::observation::Role;
 use crate::domain::policy::{Declared, Policy};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
-const ROUNDING: k8s_openapi::jiff::SignedDuration = k8s_openapi::jiff::SignedDuration::from_secs(2);
+const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
 /// A request for checks may name a time that is so far ahead of our clock.
 const MOST_SKEW: std::time::Duration = std::time::Duration::from_mins(5);
 
@@ -114,8 +115,7 @@ fn answer(status: &mut ReplicaSetPolicyStatus, decision: &Decision, now: &Time) 
     }
     let second = std::time::Duration::from_secs(1);
     let next = now.0.checked_add(second).unwrap_or(now.0);
-    let requested: Option<k8s_openapi::jiff::Timestamp> =
-        decision.answered.as_ref().and_then(|text| text.parse().ok());
+    let requested: Option<Timestamp> = decision.answered.as_ref().and_then(|text| text.parse().ok());
     let soon = now.0.checked_add(MOST_SKEW).unwrap_or(now.0);
     let at = requested
         .filter(|requested| *requested <= soon)
@@ -195,8 +195,7 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
         return None;
     };
     let left = until.since(clock.moment);
-    let second =
-        k8s_openapi::jiff::Timestamp::from_second(clock.now.0.checked_add(left).ok()?.as_second()).ok()?;
+    let second = Timestamp::from_second(clock.now.0.checked_add(left).ok()?.as_second()).ok()?;
     let close = previous.filter(|before| before.0.duration_since(second).abs() <= ROUNDING);
     // What is past stays as it was said, until the circuit moves on.
     let past = previous.filter(|before| left.is_zero() && before.0 <= clock.now.0);
