@@ -112,7 +112,7 @@ fn the_table_of_one() {
         (&tenure(), silent(1, 0), "Held primary"),
     ] {
         assert_eq!(
-            words(&setting.elect(before, &[claim.clone()], 100)),
+            words(&setting.elect(before, std::slice::from_ref(&claim), 100)),
             expected,
             "{claim:?}"
         );
