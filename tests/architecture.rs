@@ -30,7 +30,16 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         part: "render",
-        crates: Some(&["std", "serde", "thiserror", "k8s_openapi", "serde_json", "sha2"]),
+        // The times of k8s_openapi are jiff's.
+        crates: Some(&[
+            "std",
+            "serde",
+            "thiserror",
+            "jiff",
+            "k8s_openapi",
+            "serde_json",
+            "sha2",
+        ]),
         modules: &["api", "domain", "render", "validate"],
     },
     Rule {

@@ -12,10 +12,10 @@ use distributary::domain::breaker::Circuit;
 use distributary::domain::cadence;
 use distributary::domain::decision::DecisionState;
 use distributary::domain::health::{Health, Reason, Standing};
-use distributary::domain::lag::{Freshness, Lag, Replay, WalHistory};
+use distributary::domain::lag::{Freshness, Lag, Replay, Told, WalHistory};
 use distributary::domain::observation::{FailureKind, Lsn, Observation, Role, Sample};
 use distributary::domain::plan::{Admission, Judgement, RouteState, RoutingPlan, plan};
-use distributary::domain::policy::{Declared, EndpointId, EndpointState, LagSource, PrimaryRole};
+use distributary::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, LagSource, PrimaryRole};
 use distributary::domain::primary::{Claim, Election, Rules, elect};
 use distributary::domain::role::Known;
 use distributary::domain::target::TargetId;
@@ -530,7 +530,7 @@ proptest! {
         }
         before.run(30.0);
         let simulation = Simulation::restarted(&policy, before.remembered());
-        let watched = policy.endpoints.iter().any(|endpoint| endpoint.is_watched());
+        let watched = policy.endpoints.iter().any(Endpoint::is_watched);
         for (_, decision) in &simulation.decisions {
             let waits = matches!(decision.state, DecisionState::Waiting { .. });
             prop_assert!(!watched || waits);
@@ -624,8 +624,8 @@ proptest! {
         let (mut now, mut flipped, mut before) = (moment(0), None, Freshness::Unknown);
         for lag in lags {
             now = now + beat;
-            let told = Some(Duration::from_secs(lag));
-            replay.observe(now, None, None, told, &WalHistory::default(), &settings, beat);
+            let told = Told { moment: now, position: None, timeline: None, queried: Some(Duration::from_secs(lag)) };
+            replay.observe(told, &WalHistory::default(), &settings, beat);
             if replay.freshness != before {
                 if let Some(at) = flipped {
                     prop_assert!(now.since(at) >= beat * 3, "{before:?} to {:?}", replay.freshness);

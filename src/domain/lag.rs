@@ -59,6 +59,18 @@ pub enum Freshness {
     Stalled,
 }
 
+/// What a standby told of its replay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Told {
+    pub moment: Moment,
+    /// What it has replayed.
+    pub position: Option<Lsn>,
+    /// The timeline that it is proven to be on.
+    pub timeline: Option<u32>,
+    /// The answer of the lag query.
+    pub queried: Option<Duration>,
+}
+
 impl WalHistory {
     /// A history that goes on from this timeline, of which nothing is known any more.
     #[must_use]
@@ -250,17 +262,14 @@ impl Replay {
         }
     }
 
-    /// Takes in the newest sample of the standby: its replayed position, or the answer of the lag query.
-    pub fn observe(
-        &mut self,
-        moment: Moment,
-        position: Option<Lsn>,
-        timeline: Option<u32>,
-        queried: Option<Duration>,
-        history: &WalHistory,
-        settings: &LagSettings,
-        heartbeat: Duration,
-    ) {
+    /// Takes in the newest sample of the standby.
+    pub fn observe(&mut self, told: Told, history: &WalHistory, settings: &LagSettings, heartbeat: Duration) {
+        let Told {
+            moment,
+            position,
+            timeline,
+            queried,
+        } = told;
         self.told = Some(moment);
         if let Some(position) = position {
             if self.position.is_none_or(|(_, before)| before != position) {

@@ -270,7 +270,7 @@ impl<'a> Ballot<'a> {
         let declared = || self.claims.iter().filter(|claim| claim.declared);
         let writable = declared().find(|claim| claim.writes() && self.belongs(claim));
         let before = || self.present(tenure).filter(|claim| claim.declared);
-        writable.or_else(before).or_else(|| declared().next())
+        writable.or_else(before)
     }
 
     /// The one server that may follow; `None` where there are more.

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::domain::decision::Transition;
 use crate::domain::health::Reason;
+use crate::domain::observation::FailureKind;
 use crate::domain::plan::RouteState;
 
 /// An Event of a policy.
@@ -27,7 +28,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
     match transition {
         Transition::Endpoint {
             from: None,
-            to: Reason::Disabled | Reason::NotCheckedYet,
+            to: Reason::Disabled | Reason::NotCheckedYet | Reason::LagUnknown,
             ..
         } => None,
         Transition::Endpoint {
@@ -36,30 +37,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             to,
             failure,
             eligible,
-        } => {
-            let before = from.map(|from| format!(", was {from:?}")).unwrap_or_default();
-            let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
-            let place = if *eligible {
-                "in the routes"
-            } else {
-                "not in the routes"
-            };
-            let warning = !matches!(
-                to,
-                Reason::Serving
-                    | Reason::Returning
-                    | Reason::Disabled
-                    | Reason::WeightZero
-                    | Reason::NotCheckedYet
-            );
-            Some(Notice {
-                warning,
-                reason: format!("{to:?}"),
-                action: "Judge",
-                note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
-                endpoint: Some(id.to_string()),
-            })
-        }
+        } => Some(judged(id.as_str(), *from, *to, *failure, *eligible)),
         Transition::PrimaryMoved { from, to } => Some(route(
             true,
             "PrimaryMoved",
@@ -125,6 +103,38 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
         Transition::Reads {
             state: RouteState::Empty,
         } => Some(route(true, "ReadsWithdrawn", "No endpoint may serve reads.")),
+    }
+}
+
+fn judged(
+    id: &str,
+    from: Option<Reason>,
+    to: Reason,
+    failure: Option<FailureKind>,
+    eligible: bool,
+) -> Notice {
+    let before = from.map(|from| format!(", was {from:?}")).unwrap_or_default();
+    let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+    let place = if eligible {
+        "in the routes"
+    } else {
+        "not in the routes"
+    };
+    let warning = !matches!(
+        to,
+        Reason::Serving
+            | Reason::Returning
+            | Reason::Disabled
+            | Reason::Draining
+            | Reason::WeightZero
+            | Reason::NotCheckedYet
+    );
+    Notice {
+        warning,
+        reason: format!("{to:?}"),
+        action: "Judge",
+        note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
+        endpoint: Some(id.to_owned()),
     }
 }
 

@@ -421,15 +421,15 @@ impl Simulation {
             Answer::Standby | Answer::SlowStandby(_) => Some(Role::Standby),
             _ => None,
         };
-        let before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
+        let mut before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
         let declared = if id.as_str() == "primary" {
             Role::Primary
         } else {
             Role::Standby
         };
         before
-            .filter_map(|(_, answer)| known(answer))
-            .next()
+            .map(|(_, answer)| answer)
+            .find_map(known)
             .unwrap_or(declared)
     }
 

@@ -228,9 +228,13 @@ impl Standby {
 
     fn tell(&mut self, position: Option<u64>, queried: Option<Duration>) -> Freshness {
         let now = at(self.second * 1000);
-        let position = position.map(Lsn);
-        self.replay
-            .observe(now, position, None, queried, &self.history, &self.settings, BEAT);
+        let told = Told {
+            moment: now,
+            position: position.map(Lsn),
+            timeline: None,
+            queried,
+        };
+        self.replay.observe(told, &self.history, &self.settings, BEAT);
         self.replay.freshness
     }
 }
@@ -458,15 +462,13 @@ fn a_divergence_stands_until_the_opposite_is_proven() {
     history.primary_at(at(2000), Lsn(1100), Some(2), SPAN);
     let mut replay = Replay::default();
     let mut tell = |position, timeline| {
-        replay.observe(
-            at(3000),
-            Some(Lsn(position)),
+        let told = Told {
+            moment: at(3000),
+            position: Some(Lsn(position)),
             timeline,
-            None,
-            &history,
-            &settings(),
-            BEAT,
-        );
+            queried: None,
+        };
+        replay.observe(told, &history, &settings(), BEAT);
         replay.diverged
     };
     assert!(tell(2000, Some(1)));

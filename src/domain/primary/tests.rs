@@ -112,7 +112,7 @@ fn the_table_of_one() {
         (&tenure(), silent(1, 0), "Held primary"),
     ] {
         assert_eq!(
-            words(&setting.elect(before, &[claim.clone()], 100)),
+            words(&setting.elect(before, std::slice::from_ref(&claim), 100)),
             expected,
             "{claim:?}"
         );
@@ -356,6 +356,12 @@ fn pinned_writes_go_to_the_declared_primary_or_nowhere() {
     };
     let back = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
     assert_eq!(words(&back), "Served primary");
+    let never = setting.elect(&Tenure::default(), &[silent(1, 0)], 100);
+    assert_eq!(
+        words(&never),
+        "Withdrawn nobody",
+        "who never proved itself is not held"
+    );
     setting.failover.accept_primary = Some("r2".into());
     let word = setting.elect(&tenure(), &[standby(1), writable(2, 2)], 100);
     assert_eq!(words(&word), "Withdrawn primary", "a word does not unpin");

@@ -11,15 +11,19 @@ fn judged(
 ) -> (Standing, Reason) {
     let mut policy = policy(&["a"]);
     let target = TargetId::host(id.into());
-    let mut health = Health::default();
-    health.role = Some(if id == "primary" {
+    let role = if id == "primary" {
         Role::Primary
     } else {
         Role::Standby
-    });
-    health.address = Some(address(2));
-    health.system_identifier = Some(SYSTEM);
-    (health.checked, health.admitted) = (true, true);
+    };
+    let mut health = Health {
+        role: Some(role),
+        address: Some(address(2)),
+        system_identifier: Some(SYSTEM),
+        checked: true,
+        admitted: true,
+        ..Health::default()
+    };
     let mut replay = Replay::fresh_since(at(0));
     let mut tenure = Tenure {
         identity: Some(SYSTEM),
@@ -97,7 +101,7 @@ fn then_the_role() {
     let writable = judged("a", |_, health, _, _| health.role = Some(Role::Primary));
     assert_eq!(writable, (Standing::Wrong, Reason::WritableReplica));
     let old = judged("primary", |_, _, _, tenure| {
-        tenure.holder = Some(TargetId::host("a".into()))
+        tenure.holder = Some(TargetId::host("a".into()));
     });
     assert_eq!(
         old,

@@ -124,12 +124,12 @@ impl PolicyState {
                 target.resume(now);
             }
         }
-        if before.check_request != policy.check_request {
-            self.ask(now);
-        } else {
+        if before.check_request == policy.check_request {
             let targets = &self.targets;
             self.request.open.retain(|id| targets.contains_key(id));
             self.note_answer();
+        } else {
+            self.ask(now);
         }
     }
 

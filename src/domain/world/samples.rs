@@ -8,7 +8,7 @@ use super::Figures;
 use super::policy::PolicyState;
 use super::watched::Target;
 use crate::domain::health::Health;
-use crate::domain::lag::{Freshness, Replay};
+use crate::domain::lag::{Freshness, Replay, Told};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Role, Sample};
 use crate::domain::policy::{Declared, EndpointState};
@@ -113,15 +113,15 @@ impl PolicyState {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
             }
-            target.replay.observe(
-                ended,
-                sample.lsn,
-                sample.timeline,
-                sample.lag,
-                &self.history,
-                &endpoint.lag,
-                heartbeat,
-            );
+            let told = Told {
+                moment: ended,
+                position: sample.lsn,
+                timeline: sample.timeline,
+                queried: sample.lag,
+            };
+            target
+                .replay
+                .observe(told, &self.history, &endpoint.lag, heartbeat);
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }

@@ -56,6 +56,45 @@ fn the_first_look_at_a_disabled_endpoint_is_not_told() {
 }
 
 #[test]
+fn what_a_person_asked_for_is_no_warning_and_lag_not_yet_known_is_no_news() {
+    let draining = notice(&endpoint(Some(Reason::Serving), Reason::Draining, None, false)).unwrap();
+    assert!(!draining.warning);
+    assert_eq!(notice(&endpoint(None, Reason::LagUnknown, None, false)), None);
+    let lost = notice(&endpoint(Some(Reason::Serving), Reason::LagUnknown, None, false)).unwrap();
+    assert!(lost.warning);
+}
+
+#[test]
+fn where_the_writes_go_is_told_with_names() {
+    let told = |change| {
+        let told = notice(&change).unwrap();
+        (told.warning, told.reason, told.note)
+    };
+    let moved = told(Transition::PrimaryMoved {
+        from: "primary".into(),
+        to: "a".into(),
+    });
+    let note = "Writes moved from primary to a.".to_owned();
+    assert_eq!(moved, (true, "PrimaryMoved".to_owned(), note));
+    let split = told(Transition::SplitBrain {
+        endpoints: vec!["primary".into(), "a".into()],
+    });
+    assert!(
+        split.0 && split.1 == "SplitBrainSuspected" && split.2.contains("primary, a"),
+        "{split:?}"
+    );
+    let ended = told(Transition::SplitBrain {
+        endpoints: Vec::new(),
+    });
+    assert!(!ended.0 && ended.1 == "SplitBrainEnded", "{ended:?}");
+    let identity = told(Transition::IdentityChanged { known: 7, shown: 8 });
+    assert!(
+        identity.0 && identity.2.contains("identifier 8, not 7"),
+        "{identity:?}"
+    );
+}
+
+#[test]
 fn every_state_of_a_route_is_told() {
     let states = [
         RouteState::Served,
