@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Moment(Duration);
 
 impl Moment {
+    /// A moment that does not come.
+    pub const NEVER: Self = Self(Duration::MAX);
+
     /// The moment `since_start` after the start of the process.
     #[must_use]
     pub const fn new(since_start: Duration) -> Self {

@@ -35,7 +35,7 @@ pub enum Event {
     Observed(Observed),
     /// A held session told something, or is silent.
     Heard(Heard),
-    /// Other addresses are refused than before: who sleeps because of it is checked anew.
+    /// Other addresses are refused than before: everybody is checked anew.
     AddressesChanged,
 }
 
@@ -84,7 +84,7 @@ impl World {
             Event::PolicyGone { key } => self.forget(&key),
             Event::Observed(observed) => self.observe(&observed),
             Event::Heard(heard) => self.hear(&heard, now),
-            Event::AddressesChanged => self.wake_refused(now),
+            Event::AddressesChanged => self.wake_all(now),
         }
     }
 
@@ -192,7 +192,7 @@ impl World {
         next.into_iter().chain(measured).collect()
     }
 
-    fn wake_refused(&mut self, now: Moment) -> Vec<Effect> {
+    fn wake_all(&mut self, now: Moment) -> Vec<Effect> {
         let woken = |(key, state): (&PolicyKey, &mut PolicyState)| {
             let next = |(target, check)| Effect::Next {
                 key: ProbeKey {
@@ -201,7 +201,7 @@ impl World {
                 },
                 check,
             };
-            state.wake_refused(now).into_iter().map(next).collect::<Vec<_>>()
+            state.wake_all(now).into_iter().map(next).collect::<Vec<_>>()
         };
         self.policies.iter_mut().flat_map(woken).collect()
     }

@@ -195,14 +195,12 @@ impl PolicyState {
         self.targets.iter().filter_map(wanted).collect()
     }
 
-    pub(super) fn wake_refused(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
+    pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
         let woken = |(id, target): (&TargetId, &mut Target)| {
-            target.asleep.then(|| {
-                target.wake(now);
-                (id.clone(), target.check)
-            })
+            target.wake(now);
+            (id.clone(), target.check)
         };
-        self.targets.iter_mut().filter_map(woken).collect()
+        self.targets.iter_mut().map(woken).collect()
     }
 }
 

@@ -50,10 +50,7 @@ impl PolicyState {
             target.look_again_soon(observation.ended);
         }
         let changed = Verdict::of(target) != before || read;
-        let (check, figures) = (
-            Some(target.check).filter(|_| !target.asleep),
-            sample.map(|sample| figures(target, sample)),
-        );
+        let (check, figures) = (Some(target.check), sample.map(|sample| figures(target, sample)));
         let answers =
             observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
         Some(Taken {

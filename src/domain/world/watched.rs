@@ -183,7 +183,15 @@ impl Target {
                     hold: self.hold(policy, urgent),
                 }
             }
-            None => self.asleep = true,
+            None => {
+                self.asleep = true;
+                self.check = NextCheck {
+                    number,
+                    at: Moment::NEVER,
+                    hold: None,
+                    ..self.check
+                };
+            }
         }
     }
 
