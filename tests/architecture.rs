@@ -30,16 +30,7 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         part: "render",
-        // The times of k8s_openapi are jiff's.
-        crates: Some(&[
-            "std",
-            "serde",
-            "thiserror",
-            "jiff",
-            "k8s_openapi",
-            "serde_json",
-            "sha2",
-        ]),
+        crates: Some(&["std", "serde", "thiserror", "k8s_openapi", "serde_json", "sha2"]),
         modules: &["api", "domain", "render", "validate"],
     },
     Rule {
