@@ -421,16 +421,14 @@ impl Simulation {
             Answer::Standby | Answer::SlowStandby(_) => Some(Role::Standby),
             _ => None,
         };
-        let mut before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
+        let before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
         let declared = if id.as_str() == "primary" {
             Role::Primary
         } else {
             Role::Standby
         };
-        before
-            .map(|(_, answer)| answer)
-            .find_map(known)
-            .unwrap_or(declared)
+        let mut answers = before.map(|(_, answer)| answer);
+        answers.find_map(known).unwrap_or(declared)
     }
 
     fn answer(&self, id: &EndpointId) -> Answer {
