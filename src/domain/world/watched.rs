@@ -167,31 +167,27 @@ impl Target {
         let number = self.check.number + 1;
         let spread = spread(key, number);
         let prefer = self.health.address;
-        match cadence::next(
+        let next = cadence::next(
             &self.health,
             observation,
             &policy.probing,
             &policy.breaker,
             spread,
-        ) {
-            Some((at, timeout)) => {
-                self.check = NextCheck {
-                    number,
-                    at,
-                    timeout,
-                    prefer,
-                    hold: self.hold(policy, urgent),
-                }
-            }
-            None => {
-                self.asleep = true;
-                self.check = NextCheck {
-                    number,
-                    at: Moment::NEVER,
-                    hold: None,
-                    ..self.check
-                };
-            }
+        );
+        if let Some((at, timeout)) = next {
+            let hold = self.hold(policy, urgent);
+            self.check = NextCheck {
+                number,
+                at,
+                timeout,
+                prefer,
+                hold,
+            };
+        } else {
+            self.asleep = true;
+            self.check.number = number;
+            self.check.at = Moment::NEVER;
+            self.check.hold = None;
         }
     }
 
