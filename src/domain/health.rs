@@ -194,6 +194,8 @@ impl Health {
         let Some(address) = address else { return };
         if self.address.is_some_and(|before| before != address) {
             (self.system_identifier, self.timeline, self.foreign) = (None, None, false);
+            // Nor is what it does there known from what was asked elsewhere.
+            (self.role, self.told) = (None, Moment::default());
         }
         self.address = Some(address);
     }
