@@ -1,72 +1,90 @@
 //! A connection past its login, and the questions that are asked over it. Its bytes are moved by whoever asks: nothing
 //! is spawned that could outlive the asking.
+//!
+//! The login is the protocol's implementation's; it keeps buffers of 16 KiB for each connection. A session that is held
+//! for days keeps none between two questions.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::{FutureExt, TryStreamExt};
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use futures::FutureExt;
+use postgres_protocol::message::backend::{DataRowBody, ErrorResponseBody, Message};
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, SimpleQueryMessage, SimpleQueryRow};
+use tokio_util::either::Either;
 
-use super::classify::{classify, classify_sqlstate};
+use super::classify::{classify_io, classify_sqlstate};
 use super::guard::Guard;
 use super::tls::EncryptedStream;
 use crate::domain::observation::FailureKind;
 
+/// What is read at once, in bytes.
+const PIECE: usize = 2048;
+
+/// What the bytes go over.
+pub type Stream = Either<Guard<TcpStream>, Box<Guard<EncryptedStream>>>;
+
 /// An open connection.
 pub struct Conversation {
-    client: Client,
-    wire: Wire,
+    stream: Stream,
+    /// What was read of messages that are not whole yet; without any memory when empty.
+    unread: BytesMut,
     /// The transaction of the last question failed, and must be ended before the next one.
     failed: bool,
 }
 
-/// What the bytes go over.
-pub enum Wire {
-    Plain(Box<Connection<Guard<TcpStream>, NoTlsStream>>),
-    Encrypted(Box<Connection<TcpStream, Guard<EncryptedStream>>>),
-}
-
-impl Wire {
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<AsyncMessage, Error>>> {
-        match self {
-            Self::Plain(connection) => connection.poll_message(cx),
-            Self::Encrypted(connection) => connection.poll_message(cx),
-        }
-    }
-
-    /// Reads and writes what there is, until the connection ends; with an error, where there is one.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
-        loop {
-            match self.poll_message(cx) {
-                // A notice, or a notification that nobody asked for.
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(error)),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
 /// The answers to a list of statements, up to the one that was refused.
+#[derive(Default)]
 pub struct Answers {
     /// The first row of each statement that was carried out.
-    pub rows: Vec<Option<SimpleQueryRow>>,
+    pub rows: Vec<Option<Row>>,
     /// The error of the statement after those.
     pub refused: Option<SqlState>,
 }
 
+/// A row of an answer, its values as text.
+pub struct Row(DataRowBody);
+
+/// No such column, or no text.
+#[derive(Debug)]
+pub struct NoText;
+
+/// Why a connection cannot be used any more.
+enum Broken {
+    /// The server said so.
+    Said(SqlState),
+    Stream(io::Error),
+    /// What was sent or received is no message.
+    Garbled(io::Error),
+}
+
+impl Row {
+    /// The value of a column, from 0; `None` for NULL.
+    ///
+    /// # Errors
+    /// There is no such column, or its value is not UTF-8.
+    pub fn text(&self, column: usize) -> Result<Option<&str>, NoText> {
+        let range = self.0.ranges().nth(column).map_err(|_| NoText)?.ok_or(NoText)?;
+        let Some(range) = range else { return Ok(None) };
+        let bytes = self.0.buffer().get(range).ok_or(NoText)?;
+        std::str::from_utf8(bytes).map(Some).map_err(|_| NoText)
+    }
+}
+
 impl Conversation {
-    pub fn new(client: Client, wire: Wire) -> Self {
+    /// `stream`: logged in, with nothing read past the end of the login.
+    pub fn new(stream: Stream) -> Self {
         Self {
-            client,
-            wire,
+            stream,
+            unread: BytesMut::new(),
             failed: false,
         }
     }
@@ -90,12 +108,10 @@ impl Conversation {
         }
         text.push_str("COMMIT");
         let opening = if self.failed { 3 } else { 2 };
-        let answered = drive(&mut self.wire, send(&self.client, &text)).await;
-        let mut answers = answered.map_err(|error| {
-            tracing::debug!(error = &error as &dyn StdError, "query");
-            classify(&error, true)
-        })?;
-        self.failed = answers.refused.is_some();
+        let mut answers = self
+            .exchange(&text)
+            .await
+            .map_err(|broken| broken.kind("query"))?;
         if answers.rows.len() < opening {
             // The transaction itself was refused.
             return Err(answers
@@ -110,75 +126,149 @@ impl Conversation {
 
     /// Waits for the end of the connection.
     pub async fn closed(&mut self) -> FailureKind {
-        match poll_fn(|cx| self.wire.poll_end(cx)).await {
-            Some(error) => {
-                tracing::debug!(error = &error as &dyn StdError, "session ended");
-                classify(&error, true)
-            }
-            None => FailureKind::ConnectionClosed,
-        }
+        self.end().await.kind("session")
     }
 
     /// Ends it politely. The farewell fits into the socket's buffer; where it does not, nobody waits for it.
-    pub fn close(self) {
-        let Self { client, mut wire, .. } = self;
-        drop(client);
-        let _ = poll_fn(|cx| wire.poll_message(cx)).now_or_never();
-    }
-}
-
-async fn send(client: &Client, statements: &str) -> Result<Answers, Error> {
-    let mut messages = pin!(client.simple_query_raw(statements).await?);
-    let mut answers = Answers {
-        rows: Vec::new(),
-        refused: None,
-    };
-    let mut row = None;
-    loop {
-        match messages.try_next().await {
-            Ok(Some(SimpleQueryMessage::Row(answer))) => {
-                row.get_or_insert(answer);
-            }
-            Ok(Some(SimpleQueryMessage::CommandComplete(_))) => answers.rows.push(row.take()),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(answers),
-            Err(error) => match error.code() {
-                // The connection lives on.
-                Some(state) if !ends_the_connection(state) => {
-                    tracing::debug!(sqlstate = state.code(), "a statement is refused");
-                    answers.refused = Some(state.clone());
-                }
-                _ => return Err(error),
-            },
-        }
-    }
-}
-
-/// `admin_shutdown`, `crash_shutdown`, `database_dropped`, `idle_session_timeout`.
-fn ends_the_connection(state: &SqlState) -> bool {
-    ["57P01", "57P02", "57P04", "57P05"].contains(&state.code())
-}
-
-/// Moves the bytes of `wire` while `work` is done over it.
-///
-/// # Errors
-/// The work's error; or the connection's, where it is the reason.
-async fn drive<Output>(
-    wire: &mut Wire,
-    work: impl Future<Output = Result<Output, Error>>,
-) -> Result<Output, Error> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        let broken = match wire.poll_end(cx) {
-            Poll::Ready(broken) => broken,
-            Poll::Pending => None,
+    pub fn close(mut self) {
+        let mut farewell = BytesMut::new();
+        frontend::terminate(&mut farewell);
+        let leaving = async {
+            self.stream.write_all(&farewell).await?;
+            self.stream.shutdown().await
         };
-        // An answer may have arrived before the end: it says more.
-        match (work.as_mut().poll(cx), broken) {
-            (Poll::Ready(Err(error)), Some(broken)) if error.is_closed() => Poll::Ready(Err(broken)),
-            (Poll::Pending, Some(broken)) => Poll::Ready(Err(broken)),
-            (polled, _) => polled,
+        let _ = leaving.now_or_never();
+    }
+
+    async fn exchange(&mut self, text: &str) -> Result<Answers, Broken> {
+        // What came before the question is no answer to it.
+        if let Some(broken) = self.end().now_or_never() {
+            return Err(broken);
         }
-    })
-    .await
+        let mut question = BytesMut::new();
+        frontend::query(text, &mut question).map_err(Broken::Garbled)?;
+        if let Err(error) = self.send(&question).await {
+            // An answer may have arrived before the end: it says more.
+            return match self.answers().now_or_never() {
+                Some(Err(Broken::Said(state))) => Err(Broken::Said(state)),
+                _ => Err(Broken::Stream(error)),
+            };
+        }
+        self.answers().await
+    }
+
+    /// Reads what nobody asked for until the connection cannot be used any more.
+    async fn end(&mut self) -> Broken {
+        loop {
+            match self.message().await {
+                // What it says next is that the connection ends.
+                Ok(Message::ErrorResponse(body)) => {
+                    return sqlstate(&body).map_or_else(|broken| broken, Broken::Said);
+                }
+                Ok(message) if is_unasked(&message) => {}
+                Ok(_) => return Broken::unexpected(),
+                Err(broken) => return broken,
+            }
+        }
+    }
+
+    async fn send(&mut self, question: &[u8]) -> io::Result<()> {
+        self.stream.write_all(question).await?;
+        self.stream.flush().await
+    }
+
+    async fn answers(&mut self) -> Result<Answers, Broken> {
+        let mut answers = Answers::default();
+        let mut row = None;
+        loop {
+            let message = match (self.message().await, answers.refused.take()) {
+                (Ok(message), refused) => {
+                    answers.refused = refused;
+                    message
+                }
+                // It ended with the error that came before.
+                (Err(_), Some(state)) => return Err(Broken::Said(state)),
+                (Err(broken), None) => return Err(broken),
+            };
+            match message {
+                Message::DataRow(body) => {
+                    row.get_or_insert(Row(body));
+                }
+                Message::CommandComplete(_) | Message::EmptyQueryResponse => answers.rows.push(row.take()),
+                Message::ErrorResponse(body) => {
+                    let state = sqlstate(&body)?;
+                    tracing::debug!(sqlstate = state.code(), "a statement is refused");
+                    answers.refused = Some(state);
+                }
+                Message::ReadyForQuery(body) => {
+                    self.failed = body.status() != b'I';
+                    return Ok(answers);
+                }
+                Message::RowDescription(_) => {}
+                message if is_unasked(&message) => {}
+                _ => return Err(Broken::unexpected()),
+            }
+        }
+    }
+
+    /// The next message. Nothing is lost where this is given up.
+    async fn message(&mut self) -> Result<Message, Broken> {
+        loop {
+            let parsed = Message::parse(&mut self.unread).map_err(Broken::Garbled)?;
+            if self.unread.is_empty() {
+                self.unread = BytesMut::new();
+            }
+            match parsed {
+                Some(message) => return Ok(message),
+                None => poll_fn(|cx| self.poll_read(cx)).await.map_err(Broken::Stream)?,
+            }
+        }
+    }
+
+    /// Reads what there is, over a buffer that lives as long as this call.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0; PIECE];
+        let mut piece = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        self.unread.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(()))
+    }
 }
+
+impl Broken {
+    fn unexpected() -> Self {
+        Self::Garbled(io::ErrorKind::InvalidData.into())
+    }
+
+    /// Its meaning, and the one place that logs it.
+    fn kind(self, during: &'static str) -> FailureKind {
+        let (error, kind) = match &self {
+            Self::Said(state) => {
+                tracing::debug!(during, sqlstate = state.code(), "the server ends the connection");
+                return classify_sqlstate(state);
+            }
+            Self::Stream(error) => (error, classify_io(error)),
+            Self::Garbled(error) => (error, FailureKind::ProtocolViolation),
+        };
+        tracing::debug!(during, error = error as &dyn StdError, "the connection ended");
+        kind
+    }
+}
+
+fn sqlstate(body: &ErrorResponseBody) -> Result<SqlState, Broken> {
+    let code = body.fields().find(|field| Ok(field.type_() == b'C'));
+    let code = code.map_err(Broken::Garbled)?.ok_or_else(Broken::unexpected)?;
+    let code = std::str::from_utf8(code.value_bytes()).map_err(|_| Broken::unexpected())?;
+    Ok(SqlState::from_code(code))
+}
+
+/// What a server may say at any time.
+const fn is_unasked(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::NoticeResponse(_) | Message::ParameterStatus(_) | Message::NotificationResponse(_)
+    )
+}
+
+#[cfg(test)]
+mod tests;

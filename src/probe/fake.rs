@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::check::{Checker, Found, Server, SharedEncryption};
+use super::check::{Checker, Found};
 use super::dns::Resolver;
+use super::login::{Server, SharedEncryption};
 use crate::clock::Clock;
 use crate::domain::observation::{FailureKind, Sample};
 use crate::domain::policy::{Host, Location, Login, Sensitive, TlsMode, TlsSettings};

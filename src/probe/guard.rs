@@ -6,12 +6,13 @@
 //! - No frame longer than [`FRAME_LIMIT`] and not more than [`TOTAL_LIMIT`] bytes reach the reader between one
 //!   `ReadyForQuery` and the next; nor more than [`FRAME_LIMIT`] bytes of settings, which the reader keeps, in all.
 //! - Only frames that can belong to the answer of a check pass.
+//! - A read ends where the server says that it is ready: whoever reads the login has nothing of what follows it.
 //!
 //! What came before the offending frame passes first: an error that the server reports before it misbehaves is seen.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::{io, mem};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
@@ -56,6 +57,8 @@ pub struct Guard<S> {
     stream: S,
     frames: Frames,
     breach: Option<Breach>,
+    /// What came after a `ReadyForQuery`, not inspected yet.
+    ahead: Vec<u8>,
 }
 
 impl<S> Guard<S> {
@@ -64,6 +67,7 @@ impl<S> Guard<S> {
             stream,
             frames: Frames::default(),
             breach: None,
+            ahead: Vec::new(),
         }
     }
 
@@ -74,7 +78,11 @@ impl<S> Guard<S> {
             (0, Breach::Closed)
         } else {
             match self.frames.inspect(read) {
-                Ok(()) => return Ok(()),
+                Ok(passes) => {
+                    self.ahead.extend_from_slice(&read[passes..]);
+                    buf.set_filled(before + passes);
+                    return Ok(());
+                }
                 Err(refused) => refused,
             }
         };
@@ -97,6 +105,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
+        if !self.ahead.is_empty() {
+            let ahead = mem::take(&mut self.ahead);
+            let (fits, rest) = ahead.split_at(ahead.len().min(buf.remaining()));
+            buf.put_slice(fits);
+            let admitted = self.admit(buf, before);
+            self.ahead.extend_from_slice(rest);
+            return Poll::Ready(admitted);
+        }
         match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
             Ok(()) => Poll::Ready(self.admit(buf, before)),
             // rustls: closed without a closing alert, as a server that crashes does.
@@ -145,8 +161,9 @@ struct Frames {
 }
 
 impl Frames {
-    /// Follows `bytes`. `Err`: how many of them may pass, all of whole frames, and what is wrong with the next one.
-    fn inspect(&mut self, bytes: &[u8]) -> Result<(), (usize, Breach)> {
+    /// Follows `bytes` to the end of a `ReadyForQuery`, and tells how many those are. `Err`: how many of them may pass,
+    /// all of whole frames, and what is wrong with the next one.
+    fn inspect(&mut self, bytes: &[u8]) -> Result<usize, (usize, Breach)> {
         self.total += bytes.len();
         if self.total > TOTAL_LIMIT {
             return Err((0, Breach::TooLong));
@@ -165,12 +182,12 @@ impl Frames {
             if self.held == 0 && self.left == 0 {
                 frame_start = at;
                 if self.header[0] == b'Z' {
-                    // The question is answered; the protocol's implementation takes nothing more unasked.
-                    self.total = bytes.len() - at;
+                    self.total = 0;
+                    return Ok(at);
                 }
             }
         }
-        Ok(())
+        Ok(at)
     }
 
     /// Takes one byte of a header.

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::check::Server;
 use super::conversation::Conversation;
+use super::login::Server;
 use super::panics::caught;
 use super::query::{Lags, Refused, ask};
 use super::subscribers::{Subscriber, Subscribers};

@@ -5,8 +5,8 @@
 //! holds one session, asks it at every heartbeat, and tells when it closes.
 //!
 //! ```text
-//! wanted set, next check ──► registry ─┬─► checks ─► check ─► dns ─► tls ─► guard ─► query
-//!                                      └─► held ──────────────┘  └────────► classify
+//! wanted set, next check ──► registry ─┬─► checks ─► check ─► dns ─► login ─► tls ─► guard ─► query
+//!                                      └─► held ────────────────┘          └───────► classify
 //! Checked, Heard ◄─────────────────────────┘
 //! ```
 //!
@@ -24,6 +24,7 @@ pub mod conversation;
 pub mod dns;
 pub mod guard;
 pub mod held;
+pub mod login;
 pub mod panics;
 pub mod query;
 pub mod registry;

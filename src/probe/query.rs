@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::SimpleQueryRow;
 use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Row};
 use crate::domain::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
 
 /// A part of the question, and its statement.
@@ -75,7 +74,7 @@ pub async fn ask(
     within: Duration,
     lag_queries: &[Arc<str>],
 ) -> Result<(Sample, Lags), FailureKind> {
-    let mut rows: [Option<SimpleQueryRow>; Part::ALL.len()] = Default::default();
+    let mut rows: [Option<Row>; Part::ALL.len()] = Default::default();
     let mut parts: Vec<Part> = Part::ALL
         .into_iter()
         .filter(|part| !refused.0[*part as usize])
@@ -122,7 +121,7 @@ fn is_refusal(state: &SqlState) -> bool {
     .contains(state)
 }
 
-fn sample(rows: &[Option<SimpleQueryRow>; Part::ALL.len()]) -> Result<Sample, FailureKind> {
+fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> {
     let of = |part: Part| rows[part as usize].as_ref();
     let role = match text(of(Part::Role), 0)? {
         Some("t") => Role::Standby,
@@ -147,7 +146,7 @@ fn sample(rows: &[Option<SimpleQueryRow>; Part::ALL.len()]) -> Result<Sample, Fa
     })
 }
 
-fn load(row: Option<&SimpleQueryRow>) -> Result<Option<Load>, FailureKind> {
+fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {
     let (sessions, most) = (parsed(row, 0)?, parsed(row, 1)?);
     let (transactions, started) = (parsed(row, 2)?, parsed(row, 3)?);
     Ok((|| {
@@ -173,19 +172,16 @@ async fn lag(
         Err(kind) => return Err(kind),
     };
     let seconds = answers.rows.first().and_then(Option::as_ref);
-    let seconds = seconds.and_then(|row| row.try_get(0).ok().flatten()?.parse::<f64>().ok());
+    let seconds = seconds.and_then(|row| row.text(0).ok().flatten()?.parse::<f64>().ok());
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
-fn text(row: Option<&SimpleQueryRow>, column: usize) -> Result<Option<&str>, FailureKind> {
+fn text(row: Option<&Row>, column: usize) -> Result<Option<&str>, FailureKind> {
     let Some(row) = row else { return Ok(None) };
-    row.try_get(column).map_err(|_| FailureKind::ProtocolViolation)
+    row.text(column).map_err(|_| FailureKind::ProtocolViolation)
 }
 
-fn parsed<T: std::str::FromStr>(
-    row: Option<&SimpleQueryRow>,
-    column: usize,
-) -> Result<Option<T>, FailureKind> {
+fn parsed<T: std::str::FromStr>(row: Option<&Row>, column: usize) -> Result<Option<T>, FailureKind> {
     let parse = |text: &str| text.parse().map_err(|_| FailureKind::ProtocolViolation);
     text(row, column)?.map(parse).transpose()
 }

@@ -9,10 +9,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Limits;
-use super::check::{Checker, Server, SharedEncryption};
+use super::check::Checker;
 use super::checks::Checks;
 use super::dns::Resolver;
 use super::held::Held;
+use super::login::{EncryptionResult, Server, SharedEncryption};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
 use crate::domain::policy::{Location, Login, PolicyKey, TlsSettings};
@@ -34,7 +35,7 @@ pub struct Registry {
     places: Arc<Semaphore>,
     policies: HashMap<PolicyKey, Probes>,
     servers: HashMap<Arc<ServerKey>, Running>,
-    encryptions: HashMap<TlsSettings, Weak<OnceLock<super::check::EncryptionResult>>>,
+    encryptions: HashMap<TlsSettings, Weak<OnceLock<EncryptionResult>>>,
 }
 
 /// What must be equal for a session to be shared.

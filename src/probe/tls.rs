@@ -13,7 +13,6 @@
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use futures::future::BoxFuture;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{
@@ -27,7 +26,6 @@ use tokio::net::TcpStream;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::guard::{Breach, Guard};
 use crate::domain::observation::FailureKind;
 use crate::domain::policy::{ClientCertificate, Host, TlsMode, TlsSettings};
 
@@ -98,42 +96,26 @@ impl Encryption {
         Ok(Some(Self(MakeRustlsConnect::new(config))))
     }
 
-    /// What makes a session with `host`, which is the name to verify, as declared.
-    pub fn connector(&mut self, host: &Host) -> Connector {
+    /// Makes a session with `host`, which is the name to verify, as declared.
+    ///
+    /// # Errors
+    /// What kept it from being made, with the reason among its sources.
+    pub async fn handshake(&mut self, host: &Host, stream: TcpStream) -> io::Result<EncryptedStream> {
         let name = match host {
             Host::Name(name) => name.trim_end_matches('.').to_owned(),
             Host::Address(address) => address.to_string(),
         };
-        match MakeTlsConnect::<TcpStream>::make_tls_connect(&mut self.0, &name) {
-            Ok(session) => Connector(session),
-        }
+        let session = match MakeTlsConnect::<TcpStream>::make_tls_connect(&mut self.0, &name) {
+            Ok(session) => session,
+            Err(impossible) => match impossible {},
+        };
+        session.connect(stream).await
     }
 }
-
-type Session = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect;
 
 /// A connection, decrypted.
-pub type EncryptedStream = <Session as TlsConnect<TcpStream>>::Stream;
-
-/// Makes one TLS session, guarded once it is decrypted.
-pub struct Connector(Session);
-
-impl TlsConnect<TcpStream> for Connector {
-    type Stream = Guard<EncryptedStream>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Self::Stream>>;
-
-    fn connect(self, stream: TcpStream) -> Self::Future {
-        let handshake = self.0.connect(stream);
-        Box::pin(async move {
-            match handshake.await {
-                Ok(stream) => Ok(Guard::new(stream)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Breach::Closed.into()),
-                Err(error) => Err(error),
-            }
-        })
-    }
-}
+pub type EncryptedStream =
+    <<MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect as TlsConnect<TcpStream>>::Stream;
 
 fn verifier(
     settings: &TlsSettings,

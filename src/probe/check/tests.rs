@@ -1,10 +1,12 @@
 use std::sync::Mutex;
 
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::domain::observation::{Load, Lsn, Role};
-use crate::domain::policy::{Host, TlsMode};
+use crate::domain::policy::{Location, Login, TlsMode};
 use crate::probe::AddressRules;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
 
@@ -373,7 +375,8 @@ fn refusing(part: &'static str, state: &'static str) -> impl Fn(&str) -> Vec<u8>
         for asked in query.trim_end_matches('\0').split(';') {
             if asked.contains(part) {
                 answer.extend(error(state));
-                break;
+                // Ready, in a transaction that failed.
+                return [answer, frame(b'Z', b"E")].concat();
             }
             answer.extend(said_to(asked));
         }
