@@ -17,9 +17,16 @@ pub struct ObservedObjects(Mutex<State>);
 /// Namespace and object.
 type Place = (String, ObjectId);
 
+/// An object as text: its tree takes ten times the memory.
+#[derive(Debug)]
+struct Kept {
+    version: u64,
+    text: Box<str>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    objects: HashMap<PolicyKey, Observed>,
+    objects: HashMap<PolicyKey, BTreeMap<ObjectId, Kept>>,
     /// The policy under which an object is kept, by namespace.
     owners: BTreeMap<Place, PolicyKey>,
     /// What was seen since a list of (kind, scope) began.
@@ -34,7 +41,10 @@ impl ObservedObjects {
     /// The objects of a policy.
     #[must_use]
     pub fn of(&self, key: &PolicyKey) -> Observed {
-        self.state().objects.get(key).cloned().unwrap_or_default()
+        let state = self.state();
+        let kept = state.objects.get(key).into_iter().flatten();
+        kept.filter_map(|(id, kept)| Some((id.clone(), serde_json::from_str(&kept.text).ok()?)))
+            .collect()
     }
 
     /// An object as a watch, or the answer to a request, shows it. Older than what is known, it changes nothing.
@@ -60,13 +70,16 @@ impl ObservedObjects {
                 names.insert(at.clone());
             }
         }
-        let newer = state
-            .get(&at)
-            .is_none_or(|known| version(known) <= version(&object));
-        if newer {
+        let version = version(&object);
+        if state.version(&at).is_none_or(|known| known <= version) {
             state.remove(&at);
             state.owners.insert(at, key.clone());
-            state.objects.entry(key.clone()).or_default().insert(id, object);
+            let text = object.to_string().into_boxed_str();
+            state
+                .objects
+                .entry(key.clone())
+                .or_default()
+                .insert(id, Kept { version, text });
         }
     }
 
@@ -82,9 +95,7 @@ impl ObservedObjects {
             },
         );
         let mut state = self.state();
-        let newer = state
-            .get(&at)
-            .is_some_and(|known| version(known) <= version(object));
+        let newer = state.version(&at).is_some_and(|known| known <= version(object));
         if newer { state.remove(&at) } else { None }
     }
 
@@ -135,8 +146,9 @@ impl ObservedObjects {
 }
 
 impl State {
-    fn get(&self, at: &Place) -> Option<&Value> {
-        self.objects.get(self.owners.get(at)?)?.get(&at.1)
+    fn version(&self, at: &Place) -> Option<u64> {
+        let kept = self.objects.get(self.owners.get(at)?)?.get(&at.1)?;
+        Some(kept.version)
     }
 
     fn remove(&mut self, at: &Place) -> Option<PolicyKey> {

@@ -30,8 +30,8 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Ends when nobody listens.
-    pub async fn run(mut self) {
+    /// Ends when nobody listens. Boxed, as everything that is done seldom: most of the time it waits, and for each server.
+    pub async fn run(mut self: Box<Self>) {
         let mut changes = self.subscribers.changes();
         loop {
             self.due(&mut changes).await;
@@ -41,7 +41,7 @@ impl Checks {
             };
             // While it waited, instructions may have been replaced.
             let due = self.subscribers.due_at(self.clock.now());
-            if !due.is_empty() && self.check(due, place).await.is_none() {
+            if !due.is_empty() && Box::pin(self.check(due, place)).await.is_none() {
                 return;
             }
         }
@@ -87,7 +87,6 @@ impl Checks {
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
         let (prefer, lag_queries) = (first.check.prefer, self.subscribers.lag_queries());
         let checking = self.checker.check(longest, prefer, &lag_queries).instrument(span);
-        // Boxed: between checks nobody pays for its size.
         let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();
         let found = loop {

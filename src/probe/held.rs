@@ -54,8 +54,8 @@ struct Stopped;
 type Told = Result<(Sample, Lags), FailureKind>;
 
 impl Held {
-    /// Ends when nobody listens.
-    pub async fn run(self) {
+    /// Ends when nobody listens. Boxed, as everything that is done seldom: most of the time it waits, and for each server.
+    pub async fn run(self: Box<Self>) {
         let mut changes = self.subscribers.changes();
         let mut wait = FIRST_WAIT;
         loop {
@@ -70,10 +70,7 @@ impl Held {
                     self.back_off(REFUSED_WAIT, &mut changes).await;
                     continue;
                 }
-                Err(kind) => {
-                    self.tell(hold.address, began, Some(hold.timeout), &Err(kind))
-                        .await
-                }
+                Err(kind) => Box::pin(self.tell(hold.address, began, Some(hold.timeout), &Err(kind))).await,
             };
             if held.is_err() {
                 return;
@@ -97,11 +94,13 @@ impl Held {
         hold
     }
 
-    async fn open(&self, hold: Hold) -> Result<Conversation, FailureKind> {
+    async fn open(&self, hold: Hold) -> Result<Box<Conversation>, FailureKind> {
         let _place = self.places.acquire().await;
         let opening = Box::pin(self.server.open(hold.address, hold.timeout));
         match timeout(hold.timeout, caught(opening)).await {
-            Ok(opened) => opened.unwrap_or(Err(FailureKind::ProtocolViolation)),
+            Ok(opened) => opened
+                .unwrap_or(Err(FailureKind::ProtocolViolation))
+                .map(Box::new),
             Err(_) => Err(FailureKind::TimedOut),
         }
     }
@@ -120,7 +119,7 @@ impl Held {
     /// Asks at once and then at every heartbeat, until the session is silent, is not wanted or leads elsewhere.
     async fn hold(
         &self,
-        mut session: Conversation,
+        mut session: Box<Conversation>,
         address: IpAddr,
         changes: &mut watch::Receiver<Vec<Subscriber>>,
     ) -> Result<(), Stopped> {
@@ -137,7 +136,7 @@ impl Held {
                 biased;
                 closed = caught(session.closed()) => {
                     let kind = closed.unwrap_or(FailureKind::ProtocolViolation);
-                    return self.tell(address, self.clock.now(), None, &Err(kind)).await;
+                    return Box::pin(self.tell(address, self.clock.now(), None, &Err(kind))).await;
                 }
                 _ = changes.changed() => continue,
                 () = self.clock.sleep_until(due) => {}
@@ -148,7 +147,7 @@ impl Held {
                 (asked_all, refused) = (started, Refused::default());
             }
             let told = self.ask(&mut session, &mut refused, hold.timeout).await;
-            self.tell(address, started, Some(hold.timeout), &told).await?;
+            Box::pin(self.tell(address, started, Some(hold.timeout), &told)).await?;
             if told.is_err() {
                 return Ok(());
             }

@@ -167,20 +167,20 @@ impl Registry {
             encryption: self.encryption(&key.login.tls),
         };
         let subscribers = Subscribers::default();
-        let checks = Checks {
+        let checks = Box::new(Checks {
             clock: self.clock,
             checker: Checker::new(self.clock, self.resolver.clone(), server.clone()),
             subscribers: subscribers.clone(),
             places: Arc::clone(&self.places),
             answers: self.answers.clone(),
-        };
-        let held = Held {
+        });
+        let held = Box::new(Held {
             clock: self.clock,
             server,
             subscribers: subscribers.clone(),
             places: Arc::clone(&self.places),
             answers: self.answers.clone(),
-        };
+        });
         Running {
             subscribers,
             _tasks: [

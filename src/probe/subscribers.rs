@@ -60,7 +60,11 @@ impl Subscribers {
                     }
                 }
                 Some(known) => *known = wanted,
-                None => all.push(wanted),
+                None => {
+                    // Most servers have one.
+                    all.reserve_exact(1);
+                    all.push(wanted);
+                }
             }
         });
     }
