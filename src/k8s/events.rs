@@ -12,6 +12,10 @@ use crate::render::events::Notice;
 /// The name under which Events are reported.
 const CONTROLLER: &str = "distributary";
 
+/// The recorder remembers what it published, to count what is said again. After so many Events it begins anew: without
+/// a limit it would keep all of a start of thousands of policies.
+const REMEMBERED: u32 = 1024;
+
 /// An Event of a policy, to be published when there is time.
 #[derive(Clone, Debug)]
 pub struct PolicyEvent {
@@ -42,8 +46,13 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
         controller: CONTROLLER.to_owned(),
         instance: Some(instance),
     };
-    let recorder = Recorder::new(client, reporter);
+    let new = || Recorder::new(client.clone(), reporter.clone());
+    let (mut recorder, mut published) = (new(), 0_u32);
     while let Some(PolicyEvent { about, notice }) = events.recv().await {
+        published += 1;
+        if published.is_multiple_of(REMEMBERED) {
+            recorder = new();
+        }
         let event = Event {
             type_: if notice.warning {
                 EventType::Warning

@@ -13,14 +13,15 @@ pub mod routes;
 pub mod secrets;
 pub mod service_cidrs;
 pub mod services;
+pub mod stored;
 pub mod triggers;
 pub mod update_status;
 pub mod watch;
 
 use std::time::Duration;
 
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind};
+use kube::{Api, Client, Resource};
 
 use crate::render::Kind;
 use error::CallError;
@@ -44,7 +45,11 @@ fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 
-fn scoped(client: &Client, resource: &ApiResource, scope: &Scope) -> Api<DynamicObject> {
+fn scoped<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(
+    client: &Client,
+    resource: &ApiResource,
+    scope: &Scope,
+) -> Api<K> {
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),

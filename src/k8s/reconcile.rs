@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::core::DynamicObject;
+use kube::Resource;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
-use super::apply::{self, Part};
+use super::apply::Part;
 use super::context::{Context, lock};
 use super::error::Error;
 use super::events::{self, PolicyEvent};
@@ -23,6 +23,7 @@ use super::remembered::remembered;
 use super::routes::Slices;
 use super::secrets::SecretAccess;
 use super::services::{self, FIRST_LISTS};
+use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
 use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use crate::clock::Clock;
@@ -87,13 +88,13 @@ pub async fn run(
         .await;
 }
 
-fn asked(mut triggers: mpsc::Receiver<PolicyKey>) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
+fn asked(mut triggers: mpsc::Receiver<PolicyKey>) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
     futures::stream::poll_fn(move |task| triggers.poll_recv(task)).map(|key| watch::reference(&key))
 }
 
-async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Error> {
-    if object.metadata.deletion_timestamp.is_some() {
-        context.forget(&watch::key(&object)).await;
+async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<Action, Error> {
+    if object.meta().deletion_timestamp.is_some() {
+        context.forget(&object.key()).await;
         return Ok(Action::await_change());
     }
     context.synced.wait().await;
@@ -121,12 +122,12 @@ async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<
 }
 
 impl Context {
-    async fn dereference_and_validate(self: &Arc<Self>, object: &DynamicObject) -> Result<Seen, Error> {
-        let key = watch::key(object);
-        let json = apply::as_json(object).unwrap_or_default();
+    async fn dereference_and_validate(self: &Arc<Self>, object: &StoredPolicy) -> Result<Seen, Error> {
+        let key = object.key();
+        let json = object.json();
         let mut seen = Seen {
-            uid: object.metadata.uid.clone().unwrap_or_default(),
-            generation: object.metadata.generation.unwrap_or_default(),
+            uid: object.meta().uid.clone().unwrap_or_default(),
+            generation: object.meta().generation.unwrap_or_default(),
             previous: self.written.of(&key, &json),
             key,
             valid: None,
@@ -282,8 +283,8 @@ const fn unwritten(state: &DecisionState, mode: Mode) -> Written {
 
 /// Back-off for each policy, doubled with every failure.
 #[allow(clippy::needless_pass_by_value, reason = "the controller's signature")]
-fn back_off(object: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
-    let key = watch::key(&object);
+fn back_off(object: Arc<StoredPolicy>, error: &Error, context: Arc<Context>) -> Action {
+    let key = object.key();
     context.metrics.failed(error.category());
     let mut failures = lock(&context.failures);
     let count = failures.entry(key.clone()).or_default();

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 use super::context::Context;
 use super::patience::Patience;
 use super::secrets::SecretKey;
+use super::stored::StoredPolicy;
 use super::{Scope, apply, foreign, policy_resource, resource, scoped};
 use crate::domain::policy::PolicyKey;
 use crate::render::{Kind, labels};
@@ -23,15 +24,13 @@ pub fn policies(
     context: Arc<Context>,
     scope: Scope,
 ) -> (
-    impl Stream<Item = Result<DynamicObject, watcher::Error>> + Send + 'static,
-    Store<DynamicObject>,
+    impl Stream<Item = Result<StoredPolicy, watcher::Error>> + Send + 'static,
+    Store<StoredPolicy>,
 ) {
-    let writer = Writer::<DynamicObject>::new(policy_resource());
+    let writer = Writer::<StoredPolicy>::new(policy_resource());
     let store = writer.as_reader();
-    let api = scoped(&context.client, &policy_resource(), &scope);
-    let events = watch(api, watcher::Config::default())
-        .backoff(Patience::default())
-        .modify(strip);
+    let api: Api<StoredPolicy> = scoped(&context.client, &policy_resource(), &scope);
+    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
     let known = store.clone();
     let stream = reflector(writer, events).filter_map(move |event| {
         let (context, scope, known) = (Arc::clone(&context), scope.clone(), known.clone());
@@ -39,11 +38,11 @@ pub fn policies(
             match event {
                 Ok(Event::Apply(policy) | Event::InitApply(policy)) => Some(Ok(policy)),
                 Ok(Event::Delete(policy)) => {
-                    context.forget(&key(&policy)).await;
+                    context.forget(&policy.key()).await;
                     None
                 }
                 Ok(Event::InitDone) => {
-                    let listed = known.state().iter().map(|policy| key(policy)).collect();
+                    let listed = known.state().iter().map(|policy| policy.key()).collect();
                     context.forget_all_but(&listed, scope.as_deref()).await;
                     None
                 }
@@ -55,19 +54,16 @@ pub fn policies(
     (stream, store)
 }
 
-fn strip(policy: &mut DynamicObject) {
-    policy.metadata.managed_fields = None;
-}
-
 /// Our objects of one kind: a change by anyone asks for a pass.
 pub fn owned(
     context: Arc<Context>,
     kind: Kind,
     scope: Scope,
-) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
+) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
     let selector = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
     let config = watcher::Config::default().labels(&selector);
-    let events = watch(scoped(&context.client, &resource(kind), &scope), config).backoff(Patience::default());
+    let api: Api<DynamicObject> = scoped(&context.client, &resource(kind), &scope);
+    let events = watch(api, config).backoff(Patience::default());
     events
         .map(move |event| owned_event(&context, kind, scope.as_deref(), event))
         .flat_map(references)
@@ -108,7 +104,7 @@ fn owned_event(
 pub fn foreign_slices(
     context: Arc<Context>,
     scope: Scope,
-) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
+) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
     let config = watcher::Config::default().labels(&foreign::selector());
     let api: Api<PartialObjectMeta<DynamicObject>> = match &scope {
         Some(namespace) => {
@@ -133,7 +129,7 @@ pub fn foreign_slices(
 pub fn all_secrets(
     context: Arc<Context>,
     scope: Scope,
-) -> impl Stream<Item = ObjectRef<DynamicObject>> + Send {
+) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
     let api: Api<PartialObjectMeta<Secret>> = match &scope {
         Some(namespace) => Api::namespaced(context.client.clone(), namespace),
         None => Api::all(context.client.clone()),
@@ -174,17 +170,12 @@ pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
 
 /// A policy as the controller knows it.
 #[must_use]
-pub fn reference(key: &PolicyKey) -> ObjectRef<DynamicObject> {
+pub fn reference(key: &PolicyKey) -> ObjectRef<StoredPolicy> {
     ObjectRef::new_with(&key.name, policy_resource()).within(&key.namespace)
 }
 
-fn references(keys: Vec<PolicyKey>) -> impl Stream<Item = ObjectRef<DynamicObject>> {
+fn references(keys: Vec<PolicyKey>) -> impl Stream<Item = ObjectRef<StoredPolicy>> {
     futures::stream::iter(keys.into_iter().map(|key| reference(&key)))
-}
-
-/// Namespace and name of an object.
-pub fn key(object: &DynamicObject) -> PolicyKey {
-    PolicyKey::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn failed(kind: &str, error: &watcher::Error) -> Vec<PolicyKey> {
