@@ -73,9 +73,11 @@ const RULES: [Rule; 8] = [
 /// Words of time and of asynchrony that the pure parts do not have.
 const IMPURE_WORDS: [&str; 4] = ["async", "await", "SystemTime", "Instant"];
 /// Crates that the code can name without a `use`.
-const CRATES: [&str; 29] = [
+const CRATES: [&str; 32] = [
     "axum",
+    "bytes",
     "clap",
+    "fallible_iterator",
     "futures",
     "hickory_resolver",
     "ipnet",
@@ -83,6 +85,7 @@ const CRATES: [&str; 29] = [
     "k8s_openapi",
     "kube",
     "nix",
+    "postgres_protocol",
     "prometheus_client",
     "rustls",
     "rustls_native_certs",
