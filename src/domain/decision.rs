@@ -26,11 +26,12 @@ pub enum DecisionState {
     Waiting { unchecked: usize },
     /// The policy is suspended: routes stay as they are.
     Suspended,
-    /// The declared primary shows another system identifier than the known one: routes stay as they are until a person
-    /// says which one is right.
+    /// The primary shows another system identifier than the known one: routes stay as they are until a person says
+    /// which one is right.
     IdentityChanged {
         known: u64,
-        shown: u64,
+        /// `None`: it did so before the operator restarted, and has not told since.
+        shown: Option<u64>,
         endpoints: Vec<EndpointView>,
     },
     /// The routes, and every endpoint in declared order.
@@ -127,7 +128,7 @@ pub enum Transition {
     PrimaryMoved { from: EndpointId, to: EndpointId },
     /// Two or more endpoints take writes, or no longer.
     SplitBrain { endpoints: Vec<EndpointId> },
-    /// The declared primary shows another system identifier.
+    /// The primary shows another system identifier.
     IdentityChanged { known: u64, shown: u64 },
 }
 
@@ -190,6 +191,8 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
 fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
     let (reads, writes) = plan.membership(&judgement.target);
     let reason = match reads.or(writes).map(|member| member.admission) {
+        // Only where the routes stay as they are: why it would leave says more.
+        _ if judgement.standing == Standing::Wrong => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
@@ -215,8 +218,12 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
         before.endpoints().unwrap_or_default(),
         after.endpoints().unwrap_or_default(),
     );
-    if let DecisionState::IdentityChanged { known, shown, .. } = after
-        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if earlier == shown)
+    if let DecisionState::IdentityChanged {
+        known,
+        shown: Some(shown),
+        ..
+    } = after
+        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if *earlier == Some(*shown))
     {
         let (known, shown) = (*known, *shown);
         changes.push(Transition::IdentityChanged { known, shown });

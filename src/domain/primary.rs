@@ -75,6 +75,14 @@ pub enum Writes {
     Withdrawn,
 }
 
+/// The primary is of another database than it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IdentityChange {
+    pub known: u64,
+    /// `None`: it showed another one before the operator restarted, and has not told since.
+    pub shown: Option<u64>,
+}
+
 /// The answer of one election.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Election {
@@ -82,8 +90,8 @@ pub struct Election {
     pub writes: Writes,
     /// Servers that take writes at once, the holder among them, where there are two or more.
     pub split: Vec<TargetId>,
-    /// The declared primary shows this identifier instead of the known one.
-    pub shown: Option<u64>,
+    /// The primary shows another identifier than the known one: routes stay as they are.
+    pub changed: Option<IdentityChange>,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -109,7 +117,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         timeline: tenure.timeline,
         claims,
     };
-    let shown = ballot.shown_instead(&tenure);
+    let changed = ballot.changed(&tenure);
     let (holder, again) = ballot.holder(&tenure, rules, now);
     let accepted = ballot.accepted(&tenure, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -123,7 +131,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         }
         None => holder,
     };
-    let writes = ballot.writes(holder, rules.failover);
+    let writes = ballot.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
         tenure.holder = Some(claim.target.clone());
         if claim.role == Some(Role::Primary) {
@@ -133,7 +141,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
     Election {
         writes,
         split: ballot.split(),
-        shown,
+        changed,
         again,
         tenure,
     }
@@ -190,9 +198,9 @@ impl<'a> Ballot<'a> {
         !self.unchecked && (shows_another || claim.foreign)
     }
 
-    /// The identifier that the declared primary showed last, where it is not the known one. While another server is
-    /// the primary, or the known one is still there, who shows another one just does not belong.
-    fn shown_instead(&self, tenure: &Tenure) -> Option<u64> {
+    /// Whether the declared primary showed another identifier than the known one last, also before a restart. While
+    /// another server is the primary, or the known one is still there, who shows another one just does not belong.
+    fn changed(&self, tenure: &Tenure) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
         let declared = || self.claims.iter().filter(|claim| claim.declared);
         let followed = self.present(tenure).is_some_and(|holder| !holder.declared);
@@ -200,10 +208,15 @@ impl<'a> Ballot<'a> {
         if followed || still_there {
             return None;
         }
-        declared().find_map(|claim| claim.identity.filter(|shown| *shown != known))
+        let other = declared().find(|claim| self.is_foreign(claim))?;
+        let shown = other.identity.filter(|shown| *shown != known);
+        Some(IdentityChange { known, shown })
     }
 
-    fn writes(&self, holder: Option<&Claim>, failover: &Failover) -> Writes {
+    fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
+        if changed.is_some() && holder.is_some() {
+            return Writes::Held;
+        }
         let Some(claim) = holder.filter(|claim| claim.role == Some(Role::Primary) && !self.is_foreign(claim))
         else {
             return Writes::Withdrawn;

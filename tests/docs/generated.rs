@@ -75,7 +75,7 @@ fn election(policy: &Policy) -> Election {
         },
         writes: Writes::Served,
         split: Vec::new(),
-        shown: None,
+        changed: None,
         again: None,
     }
 }

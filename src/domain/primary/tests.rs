@@ -95,6 +95,14 @@ fn words(election: &Election) -> String {
     )
 }
 
+/// The primary shows this identifier instead of the known one.
+fn changed(shown: u64) -> Option<IdentityChange> {
+    Some(IdentityChange {
+        known: SYSTEM,
+        shown: Some(shown),
+    })
+}
+
 /// At second 100, under Follow and Hold.
 fn follow(claims: &[Claim]) -> String {
     words(&Setting::follow().elect(&tenure(), claims, 100))
@@ -469,7 +477,7 @@ fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
     };
     let later = setting.elect(&tenure(), &[other], 100);
     assert_eq!(later.tenure.identity, Some(SYSTEM), "once");
-    assert_eq!(later.shown, Some(8));
+    assert_eq!(later.changed, changed(8));
 }
 
 #[test]
@@ -490,9 +498,9 @@ fn a_declared_identity_is_the_one_and_forgets_another_database() {
         (election.tenure.identity, election.tenure.timeline),
         (Some(8), Some(1))
     );
-    assert_eq!(election.shown, None);
+    assert_eq!(election.changed, None);
     let wrong = setting.elect(&Tenure::default(), &[writable(1, 1)], 100);
-    assert_eq!(wrong.shown, Some(SYSTEM));
+    assert_eq!(wrong.changed.and_then(|change| change.shown), Some(SYSTEM));
     assert_eq!(
         wrong.writes,
         Writes::Withdrawn,
@@ -510,7 +518,7 @@ fn an_unchecked_identity_is_none_and_stops_nobody() {
     };
     let election = setting.elect(&tenure(), &[other], 100);
     assert_eq!(words(&election), "Served primary");
-    assert_eq!((election.tenure.identity, election.shown), (None, None));
+    assert_eq!((election.tenure.identity, election.changed), (None, None));
 }
 
 #[test]
@@ -520,13 +528,13 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
         identity: Some(8),
         ..silent(1, 0)
     };
-    assert_eq!(setting.elect(&tenure(), &[silent], 100).shown, Some(8));
+    assert_eq!(setting.elect(&tenure(), &[silent], 100).changed, changed(8));
     let replica = Claim {
         identity: Some(8),
         ..standby(2)
     };
     assert_eq!(
-        setting.elect(&tenure(), &[writable(1, 1), replica], 100).shown,
+        setting.elect(&tenure(), &[writable(1, 1), replica], 100).changed,
         None,
         "a mere replica"
     );
@@ -539,7 +547,7 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
         ..writable(1, 1)
     };
     let election = setting.elect(&followed, &[rebuilt, writable(2, 2)], 100);
-    assert_eq!(election.shown, None, "who holds the writes is somebody else");
+    assert_eq!(election.changed, None, "who holds the writes is somebody else");
     assert_eq!(words(&election), "Served r2");
 }
 

@@ -10,11 +10,11 @@ use super::watched::Target;
 use crate::domain::decision::{
     Decided, Decision, DecisionState, EndpointView, Transition, explain, transitions,
 };
-use crate::domain::health::Suspicion;
+use crate::domain::health::{Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
 use crate::domain::policy::Mode;
-use crate::domain::primary::{Claim, Election, Rules, Tenure, Writes, elect};
+use crate::domain::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
 use crate::domain::role::Known;
 use crate::domain::target::{NextCheck, TargetId};
 
@@ -92,7 +92,7 @@ impl PolicyState {
         let again = election.again;
         self.tenure.identity = election.tenure.identity;
         let judgements = self.judge(&election.tenure);
-        if let (Some(known), Some(shown)) = (election.tenure.identity, election.shown) {
+        if let Some(IdentityChange { known, shown }) = election.changed {
             let endpoints = self.explain(&judgements, &self.routes);
             return (
                 DecisionState::IdentityChanged {
@@ -126,9 +126,22 @@ impl PolicyState {
 
     /// The routes as they were before the operator started, from who served then.
     pub(super) fn recall_routes(&mut self, now: Moment) {
-        if self.targets.values().any(|target| target.served) {
-            let election = self.elect(now);
-            self.routes = plan(&self.policy, &self.judge(&election.tenure), &election);
+        let election = self.elect(now);
+        let mut judgements = self.judge(&election.tenure);
+        let served = |judgement: &&mut Judgement| {
+            let target = self.targets.get(&judgement.target);
+            target.is_some_and(|target| target.served)
+        };
+        let mut any = false;
+        for judgement in judgements.iter_mut().filter(served) {
+            any = true;
+            // The routes were held, whatever was proven of it.
+            if judgement.standing == Standing::Wrong {
+                judgement.standing = Standing::Good;
+            }
+        }
+        if any {
+            self.routes = plan(&self.policy, &judgements, &election);
         }
     }
 

@@ -55,10 +55,13 @@ impl PolicyState {
             tenure,
             answered,
         } = remembered;
+        let identity = tenure.identity;
         let tenure = tenure.under(policy.identity);
+        let same_database = same_database(identity, tenure.identity);
         let targets: BTreeMap<_, _> = watched(&policy)
             .map(|(id, endpoint)| {
-                let target = Target::restored(&id, endpoint, endpoints.get(&endpoint.id), &policy, now);
+                let known = endpoints.get(&endpoint.id).filter(|_| same_database);
+                let target = Target::restored(&id, endpoint, known, &policy, now);
                 (id, target)
             })
             .collect();
@@ -139,7 +142,7 @@ impl PolicyState {
     fn keep_identity(&mut self, policy: &Policy) -> bool {
         let known = self.tenure.identity;
         self.tenure = std::mem::take(&mut self.tenure).under(policy.identity);
-        let same = known.is_none() || self.tenure.identity.is_none() || self.tenure.identity == known;
+        let same = same_database(known, self.tenure.identity);
         if !same {
             self.history = WalHistory::default();
             self.standbys.clear();
@@ -213,6 +216,10 @@ fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
         .iter()
         .filter(|endpoint| endpoint.is_watched())
         .flat_map(|endpoint| endpoint.targets().into_iter().map(move |id| (id, endpoint)))
+}
+
+fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
+    before.is_none() || now.is_none() || before == now
 }
 
 /// A URL that cannot be read for the moment does not make another server.

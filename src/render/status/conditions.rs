@@ -141,10 +141,20 @@ fn waiting(report: &Report<'_>) -> String {
 
 fn identity_changed(report: &Report<'_>) -> String {
     match report.decision.map(|decision| &decision.state) {
-        Some(DecisionState::IdentityChanged { known, shown, .. }) => format!(
-            "The declared primary shows the system identifier {shown}, not {known}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
-        ),
-        _ => "The declared primary shows another system identifier.".to_owned(),
+        Some(DecisionState::IdentityChanged { known, shown, .. }) => {
+            let shows = shown.map_or_else(
+                || {
+                    format!(
+                        "The primary showed another system identifier than {known}, and has not told since"
+                    )
+                },
+                |shown| format!("The primary shows the system identifier {shown}, not {known}"),
+            );
+            format!(
+                "{shows}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
+            )
+        }
+        _ => "The primary shows another system identifier.".to_owned(),
     }
 }
 

@@ -462,7 +462,7 @@ fn a_split_brain_names_who_takes_writes_and_where_they_go() {
 fn a_changed_identity_holds_stalls_and_says_what_to_do() {
     let changed = of(DecisionState::IdentityChanged {
         known: 7,
-        shown: 8,
+        shown: Some(8),
         endpoints: vec![view("primary", Declared::Primary, Role::Primary)],
     });
     let report = Report {

@@ -156,7 +156,7 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
     scene.check("primary", 10_000, Ok(upgraded.clone()));
     assert!(matches!(
         scene.decide(),
-        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == SYSTEM + 1
+        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == Some(SYSTEM + 1)
     ));
     // It stays so while the primary is silent, and whatever becomes of others.
     scene.check("primary", 11_000, REFUSED);

@@ -282,13 +282,88 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
     else {
         panic!("the routes hold");
     };
-    assert_eq!((known, shown), (SYSTEM, SYSTEM + 1));
+    assert_eq!((known, shown), (SYSTEM, Some(SYSTEM + 1)));
     let eligible: Vec<_> = endpoints.iter().map(|view| view.eligible).collect();
     assert_eq!(
         eligible,
         [true, true, true],
         "they are in the routes that are held"
     );
+}
+
+/// The status while routes are held for the identity: everybody was upgraded, and is in a route.
+fn restarted_upgraded(spec: Policy) -> Scene {
+    let known = remembered_as(&["primary", "a", "b"], |_, known| {
+        known.reason = "IdentityMismatch".to_owned();
+    });
+    let mut scene = Scene::default();
+    scene.apply(spec, &known, 0);
+    scene
+}
+
+fn upgraded(id: &str) -> Sample {
+    Sample {
+        system_identifier: Some(SYSTEM + 1),
+        ..good(id).unwrap()
+    }
+}
+
+/// Who is in a route while all are held for the identity that the primary showed.
+fn held_for_identity(scene: &mut Scene) -> (Option<u64>, Vec<bool>) {
+    let Some(DecisionState::IdentityChanged {
+        known: SYSTEM,
+        shown,
+        endpoints,
+    }) = scene.decide()
+    else {
+        panic!("the routes hold");
+    };
+    for view in &endpoints {
+        assert_eq!(view.reason, Reason::IdentityMismatch, "{}", view.id);
+    }
+    (shown, endpoints.iter().map(|view| view.eligible).collect())
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_held_on_after_a_restart() {
+    let mut scene = restarted_upgraded(policy());
+    let all = vec![true, true, true];
+    assert_eq!(held_for_identity(&mut scene), (None, all.clone()));
+    for id in ["a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    scene.check("primary", 2, Err(FailureKind::TimedOut));
+    scene.check("primary", 8000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        held_for_identity(&mut scene),
+        (None, all.clone()),
+        "all were checked, and the primary does not tell"
+    );
+    scene.check("primary", 9000, Ok(upgraded("primary")));
+    assert_eq!(held_for_identity(&mut scene), (Some(SYSTEM + 1), all));
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_decided_again_when_the_primary_shows_the_known_one() {
+    let mut scene = restarted_upgraded(policy());
+    held_for_identity(&mut scene);
+    for id in ["primary", "a"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("b", 2, Ok(upgraded("b")));
+    assert_eq!(scene.routes(), "rw primary; ro a");
+}
+
+#[test]
+fn an_identity_that_is_set_while_the_operator_is_down_makes_everybody_new() {
+    let mut scene = restarted_upgraded(edited(|policy| {
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+    }));
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
 }
 
 #[test]
