@@ -10,7 +10,8 @@
 //!
 //! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
 //! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
-//! the writes back by itself. A holder of another database is as good as a standby. `acceptPrimary` is a person's word,
+//! the writes back by itself. A holder of another database is as good as a standby; but where it took writes when it was
+//! last seen and nobody follows it, a person is asked, and all routes stay. `acceptPrimary` is a person's word,
 //! obeyed once. Under `Pinned` the holder is always the declared primary.
 
 use std::collections::BTreeSet;
@@ -117,7 +118,6 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         timeline: tenure.timeline,
         claims,
     };
-    let changed = ballot.changed(&tenure);
     let (holder, again) = ballot.holder(&tenure, rules, now);
     let accepted = ballot.accepted(&tenure, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -131,6 +131,8 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         }
         None => holder,
     };
+    // A person's word says where the database is.
+    let changed = ballot.changed(&tenure, holder).filter(|_| accepted.is_none());
     let writes = ballot.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
         tenure.holder = Some(claim.target.clone());
@@ -198,17 +200,21 @@ impl<'a> Ballot<'a> {
         !self.unchecked && (shows_another || claim.foreign)
     }
 
-    /// Whether the declared primary showed another identifier than the known one last, also before a restart. While
-    /// another server is the primary, or the known one is still there, who shows another one just does not belong.
-    fn changed(&self, tenure: &Tenure) -> Option<IdentityChange> {
+    /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
+    /// or the one that was followed. While another server is the primary, or the known one is still there, who shows
+    /// another one just does not belong. `holder`: as elected.
+    fn changed(&self, tenure: &Tenure, holder: Option<&Claim>) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
         let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let followed = self.present(tenure).is_some_and(|holder| !holder.declared);
-        let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
-        if followed || still_there {
-            return None;
-        }
-        let other = declared().find(|claim| self.is_foreign(claim))?;
+        let followed = self.present(tenure).filter(|before| !before.declared);
+        let other = if let Some(followed) = followed {
+            let stays = holder.is_some_and(|holder| holder.target == followed.target);
+            let other = stays && followed.role == Some(Role::Primary) && self.is_foreign(followed);
+            other.then_some(followed)?
+        } else {
+            let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
+            declared().find(|claim| self.is_foreign(claim) && !still_there)?
+        };
         let shown = other.identity.filter(|shown| *shown != known);
         Some(IdentityChange { known, shown })
     }

@@ -552,7 +552,7 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
 }
 
 #[test]
-fn a_holder_of_another_database_is_as_good_as_a_standby() {
+fn a_followed_holder_of_another_database_asks_a_person_unless_somebody_follows_it() {
     let followed = Tenure {
         holder: Some(TargetId::host("r2".into())),
         ..tenure()
@@ -563,9 +563,32 @@ fn a_holder_of_another_database_is_as_good_as_a_standby() {
     };
     let setting = Setting::follow();
     let nobody = setting.elect(&followed, &[standby(1), rebuilt.clone()], 100);
-    assert_eq!(words(&nobody), "Withdrawn r2");
-    let other = setting.elect(&followed, &[standby(1), rebuilt, writable(3, 3)], 100);
-    assert_eq!(words(&other), "Served r3");
+    assert_eq!((words(&nobody).as_str(), nobody.changed), ("Held r2", changed(8)));
+    let other = setting.elect(&followed, &[standby(1), rebuilt.clone(), writable(3, 3)], 100);
+    assert_eq!((words(&other).as_str(), other.changed), ("Served r3", None));
+    let standby_there = Claim {
+        role: Some(Role::Standby),
+        ..rebuilt
+    };
+    let rejoined = setting.elect(&followed, &[standby(1), standby_there], 100);
+    assert_eq!(
+        (words(&rejoined).as_str(), rejoined.changed),
+        ("Withdrawn r2", None)
+    );
+}
+
+#[test]
+fn a_word_of_a_person_ends_the_question_for_the_identity() {
+    let mut setting = Setting::follow();
+    let rebuilt = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let claims = [rebuilt, writable(2, 2), writable(3, 2)];
+    assert_eq!(setting.elect(&tenure(), &claims, 100).changed, changed(8));
+    setting.failover.accept_primary = Some("r2".into());
+    let word = setting.elect(&tenure(), &claims, 100);
+    assert_eq!((words(&word).as_str(), word.changed), ("Served r2", None));
 }
 
 #[test]

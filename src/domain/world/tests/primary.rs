@@ -182,6 +182,40 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
 }
 
 #[test]
+fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_it() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_500, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+    let upgraded = |role| {
+        Ok(Sample {
+            system_identifier: Some(SYSTEM + 1),
+            ..sample(role)
+        })
+    };
+    scene.check("a", 20_000, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 20_100, upgraded(Role::Standby));
+    }
+    let Some(DecisionState::IdentityChanged { endpoints, .. }) = scene.decide() else {
+        panic!("the routes hold");
+    };
+    assert!(endpoints.iter().all(|view| view.eligible));
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+        policy.failover.accept_primary = Some("a".into());
+    });
+    scene.apply(spec, &Remembered::default(), 21_000);
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    scene.check("a", 21_100, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 21_100, upgraded(Role::Standby));
+    }
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+#[test]
 fn naming_the_identity_that_was_learned_changes_nothing() {
     let mut scene = settled();
     let before = scene.wanted.clone();
