@@ -76,6 +76,8 @@ pub struct EndpointView {
     pub location: Option<Location>,
     pub address: Option<IpAddr>,
     pub role: Option<Role>,
+    /// Whether it takes writes, and this policy saw it as a standby of this database before: it may follow the primary.
+    pub seen_as_standby: bool,
     pub circuit: Circuit,
     /// Trips of its circuit within the last `maxResetTimeout`.
     pub trips: u32,
@@ -98,6 +100,8 @@ pub struct EndpointView {
 pub struct TargetView {
     pub address: IpAddr,
     pub role: Option<Role>,
+    /// As of an endpoint.
+    pub seen_as_standby: bool,
     pub circuit: Circuit,
     pub trips: u32,
     pub eligible: bool,
@@ -132,20 +136,31 @@ pub enum Transition {
     IdentityChanged { known: u64, shown: u64 },
 }
 
-/// Joins plan and judgements: what people see of each endpoint. `sessions` are those of others on a target.
+/// What is told of a target beside its judgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Noted {
+    /// Sessions of others.
+    pub sessions: Option<u32>,
+    pub was_standby: bool,
+}
+
+/// Joins plan and judgements: what people see of each endpoint.
 #[must_use]
 pub fn explain(
     policy: &Policy,
     judgements: &[Judgement],
     plan: &RoutingPlan,
-    sessions: impl Fn(&TargetId) -> Option<u32>,
+    noted: impl Fn(&TargetId) -> Noted,
 ) -> Vec<EndpointView> {
     let view = |endpoint: &Endpoint| {
         let own: Vec<_> = judgements
             .iter()
             .filter(|judgement| judgement.target.endpoint == endpoint.id)
             .collect();
-        let targets: Vec<_> = own.iter().map(|judgement| target(judgement, plan)).collect();
+        let targets: Vec<_> = own
+            .iter()
+            .map(|judgement| target(judgement, plan, noted(&judgement.target)))
+            .collect();
         let worst = targets
             .iter()
             .zip(&own)
@@ -153,7 +168,7 @@ pub fn explain(
         let draining = endpoint.state == EndpointState::Draining;
         let left = || {
             own.iter()
-                .filter_map(|judgement| sessions(&judgement.target))
+                .filter_map(|judgement| noted(&judgement.target).sessions)
                 .reduce(u32::saturating_add)
         };
         EndpointView {
@@ -162,6 +177,7 @@ pub fn explain(
             location: endpoint.location.clone(),
             address: own.first().and_then(|judgement| judgement.address),
             role: worst.and_then(|(target, _)| target.role),
+            seen_as_standby: targets.iter().any(|target| target.seen_as_standby),
             circuit: worst.map_or_else(Circuit::default, |(target, _)| target.circuit),
             trips: targets.iter().map(|target| target.trips).max().unwrap_or(0),
             eligible: targets.iter().any(|target| target.eligible),
@@ -188,7 +204,7 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
+fn target(judgement: &Judgement, plan: &RoutingPlan, noted: Noted) -> TargetView {
     let (reads, writes) = plan.membership(&judgement.target);
     let reason = match reads.or(writes).map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
@@ -200,6 +216,7 @@ fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
     TargetView {
         address: judgement.address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
         role: judgement.role,
+        seen_as_standby: noted.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
         eligible: reads.is_some() || writes.is_some(),

@@ -512,6 +512,7 @@ impl Simulation {
             let target = RememberedTarget {
                 address: view.address,
                 role: view.role,
+                seen_as_standby: view.seen_as_standby,
                 eligible: view.eligible,
                 reason: reason.clone(),
                 circuit: match view.circuit {

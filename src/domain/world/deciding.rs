@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::policy::PolicyState;
 use super::watched::Target;
 use crate::domain::decision::{
-    Decided, Decision, DecisionState, EndpointView, Transition, explain, transitions,
+    Decided, Decision, DecisionState, EndpointView, Noted, Transition, explain, transitions,
 };
 use crate::domain::health::{Standing, Suspicion};
 use crate::domain::moment::Moment;
@@ -146,15 +146,9 @@ impl PolicyState {
     }
 
     fn elect(&self, now: Moment) -> Election {
-        let identity = self.tenure.identity;
-        let was_standby = |server: SocketAddr| {
-            self.standbys
-                .get(&server)
-                .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
-        };
         let claims: Vec<Claim> = self
             .known()
-            .filter_map(|known| known.claim(was_standby))
+            .filter_map(|known| known.claim(|server| self.was_standby(server)))
             .collect();
         let rules = Rules {
             identity: self.policy.identity,
@@ -163,6 +157,14 @@ impl PolicyState {
             warm: self.warm,
         };
         elect(&self.tenure, &claims, rules, now)
+    }
+
+    /// Whether this policy saw the server as a standby of this database.
+    fn was_standby(&self, server: SocketAddr) -> bool {
+        let identity = self.tenure.identity;
+        self.standbys
+            .get(&server)
+            .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
     }
 
     /// Every target with its endpoint, in declared order.
@@ -195,9 +197,16 @@ impl PolicyState {
     }
 
     fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
-        explain(&self.policy, judgements, routes, |id| {
-            self.targets.get(id).and_then(|target| target.sessions.told)
-        })
+        let noted = |id: &TargetId| {
+            let target = self.targets.get(id);
+            Noted {
+                sessions: target.and_then(|target| target.sessions.told),
+                was_standby: target
+                    .and_then(Target::server)
+                    .is_some_and(|server| self.was_standby(server)),
+            }
+        };
+        explain(&self.policy, judgements, routes, noted)
     }
 
     fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::remembered::Remembered;
+use super::remembered::{Remembered, RememberedTarget};
 use super::watched::Target;
 use crate::domain::decision::Decision;
 use crate::domain::lag::WalHistory;
 use crate::domain::moment::Moment;
-use crate::domain::observation::Role;
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Endpoint, EndpointId, LagSource, Mode, Policy};
 use crate::domain::primary::Tenure;
@@ -58,21 +57,20 @@ impl PolicyState {
         let identity = tenure.identity;
         let tenure = tenure.under(policy.identity);
         let same_database = same_database(identity, tenure.identity);
-        let targets: BTreeMap<_, _> = watched(&policy)
-            .map(|(id, endpoint)| {
-                let known = endpoints.get(&endpoint.id).filter(|_| same_database);
-                let target = Target::restored(&id, endpoint, known, &policy, now);
-                (id, target)
-            })
-            .collect();
-        let standby = |target: &Target| {
-            let server = target
-                .server()
-                .filter(|_| target.health.role == Some(Role::Standby))?;
-            Some((server, tenure.identity))
-        };
+        let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
+        for (id, endpoint) in watched(&policy) {
+            let known = endpoints.get(&endpoint.id).filter(|_| same_database);
+            let target = Target::restored(&id, endpoint, known, &policy, now);
+            let was_standby = known
+                .and_then(|known| known.of(endpoint, &id))
+                .is_some_and(RememberedTarget::was_standby);
+            if let Some(server) = target.server().filter(|_| was_standby) {
+                standbys.insert(server, tenure.identity);
+            }
+            targets.insert(id, target);
+        }
         let mut state = Self {
-            standbys: targets.values().filter_map(standby).collect(),
+            standbys,
             reasons: endpoints
                 .into_iter()
                 .map(|(id, endpoint)| (id, endpoint.reason))

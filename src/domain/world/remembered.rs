@@ -35,6 +35,8 @@ pub struct RememberedEndpoint {
 pub struct RememberedTarget {
     pub address: Option<IpAddr>,
     pub role: Option<Role>,
+    /// Whether it took writes, and was a standby of this database before.
+    pub seen_as_standby: bool,
     /// Whether it was in a route.
     pub eligible: bool,
     /// Why it was as it was, in the words of the status.
@@ -55,15 +57,19 @@ pub enum RememberedCircuit {
 }
 
 impl RememberedEndpoint {
-    /// Whether it is the server that the policy declares now.
-    pub(super) fn is(&self, endpoint: &Endpoint) -> bool {
+    /// What is known of this target, where it is the server that the policy declares now.
+    pub(super) fn of(&self, endpoint: &Endpoint, id: &TargetId) -> Option<&RememberedTarget> {
+        self.target(id).filter(|_| self.is(endpoint))
+    }
+
+    fn is(&self, endpoint: &Endpoint) -> bool {
         endpoint.location.as_ref().is_none_or(|location| {
             self.host.as_deref() == Some(location.host.to_string().as_str())
                 && self.port == Some(location.port)
         })
     }
 
-    pub(super) fn target(&self, id: &TargetId) -> Option<&RememberedTarget> {
+    fn target(&self, id: &TargetId) -> Option<&RememberedTarget> {
         match id.pod {
             None => self.targets.first(),
             Some(_) => self.targets.iter().find(|target| target.address == id.pod),
@@ -74,6 +80,10 @@ impl RememberedEndpoint {
 impl RememberedTarget {
     pub(super) fn was(&self, reason: Reason) -> bool {
         self.reason == format!("{reason:?}")
+    }
+
+    pub(super) fn was_standby(&self) -> bool {
+        self.seen_as_standby || self.role == Some(Role::Standby)
     }
 
     /// The circuit as of `now`; an open one no longer than the policy allows.

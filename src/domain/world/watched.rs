@@ -80,10 +80,7 @@ impl Target {
         now: Moment,
     ) -> Self {
         let mut target = Self::new(id, endpoint, 0, policy, now);
-        let known = remembered
-            .filter(|remembered| remembered.is(endpoint))
-            .and_then(|remembered| remembered.target(id));
-        if let Some(known) = known {
+        if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
             target.recall(known, policy, now);
         }
         // Where its URL cannot be read yet, it is still where it was.

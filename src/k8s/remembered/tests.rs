@@ -14,7 +14,7 @@ fn status() -> ReplicaSetPolicyStatus {
                 "since": "2026-01-01T00:00:00Z",
                 "targets": [{
                     "address": "198.18.0.20", "role": "Primary", "circuit": "Closed", "eligible": true,
-                    "reason": "Serving", "effectiveWeight": 0, "trips": 0,
+                    "reason": "Serving", "effectiveWeight": 0, "trips": 0, "seenAsStandby": true,
                 }],
             },
             {
@@ -45,6 +45,18 @@ fn what_the_status_says_is_remembered_by_id() {
     );
     assert_eq!(target.reason, "CircuitOpen");
     assert_eq!(remembered.answered.as_deref(), Some("now"));
+}
+
+#[test]
+fn who_was_seen_as_a_standby_is_remembered() {
+    let remembered = remembered(&status());
+    let seen = |id: &str| remembered.endpoints[&EndpointId::from(id)].targets[0].seen_as_standby;
+    assert!(seen("primary"), "of a pod");
+    assert!(!seen("a"));
+    let mut status = status();
+    status.endpoints[1].seen_as_standby = true;
+    let remembered = super::remembered(&status);
+    assert!(remembered.endpoints[&EndpointId::from("a")].targets[0].seen_as_standby);
 }
 
 #[test]

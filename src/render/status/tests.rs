@@ -42,6 +42,7 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         }),
         address: Some(address.into()),
         role: Some(role),
+        seen_as_standby: false,
         circuit: Circuit::default(),
         trips: 0,
         eligible: true,
@@ -265,6 +266,35 @@ fn what_was_not_written_is_not_reported_as_written() {
         let after = status(&report, &first(), &at(2));
         assert_eq!(after.routing, first().routing, "{:?}", report.written);
         assert_eq!(condition(&after, "Ready").status, "False", "{:?}", report.written);
+    }
+}
+
+/// The next process goes on from what was decided, not from what could be written.
+#[test]
+fn who_takes_the_writes_is_told_also_where_a_write_failed() {
+    let mut moved = decision(|plan, endpoints| {
+        plan.rw = route("a", 2);
+        endpoints[1].role = Some(Role::Primary);
+        endpoints[1].seen_as_standby = true;
+    });
+    if let DecisionState::Decided(decided) = &mut moved.state {
+        decided.tenure.holder = Some(TargetId::host("a".into()));
+        decided.tenure.timeline = Some(2);
+    }
+    for written in [
+        Written::Failed("timeout".to_owned()),
+        Written::NameConflict(vec!["Service orders-rw".to_owned()]),
+        Written::ForeignEndpoints(vec!["orders-rw-x".to_owned()]),
+    ] {
+        let report = Report {
+            written,
+            ..report(&moved)
+        };
+        let after = status(&report, &first(), &at(2));
+        let primary = after.primary.unwrap();
+        assert_eq!((primary.id.as_str(), primary.timeline), ("a", Some(2)));
+        let seen: Vec<_> = after.endpoints.iter().map(|it| it.seen_as_standby).collect();
+        assert_eq!(seen, [false, true]);
     }
 }
 
@@ -510,6 +540,7 @@ fn the_pods_of_an_endpoint_are_told_each() {
     let pod = |last, eligible| TargetView {
         address: [198, 18, 0, last].into(),
         role: Some(Role::Standby),
+        seen_as_standby: false,
         circuit: Circuit::default(),
         trips: 0,
         eligible,

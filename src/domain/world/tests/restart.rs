@@ -384,6 +384,41 @@ fn another_identity_in_the_spec_forgets_who_held_the_writes() {
     assert_eq!(decided.tenure.timeline, Some(1));
 }
 
+/// Both take writes: the way out is to stop the old one, also after a restart.
+#[test]
+fn who_was_a_standby_before_a_restart_may_follow_after_it() {
+    for seen in [true, false] {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                known.role = Some(Role::Primary);
+                known.eligible = false;
+                known.reason = "WritableReplica".to_owned();
+                known.seen_as_standby = seen;
+            }
+        });
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        for id in ["primary", "b"] {
+            scene.check(id, 1, good(id));
+        }
+        scene.check("a", 1, Ok(promoted.clone()));
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), "rw primary; ro b");
+        let told: Vec<_> = decided
+            .endpoints
+            .iter()
+            .map(|view| view.seen_as_standby)
+            .collect();
+        assert_eq!(told, [false, seen, false]);
+        scene.hear("primary", 20_000, Err(Silence::Closed));
+        scene.check("primary", 20_001, REFUSED);
+        scene.check("primary", 26_000, REFUSED);
+        scene.check("a", 26_001, Ok(promoted));
+        let expected = if seen { "rw a; ro b" } else { "rw primary; ro b" };
+        assert_eq!(words(&scene.decided().plan), expected);
+    }
+}
+
 #[test]
 fn a_followed_primary_is_followed_on_after_a_restart() {
     let mut remembered = remembered_as(&["primary", "a", "b"], |id, known| match id {
