@@ -10,9 +10,9 @@
 //!
 //! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
 //! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
-//! the writes back by itself. A holder of another database is as good as a standby; but where it took writes when it was
-//! last seen and nobody follows it, a person is asked, and all routes stay. `acceptPrimary` is a person's word,
-//! obeyed once. Under `Pinned` the holder is always the declared primary.
+//! the writes back by itself: a holder that shows an older timeline is as good as a standby. So is a holder of another
+//! database; but where it took writes when it was last seen and nobody follows it, a person is asked, and all routes
+//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` the holder is always the declared primary.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -112,7 +112,7 @@ pub struct Rules<'a> {
 pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -> Election {
     let mut tenure = before.clone().under(rules.identity);
     tenure.learn_identity(claims, rules.identity);
-    let ballot = Ballot {
+    let mut ballot = Ballot {
         identity: tenure.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
         timeline: tenure.timeline,
@@ -127,6 +127,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         Some(claim) => {
             tenure.accepted.clone_from(&rules.failover.accept_primary);
             tenure.timeline = claim.timeline;
+            ballot.timeline = claim.timeline;
             Some(claim)
         }
         None => holder,
@@ -223,8 +224,10 @@ impl<'a> Ballot<'a> {
         if changed.is_some() && holder.is_some() {
             return Writes::Held;
         }
-        let Some(claim) = holder.filter(|claim| claim.role == Some(Role::Primary) && !self.is_foreign(claim))
-        else {
+        let may = |claim: &&Claim| {
+            claim.role == Some(Role::Primary) && !self.is_foreign(claim) && !self.is_below(claim)
+        };
+        let Some(claim) = holder.filter(may) else {
             return Writes::Withdrawn;
         };
         match failover.on_primary_loss {
@@ -258,11 +261,11 @@ impl<'a> Ballot<'a> {
         let Some(present) = self.present(tenure) else {
             return (successor().or_else(|| self.first()), None);
         };
+        if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {
+            return (successor().or(Some(present)), None);
+        }
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
-        }
-        if present.role == Some(Role::Standby) || self.is_foreign(present) {
-            return (successor().or(Some(present)), None);
         }
         let Some(since) = present.failing_since.filter(|_| !present.well) else {
             return (Some(present), None);
@@ -317,6 +320,12 @@ impl<'a> Ballot<'a> {
     fn is_current(&self, claim: &Claim) -> bool {
         self.timeline
             .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high))
+    }
+
+    /// Known to be on an older timeline than the last holder: an old primary at a new address, or one that was set back.
+    fn is_below(&self, claim: &Claim) -> bool {
+        let below = |its: u32| self.timeline.is_some_and(|high| its < high);
+        claim.role == Some(Role::Primary) && claim.timeline.is_some_and(below)
     }
 
     /// The endpoint that a person named, unless that word was obeyed before.

@@ -314,6 +314,40 @@ fn the_timeline_is_a_high_water_mark() {
     assert_eq!(newer.tenure.timeline, Some(4));
 }
 
+/// The name of the holder leads to an old primary again.
+#[test]
+fn a_holder_on_an_older_timeline_is_withdrawn_until_a_person_accepts_it() {
+    let mut setting = Setting::follow();
+    let before = Tenure {
+        timeline: Some(2),
+        ..tenure()
+    };
+    for old in [writable(1, 1), silent(1, 0)] {
+        let election = setting.elect(&before, &[old.clone(), standby(2)], 100);
+        assert_eq!(words(&election), "Withdrawn primary", "{old:?}");
+        assert_eq!(election.tenure.timeline, Some(2));
+    }
+    let follows = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    assert_eq!(words(&follows), "Served r2");
+    let untold = Claim {
+        timeline: None,
+        ..writable(1, 1)
+    };
+    assert_eq!(words(&setting.elect(&before, &[untold], 100)), "Served primary");
+    for role in [PrimaryRole::Follow, PrimaryRole::Pinned] {
+        setting.failover.primary_role = role;
+        setting.failover.accept_primary = None;
+        let pinned = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(words(&pinned), "Withdrawn primary", "{role:?}");
+        setting.failover.accept_primary = Some("primary".into());
+        let accepted = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(
+            (words(&accepted).as_str(), accepted.tenure.timeline),
+            ("Served primary", Some(1))
+        );
+    }
+}
+
 #[test]
 fn without_timelines_the_mark_stays_unknown_and_stops_nobody() {
     let untold = |claim: Claim| Claim {

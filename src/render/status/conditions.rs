@@ -323,6 +323,16 @@ fn primary_reachable(decided: &Decided) -> Verdict {
             "Answers",
             format!("{} answers, with an error.", view.id),
         ),
+        (Reason::WritableReplica, ..) => Verdict(
+            TYPE,
+            "False",
+            "OlderTimeline",
+            format!(
+                "{} takes writes on an older timeline than the last primary. If it is the right one, name it in \
+                 failover.acceptPrimary.",
+                view.id
+            ),
+        ),
         (_, Some(Role::Primary), None) => {
             Verdict(TYPE, "True", "Writable", format!("{} takes writes.", view.id))
         }
