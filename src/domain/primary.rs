@@ -12,7 +12,8 @@
 //! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
 //! the writes back by itself: a holder that shows an older timeline is as good as a standby. So is a holder of another
 //! database; but where it took writes when it was last seen and nobody follows it, a person is asked, and all routes
-//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` the holder is always the declared primary.
+//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` only the declared primary may follow: of a Service
+//! another pod.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -254,11 +255,10 @@ impl<'a> Ballot<'a> {
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
     fn holder(&self, tenure: &Tenure, rules: Rules<'_>, now: Moment) -> (Option<&'a Claim>, Option<Moment>) {
-        if rules.failover.primary_role == PrimaryRole::Pinned {
-            return (self.pinned(tenure), None);
-        }
-        let successor = || self.successor(tenure).filter(|_| rules.warm);
-        let Some(present) = self.present(tenure) else {
+        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
+        let successor = || self.successor(tenure, pinned).filter(|_| rules.warm);
+        let present = self.present(tenure).filter(|claim| claim.declared || !pinned);
+        let Some(present) = present else {
             return (successor().or_else(|| self.first()), None);
         };
         if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {
@@ -288,24 +288,16 @@ impl<'a> Ballot<'a> {
         self.writable().find(new)
     }
 
-    fn pinned(&self, tenure: &Tenure) -> Option<&'a Claim> {
-        let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let writable = declared().find(|claim| claim.writes() && self.belongs(claim));
-        let before = || self.present(tenure).filter(|claim| claim.declared);
-        writable.or_else(before)
-    }
-
-    /// The one server that may follow; `None` where there are more.
-    fn successor(&self, tenure: &Tenure) -> Option<&'a Claim> {
+    /// The one server that may follow; `None` where there are more. `pinned`: of the declared primary, whose Service
+    /// leads to another pod.
+    fn successor(&self, tenure: &Tenure, pinned: bool) -> Option<&'a Claim> {
         let named = |claim: &Claim| claim.declared && claim.by_service;
         let told =
             |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
+        let follows = |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
         let may = |claim: &&Claim| {
-            claim.promotable
-                && claim.well
-                && told(claim)
-                && self.is_current(claim)
-                && (claim.was_standby || named(claim))
+            let may = if pinned { claim.declared } else { follows(claim) };
+            may && claim.well && self.is_current(claim)
         };
         let others = || {
             self.writable()

@@ -668,9 +668,35 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         holder: Some(pod(20, Role::Primary).target),
         ..tenure()
     };
-    let setting = Setting::follow();
+    let mut setting = Setting::follow();
     let moved = setting.elect(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
     assert_eq!(words(&moved), "Served primary@198.18.0.21");
     let stays = setting.elect(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
     assert_eq!(words(&stays), "Served primary@198.18.0.20");
+    // Pinned to the Service, the pods follow each other by the same rules.
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    let gone = |since| Claim {
+        target: pod(21, Role::Primary).target,
+        declared: true,
+        by_service: true,
+        ..silent(21, since)
+    };
+    let before = Tenure {
+        holder: Some(gone(0).target),
+        ..tenure()
+    };
+    let new = || pod(20, Role::Primary);
+    for (holder, expected, again) in [
+        (pod(21, Role::Primary), "Served primary@198.18.0.21", None),
+        (pod(21, Role::Standby), "Served primary@198.18.0.20", None),
+        (gone(98), "Held primary@198.18.0.21", Some(at(103_000))),
+        (gone(95), "Served primary@198.18.0.20", None),
+    ] {
+        let election = setting.elect(&before, &[new(), holder.clone(), writable(2, 2)], 100);
+        assert_eq!(
+            (words(&election).as_str(), election.again),
+            (expected, again),
+            "{holder:?}"
+        );
+    }
 }
