@@ -201,6 +201,15 @@ impl Health {
         !matches!(self.breaker.circuit, Circuit::Open { .. })
     }
 
+    /// Checks begin again after a pause: a failure from before it begins no run of what comes now.
+    pub fn resume(&mut self) {
+        self.breaker.forget_run();
+        if matches!(self.suspicion, Suspicion::Confirming { .. }) {
+            self.suspicion = Suspicion::None;
+        }
+        (self.failing_since, self.doubted_since) = (None, None);
+    }
+
     /// Another address is another server: what the last one told of itself says nothing of it.
     fn found_at(&mut self, address: Option<IpAddr>) {
         let Some(address) = address else { return };

@@ -119,6 +119,9 @@ impl Target {
         if self.asleep {
             self.wake(now);
         }
+        if login.is_none() && self.login.is_some() {
+            self.health.resume();
+        }
         let sooner = if login == self.login {
             now + policy.probing.interval
         } else {
@@ -139,6 +142,7 @@ impl Target {
 
     pub(super) fn resume(&mut self, now: Moment) {
         self.health.checked = self.login.is_none();
+        self.health.resume();
         self.wake(now);
     }
 

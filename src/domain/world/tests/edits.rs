@@ -266,6 +266,70 @@ fn resumed_routes_wait_until_everyone_was_checked_again() {
     assert_eq!(scene.routes(), "rw primary; ro a");
 }
 
+/// One failed before the pause, which begins no run of those after it.
+fn failing() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    for id in ["primary", "a"] {
+        scene.hear(id, 9000, Err(Silence::Missed));
+        scene.check(id, 10_000, Err(FailureKind::TimedOut));
+    }
+    scene.hear("b", 10_000, Err(Silence::Closed));
+    scene
+}
+
+#[test]
+fn a_failure_before_a_suspension_counts_no_longer_after_it() {
+    let mut scene = failing();
+    let suspend = |policy: &mut Policy| policy.mode = Mode::Suspend;
+    scene.apply(edited(suspend), &Remembered::default(), 10_001);
+    scene.decide();
+    let hour = 3_600_000;
+    scene.apply(
+        edited(|policy| policy.generation = 3),
+        &Remembered::default(),
+        hour,
+    );
+    for id in ["primary", "a"] {
+        scene.check(id, hour, Err(FailureKind::TimedOut));
+    }
+    scene.check("b", hour, REFUSED);
+    scene.now = at(hour + 100);
+    assert_eq!(words(&scene.decided().plan), "rw primary; ro a b");
+    scene.check("b", hour + 1000, good("b"));
+    let mut promoted = sample(Role::Primary);
+    promoted.timeline = Some(2);
+    scene.check("a", hour + 2000, Ok(promoted));
+    scene.check("primary", hour + 3000, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw primary; ro b", "its circuit is open");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(hour + 5000), "the failover timeout began anew");
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn a_failure_before_a_login_was_lost_counts_no_longer_when_it_is_there_again() {
+    let mut scene = failing();
+    let lost = |policy: &mut Policy| {
+        for endpoint in &mut policy.endpoints {
+            endpoint.login = Err(Unresolved {
+                secret: "credentials".to_owned(),
+                problem: SecretProblem::NotFound,
+            });
+        }
+    };
+    scene.apply(edited(lost), &Remembered::default(), 10_100);
+    assert_eq!(scene.reason("a"), Reason::ConfigurationHeld);
+    let hour = 3_600_000;
+    scene.apply(policy(), &Remembered::default(), hour);
+    for id in ["primary", "a"] {
+        scene.check(id, hour, Err(FailureKind::TimedOut));
+    }
+    scene.check("b", hour, REFUSED);
+    scene.now = at(hour + 100);
+    assert_eq!(words(&scene.decided().plan), "rw primary; ro a b");
+}
+
 #[test]
 fn a_refused_address_is_checked_again_after_any_edit() {
     let mut scene = Scene::well();
