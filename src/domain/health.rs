@@ -299,6 +299,9 @@ impl Health {
                 },
                 Reason::CircuitOpen,
             ),
+            _ if class == Some(FailureClass::Name) => {
+                (Standing::Unhealthy { answers: false }, Reason::NameUnresolved)
+            }
             Circuit::HalfOpen { .. } => {
                 let (share, last) = (circuit.share(breaker), circuit.at_last_step(breaker));
                 (Standing::Returning { share, last }, Reason::Returning)
@@ -309,7 +312,6 @@ impl Health {
 
     fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
         match class {
-            Some(FailureClass::Name) => (Standing::Unhealthy { answers: false }, Reason::NameUnresolved),
             Some(FailureClass::Configuration) => (Standing::Good, Reason::ConfigurationHeld),
             Some(FailureClass::Saturated) => (Standing::Good, Reason::Saturated),
             Some(FailureClass::Alive) => (Standing::Good, Reason::AnswersWithError),

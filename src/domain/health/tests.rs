@@ -290,6 +290,22 @@ fn a_lost_name_is_not_well_and_counts_nothing() {
 }
 
 #[test]
+fn a_name_that_is_lost_while_the_circuit_is_half_open_takes_out_until_it_is_found_again() {
+    for kind in NAME {
+        let mut health = seen(&[(0, good())]);
+        health.breaker.circuit = Circuit::HalfOpen {
+            step: 1,
+            successes: 0,
+        };
+        let returning = verdict(&health);
+        check(&mut health, 1000, Err(kind));
+        assert_eq!(verdict(&health), (OUT, Reason::NameUnresolved), "{kind}");
+        check(&mut health, 2000, good());
+        assert_eq!(verdict(&health), returning, "{kind}: it counted nothing");
+    }
+}
+
+#[test]
 fn a_refused_address_is_wrong_whatever_was_before() {
     let refused = Err(FailureKind::AddressRefused);
     for story in [vec![], vec![(0, good())], vec![(0, Err(FailureKind::Starting))]] {
