@@ -161,7 +161,7 @@ impl PolicyState {
             .map(|(id, _)| id.clone())
             .collect();
         for target in self.targets.values_mut() {
-            target.wake(now);
+            target.ask(now);
         }
         self.note_answer();
     }
@@ -200,7 +200,7 @@ impl PolicyState {
 
     pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
         let woken = |(id, target): (&TargetId, &mut Target)| {
-            target.wake(now);
+            target.ask(now);
             (id.clone(), target.check)
         };
         self.targets.iter_mut().map(woken).collect()

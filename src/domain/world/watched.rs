@@ -32,6 +32,8 @@ pub(super) struct Target {
     /// In a route before probing began: until every target was checked, only a proof takes it out.
     pub(super) served: bool,
     pub(super) check: NextCheck,
+    /// A check that began before this leaves the next one due at once.
+    asked: Moment,
     pub(super) asleep: bool,
 }
 
@@ -66,6 +68,7 @@ impl Target {
                 prefer: id.pod,
                 hold: None,
             },
+            asked: Moment::default(),
             asleep: false,
         };
         target.log_in_as(endpoint);
@@ -117,7 +120,7 @@ impl Target {
         let login = self.login.take();
         self.log_in_as(endpoint);
         if self.asleep {
-            self.wake(now);
+            self.ask(now);
         }
         if login.is_none() && self.login.is_some() {
             self.health.resume();
@@ -125,6 +128,7 @@ impl Target {
         let sooner = if login == self.login {
             now + policy.probing.interval
         } else {
+            self.asked = now;
             now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
@@ -143,10 +147,16 @@ impl Target {
     pub(super) fn resume(&mut self, now: Moment) {
         self.health.checked = self.login.is_none();
         self.health.resume();
+        self.ask(now);
+    }
+
+    /// Checks it at once. A check that is under way is no answer.
+    pub(super) fn ask(&mut self, now: Moment) {
+        self.asked = now;
         self.wake(now);
     }
 
-    /// Checks it at once.
+    /// Checks it at once. A check that is under way, and ends later, says when the next one is due.
     pub(super) fn wake(&mut self, now: Moment) {
         self.asleep = false;
         self.check = NextCheck {
@@ -201,6 +211,9 @@ impl Target {
             self.check.number = number;
             self.check.at = Moment::NEVER;
             self.check.hold = None;
+        }
+        if observation.started < self.asked {
+            self.wake(observation.ended);
         }
     }
 

@@ -288,6 +288,34 @@ fn a_draining_primary_holds_no_writes() {
     assert_eq!(scene.routes(), "rw; ro a b");
 }
 
+/// It began before it was asked for, so it does not answer; nor does it put off the one that does.
+#[test]
+fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
+    let login = |policy: &mut Policy| policy.endpoints[1].login = Ok(login("probe"));
+    for spec in [requested("now"), edited(login)] {
+        let mut scene = settled();
+        scene.apply(spec, &Remembered::default(), 5000);
+        assert_eq!(scene.instruction("a").at, at(5000));
+        let under_way = |result| Observation {
+            started: at(4999),
+            ended: at(5001),
+            address: Some(address(2)),
+            result,
+        };
+        for result in [Err(FailureKind::AddressRefused), good("a")] {
+            let observed = Observed {
+                key: key("a"),
+                incarnation: scene.wanted[&target("a")].incarnation,
+                observation: under_way(result),
+            };
+            scene.step(Event::Observed(observed), 5001);
+            assert_eq!(scene.instruction("a").at, at(5001));
+        }
+        scene.check("a", 5002, good("a"));
+        assert!(scene.instruction("a").at > at(20_000), "it is answered");
+    }
+}
+
 #[test]
 fn while_the_primary_is_lost_everybody_else_is_asked_more_often() {
     let mut scene = settled();
