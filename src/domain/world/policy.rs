@@ -129,7 +129,8 @@ impl PolicyState {
         }
         if before.check_request == policy.check_request {
             let targets = &self.targets;
-            self.request.open.retain(|id| targets.contains_key(id));
+            let answers = |id: &TargetId| targets.get(id).is_some_and(|target| target.login.is_some());
+            self.request.open.retain(answers);
             self.note_answer();
         } else {
             self.ask(now);
