@@ -137,8 +137,10 @@ pub enum Transition {
 }
 
 /// What is told of a target beside its judgement.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Noted {
+    /// Where its endpoint was, as it was last read.
+    pub location: Option<Location>,
     /// Sessions of others.
     pub sessions: Option<u32>,
     pub was_standby: bool,
@@ -159,7 +161,7 @@ pub fn explain(
             .collect();
         let targets: Vec<_> = own
             .iter()
-            .map(|judgement| target(judgement, plan, noted(&judgement.target)))
+            .map(|judgement| target(judgement, plan, &noted(&judgement.target)))
             .collect();
         let worst = targets
             .iter()
@@ -174,7 +176,10 @@ pub fn explain(
         EndpointView {
             id: endpoint.id.clone(),
             declared: endpoint.declared,
-            location: endpoint.location.clone(),
+            location: endpoint
+                .location
+                .clone()
+                .or_else(|| noted(&own.first()?.target).location),
             address: own.first().and_then(|judgement| judgement.address),
             role: worst.and_then(|(target, _)| target.role),
             seen_as_standby: targets.iter().any(|target| target.seen_as_standby),
@@ -204,7 +209,7 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(judgement: &Judgement, plan: &RoutingPlan, noted: Noted) -> TargetView {
+fn target(judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetView {
     let (reads, writes) = plan.membership(&judgement.target);
     let reason = match reads.or(writes).map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.

@@ -200,6 +200,7 @@ impl PolicyState {
         let noted = |id: &TargetId| {
             let target = self.targets.get(id);
             Noted {
+                location: target.and_then(|target| target.location.clone()),
                 sessions: target.and_then(|target| target.sessions.told),
                 was_standby: target
                     .and_then(Target::server)

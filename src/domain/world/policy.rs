@@ -103,15 +103,12 @@ impl PolicyState {
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
         for (id, endpoint) in watched(&policy) {
-            let earlier = before.endpoint(&endpoint.id);
-            let target = match (earlier, known.remove(&id)) {
-                (Some(earlier), Some(target))
-                    if same_database && same_server(earlier, endpoint) && target.listens(&id, endpoint) =>
-                {
+            let target = match known.remove(&id) {
+                Some(target) if same_database && target.is_still(&id, endpoint) => {
                     target.kept(endpoint, &before, &policy, now)
                 }
-                (_, Some(target)) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
-                (_, None) => Target::new(
+                Some(target) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
+                None => Target::new(
                     &id,
                     endpoint,
                     policy.generation.unsigned_abs() << 16,
@@ -219,10 +216,4 @@ fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
 
 fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
     before.is_none() || now.is_none() || before == now
-}
-
-/// A URL that cannot be read for the moment does not make another server.
-fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
-    before.is_watched()
-        && (after.location.is_none() || before.location.is_none() || before.location == after.location)
 }

@@ -8,7 +8,7 @@ use crate::domain::breaker::Circuit;
 use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
-use crate::domain::policy::{Endpoint, EndpointId, Policy};
+use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Policy};
 use crate::domain::primary::Tenure;
 use crate::domain::target::TargetId;
 
@@ -60,6 +60,15 @@ impl RememberedEndpoint {
     /// What is known of this target, where it is the server that the policy declares now.
     pub(super) fn of(&self, endpoint: &Endpoint, id: &TargetId) -> Option<&RememberedTarget> {
         self.target(id).filter(|_| self.is(endpoint))
+    }
+
+    pub(super) fn location(&self) -> Option<Location> {
+        let host = self.host.as_ref()?;
+        let host = host
+            .parse()
+            .map_or_else(|_| Host::Name(host.clone()), Host::Address);
+        let port = self.port?;
+        Some(Location { host, port })
     }
 
     fn is(&self, endpoint: &Endpoint) -> bool {

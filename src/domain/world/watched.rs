@@ -11,7 +11,7 @@ use crate::domain::health::{Health, Reason};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
-use crate::domain::policy::{Endpoint, Login, Policy};
+use crate::domain::policy::{Endpoint, Location, Login, Policy};
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
 
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.
@@ -23,6 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) incarnation: Incarnation,
+    /// Where its endpoint is, as it was last read.
+    pub(super) location: Option<Location>,
     /// Where its pod listens; the port of a host is its endpoint's.
     pub(super) port: u16,
     pub(super) health: Health,
@@ -55,6 +57,7 @@ impl Target {
         let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
         let mut target = Self {
             incarnation: Incarnation(incarnation),
+            location: endpoint.location.clone(),
             port: port(id, endpoint),
             health: Health::default(),
             replay: Replay::default(),
@@ -87,10 +90,12 @@ impl Target {
             target.recall(known, policy, now);
         }
         // Where its URL cannot be read yet, it is still where it was.
-        if target.port == 0 {
-            target.port = remembered
-                .and_then(|remembered| remembered.port)
-                .unwrap_or_default();
+        if let (None, Some(location)) = (
+            &target.location,
+            remembered.and_then(RememberedEndpoint::location),
+        ) {
+            target.port = location.port;
+            target.location = Some(location);
         }
         target
     }
@@ -110,13 +115,17 @@ impl Target {
         self.check.prefer = known.address;
     }
 
-    /// Whether its port is still the declared one, or that of its pod. One that cannot be read for the moment is no other.
-    pub(super) fn listens(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+    /// Whether the endpoint is still this server: by its host, and by its port or that of its pod. A URL that cannot be
+    /// read for the moment does not make another one.
+    pub(super) fn is_still(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+        let host = |location: &Option<Location>| location.as_ref().map(|location| location.host.clone());
+        let (before, now) = (host(&self.location), host(&endpoint.location));
         let port = port(id, endpoint);
-        port == 0 || port == self.port
+        (now.is_none() || now == before) && (port == 0 || port == self.port)
     }
 
     pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
+        self.location = endpoint.location.clone().or(self.location);
         let login = self.login.take();
         self.log_in_as(endpoint);
         if self.asleep {

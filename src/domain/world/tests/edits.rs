@@ -104,6 +104,32 @@ fn a_new_host_is_another_server() {
 }
 
 #[test]
+fn a_url_that_comes_back_with_another_host_is_another_server() {
+    let unread = |policy: &mut Policy| {
+        policy.endpoints[1].location = None;
+        policy.endpoints[1].login = Err(Unresolved {
+            secret: "url".to_owned(),
+            problem: SecretProblem::NotFound,
+        });
+    };
+    let host = |last| edited(move |policy| policy.endpoints[1].location = endpoint("a", last).location);
+    let mut scene = Scene::well();
+    scene.decide();
+    let first = scene.wanted[&target("a")].incarnation;
+    scene.apply(edited(unread), &Remembered::default(), 10);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro a b");
+    let location = decided.endpoints[1].location.clone();
+    assert_eq!(location, endpoint("a", 2).location, "where it was is told on");
+    scene.apply(host(2), &Remembered::default(), 20);
+    assert_eq!(scene.wanted[&target("a")].incarnation, first, "the same");
+    scene.apply(edited(unread), &Remembered::default(), 30);
+    scene.apply(host(9), &Remembered::default(), 40);
+    assert_ne!(scene.wanted[&target("a")].incarnation, first);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
 fn a_new_port_is_another_server() {
     let mut scene = Scene::well();
     scene.decide();

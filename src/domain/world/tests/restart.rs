@@ -116,6 +116,29 @@ fn what_is_remembered_of_another_server_says_nothing() {
 }
 
 #[test]
+fn a_url_that_cannot_be_read_after_a_restart_and_then_has_another_host_is_another_server() {
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.apply(policy(), &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro a b", "where it was");
+    let moved = edited(|policy| policy.endpoints[1] = endpoint("a", 9));
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.decide();
+    scene.apply(moved, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
 fn what_served_before_a_restart_is_held_by_a_fault_of_configuration() {
     let mut scene = restarted();
     for id in ["primary", "a", "b"] {
