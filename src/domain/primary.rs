@@ -106,6 +106,8 @@ pub struct Rules<'a> {
     pub failover_timeout: Duration,
     /// Whether every target was checked: before, nobody new takes the writes.
     pub warm: bool,
+    /// Until when a holder is awaited that is another server since an edit, and had no good check yet.
+    pub awaited: Option<Moment>,
 }
 
 /// Decides who takes the writes. `claims` are in declared order.
@@ -259,6 +261,9 @@ impl<'a> Ballot<'a> {
         let successor = || self.successor(tenure, pinned).filter(|_| rules.warm);
         let present = self.present(tenure).filter(|claim| claim.declared || !pinned);
         let Some(present) = present else {
+            if let Some(until) = rules.awaited.filter(|until| now < *until) {
+                return (None, Some(until).filter(|until| *until != Moment::NEVER));
+            }
             return (successor().or_else(|| self.first()), None);
         };
         if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {

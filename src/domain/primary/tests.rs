@@ -81,6 +81,7 @@ impl Setting {
             failover: &self.failover,
             failover_timeout: TIMEOUT,
             warm: self.warm,
+            awaited: None,
         };
         elect(before, claims, rules, at(second * 1000))
     }

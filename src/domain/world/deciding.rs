@@ -13,7 +13,7 @@ use crate::domain::decision::{
 use crate::domain::health::{Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
-use crate::domain::policy::Mode;
+use crate::domain::policy::{EndpointState, Mode};
 use crate::domain::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
 use crate::domain::role::Known;
 use crate::domain::target::{NextCheck, TargetId};
@@ -155,8 +155,21 @@ impl PolicyState {
             failover: &self.policy.failover,
             failover_timeout: self.policy.probing.failover_timeout,
             warm: self.warm,
+            awaited: self.awaited(),
         };
         elect(&self.tenure, &claims, rules, now)
+    }
+
+    /// Until when a holder that had no good check yet is waited for: it is out for `failoverTimeout` then.
+    fn awaited(&self) -> Option<Moment> {
+        let id = self.tenure.holder.as_ref()?;
+        let target = self.targets.get(id)?;
+        let active = self.policy.endpoint(&id.endpoint)?.state == EndpointState::Active;
+        let since = target.health.failing_since;
+        let until = since.map_or(Moment::NEVER, |since| {
+            since + self.policy.probing.failover_timeout
+        });
+        (active && target.health.address.is_none()).then_some(until)
     }
 
     /// Whether this policy saw the server as a standby of this database.

@@ -129,6 +129,46 @@ fn a_url_that_comes_back_with_another_host_is_another_server() {
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
+/// Two take the writes, and the host of the holder is edited.
+fn edited_in_a_split() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    let promoted = Sample {
+        timeline: Some(2),
+        ..sample(Role::Primary)
+    };
+    scene.check("a", 10_000, Ok(promoted));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    let moved = edited(|policy| policy.endpoints[0] = endpoint("primary", 31));
+    scene.apply(moved, &Remembered::default(), 10_100);
+    assert_eq!(scene.routes(), "rw; ro b", "unknown again, and nobody takes over");
+    scene
+}
+
+#[test]
+fn a_new_host_of_the_holder_gets_the_writes_with_its_first_good_check() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, good("primary"));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_new_host_of_the_holder_that_is_out_for_the_failover_timeout_is_followed() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw; ro b");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(15_200));
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn a_new_host_of_the_holder_that_is_a_standby_is_followed() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, good("a"));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
 #[test]
 fn a_new_port_is_another_server() {
     let mut scene = Scene::well();
