@@ -272,6 +272,14 @@ impl Health {
         self.failure.is_none() && self.admitted && self.checked
     }
 
+    /// Whether its role is proven: its newest check was good; or it had no free connection for it, which a server that
+    /// was seen, and did not go down since, needs not to keep its role.
+    #[must_use]
+    pub fn proves_role(&self) -> bool {
+        let saturated = self.failure.map(FailureKind::class) == Some(FailureClass::Saturated);
+        self.answers() || (saturated && self.admitted && self.is_routable())
+    }
+
     /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
     #[must_use]
     pub fn judge(&self, breaker: &BreakerSettings) -> (Standing, Reason) {

@@ -46,7 +46,7 @@ pub struct Claim {
     pub by_service: bool,
     pub promotable: bool,
     pub role: Option<Role>,
-    /// Its newest check was good, and nothing speaks against it since.
+    /// Its newest check was good, or found it without a free connection.
     pub answers: bool,
     /// Nothing says that it is down.
     pub well: bool,

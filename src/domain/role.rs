@@ -41,7 +41,7 @@ impl Known<'_> {
             by_service: self.endpoint.pods.is_some(),
             promotable: self.endpoint.promotable,
             role: health.role,
-            answers: health.answers(),
+            answers: health.proves_role(),
             well: health.is_well(),
             failing_since: health.failing_since,
             identity: health.system_identifier,

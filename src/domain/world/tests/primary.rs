@@ -153,6 +153,31 @@ fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
     assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
 }
 
+/// Its held session tells that it takes writes; there is no free connection for a check.
+#[test]
+fn who_was_promoted_and_has_no_free_connection_is_followed() {
+    let mut scene = settled();
+    scene.check("a", 9000, Err(FailureKind::Saturated));
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn who_was_down_and_has_no_free_connection_is_not_followed() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.hear("a", 12_000, Err(Silence::Closed));
+    scene.check("a", 12_001, REFUSED);
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.check("a", 20_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
 #[test]
 fn who_is_not_promotable_never_takes_the_writes() {
     let mut scene = settled_as(|policy| policy.endpoints[1].promotable = false);
