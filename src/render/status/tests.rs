@@ -535,9 +535,8 @@ fn an_unknown_lag_says_what_to_do_about_it() {
     );
 }
 
-#[test]
-fn the_pods_of_an_endpoint_are_told_each() {
-    let pod = |last, eligible| TargetView {
+fn pod(last: u8, eligible: bool) -> TargetView {
+    TargetView {
         address: [198, 18, 0, last].into(),
         role: Some(Role::Standby),
         seen_as_standby: false,
@@ -552,7 +551,36 @@ fn the_pods_of_an_endpoint_are_told_each() {
         failure: None,
         weight: 100,
         healthy: eligible,
+    }
+}
+
+#[test]
+fn whether_the_primary_is_reachable_is_asked_of_the_pod_that_holds_the_writes() {
+    let mut pods = decision(|_, endpoints| {
+        endpoints[0].role = Some(Role::Standby);
+        endpoints[0].reason = Reason::Suspect;
+        let writes = TargetView {
+            role: Some(Role::Primary),
+            ..pod(20, true)
+        };
+        endpoints[0].targets = vec![writes, pod(21, false)];
+    });
+    let reachable = |pods: &mut Decision, last: u8| {
+        if let DecisionState::Decided(decided) = &mut pods.state {
+            decided.tenure.holder = Some(TargetId {
+                endpoint: "primary".into(),
+                pod: Some([198, 18, 0, last].into()),
+            });
+        }
+        let after = status(&report(pods), &first(), &at(2));
+        condition(&after, "PrimaryReachable").reason.clone()
     };
+    assert_eq!(reachable(&mut pods, 20), "Writable");
+    assert_eq!(reachable(&mut pods, 21), "InRecovery");
+}
+
+#[test]
+fn the_pods_of_an_endpoint_are_told_each() {
     let pods = decision(|_, endpoints| endpoints[1].targets = vec![pod(20, true), pod(21, false)]);
     let after = status(&report(&pods), &first(), &at(2));
     let told: Vec<_> = after.endpoints[1]
