@@ -70,6 +70,7 @@ fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
         reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
+        weight: status.effective_weight,
     }
 }
 
@@ -82,6 +83,7 @@ fn of_target(status: &TargetStatus) -> RememberedTarget {
         reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
+        weight: status.effective_weight,
     }
 }
 

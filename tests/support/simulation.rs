@@ -523,6 +523,7 @@ impl Simulation {
                     Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
                 },
                 trips: view.trips,
+                weight: view.weight,
             };
             let known = RememberedEndpoint {
                 host: view.location.as_ref().map(|location| location.host.to_string()),

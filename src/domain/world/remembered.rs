@@ -8,7 +8,8 @@ use crate::domain::breaker::Circuit;
 use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
-use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Policy};
+use crate::domain::plan::weight;
+use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Percent, Policy};
 use crate::domain::primary::Tenure;
 use crate::domain::target::TargetId;
 
@@ -43,6 +44,8 @@ pub struct RememberedTarget {
     pub reason: String,
     pub circuit: RememberedCircuit,
     pub trips: u32,
+    /// Its share of the reads, in hundredths.
+    pub weight: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -96,16 +99,24 @@ impl RememberedTarget {
     }
 
     /// The circuit as of `now`; an open one no longer than the policy allows.
-    pub(super) fn circuit(&self, policy: &Policy, now: Moment) -> Circuit {
+    pub(super) fn circuit(&self, policy: &Policy, endpoint: &Endpoint, now: Moment) -> Circuit {
         match self.circuit {
             RememberedCircuit::Closed => Circuit::default(),
             RememberedCircuit::Open { left } => Circuit::Open {
                 until: now + left.min(policy.breaker.max_reset_timeout),
             },
             RememberedCircuit::HalfOpen => Circuit::HalfOpen {
-                step: 0,
+                step: self.step(policy, endpoint),
                 successes: 0,
             },
         }
+    }
+
+    /// The traffic step that its weight shows; the first one where it had none.
+    fn step(&self, policy: &Policy, endpoint: &Endpoint) -> usize {
+        let full = weight(endpoint, policy.strategy);
+        let reached = |share: &Percent| full * u32::from(share.get()) <= self.weight;
+        let step = policy.breaker.traffic_steps.iter().rposition(reached);
+        step.filter(|_| self.weight > 0).unwrap_or(0)
     }
 }

@@ -87,7 +87,7 @@ impl Target {
     ) -> Self {
         let mut target = Self::new(id, endpoint, 0, policy, now);
         if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
-            target.recall(known, policy, now);
+            target.recall(known, endpoint, policy, now);
         }
         // Where its URL cannot be read yet, it is still where it was.
         if let (None, Some(location)) = (
@@ -100,12 +100,12 @@ impl Target {
         target
     }
 
-    fn recall(&mut self, known: &RememberedTarget, policy: &Policy, now: Moment) {
+    fn recall(&mut self, known: &RememberedTarget, endpoint: &Endpoint, policy: &Policy, now: Moment) {
         self.served = known.eligible;
         self.health.admitted = known.eligible && known.role.is_some();
         self.health.address = known.address;
         self.health.role = known.role;
-        self.health.breaker = Breaker::restored(known.circuit(policy, now), known.trips, now);
+        self.health.breaker = Breaker::restored(known.circuit(policy, endpoint, now), known.trips, now);
         if known.eligible {
             self.replay = Replay::fresh_since(now);
         }

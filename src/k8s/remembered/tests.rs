@@ -19,7 +19,7 @@ fn status() -> ReplicaSetPolicyStatus {
             },
             {
                 "id": "a", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
-                "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 0, "trips": 2,
+                "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 50, "trips": 2,
                 "retryAt": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
             },
         ],
@@ -40,8 +40,8 @@ fn what_the_status_says_is_remembered_by_id() {
     };
     assert_eq!(target.address, "198.18.0.11".parse().ok());
     assert_eq!(
-        (target.role, target.eligible, target.trips),
-        (Some(Role::Standby), false, 2)
+        (target.role, target.eligible, target.trips, target.weight),
+        (Some(Role::Standby), false, 2, 50)
     );
     assert_eq!(target.reason, "CircuitOpen");
     assert_eq!(remembered.answered.as_deref(), Some("now"));
