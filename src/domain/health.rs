@@ -342,13 +342,21 @@ impl Health {
 }
 
 impl Standing {
-    /// The standing of a target that is held whatever its checks say, short of a proof.
+    /// As what a target of this standing is in a route.
     #[must_use]
-    pub const fn held(self) -> Self {
-        if matches!(self, Self::Unhealthy { .. } | Self::Behind) {
-            Self::Good
-        } else {
-            self
+    pub const fn in_route(self) -> Self {
+        match self {
+            Self::Returning { .. } => self,
+            _ => Self::Good,
+        }
+    }
+
+    /// The standing of a target that is held as it was `before`, whatever its checks say, short of a proof.
+    #[must_use]
+    pub const fn held(self, before: Self) -> Self {
+        match self {
+            Self::Unhealthy { .. } | Self::Behind | Self::Returning { .. } => before,
+            _ => self,
         }
     }
 }

@@ -331,13 +331,21 @@ fn role_and_identity_are_those_of_the_newest_good_check() {
 }
 
 #[test]
-fn holding_lifts_what_is_unhealthy_and_nothing_else() {
-    let held = |standing: Standing| standing.held();
-    assert_eq!(held(OUT), Standing::Good);
-    assert_eq!(held(Standing::Behind), Standing::Good);
-    for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
-        assert_eq!(held(standing), standing);
+fn what_is_unhealthy_or_returns_is_held_as_it_was_and_nothing_else_is() {
+    let returning = |share| Standing::Returning {
+        share: Percent::new(share),
+        last: false,
+    };
+    for before in [Standing::Good, returning(10)] {
+        for standing in [OUT, Standing::Behind, returning(50)] {
+            assert_eq!(standing.held(before), before);
+        }
+        for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
+            assert_eq!(standing.held(before), standing);
+        }
+        assert_eq!(before.in_route(), before);
     }
+    assert_eq!(OUT.in_route(), Standing::Good);
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl PolicyState {
         let routes = plan(&self.policy, &judgements, &election);
         let endpoints = self.explain(&judgements, &routes);
         if self.warm {
-            self.remember(&routes);
+            self.remember(&routes, &judgements);
         }
         self.urgent = election.writes != Writes::Served;
         self.tenure = election.tenure.clone();
@@ -130,7 +130,7 @@ impl PolicyState {
         let mut judgements = self.judge(&election.tenure);
         let served = |judgement: &&mut Judgement| {
             let target = self.targets.get(&judgement.target);
-            target.is_some_and(|target| target.served)
+            target.is_some_and(|target| target.served.is_some())
         };
         let mut any = false;
         for judgement in judgements.iter_mut().filter(served) {
@@ -200,9 +200,9 @@ impl PolicyState {
     fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
         let judge = |known: Known<'_>| {
             let mut judgement = known.judge(&self.policy, tenure);
-            let served = self.targets.get(known.id).is_some_and(|target| target.served);
-            if !self.warm && served {
-                judgement.standing = judgement.standing.held();
+            let served = self.targets.get(known.id).and_then(|target| target.served);
+            if let Some(served) = served.filter(|_| !self.warm) {
+                judgement.standing = judgement.standing.held(served);
             }
             judgement
         };
@@ -227,15 +227,21 @@ impl PolicyState {
         judgements.iter().any(|judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| {
-                target.served && target.health.checked && judgement.proven_wrong(tenure)
+                target.served.is_some() && target.health.checked && judgement.proven_wrong(tenure)
             })
         })
     }
 
-    fn remember(&mut self, routes: &RoutingPlan) {
-        for (id, target) in &mut self.targets {
-            let (reads, writes) = routes.membership(id);
-            target.served = reads.is_some() || writes.is_some();
+    fn remember(&mut self, routes: &RoutingPlan, judgements: &[Judgement]) {
+        for target in self.targets.values_mut() {
+            target.served = None;
+        }
+        for Judgement { target, standing, .. } in judgements {
+            let (reads, writes) = routes.membership(target);
+            let served = reads.or(writes).map(|_| standing.in_route());
+            if let Some(known) = self.targets.get_mut(target) {
+                known.served = served;
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::remembered::{RememberedEndpoint, RememberedTarget};
 use crate::domain::breaker::Breaker;
 use crate::domain::cadence;
-use crate::domain::health::{Health, Reason};
+use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
@@ -31,8 +31,8 @@ pub(super) struct Target {
     pub(super) replay: Replay,
     pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
-    /// In a route before probing began: until every target was checked, only a proof takes it out.
-    pub(super) served: bool,
+    /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
+    pub(super) served: Option<Standing>,
     pub(super) check: NextCheck,
     /// A check that began before this leaves the next one due at once.
     asked: Moment,
@@ -63,7 +63,7 @@ impl Target {
             replay: Replay::default(),
             sessions: Sessions::default(),
             login: None,
-            served: false,
+            served: None,
             check: NextCheck {
                 number: 0,
                 at: now,
@@ -101,12 +101,12 @@ impl Target {
     }
 
     fn recall(&mut self, known: &RememberedTarget, endpoint: &Endpoint, policy: &Policy, now: Moment) {
-        self.served = known.eligible;
         self.health.admitted = known.eligible && known.role.is_some();
         self.health.address = known.address;
         self.health.role = known.role;
         self.health.breaker = Breaker::restored(known.circuit(policy, endpoint, now), known.trips, now);
         if known.eligible {
+            self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
         // What was proven stands until the opposite is.

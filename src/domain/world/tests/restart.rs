@@ -234,11 +234,16 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
         scene.apply(spec, &known, 0);
         // The writes are withdrawn before all were checked: the reads stay as they are.
         scene.check("primary", 1, Ok(sample(Role::Standby)));
-        let plan = scene.decided().plan;
-        let mut reads = plan.ro.members.iter();
-        let a = reads.find(|member| member.target == target("a")).unwrap();
         let expected = (u32::from(declared) * share, in_slice);
-        assert_eq!((a.weight, a.in_slice), expected, "{weight}");
+        let mut shown = || {
+            let reads = scene.decided().plan.ro.members;
+            let a = reads.iter().find(|member| member.target == target("a"));
+            let shown = a.map(|a| (a.weight, a.in_slice));
+            scene.check("a", 2, Err(FailureKind::TimedOut));
+            shown
+        };
+        assert_eq!(shown(), Some(expected), "{weight}");
+        assert_eq!(shown(), Some(expected), "{weight}: held as it was");
     }
 }
 
