@@ -512,7 +512,11 @@ fn every_reason_of_the_conditions_has_a_case() {
         ),
         ("SplitBrainSuspected", "True", vec!["SeveralWritable"]),
         ("PrimaryReachable", "True", vec!["Writable"]),
-        ("PrimaryReachable", "False", vec!["InRecovery", "NotReachable"]),
+        (
+            "PrimaryReachable",
+            "False",
+            vec!["InRecovery", "NotReachable", "OlderTimeline"],
+        ),
         ("PrimaryReachable", "Unknown", vec!["NotChecked"]),
     ] {
         for reason in reasons {

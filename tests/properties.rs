@@ -16,7 +16,7 @@ use distributary::domain::lag::{Freshness, Lag, Replay, Told, WalHistory};
 use distributary::domain::observation::{FailureKind, Lsn, Observation, Role, Sample};
 use distributary::domain::plan::{Admission, Judgement, RouteState, RoutingPlan, plan};
 use distributary::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, LagSource, PrimaryRole};
-use distributary::domain::primary::{Claim, Election, Rules, elect};
+use distributary::domain::primary::{Claim, Election, Rules, Writes, elect};
 use distributary::domain::role::Known;
 use distributary::domain::target::TargetId;
 use distributary::render::diff::{Observed, Write, diff};
@@ -81,6 +81,7 @@ fn judge(situation: &Situation) -> Judged {
         failover: &policy.failover,
         failover_timeout: policy.probing.failover_timeout,
         warm: true,
+        awaited: None,
     };
     let election = elect(tenure, &claims, rules, NOW);
     let judgements: Vec<_> = known()
@@ -201,18 +202,24 @@ proptest! {
         let Some(holder) = claims.iter().find(|claim| Some(&claim.target) == before) else { return Ok(()) };
         let pinned = situation.policy.failover.primary_role == PrimaryRole::Pinned;
         let proven = holder.role == Some(Role::Primary) && holder.answers && holder.identity == Some(7);
-        if proven && !pinned {
+        let below = matches!((holder.timeline, situation.tenure.timeline), (Some(its), Some(mark)) if its < mark);
+        let below = below && holder.role == Some(Role::Primary);
+        if proven && !below && (holder.declared || !pinned) {
             prop_assert_eq!(election.tenure.holder.as_ref(), before);
         }
         if election.tenure.holder.as_ref() != before && !pinned {
             let next = claims.iter().find(|claim| Some(&claim.target) == election.tenure.holder.as_ref()).unwrap();
             let silent_for = holder.failing_since.map(|since| NOW.since(since));
             let long = silent_for.is_some_and(|time| time >= situation.policy.probing.failover_timeout);
-            prop_assert!(holder.role == Some(Role::Standby) || long || holder.identity == Some(8), "{holder:?}");
+            let proven_not = holder.role == Some(Role::Standby) || holder.identity == Some(8) || below;
+            prop_assert!(proven_not || long, "{holder:?}");
             prop_assert!(next.promotable && next.was_standby && next.well);
             prop_assert!(situation.tenure.timeline.is_none_or(|mark| next.timeline >= Some(mark)), "{next:?}");
         }
         prop_assert!(election.tenure.timeline >= situation.tenure.timeline, "a high-water mark");
+        if below && election.tenure.holder.as_ref() == before && election.changed.is_none() {
+            prop_assert_eq!(election.writes, Writes::Withdrawn);
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct PrimaryStatus {
     /// The id of the endpoint that is declared as the primary.
     #[serde(default)]
     pub declared: String,
-    /// Its address in the EndpointSlice of NAME-rw; absent while that is empty.
+    /// The address that NAME-rw leads to, as decided; absent while it leads nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The highest timeline that a primary was seen on: a server on an older one never takes the writes by itself.
@@ -92,6 +92,10 @@ pub struct EndpointStatus {
     pub port: Option<u16>,
     /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
     pub role: String,
+    /// Whether it takes writes, and was seen as a standby of this database before: it may follow the primary. Absent:
+    /// false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_as_standby: bool,
     /// Closed (traffic flows), Open or HalfOpen.
     pub circuit: String,
     /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.
@@ -129,6 +133,9 @@ pub struct TargetStatus {
     pub address: String,
     /// Primary, Standby or Unknown.
     pub role: String,
+    /// Whether it takes writes, and was seen as a standby of this database before. Absent: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_as_standby: bool,
     /// Closed, Open or HalfOpen.
     pub circuit: String,
     /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.

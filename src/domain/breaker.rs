@@ -96,6 +96,13 @@ impl Breaker {
         }
     }
 
+    /// The failures that were counted so far count no longer.
+    pub fn forget_run(&mut self) {
+        if let Circuit::Closed { run } = &mut self.circuit {
+            *run = None;
+        }
+    }
+
     /// Trips within the last `max_reset_timeout`.
     #[must_use]
     pub fn trips(&self) -> u32 {

@@ -26,11 +26,12 @@ pub enum DecisionState {
     Waiting { unchecked: usize },
     /// The policy is suspended: routes stay as they are.
     Suspended,
-    /// The declared primary shows another system identifier than the known one: routes stay as they are until a person
-    /// says which one is right.
+    /// The primary shows another system identifier than the known one: routes stay as they are until a person says
+    /// which one is right.
     IdentityChanged {
         known: u64,
-        shown: u64,
+        /// `None`: it did so before the operator restarted, and has not told since.
+        shown: Option<u64>,
         endpoints: Vec<EndpointView>,
     },
     /// The routes, and every endpoint in declared order.
@@ -75,6 +76,8 @@ pub struct EndpointView {
     pub location: Option<Location>,
     pub address: Option<IpAddr>,
     pub role: Option<Role>,
+    /// Whether it takes writes, and this policy saw it as a standby of this database before: it may follow the primary.
+    pub seen_as_standby: bool,
     pub circuit: Circuit,
     /// Trips of its circuit within the last `maxResetTimeout`.
     pub trips: u32,
@@ -97,6 +100,8 @@ pub struct EndpointView {
 pub struct TargetView {
     pub address: IpAddr,
     pub role: Option<Role>,
+    /// As of an endpoint.
+    pub seen_as_standby: bool,
     pub circuit: Circuit,
     pub trips: u32,
     pub eligible: bool,
@@ -127,24 +132,37 @@ pub enum Transition {
     PrimaryMoved { from: EndpointId, to: EndpointId },
     /// Two or more endpoints take writes, or no longer.
     SplitBrain { endpoints: Vec<EndpointId> },
-    /// The declared primary shows another system identifier.
+    /// The primary shows another system identifier.
     IdentityChanged { known: u64, shown: u64 },
 }
 
-/// Joins plan and judgements: what people see of each endpoint. `sessions` are those of others on a target.
+/// What is told of a target beside its judgement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Noted {
+    /// Where its endpoint was, as it was last read.
+    pub location: Option<Location>,
+    /// Sessions of others.
+    pub sessions: Option<u32>,
+    pub was_standby: bool,
+}
+
+/// Joins plan and judgements: what people see of each endpoint.
 #[must_use]
 pub fn explain(
     policy: &Policy,
     judgements: &[Judgement],
     plan: &RoutingPlan,
-    sessions: impl Fn(&TargetId) -> Option<u32>,
+    noted: impl Fn(&TargetId) -> Noted,
 ) -> Vec<EndpointView> {
     let view = |endpoint: &Endpoint| {
         let own: Vec<_> = judgements
             .iter()
             .filter(|judgement| judgement.target.endpoint == endpoint.id)
             .collect();
-        let targets: Vec<_> = own.iter().map(|judgement| target(judgement, plan)).collect();
+        let targets: Vec<_> = own
+            .iter()
+            .map(|judgement| target(judgement, plan, &noted(&judgement.target)))
+            .collect();
         let worst = targets
             .iter()
             .zip(&own)
@@ -152,15 +170,19 @@ pub fn explain(
         let draining = endpoint.state == EndpointState::Draining;
         let left = || {
             own.iter()
-                .filter_map(|judgement| sessions(&judgement.target))
+                .filter_map(|judgement| noted(&judgement.target).sessions)
                 .reduce(u32::saturating_add)
         };
         EndpointView {
             id: endpoint.id.clone(),
             declared: endpoint.declared,
-            location: endpoint.location.clone(),
+            location: endpoint
+                .location
+                .clone()
+                .or_else(|| noted(&own.first()?.target).location),
             address: own.first().and_then(|judgement| judgement.address),
             role: worst.and_then(|(target, _)| target.role),
+            seen_as_standby: targets.iter().any(|target| target.seen_as_standby),
             circuit: worst.map_or_else(Circuit::default, |(target, _)| target.circuit),
             trips: targets.iter().map(|target| target.trips).max().unwrap_or(0),
             eligible: targets.iter().any(|target| target.eligible),
@@ -187,9 +209,11 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
+fn target(judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetView {
     let (reads, writes) = plan.membership(&judgement.target);
     let reason = match reads.or(writes).map(|member| member.admission) {
+        // Only where the routes stay as they are: why it would leave says more.
+        _ if judgement.standing == Standing::Wrong => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
@@ -197,6 +221,7 @@ fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
     TargetView {
         address: judgement.address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
         role: judgement.role,
+        seen_as_standby: noted.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
         eligible: reads.is_some() || writes.is_some(),
@@ -215,8 +240,12 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
         before.endpoints().unwrap_or_default(),
         after.endpoints().unwrap_or_default(),
     );
-    if let DecisionState::IdentityChanged { known, shown, .. } = after
-        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if earlier == shown)
+    if let DecisionState::IdentityChanged {
+        known,
+        shown: Some(shown),
+        ..
+    } = after
+        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if *earlier == Some(*shown))
     {
         let (known, shown) = (*known, *shown);
         changes.push(Transition::IdentityChanged { known, shown });

@@ -201,6 +201,15 @@ impl Health {
         !matches!(self.breaker.circuit, Circuit::Open { .. })
     }
 
+    /// Checks begin again after a pause: a failure from before it begins no run of what comes now.
+    pub fn resume(&mut self) {
+        self.breaker.forget_run();
+        if matches!(self.suspicion, Suspicion::Confirming { .. }) {
+            self.suspicion = Suspicion::None;
+        }
+        (self.failing_since, self.doubted_since) = (None, None);
+    }
+
     /// Another address is another server: what the last one told of itself says nothing of it.
     fn found_at(&mut self, address: Option<IpAddr>) {
         let Some(address) = address else { return };
@@ -263,6 +272,14 @@ impl Health {
         self.failure.is_none() && self.admitted && self.checked
     }
 
+    /// Whether its role is proven: its newest check was good; or it had no free connection for it, which a server that
+    /// was seen, and did not go down since, needs not to keep its role.
+    #[must_use]
+    pub fn proves_role(&self) -> bool {
+        let saturated = self.failure.map(FailureKind::class) == Some(FailureClass::Saturated);
+        self.answers() || (saturated && self.admitted && self.is_routable())
+    }
+
     /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
     #[must_use]
     pub fn judge(&self, breaker: &BreakerSettings) -> (Standing, Reason) {
@@ -290,6 +307,9 @@ impl Health {
                 },
                 Reason::CircuitOpen,
             ),
+            _ if class == Some(FailureClass::Name) => {
+                (Standing::Unhealthy { answers: false }, Reason::NameUnresolved)
+            }
             Circuit::HalfOpen { .. } => {
                 let (share, last) = (circuit.share(breaker), circuit.at_last_step(breaker));
                 (Standing::Returning { share, last }, Reason::Returning)
@@ -300,7 +320,6 @@ impl Health {
 
     fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
         match class {
-            Some(FailureClass::Name) => (Standing::Unhealthy { answers: false }, Reason::NameUnresolved),
             Some(FailureClass::Configuration) => (Standing::Good, Reason::ConfigurationHeld),
             Some(FailureClass::Saturated) => (Standing::Good, Reason::Saturated),
             Some(FailureClass::Alive) => (Standing::Good, Reason::AnswersWithError),
@@ -323,13 +342,21 @@ impl Health {
 }
 
 impl Standing {
-    /// The standing of a target that is held whatever its checks say, short of a proof.
+    /// As what a target of this standing is in a route.
     #[must_use]
-    pub const fn held(self) -> Self {
-        if matches!(self, Self::Unhealthy { .. } | Self::Behind) {
-            Self::Good
-        } else {
-            self
+    pub const fn in_route(self) -> Self {
+        match self {
+            Self::Returning { .. } => self,
+            _ => Self::Good,
+        }
+    }
+
+    /// The standing of a target that is held as it was `before`, whatever its checks say, short of a proof.
+    #[must_use]
+    pub const fn held(self, before: Self) -> Self {
+        match self {
+            Self::Unhealthy { .. } | Self::Behind | Self::Returning { .. } => before,
+            _ => self,
         }
     }
 }

@@ -175,7 +175,7 @@ impl<'a> Candidate<'a> {
 }
 
 /// Under Weighted the declared weight; otherwise every weight above 0 alike.
-fn weight(endpoint: &Endpoint, strategy: Strategy) -> u32 {
+pub(super) fn weight(endpoint: &Endpoint, strategy: Strategy) -> u32 {
     match strategy {
         Strategy::RoundRobin => u32::from(endpoint.weight.min(1)),
         Strategy::Weighted => u32::from(endpoint.weight),

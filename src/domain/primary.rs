@@ -10,8 +10,10 @@
 //!
 //! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
 //! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
-//! the writes back by itself. A holder of another database is as good as a standby. `acceptPrimary` is a person's word,
-//! obeyed once. Under `Pinned` the holder is always the declared primary.
+//! the writes back by itself: a holder that shows an older timeline is as good as a standby. So is a holder of another
+//! database; but where it took writes when it was last seen and nobody follows it, a person is asked, and all routes
+//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` only the declared primary may follow: of a Service
+//! another pod.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -44,7 +46,7 @@ pub struct Claim {
     pub by_service: bool,
     pub promotable: bool,
     pub role: Option<Role>,
-    /// Its newest check was good, and nothing speaks against it since.
+    /// Its newest check was good, or found it without a free connection.
     pub answers: bool,
     /// Nothing says that it is down.
     pub well: bool,
@@ -75,6 +77,14 @@ pub enum Writes {
     Withdrawn,
 }
 
+/// The primary is of another database than it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IdentityChange {
+    pub known: u64,
+    /// `None`: it showed another one before the operator restarted, and has not told since.
+    pub shown: Option<u64>,
+}
+
 /// The answer of one election.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Election {
@@ -82,8 +92,8 @@ pub struct Election {
     pub writes: Writes,
     /// Servers that take writes at once, the holder among them, where there are two or more.
     pub split: Vec<TargetId>,
-    /// The declared primary shows this identifier instead of the known one.
-    pub shown: Option<u64>,
+    /// The primary shows another identifier than the known one: routes stay as they are.
+    pub changed: Option<IdentityChange>,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -96,6 +106,8 @@ pub struct Rules<'a> {
     pub failover_timeout: Duration,
     /// Whether every target was checked: before, nobody new takes the writes.
     pub warm: bool,
+    /// Until when a holder is awaited that is another server since an edit, and had no good check yet.
+    pub awaited: Option<Moment>,
 }
 
 /// Decides who takes the writes. `claims` are in declared order.
@@ -103,13 +115,12 @@ pub struct Rules<'a> {
 pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -> Election {
     let mut tenure = before.clone().under(rules.identity);
     tenure.learn_identity(claims, rules.identity);
-    let ballot = Ballot {
+    let mut ballot = Ballot {
         identity: tenure.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
         timeline: tenure.timeline,
         claims,
     };
-    let shown = ballot.shown_instead(&tenure);
     let (holder, again) = ballot.holder(&tenure, rules, now);
     let accepted = ballot.accepted(&tenure, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -119,11 +130,14 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
         Some(claim) => {
             tenure.accepted.clone_from(&rules.failover.accept_primary);
             tenure.timeline = claim.timeline;
+            ballot.timeline = claim.timeline;
             Some(claim)
         }
         None => holder,
     };
-    let writes = ballot.writes(holder, rules.failover);
+    // A person's word says where the database is.
+    let changed = ballot.changed(&tenure, holder).filter(|_| accepted.is_none());
+    let writes = ballot.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
         tenure.holder = Some(claim.target.clone());
         if claim.role == Some(Role::Primary) {
@@ -133,7 +147,7 @@ pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -
     Election {
         writes,
         split: ballot.split(),
-        shown,
+        changed,
         again,
         tenure,
     }
@@ -190,22 +204,33 @@ impl<'a> Ballot<'a> {
         !self.unchecked && (shows_another || claim.foreign)
     }
 
-    /// The identifier that the declared primary showed last, where it is not the known one. While another server is
-    /// the primary, or the known one is still there, who shows another one just does not belong.
-    fn shown_instead(&self, tenure: &Tenure) -> Option<u64> {
+    /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
+    /// or the one that was followed. While another server is the primary, or the known one is still there, who shows
+    /// another one just does not belong. `holder`: as elected.
+    fn changed(&self, tenure: &Tenure, holder: Option<&Claim>) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
         let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let followed = self.present(tenure).is_some_and(|holder| !holder.declared);
-        let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
-        if followed || still_there {
-            return None;
-        }
-        declared().find_map(|claim| claim.identity.filter(|shown| *shown != known))
+        let followed = self.present(tenure).filter(|before| !before.declared);
+        let other = if let Some(followed) = followed {
+            let stays = holder.is_some_and(|holder| holder.target == followed.target);
+            let other = stays && followed.role == Some(Role::Primary) && self.is_foreign(followed);
+            other.then_some(followed)?
+        } else {
+            let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
+            declared().find(|claim| self.is_foreign(claim) && !still_there)?
+        };
+        let shown = other.identity.filter(|shown| *shown != known);
+        Some(IdentityChange { known, shown })
     }
 
-    fn writes(&self, holder: Option<&Claim>, failover: &Failover) -> Writes {
-        let Some(claim) = holder.filter(|claim| claim.role == Some(Role::Primary) && !self.is_foreign(claim))
-        else {
+    fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
+        if changed.is_some() && holder.is_some() {
+            return Writes::Held;
+        }
+        let may = |claim: &&Claim| {
+            claim.role == Some(Role::Primary) && !self.is_foreign(claim) && !self.is_below(claim)
+        };
+        let Some(claim) = holder.filter(may) else {
             return Writes::Withdrawn;
         };
         match failover.on_primary_loss {
@@ -232,18 +257,20 @@ impl<'a> Ballot<'a> {
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
     fn holder(&self, tenure: &Tenure, rules: Rules<'_>, now: Moment) -> (Option<&'a Claim>, Option<Moment>) {
-        if rules.failover.primary_role == PrimaryRole::Pinned {
-            return (self.pinned(tenure), None);
-        }
-        let successor = || self.successor(tenure).filter(|_| rules.warm);
-        let Some(present) = self.present(tenure) else {
+        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
+        let successor = || self.successor(tenure, pinned).filter(|_| rules.warm);
+        let present = self.present(tenure).filter(|claim| claim.declared || !pinned);
+        let Some(present) = present else {
+            if let Some(until) = rules.awaited.filter(|until| now < *until) {
+                return (None, Some(until).filter(|until| *until != Moment::NEVER));
+            }
             return (successor().or_else(|| self.first()), None);
         };
+        if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {
+            return (successor().or(Some(present)), None);
+        }
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
-        }
-        if present.role == Some(Role::Standby) || self.is_foreign(present) {
-            return (successor().or(Some(present)), None);
         }
         let Some(since) = present.failing_since.filter(|_| !present.well) else {
             return (Some(present), None);
@@ -266,24 +293,16 @@ impl<'a> Ballot<'a> {
         self.writable().find(new)
     }
 
-    fn pinned(&self, tenure: &Tenure) -> Option<&'a Claim> {
-        let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let writable = declared().find(|claim| claim.writes() && self.belongs(claim));
-        let before = || self.present(tenure).filter(|claim| claim.declared);
-        writable.or_else(before)
-    }
-
-    /// The one server that may follow; `None` where there are more.
-    fn successor(&self, tenure: &Tenure) -> Option<&'a Claim> {
+    /// The one server that may follow; `None` where there are more. `pinned`: of the declared primary, whose Service
+    /// leads to another pod.
+    fn successor(&self, tenure: &Tenure, pinned: bool) -> Option<&'a Claim> {
         let named = |claim: &Claim| claim.declared && claim.by_service;
         let told =
             |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
+        let follows = |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
         let may = |claim: &&Claim| {
-            claim.promotable
-                && claim.well
-                && told(claim)
-                && self.is_current(claim)
-                && (claim.was_standby || named(claim))
+            let may = if pinned { claim.declared } else { follows(claim) };
+            may && claim.well && self.is_current(claim)
         };
         let others = || {
             self.writable()
@@ -298,6 +317,12 @@ impl<'a> Ballot<'a> {
     fn is_current(&self, claim: &Claim) -> bool {
         self.timeline
             .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high))
+    }
+
+    /// Known to be on an older timeline than the last holder: an old primary at a new address, or one that was set back.
+    fn is_below(&self, claim: &Claim) -> bool {
+        let below = |its: u32| self.timeline.is_some_and(|high| its < high);
+        claim.role == Some(Role::Primary) && claim.timeline.is_some_and(below)
     }
 
     /// The endpoint that a person named, unless that word was obeyed before.

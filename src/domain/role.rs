@@ -41,7 +41,7 @@ impl Known<'_> {
             by_service: self.endpoint.pods.is_some(),
             promotable: self.endpoint.promotable,
             role: health.role,
-            answers: health.answers(),
+            answers: health.proves_role(),
             well: health.is_well(),
             failing_since: health.failing_since,
             identity: health.system_identifier,
@@ -80,21 +80,26 @@ impl Known<'_> {
 
     /// Why it may not serve, whatever its health.
     fn wrong(&self, policy: &Policy, tenure: &Tenure) -> Option<Reason> {
-        let (health, holds) = (self.health, tenure.holder.as_ref() == Some(self.id));
+        let health = self.health;
         let shows_another = matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
         let foreign = policy.identity != IdentityRule::Unchecked && (shows_another || health.foreign);
         match self.endpoint.state {
             EndpointState::Disabled => Some(Reason::Disabled),
             EndpointState::Draining => Some(Reason::Draining),
             EndpointState::Active if foreign => Some(Reason::IdentityMismatch),
-            EndpointState::Active
-                if health.role == Some(Role::Primary) && !holds && !self.is_first(tenure) =>
-            {
+            EndpointState::Active if health.role == Some(Role::Primary) && !self.may_write(tenure) => {
                 Some(Reason::WritableReplica)
             }
             EndpointState::Active if self.replay.diverged => Some(Reason::Diverged),
             EndpointState::Active => None,
         }
+    }
+
+    /// It holds the writes, on a timeline that is not known to be an older one; or nobody does yet.
+    fn may_write(&self, tenure: &Tenure) -> bool {
+        let holds = tenure.holder.as_ref() == Some(self.id);
+        let below = matches!((self.health.timeline, tenure.timeline), (Some(its), Some(high)) if its < high);
+        (holds && !below) || self.is_first(tenure)
     }
 
     /// The declared primary before there ever was a holder.

@@ -65,10 +65,12 @@ fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
     RememberedTarget {
         address: status.address.as_ref().and_then(|address| address.parse().ok()),
         role: role_of(&status.role),
+        seen_as_standby: status.seen_as_standby,
         eligible: status.eligible,
         reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
+        weight: status.effective_weight,
     }
 }
 
@@ -76,10 +78,12 @@ fn of_target(status: &TargetStatus) -> RememberedTarget {
     RememberedTarget {
         address: status.address.parse().ok(),
         role: role_of(&status.role),
+        seen_as_standby: status.seen_as_standby,
         eligible: status.eligible,
         reason: status.reason.clone(),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
+        weight: status.effective_weight,
     }
 }
 

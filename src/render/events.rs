@@ -60,7 +60,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             true,
             "IdentityChanged",
             &format!(
-                "The declared primary shows the system identifier {shown}, not {known}: routes stay as they are."
+                "The primary shows the system identifier {shown}, not {known}: routes stay as they are."
             ),
         )),
         Transition::ReadFallback { active: true } => Some(route(

@@ -90,7 +90,8 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     let Some(decided) = decision.state.decided() else {
         return status;
     };
-    if matches!(report.written, Written::Programmed | Written::Observing) {
+    // The decision stands, whatever became of its writes: the next process goes on from it.
+    if report.written != Written::Waiting {
         status.system_identifier = decided.tenure.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
     }
@@ -134,6 +135,7 @@ fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) 
         port: location.map(|location| location.port),
         address: view.address.map(|address| address.to_string()),
         role: role(view.role).to_owned(),
+        seen_as_standby: view.seen_as_standby,
         circuit: circuit(view.circuit).to_owned(),
         trips: view.trips,
         retry_at: retry_at(
@@ -173,6 +175,7 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
     let before = previous.iter().find(|before| before.address == address);
     TargetStatus {
         role: role(view.role).to_owned(),
+        seen_as_standby: view.seen_as_standby,
         circuit: circuit(view.circuit).to_owned(),
         trips: view.trips,
         retry_at: retry_at(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{Decided, Decision, DecisionState, explain};
+use distributary::domain::decision::{Decided, Decision, DecisionState, Noted, explain};
 use distributary::domain::health::{Reason, Standing};
 use distributary::domain::lag::Lag;
 use distributary::domain::observation::{Load, Observation, Role, Sample};
@@ -75,7 +75,7 @@ fn election(policy: &Policy) -> Election {
         },
         writes: Writes::Served,
         split: Vec::new(),
-        shown: None,
+        changed: None,
         again: None,
     }
 }
@@ -142,7 +142,10 @@ fn every_metric_is_listed_and_no_other() {
     let judgements = judgements(&policy);
     let election = election(&policy);
     let plan = plan(&policy, &judgements, &election);
-    let endpoints = explain(&policy, &judgements, &plan, |_| Some(1));
+    let endpoints = explain(&policy, &judgements, &plan, |_| Noted {
+        sessions: Some(1),
+        ..Noted::default()
+    });
     let decided = Decided {
         plan,
         endpoints,

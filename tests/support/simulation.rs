@@ -512,6 +512,7 @@ impl Simulation {
             let target = RememberedTarget {
                 address: view.address,
                 role: view.role,
+                seen_as_standby: view.seen_as_standby,
                 eligible: view.eligible,
                 reason: reason.clone(),
                 circuit: match view.circuit {
@@ -522,6 +523,7 @@ impl Simulation {
                     Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
                 },
                 trips: view.trips,
+                weight: view.weight,
             };
             let known = RememberedEndpoint {
                 host: view.location.as_ref().map(|location| location.host.to_string()),
@@ -620,7 +622,7 @@ fn in_slice(route: &Route, id: &str) -> bool {
 fn words(state: &DecisionState) -> String {
     let (plan, endpoints) = match state {
         DecisionState::Decided(decided) => (&decided.plan, &decided.endpoints),
-        DecisionState::IdentityChanged { shown, .. } => return format!("identity changed to {shown}"),
+        DecisionState::IdentityChanged { shown, .. } => return format!("identity changed to {shown:?}"),
         DecisionState::Waiting { unchecked } => return format!("waiting for {unchecked}"),
         DecisionState::Suspended => return "suspended".to_owned(),
     };

@@ -290,6 +290,22 @@ fn a_lost_name_is_not_well_and_counts_nothing() {
 }
 
 #[test]
+fn a_name_that_is_lost_while_the_circuit_is_half_open_takes_out_until_it_is_found_again() {
+    for kind in NAME {
+        let mut health = seen(&[(0, good())]);
+        health.breaker.circuit = Circuit::HalfOpen {
+            step: 1,
+            successes: 0,
+        };
+        let returning = verdict(&health);
+        check(&mut health, 1000, Err(kind));
+        assert_eq!(verdict(&health), (OUT, Reason::NameUnresolved), "{kind}");
+        check(&mut health, 2000, good());
+        assert_eq!(verdict(&health), returning, "{kind}: it counted nothing");
+    }
+}
+
+#[test]
 fn a_refused_address_is_wrong_whatever_was_before() {
     let refused = Err(FailureKind::AddressRefused);
     for story in [vec![], vec![(0, good())], vec![(0, Err(FailureKind::Starting))]] {
@@ -315,13 +331,21 @@ fn role_and_identity_are_those_of_the_newest_good_check() {
 }
 
 #[test]
-fn holding_lifts_what_is_unhealthy_and_nothing_else() {
-    let held = |standing: Standing| standing.held();
-    assert_eq!(held(OUT), Standing::Good);
-    assert_eq!(held(Standing::Behind), Standing::Good);
-    for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
-        assert_eq!(held(standing), standing);
+fn what_is_unhealthy_or_returns_is_held_as_it_was_and_nothing_else_is() {
+    let returning = |share| Standing::Returning {
+        share: Percent::new(share),
+        last: false,
+    };
+    for before in [Standing::Good, returning(10)] {
+        for standing in [OUT, Standing::Behind, returning(50)] {
+            assert_eq!(standing.held(before), before);
+        }
+        for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
+            assert_eq!(standing.held(before), standing);
+        }
+        assert_eq!(before.in_route(), before);
     }
+    assert_eq!(OUT.in_route(), Standing::Good);
 }
 
 #[test]

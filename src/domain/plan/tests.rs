@@ -114,6 +114,7 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
         failover: &policy.failover,
         failover_timeout: policy.probing.failover_timeout,
         warm: true,
+        awaited: None,
     };
     let election = elect(before, &claims, rules, Moment::default());
     let judgements = known()

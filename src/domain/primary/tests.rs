@@ -81,6 +81,7 @@ impl Setting {
             failover: &self.failover,
             failover_timeout: TIMEOUT,
             warm: self.warm,
+            awaited: None,
         };
         elect(before, claims, rules, at(second * 1000))
     }
@@ -93,6 +94,14 @@ fn words(election: &Election) -> String {
         election.writes,
         holder.map_or("nobody".to_owned(), ToString::to_string)
     )
+}
+
+/// The primary shows this identifier instead of the known one.
+fn changed(shown: u64) -> Option<IdentityChange> {
+    Some(IdentityChange {
+        known: SYSTEM,
+        shown: Some(shown),
+    })
 }
 
 /// At second 100, under Follow and Hold.
@@ -306,6 +315,40 @@ fn the_timeline_is_a_high_water_mark() {
     assert_eq!(newer.tenure.timeline, Some(4));
 }
 
+/// The name of the holder leads to an old primary again.
+#[test]
+fn a_holder_on_an_older_timeline_is_withdrawn_until_a_person_accepts_it() {
+    let mut setting = Setting::follow();
+    let before = Tenure {
+        timeline: Some(2),
+        ..tenure()
+    };
+    for old in [writable(1, 1), silent(1, 0)] {
+        let election = setting.elect(&before, &[old.clone(), standby(2)], 100);
+        assert_eq!(words(&election), "Withdrawn primary", "{old:?}");
+        assert_eq!(election.tenure.timeline, Some(2));
+    }
+    let follows = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    assert_eq!(words(&follows), "Served r2");
+    let untold = Claim {
+        timeline: None,
+        ..writable(1, 1)
+    };
+    assert_eq!(words(&setting.elect(&before, &[untold], 100)), "Served primary");
+    for role in [PrimaryRole::Follow, PrimaryRole::Pinned] {
+        setting.failover.primary_role = role;
+        setting.failover.accept_primary = None;
+        let pinned = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(words(&pinned), "Withdrawn primary", "{role:?}");
+        setting.failover.accept_primary = Some("primary".into());
+        let accepted = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(
+            (words(&accepted).as_str(), accepted.tenure.timeline),
+            ("Served primary", Some(1))
+        );
+    }
+}
+
 #[test]
 fn without_timelines_the_mark_stays_unknown_and_stops_nobody() {
     let untold = |claim: Claim| Claim {
@@ -469,7 +512,7 @@ fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
     };
     let later = setting.elect(&tenure(), &[other], 100);
     assert_eq!(later.tenure.identity, Some(SYSTEM), "once");
-    assert_eq!(later.shown, Some(8));
+    assert_eq!(later.changed, changed(8));
 }
 
 #[test]
@@ -490,9 +533,9 @@ fn a_declared_identity_is_the_one_and_forgets_another_database() {
         (election.tenure.identity, election.tenure.timeline),
         (Some(8), Some(1))
     );
-    assert_eq!(election.shown, None);
+    assert_eq!(election.changed, None);
     let wrong = setting.elect(&Tenure::default(), &[writable(1, 1)], 100);
-    assert_eq!(wrong.shown, Some(SYSTEM));
+    assert_eq!(wrong.changed.and_then(|change| change.shown), Some(SYSTEM));
     assert_eq!(
         wrong.writes,
         Writes::Withdrawn,
@@ -510,7 +553,7 @@ fn an_unchecked_identity_is_none_and_stops_nobody() {
     };
     let election = setting.elect(&tenure(), &[other], 100);
     assert_eq!(words(&election), "Served primary");
-    assert_eq!((election.tenure.identity, election.shown), (None, None));
+    assert_eq!((election.tenure.identity, election.changed), (None, None));
 }
 
 #[test]
@@ -520,13 +563,13 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
         identity: Some(8),
         ..silent(1, 0)
     };
-    assert_eq!(setting.elect(&tenure(), &[silent], 100).shown, Some(8));
+    assert_eq!(setting.elect(&tenure(), &[silent], 100).changed, changed(8));
     let replica = Claim {
         identity: Some(8),
         ..standby(2)
     };
     assert_eq!(
-        setting.elect(&tenure(), &[writable(1, 1), replica], 100).shown,
+        setting.elect(&tenure(), &[writable(1, 1), replica], 100).changed,
         None,
         "a mere replica"
     );
@@ -539,12 +582,12 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
         ..writable(1, 1)
     };
     let election = setting.elect(&followed, &[rebuilt, writable(2, 2)], 100);
-    assert_eq!(election.shown, None, "who holds the writes is somebody else");
+    assert_eq!(election.changed, None, "who holds the writes is somebody else");
     assert_eq!(words(&election), "Served r2");
 }
 
 #[test]
-fn a_holder_of_another_database_is_as_good_as_a_standby() {
+fn a_followed_holder_of_another_database_asks_a_person_unless_somebody_follows_it() {
     let followed = Tenure {
         holder: Some(TargetId::host("r2".into())),
         ..tenure()
@@ -555,9 +598,32 @@ fn a_holder_of_another_database_is_as_good_as_a_standby() {
     };
     let setting = Setting::follow();
     let nobody = setting.elect(&followed, &[standby(1), rebuilt.clone()], 100);
-    assert_eq!(words(&nobody), "Withdrawn r2");
-    let other = setting.elect(&followed, &[standby(1), rebuilt, writable(3, 3)], 100);
-    assert_eq!(words(&other), "Served r3");
+    assert_eq!((words(&nobody).as_str(), nobody.changed), ("Held r2", changed(8)));
+    let other = setting.elect(&followed, &[standby(1), rebuilt.clone(), writable(3, 3)], 100);
+    assert_eq!((words(&other).as_str(), other.changed), ("Served r3", None));
+    let standby_there = Claim {
+        role: Some(Role::Standby),
+        ..rebuilt
+    };
+    let rejoined = setting.elect(&followed, &[standby(1), standby_there], 100);
+    assert_eq!(
+        (words(&rejoined).as_str(), rejoined.changed),
+        ("Withdrawn r2", None)
+    );
+}
+
+#[test]
+fn a_word_of_a_person_ends_the_question_for_the_identity() {
+    let mut setting = Setting::follow();
+    let rebuilt = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let claims = [rebuilt, writable(2, 2), writable(3, 2)];
+    assert_eq!(setting.elect(&tenure(), &claims, 100).changed, changed(8));
+    setting.failover.accept_primary = Some("r2".into());
+    let word = setting.elect(&tenure(), &claims, 100);
+    assert_eq!((words(&word).as_str(), word.changed), ("Served r2", None));
 }
 
 #[test]
@@ -603,9 +669,35 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         holder: Some(pod(20, Role::Primary).target),
         ..tenure()
     };
-    let setting = Setting::follow();
+    let mut setting = Setting::follow();
     let moved = setting.elect(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
     assert_eq!(words(&moved), "Served primary@198.18.0.21");
     let stays = setting.elect(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
     assert_eq!(words(&stays), "Served primary@198.18.0.20");
+    // Pinned to the Service, the pods follow each other by the same rules.
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    let gone = |since| Claim {
+        target: pod(21, Role::Primary).target,
+        declared: true,
+        by_service: true,
+        ..silent(21, since)
+    };
+    let before = Tenure {
+        holder: Some(gone(0).target),
+        ..tenure()
+    };
+    let new = || pod(20, Role::Primary);
+    for (holder, expected, again) in [
+        (pod(21, Role::Primary), "Served primary@198.18.0.21", None),
+        (pod(21, Role::Standby), "Served primary@198.18.0.20", None),
+        (gone(98), "Held primary@198.18.0.21", Some(at(103_000))),
+        (gone(95), "Served primary@198.18.0.20", None),
+    ] {
+        let election = setting.elect(&before, &[new(), holder.clone(), writable(2, 2)], 100);
+        assert_eq!(
+            (words(&election).as_str(), election.again),
+            (expected, again),
+            "{holder:?}"
+        );
+    }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::policy::PolicyState;
 use super::watched::Target;
 use crate::domain::decision::{
-    Decided, Decision, DecisionState, EndpointView, Transition, explain, transitions,
+    Decided, Decision, DecisionState, EndpointView, Noted, Transition, explain, transitions,
 };
-use crate::domain::health::Suspicion;
+use crate::domain::health::{Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
-use crate::domain::policy::Mode;
-use crate::domain::primary::{Claim, Election, Rules, Tenure, Writes, elect};
+use crate::domain::policy::{EndpointState, Mode};
+use crate::domain::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
 use crate::domain::role::Known;
 use crate::domain::target::{NextCheck, TargetId};
 
@@ -92,7 +92,7 @@ impl PolicyState {
         let again = election.again;
         self.tenure.identity = election.tenure.identity;
         let judgements = self.judge(&election.tenure);
-        if let (Some(known), Some(shown)) = (election.tenure.identity, election.shown) {
+        if let Some(IdentityChange { known, shown }) = election.changed {
             let endpoints = self.explain(&judgements, &self.routes);
             return (
                 DecisionState::IdentityChanged {
@@ -109,7 +109,7 @@ impl PolicyState {
         let routes = plan(&self.policy, &judgements, &election);
         let endpoints = self.explain(&judgements, &routes);
         if self.warm {
-            self.remember(&routes);
+            self.remember(&routes, &judgements);
         }
         self.urgent = election.writes != Writes::Served;
         self.tenure = election.tenure.clone();
@@ -126,30 +126,58 @@ impl PolicyState {
 
     /// The routes as they were before the operator started, from who served then.
     pub(super) fn recall_routes(&mut self, now: Moment) {
-        if self.targets.values().any(|target| target.served) {
-            let election = self.elect(now);
-            self.routes = plan(&self.policy, &self.judge(&election.tenure), &election);
+        let election = self.elect(now);
+        let mut judgements = self.judge(&election.tenure);
+        let served = |judgement: &&mut Judgement| {
+            let target = self.targets.get(&judgement.target);
+            target.is_some_and(|target| target.served.is_some())
+        };
+        let mut any = false;
+        for judgement in judgements.iter_mut().filter(served) {
+            any = true;
+            // The routes were held, whatever was proven of it.
+            if judgement.standing == Standing::Wrong {
+                judgement.standing = Standing::Good;
+            }
+        }
+        if any {
+            self.routes = plan(&self.policy, &judgements, &election);
         }
     }
 
     fn elect(&self, now: Moment) -> Election {
-        let identity = self.tenure.identity;
-        let was_standby = |server: SocketAddr| {
-            self.standbys
-                .get(&server)
-                .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
-        };
         let claims: Vec<Claim> = self
             .known()
-            .filter_map(|known| known.claim(was_standby))
+            .filter_map(|known| known.claim(|server| self.was_standby(server)))
             .collect();
         let rules = Rules {
             identity: self.policy.identity,
             failover: &self.policy.failover,
             failover_timeout: self.policy.probing.failover_timeout,
             warm: self.warm,
+            awaited: self.awaited(),
         };
         elect(&self.tenure, &claims, rules, now)
+    }
+
+    /// Until when a holder that had no good check yet is waited for: it is out for `failoverTimeout` then.
+    fn awaited(&self) -> Option<Moment> {
+        let id = self.tenure.holder.as_ref()?;
+        let target = self.targets.get(id)?;
+        let active = self.policy.endpoint(&id.endpoint)?.state == EndpointState::Active;
+        let since = target.health.failing_since;
+        let until = since.map_or(Moment::NEVER, |since| {
+            since + self.policy.probing.failover_timeout
+        });
+        (active && target.health.address.is_none()).then_some(until)
+    }
+
+    /// Whether this policy saw the server as a standby of this database.
+    fn was_standby(&self, server: SocketAddr) -> bool {
+        let identity = self.tenure.identity;
+        self.standbys
+            .get(&server)
+            .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
     }
 
     /// Every target with its endpoint, in declared order.
@@ -172,9 +200,9 @@ impl PolicyState {
     fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
         let judge = |known: Known<'_>| {
             let mut judgement = known.judge(&self.policy, tenure);
-            let served = self.targets.get(known.id).is_some_and(|target| target.served);
-            if !self.warm && served {
-                judgement.standing = judgement.standing.held();
+            let served = self.targets.get(known.id).and_then(|target| target.served);
+            if let Some(served) = served.filter(|_| !self.warm) {
+                judgement.standing = judgement.standing.held(served);
             }
             judgement
         };
@@ -182,24 +210,38 @@ impl PolicyState {
     }
 
     fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
-        explain(&self.policy, judgements, routes, |id| {
-            self.targets.get(id).and_then(|target| target.sessions.told)
-        })
+        let noted = |id: &TargetId| {
+            let target = self.targets.get(id);
+            Noted {
+                location: target.and_then(|target| target.location.clone()),
+                sessions: target.and_then(|target| target.sessions.told),
+                was_standby: target
+                    .and_then(Target::server)
+                    .is_some_and(|server| self.was_standby(server)),
+            }
+        };
+        explain(&self.policy, judgements, routes, noted)
     }
 
     fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {
         judgements.iter().any(|judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| {
-                target.served && target.health.checked && judgement.proven_wrong(tenure)
+                target.served.is_some() && target.health.checked && judgement.proven_wrong(tenure)
             })
         })
     }
 
-    fn remember(&mut self, routes: &RoutingPlan) {
-        for (id, target) in &mut self.targets {
-            let (reads, writes) = routes.membership(id);
-            target.served = reads.is_some() || writes.is_some();
+    fn remember(&mut self, routes: &RoutingPlan, judgements: &[Judgement]) {
+        for target in self.targets.values_mut() {
+            target.served = None;
+        }
+        for Judgement { target, standing, .. } in judgements {
+            let (reads, writes) = routes.membership(target);
+            let served = reads.or(writes).map(|_| standing.in_route());
+            if let Some(known) = self.targets.get_mut(target) {
+                known.served = served;
+            }
         }
     }
 

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::remembered::Remembered;
+use super::remembered::{Remembered, RememberedTarget};
 use super::watched::Target;
 use crate::domain::decision::Decision;
 use crate::domain::lag::WalHistory;
 use crate::domain::moment::Moment;
-use crate::domain::observation::Role;
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Endpoint, EndpointId, LagSource, Mode, Policy};
 use crate::domain::primary::Tenure;
@@ -55,21 +54,23 @@ impl PolicyState {
             tenure,
             answered,
         } = remembered;
+        let identity = tenure.identity;
         let tenure = tenure.under(policy.identity);
-        let targets: BTreeMap<_, _> = watched(&policy)
-            .map(|(id, endpoint)| {
-                let target = Target::restored(&id, endpoint, endpoints.get(&endpoint.id), &policy, now);
-                (id, target)
-            })
-            .collect();
-        let standby = |target: &Target| {
-            let server = target
-                .server()
-                .filter(|_| target.health.role == Some(Role::Standby))?;
-            Some((server, tenure.identity))
-        };
+        let same_database = same_database(identity, tenure.identity);
+        let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
+        for (id, endpoint) in watched(&policy) {
+            let known = endpoints.get(&endpoint.id).filter(|_| same_database);
+            let target = Target::restored(&id, endpoint, known, &policy, now);
+            let was_standby = known
+                .and_then(|known| known.of(endpoint, &id))
+                .is_some_and(RememberedTarget::was_standby);
+            if let Some(server) = target.server().filter(|_| was_standby) {
+                standbys.insert(server, tenure.identity);
+            }
+            targets.insert(id, target);
+        }
         let mut state = Self {
-            standbys: targets.values().filter_map(standby).collect(),
+            standbys,
             reasons: endpoints
                 .into_iter()
                 .map(|(id, endpoint)| (id, endpoint.reason))
@@ -102,15 +103,12 @@ impl PolicyState {
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
         for (id, endpoint) in watched(&policy) {
-            let earlier = before.endpoint(&endpoint.id);
-            let target = match (earlier, known.remove(&id)) {
-                (Some(earlier), Some(target))
-                    if same_database && same_server(earlier, endpoint) && target.listens(&id, endpoint) =>
-                {
+            let target = match known.remove(&id) {
+                Some(target) if same_database && target.is_still(&id, endpoint) => {
                     target.kept(endpoint, &before, &policy, now)
                 }
-                (_, Some(target)) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
-                (_, None) => Target::new(
+                Some(target) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
+                None => Target::new(
                     &id,
                     endpoint,
                     policy.generation.unsigned_abs() << 16,
@@ -128,7 +126,8 @@ impl PolicyState {
         }
         if before.check_request == policy.check_request {
             let targets = &self.targets;
-            self.request.open.retain(|id| targets.contains_key(id));
+            let answers = |id: &TargetId| targets.get(id).is_some_and(|target| target.login.is_some());
+            self.request.open.retain(answers);
             self.note_answer();
         } else {
             self.ask(now);
@@ -139,7 +138,7 @@ impl PolicyState {
     fn keep_identity(&mut self, policy: &Policy) -> bool {
         let known = self.tenure.identity;
         self.tenure = std::mem::take(&mut self.tenure).under(policy.identity);
-        let same = known.is_none() || self.tenure.identity.is_none() || self.tenure.identity == known;
+        let same = same_database(known, self.tenure.identity);
         if !same {
             self.history = WalHistory::default();
             self.standbys.clear();
@@ -160,7 +159,7 @@ impl PolicyState {
             .map(|(id, _)| id.clone())
             .collect();
         for target in self.targets.values_mut() {
-            target.wake(now);
+            target.ask(now);
         }
         self.note_answer();
     }
@@ -199,7 +198,7 @@ impl PolicyState {
 
     pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
         let woken = |(id, target): (&TargetId, &mut Target)| {
-            target.wake(now);
+            target.ask(now);
             (id.clone(), target.check)
         };
         self.targets.iter_mut().map(woken).collect()
@@ -215,8 +214,6 @@ fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
         .flat_map(|endpoint| endpoint.targets().into_iter().map(move |id| (id, endpoint)))
 }
 
-/// A URL that cannot be read for the moment does not make another server.
-fn same_server(before: &Endpoint, after: &Endpoint) -> bool {
-    before.is_watched()
-        && (after.location.is_none() || before.location.is_none() || before.location == after.location)
+fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
+    before.is_none() || now.is_none() || before == now
 }

@@ -8,7 +8,8 @@ use crate::domain::breaker::Circuit;
 use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
-use crate::domain::policy::{Endpoint, EndpointId, Policy};
+use crate::domain::plan::weight;
+use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Percent, Policy};
 use crate::domain::primary::Tenure;
 use crate::domain::target::TargetId;
 
@@ -35,12 +36,16 @@ pub struct RememberedEndpoint {
 pub struct RememberedTarget {
     pub address: Option<IpAddr>,
     pub role: Option<Role>,
+    /// Whether it took writes, and was a standby of this database before.
+    pub seen_as_standby: bool,
     /// Whether it was in a route.
     pub eligible: bool,
     /// Why it was as it was, in the words of the status.
     pub reason: String,
     pub circuit: RememberedCircuit,
     pub trips: u32,
+    /// Its share of the reads, in hundredths.
+    pub weight: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,15 +60,28 @@ pub enum RememberedCircuit {
 }
 
 impl RememberedEndpoint {
-    /// Whether it is the server that the policy declares now.
-    pub(super) fn is(&self, endpoint: &Endpoint) -> bool {
+    /// What is known of this target, where it is the server that the policy declares now.
+    pub(super) fn of(&self, endpoint: &Endpoint, id: &TargetId) -> Option<&RememberedTarget> {
+        self.target(id).filter(|_| self.is(endpoint))
+    }
+
+    pub(super) fn location(&self) -> Option<Location> {
+        let host = self.host.as_ref()?;
+        let host = host
+            .parse()
+            .map_or_else(|_| Host::Name(host.clone()), Host::Address);
+        let port = self.port?;
+        Some(Location { host, port })
+    }
+
+    fn is(&self, endpoint: &Endpoint) -> bool {
         endpoint.location.as_ref().is_none_or(|location| {
             self.host.as_deref() == Some(location.host.to_string().as_str())
                 && self.port == Some(location.port)
         })
     }
 
-    pub(super) fn target(&self, id: &TargetId) -> Option<&RememberedTarget> {
+    fn target(&self, id: &TargetId) -> Option<&RememberedTarget> {
         match id.pod {
             None => self.targets.first(),
             Some(_) => self.targets.iter().find(|target| target.address == id.pod),
@@ -76,17 +94,29 @@ impl RememberedTarget {
         self.reason == format!("{reason:?}")
     }
 
+    pub(super) fn was_standby(&self) -> bool {
+        self.seen_as_standby || self.role == Some(Role::Standby)
+    }
+
     /// The circuit as of `now`; an open one no longer than the policy allows.
-    pub(super) fn circuit(&self, policy: &Policy, now: Moment) -> Circuit {
+    pub(super) fn circuit(&self, policy: &Policy, endpoint: &Endpoint, now: Moment) -> Circuit {
         match self.circuit {
             RememberedCircuit::Closed => Circuit::default(),
             RememberedCircuit::Open { left } => Circuit::Open {
                 until: now + left.min(policy.breaker.max_reset_timeout),
             },
             RememberedCircuit::HalfOpen => Circuit::HalfOpen {
-                step: 0,
+                step: self.step(policy, endpoint),
                 successes: 0,
             },
         }
+    }
+
+    /// The traffic step that its weight shows; the first one where it had none.
+    fn step(&self, policy: &Policy, endpoint: &Endpoint) -> usize {
+        let full = weight(endpoint, policy.strategy);
+        let reached = |share: &Percent| full * u32::from(share.get()) <= self.weight;
+        let step = policy.breaker.traffic_steps.iter().rposition(reached);
+        step.filter(|_| self.weight > 0).unwrap_or(0)
     }
 }

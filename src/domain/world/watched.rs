@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::remembered::{RememberedEndpoint, RememberedTarget};
 use crate::domain::breaker::Breaker;
 use crate::domain::cadence;
-use crate::domain::health::{Health, Reason};
+use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
-use crate::domain::policy::{Endpoint, Login, Policy};
+use crate::domain::policy::{Endpoint, Location, Login, Policy};
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
 
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.
@@ -23,15 +23,19 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) incarnation: Incarnation,
+    /// Where its endpoint is, as it was last read.
+    pub(super) location: Option<Location>,
     /// Where its pod listens; the port of a host is its endpoint's.
     pub(super) port: u16,
     pub(super) health: Health,
     pub(super) replay: Replay,
     pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
-    /// In a route before probing began: until every target was checked, only a proof takes it out.
-    pub(super) served: bool,
+    /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
+    pub(super) served: Option<Standing>,
     pub(super) check: NextCheck,
+    /// A check that began before this leaves the next one due at once.
+    asked: Moment,
     pub(super) asleep: bool,
 }
 
@@ -53,12 +57,13 @@ impl Target {
         let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
         let mut target = Self {
             incarnation: Incarnation(incarnation),
+            location: endpoint.location.clone(),
             port: port(id, endpoint),
             health: Health::default(),
             replay: Replay::default(),
             sessions: Sessions::default(),
             login: None,
-            served: false,
+            served: None,
             check: NextCheck {
                 number: 0,
                 at: now,
@@ -66,6 +71,7 @@ impl Target {
                 prefer: id.pod,
                 hold: None,
             },
+            asked: Moment::default(),
             asleep: false,
         };
         target.log_in_as(endpoint);
@@ -80,28 +86,27 @@ impl Target {
         now: Moment,
     ) -> Self {
         let mut target = Self::new(id, endpoint, 0, policy, now);
-        let known = remembered
-            .filter(|remembered| remembered.is(endpoint))
-            .and_then(|remembered| remembered.target(id));
-        if let Some(known) = known {
-            target.recall(known, policy, now);
+        if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
+            target.recall(known, endpoint, policy, now);
         }
         // Where its URL cannot be read yet, it is still where it was.
-        if target.port == 0 {
-            target.port = remembered
-                .and_then(|remembered| remembered.port)
-                .unwrap_or_default();
+        if let (None, Some(location)) = (
+            &target.location,
+            remembered.and_then(RememberedEndpoint::location),
+        ) {
+            target.port = location.port;
+            target.location = Some(location);
         }
         target
     }
 
-    fn recall(&mut self, known: &RememberedTarget, policy: &Policy, now: Moment) {
-        self.served = known.eligible;
+    fn recall(&mut self, known: &RememberedTarget, endpoint: &Endpoint, policy: &Policy, now: Moment) {
         self.health.admitted = known.eligible && known.role.is_some();
         self.health.address = known.address;
         self.health.role = known.role;
-        self.health.breaker = Breaker::restored(known.circuit(policy, now), known.trips, now);
+        self.health.breaker = Breaker::restored(known.circuit(policy, endpoint, now), known.trips, now);
         if known.eligible {
+            self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
         // What was proven stands until the opposite is.
@@ -110,21 +115,29 @@ impl Target {
         self.check.prefer = known.address;
     }
 
-    /// Whether its port is still the declared one, or that of its pod. One that cannot be read for the moment is no other.
-    pub(super) fn listens(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+    /// Whether the endpoint is still this server: by its host, and by its port or that of its pod. A URL that cannot be
+    /// read for the moment does not make another one.
+    pub(super) fn is_still(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+        let host = |location: &Option<Location>| location.as_ref().map(|location| location.host.clone());
+        let (before, now) = (host(&self.location), host(&endpoint.location));
         let port = port(id, endpoint);
-        port == 0 || port == self.port
+        (now.is_none() || now == before) && (port == 0 || port == self.port)
     }
 
     pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
+        self.location = endpoint.location.clone().or(self.location);
         let login = self.login.take();
         self.log_in_as(endpoint);
         if self.asleep {
-            self.wake(now);
+            self.ask(now);
+        }
+        if login.is_none() && self.login.is_some() {
+            self.health.resume();
         }
         let sooner = if login == self.login {
             now + policy.probing.interval
         } else {
+            self.asked = now;
             now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
@@ -142,10 +155,17 @@ impl Target {
 
     pub(super) fn resume(&mut self, now: Moment) {
         self.health.checked = self.login.is_none();
+        self.health.resume();
+        self.ask(now);
+    }
+
+    /// Checks it at once. A check that is under way is no answer.
+    pub(super) fn ask(&mut self, now: Moment) {
+        self.asked = now;
         self.wake(now);
     }
 
-    /// Checks it at once.
+    /// Checks it at once. A check that is under way, and ends later, says when the next one is due.
     pub(super) fn wake(&mut self, now: Moment) {
         self.asleep = false;
         self.check = NextCheck {
@@ -200,6 +220,9 @@ impl Target {
             self.check.number = number;
             self.check.at = Moment::NEVER;
             self.check.hold = None;
+        }
+        if observation.started < self.asked {
+            self.wake(observation.ended);
         }
     }
 

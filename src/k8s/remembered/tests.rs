@@ -14,12 +14,12 @@ fn status() -> ReplicaSetPolicyStatus {
                 "since": "2026-01-01T00:00:00Z",
                 "targets": [{
                     "address": "198.18.0.20", "role": "Primary", "circuit": "Closed", "eligible": true,
-                    "reason": "Serving", "effectiveWeight": 0, "trips": 0,
+                    "reason": "Serving", "effectiveWeight": 0, "trips": 0, "seenAsStandby": true,
                 }],
             },
             {
                 "id": "a", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
-                "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 0, "trips": 2,
+                "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 50, "trips": 2,
                 "retryAt": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
             },
         ],
@@ -40,11 +40,23 @@ fn what_the_status_says_is_remembered_by_id() {
     };
     assert_eq!(target.address, "198.18.0.11".parse().ok());
     assert_eq!(
-        (target.role, target.eligible, target.trips),
-        (Some(Role::Standby), false, 2)
+        (target.role, target.eligible, target.trips, target.weight),
+        (Some(Role::Standby), false, 2, 50)
     );
     assert_eq!(target.reason, "CircuitOpen");
     assert_eq!(remembered.answered.as_deref(), Some("now"));
+}
+
+#[test]
+fn who_was_seen_as_a_standby_is_remembered() {
+    let remembered = remembered(&status());
+    let seen = |id: &str| remembered.endpoints[&EndpointId::from(id)].targets[0].seen_as_standby;
+    assert!(seen("primary"), "of a pod");
+    assert!(!seen("a"));
+    let mut status = status();
+    status.endpoints[1].seen_as_standby = true;
+    let remembered = super::remembered(&status);
+    assert!(remembered.endpoints[&EndpointId::from("a")].targets[0].seen_as_standby);
 }
 
 #[test]

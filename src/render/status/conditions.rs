@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{Report, Written};
 use crate::domain::decision::{Decided, DecisionState, EndpointView};
 use crate::domain::health::Reason;
-use crate::domain::observation::Role;
+use crate::domain::observation::{FailureKind, Role};
 use crate::domain::plan::{RouteState, RoutingPlan};
-use crate::domain::policy::Declared;
+use crate::domain::policy::{Declared, EndpointId};
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -141,10 +141,20 @@ fn waiting(report: &Report<'_>) -> String {
 
 fn identity_changed(report: &Report<'_>) -> String {
     match report.decision.map(|decision| &decision.state) {
-        Some(DecisionState::IdentityChanged { known, shown, .. }) => format!(
-            "The declared primary shows the system identifier {shown}, not {known}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
-        ),
-        _ => "The declared primary shows another system identifier.".to_owned(),
+        Some(DecisionState::IdentityChanged { known, shown, .. }) => {
+            let shows = shown.map_or_else(
+                || {
+                    format!(
+                        "The primary showed another system identifier than {known}, and has not told since"
+                    )
+                },
+                |shown| format!("The primary shows the system identifier {shown}, not {known}"),
+            );
+            format!(
+                "{shows}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
+            )
+        }
+        _ => "The primary shows another system identifier.".to_owned(),
     }
 }
 
@@ -271,11 +281,15 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
 }
 
 fn named(endpoints: &[&EndpointView]) -> String {
-    let one = |view: &&EndpointView| match view.failure {
-        Some(failure) => format!("{}: {:?} ({failure})", view.id, view.reason),
-        None => format!("{}: {:?}", view.id, view.reason),
-    };
+    let one = |view: &&EndpointView| why(&view.id, view.reason, view.failure);
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
+    match failure {
+        Some(failure) => format!("{id}: {reason:?} ({failure})"),
+        None => format!("{id}: {reason:?}"),
+    }
 }
 
 /// The one that takes the writes, or took them last; before, the declared one.
@@ -294,7 +308,12 @@ fn primary_reachable(decided: &Decided) -> Verdict {
             "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
     };
-    match (view.reason, view.role, view.failure) {
+    // Of several pods the one that holds the writes counts.
+    let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
+    let (reason, role, failure) = pod.map_or((view.reason, view.role, view.failure), |pod| {
+        (pod.reason, pod.role, pod.failure)
+    });
+    match (reason, role, failure) {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,
             "Unknown",
@@ -313,10 +332,20 @@ fn primary_reachable(decided: &Decided) -> Verdict {
             "Answers",
             format!("{} answers, with an error.", view.id),
         ),
+        (Reason::WritableReplica, ..) => Verdict(
+            TYPE,
+            "False",
+            "OlderTimeline",
+            format!(
+                "{} takes writes on an older timeline than the last primary. If it is the right one, name it in \
+                 failover.acceptPrimary.",
+                view.id
+            ),
+        ),
         (_, Some(Role::Primary), None) => {
             Verdict(TYPE, "True", "Writable", format!("{} takes writes.", view.id))
         }
-        _ => Verdict(TYPE, "False", "NotReachable", named(&[view])),
+        _ => Verdict(TYPE, "False", "NotReachable", why(&view.id, reason, failure)),
     }
 }
 

@@ -42,6 +42,7 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         }),
         address: Some(address.into()),
         role: Some(role),
+        seen_as_standby: false,
         circuit: Circuit::default(),
         trips: 0,
         eligible: true,
@@ -268,6 +269,35 @@ fn what_was_not_written_is_not_reported_as_written() {
     }
 }
 
+/// The next process goes on from what was decided, not from what could be written.
+#[test]
+fn who_takes_the_writes_is_told_also_where_a_write_failed() {
+    let mut moved = decision(|plan, endpoints| {
+        plan.rw = route("a", 2);
+        endpoints[1].role = Some(Role::Primary);
+        endpoints[1].seen_as_standby = true;
+    });
+    if let DecisionState::Decided(decided) = &mut moved.state {
+        decided.tenure.holder = Some(TargetId::host("a".into()));
+        decided.tenure.timeline = Some(2);
+    }
+    for written in [
+        Written::Failed("timeout".to_owned()),
+        Written::NameConflict(vec!["Service orders-rw".to_owned()]),
+        Written::ForeignEndpoints(vec!["orders-rw-x".to_owned()]),
+    ] {
+        let report = Report {
+            written,
+            ..report(&moved)
+        };
+        let after = status(&report, &first(), &at(2));
+        let primary = after.primary.unwrap();
+        assert_eq!((primary.id.as_str(), primary.timeline), ("a", Some(2)));
+        let seen: Vec<_> = after.endpoints.iter().map(|it| it.seen_as_standby).collect();
+        assert_eq!(seen, [false, true]);
+    }
+}
+
 #[test]
 fn while_it_waits_what_was_known_stays() {
     let waiting = of(DecisionState::Waiting { unchecked: 2 });
@@ -462,7 +492,7 @@ fn a_split_brain_names_who_takes_writes_and_where_they_go() {
 fn a_changed_identity_holds_stalls_and_says_what_to_do() {
     let changed = of(DecisionState::IdentityChanged {
         known: 7,
-        shown: 8,
+        shown: Some(8),
         endpoints: vec![view("primary", Declared::Primary, Role::Primary)],
     });
     let report = Report {
@@ -505,11 +535,11 @@ fn an_unknown_lag_says_what_to_do_about_it() {
     );
 }
 
-#[test]
-fn the_pods_of_an_endpoint_are_told_each() {
-    let pod = |last, eligible| TargetView {
+fn pod(last: u8, eligible: bool) -> TargetView {
+    TargetView {
         address: [198, 18, 0, last].into(),
         role: Some(Role::Standby),
+        seen_as_standby: false,
         circuit: Circuit::default(),
         trips: 0,
         eligible,
@@ -521,7 +551,36 @@ fn the_pods_of_an_endpoint_are_told_each() {
         failure: None,
         weight: 100,
         healthy: eligible,
+    }
+}
+
+#[test]
+fn whether_the_primary_is_reachable_is_asked_of_the_pod_that_holds_the_writes() {
+    let mut pods = decision(|_, endpoints| {
+        endpoints[0].role = Some(Role::Standby);
+        endpoints[0].reason = Reason::Suspect;
+        let writes = TargetView {
+            role: Some(Role::Primary),
+            ..pod(20, true)
+        };
+        endpoints[0].targets = vec![writes, pod(21, false)];
+    });
+    let reachable = |pods: &mut Decision, last: u8| {
+        if let DecisionState::Decided(decided) = &mut pods.state {
+            decided.tenure.holder = Some(TargetId {
+                endpoint: "primary".into(),
+                pod: Some([198, 18, 0, last].into()),
+            });
+        }
+        let after = status(&report(pods), &first(), &at(2));
+        condition(&after, "PrimaryReachable").reason.clone()
     };
+    assert_eq!(reachable(&mut pods, 20), "Writable");
+    assert_eq!(reachable(&mut pods, 21), "InRecovery");
+}
+
+#[test]
+fn the_pods_of_an_endpoint_are_told_each() {
     let pods = decision(|_, endpoints| endpoints[1].targets = vec![pod(20, true), pod(21, false)]);
     let after = status(&report(&pods), &first(), &at(2));
     let told: Vec<_> = after.endpoints[1]

@@ -104,6 +104,72 @@ fn a_new_host_is_another_server() {
 }
 
 #[test]
+fn a_url_that_comes_back_with_another_host_is_another_server() {
+    let unread = |policy: &mut Policy| {
+        policy.endpoints[1].location = None;
+        policy.endpoints[1].login = Err(Unresolved {
+            secret: "url".to_owned(),
+            problem: SecretProblem::NotFound,
+        });
+    };
+    let host = |last| edited(move |policy| policy.endpoints[1].location = endpoint("a", last).location);
+    let mut scene = Scene::well();
+    scene.decide();
+    let first = scene.wanted[&target("a")].incarnation;
+    scene.apply(edited(unread), &Remembered::default(), 10);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro a b");
+    let location = decided.endpoints[1].location.clone();
+    assert_eq!(location, endpoint("a", 2).location, "where it was is told on");
+    scene.apply(host(2), &Remembered::default(), 20);
+    assert_eq!(scene.wanted[&target("a")].incarnation, first, "the same");
+    scene.apply(edited(unread), &Remembered::default(), 30);
+    scene.apply(host(9), &Remembered::default(), 40);
+    assert_ne!(scene.wanted[&target("a")].incarnation, first);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+/// Two take the writes, and the host of the holder is edited.
+fn edited_in_a_split() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    let promoted = Sample {
+        timeline: Some(2),
+        ..sample(Role::Primary)
+    };
+    scene.check("a", 10_000, Ok(promoted));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    let moved = edited(|policy| policy.endpoints[0] = endpoint("primary", 31));
+    scene.apply(moved, &Remembered::default(), 10_100);
+    assert_eq!(scene.routes(), "rw; ro b", "unknown again, and nobody takes over");
+    scene
+}
+
+#[test]
+fn a_new_host_of_the_holder_gets_the_writes_with_its_first_good_check() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, good("primary"));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_new_host_of_the_holder_that_is_out_for_the_failover_timeout_is_followed() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw; ro b");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(15_200));
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn a_new_host_of_the_holder_that_is_a_standby_is_followed() {
+    let mut scene = edited_in_a_split();
+    scene.check("primary", 10_200, good("a"));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+#[test]
 fn a_new_port_is_another_server() {
     let mut scene = Scene::well();
     scene.decide();
@@ -264,6 +330,70 @@ fn resumed_routes_wait_until_everyone_was_checked_again() {
     scene.check("b", 90_002, REFUSED);
     scene.check("b", 90_008, REFUSED);
     assert_eq!(scene.routes(), "rw primary; ro a");
+}
+
+/// One failed before the pause, which begins no run of those after it.
+fn failing() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    for id in ["primary", "a"] {
+        scene.hear(id, 9000, Err(Silence::Missed));
+        scene.check(id, 10_000, Err(FailureKind::TimedOut));
+    }
+    scene.hear("b", 10_000, Err(Silence::Closed));
+    scene
+}
+
+#[test]
+fn a_failure_before_a_suspension_counts_no_longer_after_it() {
+    let mut scene = failing();
+    let suspend = |policy: &mut Policy| policy.mode = Mode::Suspend;
+    scene.apply(edited(suspend), &Remembered::default(), 10_001);
+    scene.decide();
+    let hour = 3_600_000;
+    scene.apply(
+        edited(|policy| policy.generation = 3),
+        &Remembered::default(),
+        hour,
+    );
+    for id in ["primary", "a"] {
+        scene.check(id, hour, Err(FailureKind::TimedOut));
+    }
+    scene.check("b", hour, REFUSED);
+    scene.now = at(hour + 100);
+    assert_eq!(words(&scene.decided().plan), "rw primary; ro a b");
+    scene.check("b", hour + 1000, good("b"));
+    let mut promoted = sample(Role::Primary);
+    promoted.timeline = Some(2);
+    scene.check("a", hour + 2000, Ok(promoted));
+    scene.check("primary", hour + 3000, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw primary; ro b", "its circuit is open");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(hour + 5000), "the failover timeout began anew");
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn a_failure_before_a_login_was_lost_counts_no_longer_when_it_is_there_again() {
+    let mut scene = failing();
+    let lost = |policy: &mut Policy| {
+        for endpoint in &mut policy.endpoints {
+            endpoint.login = Err(Unresolved {
+                secret: "credentials".to_owned(),
+                problem: SecretProblem::NotFound,
+            });
+        }
+    };
+    scene.apply(edited(lost), &Remembered::default(), 10_100);
+    assert_eq!(scene.reason("a"), Reason::ConfigurationHeld);
+    let hour = 3_600_000;
+    scene.apply(policy(), &Remembered::default(), hour);
+    for id in ["primary", "a"] {
+        scene.check(id, hour, Err(FailureKind::TimedOut));
+    }
+    scene.check("b", hour, REFUSED);
+    scene.now = at(hour + 100);
+    assert_eq!(words(&scene.decided().plan), "rw primary; ro a b");
 }
 
 #[test]

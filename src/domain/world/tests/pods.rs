@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::domain::policy::{Pods, ServiceProblem};
+use crate::domain::policy::{Pods, PrimaryRole, ServiceProblem};
 
 /// `a` names a Service whose ready pods are at these last bytes, port 6432.
 fn with_pods(ready: Result<&[u8], ServiceProblem>) -> Policy {
@@ -105,6 +105,35 @@ fn a_primary_behind_a_service_moves_with_its_pod() {
     );
     scene.check("primary@198.18.0.21", 11, good("primary"));
     assert_eq!(scene.routes(), "rw primary@198.18.0.21; ro a b");
+}
+
+/// Pinned or not, the writes stay with the pod that proves that it takes them.
+#[test]
+fn a_second_pod_of_the_primary_that_takes_writes_takes_nothing_over() {
+    for role in [PrimaryRole::Pinned, PrimaryRole::Follow] {
+        let mut scene = Scene::default();
+        let spec = edited(|policy| {
+            policy.failover.primary_role = role;
+            policy.endpoints[0].pods = Some(Pods {
+                service: "pg".to_owned(),
+                ready: Ok([20, 21].map(|last| SocketAddr::new(address(last), 5432)).to_vec()),
+            });
+        });
+        scene.apply(spec, &Remembered::default(), 0);
+        for id in ["a", "b", "primary@198.18.0.20"] {
+            scene.check(id, 1, good("a"));
+        }
+        scene.check("primary@198.18.0.21", 1, good("primary"));
+        assert_eq!(
+            scene.routes(),
+            "rw primary@198.18.0.21; ro a b primary@198.18.0.20"
+        );
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        scene.check("primary@198.18.0.20", 30_000, Ok(promoted));
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), "rw primary@198.18.0.21; ro a b", "{role:?}");
+    }
 }
 
 impl Scene {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::fixture::SYSTEM;
-use crate::domain::policy::{IdentityRule, OnPrimaryLoss, PrimaryRole};
+use crate::domain::policy::{Host, IdentityRule, Location, OnPrimaryLoss, PrimaryRole};
 
 fn settled() -> Scene {
     settled_as(|_| {})
@@ -23,6 +23,24 @@ fn on(timeline: u32, role: Role) -> Sample {
     Sample {
         timeline: Some(timeline),
         ..sample(role)
+    }
+}
+
+impl Scene {
+    /// The name of the endpoint led to this address, where a check was good.
+    fn found_at(&mut self, id: &str, millis: u64, last: u8, sample: Sample) {
+        let observation = Observation {
+            started: at(millis),
+            ended: at(millis),
+            address: Some(address(last)),
+            result: Ok(sample),
+        };
+        let observed = Observed {
+            key: key(id),
+            incarnation: self.wanted[&target(id)].incarnation,
+            observation,
+        };
+        self.step(Event::Observed(observed), millis);
     }
 }
 
@@ -115,6 +133,52 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
 }
 
 #[test]
+fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| {
+        policy.endpoints[0].location = Some(Location {
+            host: Host::Name("pg.example.com".to_owned()),
+            port: 5432,
+        });
+        policy.endpoints.truncate(1);
+    });
+    scene.apply(spec, &Remembered::default(), 0);
+    scene.found_at("primary", 1, 1, on(1, Role::Primary));
+    assert_eq!(scene.routes(), "rw primary; ro primary");
+    scene.found_at("primary", 30_000, 50, on(2, Role::Primary));
+    assert_eq!(scene.decided().tenure.timeline, Some(2));
+    scene.found_at("primary", 60_000, 1, on(1, Role::Primary));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw; ro");
+    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+}
+
+/// Its held session tells that it takes writes; there is no free connection for a check.
+#[test]
+fn who_was_promoted_and_has_no_free_connection_is_followed() {
+    let mut scene = settled();
+    scene.check("a", 9000, Err(FailureKind::Saturated));
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn who_was_down_and_has_no_free_connection_is_not_followed() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.hear("a", 12_000, Err(Silence::Closed));
+    scene.check("a", 12_001, REFUSED);
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.check("a", 20_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
 fn who_is_not_promotable_never_takes_the_writes() {
     let mut scene = settled_as(|policy| policy.endpoints[1].promotable = false);
     lose_primary(&mut scene, 10_000);
@@ -156,7 +220,7 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
     scene.check("primary", 10_000, Ok(upgraded.clone()));
     assert!(matches!(
         scene.decide(),
-        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == SYSTEM + 1
+        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == Some(SYSTEM + 1)
     ));
     // It stays so while the primary is silent, and whatever becomes of others.
     scene.check("primary", 11_000, REFUSED);
@@ -179,6 +243,40 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro primary");
     assert_eq!(decided.endpoints[1].reason, Reason::IdentityMismatch);
+}
+
+#[test]
+fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_it() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_500, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+    let upgraded = |role| {
+        Ok(Sample {
+            system_identifier: Some(SYSTEM + 1),
+            ..sample(role)
+        })
+    };
+    scene.check("a", 20_000, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 20_100, upgraded(Role::Standby));
+    }
+    let Some(DecisionState::IdentityChanged { endpoints, .. }) = scene.decide() else {
+        panic!("the routes hold");
+    };
+    assert!(endpoints.iter().all(|view| view.eligible));
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+        policy.failover.accept_primary = Some("a".into());
+    });
+    scene.apply(spec, &Remembered::default(), 21_000);
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    scene.check("a", 21_100, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 21_100, upgraded(Role::Standby));
+    }
+    assert_eq!(scene.routes(), "rw a; ro b primary");
 }
 
 #[test]

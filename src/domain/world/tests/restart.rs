@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::breaker::Circuit;
 use crate::domain::fixture::SYSTEM;
 use crate::domain::plan::RouteState;
-use crate::domain::policy::IdentityRule;
+use crate::domain::policy::{IdentityRule, Strategy};
 use crate::domain::primary::Tenure;
 
 /// What the status says of a target that served.
@@ -116,6 +116,29 @@ fn what_is_remembered_of_another_server_says_nothing() {
 }
 
 #[test]
+fn a_url_that_cannot_be_read_after_a_restart_and_then_has_another_host_is_another_server() {
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.apply(policy(), &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro a b", "where it was");
+    let moved = edited(|policy| policy.endpoints[1] = endpoint("a", 9));
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.decide();
+    scene.apply(moved, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
 fn what_served_before_a_restart_is_held_by_a_fault_of_configuration() {
     let mut scene = restarted();
     for id in ["primary", "a", "b"] {
@@ -183,19 +206,45 @@ fn an_open_circuit_is_restored_for_no_longer_than_the_longest_pause() {
     assert_eq!(scene.decided().endpoints[1].circuit, Circuit::Open { until });
 }
 
+/// Of three steps, the one that the weight in the status shows.
 #[test]
-fn a_half_open_circuit_begins_its_steps_again() {
-    let mut scene = restarted_as(|id, known| {
-        if id == "a" {
-            known.circuit = RememberedCircuit::HalfOpen;
-            known.trips = 1;
-        }
-    });
-    for id in ["primary", "b"] {
-        scene.check(id, 1, good(id));
+fn a_half_open_circuit_goes_on_at_its_traffic_step() {
+    for (weight, declared, share, in_slice) in [
+        (0, 1, 10, false),
+        (10, 1, 10, false),
+        (30, 1, 30, false),
+        (50, 1, 50, true),
+        (60, 2, 30, false),
+        (100, 2, 50, true),
+    ] {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
+            if id == "a" {
+                known.circuit = RememberedCircuit::HalfOpen;
+                known.trips = 1;
+                known.reason = "Returning".to_owned();
+                known.weight = weight;
+            }
+        });
+        let mut scene = Scene::default();
+        let spec = edited(|policy| {
+            policy.strategy = Strategy::Weighted;
+            policy.endpoints[1].weight = declared;
+            policy.breaker.traffic_steps = [10, 30, 50].map(Percent::new).to_vec();
+        });
+        scene.apply(spec, &known, 0);
+        // The writes are withdrawn before all were checked: the reads stay as they are.
+        scene.check("primary", 1, Ok(sample(Role::Standby)));
+        let expected = (u32::from(declared) * share, in_slice);
+        let mut shown = || {
+            let reads = scene.decided().plan.ro.members;
+            let a = reads.iter().find(|member| member.target == target("a"));
+            let shown = a.map(|a| (a.weight, a.in_slice));
+            scene.check("a", 2, Err(FailureKind::TimedOut));
+            shown
+        };
+        assert_eq!(shown(), Some(expected), "{weight}");
+        assert_eq!(shown(), Some(expected), "{weight}: held as it was");
     }
-    scene.check("a", 2, Err(FailureKind::OtherError));
-    assert_eq!(scene.reason("a"), Reason::Returning);
 }
 
 #[test]
@@ -282,13 +331,88 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
     else {
         panic!("the routes hold");
     };
-    assert_eq!((known, shown), (SYSTEM, SYSTEM + 1));
+    assert_eq!((known, shown), (SYSTEM, Some(SYSTEM + 1)));
     let eligible: Vec<_> = endpoints.iter().map(|view| view.eligible).collect();
     assert_eq!(
         eligible,
         [true, true, true],
         "they are in the routes that are held"
     );
+}
+
+/// The status while routes are held for the identity: everybody was upgraded, and is in a route.
+fn restarted_upgraded(spec: Policy) -> Scene {
+    let known = remembered_as(&["primary", "a", "b"], |_, known| {
+        known.reason = "IdentityMismatch".to_owned();
+    });
+    let mut scene = Scene::default();
+    scene.apply(spec, &known, 0);
+    scene
+}
+
+fn upgraded(id: &str) -> Sample {
+    Sample {
+        system_identifier: Some(SYSTEM + 1),
+        ..good(id).unwrap()
+    }
+}
+
+/// Who is in a route while all are held for the identity that the primary showed.
+fn held_for_identity(scene: &mut Scene) -> (Option<u64>, Vec<bool>) {
+    let Some(DecisionState::IdentityChanged {
+        known: SYSTEM,
+        shown,
+        endpoints,
+    }) = scene.decide()
+    else {
+        panic!("the routes hold");
+    };
+    for view in &endpoints {
+        assert_eq!(view.reason, Reason::IdentityMismatch, "{}", view.id);
+    }
+    (shown, endpoints.iter().map(|view| view.eligible).collect())
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_held_on_after_a_restart() {
+    let mut scene = restarted_upgraded(policy());
+    let all = vec![true, true, true];
+    assert_eq!(held_for_identity(&mut scene), (None, all.clone()));
+    for id in ["a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    scene.check("primary", 2, Err(FailureKind::TimedOut));
+    scene.check("primary", 8000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        held_for_identity(&mut scene),
+        (None, all.clone()),
+        "all were checked, and the primary does not tell"
+    );
+    scene.check("primary", 9000, Ok(upgraded("primary")));
+    assert_eq!(held_for_identity(&mut scene), (Some(SYSTEM + 1), all));
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_decided_again_when_the_primary_shows_the_known_one() {
+    let mut scene = restarted_upgraded(policy());
+    held_for_identity(&mut scene);
+    for id in ["primary", "a"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("b", 2, Ok(upgraded("b")));
+    assert_eq!(scene.routes(), "rw primary; ro a");
+}
+
+#[test]
+fn an_identity_that_is_set_while_the_operator_is_down_makes_everybody_new() {
+    let mut scene = restarted_upgraded(edited(|policy| {
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+    }));
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
 }
 
 #[test]
@@ -307,6 +431,41 @@ fn another_identity_in_the_spec_forgets_who_held_the_writes() {
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro a b");
     assert_eq!(decided.tenure.timeline, Some(1));
+}
+
+/// Both take writes: the way out is to stop the old one, also after a restart.
+#[test]
+fn who_was_a_standby_before_a_restart_may_follow_after_it() {
+    for seen in [true, false] {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                known.role = Some(Role::Primary);
+                known.eligible = false;
+                known.reason = "WritableReplica".to_owned();
+                known.seen_as_standby = seen;
+            }
+        });
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        for id in ["primary", "b"] {
+            scene.check(id, 1, good(id));
+        }
+        scene.check("a", 1, Ok(promoted.clone()));
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), "rw primary; ro b");
+        let told: Vec<_> = decided
+            .endpoints
+            .iter()
+            .map(|view| view.seen_as_standby)
+            .collect();
+        assert_eq!(told, [false, seen, false]);
+        scene.hear("primary", 20_000, Err(Silence::Closed));
+        scene.check("primary", 20_001, REFUSED);
+        scene.check("primary", 26_000, REFUSED);
+        scene.check("a", 26_001, Ok(promoted));
+        let expected = if seen { "rw a; ro b" } else { "rw primary; ro b" };
+        assert_eq!(words(&scene.decided().plan), expected);
+    }
 }
 
 #[test]

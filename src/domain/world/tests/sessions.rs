@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::observation::Load;
+use crate::domain::policy::{SecretProblem, Unresolved};
 
 fn checks(effects: &[Effect]) -> Vec<(String, Moment)> {
     let check = |effect: &Effect| match effect {
@@ -286,6 +287,51 @@ fn a_draining_primary_holds_no_writes() {
     let spec = edited(|policy| policy.endpoints[0].state = EndpointState::Draining);
     scene.apply(spec, &Remembered::default(), 10);
     assert_eq!(scene.routes(), "rw; ro a b");
+}
+
+#[test]
+fn a_request_does_not_wait_for_who_cannot_be_checked_any_more() {
+    let mut scene = settled();
+    scene.apply(requested("now"), &Remembered::default(), 5000);
+    let mut lost = requested("now");
+    lost.endpoints[1].login = Err(Unresolved {
+        secret: "credentials".to_owned(),
+        problem: SecretProblem::NotFound,
+    });
+    scene.apply(lost, &Remembered::default(), 5001);
+    for id in ["primary", "b"] {
+        scene.check(id, 5002, good(id));
+    }
+    let (decision, _) = scene.decision().unwrap();
+    assert_eq!(decision.answered.as_deref(), Some("now"));
+}
+
+/// It began before it was asked for, so it does not answer; nor does it put off the one that does.
+#[test]
+fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
+    let login = |policy: &mut Policy| policy.endpoints[1].login = Ok(login("probe"));
+    for spec in [requested("now"), edited(login)] {
+        let mut scene = settled();
+        scene.apply(spec, &Remembered::default(), 5000);
+        assert_eq!(scene.instruction("a").at, at(5000));
+        let under_way = |result| Observation {
+            started: at(4999),
+            ended: at(5001),
+            address: Some(address(2)),
+            result,
+        };
+        for result in [Err(FailureKind::AddressRefused), good("a")] {
+            let observed = Observed {
+                key: key("a"),
+                incarnation: scene.wanted[&target("a")].incarnation,
+                observation: under_way(result),
+            };
+            scene.step(Event::Observed(observed), 5001);
+            assert_eq!(scene.instruction("a").at, at(5001));
+        }
+        scene.check("a", 5002, good("a"));
+        assert!(scene.instruction("a").at > at(20_000), "it is answered");
+    }
 }
 
 #[test]
