@@ -28,6 +28,7 @@ pub fn policies(
 ) {
     let writer = Writer::<DynamicObject>::new(policy_resource());
     let store = writer.as_reader();
+    context.policies.of_store(store.clone());
     let api = scoped(&context.client, &policy_resource(), &scope);
     let events = watch(api, watcher::Config::default())
         .backoff(Patience::default())
