@@ -190,6 +190,7 @@ const fn silence(kind: FailureKind) -> Option<Silence> {
         FailureClass::Dead { hard: false } => Some(Silence::Missed),
         FailureClass::Saturated
         | FailureClass::Configuration
+        | FailureClass::Own
         | FailureClass::Name
         | FailureClass::RefusedAddress
         | FailureClass::Alive => None,

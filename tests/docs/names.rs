@@ -89,7 +89,7 @@ fn every_event_is_listed() {
     must_name("docs/conditions.md", &events);
 }
 
-const FAILURES: [FailureKind; 21] = [
+const FAILURES: [FailureKind; 22] = [
     FailureKind::ConnectRefused,
     FailureKind::ConnectionReset,
     FailureKind::ConnectionClosed,
@@ -104,6 +104,7 @@ const FAILURES: [FailureKind; 21] = [
     FailureKind::TlsNotOffered,
     FailureKind::PasswordMethodRefused,
     FailureKind::SecretUnresolved,
+    FailureKind::OutOfResources,
     FailureKind::NameNotFound,
     FailureKind::ResolverFailed,
     FailureKind::AddressRefused,
@@ -120,6 +121,7 @@ const fn class(kind: FailureKind) -> &'static str {
         FailureClass::Transient => "transient",
         FailureClass::Saturated => "saturated",
         FailureClass::Configuration => "configuration",
+        FailureClass::Own => "own",
         FailureClass::Name => "name",
         FailureClass::RefusedAddress => "refused address",
         FailureClass::Alive => "alive",
