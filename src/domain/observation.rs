@@ -131,7 +131,7 @@ pub enum FailureKind {
     NameNotFound,
     /// The resolver did not answer.
     ResolverFailed,
-    /// Loopback, link-local, multicast or unspecified.
+    /// Loopback, link-local, multicast, unspecified or broadcast; a ClusterIP; or refused by the operator's lists.
     AddressRefused,
     /// SQLSTATE classes 53 (others), 58, XX.
     ServerFailing,

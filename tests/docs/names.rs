@@ -1,5 +1,6 @@
 //! Every name that a user meets is explained, and every table says what the code does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use distributary::domain::breaker::spacing;
@@ -186,4 +187,20 @@ fn every_label_is_listed() {
         .collect();
     assert!(values.len() > 6, "{values:?}");
     must_name("docs/labels.md", &values);
+}
+
+#[test]
+fn what_a_check_asks_of_a_server_is_told() {
+    let query = read("src/probe/query.rs");
+    let word = |rest: &str| {
+        let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
+        rest.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let asked: BTreeSet<_> = query.split("pg_catalog.").skip(1).map(word).collect();
+    assert!(asked.len() > 9, "{asked:?}");
+    let operations = read("docs/operations.md");
+    let from = operations.find("A check calls ").unwrap();
+    let told = &operations[from..][..operations[from..].find(':').unwrap()];
+    let quoted = told.split('`').skip(1).step_by(2).map(str::to_owned);
+    assert_eq!(quoted.collect::<BTreeSet<_>>(), asked);
 }
