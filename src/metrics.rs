@@ -11,9 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, DecisionState, EndpointView};
+use crate::domain::health::Reason;
 use crate::domain::lag::Lag;
-use crate::domain::observation::Observation;
+use crate::domain::observation::{FailureKind, Observation};
 use crate::domain::policy::PolicyKey;
 use crate::domain::target::ProbeKey;
 use crate::domain::world::Figures;
@@ -171,7 +172,8 @@ impl Metrics {
         Ok(page)
     }
 
-    pub fn observed(&self, key: &ProbeKey, observation: &Observation) {
+    /// A check has ended, whether it still concerns anybody or not.
+    pub fn observed(&self, observation: &Observation) {
         let result = observation
             .result
             .as_ref()
@@ -179,11 +181,6 @@ impl Metrics {
         self.checks.get_or_create(&CheckLabels { result }).inc();
         let time: Duration = observation.ended.since(observation.started);
         self.check_seconds.observe(time.as_secs_f64());
-        if observation.result.is_ok() {
-            self.latency
-                .get_or_create(&endpoint(&key.policy, key.target.endpoint.as_str()))
-                .set(time.as_secs_f64());
-        }
     }
 
     /// A check began so long after it was due.
@@ -191,9 +188,15 @@ impl Metrics {
         self.late_seconds.observe(late.as_secs_f64());
     }
 
-    /// What a target told; of the pods behind one Service, the newest.
-    pub fn measured(&self, key: &ProbeKey, figures: &Figures) {
+    /// What a target told; of the pods behind one Service, the newest. `None`: nobody tells anything.
+    pub fn measured(&self, key: &ProbeKey, figures: Option<&Figures>) {
         let labels = endpoint(&key.policy, key.target.endpoint.as_str());
+        let Some(figures) = figures else {
+            return self.silenced(&labels);
+        };
+        if let Some(took) = figures.took {
+            self.latency.get_or_create(&labels).set(took.as_secs_f64());
+        }
         if let Some(Lag::Behind { time, bytes } | Lag::AtLeast { time, bytes }) = figures.lag {
             self.lag.get_or_create(&labels).set(time.as_secs_f64());
             self.lag_bytes.get_or_create(&labels).set(count(bytes));
@@ -206,24 +209,32 @@ impl Metrics {
             self.transactions
                 .get_or_create(&labels)
                 .set(count(load.transactions));
+        } else {
+            self.sessions.remove(&labels);
+            self.transactions.remove(&labels);
         }
     }
 
-    /// Replaces what `before` said of the policy; an endpoint that is gone leaves no series.
+    /// Replaces what `before` said of the policy; an endpoint that is gone leaves no series, and one that nobody asks
+    /// none of what it told.
     pub fn decided(&self, key: &PolicyKey, before: Option<&Decision>, after: &Decision) {
+        let declared = before.iter().flat_map(|before| &before.policy.endpoints);
+        for gone in declared.filter(|known| after.policy.endpoint(&known.id).is_none()) {
+            self.remove(&endpoint(key, gone.id.as_str()));
+        }
+        if after.state == DecisionState::Suspended {
+            for declared in &after.policy.endpoints {
+                self.silenced(&endpoint(key, declared.id.as_str()));
+            }
+        }
         let Some(endpoints) = after.state.endpoints() else {
             return;
         };
-        if let Some(old) = before.and_then(|before| before.state.endpoints()) {
-            for view in old
-                .iter()
-                .filter(|view| !endpoints.iter().any(|now| now.id == view.id))
-            {
-                self.remove(&endpoint(key, view.id.as_str()));
-            }
-        }
         for view in endpoints {
             let labels = endpoint(key, view.id.as_str());
+            if is_asked_by_nobody(view) {
+                self.silenced(&labels);
+            }
             self.eligible.get_or_create(&labels).set(i64::from(view.eligible));
             self.weight.get_or_create(&labels).set(i64::from(view.weight));
         }
@@ -244,6 +255,11 @@ impl Metrics {
     fn remove(&self, labels: &EndpointLabels) {
         self.eligible.remove(labels);
         self.weight.remove(labels);
+        self.silenced(labels);
+    }
+
+    /// Ends the series of what an endpoint told.
+    fn silenced(&self, labels: &EndpointLabels) {
         self.latency.remove(labels);
         self.lag.remove(labels);
         self.lag_bytes.remove(labels);
@@ -258,6 +274,11 @@ impl Metrics {
     pub fn failed(&self, category: &'static str) {
         self.errors.get_or_create(&ErrorLabels { category }).inc();
     }
+}
+
+fn is_asked_by_nobody(view: &EndpointView) -> bool {
+    matches!(view.reason, Reason::Disabled | Reason::NoReadyPod)
+        || view.failure == Some(FailureKind::SecretUnresolved)
 }
 
 fn count(number: u64) -> i64 {
@@ -278,3 +299,6 @@ fn policy(key: &PolicyKey) -> PolicyLabels {
         policy: key.name.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

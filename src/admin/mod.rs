@@ -1,5 +1,7 @@
 //! The HTTP port: liveness, readiness, metrics.
 
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,6 +9,8 @@ use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::k8s::context::Context;
@@ -15,12 +19,50 @@ use crate::runtime::engine::EngineHandle;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
 /// What the pages show.
 #[derive(Clone)]
 pub struct State {
     pub engine: EngineHandle,
     pub metrics: Metrics,
     pub context: Arc<Context>,
+}
+
+/// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
+///
+/// # Errors
+/// What the system says against it.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = listen_with(address, open)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn listen_with<T>(address: SocketAddr, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    let no_ipv6 = |error: &io::Error| {
+        let number = error.raw_os_error().map(Errno::from_raw);
+        matches!(number, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+    };
+    match open(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && no_ipv6(&error) => {
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        listener => listener,
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Serves until the process ends.
@@ -62,3 +104,6 @@ async fn metrics(extract::State(state): extract::State<State>) -> Response {
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,8 +27,8 @@ pub struct Arguments {
         value_delimiter = ','
     )]
     namespaces: Vec<String>,
-    /// Address of /livez, /readyz and /metrics.
-    #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Address of /livez, /readyz and /metrics. [::] is every address of both families, or of IPv4 where there is no IPv6.
+    #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
     /// Form of the log.
     #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]

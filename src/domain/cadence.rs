@@ -51,8 +51,8 @@ pub fn next(
     let (started, ended) = (observation.started, observation.ended);
     let class = observation.result.as_ref().err().map(|kind| kind.class());
     let at = match (health.breaker.circuit, health.suspicion) {
-        // Without an address there is nothing to confirm, and no count that leads on.
-        _ if class == Some(FailureClass::Name) => started + watched,
+        // Nobody was asked: there is nothing to confirm, and no count that leads on.
+        _ if matches!(class, Some(FailureClass::Name | FailureClass::Own)) => started + watched,
         (Circuit::Closed { run: Some(run) }, suspicion) => {
             let hard = class == Some(FailureClass::Dead { hard: true });
             let at = within_run(

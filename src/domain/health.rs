@@ -79,7 +79,8 @@ pub enum Reason {
     Saturated,
     /// It answers with an error that says nothing of its health; it stays.
     AnswersWithError,
-    /// It cannot be checked because of a Secret, a login or TLS; what it served it serves on.
+    /// It cannot be checked because of a Secret, a login or TLS, or because the operator lacks something; what it served
+    /// it serves on.
     ConfigurationHeld,
     Returning,
     AdmittedEarly,
@@ -320,7 +321,9 @@ impl Health {
 
     fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
         match class {
-            Some(FailureClass::Configuration) => (Standing::Good, Reason::ConfigurationHeld),
+            Some(FailureClass::Configuration | FailureClass::Own) => {
+                (Standing::Good, Reason::ConfigurationHeld)
+            }
             Some(FailureClass::Saturated) => (Standing::Good, Reason::Saturated),
             Some(FailureClass::Alive) => (Standing::Good, Reason::AnswersWithError),
             _ => (Standing::Good, Reason::Serving),
@@ -330,7 +333,7 @@ impl Health {
     fn unproven(&self, class: Option<FailureClass>) -> Reason {
         match (self.breaker.circuit, class) {
             (Circuit::Open { .. }, _) => Reason::CircuitOpen,
-            (_, Some(FailureClass::Configuration)) => Reason::ConfigurationFailed,
+            (_, Some(FailureClass::Configuration | FailureClass::Own)) => Reason::ConfigurationFailed,
             (_, Some(FailureClass::Name)) => Reason::NameUnresolved,
             (_, Some(FailureClass::Transient)) => Reason::Starting,
             (_, Some(FailureClass::Dead { .. })) => Reason::Suspect,
@@ -401,7 +404,7 @@ fn outcome(class: FailureClass, started: Moment) -> Option<Outcome> {
         | FailureClass::Saturated
         | FailureClass::Configuration
         | FailureClass::Alive => Some(Outcome::Alive),
-        FailureClass::Name | FailureClass::RefusedAddress => None,
+        FailureClass::Name | FailureClass::RefusedAddress | FailureClass::Own => None,
     }
 }
 

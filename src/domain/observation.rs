@@ -125,11 +125,13 @@ pub enum FailureKind {
     PasswordMethodRefused,
     /// A Secret that the endpoint names is missing or wrong.
     SecretUnresolved,
+    /// The operator itself has no free file, memory, local port or address of the family.
+    OutOfResources,
     /// NXDOMAIN, or no address.
     NameNotFound,
     /// The resolver did not answer.
     ResolverFailed,
-    /// Loopback, link-local, multicast or unspecified.
+    /// Loopback, link-local, multicast, unspecified or broadcast; a ClusterIP; or refused by the operator's lists.
     AddressRefused,
     /// SQLSTATE classes 53 (others), 58, XX.
     ServerFailing,
@@ -150,8 +152,10 @@ pub enum FailureClass {
     Transient,
     /// Alive without a free connection: stays.
     Saturated,
-    /// The policy's, a Secret's or our own fault: what is served is held, what is new is not admitted.
+    /// The policy's or a Secret's fault: what is served is held, what is new is not admitted.
     Configuration,
+    /// Our own want: as configuration, but it is no sign of life either. What was known of the server stands.
+    Own,
     /// No address, and none from before that may still be used: out, and held where nobody is better.
     Name,
     /// An address that no slice may hold: out.
@@ -180,6 +184,7 @@ impl FailureKind {
             | Self::TlsNotOffered
             | Self::PasswordMethodRefused
             | Self::SecretUnresolved => FailureClass::Configuration,
+            Self::OutOfResources => FailureClass::Own,
             Self::NameNotFound | Self::ResolverFailed => FailureClass::Name,
             Self::AddressRefused => FailureClass::RefusedAddress,
             Self::OtherError => FailureClass::Alive,

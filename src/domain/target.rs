@@ -51,7 +51,16 @@ pub struct Wanted {
     pub login: Arc<Login>,
     /// Asked after the questions of every check and heartbeat, read-only: one value, the lag in seconds.
     pub lag_query: Option<Arc<str>>,
+    pub deadlines: Deadlines,
     pub check: NextCheck,
+}
+
+/// What the deadlines of a policy's checks follow from. Who has the same ones may wait for the same check.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Deadlines {
+    pub timeout: Duration,
+    pub failover_timeout: Duration,
+    pub failure_threshold: u32,
 }
 
 /// Counts how often a target became another server. An observation of an earlier incarnation says nothing of the
@@ -59,8 +68,7 @@ pub struct Wanted {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Incarnation(pub u64);
 
-/// When to check next, and how. At least one observation answers it; where policies share a server, each may get the
-/// others' too.
+/// When to check next, and how. One observation answers it, unless a later one replaces it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NextCheck {
     /// Rises with every instruction for the target.

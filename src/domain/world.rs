@@ -9,6 +9,7 @@ mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::decision::{Decision, Transition};
 use super::lag::Lag;
@@ -46,8 +47,8 @@ pub enum Effect {
     Want { policy: PolicyKey, wanted: Vec<Wanted> },
     /// When to check a target again.
     Next { key: ProbeKey, check: NextCheck },
-    /// What a target told of itself, for the metrics.
-    Measured { key: ProbeKey, figures: Figures },
+    /// What a target told of itself, for the metrics; `None`: its endpoint tells nothing any more.
+    Measured { key: ProbeKey, figures: Option<Figures> },
     /// The newest decision of a policy, and what changed by it.
     Decided {
         key: PolicyKey,
@@ -64,6 +65,8 @@ pub struct Figures {
     /// `None`: of a primary, or where lag is not judged.
     pub lag: Option<Lag>,
     pub load: Option<Load>,
+    /// How long a good check took; `None`: a heartbeat told it.
+    pub took: Option<Duration>,
 }
 
 /// All policies and their targets.

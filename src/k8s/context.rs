@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::Scope;
 use super::events::PolicyEvent;
 use super::foreign::ForeignSlices;
+use super::known::KnownPolicies;
 use super::observed::ObservedObjects;
 use super::routes::RouteWriting;
 use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
@@ -28,6 +29,7 @@ pub struct Context {
     pub engine: EngineHandle,
     pub observed: ObservedObjects,
     pub foreign: ForeignSlices,
+    pub(super) policies: KnownPolicies,
     pub secrets: SecretCache,
     pub services: ServiceCache,
     pub routes: RouteWriting,
@@ -65,6 +67,7 @@ impl Context {
             engine,
             observed: ObservedObjects::default(),
             foreign: ForeignSlices::default(),
+            policies: KnownPolicies::default(),
             secrets: SecretCache::default(),
             services: ServiceCache::default(),
             routes: RouteWriting::default(),
@@ -80,10 +83,11 @@ impl Context {
         }
     }
 
-    /// A policy is gone.
+    /// A policy is gone. What a pass that is under way puts back, it takes away again at its end.
     pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
         lock(&self.told).remove(key);
         lock(&self.failures).remove(key);
+        self.policies.forget(key);
         self.written.forget(key);
         self.observed.forget(key);
         self.uses_secrets(key, &BTreeSet::new());
@@ -96,8 +100,8 @@ impl Context {
     /// The policies of a scope are exactly these.
     pub async fn forget_all_but(self: &Arc<Self>, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
         let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
-        let told: Vec<_> = lock(&self.told).keys().filter(in_scope).cloned().collect();
-        for key in told.iter().filter(|key| !listed.contains(key)) {
+        let begun = self.policies.begun();
+        for key in begun.difference(listed).filter(in_scope) {
             self.forget(key).await;
         }
     }

@@ -8,6 +8,7 @@ use kube::api::PartialObjectMeta;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 
+use super::Scope;
 use crate::render::labels;
 
 /// Slices that others manage, all of them: few words each, as nobody knows whose Service will be ours.
@@ -22,60 +23,99 @@ pub fn selector() -> String {
 
 type Service = (String, String);
 
-/// Names of the slices of others, by namespace and Service.
+/// Names of slices by namespace and Service.
+type Slices = BTreeMap<Service, BTreeSet<String>>;
+
+/// The slices of others. During a new list, and while the watch fails, what was known stands.
 #[derive(Debug, Default)]
-pub struct ForeignSlices(Mutex<BTreeMap<Service, BTreeSet<String>>>);
+pub struct ForeignSlices(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    known: Slices,
+    /// What the list that is under way has shown, by scope.
+    listing: BTreeMap<Scope, Slices>,
+}
 
 impl ForeignSlices {
-    fn slices(&self) -> MutexGuard<'_, BTreeMap<Service, BTreeSet<String>>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a watch event; the Service that it concerns.
-    pub fn event(
-        &self,
-        event: &Event<PartialObjectMeta<DynamicObject>>,
-        scope: Option<&str>,
-    ) -> Option<Service> {
-        let mut slices = self.slices();
+    /// Takes in a watch event; the Services of which something else is known now.
+    pub fn event(&self, event: &Event<PartialObjectMeta<DynamicObject>>, scope: &Scope) -> Vec<Service> {
+        let mut state = self.state();
         match event {
             Event::Init => {
-                slices.retain(|(namespace, _), _| scope.is_some_and(|scope| scope != namespace));
-                None
+                state.listing.insert(scope.clone(), Slices::new());
+                Vec::new()
             }
-            Event::Apply(slice) | Event::InitApply(slice) => {
-                let service = service(slice)?;
-                slices
-                    .entry(service.clone())
-                    .or_default()
-                    .insert(slice.name_any());
-                Some(service)
-            }
-            Event::Delete(slice) => {
-                let service = service(slice)?;
-                let left = slices.get_mut(&service).map(|names| {
-                    names.remove(&slice.name_any());
-                    names.len()
-                });
-                if left == Some(0) {
-                    slices.remove(&service);
+            Event::InitApply(slice) => {
+                if let Some(service) = service(slice) {
+                    let listing = state.listing.entry(scope.clone()).or_default();
+                    listing.entry(service).or_default().insert(slice.name_any());
                 }
-                Some(service)
+                Vec::new()
             }
-            Event::InitDone => None,
+            Event::InitDone => {
+                let listed = state.listing.remove(scope).unwrap_or_default();
+                state.replace(scope.as_deref(), listed)
+            }
+            Event::Apply(slice) => {
+                let moved = state.remove(slice);
+                let service = service(slice);
+                if let Some(service) = service.clone() {
+                    state.known.entry(service).or_default().insert(slice.name_any());
+                }
+                if moved == service {
+                    return Vec::new();
+                }
+                moved.into_iter().chain(service).collect()
+            }
+            Event::Delete(slice) => state.remove(slice).into_iter().collect(),
         }
     }
 
     /// The slices of others for a Service.
     #[must_use]
     pub fn of(&self, namespace: &str, service: &str) -> Vec<String> {
-        let slices = self.slices();
-        slices
-            .get(&(namespace.to_owned(), service.to_owned()))
+        let state = self.state();
+        let slices = state.known.get(&(namespace.to_owned(), service.to_owned()));
+        slices.into_iter().flatten().cloned().collect()
+    }
+}
+
+impl State {
+    /// The slices of a scope are exactly these.
+    fn replace(&mut self, scope: Option<&str>, listed: Slices) -> Vec<Service> {
+        let in_scope = |service: &Service| scope.is_none_or(|scope| scope == service.0);
+        let before: Slices = self
+            .known
+            .extract_if(.., |service, _| in_scope(service))
+            .collect();
+        let either: BTreeSet<_> = before.keys().chain(listed.keys()).collect();
+        let differ = either
             .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+            .filter(|service| before.get(*service) != listed.get(*service));
+        let differ = differ.cloned().collect();
+        self.known.extend(listed);
+        differ
+    }
+
+    /// Forgets a slice, whichever Service it was for.
+    fn remove(&mut self, slice: &PartialObjectMeta<DynamicObject>) -> Option<Service> {
+        let (namespace, name) = (slice.namespace()?, slice.name_any());
+        let mut here = self
+            .known
+            .range_mut((namespace.clone(), String::new())..)
+            .take_while(|(service, _)| service.0 == namespace);
+        let (service, names) = here.find(|(_, names)| names.contains(&name))?;
+        let service = service.clone();
+        names.remove(&name);
+        if names.is_empty() {
+            self.known.remove(&service);
+        }
+        Some(service)
     }
 }
 
@@ -85,3 +125,6 @@ fn service(slice: &PartialObjectMeta<DynamicObject>) -> Option<Service> {
         slice.labels().get(labels::SERVICE_NAME)?.clone(),
     ))
 }
+
+#[cfg(test)]
+mod tests;

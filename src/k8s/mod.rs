@@ -2,9 +2,11 @@
 
 pub mod apply;
 pub mod context;
+mod dereference;
 pub mod error;
 pub mod events;
 pub mod foreign;
+mod known;
 pub mod observed;
 mod patience;
 pub mod reconcile;

@@ -1,7 +1,6 @@
 //! The writing side: a kube-rs controller, fed by watches and by the engine. One pass at a time over a policy, many
 //! policies at once; a pass takes the newest decision, so bursts coalesce by themselves.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,29 +9,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Scope;
 use super::apply::Part;
 use super::context::{Context, lock};
+use super::dereference::Seen;
 use super::error::Error;
 use super::events::{self, PolicyEvent};
 use super::remembered::remembered;
 use super::routes::Slices;
 use super::secrets::SecretAccess;
-use super::services::{self, FIRST_LISTS};
+use super::services::FIRST_LISTS;
 use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
-use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use crate::clock::Clock;
 use crate::domain::decision::{Decision, DecisionState};
 use crate::domain::policy::{Mode, Policy, PolicyKey};
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind, names};
 use crate::telemetry::chain;
-use crate::validate;
 
 /// Policies written at once.
 const CONCURRENCY: u16 = 16;
@@ -40,19 +37,6 @@ const CONCURRENCY: u16 = 16;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// The back-off of failed passes: from the first to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-
-/// A policy as one pass found it.
-struct Seen {
-    key: PolicyKey,
-    uid: String,
-    generation: i64,
-    previous: ReplicaSetPolicyStatus,
-    valid: Option<Arc<Policy>>,
-    problems: Vec<String>,
-    unresolved: Vec<String>,
-    /// A Service that it names is not known yet: its watch asks for another pass.
-    awaiting: bool,
-}
 
 /// Runs the controller of one scope until `stop`; passes under way are finished.
 pub async fn run(
@@ -98,79 +82,42 @@ async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<A
         return Ok(Action::await_change());
     }
     context.synced.wait().await;
-    let seen = context.dereference_and_validate(&object).await?;
-    if seen.awaiting {
-        return Ok(Action::requeue(FIRST_LISTS));
+    let (key, uid) = (object.key(), object.meta().uid.clone());
+    context.policies.begin(&key);
+    let done = context.pass(&object).await;
+    if context.policies.has(&key, &uid.unwrap_or_default()) {
+        return done;
     }
-    context.judge_and_plan(&seen).await?;
-    let (decision, slices) = context.write_slices(&seen.key, &seen.uid).await;
-    let applied = match slices {
-        Ok(slices) => context.apply_rest(&seen, decision.as_deref(), slices).await,
-        Err(error) => Err(error),
-    };
-    let (written, revision, failure) = match applied {
-        Ok((written, revision)) => (written, revision, None),
-        Err(error) => (Written::Failed(error.category().to_owned()), None, Some(error)),
-    };
-    context
-        .update_status(&seen, decision.as_deref(), &written, revision.as_deref())
-        .await?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(context.done(&seen, &written)),
-    }
+    // It went meanwhile, and what the pass kept of it is nobody's.
+    context.forget(&key).await;
+    Ok(Action::await_change())
 }
 
 impl Context {
-    async fn dereference_and_validate(self: &Arc<Self>, object: &StoredPolicy) -> Result<Seen, Error> {
-        let key = object.key();
-        let json = object.json();
-        let mut seen = Seen {
-            uid: object.meta().uid.clone().unwrap_or_default(),
-            generation: object.meta().generation.unwrap_or_default(),
-            previous: self.written.of(&key, &json),
-            key,
-            valid: None,
-            problems: Vec::new(),
-            unresolved: Vec::new(),
-            awaiting: false,
-        };
-        let policy = match parse(json) {
-            Ok(policy) => policy,
-            Err(problem) => {
-                seen.problems.push(problem);
-                return Ok(seen);
-            }
-        };
-        let names = validate::references(&policy.spec);
-        let used = self.uses_secrets(&seen.key, &names);
-        if self.access == SecretAccess::Named {
-            let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
-            self.named.start(&used, watch);
+    async fn pass(self: &Arc<Self>, object: &Arc<StoredPolicy>) -> Result<Action, Error> {
+        let seen = self.dereference_and_validate(object).await?;
+        if seen.awaiting {
+            return Ok(Action::requeue(FIRST_LISTS));
         }
-        let secrets = self.secrets.dereference(&self.client, &seen.key, &names).await?;
-        let ports = validate::service_references(&policy, &secrets);
-        self.uses_services(&seen.key, &ports);
-        let Some(services) = self.services.dereference(&seen.key, &ports, self.clock.now()) else {
-            seen.awaiting = true;
-            return Ok(seen);
-        };
-        match validate::policy(&policy, &secrets, &services) {
-            Ok(mut valid) => {
-                seen.unresolved = unresolved(&valid);
-                seen.unresolved.extend(self.hold(&mut valid, &seen.previous));
-                seen.valid = Some(Arc::new(valid));
-            }
-            Err(problems) => seen.problems = problems.iter().map(ToString::to_string).collect(),
+        self.judge_and_plan(&seen).await?;
+        if !self.policies.has(&seen.key, &seen.uid) {
+            return Ok(Action::await_change());
         }
-        Ok(seen)
-    }
-
-    /// What cannot be read of a Service changes no route. What is wrong with the Services.
-    fn hold(&self, policy: &mut Policy, status: &ReplicaSetPolicyStatus) -> Vec<String> {
-        let told = lock(&self.told).get(&policy.key).cloned();
-        let routes = self.observed.of(&policy.key);
-        services::hold(policy, told.as_deref(), status, &routes)
+        let (decision, slices) = self.write_slices(&seen.key, &seen.uid).await;
+        let applied = match slices {
+            Ok(slices) => self.apply_rest(&seen, decision.as_deref(), slices).await,
+            Err(error) => Err(error),
+        };
+        let (written, revision, failure) = match applied {
+            Ok((written, revision)) => (written, revision, None),
+            Err(error) => (Written::Failed(error.category().to_owned()), None, Some(error)),
+        };
+        self.update_status(&seen, decision.as_deref(), &written, revision.as_deref())
+            .await?;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(self.done(&seen, &written)),
+        }
     }
 
     /// The engine judges and plans; it hears of a policy only what it does not know.
@@ -292,26 +239,6 @@ fn back_off(object: Arc<StoredPolicy>, error: &Error, context: Arc<Context>) -> 
     *count = (*count + 1).min(16);
     tracing::warn!(policy = %key.name, namespace = %key.namespace, error = %chain(error), category = error.category(), retry = ?wait, "pass failed");
     Action::requeue(wait)
-}
-
-/// An object that this version cannot read is invalid, and no other policy's concern.
-fn parse(mut object: Value) -> Result<ReplicaSetPolicy, String> {
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
-    serde_json::from_value(object).map_err(|error| format!("spec cannot be read by this version: {error}"))
-}
-
-fn unresolved(policy: &Policy) -> Vec<String> {
-    let problems = policy
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.login.as_ref().err());
-    problems
-        .map(ToString::to_string)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
 }
 
 /// The wall clock in whole seconds, as Kubernetes writes times.

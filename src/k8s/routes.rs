@@ -92,6 +92,9 @@ impl Context {
                 context.write_newest_slices(&key, &mut turn).await;
             }
             drop(turn);
+            if !context.policies.has_any(&key) {
+                context.routes.forget(&key);
+            }
             for event in events.into_iter().flatten() {
                 // A full queue loses an Event, never a route.
                 let _ = context.events.try_send(event);

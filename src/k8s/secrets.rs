@@ -64,6 +64,12 @@ impl SecretCache {
         state.used.get(secret).into_iter().flatten().cloned().collect()
     }
 
+    /// Those that were read, of these.
+    pub fn read_of(&self, these: impl Fn(&SecretKey) -> bool) -> BTreeSet<SecretKey> {
+        let state = self.state();
+        state.read.keys().filter(|key| these(key)).cloned().collect()
+    }
+
     /// Says which Secrets a policy names; those that nobody names are forgotten. Returns all that are named.
     pub fn used_by(&self, policy: &PolicyKey, names: &BTreeSet<String>) -> BTreeSet<SecretKey> {
         let mut state = self.state();

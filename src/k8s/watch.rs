@@ -1,5 +1,6 @@
 //! Watches: policies, our objects, slices of others, metadata of Secrets. Each says which policy needs a pass.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
@@ -13,7 +14,7 @@ use kube::{Api, ResourceExt};
 
 use super::context::Context;
 use super::patience::Patience;
-use super::secrets::SecretKey;
+use super::secrets::{SecretCache, SecretKey};
 use super::stored::StoredPolicy;
 use super::{Scope, apply, foreign, policy_resource, resource, scoped};
 use crate::domain::policy::PolicyKey;
@@ -29,6 +30,7 @@ pub fn policies(
 ) {
     let writer = Writer::<StoredPolicy>::new(policy_resource());
     let store = writer.as_reader();
+    context.policies.of_store(store.clone());
     let api: Api<StoredPolicy> = scoped(&context.client, &policy_resource(), &scope);
     let events = watch(api, watcher::Config::default()).backoff(Patience::default());
     let known = store.clone();
@@ -115,10 +117,10 @@ pub fn foreign_slices(
     let events = watch(api, config).backoff(Patience::default());
     let events = events.map(move |event| match event {
         Ok(event) => {
-            let service = context.foreign.event(&event, scope.as_deref());
+            let services = context.foreign.event(&event, &scope).into_iter();
             let owner =
-                service.and_then(|(namespace, name)| context.observed.owner_of_service(&namespace, &name));
-            owner.into_iter().collect()
+                |(namespace, name): (String, String)| context.observed.owner_of_service(&namespace, &name);
+            services.filter_map(owner).collect()
         }
         Err(error) => failed("EndpointSlice", &error),
     });
@@ -135,25 +137,40 @@ pub fn all_secrets(
         None => Api::all(context.client.clone()),
     };
     let events = watch(api, watcher::Config::default()).backoff(Patience::default());
+    let mut unseen = BTreeSet::new();
     events
-        .map(move |event| secret_event(&context, event))
+        .map(move |event| {
+            let in_scope = |(namespace, _): &SecretKey| scope.as_ref().is_none_or(|scope| scope == namespace);
+            secret_event(&context.secrets, in_scope, &mut unseen, event)
+        })
         .flat_map(references)
 }
 
+/// Takes in what a watch of the Secrets `in_scope` shows. `unseen`: those that were read, and that the list which is
+/// under way has not shown.
 fn secret_event(
-    context: &Context,
+    secrets: &SecretCache,
+    in_scope: impl Fn(&SecretKey) -> bool,
+    unseen: &mut BTreeSet<SecretKey>,
     event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
 ) -> Vec<PolicyKey> {
     let (secret, exists) = match event {
         Ok(Event::Apply(secret) | Event::InitApply(secret)) => (secret, true),
         Ok(Event::Delete(secret)) => (secret, false),
-        Ok(Event::Init | Event::InitDone) => return Vec::new(),
+        Ok(Event::Init) => {
+            *unseen = secrets.read_of(in_scope);
+            return Vec::new();
+        }
+        Ok(Event::InitDone) => {
+            let gone = std::mem::take(unseen);
+            let concerned: BTreeSet<_> = gone.iter().flat_map(|key| secrets.changed(key, None)).collect();
+            return concerned.into_iter().collect();
+        }
         Err(error) => return failed("Secret", &error),
     };
     let key = (secret.namespace().unwrap_or_default(), secret.name_any());
-    context
-        .secrets
-        .changed(&key, secret.resource_version().as_deref().filter(|_| exists))
+    unseen.remove(&key);
+    secrets.changed(&key, secret.resource_version().as_deref().filter(|_| exists))
 }
 
 /// One Secret that a policy names; asks for passes itself, until it is aborted.
@@ -161,8 +178,11 @@ pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = std::pin::pin!(watch(api, config).backoff(Patience::default()));
+    let this = (namespace, name);
+    let mut unseen = BTreeSet::new();
     while let Some(event) = events.next().await {
-        for key in secret_event(&context, event) {
+        let concerned = secret_event(&context.secrets, |key| *key == this, &mut unseen, event);
+        for key in concerned {
             context.triggers.ask(key).await;
         }
     }
@@ -182,3 +202,6 @@ fn failed(kind: &str, error: &watcher::Error) -> Vec<PolicyKey> {
     tracing::warn!(kind, %error, "watch failed, and is tried again");
     Vec::new()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The task that checks one server, for all who want it checked.
+//! The task that checks one server, for those who want it checked alike.
 
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Checks {
     pub clock: Clock,
     pub checker: Checker,
     pub subscribers: Subscribers,
+    /// Those whom it serves.
+    pub group: u32,
     /// The operator's. Who waits for a place of a policy holds none of these, and who holds one gives it back within a
     /// deadline.
     pub places: Arc<Semaphore>,
@@ -35,12 +37,12 @@ impl Checks {
         let mut changes = self.subscribers.changes();
         loop {
             self.due(&mut changes).await;
-            let due = self.subscribers.due_at(self.clock.now());
+            let due = self.subscribers.due_at(self.group, self.clock.now());
             let Some(place) = self.place(&due).await else {
                 return;
             };
             // While it waited, instructions may have been replaced.
-            let due = self.subscribers.due_at(self.clock.now());
+            let due = self.subscribers.due_at(self.group, self.clock.now());
             if !due.is_empty() && Box::pin(self.check(due, place)).await.is_none() {
                 return;
             }
@@ -51,7 +53,7 @@ impl Checks {
     async fn due(&self, changes: &mut watch::Receiver<Vec<Subscriber>>) {
         loop {
             changes.mark_unchanged();
-            let due = self.subscribers.due();
+            let due = self.subscribers.due(self.group);
             tokio::select! {
                 () = self.clock.sleep_until(due.unwrap_or_default()), if due.is_some() => return,
                 // The sender lives as long as `self.subscribers`.
@@ -85,7 +87,8 @@ impl Checks {
         let longest = due.last()?.check.timeout;
         let first = due.first()?;
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
-        let (prefer, lag_queries) = (first.check.prefer, self.subscribers.lag_queries());
+        let prefer = first.check.prefer;
+        let lag_queries = self.subscribers.lag_queries_of_group(self.group);
         let checking = self.checker.check(longest, prefer, &lag_queries).instrument(span);
         let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();
@@ -137,7 +140,9 @@ async fn answer(
     started: Moment,
     found: &Found,
 ) -> Option<()> {
-    subscribers.answered(&subscriber);
+    if !subscribers.answered(&subscriber) {
+        return Some(());
+    }
     let result = match &found.result {
         Ok((sample, lags)) => Ok(subscriber.sample(sample, lags)),
         Err(kind) => Err(*kind),

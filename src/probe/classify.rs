@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io;
 
+use nix::errno::Errno;
 use rustls::Error as TlsError;
 use rustls::pki_types::InvalidDnsNameError;
 use tokio_postgres::error::{DbError, SqlState};
@@ -33,7 +34,7 @@ pub fn classify(error: &tokio_postgres::Error, password: bool) -> FailureKind {
 pub fn classify_io(error: &io::Error) -> FailureKind {
     known_source(error).unwrap_or(match error.kind() {
         io::ErrorKind::UnexpectedEof => FailureKind::ConnectionClosed,
-        // A firewall's answer, no route, no free local port: whatever it is, the server was not reached.
+        // A firewall's answer, no route: whatever it is, the server was not reached.
         _ => FailureKind::Unreachable,
     })
 }
@@ -86,6 +87,9 @@ const fn classify_breach(breach: Breach) -> FailureKind {
 
 /// The kinds that only a socket has: a reader of malformed frames reports the others, too.
 fn classify_kind(error: &io::Error) -> Option<FailureKind> {
+    if error.raw_os_error().is_some_and(is_ours) {
+        return Some(FailureKind::OutOfResources);
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(FailureKind::ConnectRefused),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
@@ -97,6 +101,14 @@ fn classify_kind(error: &io::Error) -> Option<FailureKind> {
         }
         _ => None,
     }
+}
+
+/// Whether the kernel says that this process, or its node, has no more to give.
+fn is_ours(number: i32) -> bool {
+    matches!(
+        Errno::from_raw(number),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EADDRNOTAVAIL
+    )
 }
 
 #[cfg(test)]

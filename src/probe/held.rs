@@ -1,5 +1,5 @@
-//! The task that holds one session on a server beside the checks, for all who want one held. It sees a crash when the
-//! socket closes, not at the next check.
+//! The task that holds one session on one address of a server beside the checks, for all who want one held there. It
+//! sees a crash when the socket closes, not at the next check.
 //!
 //! | what happens                                          | who holds it hears |
 //! |-------------------------------------------------------|--------------------|
@@ -11,7 +11,7 @@
 //! After that the session is opened anew, with a growing back-off while it does not last.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -42,7 +42,10 @@ const ASK_AGAIN: Duration = Duration::from_mins(10);
 pub struct Held {
     pub clock: Clock,
     pub server: Server,
+    pub address: IpAddr,
     pub subscribers: Subscribers,
+    /// Gone once nobody wanted this session: who then wants one gets another.
+    pub wanted: Weak<()>,
     /// The operator's, taken while a session is opened.
     pub places: Arc<Semaphore>,
     pub answers: mpsc::Sender<Answer>,
@@ -54,23 +57,20 @@ struct Stopped;
 type Told = Result<(Sample, Lags), FailureKind>;
 
 impl Held {
-    /// Ends when nobody listens. Boxed, as everything that is done seldom: most of the time it waits, and for each server.
+    /// Ends when nobody wants the session, or nobody listens. Boxed, as everything that is done seldom: most of the time
+    /// it waits, and for each server.
     pub async fn run(self: Box<Self>) {
         let mut changes = self.subscribers.changes();
         let mut wait = FIRST_WAIT;
-        loop {
-            let Some(hold) = self.wanted(&mut changes).await else {
-                wait = FIRST_WAIT;
-                continue;
-            };
+        while let Some(hold) = self.wanted() {
             let began = self.clock.now();
             let held = match self.open(hold).await {
-                Ok(session) => self.hold(session, hold.address, &mut changes).await,
+                Ok(session) => self.hold(session, &mut changes).await,
                 Err(kind) if silence(kind).is_none() => {
                     self.back_off(REFUSED_WAIT, &mut changes).await;
                     continue;
                 }
-                Err(kind) => Box::pin(self.tell(hold.address, began, Some(hold.timeout), &Err(kind))).await,
+                Err(kind) => Box::pin(self.tell(began, Some(hold.timeout), &Err(kind))).await,
             };
             if held.is_err() {
                 return;
@@ -83,15 +83,9 @@ impl Held {
         }
     }
 
-    /// The session that is wanted; `None` after one was wanted no more.
-    async fn wanted(&self, changes: &mut watch::Receiver<Vec<Subscriber>>) -> Option<Hold> {
-        changes.mark_unchanged();
-        let hold = self.subscribers.hold();
-        if hold.is_none() {
-            // The sender lives as long as `self.subscribers`.
-            let _ = changes.changed().await;
-        }
-        hold
+    fn wanted(&self) -> Option<Hold> {
+        let wanted = self.wanted.strong_count() > 0;
+        wanted.then(|| self.subscribers.hold(self.address)).flatten()
     }
 
     async fn open(&self, hold: Hold) -> Result<Box<Conversation>, FailureKind> {
@@ -108,26 +102,26 @@ impl Held {
     /// Waits, unless no session is wanted any more.
     async fn back_off(&self, wait: Duration, changes: &mut watch::Receiver<Vec<Subscriber>>) {
         let until = self.clock.now() + wait;
-        while self.subscribers.hold().is_some() {
+        while self.wanted().is_some() {
             tokio::select! {
                 () = self.clock.sleep_until(until) => return,
+                // The sender lives as long as `self.subscribers`.
                 _ = changes.changed() => {}
             }
         }
     }
 
-    /// Asks at once and then at every heartbeat, until the session is silent, is not wanted or leads elsewhere.
+    /// Asks at once and then at every heartbeat, until the session is silent or is not wanted.
     async fn hold(
         &self,
         mut session: Box<Conversation>,
-        address: IpAddr,
         changes: &mut watch::Receiver<Vec<Subscriber>>,
     ) -> Result<(), Stopped> {
         let mut refused = Refused::default();
         let (mut asked_all, mut last) = (self.clock.now(), None);
         loop {
             changes.mark_unchanged();
-            let Some(hold) = self.subscribers.hold().filter(|hold| hold.address == address) else {
+            let Some(hold) = self.wanted() else {
                 session.close();
                 return Ok(());
             };
@@ -136,7 +130,7 @@ impl Held {
                 biased;
                 closed = caught(session.closed()) => {
                     let kind = closed.unwrap_or(FailureKind::ProtocolViolation);
-                    return Box::pin(self.tell(address, self.clock.now(), None, &Err(kind))).await;
+                    return Box::pin(self.tell(self.clock.now(), None, &Err(kind))).await;
                 }
                 _ = changes.changed() => continue,
                 () = self.clock.sleep_until(due) => {}
@@ -147,7 +141,7 @@ impl Held {
                 (asked_all, refused) = (started, Refused::default());
             }
             let told = self.ask(&mut session, &mut refused, hold.timeout).await;
-            Box::pin(self.tell(address, started, Some(hold.timeout), &told)).await?;
+            Box::pin(self.tell(started, Some(hold.timeout), &told)).await?;
             if told.is_err() {
                 return Ok(());
             }
@@ -155,7 +149,7 @@ impl Held {
     }
 
     async fn ask(&self, session: &mut Conversation, refused: &mut Refused, within: Duration) -> Told {
-        let lag_queries = self.subscribers.lag_queries();
+        let lag_queries = self.subscribers.lag_queries_at(self.address);
         let asking = Box::pin(ask(session, refused, within, &lag_queries));
         match timeout(within, caught(asking)).await {
             Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation)),
@@ -164,19 +158,13 @@ impl Held {
     }
 
     /// Tells those who hold the session; of what did not come those who would have waited no longer than `waited`.
-    async fn tell(
-        &self,
-        address: IpAddr,
-        started: Moment,
-        waited: Option<Duration>,
-        told: &Told,
-    ) -> Result<(), Stopped> {
+    async fn tell(&self, started: Moment, waited: Option<Duration>, told: &Told) -> Result<(), Stopped> {
         let silence = told
             .as_ref()
             .err()
             .map(|kind| silence(*kind).unwrap_or(Silence::Missed));
         let waited = waited.filter(|_| silence == Some(Silence::Missed));
-        for subscriber in self.subscribers.hearing(address, waited) {
+        for subscriber in self.subscribers.hearing(self.address, waited) {
             let result = match (told, silence) {
                 (Ok((sample, lags)), None) => Ok(subscriber.sample(sample, lags)),
                 (_, silence) => Err(silence.unwrap_or(Silence::Missed)),
@@ -184,7 +172,7 @@ impl Held {
             let heard = Heard {
                 key: subscriber.key,
                 incarnation: subscriber.incarnation,
-                address,
+                address: self.address,
                 started,
                 ended: self.clock.now(),
                 result,
@@ -205,6 +193,7 @@ const fn silence(kind: FailureKind) -> Option<Silence> {
         FailureClass::Dead { hard: false } => Some(Silence::Missed),
         FailureClass::Saturated
         | FailureClass::Configuration
+        | FailureClass::Own
         | FailureClass::Name
         | FailureClass::RefusedAddress
         | FailureClass::Alive => None,

@@ -1,5 +1,6 @@
-//! Which servers are probed: for each, one task that checks it and one that holds a session on it, shared by all who
-//! want the same server with the same login.
+//! Which servers are probed, and the tasks that do it, shared by those who want the same server with the same login:
+//! one holds a session on each address where one is wanted; one checks for all who look at the same address with the
+//! same patience.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,7 +24,9 @@ use crate::domain::target::{Answer, NextCheck, ProbeKey, TargetId, Wanted};
 ///
 /// # Guarantees
 /// - Every instruction that is not replaced by a later one is answered by one [`Answer::Checked`].
-/// - Never two checks at once, nor two sessions, of one server with one login; and none that serves two logins.
+/// - Never two checks of one target at once; nor two of one server with one login, but for targets of other settings, or
+///   that prefer another address. Never two sessions to one address with one login. None serves two logins.
+/// - Nobody waits for a check that takes longer than its own settings let one take.
 /// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
 ///   on its way, under its incarnation.
 /// - A policy takes at most its own limit of the operator's places, first come, first served.
@@ -53,9 +56,24 @@ struct Probes {
 }
 
 /// A server whose tasks run.
+#[derive(Default)]
 struct Running {
     subscribers: Subscribers,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    checks: Vec<Checking>,
+    sessions: Vec<Holding>,
+}
+
+/// The checks of a group.
+struct Checking {
+    group: u32,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The session on an address.
+struct Holding {
+    address: IpAddr,
+    task: AbortOnDropHandle<()>,
+    _wanted: Arc<()>,
 }
 
 impl Registry {
@@ -103,7 +121,9 @@ impl Registry {
                 },
                 incarnation: wanted.incarnation,
                 lag_query: wanted.lag_query,
+                deadlines: wanted.deadlines,
                 check: wanted.check,
+                group: 0,
                 answered: None,
                 places: Arc::clone(&places),
             };
@@ -133,19 +153,19 @@ impl Registry {
     pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
         let probes = self.policies.get(&key.policy);
         let server = probes.and_then(|probes| probes.targets.get(&key.target));
-        if let Some(running) = server.and_then(|server| self.servers.get(server)) {
+        let Some(server) = server.cloned() else { return };
+        if let Some(running) = self.servers.get(&server) {
             running.subscribers.instruct(key, check);
+            self.staff(&server);
         }
     }
 
     fn subscribe(&mut self, server: Arc<ServerKey>, subscriber: Subscriber) -> Arc<ServerKey> {
-        if let Some((key, running)) = self.servers.get_key_value(&server) {
-            running.subscribers.put(subscriber);
-            return Arc::clone(key);
-        }
-        let running = self.start(&server);
+        let known = self.servers.get_key_value(&server);
+        let server = known.map_or(server, |(key, _)| Arc::clone(key));
+        let running = self.servers.entry(Arc::clone(&server)).or_default();
         running.subscribers.put(subscriber);
-        self.servers.insert(Arc::clone(&server), running);
+        self.staff(&server);
         server
     }
 
@@ -154,39 +174,84 @@ impl Registry {
             .servers
             .get(server)
             .is_some_and(|running| running.subscribers.remove(key));
-        if !others {
+        if others {
+            self.staff(server);
+        } else {
             self.servers.remove(server);
         }
     }
 
-    fn start(&mut self, key: &ServerKey) -> Running {
-        let server = Server {
+    /// Starts the tasks that a server's subscribers need, and stops those that they do not.
+    fn staff(&mut self, key: &ServerKey) {
+        let Some(running) = self.servers.get_mut(key) else {
+            return;
+        };
+        let mut groups = running.subscribers.groups();
+        running.checks.retain(|checking| groups.remove(&checking.group));
+        let mut addresses = running.subscribers.held_addresses();
+        let gone = |holding: &mut Holding| !addresses.remove(&holding.address);
+        for ended in running.sessions.extract_if(.., gone) {
+            // It says goodbye to the server, then it ends.
+            ended.task.detach();
+        }
+        if groups.is_empty() && addresses.is_empty() {
+            return;
+        }
+        let subscribers = running.subscribers.clone();
+        let server = self.server(key);
+        let checks: Vec<_> = groups
+            .into_iter()
+            .map(|group| self.check(&server, &subscribers, group))
+            .collect();
+        let sessions: Vec<_> = addresses
+            .into_iter()
+            .map(|address| self.hold(&server, &subscribers, address))
+            .collect();
+        if let Some(running) = self.servers.get_mut(key) {
+            running.checks.extend(checks);
+            running.sessions.extend(sessions);
+        }
+    }
+
+    fn server(&mut self, key: &ServerKey) -> Server {
+        Server {
             location: key.location.clone(),
             pod: key.pod,
             login: Arc::clone(&key.login),
             encryption: self.encryption(&key.login.tls),
-        };
-        let subscribers = Subscribers::default();
+        }
+    }
+
+    fn check(&self, server: &Server, subscribers: &Subscribers, group: u32) -> Checking {
         let checks = Box::new(Checks {
             clock: self.clock,
             checker: Checker::new(self.clock, self.resolver.clone(), server.clone()),
             subscribers: subscribers.clone(),
+            group,
             places: Arc::clone(&self.places),
             answers: self.answers.clone(),
         });
+        Checking {
+            group,
+            _task: AbortOnDropHandle::new(tokio::spawn(checks.run())),
+        }
+    }
+
+    fn hold(&self, server: &Server, subscribers: &Subscribers, address: IpAddr) -> Holding {
+        let wanted = Arc::new(());
         let held = Box::new(Held {
             clock: self.clock,
-            server,
+            server: server.clone(),
+            address,
             subscribers: subscribers.clone(),
+            wanted: Arc::downgrade(&wanted),
             places: Arc::clone(&self.places),
             answers: self.answers.clone(),
         });
-        Running {
-            subscribers,
-            _tasks: [
-                AbortOnDropHandle::new(tokio::spawn(checks.run())),
-                AbortOnDropHandle::new(tokio::spawn(held.run())),
-            ],
+        Holding {
+            address,
+            task: AbortOnDropHandle::new(tokio::spawn(held.run())),
+            _wanted: wanted,
         }
     }
 

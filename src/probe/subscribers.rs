@@ -1,5 +1,6 @@
 //! Who wants one server probed: the targets of policies that share it, each with its own instruction.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::query::Lags;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Sample;
-use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey};
+use crate::domain::target::{Deadlines, Hold, Incarnation, NextCheck, ProbeKey};
 
 /// A target of a policy that wants the server probed.
 #[derive(Clone, Debug)]
@@ -17,7 +18,10 @@ pub struct Subscriber {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
     pub lag_query: Option<Arc<str>>,
+    pub deadlines: Deadlines,
     pub check: NextCheck,
+    /// With whom it shares its checks; [`Subscribers`] says which.
+    pub group: u32,
     /// The number of the newest instruction that was answered.
     pub answered: Option<u64>,
     /// The places of its policy.
@@ -27,6 +31,12 @@ pub struct Subscriber {
 impl Subscriber {
     fn awaits(&self) -> bool {
         self.answered.is_none_or(|answered| self.check.number > answered)
+    }
+
+    /// Whether one check can serve both: neither waits longer than its own settings let it, and both go to the same
+    /// address.
+    fn agrees(&self, other: &Self) -> bool {
+        (self.deadlines, self.check.prefer) == (other.deadlines, other.check.prefer)
     }
 
     /// The sample as this subscriber asked for it.
@@ -40,6 +50,8 @@ impl Subscriber {
 }
 
 /// All who want one server probed. Clones are the same; whoever waits hears of changes.
+///
+/// Those of one group agree in what a check depends on, and no two groups do.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribers(Arc<watch::Sender<Vec<Subscriber>>>);
 
@@ -51,35 +63,43 @@ impl Subscribers {
     /// Adds one, or tells it of a newer instruction; another incarnation or question is another subscriber.
     pub fn put(&self, wanted: Subscriber) {
         self.0.send_modify(|all| {
-            let known = all.iter_mut().find(|known| known.key == wanted.key);
-            match known {
+            let place = all.iter().position(|known| known.key == wanted.key);
+            match place.map(|place| &mut all[place]) {
                 Some(known) if known.incarnation == wanted.incarnation => {
                     known.lag_query.clone_from(&wanted.lag_query);
+                    known.deadlines = wanted.deadlines;
                     if wanted.check.number > known.check.number {
                         known.check = wanted.check;
                     }
                 }
-                Some(known) => *known = wanted,
+                Some(known) => {
+                    *known = Subscriber {
+                        group: known.group,
+                        ..wanted
+                    }
+                }
                 None => {
+                    let group = next_group(all);
                     // Most servers have one.
                     all.reserve_exact(1);
-                    all.push(wanted);
+                    all.push(Subscriber { group, ..wanted });
                 }
             }
+            let place = place.unwrap_or(all.len() - 1);
+            regroup(all, place);
         });
     }
 
     /// Gives one its next instruction. One that is not newer than the last is ignored.
     pub fn instruct(&self, key: &ProbeKey, check: NextCheck) {
         self.0.send_if_modified(|all| {
-            let known = all.iter_mut().find(|known| known.key == *key);
-            match known {
-                Some(known) if check.number > known.check.number => {
-                    known.check = check;
-                    true
-                }
-                _ => false,
-            }
+            let newer = |known: &Subscriber| known.key == *key && check.number > known.check.number;
+            let Some(place) = all.iter().position(newer) else {
+                return false;
+            };
+            all[place].check = check;
+            regroup(all, place);
+            true
         });
     }
 
@@ -89,55 +109,81 @@ impl Subscribers {
         !self.0.borrow().is_empty()
     }
 
-    pub fn lag_queries(&self) -> Vec<Arc<str>> {
-        let mut queries: Vec<_> = self
-            .0
-            .borrow()
-            .iter()
-            .filter_map(|known| known.lag_query.clone())
-            .collect();
+    /// The groups that have anybody.
+    pub fn groups(&self) -> BTreeSet<u32> {
+        self.0.borrow().iter().map(|known| known.group).collect()
+    }
+
+    /// Where sessions are wanted.
+    pub fn held_addresses(&self) -> BTreeSet<IpAddr> {
+        let all = self.0.borrow();
+        let holds = all.iter().filter_map(|known| known.check.hold);
+        holds.map(|hold| hold.address).collect()
+    }
+
+    /// What those of a group want asked.
+    pub fn lag_queries_of_group(&self, group: u32) -> Vec<Arc<str>> {
+        self.lag_queries(|known| known.group == group)
+    }
+
+    /// What those who hold the session to `address` want asked.
+    pub fn lag_queries_at(&self, address: IpAddr) -> Vec<Arc<str>> {
+        self.lag_queries(|known| known.check.hold.is_some_and(|hold| hold.address == address))
+    }
+
+    fn lag_queries(&self, asks: impl Fn(&Subscriber) -> bool) -> Vec<Arc<str>> {
+        let all = self.0.borrow();
+        let asking = all.iter().filter(|known| asks(known));
+        let mut queries: Vec<_> = asking.filter_map(|known| known.lag_query.clone()).collect();
         queries.sort_unstable();
         queries.dedup();
         queries
     }
 
-    /// The moment of the earliest instruction that is not answered yet.
-    pub fn due(&self) -> Option<Moment> {
+    /// The moment of the group's earliest instruction that is not answered yet.
+    pub fn due(&self, group: u32) -> Option<Moment> {
         let all = self.0.borrow();
-        let open = all.iter().filter(|known| known.awaits());
+        let open = all.iter().filter(|known| known.group == group && known.awaits());
         open.map(|known| known.check.at).min()
     }
 
-    /// Those whose moment has come, the shortest deadline first.
-    pub fn due_at(&self, now: Moment) -> Vec<Subscriber> {
+    /// Those of a group whose moment has come, the shortest deadline first.
+    pub fn due_at(&self, group: u32, now: Moment) -> Vec<Subscriber> {
         let all = self.0.borrow();
         let mut due: Vec<_> = all
             .iter()
-            .filter(|known| known.awaits() && known.check.at <= now)
+            .filter(|known| known.group == group && known.awaits() && known.check.at <= now)
             .cloned()
             .collect();
         due.sort_by_key(|known| known.check.timeout);
         due
     }
 
-    /// Notes that an instruction was answered; nobody waits for that.
-    pub fn answered(&self, subscriber: &Subscriber) {
+    /// Notes that an instruction was answered; nobody waits for that. False: the answer is no longer this group's to give.
+    pub fn answered(&self, subscriber: &Subscriber) -> bool {
+        let mut wanted = false;
         self.0.send_if_modified(|all| {
-            let known = all
-                .iter_mut()
-                .find(|known| known.key == subscriber.key && known.incarnation == subscriber.incarnation);
-            if let Some(known) = known {
+            let same = |known: &&mut Subscriber| {
+                known.key == subscriber.key
+                    && known.incarnation == subscriber.incarnation
+                    && known.group == subscriber.group
+            };
+            if let Some(known) = all.iter_mut().find(same) {
                 known.answered = known.answered.max(Some(subscriber.check.number));
+                wanted = true;
             }
             false
         });
+        wanted
     }
 
-    /// The session to hold: the cadence of the fastest, its deadline and where its server is.
-    pub fn hold(&self) -> Option<Hold> {
+    /// The session to hold to `address`: the cadence of the fastest, and its deadline.
+    pub fn hold(&self, address: IpAddr) -> Option<Hold> {
         let all = self.0.borrow();
         let holds = all.iter().filter_map(|known| known.check.hold);
-        holds.min_by_key(|hold| (hold.every, hold.timeout))
+        holds
+            .filter(|hold| hold.address == address)
+            .min_by_key(|hold| (hold.every, hold.timeout))
     }
 
     /// Those who hear of the session to `address`; of a missed heartbeat only those whose deadline has passed.
@@ -150,4 +196,22 @@ impl Subscribers {
             .cloned()
             .collect()
     }
+}
+
+/// A group that nobody is in.
+fn next_group(all: &[Subscriber]) -> u32 {
+    all.iter().map(|known| known.group + 1).max().unwrap_or_default()
+}
+
+/// Puts one to those with whom it agrees. Who agrees with nobody keeps its group where it is alone in it: the task that
+/// checks for it knows the server.
+fn regroup(all: &mut [Subscriber], place: usize) {
+    let others = || all.iter().enumerate().filter(|(at, _)| *at != place);
+    let agreeing = others().find(|(_, other)| other.agrees(&all[place]));
+    let group = match agreeing {
+        Some((_, other)) => other.group,
+        None if others().any(|(_, other)| other.group == all[place].group) => next_group(all),
+        None => return,
+    };
+    all[place].group = group;
 }

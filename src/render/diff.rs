@@ -1,7 +1,7 @@
 //! From what should be and what is to a list of writes, in a safe order. Pure: the order is tested without a server.
 //!
-//! Order: slices that only lose targets; other slices, `rw` and `ro` first; Services; the ConfigMap; what is no longer
-//! wanted. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
+//! Order: slices that only lose targets; other slices, `rw` and `ro` first; slices whose targets are in another one now;
+//! Services; the ConfigMap; what is no longer wanted. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
 //! goes first. A Service is made after its slices: its first synchronisation finds them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ pub fn diff(desired: &[Manifest], observed: &Observed, uid: &str) -> Diff {
     let mut ranked = Vec::new();
     for manifest in desired {
         match observed.get(&manifest.id) {
-            None => ranked.push((rank(None, manifest), Write::Create(manifest.clone()))),
+            None => ranked.push((rank(None, manifest, desired), Write::Create(manifest.clone()))),
             Some(is) if !controls(uid, is) => diff.conflicts.push(manifest.id.clone()),
             Some(is) => {
                 let body = updated(is, manifest);
@@ -71,7 +71,7 @@ pub fn diff(desired: &[Manifest], observed: &Observed, uid: &str) -> Diff {
                         id: manifest.id.clone(),
                         body,
                     };
-                    ranked.push((rank(Some(is), manifest), Write::Update(update)));
+                    ranked.push((rank(Some(is), manifest, desired), Write::Update(update)));
                 }
             }
         }
@@ -81,7 +81,11 @@ pub fn diff(desired: &[Manifest], observed: &Observed, uid: &str) -> Diff {
         .iter()
         .filter(|(id, is)| !wanted.contains(id) && controls(uid, is))
     {
-        let rank = if id.kind == Kind::EndpointSlice { 0 } else { 5 };
+        let rank = match id.kind {
+            Kind::EndpointSlice if gives_away(is, None, desired) => GIVES_AWAY,
+            Kind::EndpointSlice => 0,
+            Kind::Service | Kind::ConfigMap => 6,
+        };
         let text = |field: &str| is["metadata"][field].as_str().unwrap_or_default().to_owned();
         let delete = Write::Delete {
             id: id.clone(),
@@ -107,28 +111,54 @@ pub fn controls(uid: &str, object: &Value) -> bool {
     }
 }
 
-fn rank(observed: Option<&Value>, desired: &Manifest) -> u8 {
-    match desired.id.kind {
-        Kind::EndpointSlice if observed.is_some_and(|is| only_loses(is, &desired.body)) => 1,
+/// After the slices that gain: a target that moves from one slice to another is in both for a moment, never in none.
+const GIVES_AWAY: u8 = 3;
+
+fn rank(observed: Option<&Value>, manifest: &Manifest, desired: &[Manifest]) -> u8 {
+    let is = |change: &dyn Fn(&Value) -> bool| observed.is_some_and(change);
+    match manifest.id.kind {
+        Kind::EndpointSlice if is(&|is| gives_away(is, Some(manifest), desired)) => GIVES_AWAY,
+        Kind::EndpointSlice if is(&|is| only_loses(is, &manifest.body)) => 1,
         Kind::EndpointSlice => 2,
-        Kind::Service => 3,
-        Kind::ConfigMap => 4,
+        Kind::Service => 4,
+        Kind::ConfigMap => 5,
     }
 }
 
 fn only_loses(observed: &Value, desired: &Value) -> bool {
-    let addresses = |slice: &Value| -> BTreeSet<String> {
-        let endpoints = slice["endpoints"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        endpoints
-            .iter()
-            .map(|endpoint| endpoint["addresses"].to_string())
-            .collect()
-    };
     let (before, after) = (addresses(observed), addresses(desired));
     after.is_subset(&before) && after != before
+}
+
+/// Whether something that a slice loses is to be in another one of its Service and port.
+fn gives_away(observed: &Value, becomes: Option<&Manifest>, desired: &[Manifest]) -> bool {
+    let of = |slice: &Value| {
+        let service = &slice["metadata"]["labels"][labels::SERVICE_NAME];
+        (service.clone(), slice["ports"][0]["port"].clone())
+    };
+    let kept = becomes
+        .map(|manifest| addresses(&manifest.body))
+        .unwrap_or_default();
+    let lost = &addresses(observed) - &kept;
+    let others = desired.iter().filter(|other| {
+        let same = becomes.is_some_and(|becomes| becomes.id == other.id);
+        other.id.kind == Kind::EndpointSlice && !same && of(&other.body) == of(observed)
+    });
+    !lost.is_empty()
+        && others
+            .into_iter()
+            .any(|other| !lost.is_disjoint(&addresses(&other.body)))
+}
+
+fn addresses(slice: &Value) -> BTreeSet<String> {
+    let endpoints = slice["endpoints"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    endpoints
+        .iter()
+        .map(|endpoint| endpoint["addresses"].to_string())
+        .collect()
 }
 
 /// The observed object with our fields replaced. Allocated fields, foreign labels, annotations and keys are kept.

@@ -1,8 +1,10 @@
-//! The slices of a Service: one per address family and port, an address and port once, one address per endpoint.
+//! The slices of a Service: one per address family and port, an address and port once, one address per endpoint. Many
+//! endpoints are spread over more slices, by their addresses: one that comes or goes changes one slice.
 //!
 //! A target is in a slice or not, never `ready: false`: consumers treat that in different ways.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -10,6 +12,9 @@ use super::names::{self, Family};
 use super::{Kind, Manifest, ObjectId, labels, services};
 use crate::domain::plan::{Member, Route};
 use crate::domain::policy::Policy;
+
+/// Endpoints in one slice, at most: what kube-proxy and others are built for.
+const MOST: usize = 100;
 
 /// The slices of one route. A route without members has one empty slice, so that it fills without a new object.
 pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec<Manifest> {
@@ -28,19 +33,56 @@ pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec
     }
     slices
         .into_iter()
-        .map(|((family, port), members)| slice(policy, prefix, suffix, family, port, &members))
+        .flat_map(|((family, port), members)| {
+            let part = |(number, members): (usize, Vec<&Member>)| {
+                let name = names::endpoint_slice(prefix, suffix, family, port, number);
+                slice(policy, prefix, suffix, (name, family, port), &members)
+            };
+            spread(members).into_iter().map(part).collect::<Vec<_>>()
+        })
         .collect()
+}
+
+/// The members of each slice with its number, from 1. Where one slice is not enough, there are twice as many until none
+/// is too full.
+fn spread(members: Vec<&Member>) -> BTreeMap<usize, Vec<&Member>> {
+    if members.len() <= MOST {
+        return BTreeMap::from([(1, members)]);
+    }
+    let mut parts = members.len().div_ceil(MOST).next_power_of_two();
+    loop {
+        let mut slices: BTreeMap<usize, Vec<&Member>> = BTreeMap::new();
+        for member in &members {
+            slices
+                .entry(1 + scattered(member.address) % parts)
+                .or_default()
+                .push(member);
+        }
+        if slices.values().all(|slice| slice.len() <= MOST) {
+            return slices;
+        }
+        parts *= 2;
+    }
+}
+
+/// A number by which addresses spread evenly (FNV-1a); it must not change from one version to the next.
+fn scattered(address: IpAddr) -> usize {
+    let step = |hash: u32, octet: &u8| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
+    let hash = match address {
+        IpAddr::V4(address) => address.octets().iter().fold(0x811c_9dc5, step),
+        IpAddr::V6(address) => address.octets().iter().fold(0x811c_9dc5, step),
+    };
+    // The upper half is better mixed.
+    usize::try_from(hash ^ (hash >> 16)).unwrap_or_default()
 }
 
 fn slice(
     policy: &Policy,
     prefix: &str,
     suffix: &str,
-    family: Family,
-    port: u16,
+    (name, family, port): (String, Family, u16),
     members: &[&Member],
 ) -> Manifest {
-    let name = names::endpoint_slice(prefix, suffix, family, port);
     let service = names::service(prefix, suffix);
     let own = [
         (labels::SERVICE_NAME, service.as_str()),

@@ -8,10 +8,15 @@ pub fn service(prefix: &str, suffix: &str) -> String {
     format!("{prefix}-{suffix}")
 }
 
-/// `PREFIX-ro-ipv4-5432`: a slice holds one address family and one port.
+/// `PREFIX-ro-ipv4-5432`: a slice holds one address family and one port. The second of them ends in `-2`, and so on.
 #[must_use]
-pub fn endpoint_slice(prefix: &str, suffix: &str, family: Family, port: u16) -> String {
-    format!("{prefix}-{suffix}-{}-{port}", family.name().to_lowercase())
+pub fn endpoint_slice(prefix: &str, suffix: &str, family: Family, port: u16, number: usize) -> String {
+    let first = format!("{prefix}-{suffix}-{}-{port}", family.name().to_lowercase());
+    if number == 1 {
+        first
+    } else {
+        format!("{first}-{number}")
+    }
 }
 
 /// The address family of a slice.

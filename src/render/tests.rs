@@ -191,6 +191,66 @@ fn the_revision_changes_if_and_only_if_the_document_does() {
 #[test]
 fn every_name_is_short_enough_for_the_longest_prefix() {
     let prefix = "p".repeat(40);
-    let longest = names::endpoint_slice(&prefix, "ro", names::Family::V4, 65_535);
+    let longest = names::endpoint_slice(&prefix, "ro", names::Family::V4, 65_535, 99);
     assert!(longest.len() <= 63, "{longest}");
+}
+
+fn many(count: u16) -> Vec<Member> {
+    let address = |number: u16| format!("10.0.{}.{}", number / 250, number % 250 + 1);
+    (0..count)
+        .map(|number| member("a", &address(number), true))
+        .collect()
+}
+
+fn slices_of_reads(manifests: &Manifests) -> std::collections::BTreeMap<String, Vec<String>> {
+    let of_reads = manifests
+        .objects
+        .iter()
+        .filter(|object| object.id.name.starts_with("orders-ro-ipv4"));
+    let addresses = |object: &Manifest| {
+        let endpoints = object.body["endpoints"].as_array().unwrap();
+        endpoints
+            .iter()
+            .map(|endpoint| endpoint["addresses"].to_string())
+            .collect()
+    };
+    of_reads
+        .map(|object| (object.id.name.clone(), addresses(object)))
+        .collect()
+}
+
+#[test]
+fn no_slice_has_more_than_100_endpoints_and_nobody_is_lost() {
+    for count in [1, 100, 101, 200, 1000, 5000] {
+        let slices = slices_of_reads(&rendered(many(count)));
+        assert!(slices.contains_key("orders-ro-ipv4-5432"), "{count}");
+        assert_eq!(
+            slices.len() == 1,
+            count <= 100,
+            "{count} in {} slices",
+            slices.len()
+        );
+        assert!(slices.values().all(|slice| slice.len() <= 100), "{count}");
+        let mut all: Vec<_> = slices.into_values().flatten().collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), usize::from(count));
+    }
+    let names: Vec<_> = slices_of_reads(&rendered(many(150))).into_keys().collect();
+    assert_eq!(names, ["orders-ro-ipv4-5432", "orders-ro-ipv4-5432-2"]);
+}
+
+#[test]
+fn who_comes_or_goes_changes_one_slice_of_many() {
+    let all = many(300);
+    let before = slices_of_reads(&rendered(all.clone()));
+    for gone in [0, 17, 299] {
+        let mut left = all.clone();
+        left.remove(gone);
+        let after = slices_of_reads(&rendered(left));
+        let changed = before
+            .iter()
+            .filter(|(name, slice)| after.get(*name) != Some(slice));
+        assert_eq!((changed.count(), after.len()), (1, before.len()));
+    }
 }

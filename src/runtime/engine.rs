@@ -224,7 +224,7 @@ impl Engine {
 
     fn observed(&mut self, observed: Observed) {
         tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
-        self.metrics.observed(&observed.key, &observed.observation);
+        self.metrics.observed(&observed.observation);
         self.step(Event::Observed(observed));
     }
 
@@ -239,7 +239,7 @@ impl Engine {
         match effect {
             Effect::Want { policy, wanted } => self.registry.want(&policy, wanted),
             Effect::Next { key, check } => self.registry.next(&key, check),
-            Effect::Measured { key, figures } => self.metrics.measured(&key, &figures),
+            Effect::Measured { key, figures } => self.metrics.measured(&key, figures.as_ref()),
             Effect::Forget { key } => {
                 let last = self.decisions.remove(&key);
                 self.metrics.forget(&key, last.as_deref());

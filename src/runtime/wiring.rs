@@ -65,9 +65,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
         .map_err(|error| Error::Config(Box::new(error)))?;
     let client = Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))?;
     let address = settings.http_address;
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
+    let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
     let metrics = Metrics::new();
     let (answers, answered) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);

@@ -17,6 +17,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_restart_leaves_the_routes_alone_until_all_was_checked", restart)
         .test("it_stops_within_two_seconds", stops)
         .test("its_pages_answer", pages)
+        .test("without_a_free_file_nobody_is_taken_for_dead", no_files)
 }
 
 async fn idle(plane: Arc<ControlPlane>) -> Result<()> {
@@ -144,4 +145,38 @@ async fn pages(plane: Arc<ControlPlane>) -> Result<()> {
         ensure!(metrics.contains(line), "no {line} in\n{metrics}");
     }
     Ok(())
+}
+
+async fn no_files(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 2).await?;
+    let both = [it.postgres.replica(0), it.postgres.replica(1)];
+    it.leads("ro", &both, SOON).await?;
+    let usual = it.operator.limit_files("3")?;
+    // It may be unable to write even its status.
+    wait::eventually("every check to fail", SOON, || async {
+        let log = it.operator.log();
+        let failed = |id: &str| {
+            log.lines()
+                .any(|line| line.contains("OutOfResources") && line.contains(&format!("\"{id}\"")))
+        };
+        ensure!(
+            ["primary", "replica-1", "replica-2"].into_iter().all(failed),
+            "not yet"
+        );
+        Ok(())
+    })
+    .await?;
+    let routed = || async {
+        let (rw, ro) = (it.now("rw").await?.len(), it.now("ro").await?.len());
+        ensure!((rw, ro) == (1, 2), "{rw} and {ro}");
+        Ok(())
+    };
+    // Longer than failoverTimeout, and than the next checks.
+    wait::throughout("the routes hold", Duration::from_secs(12), routed).await?;
+    it.operator.limit_files(&usual)?;
+    for id in ["primary", "replica-1", "replica-2"] {
+        it.endpoint(id, "Serving", SOON).await?;
+    }
+    both[0].kill().await?;
+    it.leads("ro", &both[1..], SOON).await
 }

@@ -19,6 +19,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("the_ready_pods_behind_services_are_followed", followed)
         .test("a_service_that_goes_holds_the_routes", deleted)
+        .test(
+            "an_invalid_edit_does_not_stop_the_pods_from_being_followed",
+            invalid,
+        )
         .test("names_inside_the_cluster_are_services", names)
         .test("a_service_that_is_missing_harms_nobody_else", missing)
         .test("a_cluster_ip_is_no_server", cluster_ip)
@@ -199,6 +203,34 @@ async fn deleted(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.pods("pg-ro", &[(both[1], true)]).await?;
     it.leads("ro", &both[1..], SOON).await
+}
+
+/// The last valid spec stays in force with the pods, and the Secret, of now.
+async fn invalid(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let [one, two] = [0, 1].map(|number| it.postgres.replica(number));
+    let policy = it.by_services().await?;
+    it.apply(&policy).await?;
+    it.pods("pg-ro", &[(one, true)]).await?;
+    it.leads("ro", &[one], SOON).await?;
+    // Admission cannot know what a Secret names.
+    let url = format!("postgresql://probe@{}/app", one.address());
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"}, "stringData": {"url": url},
+    }))
+    .await?;
+    let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
+    it.patch(json!({"spec": {"replicas": twice}})).await?;
+    it.condition("Accepted", "False", "Invalid").await?;
+    it.pods("pg-ro", &[(two, true)]).await?;
+    it.leads("ro", &[two], SOON).await?;
+    it.pods("pg-ro", &[(one, true), (two, true)]).await?;
+    it.leads("ro", &[one, two], SOON).await?;
+    it.condition("Accepted", "False", "Invalid").await?;
+    it.patch(json!({"spec": {"replicas": [{"id": "host", "host": one.address()}]}}))
+        .await?;
+    it.condition("Accepted", "True", "Valid").await?;
+    it.leads("ro", &[one], SOON).await
 }
 
 /// A host that is the name of a Service, and the Secret of an app as CloudNativePG writes it.

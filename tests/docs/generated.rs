@@ -123,7 +123,7 @@ fn every_metric_is_listed_and_no_other() {
         address: None,
         result: Ok(sample),
     };
-    metrics.observed(&probe, &observation);
+    metrics.observed(&observation);
     let lag = Lag::Behind {
         time: Duration::from_secs(1),
         bytes: 1,
@@ -137,8 +137,9 @@ fn every_metric_is_listed_and_no_other() {
     let figures = Figures {
         lag: Some(lag),
         load: Some(load),
+        took: Some(Duration::from_millis(1)),
     };
-    metrics.measured(&probe, &figures);
+    metrics.measured(&probe, Some(&figures));
     let judgements = judgements(&policy);
     let election = election(&policy);
     let plan = plan(&policy, &judgements, &election);

@@ -1,5 +1,6 @@
 //! Every name that a user meets is explained, and every table says what the code does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use distributary::domain::breaker::spacing;
@@ -89,7 +90,7 @@ fn every_event_is_listed() {
     must_name("docs/conditions.md", &events);
 }
 
-const FAILURES: [FailureKind; 21] = [
+const FAILURES: [FailureKind; 22] = [
     FailureKind::ConnectRefused,
     FailureKind::ConnectionReset,
     FailureKind::ConnectionClosed,
@@ -104,6 +105,7 @@ const FAILURES: [FailureKind; 21] = [
     FailureKind::TlsNotOffered,
     FailureKind::PasswordMethodRefused,
     FailureKind::SecretUnresolved,
+    FailureKind::OutOfResources,
     FailureKind::NameNotFound,
     FailureKind::ResolverFailed,
     FailureKind::AddressRefused,
@@ -120,6 +122,7 @@ const fn class(kind: FailureKind) -> &'static str {
         FailureClass::Transient => "transient",
         FailureClass::Saturated => "saturated",
         FailureClass::Configuration => "configuration",
+        FailureClass::Own => "own",
         FailureClass::Name => "name",
         FailureClass::RefusedAddress => "refused address",
         FailureClass::Alive => "alive",
@@ -184,4 +187,20 @@ fn every_label_is_listed() {
         .collect();
     assert!(values.len() > 6, "{values:?}");
     must_name("docs/labels.md", &values);
+}
+
+#[test]
+fn what_a_check_asks_of_a_server_is_told() {
+    let query = read("src/probe/query.rs");
+    let word = |rest: &str| {
+        let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
+        rest.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let asked: BTreeSet<_> = query.split("pg_catalog.").skip(1).map(word).collect();
+    assert!(asked.len() > 9, "{asked:?}");
+    let operations = read("docs/operations.md");
+    let from = operations.find("A check calls ").unwrap();
+    let told = &operations[from..][..operations[from..].find(':').unwrap()];
+    let quoted = told.split('`').skip(1).step_by(2).map(str::to_owned);
+    assert_eq!(quoted.collect::<BTreeSet<_>>(), asked);
 }

@@ -125,6 +125,7 @@ pub fn failures() -> impl Strategy<Value = FailureKind> {
         FailureKind::Starting,
         FailureKind::Saturated,
         FailureKind::AuthenticationFailed,
+        FailureKind::OutOfResources,
         FailureKind::NameNotFound,
         FailureKind::AddressRefused,
         FailureKind::ServerFailing,

@@ -28,7 +28,7 @@ pub fn policy(spec: &str) -> Arc<Policy> {
 
 /// A failure by its name in status.
 pub fn failure(name: &str) -> FailureKind {
-    const ALL: [FailureKind; 21] = [
+    const ALL: [FailureKind; 22] = [
         FailureKind::ConnectRefused,
         FailureKind::ConnectionReset,
         FailureKind::ConnectionClosed,
@@ -43,6 +43,7 @@ pub fn failure(name: &str) -> FailureKind {
         FailureKind::TlsNotOffered,
         FailureKind::PasswordMethodRefused,
         FailureKind::SecretUnresolved,
+        FailureKind::OutOfResources,
         FailureKind::NameNotFound,
         FailureKind::ResolverFailed,
         FailureKind::AddressRefused,

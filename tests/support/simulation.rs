@@ -356,7 +356,9 @@ impl Simulation {
                 }
                 Effect::Measured { figures, .. } => {
                     use distributary::domain::lag::Lag;
-                    if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) = figures.lag {
+                    if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) =
+                        figures.and_then(|figures| figures.lag)
+                    {
                         self.most_lag = self.most_lag.max(time.as_millis());
                     }
                 }

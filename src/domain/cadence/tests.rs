@@ -130,6 +130,9 @@ fn a_name_that_is_lost_within_a_run_is_not_looked_up_in_a_loop() {
             let (gap, _) = after(&mut health, (now, now), Err(FailureKind::NameNotFound)).unwrap();
             assert_eq!(gap, Duration::from_secs(5), "after {first}, at {now}");
         }
+        // Nor does the operator go round in circles while it lacks something.
+        let (gap, _) = after(&mut health, (18_000, 18_000), Err(FailureKind::OutOfResources)).unwrap();
+        assert_eq!(gap, Duration::from_secs(5), "after {first}");
     }
 }
 

@@ -580,3 +580,27 @@ fn a_doubt_ends_with_any_answer() {
         );
     }
 }
+
+#[test]
+fn what_the_operator_itself_lacks_is_no_sign_of_death_nor_of_life() {
+    let ours = FailureKind::OutOfResources;
+    let health = served_then(&[ours; 9]);
+    assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
+    assert!(health.is_well() && health.failing_since.is_none());
+    assert_eq!(
+        verdict(&seen(&[(0, Err(ours))])),
+        (Standing::Unproven, Reason::ConfigurationFailed)
+    );
+    // Neither does it end a suspicion, a doubt or a count.
+    let suspect = served_then(&[FailureKind::ConnectRefused, FailureKind::ConnectRefused, ours]);
+    assert_eq!(verdict(&suspect), (OUT, Reason::Suspect));
+    let mut counted = served_then(&[FailureKind::TimedOut]);
+    let before = counted.clone();
+    check(&mut counted, 2000, Err(ours));
+    assert_eq!(counted.breaker, before.breaker);
+    assert_eq!(counted.failing_since, before.failing_since);
+    let mut doubted = seen(&[(0, good())]);
+    hear(&mut doubted, 1000, Err(Silence::Missed));
+    check(&mut doubted, 2000, Err(ours));
+    assert!(doubted.doubted_since.is_some());
+}

@@ -12,7 +12,7 @@ use crate::domain::moment::Moment;
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Endpoint, EndpointId, LagSource, Mode, Policy};
 use crate::domain::primary::Tenure;
-use crate::domain::target::{NextCheck, TargetId, Wanted};
+use crate::domain::target::{Deadlines, NextCheck, TargetId, Wanted};
 
 #[derive(Debug)]
 pub(super) struct PolicyState {
@@ -189,6 +189,11 @@ impl PolicyState {
                 lag_query: match &endpoint.lag.source {
                     LagSource::Query(query) => Some(Arc::clone(query)),
                     LagSource::Wal | LagSource::None => None,
+                },
+                deadlines: Deadlines {
+                    timeout: self.policy.probing.timeout,
+                    failover_timeout: self.policy.probing.failover_timeout,
+                    failure_threshold: self.policy.breaker.failure_threshold,
                 },
                 check: target.check,
             })

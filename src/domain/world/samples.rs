@@ -22,7 +22,8 @@ pub(super) struct Taken {
     /// The policy must be decided anew.
     pub(super) changed: bool,
     pub(super) check: Option<NextCheck>,
-    pub(super) figures: Option<Figures>,
+    /// `None`: as before. `Some(None)`: nothing is known any more.
+    pub(super) figures: Option<Option<Figures>>,
 }
 
 impl PolicyState {
@@ -50,7 +51,14 @@ impl PolicyState {
             target.look_again_soon(observation.ended);
         }
         let changed = Verdict::of(target) != before || read;
-        let (check, figures) = (Some(target.check), sample.map(|sample| figures(target, sample)));
+        let check = Some(target.check);
+        let took = observation.ended.since(observation.started);
+        let figures = match sample {
+            Some(sample) => Some(Some(figures(target, sample, Some(took)))),
+            // A session that is held may tell more.
+            None if target.check.hold.is_some() => None,
+            None => self.silenced(id),
+        };
         let answers =
             observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
         Some(Taken {
@@ -80,11 +88,24 @@ impl PolicyState {
         let sample = told.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
         let target = self.targets.get(id)?;
+        let figures = match sample {
+            Some(sample) => Some(Some(figures(target, sample, None))),
+            None if told.is_err() && target.health.address == Some(heard.address) => self.silenced(id),
+            None => None,
+        };
         Some(Taken {
             changed: Verdict::of(target) != before || read,
             check: Some(target.check).filter(|_| check),
-            figures: sample.map(|sample| figures(target, sample)),
+            figures,
         })
+    }
+
+    /// A target tells nothing for now: its endpoint neither, unless it has another one that answers.
+    fn silenced(&self, id: &TargetId) -> Option<Option<Figures>> {
+        let answers = |(other, target): (&TargetId, &Target)| {
+            other.endpoint == id.endpoint && other != id && target.health.answers()
+        };
+        (!self.targets.iter().any(answers)).then_some(None)
     }
 
     /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
@@ -191,9 +212,10 @@ impl Verdict {
     }
 }
 
-fn figures(target: &Target, sample: &Sample) -> Figures {
+fn figures(target: &Target, sample: &Sample, took: Option<Duration>) -> Figures {
     Figures {
         lag: target.replay.lag.filter(|_| sample.role == Role::Standby),
         load: sample.load,
+        took,
     }
 }

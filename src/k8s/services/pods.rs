@@ -11,9 +11,14 @@ use crate::domain::policy::ServiceProblem;
 const MOST: usize = 256;
 const TCP: &str = "TCP";
 
-/// What matters of a Service: its TCP ports.
+const IPV4: &str = "IPv4";
+const IPV6: &str = "IPv6";
+
+/// What matters of a Service: its family and its TCP ports.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Ports {
+    /// The first of its families, where it has any.
+    family: Option<String>,
     /// It is another name of a host, and has no pods.
     external: bool,
     /// Each with its name, which may be empty.
@@ -24,7 +29,9 @@ impl Ports {
     pub fn of(service: &Service) -> Self {
         let spec = service.spec.as_ref();
         let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+        let families = spec.and_then(|spec| spec.ip_families.as_ref());
         Self {
+            family: families.and_then(|families| families.first().cloned()),
             external: spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName")),
             named: ports
                 .filter(|port| is_tcp(port.protocol.as_ref()))
@@ -37,9 +44,10 @@ impl Ports {
     }
 }
 
-/// What matters of a slice: its TCP ports, and the addresses that are ready.
+/// What matters of a slice: its family, its TCP ports, and the addresses that are ready.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Ready {
+    family: String,
     ports: Vec<(String, u16)>,
     addresses: Vec<IpAddr>,
 }
@@ -54,6 +62,7 @@ impl Ready {
             ready && conditions.and_then(|conditions| conditions.terminating) != Some(true)
         });
         Self {
+            family: slice.address_type.clone(),
             ports: ports
                 .filter(|port| is_tcp(port.protocol.as_ref()))
                 .filter_map(|port| {
@@ -76,11 +85,13 @@ fn is_tcp(protocol: Option<&String>) -> bool {
 
 /// Where the ready pods behind `port` of a Service listen, in ascending order, each address once.
 ///
+/// A pod of two families is one server: only addresses of the Service's first family are used.
+///
 /// # Errors
 /// The Service has no such TCP port, or cannot have pods.
 pub fn ready<'a>(
     service: &Ports,
-    slices: impl Iterator<Item = &'a Ready>,
+    slices: impl Iterator<Item = &'a Ready> + Clone,
     port: u16,
 ) -> Result<Vec<SocketAddr>, ServiceProblem> {
     if service.external {
@@ -91,7 +102,12 @@ pub fn ready<'a>(
         .iter()
         .find(|(number, _)| *number == port)
         .ok_or(ServiceProblem::PortMissing)?;
+    let family = service.family.as_deref().unwrap_or_else(|| {
+        let v4 = slices.clone().any(|slice| slice.family == IPV4);
+        if v4 { IPV4 } else { IPV6 }
+    });
     let mut pods: Vec<_> = slices
+        .filter(|slice| slice.family == family)
         .filter_map(|slice| {
             let (_, number) = slice.ports.iter().find(|(known, _)| known == name)?;
             Some(

@@ -98,24 +98,46 @@ fn a_port_without_a_name_matches_one_without_a_name() {
 }
 
 #[test]
-fn both_families_are_pods_each_address_once_and_the_first_of_an_endpoint() {
+fn each_address_is_a_pod_once_and_of_an_endpoint_the_first_one() {
     let (service, v4) = plain();
     let ports = json!([{"name": "postgres", "port": 5433}]);
     let endpoints = json!([
-        {"addresses": ["fd00::1", "fd00::2"]},
-        {"addresses": ["::ffff:198.18.0.1"]},
+        {"addresses": ["198.18.0.3", "198.18.0.4"]},
+        {"addresses": ["198.18.0.1"]},
         {"addresses": ["pg.example.com"]},
         {"addresses": []},
     ]);
     let pods = ready_pods(&service, &[slice("pg-2", ports, endpoints), v4], 5432);
-    assert_eq!(
-        pods,
-        Ok(addresses(&[
-            "198.18.0.1:5433",
-            "198.18.0.2:5433",
-            "[fd00::1]:5433"
-        ]))
+    let expected = ["198.18.0.1:5433", "198.18.0.2:5433", "198.18.0.3:5433"];
+    assert_eq!(pods, Ok(addresses(&expected)));
+}
+
+#[test]
+fn a_pod_of_two_families_is_one_server_of_the_services_first_family() {
+    let (mut service, v4) = plain();
+    let mut v6 = slice(
+        "pg-2",
+        json!([{"name": "postgres", "port": 5433}]),
+        json!([{"addresses": ["fd00::1"]}, {"addresses": ["fd00::2"]}]),
     );
+    v6.address_type = "IPv6".to_owned();
+    let (of_v4, of_v6) = (
+        addresses(&["198.18.0.1:5433", "198.18.0.2:5433"]),
+        addresses(&["[fd00::1]:5433", "[fd00::2]:5433"]),
+    );
+    let both = [v6, v4];
+    let mut with = |families: &[&str], slices: &[EndpointSlice]| {
+        let families: Vec<_> = families.iter().map(ToString::to_string).collect();
+        service.spec.as_mut().unwrap().ip_families = Some(families);
+        ready_pods(&service, slices, 5432).unwrap()
+    };
+    assert_eq!(with(&["IPv4", "IPv6"], &both), of_v4);
+    assert_eq!(with(&["IPv6", "IPv4"], &both), of_v6);
+    // Not said: IPv4 where there is any.
+    assert_eq!(with(&[], &both), of_v4);
+    assert_eq!(with(&[], &both[..1]), of_v6);
+    // A family without pods is no reason for another one: the same pods would be other servers.
+    assert_eq!(with(&["IPv4", "IPv6"], &both[..1]), []);
 }
 
 #[test]

@@ -41,7 +41,11 @@ fn kinds_of_socket_errors_have_the_meaning_of_the_table() {
         (113, FailureKind::Unreachable),
         (101, FailureKind::Unreachable),
         (100, FailureKind::Unreachable),
-        (99, FailureKind::Unreachable),
+        (99, FailureKind::OutOfResources),
+        (24, FailureKind::OutOfResources),
+        (23, FailureKind::OutOfResources),
+        (12, FailureKind::OutOfResources),
+        (105, FailureKind::OutOfResources),
         (13, FailureKind::Unreachable),
         (1, FailureKind::Unreachable),
     ] {

@@ -1,4 +1,5 @@
 mod held;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use super::*;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Lsn, Role, Silence};
 use crate::domain::policy::TlsMode;
-use crate::domain::target::{Heard, Hold, Incarnation, Observed};
+use crate::domain::target::{Deadlines, Heard, Hold, Incarnation, Observed};
 use crate::probe::fake::{self, Fake, login};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -105,7 +106,16 @@ fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
         location: fake.location(),
         login: login_of(endpoint, TlsMode::Disable),
         lag_query: None,
+        deadlines: deadlines(LONG),
         check,
+    }
+}
+
+fn deadlines(timeout: Duration) -> Deadlines {
+    Deadlines {
+        timeout,
+        failover_timeout: timeout * 3,
+        failure_threshold: 3,
     }
 }
 

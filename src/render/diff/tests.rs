@@ -367,3 +367,40 @@ fn what_is_equal_whatever_the_order_of_owners_needs_no_second_write() {
     }
     assert_eq!(diff(&[desired], &after, UID), Diff::default());
 }
+
+#[test]
+fn who_moves_to_another_slice_is_never_in_none() {
+    let of_service = |name: &str, addresses: &[&str]| {
+        let mut slice = slice(name, addresses);
+        slice.body["metadata"]["labels"][labels::SERVICE_NAME] = json!("orders-ro");
+        slice
+    };
+    let few = [of_service("ro", &["198.18.0.1", "198.18.0.2"])];
+    let more = [
+        of_service("ro", &["198.18.0.1"]),
+        of_service("ro-2", &["198.18.0.2", "198.18.0.3"]),
+    ];
+    assert_eq!(
+        words(&diff(&more, &observed(&few), UID)),
+        ["create ro-2", "update ro"]
+    );
+    assert_eq!(
+        words(&diff(&few, &observed(&more), UID)),
+        ["update ro", "delete ro-2"]
+    );
+    // Whoever is to be nowhere goes first, as ever; another Service's slices are no other place.
+    let fewer = [
+        of_service("ro", &["198.18.0.1"]),
+        of_service("ro-2", &["198.18.0.3", "198.18.0.4"]),
+    ];
+    let mut of_another = fewer.clone();
+    of_another[1].body["metadata"]["labels"][labels::SERVICE_NAME] = json!("orders-rw");
+    of_another[1].body["endpoints"] = json!([{"addresses": ["198.18.0.2"]}]);
+    for desired in [fewer, of_another] {
+        assert_eq!(
+            words(&diff(&desired, &observed(&few), UID)),
+            ["update ro", "create ro-2"]
+        );
+    }
+    assert!(diff(&more, &observed(&more), UID).writes.is_empty());
+}

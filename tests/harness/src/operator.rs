@@ -183,6 +183,29 @@ impl Operator {
         Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
     }
 
+    /// Sets its soft limit of open files, as text; what is open stays. Returns the limit before.
+    ///
+    /// # Errors
+    /// When it does not run, or `prlimit` of util-linux is missing or fails.
+    pub fn limit_files(&self, limit: &str) -> Result<String> {
+        let pid = self
+            .daemon
+            .pid()
+            .context("the operator does not run")?
+            .to_string();
+        let prlimit = |arguments: &[&str]| {
+            let output = std::process::Command::new("prlimit")
+                .args(["--pid", &pid])
+                .args(arguments)
+                .output()?;
+            ensure!(output.status.success(), "prlimit: {output:?}");
+            anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let before = prlimit(&["--nofile", "--output=SOFT", "--noheadings", "--raw"])?;
+        prlimit(&[&format!("--nofile={limit}:")])?;
+        Ok(before)
+    }
+
     /// Its peak resident memory so far, in bytes.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ fn a_heartbeat_that_changes_nothing_is_measured_and_decides_nothing() {
         time: Duration::ZERO,
         bytes: 0,
     };
-    assert_eq!(figures.lag, Some(none));
+    assert_eq!(figures.unwrap().lag, Some(none));
     assert_eq!(scene.world.deadline(), None);
     assert_eq!(scene.routes(), "no change");
 }

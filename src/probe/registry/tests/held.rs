@@ -296,3 +296,61 @@ async fn one_check_answers_all_who_are_due_each_within_its_own_deadline() {
     );
     assert_eq!(*asked.lock().unwrap(), 1, "one connection for both");
 }
+
+#[tokio::test]
+async fn policies_that_look_at_different_addresses_of_a_name_each_hear_of_their_own() {
+    let mut bench = bench(Limits::default(), 64);
+    let fake = Fake::answering(fake::standby()).await;
+    let here = held(&bench, &fake, 1, EVERY, LONG);
+    // Nobody listens there.
+    let elsewhere: IpAddr = [127, 0, 0, 2].into();
+    let there = NextCheck {
+        hold: Some(Hold {
+            address: elsewhere,
+            every: EVERY,
+            timeout: LONG,
+        }),
+        ..bench.later(1)
+    };
+    for (name, check) in [("there", there), ("here", here)] {
+        bench
+            .registry
+            .want(&policy(name), vec![wanted("one", &fake, check)]);
+    }
+    let mut told = BTreeMap::new();
+    while told.len() < 2 {
+        let heard = bench.heard().await;
+        told.insert(
+            heard.key.policy.name,
+            (heard.address, heard.result.map(|sample| sample.role)),
+        );
+    }
+    let expected = [
+        ("here", (fake.address.ip(), Ok(Role::Standby))),
+        ("there", (elsewhere, Err(Silence::Closed))),
+    ];
+    assert_eq!(told, expected.map(|(name, told)| (name.into(), told)).into());
+}
+
+#[tokio::test]
+async fn a_session_that_was_given_up_is_opened_anew_when_one_is_wanted_again() {
+    let mut bench = bench(Limits::default(), 64);
+    let server = Counted::start(fake::primary).await;
+    let with = held(&bench, &server.fake, 1, SELDOM, LONG);
+    bench
+        .registry
+        .want(&policy("a"), vec![wanted("one", &server.fake, with)]);
+    bench.heard().await;
+    // At once, and once more after the first was seen to end.
+    bench.registry.next(&key("a", "one"), bench.later(2));
+    let again = held(&bench, &server.fake, 3, SELDOM, LONG);
+    bench.registry.next(&key("a", "one"), again);
+    bench.heard().await;
+    server.until_open(1).await;
+    bench.registry.next(&key("a", "one"), bench.later(4));
+    server.until_open(0).await;
+    let again = held(&bench, &server.fake, 5, SELDOM, LONG);
+    bench.registry.next(&key("a", "one"), again);
+    bench.heard().await;
+    assert_eq!(server.ever.load(Ordering::SeqCst), 3);
+}

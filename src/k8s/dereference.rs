@@ -1,0 +1,149 @@
+//! From an object to a policy: what it names is read, and it is validated.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::Resource;
+use serde_json::Value;
+
+use super::context::{Context, lock};
+use super::error::Error;
+use super::secrets::SecretAccess;
+use super::stored::StoredPolicy;
+use super::{services, watch};
+use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use crate::domain::policy::{Policy, PolicyKey};
+use crate::validate::{self, Secrets, ServicePort, Services};
+
+/// A policy as one pass found it.
+pub(super) struct Seen {
+    pub(super) key: PolicyKey,
+    pub(super) uid: String,
+    pub(super) generation: i64,
+    pub(super) previous: ReplicaSetPolicyStatus,
+    pub(super) valid: Option<Arc<Policy>>,
+    pub(super) problems: Vec<String>,
+    pub(super) unresolved: Vec<String>,
+    /// A Service that it names is not known yet: its watch asks for another pass.
+    pub(super) awaiting: bool,
+}
+
+impl Context {
+    /// An invalid spec leaves the last valid one in force, whose Secrets and Services are followed on.
+    pub(super) async fn dereference_and_validate(
+        self: &Arc<Self>,
+        object: &Arc<StoredPolicy>,
+    ) -> Result<Seen, Error> {
+        let key = object.key();
+        let json = object.json();
+        let mut seen = Seen {
+            uid: object.meta().uid.clone().unwrap_or_default(),
+            generation: object.meta().generation.unwrap_or_default(),
+            previous: self.written.of(&key, &json),
+            key,
+            valid: None,
+            problems: Vec::new(),
+            unresolved: Vec::new(),
+            awaiting: false,
+        };
+        let before = self.policies.valid_before(&seen.key, object);
+        let before = before.and_then(|before| parse(before.json()).ok());
+        let policy = parse(json);
+        let either: Vec<_> = policy.iter().chain(&before).collect();
+        let Some((secrets, services)) = self.dereference(&seen.key, &either).await? else {
+            seen.awaiting = true;
+            return Ok(seen);
+        };
+        let judge = |policy: &ReplicaSetPolicy| {
+            let judged = validate::policy(policy, &secrets, &services);
+            judged.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let in_force = match policy.map_err(|problem| vec![problem]) {
+            Ok(policy) => judge(&policy).map(|valid| (policy, valid)),
+            Err(problems) => Err(problems),
+        };
+        let valid = match in_force {
+            Ok((policy, valid)) => {
+                self.policies.is_valid(&seen.key, object);
+                if before.is_some() {
+                    self.follow(&seen.key, &[&policy], &secrets);
+                }
+                Some(valid)
+            }
+            Err(problems) => {
+                seen.problems = problems;
+                before.and_then(|before| judge(&before).ok())
+            }
+        };
+        if let Some(mut valid) = valid {
+            seen.unresolved = unresolved(&valid);
+            seen.unresolved.extend(self.hold(&mut valid, &seen.previous));
+            seen.valid = Some(Arc::new(valid));
+        }
+        Ok(seen)
+    }
+
+    /// What these specs name; `None` while the first lists of a Service are awaited.
+    async fn dereference(
+        self: &Arc<Self>,
+        key: &PolicyKey,
+        policies: &[&ReplicaSetPolicy],
+    ) -> Result<Option<(Secrets, Services)>, Error> {
+        let names = secret_names(policies);
+        let used = self.uses_secrets(key, &names);
+        if self.access == SecretAccess::Named {
+            let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+            self.named.start(&used, watch);
+        }
+        let secrets = self.secrets.dereference(&self.client, key, &names).await?;
+        let ports = service_ports(policies, &secrets);
+        self.uses_services(key, &ports);
+        let services = self.services.dereference(key, &ports, self.clock.now());
+        Ok(services.map(|services| (secrets, services)))
+    }
+
+    /// Nothing but what these specs name is watched for the policy any more.
+    fn follow(self: &Arc<Self>, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
+        self.uses_secrets(key, &secret_names(policies));
+        self.uses_services(key, &service_ports(policies, secrets));
+    }
+
+    /// What cannot be read of a Service changes no route. What is wrong with the Services.
+    fn hold(&self, policy: &mut Policy, status: &ReplicaSetPolicyStatus) -> Vec<String> {
+        let told = lock(&self.told).get(&policy.key).cloned();
+        let routes = self.observed.of(&policy.key);
+        services::hold(policy, told.as_deref(), status, &routes)
+    }
+}
+
+/// An object that this version cannot read is invalid, and no other policy's concern.
+pub(super) fn parse(mut object: Value) -> Result<ReplicaSetPolicy, String> {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    serde_json::from_value(object).map_err(|error| format!("spec cannot be read by this version: {error}"))
+}
+
+fn secret_names(policies: &[&ReplicaSetPolicy]) -> BTreeSet<String> {
+    let names = policies.iter().map(|policy| validate::references(&policy.spec));
+    names.flatten().collect()
+}
+
+fn service_ports(policies: &[&ReplicaSetPolicy], secrets: &Secrets) -> BTreeSet<ServicePort> {
+    let ports = policies
+        .iter()
+        .map(|policy| validate::service_references(policy, secrets));
+    ports.flatten().collect()
+}
+
+fn unresolved(policy: &Policy) -> Vec<String> {
+    let problems = policy
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.login.as_ref().err());
+    problems
+        .map(ToString::to_string)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,244 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::fixture::{at, login, policy, sample};
+use crate::domain::observation::{Load, Role, Sample, Silence};
+use crate::domain::policy::{EndpointState, Mode, Policy, SecretProblem, Unresolved};
+use crate::domain::target::{Heard, Observed, Wanted};
+use crate::domain::world::{Effect, Event, Remembered, World};
+
+/// A world whose effects are measured, as the engine does it.
+struct Scene {
+    metrics: Metrics,
+    world: World,
+    wanted: BTreeMap<String, Wanted>,
+    last: Option<Arc<Decision>>,
+    millis: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut scene = Self {
+            metrics: Metrics::new(),
+            world: World::default(),
+            wanted: BTreeMap::new(),
+            last: None,
+            millis: 0,
+        };
+        scene.apply(policy(&["a", "b"]));
+        for id in ["primary", "a", "b"] {
+            scene.check(id, Ok(told(id)));
+        }
+        for series in ASKED.into_iter().chain(TOLD) {
+            for id in ["a", "b"] {
+                assert!(scene.has(series, id), "{series} of {id}");
+            }
+        }
+        scene
+    }
+
+    fn apply(&mut self, mut policy: Policy) {
+        policy.generation = i64::try_from(self.millis).unwrap();
+        self.step(Event::PolicyChanged {
+            policy: policy.into(),
+            remembered: Remembered::default(),
+        });
+    }
+
+    fn check(&mut self, id: &str, result: Result<Sample, FailureKind>) {
+        let wanted = self.wanted[id].clone();
+        self.check_as(&wanted, result);
+    }
+
+    fn check_as(&mut self, wanted: &Wanted, result: Result<Sample, FailureKind>) {
+        let now = at(self.millis + 1);
+        let observation = Observation {
+            started: now,
+            ended: now + Duration::from_millis(1),
+            address: wanted.location.host.to_string().parse().ok(),
+            result,
+        };
+        self.metrics.observed(&observation);
+        self.step(Event::Observed(Observed {
+            key: key(wanted),
+            incarnation: wanted.incarnation,
+            observation,
+        }));
+    }
+
+    fn hear(&mut self, id: &str, result: Result<Sample, Silence>) {
+        let (wanted, now) = (&self.wanted[id], at(self.millis + 1));
+        let heard = Heard {
+            key: key(wanted),
+            incarnation: wanted.incarnation,
+            address: wanted.location.host.to_string().parse().unwrap(),
+            started: now,
+            ended: now,
+            result,
+        };
+        self.step(Event::Heard(heard));
+    }
+
+    fn step(&mut self, event: Event) {
+        self.millis += 10;
+        let mut effects = self.world.step(event, at(self.millis));
+        effects.extend(self.world.decide(at(self.millis)));
+        for effect in effects {
+            match effect {
+                Effect::Want { wanted, .. } => {
+                    let named = |wanted: Wanted| (wanted.target.to_string(), wanted);
+                    self.wanted = wanted.into_iter().map(named).collect();
+                }
+                Effect::Measured { key, figures } => self.metrics.measured(&key, figures.as_ref()),
+                Effect::Decided { key, decision, .. } => {
+                    self.metrics.decided(&key, self.last.as_deref(), &decision);
+                    self.last = Some(decision);
+                }
+                Effect::Next { .. } => {}
+                Effect::Forget { key } => self.metrics.forget(&key, self.last.take().as_deref()),
+            }
+        }
+    }
+
+    fn has(&self, series: &str, id: &str) -> bool {
+        let page = self.metrics.encode().unwrap();
+        page.lines().any(|line| {
+            line.starts_with(&format!("distributary_endpoint_{series}{{"))
+                && line.contains(&format!("endpoint=\"{id}\""))
+        })
+    }
+
+    fn tells(&self, id: &str) -> [bool; 5] {
+        TOLD.map(|series| self.has(series, id))
+    }
+
+    /// Whether nothing speaks of it.
+    fn is_silent_about(&self, id: &str) -> bool {
+        !self.metrics.encode().unwrap().contains(&format!("\"{id}\""))
+    }
+}
+
+/// What the operator says of an endpoint.
+const ASKED: [&str; 2] = ["eligible", "weight"];
+/// What an endpoint tells.
+const TOLD: [&str; 5] = [
+    "check_duration_seconds",
+    "lag_seconds",
+    "lag_bytes",
+    "sessions",
+    "transactions",
+];
+const ALL: [bool; 5] = [true; 5];
+const NONE: [bool; 5] = [false; 5];
+
+fn key(wanted: &Wanted) -> ProbeKey {
+    ProbeKey {
+        policy: policy(&[]).key,
+        target: wanted.target.clone(),
+    }
+}
+
+fn told(id: &str) -> Sample {
+    let role = if id == "primary" {
+        Role::Primary
+    } else {
+        Role::Standby
+    };
+    Sample {
+        load: Some(Load {
+            sessions: 3,
+            max_connections: 100,
+            transactions: 7,
+            started: 0,
+        }),
+        ..sample(role)
+    }
+}
+
+fn suspended(replicas: &[&str]) -> Policy {
+    Policy {
+        mode: Mode::Suspend,
+        ..policy(replicas)
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_gone_leaves_no_series() {
+    let mut scene = Scene::new();
+    scene.apply(policy(&["a"]));
+    assert!(scene.is_silent_about("b"));
+    assert_eq!(scene.tells("a"), ALL);
+    // What was under way for it is counted, and makes none.
+    let (mut late, key) = (scene.wanted["a"].clone(), policy(&[]).key);
+    late.target.endpoint = "b".into();
+    scene.check_as(&late, Ok(told("b")));
+    assert!(scene.is_silent_about("b"));
+    scene.step(Event::PolicyGone { key });
+    scene.check_as(&late, Ok(told("a")));
+    assert!(scene.is_silent_about("a") && scene.is_silent_about("orders"));
+}
+
+#[test]
+fn an_endpoint_that_goes_while_the_policy_is_suspended_leaves_no_series() {
+    let mut scene = Scene::new();
+    scene.apply(suspended(&["a", "b"]));
+    // Nobody asks; what was decided stands.
+    assert_eq!(scene.tells("b"), NONE);
+    assert!(scene.has("eligible", "b"));
+    scene.apply(suspended(&["a"]));
+    assert!(scene.is_silent_about("b"));
+    scene.apply(policy(&["a"]));
+    for id in ["primary", "a"] {
+        scene.check(id, Ok(told(id)));
+    }
+    assert!(scene.is_silent_about("b"));
+    assert_eq!(scene.tells("a"), ALL);
+}
+
+#[test]
+fn what_nobody_asks_tells_nothing() {
+    let edits: [fn(&mut Policy); 2] = [
+        |policy| policy.endpoints[2].state = EndpointState::Disabled,
+        |policy| {
+            policy.endpoints[2].login = Err(Unresolved {
+                secret: "probe".to_owned(),
+                problem: SecretProblem::NotFound,
+            });
+        },
+    ];
+    for edit in edits {
+        let mut scene = Scene::new();
+        let mut edited = policy(&["a", "b"]);
+        edit(&mut edited);
+        scene.apply(edited);
+        assert_eq!(scene.tells("b"), NONE);
+        assert!(scene.has("eligible", "b"));
+        let mut back = policy(&["a", "b"]);
+        back.endpoints[2].login = Ok(login("distributary"));
+        scene.apply(back);
+        scene.check("b", Ok(told("b")));
+        assert_eq!(scene.tells("b"), ALL);
+    }
+}
+
+#[test]
+fn who_does_not_answer_tells_nothing() {
+    let mut scene = Scene::new();
+    // As long as a session is held, it tells.
+    scene.check("b", Err(FailureKind::TimedOut));
+    assert_eq!(scene.tells("b"), ALL);
+    scene.hear("b", Err(Silence::Missed));
+    assert_eq!(scene.tells("b"), NONE);
+    scene.hear("b", Ok(told("b")));
+    let by_heartbeat = TOLD.map(|series| series != "check_duration_seconds");
+    assert_eq!(scene.tells("b"), by_heartbeat);
+    scene.check("b", Err(FailureKind::ConnectRefused));
+    scene.check("b", Err(FailureKind::ConnectRefused));
+    assert_eq!(scene.tells("b"), NONE);
+    assert_eq!(scene.tells("a"), ALL);
+    scene.check("b", Ok(told("b")));
+    assert_eq!(scene.tells("b"), ALL);
+    // A server that no longer tells its load has none.
+    scene.check("b", Ok(sample(Role::Standby)));
+    assert!(!scene.has("sessions", "b") && scene.has("lag_seconds", "b"));
+}
