@@ -189,9 +189,10 @@ impl World {
         }
         let key = || key.clone();
         let next = taken.check.map(|check| Effect::Next { key: key(), check });
-        let measured = taken
-            .figures
-            .map(|figures| Effect::Measured { key: key(), figures });
+        let measured = (taken.silent || taken.figures.is_some()).then(|| Effect::Measured {
+            key: key(),
+            figures: taken.figures,
+        });
         next.into_iter().chain(measured).collect()
     }
 

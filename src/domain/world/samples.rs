@@ -22,8 +22,9 @@ pub(super) struct Taken {
     /// The policy must be decided anew.
     pub(super) changed: bool,
     pub(super) check: Option<NextCheck>,
-    /// `None`: as before. `Some(None)`: nothing is known any more.
-    pub(super) figures: Option<Option<Figures>>,
+    pub(super) figures: Option<Figures>,
+    /// Its endpoint tells nothing any more.
+    pub(super) silent: bool,
 }
 
 impl PolicyState {
@@ -53,18 +54,16 @@ impl PolicyState {
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
         let took = observation.ended.since(observation.started);
-        let figures = match sample {
-            Some(sample) => Some(Some(figures(target, sample, Some(took)))),
-            // A session that is held may tell more.
-            None if target.check.hold.is_some() => None,
-            None => self.silenced(id),
-        };
+        let figures = sample.map(|sample| figures(target, sample, Some(took)));
+        // A session that is held may tell more.
+        let silent = sample.is_none() && target.check.hold.is_none() && self.is_alone(id);
         let answers =
             observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
         Some(Taken {
             changed: changed || answers,
             check,
             figures,
+            silent,
         })
     }
 
@@ -88,24 +87,22 @@ impl PolicyState {
         let sample = told.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
         let target = self.targets.get(id)?;
-        let figures = match sample {
-            Some(sample) => Some(Some(figures(target, sample, None))),
-            None if told.is_err() && target.health.address == Some(heard.address) => self.silenced(id),
-            None => None,
-        };
+        let figures = sample.map(|sample| figures(target, sample, None));
+        let silent = told.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
         Some(Taken {
             changed: Verdict::of(target) != before || read,
             check: Some(target.check).filter(|_| check),
             figures,
+            silent,
         })
     }
 
-    /// A target tells nothing for now: its endpoint neither, unless it has another one that answers.
-    fn silenced(&self, id: &TargetId) -> Option<Option<Figures>> {
+    /// Whether no other target of its endpoint answers.
+    fn is_alone(&self, id: &TargetId) -> bool {
         let answers = |(other, target): (&TargetId, &Target)| {
             other.endpoint == id.endpoint && other != id && target.health.answers()
         };
-        (!self.targets.iter().any(answers)).then_some(None)
+        !self.targets.iter().any(answers)
     }
 
     /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
