@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::routing::{Least, ReadFallback, Routing};
 use super::target::TargetId;
 
 /// Namespace and name of a policy.
@@ -90,6 +91,7 @@ pub struct Policy {
     pub endpoints: Vec<Endpoint>,
     pub identity: IdentityRule,
     pub strategy: Strategy,
+    pub routing: Routing,
     pub probing: Probing,
     pub breaker: BreakerSettings,
     pub failover: Failover,
@@ -125,12 +127,12 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Strategy {
     RoundRobin,
+    /// By the declared weight.
     Weighted,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReadFallback {
-    Primary,
+    /// The less the more sessions a server has for its `maxConnections`.
+    LeastConnections,
+    /// The client's region first, as [`super::routing::Region`] says.
+    Geographic,
 }
 
 /// How servers prove that they belong to this database.
@@ -149,6 +151,8 @@ pub enum IdentityRule {
 pub struct Failover {
     /// Who serves reads when no replica can, in order.
     pub read_fallback: Vec<ReadFallback>,
+    /// With fewer eligible replicas the fallback is added.
+    pub min_healthy: Least,
     pub primary_role: PrimaryRole,
     pub on_primary_loss: OnPrimaryLoss,
     /// A person's word which of two writable servers is the primary.
@@ -174,6 +178,8 @@ pub enum OnPrimaryLoss {
 /// When a replica is too far behind to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LagSettings {
+    /// Declared for this endpoint: a delayed standby serves as no fallback.
+    pub own: bool,
     pub source: LagSource,
     /// It leaves the routes past this.
     pub max: Duration,
