@@ -10,10 +10,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane build lint test demo crd image bench-memory clean
+.PHONY: help setup controlplane build lint test demo crd image bench-failover bench-calm bench-scale bench-memory clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 # What the tests, the demo and the image need, and the Debian package that has it.
 NEEDS := /usr/lib/postgresql/15/bin/postgres=postgresql-15 nft=nftables ip=iproute2 nsenter=util-linux \
@@ -46,6 +46,10 @@ esac
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends $$packages
+for service in haproxy pgpool2; do
+    # So with what the benchmarks compare with.
+    case " $$packages " in *" $$service "*) [ ! -d /run/systemd/system ] || systemctl disable --now $$service ;; esac
+done
 endef
 export SETUP
 
@@ -88,9 +92,29 @@ image: setup ## Build the container image and target/image/distributary.tar (VER
 	$(BUILDAH) build --isolation chroot --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
 	$(BUILDAH) push $(IMAGE):$(VERSION) oci-archive:target/image/distributary.tar:$(IMAGE):$(VERSION)
 
+# A benchmark and the operator that it measures, both as they are released.
+BENCH := cargo build --release --package distributary --package benches --bin distributary
+RUN   := '$(CARGO_TARGET_DIR)/release'
+
+# What the benchmarks need beside that: whom they compare with.
+bench-failover bench-calm bench-scale: NEEDS += haproxy=haproxy /usr/sbin/pgpool=pgpool2
+
+bench-failover: setup controlplane ## Compare how soon faults are seen with HAProxy and Pgpool-II (RUNS, FAULTS, READS)
+	$(BENCH) --bin failover
+	$(RUN)/failover
+
+bench-calm: setup controlplane ## Look for false alarms on a busy machine, 10 minutes (MINUTES, BURNERS, KILLS, READS)
+	$(BENCH) --bin calm
+	$(RUN)/calm
+
+bench-scale: setup controlplane ## Measure 10,000 endpoints, without and with TLS (ENDPOINTS, MINUTES, KILLS)
+	$(BENCH) --bin scale
+	TLS=0 $(RUN)/scale
+	TLS=1 $(RUN)/scale
+
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
-	cargo build --release --bin distributary
-	DISTRIBUTARY_BIN='$(CARGO_TARGET_DIR)/release/distributary' cargo run --package harness --bin memory
+	$(BENCH) --bin memory
+	$(RUN)/memory
 
 clean: ## Remove everything that was built
 	cargo clean

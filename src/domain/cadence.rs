@@ -66,7 +66,7 @@ pub fn next(
             let attempts = breaker.failure_threshold.saturating_sub(run.counted).max(1);
             return Some((at, probing.timeout.min(left / attempts).max(SHORTEST_ATTEMPT)));
         }
-        (_, Suspicion::Confirming { .. }) => ended + CONFIRM_AFTER,
+        (_, Suspicion::Confirming { since }) => ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP),
         (_, Suspicion::Out { good: 1.., .. }) => ended + SECOND_LOOK,
         (_, Suspicion::Out { since, .. }) if ended.since(since) < probing.failover_timeout => {
             ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP)
@@ -85,7 +85,10 @@ pub fn next(
 fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Moment, due: Duration) -> Moment {
     let due = (run_started + due).max(ended);
     match suspicion {
-        Suspicion::Confirming { .. } if hard => ended + CONFIRM_AFTER,
+        // Soon, then with growing gaps: a sign that neither confirms nor ends it may go on.
+        Suspicion::Confirming { since } if hard => {
+            due.min(ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP))
+        }
         Suspicion::None | Suspicion::Confirming { .. } => due,
         Suspicion::Out { .. } => due.min(ended + ended.since(run_started).clamp(CONFIRM_AFTER, LONGEST_GAP)),
     }

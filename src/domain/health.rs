@@ -125,7 +125,6 @@ impl Health {
                 self.failure = None;
                 self.admitted = true;
                 self.suspicion = self.suspicion.after_success();
-                self.doubted_since = None;
                 Some(Outcome::Success)
             }
             Err(kind) => self.fail(*kind, observation.started, now),
@@ -137,9 +136,22 @@ impl Health {
         if matches!(self.breaker.circuit, Circuit::Open { .. }) {
             self.suspicion = Suspicion::None;
         }
-        if self.failure.is_none() && self.is_routable() {
-            self.failing_since = None;
+        if self.answered() {
+            self.doubted_since = None;
+            if self.is_routable() {
+                self.failing_since = None;
+            }
         }
+    }
+
+    /// Whether the newest check found a server that is alive, whatever it said.
+    fn answered(&self) -> bool {
+        self.failure.is_none_or(|kind| {
+            matches!(
+                kind.class(),
+                FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive
+            )
+        })
     }
 
     /// What a failed check says to the breaker. The window of the failover timeout begins with a heartbeat that was
@@ -194,6 +206,8 @@ impl Health {
         let Some(address) = address else { return };
         if self.address.is_some_and(|before| before != address) {
             (self.system_identifier, self.timeline, self.foreign) = (None, None, false);
+            // Nor is what it does there known from what was asked elsewhere.
+            (self.role, self.told) = (None, Moment::default());
         }
         self.address = Some(address);
     }

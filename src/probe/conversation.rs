@@ -77,9 +77,10 @@ impl Conversation {
     /// # Errors
     /// What ended the connection, or an error of the server that ends it.
     pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, FailureKind> {
+        // Said in full: a standby refuses a transaction that is serializable, as the server's default may be.
         let rollback = if self.failed { "ROLLBACK;" } else { "" };
         let mut text = format!(
-            "{rollback}START TRANSACTION READ ONLY;SET LOCAL statement_timeout={};",
+            "{rollback}START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout={};",
             within.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
         );
         for statement in statements {

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
 use super::conversation::Conversation;
-use crate::domain::observation::{FailureKind, Load, Lsn, Role, Sample};
+use crate::domain::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
 
 /// A part of the question, and its statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,8 +99,10 @@ pub async fn ask(
     }
     let sample = sample(&rows)?;
     let mut lags = Lags::new();
+    // Together they leave room within the deadline of the whole check.
+    let share = within / u32::try_from(lag_queries.len() + 1).unwrap_or(u32::MAX);
     for query in lag_queries {
-        let lag = lag(conversation, query, within / 2).await?;
+        let lag = lag(conversation, query, share).await?;
         lags.insert(Arc::clone(query), lag);
     }
     Ok((sample, lags))
@@ -164,7 +166,12 @@ async fn lag(
     query: &str,
     within: Duration,
 ) -> Result<Option<Duration>, FailureKind> {
-    let answers = conversation.ask(&[query], within).await?;
+    let answers = match conversation.ask(&[query], within).await {
+        Ok(answers) => answers,
+        // A query that cannot be parsed refuses the whole text.
+        Err(kind) if kind.class() == FailureClass::Alive => return Ok(None),
+        Err(kind) => return Err(kind),
+    };
     let seconds = answers.rows.first().and_then(Option::as_ref);
     let seconds = seconds.and_then(|row| row.try_get(0).ok().flatten()?.parse::<f64>().ok());
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))

@@ -19,7 +19,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -31,17 +31,17 @@ use super::guard::{Breach, Guard};
 use crate::domain::observation::FailureKind;
 use crate::domain::policy::{ClientCertificate, Host, TlsMode, TlsSettings};
 
-/// Why a login's TLS settings cannot be used.
+/// Why a login's TLS settings cannot be used. What cannot be read is not shown: the parser's errors quote it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSettingsError {
     #[error("the CA is not a list of PEM certificates")]
-    ReadCa(#[source] pem::Error),
+    ReadCa,
     #[error("the CA has no certificate that can sign others")]
     UseCa(#[source] Option<Error>),
     #[error("the client certificate is not a list of PEM certificates")]
-    ReadClientCertificate(#[source] pem::Error),
+    ReadClientCertificate,
     #[error("the client key is not a PEM private key")]
-    ReadClientKey(#[source] pem::Error),
+    ReadClientKey,
     #[error("the client certificate and its key do not belong together")]
     UseClientCertificate(#[source] Error),
     #[error("the system has no CA certificates")]
@@ -56,10 +56,10 @@ impl TlsSettingsError {
     pub const fn kind(&self) -> FailureKind {
         match self {
             Self::NoSystemRoots | Self::NoVersion(_) => FailureKind::TlsFailed,
-            Self::ReadCa(_)
+            Self::ReadCa
             | Self::UseCa(_)
-            | Self::ReadClientCertificate(_)
-            | Self::ReadClientKey(_)
+            | Self::ReadClientCertificate
+            | Self::ReadClientKey
             | Self::UseClientCertificate(_) => FailureKind::SecretUnresolved,
         }
     }
@@ -164,13 +164,13 @@ fn roots(settings: &TlsSettings) -> Result<Arc<RootCertStore>, TlsSettingsError>
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-        let certificate = certificate.map_err(TlsSettingsError::ReadCa)?;
+        let certificate = certificate.map_err(|_| TlsSettingsError::ReadCa)?;
         roots
             .add(certificate)
             .map_err(|error| TlsSettingsError::UseCa(Some(error)))?;
     }
     if roots.is_empty() {
-        Err(TlsSettingsError::ReadCa(pem::Error::NoItemsFound))
+        Err(TlsSettingsError::ReadCa)
     } else {
         Ok(Arc::new(roots))
     }
@@ -195,12 +195,12 @@ fn client_certificate(
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsSettingsError> {
     let chain = CertificateDer::pem_slice_iter(client.chain.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(TlsSettingsError::ReadClientCertificate)?;
+        .map_err(|_| TlsSettingsError::ReadClientCertificate)?;
     if chain.is_empty() {
-        return Err(TlsSettingsError::ReadClientCertificate(pem::Error::NoItemsFound));
+        return Err(TlsSettingsError::ReadClientCertificate);
     }
     let key = PrivateKeyDer::from_pem_slice(client.key.reveal().as_bytes())
-        .map_err(TlsSettingsError::ReadClientKey)?;
+        .map_err(|_| TlsSettingsError::ReadClientKey)?;
     Ok((chain, key))
 }
 

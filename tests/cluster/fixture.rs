@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use distributary::api::{EndpointStatus, ReplicaSetPolicy};
 use harness::control_plane::{AuditEvent, Namespace, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
-use harness::{ControlPlane, Operator, PgCluster, Postgres, watch};
+use harness::{ControlPlane, Operator, PgCluster, Postgres, wait, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -58,6 +58,34 @@ impl Fixture {
         fixture.apply(&fixture.policy()).await?;
         fixture.condition("Ready", "True", "Routable").await?;
         Ok(fixture)
+    }
+
+    /// The same at the default settings, when the operator holds its sessions.
+    pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
+        let fixture = Self::start(plane, replicas).await?;
+        fixture.apply(&fixture.defaults()).await?;
+        fixture.condition("Ready", "True", "Routable").await?;
+        fixture.holds_sessions().await?;
+        Ok(fixture)
+    }
+
+    /// Waits until the operator has one session on every server.
+    pub async fn holds_sessions(&self) -> Result<()> {
+        for server in self.postgres.servers() {
+            has_sessions(server, 1).await?;
+        }
+        Ok(())
+    }
+
+    /// A policy of all servers that names nothing but them: the times are interval 30 s, heartbeat 2 s, failoverTimeout
+    /// 5 s, threshold 5.
+    pub fn defaults(&self) -> Value {
+        let mut policy = self.policy();
+        if let Some(spec) = policy["spec"].as_object_mut() {
+            spec.remove("healthCheck");
+            spec.remove("circuitBreaker");
+        }
+        policy
     }
 
     /// A policy of all servers with short times.
@@ -110,11 +138,13 @@ impl Fixture {
 
     /// Waits until the Service leads to exactly these servers.
     pub async fn leads(&self, route: &str, servers: &[&Postgres], deadline: Duration) -> Result<()> {
-        let addresses: BTreeSet<_> = servers
-            .iter()
-            .map(|server| server.address().to_string())
-            .collect();
+        let addresses = addresses(servers);
         watch::routes(&self.slices(), &format!("{POLICY}-{route}"), &addresses, deadline).await
+    }
+
+    /// Follows what the Service leads to, as another client sees it.
+    pub async fn follow(&self, route: &str) -> Result<watch::Route> {
+        watch::Route::follow(self.slices(), &format!("{POLICY}-{route}")).await
     }
 
     /// The addresses that the Service leads to now.
@@ -219,6 +249,23 @@ impl Fixture {
             .collect())
     }
 
+    /// The writes of routes and status from `start` on, without those of Events.
+    pub fn writes_from(&self, start: usize) -> Result<Vec<AuditEvent>> {
+        let writes = self.audit()?.into_iter();
+        let writes = writes.filter(|event| event.is_write() && event.resource != "events");
+        Ok(writes.skip(start).collect())
+    }
+
+    /// Waits until the newest check of an endpoint failed with this, and it has this reason.
+    pub async fn fails(&self, id: &str, reason: &str, failure: &str) -> Result<EndpointStatus> {
+        self.until(&format!("{id} to be {reason} by {failure}"), SOON, |policy| {
+            endpoint(policy, id)
+                .filter(|is| is.reason == reason && is.failure.as_deref() == Some(failure))
+                .cloned()
+        })
+        .await
+    }
+
     /// Starts another operator in place of this one's.
     pub async fn restart_operator(&mut self) -> Result<()> {
         self.operator.kill();
@@ -258,6 +305,24 @@ pub async fn operator(plane: &ControlPlane, namespace: &str, arguments: &[&str])
         .args(arguments)
         .start()
         .await
+}
+
+/// Waits until the operators hold so many sessions on a server.
+pub async fn has_sessions(server: &Postgres, count: usize) -> Result<()> {
+    const HELD: &str = "select count(*) from pg_stat_activity where application_name = 'distributary'";
+    wait::eventually(&format!("{count} held sessions"), SOON, || async {
+        let held = server.sql(HELD).await?;
+        ensure!(held == count.to_string(), "{held} sessions");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+pub fn addresses(servers: &[&Postgres]) -> BTreeSet<String> {
+    servers
+        .iter()
+        .map(|server| server.address().to_string())
+        .collect()
 }
 
 pub fn condition<'a>(policy: &'a ReplicaSetPolicy, type_: &str) -> Option<&'a Condition> {

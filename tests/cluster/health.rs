@@ -9,9 +9,9 @@ use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::wait::{self, Stopwatch};
 use harness::{ControlPlane, Postgres};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::fixture::{Fixture, SOON, condition, endpoint};
+use crate::fixture::{Fixture, SOON, condition, endpoint, has_sessions};
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,10 +31,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_frozen_postmaster_is_out_within_interval_and_failover_timeout",
             frozen_postmaster,
         )
-        .test(
-            "an_orderly_restart_is_back_within_a_second_without_a_trip",
-            restart,
-        )
         .test("sessions_that_an_administrator_ends_cost_nothing", terminated)
         .test(
             "a_server_that_does_not_start_up_gets_no_traffic_and_no_penalty",
@@ -52,44 +48,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_trip_that_follows_soon_lasts_longer", growing_reset)
 }
 
-/// A policy of all servers that names nothing but them.
-pub fn defaults(it: &Fixture) -> Value {
-    let mut policy = it.policy();
-    let spec = policy["spec"].as_object_mut().into_iter();
-    for spec in spec {
-        spec.remove("healthCheck");
-        spec.remove("circuitBreaker");
-    }
-    policy
-}
-
-pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Fixture> {
-    let it = Fixture::start(plane, replicas).await?;
-    it.apply(&defaults(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    holds_sessions(&it).await?;
-    Ok(it)
-}
-
-/// Waits until the operator has a session on every server.
-pub async fn holds_sessions(it: &Fixture) -> Result<()> {
-    for server in it.postgres.servers() {
-        wait::eventually("a held session", SOON, || async {
-            let held = sessions(server).await?;
-            ensure!(held == "1", "{held} sessions");
-            anyhow::Ok(())
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-async fn sessions(server: &Postgres) -> Result<String> {
-    server
-        .sql("select count(*) from pg_stat_activity where application_name = 'distributary'")
-        .await
-}
-
 async fn out_in_time(it: &Fixture, others: &[&Postgres], bound: Duration) -> Result<()> {
     let watch = Stopwatch::start();
     it.leads("ro", others, bound + SOON).await?;
@@ -102,7 +60,7 @@ async fn out_in_time(it: &Fixture, others: &[&Postgres], bound: Duration) -> Res
 }
 
 async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
+    let it = Fixture::at_defaults(plane, 2).await?;
     it.postgres.replica(0).freeze()?;
     out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
@@ -114,7 +72,7 @@ async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn black_hole(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
+    let it = Fixture::at_defaults(plane, 2).await?;
     it.postgres.replica(0).black_hole()?;
     out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
     it.postgres.replica(0).heal()
@@ -128,27 +86,8 @@ async fn frozen_postmaster(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.replica(0).thaw()
 }
 
-async fn restart(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
-    let (back, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    back.stop(Shutdown::Fast).await?;
-    out_in_time(&it, &[other], Duration::from_millis(500)).await?;
-    wait::pass(Duration::from_secs(1), "a restart that takes a second").await;
-    back.start().await?;
-    let watch = Stopwatch::start();
-    it.leads("ro", &[back, other], SOON).await?;
-    let returned = watch.elapsed();
-    ensure!(
-        returned <= Duration::from_secs(1),
-        "it was back after {returned:?}"
-    );
-    let serving = it.endpoint("replica-1", "Serving", SOON).await?;
-    ensure!(serving.trips == 0 && serving.circuit == "Closed", "{serving:?}");
-    Ok(())
-}
-
 async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 1).await?;
+    let it = Fixture::at_defaults(plane, 1).await?;
     let before = it.get().await?.metadata.resource_version;
     for _ in 0..10 {
         for server in it.postgres.servers() {
@@ -172,7 +111,7 @@ async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn starting(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
+    let it = Fixture::at_defaults(plane, 2).await?;
     let (slow, other) = (it.postgres.replica(0), it.postgres.replica(1));
     slow.stop(Shutdown::Fast).await?;
     // It recovers for ever, and lets nobody in.
@@ -216,13 +155,13 @@ async fn failing(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn held_session(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 1).await?;
+    let it = Fixture::at_defaults(plane, 1).await?;
     // A second policy of the same servers and the same login shares the session.
-    let mut second = defaults(&it);
+    let mut second = it.defaults();
     second["metadata"]["name"] = json!("second");
     it.apply(&second).await?;
     wait::pass(HEARTBEAT * 2, "a second session would be there by then").await;
-    holds_sessions(&it).await?;
+    it.holds_sessions().await?;
     let settings = it
         .postgres
         .replica(0)
@@ -232,35 +171,25 @@ async fn held_session(plane: Arc<ControlPlane>) -> Result<()> {
     it.plane
         .kubectl(&["delete", "rsp", "-n", &it.namespace, "second", "orders"])
         .await?;
-    wait::eventually("no session", SOON, || async {
-        let held = sessions(it.postgres.replica(0)).await?;
-        ensure!(held == "0", "{held} sessions");
-        anyhow::Ok(())
-    })
-    .await
+    has_sessions(it.postgres.replica(0), 0).await
 }
 
 async fn disabled(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
+    let it = Fixture::at_defaults(plane, 2).await?;
     state(&it, "Disabled").await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
-    wait::eventually("no session", SOON, || async {
-        let held = sessions(it.postgres.replica(0)).await?;
-        ensure!(held == "0", "{held} sessions");
-        anyhow::Ok(())
-    })
-    .await
+    has_sessions(it.postgres.replica(0), 0).await
 }
 
 /// Gives the first replica this state.
 async fn state(it: &Fixture, state: &str) -> Result<()> {
-    let mut policy = defaults(it);
+    let mut policy = it.defaults();
     policy["spec"]["replicas"][0]["state"] = json!(state);
     it.apply(&policy).await.map(drop)
 }
 
 async fn draining(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 2).await?;
+    let it = Fixture::at_defaults(plane, 2).await?;
     let (leaving, other) = (it.postgres.replica(0), it.postgres.replica(1));
     let client = tokio::spawn(leaving.background_sql("select pg_sleep(600)"));
     state(&it, "Draining").await?;
@@ -288,7 +217,7 @@ async fn draining(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn check_requested(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = at_defaults(plane, 1).await?;
+    let it = Fixture::at_defaults(plane, 1).await?;
     let checks = it.checks().await?;
     let requested = "2026-01-02T03:04:05Z";
     it.patch(json!({"metadata": {"annotations": {"distributary.dev/check-requested-at": requested}}}))

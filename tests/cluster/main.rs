@@ -1,19 +1,25 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
 mod admission;
+mod classes;
 mod edits;
 mod faults;
 mod fixture;
 mod health;
 mod lag;
 mod modes;
+mod names;
+mod network;
 mod objects;
 mod packaging;
 mod primary;
 mod process;
+mod rogues;
 mod routes;
 mod secrets;
 mod services;
+mod sessions;
+mod writes;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,6 +40,12 @@ fn tests() -> ExitCode {
     let suite = routes::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
+    let suite = classes::tests(suite);
+    let suite = rogues::tests(suite);
+    let suite = network::tests(suite);
+    let suite = names::tests(suite);
+    let suite = sessions::tests(suite);
+    let suite = writes::tests(suite);
     let suite = lag::tests(suite);
     let suite = primary::tests(suite);
     let suite = secrets::tests(suite);

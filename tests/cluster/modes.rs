@@ -70,8 +70,7 @@ async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
     it.patch(json!({"spec": {"replicas": twice}})).await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
-    let expected =
-        "endpoint two: each host and port must be declared once: two endpoints name the same server";
+    let expected = "endpoint two: each host and port, and each Service and port, must be declared once: two endpoints name the same server";
     ensure!(refused.message == expected, "{}", refused.message);
     it.condition("Stalled", "True", "Invalid").await?;
     it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)

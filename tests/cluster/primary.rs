@@ -2,18 +2,17 @@
 //! fixture's policy: heartbeat 2 s, failoverTimeout 3 s.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::wait::{self, Stopwatch};
-use harness::{ControlPlane, PgCluster, Postgres, watch};
-use kube::runtime::watcher;
+use harness::{ControlPlane, PgCluster};
 use serde_json::json;
 
-use crate::fixture::{Fixture, POLICY, SOON};
+use crate::fixture::{Fixture, SOON, addresses};
 
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -35,36 +34,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("another_database_behind_every_address_holds_the_routes", upgraded)
 }
 
-/// Every set of addresses that a watcher sees in a route, until it is dropped.
-struct Seen {
-    sets: Arc<Mutex<Vec<BTreeSet<String>>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Seen {
-    fn of(it: &Fixture, route: &str) -> Self {
-        let sets = Arc::new(Mutex::new(Vec::new()));
-        let (slices, service, seen) = (it.slices(), format!("{POLICY}-{route}"), Arc::clone(&sets));
-        let task = tokio::spawn(async move {
-            let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
-            let note = |slices: &[_]| {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.push(watch::ready_addresses(slices));
-                false
-            };
-            // It ends with the test, not with a condition.
-            let _ = watch::set(&slices, config, "nothing", Duration::from_secs(600), note).await;
-        });
-        Self { sets, task }
-    }
-
-    fn end(self) -> Vec<BTreeSet<String>> {
-        self.task.abort();
-        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.clone()
-    }
-}
-
 async fn promotion(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let (old, new, other) = (
@@ -72,7 +41,7 @@ async fn promotion(plane: Arc<ControlPlane>) -> Result<()> {
         it.postgres.replica(0),
         it.postgres.replica(1),
     );
-    let writes = Seen::of(&it, "rw");
+    let writes = it.follow("rw").await?;
     old.stop(Shutdown::Immediate).await?;
     it.condition("PrimaryReachable", "False", "NotReachable").await?;
     wait::pass(
@@ -126,16 +95,9 @@ async fn promotion(plane: Arc<ControlPlane>) -> Result<()> {
     .await;
     it.leads("rw", &[new], SOON).await?;
     let known = [BTreeSet::new(), addresses(&[old]), addresses(&[new])];
-    let seen = writes.end();
+    let seen = writes.sets();
     ensure!(seen.iter().all(|set| known.contains(set)), "{seen:?}");
     Ok(())
-}
-
-fn addresses(servers: &[&Postgres]) -> BTreeSet<String> {
-    servers
-        .iter()
-        .map(|server| server.address().to_string())
-        .collect()
 }
 
 async fn pinned(plane: Arc<ControlPlane>) -> Result<()> {

@@ -20,7 +20,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
         .test("an_address_and_login_from_a_url", url_secret)
         .test("tls_in_all_four_modes_with_client_certificates", tls)
-        .test("an_expired_certificate_holds_what_is_served", expired)
+        .test(
+            "an_expired_certificate_or_wrong_name_holds_what_is_served_and_admits_nothing_new",
+            expired,
+        )
         .test("nothing_of_a_password_is_in_any_output", canary)
         .test("named_secrets_need_no_right_to_list_all", named_access)
 }
@@ -166,9 +169,20 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
             "{held:?}"
         );
         it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+        // The same server by its name is another target: it is not admitted.
+        let new = json!({"id": "new", "host": it.postgres.replica(0).name()});
+        let mut with = policy.clone();
+        if let Some(replicas) = with["spec"]["replicas"].as_array_mut() {
+            replicas.push(new);
+        }
+        it.apply(&with).await?;
+        let refused = it.fails("new", "ConfigurationFailed", "TlsFailed").await?;
+        ensure!(!refused.eligible, "{refused:?}");
         it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
         it.postgres.replica(0).reload()?;
         it.endpoint("replica-1", "Serving", SOON).await?;
+        it.endpoint("new", "Serving", SOON).await?;
+        it.apply(&policy).await?;
     }
     Ok(())
 }

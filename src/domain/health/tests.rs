@@ -530,3 +530,29 @@ fn who_answers_at_all_is_not_down() {
         assert!(!health.is_well(), "{kind}");
     }
 }
+
+#[test]
+fn a_doubt_ends_with_any_answer() {
+    for answer in [
+        FailureKind::Saturated,
+        FailureKind::TlsFailed,
+        FailureKind::OtherError,
+    ] {
+        let mut health = seen(&[(0, good())]);
+        hear(&mut health, 1000, Err(Silence::Missed));
+        check(&mut health, 1500, Err(FailureKind::TimedOut));
+        // For an hour the server answers so; its heartbeats are good.
+        for second in 2..3600 {
+            check(&mut health, second * 1000, Err(answer));
+        }
+        assert_eq!(health.failing_since, None);
+        for millis in [3_600_000, 3_600_020] {
+            check(&mut health, millis, Err(FailureKind::TimedOut));
+        }
+        assert!(
+            matches!(health.breaker.circuit, Circuit::Closed { .. }),
+            "{answer}: {:?}",
+            health.breaker.circuit
+        );
+    }
+}

@@ -104,7 +104,9 @@ impl PolicyState {
         for (id, endpoint) in watched(&policy) {
             let earlier = before.endpoint(&endpoint.id);
             let target = match (earlier, known.remove(&id)) {
-                (Some(earlier), Some(target)) if same_database && same_server(earlier, endpoint) => {
+                (Some(earlier), Some(target))
+                    if same_database && same_server(earlier, endpoint) && target.listens(&id, endpoint) =>
+                {
                     target.kept(endpoint, &before, &policy, now)
                 }
                 (_, Some(target)) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),

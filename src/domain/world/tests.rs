@@ -384,3 +384,22 @@ fn an_address_that_is_refused_is_asked_for_no_more() {
     scene.check("a", 1, Err(FailureKind::AddressRefused));
     assert_eq!(scene.instruction("a").at, Moment::NEVER);
 }
+
+#[test]
+fn a_url_that_is_read_later_has_its_port_and_another_port_is_another_server() {
+    let mut scene = Scene::default();
+    let nowhere = |policy: &mut Policy| policy.endpoints[1].location = None;
+    scene.apply(edited(nowhere), &Remembered::default(), 0);
+    scene.decide();
+    scene.apply(policy(), &Remembered::default(), 10);
+    assert_eq!(scene.wanted[&target("a")].location.port, 5432);
+
+    let moved = |policy: &mut Policy| {
+        if let Some(location) = &mut policy.endpoints[1].location {
+            location.port = 6432;
+        }
+    };
+    scene.apply(edited(nowhere), &Remembered::default(), 20);
+    scene.apply(edited(moved), &Remembered::default(), 30);
+    assert_eq!(scene.wanted[&target("a")].location.port, 6432);
+}

@@ -86,6 +86,12 @@ impl Target {
         if let Some(known) = known {
             target.recall(known, policy, now);
         }
+        // Where its URL cannot be read yet, it is still where it was.
+        if target.port == 0 {
+            target.port = remembered
+                .and_then(|remembered| remembered.port)
+                .unwrap_or_default();
+        }
         target
     }
 
@@ -102,6 +108,12 @@ impl Target {
         self.health.foreign = known.was(Reason::IdentityMismatch);
         self.replay.diverged = known.was(Reason::Diverged);
         self.check.prefer = known.address;
+    }
+
+    /// Whether its port is still the declared one, or that of its pod. One that cannot be read for the moment is no other.
+    pub(super) fn listens(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+        let port = port(id, endpoint);
+        port == 0 || port == self.port
     }
 
     pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
@@ -167,31 +179,27 @@ impl Target {
         let number = self.check.number + 1;
         let spread = spread(key, number);
         let prefer = self.health.address;
-        match cadence::next(
+        let next = cadence::next(
             &self.health,
             observation,
             &policy.probing,
             &policy.breaker,
             spread,
-        ) {
-            Some((at, timeout)) => {
-                self.check = NextCheck {
-                    number,
-                    at,
-                    timeout,
-                    prefer,
-                    hold: self.hold(policy, urgent),
-                }
-            }
-            None => {
-                self.asleep = true;
-                self.check = NextCheck {
-                    number,
-                    at: Moment::NEVER,
-                    hold: None,
-                    ..self.check
-                };
-            }
+        );
+        if let Some((at, timeout)) = next {
+            let hold = self.hold(policy, urgent);
+            self.check = NextCheck {
+                number,
+                at,
+                timeout,
+                prefer,
+                hold,
+            };
+        } else {
+            self.asleep = true;
+            self.check.number = number;
+            self.check.at = Moment::NEVER;
+            self.check.hold = None;
         }
     }
 

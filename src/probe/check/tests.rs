@@ -482,7 +482,7 @@ async fn every_question_is_read_only_and_ends_on_the_server_too() {
     let queries = queries.lock().unwrap().clone();
     assert_eq!(queries.len(), 2);
     for query in &queries {
-        let start = "START TRANSACTION READ ONLY;SET LOCAL statement_timeout=";
+        let start = "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout=";
         let within = query.strip_prefix(start).and_then(|rest| rest.split_once(';'));
         let within: u128 = within.unwrap().0.parse().unwrap();
         assert!((1..=LONG.as_millis()).contains(&within), "{query}");
@@ -506,6 +506,23 @@ async fn a_lag_query_that_fails_says_nothing_of_the_server() {
         let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
         assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
     }
+}
+
+#[tokio::test]
+async fn a_lag_query_that_cannot_be_parsed_says_nothing_of_the_server() {
+    // The server parses the whole text before it carries anything out.
+    let answer = |query: &str| {
+        if query.contains("SELEC ") {
+            [error("42601"), fake::ready()].concat()
+        } else {
+            fake::standby()
+        }
+    };
+    let fake = Fake::start(move |mut stream| async move { fake::serve(&mut stream, answer).await }).await;
+    let queries: [Arc<str>; 1] = ["SELEC 0".into()];
+    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
+    assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None));
 }
 
 #[tokio::test]

@@ -355,3 +355,23 @@ fn texts_that_cannot_be_used_are_the_secrets_fault() {
             .is_none()
     );
 }
+
+#[test]
+fn a_key_on_one_line_is_not_shown() {
+    let bytes = format!("{:?}", b"canary");
+    let bytes = bytes.trim_matches(['[', ']']);
+    for key in [
+        "-----BEGIN PRIVATE KEY-----MIIEcanaryQ==",
+        "-----BEGIN PRIVATE KEY-----MIIEcanaryQ==-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIEcanaryQ==",
+    ] {
+        let client = ClientCertificate {
+            key: Sensitive::new(key),
+            ..Authority::new().client()
+        };
+        let error = client_certificate(&client).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let shown: String = causes.map(|error| format!("{error} {error:?} ")).collect();
+        assert!(!shown.contains(bytes) && !shown.contains("canary"), "{shown}");
+    }
+}

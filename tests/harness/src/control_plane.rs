@@ -3,7 +3,7 @@
 //! etcd, kube-apiserver, kube-controller-manager and kube-proxy are the real programs, started with the flags that a
 //! cluster would have. There is no kubelet and no scheduler: pods stay pending.
 
-mod audit;
+pub mod audit;
 mod commands;
 mod credentials;
 mod daemons;

@@ -21,6 +21,7 @@ const NO_SUCH_NAME: u8 = 3;
 struct Names {
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     failing: Vec<String>,
+    silent: Vec<String>,
 }
 
 /// Gives a name these addresses instead of what it had; none at all makes it a name without addresses.
@@ -40,10 +41,18 @@ pub fn remove(name: &str) {
 
 /// Answers questions for this name with SERVFAIL, or does so no more.
 pub fn fail(name: &str, failing: bool) {
-    let mut names = names();
-    names.failing.retain(|other| !other.eq_ignore_ascii_case(name));
-    if failing {
-        names.failing.push(name.to_lowercase());
+    note(&mut names().failing, name, failing);
+}
+
+/// Answers questions for this name not at all, or does so again.
+pub fn silence(name: &str, silent: bool) {
+    note(&mut names().silent, name, silent);
+}
+
+fn note(noted: &mut Vec<String>, name: &str, is: bool) {
+    noted.retain(|other| !other.eq_ignore_ascii_case(name));
+    if is {
+        noted.push(name.to_lowercase());
     }
 }
 
@@ -51,6 +60,7 @@ fn names() -> MutexGuard<'static, Names> {
     static NAMES: Mutex<Names> = Mutex::new(Names {
         addresses: BTreeMap::new(),
         failing: vec![],
+        silent: vec![],
     });
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,11 +92,14 @@ fn serve() -> Result<()> {
         .context("start the name server")
 }
 
-/// The answer to a message with one question (RFC 1035, section 4); nothing when it is none.
+/// The answer to a message with one question (RFC 1035, section 4); nothing when it is none, or the name is silent.
 fn answer(message: &[u8]) -> Option<Vec<u8>> {
     let (name, length) = name(message.get(HEADER..)?)?;
     let question = message.get(HEADER..HEADER + length + 4)?;
     let names = names();
+    if names.silent.contains(&name) {
+        return None;
+    }
     let (code, addresses) = match names.addresses.get(&name) {
         _ if names.failing.contains(&name) => (SERVER_FAILURE, &[][..]),
         None => (NO_SUCH_NAME, &[][..]),

@@ -6,6 +6,8 @@
 //! - [`postgres`]: a primary with streaming replicas, and the faults that befall them.
 //! - [`operator`]: the operator's own binary.
 //! - [`dns`]: the node's name server.
+//! - [`link`], [`rogue`]: a slow way to a server; a server that means ill.
+//! - [`load`]: what takes the processors away from everybody.
 //! - [`reader`]: a client that reads through a Service and counts.
 //! - [`wait`], [`watch`]: waiting for a condition with a deadline; nothing else in the tests sleeps.
 //!
@@ -16,12 +18,14 @@
 pub mod certificates;
 pub mod control_plane;
 pub mod dns;
-
+pub mod link;
+pub mod load;
 pub mod node;
 pub mod operator;
 pub mod postgres;
 pub mod process;
 pub mod reader;
+pub mod rogue;
 pub mod suite;
 pub mod wait;
 pub mod watch;

@@ -34,7 +34,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
-pub use network::{API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, nft};
+pub(crate) use network::route;
+pub use network::{API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, claim_address6, nft};
 
 const ROLE: &str = "DISTRIBUTARY_NODE";
 const OUTSIDE: &str = "DISTRIBUTARY_NODE_OUTSIDE";

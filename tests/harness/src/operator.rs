@@ -17,6 +17,7 @@ use crate::{node, suite, wait};
 /// How long it may take to start or to stop.
 const DEADLINE: Duration = Duration::from_secs(15);
 const HTTP_PORT: u16 = 8080;
+const LOG_LEVEL: &str = "--log-level";
 
 /// How it is to be started; see [`Operator::builder`].
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Builder {
         self.args(["--namespace", namespace])
     }
 
-    /// Adds arguments of `distributary run`.
+    /// Adds arguments of `distributary run`. It logs at `debug` unless these say otherwise.
     #[must_use]
     pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
@@ -73,8 +74,14 @@ impl Builder {
     pub fn start_no_wait(self) -> Result<Operator> {
         let address = node::claim_address()?.server;
         let [_, _, third, fourth] = address.octets();
+        let level: &[&str] = if self.arguments.iter().any(|argument| argument == LOG_LEVEL) {
+            &[]
+        } else {
+            &[LOG_LEVEL, "debug"]
+        };
         let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), binary()?)?
-            .args(["run", "--log-format", "json", "--log-level", "debug"])
+            .args(["run", "--log-format", "json"])
+            .args(level.iter().copied())
             .args([
                 "--http-address".to_owned(),
                 SocketAddr::from((address, HTTP_PORT)).to_string(),
@@ -165,6 +172,15 @@ impl Operator {
     #[must_use]
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// The files and sockets that it has open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn open_files(&self) -> Result<usize> {
+        let pid = self.daemon.pid().context("the operator does not run")?;
+        Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
     }
 
     /// Its peak resident memory so far, in bytes.

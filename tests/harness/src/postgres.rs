@@ -9,8 +9,9 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -70,11 +71,15 @@ pub enum Shutdown {
 pub struct Postgres {
     name: String,
     addresses: Addresses,
+    more_addresses: Vec<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
     directory: PathBuf,
     daemon: Daemon,
     shape: Arc<Shape>,
     /// What the maps of the packet filter hold for it: by map, where packets go instead.
     redirected: Mutex<BTreeMap<&'static str, Ipv4Addr>>,
+    /// Whether there is a route to it.
+    routed: AtomicBool,
 }
 
 /// What the servers of a cluster have in common.
@@ -88,6 +93,9 @@ struct Shape {
 impl Postgres {
     fn new(shape: Arc<Shape>) -> Result<Self> {
         let addresses = node::claim_address()?;
+        let more = (0..shape.builder.more_addresses).map(|_| Ok(node::claim_address()?.server));
+        let more_addresses = more.collect::<Result<_>>()?;
+        let ipv6 = shape.builder.ipv6.then(node::claim_address6).transpose()?;
         let [_, _, third, fourth] = addresses.server.octets();
         let name = format!("pg-{third}-{fourth}.test");
         dns::set(&name, &[addresses.server])?;
@@ -100,10 +108,13 @@ impl Postgres {
         Ok(Self {
             name,
             addresses,
+            more_addresses,
+            ipv6,
             directory,
             daemon,
             shape,
             redirected: Mutex::default(),
+            routed: AtomicBool::new(true),
         })
     }
 
@@ -117,6 +128,18 @@ impl Postgres {
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.addresses.server
+    }
+
+    /// Addresses that lead to it beside its own; see [`Builder::more_addresses`].
+    #[must_use]
+    pub fn more_addresses(&self) -> &[Ipv4Addr] {
+        &self.more_addresses
+    }
+
+    /// Its address of IPv6; see [`Builder::ipv6`].
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Addr> {
+        self.ipv6
     }
 
     /// The address and port.

@@ -32,6 +32,7 @@ thread_local! {
 pub struct Suite<S> {
     shared: Arc<Shared<S>>,
     tests: Vec<Trial>,
+    threads: usize,
 }
 
 struct Shared<S> {
@@ -52,7 +53,15 @@ impl<S: Send + Sync + 'static> Suite<S> {
                 started: OnceCell::new(),
             }),
             tests: vec![],
+            threads: THREADS,
         }
+    }
+
+    /// Runs one test after the other: for tests that measure times.
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> Self {
+        self.threads = 1;
+        self
     }
 
     /// Adds a test. It fails when it returns an error or panics; the log of every operator that it started is then
@@ -70,11 +79,12 @@ impl<S: Send + Sync + 'static> Suite<S> {
         self
     }
 
-    /// Runs the tests that the arguments of the program ask for, four at a time unless those say otherwise.
+    /// Runs the tests that the arguments of the program ask for, four at a time unless those, or
+    /// [`one_at_a_time`](Self::one_at_a_time), say otherwise.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(THREADS);
+        arguments.test_threads.get_or_insert(self.threads);
         let conclusion = libtest_mimic::run(&arguments, self.tests);
         // Dropped here, on a thread that may enter the runtime, not at the end of the process.
         runtime().block_on(async move { drop(self.shared) });

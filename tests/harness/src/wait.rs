@@ -131,6 +131,12 @@ impl Stopwatch {
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
+
+    /// The time from the start to `moment`; zero when that was before.
+    #[must_use]
+    pub fn until(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.0)
+    }
 }
 
 pub(crate) fn missed(what: &str, deadline: Duration, last: &str) -> anyhow::Error {

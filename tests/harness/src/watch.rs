@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use futures::StreamExt;
@@ -13,8 +13,14 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::wait::{Outcome, missed};
+use crate::wait::{self, Outcome, missed};
+
+/// For the first list of a watch, and as long as a test may follow a route.
+const FIRST: Duration = Duration::from_secs(10);
+const EVER: Duration = Duration::from_hours(1);
 
 /// Waits until `check` accepts the object of this name; it sees `None` while there is none.
 ///
@@ -117,6 +123,72 @@ pub async fn routes(
         },
     )
     .await
+}
+
+/// What a client that watches the slices of a Service sees it lead to, one set of addresses after the other, each with
+/// the moment when it was seen. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Route {
+    seen: watch::Receiver<Vec<(Instant, BTreeSet<String>)>>,
+    task: JoinHandle<()>,
+}
+
+impl Route {
+    /// Starts to watch; returns when the present state was seen.
+    ///
+    /// # Errors
+    /// When the API server does not answer within 10 s.
+    pub async fn follow(slices: Api<EndpointSlice>, service: &str) -> Result<Self> {
+        let (sender, mut seen) = watch::channel(vec![]);
+        let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let task = tokio::spawn(async move {
+            let note = |slices: &[EndpointSlice]| {
+                let ready = ready_addresses(slices);
+                sender.send_if_modified(|seen: &mut Vec<(Instant, BTreeSet<String>)>| {
+                    let new = seen.last().is_none_or(|(_, last)| *last != ready);
+                    if new {
+                        seen.push((Instant::now(), ready));
+                    }
+                    new
+                });
+                false
+            };
+            // It ends with its owner, not with a condition.
+            let _ = set(&slices, config, "the end of the test", EVER, note).await;
+        });
+        wait::within("the first list of a watch", FIRST, seen.changed()).await?;
+        Ok(Self { seen, task })
+    }
+
+    /// Waits until the newest set that was seen is this one; returns when it was seen.
+    ///
+    /// # Errors
+    /// After `deadline`: the message has what was seen.
+    pub async fn leads_to(&self, addresses: &BTreeSet<String>, deadline: Duration) -> Result<Instant> {
+        let mut seen = self.seen.clone();
+        let is =
+            |seen: &Vec<(Instant, BTreeSet<String>)>| seen.last().is_some_and(|(_, last)| last == addresses);
+        let what = format!("a route to {addresses:?}");
+        match tokio::time::timeout(deadline, seen.wait_for(is)).await {
+            Ok(found) => found?
+                .last()
+                .map(|(moment, _)| *moment)
+                .ok_or_else(|| anyhow!("nothing was seen")),
+            Err(_) => Err(missed(&what, deadline, &format!("{:?}", self.sets()))),
+        }
+    }
+
+    /// Every set that was seen, in order.
+    #[must_use]
+    pub fn sets(&self) -> Vec<BTreeSet<String>> {
+        self.seen.borrow().iter().map(|(_, set)| set.clone()).collect()
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// The state that the events of a watch describe.

@@ -65,6 +65,12 @@ impl AuditEvent {
     }
 }
 
+/// The time by the clock of the audit log.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 impl ControlPlane {
     /// Every request so far, in the order of the answers. An answer is logged before it is sent.
     ///

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,19 +21,24 @@ pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const FIRST_SERVER: u32 = 10;
 static NEXT_SERVER: AtomicU32 = AtomicU32::new(FIRST_SERVER);
 
-/// What the faults need: sets of addresses that are cut off in one way or another, and the map that gives every
-/// standby an address of its own to replicate from.
+/// What the faults need: sets of addresses that are cut off in one way or another, connections (the server's address and
+/// the client's port) that are, and the map that gives every standby an address of its own to replicate from.
 const RULES: &str = "
 table inet faults {
     set silent { type ipv4_addr; }
     set deaf { type ipv4_addr; }
     set resetting { type ipv4_addr; }
+    set hanging_up { type ipv4_addr; }
+    set severed { type ipv4_addr . inet_service; flags timeout; timeout 1m; }
     map stand_in { type ipv4_addr : ipv4_addr; }
     map upstream { type ipv4_addr : ipv4_addr; }
     chain input {
         type filter hook input priority 10; policy accept;
         ip saddr @silent drop
         ip daddr @silent drop
+        ip daddr . tcp sport @severed drop
+        ip saddr . tcp dport @severed drop
+        ip daddr @hanging_up tcp flags & psh == psh reject with tcp reset
         ip daddr @deaf tcp flags & (syn | ack) == syn drop
         tcp flags & rst == rst accept
         ip daddr @resetting meta l4proto tcp reject with tcp reset
@@ -77,6 +82,32 @@ pub fn claim_address() -> Result<Addresses> {
         path.server, path.upstream
     ))?;
     Ok(path)
+}
+
+/// Gives `lo` an address of IPv6, from the range for local use, that nobody else in this node has, had or will get.
+///
+/// # Errors
+/// When `ip` fails, as it does where the kernel has no IPv6.
+pub fn claim_address6() -> Result<Ipv6Addr> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let low = u16::try_from(number).context("an address")?;
+    let address = Ipv6Addr::new(0xfd00, 0x18, 0, 0, 0, 0, 0, low);
+    ip(&format!("address add {address}/128 dev lo nodad\n"))?;
+    Ok(address)
+}
+
+/// Takes the route to an address of `lo` away, so that whoever connects is told that there is none, or gives it back.
+pub(crate) fn route(address: Ipv4Addr, there: bool) -> Result<()> {
+    let (local, none) = (
+        format!("local {address} dev lo table local"),
+        format!("unreachable {address}"),
+    );
+    ip(&if there {
+        format!("route del {none}\nroute add {local}\n")
+    } else {
+        format!("route del {local}\nroute add {none}\n")
+    })
 }
 
 /// Runs an nftables script; the harness's own table is `inet faults`.

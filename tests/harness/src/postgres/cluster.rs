@@ -20,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Builder {
     replicas: usize,
     own_identity: bool,
+    pub(super) more_addresses: usize,
+    pub(super) ipv6: bool,
     pub(super) tls: Option<Tls>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) rules: Vec<String>,
@@ -30,6 +32,20 @@ impl Builder {
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// Gives each server so many addresses beside its own. Faults of the network befall its own alone.
+    #[must_use]
+    pub fn more_addresses(mut self, count: usize) -> Self {
+        self.more_addresses = count;
+        self
+    }
+
+    /// Gives each server an address of IPv6, too.
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
         self
     }
 

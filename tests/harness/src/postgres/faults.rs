@@ -1,12 +1,14 @@
 //! Faults of the network, by packet filter. They befall the packets of one server; every other goes on.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::Postgres;
-use crate::node::nft;
+use super::{PORT, Postgres};
+use crate::node::{nft, route};
 
 impl Postgres {
     /// Drops every packet from and to it, those of its replication as well. Nobody is told.
@@ -33,6 +35,34 @@ impl Postgres {
         befall("resetting", &[self.addresses.server])
     }
 
+    /// Takes the route to it away: whoever connects is told at once that there is none.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn unreachable(&self) -> Result<()> {
+        self.reroute(false)
+    }
+
+    /// Drops the packets of the connections that clients of this node have to it now, as when a firewall forgets them;
+    /// new ones go through, those from the same ports a minute later. Returns how many there are.
+    ///
+    /// # Errors
+    /// When nft fails.
+    pub fn sever_connections(&self) -> Result<usize> {
+        let ports = client_ports(self.addresses.server)?;
+        let elements: Vec<String> = ports
+            .iter()
+            .map(|port| format!("{} . {port}", self.addresses.server))
+            .collect();
+        if !elements.is_empty() {
+            nft(&format!(
+                "add element inet faults severed {{ {} }}\n",
+                elements.join(", ")
+            ))?;
+        }
+        Ok(elements.len())
+    }
+
     /// Drops every packet between a standby and its upstream, and nothing else.
     ///
     /// # Errors
@@ -47,22 +77,46 @@ impl Postgres {
     /// # Errors
     /// When nft fails.
     pub fn give_way_to(&self, other: &Self) -> Result<()> {
-        self.redirect("stand_in", self.addresses.server, Some(other.addresses.server))
+        self.give_way_to_address(other.addresses.server)
+    }
+
+    /// The same with whatever listens at another address, such as a [`Rogue`](crate::rogue::Rogue)'s.
+    ///
+    /// # Errors
+    /// When nft fails.
+    pub fn give_way_to_address(&self, other: Ipv4Addr) -> Result<()> {
+        self.redirect("stand_in", self.addresses.server, Some(other))
+    }
+
+    /// Lets clients connect, and answers what they then send with a reset, on old connections as well.
+    ///
+    /// # Errors
+    /// When nft fails.
+    pub fn reset_requests(&self) -> Result<()> {
+        befall("hanging_up", &[self.addresses.server])
     }
 
     /// Ends every fault of the network.
     ///
     /// # Errors
-    /// When nft fails.
+    /// When nft or `ip` fails.
     pub fn heal(&self) -> Result<()> {
         let (server, upstream) = (self.addresses.server, self.addresses.upstream);
-        let sets = ["silent", "deaf", "resetting"];
+        let sets = ["silent", "deaf", "resetting", "hanging_up"];
         // Only an element that is there can be deleted, so it is added first.
         let both = format!("{{ {server}, {upstream} }}");
         let line =
             |set| format!("add element inet faults {set} {both}\ndelete element inet faults {set} {both}\n");
         nft(&sets.map(line).concat())?;
-        self.redirect("stand_in", server, None)
+        self.redirect("stand_in", server, None)?;
+        self.reroute(true)
+    }
+
+    fn reroute(&self, there: bool) -> Result<()> {
+        if self.routed.swap(there, Ordering::Relaxed) != there {
+            route(self.addresses.server, there)?;
+        }
+        Ok(())
     }
 
     /// Sends its replication to `upstream` from the next connection on.
@@ -90,4 +144,20 @@ fn befall(set: &str, addresses: &[Ipv4Addr]) -> Result<()> {
         "add element inet faults {set} {{ {} }}\n",
         elements.join(", ")
     ))
+}
+
+/// The local ports of the established connections to this server.
+fn client_ports(server: Ipv4Addr) -> Result<Vec<u16>> {
+    const ESTABLISHED: &str = "01";
+    let table = fs::read_to_string("/proc/net/tcp").context("read the connections")?;
+    // As the kernel writes it: an address in the machine's byte order, a port, both hexadecimal.
+    let remote = format!("{:08X}:{PORT:04X}", u32::from_ne_bytes(server.octets()));
+    let port = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, to, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let established = to == remote && state == ESTABLISHED;
+        let (_, port) = local.split_once(':').filter(|_| established)?;
+        u16::from_str_radix(port, 16).ok()
+    };
+    Ok(table.lines().filter_map(port).collect())
 }

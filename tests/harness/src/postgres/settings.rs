@@ -91,7 +91,16 @@ impl Postgres {
         let mut text = SETTINGS.to_owned();
         let directory = self.directory.display();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "listen_addresses = '{}'\nport = {PORT}", self.address());
+        let more = self.more_addresses().iter().map(ToString::to_string);
+        let addresses: Vec<String> = std::iter::once(self.address().to_string())
+            .chain(more)
+            .chain(self.ipv6().map(|address| address.to_string()))
+            .collect();
+        let _ = writeln!(
+            text,
+            "listen_addresses = '{}'\nport = {PORT}",
+            addresses.join(",")
+        );
         let _ = writeln!(text, "unix_socket_directories = '{directory}'");
         if self.shape.builder.tls.is_some() {
             let _ = writeln!(text, "ssl = on\nssl_ca_file = '{directory}/ca.crt'");
@@ -104,6 +113,17 @@ impl Postgres {
             let _ = writeln!(text, "{name} = '{value}'");
         }
         text
+    }
+
+    /// Puts lines of `pg_hba.conf` before all others, in place of those that this put there before, and makes the running
+    /// server read them.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or it does not run.
+    pub fn rules_first(&self, lines: &[&str]) -> Result<()> {
+        let text = format!("{}\n{}", lines.join("\n"), self.rules());
+        fs::write(self.data().join("pg_hba.conf"), text)?;
+        self.reload()
     }
 
     /// The superuser comes over the Unix socket, standbys from the addresses that only they have.

@@ -24,13 +24,25 @@ impl Postgres {
         Ok(rows.into_iter().flatten().next().unwrap_or_default())
     }
 
+    /// As [`sql`](Self::sql), in another database than [`DATABASE`], such as `postgres`; the value is left.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub async fn sql_in(&self, database: &str, statements: &str) -> Result<()> {
+        let mut config = self.superuser();
+        config.dbname(database);
+        let what = format!("{} to answer {statements:?} in {database}", self.name());
+        wait::within(&what, DEADLINE, ask(config, statements)).await?;
+        Ok(())
+    }
+
     /// As [`sql`](Self::sql), but returns all rows; NULL is the empty text.
     ///
     /// # Errors
     /// As [`sql`](Self::sql).
     pub async fn rows(&self, statements: &str) -> Result<Vec<Vec<String>>> {
         let what = format!("{} to answer {statements:?}", self.name());
-        let rows = wait::within(&what, DEADLINE, self.ask(statements)).await;
+        let rows = wait::within(&what, DEADLINE, ask(self.superuser(), statements)).await;
         rows.with_context(|| format!("{statements:?} on {}", self.name()))
     }
 
@@ -76,13 +88,13 @@ impl Postgres {
             .dbname(DATABASE);
         config
     }
+}
 
-    async fn ask(&self, statements: &str) -> Result<Vec<Vec<String>>> {
-        let (client, connection) = self.superuser().connect(NoTls).await?;
-        let asked = async move { client.simple_query(statements).await };
-        let (answer, ()) = tokio::join!(asked, async { drop(connection.await) });
-        Ok(answer?.iter().filter_map(row).collect())
-    }
+async fn ask(config: Config, statements: &str) -> Result<Vec<Vec<String>>> {
+    let (client, connection) = config.connect(NoTls).await?;
+    let asked = async move { client.simple_query(statements).await };
+    let (answer, ()) = tokio::join!(asked, async { drop(connection.await) });
+    Ok(answer?.iter().filter_map(row).collect())
 }
 
 fn row(message: &SimpleQueryMessage) -> Option<Vec<String>> {

@@ -60,6 +60,22 @@ fn tests() -> ExitCode {
         )
         .test("resets_reach_the_client", postgres::resets_reach_the_client)
         .test(
+            "forgotten_connection_is_silent_and_a_new_one_works",
+            postgres::forgotten_connection_is_silent_and_a_new_one_works,
+        )
+        .test(
+            "requests_are_reset_and_routes_taken_away",
+            postgres::requests_are_reset_and_routes_taken_away,
+        )
+        .test(
+            "rules_more_addresses_and_ipv6_lead_to_a_server",
+            postgres::rules_more_addresses_and_ipv6_lead_to_a_server,
+        )
+        .test(
+            "link_is_slow_and_ends_with_its_owner",
+            postgres::link_is_slow_and_ends_with_its_owner,
+        )
+        .test(
             "promoted_replica_is_followed",
             postgres::promoted_replica_is_followed,
         )

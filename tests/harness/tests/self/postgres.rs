@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::link::Link;
 use harness::postgres::{APP, DATABASE, PORT, PROBE, Shutdown, Tls};
 use harness::{ControlPlane, PgCluster, Postgres, dns, reader, wait};
 use tokio_postgres::{Config, NoTls};
@@ -103,6 +104,79 @@ pub async fn resets_reach_the_client(_: Shared) -> Result<()> {
     ensure!(format!("{:#}", refused.err().context("it connected")?).contains("refused"));
     server.heal()?;
     reader::ask(server.socket()).await.map(drop)
+}
+
+pub async fn forgotten_connection_is_silent_and_a_new_one_works(_: Shared) -> Result<()> {
+    let cluster = PgCluster::start(0).await?;
+    let server = cluster.primary();
+    let (client, connection) = connect(server).await?;
+    let _connection = tokio::spawn(connection);
+    client.simple_query("select 1").await?;
+    ensure!(server.sever_connections()? == 1, "there is one connection");
+    ensure!(
+        wait::within("an answer", MOMENT, client.simple_query("select 1"))
+            .await
+            .is_err()
+    );
+    reader::ask(server.socket()).await.map(drop)
+}
+
+pub async fn requests_are_reset_and_routes_taken_away(_: Shared) -> Result<()> {
+    let cluster = PgCluster::start(0).await?;
+    let server = cluster.primary();
+    for (cause, told) in [
+        (Postgres::reset_requests as fn(&Postgres) -> Result<()>, "reset"),
+        (Postgres::unreachable, "No route"),
+    ] {
+        cause(server)?;
+        let refused = wait::within("a refusal", DEADLINE, reader::ask(server.socket())).await;
+        let error = format!("{:#}", refused.err().context("it connected")?);
+        ensure!(error.contains(told), "{error}");
+        server.heal()?;
+        reader::ask(server.socket()).await?;
+    }
+    Ok(())
+}
+
+pub async fn rules_more_addresses_and_ipv6_lead_to_a_server(_: Shared) -> Result<()> {
+    let cluster = PgCluster::builder().more_addresses(2).ipv6().start().await?;
+    let server = cluster.primary();
+    for address in server.more_addresses() {
+        ensure!(reader::ask((*address, PORT).into()).await? == *address);
+    }
+    let six = server.ipv6().context("an address of IPv6")?;
+    let asked = reader::ask((six, PORT).into()).await;
+    // It answers with an address that is none of IPv4.
+    ensure!(format!("{:#}", asked.err().context("an address of IPv4")?).contains("an address"));
+    server.rules_first(&["host all app all reject"])?;
+    wait::eventually("a refusal", DEADLINE, || async {
+        reader::ask(server.socket()).await.is_err()
+    })
+    .await?;
+    server.rules_first(&[])?;
+    wait::eventually("an answer", DEADLINE, || async {
+        reader::ask(server.socket()).await
+    })
+    .await
+    .map(drop)
+}
+
+pub async fn link_is_slow_and_ends_with_its_owner(_: Shared) -> Result<()> {
+    let cluster = PgCluster::start(0).await?;
+    let link = Link::to(cluster.primary().socket(), &[Duration::from_millis(100)]).await?;
+    let socket = (link.address(), PORT).into();
+    let watch = wait::Stopwatch::start();
+    ensure!(reader::ask(socket).await? == cluster.primary().address());
+    ensure!(
+        watch.elapsed() > Duration::from_millis(400),
+        "{:?}",
+        watch.elapsed()
+    );
+    drop(link);
+    wait::eventually("its end", DEADLINE, || async {
+        reader::ask(socket).await.is_err()
+    })
+    .await
 }
 
 pub async fn promoted_replica_is_followed(_: Shared) -> Result<()> {

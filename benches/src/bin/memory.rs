@@ -1,12 +1,12 @@
 //! Peak memory of the operator: 10 policies over TLS, checked every second for 10 minutes. `make bench-memory`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use benches::figures::save;
 use harness::postgres::{DATABASE, PROBE, Tls};
-use harness::{ControlPlane, Operator, PgCluster, node, suite, wait};
+use harness::{Operator, PgCluster, node, wait};
 use serde_json::{Value, json};
 
 const POLICIES: usize = 10;
@@ -15,19 +15,11 @@ const TIME: Duration = Duration::from_mins(10);
 const LIMIT: u64 = 30_000_000;
 
 fn main() -> ExitCode {
-    node::enter(|| match suite::runtime().block_on(measure()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    node::enter(|| benches::run(measure()))
 }
 
 async fn measure() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let definition = root.join("crds/replicasetpolicies.distributary.dev.yaml");
-    let plane = ControlPlane::start_with(&[definition.as_path()]).await?;
+    let (plane, kubeconfig) = benches::control_plane().await?;
     let tls = Tls {
         required: true,
         ..Tls::default()
@@ -37,7 +29,9 @@ async fn measure() -> Result<()> {
     for object in secrets(&postgres) {
         plane.apply(&namespace, &object.to_string()).await?;
     }
-    let operator = Operator::builder(plane.admin_kubeconfig()).namespace(&namespace);
+    let operator = Operator::builder(&kubeconfig)
+        .namespace(&namespace)
+        .args(["--log-level", "info"]);
     let operator = operator.start().await?;
     for number in 0..POLICIES {
         plane
@@ -56,16 +50,16 @@ async fn measure() -> Result<()> {
     plane.kubectl(&ready).await?;
     println!("{POLICIES} policies are ready; measuring for {TIME:?}");
     wait::pass(TIME, "memory that grows with time shows only with time").await;
-    report(&root, operator.vm_hwm().context("read VmHWM")?)
+    report(operator.vm_hwm().context("read VmHWM")?)
 }
 
-fn report(root: &Path, peak: u64) -> Result<()> {
+fn report(peak: u64) -> Result<()> {
     println!("VmHWM {peak} bytes, limit {LIMIT} bytes");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    std::fs::create_dir_all(target.join("bench"))?;
     let seconds = TIME.as_secs();
-    let result = json!({"policies": POLICIES, "seconds": seconds, "vmHwmBytes": peak, "limitBytes": LIMIT});
-    std::fs::write(target.join("bench/memory.json"), format!("{result:#}\n"))?;
+    save(
+        "memory",
+        json!({"policies": POLICIES, "seconds": seconds, "vmHwmBytes": peak, "limitBytes": LIMIT}),
+    )?;
     if peak >= LIMIT {
         bail!("the peak is over the limit");
     }

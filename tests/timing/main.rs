@@ -1,0 +1,36 @@
+//! How long it takes: tests of times at the default settings, one after the other, with nothing beside them.
+
+#[allow(dead_code, reason = "made for more tests than these")]
+#[path = "../cluster/fixture.rs"]
+mod fixture;
+
+mod burst;
+mod busy;
+mod crash;
+mod figures;
+mod promotion;
+mod rolling;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use harness::ControlPlane;
+use harness::suite::Suite;
+
+fn main() -> ExitCode {
+    harness::node::enter(tests)
+}
+
+fn tests() -> ExitCode {
+    let definition = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/crds/replicasetpolicies.distributary.dev.yaml"
+    );
+    let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
+    // First who reads through kube-proxy, which is also told of the ends of earlier tests.
+    let suite = rolling::tests(suite.one_at_a_time());
+    let suite = crash::tests(suite);
+    let suite = promotion::tests(suite);
+    let suite = burst::tests(suite);
+    busy::tests(suite).run()
+}
