@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::observation::{FailureKind, Role};
-use super::plan::{Admission, Judgement, RouteState, RoutingPlan};
+use super::plan::{Admission, Judgement, Route, RouteState, RoutingPlan};
 use super::policy::{Declared, Endpoint, EndpointId, EndpointState, Location, Policy};
 use super::primary::Tenure;
 use super::target::TargetId;
@@ -117,8 +117,12 @@ pub enum Transition {
         failure: Option<FailureKind>,
         eligible: bool,
     },
-    /// The read fallback took over, or ended.
-    ReadFallback { active: bool },
+    /// The read fallback serves, or no longer: who served reads before, and who serves them now.
+    ReadFallback {
+        active: bool,
+        from: Vec<EndpointId>,
+        to: Vec<EndpointId>,
+    },
     /// The route for writes is served, held or empty.
     Writes { state: RouteState },
     /// The route for reads is held or empty, or served again.
@@ -144,7 +148,10 @@ pub fn explain(
             .iter()
             .filter(|judgement| judgement.target.endpoint == endpoint.id)
             .collect();
-        let targets: Vec<_> = own.iter().map(|judgement| target(judgement, plan)).collect();
+        let targets: Vec<_> = own
+            .iter()
+            .map(|judgement| target(policy, judgement, plan))
+            .collect();
         let worst = targets
             .iter()
             .zip(&own)
@@ -187,9 +194,10 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
-    let (reads, writes) = plan.membership(&judgement.target);
-    let reason = match reads.or(writes).map(|member| member.admission) {
+fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
+    let (reads, _) = plan.membership(&judgement.target);
+    let place = plan.member(policy, &judgement.target);
+    let reason = match place.map(|member| member.admission) {
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
@@ -199,7 +207,7 @@ fn target(judgement: &Judgement, plan: &RoutingPlan) -> TargetView {
         role: judgement.role,
         circuit: judgement.circuit,
         trips: judgement.trips,
-        eligible: reads.is_some() || writes.is_some(),
+        eligible: place.is_some(),
         reason,
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
@@ -267,10 +275,13 @@ fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {
     let was = |route: fn(&RoutingPlan) -> RouteState| before.map_or(RouteState::Served, route);
     let (reads_before, reads) = (was(|plan| plan.ro.state), plan.ro.state);
     let mut changes = Vec::new();
-    let fallback = |state| state == RouteState::Fallback;
-    if fallback(reads_before) != fallback(reads) {
+    let by_fallback = |route: &Route| route.state == RouteState::Fallback || !route.stand_ins().is_empty();
+    let active = by_fallback(&plan.ro);
+    if before.is_some_and(|before| by_fallback(&before.ro)) != active {
         changes.push(Transition::ReadFallback {
-            active: fallback(reads),
+            active,
+            from: before.map(|before| before.ro.serving()).unwrap_or_default(),
+            to: plan.ro.serving(),
         });
     }
     let well = |state| matches!(state, RouteState::Served | RouteState::Fallback);

@@ -5,18 +5,21 @@
 //! one, then by priority, id and address.
 
 mod candidate;
+mod choice;
 mod reads;
+mod regions;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
-use super::lag::{Freshness, Lag};
+use super::level::{Behind, Used};
 use super::observation::{FailureKind, Role};
-use super::policy::{Location, Policy, Strategy};
+use super::particulars::ClassJudgement;
+use super::policy::{EndpointId, Location, Policy, Strategy};
 use super::primary::{Election, Tenure, Writes};
-use super::routing::{Class, ClassName, Region, Target};
+use super::routing::{Class, ClassName, Region};
 use super::target::TargetId;
 use candidate::Candidate;
 use reads::{Reading, reads};
@@ -34,25 +37,16 @@ pub struct Judgement {
     /// Trips within the last `maxResetTimeout`.
     pub trips: u32,
     pub standing: Standing,
-    /// The same, whatever its lag.
+    /// The same, whatever its lag: what a class with a bound of its own begins with.
     pub health: Standing,
     pub reason: Reason,
     pub failure: Option<FailureKind>,
-    /// The newest figure.
-    pub lag: Option<Lag>,
-    /// What each class asks of it beside that.
+    /// How far behind it is, where that is known.
+    pub behind: Option<Behind>,
+    /// How much of it is used, under the strategy `LeastConnections`.
+    pub used: Used,
+    /// What the classes know of it that have a bound of lag or a probe query of their own.
     pub classes: BTreeMap<ClassName, ClassJudgement>,
-    /// How much of it is used, 1 (a tenth or less) to 10; see [`super::load`].
-    pub used: u8,
-}
-
-/// What a class that has a bound of lag or a probe query of its own knows of a target.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ClassJudgement {
-    /// By the class's bound; `None`: the class has none.
-    pub freshness: Option<Freshness>,
-    /// Of its probe query.
-    pub circuit: Circuit,
 }
 
 impl Judgement {
@@ -122,18 +116,52 @@ pub enum Admission {
 }
 
 impl RoutingPlan {
-    /// The places of a target: the one for reads that no class names, that for writes, and the others.
+    /// The places of a target: the one for reads that no class names, and that for writes.
     #[must_use]
     pub fn membership(&self, target: &TargetId) -> (Option<&Member>, Option<&Member>) {
-        let other = || {
-            let mut others = self.classes.values().chain(self.regions.values());
-            others.find_map(|route| route.member(target).filter(|member| member.in_slice))
-        };
-        (self.ro.member(target), self.rw.member(target).or_else(other))
+        (self.ro.member(target), self.rw.member(target))
+    }
+
+    /// Its first place: for reads that no class names, for writes, for those of a declared class or from a region.
+    #[must_use]
+    pub fn member(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
+        let (reads, writes) = self.membership(target);
+        let declared = policy.routing.classes.iter().filter(|class| class.declared);
+        let of_classes = declared.filter_map(|class| self.classes.get(&class.name));
+        let mut others = of_classes.chain(self.regions.values());
+        reads
+            .or(writes)
+            .or_else(|| others.find_map(|route| route.member(target).filter(|member| member.in_slice)))
     }
 }
 
 impl Route {
+    /// The endpoints whose servers a slice of it holds, in order.
+    #[must_use]
+    pub fn serving(&self) -> Vec<EndpointId> {
+        self.endpoints(|_| true)
+    }
+
+    /// Those of them that stand in for replicas.
+    #[must_use]
+    pub fn stand_ins(&self) -> Vec<EndpointId> {
+        self.endpoints(|member| member.admission == Admission::Fallback)
+    }
+
+    fn endpoints(&self, which: impl Fn(&Member) -> bool) -> Vec<EndpointId> {
+        let members = self
+            .members
+            .iter()
+            .filter(|member| member.in_slice && which(member));
+        let mut endpoints = Vec::new();
+        for id in members.map(|member| &member.target.endpoint) {
+            if !endpoints.contains(id) {
+                endpoints.push(id.clone());
+            }
+        }
+        endpoints
+    }
+
     fn member(&self, target: &TargetId) -> Option<&Member> {
         self.members.iter().find(|member| member.target == *target)
     }

@@ -178,7 +178,7 @@ pub enum OnPrimaryLoss {
 /// When a replica is too far behind to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LagSettings {
-    /// Declared for this endpoint: a delayed standby serves as no fallback.
+    /// The bounds are the endpoint's own, as those of a delayed standby, which is never a fallback.
     pub own: bool,
     pub source: LagSource,
     /// It leaves the routes past this.
@@ -422,6 +422,10 @@ impl fmt::Display for Unresolved {
 pub struct Outputs {
     /// The prefix of the Services' names; `None`: no Services.
     pub services: Option<String>,
+    /// Whether each declared class that reads from replicas has a Service.
+    pub per_class: bool,
+    /// Whether each region has a Service.
+    pub per_region: bool,
     pub config_map: String,
 }
 

@@ -7,6 +7,19 @@ use std::time::Duration;
 
 use super::policy::{Endpoint, EndpointId, Percent};
 
+const RETRY_ATTEMPTS: u8 = 2;
+const WRITE: [&str; 7] = [
+    "create",
+    "update",
+    "delete",
+    "upsert",
+    "createMany",
+    "updateMany",
+    "deleteMany",
+];
+const PRIMARY_PREFERRED: [&str; 3] = ["transaction", "migration", "admin"];
+const ANALYTICS: [&str; 5] = ["analytics", "reports", "dashboard", "export", "search"];
+
 /// The name of a class, unique in its policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClassName(Arc<str>);
@@ -48,6 +61,41 @@ pub struct Routing {
     pub zone_hints: ZoneHints,
 }
 
+impl Default for Routing {
+    /// What holds where a policy says nothing.
+    fn default() -> Self {
+        Self {
+            replicas: true,
+            default_target: Target::Replicas,
+            retry_attempts: RETRY_ATTEMPTS,
+            classes: built_in(),
+            priorities: BTreeMap::new(),
+            regions: Vec::new(),
+            zone_hints: ZoneHints::Disabled,
+        }
+    }
+}
+
+/// The classes that every policy has, in the order of their names, unless it declares others of these names.
+#[must_use]
+pub fn built_in() -> Vec<Class> {
+    let class = |name: &str, target, operations: &[&str]| Class {
+        name: name.into(),
+        declared: false,
+        operations: operations.iter().map(|&operation| operation.to_owned()).collect(),
+        target,
+        selector: Selector::default(),
+        max_lag: None,
+        read_fallback: None,
+        probe_query: None,
+    };
+    vec![
+        class("analytics", Target::Replicas, &ANALYTICS),
+        class("primary-preferred", Target::PrimaryPreferred, &PRIMARY_PREFERRED),
+        class("write", Target::Primary, &WRITE),
+    ]
+}
+
 impl Routing {
     #[must_use]
     pub fn class(&self, name: &ClassName) -> Option<&Class> {
@@ -59,6 +107,8 @@ impl Routing {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Class {
     pub name: ClassName,
+    /// False: it is built in, and nothing is said of it.
+    pub declared: bool,
     /// Names of operations, for clients; each belongs to one class.
     pub operations: Vec<String>,
     pub target: Target,
@@ -72,10 +122,10 @@ pub struct Class {
 }
 
 impl Class {
-    /// Whether it reads from replicas, and so has a route of its own.
+    /// Whether it may read from replicas, and so has a route of its own beside that of the writes.
     #[must_use]
-    pub const fn reads_from_replicas(&self) -> bool {
-        matches!(self.target, Target::Replicas | Target::ReplicasOnly)
+    pub const fn has_route(&self) -> bool {
+        !matches!(self.target, Target::Primary)
     }
 }
 
@@ -103,9 +153,15 @@ pub struct Selector {
 impl Selector {
     /// An empty one selects all.
     #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.tags.is_empty() && self.ids.is_empty()
+    }
+
+    #[must_use]
     pub fn selects(&self, endpoint: &Endpoint) -> bool {
-        let all = self.tags.is_empty() && self.ids.is_empty();
-        all || self.ids.contains(&endpoint.id) || endpoint.tags.iter().any(|tag| self.tags.contains(tag))
+        self.selects_all()
+            || self.ids.contains(&endpoint.id)
+            || endpoint.tags.iter().any(|tag| self.tags.contains(tag))
     }
 }
 

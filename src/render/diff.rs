@@ -1,14 +1,14 @@
 //! From what should be and what is to a list of writes, in a safe order. Pure: the order is tested without a server.
 //!
-//! Order: slices that only lose targets; other slices, `rw` and `ro` first; Services; the ConfigMap; what is no longer
-//! wanted. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
+//! Order: slices; Services; the ConfigMap; what is no longer wanted. Of the slices those of `rw` and `ro` first, then of
+//! classes, then of regions; each time those that only lose targets before the others. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
 //! goes first. A Service is made after its slices: its first synchronisation finds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, Manifest, ObjectId, labels};
+use super::{Kind, Manifest, ObjectId, labels, named};
 
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,10 @@ pub fn diff(desired: &[Manifest], observed: &Observed, uid: &str) -> Diff {
         .iter()
         .filter(|(id, is)| !wanted.contains(id) && controls(uid, is))
     {
-        let rank = if id.kind == Kind::EndpointSlice { 0 } else { 5 };
+        let rank = match id.kind {
+            Kind::EndpointSlice => Rank::Slice(place(is), Change::Goes),
+            Kind::Service | Kind::ConfigMap => Rank::Unwanted,
+        };
         let text = |field: &str| is["metadata"][field].as_str().unwrap_or_default().to_owned();
         let delete = Write::Delete {
             id: id.clone(),
@@ -107,13 +110,42 @@ pub fn controls(uid: &str, object: &Value) -> bool {
     }
 }
 
-fn rank(observed: Option<&Value>, desired: &Manifest) -> u8 {
+/// The place of a write in the order.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    /// By the place of its route.
+    Slice(u8, Change),
+    Service,
+    ConfigMap,
+    Unwanted,
+}
+
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Change {
+    Goes,
+    OnlyLoses,
+    Gains,
+}
+
+fn rank(observed: Option<&Value>, desired: &Manifest) -> Rank {
     match desired.id.kind {
-        Kind::EndpointSlice if observed.is_some_and(|is| only_loses(is, &desired.body)) => 1,
-        Kind::EndpointSlice => 2,
-        Kind::Service => 3,
-        Kind::ConfigMap => 4,
+        Kind::EndpointSlice => {
+            let only_loses = observed.is_some_and(|is| only_loses(is, &desired.body));
+            let change = if only_loses {
+                Change::OnlyLoses
+            } else {
+                Change::Gains
+            };
+            Rank::Slice(place(&desired.body), change)
+        }
+        Kind::Service => Rank::Service,
+        Kind::ConfigMap => Rank::ConfigMap,
     }
+}
+
+fn place(slice: &Value) -> u8 {
+    let name = slice["metadata"]["labels"][labels::ROUTE].as_str();
+    named::place(name.unwrap_or_default())
 }
 
 fn only_loses(observed: &Value, desired: &Value) -> bool {

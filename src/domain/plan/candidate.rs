@@ -5,10 +5,16 @@ use std::net::IpAddr;
 use super::{Admission, Judgement, Member};
 use crate::domain::breaker::Circuit;
 use crate::domain::health::Standing;
-use crate::domain::lag::{Freshness, Lag};
-use crate::domain::observation::Role;
+use crate::domain::lag::Freshness;
+use crate::domain::level::Behind;
+use crate::domain::observation::{FailureClass, FailureKind, Role};
 use crate::domain::policy::{Endpoint, EndpointState, Percent, Policy, Strategy};
 use crate::domain::routing::Class;
+
+/// Hundredths of the weight 1.
+const WHOLE: u32 = 100;
+/// A server without a free connection keeps this part of its share, where shares differ.
+const SATURATED: u32 = 10;
 
 /// A target that has an address and is not proven wrong.
 #[derive(Clone, Copy)]
@@ -18,6 +24,7 @@ pub struct Candidate<'a> {
     pub address: IpAddr,
     pub role: Role,
     standing: Standing,
+    circuit: Circuit,
     /// Lower ones serve first.
     pub order: u16,
 }
@@ -34,6 +41,7 @@ impl<'a> Candidate<'a> {
             address,
             role,
             standing: judgement.standing,
+            circuit: judgement.circuit,
             order: 0,
         })
     }
@@ -43,22 +51,29 @@ impl<'a> Candidate<'a> {
         let Some(own) = self.judgement.classes.get(&class.name) else {
             return self;
         };
-        let standing = match own.freshness {
+        let fresh = match own.freshness.filter(|_| self.role == Role::Standby) {
             None => self.standing,
             Some(Freshness::Fresh) => self.judgement.health,
             Some(_) => stale(self.judgement.health),
         };
-        let standing = match (own.circuit, standing) {
-            (Circuit::Open { .. }, Standing::Good | Standing::Returning { .. }) => {
-                Standing::Unhealthy { answers: false }
+        let (standing, circuit) = match (own.circuit, fresh) {
+            (circuit @ Circuit::Open { .. }, Standing::Good | Standing::Returning { .. }) => {
+                (Standing::Unhealthy { answers: false }, circuit)
             }
-            (circuit @ Circuit::HalfOpen { .. }, Standing::Good) => Standing::Returning {
-                share: circuit.share(&policy.breaker),
-                last: circuit.at_last_step(&policy.breaker),
-            },
-            (_, standing) => standing,
+            (circuit @ Circuit::HalfOpen { .. }, Standing::Good) => {
+                let (share, last) = (
+                    circuit.share(&policy.breaker),
+                    circuit.at_last_step(&policy.breaker),
+                );
+                (Standing::Returning { share, last }, circuit)
+            }
+            (_, standing) => (standing, self.circuit),
         };
-        Self { standing, ..self }
+        Self {
+            standing,
+            circuit,
+            ..self
+        }
     }
 
     pub fn in_order(self, order: u16) -> Self {
@@ -75,23 +90,27 @@ impl<'a> Candidate<'a> {
             target: self.judgement.target.clone(),
             address: self.address,
             port: self.judgement.port,
-            weight: self.weight(strategy) * u32::from(share.get()),
+            weight: part(self.weight(strategy), u32::from(share.get()), 100),
             in_slice,
             order: self.order,
             admission,
         }
     }
 
-    /// Under Weighted the declared weight, under LeastConnections the less the more of it is used, otherwise every weight
-    /// above 0 alike. In units of which 100 are a whole share for the first two.
+    /// In hundredths: under Weighted the declared weight, under LeastConnections the less the more of it is used, otherwise
+    /// every weight above 0 alike.
     fn weight(&self, strategy: Strategy) -> u32 {
-        match strategy {
-            Strategy::RoundRobin | Strategy::Geographic => u32::from(self.endpoint.weight.min(1)),
-            Strategy::Weighted => u32::from(self.endpoint.weight),
-            Strategy::LeastConnections => {
-                u32::from(self.endpoint.weight.min(1))
-                    * (10 / u32::from(self.judgement.used.clamp(1, 10))).max(1)
-            }
+        let declared = u32::from(self.endpoint.weight);
+        let (weight, shares) = match strategy {
+            Strategy::RoundRobin | Strategy::Geographic => (declared.min(1) * WHOLE, false),
+            Strategy::Weighted => (declared * WHOLE, true),
+            Strategy::LeastConnections => (declared.min(1) * self.judgement.used.share(), true),
+        };
+        let class = self.judgement.failure.map(FailureKind::class);
+        if shares && class == Some(FailureClass::Saturated) {
+            part(weight, 1, SATURATED)
+        } else {
+            weight
         }
     }
 
@@ -112,19 +131,14 @@ impl<'a> Candidate<'a> {
     /// Its circuit is not closed, but its newest check is good.
     pub fn answers(&self) -> bool {
         self.is_returning_early()
-            || (matches!(self.judgement.circuit, Circuit::Open { .. })
+            || (matches!(self.circuit, Circuit::Open { .. })
                 && matches!(self.standing, Standing::Unhealthy { answers: true }))
     }
 
-    /// How far behind one is that is nothing but behind, in steps that double, so that small changes change nothing. A
-    /// delayed standby is never one.
-    pub fn behind(&self) -> Option<u32> {
-        let time = match self.judgement.lag {
-            Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) => time,
-            Some(Lag::Unknown) | None => return None,
-        };
+    /// How far behind one is that is nothing but behind. A delayed standby is never one, nor is who does not tell.
+    pub fn behind(&self) -> Option<Behind> {
         let lags = self.standing == Standing::Behind && !self.endpoint.lag.own;
-        lags.then(|| u64::BITS - time.as_secs().leading_zeros())
+        self.judgement.behind.filter(|_| lags)
     }
 }
 
@@ -135,4 +149,9 @@ const fn stale(standing: Standing) -> Standing {
         Standing::Unhealthy { .. } => Standing::Unhealthy { answers: false },
         other => other,
     }
+}
+
+/// A part of a weight; of one above 0 something is left.
+fn part(weight: u32, numerator: u32, denominator: u32) -> u32 {
+    (weight * numerator / denominator).max(weight.min(1))
 }

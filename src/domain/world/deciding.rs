@@ -165,6 +165,7 @@ impl PolicyState {
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
+                particulars: &target.particulars,
             })
         })
     }
@@ -175,6 +176,7 @@ impl PolicyState {
             let served = self.targets.get(known.id).is_some_and(|target| target.served);
             if !self.warm && served {
                 judgement.standing = judgement.standing.held();
+                judgement.health = judgement.health.held();
             }
             judgement
         };
@@ -198,8 +200,7 @@ impl PolicyState {
 
     fn remember(&mut self, routes: &RoutingPlan) {
         for (id, target) in &mut self.targets {
-            let (reads, writes) = routes.membership(id);
-            target.served = reads.is_some() || writes.is_some();
+            target.served = routes.member(&self.policy, id).is_some();
         }
     }
 

@@ -11,6 +11,7 @@ use crate::domain::health::{Health, Reason};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
+use crate::domain::particulars::Particulars;
 use crate::domain::policy::{Endpoint, Login, Policy};
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
 
@@ -27,6 +28,7 @@ pub(super) struct Target {
     pub(super) port: u16,
     pub(super) health: Health,
     pub(super) replay: Replay,
+    pub(super) particulars: Particulars,
     pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
     /// In a route before probing began: until every target was checked, only a proof takes it out.
@@ -56,6 +58,7 @@ impl Target {
             port: port(id, endpoint),
             health: Health::default(),
             replay: Replay::default(),
+            particulars: Particulars::default(),
             sessions: Sessions::default(),
             login: None,
             served: false,
@@ -69,6 +72,7 @@ impl Target {
             asleep: false,
         };
         target.log_in_as(endpoint);
+        target.particulars.follow(policy, endpoint, &target.replay);
         target
     }
 
@@ -85,6 +89,7 @@ impl Target {
             .and_then(|remembered| remembered.target(id));
         if let Some(known) = known {
             target.recall(known, policy, now);
+            target.particulars.follow(policy, endpoint, &target.replay);
         }
         // Where its URL cannot be read yet, it is still where it was.
         if target.port == 0 {
@@ -119,6 +124,7 @@ impl Target {
     pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
         let login = self.login.take();
         self.log_in_as(endpoint);
+        self.particulars.follow(policy, endpoint, &self.replay);
         if self.asleep {
             self.wake(now);
         }
