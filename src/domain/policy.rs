@@ -107,6 +107,18 @@ impl Policy {
         self.endpoints.iter().find(|endpoint| endpoint.id == *id)
     }
 
+    /// Whether replicas that are too far behind may stand in, the least far first.
+    #[must_use]
+    pub fn compares_lagging(&self) -> bool {
+        let of_classes = self
+            .routing
+            .classes
+            .iter()
+            .filter_map(|class| class.read_fallback.as_ref());
+        let mut lists = of_classes.chain([&self.failover.read_fallback]);
+        lists.any(|list| list.contains(&ReadFallback::LaggingReplicas))
+    }
+
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .iter()

@@ -21,6 +21,9 @@ use crate::domain::target::{Heard, NextCheck, Observed, TargetId};
 /// Servers remembered as standbys, at most.
 const STANDBYS: usize = 256;
 
+/// Lags are told apart up to so many times their bound, where lagging replicas may stand in.
+const PAST_BOUND: u32 = 8;
+
 /// What became of one sample.
 pub(super) struct Taken {
     /// The policy must be decided anew.
@@ -96,14 +99,7 @@ impl PolicyState {
     /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
     fn read(&mut self, id: &TargetId, sample: &Sample, started: Moment, ended: Moment) -> bool {
         let heartbeat = self.heartbeat();
-        let bounds = self.policy.endpoints.iter().map(|endpoint| endpoint.lag.max);
-        let of_classes = self
-            .policy
-            .routing
-            .classes
-            .iter()
-            .filter_map(|class| class.max_lag);
-        let span = bounds.chain(of_classes).max().unwrap_or_default() + heartbeat * 2;
+        let span = self.span(heartbeat);
         let policy = Arc::clone(&self.policy);
         let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
             return false;
@@ -150,6 +146,17 @@ impl PolicyState {
             }
             None => counted,
         }
+    }
+
+    /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one
+    /// that is less far behind is to be known among them.
+    fn span(&self, heartbeat: Duration) -> Duration {
+        let policy = &self.policy;
+        let bounds = policy.endpoints.iter().map(|endpoint| endpoint.lag.max);
+        let of_classes = policy.routing.classes.iter().filter_map(|class| class.max_lag);
+        let longest = bounds.chain(of_classes).max().unwrap_or_default();
+        let times = if policy.compares_lagging() { PAST_BOUND } else { 1 };
+        longest * times + heartbeat * 2
     }
 
     fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
