@@ -15,6 +15,7 @@ use distributary::domain::decision::{Decision, DecisionState};
 use distributary::domain::observation::{Load, Lsn, Observation, Role, Sample, Silence};
 use distributary::domain::plan::{Member, Route, RoutingPlan};
 use distributary::domain::policy::{Mode, Policy, SecretProblem, ServiceProblem};
+use distributary::domain::routing::ClassName;
 use distributary::domain::target::{Heard, Observed, ProbeKey, Wanted};
 use distributary::domain::world::{Effect, Event, Remembered, World};
 use distributary::render::status::{Report, Written, status};
@@ -318,8 +319,24 @@ fn plan_of(decision: Option<&Decision>, manifests: Option<&Manifests>) -> Value 
             json!({"identityChanged": {"known": known, "shown": shown}})
         }
         DecisionState::Decided(decided) => {
-            let RoutingPlan { rw, ro } = &decided.plan;
+            let RoutingPlan {
+                rw,
+                ro,
+                classes,
+                regions,
+            } = &decided.plan;
             let mut plan = json!({"rw": route(rw), "ro": route(ro)});
+            // What is built in follows from rw and ro; golden cases of classes declare theirs.
+            let declared = |name: &ClassName| {
+                let class = decision.policy.routing.class(name);
+                class.is_some_and(|class| class.declared)
+            };
+            for (name, table) in classes.iter().filter(|(name, _)| declared(name)) {
+                plan["classes"][name.as_str()] = route(table);
+            }
+            for (name, table) in regions {
+                plan["regions"][name] = route(table);
+            }
             if let Some(manifests) = manifests {
                 plan["revision"] = json!(manifests.revision);
             }
@@ -421,7 +438,7 @@ fn conditions() -> BTreeSet<(String, String, String)> {
 fn every_condition_is_true_in_a_case_and_false_in_another() {
     let seen = conditions();
     let types: BTreeSet<_> = seen.iter().map(|(type_, ..)| type_.clone()).collect();
-    assert_eq!(types.len(), 10, "{types:?}");
+    assert_eq!(types.len(), 11, "{types:?}");
     for type_ in types {
         for wanted in ["True", "False"] {
             let shown = seen.iter().any(|(t, status, _)| *t == type_ && status == wanted);
@@ -518,6 +535,17 @@ fn every_reason_of_the_conditions_has_a_case() {
             vec!["InRecovery", "NotReachable", "OlderTimeline"],
         ),
         ("PrimaryReachable", "Unknown", vec!["NotChecked"]),
+        (
+            "ReadFallbackActive",
+            "True",
+            vec!["NoReplicaEligible", "TooFewReplicas", "ClassByFallback"],
+        ),
+        (
+            "StrategyEnforced",
+            "True",
+            vec!["Everywhere", "ByRegion", "ByClients"],
+        ),
+        ("StrategyEnforced", "False", vec!["ServicesSpreadEvenly"]),
     ] {
         for reason in reasons {
             let key = (type_.to_owned(), status.to_owned(), reason.to_owned());
@@ -601,8 +629,11 @@ fn the_schema_refuses_an_unknown_field_and_a_missing_one_at_every_level() {
             let missing = edited(&|object| {
                 object.as_object_mut().expect("an object").remove(key);
             });
-            let optional =
+            let by_choice =
                 OPTIONAL.contains(&key.as_str()) && (pointer.contains("endpoints/") || key == "service");
+            // Which routes there are beside two, and which priorities, is the policy's word.
+            let named = pointer == "/priorities" || pointer == "/routes" && key != "rw" && key != "ro";
+            let optional = by_choice || named;
             assert_eq!(missing, optional, "without {key} at '{pointer}'");
         }
     }

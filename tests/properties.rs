@@ -14,6 +14,7 @@ use distributary::domain::decision::DecisionState;
 use distributary::domain::health::{Health, Reason, Standing};
 use distributary::domain::lag::{Freshness, Lag, Replay, Told, WalHistory};
 use distributary::domain::observation::{FailureKind, Lsn, Observation, Role, Sample};
+use distributary::domain::particulars::Particulars;
 use distributary::domain::plan::{Admission, Judgement, RouteState, RoutingPlan, plan};
 use distributary::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, LagSource, PrimaryRole};
 use distributary::domain::primary::{Claim, Election, Rules, Writes, elect};
@@ -62,6 +63,7 @@ fn judge(situation: &Situation) -> Judged {
         .iter()
         .map(|endpoint| TargetId::host(endpoint.id.clone()))
         .collect();
+    let particulars = Particulars::default();
     let known = || {
         let all = ids.iter().zip(&policy.endpoints).zip(known);
         all.map(|((id, endpoint), (health, replay))| Known {
@@ -70,6 +72,7 @@ fn judge(situation: &Situation) -> Judged {
             port: 5432,
             health,
             replay,
+            particulars: &particulars,
         })
     };
     let claims: Vec<_> = known()

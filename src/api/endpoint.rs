@@ -54,7 +54,7 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// Region of the server, published in routing.json.
+    /// Region of the server, published in routing.json; see loadBalancing.regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(rules::form(rules::WORD)).message(rules::REGION))]
@@ -84,7 +84,7 @@ pub struct Endpoint {
     /// Whether it may take the writes when it is promoted; false: never by itself. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotable: Option<bool>,
-    /// Words for the use of the server, published in routing.json: at most 16.
+    /// Words for the use of the server, which classes select by, published in routing.json: at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

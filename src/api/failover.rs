@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::routing::Least;
 use super::rules;
 
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -33,12 +34,18 @@ pub enum IdentityCheck {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
-    /// Who serves reads when no replica can: Primary, or nobody where the list is empty. Default where it is absent:
-    /// [Primary].
+    /// Who serves reads when too few replicas can, in this order: LaggingReplicas, those that are too far behind, the
+    /// least so first, but for those with a bound of their own; Primary. Nobody where the list is empty. Default where it is
+    /// absent: [Primary].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1))]
+    #[schemars(length(max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub read_fallback: Option<Vec<ReadFallback>>,
+    /// With fewer eligible replicas members of readFallback serve too: a number from 1 to 64, or a percentage of the active
+    /// replicas from 1% to 100%, rounded up. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new(rules::least()).message(rules::MIN_HEALTHY))]
+    pub min_healthy_replicas: Option<Least>,
     /// Who takes the writes. Follow: whichever endpoint is really the primary, wherever it was promoted. Pinned: the
     /// declared primary, or nobody. Must be Pinned where identity.check is None. Default: Follow.
     #[serde(default)]
@@ -70,5 +77,6 @@ pub enum OnPrimaryLoss {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ReadFallback {
+    LaggingReplicas,
     Primary,
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod failover;
 mod lag;
 mod policy;
+mod routing;
 pub mod rules;
 mod schema;
 mod status;
@@ -18,8 +19,12 @@ pub use endpoint::{Endpoint, EndpointState, ServiceRef};
 pub use failover::{Failover, Identity, IdentityCheck, OnPrimaryLoss, PrimaryRole, ReadFallback};
 pub use lag::{LagSource, ReplicationLag};
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Mode, Outputs, ReplicaSetPolicy,
-    ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Mode, Outputs, PerRegion,
+    ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+};
+pub use routing::{
+    Class, DefaultTarget, Least, Priorities, PriorityTarget, Region, ReplicaSelector, Routing, Target,
+    ZoneHints,
 };
 pub use schema::crd;
 pub use status::{

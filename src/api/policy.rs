@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failover::{Failover, Identity};
 use super::lag::ReplicationLag;
+use super::routing::{Region, Routing, ZoneHints};
 use super::rules;
 use super::status::ReplicaSetPolicyStatus;
 
@@ -31,7 +32,7 @@ pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
     namespaced,
     status = "ReplicaSetPolicyStatus",
     derive = "PartialEq",
-    doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
+    doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, those of classes and regions, their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
     validation = Rule::new(format!("self.metadata.name.size() <= 40 && self.metadata.name.matches('{}')", rules::DNS_1035_LABEL)).message(rules::NAME),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / declared replicas"),
@@ -49,6 +50,7 @@ pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
     validation = Rule::new(rules::attempts_fit()).message(rules::ATTEMPT).field_path(".healthCheck.failoverTimeout"),
     validation = Rule::new("!has(self.identity) || self.identity.check != 'None' || (has(self.failover) && self.failover.primaryRole == 'Pinned')").message(rules::PINNED).field_path(".failover.primaryRole"),
     validation = Rule::new(rules::accepted_is_declared()).message(rules::ACCEPT_PRIMARY).field_path(".failover.acceptPrimary"),
+    validation = Rule::new(rules::regions_name_services()).message(rules::GEOGRAPHIC).field_path(".loadBalancing.strategy"),
     validation = Rule::new(rules::recover_fits_default()).message(rules::RECOVER).field_path(".replicationLag.recover"),
     validation = Rule::new(rules::recover_fits("self.primary")).message(rules::RECOVER).field_path(".primary.replicationLag.recover"),
     validation = Rule::new(rules::of_replicas(&rules::recover_fits("r"))).message(rules::RECOVER).field_path(".replicas"),
@@ -95,6 +97,9 @@ pub struct ReplicaSetPolicySpec {
     /// When a failing server leaves the routes for a while, and how it returns.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
+    /// Who serves which operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
     /// Who takes the reads and the writes when servers are lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
@@ -128,10 +133,21 @@ pub enum Switch {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadBalancing {
-    /// RoundRobin: every replica alike. Weighted: by `weight`. Shares hold for clients and proxies that read
-    /// routing.json; kube-proxy spreads connections evenly. Default: RoundRobin.
+    /// RoundRobin: every replica alike. Weighted: by `weight`. LeastConnections: the more sessions a replica has for its
+    /// `maxConnections`, the less. Geographic: every replica alike, those of the client's region first; each region of an
+    /// endpoint is then one of `regions`, without a failover of its own where it is not declared. Shares hold for clients
+    /// that read routing.json; kube-proxy spreads connections evenly. Default: RoundRobin.
     #[serde(default)]
     pub strategy: Strategy,
+    /// Regions, at most 16, each with a Service NAME-ro-REGION that its own replicas serve, and others when it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub regions: Vec<Region>,
+    /// Whether EndpointSlices ask kube-proxy to stay in the zone of the client. Auto: only while every zone of a Service's
+    /// servers has two or more of them. Default: Disabled.
+    #[serde(default)]
+    pub zone_hints: ZoneHints,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -139,12 +155,14 @@ pub enum Strategy {
     #[default]
     RoundRobin,
     Weighted,
+    LeastConnections,
+    Geographic,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outputs {
-    /// The Services NAME-rw and NAME-ro and their EndpointSlices.
+    /// The Services NAME-rw and NAME-ro, those of classes and regions, and their EndpointSlices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<ServicesOutput>,
     /// The ConfigMap with routing.json and the connection URIs.
@@ -164,6 +182,20 @@ pub struct ServicesOutput {
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new(rules::form(rules::DNS_1035_LABEL)).message(rules::NAME_PREFIX))]
     pub name_prefix: Option<String>,
+    /// Whether each declared class whose target is not Primary has a Service, PREFIX-CLASS. Default: Enabled.
+    #[serde(default)]
+    pub per_class: Switch,
+    /// Auto: each region has a Service, PREFIX-ro-REGION: those of loadBalancing.regions, and under the strategy Geographic
+    /// those of endpoints too. Default: Auto.
+    #[serde(default)]
+    pub per_region: PerRegion,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PerRegion {
+    #[default]
+    Auto,
+    Disabled,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]

@@ -73,6 +73,26 @@ pub const SYSTEM_IDENTIFIER: &str =
     "identity.systemIdentifier must be a number from 1 to 18446744073709551615, in quotes";
 pub const IDENTIFIER_NEEDS_CHECK: &str =
     "identity.systemIdentifier needs identity.check SystemIdentifier: with None it is not compared";
+pub const MIN_HEALTHY: &str =
+    "failover.minHealthyReplicas must be a number from 1 to 64, or a percentage from 1% to 100%";
+pub const RETRY_ATTEMPTS: &str = "routing.retryAttempts must be between 0 and 10";
+pub const CLASSES: &str = "routing.classes must have at most 16 items";
+pub const CLASS_NAME: &str = "name of a class must be a DNS-1123 label of at most 22 characters: lower-case letters, digits and '-'; not rw, ro or routing, and not beginning with ro-";
+pub const CLASS_ONCE: &str = "routing.classes[].name must be unique";
+pub const OPERATIONS: &str = "operations must be at most 64, each of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+pub const OPERATION_ONCE: &str =
+    "operations of two classes must not have the same name: each belongs to one class";
+pub const CLASS_OF_PRIMARY: &str = "target must be other than Primary where replicaSelector, maxLag or readFallback is set: they choose among replicas";
+pub const REPLICAS_ONLY: &str = "readFallback must not have Primary where target is ReplicasOnly";
+pub const SELECTOR: &str = "replicaSelector must have one of tags or ids at least";
+pub const SELECTOR_TAGS: &str = "replicaSelector.tags must each consist of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+pub const SELECTOR_IDS: &str = "replicaSelector.ids must be ids of endpoints of this policy";
+pub const CLASS_MAX_LAG: &str = "maxLag must be between 0s and 168h, written as 30s, 500ms or 1m30s";
+pub const REGIONS: &str = "loadBalancing.regions must have at most 16 items, those of endpoints counted where strategy is Geographic, each with a name of its own";
+pub const REGION_NAME: &str = "name of a region must be a DNS-1123 label of at most 19 characters: lower-case letters, digits and '-'; its Service ends with it";
+pub const REGION_FAILOVER: &str = "failover of a region must name at most 16 other regions, each once";
+pub const GEOGRAPHIC: &str = "region of each endpoint must be a DNS-1123 label of at most 19 characters where loadBalancing.strategy is Geographic: a Service ends with it";
+pub const READ_FALLBACK_ONCE: &str = "readFallback must name each member once";
 pub const PINNED: &str = "failover.primaryRole must be Pinned where identity.check is None: a server that does not tell who it is is never followed";
 pub const ACCEPT_PRIMARY: &str = "failover.acceptPrimary must be the id of an endpoint of this policy";
 
@@ -137,6 +157,25 @@ pub(super) fn accepted_is_declared() -> String {
         "!has(self.failover) || !has({accepted}) || {accepted} == self.primary.?id.orValue('primary') || \
          has(self.replicas) && self.replicas.exists(r, r.id == {accepted})"
     )
+}
+
+/// The rule that a region of an endpoint can end the name of a Service, where each has one.
+pub(super) fn regions_name_services() -> String {
+    let fits = |endpoint: &str| {
+        format!(
+            "!has({endpoint}.region) || {endpoint}.region.size() <= 19 && {endpoint}.region.matches('{DNS_1123_LABEL}')"
+        )
+    };
+    format!(
+        "self.loadBalancing.strategy != 'Geographic' || ({}) && ({})",
+        fits("self.primary"),
+        of_replicas(&fits("r"))
+    )
+}
+
+/// The rule that a number of replicas, or a percentage of them, is within its bounds.
+pub(super) fn least() -> String {
+    "type(self) == int ? self >= 1 && self <= 64 : self.matches('^([1-9][0-9]?|100)%$')".to_owned()
 }
 
 /// The rule that something holds of each replica `r`.

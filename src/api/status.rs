@@ -12,8 +12,8 @@ pub struct ReplicaSetPolicyStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, Programmed, Ready, Degraded, Reconciling, Stalled, PrimaryReachable, ReadFallbackActive
-    /// and SplitBrainSuspected.
+    /// Accepted, ResolvedRefs, Programmed, Ready, Degraded, Reconciling, Stalled, PrimaryReachable, ReadFallbackActive,
+    /// SplitBrainSuspected and StrategyEnforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::observation::{FailureKind, Role};
-use super::plan::{Admission, Judgement, RouteState, RoutingPlan};
+use super::plan::{Admission, Judgement, Route, RouteState, RoutingPlan};
 use super::policy::{Declared, Endpoint, EndpointId, EndpointState, Location, Policy};
 use super::primary::Tenure;
 use super::target::TargetId;
@@ -122,8 +122,12 @@ pub enum Transition {
         failure: Option<FailureKind>,
         eligible: bool,
     },
-    /// The read fallback took over, or ended.
-    ReadFallback { active: bool },
+    /// The read fallback serves, or no longer: who served reads before, and who serves them now.
+    ReadFallback {
+        active: bool,
+        from: Vec<EndpointId>,
+        to: Vec<EndpointId>,
+    },
     /// The route for writes is served, held or empty.
     Writes { state: RouteState },
     /// The route for reads is held or empty, or served again.
@@ -161,7 +165,7 @@ pub fn explain(
             .collect();
         let targets: Vec<_> = own
             .iter()
-            .map(|judgement| target(judgement, plan, &noted(&judgement.target)))
+            .map(|judgement| target(policy, judgement, plan, &noted(&judgement.target)))
             .collect();
         let worst = targets
             .iter()
@@ -209,9 +213,10 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetView {
-    let (reads, writes) = plan.membership(&judgement.target);
-    let reason = match reads.or(writes).map(|member| member.admission) {
+fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetView {
+    let (reads, _) = plan.membership(&judgement.target);
+    let place = plan.member(policy, &judgement.target);
+    let reason = match place.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
         _ if judgement.standing == Standing::Wrong => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
@@ -224,7 +229,7 @@ fn target(judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetVie
         seen_as_standby: noted.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
-        eligible: reads.is_some() || writes.is_some(),
+        eligible: place.is_some(),
         reason,
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
@@ -296,10 +301,13 @@ fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {
     let was = |route: fn(&RoutingPlan) -> RouteState| before.map_or(RouteState::Served, route);
     let (reads_before, reads) = (was(|plan| plan.ro.state), plan.ro.state);
     let mut changes = Vec::new();
-    let fallback = |state| state == RouteState::Fallback;
-    if fallback(reads_before) != fallback(reads) {
+    let by_fallback = |route: &Route| route.state == RouteState::Fallback || !route.stand_ins().is_empty();
+    let active = by_fallback(&plan.ro);
+    if before.is_some_and(|before| by_fallback(&before.ro)) != active {
         changes.push(Transition::ReadFallback {
-            active: fallback(reads),
+            active,
+            from: before.map(|before| before.ro.serving()).unwrap_or_default(),
+            to: plan.ro.serving(),
         });
     }
     let well = |state| matches!(state, RouteState::Served | RouteState::Fallback);

@@ -9,8 +9,9 @@ use super::observation::{Lsn, Role, Sample};
 use super::policy::{
     BreakerSettings, ClientSettings, Declared, Endpoint, EndpointState, Failover, Host, IdentityRule,
     LagSettings, LagSource, Location, Login, Mode, OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey,
-    PrimaryRole, Probing, ReadFallback, Strategy, TlsMode, TlsSettings,
+    PrimaryRole, Probing, Strategy, TlsMode, TlsSettings,
 };
+use super::routing::{Least, ReadFallback, Routing};
 
 /// The system identifier of the database.
 pub const SYSTEM: u64 = 7;
@@ -47,6 +48,7 @@ pub fn clients() -> ClientSettings {
 /// Lag at its defaults: out past 30 s, back at 15 s.
 pub fn lag() -> LagSettings {
     LagSettings {
+        own: false,
         source: LagSource::Wal,
         max: Duration::from_secs(30),
         max_bytes: None,
@@ -106,6 +108,7 @@ pub fn breaker() -> BreakerSettings {
 pub fn failover() -> Failover {
     Failover {
         read_fallback: vec![ReadFallback::Primary],
+        min_healthy: Least::Count(1),
         primary_role: PrimaryRole::Follow,
         on_primary_loss: OnPrimaryLoss::Hold,
         accept_primary: None,
@@ -124,11 +127,14 @@ pub fn policy(replicas: &[&str]) -> Policy {
         endpoints: std::iter::once(endpoint("primary", 1)).chain(replicas).collect(),
         identity: IdentityRule::Learned,
         strategy: Strategy::RoundRobin,
+        routing: Routing::default(),
         probing: probing(),
         breaker: breaker(),
         failover: failover(),
         outputs: Outputs {
             services: Some("orders".to_owned()),
+            per_class: true,
+            per_region: true,
             config_map: "orders-routing".to_owned(),
         },
         clients: clients(),

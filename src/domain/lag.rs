@@ -262,6 +262,24 @@ impl Replay {
         }
     }
 
+    /// The same by other bounds: the verdict that the newest figure asks for.
+    #[must_use]
+    pub fn by(&self, settings: &LagSettings) -> Self {
+        let mut other = Self {
+            freshness: Freshness::Unknown,
+            judged: None,
+            ..self.clone()
+        };
+        other.freshness = match (self.lag, self.told) {
+            (Some(lag @ (Lag::Behind { .. } | Lag::AtLeast { .. })), Some(told)) => {
+                other.verdict(lag, told, settings)
+            }
+            _ if self.freshness == Freshness::Fresh => Freshness::Fresh,
+            _ => Freshness::Unknown,
+        };
+        other
+    }
+
     /// Takes in the newest sample of the standby.
     pub fn observe(&mut self, told: Told, history: &WalHistory, settings: &LagSettings, heartbeat: Duration) {
         let Told {

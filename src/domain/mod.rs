@@ -7,12 +7,15 @@ pub mod decision;
 pub(crate) mod fixture;
 pub mod health;
 pub mod lag;
+pub mod level;
 pub mod moment;
 pub mod observation;
+pub mod particulars;
 pub mod plan;
 pub mod policy;
 pub mod primary;
 pub mod role;
+pub mod routing;
 pub mod target;
 pub mod world;
 

@@ -1,7 +1,9 @@
 //! What one check of one server found.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::moment::Moment;
@@ -32,6 +34,8 @@ pub struct Sample {
     pub load: Option<Load>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or its answer is no number of seconds.
     pub lag: Option<Duration>,
+    /// Of a whole check: whether each probe query of the policy's classes was answered.
+    pub probes: BTreeMap<Arc<str>, bool>,
 }
 
 impl Sample {
@@ -46,6 +50,7 @@ impl Sample {
             timeline: None,
             load: None,
             lag: None,
+            probes: BTreeMap::new(),
         }
     }
 }

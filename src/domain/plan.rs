@@ -1,16 +1,29 @@
 //! The plan: who serves writes, who serves reads, with which weight, and why.
 //!
-//! In this order: administrative state, role and identity, suspicion and circuit, lag, weight, half-open share, fallback.
-//! Arithmetic is in integers; the same judgements give the same plan; order is by priority, then id, then address.
+//! In this order: administrative state, role and identity, suspicion and circuit, lag, selector, region, weight, half-open
+//! share, fallback. Arithmetic is in integers; the same judgements give the same plan; order is by region where there is
+//! one, then by priority, id and address.
 
+mod candidate;
+mod choice;
+mod reads;
+mod regions;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
+use super::level::{Behind, Used};
 use super::observation::{FailureKind, Role};
-use super::policy::{Endpoint, EndpointState, Location, Percent, Policy, ReadFallback, Strategy};
+use super::particulars::ClassJudgement;
+use super::policy::{EndpointId, Location, Policy, Strategy};
 use super::primary::{Election, Tenure, Writes};
+use super::routing::{Class, ClassName, Region};
 use super::target::TargetId;
+use candidate::Candidate;
+pub(super) use candidate::{full_weight, part};
+use reads::{Reading, reads};
 
 /// What is known of one target when a plan is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +38,16 @@ pub struct Judgement {
     /// Trips within the last `maxResetTimeout`.
     pub trips: u32,
     pub standing: Standing,
+    /// The same, whatever its lag: what a class with a bound of its own begins with.
+    pub health: Standing,
     pub reason: Reason,
     pub failure: Option<FailureKind>,
+    /// How far behind it is, where that is known.
+    pub behind: Option<Behind>,
+    /// How much of it is used, under the strategy `LeastConnections`.
+    pub used: Used,
+    /// What the classes know of it that have a bound of lag or a probe query of their own.
+    pub classes: BTreeMap<ClassName, ClassJudgement>,
 }
 
 impl Judgement {
@@ -42,7 +63,12 @@ impl Judgement {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RoutingPlan {
     pub rw: Route,
+    /// Of reads that no class names.
     pub ro: Route,
+    /// Of every class.
+    pub classes: BTreeMap<ClassName, Route>,
+    /// Reads from one region: its own servers first, then those of its fallbacks in order.
+    pub regions: BTreeMap<String, Route>,
 }
 
 /// The targets of one Service.
@@ -75,6 +101,8 @@ pub struct Member {
     pub weight: u32,
     /// Whether an EndpointSlice, which knows no shares, holds it.
     pub in_slice: bool,
+    /// Lower ones first: those of higher ones serve when none of the lower ones can.
+    pub order: u16,
     pub admission: Admission,
 }
 
@@ -89,14 +117,52 @@ pub enum Admission {
 }
 
 impl RoutingPlan {
-    /// The places of a target: the one for reads first.
+    /// The places of a target: the one for reads that no class names, and that for writes.
     #[must_use]
     pub fn membership(&self, target: &TargetId) -> (Option<&Member>, Option<&Member>) {
         (self.ro.member(target), self.rw.member(target))
     }
+
+    /// Its first place: for reads that no class names, for writes, for those of a declared class or from a region.
+    #[must_use]
+    pub fn member(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
+        let (reads, writes) = self.membership(target);
+        let declared = policy.routing.classes.iter().filter(|class| class.declared);
+        let of_classes = declared.filter_map(|class| self.classes.get(&class.name));
+        let mut others = of_classes.chain(self.regions.values());
+        reads
+            .or(writes)
+            .or_else(|| others.find_map(|route| route.member(target).filter(|member| member.in_slice)))
+    }
 }
 
 impl Route {
+    /// The endpoints whose servers a slice of it holds, in order.
+    #[must_use]
+    pub fn serving(&self) -> Vec<EndpointId> {
+        self.endpoints(|_| true)
+    }
+
+    /// Those of them that stand in for replicas.
+    #[must_use]
+    pub fn stand_ins(&self) -> Vec<EndpointId> {
+        self.endpoints(|member| member.admission == Admission::Fallback)
+    }
+
+    fn endpoints(&self, which: impl Fn(&Member) -> bool) -> Vec<EndpointId> {
+        let members = self
+            .members
+            .iter()
+            .filter(|member| member.in_slice && which(member));
+        let mut endpoints = Vec::new();
+        for id in members.map(|member| &member.target.endpoint) {
+            if !endpoints.contains(id) {
+                endpoints.push(id.clone());
+            }
+        }
+        endpoints
+    }
+
     fn member(&self, target: &TargetId) -> Option<&Member> {
         self.members.iter().find(|member| member.target == *target)
     }
@@ -110,75 +176,15 @@ pub fn plan(policy: &Policy, judgements: &[Judgement], election: &Election) -> R
         .iter()
         .filter_map(|judgement| Candidate::new(policy, judgement))
         .collect();
+    let rw = writes(&known, election);
+    let read = |reading: Reading<'_>| reads(policy, &known, election, &rw, reading);
+    let class = |class: &Class| (class.name.clone(), read(Reading::of_class(policy, class)));
+    let region = |region: &Region| (region.name.clone(), read(Reading::of_region(policy, region)));
     RoutingPlan {
-        rw: writes(&known, election),
-        ro: reads(policy, &known, election),
-    }
-}
-
-/// A target that has an address and is not proven wrong.
-struct Candidate<'a> {
-    endpoint: &'a Endpoint,
-    judgement: &'a Judgement,
-    address: IpAddr,
-    role: Role,
-}
-
-impl<'a> Candidate<'a> {
-    fn new(policy: &'a Policy, judgement: &'a Judgement) -> Option<Self> {
-        let endpoint = policy.endpoint(&judgement.target.endpoint)?;
-        let (address, role) = (judgement.address?, judgement.role?);
-        let usable = endpoint.state == EndpointState::Active
-            && !matches!(judgement.standing, Standing::Wrong | Standing::Unproven);
-        usable.then_some(Self {
-            endpoint,
-            judgement,
-            address,
-            role,
-        })
-    }
-
-    fn member(&self, strategy: Strategy, admission: Admission) -> Member {
-        let share = match self.judgement.standing {
-            Standing::Returning { share, .. } => share,
-            _ => Percent::FULL,
-        };
-        let in_slice = admission != Admission::Eligible || !self.is_returning_early();
-        Member {
-            target: self.judgement.target.clone(),
-            address: self.address,
-            port: self.judgement.port,
-            weight: weight(self.endpoint, strategy) * u32::from(share.get()),
-            in_slice,
-            admission,
-        }
-    }
-
-    /// Below the last traffic step.
-    fn is_returning_early(&self) -> bool {
-        matches!(self.judgement.standing, Standing::Returning { last: false, .. })
-    }
-
-    fn is_well(&self) -> bool {
-        matches!(
-            self.judgement.standing,
-            Standing::Good | Standing::Returning { .. }
-        )
-    }
-
-    /// Its circuit is not closed, but its newest check is good.
-    fn answers(&self) -> bool {
-        self.is_returning_early()
-            || (matches!(self.judgement.circuit, Circuit::Open { .. })
-                && matches!(self.judgement.standing, Standing::Unhealthy { answers: true }))
-    }
-}
-
-/// Under Weighted the declared weight; otherwise every weight above 0 alike.
-pub(super) fn weight(endpoint: &Endpoint, strategy: Strategy) -> u32 {
-    match strategy {
-        Strategy::RoundRobin => u32::from(endpoint.weight.min(1)),
-        Strategy::Weighted => u32::from(endpoint.weight),
+        ro: read(Reading::unnamed(policy)),
+        classes: policy.routing.classes.iter().map(class).collect(),
+        regions: policy.routing.regions.iter().map(region).collect(),
+        rw,
     }
 }
 
@@ -206,73 +212,6 @@ fn writes(known: &[Candidate<'_>], election: &Election) -> Route {
         state,
         members: vec![member],
     }
-}
-
-/// Standbys serve reads; with none that can, those that answer; then the fallback; then whoever is not proven wrong.
-fn reads(policy: &Policy, known: &[Candidate<'_>], election: &Election) -> Route {
-    let standbys = || {
-        known
-            .iter()
-            .filter(|target| target.role == Role::Standby && target.endpoint.weight > 0)
-    };
-    let allowed = policy.failover.read_fallback.contains(&ReadFallback::Primary);
-    let fallback = || {
-        known.iter().filter(move |target| {
-            let holds = election.tenure.holder.as_ref() == Some(&target.judgement.target);
-            allowed && holds && target.role == Role::Primary && target.endpoint.weight > 0
-        })
-    };
-    let route = |state, targets: Vec<&Candidate<'_>>, admission| route(policy, state, &targets, admission);
-    let (served, early) = (Admission::Eligible, Admission::Early);
-    route(
-        RouteState::Served,
-        standbys().filter(|it| it.is_well()).collect(),
-        served,
-    )
-    .or_else(|| {
-        route(
-            RouteState::Served,
-            standbys().filter(|it| it.answers()).collect(),
-            early,
-        )
-    })
-    .or_else(|| {
-        let well = fallback().filter(|it| it.is_well()).collect();
-        route(RouteState::Fallback, well, Admission::Fallback)
-    })
-    .or_else(|| {
-        let answering = fallback().filter(|it| it.answers()).collect();
-        route(RouteState::Fallback, answering, Admission::Fallback)
-    })
-    .or_else(|| {
-        let all = standbys().chain(fallback()).collect();
-        route(RouteState::Held, all, Admission::Held)
-    })
-    .unwrap_or_default()
-}
-
-/// The route of these targets, in order; `None` where none of them would be in a slice.
-fn route(
-    policy: &Policy,
-    state: RouteState,
-    targets: &[&Candidate<'_>],
-    admission: Admission,
-) -> Option<Route> {
-    let mut chosen: Vec<_> = targets
-        .iter()
-        .map(|target| {
-            (
-                target.endpoint.priority,
-                target.member(policy.strategy, admission),
-            )
-        })
-        .collect();
-    chosen.sort_by(|(p, a), (q, b)| (p, &a.target, a.address).cmp(&(q, &b.target, b.address)));
-    let members: Vec<_> = chosen.into_iter().map(|(_, member)| member).collect();
-    members
-        .iter()
-        .any(|member| member.in_slice)
-        .then_some(Route { state, members })
 }
 
 #[cfg(test)]

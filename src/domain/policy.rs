@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::routing::{Least, ReadFallback, Routing};
 use super::target::TargetId;
 
 /// Namespace and name of a policy.
@@ -90,6 +91,7 @@ pub struct Policy {
     pub endpoints: Vec<Endpoint>,
     pub identity: IdentityRule,
     pub strategy: Strategy,
+    pub routing: Routing,
     pub probing: Probing,
     pub breaker: BreakerSettings,
     pub failover: Failover,
@@ -103,6 +105,18 @@ impl Policy {
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.id == *id)
+    }
+
+    /// Whether replicas that are too far behind may stand in, the least far first.
+    #[must_use]
+    pub fn compares_lagging(&self) -> bool {
+        let of_classes = self
+            .routing
+            .classes
+            .iter()
+            .filter_map(|class| class.read_fallback.as_ref());
+        let mut lists = of_classes.chain([&self.failover.read_fallback]);
+        lists.any(|list| list.contains(&ReadFallback::LaggingReplicas))
     }
 
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
@@ -125,12 +139,12 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Strategy {
     RoundRobin,
+    /// By the declared weight.
     Weighted,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReadFallback {
-    Primary,
+    /// The less the more sessions a server has for its `maxConnections`.
+    LeastConnections,
+    /// The client's region first, as [`super::routing::Region`] says.
+    Geographic,
 }
 
 /// How servers prove that they belong to this database.
@@ -149,6 +163,8 @@ pub enum IdentityRule {
 pub struct Failover {
     /// Who serves reads when no replica can, in order.
     pub read_fallback: Vec<ReadFallback>,
+    /// With fewer eligible replicas the fallback is added.
+    pub min_healthy: Least,
     pub primary_role: PrimaryRole,
     pub on_primary_loss: OnPrimaryLoss,
     /// A person's word which of two writable servers is the primary.
@@ -174,6 +190,8 @@ pub enum OnPrimaryLoss {
 /// When a replica is too far behind to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LagSettings {
+    /// The bounds are the endpoint's own, as those of a delayed standby, which is never a fallback.
+    pub own: bool,
     pub source: LagSource,
     /// It leaves the routes past this.
     pub max: Duration,
@@ -416,6 +434,10 @@ impl fmt::Display for Unresolved {
 pub struct Outputs {
     /// The prefix of the Services' names; `None`: no Services.
     pub services: Option<String>,
+    /// Whether each declared class that reads from replicas has a Service.
+    pub per_class: bool,
+    /// Whether each region has a Service.
+    pub per_region: bool,
     pub config_map: String,
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::health::{Health, Reason, Standing};
 use super::lag::{Freshness, Replay};
 use super::observation::Role;
+use super::particulars::Particulars;
 use super::plan::Judgement;
 use super::policy::{Declared, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
 use super::primary::{Claim, Tenure};
@@ -19,6 +20,7 @@ pub struct Known<'a> {
     pub port: u16,
     pub health: &'a Health,
     pub replay: &'a Replay,
+    pub particulars: &'a Particulars,
 }
 
 impl Known<'_> {
@@ -55,7 +57,13 @@ impl Known<'_> {
     #[must_use]
     pub fn judge(&self, policy: &Policy, tenure: &Tenure) -> Judgement {
         let verdict = self.health.judge(&policy.breaker);
-        let (standing, reason) = match self.wrong(policy, tenure) {
+        let wrong = self.wrong(policy, tenure);
+        let health = if wrong.is_some() {
+            Standing::Wrong
+        } else {
+            verdict.0
+        };
+        let (standing, reason) = match wrong {
             // One that took writes when it was last seen, and is down: that says more.
             Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
                 (Standing::Wrong, verdict.1)
@@ -73,8 +81,12 @@ impl Known<'_> {
             circuit: self.health.breaker.circuit.shown(),
             trips: self.health.breaker.trips(),
             standing,
+            health,
             reason,
             failure: self.health.failure,
+            behind: self.particulars.behind(),
+            used: self.particulars.used(),
+            classes: self.particulars.classes(),
         }
     }
 

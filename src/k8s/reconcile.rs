@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::domain::decision::{Decision, DecisionState};
 use crate::domain::policy::{Mode, Policy, PolicyKey};
 use crate::render::status::{Report, Written, status};
-use crate::render::{self, Kind, names};
+use crate::render::{self, Kind, named};
 use crate::telemetry::chain;
 
 /// Policies written at once.
@@ -164,12 +164,8 @@ impl Context {
     }
 
     fn foreign_slices(&self, policy: &Policy) -> Vec<String> {
-        let services = policy
-            .outputs
-            .services
-            .iter()
-            .flat_map(|prefix| ["rw", "ro"].map(|suffix| names::service(prefix, suffix)));
-        services
+        named::services(policy)
+            .into_iter()
             .flat_map(|service| self.foreign.of(&policy.key.namespace, &service))
             .collect()
     }

@@ -2,13 +2,17 @@
 //!
 //! The form of `routing.json` is `docs/schemas/routing.v1.json`; its version is [`VERSION`].
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::formats::libpq;
-use super::{Kind, Manifest, ObjectId, labels, names, routes, services};
-use crate::domain::plan::{Admission, Member, Route, RouteState, RoutingPlan};
-use crate::domain::policy::{ClientSettings, Declared, Endpoint, Policy, Strategy};
+use super::named::{self, Named, routes};
+use super::{Kind, Manifest, ObjectId, labels, names, services};
+use crate::domain::plan::{Admission, Member, RouteState, RoutingPlan};
+use crate::domain::policy::{BreakerSettings, ClientSettings, Declared, Endpoint, Policy, Strategy};
+use crate::domain::routing::{Class, Priority, Region, Target};
 
 /// The version of `routing.json`. A change that breaks a reader takes a new one.
 pub const VERSION: &str = "routing.distributary.dev/v1";
@@ -22,13 +26,21 @@ pub struct Routing {
 
 /// Tells the plan. The revision is a hash of all the rest, so it changes if and only if something else does.
 pub fn routing(policy: &Policy, plan: &RoutingPlan) -> Routing {
+    let (all, declared) = (routes(policy, plan), &policy.routing);
+    let priorities = declared.priorities.iter();
     let mut document = json!({
         "version": VERSION,
         "policy": {"namespace": policy.key.namespace, "name": policy.key.name},
         "strategy": strategy(policy.strategy),
         "connection": connection(&policy.clients),
-        "routes": routes(plan).into_iter().map(|(name, table)| (name.to_owned(), route(policy, name, table))).collect::<Map<_, _>>(),
-        "endpoints": policy.endpoints.iter().map(|declared| endpoint(declared, plan)).collect::<Vec<_>>(),
+        "retryAttempts": declared.retry_attempts,
+        "circuitBreaker": breaker(&policy.breaker),
+        "classes": declared.classes.iter().map(class).collect::<Vec<_>>(),
+        "defaultRoute": "ro",
+        "priorities": priorities.map(|(of, to)| (priority(*of).to_owned(), json!(target(*to)))).collect::<Map<_, _>>(),
+        "regions": declared.regions.iter().map(region).collect::<Vec<_>>(),
+        "routes": all.iter().map(|named| (named.name.clone(), route(policy, named))).collect::<Map<_, _>>(),
+        "endpoints": policy.endpoints.iter().map(|declared| endpoint(declared, &all)).collect::<Vec<_>>(),
     });
     let revision = hex(&Sha256::digest(document.to_string()));
     document["revision"] = json!(revision);
@@ -39,11 +51,11 @@ pub fn render(policy: &Policy, plan: &RoutingPlan, routing: &Routing) -> Manifes
     let mut data = Map::new();
     data.insert(ROUTING.to_owned(), json!(format!("{:#}\n", routing.document)));
     // libpq takes a URI without a host for the local socket.
-    for (name, route) in routes(plan)
-        .into_iter()
-        .filter(|(_, route)| !route.members.is_empty())
-    {
-        data.insert(format!("libpq-{name}"), json!(libpq::uri(policy, name, route)));
+    for named in routes(policy, plan) {
+        let Named { name, route, .. } = &named;
+        if is_told(policy, &named) && route.members.iter().any(|member| member.in_slice) {
+            data.insert(format!("libpq-{name}"), json!(libpq::uri(policy, name, route)));
+        }
     }
     let keys = data.keys().cloned().collect::<Vec<_>>().join(",");
     let (kind, name) = (Kind::ConfigMap, policy.outputs.config_map.clone());
@@ -56,24 +68,83 @@ pub fn render(policy: &Policy, plan: &RoutingPlan, routing: &Routing) -> Manifes
     }
 }
 
-fn route(policy: &Policy, name: &str, route: &Route) -> Value {
+/// Whether a route has URIs of its own: all but those of classes that are built in and not declared.
+fn is_told(policy: &Policy, named: &Named<'_>) -> bool {
+    let mut classes = policy.routing.classes.iter();
+    let class = classes.find(|class| class.name.as_str() == named.name);
+    class.is_none_or(|class| class.declared)
+}
+
+fn breaker(settings: &BreakerSettings) -> Value {
+    let steps = settings.traffic_steps.iter().map(|step| step.get());
+    json!({
+        "enabled": settings.enabled,
+        "failureThreshold": settings.failure_threshold,
+        "resetTimeoutMilliseconds": millis(settings.reset_timeout),
+        "maxResetTimeoutMilliseconds": millis(settings.max_reset_timeout),
+        "successThreshold": settings.success_threshold,
+        "trafficSteps": steps.collect::<Vec<_>>(),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn class(class: &Class) -> Value {
+    json!({
+        "name": class.name.as_str(),
+        "operations": class.operations,
+        "target": target(class.target),
+        "route": if class.has_route() { class.name.as_str() } else { "rw" },
+    })
+}
+
+fn region(region: &Region) -> Value {
+    json!({
+        "name": region.name,
+        "failover": region.failover,
+        "route": named::of_region(&region.name),
+    })
+}
+
+const fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Critical => "critical",
+        Priority::High => "high",
+        Priority::Medium => "medium",
+        Priority::Low => "low",
+    }
+}
+
+const fn target(target: Target) -> &'static str {
+    match target {
+        Target::Primary => "Primary",
+        Target::PrimaryPreferred => "PrimaryPreferred",
+        Target::Replicas => "Replicas",
+        Target::ReplicasOnly => "ReplicasOnly",
+    }
+}
+
+fn route(policy: &Policy, named: &Named<'_>) -> Value {
     let mut table = json!({
-        "state": state(route.state),
-        "targets": route.members.iter().map(target).collect::<Vec<_>>(),
+        "state": state(named.route.state),
+        "targets": named.route.members.iter().map(member).collect::<Vec<_>>(),
     });
-    if let Some(prefix) = &policy.outputs.services {
-        let service = names::service(prefix, name);
+    if let Some(prefix) = policy.outputs.services.as_ref().filter(|_| named.service) {
+        let service = names::service(prefix, &named.name);
         table["service"] = json!({"name": service, "port": services::PORT});
     }
     table
 }
 
-fn target(member: &Member) -> Value {
+fn member(member: &Member) -> Value {
     json!({
         "endpoint": member.target.endpoint.as_str(),
         "address": member.address,
         "port": member.port,
         "weight": member.weight,
+        "order": member.order,
         "admission": match member.admission {
             Admission::Eligible => "Eligible",
             Admission::Early => "AdmittedEarly",
@@ -83,7 +154,7 @@ fn target(member: &Member) -> Value {
     })
 }
 
-fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
+fn endpoint(declared: &Endpoint, routes: &[Named<'_>]) -> Value {
     let mut endpoint = json!({
         "id": declared.id.as_str(),
         "declared": match declared.declared { Declared::Primary => "Primary", Declared::Replica => "Replica" },
@@ -110,12 +181,12 @@ fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
             endpoint[key] = value;
         }
     }
-    let serves = |(_, route): &(&str, &Route)| {
-        let mut members = route.members.iter();
+    let serves = |named: &&Named<'_>| {
+        let mut members = named.route.members.iter();
         members.any(|member| member.target.endpoint == declared.id)
     };
-    let serving = routes(plan).into_iter().filter(serves);
-    endpoint["routes"] = json!(serving.map(|(name, _)| name).collect::<Vec<_>>());
+    let serving = routes.iter().filter(serves);
+    endpoint["routes"] = json!(serving.map(|named| &named.name).collect::<Vec<_>>());
     endpoint
 }
 
@@ -127,14 +198,16 @@ fn connection(clients: &ClientSettings) -> Value {
     })
 }
 
-fn strategy(strategy: Strategy) -> &'static str {
+const fn strategy(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::RoundRobin => "RoundRobin",
         Strategy::Weighted => "Weighted",
+        Strategy::LeastConnections => "LeastConnections",
+        Strategy::Geographic => "Geographic",
     }
 }
 
-fn state(state: RouteState) -> &'static str {
+const fn state(state: RouteState) -> &'static str {
     match state {
         RouteState::Served => "Served",
         RouteState::Fallback => "Fallback",

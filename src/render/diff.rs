@@ -1,14 +1,15 @@
 //! From what should be and what is to a list of writes, in a safe order. Pure: the order is tested without a server.
 //!
-//! Order: slices that only lose targets; other slices, `rw` and `ro` first; slices whose targets are in another one now;
-//! Services; the ConfigMap; what is no longer wanted. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
+//! Order: slices; Services; the ConfigMap; what is no longer wanted. Of the slices those of `rw` and `ro` first, then of
+//! classes, then of regions; each time those that only lose targets, then the others, then those whose targets are in another
+//! one now. kube-proxy in nftables mode synchronises at once and then not again for a second, so what people use most
 //! goes first. A Service is made after its slices: its first synchronisation finds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, Manifest, ObjectId, labels};
+use super::{Kind, Manifest, ObjectId, labels, named};
 
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,9 +83,9 @@ pub fn diff(desired: &[Manifest], observed: &Observed, uid: &str) -> Diff {
         .filter(|(id, is)| !wanted.contains(id) && controls(uid, is))
     {
         let rank = match id.kind {
-            Kind::EndpointSlice if gives_away(is, None, desired) => GIVES_AWAY,
-            Kind::EndpointSlice => 0,
-            Kind::Service | Kind::ConfigMap => 6,
+            Kind::EndpointSlice if gives_away(is, None, desired) => Rank::Slice(place(is), Change::GivesAway),
+            Kind::EndpointSlice => Rank::Slice(place(is), Change::Goes),
+            Kind::Service | Kind::ConfigMap => Rank::Unwanted,
         };
         let text = |field: &str| is["metadata"][field].as_str().unwrap_or_default().to_owned();
         let delete = Write::Delete {
@@ -111,18 +112,46 @@ pub fn controls(uid: &str, object: &Value) -> bool {
     }
 }
 
-/// After the slices that gain: a target that moves from one slice to another is in both for a moment, never in none.
-const GIVES_AWAY: u8 = 3;
+/// The place of a write in the order.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Rank {
+    /// By the place of its route.
+    Slice(u8, Change),
+    Service,
+    ConfigMap,
+    Unwanted,
+}
 
-fn rank(observed: Option<&Value>, manifest: &Manifest, desired: &[Manifest]) -> u8 {
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Change {
+    Goes,
+    OnlyLoses,
+    Gains,
+    /// After the slices that gain: a target that moves from one slice to another is in both for a moment, never in none.
+    GivesAway,
+}
+
+fn rank(observed: Option<&Value>, manifest: &Manifest, desired: &[Manifest]) -> Rank {
     let is = |change: &dyn Fn(&Value) -> bool| observed.is_some_and(change);
     match manifest.id.kind {
-        Kind::EndpointSlice if is(&|is| gives_away(is, Some(manifest), desired)) => GIVES_AWAY,
-        Kind::EndpointSlice if is(&|is| only_loses(is, &manifest.body)) => 1,
-        Kind::EndpointSlice => 2,
-        Kind::Service => 4,
-        Kind::ConfigMap => 5,
+        Kind::EndpointSlice => {
+            let change = if is(&|is| gives_away(is, Some(manifest), desired)) {
+                Change::GivesAway
+            } else if is(&|is| only_loses(is, &manifest.body)) {
+                Change::OnlyLoses
+            } else {
+                Change::Gains
+            };
+            Rank::Slice(place(&manifest.body), change)
+        }
+        Kind::Service => Rank::Service,
+        Kind::ConfigMap => Rank::ConfigMap,
     }
+}
+
+fn place(slice: &Value) -> u8 {
+    let name = slice["metadata"]["labels"][labels::ROUTE].as_str();
+    named::place(name.unwrap_or_default())
 }
 
 fn only_loses(observed: &Value, desired: &Value) -> bool {

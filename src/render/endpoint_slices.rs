@@ -12,6 +12,7 @@ use super::names::{self, Family};
 use super::{Kind, Manifest, ObjectId, labels, services};
 use crate::domain::plan::{Member, Route};
 use crate::domain::policy::Policy;
+use crate::domain::routing::ZoneHints;
 
 /// Endpoints in one slice, at most: what kube-proxy and others are built for.
 const MOST: usize = 100;
@@ -31,12 +32,15 @@ pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec
     if slices.is_empty() {
         slices.insert((Family::V4, services::PORT), Vec::new());
     }
+    let hints = has_hints(policy, route);
+    let endpoint = |member: &&Member| endpoint(policy, member, hints);
     slices
         .into_iter()
         .flat_map(|((family, port), members)| {
             let part = |(number, members): (usize, Vec<&Member>)| {
                 let name = names::endpoint_slice(prefix, suffix, family, port, number);
-                slice(policy, prefix, suffix, (name, family, port), &members)
+                let endpoints = members.iter().map(endpoint).collect();
+                slice(policy, prefix, suffix, (name, family, port), endpoints)
             };
             spread(members).into_iter().map(part).collect::<Vec<_>>()
         })
@@ -76,12 +80,31 @@ fn scattered(address: IpAddr) -> usize {
     usize::try_from(hash ^ (hash >> 16)).unwrap_or_default()
 }
 
+/// Whether kube-proxy is asked to stay in the zone of the client: only while every zone has two or more that serve, so that
+/// nobody's reads depend on a single server. With one zone there is nothing to choose.
+fn has_hints(policy: &Policy, route: &Route) -> bool {
+    let mut zones: BTreeMap<Option<&str>, BTreeSet<IpAddr>> = BTreeMap::new();
+    for member in route.members.iter().filter(|member| member.in_slice) {
+        let address = member.address;
+        zones.entry(zone(policy, member)).or_default().insert(address);
+    }
+    policy.routing.zone_hints == ZoneHints::Auto
+        && zones.len() > 1
+        && zones
+            .iter()
+            .all(|(zone, servers)| zone.is_some() && servers.len() > 1)
+}
+
+fn zone<'a>(policy: &'a Policy, member: &Member) -> Option<&'a str> {
+    policy.endpoint(&member.target.endpoint)?.zone.as_deref()
+}
+
 fn slice(
     policy: &Policy,
     prefix: &str,
     suffix: &str,
     (name, family, port): (String, Family, u16),
-    members: &[&Member],
+    endpoints: Vec<Value>,
 ) -> Manifest {
     let service = names::service(prefix, suffix);
     let own = [
@@ -96,7 +119,7 @@ fn slice(
         "metadata": labels::metadata(policy, &name, &own, &[]),
         "addressType": family.name(),
         "ports": [{"name": services::PORT_NAME, "port": port, "protocol": "TCP"}],
-        "endpoints": members.iter().map(|member| endpoint(policy, member)).collect::<Vec<_>>(),
+        "endpoints": endpoints,
     });
     Manifest {
         id: ObjectId { kind, name },
@@ -104,13 +127,13 @@ fn slice(
     }
 }
 
-fn endpoint(policy: &Policy, member: &Member) -> Value {
+fn endpoint(policy: &Policy, member: &Member, hints: bool) -> Value {
     let mut endpoint = json!({"addresses": [member.address], "conditions": {"ready": true}});
-    if let Some(zone) = policy
-        .endpoint(&member.target.endpoint)
-        .and_then(|declared| declared.zone.as_ref())
-    {
+    if let Some(zone) = zone(policy, member) {
         endpoint["zone"] = json!(zone);
+        if hints {
+            endpoint["hints"] = json!({"forZones": [{"name": zone}]});
+        }
     }
     endpoint
 }

@@ -6,6 +6,7 @@ use crate::domain::decision::Transition;
 use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
 use crate::domain::plan::RouteState;
+use crate::domain::policy::EndpointId;
 
 /// An Event of a policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,10 +50,9 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             "At most one endpoint takes writes again.",
         )),
         Transition::SplitBrain { endpoints } => {
-            let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
             let note = format!(
                 "{} take writes at once; NAME-rw stays where it is.",
-                ids.join(", ")
+                ids(endpoints)
             );
             Some(route(true, "SplitBrainSuspected", &note))
         }
@@ -63,12 +63,12 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 "The primary shows the system identifier {shown}, not {known}: routes stay as they are."
             ),
         )),
-        Transition::ReadFallback { active: true } => Some(route(
+        Transition::ReadFallback { active: true, to, .. } => Some(route(
             true,
             "ReadFallbackActive",
-            "No replica can serve reads: they go to the primary.",
+            &format!("Too few replicas can serve reads: they go to {}.", ids(to)),
         )),
-        Transition::ReadFallback { active: false } => Some(route(
+        Transition::ReadFallback { active: false, .. } => Some(route(
             false,
             "ReadFallbackEnded",
             "Reads no longer need the fallback.",
@@ -104,6 +104,14 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             state: RouteState::Empty,
         } => Some(route(true, "ReadsWithdrawn", "No endpoint may serve reads.")),
     }
+}
+
+fn ids(endpoints: &[EndpointId]) -> String {
+    if endpoints.is_empty() {
+        return "nobody".to_owned();
+    }
+    let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    ids.join(", ")
 }
 
 fn judged(

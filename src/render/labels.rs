@@ -8,7 +8,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "distributary";
 /// The name of the policy, on every object of it.
 pub const POLICY: &str = "distributary.dev/policy";
-/// rw or ro, on Services and EndpointSlices.
+/// The name of the route (rw, ro, that of a class, ro-REGION), on Services and EndpointSlices.
 pub const ROUTE: &str = "distributary.dev/route";
 /// The uid of the policy: proves that an object is ours where it has no owner.
 pub const POLICY_UID: &str = "distributary.dev/policy-uid";

@@ -7,14 +7,16 @@ pub mod endpoint_slices;
 pub mod events;
 pub mod formats;
 pub mod labels;
+pub mod named;
 pub mod names;
 pub mod services;
 pub mod status;
 
 use serde_json::Value;
 
-use crate::domain::plan::{Route, RoutingPlan};
+use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::Policy;
+use named::Named;
 
 /// The kinds of objects that the operator writes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -73,20 +75,15 @@ pub struct Manifests {
     pub revision: String,
 }
 
-/// The two routes of a plan, by the suffix of their Service.
-pub(crate) fn routes(plan: &RoutingPlan) -> [(&'static str, &Route); 2] {
-    [("rw", &plan.rw), ("ro", &plan.ro)]
-}
-
 /// Renders a plan. The same plan gives the same bytes.
 #[must_use]
 pub fn render(policy: &Policy, plan: &RoutingPlan) -> Manifests {
     let routing = config_map::routing(policy, plan);
     let mut objects = Vec::new();
     if let Some(prefix) = &policy.outputs.services {
-        for (suffix, route) in routes(plan) {
-            objects.extend(endpoint_slices::render(policy, prefix, suffix, route));
-            objects.push(services::render(policy, prefix, suffix));
+        for Named { name, route, .. } in named::routes(policy, plan).iter().filter(|it| it.service) {
+            objects.extend(endpoint_slices::render(policy, prefix, name, route));
+            objects.push(services::render(policy, prefix, name));
         }
     }
     objects.push(config_map::render(policy, plan, &routing));

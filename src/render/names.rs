@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// `PREFIX-rw`, `PREFIX-ro`.
+/// `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`.
 #[must_use]
 pub fn service(prefix: &str, suffix: &str) -> String {
     format!("{prefix}-{suffix}")

@@ -1,4 +1,4 @@
-//! `NAME-rw` and `NAME-ro`: Services without a selector, whose slices are ours.
+//! `NAME-rw`, `NAME-ro`, those of classes and of regions: Services without a selector, whose slices are ours.
 
 use serde_json::json;
 

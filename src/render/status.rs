@@ -2,6 +2,7 @@
 //! unchanged, so that an unchanged world gives an equal status.
 
 mod conditions;
+mod reads;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::domain::plan::{Admission, Member, RouteState};
+use crate::domain::plan::{Admission, Member, Route, RouteState};
 use crate::domain::target::TargetId;
 use crate::validate::{self, Secrets, Services};
 
@@ -29,6 +29,7 @@ fn member(id: &str, address: &str, in_slice: bool) -> Member {
         port: 5432,
         weight: 100,
         in_slice,
+        order: 0,
         admission: Admission::Eligible,
     }
 }
@@ -41,6 +42,7 @@ fn plan(ro: Vec<Member>) -> RoutingPlan {
     RoutingPlan {
         rw: route(vec![member("primary", "198.18.0.1", true)]),
         ro: route(ro),
+        ..RoutingPlan::default()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which servers belong to the database, and what happens when some are lost.
 
-use super::{PRIMARY_ID, Problems};
+use super::{Problems, routing};
 use crate::api::{self, ReplicaSetPolicySpec, rules};
-use crate::domain::policy::{EndpointId, Failover, IdentityRule, OnPrimaryLoss, PrimaryRole, ReadFallback};
+use crate::domain::policy::{EndpointId, Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use crate::domain::routing::ReadFallback;
 
 pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> IdentityRule {
     let Some(declared) = &spec.identity else {
@@ -35,13 +36,15 @@ fn system_identifier(text: &str) -> Option<u64> {
 pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failover {
     let declared = spec.failover.clone().unwrap_or_default();
     let accepted = declared.accept_primary.as_deref();
-    let primary = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
-    let mut ids =
-        std::iter::once(primary).chain(spec.replicas.iter().filter_map(|replica| replica.id.as_deref()));
-    let known = accepted.is_none_or(|accepted| ids.any(|id| id == accepted));
+    let known = accepted.is_none_or(|accepted| routing::is_declared(accepted, spec));
     problems.require(known, "spec.failover.acceptPrimary", rules::ACCEPT_PRIMARY);
     Failover {
-        read_fallback: read_fallback(declared.read_fallback.as_deref()),
+        read_fallback: read_fallback(declared.read_fallback.as_deref(), problems),
+        min_healthy: routing::least(
+            declared.min_healthy_replicas.as_ref(),
+            "spec.failover.minHealthyReplicas",
+            problems,
+        ),
         primary_role: match declared.primary_role {
             api::PrimaryRole::Follow => PrimaryRole::Follow,
             api::PrimaryRole::Pinned => PrimaryRole::Pinned,
@@ -55,10 +58,9 @@ pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failove
 }
 
 /// Absent means the primary; an empty list means nobody.
-fn read_fallback(declared: Option<&[api::ReadFallback]>) -> Vec<ReadFallback> {
-    let each = |api::ReadFallback::Primary: &api::ReadFallback| ReadFallback::Primary;
+fn read_fallback(declared: Option<&[api::ReadFallback]>, problems: &mut Problems) -> Vec<ReadFallback> {
     declared.map_or_else(
         || vec![ReadFallback::Primary],
-        |declared| declared.iter().map(each).collect(),
+        |declared| routing::read_fallback(declared, "spec.failover.readFallback", problems),
     )
 }

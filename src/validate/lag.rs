@@ -7,7 +7,7 @@ use crate::api::{self, DurationText, rules};
 use crate::domain::policy::{LagSettings, LagSource};
 
 const MAX: Duration = Duration::from_secs(30);
-const LONGEST: Duration = Duration::from_hours(168);
+pub const LONGEST: Duration = Duration::from_hours(168);
 const MOST_BYTES: u64 = 1 << 50;
 const QUERY_CHARACTERS: usize = 1024;
 
@@ -31,7 +31,11 @@ pub fn of_endpoint(
         bounds(own, field, problems);
         relations(own, &merged, field, problems);
     }
-    settings(&merged)
+    let own = own.is_some_and(|own| own.max.is_some() || own.max_bytes.is_some());
+    LagSettings {
+        own,
+        ..settings(&merged)
+    }
 }
 
 fn merged(policy: Option<&api::ReplicationLag>, own: Option<&api::ReplicationLag>) -> api::ReplicationLag {
@@ -90,6 +94,7 @@ fn settings(merged: &api::ReplicationLag) -> LagSettings {
     let max = length(&merged.max).unwrap_or(MAX);
     let query = || merged.lag_query.clone().unwrap_or_default();
     LagSettings {
+        own: false,
         source: match merged.source.unwrap_or_default() {
             api::LagSource::Wal => LagSource::Wal,
             api::LagSource::Query => LagSource::Query(query().into()),

@@ -8,6 +8,7 @@ mod failover;
 mod host;
 mod lag;
 mod login;
+mod routing;
 mod secrets;
 mod services;
 mod settings;
@@ -82,14 +83,15 @@ pub fn policy(
         secrets,
         services,
     };
+    let endpoints = endpoints(&given, &mut problems);
     let policy = Policy {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         mode: mode(spec.mode),
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         identity: failover::identity(spec, &mut problems),
-        endpoints: endpoints(&given, &mut problems),
         strategy: strategy(spec.load_balancing.strategy),
+        routing: routing::routing(spec, &endpoints, &mut problems),
         probing: settings::probing(&spec.health_check, &mut problems),
         breaker: settings::breaker(&spec.circuit_breaker, &mut problems),
         failover: failover::failover(spec, &mut problems),
@@ -97,6 +99,7 @@ pub fn policy(
         clients: clients(spec, &mut problems),
         check_request: check_request(object),
         key: PolicyKey::new(namespace.clone(), name.clone()),
+        endpoints,
     };
     let shortest = SHORTEST_ATTEMPT * policy.breaker.failure_threshold;
     problems.require(
@@ -142,6 +145,8 @@ fn strategy(strategy: api::Strategy) -> Strategy {
     match strategy {
         api::Strategy::RoundRobin => Strategy::RoundRobin,
         api::Strategy::Weighted => Strategy::Weighted,
+        api::Strategy::LeastConnections => Strategy::LeastConnections,
+        api::Strategy::Geographic => Strategy::Geographic,
     }
 }
 
@@ -219,6 +224,8 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
     );
     Outputs {
         services: (services.state == api::Switch::Enabled).then_some(prefix),
+        per_class: services.per_class == api::Switch::Enabled,
+        per_region: services.per_region == api::PerRegion::Auto,
         config_map,
     }
 }

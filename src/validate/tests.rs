@@ -1,5 +1,6 @@
 mod broken;
 mod lag;
+mod routing;
 mod services;
 
 use std::collections::BTreeMap;
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::policy::{
     BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, Login, OnPrimaryLoss,
-    Percent, PrimaryRole, Probing, ReadFallback, SecretProblem, TlsMode, Unresolved,
+    Percent, PrimaryRole, Probing, SecretProblem, TlsMode, Unresolved,
 };
+use crate::domain::routing::{Least, ReadFallback};
 
 fn object(spec: Value) -> ReplicaSetPolicy {
     let object = json!({
@@ -100,6 +102,7 @@ fn defaults() {
         policy.failover,
         Failover {
             read_fallback: vec![ReadFallback::Primary],
+            min_healthy: Least::Count(1),
             primary_role: PrimaryRole::Follow,
             on_primary_loss: OnPrimaryLoss::Hold,
             accept_primary: None,
@@ -113,6 +116,8 @@ fn defaults() {
         policy.outputs,
         Outputs {
             services: Some("orders".to_owned()),
+            per_class: true,
+            per_region: true,
             config_map: "orders-routing".to_owned()
         }
     );
@@ -151,6 +156,7 @@ fn defaults_of_an_endpoint() {
         assert_eq!(
             endpoint.lag,
             LagSettings {
+                own: false,
                 source: LagSource::Wal,
                 max: Duration::from_secs(30),
                 max_bytes: None,
@@ -251,6 +257,7 @@ fn failover_says_what_it_says() {
         policy.failover,
         Failover {
             read_fallback: vec![ReadFallback::Primary],
+            min_healthy: Least::Count(1),
             primary_role: PrimaryRole::Pinned,
             on_primary_loss: OnPrimaryLoss::Withdraw,
             accept_primary: Some(EndpointId::from("primary")),

@@ -1,5 +1,6 @@
 //! Examples and lists that are compared with what runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use distributary::domain::Moment;
@@ -7,6 +8,7 @@ use distributary::domain::breaker::Circuit;
 use distributary::domain::decision::{Decided, Decision, DecisionState, Noted, explain};
 use distributary::domain::health::{Reason, Standing};
 use distributary::domain::lag::Lag;
+use distributary::domain::level::Used;
 use distributary::domain::observation::{Load, Observation, Role, Sample};
 use distributary::domain::plan::{Judgement, plan};
 use distributary::domain::policy::{Percent, Policy};
@@ -60,8 +62,12 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
             circuit,
             trips: 0,
             standing,
+            health: standing,
             reason,
             failure: None,
+            behind: None,
+            used: Used::default(),
+            classes: BTreeMap::new(),
         })
         .collect()
 }

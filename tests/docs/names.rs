@@ -44,7 +44,8 @@ fn words(file: &str) -> Vec<String> {
 
 #[test]
 fn every_condition_with_its_reasons_is_explained() {
-    let words = words("src/render/status/conditions.rs");
+    let mut words = words("src/render/status/conditions.rs");
+    words.extend(self::words("src/render/status/reads.rs"));
     assert!(words.len() > 30, "{words:?}");
     let statuses = ["True", "False", "Unknown"];
     let text = read("docs/conditions.md");

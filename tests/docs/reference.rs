@@ -170,6 +170,7 @@ fn described(schema: &Value) -> (String, String) {
 fn kind(schema: &Value) -> &str {
     match between(schema) {
         Some(_) => "duration",
+        None if schema["x-kubernetes-int-or-string"] == true => "integer or string",
         None => schema["type"].as_str().unwrap_or_default(),
     }
 }

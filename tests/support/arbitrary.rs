@@ -10,9 +10,10 @@ use distributary::domain::lag::{Freshness, Replay};
 use distributary::domain::observation::{FailureKind, Role};
 use distributary::domain::policy::{
     BreakerSettings, Declared, EndpointState, Host, LagSource, OnPrimaryLoss, Percent, Policy, PrimaryRole,
-    Probing, ReadFallback, Strategy as Balancing,
+    Probing, Strategy as Balancing,
 };
 use distributary::domain::primary::Tenure;
+use distributary::domain::routing::ReadFallback;
 use distributary::domain::target::TargetId;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,12 +1,16 @@
+mod classes;
+
 use super::*;
 use crate::domain::Moment;
 use crate::domain::breaker::Breaker;
 use crate::domain::fixture::{SYSTEM, policy};
 use crate::domain::health::Health;
 use crate::domain::lag::Replay;
-use crate::domain::policy::{Declared, IdentityRule, OnPrimaryLoss};
+use crate::domain::particulars::Particulars;
+use crate::domain::policy::{Declared, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
 use crate::domain::primary::{Claim, Rules, elect};
 use crate::domain::role::Known;
+use crate::domain::routing::ReadFallback;
 
 /// What an endpoint's checks say.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +103,7 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
             )
         })
         .collect();
+    let particulars = Particulars::default();
     let known = || {
         targets.iter().map(|(id, endpoint, health, replay)| Known {
             id,
@@ -106,8 +111,10 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
             port: 5432,
             health,
             replay,
+            particulars: &particulars,
         })
     };
+
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
     let rules = Rules {
         identity: policy.identity,
@@ -150,6 +157,15 @@ fn words(name: &str, route: &Route) -> String {
 fn reads(policy: &Policy, are: &[Is]) -> String {
     let [_, reads] = routes(policy, are);
     reads
+}
+
+/// The reads where more is known of some targets, by their place.
+fn reads_knowing(policy: &Policy, are: &[Is], know: impl Fn(usize, &mut Judgement)) -> RoutingPlan {
+    let (mut judgements, election) = judge(policy, are);
+    for (at, judgement) in judgements.iter_mut().enumerate() {
+        know(at, judgement);
+    }
+    plan(policy, &judgements, &election)
 }
 
 fn writes(policy: &Policy, are: &[Is]) -> String {

@@ -3,6 +3,7 @@ use crate::domain::breaker::{Breaker, Circuit};
 use crate::domain::fixture::{SYSTEM, address, at, policy};
 use crate::domain::health::Suspicion;
 use crate::domain::observation::FailureKind;
+use crate::domain::particulars::Particulars;
 
 /// A target of the policy in a state that `edit` made of a good one; replicas are standbys.
 fn judged(
@@ -37,6 +38,7 @@ fn judged(
         port: 5432,
         health: &health,
         replay: &replay,
+        particulars: &Particulars::default(),
     };
     let judgement = known.judge(&policy, &tenure);
     (judgement.standing, judgement.reason)
@@ -229,6 +231,7 @@ fn only_who_is_active_and_was_seen_counts_for_the_writes() {
             port: 6432,
             health: &health,
             replay: &Replay::default(),
+            particulars: &Particulars::default(),
         };
         known
             .claim(|server| server.port() == 6432)

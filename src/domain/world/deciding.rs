@@ -193,6 +193,7 @@ impl PolicyState {
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
+                particulars: &target.particulars,
             })
         })
     }
@@ -203,6 +204,7 @@ impl PolicyState {
             let served = self.targets.get(known.id).and_then(|target| target.served);
             if let Some(served) = served.filter(|_| !self.warm) {
                 judgement.standing = judgement.standing.held(served);
+                judgement.health = judgement.health.held(served);
             }
             judgement
         };
@@ -237,8 +239,8 @@ impl PolicyState {
             target.served = None;
         }
         for Judgement { target, standing, .. } in judgements {
-            let (reads, writes) = routes.membership(target);
-            let served = reads.or(writes).map(|_| standing.in_route());
+            let place = routes.member(&self.policy, target);
+            let served = place.map(|_| standing.in_route());
             if let Some(known) = self.targets.get_mut(target) {
                 known.served = served;
             }

@@ -8,7 +8,7 @@ use crate::domain::breaker::Circuit;
 use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
-use crate::domain::plan::weight;
+use crate::domain::plan::{full_weight, part};
 use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Percent, Policy};
 use crate::domain::primary::Tenure;
 use crate::domain::target::TargetId;
@@ -114,8 +114,8 @@ impl RememberedTarget {
 
     /// The traffic step that its weight shows; the first one where it had none.
     fn step(&self, policy: &Policy, endpoint: &Endpoint) -> usize {
-        let full = weight(endpoint, policy.strategy);
-        let reached = |share: &Percent| full * u32::from(share.get()) <= self.weight;
+        let full = full_weight(endpoint, policy.strategy);
+        let reached = |share: &Percent| part(full, u32::from(share.get()), 100) <= self.weight;
         let step = policy.breaker.traffic_steps.iter().rposition(reached);
         step.filter(|_| self.weight > 0).unwrap_or(0)
     }

@@ -1,5 +1,6 @@
 //! What a check or a heartbeat changes in the state of its policy.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,19 @@ use super::policy::PolicyState;
 use super::watched::Target;
 use crate::domain::health::Health;
 use crate::domain::lag::{Freshness, Replay, Told};
+use crate::domain::level::{Behind, Used};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Role, Sample};
+use crate::domain::particulars::ClassJudgement;
 use crate::domain::policy::{Declared, EndpointState};
+use crate::domain::routing::ClassName;
 use crate::domain::target::{Heard, NextCheck, Observed, TargetId};
 
 /// Servers remembered as standbys, at most.
 const STANDBYS: usize = 256;
+
+/// Lags are told apart up to so many times their bound, where lagging replicas may stand in.
+const PAST_BOUND: u32 = 8;
 
 /// What became of one sample.
 pub(super) struct Taken {
@@ -41,7 +48,9 @@ impl PolicyState {
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
+            target.particulars.forget_lag();
         }
+        target.particulars.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
         let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
@@ -108,19 +117,16 @@ impl PolicyState {
     /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
     fn read(&mut self, id: &TargetId, sample: &Sample, started: Moment, ended: Moment) -> bool {
         let heartbeat = self.heartbeat();
-        let span = self
-            .policy
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.lag.max)
-            .max();
-        let span = span.unwrap_or_default() + heartbeat * 2;
+        let span = self.span(heartbeat);
         let policy = Arc::clone(&self.policy);
         let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
             return false;
         };
         let draining = endpoint.state == EndpointState::Draining;
         let counted = draining && target.count_sessions(sample.load, ended);
+        target
+            .particulars
+            .loaded(sample.load, endpoint, policy.strategy, ended);
         if sample.role == Role::Standby {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
@@ -137,12 +143,16 @@ impl PolicyState {
             target
                 .replay
                 .observe(told, &self.history, &endpoint.lag, heartbeat);
+            target
+                .particulars
+                .replayed(told, &target.replay, &self.history, heartbeat);
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }
             return counted;
         }
         target.replay = Replay::default();
+        target.particulars.forget_lag();
         let holds = match &self.tenure.holder {
             Some(holder) => holder == id,
             None => endpoint.declared == Declared::Primary,
@@ -154,6 +164,17 @@ impl PolicyState {
             }
             None => counted,
         }
+    }
+
+    /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one
+    /// that is less far behind is to be known among them.
+    fn span(&self, heartbeat: Duration) -> Duration {
+        let policy = &self.policy;
+        let bounds = policy.endpoints.iter().map(|endpoint| endpoint.lag.max);
+        let of_classes = policy.routing.classes.iter().filter_map(|class| class.max_lag);
+        let longest = bounds.chain(of_classes).max().unwrap_or_default();
+        let times = if policy.compares_lagging() { PAST_BOUND } else { 1 };
+        longest * times + heartbeat * 2
     }
 
     fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
@@ -170,14 +191,15 @@ impl PolicyState {
     /// The history moved on: what was not known of standbys may be known now.
     fn reconsider(&mut self, heartbeat: Duration) -> bool {
         let mut changed = false;
-        let unknown = |target: &Target| target.replay.freshness == Freshness::Unknown;
-        for (id, target) in self.targets.iter_mut().filter(|(_, target)| unknown(target)) {
+        for (id, target) in &mut self.targets {
             let Some(endpoint) = self.policy.endpoint(&id.endpoint) else {
                 continue;
             };
             let before = target.replay.freshness;
             target.replay.reconsider(&self.history, &endpoint.lag, heartbeat);
             changed |= target.replay.freshness != before;
+            let (known, particulars) = (&target.replay, &mut target.particulars);
+            changed |= particulars.reconsider(known, &self.history, heartbeat);
         }
         changed
     }
@@ -197,6 +219,10 @@ struct Verdict {
     health: Health,
     freshness: Freshness,
     diverged: bool,
+    /// Of one that is too far behind: the least far serves first.
+    behind: Option<Behind>,
+    used: Used,
+    classes: BTreeMap<ClassName, ClassJudgement>,
 }
 
 impl Verdict {
@@ -205,6 +231,12 @@ impl Verdict {
             health: target.health.verdict(),
             freshness: target.replay.freshness,
             diverged: target.replay.diverged,
+            behind: target
+                .particulars
+                .behind()
+                .filter(|_| target.replay.freshness != Freshness::Fresh),
+            used: target.particulars.used(),
+            classes: target.particulars.classes(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
+use crate::domain::particulars::Particulars;
 use crate::domain::policy::{Endpoint, Location, Login, Policy};
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
 
@@ -29,6 +30,7 @@ pub(super) struct Target {
     pub(super) port: u16,
     pub(super) health: Health,
     pub(super) replay: Replay,
+    pub(super) particulars: Particulars,
     pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
     /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
@@ -61,6 +63,7 @@ impl Target {
             port: port(id, endpoint),
             health: Health::default(),
             replay: Replay::default(),
+            particulars: Particulars::default(),
             sessions: Sessions::default(),
             login: None,
             served: None,
@@ -75,6 +78,7 @@ impl Target {
             asleep: false,
         };
         target.log_in_as(endpoint);
+        target.particulars.follow(policy, endpoint, &target.replay);
         target
     }
 
@@ -88,6 +92,7 @@ impl Target {
         let mut target = Self::new(id, endpoint, 0, policy, now);
         if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
             target.recall(known, endpoint, policy, now);
+            target.particulars.follow(policy, endpoint, &target.replay);
         }
         // Where its URL cannot be read yet, it is still where it was.
         if let (None, Some(location)) = (
@@ -128,6 +133,7 @@ impl Target {
         self.location = endpoint.location.clone().or(self.location);
         let login = self.login.take();
         self.log_in_as(endpoint);
+        self.particulars.follow(policy, endpoint, &self.replay);
         if self.asleep {
             self.ask(now);
         }

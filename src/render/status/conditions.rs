@@ -3,7 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Report, Written};
+use super::{Report, Written, reads};
 use crate::domain::decision::{Decided, DecisionState, EndpointView};
 use crate::domain::health::Reason;
 use crate::domain::observation::{FailureKind, Role};
@@ -18,7 +18,7 @@ const LAG_UNKNOWN: &str = ". How far behind is not known yet; for a server that 
                            replicationLag.source to Query or None.";
 
 /// Type, status, reason and message.
-struct Verdict(&'static str, &'static str, &'static str, String);
+pub(super) struct Verdict(pub &'static str, pub &'static str, pub &'static str, pub String);
 
 pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Condition> {
     let decided = match report.decision.map(|decision| &decision.state) {
@@ -34,8 +34,9 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
             verdicts.push(ready(report, &decided.plan));
             verdicts.push(degraded(&decided.endpoints));
             verdicts.push(primary_reachable(decided));
-            verdicts.push(read_fallback(&decided.plan));
+            verdicts.push(reads::fallback(report, &decided.plan));
             verdicts.push(split_brain(decided));
+            verdicts.extend(report.decision.map(|decision| reads::strategy(&decision.policy)));
         }
         None => verdicts.extend(unknown(report, previous)),
     }
@@ -232,7 +233,7 @@ fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
             "Ready",
             "True",
             "RoutableByFallback",
-            "Writes are routed; reads go to the primary.".to_owned(),
+            "Writes are routed; reads go to the read fallback.".to_owned(),
         ),
         (Written::Programmed, RouteState::Held, _) => no(
             "PrimaryUnreachable",
@@ -349,19 +350,6 @@ fn primary_reachable(decided: &Decided) -> Verdict {
     }
 }
 
-fn read_fallback(plan: &RoutingPlan) -> Verdict {
-    if plan.ro.state == RouteState::Fallback {
-        let message = "No replica can serve reads: they go to the primary.".to_owned();
-        return Verdict("ReadFallbackActive", "True", "NoReplicaEligible", message);
-    }
-    Verdict(
-        "ReadFallbackActive",
-        "False",
-        "NotNeeded",
-        "Reads do not need the fallback.".to_owned(),
-    )
-}
-
 fn split_brain(decided: &Decided) -> Verdict {
     const TYPE: &str = "SplitBrainSuspected";
     if decided.split.is_empty() {
@@ -390,6 +378,7 @@ fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
         ("PrimaryReachable", "Unknown"),
         ("ReadFallbackActive", "Unknown"),
         ("SplitBrainSuspected", "Unknown"),
+        ("StrategyEnforced", "Unknown"),
     ];
     let reason = if suspended {
         "Suspended"
@@ -436,5 +425,6 @@ fn held_for_identity(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict
         stays("PrimaryReachable"),
         stays("ReadFallbackActive"),
         stays("SplitBrainSuspected"),
+        stays("StrategyEnforced"),
     ]
 }

@@ -62,6 +62,7 @@ fn route(id: &str, last: u8) -> Route {
         port: 5432,
         weight: 100,
         in_slice: true,
+        order: 0,
         admission: Admission::Eligible,
     };
     Route {
@@ -75,6 +76,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
     let mut plan = RoutingPlan {
         rw: route("primary", 1),
         ro: route("a", 2),
+        ..RoutingPlan::default()
     };
     let mut endpoints = vec![
         view("primary", Declared::Primary, Role::Primary),
@@ -218,7 +220,7 @@ fn the_transition_time_of_a_condition_is_that_of_its_status() {
 fn every_condition_names_the_generation_that_it_describes() {
     let status = first();
     assert_eq!(status.observed_generation, Some(3));
-    assert_eq!(status.conditions.len(), 10);
+    assert_eq!(status.conditions.len(), 11);
     for condition in &status.conditions {
         assert_eq!(condition.observed_generation, Some(3), "{}", condition.type_);
     }

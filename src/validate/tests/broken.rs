@@ -3,10 +3,19 @@
 use super::*;
 
 /// A rule, a spec that breaks it, and the field that the problem names.
-type Broken = (&'static str, Value, &'static str);
+pub type Broken = (&'static str, Value, &'static str);
 
 fn broken() -> Vec<Broken> {
-    [servers(), words(), connections(), settings(), lag(), identity()].concat()
+    [
+        servers(),
+        words(),
+        connections(),
+        settings(),
+        lag(),
+        identity(),
+        routing::broken(),
+    ]
+    .concat()
 }
 
 fn servers() -> Vec<Broken> {

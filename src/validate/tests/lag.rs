@@ -50,6 +50,7 @@ fn an_endpoints_own_goes_before_the_policys_field_by_field() {
     assert_eq!(
         settings,
         LagSettings {
+            own: true,
             source: LagSource::None,
             max: Duration::from_mins(10),
             max_bytes: Some(1 << 30),

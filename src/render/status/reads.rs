@@ -1,0 +1,82 @@
+//! The conditions of reads: whether the fallback serves them, and who spreads them as the strategy says.
+
+use super::Report;
+use super::conditions::Verdict;
+use crate::domain::plan::{RouteState, RoutingPlan};
+use crate::domain::policy::{EndpointId, Policy, Strategy};
+
+pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
+    let yes = |reason, message| Verdict("ReadFallbackActive", "True", reason, message);
+    if plan.ro.state == RouteState::Fallback {
+        let message = format!(
+            "No replica can serve reads: they go to {}.",
+            ids(&plan.ro.serving())
+        );
+        return yes("NoReplicaEligible", message);
+    }
+    let stand_ins = plan.ro.stand_ins();
+    if !stand_ins.is_empty() {
+        let message = format!(
+            "Fewer replicas than failover.minHealthyReplicas can serve reads; so does {}.",
+            ids(&stand_ins)
+        );
+        return yes("TooFewReplicas", message);
+    }
+    let policy = report.decision.map(|decision| &decision.policy);
+    let classes = policy.map(|policy| policy.routing.classes.as_slice());
+    let elsewhere: Vec<_> = classes
+        .unwrap_or_default()
+        .iter()
+        .filter(|class| class.declared && class.has_route())
+        .filter_map(|class| Some((&class.name, plan.classes.get(&class.name)?)))
+        .filter(|(_, route)| route.state == RouteState::Fallback || !route.stand_ins().is_empty())
+        .map(|(name, route)| format!("{name}: {}", ids(&route.serving())))
+        .collect();
+    if !elsewhere.is_empty() {
+        let message = format!(
+            "Others than the replicas of a class serve it. {}.",
+            elsewhere.join("; ")
+        );
+        return yes("ClassByFallback", message);
+    }
+    Verdict(
+        "ReadFallbackActive",
+        "False",
+        "NotNeeded",
+        "Reads do not need the fallback.".to_owned(),
+    )
+}
+
+fn ids(endpoints: &[EndpointId]) -> String {
+    let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+    ids.join(", ")
+}
+
+/// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
+pub fn strategy(policy: &Policy) -> Verdict {
+    const TYPE: &str = "StrategyEnforced";
+    let services = policy.outputs.services.is_some();
+    let per_region = policy.outputs.per_region && !policy.routing.regions.is_empty();
+    let yes = |reason, message: &str| Verdict(TYPE, "True", reason, message.to_owned());
+    let no = |message: &str| Verdict(TYPE, "False", "ServicesSpreadEvenly", message.to_owned());
+    match policy.strategy {
+        _ if !services => yes(
+            "ByClients",
+            "There are no Services; clients of routing.json spread reads as the strategy says.",
+        ),
+        Strategy::RoundRobin => yes(
+            "Everywhere",
+            "Services spread connections evenly; clients of routing.json do so by weight.",
+        ),
+        Strategy::Geographic if per_region => yes(
+            "ByRegion",
+            "The Services of regions lead to the nearest servers, as routing.json does; NAME-ro knows no region.",
+        ),
+        Strategy::Geographic => no(
+            "No Service of a region is written: Services spread connections over all regions; clients of routing.json stay near.",
+        ),
+        Strategy::Weighted | Strategy::LeastConnections => no(
+            "Services spread connections evenly, as kube-proxy knows no weights; clients of routing.json spread them as the strategy says.",
+        ),
+    }
+}
