@@ -306,6 +306,18 @@ fn a_name_that_is_lost_while_the_circuit_is_half_open_takes_out_until_it_is_foun
 }
 
 #[test]
+fn a_role_is_proven_while_there_is_no_free_connection_unless_the_server_was_down() {
+    let proves = |failures: &[FailureKind]| served_then(failures).proves_role();
+    assert!(proves(&[]));
+    assert!(proves(&[FailureKind::Saturated]));
+    assert!(!proves(&[FailureKind::TimedOut]));
+    assert!(!proves(&[FailureKind::OtherError]));
+    let crashed = [FailureKind::ConnectRefused; 2];
+    assert!(!proves(&[&crashed[..], &[FailureKind::Saturated]].concat()));
+    assert!(!seen(&[(0, Err(FailureKind::Saturated))]).proves_role());
+}
+
+#[test]
 fn a_refused_address_is_wrong_whatever_was_before() {
     let refused = Err(FailureKind::AddressRefused);
     for story in [vec![], vec![(0, good())], vec![(0, Err(FailureKind::Starting))]] {
