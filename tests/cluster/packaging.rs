@@ -365,7 +365,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
             "--deny-cidrs=10.96.0.0/12", "--probes=512",
         ],
         "env": [{"name": "A", "value": "b"}],
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": 1, "memory": "128Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": 1, "memory": "256Mi"}},
     });
     for (field, value) in expected.as_object().into_iter().flatten() {
         ensure!(container[field] == *value, "{field}: {}", container[field]);
