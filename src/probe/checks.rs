@@ -85,8 +85,8 @@ impl Checks {
         let longest = due.last()?.check.timeout;
         let first = due.first()?;
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
-        let (prefer, lag_queries) = (first.check.prefer, self.subscribers.lag_queries());
-        let checking = self.checker.check(longest, prefer, &lag_queries).instrument(span);
+        let (prefer, queries) = (first.check.prefer, self.subscribers.queries());
+        let checking = self.checker.check(longest, prefer, &queries).instrument(span);
         // Boxed: between checks nobody pays for its size.
         let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();

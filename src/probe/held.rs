@@ -156,8 +156,8 @@ impl Held {
     }
 
     async fn ask(&self, session: &mut Conversation, refused: &mut Refused, within: Duration) -> Told {
-        let lag_queries = self.subscribers.lag_queries();
-        let asking = Box::pin(ask(session, refused, within, &lag_queries));
+        let queries = self.subscribers.queries();
+        let asking = Box::pin(ask(session, refused, within, &queries.lags));
         match timeout(within, caught(asking)).await {
             Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation)),
             Err(_) => Err(FailureKind::TimedOut),

@@ -102,6 +102,7 @@ impl Registry {
                 },
                 incarnation: wanted.incarnation,
                 lag_query: wanted.lag_query,
+                probe_queries: wanted.probe_queries,
                 check: wanted.check,
                 answered: None,
                 places: Arc::clone(&places),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use super::query::Lags;
+use super::query::{Lags, Queries};
 use crate::domain::moment::Moment;
 use crate::domain::observation::Sample;
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey};
@@ -17,6 +17,7 @@ pub struct Subscriber {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
     pub lag_query: Option<Arc<str>>,
+    pub probe_queries: Vec<Arc<str>>,
     pub check: NextCheck,
     /// The number of the newest instruction that was answered.
     pub answered: Option<u64>,
@@ -32,10 +33,14 @@ impl Subscriber {
     /// The sample as this subscriber asked for it.
     pub fn sample(&self, sample: &Sample, lags: &Lags) -> Sample {
         let lag = self.lag_query.as_ref().and_then(|query| lags.get(query));
-        Sample {
+        let mut sample = Sample {
             lag: lag.copied().flatten(),
             ..sample.clone()
-        }
+        };
+        sample
+            .probes
+            .retain(|query, _| self.probe_queries.contains(query));
+        sample
     }
 }
 
@@ -55,6 +60,7 @@ impl Subscribers {
             match known {
                 Some(known) if known.incarnation == wanted.incarnation => {
                     known.lag_query.clone_from(&wanted.lag_query);
+                    known.probe_queries.clone_from(&wanted.probe_queries);
                     if wanted.check.number > known.check.number {
                         known.check = wanted.check;
                     }
@@ -85,16 +91,20 @@ impl Subscribers {
         !self.0.borrow().is_empty()
     }
 
-    pub fn lag_queries(&self) -> Vec<Arc<str>> {
-        let mut queries: Vec<_> = self
-            .0
-            .borrow()
-            .iter()
-            .filter_map(|known| known.lag_query.clone())
-            .collect();
-        queries.sort_unstable();
-        queries.dedup();
-        queries
+    /// What all of them ask, each once.
+    pub fn queries(&self) -> Queries {
+        let once = |mut queries: Vec<Arc<str>>| {
+            queries.sort_unstable();
+            queries.dedup();
+            queries
+        };
+        let all = self.0.borrow();
+        let lags = all.iter().filter_map(|known| known.lag_query.clone());
+        let probes = all.iter().flat_map(|known| known.probe_queries.iter().cloned());
+        Queries {
+            lags: once(lags.collect()),
+            probes: once(probes.collect()),
+        }
     }
 
     /// The moment of the earliest instruction that is not answered yet.

@@ -191,6 +191,7 @@ impl PolicyState {
                     LagSource::Query(query) => Some(Arc::clone(query)),
                     LagSource::Wal | LagSource::None => None,
                 },
+                probe_queries: self.policy.routing.probe_queries(),
                 check: target.check,
             })
         };

@@ -105,6 +105,7 @@ fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
         location: fake.location(),
         login: login_of(endpoint, TlsMode::Disable),
         lag_query: None,
+        probe_queries: Vec::new(),
         check,
     }
 }
