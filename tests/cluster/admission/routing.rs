@@ -1,7 +1,8 @@
 //! Classes, regions and fallbacks.
 
-use super::*;
+use super::{Refused, Value, json, rule, rules, says};
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn refused() -> Vec<Refused> {
     let class = |fields: Value| {
         let mut class = json!({"name": "c"});
