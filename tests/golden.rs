@@ -646,6 +646,69 @@ fn the_schema_refuses_another_version() {
     assert!(!schema().is_valid(&document));
 }
 
+/// What a reader of routing.json may rely on: of each place of the schema its type, its words, and whether it is always
+/// there.
+fn promises(schema: &Value, at: &str, always: bool, found: &mut Vec<String>) {
+    let presence = if always { "always" } else { "maybe" };
+    let kind = schema["$ref"].as_str().or(schema["type"].as_str());
+    let words = schema["enum"].as_array().map(|words| {
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        words.join(" ")
+    });
+    let constant = schema.get("const").map(ToString::to_string);
+    let what = kind
+        .map(ToOwned::to_owned)
+        .or(words)
+        .or(constant)
+        .unwrap_or_default();
+    found.push(format!("{at} {presence} {what}").trim_end().to_owned());
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let always = required.contains(&json!(name));
+        promises(field, &format!("{at}.{name}"), always, found);
+    }
+    if schema["items"].is_object() {
+        promises(&schema["items"], &format!("{at}[]"), true, found);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        promises(part, &format!("{at}&"), true, found);
+    }
+    if schema["additionalProperties"].is_object() {
+        promises(&schema["additionalProperties"], &format!("{at}.*"), false, found);
+    }
+    for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+        promises(definition, &format!("#/$defs/{name}"), true, found);
+    }
+}
+
+/// A reader of version 1 that was written earlier can read what is written now. A line that is gone or changed here breaks
+/// one: that takes a new version of routing.json, with a schema and a file of its own. `UPDATE_GOLDEN=1` adds lines, and
+/// never takes one away.
+#[test]
+fn the_schema_keeps_what_it_promised() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = read(&directory.join("docs/schemas/routing.v1.json"));
+    let mut now = Vec::new();
+    promises(&schema, "", true, &mut now);
+    now.sort();
+    let file = directory.join("docs/schemas/routing.v1.promises.txt");
+    let promised = std::fs::read_to_string(&file).unwrap_or_default();
+    let broken: Vec<_> = promised
+        .lines()
+        .filter(|line| !now.iter().any(|now| now == line))
+        .collect();
+    assert!(broken.is_empty(), "no longer so: {broken:#?}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        std::fs::write(&file, now.join("\n") + "\n").expect("writes");
+    }
+    let promised = std::fs::read_to_string(&file).unwrap_or_default();
+    let new: Vec<_> = now
+        .iter()
+        .filter(|now| !promised.lines().any(|line| line == *now))
+        .collect();
+    assert!(new.is_empty(), "not promised yet: {new:#?}");
+}
+
 #[test]
 fn every_field_of_the_schema_is_described() {
     fn undescribed(schema: &Value, at: &str, found: &mut Vec<String>) {

@@ -40,7 +40,7 @@ pub struct ReplicationLag {
     /// 1024 characters, without `;`. It answers one value: the lag in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.trim() != '' && !self.contains(';') && !self.contains('\\u0000')").message(rules::LAG_QUERY))]
+    #[x_kube(validation = Rule::new(rules::STATEMENT).message(rules::LAG_QUERY))]
     pub lag_query: Option<String>,
 }
 

@@ -54,7 +54,7 @@ pub enum DefaultTarget {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.target) || self.target != 'Primary' || !(has(self.replicaSelector) || has(self.maxLag) || has(self.readFallback))").message(rules::CLASS_OF_PRIMARY).field_path(".target"),
+    validation = Rule::new("!has(self.target) || self.target != 'Primary' || !(has(self.replicaSelector) || has(self.maxLag) || has(self.probeQuery) || has(self.readFallback))").message(rules::CLASS_OF_PRIMARY).field_path(".target"),
     validation = Rule::new("!has(self.target) || self.target != 'ReplicasOnly' || !has(self.readFallback) || !('Primary' in self.readFallback)").message(rules::REPLICAS_ONLY).field_path(".readFallback")
 )]
 pub struct Class {
@@ -85,6 +85,12 @@ pub struct Class {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new(rules::duration_between("0s", "168h")).message(rules::CLASS_MAX_LAG))]
     pub max_lag: Option<DurationText>,
+    /// One read-only statement that is sent to each server with every whole check, 1 to 1024 characters, without `;`. A server
+    /// that does not carry it out in time is out for this class alone, by a circuit of its own (circuitBreaker).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new(rules::STATEMENT).message(rules::PROBE_QUERY))]
+    pub probe_query: Option<String>,
     /// In place of failover.readFallback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2))]

@@ -82,11 +82,12 @@ pub const CLASS_ONCE: &str = "routing.classes[].name must be unique";
 pub const OPERATIONS: &str = "operations must be at most 64, each of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
 pub const OPERATION_ONCE: &str =
     "operations of two classes must not have the same name: each belongs to one class";
-pub const CLASS_OF_PRIMARY: &str = "target must be other than Primary where replicaSelector, maxLag or readFallback is set: they choose among replicas";
+pub const CLASS_OF_PRIMARY: &str = "target must be other than Primary where replicaSelector, maxLag, probeQuery or readFallback is set: they choose among replicas";
 pub const REPLICAS_ONLY: &str = "readFallback must not have Primary where target is ReplicasOnly";
 pub const SELECTOR: &str = "replicaSelector must have one of tags or ids at least";
 pub const SELECTOR_TAGS: &str = "replicaSelector.tags must each consist of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
 pub const SELECTOR_IDS: &str = "replicaSelector.ids must be ids of endpoints of this policy";
+pub const PROBE_QUERY: &str = "probeQuery must be one statement of 1 to 1024 characters, without ';'";
 pub const CLASS_MAX_LAG: &str = "maxLag must be between 0s and 168h, written as 30s, 500ms or 1m30s";
 pub const REGIONS: &str = "loadBalancing.regions must have at most 16 items, those of endpoints counted where strategy is Geographic, each with a name of its own";
 pub const REGION_NAME: &str = "name of a region must be a DNS-1123 label of at most 19 characters: lower-case letters, digits and '-'; its Service ends with it";
@@ -250,6 +251,8 @@ pub(super) fn form(pattern: &str) -> String {
     format!("self.matches('{pattern}')")
 }
 
+/// One statement: what a server would take for two is refused, also where it is quoted.
+pub(super) const STATEMENT: &str = "self.trim() != '' && !self.contains(';') && !self.contains('\\u0000')";
 /// A whole number of bytes, as a quantity of Kubernetes.
 const BYTES: &str = "^[0-9]{1,16}(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
 /// How far a replica may be behind where nothing is said.

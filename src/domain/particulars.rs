@@ -129,14 +129,17 @@ impl Particulars {
         }
     }
 
-    /// Whether a probe query failed, and its circuit is not open yet.
+    /// How many failures of a probe query were counted whose circuit is not open yet: the fewest, at least 1.
     #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.circuits()
-            .any(|circuit| matches!(circuit, Circuit::Closed { run: Some(_) }))
+    pub fn failures(&self) -> Option<u32> {
+        let counted = |circuit| match circuit {
+            Circuit::Closed { run } => run.map(|run| run.counted),
+            _ => None,
+        };
+        self.circuits().filter_map(counted).min()
     }
 
-    /// Whether traffic of a class returns.
+    /// Whether the circuit of a probe query is open or half-open.
     #[must_use]
     pub fn is_returning(&self) -> bool {
         self.circuits()

@@ -1,6 +1,6 @@
 //! What a policy says of who is read from: classes of operations, regions, fallbacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +97,14 @@ pub fn built_in() -> Vec<Class> {
 }
 
 impl Routing {
+    /// The probe queries of all classes, each once, in order.
+    #[must_use]
+    pub fn probe_queries(&self) -> Vec<Arc<str>> {
+        let queries = self.classes.iter().filter_map(|class| class.probe_query.as_ref());
+        let once: BTreeSet<_> = queries.cloned().collect();
+        once.into_iter().collect()
+    }
+
     #[must_use]
     pub fn class(&self, name: &ClassName) -> Option<&Class> {
         self.classes.iter().find(|class| class.name == *name)

@@ -51,6 +51,8 @@ pub struct Wanted {
     pub login: Arc<Login>,
     /// Asked after the questions of every check and heartbeat, read-only: one value, the lag in seconds.
     pub lag_query: Option<Arc<str>>,
+    /// Asked in every whole check, read-only: whether each is answered.
+    pub probe_queries: Vec<Arc<str>>,
     pub deadlines: Deadlines,
     pub check: NextCheck,
 }

@@ -1,7 +1,6 @@
 //! One whole check of one server: name, address, connection, TLS, login, question; under one deadline.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,7 +8,7 @@ use tokio::time::timeout;
 use super::address::Rotation;
 use super::dns::Resolver;
 use super::login::Server;
-use super::query::{Lags, Refused, ask};
+use super::query::{Lags, Queries, Refused, ask, probe};
 use crate::clock::Clock;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Sample};
@@ -48,19 +47,14 @@ impl Checker {
 
     /// One check, over a connection of its own, that ends within `within`. The address `prefer` is taken where the
     /// name has it, or had it not long ago, and it did not fail just now.
-    pub async fn check(
-        &mut self,
-        within: Duration,
-        prefer: Option<IpAddr>,
-        lag_queries: &[Arc<str>],
-    ) -> Found {
+    pub async fn check(&mut self, within: Duration, prefer: Option<IpAddr>, queries: &Queries) -> Found {
         let mut address = None;
         self.checks = self.checks.wrapping_add(1);
         if self.checks.is_multiple_of(ASK_AGAIN) {
             self.refused = Refused::default();
         }
         let deadline = self.clock.now() + within;
-        let result = timeout(within, self.attempt(deadline, prefer, lag_queries, &mut address)).await;
+        let result = timeout(within, self.attempt(deadline, prefer, queries, &mut address)).await;
         let result = result.unwrap_or(Err(FailureKind::TimedOut));
         self.rotation.note(address, result.as_ref().err().copied());
         Found { address, result }
@@ -70,16 +64,20 @@ impl Checker {
         &mut self,
         deadline: Moment,
         prefer: Option<IpAddr>,
-        lag_queries: &[Arc<str>],
+        queries: &Queries,
         address: &mut Option<IpAddr>,
     ) -> Result<(Sample, Lags), FailureKind> {
         let chosen = self.choose(deadline, prefer).await?;
         *address = Some(chosen);
         let mut conversation = self.server.open(chosen, deadline.since(self.clock.now())).await?;
         let left = deadline.since(self.clock.now());
-        let answer = ask(&mut conversation, &mut self.refused, left, lag_queries).await;
+        let (mut sample, lags) = ask(&mut conversation, &mut self.refused, left, &queries.lags).await?;
+        if !queries.probes.is_empty() {
+            let left = deadline.since(self.clock.now());
+            sample.probes = probe(&mut conversation, &queries.probes, left).await;
+        }
         conversation.close();
-        answer
+        Ok((sample, lags))
     }
 
     async fn choose(&mut self, deadline: Moment, prefer: Option<IpAddr>) -> Result<IpAddr, FailureKind> {

@@ -87,9 +87,8 @@ impl Checks {
         let longest = due.last()?.check.timeout;
         let first = due.first()?;
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
-        let prefer = first.check.prefer;
-        let lag_queries = self.subscribers.lag_queries_of_group(self.group);
-        let checking = self.checker.check(longest, prefer, &lag_queries).instrument(span);
+        let (prefer, queries) = (first.check.prefer, self.subscribers.queries(self.group));
+        let checking = self.checker.check(longest, prefer, &queries).instrument(span);
         let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();
         let found = loop {

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::check::{Checker, Found};
 use super::dns::Resolver;
 use super::login::{Server, SharedEncryption};
+use super::query::Queries;
 use crate::clock::Clock;
 use crate::domain::observation::{FailureKind, Sample};
 use crate::domain::policy::{Host, Location, Login, Sensitive, TlsMode, TlsSettings};
@@ -102,7 +103,9 @@ pub struct Checked {
 
 /// A check that has long enough.
 pub async fn checked(checker: &mut Checker) -> Checked {
-    let Found { address, result } = checker.check(Duration::from_secs(20), None, &[]).await;
+    let Found { address, result } = checker
+        .check(Duration::from_secs(20), None, &Queries::default())
+        .await;
     Checked {
         address,
         result: result.map(|(sample, _)| sample),

@@ -1,10 +1,11 @@
 //! The question of a check and of a heartbeat: one round trip that any login may ask of PostgreSQL 12 and later. A part
 //! that the server refuses, as managed services do, is left out of the next ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
@@ -62,6 +63,40 @@ pub struct Refused([bool; Part::ALL.len()]);
 
 /// Answers of lag queries, by their text; `None`: no number of seconds.
 pub type Lags = HashMap<Arc<str>, Option<Duration>>;
+
+/// What policies ask beside that, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Queries {
+    /// With checks and heartbeats: the lag in seconds.
+    pub lags: Vec<Arc<str>>,
+    /// With checks: whether they are answered.
+    pub probes: Vec<Arc<str>>,
+}
+
+/// Whether each probe query is answered, within `within` altogether. What does not come in time is not: what was asked
+/// before has shown that the server is alive. Nothing is asked after that.
+pub async fn probe(
+    conversation: &mut Conversation,
+    queries: &[Arc<str>],
+    within: Duration,
+) -> BTreeMap<Arc<str>, bool> {
+    let mut answered: BTreeMap<_, _> = queries.iter().map(|query| (Arc::clone(query), false)).collect();
+    // Something is left of the deadline of the check to tell.
+    let share = within / u32::try_from(queries.len() + 1).unwrap_or(u32::MAX);
+    for query in queries {
+        let statement = [&**query];
+        // The server ends it in time, if it can.
+        match timeout(share + share / 4, conversation.ask(&statement, share)).await {
+            Ok(Ok(answers)) => {
+                answered.insert(Arc::clone(query), answers.refused.is_none());
+            }
+            // A query that cannot be parsed refuses the whole text; the session lives on.
+            Ok(Err(kind)) if kind.class() == FailureClass::Alive => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    answered
+}
 
 /// Asks everything that was not refused before, in one round trip; only after a refusal is there another one. Each of
 /// `lag_queries` is a round trip more. All of it ends within `within`, which the caller ensures too.

@@ -122,6 +122,7 @@ impl Registry {
                 incarnation: wanted.incarnation,
                 lag_query: wanted.lag_query,
                 deadlines: wanted.deadlines,
+                probe_queries: wanted.probe_queries,
                 check: wanted.check,
                 group: 0,
                 answered: None,

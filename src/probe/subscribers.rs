@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use super::query::Lags;
+use super::query::{Lags, Queries};
 use crate::domain::moment::Moment;
 use crate::domain::observation::Sample;
 use crate::domain::target::{Deadlines, Hold, Incarnation, NextCheck, ProbeKey};
@@ -19,6 +19,7 @@ pub struct Subscriber {
     pub incarnation: Incarnation,
     pub lag_query: Option<Arc<str>>,
     pub deadlines: Deadlines,
+    pub probe_queries: Vec<Arc<str>>,
     pub check: NextCheck,
     /// With whom it shares its checks; [`Subscribers`] says which.
     pub group: u32,
@@ -42,10 +43,14 @@ impl Subscriber {
     /// The sample as this subscriber asked for it.
     pub fn sample(&self, sample: &Sample, lags: &Lags) -> Sample {
         let lag = self.lag_query.as_ref().and_then(|query| lags.get(query));
-        Sample {
+        let mut sample = Sample {
             lag: lag.copied().flatten(),
             ..sample.clone()
-        }
+        };
+        sample
+            .probes
+            .retain(|query, _| self.probe_queries.contains(query));
+        sample
     }
 }
 
@@ -68,6 +73,7 @@ impl Subscribers {
                 Some(known) if known.incarnation == wanted.incarnation => {
                     known.lag_query.clone_from(&wanted.lag_query);
                     known.deadlines = wanted.deadlines;
+                    known.probe_queries.clone_from(&wanted.probe_queries);
                     if wanted.check.number > known.check.number {
                         known.check = wanted.check;
                     }
@@ -121,23 +127,24 @@ impl Subscribers {
         holds.map(|hold| hold.address).collect()
     }
 
-    /// What those of a group want asked.
-    pub fn lag_queries_of_group(&self, group: u32) -> Vec<Arc<str>> {
-        self.lag_queries(|known| known.group == group)
+    /// What those of a group want asked, each once.
+    pub fn queries(&self, group: u32) -> Queries {
+        let all = self.0.borrow();
+        let asking = || all.iter().filter(|known| known.group == group);
+        let probes = asking().flat_map(|known| known.probe_queries.iter().cloned());
+        Queries {
+            lags: once(asking().filter_map(|known| known.lag_query.clone())),
+            probes: once(probes),
+        }
     }
 
     /// What those who hold the session to `address` want asked.
     pub fn lag_queries_at(&self, address: IpAddr) -> Vec<Arc<str>> {
-        self.lag_queries(|known| known.check.hold.is_some_and(|hold| hold.address == address))
-    }
-
-    fn lag_queries(&self, asks: impl Fn(&Subscriber) -> bool) -> Vec<Arc<str>> {
         let all = self.0.borrow();
-        let asking = all.iter().filter(|known| asks(known));
-        let mut queries: Vec<_> = asking.filter_map(|known| known.lag_query.clone()).collect();
-        queries.sort_unstable();
-        queries.dedup();
-        queries
+        let holding = all
+            .iter()
+            .filter(|known| known.check.hold.is_some_and(|hold| hold.address == address));
+        once(holding.filter_map(|known| known.lag_query.clone()))
     }
 
     /// The moment of the group's earliest instruction that is not answered yet.
@@ -214,4 +221,11 @@ fn regroup(all: &mut [Subscriber], place: usize) {
         None => return,
     };
     all[place].group = group;
+}
+
+fn once(queries: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
+    let mut queries: Vec<_> = queries.collect();
+    queries.sort_unstable();
+    queries.dedup();
+    queries
 }

@@ -107,7 +107,7 @@ fn settings(merged: &api::ReplicationLag) -> LagSettings {
 }
 
 /// One statement: what a server would take for two is refused, also where it is quoted.
-fn is_statement(text: &str) -> bool {
+pub fn is_statement(text: &str) -> bool {
     let length = text.chars().count() <= QUERY_CHARACTERS;
     length && !text.trim().is_empty() && !text.contains([';', '\0'])
 }

@@ -120,12 +120,20 @@ fn one(
         (usual.operations, usual.target)
     });
     let target = declared.target.map_or(usual, target);
-    let chooses =
-        declared.replica_selector.is_some() || declared.max_lag.is_some() || declared.read_fallback.is_some();
+    let chooses = declared.replica_selector.is_some()
+        || declared.max_lag.is_some()
+        || declared.probe_query.is_some()
+        || declared.read_fallback.is_some();
     problems.require(
         target != Target::Primary || !chooses,
         at("target"),
         rules::CLASS_OF_PRIMARY,
+    );
+    let query = declared.probe_query.as_deref();
+    problems.require(
+        query.is_none_or(lag::is_statement),
+        at("probeQuery"),
+        rules::PROBE_QUERY,
     );
     let read_fallback = declared
         .read_fallback
@@ -158,7 +166,7 @@ fn one(
             duration(text, &at("maxLag"), bounds, rules::CLASS_MAX_LAG, problems)
         }),
         read_fallback,
-        probe_query: None,
+        probe_query: declared.probe_query.as_deref().map(Into::into),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the API server takes and refuses, and the words in which it refuses.
 
+mod routing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -825,7 +827,7 @@ fn choices() -> Vec<Refused> {
             "spec.loadBalancing.strategy",
             "spec.loadBalancing.strategy",
             other(),
-            &["RoundRobin", "Weighted"],
+            &["RoundRobin", "Weighted", "LeastConnections", "Geographic"],
         ),
         choice(
             "spec.circuitBreaker.state",
@@ -867,15 +869,12 @@ fn choices() -> Vec<Refused> {
             "spec.failover.readFallback",
             "spec.failover.readFallback[0]",
             json!(["Other"]),
-            &["Primary"],
+            &["LaggingReplicas", "Primary"],
         ),
         says(
             "spec.failover.readFallback",
             json!(["Primary", "Primary"]),
-            &[
-                "spec.failover.readFallback: Too many: 2: must have at most 1 item",
-                "spec.failover.readFallback[1]: Duplicate value: \"Primary\"",
-            ],
+            &["spec.failover.readFallback[1]: Duplicate value: \"Primary\""],
         ),
     ]
 }
@@ -894,6 +893,7 @@ async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         lag(),
         identities(),
         choices(),
+        routing::refused(),
     ];
     let mut wrong = vec![];
     for Refused { set, to, says } in cases.into_iter().flatten() {
@@ -1035,6 +1035,7 @@ async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
             json!({"services": {"namePrefix": "a"}, "configMap": {"name": "0.a"}}),
         ),
     ];
+    cases.extend(routing::accepted());
     for bytes in [
         "0",
         "1",
@@ -1138,7 +1139,15 @@ async fn the_largest_policy_is_admitted(plane: Arc<ControlPlane>) -> Result<()> 
         "connection": connection,
         "primary": server(64),
         "replicas": (0..64).map(server).collect::<Vec<_>>(),
-        "loadBalancing": {"strategy": "Weighted"},
+        "loadBalancing": {
+            "strategy": "Weighted",
+            "regions": (10..26).map(|region| json!({
+                "name": format!("{}{region}", name(17)),
+                "failover": (10..26).map(|other| format!("{}{other}", name(61))).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
+            "zoneHints": "Auto",
+        },
+        "routing": routing::largest(name),
         "identity": {"check": "SystemIdentifier", "systemIdentifier": "18446744073709551615"},
         "replicationLag": lag,
         "healthCheck": {"interval": "0h0m59s1000ms", "heartbeat": "0h0m59s1000ms", "timeout": "0h0m1s1000ms", "failoverTimeout": "0h9m59s1000ms"},
@@ -1150,12 +1159,13 @@ async fn the_largest_policy_is_admitted(plane: Arc<ControlPlane>) -> Result<()> 
             "halfOpen": {"successThreshold": 100, "trafficSteps": [1, 2, 3, 4, 5, 6, 99, 100]},
         },
         "failover": {
-            "readFallback": ["Primary"],
+            "readFallback": ["LaggingReplicas", "Primary"],
+            "minHealthyReplicas": "100%",
             "primaryRole": "Follow",
             "onPrimaryLoss": "Withdraw",
             "acceptPrimary": format!("{}63", name(38)),
         },
-        "outputs": {"services": {"state": "Enabled", "namePrefix": name(40)}, "configMap": {"name": name(253)}},
+        "outputs": {"services": {"state": "Enabled", "namePrefix": name(40), "perClass": "Enabled", "perRegion": "Auto"}, "configMap": {"name": name(253)}},
     });
     let stored = create(&api, &policy, false).await?;
     ensure!(stored["spec"] == policy["spec"], "stored as {}", stored["spec"]);
@@ -1197,7 +1207,7 @@ async fn defaults_enter_outside_of_lists(plane: Arc<ControlPlane>) -> Result<()>
         "deletionPolicy": "Delete",
         "primary": {"host": "pg-0.example.com"},
         "replicas": minimal()["spec"]["replicas"],
-        "loadBalancing": {"strategy": "RoundRobin"},
+        "loadBalancing": {"strategy": "RoundRobin", "zoneHints": "Disabled"},
         "healthCheck": {"interval": "30s", "heartbeat": "2s", "timeout": "2s", "failoverTimeout": "5s"},
         "circuitBreaker": {
             "state": "Enabled",

@@ -195,6 +195,7 @@ impl PolicyState {
                     failover_timeout: self.policy.probing.failover_timeout,
                     failure_threshold: self.policy.breaker.failure_threshold,
                 },
+                probe_queries: self.policy.routing.probe_queries(),
                 check: target.check,
             })
         };

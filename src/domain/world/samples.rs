@@ -60,6 +60,9 @@ impl PolicyState {
         if positioned && policy.probing.heartbeat.is_none() && target.replay.freshness == Freshness::Unknown {
             target.look_again_soon(observation.ended);
         }
+        if observation.result.is_ok() {
+            target.follow_classes(&policy, observation.ended);
+        }
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
         let took = observation.ended.since(observation.started);

@@ -1,3 +1,4 @@
+mod classes;
 mod edits;
 mod lag;
 mod pods;

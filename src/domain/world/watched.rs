@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::remembered::{RememberedEndpoint, RememberedTarget};
-use crate::domain::breaker::Breaker;
+use crate::domain::breaker::{Breaker, spacing};
 use crate::domain::cadence;
 use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
@@ -235,6 +235,18 @@ impl Target {
     /// How far it is behind is not known yet: no interval goes by before it is asked again.
     pub(super) fn look_again_soon(&mut self, now: Moment) {
         self.check.at = self.check.at.min(now + LOOK_AGAIN);
+    }
+
+    /// A class's circuit is followed as closely as the target's own would be.
+    pub(super) fn follow_classes(&mut self, policy: &Policy, now: Moment) {
+        let window = policy.probing.failover_timeout;
+        if let Some(count) = self.particulars.failures() {
+            let threshold = policy.breaker.failure_threshold;
+            let gap = spacing(count, threshold, window).saturating_sub(spacing(count - 1, threshold, window));
+            self.check.at = self.check.at.min(now + gap);
+        } else if self.particulars.is_returning() {
+            self.check.at = self.check.at.min(now + window);
+        }
     }
 
     fn hold(&self, policy: &Policy, urgent: bool) -> Option<Hold> {

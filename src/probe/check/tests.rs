@@ -240,7 +240,7 @@ async fn a_drip_of_bytes_ends_at_the_deadline() {
     .await;
     let clock = Clock::new();
     let mut checker = checker(fake.location(), TlsMode::Disable);
-    let found = checker.check(within, None, &[]).await;
+    let found = checker.check(within, None, &Queries::default()).await;
     assert_eq!(found.result.err(), Some(FailureKind::TimedOut));
     assert_eq!(found.address, Some(fake.address.ip()));
     let taken = clock.now().since_start();
@@ -477,7 +477,7 @@ async fn every_question_is_read_only_and_ends_on_the_server_too() {
     let lag_query: Arc<str> = "SELECT behind -- a comment".into();
     let mut checker = checker(fake.location(), TlsMode::Disable);
     let (_, lags) = checker
-        .check(LONG, None, &[Arc::clone(&lag_query)])
+        .check(LONG, None, &of_lag(&[Arc::clone(&lag_query)]))
         .await
         .result
         .unwrap();
@@ -497,6 +497,101 @@ async fn every_question_is_read_only_and_ends_on_the_server_too() {
     );
 }
 
+fn of_lag(queries: &[Arc<str>]) -> Queries {
+    Queries {
+        lags: queries.to_vec(),
+        probes: Vec::new(),
+    }
+}
+
+fn probing(queries: &[&str]) -> Queries {
+    Queries {
+        lags: Vec::new(),
+        probes: queries.iter().map(|&query| query.into()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_probe_query_that_fails_says_nothing_of_the_server_or_of_the_others() {
+    for state in ["42P01", "57014", "22012", "25006", "53200"] {
+        let fake = Fake::start(move |mut stream| async move {
+            fake::serve(&mut stream, refusing("bad_table", state)).await;
+        })
+        .await;
+        let queries = probing(&["SELECT FROM bad_table", "SELECT FROM good"]);
+        let mut checker = checker(fake.location(), TlsMode::Disable);
+        let (sample, _) = checker.check(LONG, None, &queries).await.result.unwrap();
+        let answered: Vec<_> = sample.probes.values().copied().collect();
+        assert_eq!(
+            (sample.role, answered),
+            (Role::Standby, vec![false, true]),
+            "{state}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_probe_query_is_asked_read_only_and_ended_in_time_by_the_server() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let queries = Arc::clone(&heard);
+    let fake = Fake::start(move |mut stream| {
+        let heard = Arc::clone(&heard);
+        async move {
+            let hear = |query: &str| {
+                heard.lock().unwrap().push(query.to_owned());
+                fake::standby()
+            };
+            fake::serve(&mut stream, hear).await;
+        }
+    })
+    .await;
+    let mut checker = checker(fake.location(), TlsMode::Disable);
+    checker
+        .check(LONG, None, &probing(&["SELECT 1"]))
+        .await
+        .result
+        .unwrap();
+    let queries = queries.lock().unwrap().clone();
+    let probe = queries
+        .iter()
+        .find(|query| query.contains("SELECT 1\n;"))
+        .unwrap();
+    assert!(
+        probe.starts_with(
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout="
+        ),
+        "{probe}"
+    );
+}
+
+#[tokio::test]
+async fn a_probe_query_that_hangs_does_not_fail_the_check() {
+    let fake = Fake::start(move |mut stream| async move {
+        // Nothing is written: the client waits for an answer that does not come.
+        let answer = |query: &str| {
+            if query.contains("hang") {
+                Vec::new()
+            } else {
+                fake::standby()
+            }
+        };
+        fake::serve(&mut stream, answer).await;
+    })
+    .await;
+    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let within = Duration::from_millis(400);
+    let found = checker
+        .check(within, None, &probing(&["SELECT hang", "SELECT other"]))
+        .await;
+    let (sample, _) = found.result.unwrap();
+    assert_eq!(sample.role, Role::Standby);
+    assert!(
+        sample.probes.values().all(|answered| !answered),
+        "{:?}",
+        sample.probes
+    );
+}
+
 #[tokio::test]
 async fn a_lag_query_that_fails_says_nothing_of_the_server() {
     for state in ["42P01", "57014", "22012", "25006"] {
@@ -506,7 +601,7 @@ async fn a_lag_query_that_fails_says_nothing_of_the_server() {
         .await;
         let queries: [Arc<str>; 2] = ["SELECT behind".into(), "SELECT other".into()];
         let mut checker = checker(fake.location(), TlsMode::Disable);
-        let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
+        let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
         assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
     }
 }
@@ -524,7 +619,7 @@ async fn a_lag_query_that_cannot_be_parsed_says_nothing_of_the_server() {
     let fake = Fake::start(move |mut stream| async move { fake::serve(&mut stream, answer).await }).await;
     let queries: [Arc<str>; 1] = ["SELEC 0".into()];
     let mut checker = checker(fake.location(), TlsMode::Disable);
-    let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
+    let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
     assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None));
 }
 

@@ -107,6 +107,7 @@ fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
         login: login_of(endpoint, TlsMode::Disable),
         lag_query: None,
         deadlines: deadlines(LONG),
+        probe_queries: Vec::new(),
         check,
     }
 }

@@ -93,6 +93,11 @@ pub fn broken() -> Vec<Broken> {
                 at("replicaSelector.ids"),
             ),
             (
+                rules::PROBE_QUERY,
+                class(&json!({"probeQuery": "SELECT 1; SELECT 2"})),
+                at("probeQuery"),
+            ),
+            (
                 rules::CLASS_MAX_LAG,
                 class(&json!({"maxLag": "169h"})),
                 at("maxLag"),
@@ -239,6 +244,7 @@ fn everything_of_a_class_is_taken() {
         "target": "ReplicasOnly",
         "replicaSelector": {"tags": ["analytics"], "ids": ["primary"]},
         "maxLag": "0s",
+        "probeQuery": "SELECT 1",
         "readFallback": ["LaggingReplicas"],
     })))
     .routing;
@@ -253,7 +259,7 @@ fn everything_of_a_class_is_taken() {
         },
         max_lag: Some(Duration::ZERO),
         read_fallback: Some(vec![ReadFallback::LaggingReplicas]),
-        probe_query: None,
+        probe_query: Some("SELECT 1".into()),
     };
     assert_eq!(routing.class(&"c".into()), Some(&expected));
     let usual = valid(class(&json!({}))).routing;

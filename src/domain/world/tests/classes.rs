@@ -1,0 +1,228 @@
+//! What classes ask of servers beside the policy, and how much of a server is used.
+
+use super::*;
+use crate::domain::fixture::breaker;
+use crate::domain::observation::Load;
+use crate::domain::plan::Route;
+use crate::domain::policy::Strategy;
+use crate::domain::routing::{Class, ClassName, Selector, Target};
+
+fn class(edit: impl Fn(&mut Class)) -> Policy {
+    let mut class = Class {
+        name: "c".into(),
+        declared: true,
+        operations: Vec::new(),
+        target: Target::Replicas,
+        selector: Selector::default(),
+        max_lag: None,
+        read_fallback: None,
+        probe_query: None,
+    };
+    edit(&mut class);
+    edited(|policy| {
+        policy.breaker = breaker();
+        policy.routing.classes = vec![class];
+    })
+}
+
+fn probed() -> Policy {
+    class(|class| class.probe_query = Some("SELECT 1 FROM totals".into()))
+}
+
+/// A good check of a standby, in which the probe query is answered or not.
+fn answering(answered: bool) -> Result<Sample, FailureKind> {
+    let mut told = sample(Role::Standby);
+    told.probes.insert("SELECT 1 FROM totals".into(), answered);
+    Ok(told)
+}
+
+impl Scene {
+    fn of_class(policy: Policy) -> Self {
+        let mut scene = Self::default();
+        scene.apply(policy, &Remembered::default(), 0);
+        for id in ["primary", "a", "b"] {
+            scene.check(id, 1, good(id));
+        }
+        assert_eq!(scene.class(), "c: a b; ro a b");
+        scene
+    }
+
+    /// Who serves the class, and who other reads: `c: a b; ro a b`.
+    fn class(&mut self) -> String {
+        let Some(DecisionState::Decided(decided)) = self.decide() else {
+            return "no change".to_owned();
+        };
+        let ids = |route: &Route| {
+            let members = route.members.iter().filter(|member| member.in_slice);
+            let ids: Vec<_> = members.map(|member| member.target.to_string()).collect();
+            ids.join(" ")
+        };
+        let plan = &decided.plan;
+        format!(
+            "c: {}; ro {}",
+            ids(&plan.classes[&ClassName::from("c")]),
+            ids(&plan.ro)
+        )
+    }
+}
+
+#[test]
+fn the_probe_queries_of_classes_are_asked_of_every_server() {
+    let scene = Scene::of_class(probed());
+    for id in ["primary", "a", "b"] {
+        let queries = &scene.wanted[&target(id)].probe_queries;
+        assert_eq!(
+            queries.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+            ["SELECT 1 FROM totals"]
+        );
+    }
+}
+
+#[test]
+fn a_probe_query_that_fails_opens_the_circuit_of_its_class_alone_within_the_failover_timeout() {
+    let mut scene = Scene::of_class(probed());
+    let start = 30_000;
+    scene.check("a", start, answering(false));
+    assert_eq!(scene.class(), "no change", "once is not enough");
+    let mut checks = 1;
+    let opened = loop {
+        let due = scene.instruction("a").at;
+        let millis = u64::try_from(due.since(at(0)).as_micros().div_ceil(1000)).unwrap();
+        assert!(millis <= start + 5000, "the next look is at {millis}");
+        scene.check("a", millis, answering(false));
+        checks += 1;
+        if scene.class() == "c: b; ro a b" {
+            break millis;
+        }
+    };
+    assert_eq!(checks, 5, "the threshold");
+    assert!((start + 2000..=start + 5000).contains(&opened), "at {opened}");
+}
+
+#[test]
+fn one_answer_ends_a_run_of_failures() {
+    let mut scene = Scene::of_class(probed());
+    for round in 0..20 {
+        scene.check("a", 10_000 + round * 2000, answering(round % 3 == 2));
+        assert_eq!(scene.class(), "no change", "{round}");
+    }
+}
+
+#[test]
+fn a_class_returns_to_a_server_step_by_step() {
+    let mut scene = Scene::of_class(probed());
+    let mut millis = 10_000;
+    for _ in 0..5 {
+        scene.check("a", millis, answering(false));
+        millis += 2000;
+    }
+    assert_eq!(scene.class(), "c: b; ro a b");
+    let mut shown = Vec::new();
+    for _ in 0..40 {
+        scene.check("a", millis, answering(true));
+        let class = scene.class();
+        if class != "no change" {
+            shown.push(class);
+        }
+        let next = scene.instruction("a").at.since(at(0));
+        assert!(next.as_millis() <= u128::from(millis) + 30_000 * 11 / 10);
+        millis += 5000;
+    }
+    assert_eq!(
+        shown,
+        ["c: b; ro a b", "c: a b; ro a b", "c: a b; ro a b"],
+        "10 % outside of the slice, 50 %, all"
+    );
+}
+
+#[test]
+fn a_check_that_fails_says_nothing_of_the_class() {
+    let mut scene = Scene::of_class(probed());
+    for round in 0..4 {
+        scene.check("a", 10_000 + round * 1000, answering(false));
+    }
+    scene.check("a", 14_500, Err(FailureKind::TimedOut));
+    scene.check("a", 14_900, good("a"));
+    assert_eq!(scene.class(), "no change", "neither a failure nor an answer");
+    scene.check("a", 15_000, answering(false));
+    assert_eq!(scene.class(), "c: b; ro a b");
+}
+
+#[test]
+fn a_class_judges_lag_by_its_own_bound() {
+    let mut scene = Scene::of_class(class(|class| class.max_lag = Some(Duration::from_mins(2))));
+    let mut shown = Vec::new();
+    for second in (2..=200).step_by(2) {
+        // The log moves on, a stands still.
+        let head = 1000 + second * 100;
+        scene.beat(second * 1000, [head, 1000, head]);
+        let class = scene.class();
+        if class != "no change" {
+            shown.push((second, class));
+        }
+    }
+    let words: Vec<_> = shown.iter().map(|(_, class)| class.as_str()).collect();
+    assert!(words.contains(&"c: a b; ro b"), "{shown:?}");
+    assert_eq!(words.last(), Some(&"c: b; ro b"), "{shown:?}");
+    let left = |text: &str| shown.iter().find(|(_, class)| class == text).unwrap().0;
+    assert!((30..40).contains(&left("c: a b; ro b")), "{shown:?}");
+    assert!((120..130).contains(&left("c: b; ro b")), "{shown:?}");
+}
+
+#[test]
+fn a_class_that_is_added_begins_with_what_is_known() {
+    let mut scene = Scene::well();
+    scene.routes();
+    scene.apply(
+        class(|class| class.max_lag = Some(Duration::from_mins(2))),
+        &Remembered::default(),
+        100,
+    );
+    assert_eq!(scene.class(), "c: a b; ro a b", "at once");
+    scene.apply(
+        class(|class| class.max_lag = Some(Duration::from_mins(3))),
+        &Remembered::default(),
+        200,
+    );
+    assert_eq!(scene.class(), "c: a b; ro a b");
+}
+
+#[test]
+fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
+    let busy = |sessions| {
+        let mut told = sample(Role::Standby);
+        told.load = Some(Load {
+            sessions,
+            max_connections: 100,
+            transactions: 0,
+            started: 0,
+        });
+        Ok(told)
+    };
+    let mut scene = Scene::default();
+    let policy = edited(|policy| {
+        policy.strategy = Strategy::LeastConnections;
+        for endpoint in &mut policy.endpoints {
+            endpoint.max_connections = 100;
+        }
+    });
+    scene.apply(policy, &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.routes();
+    let mut weights = |sessions, millis| {
+        scene.hear("a", millis, busy(sessions));
+        let Some(DecisionState::Decided(decided)) = scene.decide() else {
+            return None;
+        };
+        let weights = decided.plan.ro.members.iter().map(|member| member.weight);
+        Some(weights.collect::<Vec<_>>())
+    };
+    assert_eq!(weights(5, 2000), None);
+    assert_eq!(weights(45, 4000), None, "not yet");
+    assert_eq!(weights(45, 13_000), Some(vec![20, 100]), "half of it is used");
+    assert_eq!(weights(47, 25_000), None, "no step");
+    assert_eq!(weights(90, 27_000), Some(vec![10, 100]));
+    assert_eq!(weights(0, 38_000), Some(vec![100, 100]));
+}
