@@ -74,13 +74,18 @@ fn target(member: &Member) -> Value {
         "address": member.address,
         "port": member.port,
         "weight": member.weight,
-        "admission": match member.admission {
-            Admission::Eligible => "Eligible",
-            Admission::Early => "AdmittedEarly",
-            Admission::Fallback => "Fallback",
-            Admission::Held => "Held",
-        },
+        "admission": admission(member.admission),
     })
+}
+
+/// The word for the ground on which a target is in a route.
+pub(crate) const fn admission(admission: Admission) -> &'static str {
+    match admission {
+        Admission::Eligible => "Eligible",
+        Admission::Early => "AdmittedEarly",
+        Admission::Fallback => "Fallback",
+        Admission::Held => "Held",
+    }
 }
 
 fn endpoint(declared: &Endpoint, plan: &RoutingPlan) -> Value {
@@ -134,7 +139,8 @@ fn strategy(strategy: Strategy) -> &'static str {
     }
 }
 
-fn state(state: RouteState) -> &'static str {
+/// The word for the state of a route.
+pub(crate) const fn state(state: RouteState) -> &'static str {
     match state {
         RouteState::Served => "Served",
         RouteState::Fallback => "Fallback",

@@ -11,6 +11,7 @@ mod login;
 mod secrets;
 mod services;
 mod settings;
+pub mod structure;
 mod url;
 
 use std::collections::BTreeSet;
