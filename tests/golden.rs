@@ -43,6 +43,7 @@ impl Given {
             checks: self.checks.clone(),
             addresses: self.addresses.clone(),
             services: self.services.clone(),
+            ..Observations::default()
         }
     }
 }

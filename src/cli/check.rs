@@ -265,7 +265,7 @@ impl Looked {
 
     fn text(&self) -> String {
         let shown = self.shown();
-        let mut table = Table::new([
+        let mut table = Table::new(&[
             "ENDPOINT", "ADDRESS", "ROLE", "LAG", "LATENCY", "CIRCUIT", "REASON",
         ]);
         for it in &shown {

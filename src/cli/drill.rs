@@ -173,7 +173,7 @@ impl Drill {
     }
 
     fn text(&self) -> String {
-        let mut table = Table::new(["LOST", "ROUTE", "STATE", "ENDPOINTS", "CHANGE"]);
+        let mut table = Table::new(&["LOST", "ROUTE", "STATE", "ENDPOINTS", "CHANGE"]);
         let before: BTreeMap<_, _> = self
             .losses
             .first()
@@ -181,7 +181,7 @@ impl Drill {
             .map(|plan| {
                 routes::all(plan)
                     .into_iter()
-                    .map(|(name, route)| (name, members(route)))
+                    .map(|(name, route)| (name, (route.state, members(route))))
                     .collect()
             })
             .unwrap_or_default();
@@ -189,7 +189,7 @@ impl Drill {
         for (loss, planned) in &self.losses {
             for (name, route) in planned.plan().map(routes::all).unwrap_or_default() {
                 let members = members(route);
-                let is_changed = before.get(&name) != Some(&members);
+                let is_changed = before.get(&name) != Some(&(route.state, members.clone()));
                 let change = if is_changed { "changed" } else { "" };
                 table.row([
                     loss.name(),

@@ -159,19 +159,21 @@ fn of_view(view: &EndpointView, decided: Option<&Decided>) -> Vec<Shown> {
 }
 
 pub fn table(shown: &[Shown]) -> String {
-    let mut table = Table::new([
-        "ENDPOINT", "ADDRESS", "ROLE", "ROUTES", "CIRCUIT", "REASON", "SINCE",
-    ]);
+    let dated = shown.iter().any(|it| it.since.is_some());
+    let mut header = vec!["ENDPOINT", "ADDRESS", "ROLE", "ROUTES", "CIRCUIT", "REASON"];
+    header.extend(dated.then_some("SINCE"));
+    let mut table = Table::new(&header);
     for it in shown {
-        table.row([
+        let mut cells = vec![
             it.id.clone(),
             it.address.clone(),
             it.role.clone(),
             it.routes.join(","),
             it.circuit.clone(),
             reason(it),
-            it.since.clone().unwrap_or_default(),
-        ]);
+        ];
+        cells.extend(dated.then(|| it.since.clone().unwrap_or_default()));
+        table.row(cells);
     }
     table.text()
 }

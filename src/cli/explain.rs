@@ -235,7 +235,7 @@ impl Explained {
 }
 
 fn table(routes: &Value) -> String {
-    let mut table = Table::new(["ROUTE", "STATE", "ENDPOINTS"]);
+    let mut table = Table::new(&["ROUTE", "STATE", "ENDPOINTS"]);
     for (name, route) in routes.as_object().into_iter().flatten() {
         let targets = route["targets"].as_array().into_iter().flatten();
         let mut ids: Vec<_> = targets.filter_map(|target| target["endpoint"].as_str()).collect();

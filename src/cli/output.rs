@@ -19,7 +19,7 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Output {
     /// Form of the result.
-    #[arg(short, long = "output", value_enum, default_value = "table")]
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table")]
     format: Format,
 }
 
@@ -56,18 +56,24 @@ pub fn print(text: &str) -> Result<(), Error> {
 pub struct Table(Vec<Vec<String>>);
 
 impl Table {
-    pub fn new<const N: usize>(header: [&str; N]) -> Self {
-        Self(vec![header.map(ToOwned::to_owned).to_vec()])
+    pub fn new(header: &[&str]) -> Self {
+        Self(vec![header.iter().map(ToString::to_string).collect()])
     }
 
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.push(cells.to_vec());
+    /// As many cells as the header has.
+    pub fn row(&mut self, cells: impl Into<Vec<String>>) {
+        self.0.push(cells.into());
     }
 
     /// The lines; an empty cell is shown as a dash, and no line ends with a space.
     pub fn text(&self) -> String {
         let columns = self.0.first().map_or(0, Vec::len);
-        let width = |column: usize| self.0.iter().map(|row| shown(&row[column]).chars().count()).max();
+        let width = |column: usize| {
+            self.0
+                .iter()
+                .filter_map(|row| Some(shown(row.get(column)?).chars().count()))
+                .max()
+        };
         let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths);
@@ -90,7 +96,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_characters() {
-        let mut table = Table::new(["ID", "PLACE", "WHY"]);
+        let mut table = Table::new(&["ID", "PLACE", "WHY"]);
         table.row(["replica-1", "Zürich", "well"].map(ToOwned::to_owned));
         table.row(["a", "", ""].map(ToOwned::to_owned));
         assert_eq!(

@@ -63,40 +63,57 @@ impl Source {
     }
 }
 
-/// The object of a document in the form of the CustomResourceDefinition; every misfit otherwise.
+/// The object of a document; every misfit with the CustomResourceDefinition, and every rule that does not hold, otherwise.
 pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
-    let document = without_null(document.clone());
+    let mut document = without_null(document.clone());
     let mut found = Vec::new();
     if document["apiVersion"] != "distributary.dev/v1alpha1" {
-        found.push(Misfit {
-            field: "apiVersion".to_owned(),
-            says: "supported values: \"distributary.dev/v1alpha1\"".to_owned(),
-        });
+        found.push(misfit(
+            "apiVersion",
+            "supported values: \"distributary.dev/v1alpha1\"",
+        ));
     }
     let schema = &api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     found.extend(misfits(&document, schema));
-    let object: Result<ReplicaSetPolicy, _> = serde_json::from_value(document);
-    match object {
-        Ok(object) => {
-            // A rule in words says more than a bound of the schema.
-            let told = validate::policy(&object, &every_secret(&object), &Services::new());
-            let problems = told.err().unwrap_or_default();
-            found.retain(|misfit| !problems.iter().any(|problem| problem.field == misfit.field));
-            found.extend(problems.into_iter().map(|problem| Misfit {
-                field: problem.field,
-                says: problem.rule.to_owned(),
-            }));
-            if found.is_empty() { Ok(object) } else { Err(found) }
+    // What does not fit is left out, for the rules to judge the rest.
+    for misfit in &found {
+        leave_out(&mut document, &misfit.field);
+    }
+    let Ok(object) = serde_json::from_value::<ReplicaSetPolicy>(document) else {
+        if found.is_empty() {
+            found.push(misfit("metadata", "it does not have the form of its kind"));
         }
-        Err(_) => {
-            if found.is_empty() {
-                found.push(Misfit {
-                    field: "metadata".to_owned(),
-                    says: "it does not have the form of its kind".to_owned(),
-                });
-            }
-            Err(found)
+        return Err(found);
+    };
+    let told = validate::policy(&object, &every_secret(&object), &Services::new());
+    for problem in told.err().unwrap_or_default() {
+        // Of one field its misfit says enough.
+        if !found
+            .iter()
+            .any(|misfit| problem.field.starts_with(&misfit.field))
+        {
+            found.push(misfit(&problem.field, problem.rule));
         }
+    }
+    if found.is_empty() { Ok(object) } else { Err(found) }
+}
+
+fn misfit(field: &str, says: &str) -> Misfit {
+    Misfit {
+        field: field.to_owned(),
+        says: says.to_owned(),
+    }
+}
+
+/// Takes the field at a path such as `spec.replicas[0].port` out; an item of a list stays, as places are counted.
+fn leave_out(document: &mut Value, field: &str) {
+    let path = field.replace('[', ".").replace(']', "");
+    let Some((inner, last)) = path.rsplit_once('.') else {
+        return;
+    };
+    let pointer = format!("/{}", inner.replace('.', "/"));
+    if let Some(fields) = document.pointer_mut(&pointer).and_then(Value::as_object_mut) {
+        fields.remove(last);
     }
 }
 

@@ -55,7 +55,7 @@ pub fn document(plan: &RoutingPlan) -> Value {
 }
 
 pub fn table(plan: &RoutingPlan) -> String {
-    let mut table = Table::new([
+    let mut table = Table::new(&[
         "ROUTE", "STATE", "ENDPOINT", "ADDRESS", "WEIGHT", "IN SLICE", "WHY",
     ]);
     for (name, route) in all(plan) {

@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::domain::Moment;
-use crate::domain::decision::Decision;
+use crate::domain::decision::{Decision, DecisionState};
 use crate::domain::observation::{FailureKind, Observation, Silence};
-use crate::domain::policy::{Declared, EndpointId, Policy, ServiceProblem};
+use crate::domain::policy::{
+    Declared, Endpoint, EndpointId, IdentityRule, Policy, PolicyKey, ServiceProblem,
+};
 use crate::domain::target::{Heard, Observed, ProbeKey, Wanted};
 use crate::domain::world::{Effect, Event, Remembered, World};
 use crate::validate::{ServicePort, Services};
@@ -36,6 +38,9 @@ pub struct Observations {
     /// By name: where the ready pods of a Service listen.
     #[serde(default)]
     pub services: BTreeMap<String, Vec<SocketAddr>>,
+    /// The system identifier of who tells no other.
+    #[serde(default)]
+    pub system: Option<u64>,
 }
 
 /// Why observations say nothing of a policy.
@@ -69,9 +74,12 @@ impl Observations {
         asked.into_iter().map(known).collect()
     }
 
-    /// Whoever nothing is said of is well, and is what it is declared as.
+    /// Whoever nothing is said of is well, and is what it is declared as; the database is the one that the policy names.
     #[must_use]
     pub fn or_well(mut self, policy: &Policy) -> Self {
+        if let IdentityRule::Declared(system) = policy.identity {
+            self.system.get_or_insert(system);
+        }
         for endpoint in policy.endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
             for (at, target) in endpoint.targets().iter().enumerate() {
                 let is_primary = endpoint.declared == Declared::Primary && at == 0;
@@ -101,9 +109,7 @@ impl Observations {
 
 /// Whether a login to a target is known; `None`: there is no such target.
 fn checked(policy: &Policy, id: &str) -> Option<bool> {
-    let has = |endpoint: &&crate::domain::policy::Endpoint| {
-        endpoint.targets().iter().any(|target| target.to_string() == id)
-    };
+    let has = |endpoint: &&Endpoint| endpoint.targets().iter().any(|target| target.to_string() == id);
     let endpoint = policy.endpoints.iter().find(has)?;
     Some(endpoint.login.is_ok() && endpoint.location.is_some())
 }
@@ -127,7 +133,7 @@ pub fn rehearse(
             .iter()
             .find(|wanted| wanted.target.to_string() == *id);
         let wanted = wanted.ok_or_else(|| Unclear::NotChecked(id.clone()))?;
-        let said = story::said(id, words)?;
+        let said = story::said(id, words, seen.system)?;
         story.extend(
             said.into_iter()
                 .map(|(moment, said)| (moment, wanted.clone(), said)),
@@ -212,7 +218,7 @@ impl Stage {
         let none = || {
             Arc::new(Decision {
                 policy: Arc::clone(policy),
-                state: crate::domain::decision::DecisionState::Suspended,
+                state: DecisionState::Suspended,
                 answered: None,
             })
         };
@@ -224,7 +230,7 @@ impl Stage {
 }
 
 fn event(
-    policy: &crate::domain::policy::PolicyKey,
+    policy: &PolicyKey,
     wanted: &Wanted,
     address: Option<IpAddr>,
     moment: Moment,

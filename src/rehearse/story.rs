@@ -1,5 +1,7 @@
 //! The words in which observations are written.
 
+use std::time::Duration;
+
 use super::{STEP, Silence, Unclear};
 use crate::api::DurationText;
 use crate::domain::Moment;
@@ -20,7 +22,8 @@ pub enum Said {
 }
 
 /// All that is said of one endpoint, each at its moment.
-pub fn said(endpoint: &str, words: &[String]) -> Result<Vec<(Moment, Said)>, Unclear> {
+pub fn said(endpoint: &str, words: &[String], system: Option<u64>) -> Result<Vec<(Moment, Said)>, Unclear> {
+    let system = system.unwrap_or(SYSTEM);
     let mut now = Moment::default();
     let mut all = Vec::new();
     for text in words {
@@ -34,7 +37,7 @@ pub fn said(endpoint: &str, words: &[String]) -> Result<Vec<(Moment, Said)>, Unc
         }
         let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
         let times = count.parse::<u32>().ok().filter(|times| *times <= MOST_TIMES);
-        let said = one(what).ok_or_else(unclear)?;
+        let said = one(what, system).ok_or_else(unclear)?;
         for _ in 0..times.ok_or_else(unclear)? {
             now = now + STEP;
             all.push((now, said.clone()));
@@ -43,20 +46,20 @@ pub fn said(endpoint: &str, words: &[String]) -> Result<Vec<(Moment, Said)>, Unc
     Ok(all)
 }
 
-fn one(text: &str) -> Option<Said> {
+fn one(text: &str, system: u64) -> Option<Said> {
     match text.strip_prefix("session ") {
-        None => sample(text)
+        None => sample(text, system)
             .map(Ok)
             .or_else(|| FailureKind::named(text).map(Err))
             .map(Said::Checked),
         Some("closes") => Some(Said::Heard(Err(Silence::Closed))),
         Some("is silent") => Some(Said::Heard(Err(Silence::Missed))),
-        Some(told) => sample(told).map(|sample| Said::Heard(Ok(sample))),
+        Some(told) => sample(told, system).map(|sample| Said::Heard(Ok(sample))),
     }
 }
 
 /// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`.
-fn sample(text: &str) -> Option<Sample> {
+fn sample(text: &str, system: u64) -> Option<Sample> {
     let mut words = text.split(' ');
     let role = match words.next()? {
         "primary" => Role::Primary,
@@ -65,8 +68,9 @@ fn sample(text: &str) -> Option<Sample> {
     };
     let mut sample = Sample {
         lsn: Some(Lsn(POSITION)),
-        system_identifier: Some(SYSTEM),
+        system_identifier: Some(system),
         timeline: Some(TIMELINE),
+        lag: (role == Role::Standby).then_some(Duration::ZERO),
         ..Sample::of(role)
     };
     while let Some(word) = words.next() {
@@ -75,6 +79,7 @@ fn sample(text: &str) -> Option<Sample> {
             "untold" => (sample.lsn, sample.timeline) = (None, None),
             "of" => sample.system_identifier = Some(after(&mut words, "system")?.parse().ok()?),
             "on" => sample.timeline = Some(after(&mut words, "timeline")?.parse().ok()?),
+            "behind" => sample.lag = Some(DurationText::from(words.next()?).parse()?),
             "with" => {
                 let sessions = words.next()?.parse().ok()?;
                 (words.next()? == "sessions").then_some(())?;
