@@ -106,7 +106,14 @@ fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, 
 fn list(items: &[Value], schema: &Value, field: &str, found: &mut Vec<Misfit>) {
     let count = items.len() as u64;
     if let Some(most) = schema["maxItems"].as_u64().filter(|most| count > *most) {
-        misfit(field, format!("must have at most {most} items"), found);
+        misfit(
+            field,
+            format!(
+                "must have at most {most} {}",
+                if most == 1 { "item" } else { "items" }
+            ),
+            found,
+        );
     }
     if let Some(least) = schema["minItems"].as_u64().filter(|least| count < *least) {
         misfit(field, format!("should have at least {least} items"), found);
