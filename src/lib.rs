@@ -4,6 +4,7 @@
 //!
 //! - [`api`]: the wire types of a `ReplicaSetPolicy`; [`validate`] makes a policy of them that cannot be wrong.
 //! - [`domain`]: how it decides. Breaker, health, cadence, roles, plan, and [`domain::world`], which holds all state.
+//! - [`rehearse`]: decisions from observations that a person writes down.
 //! - [`render`]: from a plan to whole objects, the list of writes, the status.
 //! - [`probe`]: checks servers over the PostgreSQL protocol.
 //! - [`k8s`]: watches, reads Secrets, writes.
@@ -20,6 +21,7 @@ pub mod domain;
 pub mod k8s;
 pub mod metrics;
 pub mod probe;
+pub mod rehearse;
 pub mod render;
 pub mod runtime;
 pub mod telemetry;

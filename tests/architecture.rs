@@ -17,7 +17,7 @@ struct Rule {
 }
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         part: "domain",
         crates: Some(&["std", "serde", "thiserror"]),
@@ -27,6 +27,11 @@ const RULES: [Rule; 8] = [
         part: "validate",
         crates: Some(&["std", "serde", "thiserror", "k8s_openapi", "serde_json", "sha2"]),
         modules: &["api", "domain", "render", "validate"],
+    },
+    Rule {
+        part: "rehearse",
+        crates: Some(&["std", "serde", "thiserror"]),
+        modules: &["api", "domain", "rehearse", "validate"],
     },
     Rule {
         part: "render",

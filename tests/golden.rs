@@ -1,48 +1,52 @@
 //! What follows from a policy and from what its checks saw: `tests/golden/CASE/{policy,observations}.yaml` give
 //! `{plan,objects,status}.yaml`. `UPDATE_GOLDEN=1` rewrites what follows; tests/golden/README.md tells the format.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use distributary::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary::domain::Moment;
 use distributary::domain::decision::{Decision, DecisionState};
-use distributary::domain::observation::{Load, Lsn, Observation, Role, Sample, Silence};
 use distributary::domain::plan::{Member, Route, RoutingPlan};
-use distributary::domain::policy::{Mode, Policy, SecretProblem, ServiceProblem};
+use distributary::domain::policy::{Mode, Policy, SecretProblem};
 use distributary::domain::routing::ClassName;
-use distributary::domain::target::{Heard, Observed, ProbeKey, Wanted};
-use distributary::domain::world::{Effect, Event, Remembered, World};
+use distributary::domain::world::Remembered;
+use distributary::rehearse::{Observations, rehearse};
 use distributary::render::status::{Report, Written, status};
 use distributary::render::{Manifests, render};
-use distributary::validate::{self, SecretKeys, Secrets, Services};
+use distributary::validate::{self, SecretKeys, Secrets};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the checks, the Secrets, the Services and the writes of a case are; tests/golden/README.md tells the words.
+/// What is given beside the policy; tests/golden/README.md tells the words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Observations {
-    /// By endpoint, or `ENDPOINT@ADDRESS` of a pod: oldest first, a second apart.
+struct Given {
     #[serde(default)]
     checks: BTreeMap<String, Vec<String>>,
-    /// The addresses of endpoints whose host is a name.
     #[serde(default)]
     addresses: BTreeMap<String, IpAddr>,
     #[serde(default)]
     secrets: BTreeMap<String, BTreeMap<String, String>>,
-    /// By name: where the ready pods of a Service listen.
     #[serde(default)]
     services: BTreeMap<String, Vec<SocketAddr>>,
     /// Where the writes did not go as decided: NameConflict, ForeignEndpoints (with names) or Failed (with a category).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
+}
+
+impl Given {
+    fn seen(&self) -> Observations {
+        Observations {
+            checks: self.checks.clone(),
+            addresses: self.addresses.clone(),
+            services: self.services.clone(),
+            ..Observations::default()
+        }
+    }
 }
 
 /// All that follows from a case.
@@ -54,9 +58,11 @@ struct Outcome {
 
 fn outcome(folder: &Path) -> Outcome {
     let object: ReplicaSetPolicy = read(&folder.join("policy.yaml"));
-    let seen: Observations = read(&folder.join("observations.yaml"));
-    let secrets = secrets(&object, &seen);
-    let services = services(&object, &secrets, &seen);
+    let given: Given = read(&folder.join("observations.yaml"));
+    let secrets = secrets(&object, &given);
+    let services = given
+        .seen()
+        .services(validate::service_references(&object, &secrets));
     let validated = validate::policy(&object, &secrets, &services).map(Arc::new);
     let (policy, problems) = match validated {
         Ok(policy) => (Some(policy), Vec::new()),
@@ -64,8 +70,9 @@ fn outcome(folder: &Path) -> Outcome {
     };
     let unresolved = policy.as_deref().map(unresolved).unwrap_or_default();
     let (decision, moment) = policy.map_or((None, Moment::default()), |policy| {
-        let (decision, moment) = decide(&policy, &seen);
-        (Some(decision), moment)
+        let rehearsed = rehearse(&policy, &given.seen(), Remembered::default(), &BTreeSet::new());
+        let rehearsed = rehearsed.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        (Some(rehearsed.decision), rehearsed.moment)
     });
     let manifests = decision.as_deref().and_then(|decision| match &decision.state {
         DecisionState::Decided(decided) if decision.policy.mode == Mode::Enforce => {
@@ -78,7 +85,7 @@ fn outcome(folder: &Path) -> Outcome {
         problems: &problems,
         unresolved: &unresolved,
         decision: decision.as_deref(),
-        written: written(decision.as_deref(), &seen),
+        written: written(decision.as_deref(), &given),
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
         moment,
     };
@@ -92,7 +99,7 @@ fn outcome(folder: &Path) -> Outcome {
     }
 }
 
-fn secrets(object: &ReplicaSetPolicy, seen: &Observations) -> Secrets {
+fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
     let keys = |keys: &BTreeMap<String, String>| {
         let keys = keys
             .iter()
@@ -102,7 +109,7 @@ fn secrets(object: &ReplicaSetPolicy, seen: &Observations) -> Secrets {
     validate::references(&object.spec)
         .into_iter()
         .map(|name| {
-            let secret = seen.secrets.get(&name).map(keys).ok_or(SecretProblem::NotFound);
+            let secret = given.secrets.get(&name).map(keys).ok_or(SecretProblem::NotFound);
             (name, secret)
         })
         .collect()
@@ -117,181 +124,9 @@ fn unresolved(policy: &Policy) -> Vec<String> {
     texts.into_iter().collect()
 }
 
-fn services(object: &ReplicaSetPolicy, secrets: &Secrets, seen: &Observations) -> Services {
-    let known = |port: validate::ServicePort| {
-        let pods = seen.services.get(&port.service).cloned();
-        (port, pods.ok_or(ServiceProblem::NotFound))
-    };
-    validate::service_references(object, secrets)
-        .into_iter()
-        .map(known)
-        .collect()
-}
-
-/// Something that is said of a target at a moment.
-enum Said {
-    Checked(Result<Sample, distributary::domain::observation::FailureKind>),
-    Heard(Result<Sample, Silence>),
-}
-
-/// The world after all that was seen, each at its moment, decided whenever it wants to be: its last decision.
-fn decide(policy: &Arc<Policy>, seen: &Observations) -> (Arc<Decision>, Moment) {
-    let mut world = World::default();
-    let changed = Event::PolicyChanged {
-        policy: Arc::clone(policy),
-        remembered: Remembered::default(),
-    };
-    let effects = world.step(changed, Moment::default());
-    let Some(Effect::Want { wanted, .. }) = effects.first() else {
-        panic!("a new policy wants its servers checked: {effects:?}");
-    };
-    let mut story: Vec<(Moment, &Wanted, Said)> = Vec::new();
-    for (id, words) in &seen.checks {
-        let Some(wanted) = wanted.iter().find(|wanted| wanted.target.to_string() == *id) else {
-            panic!("{id} is not checked");
-        };
-        story.extend(
-            said(words)
-                .into_iter()
-                .map(|(moment, said)| (moment, wanted, said)),
-        );
-    }
-    story.sort_by_key(|(moment, ..)| *moment);
-    let mut last = None;
-    let mut now = Moment::default();
-    let mut settle = |world: &mut World, now| {
-        for effect in world.decide(now) {
-            if let Effect::Decided { decision, .. } = effect {
-                last = Some(decision);
-            }
-        }
-    };
-    settle(&mut world, now);
-    for (moment, wanted, said) in story {
-        while let Some(due) = world.deadline().filter(|due| *due < moment) {
-            settle(&mut world, due);
-        }
-        now = moment;
-        let address = address(wanted, seen);
-        world.step(event(policy, wanted, address, moment, said), moment);
-        settle(&mut world, moment);
-    }
-    if let Some(due) = world.deadline() {
-        now = due;
-        settle(&mut world, due);
-    }
-    (last.expect("a new policy is decided"), now)
-}
-
-fn address(wanted: &Wanted, seen: &Observations) -> Option<IpAddr> {
-    let declared = wanted.location.host.to_string().parse().ok();
-    let named = || seen.addresses.get(wanted.target.endpoint.as_str()).copied();
-    wanted.target.pod.or(declared).or_else(named)
-}
-
-fn event(policy: &Policy, wanted: &Wanted, address: Option<IpAddr>, moment: Moment, said: Said) -> Event {
-    let key = ProbeKey {
-        policy: policy.key.clone(),
-        target: wanted.target.clone(),
-    };
-    let incarnation = wanted.incarnation;
-    let (started, ended) = (moment, moment);
-    match said {
-        Said::Checked(result) => Event::Observed(Observed {
-            key,
-            incarnation,
-            observation: Observation {
-                started,
-                ended,
-                address: address.filter(|_| result.is_ok()),
-                result,
-            },
-        }),
-        Said::Heard(result) => Event::Heard(Heard {
-            key,
-            incarnation,
-            address: address.expect("a session has an address"),
-            started,
-            ended,
-            result,
-        }),
-    }
-}
-
-fn said(words: &[String]) -> Vec<(Moment, Said)> {
-    let mut now = Moment::default();
-    let mut all = Vec::new();
-    for text in words {
-        if let Some(time) = text.strip_prefix("wait ") {
-            now = now
-                + distributary::api::DurationText::from(time)
-                    .parse()
-                    .expect("a duration");
-            continue;
-        }
-        let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
-        for _ in 0..count.parse().expect("a count") {
-            now = now + Duration::from_secs(1);
-            all.push((now, one(what)));
-        }
-    }
-    all
-}
-
-fn one(text: &str) -> Said {
-    match text.strip_prefix("session ") {
-        None => Said::Checked(sample(text).ok_or_else(|| support::failure(text))),
-        Some("closes") => Said::Heard(Err(Silence::Closed)),
-        Some("is silent") => Said::Heard(Err(Silence::Missed)),
-        Some(told) => Said::Heard(Ok(
-            sample(told).unwrap_or_else(|| panic!("a session does not tell {told}"))
-        )),
-    }
-}
-
-/// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`; `None`: no role.
-fn sample(text: &str) -> Option<Sample> {
-    let mut words = text.split(' ');
-    let role = match words.next()? {
-        "primary" => Role::Primary,
-        "standby" => Role::Standby,
-        _ => return None,
-    };
-    let mut sample = Sample {
-        lsn: Some(Lsn(1000)),
-        system_identifier: Some(7),
-        timeline: Some(1),
-        ..Sample::of(role)
-    };
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
-        match word {
-            "at" => sample.lsn = number().map(|lsn| Lsn(u64::from(lsn))),
-            "untold" => (sample.lsn, sample.timeline) = (None, None),
-            "of" => assert_eq!(words.next(), Some("system")),
-            "system" | "timeline" | "sessions" => {}
-            "on" => {
-                assert_eq!(words.next(), Some("timeline"));
-                sample.timeline = words.next().and_then(|word| word.parse().ok());
-            }
-            "with" => {
-                let sessions = number().expect("a number of sessions");
-                sample.load = Some(Load {
-                    sessions,
-                    max_connections: 100,
-                    transactions: 0,
-                    started: 0,
-                });
-            }
-            system => sample.system_identifier = Some(system.parse().expect("a system identifier")),
-        }
-    }
-    Some(sample)
-}
-
 /// As the writing side concludes it, where the case says nothing else.
-fn written(decision: Option<&Decision>, seen: &Observations) -> Written {
-    if let Some((what, names)) = seen.written.first_key_value() {
+fn written(decision: Option<&Decision>, given: &Given) -> Written {
+    if let Some((what, names)) = given.written.first_key_value() {
         return match what.as_str() {
             "NameConflict" => Written::NameConflict(names.clone()),
             "ForeignEndpoints" => Written::ForeignEndpoints(names.clone()),

@@ -1,8 +1,23 @@
 //! The command line: one file for each subcommand.
 
+mod check;
+mod cluster;
 mod crd;
+mod credentials;
+mod difference;
+mod documents;
+mod drill;
+mod endpoints;
+mod explain;
+mod import;
+mod output;
+mod plan;
+mod planned;
+mod policy_file;
+mod routes;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,15 +35,73 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Plan(plan::Arguments),
+    Check(check::Arguments),
+    Explain(explain::Arguments),
+    Drill(drill::Arguments),
+    Import(import::Arguments),
     Crd(crd::Arguments),
+}
+
+/// How a command ended; docs/cli.md tells when. A command line that cannot be understood ends with 2, by clap.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    /// What was asked for is done, and all is well.
+    Well = 0,
+    /// Somebody or something is not well.
+    Unwell = 4,
+    /// There are differences.
+    Different = 5,
+}
+
+/// Why a command could not do what was asked for.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{}", .0.join("\nerror: "))]
+    Invalid(Vec<String>),
+    #[error("{0}")]
+    Unusable(String),
+    #[error("{what}")]
+    Failed {
+        what: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("{0} cannot be read")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+}
+
+impl Error {
+    /// The policy, or what belongs to it, is not valid.
+    fn invalid(problem: impl Into<String>) -> Self {
+        Self::Invalid(vec![problem.into()])
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed { .. } | Self::Unreadable(..) | Self::Unusable(_) => 1,
+            Self::Invalid(_) => 3,
+        }
+    }
 }
 
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run(arguments) => run::main(arguments),
-        Command::Crd(arguments) => crd::main(&arguments),
+    let ended = match Arguments::parse().command {
+        Command::Run(arguments) => return run::main(arguments),
+        Command::Crd(arguments) => return crd::main(&arguments),
+        Command::Plan(arguments) => plan::main(&arguments),
+        Command::Check(arguments) => check::main(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments),
+        Command::Drill(arguments) => drill::main(&arguments),
+        Command::Import(arguments) => import::main(&arguments),
+    };
+    match ended {
+        Ok(ended) => ExitCode::from(ended as u8),
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(error.code())
+        }
     }
 }
 
@@ -36,4 +109,21 @@ pub fn main() -> ExitCode {
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("error: {}", telemetry::chain(error));
     ExitCode::FAILURE
+}
+
+/// Says something that the user should know beside the result.
+fn warn(what: &str) {
+    eprintln!("warning: {what}");
+}
+
+/// A runtime for a command that talks to servers.
+fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Failed {
+            what: "cannot start".to_owned(),
+            source: source.into(),
+        })?;
+    runtime.block_on(work)
 }

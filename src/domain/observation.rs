@@ -170,6 +170,38 @@ pub enum FailureClass {
 }
 
 impl FailureKind {
+    /// Every kind, as declared.
+    pub const ALL: [Self; 22] = [
+        Self::ConnectRefused,
+        Self::ConnectionReset,
+        Self::ConnectionClosed,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::Starting,
+        Self::Stopping,
+        Self::Saturated,
+        Self::AuthenticationFailed,
+        Self::DatabaseMissing,
+        Self::TlsFailed,
+        Self::TlsNotOffered,
+        Self::PasswordMethodRefused,
+        Self::SecretUnresolved,
+        Self::OutOfResources,
+        Self::NameNotFound,
+        Self::ResolverFailed,
+        Self::AddressRefused,
+        Self::ServerFailing,
+        Self::ProtocolViolation,
+        Self::ReplyTooLong,
+        Self::OtherError,
+    ];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == name)
+    }
+
     #[must_use]
     pub const fn class(self) -> FailureClass {
         match self {

@@ -10,7 +10,7 @@ mod known;
 pub mod observed;
 mod patience;
 pub mod reconcile;
-mod remembered;
+pub(crate) mod remembered;
 pub mod routes;
 pub mod secrets;
 pub mod service_cidrs;
@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub type Scope = Option<String>;
 
 /// The result of a request, or [`CallError::Deadline`]: kube retries some answers for minutes.
-async fn call<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+pub(crate) async fn call<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(CallError::Deadline(DEADLINE)),
@@ -43,7 +43,7 @@ async fn call<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Resul
 }
 
 /// The API of a kind, for objects as they are: fields newer than our types survive.
-fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+pub(crate) fn api(client: &Client, kind: Kind, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 

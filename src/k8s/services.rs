@@ -2,7 +2,7 @@
 //! the Service and of its EndpointSlices, for as long as a policy names it.
 
 mod hold;
-mod pods;
+pub mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

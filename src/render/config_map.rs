@@ -145,13 +145,18 @@ fn member(member: &Member) -> Value {
         "port": member.port,
         "weight": member.weight,
         "order": member.order,
-        "admission": match member.admission {
-            Admission::Eligible => "Eligible",
-            Admission::Early => "AdmittedEarly",
-            Admission::Fallback => "Fallback",
-            Admission::Held => "Held",
-        },
+        "admission": admission(member.admission),
     })
+}
+
+/// The word for the ground on which a target is in a route.
+pub(crate) const fn admission(admission: Admission) -> &'static str {
+    match admission {
+        Admission::Eligible => "Eligible",
+        Admission::Early => "AdmittedEarly",
+        Admission::Fallback => "Fallback",
+        Admission::Held => "Held",
+    }
 }
 
 fn endpoint(declared: &Endpoint, routes: &[Named<'_>]) -> Value {
@@ -207,7 +212,8 @@ const fn strategy(strategy: Strategy) -> &'static str {
     }
 }
 
-const fn state(state: RouteState) -> &'static str {
+/// The word for the state of a route.
+pub(crate) const fn state(state: RouteState) -> &'static str {
     match state {
         RouteState::Served => "Served",
         RouteState::Fallback => "Fallback",

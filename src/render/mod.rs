@@ -1,6 +1,7 @@
 //! From a decision to whole objects and texts. Pure, and cannot fail; objects are JSON, so that what is compared and
 //! written is exactly what is meant.
 
+pub mod advice;
 pub mod config_map;
 pub mod diff;
 pub mod endpoint_slices;

@@ -1,5 +1,6 @@
 //! One declared server: its bounds, and where it is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::host::{self, InCluster, is_routable};
@@ -130,7 +131,9 @@ fn location(
         return Some(of_service(reference, namespace));
     }
     let field = format!("{field}.host");
-    let host = host::host(declared.host.as_deref()?);
+    // The API server takes an IPv4 address mapped into IPv6 for no address.
+    let mapped = |host: &Host| matches!(host, Host::Address(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some());
+    let host = host::host(declared.host.as_deref()?).filter(|host| !mapped(host));
     problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
     let host = host?;
     problems.require(is_routable(&host), field.clone(), rules::HOST);

@@ -12,6 +12,7 @@ mod routing;
 mod secrets;
 mod services;
 mod settings;
+pub mod structure;
 mod url;
 
 use std::collections::BTreeSet;

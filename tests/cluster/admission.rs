@@ -1,5 +1,6 @@
 //! What the API server takes and refuses, and the words in which it refuses.
 
+#[path = "admission/routing.rs"]
 mod routing;
 
 use std::sync::Arc;
@@ -43,11 +44,11 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 }
 
 /// A change of [`minimal`] and the answer to it.
-struct Refused {
-    set: &'static str,
-    to: Value,
+pub struct Refused {
+    pub set: &'static str,
+    pub to: Value,
     /// `FIELD: MESSAGE`, every one that the API server gives.
-    says: Vec<String>,
+    pub says: Vec<String>,
 }
 
 /// The field that was set has no valid value; the API server quotes it.
@@ -879,12 +880,8 @@ fn choices() -> Vec<Refused> {
     ]
 }
 
-async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
-    let namespace = plane.namespace("refused").await?;
-    let api = policies(plane.client(), &namespace);
-    create(&api, &minimal(), true)
-        .await
-        .context("the policy that the cases change")?;
+/// Every case.
+pub fn refused() -> Vec<Refused> {
     let cases = [
         names(),
         servers(),
@@ -895,8 +892,17 @@ async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         choices(),
         routing::refused(),
     ];
+    cases.into_iter().flatten().collect()
+}
+
+async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
+    let namespace = plane.namespace("refused").await?;
+    let api = policies(plane.client(), &namespace);
+    create(&api, &minimal(), true)
+        .await
+        .context("the policy that the cases change")?;
     let mut wrong = vec![];
-    for Refused { set, to, says } in cases.into_iter().flatten() {
+    for Refused { set, to, says } in refused() {
         let mut policy = minimal();
         put(&mut policy, set, to.clone());
         let answer = create(&api, &policy, true).await;
@@ -1303,7 +1309,7 @@ async fn kubectl_explain_reads_well(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// One primary and two replicas.
-fn minimal() -> Value {
+pub fn minimal() -> Value {
     json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
@@ -1319,7 +1325,7 @@ fn minimal() -> Value {
 }
 
 /// Sets `spec.replicas[0].id` and the like. The API server takes null for absent.
-fn put(object: &mut Value, field: &str, to: Value) {
+pub fn put(object: &mut Value, field: &str, to: Value) {
     let path = field.replace('[', ".").replace(']', "");
     let place = path
         .split('.')

@@ -2,6 +2,7 @@
 
 mod admission;
 mod classes;
+mod command_line;
 mod edits;
 mod faults;
 mod fixture;
@@ -54,6 +55,7 @@ fn tests() -> ExitCode {
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
     let suite = process::tests(suite);
+    let suite = command_line::tests(suite);
     let suite = admission::tests(suite);
     packaging::tests(suite).run()
 }

@@ -91,31 +91,6 @@ fn every_event_is_listed() {
     must_name("docs/conditions.md", &events);
 }
 
-const FAILURES: [FailureKind; 22] = [
-    FailureKind::ConnectRefused,
-    FailureKind::ConnectionReset,
-    FailureKind::ConnectionClosed,
-    FailureKind::TimedOut,
-    FailureKind::Unreachable,
-    FailureKind::Starting,
-    FailureKind::Stopping,
-    FailureKind::Saturated,
-    FailureKind::AuthenticationFailed,
-    FailureKind::DatabaseMissing,
-    FailureKind::TlsFailed,
-    FailureKind::TlsNotOffered,
-    FailureKind::PasswordMethodRefused,
-    FailureKind::SecretUnresolved,
-    FailureKind::OutOfResources,
-    FailureKind::NameNotFound,
-    FailureKind::ResolverFailed,
-    FailureKind::AddressRefused,
-    FailureKind::ServerFailing,
-    FailureKind::ProtocolViolation,
-    FailureKind::ReplyTooLong,
-    FailureKind::OtherError,
-];
-
 const fn class(kind: FailureKind) -> &'static str {
     match kind.class() {
         FailureClass::Dead { hard: true } => "dead, hard",
@@ -132,10 +107,10 @@ const fn class(kind: FailureKind) -> &'static str {
 
 #[test]
 fn every_failure_is_explained_with_its_class() {
-    let known = FAILURES.map(|kind| kind.to_string());
+    let known = FailureKind::ALL.map(|kind| kind.to_string());
     assert_eq!(variants("src/domain/observation.rs", "FailureKind"), known);
     let (conditions, decides) = (read("docs/conditions.md"), read("docs/how-it-decides.md"));
-    for kind in FAILURES {
+    for kind in FailureKind::ALL {
         let class = class(kind);
         assert!(
             conditions.contains(&format!("\n| `{kind}` | {class} | ")),

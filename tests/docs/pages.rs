@@ -1,7 +1,8 @@
 //! Links, commands, and what the pages list.
 
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::{below, blocks, must_name, pages, prose, read, root};
 
@@ -59,10 +60,126 @@ fn every_command_of_the_readme_is_one_that_is_tested() {
                     "--create-namespace",
                 ]
                 | ["kubectl", "apply", "-k", "deploy"] => {}
+                ["distributary", ..] => runs(command),
                 _ => panic!("no test runs {command:?}"),
             }
         }
     }
+}
+
+/// Runs a command of the binary from the root of the repository: all is well.
+fn runs(command: &str) {
+    let arguments: Vec<_> = command.split(' ').skip(1).collect();
+    let binary = env!("CARGO_BIN_EXE_distributary");
+    let output = Command::new(binary)
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+}
+
+#[test]
+fn every_offline_command_of_the_pages_runs() {
+    let mut found = 0;
+    for page in pages() {
+        let text = read(&page);
+        let offline =
+            |line: &&str| line.starts_with("distributary plan ") || line.starts_with("distributary drill ");
+        for block in blocks(&text).iter().filter(|block| block.language == "sh") {
+            for command in block.text.lines().filter(offline) {
+                runs(command);
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 3, "{found}");
+}
+
+#[test]
+fn every_policy_of_the_pages_and_samples_is_planned() {
+    let binary = env!("CARGO_BIN_EXE_distributary");
+    let plan = |from: &str, text: &str| {
+        let mut child = Command::new(binary)
+            .args(["plan", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{from}: {text}");
+    };
+    let mut found = 0;
+    for page in pages() {
+        let from = page.display().to_string();
+        for block in blocks(&read(&page))
+            .iter()
+            .filter(|block| block.text.contains("kind: ReplicaSetPolicy"))
+        {
+            plan(&from, &block.text);
+            found += 1;
+        }
+    }
+    for sample in below("deploy/samples", "yaml") {
+        let text = read(&sample);
+        if text.contains("kind: ReplicaSetPolicy") {
+            plan(&sample.display().to_string(), &text);
+            found += 1;
+        }
+    }
+    assert!(found > 3, "{found}");
+}
+
+#[test]
+fn every_command_and_every_variable_of_import_is_on_its_page() {
+    let page = read("docs/cli.md");
+    for command in ["plan", "check", "explain", "drill", "import"] {
+        assert!(page.contains(&format!("\n## {command}\n")), "{command}");
+    }
+    let source = read("src/cli/import/mapping.rs");
+    let (source, _) = source.split_once("fn number(").unwrap();
+    let words = source.split('"').skip(1).step_by(2);
+    let variables: Vec<_> = words
+        .filter(|word| word.starts_with("DB_") && !word.ends_with('_'))
+        .collect();
+    assert!(variables.len() > 8, "{variables:?}");
+    must_name(
+        "docs/cli.md",
+        &variables.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_observations_of_the_page_are_understood() {
+    let page = read("docs/cli.md");
+    let found = blocks(&page);
+    let block = found
+        .iter()
+        .find(|block| block.comment.as_deref() == Some("observations"))
+        .unwrap();
+    let file = std::env::temp_dir().join(format!("observations-{}.yaml", std::process::id()));
+    fs::write(&file, &block.text).unwrap();
+    let arguments = [
+        "plan",
+        "-f",
+        "deploy/samples/full.yaml",
+        "-o",
+        "json",
+        "--observations",
+    ];
+    let binary = env!("CARGO_BIN_EXE_distributary");
+    let output = Command::new(binary)
+        .args(arguments)
+        .arg(&file)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    fs::remove_file(&file).unwrap();
+    let planned: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        planned["policies"][0]["endpoints"][1]["reason"], "CircuitOpen",
+        "{planned:#}"
+    );
 }
 
 #[test]

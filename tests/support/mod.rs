@@ -28,30 +28,5 @@ pub fn policy(spec: &str) -> Arc<Policy> {
 
 /// A failure by its name in status.
 pub fn failure(name: &str) -> FailureKind {
-    const ALL: [FailureKind; 22] = [
-        FailureKind::ConnectRefused,
-        FailureKind::ConnectionReset,
-        FailureKind::ConnectionClosed,
-        FailureKind::TimedOut,
-        FailureKind::Unreachable,
-        FailureKind::Starting,
-        FailureKind::Stopping,
-        FailureKind::Saturated,
-        FailureKind::AuthenticationFailed,
-        FailureKind::DatabaseMissing,
-        FailureKind::TlsFailed,
-        FailureKind::TlsNotOffered,
-        FailureKind::PasswordMethodRefused,
-        FailureKind::SecretUnresolved,
-        FailureKind::OutOfResources,
-        FailureKind::NameNotFound,
-        FailureKind::ResolverFailed,
-        FailureKind::AddressRefused,
-        FailureKind::ServerFailing,
-        FailureKind::ProtocolViolation,
-        FailureKind::ReplyTooLong,
-        FailureKind::OtherError,
-    ];
-    let found = ALL.into_iter().find(|kind| kind.to_string() == name);
-    found.unwrap_or_else(|| panic!("{name} is no failure"))
+    FailureKind::named(name).unwrap_or_else(|| panic!("{name} is no failure"))
 }

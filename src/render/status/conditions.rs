@@ -9,6 +9,7 @@ use crate::domain::health::Reason;
 use crate::domain::observation::{FailureKind, Role};
 use crate::domain::plan::{RouteState, RoutingPlan};
 use crate::domain::policy::{Declared, EndpointId};
+use crate::render::advice;
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -259,12 +260,7 @@ fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
 }
 
 fn degraded(endpoints: &[EndpointView]) -> Verdict {
-    let plain = |view: &&EndpointView| {
-        matches!(
-            view.reason,
-            Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled
-        )
-    };
+    let plain = |view: &&EndpointView| advice::is_plain(view.reason);
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
     if worse.is_empty() {
         return Verdict(

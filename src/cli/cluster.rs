@@ -1,0 +1,172 @@
+//! What the cluster has: the policy with its status, and its objects.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::documents::{Documents, secret_keys};
+use super::{Error, policy_file};
+use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use crate::domain::policy::PolicyKey;
+use crate::k8s;
+use crate::k8s::error::CallError;
+use crate::rehearse::Observations;
+use crate::render::diff::Observed;
+use crate::render::{Kind, Manifest, ObjectId, labels};
+use crate::validate;
+
+fn failed(what: impl Into<String>) -> impl FnOnce(CallError) -> Error {
+    let what = what.into();
+    |source| Error::Failed {
+        what,
+        source: source.into(),
+    }
+}
+
+/// A client by the kubeconfig, and the namespace that it names.
+pub async fn client() -> Result<(Client, String), Error> {
+    let config = kube::Config::infer().await.map_err(|source| Error::Failed {
+        what: "cannot find the API server: no kubeconfig and no in-cluster credentials".to_owned(),
+        source: source.into(),
+    })?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|source| Error::Failed {
+        what: "cannot make a client of the API server".to_owned(),
+        source: source.into(),
+    })?;
+    Ok((client, namespace))
+}
+
+/// The policy as it is in the cluster; `None`: there is none of this name.
+pub async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Option<ReplicaSetPolicy>, Error> {
+    let policies: Api<ReplicaSetPolicy> = Api::namespaced(client.clone(), namespace);
+    k8s::call(policies.get_opt(name)).await.map_err(failed(format!(
+        "cannot read the ReplicaSetPolicy {namespace}/{name}"
+    )))
+}
+
+/// A ConfigMap; `None`: there is none of this name.
+pub async fn config_map(client: &Client, namespace: &str, name: &str) -> Result<Option<Value>, Error> {
+    let found = k8s::call(k8s::api(client, Kind::ConfigMap, namespace).get_opt(name)).await;
+    let found = found.map_err(failed(format!("cannot read the ConfigMap {namespace}/{name}")))?;
+    Ok(found.map(|object| value(object, Kind::ConfigMap)))
+}
+
+/// The objects of a policy, and those that have one of the names of `desired`.
+pub async fn objects(client: &Client, policy: &PolicyKey, desired: &[Manifest]) -> Result<Observed, Error> {
+    let PolicyKey { namespace, name } = policy;
+    let mut observed = Observed::new();
+    for kind in Kind::ALL {
+        let api = k8s::api(client, kind, namespace);
+        let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
+        let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));
+        let listed = k8s::call(api.list(&ours)).await.map_err(failed(what()))?;
+        let mut found: Vec<_> = listed.items;
+        let names: BTreeSet<_> = found
+            .iter()
+            .filter_map(|object| object.metadata.name.clone())
+            .collect();
+        for wanted in desired
+            .iter()
+            .filter(|wanted| wanted.id.kind == kind && !names.contains(&wanted.id.name))
+        {
+            found.extend(
+                k8s::call(api.get_opt(&wanted.id.name))
+                    .await
+                    .map_err(failed(what()))?,
+            );
+        }
+        for object in found {
+            let id = ObjectId {
+                kind,
+                name: object.metadata.name.clone().unwrap_or_default(),
+            };
+            observed.insert(id, value(object, kind));
+        }
+    }
+    Ok(observed)
+}
+
+/// Objects in lists do not say what they are.
+fn value(object: DynamicObject, kind: Kind) -> Value {
+    let mut value = json!(object);
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.name().into();
+    value
+}
+
+/// What the servers of a policy show where each is well, in the role and at the address of its status.
+pub fn as_in_status(status: &ReplicaSetPolicyStatus) -> Observations {
+    let mut seen = Observations::default();
+    let word = |role: &str| match role {
+        "Primary" => Some(vec!["primary".to_owned()]),
+        "Standby" => Some(vec!["standby".to_owned()]),
+        _ => None,
+    };
+    for endpoint in &status.endpoints {
+        let address = endpoint.address.as_ref().and_then(|address| address.parse().ok());
+        if endpoint.targets.is_empty() {
+            seen.addresses
+                .extend(address.map(|address| (endpoint.id.clone(), address)));
+            seen.checks
+                .extend(word(&endpoint.role).map(|word| (endpoint.id.clone(), word)));
+        }
+        for pod in &endpoint.targets {
+            let id = format!("{}@{}", endpoint.id, pod.address);
+            seen.checks.extend(word(&pod.role).map(|word| (id, word)));
+        }
+    }
+    seen
+}
+
+/// Adds the Secrets and Services that a policy names, as far as they are missing and may be read.
+pub async fn complete(
+    client: &Client,
+    documents: &mut Documents,
+    object: &ReplicaSetPolicy,
+) -> Result<(), Error> {
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    for name in validate::references(&object.spec) {
+        let key = (namespace.clone(), name);
+        if documents.secrets.contains_key(&key) {
+            continue;
+        }
+        match k8s::call(secrets.get_opt(&key.1)).await {
+            Ok(Some(secret)) => {
+                documents.secrets.insert(key, secret_keys(secret));
+            }
+            Ok(None) => {}
+            Err(error) if error.code() == 403 => {}
+            Err(error) => return Err(failed(format!("cannot read the Secret {}", key.1))(error)),
+        }
+    }
+    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
+    let found = policy_file::secrets(object, documents);
+    for port in validate::service_references(object, &found) {
+        let key = (namespace.clone(), port.service);
+        if documents.services.contains_key(&key) {
+            continue;
+        }
+        let what = format!("cannot read the Service {}", key.1);
+        let Some(service) = k8s::call(services.get_opt(&key.1))
+            .await
+            .map_err(failed(what.clone()))?
+        else {
+            continue;
+        };
+        let behind = ListParams::default().labels(&format!("{}={}", labels::SERVICE_NAME, key.1));
+        let listed = k8s::call(slices.list(&behind)).await.map_err(failed(what))?;
+        documents
+            .slices
+            .extend(listed.items.into_iter().map(|slice| (key.clone(), slice)));
+        documents.services.insert(key, service);
+    }
+    Ok(())
+}

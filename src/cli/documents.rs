@@ -1,0 +1,141 @@
+//! Kubernetes objects from files, of those kinds that a policy is made with; the others are passed over.
+//!
+//! An error names file, line and field, and never a value: files hold Secrets.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Error;
+use crate::render::labels;
+use crate::validate::SecretKeys;
+
+/// Namespace and name.
+pub type Name = (String, String);
+
+/// The objects of some files. Who names no namespace is in the one that is asked for.
+#[derive(Default)]
+pub struct Documents {
+    /// As written, with their namespace.
+    pub policies: Vec<Value>,
+    pub secrets: BTreeMap<Name, SecretKeys>,
+    pub services: BTreeMap<Name, Service>,
+    /// By the Service that they are for.
+    pub slices: Vec<(Name, EndpointSlice)>,
+    /// Their data.
+    pub config_maps: BTreeMap<Name, BTreeMap<String, String>>,
+}
+
+impl Documents {
+    pub fn read(files: &[PathBuf], namespace: &str) -> Result<Self, Error> {
+        let mut documents = Self::default();
+        for file in files {
+            for document in values(file)? {
+                documents.take(document, namespace, file)?;
+            }
+        }
+        Ok(documents)
+    }
+
+    pub fn take(&mut self, mut document: Value, default: &str, file: &Path) -> Result<(), Error> {
+        if let Some(items) = document
+            .get_mut("items")
+            .and_then(Value::as_array_mut)
+            .map(std::mem::take)
+        {
+            return items
+                .into_iter()
+                .try_for_each(|item| self.take(item, default, file));
+        }
+        let text = |field: &str| document["metadata"][field].as_str().map(ToOwned::to_owned);
+        let name = text("name").unwrap_or_default();
+        let namespace = text("namespace").unwrap_or_else(|| default.to_owned());
+        let kind = document["kind"].as_str().unwrap_or_default().to_owned();
+        let key = (namespace.clone(), name);
+        match kind.as_str() {
+            "ReplicaSetPolicy" => {
+                if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.insert("namespace".to_owned(), namespace.into());
+                }
+                self.policies.push(document);
+            }
+            "Secret" => {
+                let keys = secret_keys(typed(document, &kind, &key, file)?);
+                self.secrets.insert(key, keys);
+            }
+            "Service" => {
+                let service = typed(document, &kind, &key, file)?;
+                self.services.insert(key, service);
+            }
+            "EndpointSlice" => {
+                let slice: EndpointSlice = typed(document, &kind, &key, file)?;
+                let labels = slice.metadata.labels.as_ref();
+                if let Some(service) = labels.and_then(|labels| labels.get(labels::SERVICE_NAME)) {
+                    self.slices.push(((namespace, service.clone()), slice));
+                }
+            }
+            "ConfigMap" => {
+                let data = document["data"].take();
+                self.config_maps
+                    .insert(key.clone(), typed(data, &kind, &key, file).unwrap_or_default());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The documents of a file of YAML or JSON; `-`: standard input.
+pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
+    let text = read(file)?;
+    let each = |document: serde_yaml::Deserializer<'_>| {
+        Value::deserialize(document).map_err(|error| {
+            let place = error.location();
+            let place = place.map_or(String::new(), |place| {
+                format!(", line {}, column {}", place.line(), place.column())
+            });
+            Error::invalid(format!("{}{place}: this is no YAML or JSON", file.display()))
+        })
+    };
+    let documents: Result<Vec<_>, _> = serde_yaml::Deserializer::from_str(&text).map(each).collect();
+    Ok(documents?
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
+}
+
+pub fn read(file: &Path) -> Result<String, Error> {
+    let unreadable = |error| Error::Unreadable(file.to_owned(), error);
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).map_err(unreadable)
+}
+
+fn typed<T: DeserializeOwned>(document: Value, kind: &str, name: &Name, file: &Path) -> Result<T, Error> {
+    serde_json::from_value(document).map_err(|_| {
+        let must = if kind == "Secret" {
+            "data must be base64, stringData text"
+        } else {
+            "it does not have the form of its kind"
+        };
+        Error::invalid(format!("{}: {kind} {}: {must}", file.display(), name.1))
+    })
+}
+
+/// What is written as text goes before what is written as base64, as in the API server.
+pub fn secret_keys(secret: Secret) -> SecretKeys {
+    let data = secret.data.unwrap_or_default().into_iter();
+    let mut keys: BTreeMap<_, _> = data.map(|(key, value)| (key, value.0)).collect();
+    let texts = secret.string_data.unwrap_or_default().into_iter();
+    keys.extend(texts.map(|(key, text)| (key, text.into_bytes())));
+    SecretKeys(keys)
+}

@@ -1,0 +1,242 @@
+//! `distributary drill`: what the routes would be if a server, or a region, were gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::output::{Output, Table};
+use super::planned::{self, Planned};
+use super::policy_file::{self, Examples, Source};
+use super::{Ended, Error, routes};
+use crate::domain::plan::{Route, RoutingPlan};
+use crate::domain::policy::{EndpointId, EndpointState, Mode, Policy};
+use crate::domain::world::Remembered;
+use crate::rehearse::Observations;
+use crate::render::config_map::state;
+
+/// The route that a promotion moves, and nothing else.
+const WRITES: &str = "rw";
+
+/// Rehearse on paper: for each server, and for each region, the routes if it were gone.
+///
+/// Needs no cluster and no server. What is gone refuses connections for longer than its circuit needs to open; the others
+/// are well, unless --observations says otherwise. Nobody is promoted meanwhile: who could take the writes over is told.
+///
+/// Exit codes: 0; 3 the policy is invalid; 4 a loss would leave reads held, or leading nowhere.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// What the servers show before, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
+    #[arg(long, value_name = "FILE")]
+    observations: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+    let seen = policy_file::observations(arguments.observations.as_deref())?;
+    let documents = arguments.source.documents()?;
+    let mut examples = Examples::default();
+    let policies = planned::assumed(&documents, &seen, &mut examples)?;
+    if arguments.observations.is_some() && policies.len() > 1 {
+        return Err(Error::invalid(
+            "observations are of one policy, and there are several in these files",
+        ));
+    }
+    let mut drills = Vec::new();
+    for policy in policies {
+        // Who asks wants to know, whatever the mode.
+        let policy = Arc::new(Policy {
+            mode: Mode::Enforce,
+            ..Policy::clone(&policy)
+        });
+        drills.push(Drill::new(policy, &seen, &mut examples)?);
+    }
+    planned::tell(&examples);
+    let document = json!({"policies": drills.iter().map(Drill::document).collect::<Vec<_>>()});
+    let text = || drills.iter().map(Drill::text).collect::<Vec<_>>().join("\n");
+    arguments.output.print(&document, text)?;
+    Ok(if drills.iter().all(Drill::keeps_reads) {
+        Ended::Well
+    } else {
+        Ended::Unwell
+    })
+}
+
+struct Drill {
+    policy: Arc<Policy>,
+    /// What is gone, as `replica-1` or `region us-east-1`, and what follows. First nothing is gone.
+    losses: Vec<(Loss, Planned)>,
+}
+
+#[derive(Clone)]
+enum Loss {
+    Nothing,
+    Endpoint(EndpointId),
+    Region(String),
+}
+
+impl Loss {
+    fn name(&self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Endpoint(id) => id.to_string(),
+            Self::Region(region) => format!("region {region}"),
+        }
+    }
+
+    fn includes(&self, policy: &Policy, id: &EndpointId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Endpoint(lost) => lost == id,
+            Self::Region(lost) => policy
+                .endpoint(id)
+                .is_some_and(|it| it.region.as_ref() == Some(lost)),
+        }
+    }
+}
+
+impl Drill {
+    fn new(policy: Arc<Policy>, seen: &Observations, examples: &mut Examples) -> Result<Self, Error> {
+        let watched = || policy.endpoints.iter().filter(|endpoint| endpoint.is_watched());
+        let regions: BTreeSet<_> = watched().filter_map(|endpoint| endpoint.region.clone()).collect();
+        let mut losses = vec![Loss::Nothing];
+        losses.extend(watched().map(|endpoint| Loss::Endpoint(endpoint.id.clone())));
+        losses.extend(regions.into_iter().map(Loss::Region));
+        let mut drill = Self {
+            losses: Vec::new(),
+            policy: Arc::clone(&policy),
+        };
+        for loss in losses {
+            let ids = policy.endpoints.iter().map(|endpoint| endpoint.id.clone());
+            let lost = ids.filter(|id| loss.includes(&policy, id)).collect();
+            let planned = Planned::new(&policy, seen.clone(), Remembered::default(), &lost, examples)?;
+            drill.losses.push((loss, planned));
+        }
+        Ok(drill)
+    }
+
+    /// Whether every loss leaves every route but that of writes with somebody who is well.
+    fn keeps_reads(&self) -> bool {
+        self.losses.iter().all(|(_, planned)| {
+            let reads = |plan: &RoutingPlan| {
+                routes::all(&self.policy, plan)
+                    .into_iter()
+                    .filter(|(name, _)| name != WRITES)
+                    .all(|(_, route)| routes::is_well(route))
+            };
+            planned.plan().is_some_and(reads)
+        })
+    }
+
+    /// Who may take the writes over when it is promoted, where a loss leaves them without a primary that is well.
+    fn candidates(&self, loss: &Loss, planned: &Planned) -> Option<Vec<String>> {
+        let writes = routes::all(&self.policy, planned.plan()?)
+            .into_iter()
+            .find(|(name, _)| name == WRITES)?
+            .1
+            .clone();
+        if routes::is_well(&writes) {
+            return None;
+        }
+        let shown = planned.shown();
+        let may = |it: &&super::endpoints::Shown| {
+            let id = EndpointId::from(it.id.split('@').next().unwrap_or_default());
+            let endpoint = self.policy.endpoint(&id);
+            let promotable = endpoint.is_some_and(|it| it.promotable && it.state == EndpointState::Active);
+            promotable && it.role == "Standby" && it.circuit == "Closed" && !loss.includes(&self.policy, &id)
+        };
+        Some(shown.iter().filter(may).map(|it| it.id.clone()).collect())
+    }
+
+    fn document(&self) -> Value {
+        let each = |(loss, planned): &(Loss, Planned)| {
+            let lost = match loss {
+                Loss::Nothing => json!({}),
+                Loss::Endpoint(id) => json!({"endpoint": id.as_str()}),
+                Loss::Region(region) => json!({"region": region}),
+            };
+            json!({
+                "lost": lost,
+                "routes": planned.plan().map(|plan| routes::document(&self.policy, plan)),
+                "undecided": planned.plan().is_none(),
+                "mayTakeWrites": self.candidates(loss, planned),
+            })
+        };
+        json!({
+            "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
+            "losses": self.losses.iter().map(each).collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut table = Table::new(&["LOST", "ROUTE", "STATE", "ENDPOINTS", "CHANGE"]);
+        let before: BTreeMap<_, _> = self
+            .losses
+            .first()
+            .and_then(|(_, planned)| planned.plan())
+            .map(|plan| {
+                routes::all(&self.policy, plan)
+                    .into_iter()
+                    .map(|(name, route)| (name, (route.state, members(route))))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let mut notes = Vec::new();
+        for (loss, planned) in &self.losses {
+            for (name, route) in planned
+                .plan()
+                .map(|plan| routes::all(&self.policy, plan))
+                .unwrap_or_default()
+            {
+                let members = members(route);
+                let is_changed = before.get(&name) != Some(&(route.state, members.clone()));
+                let change = if is_changed { "changed" } else { "" };
+                table.row([
+                    loss.name(),
+                    name,
+                    state(route.state).to_owned(),
+                    members,
+                    change.to_owned(),
+                ]);
+            }
+            notes.extend(
+                self.candidates(loss, planned)
+                    .map(|candidates| note(loss, &candidates)),
+            );
+        }
+        let notes = if notes.is_empty() {
+            String::new()
+        } else {
+            format!("\n{}\n", notes.join("\n"))
+        };
+        format!("{}\n\n{}{notes}", self.policy.key, table.text())
+    }
+}
+
+fn note(loss: &Loss, candidates: &[String]) -> String {
+    let lost = match loss {
+        Loss::Nothing => "as it is".to_owned(),
+        loss => format!("without {}", loss.name()),
+    };
+    if candidates.is_empty() {
+        format!("{lost}: no server could take the writes over")
+    } else {
+        format!(
+            "{lost}: writes go on when one of these is promoted: {}",
+            candidates.join(", ")
+        )
+    }
+}
+
+fn members(route: &Route) -> String {
+    let ids: Vec<_> = route
+        .members
+        .iter()
+        .map(|member| member.target.to_string())
+        .collect();
+    ids.join(",")
+}

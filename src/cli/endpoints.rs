@@ -1,0 +1,191 @@
+//! Endpoints with a reason and what must happen next, for people and for programs.
+
+use serde_json::{Value, json};
+
+use super::output::Table;
+use super::routes;
+use crate::domain::decision::{Decided, Decision, EndpointView, TargetView};
+use crate::domain::observation::FailureKind;
+use crate::domain::policy::Policy;
+use crate::domain::target::TargetId;
+use crate::render::advice;
+use crate::render::status::{circuit, role};
+
+/// An endpoint, or one of its pods, as it is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// With its address, of a pod.
+    pub id: String,
+    pub address: String,
+    pub role: String,
+    pub circuit: String,
+    /// The routes that it is in.
+    pub routes: Vec<String>,
+    pub reason: String,
+    pub failure: Option<String>,
+    /// Since when, where that is known.
+    pub since: Option<String>,
+    /// When its open circuit lets it return.
+    pub retry_at: Option<String>,
+    /// Client sessions that are left on it while it drains.
+    pub sessions: Option<u32>,
+}
+
+impl Shown {
+    /// Whether it is as it was declared; a reason of another version of the operator is not.
+    pub fn is_plain(&self) -> bool {
+        advice::reason(&self.reason).is_some_and(advice::is_plain)
+    }
+
+    pub fn document(&self) -> Value {
+        let known = advice::reason(&self.reason).map(advice::of);
+        let mut document = json!({
+            "id": self.id,
+            "role": self.role,
+            "circuit": self.circuit,
+            "routes": self.routes,
+            "reason": self.reason,
+            "means": known.map(|advice| advice.means),
+            "next": known.and_then(|advice| advice.next),
+        });
+        let failure = self.failure.as_deref().and_then(FailureKind::named);
+        let optional = [
+            (
+                "address",
+                Some(self.address.clone()).filter(|address| !address.is_empty()),
+            ),
+            ("failure", self.failure.clone()),
+            (
+                "failureMeans",
+                failure.map(|kind| advice::of_failure(kind).to_owned()),
+            ),
+            ("since", self.since.clone()),
+            ("retryAt", self.retry_at.clone()),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                document[name] = value.into();
+            }
+        }
+        if let Some(sessions) = self.sessions {
+            document["sessions"] = sessions.into();
+        }
+        document
+    }
+
+    /// A paragraph on why it is as it is, and what must happen next.
+    fn explanation(&self) -> String {
+        let failure = self.failure.as_deref();
+        let mut text = match failure {
+            Some(failure) => format!("{}: {} ({failure})\n", self.id, self.reason),
+            None => format!("{}: {}\n", self.id, self.reason),
+        };
+        let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
+        match advice::reason(&self.reason).map(advice::of) {
+            Some(advice) => {
+                say(advice.means);
+                if let Some(kind) = failure.and_then(FailureKind::named) {
+                    say(&format!("{kind}: {}.", advice::of_failure(kind)));
+                }
+                if let Some(next) = advice.next {
+                    say(&format!("Next: {next}"));
+                }
+            }
+            None => say("This version does not know the reason; see the version of the operator."),
+        }
+        if let Some(at) = &self.retry_at {
+            say(&format!("It may return from {at} on."));
+        }
+        if let Some(sessions) = self.sessions {
+            say(&format!("Sessions of others that are left on it: {sessions}."));
+        }
+        text
+    }
+}
+
+/// What has to be said of those that are not as they were declared, or drain; empty: nothing.
+pub fn explanations<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> String {
+    let told = shown
+        .into_iter()
+        .filter(|it| !it.is_plain() || it.sessions.is_some());
+    told.map(Shown::explanation).collect::<Vec<_>>().join("")
+}
+
+/// The endpoints of a decision, each followed by its pods where one of them is not as it should be.
+pub fn of_decision(decision: &Decision) -> Vec<Shown> {
+    let decided = decision.state.decided();
+    let views = decision.state.endpoints().unwrap_or_default();
+    views
+        .iter()
+        .flat_map(|view| of_view(&decision.policy, view, decided))
+        .collect()
+}
+
+fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> Vec<Shown> {
+    let routes = |pod| {
+        let target = TargetId {
+            endpoint: view.id.clone(),
+            pod,
+        };
+        decided
+            .map(|decided| routes::of_target(policy, &decided.plan, &target))
+            .unwrap_or_default()
+    };
+    let host = Shown {
+        id: view.id.to_string(),
+        address: view
+            .address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+        role: role(view.role).to_owned(),
+        circuit: circuit(view.circuit).to_owned(),
+        routes: routes(None),
+        reason: format!("{:?}", view.reason),
+        failure: view.failure.map(|failure| failure.to_string()),
+        sessions: view.sessions,
+        ..Shown::default()
+    };
+    let pod = |pod: &TargetView| Shown {
+        id: format!("{}@{}", view.id, pod.address),
+        address: pod.address.to_string(),
+        role: role(pod.role).to_owned(),
+        circuit: circuit(pod.circuit).to_owned(),
+        routes: routes(Some(pod.address)),
+        reason: format!("{:?}", pod.reason),
+        failure: pod.failure.map(|failure| failure.to_string()),
+        ..Shown::default()
+    };
+    if view.targets.is_empty() {
+        vec![host]
+    } else {
+        view.targets.iter().map(pod).collect()
+    }
+}
+
+pub fn table(shown: &[Shown]) -> String {
+    let dated = shown.iter().any(|it| it.since.is_some());
+    let mut header = vec!["ENDPOINT", "ADDRESS", "ROLE", "ROUTES", "CIRCUIT", "REASON"];
+    header.extend(dated.then_some("SINCE"));
+    let mut table = Table::new(&header);
+    for it in shown {
+        let mut cells = vec![
+            it.id.clone(),
+            it.address.clone(),
+            it.role.clone(),
+            it.routes.join(","),
+            it.circuit.clone(),
+            reason(it),
+        ];
+        cells.extend(dated.then(|| it.since.clone().unwrap_or_default()));
+        table.row(cells);
+    }
+    table.text()
+}
+
+/// The reason with the failure.
+pub fn reason(shown: &Shown) -> String {
+    match &shown.failure {
+        Some(failure) => format!("{} ({failure})", shown.reason),
+        None => shown.reason.clone(),
+    }
+}

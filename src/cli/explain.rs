@@ -1,0 +1,308 @@
+//! `distributary explain`: what a status says of each endpoint, and what must happen next.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::documents::Documents;
+use super::endpoints::{self, Shown};
+use super::output::{Output, Table};
+use super::{Ended, Error, block_on, cluster, policy_file};
+use crate::api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use crate::render::config_map::ROUTING;
+
+/// Explain a policy by its status: which servers serve, which do not, why, since when, and what must happen next.
+///
+/// The policy is read from the cluster (KUBECONFIG, or ~/.kube/config), with the ConfigMap that has its routes; or from
+/// files, such as those of 'kubectl get rsp,configmap -o yaml'.
+///
+/// Exit codes: 0; 3 the files are not valid; 4 a server is not as declared, or the policy is not Ready.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Name of the policy.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Namespace of the policy. Default: that of the kubeconfig; of objects in a file that name none, default.
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// File with the policy and its status, instead of the cluster; may be given more than once; - is standard input.
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+    let (object, routing) = if arguments.files.is_empty() {
+        block_on(of_cluster(arguments))?
+    } else {
+        of_files(arguments)?
+    };
+    let explained = Explained::new(&object, routing);
+    arguments
+        .output
+        .print(&explained.document(), || explained.text())?;
+    Ok(if explained.is_well() {
+        Ended::Well
+    } else {
+        Ended::Unwell
+    })
+}
+
+async fn of_cluster(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), Error> {
+    let (client, default) = cluster::client().await?;
+    let namespace = arguments.namespace.clone().unwrap_or(default);
+    let name = &arguments.name;
+    let object = cluster::policy(&client, &namespace, name).await?.ok_or_else(|| {
+        Error::Unusable(format!(
+            "there is no ReplicaSetPolicy {namespace}/{name} in the cluster"
+        ))
+    })?;
+    let routing = match config_map_name(&object) {
+        Some(name) => cluster::config_map(&client, &namespace, name).await?,
+        None => None,
+    };
+    let text = routing
+        .as_ref()
+        .and_then(|map| map["data"][ROUTING].as_str())
+        .unwrap_or_default();
+    Ok((object, serde_json::from_str(text).ok()))
+}
+
+fn of_files(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), Error> {
+    let default = arguments.namespace.as_deref().unwrap_or("default");
+    let documents = Documents::read(&arguments.files, default)?;
+    let asked = |document: &&Value| {
+        let in_namespace = arguments
+            .namespace
+            .as_ref()
+            .is_none_or(|asked| document["metadata"]["namespace"] == *asked);
+        document["metadata"]["name"] == arguments.name && in_namespace
+    };
+    let found: Vec<_> = documents.policies.iter().filter(asked).collect();
+    let [document] = found[..] else {
+        let what = if found.is_empty() {
+            "there is no"
+        } else {
+            "name the namespace: there is more than one"
+        };
+        return Err(Error::invalid(format!(
+            "{what} ReplicaSetPolicy {} in these files",
+            arguments.name
+        )));
+    };
+    let object = policy_file::unjudged(document)?;
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let map = config_map_name(&object).map(|name| (namespace, name.to_owned()));
+    let data = map.and_then(|key| documents.config_maps.get(&key));
+    let routing = data.and_then(|data| serde_json::from_str(data.get(ROUTING)?).ok());
+    Ok((object, routing))
+}
+
+fn config_map_name(object: &ReplicaSetPolicy) -> Option<&str> {
+    Some(object.status.as_ref()?.routing.as_ref()?.config_map.as_str())
+}
+
+/// What a status says.
+struct Explained {
+    title: String,
+    status: Option<ReplicaSetPolicyStatus>,
+    /// The routes of routing.json, where it is there.
+    routes: Option<Value>,
+    shown: Vec<Shown>,
+    /// The generation of the spec is newer than what the status describes.
+    outdated: bool,
+}
+
+impl Explained {
+    fn new(object: &ReplicaSetPolicy, routing: Option<Value>) -> Self {
+        let status = object.status.clone();
+        let routes = routing.map(|mut routing| routing["routes"].take());
+        let described = status.as_ref().and_then(|status| status.observed_generation);
+        let endpoints = status.iter().flat_map(|status| &status.endpoints);
+        Self {
+            title: format!(
+                "{}/{}",
+                object.metadata.namespace.as_deref().unwrap_or_default(),
+                object.metadata.name.as_deref().unwrap_or_default()
+            ),
+            outdated: object.metadata.generation.is_some() && described != object.metadata.generation,
+            shown: endpoints
+                .flat_map(|endpoint| of_endpoint(endpoint, routes.as_ref()))
+                .collect(),
+            status,
+            routes,
+        }
+    }
+
+    fn condition(&self, type_: &str) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+        let conditions = self.status.as_ref().map(|status| &status.conditions);
+        conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == type_)
+    }
+
+    fn is_well(&self) -> bool {
+        let ready = self
+            .condition("Ready")
+            .is_some_and(|condition| condition.status == "True");
+        ready && self.shown.iter().all(Shown::is_plain)
+    }
+
+    /// The conditions that say more than that all is well, as `TYPE: MESSAGE`.
+    fn conditions(&self) -> Vec<String> {
+        const GOOD: [(&str, &str); 10] = [
+            ("Accepted", "True"),
+            ("ResolvedRefs", "True"),
+            ("Programmed", "True"),
+            ("Ready", "True"),
+            ("PrimaryReachable", "True"),
+            ("Degraded", "False"),
+            ("Reconciling", "False"),
+            ("Stalled", "False"),
+            ("ReadFallbackActive", "False"),
+            ("SplitBrainSuspected", "False"),
+        ];
+        let conditions = self.status.iter().flat_map(|status| &status.conditions);
+        let worse = conditions
+            .filter(|condition| !GOOD.contains(&(condition.type_.as_str(), condition.status.as_str())));
+        worse
+            .map(|it| {
+                let since = &it.last_transition_time.0;
+                format!(
+                    "{} is {} since {since}: {}: {}",
+                    it.type_, it.status, it.reason, it.message
+                )
+            })
+            .collect()
+    }
+
+    fn document(&self) -> Value {
+        let status = self.status.as_ref();
+        json!({
+            "policy": self.title,
+            "ready": self.condition("Ready").map(|condition| condition.status == "True"),
+            "outdated": self.outdated,
+            "writes": status.and_then(|status| status.primary.as_ref()),
+            "conditions": self.conditions(),
+            "routes": self.routes,
+            "endpoints": self.shown.iter().map(Shown::document).collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let Some(status) = &self.status else {
+            return format!(
+                "{}: there is no status: the operator has not seen the policy yet, or the file was not read from a cluster\n",
+                self.title
+            );
+        };
+        let mut text = match self.condition("Ready") {
+            Some(ready) => format!("{}: {} ({})\n", self.title, ready.message, ready.reason),
+            None => format!("{}: not judged yet\n", self.title),
+        };
+        if self.outdated {
+            text.push_str(
+                "The status describes an earlier spec: the operator has not taken in the newest one.\n",
+            );
+        }
+        if let Some(primary) = &status.primary {
+            let promoted = primary.id != primary.declared && !primary.declared.is_empty();
+            let declared = if promoted {
+                format!(" (declared: {})", primary.declared)
+            } else {
+                String::new()
+            };
+            text.push_str(&format!("Writes: {}{declared}\n", primary.id));
+        }
+        if let Some(routes) = &self.routes {
+            text.push_str(&format!("\n{}", table(routes)));
+        }
+        if !self.shown.is_empty() {
+            text.push_str(&format!("\n{}", endpoints::table(&self.shown)));
+        }
+        let explanations = endpoints::explanations(&self.shown);
+        if !explanations.is_empty() {
+            text.push_str(&format!("\n{explanations}"));
+        }
+        let conditions = self.conditions();
+        if !conditions.is_empty() {
+            text.push_str(&format!("\n{}\n", conditions.join("\n")));
+        }
+        text
+    }
+}
+
+fn table(routes: &Value) -> String {
+    let mut table = Table::new(&["ROUTE", "STATE", "ENDPOINTS"]);
+    for (name, route) in routes.as_object().into_iter().flatten() {
+        let targets = route["targets"].as_array().into_iter().flatten();
+        let mut ids: Vec<_> = targets.filter_map(|target| target["endpoint"].as_str()).collect();
+        ids.dedup();
+        let state = route["state"].as_str().unwrap_or_default();
+        table.row([name.clone(), state.to_owned(), ids.join(",")]);
+    }
+    table.text()
+}
+
+/// An endpoint; of a Service, each of its pods.
+fn of_endpoint(status: &EndpointStatus, routes: Option<&Value>) -> Vec<Shown> {
+    let since = status.since.0.to_string();
+    if !status.targets.is_empty() {
+        return status
+            .targets
+            .iter()
+            .map(|pod| of_pod(&status.id, &since, pod, routes))
+            .collect();
+    }
+    vec![Shown {
+        id: status.id.clone(),
+        address: status.address.clone().unwrap_or_default(),
+        role: status.role.clone(),
+        circuit: status.circuit.clone(),
+        routes: places(routes, &status.id, status.address.as_deref(), status.eligible),
+        reason: status.reason.clone(),
+        failure: status.failure.clone(),
+        since: Some(since),
+        retry_at: status.retry_at.as_ref().map(|at| at.0.to_string()),
+        sessions: status.sessions,
+    }]
+}
+
+fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Value>) -> Shown {
+    Shown {
+        id: format!("{id}@{}", pod.address),
+        address: pod.address.clone(),
+        role: pod.role.clone(),
+        circuit: pod.circuit.clone(),
+        routes: places(routes, id, Some(&pod.address), pod.eligible),
+        reason: pod.reason.clone(),
+        failure: pod.failure.clone(),
+        since: Some(since.to_owned()),
+        retry_at: pod.retry_at.as_ref().map(|at| at.0.to_string()),
+        sessions: None,
+    }
+}
+
+/// The routes that an address of an endpoint is in; without routing.json only whether it is in one.
+fn places(routes: Option<&Value>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
+    let Some(routes) = routes.and_then(Value::as_object) else {
+        return if eligible {
+            vec!["yes".to_owned()]
+        } else {
+            Vec::new()
+        };
+    };
+    let is_it = |target: &Value| target["endpoint"] == *id && target["address"].as_str() == address;
+    let serves = |(_, route): &(&String, &Value)| {
+        route["targets"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_it))
+    };
+    routes
+        .iter()
+        .filter(serves)
+        .map(|(name, _)| name.clone())
+        .collect()
+}

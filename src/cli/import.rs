@@ -1,0 +1,121 @@
+//! `distributary import`: a policy and its Secrets from the environment variables of an application.
+
+mod env_file;
+mod mapping;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::documents::{Documents, read};
+use super::output::{print, yaml};
+use super::{Ended, Error, policy_file, warn};
+use crate::validate;
+use env_file::Variable;
+use mapping::Import;
+
+/// Print the policy and the Secrets for the environment variables of an application.
+///
+/// Reads DATABASE_URL, DATABASE_READ_REPLICA_N_URL and the variables that begin with DB_; docs/cli.md lists them. Times are
+/// milliseconds. URLs, which hold passwords, go into Secrets and nowhere else. Variables that are not known are named in a
+/// warning.
+///
+/// Exit codes: 0; 3 a variable has a value that cannot be used.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// File of lines NAME=VALUE; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    env_file: PathBuf,
+    /// Name of the policy, and what the names of its Secrets begin with.
+    #[arg(long, default_value = "database", value_name = "NAME")]
+    name: String,
+    /// Namespace of the objects. Default: none is written.
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+    let text = read(&arguments.env_file)?;
+    let variables = env_file::variables(&text).map_err(|line| {
+        Error::invalid(format!(
+            "{}, line {line}: this is not NAME=VALUE",
+            arguments.env_file.display()
+        ))
+    })?;
+    let import = Import::new(&arguments.name, &variables).map_err(Error::Invalid)?;
+    for (what, names) in [
+        ("are not known", &import.unknown),
+        ("have no use in this version", &import.unused),
+    ] {
+        if !names.is_empty() {
+            warn(&format!("these variables {what}: {}", names.join(", ")));
+        }
+    }
+    let mut objects = import.secrets();
+    objects.push(import.policy());
+    for object in &mut objects {
+        if let Some(namespace) = &arguments.namespace {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+    }
+    judge(&import, &objects)?;
+    let documents: Result<Vec<_>, _> = objects.iter().map(yaml).collect();
+    print(&documents?.join("---\n"))?;
+    Ok(Ended::Well)
+}
+
+/// Every rule that does not hold, told by the variable that it comes from.
+fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
+    let mut documents = Documents::default();
+    for object in objects {
+        documents.take(object.clone(), "default", "the environment".as_ref())?;
+    }
+    let [document] = &documents.policies[..] else {
+        return Err(Error::invalid("there is no policy"));
+    };
+    let mut problems = Vec::new();
+    match policy_file::object(document) {
+        Err(misfits) => {
+            problems.extend(
+                misfits
+                    .iter()
+                    .map(|misfit| format!("{}: {}", import.cause(&misfit.field), misfit.says)),
+            );
+        }
+        Ok(object) => {
+            let secrets = policy_file::secrets(&object, &documents);
+            let services = policy_file::services(&object, &secrets, &documents);
+            match validate::policy(&object, &secrets, &services) {
+                Err(told) => problems.extend(
+                    told.iter()
+                        .map(|problem| format!("{}: {}", import.cause(&problem.field), problem.rule)),
+                ),
+                Ok(policy) => {
+                    let refused = policy.endpoints.iter().filter_map(|it| it.login.as_ref().err());
+                    problems.extend(refused.map(|refused| {
+                        let variable = import.variable_of_secret(&refused.secret);
+                        match &refused.problem {
+                            crate::domain::policy::SecretProblem::Malformed { must, .. } => {
+                                format!("{variable}: {must}")
+                            }
+                            problem => format!("{variable}: {problem}"),
+                        }
+                    }));
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(problems))
+    }
+}
+
+/// A variable's value, or what must hold of it.
+type Parsed<T> = Result<T, String>;
+
+/// `VARIABLE: what must hold`; never the value.
+fn must(variable: &Variable, what: &str) -> String {
+    format!("{}: must be {what}", variable.name)
+}

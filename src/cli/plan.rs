@@ -1,0 +1,253 @@
+//! `distributary plan`: what would be decided and written, offline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::documents::Documents;
+use super::output::{Output, yaml};
+use super::planned::{self, Planned};
+use super::policy_file::{self, Examples, Source};
+use super::{Ended, Error, block_on, cluster, difference};
+use crate::api::ReplicaSetPolicy;
+use crate::domain::policy::{Mode, PolicyKey};
+use crate::domain::world::Remembered;
+use crate::k8s::remembered::remembered;
+use crate::rehearse::Observations;
+use crate::render::diff::{Diff, Observed, diff};
+
+/// Show what a policy would do: the routes, a reason for each server, and the objects.
+///
+/// Needs no cluster and no server. The policy is validated by the rules of admission, and all of its problems are told.
+/// Every server is taken to be well, and to be what it is declared as, unless --observations says otherwise. Secrets,
+/// pods and addresses that the files do not tell are assumed, with a warning.
+///
+/// Exit codes: 0; 3 the policy is invalid; 4 a route would be held or lead nowhere; 5 --diff found differences.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// What the servers show, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
+    #[arg(long, value_name = "FILE")]
+    observations: Option<PathBuf>,
+    /// Show what would change: to the objects in the cluster or, with --previous, to those of the policy as it was. To
+    /// the cluster's, servers are taken to be well in the roles and at the addresses that the status there tells.
+    #[arg(long)]
+    diff: bool,
+    /// The policy as it was, such as that of the branch to merge into.
+    #[arg(long, value_name = "FILE", requires = "diff")]
+    previous: Option<PathBuf>,
+    /// Show the objects whole, in the table too.
+    #[arg(long)]
+    objects: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+    let observed = arguments.observations.as_deref();
+    let seen = policy_file::observations(observed)?;
+    let mut documents = arguments.source.documents()?;
+    let live = if arguments.diff && arguments.previous.is_none() {
+        block_on(live(&mut documents))?
+    } else {
+        Live::new()
+    };
+    let mut examples = Examples::default();
+    let policies = planned::assumed(&documents, &seen, &mut examples)?;
+    if observed.is_some() && policies.len() > 1 {
+        return Err(Error::invalid(
+            "observations are of one policy, and there are several in these files",
+        ));
+    }
+    let mut plans = Vec::new();
+    for policy in policies {
+        let status = live.get(&policy.key).and_then(|object| object.status.as_ref());
+        let remembered = status.map(|status| Remembered {
+            tenure: remembered(status).tenure,
+            ..Remembered::default()
+        });
+        let seen = match status {
+            Some(status) if observed.is_none() => cluster::as_in_status(status).of(&policy),
+            _ => seen.clone(),
+        };
+        let remembered = remembered.unwrap_or_default();
+        plans.push(Planned::new(
+            &policy,
+            seen,
+            remembered,
+            &BTreeSet::new(),
+            &mut examples,
+        )?);
+    }
+    let changes = match &arguments.previous {
+        Some(file) => Some(since(
+            file,
+            &arguments.source.namespace,
+            &plans,
+            &seen,
+            &mut examples,
+        )?),
+        None if arguments.diff => Some(block_on(to_cluster(&plans))?),
+        None => None,
+    };
+    planned::tell(&examples);
+    show(arguments, &plans, changes.as_deref())?;
+    Ok(match changes {
+        Some(changes) if changes.iter().any(Change::is_one) => Ended::Different,
+        _ if plans.iter().all(Planned::is_well) => Ended::Well,
+        _ => Ended::Unwell,
+    })
+}
+
+/// The policies in the cluster.
+type Live = BTreeMap<PolicyKey, ReplicaSetPolicy>;
+
+/// Reads the policies of the documents from the cluster, with what they name and the documents do not have. The objects
+/// belong to the policy by its uid.
+async fn live(documents: &mut Documents) -> Result<Live, Error> {
+    let (client, _) = cluster::client().await?;
+    let mut live = Live::new();
+    for at in 0..documents.policies.len() {
+        let Ok(object) = policy_file::object(&documents.policies[at]) else {
+            continue;
+        };
+        let metadata = &object.metadata;
+        let (namespace, name) = (metadata.namespace.clone(), metadata.name.clone());
+        let key = PolicyKey::new(namespace.unwrap_or_default(), name.unwrap_or_default());
+        cluster::complete(&client, documents, &object).await?;
+        if let Some(found) = cluster::policy(&client, &key.namespace, &key.name).await? {
+            documents.policies[at]["metadata"]["uid"] = json!(found.metadata.uid);
+            live.insert(key, found);
+        }
+    }
+    Ok(live)
+}
+
+/// What changes for one policy.
+struct Change {
+    policy: PolicyKey,
+    diff: Diff,
+    before: Observed,
+}
+
+impl Change {
+    fn is_one(&self) -> bool {
+        !(self.diff.writes.is_empty() && self.diff.conflicts.is_empty())
+    }
+}
+
+/// To the objects that the policies of a file lead to, by the same observations.
+fn since(
+    file: &PathBuf,
+    namespace: &str,
+    plans: &[Planned],
+    seen: &Observations,
+    examples: &mut Examples,
+) -> Result<Vec<Change>, Error> {
+    let documents = Documents::read(std::slice::from_ref(file), namespace)?;
+    let mut before = BTreeMap::new();
+    for policy in planned::assumed(&documents, seen, examples)? {
+        let seen = seen.clone().of(&policy);
+        let planned = Planned::new(&policy, seen, Remembered::default(), &BTreeSet::new(), examples)?;
+        before.insert(policy.key.clone(), planned);
+    }
+    let objects = |planned: Option<&Planned>| -> Observed {
+        let objects = planned.map(Planned::objects).unwrap_or_default();
+        objects
+            .iter()
+            .map(|object| (object.id.clone(), object.body.clone()))
+            .collect()
+    };
+    let mut changes: Vec<_> = plans
+        .iter()
+        .map(|planned| {
+            let policy = planned.policy.key.clone();
+            let before = objects(before.get(&policy));
+            Change {
+                diff: changed(planned, &before),
+                policy,
+                before,
+            }
+        })
+        .collect();
+    // Policies that are no longer there: what they wrote goes with them.
+    let gone = |key: &&PolicyKey| !plans.iter().any(|planned| planned.policy.key == **key);
+    let names: Vec<_> = before.keys().filter(gone).cloned().collect();
+    for policy in names {
+        let before = objects(before.get(&policy).filter(|planned| !planned.policy.retain));
+        changes.push(Change {
+            diff: diff(&[], &before, ""),
+            policy,
+            before,
+        });
+    }
+    Ok(changes)
+}
+
+async fn to_cluster(plans: &[Planned]) -> Result<Vec<Change>, Error> {
+    let (client, _) = cluster::client().await?;
+    let mut changes = Vec::new();
+    for planned in plans {
+        let policy = planned.policy.key.clone();
+        let before = cluster::objects(&client, &policy, planned.objects()).await?;
+        changes.push(Change {
+            diff: changed(planned, &before),
+            policy,
+            before,
+        });
+    }
+    Ok(changes)
+}
+
+/// What would be written; nothing in the modes that write nothing, and while nothing is decided.
+fn changed(planned: &Planned, before: &Observed) -> Diff {
+    if planned.policy.mode == Mode::Enforce && planned.manifests.is_some() {
+        diff(planned.objects(), before, &planned.policy.uid)
+    } else {
+        Diff::default()
+    }
+}
+
+fn show(arguments: &Arguments, plans: &[Planned], changes: Option<&[Change]>) -> Result<(), Error> {
+    let mut document = json!({"policies": plans.iter().map(Planned::document).collect::<Vec<_>>()});
+    if let Some(changes) = changes {
+        let each = |change: &Change| {
+            let mut document = difference::document(&change.diff);
+            document["policy"] = json!({"namespace": change.policy.namespace, "name": change.policy.name});
+            document
+        };
+        document["changes"] = changes.iter().map(each).collect();
+    }
+    let text = text(arguments, plans, changes)?;
+    arguments.output.print(&document, || text)
+}
+
+fn text(arguments: &Arguments, plans: &[Planned], changes: Option<&[Change]>) -> Result<String, Error> {
+    let mut parts = Vec::new();
+    for planned in plans {
+        let mut part = planned.text();
+        if arguments.objects {
+            for object in planned.objects() {
+                part.push_str(&format!("---\n{}", yaml(&object.body)?));
+            }
+        } else if changes.is_none() && planned.manifests.is_some() {
+            part.push_str("\nOBJECT\n");
+            for object in planned.objects() {
+                part.push_str(&format!("{}\n", object.id));
+            }
+        }
+        parts.push(part);
+    }
+    for change in changes.into_iter().flatten() {
+        let differences = difference::text(&change.diff, &change.before)?;
+        let none = "nothing would be written\n".to_owned();
+        parts.push(format!(
+            "changes of {}:\n{}",
+            change.policy,
+            if change.is_one() { differences } else { none }
+        ));
+    }
+    Ok(parts.join("\n"))
+}

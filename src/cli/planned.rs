@@ -1,0 +1,165 @@
+//! A policy from a file with what would be decided of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::documents::Documents;
+use super::endpoints::{self, Shown};
+use super::policy_file::{self, Examples};
+use super::{Error, routes, warn};
+use crate::domain::decision::DecisionState;
+use crate::domain::plan::RoutingPlan;
+use crate::domain::policy::{EndpointId, Mode, Policy};
+use crate::domain::world::Remembered;
+use crate::rehearse::{Observations, Rehearsed, rehearse};
+use crate::render::{Manifest, Manifests, render};
+
+pub struct Planned {
+    pub policy: Arc<Policy>,
+    pub rehearsed: Rehearsed,
+    /// What would be written; `None`: nothing, as nothing was decided.
+    pub manifests: Option<Manifests>,
+}
+
+/// The policies of documents, in whose place what is missing is assumed.
+pub fn assumed(
+    documents: &Documents,
+    seen: &Observations,
+    examples: &mut Examples,
+) -> Result<Vec<Arc<Policy>>, Error> {
+    let mut missing = BTreeSet::new();
+    let policies = policy_file::policies(documents, |object| {
+        let (secrets, absent) = policy_file::assumed_secrets(object, documents);
+        missing.extend(absent);
+        let services = policy_file::assumed_services(object, &secrets, documents, seen, examples);
+        (secrets, services)
+    })?;
+    for name in missing {
+        warn(&format!(
+            "the Secret {name} is not in these files: it is taken to be as it should"
+        ));
+    }
+    Ok(policies)
+}
+
+/// Says which addresses are none of a server.
+pub fn tell(examples: &Examples) {
+    let told = examples.told();
+    if !told.is_empty() {
+        warn(&format!(
+            "these addresses are examples, as names are not resolved: {}",
+            told.join(", ")
+        ));
+    }
+}
+
+impl Planned {
+    /// Whoever `seen` says nothing of is well. `lost`: who then refuses connections.
+    pub fn new(
+        policy: &Arc<Policy>,
+        mut seen: Observations,
+        remembered: Remembered,
+        lost: &BTreeSet<EndpointId>,
+        examples: &mut Examples,
+    ) -> Result<Self, Error> {
+        policy_file::assumed_addresses(policy, &mut seen, examples);
+        let seen = if policy.mode == Mode::Suspend {
+            seen
+        } else {
+            seen.or_well(policy)
+        };
+        let rehearsed = rehearse(policy, &seen, remembered, lost)
+            .map_err(|unclear| Error::invalid(format!("observations: {unclear}")))?;
+        let plan = rehearsed.decision.state.decided().map(|decided| &decided.plan);
+        Ok(Self {
+            manifests: plan.map(|plan| render(policy, plan)),
+            policy: Arc::clone(policy),
+            rehearsed,
+        })
+    }
+
+    pub fn plan(&self) -> Option<&RoutingPlan> {
+        self.state().decided().map(|decided| &decided.plan)
+    }
+
+    pub fn objects(&self) -> &[Manifest] {
+        self.manifests
+            .as_ref()
+            .map(|manifests| manifests.objects.as_slice())
+            .unwrap_or_default()
+    }
+
+    fn state(&self) -> &DecisionState {
+        &self.rehearsed.decision.state
+    }
+
+    /// Whether every route leads to somebody who is well; in a mode that decides nothing, too.
+    pub fn is_well(&self) -> bool {
+        match self.state() {
+            DecisionState::Decided(decided) => routes::are_well(&self.policy, &decided.plan),
+            DecisionState::Suspended => true,
+            DecisionState::Waiting { .. } | DecisionState::IdentityChanged { .. } => false,
+        }
+    }
+
+    pub fn shown(&self) -> Vec<Shown> {
+        endpoints::of_decision(&self.rehearsed.decision)
+    }
+
+    pub fn document(&self) -> Value {
+        let mut document = json!({
+            "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
+            "mode": format!("{:?}", self.policy.mode),
+            "endpoints": self.shown().iter().map(Shown::document).collect::<Vec<_>>(),
+        });
+        if let Some(plan) = self.plan() {
+            document["routes"] = routes::document(&self.policy, plan);
+        }
+        if let Some(why) = routes::undecided(self.state()) {
+            document["undecided"] = why.into();
+        }
+        if let Some(manifests) = &self.manifests {
+            document["revision"] = manifests.revision.as_str().into();
+            document["objects"] = manifests
+                .objects
+                .iter()
+                .map(|object| object.body.clone())
+                .collect();
+        }
+        document
+    }
+
+    /// Routes, endpoints, and what must be said of them.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.title());
+        if let Some(why) = routes::undecided(self.state()) {
+            text.push_str(&format!("\n{why}\n"));
+        }
+        if let Some(plan) = self.plan() {
+            text.push_str(&format!("\n{}", routes::table(&self.policy, plan)));
+        }
+        let shown = self.shown();
+        if !shown.is_empty() {
+            text.push_str(&format!("\n{}", endpoints::table(&shown)));
+        }
+        let explanations = endpoints::explanations(&shown);
+        if !explanations.is_empty() {
+            text.push_str(&format!("\n{explanations}"));
+        }
+        text
+    }
+
+    pub fn title(&self) -> String {
+        let mode = match self.policy.mode {
+            Mode::Enforce => "",
+            Mode::Observe => ", mode Observe: routes are decided, and not written",
+            Mode::Suspend => ", mode Suspend",
+        };
+        match &self.manifests {
+            Some(manifests) => format!("{}{mode}, revision {}", self.policy.key, manifests.revision),
+            None => format!("{}{mode}", self.policy.key),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The routes of a plan, for people and for programs.
+
+use serde_json::{Map, Value, json};
+
+use super::output::Table;
+use crate::domain::decision::DecisionState;
+use crate::domain::plan::{Route, RouteState, RoutingPlan};
+use crate::domain::policy::Policy;
+use crate::domain::routing::ClassName;
+use crate::domain::target::TargetId;
+use crate::render::config_map::{admission, state};
+use crate::render::named;
+
+/// Every route by its name, in the order in which they are written; without those of classes that are built in, which
+/// lead where `rw` and `ro` do.
+pub fn all<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
+    let class = |name: &str| policy.routing.class(&ClassName::from(name));
+    named::routes(policy, plan)
+        .into_iter()
+        .filter(|it| class(&it.name).is_none_or(|class| class.declared))
+        .map(|it| (it.name, it.route))
+        .collect()
+}
+
+/// Whether every route leads to somebody who is well.
+pub fn are_well(policy: &Policy, plan: &RoutingPlan) -> bool {
+    all(policy, plan).into_iter().all(|(_, route)| is_well(route))
+}
+
+pub const fn is_well(route: &Route) -> bool {
+    matches!(route.state, RouteState::Served | RouteState::Fallback)
+}
+
+/// The names of the routes that a target is in.
+pub fn of_target(policy: &Policy, plan: &RoutingPlan, target: &TargetId) -> Vec<String> {
+    let is_in = |(_, route): &(String, &Route)| route.members.iter().any(|member| member.target == *target);
+    all(policy, plan)
+        .into_iter()
+        .filter(is_in)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+pub fn document(policy: &Policy, plan: &RoutingPlan) -> Value {
+    let each = |(name, route): (String, &Route)| {
+        let members = route.members.iter().map(|member| {
+            json!({
+                "endpoint": member.target.endpoint.as_str(),
+                "address": member.address,
+                "port": member.port,
+                "weight": member.weight,
+                "inSlice": member.in_slice,
+                "admission": admission(member.admission),
+            })
+        });
+        let route = json!({"state": state(route.state), "targets": members.collect::<Vec<_>>()});
+        (name, route)
+    };
+    Value::Object(all(policy, plan).into_iter().map(each).collect::<Map<_, _>>())
+}
+
+pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
+    let mut table = Table::new(&[
+        "ROUTE", "STATE", "ENDPOINT", "ADDRESS", "WEIGHT", "IN SLICE", "WHY",
+    ]);
+    for (name, route) in all(policy, plan) {
+        let state = state(route.state).to_owned();
+        if route.members.is_empty() {
+            table.row([
+                name.clone(),
+                state.clone(),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+                why_nobody().to_owned(),
+            ]);
+        }
+        for member in &route.members {
+            table.row([
+                name.clone(),
+                state.clone(),
+                member.target.endpoint.to_string(),
+                std::net::SocketAddr::new(member.address, member.port).to_string(),
+                member.weight.to_string(),
+                if member.in_slice { "yes" } else { "no" }.to_owned(),
+                admission(member.admission).to_owned(),
+            ]);
+        }
+    }
+    table.text()
+}
+
+const fn why_nobody() -> &'static str {
+    "nobody may serve: it leads nowhere"
+}
+
+/// Why there are no routes; `None`: there are.
+pub fn undecided(state: &DecisionState) -> Option<String> {
+    match state {
+        DecisionState::Decided(_) => None,
+        DecisionState::Suspended => Some("mode is Suspend: routes stay as they are".to_owned()),
+        DecisionState::Waiting { unchecked } => Some(format!(
+            "routes stay as they are until every server was checked; {unchecked} to go"
+        )),
+        DecisionState::IdentityChanged { known, shown, .. } => {
+            let shown = shown.map_or_else(
+                || "another system identifier".to_owned(),
+                |shown| format!("the system identifier {shown}"),
+            );
+            Some(format!(
+                "the primary shows {shown}, not {known}: routes stay as they are"
+            ))
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What would be decided: a policy, and what its servers are said to show, in place of real checks.
+//!
+//! It drives the same [`World`] that the operator drives. Pure: the time of a rehearsal is told by its story.
+
+mod story;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::Moment;
+use crate::domain::decision::{Decision, DecisionState};
+use crate::domain::observation::{FailureKind, Observation, Silence};
+use crate::domain::policy::{
+    Declared, Endpoint, EndpointId, IdentityRule, Policy, PolicyKey, ServiceProblem,
+};
+use crate::domain::target::{Heard, Observed, ProbeKey, Wanted};
+use crate::domain::world::{Effect, Event, Remembered, World};
+use crate::validate::{ServicePort, Services};
+use story::Said;
+
+/// From one thing that is said of a target to the next.
+const STEP: Duration = Duration::from_secs(1);
+
+/// What the servers of a policy show; docs/cli.md tells the words.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observations {
+    /// By endpoint, or `ENDPOINT@ADDRESS` of a pod: oldest first, a second apart.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Vec<String>>,
+    /// The addresses of endpoints whose host is a name.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, IpAddr>,
+    /// By name: where the ready pods of a Service listen.
+    #[serde(default)]
+    pub services: BTreeMap<String, Vec<SocketAddr>>,
+    /// The system identifier of who tells no other.
+    #[serde(default)]
+    pub system: Option<u64>,
+}
+
+/// Why observations say nothing of a policy.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unclear {
+    #[error("checks.{0}: the policy checks no such endpoint, or it has no such pod")]
+    NotChecked(String),
+    #[error(
+        "checks.{endpoint}: '{word}' must be primary, standby, the name of a failure, 'session …' or 'wait TIME'"
+    )]
+    Word { endpoint: String, word: String },
+    #[error("checks.{0}: a session needs an address: name it under addresses")]
+    NoAddress(String),
+}
+
+/// The last decision of a rehearsal, and its moment.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    pub decision: Arc<Decision>,
+    pub moment: Moment,
+}
+
+impl Observations {
+    /// Each of the Services that are asked for, as it was observed.
+    #[must_use]
+    pub fn services(&self, asked: impl IntoIterator<Item = ServicePort>) -> Services {
+        let known = |port: ServicePort| {
+            let pods = self.services.get(&port.service).cloned();
+            (port, pods.ok_or(ServiceProblem::NotFound))
+        };
+        asked.into_iter().map(known).collect()
+    }
+
+    /// Whoever nothing is said of is well, and is what it is declared as; the database is the one that the policy names.
+    #[must_use]
+    pub fn or_well(mut self, policy: &Policy) -> Self {
+        if let IdentityRule::Declared(system) = policy.identity {
+            self.system.get_or_insert(system);
+        }
+        for endpoint in policy.endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
+            for (at, target) in endpoint.targets().iter().enumerate() {
+                let is_primary = endpoint.declared == Declared::Primary && at == 0;
+                let word = if is_primary { "primary" } else { "standby" };
+                self.checks
+                    .entry(target.to_string())
+                    .or_insert_with(|| vec![word.to_owned()]);
+            }
+        }
+        self.checks.retain(|id, _| checked(policy, id) != Some(false));
+        self
+    }
+
+    /// Without what is said of endpoints that the policy does not have.
+    #[must_use]
+    pub fn of(mut self, policy: &Policy) -> Self {
+        self.checks.retain(|id, _| checked(policy, id).is_some());
+        self
+    }
+
+    fn address(&self, wanted: &Wanted) -> Option<IpAddr> {
+        let declared = wanted.location.host.to_string().parse().ok();
+        let named = || self.addresses.get(wanted.target.endpoint.as_str()).copied();
+        wanted.target.pod.or(declared).or_else(named)
+    }
+}
+
+/// Whether a login to a target is known; `None`: there is no such target.
+fn checked(policy: &Policy, id: &str) -> Option<bool> {
+    let has = |endpoint: &&Endpoint| endpoint.targets().iter().any(|target| target.to_string() == id);
+    let endpoint = policy.endpoints.iter().find(has)?;
+    Some(endpoint.login.is_ok() && endpoint.location.is_some())
+}
+
+/// The world after all that is said, decided whenever it wants to be. `remembered`: what was known before it. After it all
+/// servers of the endpoints in `lost` refuse connections for as long as their circuits need to open.
+///
+/// # Errors
+/// What is said of an endpoint that is not there, or in words that are none.
+pub fn rehearse(
+    policy: &Arc<Policy>,
+    seen: &Observations,
+    remembered: Remembered,
+    lost: &BTreeSet<EndpointId>,
+) -> Result<Rehearsed, Unclear> {
+    let mut stage = Stage::new(policy, remembered);
+    let mut story = Vec::new();
+    for (id, words) in &seen.checks {
+        let wanted = stage
+            .wanted
+            .iter()
+            .find(|wanted| wanted.target.to_string() == *id);
+        let wanted = wanted.ok_or_else(|| Unclear::NotChecked(id.clone()))?;
+        let said = story::said(id, words, seen.system)?;
+        story.extend(
+            said.into_iter()
+                .map(|(moment, said)| (moment, wanted.clone(), said)),
+        );
+    }
+    let end = story.iter().map(|(moment, ..)| *moment).max().unwrap_or_default();
+    story.extend(stage.refusals(lost, end));
+    story.sort_by_key(|(moment, ..)| *moment);
+    stage.settle(Moment::default());
+    for (moment, wanted, said) in story {
+        while let Some(due) = stage.world.deadline().filter(|due| *due < moment) {
+            stage.settle(due);
+        }
+        let address = seen.address(&wanted);
+        let event = event(&policy.key, &wanted, address, moment, said)?;
+        stage.world.step(event, moment);
+        stage.settle(moment);
+    }
+    if let Some(due) = stage.world.deadline() {
+        stage.settle(due);
+    }
+    Ok(stage.end(policy))
+}
+
+/// A world with one policy.
+struct Stage {
+    world: World,
+    wanted: Vec<Wanted>,
+    last: Option<Arc<Decision>>,
+    now: Moment,
+    /// How long who is lost refuses connections.
+    failing: Duration,
+}
+
+impl Stage {
+    fn new(policy: &Arc<Policy>, remembered: Remembered) -> Self {
+        let mut world = World::default();
+        let changed = Event::PolicyChanged {
+            policy: Arc::clone(policy),
+            remembered,
+        };
+        let effects = world.step(changed, Moment::default());
+        let wanted = effects.into_iter().find_map(|effect| match effect {
+            Effect::Want { wanted, .. } => Some(wanted),
+            _ => None,
+        });
+        Self {
+            world,
+            wanted: wanted.unwrap_or_default(),
+            last: None,
+            now: Moment::default(),
+            failing: policy.probing.failover_timeout + STEP * (policy.breaker.failure_threshold + 1),
+        }
+    }
+
+    fn refusals(&self, lost: &BTreeSet<EndpointId>, after: Moment) -> Vec<(Moment, Wanted, Said)> {
+        let gone = self
+            .wanted
+            .iter()
+            .filter(|wanted| lost.contains(&wanted.target.endpoint));
+        let each = |wanted: &Wanted| {
+            let (wanted, steps) = (wanted.clone(), self.failing.as_secs());
+            (1..=steps).map(move |step| {
+                let refused = Said::Checked(Err(FailureKind::ConnectRefused));
+                (after + Duration::from_secs(step), wanted.clone(), refused)
+            })
+        };
+        gone.flat_map(each).collect()
+    }
+
+    fn settle(&mut self, now: Moment) {
+        self.now = now;
+        for effect in self.world.decide(now) {
+            if let Effect::Decided { decision, .. } = effect {
+                self.last = Some(decision);
+            }
+        }
+    }
+
+    fn end(self, policy: &Arc<Policy>) -> Rehearsed {
+        // A world decides every policy that is new to it.
+        let none = || {
+            Arc::new(Decision {
+                policy: Arc::clone(policy),
+                state: DecisionState::Suspended,
+                answered: None,
+            })
+        };
+        Rehearsed {
+            decision: self.last.unwrap_or_else(none),
+            moment: self.now,
+        }
+    }
+}
+
+fn event(
+    policy: &PolicyKey,
+    wanted: &Wanted,
+    address: Option<IpAddr>,
+    moment: Moment,
+    said: Said,
+) -> Result<Event, Unclear> {
+    let key = ProbeKey {
+        policy: policy.clone(),
+        target: wanted.target.clone(),
+    };
+    let incarnation = wanted.incarnation;
+    let (started, ended) = (moment, moment);
+    Ok(match said {
+        Said::Checked(result) => Event::Observed(Observed {
+            key,
+            incarnation,
+            observation: Observation {
+                started,
+                ended,
+                address: address.filter(|_| result.is_ok()),
+                result,
+            },
+        }),
+        Said::Heard(result) => Event::Heard(Heard {
+            address: address.ok_or_else(|| Unclear::NoAddress(wanted.target.to_string()))?,
+            key,
+            incarnation,
+            started,
+            ended,
+            result,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

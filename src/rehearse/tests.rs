@@ -1,0 +1,81 @@
+use super::*;
+use crate::domain::fixture::policy;
+use crate::domain::plan::RouteState;
+
+fn observed(checks: &[(&str, &[&str])]) -> Observations {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+    Observations {
+        checks: checks
+            .iter()
+            .map(|(id, said)| ((*id).to_owned(), words(said)))
+            .collect(),
+        ..Observations::default()
+    }
+}
+
+fn states(seen: &Observations, lost: &[&str]) -> (RouteState, RouteState) {
+    let policy = Arc::new(policy(&["a", "b"]));
+    let lost = lost.iter().map(|id| EndpointId::from(*id)).collect();
+    let rehearsed = rehearse(
+        &policy,
+        &seen.clone().or_well(&policy),
+        Remembered::default(),
+        &lost,
+    )
+    .unwrap();
+    let plan = &rehearsed.decision.state.decided().unwrap().plan;
+    (plan.rw.state, plan.ro.state)
+}
+
+#[test]
+fn who_nothing_is_said_of_is_well() {
+    let none = Observations::default();
+    assert_eq!(states(&none, &[]), (RouteState::Served, RouteState::Served));
+    let failing = observed(&[
+        ("a", &["standby", "ConnectRefused x 8"]),
+        ("b", &["TimedOut x 8"]),
+    ]);
+    assert_eq!(states(&failing, &[]), (RouteState::Served, RouteState::Fallback));
+}
+
+#[test]
+fn who_is_lost_leaves_the_routes() {
+    let none = Observations::default();
+    assert_eq!(states(&none, &["a"]), (RouteState::Served, RouteState::Served));
+    assert_eq!(
+        states(&none, &["a", "b"]),
+        (RouteState::Served, RouteState::Fallback)
+    );
+    assert_eq!(
+        states(&none, &["primary"]),
+        (RouteState::Held, RouteState::Served)
+    );
+}
+
+#[test]
+fn what_is_not_understood_is_named() {
+    let policy = Arc::new(policy(&["a"]));
+    let refused = |id: &str, word: &str| {
+        let seen = observed(&[(id, &[word])]);
+        rehearse(&policy, &seen, Remembered::default(), &BTreeSet::new()).unwrap_err()
+    };
+    assert_eq!(refused("c", "standby"), Unclear::NotChecked("c".to_owned()));
+    for word in [
+        "stand-by",
+        "standby at x",
+        "standby on system 3",
+        "standby of timeline 3",
+        "standby with 3",
+        "wait soon",
+        "standby x many",
+        "standby x 10001",
+        "session ConnectRefused",
+        "",
+    ] {
+        let unclear = Unclear::Word {
+            endpoint: "a".to_owned(),
+            word: word.to_owned(),
+        };
+        assert_eq!(refused("a", word), unclear);
+    }
+}

@@ -1,0 +1,177 @@
+//! `check` with real PostgreSQL servers.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use harness::PgCluster;
+use harness::postgres::{DATABASE, PROBE};
+use harness::suite::Suite;
+use serde_json::{Value, json};
+
+use crate::invocation::{Said, distributary, file};
+
+pub fn tests(suite: Suite<()>) -> Suite<()> {
+    suite
+        .test("check_shows_role_lag_and_latency_of_real_servers", well)
+        .test("check_says_what_keeps_a_server_out", unwell)
+        .test(
+            "check_takes_logins_from_the_environment_and_never_shows_them",
+            logins,
+        )
+}
+
+fn policy(postgres: &PgCluster) -> Value {
+    let replica = |(at, server): (usize, &harness::Postgres)| json!({"id": format!("replica-{}", at + 1), "host": server.name()});
+    json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "connection": {
+                "database": DATABASE,
+                "credentialsSecretRef": {"name": "orders-probe"},
+                "tls": {"mode": "Disable"},
+            },
+            "primary": {"host": postgres.primary().address()},
+            "replicas": postgres.replicas().iter().enumerate().map(replica).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn secret(password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-probe"},
+        "stringData": {"username": PROBE.user, "password": password},
+    })
+}
+
+fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<Said> {
+    let texts: Vec<_> = objects.iter().map(ToString::to_string).collect();
+    let said = distributary(&["check", "-f", "-"], &texts.join("\n---\n"), environment)?;
+    for word in [PROBE.password, "canary"] {
+        ensure!(
+            !said.out.contains(word) && !said.err.contains(word),
+            "it shows a password: {said:#?}"
+        );
+    }
+    Ok(said)
+}
+
+async fn well(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(2).await?;
+    let (policy, secret) = (policy(&postgres), secret(PROBE.password));
+    let said = check(&[&secret, &policy], &[])?.with(0)?;
+    let primary = said.row(&["primary"])?;
+    ensure!(
+        primary[1..4]
+            == [
+                postgres.primary().address().to_string(),
+                "Primary".to_owned(),
+                "-".to_owned()
+            ],
+        "{said:#?}"
+    );
+    for (id, server) in [
+        ("replica-1", postgres.replica(0)),
+        ("replica-2", postgres.replica(1)),
+    ] {
+        let row = said.row(&[id])?;
+        ensure!(
+            row[1] == server.address().to_string() && row[2] == "Standby",
+            "{said:#?}"
+        );
+        ensure!(
+            row[3].ends_with('s') && row[4].ends_with(" ms") && row[5..] == ["Closed", "Serving"],
+            "{said:#?}"
+        );
+        ensure!(
+            said.out.contains(&format!("{}:5432", server.address())),
+            "{said:#?}"
+        );
+    }
+    let texts = format!("{secret}\n---\n{policy}");
+    let json = distributary(&["check", "-f", "-", "-o", "json"], &texts, &[])?
+        .with(0)?
+        .json()?;
+    let checked = &json["policies"][0];
+    ensure!(
+        checked["routes"]["ro"]["targets"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2),
+        "{json:#}"
+    );
+    ensure!(
+        checked["endpoints"][1]["latencyMilliseconds"].is_string(),
+        "{json:#}"
+    );
+    Ok(())
+}
+
+async fn unwell(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(2).await?;
+    let (policy, good) = (policy(&postgres), secret(PROBE.password));
+    postgres.replica(0).kill().await?;
+    let said = check(&[&good, &policy], &[])?.with(4)?;
+    let row = said.row(&["replica-1"])?;
+    ensure!(
+        row[5..] == ["Open in 5s", "Suspect (ConnectRefused)"],
+        "{said:#?}"
+    );
+    ensure!(said.row(&["ro", "Served"])?[2] == "replica-2", "{said:#?}");
+    ensure!(
+        said.out.contains("ConnectRefused: nothing listens there"),
+        "{said:#?}"
+    );
+
+    let said = check(&[&secret("canary"), &policy], &[])?.with(4)?;
+    let row = said.row(&["replica-2"])?;
+    ensure!(
+        row[5..] == ["Closed", "ConfigurationFailed (AuthenticationFailed)"],
+        "{said:#?}"
+    );
+    ensure!(
+        said.row(&["rw"])?[1] == "Empty" && said.row(&["ro"])?[1] == "Empty",
+        "{said:#?}"
+    );
+
+    let mut invalid = policy.clone();
+    invalid["spec"]["healthCheck"] = json!({"interval": "soon"});
+    let said = check(&[&good, &invalid], &[])?.with(3)?;
+    ensure!(
+        said.err
+            .contains("spec.healthCheck.interval: healthCheck.interval must be"),
+        "{said:#?}"
+    );
+    Ok(())
+}
+
+async fn logins(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(1).await?;
+    let policy = policy(&postgres);
+    check(
+        &[&policy],
+        &[("PGUSER", PROBE.user), ("PGPASSWORD", PROBE.password)],
+    )?
+    .with(0)?;
+    check(&[&policy], &[("PGUSER", PROBE.user), ("PGPASSWORD", "canary")])?.with(4)?;
+    let named = [
+        ("DISTRIBUTARY_SECRET_ORDERS_PROBE_USERNAME", PROBE.user),
+        ("DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD", PROBE.password),
+    ];
+    check(&[&policy], &named)?.with(0)?;
+    let line = |host: &str, password: &str| format!("{host}:5432:{DATABASE}:{}:{password}\n", PROBE.user);
+    let text = [
+        line(&postgres.primary().address().to_string(), PROBE.password),
+        line(postgres.replica(0).name(), PROBE.password),
+        line("*", "canary"),
+    ];
+    let path = file("pgpass", &text.concat())?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let path = path.to_str().context("a path")?;
+    check(&[&policy], &[("PGUSER", PROBE.user), ("PGPASSFILE", path)])?.with(0)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
+    let said = check(&[&policy], &[("PGUSER", PROBE.user), ("PGPASSFILE", path)])?.with(4)?;
+    ensure!(said.err.contains("not used, as others may read it"), "{said:#?}");
+    Ok(())
+}

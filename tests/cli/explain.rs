@@ -1,0 +1,132 @@
+//! `explain` from files: the golden cases have a status for every reason.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use harness::suite::Suite;
+use serde_json::{Value, json};
+
+use crate::invocation::distributary;
+
+pub fn tests(suite: Suite<()>) -> Suite<()> {
+    suite
+        .test(
+            "explain_has_a_sentence_for_every_reason_of_the_golden_cases",
+            golden,
+        )
+        .test("explain_tells_routes_reason_and_what_must_happen", tells)
+        .test("a_policy_that_is_not_there_is_told", not_there)
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(serde_yaml::from_str(&text)?)
+}
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+/// The policy of a golden case with its status, and its objects.
+fn with_status(folder: &Path) -> Result<String> {
+    let mut policy = read(&folder.join("policy.yaml"))?;
+    policy["status"] = read(&folder.join("status.yaml"))?;
+    let objects = std::fs::read_to_string(folder.join("objects.yaml"))?;
+    Ok(format!("{policy}\n---\n{objects}"))
+}
+
+async fn golden(_: Arc<()>) -> Result<()> {
+    let mut cases = 0;
+    for entry in std::fs::read_dir(case(""))? {
+        let folder = entry?.path();
+        if !folder.is_dir() {
+            continue;
+        }
+        cases += 1;
+        let status = read(&folder.join("status.yaml"))?;
+        let said = distributary(
+            &["explain", "orders", "-f", "-", "-o", "json"],
+            &with_status(&folder)?,
+            &[],
+        )?;
+        let json = said.json()?;
+        let endpoints = json["endpoints"].as_array().context("endpoints")?;
+        ensure!(
+            endpoints.len() >= status["endpoints"].as_array().map_or(0, Vec::len),
+            "{folder:?}: {json:#}"
+        );
+        ensure!(
+            endpoints.iter().all(|it| it["means"].is_string()),
+            "{folder:?}: {json:#}"
+        );
+        let well = json["ready"] == json!(true) && endpoints.iter().all(|it| it["next"].is_null());
+        said.with(if well { 0 } else { 4 })?;
+    }
+    ensure!(cases >= 20, "{cases}");
+    Ok(())
+}
+
+async fn tells(_: Arc<()>) -> Result<()> {
+    let said = distributary(
+        &["explain", "orders", "-n", "shop", "-f", "-"],
+        &with_status(&case("circuit-open"))?,
+        &[],
+    )?
+    .with(4)?;
+    ensure!(
+        said.out
+            .starts_with("shop/orders: Reads and writes are routed. (Routable)\nWrites: primary\n"),
+        "{said:#?}"
+    );
+    ensure!(
+        said.out.contains("CircuitOpen (") && said.out.contains("\n  Next: A good check after"),
+        "{said:#?}"
+    );
+    ensure!(said.out.contains("\n  It may return from 2026-"), "{said:#?}");
+    ensure!(
+        said.out
+            .contains("Degraded is True since 2026-01-01T00:00:00Z: EndpointsNotServing: "),
+        "{said:#?}"
+    );
+    ensure!(said.row(&["primary"])?[3] == "rw", "{said:#?}");
+    let well = distributary(
+        &["explain", "orders", "-f", "-"],
+        &with_status(&case("plain"))?,
+        &[],
+    )?
+    .with(0)?;
+    ensure!(
+        !well.out.contains("Next:") && well.row(&["ro"])?[1] == "Served",
+        "{well:#?}"
+    );
+    // A reason that a newer operator tells.
+    let newer = with_status(&case("plain"))?.replace("\"Serving\"", "\"Unheard\"");
+    let newer = distributary(&["explain", "orders", "-f", "-"], &newer, &[])?.with(4)?;
+    ensure!(
+        newer
+            .out
+            .contains("Unheard\n  This version does not know the reason"),
+        "{newer:#?}"
+    );
+    Ok(())
+}
+
+async fn not_there(_: Arc<()>) -> Result<()> {
+    let policy = std::fs::read_to_string(case("plain").join("policy.yaml"))?;
+    let said = distributary(&["explain", "carts", "-f", "-"], &policy, &[])?.with(3)?;
+    ensure!(
+        said.err == "error: there is no ReplicaSetPolicy carts in these files\n",
+        "{said:?}"
+    );
+    let said = distributary(&["explain", "orders", "-f", "-"], &policy, &[])?.with(4)?;
+    ensure!(said.out.contains("there is no status"), "{said:?}");
+    let said = distributary(&["explain", "orders"], "", &[])?.with(1)?;
+    ensure!(
+        said.err.starts_with("error: cannot find the API server"),
+        "{said:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! The command line as a user meets it: the binary, its answers and its exit codes; `check` with real PostgreSQL servers.
+
+#[allow(dead_code, reason = "its table of what is refused is used")]
+#[path = "../cluster/admission.rs"]
+mod admission;
+
+mod check;
+mod drill;
+mod explain;
+mod import;
+mod invocation;
+mod plan;
+
+use std::process::ExitCode;
+
+use harness::suite::Suite;
+
+fn main() -> ExitCode {
+    harness::node::enter(tests)
+}
+
+fn tests() -> ExitCode {
+    let suite = Suite::new(|| async { Ok(()) });
+    let suite = plan::tests(suite);
+    let suite = explain::tests(suite);
+    let suite = drill::tests(suite);
+    let suite = import::tests(suite);
+    check::tests(suite).run()
+}

@@ -1,0 +1,359 @@
+//! `plan`: validation, routes, objects, differences.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use harness::suite::Suite;
+use serde_json::{Value, json};
+
+use crate::admission::{minimal, put, refused};
+use crate::invocation::{Said, distributary, file, sample};
+
+pub fn tests(suite: Suite<()>) -> Suite<()> {
+    suite
+        .test("a_command_line_that_is_none_ends_with_2", usage)
+        .test(
+            "plan_refuses_what_admission_refuses_in_its_words",
+            refuses_what_admission_refuses,
+        )
+        .test("plan_tells_every_problem_and_no_value", tells_every_problem)
+        .test("every_sample_is_planned", samples)
+        .test("plan_shows_routes_and_objects_in_three_forms", forms)
+        .test("plan_shows_what_follows_from_observations", observations)
+        .test("observations_that_are_not_understood_are_named", bad_observations)
+        .test("plan_shows_what_a_change_would_write", differences)
+        .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
+        .test("services_and_their_pods_come_from_the_file", services)
+}
+
+const POLICY: &str = "
+apiVersion: distributary.dev/v1alpha1
+kind: ReplicaSetPolicy
+metadata: {name: orders, namespace: shop}
+spec:
+  primary: {host: 198.18.0.1}
+  replicas:
+  - {id: a, host: 198.18.0.2}
+  - {id: b, host: 198.18.0.3}
+";
+
+fn plan(policy: &str, arguments: &[&str]) -> Result<Said> {
+    distributary(&[&["plan", "-f", "-"], arguments].concat(), policy, &[])
+}
+
+async fn usage(_: Arc<()>) -> Result<()> {
+    for arguments in [
+        &[][..],
+        &["plan"],
+        &["plan", "-f", "-", "--unheard"],
+        &["plan", "-f", "-", "-o", "xml"],
+        &["plan", "-f", "-", "--previous", "-"],
+        &["explain"],
+        &["import"],
+        &["unheard"],
+    ] {
+        distributary(arguments, POLICY, &[])?.with(2)?;
+    }
+    for command in ["plan", "check", "explain", "drill", "import"] {
+        let help = distributary(&[command, "--help"], "", &[])?.with(0)?;
+        ensure!(help.out.contains("Exit codes: 0; "), "{help:?}");
+    }
+    Ok(())
+}
+
+async fn refuses_what_admission_refuses(_: Arc<()>) -> Result<()> {
+    let mut wrong = Vec::new();
+    for case in refused() {
+        let mut policy = minimal();
+        put(&mut policy, case.set, case.to.clone());
+        let said = plan(&policy.to_string(), &[])?;
+        let told: Vec<_> = said
+            .err
+            .lines()
+            .filter_map(|line| line.strip_prefix("error: "))
+            .collect();
+        // TITLE: FIELD: MESSAGE; the API server puts the value between.
+        let parts = || {
+            told.iter()
+                .map(|line| line.splitn(3, ": ").skip(1).collect::<Vec<_>>())
+        };
+        let in_words = |api: &String| parts().any(|part| api.contains(part[1]));
+        // Of one field one message is enough.
+        let of_field =
+            |api: &String| in_words(api) || parts().any(|part| api.starts_with(&format!("{}: ", part[0])));
+        if said.code != 3 || !case.says.iter().any(in_words) || !case.says.iter().all(of_field) {
+            wrong.push(format!(
+                "{} = {}:\n  the API server {:?}\n  plan {told:?}",
+                case.set, case.to, case.says
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn tells_every_problem(_: Arc<()>) -> Result<()> {
+    let mut policy = minimal();
+    put(&mut policy, "spec.mode", json!("Rehearse"));
+    put(&mut policy, "spec.primary.weight", json!(-1));
+    put(&mut policy, "spec.primary.hots", json!("canary"));
+    put(&mut policy, "spec.healthCheck.interval", json!("soon"));
+    put(&mut policy, "spec.replicas[0].host", json!("127.0.0.1"));
+    let said = plan(&policy.to_string(), &[])?.with(3)?;
+    for told in [
+        "error: default/orders: spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"\n",
+        "error: default/orders: spec.primary.weight: should be greater than or equal to 0\n",
+        "error: default/orders: spec.primary.hots: unknown field\n",
+        "error: default/orders: spec.healthCheck.interval: healthCheck.interval must be between 100ms and 1h, written as 30s, 500ms or 1m30s\n",
+        "error: default/orders: spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address\n",
+    ] {
+        ensure!(said.err.contains(told), "{told}: {said:#?}");
+    }
+    ensure!(said.err.lines().count() == 5 && said.out.is_empty(), "{said:#?}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: ca-na-ry}}\n---\n";
+    let said = plan(&format!("{secret}{POLICY}"), &[])?.with(3)?;
+    ensure!(
+        said.err == "error: -: Secret s: data must be base64, stringData text\n",
+        "{said:?}"
+    );
+    let said = plan("a: [canary", &[])?.with(3)?;
+    ensure!(
+        said.err
+            .starts_with("error: -, line 2, column 1: this is no YAML"),
+        "{said:?}"
+    );
+    ensure!(!said.err.contains("canary"), "{said:?}");
+    let twice = plan(&format!("{POLICY}\n---\n{POLICY}"), &[])?.with(3)?;
+    ensure!(
+        twice.err == "error: shop/orders: it is there twice\n",
+        "{twice:?}"
+    );
+    let none = plan("kind: Secret", &[])?.with(3)?;
+    ensure!(
+        none.err == "error: there is no ReplicaSetPolicy in these files\n",
+        "{none:?}"
+    );
+    Ok(())
+}
+
+async fn samples(_: Arc<()>) -> Result<()> {
+    for name in ["minimal.yaml", "full.yaml", "cloudnative-pg.yaml"] {
+        let said = distributary(&["plan", "-f", &sample(name)], "", &[])?.with(0)?;
+        ensure!(
+            said.row(&["rw"])?[1] == "Served" && said.row(&["ro"])?[1] == "Served",
+            "{said:#?}"
+        );
+        distributary(&["drill", "-f", &sample(name)], "", &[])?;
+    }
+    Ok(())
+}
+
+async fn forms(_: Arc<()>) -> Result<()> {
+    let table = plan(POLICY, &[])?.with(0)?;
+    ensure!(
+        table.row(&["ro", "Served", "b"])?[3..] == ["198.18.0.3:5432", "100", "yes", "Eligible"],
+        "{table:#?}"
+    );
+    ensure!(
+        table.row(&["a", "198.18.0.2"])?[2..] == ["Standby", "ro", "Closed", "Serving"],
+        "{table:#?}"
+    );
+    ensure!(
+        table.out.contains("\nService orders-ro\n") && table.err.is_empty(),
+        "{table:#?}"
+    );
+    let json = plan(POLICY, &["-o", "json"])?.with(0)?.json()?;
+    let planned = &json["policies"][0];
+    ensure!(
+        planned["routes"]["rw"]["targets"][0]["endpoint"] == "primary",
+        "{json:#}"
+    );
+    let kinds = planned["objects"].as_array().context("objects")?;
+    ensure!(
+        kinds.iter().filter(|object| object["kind"] == "Service").count() == 2,
+        "{json:#}"
+    );
+    let yaml = plan(POLICY, &["-o", "yaml"])?.with(0)?;
+    let same: Value = serde_yaml::from_str(&yaml.out)?;
+    ensure!(same == json, "YAML says something else than JSON");
+    let whole = plan(POLICY, &["--objects"])?.with(0)?;
+    ensure!(whole.out.contains("\nkind: EndpointSlice\n"), "{whole:#?}");
+    let observe = POLICY.replace("spec:", "spec:\n  mode: Observe");
+    ensure!(
+        plan(&observe, &[])?
+            .with(0)?
+            .out
+            .contains("mode Observe: routes are decided, and not written")
+    );
+    let suspend = POLICY.replace("spec:", "spec:\n  mode: Suspend");
+    ensure!(
+        plan(&suspend, &[])?
+            .with(0)?
+            .out
+            .contains("mode is Suspend: routes stay as they are")
+    );
+    Ok(())
+}
+
+async fn observations(_: Arc<()>) -> Result<()> {
+    let lost = file(
+        "lost.yaml",
+        "checks: {a: [standby, ConnectRefused x 8], b: [standby, TimedOut x 8]}",
+    )?;
+    let lost = lost.to_string_lossy();
+    let said = plan(POLICY, &["--observations", &lost])?.with(0)?;
+    ensure!(said.row(&["ro"])?[1..3] == ["Fallback", "primary"], "{said:#?}");
+    ensure!(
+        said.row(&["a"])?
+            .last()
+            .is_some_and(|reason| reason == "CircuitOpen (ConnectRefused)"),
+        "{said:#?}"
+    );
+    let next =
+        "  ConnectRefused: nothing listens there: see that the server runs; look at host and port.\n  Next: ";
+    ensure!(said.out.contains(next), "{said:#?}");
+    let strict = POLICY.replace("spec:", "spec:\n  failover: {readFallback: []}");
+    let said = plan(&strict, &["--observations", &lost])?.with(4)?;
+    ensure!(said.row(&["ro"])?[1] == "Held", "{said:#?}");
+    let foreign = file("foreign.yaml", "checks: {b: [standby of system 9]}")?;
+    let said = plan(POLICY, &["--observations", &foreign.to_string_lossy()])?.with(0)?;
+    ensure!(
+        said.row(&["b"])?
+            .last()
+            .is_some_and(|reason| reason == "IdentityMismatch"),
+        "{said:#?}"
+    );
+    Ok(())
+}
+
+async fn bad_observations(_: Arc<()>) -> Result<()> {
+    for (text, told) in [
+        (
+            "checks: {c: [standby]}",
+            "observations: checks.c: the policy checks no such endpoint, or it has no such pod",
+        ),
+        (
+            "checks: {a: [well]}",
+            "observations: checks.a: 'well' must be primary, standby, the name of a failure, 'session …' or 'wait TIME'",
+        ),
+        ("cheks: {}", "unknown field `cheks`"),
+    ] {
+        let file = file("bad.yaml", text)?;
+        let said = plan(POLICY, &["--observations", &file.to_string_lossy()])?.with(3)?;
+        ensure!(said.err.contains(told), "{said:#?}");
+    }
+    let two = format!("{POLICY}\n---\n{}", POLICY.replace("orders", "carts"));
+    let good = file("good.yaml", "checks: {a: [standby]}")?;
+    let said = plan(&two, &["--observations", &good.to_string_lossy()])?.with(3)?;
+    ensure!(said.err.contains("observations are of one policy"), "{said:#?}");
+    Ok(())
+}
+
+async fn differences(_: Arc<()>) -> Result<()> {
+    let before = file("before.yaml", POLICY)?;
+    let before = before.to_string_lossy();
+    let same = plan(POLICY, &["--diff", "--previous", &before])?.with(0)?;
+    ensure!(
+        same.out
+            .ends_with("changes of shop/orders:\nnothing would be written\n"),
+        "{same:#?}"
+    );
+    let without_b = POLICY.replace("  - {id: b, host: 198.18.0.3}\n", "");
+    let said = plan(&without_b, &["--diff", "--previous", &before])?.with(5)?;
+    ensure!(
+        said.out.contains("update EndpointSlice orders-ro-ipv4-5432\n"),
+        "{said:#?}"
+    );
+    ensure!(said.out.contains("  -   - 198.18.0.3\n"), "{said:#?}");
+    ensure!(
+        !said.out.contains("orders-rw-ipv4-5432"),
+        "it tells what does not change: {said:#?}"
+    );
+    let renamed = POLICY.replace("orders", "carts");
+    let said = plan(&renamed, &["--diff", "--previous", &before, "-o", "json"])?
+        .with(5)?
+        .json()?;
+    let changes = said["changes"].as_array().context("changes")?;
+    let verbs = |change: &Value| {
+        change["writes"]
+            .as_array()
+            .map(|all| all.iter().map(|write| write["verb"].clone()).collect::<Vec<_>>())
+    };
+    ensure!(
+        verbs(&changes[0]) == Some(vec![json!("create"); 5])
+            && verbs(&changes[1]) == Some(vec![json!("delete"); 5]),
+        "{said:#}"
+    );
+    // A name keeps its example address whatever else changes.
+    let named = |hosts: &[&str]| {
+        let replicas: String = hosts
+            .iter()
+            .map(|host| format!("\n  - {{id: {host}, host: {host}.example.com}}"))
+            .collect();
+        format!(
+            "{}{replicas}\n",
+            POLICY.split_once("\n  - ").map_or("", |(before, _)| before)
+        )
+    };
+    let before = file("named.yaml", &named(&["x", "y", "z"]))?;
+    let said = plan(
+        &named(&["y", "z"]),
+        &["--diff", "--previous", &before.to_string_lossy()],
+    )?
+    .with(5)?;
+    let slice = said.out.split("update ConfigMap").next().unwrap_or_default();
+    ensure!(
+        slice.contains("  - ") && !slice.contains("  + "),
+        "an address changed: {said:#?}"
+    );
+    Ok(())
+}
+
+async fn unreadable(_: Arc<()>) -> Result<()> {
+    let said = distributary(&["plan", "-f", "none.yaml"], "", &[])?.with(1)?;
+    ensure!(
+        said.err == "error: none.yaml cannot be read: No such file or directory (os error 2)\n",
+        "{said:?}"
+    );
+    let said = plan(POLICY, &["--diff"])?.with(1)?;
+    ensure!(
+        said.err
+            .starts_with("error: cannot find the API server: no kubeconfig"),
+        "{said:?}"
+    );
+    Ok(())
+}
+
+async fn services(_: Arc<()>) -> Result<()> {
+    let objects = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: pg, namespace: shop}, spec: {ports: [{name: db, port: 5432}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: pg-1, namespace: shop, labels: {kubernetes.io/service-name: pg}}
+  addressType: IPv4
+  ports: [{name: db, port: 6432}]
+  endpoints: [{addresses: [198.18.0.7]}, {addresses: [198.18.0.8], conditions: {ready: false}}]
+---
+";
+    let policy = POLICY.replace("{id: b, host: 198.18.0.3}", "{id: b, serviceRef: {name: pg}}");
+    let said = plan(&format!("{objects}{policy}"), &[])?.with(0)?;
+    ensure!(
+        said.row(&["ro", "Served", "b"])?[3] == "198.18.0.7:6432",
+        "{said:#?}"
+    );
+    ensure!(
+        !said.out.contains("198.18.0.8") && said.err.is_empty(),
+        "{said:#?}"
+    );
+    let assumed = plan(&policy, &[])?.with(0)?;
+    ensure!(
+        assumed
+            .err
+            .contains("these addresses are examples, as names are not resolved: Service pg 192.0.2.1"),
+        "{assumed:#?}"
+    );
+    Ok(())
+}
