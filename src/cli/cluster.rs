@@ -102,10 +102,21 @@ fn value(object: DynamicObject, kind: Kind) -> Value {
 
 /// What the servers of a policy show where each is well, in the role and at the address of its status.
 pub fn as_in_status(status: &ReplicaSetPolicyStatus) -> Observations {
-    let mut seen = Observations::default();
+    let mut seen = Observations {
+        system: status
+            .system_identifier
+            .as_ref()
+            .and_then(|text| text.parse().ok()),
+        ..Observations::default()
+    };
+    let timeline = status
+        .primary
+        .as_ref()
+        .and_then(|primary| primary.timeline)
+        .unwrap_or(1);
     let word = |role: &str| match role {
-        "Primary" => Some(vec!["primary".to_owned()]),
-        "Standby" => Some(vec!["standby".to_owned()]),
+        "Primary" => Some(vec![format!("primary on timeline {timeline}")]),
+        "Standby" => Some(vec![format!("standby on timeline {timeline}")]),
         _ => None,
     };
     for endpoint in &status.endpoints {

@@ -156,13 +156,11 @@ fn passwords(variables: &BTreeMap<String, String>) -> Vec<Entry> {
         ));
         return Vec::new();
     }
-    match read(&file) {
-        Ok(text) => text.lines().filter_map(entry).collect(),
-        Err(_) => {
-            warn(&format!("{}: it cannot be read", file.display()));
-            Vec::new()
-        }
-    }
+    let Ok(text) = read(&file) else {
+        warn(&format!("{}: it cannot be read", file.display()));
+        return Vec::new();
+    };
+    text.lines().filter_map(entry).collect()
 }
 
 /// `host:port:database:user:password`, with `*` for any, and a backslash before a colon or a backslash.

@@ -108,7 +108,7 @@ pub fn explanations<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> String {
     let told = shown
         .into_iter()
         .filter(|it| !it.is_plain() || it.sessions.is_some());
-    told.map(Shown::explanation).collect::<Vec<_>>().join("")
+    told.map(Shown::explanation).collect()
 }
 
 /// The endpoints of a decision, each followed by its pods where one of them is not as it should be.

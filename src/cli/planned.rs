@@ -65,11 +65,12 @@ impl Planned {
         examples: &mut Examples,
     ) -> Result<Self, Error> {
         policy_file::assumed_addresses(policy, &mut seen, examples);
-        let seen = if policy.mode == Mode::Suspend {
-            seen
+        // Nobody is checked then.
+        if policy.mode == Mode::Suspend {
+            seen.checks.clear();
         } else {
-            seen.or_well(policy)
-        };
+            seen = seen.or_well(policy);
+        }
         let rehearsed = rehearse(policy, &seen, remembered, lost)
             .map_err(|unclear| Error::invalid(format!("observations: {unclear}")))?;
         let plan = rehearsed.decision.state.decided().map(|decided| &decided.plan);

@@ -93,7 +93,7 @@ impl Observations {
         self
     }
 
-    /// Without what is said of endpoints that the policy does not have.
+    /// Without what is said of endpoints that the policy does not have, or does not check.
     #[must_use]
     pub fn of(mut self, policy: &Policy) -> Self {
         self.checks.retain(|id, _| checked(policy, id).is_some());
@@ -107,10 +107,11 @@ impl Observations {
     }
 }
 
-/// Whether a login to a target is known; `None`: there is no such target.
+/// Whether the login to a target is known; `None`: no such target is checked.
 fn checked(policy: &Policy, id: &str) -> Option<bool> {
     let has = |endpoint: &&Endpoint| endpoint.targets().iter().any(|target| target.to_string() == id);
-    let endpoint = policy.endpoints.iter().find(has)?;
+    let mut watched = policy.endpoints.iter().filter(|endpoint| endpoint.is_watched());
+    let endpoint = watched.find(has)?;
     Some(endpoint.login.is_ok() && endpoint.location.is_some())
 }
 

@@ -56,11 +56,13 @@ async fn golden(_: Arc<()>) -> Result<()> {
         let endpoints = json["endpoints"].as_array().context("endpoints")?;
         ensure!(
             endpoints.len() >= status["endpoints"].as_array().map_or(0, Vec::len),
-            "{folder:?}: {json:#}"
+            "{}: {json:#}",
+            folder.display()
         );
         ensure!(
             endpoints.iter().all(|it| it["means"].is_string()),
-            "{folder:?}: {json:#}"
+            "{}: {json:#}",
+            folder.display()
         );
         let well = json["ready"] == json!(true) && endpoints.iter().all(|it| it["next"].is_null());
         said.with(if well { 0 } else { 4 })?;

@@ -12,8 +12,11 @@ use crate::fixture::{Fixture, POLICY, SOON};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("explain_reads_policy_and_routes_from_the_cluster", explain)
-        .test("a_diff_against_the_cluster_is_what_would_be_written", difference)
+        .test("the_command_line_explains_a_policy_of_the_cluster", explain)
+        .test(
+            "the_command_line_shows_what_would_be_written_to_the_cluster",
+            difference,
+        )
 }
 
 async fn distributary(it: &Fixture, arguments: &[&str]) -> Result<(i32, String)> {
@@ -61,7 +64,7 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let mut policy = it.policy();
     let file = |policy: &Value| -> Result<String> {
-        let path = harness::node::data_subdir("command-line")?.join(format!("{}.json", *it.namespace));
+        let path = harness::node::data_subdir("command-line")?.join(format!("{}.json", &*it.namespace));
         std::fs::write(&path, policy.to_string())?;
         Ok(path.to_string_lossy().into_owned())
     };
