@@ -10,6 +10,7 @@ use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file};
 use crate::api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use crate::render::config_map::ROUTING;
+use crate::render::named::of_region;
 
 /// Explain a policy by its status: which servers serve, which do not, why, since when, and what must happen next.
 ///
@@ -25,6 +26,16 @@ pub struct Arguments {
     /// Namespace of the policy. Default: that of the kubeconfig; of objects in a file that name none, default.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
+    /// Explain the route of this class of operations alone.
+    #[arg(long, value_name = "NAME", conflicts_with = "region")]
+    class: Option<String>,
+    /// Explain the route of reads from this region alone.
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// Explain the route of operations of this priority, where the policy gives it one of its own; otherwise that of the class,
+    /// of the region, or of reads that no class names.
+    #[arg(long, value_name = "WORD", value_parser = ["critical", "high", "medium", "low"])]
+    priority: Option<String>,
     /// File with the policy and its status, instead of the cluster; may be given more than once; - is standard input.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -38,7 +49,8 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     } else {
         of_files(arguments)?
     };
-    let explained = Explained::new(&object, routing);
+    let asked = Asked::of(arguments, routing.as_ref())?;
+    let explained = Explained::new(&object, routing, asked);
     arguments
         .output
         .print(&explained.document(), || explained.text())?;
@@ -103,9 +115,92 @@ fn config_map_name(object: &ReplicaSetPolicy) -> Option<&str> {
     Some(object.status.as_ref()?.routing.as_ref()?.config_map.as_str())
 }
 
+/// The one route that is asked for, and whom its operations go to.
+struct Asked {
+    route: String,
+    target: String,
+}
+
+impl Asked {
+    /// `None`: all of them are.
+    fn of(arguments: &Arguments, routing: Option<&Value>) -> Result<Option<Self>, Error> {
+        if arguments.class.is_none() && arguments.region.is_none() && arguments.priority.is_none() {
+            return Ok(None);
+        }
+        let routing = routing.ok_or_else(|| {
+            Error::Unusable(
+                "its ConfigMap with routing.json is missing, which tells of classes and regions".to_owned(),
+            )
+        })?;
+        let of_priority = arguments
+            .priority
+            .as_ref()
+            .and_then(|it| routing["priorities"][it].as_str());
+        if let Some(target) = of_priority {
+            return Ok(Some(Self::led_by(target)));
+        }
+        if let Some(name) = &arguments.class {
+            let classes = || routing["classes"].as_array().into_iter().flatten();
+            let class = classes().find(|class| class["name"] == **name).ok_or_else(|| {
+                let known: Vec<_> = classes().filter_map(|class| class["name"].as_str()).collect();
+                Error::invalid(format!(
+                    "there is no class {name}: there are {}",
+                    known.join(", ")
+                ))
+            })?;
+            let text = |field: &str| class[field].as_str().unwrap_or_default().to_owned();
+            return Ok(Some(Self {
+                route: text("route"),
+                target: text("target"),
+            }));
+        }
+        let Some(region) = &arguments.region else {
+            let route = routing["defaultRoute"].as_str().unwrap_or_default().to_owned();
+            return Ok(Some(Self {
+                route,
+                target: "Replicas".to_owned(),
+            }));
+        };
+        let route = of_region(region);
+        if routing["routes"].get(&route).is_none() {
+            return Err(Error::invalid(format!(
+                "there is no region {region} in loadBalancing.regions"
+            )));
+        }
+        Ok(Some(Self {
+            route,
+            target: "Replicas".to_owned(),
+        }))
+    }
+
+    fn led_by(target: &str) -> Self {
+        let route = match target {
+            "Primary" => "rw",
+            "PrimaryPreferred" => "primary-preferred",
+            _ => "ro",
+        };
+        Self {
+            route: route.to_owned(),
+            target: target.to_owned(),
+        }
+    }
+
+    /// Why a server that is well is not in the route.
+    fn why_not(&self, shown: &Shown) -> &'static str {
+        match (self.target.as_str(), shown.role.as_str()) {
+            ("Primary", "Standby") => "only the primary serves it",
+            ("PrimaryPreferred", "Standby") => "the primary serves it while it is well",
+            ("ReplicasOnly", "Primary") => "the primary never serves it",
+            ("Replicas", "Primary") => "the primary serves it only as a fallback",
+            _ => "others serve it first: those that the class selects, or those of a nearer region",
+        }
+    }
+}
+
 /// What a status says.
 struct Explained {
     title: String,
+    asked: Option<Asked>,
     status: Option<ReplicaSetPolicyStatus>,
     /// The routes of routing.json, where it is there.
     routes: Option<Value>,
@@ -115,9 +210,12 @@ struct Explained {
 }
 
 impl Explained {
-    fn new(object: &ReplicaSetPolicy, routing: Option<Value>) -> Self {
+    fn new(object: &ReplicaSetPolicy, routing: Option<Value>, asked: Option<Asked>) -> Self {
         let status = object.status.clone();
-        let routes = routing.map(|mut routing| routing["routes"].take());
+        let mut routes = routing.map(|mut routing| routing["routes"].take());
+        if let (Some(asked), Some(routes)) = (&asked, routes.as_mut().and_then(Value::as_object_mut)) {
+            routes.retain(|name, _| *name == asked.route);
+        }
         let described = status.as_ref().and_then(|status| status.observed_generation);
         let endpoints = status.iter().flat_map(|status| &status.endpoints);
         Self {
@@ -132,7 +230,20 @@ impl Explained {
                 .collect(),
             status,
             routes,
+            asked,
         }
+    }
+
+    /// Who is well, and not in the route that is asked for, with the reason.
+    fn left_out(&self) -> Vec<(&Shown, &'static str)> {
+        let out = |asked: &'_ Asked| {
+            let others = self
+                .shown
+                .iter()
+                .filter(|it| it.is_plain() && it.routes.is_empty());
+            others.map(|it| (it, asked.why_not(it))).collect()
+        };
+        self.asked.as_ref().map(out).unwrap_or_default()
     }
 
     fn condition(&self, type_: &str) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
@@ -152,7 +263,7 @@ impl Explained {
 
     /// The conditions that say more than that all is well, as `TYPE: MESSAGE`.
     fn conditions(&self) -> Vec<String> {
-        const GOOD: [(&str, &str); 10] = [
+        const GOOD: [(&str, &str); 11] = [
             ("Accepted", "True"),
             ("ResolvedRefs", "True"),
             ("Programmed", "True"),
@@ -163,6 +274,7 @@ impl Explained {
             ("Stalled", "False"),
             ("ReadFallbackActive", "False"),
             ("SplitBrainSuspected", "False"),
+            ("StrategyEnforced", "True"),
         ];
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
         let worse = conditions
@@ -180,8 +292,14 @@ impl Explained {
 
     fn document(&self) -> Value {
         let status = self.status.as_ref();
+        let left_out = self.left_out();
+        let left_out = left_out
+            .iter()
+            .map(|(it, why)| json!({"endpoint": it.id, "why": why}));
         json!({
             "policy": self.title,
+            "route": self.asked.as_ref().map(|asked| &asked.route),
+            "leftOut": left_out.collect::<Vec<_>>(),
             "ready": self.condition("Ready").map(|condition| condition.status == "True"),
             "outdated": self.outdated,
             "writes": status.and_then(|status| status.primary.as_ref()),
@@ -225,6 +343,12 @@ impl Explained {
         let explanations = endpoints::explanations(&self.shown);
         if !explanations.is_empty() {
             text.push_str(&format!("\n{explanations}"));
+        }
+        for (it, why) in self.left_out() {
+            text.push_str(&format!(
+                "\n{}: It is well, and not in this route: {why}.\n",
+                it.id
+            ));
         }
         let conditions = self.conditions();
         if !conditions.is_empty() {

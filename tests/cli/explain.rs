@@ -16,6 +16,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             golden,
         )
         .test("explain_tells_routes_reason_and_what_must_happen", tells)
+        .test(
+            "explain_tells_the_route_of_a_class_a_region_or_a_priority",
+            one_route,
+        )
         .test("a_policy_that_is_not_there_is_told", not_there)
 }
 
@@ -93,7 +97,7 @@ async fn tells(_: Arc<()>) -> Result<()> {
             .contains("Degraded is True since 2026-01-01T00:00:00Z: EndpointsNotServing: "),
         "{said:#?}"
     );
-    ensure!(said.row(&["primary"])?[3] == "rw", "{said:#?}");
+    ensure!(said.row(&["primary"])?[3] == "primary-preferred,rw", "{said:#?}");
     let well = distributary(
         &["explain", "orders", "-f", "-"],
         &with_status(&case("plain"))?,
@@ -113,6 +117,52 @@ async fn tells(_: Arc<()>) -> Result<()> {
             .contains("Unheard\n  This version does not know the reason"),
         "{newer:#?}"
     );
+    Ok(())
+}
+
+async fn one_route(_: Arc<()>) -> Result<()> {
+    let explain = |folder: &str, options: &[&str]| -> Result<_> {
+        let arguments = [&["explain", "orders", "-f", "-"], options].concat();
+        distributary(&arguments, &with_status(&case(folder))?, &[])
+    };
+    let routes = |said: &str| -> Vec<String> {
+        let rows = said.lines().skip_while(|line| !line.starts_with("ROUTE"));
+        let rows = rows.skip(1).take_while(|line| !line.is_empty());
+        rows.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    for (folder, options, row) in [
+        ("class-selected", &["--class", "analytics"][..], "analytics Served "),
+        ("class-selected", &["--class", "write"], "rw Served primary"),
+        ("class-selected", &["--priority", "low"], "ro Served "),
+        ("region-lost", &["--region", "us-east-1"], "ro-us-east-1 "),
+    ] {
+        let said = explain(folder, options)?;
+        let routes = routes(&said.out);
+        ensure!(
+            routes.len() == 1 && routes[0].starts_with(row),
+            "{options:?}: {said:#?}"
+        );
+    }
+    let writes = explain("class-selected", &["--class", "write"])?;
+    ensure!(
+        writes
+            .out
+            .contains("It is well, and not in this route: only the primary serves it."),
+        "{writes:#?}"
+    );
+    let none = explain("class-selected", &["--class", "reports"])?.with(3)?;
+    ensure!(
+        none.err
+            .starts_with("error: there is no class reports: there are "),
+        "{none:#?}"
+    );
+    let none = explain("class-selected", &["--region", "mars-1"])?.with(3)?;
+    ensure!(
+        none.err == "error: there is no region mars-1 in loadBalancing.regions\n",
+        "{none:#?}"
+    );
+    explain("class-selected", &["--priority", "urgent"])?.with(2)?;
     Ok(())
 }
 
