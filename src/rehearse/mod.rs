@@ -20,7 +20,7 @@ use crate::domain::policy::{
 use crate::domain::target::{Heard, Observed, ProbeKey, Wanted};
 use crate::domain::world::{Effect, Event, Remembered, World};
 use crate::validate::{ServicePort, Services};
-use story::Said;
+use story::{Said, Setting};
 
 /// From one thing that is said of a target to the next.
 const STEP: Duration = Duration::from_secs(1);
@@ -127,6 +127,7 @@ pub fn rehearse(
     lost: &BTreeSet<EndpointId>,
 ) -> Result<Rehearsed, Unclear> {
     let mut stage = Stage::new(policy, remembered);
+    let setting = Setting::of(seen);
     let mut story = Vec::new();
     for (id, words) in &seen.checks {
         let wanted = stage
@@ -134,7 +135,10 @@ pub fn rehearse(
             .iter()
             .find(|wanted| wanted.target.to_string() == *id);
         let wanted = wanted.ok_or_else(|| Unclear::NotChecked(id.clone()))?;
-        let said = story::said(id, words, seen.system)?;
+        let mut said = story::said(id, words, setting)?;
+        if words.first().is_some_and(|first| first.starts_with("primary")) {
+            said.extend(setting.movement(told_apart(policy)));
+        }
         story.extend(
             said.into_iter()
                 .map(|(moment, said)| (moment, wanted.clone(), said)),
@@ -157,6 +161,12 @@ pub fn rehearse(
         stage.settle(due);
     }
     Ok(stage.end(policy))
+}
+
+/// The head of the log is told so often that no lag is told by a line through a gap.
+fn told_apart(policy: &Policy) -> Duration {
+    let shortest = policy.endpoints.iter().map(|endpoint| endpoint.lag.max / 4).min();
+    shortest.unwrap_or(STEP).max(STEP)
 }
 
 /// A world with one policy.

@@ -2,17 +2,29 @@
 
 use std::time::Duration;
 
-use super::{STEP, Silence, Unclear};
+use super::{Observations, STEP, Silence, Unclear};
 use crate::api::DurationText;
 use crate::domain::Moment;
 use crate::domain::observation::{FailureKind, Load, Lsn, Role, Sample};
 
-/// Of who says nothing of its position, its timeline and its system.
-const POSITION: u64 = 1000;
+/// Of who says nothing of its timeline and its system.
 const TIMELINE: u32 = 1;
 const SYSTEM: u64 = 7;
+/// The position of the log's head before it moves.
+const POSITION: u64 = 1000;
+/// How far behind one can be said to be.
+const LONGEST: Duration = Duration::from_hours(24);
 /// What one observation can be repeated.
 const MOST_TIMES: u32 = 10_000;
+
+/// What holds of all that is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    system: u64,
+    /// The longest time by which somebody is said to be behind: so long the log's head moves before the story begins, a
+    /// byte each millisecond.
+    pub behind: Duration,
+}
 
 /// Something that is said of a target at a moment.
 #[derive(Clone, Debug)]
@@ -21,10 +33,56 @@ pub enum Said {
     Heard(Result<Sample, Silence>),
 }
 
+impl Setting {
+    pub fn of(seen: &Observations) -> Self {
+        let told = seen.checks.values().flatten().filter_map(|text| {
+            let (_, behind) = text.split_once("behind ")?;
+            DurationText::from(behind.split(' ').next()?).parse()
+        });
+        Self {
+            system: seen.system.unwrap_or(SYSTEM),
+            behind: told.filter(|time| *time <= LONGEST).max().unwrap_or_default(),
+        }
+    }
+
+    /// Where the head is so long after its start. It rests from the first of the story on.
+    fn head(self, time: Duration) -> Lsn {
+        let moved = u64::try_from(time.min(self.moving()).as_millis()).unwrap_or(u64::MAX);
+        Lsn(POSITION.saturating_add(moved))
+    }
+
+    fn moving(self) -> Duration {
+        if self.behind.is_zero() {
+            Duration::ZERO
+        } else {
+            self.behind + STEP
+        }
+    }
+
+    /// How the head moves, as a primary tells it.
+    pub fn movement(self, step: Duration) -> impl Iterator<Item = (Moment, Said)> {
+        // Nobody behind: nothing moves.
+        let times = std::iter::successors(
+            Some(Duration::ZERO).filter(|_| !self.behind.is_zero()),
+            move |time| Some(*time + step),
+        );
+        times
+            .take_while(move |time| *time <= self.behind)
+            .map(move |time| {
+                let sample = Sample {
+                    lsn: Some(self.head(time)),
+                    system_identifier: Some(self.system),
+                    timeline: Some(TIMELINE),
+                    ..Sample::of(Role::Primary)
+                };
+                (Moment::new(time), Said::Checked(Ok(sample)))
+            })
+    }
+}
+
 /// All that is said of one endpoint, each at its moment.
-pub fn said(endpoint: &str, words: &[String], system: Option<u64>) -> Result<Vec<(Moment, Said)>, Unclear> {
-    let system = system.unwrap_or(SYSTEM);
-    let mut now = Moment::default();
+pub fn said(endpoint: &str, words: &[String], setting: Setting) -> Result<Vec<(Moment, Said)>, Unclear> {
+    let mut now = Moment::new(setting.behind);
     let mut all = Vec::new();
     for text in words {
         let unclear = || Unclear::Word {
@@ -37,7 +95,7 @@ pub fn said(endpoint: &str, words: &[String], system: Option<u64>) -> Result<Vec
         }
         let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
         let times = count.parse::<u32>().ok().filter(|times| *times <= MOST_TIMES);
-        let said = one(what, system).ok_or_else(unclear)?;
+        let said = one(what, setting).ok_or_else(unclear)?;
         for _ in 0..times.ok_or_else(unclear)? {
             now = now + STEP;
             all.push((now, said.clone()));
@@ -46,20 +104,20 @@ pub fn said(endpoint: &str, words: &[String], system: Option<u64>) -> Result<Vec
     Ok(all)
 }
 
-fn one(text: &str, system: u64) -> Option<Said> {
+fn one(text: &str, setting: Setting) -> Option<Said> {
     match text.strip_prefix("session ") {
-        None => sample(text, system)
+        None => sample(text, setting)
             .map(Ok)
             .or_else(|| FailureKind::named(text).map(Err))
             .map(Said::Checked),
         Some("closes") => Some(Said::Heard(Err(Silence::Closed))),
         Some("is silent") => Some(Said::Heard(Err(Silence::Missed))),
-        Some(told) => sample(told, system).map(|sample| Said::Heard(Ok(sample))),
+        Some(told) => sample(told, setting).map(|sample| Said::Heard(Ok(sample))),
     }
 }
 
 /// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`.
-fn sample(text: &str, system: u64) -> Option<Sample> {
+fn sample(text: &str, setting: Setting) -> Option<Sample> {
     let mut words = text.split(' ');
     let role = match words.next()? {
         "primary" => Role::Primary,
@@ -67,8 +125,8 @@ fn sample(text: &str, system: u64) -> Option<Sample> {
         _ => return None,
     };
     let mut sample = Sample {
-        lsn: Some(Lsn(POSITION)),
-        system_identifier: Some(system),
+        lsn: Some(setting.head(setting.moving())),
+        system_identifier: Some(setting.system),
         timeline: Some(TIMELINE),
         lag: (role == Role::Standby).then_some(Duration::ZERO),
         ..Sample::of(role)
@@ -79,7 +137,12 @@ fn sample(text: &str, system: u64) -> Option<Sample> {
             "untold" => (sample.lsn, sample.timeline) = (None, None),
             "of" => sample.system_identifier = Some(after(&mut words, "system")?.parse().ok()?),
             "on" => sample.timeline = Some(after(&mut words, "timeline")?.parse().ok()?),
-            "behind" => sample.lag = Some(DurationText::from(words.next()?).parse()?),
+            "behind" => {
+                let time = DurationText::from(words.next()?).parse()?;
+                (time <= LONGEST).then_some(())?;
+                sample.lag = Some(time);
+                sample.lsn = Some(setting.head(setting.moving().saturating_sub(time)));
+            }
             "with" => {
                 let sessions = words.next()?.parse().ok()?;
                 (words.next()? == "sessions").then_some(())?;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::fixture::policy;
+use crate::domain::health::Reason;
 use crate::domain::plan::RouteState;
 
 fn observed(checks: &[(&str, &[&str])]) -> Observations {
@@ -66,6 +67,8 @@ fn what_is_not_understood_is_named() {
         "standby on system 3",
         "standby of timeline 3",
         "standby with 3",
+        "standby behind",
+        "standby behind 25h",
         "wait soon",
         "standby x many",
         "standby x 10001",
@@ -77,5 +80,28 @@ fn what_is_not_understood_is_named() {
             word: word.to_owned(),
         };
         assert_eq!(refused("a", word), unclear);
+    }
+}
+
+#[test]
+fn who_is_behind_serves_up_to_the_bound() {
+    let reason = |time: &str| {
+        let policy = Arc::new(policy(&["a", "b"]));
+        let seen = observed(&[("a", &[&format!("standby behind {time}")])]).or_well(&policy);
+        let rehearsed = rehearse(&policy, &seen, Remembered::default(), &BTreeSet::new()).unwrap();
+        let decided = rehearsed.decision.state.decided().unwrap().clone();
+        let reasons: Vec<_> = decided.endpoints.iter().map(|view| view.reason).collect();
+        assert_eq!(
+            (reasons[0], reasons[2]),
+            (Reason::Serving, Reason::Serving),
+            "{time}"
+        );
+        reasons[1]
+    };
+    for time in ["0s", "29s", "30s"] {
+        assert_eq!(reason(time), Reason::Serving, "{time}");
+    }
+    for time in ["31s", "2m", "1h"] {
+        assert_eq!(reason(time), Reason::Lagging, "{time}");
     }
 }

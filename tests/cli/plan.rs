@@ -215,6 +215,12 @@ async fn observations(_: Arc<()>) -> Result<()> {
     let strict = POLICY.replace("spec:", "spec:\n  failover: {readFallback: []}");
     let said = plan(&strict, &["--observations", &lost])?.with(4)?;
     ensure!(said.row(&["ro"])?[1] == "Held", "{said:#?}");
+    let behind = file("behind.yaml", "checks: {a: [standby behind 45s]}")?;
+    let said = plan(POLICY, &["--observations", &behind.to_string_lossy()])?.with(0)?;
+    ensure!(
+        said.row(&["a"])?.last().is_some_and(|reason| reason == "Lagging"),
+        "{said:#?}"
+    );
     let foreign = file("foreign.yaml", "checks: {b: [standby of system 9]}")?;
     let said = plan(POLICY, &["--observations", &foreign.to_string_lossy()])?.with(0)?;
     ensure!(
