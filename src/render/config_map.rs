@@ -207,7 +207,9 @@ const fn strategy(strategy: Strategy) -> &'static str {
     }
 }
 
-const fn state(state: RouteState) -> &'static str {
+/// The word for the state of a route.
+#[must_use]
+pub const fn state(state: RouteState) -> &'static str {
     match state {
         RouteState::Served => "Served",
         RouteState::Fallback => "Fallback",

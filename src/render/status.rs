@@ -2,6 +2,7 @@
 //! unchanged, so that an unchanged world gives an equal status.
 
 mod conditions;
+mod history;
 mod reads;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -92,6 +93,11 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         return status;
     };
     if matches!(report.written, Written::Programmed | Written::Observing) {
+        let routes = history::routes(&decision.policy, &decided.plan);
+        if report.written == Written::Programmed {
+            status.failovers = history::failovers(decision, decided, &routes, previous, now);
+        }
+        status.routes = routes;
         status.system_identifier = decided.tenure.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
     }
