@@ -1,5 +1,7 @@
 //! The invariants of the decisions, over random policies, healths and stories. S3, S4 … are their names.
 
+#[path = "properties/routing.rs"]
+mod routing;
 mod support;
 
 use std::collections::BTreeMap;

@@ -28,5 +28,6 @@ pub use routing::{
 };
 pub use schema::crd;
 pub use status::{
-    EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
+    EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus, RoutingStatus,
+    Summary, TargetStatus,
 };

@@ -35,6 +35,16 @@ pub struct ReplicaSetPolicyStatus {
     /// What is written, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<RoutingStatus>,
+    /// Each route that has a Service, and the two of rw and ro: who serves it. In mode Observe: who would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub routes: Vec<RouteStatus>,
+    /// The last 10 times that others took over, or gave back, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub failovers: Vec<FailoverStatus>,
     /// When every endpoint had been checked that the annotation distributary.dev/check-requested-at asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
@@ -153,6 +163,46 @@ pub struct TargetStatus {
     pub failure: Option<String>,
     /// Its share of the reads in hundredths.
     pub effective_weight: u32,
+}
+
+/// Who serves one route.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// Its name: rw, ro, that of a class, or ro-REGION.
+    pub name: String,
+    /// Served, Fallback, Held or Empty.
+    pub state: String,
+    /// The endpoints in its EndpointSlices, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 65))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub endpoints: Vec<String>,
+}
+
+/// A time that others took over a route, or gave it back.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverStatus {
+    /// When.
+    pub at: Time,
+    /// The name of the route.
+    pub route: String,
+    /// PrimaryMoved, WritesWithdrawn, ReadFallback, ReadFallbackEnded, RegionLeft or RegionRegained.
+    pub kind: String,
+    /// The endpoints that served it before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 65))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub from: Vec<String>,
+    /// The endpoints that serve it since then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 65))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub to: Vec<String>,
+    /// What was found of those that left it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// What is written, and since when.

@@ -45,7 +45,7 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     let import = Import::new(&arguments.name, &variables).map_err(Error::Invalid)?;
     for (what, names) in [
         ("are not known", &import.unknown),
-        ("have no use in this version", &import.unused),
+        ("are of replicas that have no URL", &import.unused),
     ] {
         if !names.is_empty() {
             warn(&format!("these variables {what}: {}", names.join(", ")));

@@ -195,7 +195,11 @@ impl Context {
             .await?;
         self.metrics.wrote("ReplicaSetPolicy", "status");
         let about = events::reference(&seen.key.namespace, &seen.key.name, &seen.uid);
-        for notice in render::events::conditions(&seen.previous.conditions, &next.conditions) {
+        let observed = (*written == Written::Observing)
+            .then(|| render::events::observed(&seen.previous.routes, &next.routes))
+            .flatten();
+        let turned = render::events::conditions(&seen.previous.conditions, &next.conditions);
+        for notice in turned.into_iter().chain(observed) {
             // A full queue loses an Event, never a route.
             let _ = self.events.try_send(PolicyEvent {
                 about: about.clone(),

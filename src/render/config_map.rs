@@ -213,7 +213,8 @@ const fn strategy(strategy: Strategy) -> &'static str {
 }
 
 /// The word for the state of a route.
-pub(crate) const fn state(state: RouteState) -> &'static str {
+#[must_use]
+pub const fn state(state: RouteState) -> &'static str {
     match state {
         RouteState::Served => "Served",
         RouteState::Fallback => "Fallback",

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::api::RouteStatus;
 use crate::domain::decision::Transition;
 use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
@@ -155,6 +156,34 @@ fn route(warning: bool, reason: &str, note: &str) -> Notice {
         endpoint: None,
     }
 }
+
+/// What would be written, in mode Observe, where it changed.
+#[must_use]
+pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice> {
+    let one = |route: &RouteStatus| {
+        let endpoints = route.endpoints.join(", ");
+        let who = if endpoints.is_empty() {
+            "nobody"
+        } else {
+            &endpoints
+        };
+        format!("{} to {who} ({})", route.name, route.state)
+    };
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|route| !before.contains(route))
+        .map(one)
+        .collect();
+    let mut note = format!("mode is Observe; would route {}.", changed.join("; "));
+    if let Some((at, _)) = note.char_indices().nth(LONGEST) {
+        note.truncate(at);
+        note.push('…');
+    }
+    (!changed.is_empty()).then(|| route(false, "WouldRoute", &note))
+}
+
+/// Notes are cut at this length; the API server refuses 1,024 bytes.
+const LONGEST: usize = 300;
 
 /// The conditions whose change is told.
 const TOLD: [&str; 4] = ["Accepted", "ResolvedRefs", "Programmed", "Ready"];

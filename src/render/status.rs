@@ -2,6 +2,7 @@
 //! unchanged, so that an unchanged world gives an equal status.
 
 mod conditions;
+mod history;
 mod reads;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -91,6 +92,13 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     let Some(decided) = decision.state.decided() else {
         return status;
     };
+    if matches!(report.written, Written::Programmed | Written::Observing) {
+        let routes = history::routes(&decision.policy, &decided.plan);
+        if report.written == Written::Programmed {
+            status.failovers = history::failovers(decision, decided, &routes, previous, now);
+        }
+        status.routes = routes;
+    }
     // The decision stands, whatever became of its writes: the next process goes on from it.
     if report.written != Written::Waiting {
         status.system_identifier = decided.tenure.identity.map(|identity| identity.to_string());

@@ -65,12 +65,13 @@ async fn maps(_: Arc<()>) -> Result<()> {
             "connection": {"connectTimeout": "10s"},
         },
         "replicas": [
-            {"id": "replica-1", "urlSecretRef": reference("replica-1"), "region": "us-east-1", "state": "Active"},
+            {"id": "replica-1", "urlSecretRef": reference("replica-1"), "region": "us-east-1"},
             {"id": "replica-3", "urlSecretRef": reference("replica-3"), "maxConnections": 25, "state": "Disabled"},
         ],
         "loadBalancing": {"strategy": "Weighted"},
         "healthCheck": {"interval": "30s", "failoverTimeout": "2500ms"},
         "circuitBreaker": {"state": "Disabled", "failureThreshold": 4, "resetTimeout": "60s"},
+        "routing": {"replicas": "Enabled", "defaultTarget": "Replicas", "retryAttempts": 2},
     });
     ensure!(policy["spec"] == expected, "{policy:#}");
     ensure!(
@@ -98,11 +99,13 @@ async fn maps(_: Arc<()>) -> Result<()> {
         said.err.contains("these variables are not known: API_KEY\n"),
         "{said:#?}"
     );
-    let unused = "these variables have no use in this version: DB_DEFAULT_TO_REPLICA, DB_REPLICA_2_REGION, DB_RETRY_ATTEMPTS\n";
+    let unused = "these variables are of replicas that have no URL: DB_REPLICA_2_REGION\n";
     ensure!(said.err.contains(unused), "{said:#?}");
     let off = ENVIRONMENT.replace("REPLICAS_ENABLED=true", "REPLICAS_ENABLED=false");
     let off = import(&off, &[])?.with(0)?;
-    ensure!(off.out.matches("state: Disabled").count() == 3, "{off:#?}");
+    ensure!(off.out.contains("replicas: Disabled"), "{off:#?}");
+    let primary = import(&ENVIRONMENT.replace("TO_REPLICA=true", "TO_REPLICA=false"), &[])?.with(0)?;
+    ensure!(primary.out.contains("defaultTarget: Primary"), "{primary:#?}");
     Ok(())
 }
 

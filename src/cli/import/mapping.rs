@@ -18,28 +18,26 @@ pub struct Import {
     /// By its field: the variable.
     causes: BTreeMap<String, String>,
     pub unknown: Vec<String>,
-    /// Known, and without a field in this version.
+    /// Of replicas that are not declared.
     pub unused: Vec<String>,
 }
 
 /// Where a variable goes.
 enum Place {
     Field(&'static str, fn(&Variable) -> Parsed<Value>),
-    /// Of every replica.
-    Replicas(&'static str, fn(&Variable) -> Parsed<Value>),
     /// Of the replica N of its name.
     Replica(u32, &'static str, fn(&Variable) -> Parsed<Value>),
     PrimaryUrl,
     ReplicaUrl(u32),
-    /// There is no field for it in this version.
-    Nowhere,
     Unknown,
 }
 
 fn place(name: &str) -> Place {
     match name {
         "DATABASE_URL" => Place::PrimaryUrl,
-        "DB_READ_REPLICAS_ENABLED" => Place::Replicas("state", state),
+        "DB_READ_REPLICAS_ENABLED" => Place::Field("routing.replicas", switch),
+        "DB_DEFAULT_TO_REPLICA" => Place::Field("routing.defaultTarget", target),
+        "DB_RETRY_ATTEMPTS" => Place::Field("routing.retryAttempts", number),
         "DB_LOAD_BALANCING_STRATEGY" => Place::Field("loadBalancing.strategy", strategy),
         "DB_PRIMARY_MAX_CONNECTIONS" => Place::Field("primary.maxConnections", number),
         "DB_PRIMARY_TIMEOUT" => Place::Field("primary.connection.connectTimeout", milliseconds),
@@ -48,7 +46,6 @@ fn place(name: &str) -> Place {
         "DB_CIRCUIT_BREAKER_ENABLED" => Place::Field("circuitBreaker.state", switch),
         "DB_CIRCUIT_BREAKER_THRESHOLD" => Place::Field("circuitBreaker.failureThreshold", number),
         "DB_CIRCUIT_BREAKER_RESET_TIMEOUT" => Place::Field("circuitBreaker.resetTimeout", milliseconds),
-        "DB_DEFAULT_TO_REPLICA" | "DB_RETRY_ATTEMPTS" => Place::Nowhere,
         name => of_replica(name).unwrap_or(Place::Unknown),
     }
 }
@@ -103,6 +100,10 @@ fn is_on(variable: &Variable) -> Parsed<bool> {
 
 fn switch(variable: &Variable) -> Parsed<Value> {
     is_on(variable).map(|on| json!(if on { "Enabled" } else { "Disabled" }))
+}
+
+fn target(variable: &Variable) -> Parsed<Value> {
+    is_on(variable).map(|on| json!(if on { "Replicas" } else { "Primary" }))
 }
 
 fn state(variable: &Variable) -> Parsed<Value> {
@@ -173,14 +174,7 @@ impl Import {
         if !list.is_empty() {
             import.spec["replicas"] = Value::Array(list);
         }
-        // What is said of all replicas first, so that one's own goes before it.
-        let all = variables
-            .iter()
-            .filter(|it| matches!(place(&it.name), Place::Replicas(..)));
-        let others = variables
-            .iter()
-            .filter(|it| !matches!(place(&it.name), Place::Replicas(..)));
-        for variable in all.chain(others) {
+        for variable in variables {
             if let Err(problem) = import.take(variable, &numbers) {
                 problems.push(problem);
             }
@@ -196,14 +190,7 @@ impl Import {
         match place(&variable.name) {
             Place::PrimaryUrl | Place::ReplicaUrl(_) => {}
             Place::Unknown => self.unknown.push(variable.name.clone()),
-            Place::Nowhere => self.unused.push(variable.name.clone()),
             Place::Field(field, read) => self.set(&format!("spec.{field}"), read(variable)?, variable),
-            Place::Replicas(field, read) => {
-                let value = read(variable)?;
-                for (_, at) in replicas {
-                    self.set(&format!("spec.replicas[{at}].{field}"), value.clone(), variable);
-                }
-            }
             Place::Replica(number, field, read) => {
                 let value = read(variable)?;
                 match replicas.iter().find(|(known, _)| *known == number) {
