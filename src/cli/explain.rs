@@ -1,5 +1,7 @@
 //! `distributary explain`: what a status says of each endpoint, and what must happen next.
 
+mod asked;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file};
 use crate::api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use crate::render::config_map::ROUTING;
-use crate::render::named::of_region;
+use asked::Asked;
 
 /// Explain a policy by its status: which servers serve, which do not, why, since when, and what must happen next.
 ///
@@ -28,14 +30,14 @@ pub struct Arguments {
     namespace: Option<String>,
     /// Explain the route of this class of operations alone.
     #[arg(long, value_name = "NAME", conflicts_with = "region")]
-    class: Option<String>,
+    pub class: Option<String>,
     /// Explain the route of reads from this region alone.
     #[arg(long, value_name = "NAME")]
-    region: Option<String>,
+    pub region: Option<String>,
     /// Explain the route of operations of this priority, where the policy gives it one of its own; otherwise that of the class,
     /// of the region, or of reads that no class names.
     #[arg(long, value_name = "WORD", value_parser = ["critical", "high", "medium", "low"])]
-    priority: Option<String>,
+    pub priority: Option<String>,
     /// File with the policy and its status, instead of the cluster; may be given more than once; - is standard input.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -113,88 +115,6 @@ fn of_files(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), 
 
 fn config_map_name(object: &ReplicaSetPolicy) -> Option<&str> {
     Some(object.status.as_ref()?.routing.as_ref()?.config_map.as_str())
-}
-
-/// The one route that is asked for, and whom its operations go to.
-struct Asked {
-    route: String,
-    target: String,
-}
-
-impl Asked {
-    /// `None`: all of them are.
-    fn of(arguments: &Arguments, routing: Option<&Value>) -> Result<Option<Self>, Error> {
-        if arguments.class.is_none() && arguments.region.is_none() && arguments.priority.is_none() {
-            return Ok(None);
-        }
-        let routing = routing.ok_or_else(|| {
-            Error::Unusable(
-                "its ConfigMap with routing.json is missing, which tells of classes and regions".to_owned(),
-            )
-        })?;
-        let of_priority = arguments
-            .priority
-            .as_ref()
-            .and_then(|it| routing["priorities"][it].as_str());
-        if let Some(target) = of_priority {
-            return Ok(Some(Self::led_by(target)));
-        }
-        if let Some(name) = &arguments.class {
-            let classes = || routing["classes"].as_array().into_iter().flatten();
-            let class = classes().find(|class| class["name"] == **name).ok_or_else(|| {
-                let known: Vec<_> = classes().filter_map(|class| class["name"].as_str()).collect();
-                Error::invalid(format!(
-                    "there is no class {name}: there are {}",
-                    known.join(", ")
-                ))
-            })?;
-            let text = |field: &str| class[field].as_str().unwrap_or_default().to_owned();
-            return Ok(Some(Self {
-                route: text("route"),
-                target: text("target"),
-            }));
-        }
-        let Some(region) = &arguments.region else {
-            let route = routing["defaultRoute"].as_str().unwrap_or_default().to_owned();
-            return Ok(Some(Self {
-                route,
-                target: "Replicas".to_owned(),
-            }));
-        };
-        let route = of_region(region);
-        if routing["routes"].get(&route).is_none() {
-            return Err(Error::invalid(format!(
-                "there is no region {region} in loadBalancing.regions"
-            )));
-        }
-        Ok(Some(Self {
-            route,
-            target: "Replicas".to_owned(),
-        }))
-    }
-
-    fn led_by(target: &str) -> Self {
-        let route = match target {
-            "Primary" => "rw",
-            "PrimaryPreferred" => "primary-preferred",
-            _ => "ro",
-        };
-        Self {
-            route: route.to_owned(),
-            target: target.to_owned(),
-        }
-    }
-
-    /// Why a server that is well is not in the route.
-    fn why_not(&self, shown: &Shown) -> &'static str {
-        match (self.target.as_str(), shown.role.as_str()) {
-            ("Primary", "Standby") => "only the primary serves it",
-            ("PrimaryPreferred", "Standby") => "the primary serves it while it is well",
-            ("ReplicasOnly", "Primary") => "the primary never serves it",
-            ("Replicas", "Primary") => "the primary serves it only as a fallback",
-            _ => "others serve it first: those that the class selects, or those of a nearer region",
-        }
-    }
 }
 
 /// What a status says.
