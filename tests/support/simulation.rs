@@ -648,8 +648,19 @@ fn words(state: &DecisionState) -> String {
         .filter(|view| view.reason != Reason::Serving)
         .map(|view| format!("{} {:?}", view.id, view.reason))
         .collect();
+    let built_in = ["analytics", "primary-preferred", "write"];
+    let classes = plan.classes.iter().map(|(name, table)| (name.to_string(), table));
+    let classes = classes.filter(|(name, _)| !built_in.contains(&name.as_str()));
+    let regions = plan
+        .regions
+        .iter()
+        .map(|(name, table)| (format!("ro-{name}"), table));
+    let more: String = classes
+        .chain(regions)
+        .map(|(name, table)| format!(" | {name}{}", route(table)))
+        .collect();
     let text = format!(
-        "rw{} | ro{} | {}",
+        "rw{} | ro{}{more} | {}",
         route(&plan.rw),
         route(&plan.ro),
         others.join(", ")
