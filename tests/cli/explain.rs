@@ -132,7 +132,11 @@ async fn one_route(_: Arc<()>) -> Result<()> {
             .collect()
     };
     for (folder, options, row) in [
-        ("class-selected", &["--class", "analytics"][..], "analytics Served "),
+        (
+            "class-selected",
+            &["--class", "analytics"][..],
+            "analytics Served ",
+        ),
         ("class-selected", &["--class", "write"], "rw Served primary"),
         ("class-selected", &["--priority", "low"], "ro Served "),
         ("region-lost", &["--region", "us-east-1"], "ro-us-east-1 "),

@@ -15,8 +15,10 @@ mod objects;
 mod packaging;
 mod primary;
 mod process;
+mod reads;
 mod rogues;
 mod routes;
+mod routing;
 mod secrets;
 mod services;
 mod sessions;
@@ -39,6 +41,7 @@ fn tests() -> ExitCode {
     );
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     let suite = routes::tests(suite);
+    let suite = routing::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);

@@ -1,0 +1,180 @@
+//! Classes and regions: who serves them while their own servers are gone, and after those are back.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use harness::suite::Suite;
+use harness::{ControlPlane, wait};
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, SOON, addresses, condition, endpoint};
+use crate::reads::{reader, served_by};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "analytics_reads_only_on_the_tagged_replica_until_it_dies_then_elsewhere_then_back",
+            analytics,
+        )
+        .test("a_region_fails_over_by_its_list_and_back", region)
+        .test(
+            "a_probe_query_that_fails_on_one_server_takes_it_out_of_its_class_alone",
+            probe_query,
+        )
+}
+
+async fn analytics(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [one, two, tagged] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    let mut policy = it.policy();
+    policy["spec"]["replicas"][2]["tags"] = json!(["analytics"]);
+    policy["spec"]["routing"] = json!({"classes": [{
+        "name": "analytics",
+        "replicaSelector": {"tags": ["analytics"]},
+        "readFallback": ["Primary"],
+    }]});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    served_by(&it, "analytics", &[tagged]).await?;
+    let reader = reader(&it, "analytics").await?;
+    reader
+        .until("a hundred reads", SOON, |totals| totals.reads >= 100)
+        .await?;
+    let totals = reader.totals();
+    ensure!(
+        totals.failures == 0 && totals.by_server.keys().eq([&tagged.address()]),
+        "others than the tagged replica served it: {totals:?}"
+    );
+
+    tagged.kill().await?;
+    served_by(&it, "analytics", &[one, two]).await?;
+    it.condition("ReadFallbackActive", "True", "ClassByFallback")
+        .await?;
+    let totals = reader.totals();
+    let primary = it.postgres.primary();
+    ensure!(
+        !totals.by_server.contains_key(&primary.address()),
+        "the primary served it while there were replicas: {totals:?}"
+    );
+    one.kill().await?;
+    two.kill().await?;
+    served_by(&it, "analytics", &[primary]).await?;
+
+    // Its own replica takes it back before, and beside, the others.
+    tagged.start().await?;
+    served_by(&it, "analytics", &[tagged]).await?;
+    one.start().await?;
+    two.start().await?;
+    it.leads("ro", &[one, two, tagged], SOON).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+    served_by(&it, "analytics", &[tagged]).await
+}
+
+/// Three regions with one replica each; the primary is in the first. By priority the last one would come before the second.
+fn regions(it: &Fixture) -> Value {
+    let mut policy = it.policy();
+    policy["spec"]["primary"]["region"] = json!("east");
+    for (number, (region, priority)) in [("east", 1), ("west", 5), ("north", 2)].into_iter().enumerate() {
+        let replica = &mut policy["spec"]["replicas"][number];
+        replica["region"] = json!(region);
+        replica["priority"] = json!(priority);
+    }
+    policy["spec"]["loadBalancing"] = json!({
+        "strategy": "Geographic",
+        "regions": [{"name": "east", "failover": ["west", "north"]}],
+    });
+    policy
+}
+
+async fn region(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [east, west, north] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    it.apply(&regions(&it)).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.condition("StrategyEnforced", "True", "ByRegion").await?;
+    for (route, near) in [("ro-east", east), ("ro-west", west), ("ro-north", north)] {
+        served_by(&it, route, &[near]).await?;
+    }
+    let route = it.follow("ro-east").await?;
+
+    east.kill().await?;
+    served_by(&it, "ro-east", &[west]).await?;
+    west.kill().await?;
+    served_by(&it, "ro-east", &[north]).await?;
+    // Every region has lost its servers: the fallback.
+    north.kill().await?;
+    served_by(&it, "ro-east", &[it.postgres.primary()]).await?;
+    north.start().await?;
+    served_by(&it, "ro-east", &[north]).await?;
+    west.start().await?;
+    served_by(&it, "ro-east", &[west]).await?;
+    east.start().await?;
+    served_by(&it, "ro-east", &[east]).await?;
+
+    let order = [east, west, north, it.postgres.primary(), north, west, east];
+    let expected = order.map(|server| addresses(&[server]));
+    ensure!(
+        route.sets() == expected,
+        "it led to {:?}, not to {expected:?}",
+        route.sets()
+    );
+    for (route, near) in [("ro-west", west), ("ro-north", north)] {
+        served_by(&it, route, &[near]).await?;
+    }
+    Ok(())
+}
+
+/// Where the server looks for tables is a setting of its own: one server alone is without the table.
+async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (one, two) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.postgres
+        .primary()
+        .sql("create table totals as select 1 as total; grant select on totals to public")
+        .await?;
+    it.postgres.caught_up().await?;
+    let mut policy = it.policy();
+    policy["spec"]["routing"] = json!({"classes": [
+        {"name": "reports", "probeQuery": "SELECT total FROM totals LIMIT 1"},
+        {"name": "exports"},
+    ]});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    served_by(&it, "reports", &[one, two]).await?;
+    let others = [it.follow("ro").await?, it.follow("exports").await?];
+
+    one.sql("alter system set search_path = 'nowhere'").await?;
+    one.reload()?;
+    served_by(&it, "reports", &[two]).await?;
+    let is = it.get().await?;
+    ensure!(
+        endpoint(&is, "replica-1").is_some_and(|is| is.eligible && is.circuit == "Closed" && is.trips == 0),
+        "its own circuit suffered: {:?}",
+        endpoint(&is, "replica-1")
+    );
+    ensure!(
+        condition(&is, "ReadFallbackActive").is_some_and(|is| is.status == "False"),
+        "{is:?}"
+    );
+    one.sql("alter system reset search_path").await?;
+    one.reload()?;
+    served_by(&it, "reports", &[one, two]).await?;
+
+    // Without the table anywhere nobody is well: who is not proven wrong is put back, the primary too.
+    it.postgres.primary().sql("drop table totals").await?;
+    wait::eventually("the route of the class to be held", SOON, || async {
+        let state = it.routing().await?["routes"]["reports"]["state"].clone();
+        ensure!(state == "Held", "{state}");
+        anyhow::Ok(())
+    })
+    .await?;
+    served_by(&it, "reports", &[one, two, it.postgres.primary()]).await?;
+    for other in others {
+        ensure!(
+            other.sets().len() == 1,
+            "another route changed: {:?}",
+            other.sets()
+        );
+    }
+    Ok(())
+}
