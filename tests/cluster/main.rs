@@ -15,6 +15,8 @@ mod objects;
 mod packaging;
 mod primary;
 mod process;
+mod reads;
+mod rerouting;
 mod rogues;
 mod routes;
 mod routing;
@@ -41,6 +43,7 @@ fn tests() -> ExitCode {
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     let suite = routes::tests(suite);
     let suite = routing::tests(suite);
+    let suite = rerouting::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);

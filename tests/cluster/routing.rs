@@ -1,242 +1,180 @@
-//! Classes, regions and strategies with real servers.
+//! Classes and regions: who serves them while their own servers are gone, and after those are back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, Reader, wait};
+use harness::{ControlPlane, wait};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, SOON};
+use crate::fixture::{Fixture, SOON, addresses, condition, endpoint};
+use crate::reads::{reader, served_by};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test(
-            "a_class_reads_on_its_replica_until_it_dies_and_again_afterwards",
-            class,
+            "analytics_reads_only_on_the_tagged_replica_until_it_dies_then_elsewhere_then_back",
+            analytics,
         )
         .test("a_region_fails_over_by_its_list_and_back", region)
-        .test("a_probe_query_opens_the_circuit_of_its_class_alone", probe_query)
         .test(
-            "least_connections_follows_the_sessions_on_a_server",
-            least_connections,
+            "a_probe_query_that_fails_on_one_server_takes_it_out_of_its_class_alone",
+            probe_query,
         )
-        .test(
-            "classes_come_and_go_and_readers_elsewhere_lose_nothing",
-            come_and_go,
-        )
-        .test("observe_tells_what_it_would_route", observe)
 }
 
-fn with(it: &Fixture, edit: impl FnOnce(&mut Value)) -> Value {
+async fn analytics(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [one, two, tagged] = [0, 1, 2].map(|number| it.postgres.replica(number));
     let mut policy = it.policy();
-    edit(&mut policy["spec"]);
-    policy
-}
-
-fn analytics(spec: &mut Value) {
-    spec["replicas"][0]["tags"] = json!(["analytics"]);
-    spec["routing"] = json!({"classes": [{"name": "analytics", "replicaSelector": {"tags": ["analytics"]}}]});
-}
-
-async fn class(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 2).await?;
-    it.apply(&with(&it, analytics)).await?;
+    policy["spec"]["replicas"][2]["tags"] = json!(["analytics"]);
+    policy["spec"]["routing"] = json!({"classes": [{
+        "name": "analytics",
+        "replicaSelector": {"tags": ["analytics"]},
+        "readFallback": ["Primary"],
+    }]});
+    it.apply(&policy).await?;
     it.condition("Ready", "True", "Routable").await?;
-    let (tagged, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    it.leads("analytics", &[tagged], SOON).await?;
-    it.leads("ro", &[tagged, other], SOON).await?;
-    let reader = Reader::builder(it.cluster_ip("analytics").await?)
-        .rate(20)
-        .retry_after(Duration::from_millis(100))
-        .start();
+    served_by(&it, "analytics", &[tagged]).await?;
+    let reader = reader(&it, "analytics").await?;
+    reader
+        .until("a hundred reads", SOON, |totals| totals.reads >= 100)
+        .await?;
+    let totals = reader.totals();
+    ensure!(
+        totals.failures == 0 && totals.by_server.keys().eq([&tagged.address()]),
+        "others than the tagged replica served it: {totals:?}"
+    );
+
     tagged.kill().await?;
-    it.leads("analytics", &[other], SOON).await?;
+    served_by(&it, "analytics", &[one, two]).await?;
     it.condition("ReadFallbackActive", "True", "ClassByFallback")
         .await?;
-    tagged.start().await?;
-    it.leads("analytics", &[tagged], SOON).await?;
-    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
-    let totals = reader.stop();
+    let totals = reader.totals();
+    let primary = it.postgres.primary();
     ensure!(
-        totals.reads > 0 && totals.failures <= 25,
-        "a second at most is lost: {totals:?}"
+        !totals.by_server.contains_key(&primary.address()),
+        "the primary served it while there were replicas: {totals:?}"
     );
-    let failovers = it.until("two failovers of the class", SOON, |policy| {
-        let failovers = &policy.status.as_ref()?.failovers;
-        let of_class = failovers.iter().filter(|failover| failover.route == "analytics");
-        let kinds: Vec<_> = of_class.map(|failover| failover.kind.clone()).collect();
-        (kinds.len() >= 2).then_some(kinds)
+    one.kill().await?;
+    two.kill().await?;
+    served_by(&it, "analytics", &[primary]).await?;
+
+    // Its own replica takes it back before, and beside, the others.
+    tagged.start().await?;
+    served_by(&it, "analytics", &[tagged]).await?;
+    one.start().await?;
+    two.start().await?;
+    it.leads("ro", &[one, two, tagged], SOON).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+    served_by(&it, "analytics", &[tagged]).await
+}
+
+/// Three regions with one replica each; the primary is in the first. By priority the last one would come before the second.
+fn regions(it: &Fixture) -> Value {
+    let mut policy = it.policy();
+    policy["spec"]["primary"]["region"] = json!("east");
+    for (number, (region, priority)) in [("east", 1), ("west", 5), ("north", 2)].into_iter().enumerate() {
+        let replica = &mut policy["spec"]["replicas"][number];
+        replica["region"] = json!(region);
+        replica["priority"] = json!(priority);
+    }
+    policy["spec"]["loadBalancing"] = json!({
+        "strategy": "Geographic",
+        "regions": [{"name": "east", "failover": ["west", "north"]}],
     });
-    let kinds = failovers.await?;
-    ensure!(kinds == ["ReadFallback", "ReadFallbackEnded"], "{kinds:?}");
-    Ok(())
+    policy
 }
 
 async fn region(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 3).await?;
-    let policy = with(&it, |spec| {
-        for (at, region) in ["east", "north", "west"].into_iter().enumerate() {
-            spec["replicas"][at]["region"] = json!(region);
-        }
-        let regions = json!([{"name": "east", "failover": ["west"]}]);
-        spec["loadBalancing"] = json!({"strategy": "Geographic", "regions": regions});
-    });
-    it.apply(&policy).await?;
+    let [east, west, north] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    it.apply(&regions(&it)).await?;
     it.condition("Ready", "True", "Routable").await?;
-    let [east, north, west] = [0, 1, 2].map(|number| it.postgres.replica(number));
-    it.leads("ro-east", &[east], SOON).await?;
-    it.leads("ro-north", &[north], SOON).await?;
-    it.leads("ro", &[east, north, west], SOON).await?;
     it.condition("StrategyEnforced", "True", "ByRegion").await?;
+    for (route, near) in [("ro-east", east), ("ro-west", west), ("ro-north", north)] {
+        served_by(&it, route, &[near]).await?;
+    }
+    let route = it.follow("ro-east").await?;
+
     east.kill().await?;
-    it.leads("ro-east", &[west], SOON).await?;
+    served_by(&it, "ro-east", &[west]).await?;
     west.kill().await?;
-    it.leads("ro-east", &[north], SOON).await?;
-    it.leads("ro-west", &[north], SOON).await?;
+    served_by(&it, "ro-east", &[north]).await?;
+    // Every region has lost its servers: the fallback.
     north.kill().await?;
-    it.leads("ro-east", &[it.postgres.primary()], SOON).await?;
-    for server in [north, west, east] {
-        server.start().await?;
-    }
-    it.leads("ro-east", &[east], SOON).await?;
-    it.leads("ro-west", &[west], SOON).await
-}
+    served_by(&it, "ro-east", &[it.postgres.primary()]).await?;
+    north.start().await?;
+    served_by(&it, "ro-east", &[north]).await?;
+    west.start().await?;
+    served_by(&it, "ro-east", &[west]).await?;
+    east.start().await?;
+    served_by(&it, "ro-east", &[east]).await?;
 
-/// It divides by zero where `work_mem` is 1 MB, which one server alone can be told.
-const PROBE_QUERY: &str = "SELECT 1 / (current_setting('work_mem') <> '1MB')::int";
-
-async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 2).await?;
-    let policy = with(&it, |spec| {
-        spec["routing"] = json!({"classes": [{"name": "reports", "probeQuery": PROBE_QUERY}]});
-    });
-    it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    let (one, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    it.leads("reports", &[one, other], SOON).await?;
-    one.sql("alter system set work_mem = '1MB'").await?;
-    one.reload()?;
-    it.leads("reports", &[other], SOON).await?;
-    it.leads("ro", &[one, other], SOON).await?;
-    it.endpoint("replica-1", "Serving", SOON).await?;
-    one.sql("alter system reset work_mem").await?;
-    one.reload()?;
-    it.leads("reports", &[one, other], SOON).await
-}
-
-async fn least_connections(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 2).await?;
-    let policy = with(&it, |spec| {
-        spec["healthCheck"]["heartbeat"] = json!("200ms");
-        spec["loadBalancing"] = json!({"strategy": "LeastConnections"});
-        for replica in spec["replicas"].as_array_mut().into_iter().flatten() {
-            replica["maxConnections"] = json!(20);
-        }
-    });
-    it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    it.condition("StrategyEnforced", "False", "ServicesSpreadEvenly")
-        .await?;
-    weight(&it, "replica-1", 100).await?;
-    let sleepers: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(it.postgres.replica(0).background_sql("select pg_sleep(600)")))
-        .collect();
-    weight(&it, "replica-1", 20).await?;
-    weight(&it, "replica-2", 100).await?;
-    // The server ends what the clients do not.
-    it.postgres
-        .replica(0)
-        .sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'")
-        .await?;
-    for sleeper in sleepers {
-        let _ = sleeper.await?;
-    }
-    weight(&it, "replica-1", 100).await
-}
-
-/// Waits until routing.json gives an endpoint this share of the reads.
-async fn weight(it: &Fixture, endpoint: &str, expected: u64) -> Result<()> {
-    wait::eventually(&format!("{endpoint} to get {expected}"), SOON * 2, || async {
-        let routing = it.routing().await?;
-        let targets = routing["routes"]["ro"]["targets"]
-            .as_array()
-            .context("no targets")?;
-        let target = targets.iter().find(|target| target["endpoint"] == endpoint);
-        let weight = target.context("no target")?["weight"].as_u64();
-        ensure!(weight == Some(expected), "{weight:?}");
-        anyhow::Ok(())
-    })
-    .await
-}
-
-async fn come_and_go(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::ready(plane, 2).await?;
-    let (tagged, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
-        .rate(20)
-        .retry_after(Duration::from_millis(100))
-        .start();
-    it.apply(&with(&it, analytics)).await?;
-    it.leads("analytics", &[tagged], SOON).await?;
-    it.patch(json!({"spec": {"outputs": {"services": {"perClass": "Disabled"}}}}))
-        .await?;
-    gone(&it, "analytics").await?;
-    it.patch(json!({"spec": {"outputs": null}})).await?;
-    it.leads("analytics", &[tagged], SOON).await?;
-    it.patch(json!({"spec": {"routing": {"replicas": "Disabled"}}}))
-        .await?;
-    it.leads("analytics", &[it.postgres.primary()], SOON).await?;
-    it.leads("ro", &[it.postgres.primary()], SOON).await?;
-    it.patch(json!({"spec": {"routing": null}})).await?;
-    it.leads("ro", &[tagged, other], SOON).await?;
-    gone(&it, "analytics").await?;
-    let totals = reader.stop();
+    let order = [east, west, north, it.postgres.primary(), north, west, east];
+    let expected = order.map(|server| addresses(&[server]));
     ensure!(
-        totals.reads > 0 && totals.failures == 0,
-        "reads were lost: {totals:?}"
+        route.sets() == expected,
+        "it led to {:?}, not to {expected:?}",
+        route.sets()
     );
+    for (route, near) in [("ro-west", west), ("ro-north", north)] {
+        served_by(&it, route, &[near]).await?;
+    }
     Ok(())
 }
 
-/// Waits until nothing of a route is left.
-async fn gone(it: &Fixture, route: &str) -> Result<()> {
-    wait::eventually(&format!("{route} to go"), SOON, || async {
-        ensure!(it.now(route).await?.is_empty(), "there are slices");
-        ensure!(it.cluster_ip(route).await.is_err(), "there is a Service");
-        anyhow::Ok(())
-    })
-    .await
-}
-
-async fn observe(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 1).await?;
-    let policy = with(&it, |spec| {
-        analytics(spec);
-        spec["mode"] = json!("Observe");
-    });
+/// Where the server looks for tables is a setting of its own: one server alone is without the table.
+async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (one, two) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.postgres
+        .primary()
+        .sql("create table totals as select 1 as total; grant select on totals to public")
+        .await?;
+    it.postgres.caught_up().await?;
+    let mut policy = it.policy();
+    policy["spec"]["routing"] = json!({"classes": [
+        {"name": "reports", "probeQuery": "SELECT total FROM totals LIMIT 1"},
+        {"name": "exports"},
+    ]});
     it.apply(&policy).await?;
-    let routes = it.until("the routes", SOON, |policy| {
-        let routes = &policy.status.as_ref()?.routes;
-        let told = routes
-            .iter()
-            .map(|route| format!("{}: {}", route.name, route.endpoints.join(",")));
-        (!routes.is_empty()).then(|| told.collect::<Vec<_>>())
-    });
-    let routes = routes.await?;
+    it.condition("Ready", "True", "Routable").await?;
+    served_by(&it, "reports", &[one, two]).await?;
+    let others = [it.follow("ro").await?, it.follow("exports").await?];
+
+    one.sql("alter system set search_path = 'nowhere'").await?;
+    one.reload()?;
+    served_by(&it, "reports", &[two]).await?;
+    let is = it.get().await?;
     ensure!(
-        routes == ["rw: primary", "ro: replica-1", "analytics: replica-1"],
-        "{routes:?}"
+        endpoint(&is, "replica-1").is_some_and(|is| is.eligible && is.circuit == "Closed" && is.trips == 0),
+        "its own circuit suffered: {:?}",
+        endpoint(&is, "replica-1")
     );
-    ensure!(it.now("analytics").await?.is_empty(), "nothing is written");
-    wait::eventually("an Event", SOON, || async {
-        let events = it
-            .plane
-            .kubectl(&["get", "events", "-n", &it.namespace, "-o", "json"])
-            .await?;
-        ensure!(events.contains("WouldRoute"), "{events}");
+    ensure!(
+        condition(&is, "ReadFallbackActive").is_some_and(|is| is.status == "False"),
+        "{is:?}"
+    );
+    one.sql("alter system reset search_path").await?;
+    one.reload()?;
+    served_by(&it, "reports", &[one, two]).await?;
+
+    // Without the table anywhere nobody is well: who is not proven wrong is put back, the primary too.
+    it.postgres.primary().sql("drop table totals").await?;
+    wait::eventually("the route of the class to be held", SOON, || async {
+        let state = it.routing().await?["routes"]["reports"]["state"].clone();
+        ensure!(state == "Held", "{state}");
         anyhow::Ok(())
     })
-    .await
+    .await?;
+    served_by(&it, "reports", &[one, two, it.postgres.primary()]).await?;
+    for other in others {
+        ensure!(
+            other.sets().len() == 1,
+            "another route changed: {:?}",
+            other.sets()
+        );
+    }
+    Ok(())
 }
