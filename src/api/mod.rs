@@ -19,7 +19,7 @@ pub use endpoint::{Endpoint, EndpointState, ServiceRef};
 pub use failover::{Failover, Identity, IdentityCheck, OnPrimaryLoss, PrimaryRole, ReadFallback};
 pub use lag::{LagSource, ReplicationLag};
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Mode, Outputs, PerRegion,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, Format, LoadBalancing, Mode, Outputs, PerRegion,
     ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
 };
 pub use routing::{

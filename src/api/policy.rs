@@ -206,4 +206,19 @@ pub struct ConfigMapOutput {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::CONFIG_MAP_NAME))]
     pub name: Option<String>,
+    /// What it holds beside routing.json, each once. Libpq: URIs libpq-NAME for libpq 14 and later, and libpq16-NAME for 16 and
+    /// later, which choose among the servers of a read route at random. Jdbc: URIs jdbc-NAME for pgjdbc. Env: environment
+    /// variables for envFrom, without passwords: DATABASE_URL, DATABASE_READ_REPLICA_N_URL and those that begin with DB_.
+    /// Default where it is absent: [Libpq].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub formats: Option<Vec<Format>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Format {
+    Libpq,
+    Jdbc,
+    Env,
 }

@@ -60,6 +60,7 @@ pub const TRAFFIC_STEPS: &str = "circuitBreaker.halfOpen.trafficSteps must be 1 
 pub const NAME_PREFIX: &str = "outputs.services.namePrefix must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const CONFIG_MAP_NAME: &str =
     "outputs.configMap.name must be a DNS-1123 subdomain of at most 253 characters";
+pub const FORMATS: &str = "outputs.configMap.formats must name each format once";
 pub const LAG_MAX: &str = "replicationLag.max must be between 0s and 168h, written as 30s, 500ms or 1m30s";
 pub const LAG_MAX_BYTES: &str = "replicationLag.maxBytes must be a whole number of bytes from 0 to 1Pi, written as 256Mi, 1G or '268435456'";
 pub const LAG_RECOVER: &str =

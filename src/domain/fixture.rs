@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::moment::Moment;
 use super::observation::{Lsn, Role, Sample};
 use super::policy::{
-    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointState, Failover, Host, IdentityRule,
+    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointState, Failover, Format, Host, IdentityRule,
     LagSettings, LagSource, Location, Login, Mode, OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey,
     PrimaryRole, Probing, Strategy, TlsMode, TlsSettings,
 };
@@ -136,6 +136,7 @@ pub fn policy(replicas: &[&str]) -> Policy {
             per_class: true,
             per_region: true,
             config_map: "orders-routing".to_owned(),
+            formats: vec![Format::Libpq],
         },
         clients: clients(),
         check_request: None,

@@ -439,6 +439,17 @@ pub struct Outputs {
     /// Whether each region has a Service.
     pub per_region: bool,
     pub config_map: String,
+    /// What the ConfigMap holds beside `routing.json`.
+    pub formats: Vec<Format>,
+}
+
+/// A form of what clients need to connect.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Format {
+    Libpq,
+    Jdbc,
+    /// Environment variables.
+    Env,
 }
 
 /// What clients need to know to connect.

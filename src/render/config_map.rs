@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::formats::libpq;
+use super::formats::{env, jdbc, libpq};
 use super::named::{self, Named, routes};
 use super::{Kind, Manifest, ObjectId, labels, names, services};
 use crate::domain::plan::{Admission, Member, RouteState, RoutingPlan};
-use crate::domain::policy::{BreakerSettings, ClientSettings, Declared, Endpoint, Policy, Strategy};
+use crate::domain::policy::{BreakerSettings, ClientSettings, Declared, Endpoint, Format, Policy, Strategy};
 use crate::domain::routing::{Class, Priority, Region, Target};
 
 /// The version of `routing.json`. A change that breaks a reader takes a new one.
@@ -50,12 +50,30 @@ pub fn routing(policy: &Policy, plan: &RoutingPlan) -> Routing {
 pub fn render(policy: &Policy, plan: &RoutingPlan, routing: &Routing) -> Manifest {
     let mut data = Map::new();
     data.insert(ROUTING.to_owned(), json!(format!("{:#}\n", routing.document)));
+    let formats = &policy.outputs.formats;
     // libpq takes a URI without a host for the local socket.
     for named in routes(policy, plan) {
         let Named { name, route, .. } = &named;
-        if is_told(policy, &named) && route.members.iter().any(|member| member.in_slice) {
-            data.insert(format!("libpq-{name}"), json!(libpq::uri(policy, name, route)));
+        if !is_told(policy, &named) || !route.members.iter().any(|member| member.in_slice) {
+            continue;
         }
+        if formats.contains(&Format::Libpq) {
+            data.insert(format!("libpq-{name}"), json!(libpq::uri(policy, name, route)));
+            data.insert(
+                format!("libpq16-{name}"),
+                json!(libpq::uri_of_16(policy, name, route)),
+            );
+        }
+        if formats.contains(&Format::Jdbc) {
+            data.insert(format!("jdbc-{name}"), json!(jdbc::uri(policy, name, route)));
+        }
+    }
+    if formats.contains(&Format::Env) {
+        data.extend(
+            env::variables(policy, plan)
+                .into_iter()
+                .map(|(name, value)| (name, json!(value))),
+        );
     }
     let keys = data.keys().cloned().collect::<Vec<_>>().join(",");
     let (kind, name) = (Kind::ConfigMap, policy.outputs.config_map.clone());

@@ -167,6 +167,61 @@ fn a_uri_names_hosts_as_declared_and_who_is_in_the_slice() {
 }
 
 #[test]
+fn each_format_has_its_keys_and_none_has_a_password() {
+    let policy = policy(&serde_json::json!({
+        "outputs": {"configMap": {"formats": ["Jdbc", "Env"]}},
+        "routing": {"retryAttempts": 3},
+    }));
+    let ro = vec![member("a", "198.18.0.2", true), member("b", "2001:db8::3", true)];
+    let manifests = render(&policy, &plan(ro));
+    let data = &body(&manifests, "orders-routing")["data"];
+    let lines: Vec<_> = data
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(key, _)| *key != "routing.json")
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "DATABASE_READ_REPLICA_1_URL=postgresql://a.example.com:5432/postgres?sslmode=verify-full",
+            "DATABASE_READ_REPLICA_2_URL=postgresql://[2001:db8::3]:5432/postgres?sslmode=verify-full",
+            "DATABASE_URL=postgresql://198.18.0.1:5432/postgres?sslmode=verify-full",
+            "DB_CIRCUIT_BREAKER_ENABLED=true",
+            "DB_CIRCUIT_BREAKER_RESET_TIMEOUT=60000",
+            "DB_CIRCUIT_BREAKER_THRESHOLD=5",
+            "DB_DEFAULT_TO_REPLICA=true",
+            "DB_FAILOVER_TIMEOUT=5000",
+            "DB_HEALTH_CHECK_INTERVAL=30000",
+            "DB_LOAD_BALANCING_STRATEGY=round_robin",
+            "DB_PRIMARY_MAX_CONNECTIONS=20",
+            "DB_PRIMARY_TIMEOUT=10000",
+            "DB_READ_REPLICAS_ENABLED=true",
+            "DB_REPLICA_1_ENABLED=true",
+            "DB_REPLICA_1_MAX_CONNECTIONS=15",
+            "DB_REPLICA_2_ENABLED=true",
+            "DB_REPLICA_2_MAX_CONNECTIONS=15",
+            "DB_RETRY_ATTEMPTS=3",
+            "jdbc-ro=jdbc:postgresql://a.example.com:5432,[2001:db8::3]:5432/postgres?connectTimeout=10&sslmode=verify-full&targetServerType=any&loadBalanceHosts=true",
+            "jdbc-rw=jdbc:postgresql://198.18.0.1:5432/postgres?connectTimeout=10&sslmode=verify-full&targetServerType=primary",
+        ]
+    );
+}
+
+#[test]
+fn libpq_16_chooses_among_the_hosts_of_reads() {
+    let manifests = rendered(vec![member("a", "198.18.0.2", true)]);
+    let data = &body(&manifests, "orders-routing")["data"];
+    let of = |key: &str| data[key].as_str().unwrap().to_owned();
+    assert_eq!(
+        of("libpq16-ro"),
+        format!("{}&load_balance_hosts=random", of("libpq-ro"))
+    );
+    assert_eq!(of("libpq16-rw"), of("libpq-rw"));
+}
+
+#[test]
 fn the_keys_of_the_config_map_are_named_by_its_annotation() {
     let manifests = rendered(Vec::new());
     let map = body(&manifests, "orders-routing");

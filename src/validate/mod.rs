@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::api::{self, DurationText, ReplicaSetPolicy, ReplicaSetPolicySpec, rules};
 use crate::domain::cadence::SHORTEST_ATTEMPT;
 use crate::domain::policy::{
-    ClientSettings, Declared, Endpoint, EndpointId, Mode, Outputs, Policy, PolicyKey, Strategy,
+    ClientSettings, Declared, Endpoint, EndpointId, Format, Mode, Outputs, Policy, PolicyKey, Strategy,
 };
 
 pub use secrets::{SecretKeys, Secrets, references};
@@ -209,10 +209,9 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
     let declared = spec.outputs.clone().unwrap_or_default();
     let services = declared.services.unwrap_or_default();
     let prefix = services.name_prefix.unwrap_or_else(|| name.to_owned());
-    let config_map = declared
-        .config_map
-        .and_then(|config_map| config_map.name)
-        .unwrap_or_else(|| format!("{name}-routing"));
+    let config_map = declared.config_map.unwrap_or_default();
+    let formats = formats(config_map.formats.as_deref(), problems);
+    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
     problems.require(
         is_label(&prefix, 40, true),
         "spec.outputs.services.namePrefix",
@@ -228,7 +227,27 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
         per_class: services.per_class == api::Switch::Enabled,
         per_region: services.per_region == api::PerRegion::Auto,
         config_map,
+        formats,
     }
+}
+
+/// Absent means libpq alone.
+fn formats(declared: Option<&[api::Format]>, problems: &mut Problems) -> Vec<Format> {
+    let Some(declared) = declared else {
+        return vec![Format::Libpq];
+    };
+    let formats = declared.iter().map(|format| match format {
+        api::Format::Libpq => Format::Libpq,
+        api::Format::Jdbc => Format::Jdbc,
+        api::Format::Env => Format::Env,
+    });
+    let once: BTreeSet<_> = formats.collect();
+    problems.require(
+        once.len() == declared.len(),
+        "spec.outputs.configMap.formats",
+        rules::FORMATS,
+    );
+    once.into_iter().collect()
 }
 
 fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettings {

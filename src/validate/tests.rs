@@ -118,7 +118,8 @@ fn defaults() {
             services: Some("orders".to_owned()),
             per_class: true,
             per_region: true,
-            config_map: "orders-routing".to_owned()
+            config_map: "orders-routing".to_owned(),
+            formats: vec![Format::Libpq],
         }
     );
     assert_eq!(

@@ -7,20 +7,31 @@ use crate::domain::policy::{Host, Policy, TlsMode};
 #[must_use]
 pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
     let clients = &policy.clients;
-    let hosts: Vec<_> = route
-        .members
-        .iter()
-        .filter(|member| member.in_slice)
-        .map(|member| host(policy, member))
-        .collect();
     let session = if name == "rw" { "read-write" } else { "any" };
     format!(
         "postgresql://{}/{}?connect_timeout={}&sslmode={}&target_session_attrs={session}",
-        hosts.join(","),
+        hosts(policy, route),
         escaped(&clients.database),
         clients.connect_timeout.as_secs(),
         sslmode(clients.tls),
     )
+}
+
+/// The same for libpq 16 and later, which chooses among the hosts of a read route at random.
+#[must_use]
+pub fn uri_of_16(policy: &Policy, name: &str, route: &Route) -> String {
+    let uri = uri(policy, name, route);
+    if name == "rw" {
+        return uri;
+    }
+    format!("{uri}&load_balance_hosts=random")
+}
+
+/// The hosts of those in the slice, in order.
+pub fn hosts(policy: &Policy, route: &Route) -> String {
+    let members = route.members.iter().filter(|member| member.in_slice);
+    let hosts: Vec<_> = members.map(|member| host(policy, member)).collect();
+    hosts.join(",")
 }
 
 /// The host as declared, which is what a certificate names.
@@ -47,7 +58,7 @@ pub const fn sslmode(mode: TlsMode) -> &'static str {
 }
 
 /// Percent-encoding of all but RFC 3986's unreserved characters.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),

@@ -1,3 +1,5 @@
 //! Texts for clients, made from the plan.
 
+pub mod env;
+pub mod jdbc;
 pub mod libpq;

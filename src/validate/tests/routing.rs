@@ -25,6 +25,11 @@ pub fn broken() -> Vec<Broken> {
         of_fallbacks(),
         vec![
             (
+                rules::FORMATS,
+                with(&json!({"outputs": {"configMap": {"formats": ["Jdbc", "Jdbc"]}}})),
+                "spec.outputs.configMap.formats",
+            ),
+            (
                 rules::RETRY_ATTEMPTS,
                 with(&json!({"routing": {"retryAttempts": 11}})),
                 "spec.routing.retryAttempts",

@@ -1,0 +1,23 @@
+//! Connection URIs for pgjdbc: every host of a route in its order, no user, no password.
+
+use super::libpq::{escaped, hosts, sslmode};
+use crate::domain::plan::Route;
+use crate::domain::policy::Policy;
+
+/// The URI of a route that has members. Times are in seconds.
+#[must_use]
+pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
+    let clients = &policy.clients;
+    let servers = if name == "rw" {
+        "targetServerType=primary"
+    } else {
+        "targetServerType=any&loadBalanceHosts=true"
+    };
+    format!(
+        "jdbc:postgresql://{}/{}?connectTimeout={}&sslmode={}&{servers}",
+        hosts(policy, route),
+        escaped(&clients.database),
+        clients.connect_timeout.as_secs(),
+        sslmode(clients.tls),
+    )
+}
