@@ -8,6 +8,7 @@ mod faults;
 mod fixture;
 mod health;
 mod lag;
+mod load;
 mod modes;
 mod names;
 mod network;
@@ -42,6 +43,7 @@ fn tests() -> ExitCode {
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     let suite = routes::tests(suite);
     let suite = routing::tests(suite);
+    let suite = load::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);
