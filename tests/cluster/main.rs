@@ -4,6 +4,7 @@ mod admission;
 mod classes;
 mod command_line;
 mod edits;
+mod fallback;
 mod faults;
 mod fixture;
 mod health;
@@ -53,6 +54,7 @@ fn tests() -> ExitCode {
     let suite = sessions::tests(suite);
     let suite = writes::tests(suite);
     let suite = lag::tests(suite);
+    let suite = fallback::tests(suite);
     let suite = primary::tests(suite);
     let suite = secrets::tests(suite);
     let suite = services::tests(suite);
