@@ -1,64 +1,71 @@
 //! Edits while it runs: others never notice.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, Reader};
-use serde_json::json;
+use harness::{ControlPlane, Postgres, wait};
+use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, SOON};
+use crate::fixture::{Fixture, SOON, endpoint};
+use crate::reads::{reader, served_by};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite.test(
-        "replicas_are_added_removed_disabled_and_weighed_without_a_lost_read",
+        "replicas_are_added_removed_disabled_enabled_drained_and_weighed_without_a_lost_read",
         edits,
     )
 }
 
+/// From Observe to Enforce, then one edit after the other, while a client reads that never tries a second time.
 async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 3).await?;
     let [one, two, three] = [0, 1, 2].map(|number| it.postgres.replica(number));
     let mut policy = it.policy();
     let all = policy["spec"]["replicas"].clone();
     policy["spec"]["replicas"] = json!([all[0], all[1]]);
+    policy["spec"]["mode"] = json!("Observe");
     it.apply(&policy).await?;
+    it.condition("Programmed", "False", "Observing").await?;
+    it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
     it.condition("Ready", "True", "Routable").await?;
-    it.leads("ro", &[one, two], SOON).await?;
-    let retry = Duration::from_millis(250);
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
-        .rate(20)
-        .retry_after(retry)
-        .start();
+    served_by(&it, "ro", &[one, two]).await?;
+    let reader = reader(&it, "ro").await?;
 
-    it.patch(json!({"spec": {"replicas": all}})).await?;
-    it.leads("ro", &[one, two, three], SOON).await?;
-    let mut changed = all.clone();
-    changed[1]["state"] = json!("Disabled");
-    it.patch(json!({"spec": {"replicas": changed}})).await?;
-    it.leads("ro", &[one, three], SOON).await?;
+    let set = async |replicas: Value, servers: &[&Postgres]| {
+        it.patch(json!({"spec": {"replicas": replicas}})).await?;
+        served_by(&it, "ro", servers).await
+    };
+    let second = |field: &str, value: Value| {
+        let mut changed = all.clone();
+        changed[1][field] = value;
+        changed
+    };
+    set(all.clone(), &[one, two, three]).await?;
+    set(second("state", json!("Disabled")), &[one, three]).await?;
     it.endpoint("replica-2", "Disabled", SOON).await?;
-    it.patch(json!({"spec": {"replicas": [all[1], all[2]]}})).await?;
-    it.leads("ro", &[two, three], SOON).await?;
+    set(all.clone(), &[one, two, three]).await?;
+    drain(&it, two, async || {
+        set(second("state", json!("Draining")), &[one, three]).await
+    })
+    .await?;
+    set(all.clone(), &[one, two, three]).await?;
+    set(json!([all[1], all[2]]), &[two, three]).await?;
     it.until("replica-1 to leave the status", SOON, |policy| {
-        policy
-            .status
-            .as_ref()
-            .is_some_and(|status| status.endpoints.iter().all(|endpoint| endpoint.id != "replica-1"))
+        endpoint(policy, "replica-1").is_none()
     })
     .await?;
-    let mut weighed = json!([all[1], all[2]]);
-    weighed[0]["weight"] = json!(7);
-    it.patch(json!({"spec": {"replicas": weighed, "loadBalancing": {"strategy": "Weighted"}}}))
+    set(all.clone(), &[one, two, three]).await?;
+    set(second("weight", json!(0)), &[one, three]).await?;
+    it.endpoint("replica-2", "WeightZero", SOON).await?;
+    it.patch(json!({"spec": {"loadBalancing": {"strategy": "Weighted"}}}))
         .await?;
+    set(second("weight", json!(7)), &[one, two, three]).await?;
     it.until("replica-2 to weigh 700", SOON, |policy| {
-        let endpoints = policy.status.iter().flat_map(|status| &status.endpoints);
-        endpoints
-            .into_iter()
-            .any(|endpoint| endpoint.id == "replica-2" && endpoint.effective_weight == 700)
+        endpoint(policy, "replica-2").is_some_and(|is| is.effective_weight == 700)
     })
     .await?;
+
     let totals = reader.stop();
     ensure!(totals.failures == 0, "reads were lost: {totals:?}");
     // An edit of others did not start the probe of the one that stayed anew.
@@ -67,4 +74,30 @@ async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
         "replica-3 noticed"
     );
     Ok(())
+}
+
+/// A session on a server that drains is counted and let alone.
+async fn drain(it: &Fixture, server: &Postgres, edit: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    const SLEEPING: &str = "from pg_stat_activity where query = 'select pg_sleep(601)'";
+    let client = tokio::spawn(server.background_sql("select pg_sleep(601)"));
+    wait::eventually("the client", SOON, || async {
+        let asleep = server.sql(&format!("select count(*) {SLEEPING}")).await?;
+        ensure!(asleep == "1", "{asleep} clients");
+        anyhow::Ok(())
+    })
+    .await?;
+    edit().await?;
+    let left = |count| {
+        it.until("the sessions that are left", SOON, move |policy| {
+            endpoint(policy, "replica-2")
+                .filter(|is| is.reason == "Draining" && is.sessions == Some(count))
+                .cloned()
+        })
+    };
+    left(1).await?;
+    ensure!(!client.is_finished(), "it was not let alone");
+    server
+        .sql(&format!("select pg_terminate_backend(pid) {SLEEPING}"))
+        .await?;
+    left(0).await.map(drop)
 }

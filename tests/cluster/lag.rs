@@ -21,7 +21,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 }
 
 /// A policy with a bound of 2 s, looked at five times a second.
-fn tight(it: &Fixture) -> Value {
+pub fn tight(it: &Fixture) -> Value {
     let mut policy = it.policy();
     policy["spec"]["healthCheck"]["heartbeat"] = json!("200ms");
     policy["spec"]["replicationLag"] = json!({"max": "2s", "recover": "1s"});
@@ -29,10 +29,10 @@ fn tight(it: &Fixture) -> Value {
 }
 
 /// Writes on the primary until it is dropped.
-struct Writer(tokio::task::JoinHandle<()>);
+pub struct Writer(tokio::task::JoinHandle<()>);
 
 impl Writer {
-    async fn start(it: &Fixture) -> Result<Self> {
+    pub async fn start(it: &Fixture) -> Result<Self> {
         let primary = it.postgres.primary();
         primary
             .sql("create table if not exists noise (at timestamptz)")

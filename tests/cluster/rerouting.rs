@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::suite::Suite;
 use harness::{ControlPlane, Reader, wait};
 use serde_json::{Value, json};
@@ -15,10 +15,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "a_class_reads_on_its_replica_until_it_dies_and_again_afterwards",
             class,
-        )
-        .test(
-            "least_connections_follows_the_sessions_on_a_server",
-            least_connections,
         )
         .test(
             "classes_come_and_go_and_readers_elsewhere_lose_nothing",
@@ -80,51 +76,6 @@ async fn answers(reader: &Reader, reads: u64) -> Result<()> {
     reader
         .until(&what, SOON, |totals| (totals.reads >= reads).then_some(()))
         .await
-}
-
-async fn least_connections(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 2).await?;
-    let policy = with(&it, |spec| {
-        spec["healthCheck"]["heartbeat"] = json!("200ms");
-        spec["loadBalancing"] = json!({"strategy": "LeastConnections"});
-        for replica in spec["replicas"].as_array_mut().into_iter().flatten() {
-            replica["maxConnections"] = json!(20);
-        }
-    });
-    it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    it.condition("StrategyEnforced", "False", "ServicesSpreadEvenly")
-        .await?;
-    weight(&it, "replica-1", 100).await?;
-    let sleepers: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(it.postgres.replica(0).background_sql("select pg_sleep(600)")))
-        .collect();
-    weight(&it, "replica-1", 20).await?;
-    weight(&it, "replica-2", 100).await?;
-    // The server ends what the clients do not.
-    it.postgres
-        .replica(0)
-        .sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'")
-        .await?;
-    for sleeper in sleepers {
-        let _ = sleeper.await?;
-    }
-    weight(&it, "replica-1", 100).await
-}
-
-/// Waits until routing.json gives an endpoint this share of the reads.
-async fn weight(it: &Fixture, endpoint: &str, expected: u64) -> Result<()> {
-    wait::eventually(&format!("{endpoint} to get {expected}"), SOON * 2, || async {
-        let routing = it.routing().await?;
-        let targets = routing["routes"]["ro"]["targets"]
-            .as_array()
-            .context("no targets")?;
-        let target = targets.iter().find(|target| target["endpoint"] == endpoint);
-        let weight = target.context("no target")?["weight"].as_u64();
-        ensure!(weight == Some(expected), "{weight:?}");
-        anyhow::Ok(())
-    })
-    .await
 }
 
 async fn come_and_go(plane: Arc<ControlPlane>) -> Result<()> {

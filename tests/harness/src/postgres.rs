@@ -1,5 +1,6 @@
 //! Real PostgreSQL servers, each with an address of its own, and what can befall them.
 
+mod bench;
 mod cluster;
 mod faults;
 mod processes;

@@ -16,7 +16,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "analytics_reads_only_on_the_tagged_replica_until_it_dies_then_elsewhere_then_back",
             analytics,
         )
-        .test("a_region_fails_over_by_its_list_and_back", region)
+        .test("reads_from_a_region_follow_its_list_and_return", region)
         .test(
             "a_probe_query_that_fails_on_one_server_takes_it_out_of_its_class_alone",
             probe_query,

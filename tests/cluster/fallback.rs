@@ -1,0 +1,127 @@
+//! Who stands in for replicas that are too few, on real lag.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use harness::suite::Suite;
+use harness::{ControlPlane, wait};
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, SOON};
+use crate::lag::{Writer, tight};
+use crate::reads::served_by;
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "lagging_replicas_stand_in_the_least_behind_first_and_then_the_primary",
+            least_behind,
+        )
+        .test(
+            "below_min_healthy_replicas_the_fallback_is_added_and_not_swapped_in",
+            too_few,
+        )
+}
+
+async fn least_behind(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [delayed, paused, fresh] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    let mut policy = tight(&it);
+    policy["spec"]["failover"] = json!({"readFallback": ["LaggingReplicas", "Primary"]});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let _writer = Writer::start(&it).await?;
+    delayed
+        .sql("alter system set recovery_min_apply_delay = '4s'")
+        .await?;
+    delayed.reload()?;
+    paused.sql("select pg_wal_replay_pause()").await?;
+    served_by(&it, "ro", &[fresh]).await?;
+    // Further behind than the other by more than the steps in which lags are told apart.
+    wait::eventually("replica-2 to be 15 s behind", SOON * 2, || async {
+        let lag = lag(&it, "replica-2").await?;
+        ensure!(lag >= 15.0, "{lag} s");
+        anyhow::Ok(())
+    })
+    .await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+
+    fresh.kill().await?;
+    served_by(&it, "ro", &[delayed]).await?;
+    it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
+        .await?;
+    delayed.kill().await?;
+    served_by(&it, "ro", &[paused]).await?;
+    paused.kill().await?;
+    served_by(&it, "ro", &[it.postgres.primary()]).await?;
+    fresh.start().await?;
+    served_by(&it, "ro", &[fresh]).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded")
+        .await
+        .map(drop)
+}
+
+/// The lag of an endpoint in seconds, as it is measured.
+async fn lag(it: &Fixture, endpoint: &str) -> Result<f64> {
+    let page = it.operator.http_get("/metrics").await?.body;
+    let of = format!("endpoint=\"{endpoint}\"");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("distributary_endpoint_lag_seconds{") && line.contains(&of));
+    let figure = line
+        .and_then(|line| line.rsplit(' ').next())
+        .context("no lag is told")?;
+    Ok(figure.parse()?)
+}
+
+/// On what ground an endpoint is in the route `ro` of routing.json.
+async fn admission(it: &Fixture, endpoint: &str) -> Result<Value> {
+    let routing = it.routing().await?;
+    let targets = routing["routes"]["ro"]["targets"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let target = targets.into_iter().find(|target| target["endpoint"] == endpoint);
+    Ok(target.context("it is in no route")?["admission"].clone())
+}
+
+async fn too_few(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let [slow, fresh] = [0, 1].map(|number| it.postgres.replica(number));
+    let mut policy = tight(&it);
+    policy["spec"]["failover"] = json!({
+        "readFallback": ["LaggingReplicas", "Primary"], "minHealthyReplicas": 2,
+    });
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    served_by(&it, "ro", &[slow, fresh]).await?;
+    let _writer = Writer::start(&it).await?;
+    let route = it.follow("ro").await?;
+    slow.sql("select pg_wal_replay_pause()").await?;
+    it.condition("ReadFallbackActive", "True", "TooFewReplicas")
+        .await?;
+    wait::eventually("replica-1 to stand in", SOON, || async {
+        let (slow, fresh) = tokio::try_join!(admission(&it, "replica-1"), admission(&it, "replica-2"))?;
+        ensure!(slow == "Fallback" && fresh == "Eligible", "{slow} and {fresh}");
+        anyhow::Ok(())
+    })
+    .await?;
+    ensure!(
+        route.sets().len() == 1,
+        "it was out before it stood in: {:?}",
+        route.sets()
+    );
+    // Half of two is one, and that one is well.
+    it.patch(json!({"spec": {"failover": {"minHealthyReplicas": "50%"}}}))
+        .await?;
+    served_by(&it, "ro", &[fresh]).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+    it.patch(json!({"spec": {"failover": {"minHealthyReplicas": "51%", "readFallback": ["Primary"]}}}))
+        .await?;
+    served_by(&it, "ro", &[it.postgres.primary(), fresh]).await?;
+    slow.sql("select pg_wal_replay_resume()").await?;
+    served_by(&it, "ro", &[slow, fresh]).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded")
+        .await
+        .map(drop)
+}
