@@ -10,7 +10,7 @@ use super::watched::Target;
 use crate::domain::decision::{
     Decided, Decision, DecisionState, EndpointView, Transition, explain, transitions,
 };
-use crate::domain::health::Suspicion;
+use crate::domain::health::{Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
 use crate::domain::policy::Mode;
@@ -173,10 +173,12 @@ impl PolicyState {
     fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
         let judge = |known: Known<'_>| {
             let mut judgement = known.judge(&self.policy, tenure);
-            let served = self.targets.get(known.id).is_some_and(|target| target.served);
-            if !self.warm && served {
-                judgement.standing = judgement.standing.held();
+            let target = self.targets.get(known.id).filter(|target| target.served);
+            if let Some(target) = target.filter(|_| !self.warm) {
                 judgement.health = judgement.health.held();
+                if !(target.lagged && judgement.standing == Standing::Behind) {
+                    judgement.standing = judgement.standing.held();
+                }
             }
             judgement
         };

@@ -33,6 +33,8 @@ pub(super) struct Target {
     pub(super) login: Option<Arc<Login>>,
     /// In a route before probing began: until every target was checked, only a proof takes it out.
     pub(super) served: bool,
+    /// It was too far behind then.
+    pub(super) lagged: bool,
     pub(super) check: NextCheck,
     pub(super) asleep: bool,
 }
@@ -62,6 +64,7 @@ impl Target {
             sessions: Sessions::default(),
             login: None,
             served: false,
+            lagged: false,
             check: NextCheck {
                 number: 0,
                 at: now,
@@ -89,7 +92,17 @@ impl Target {
             .and_then(|remembered| remembered.target(id));
         if let Some(known) = known {
             target.recall(known, policy, now);
+            target.particulars = Particulars::default();
             target.particulars.follow(policy, endpoint, &target.replay);
+            if known.eligible
+                && [Reason::Lagging, Reason::ReplayStalled]
+                    .iter()
+                    .any(|reason| known.was(*reason))
+            {
+                // Whom it served it serves on; others it did not serve.
+                target.replay = Replay::lagging_since(now);
+                target.lagged = true;
+            }
         }
         // Where its URL cannot be read yet, it is still where it was.
         if target.port == 0 {

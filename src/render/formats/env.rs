@@ -15,7 +15,10 @@ pub fn variables(policy: &Policy, plan: &RoutingPlan) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let mut set = |name: String, value: String| variables.push((name, value));
     let writes = plan.rw.members.first().map(|member| &member.target.endpoint);
-    let declared = policy.endpoints.iter().find(|it| it.declared == Declared::Primary);
+    let declared = policy
+        .endpoints
+        .iter()
+        .find(|it| it.declared == Declared::Primary);
     let primary = writes.and_then(|id| policy.endpoint(id)).or(declared);
     if let Some(primary) = primary {
         if let Some(url) = url(primary) {
@@ -43,7 +46,10 @@ pub fn variables(policy: &Policy, plan: &RoutingPlan) -> Vec<(String, String)> {
         ("DB_FAILOVER_TIMEOUT", millis(policy.probing.failover_timeout)),
         ("DB_RETRY_ATTEMPTS", routing.retry_attempts.to_string()),
         ("DB_CIRCUIT_BREAKER_ENABLED", breaker.enabled.to_string()),
-        ("DB_CIRCUIT_BREAKER_THRESHOLD", breaker.failure_threshold.to_string()),
+        (
+            "DB_CIRCUIT_BREAKER_THRESHOLD",
+            breaker.failure_threshold.to_string(),
+        ),
         ("DB_CIRCUIT_BREAKER_RESET_TIMEOUT", millis(breaker.reset_timeout)),
     ] {
         set(name.to_owned(), value);
