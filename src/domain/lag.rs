@@ -262,6 +262,15 @@ impl Replay {
         }
     }
 
+    /// One that was too far behind before the operator started, and served all the same: as a fallback, or a class.
+    #[must_use]
+    pub fn lagging_since(moment: Moment) -> Self {
+        Self {
+            freshness: Freshness::Lagging,
+            ..Self::fresh_since(moment)
+        }
+    }
+
     /// The same by other bounds: the verdict that the newest figure asks for.
     #[must_use]
     pub fn by(&self, settings: &LagSettings) -> Self {

@@ -201,10 +201,12 @@ impl PolicyState {
     fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
         let judge = |known: Known<'_>| {
             let mut judgement = known.judge(&self.policy, tenure);
-            let served = self.targets.get(known.id).and_then(|target| target.served);
-            if let Some(served) = served.filter(|_| !self.warm) {
-                judgement.standing = judgement.standing.held(served);
+            let target = self.targets.get(known.id).filter(|_| !self.warm);
+            if let Some((target, served)) = target.and_then(|target| Some((target, target.served?))) {
                 judgement.health = judgement.health.held(served);
+                if !(target.lagged && judgement.standing == Standing::Behind) {
+                    judgement.standing = judgement.standing.held(served);
+                }
             }
             judgement
         };
@@ -243,6 +245,7 @@ impl PolicyState {
             let served = place.map(|_| standing.in_route());
             if let Some(known) = self.targets.get_mut(target) {
                 known.served = served;
+                known.lagged = *standing == Standing::Behind;
             }
         }
     }

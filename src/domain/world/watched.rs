@@ -35,6 +35,8 @@ pub(super) struct Target {
     pub(super) login: Option<Arc<Login>>,
     /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
     pub(super) served: Option<Standing>,
+    /// It was too far behind then.
+    pub(super) lagged: bool,
     pub(super) check: NextCheck,
     /// A check that began before this leaves the next one due at once.
     asked: Moment,
@@ -67,6 +69,7 @@ impl Target {
             sessions: Sessions::default(),
             login: None,
             served: None,
+            lagged: false,
             check: NextCheck {
                 number: 0,
                 at: now,
@@ -92,7 +95,17 @@ impl Target {
         let mut target = Self::new(id, endpoint, 0, policy, now);
         if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
             target.recall(known, endpoint, policy, now);
+            target.particulars = Particulars::default();
             target.particulars.follow(policy, endpoint, &target.replay);
+            if known.eligible
+                && [Reason::Lagging, Reason::ReplayStalled]
+                    .iter()
+                    .any(|reason| known.was(*reason))
+            {
+                // Whom it served it serves on; others it did not serve.
+                target.replay = Replay::lagging_since(now);
+                target.lagged = true;
+            }
         }
         // Where its URL cannot be read yet, it is still where it was.
         if let (None, Some(location)) = (

@@ -226,3 +226,45 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
     assert_eq!(weights(90, 27_000), Some(vec![10, 100]));
     assert_eq!(weights(0, 38_000), Some(vec![100, 100]));
 }
+
+#[test]
+fn who_served_a_class_alone_serves_it_alone_after_a_restart() {
+    let policy = class(|class| class.max_lag = Some(Duration::from_mins(2)));
+    let known = |id: &str, reason: &str| {
+        let location = policy.endpoint(&id.into()).unwrap().location.clone().unwrap();
+        let target = RememberedTarget {
+            address: location.host.to_string().parse().ok(),
+            role: Some(if id == "primary" {
+                Role::Primary
+            } else {
+                Role::Standby
+            }),
+            eligible: true,
+            reason: reason.to_owned(),
+            ..RememberedTarget::default()
+        };
+        let endpoint = RememberedEndpoint {
+            host: Some(location.host.to_string()),
+            port: Some(location.port),
+            reason: reason.to_owned(),
+            targets: vec![target],
+        };
+        (EndpointId::from(id), endpoint)
+    };
+    let remembered = Remembered {
+        endpoints: [
+            known("primary", "Serving"),
+            known("a", "Lagging"),
+            known("b", "Serving"),
+        ]
+        .into(),
+        ..Remembered::default()
+    };
+    let mut scene = Scene::default();
+    scene.apply(policy.clone(), &remembered, 0);
+    // The log has moved on, and the history does not reach back to where a is.
+    scene.check("primary", 1, Ok(sample_at(Role::Primary, 100_000)));
+    scene.check("b", 2, Ok(sample_at(Role::Standby, 100_000)));
+    scene.check("a", 3, Ok(sample_at(Role::Standby, 1000)));
+    assert_eq!(scene.class(), "c: a b; ro b");
+}
