@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane build lint test demo crd image bench-failover bench-calm bench-scale bench-memory clean
+.PHONY: help setup controlplane build lint test demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +115,9 @@ bench-scale: setup controlplane ## Measure 10,000 endpoints, without and with TL
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory
 	$(RUN)/memory
+
+bench-plan: ## Measure how long it takes to plan 1,000 policies of 10 endpoints, with criterion
+	cargo bench --package benches --bench plan
 
 clean: ## Remove everything that was built
 	cargo clean
