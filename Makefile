@@ -10,14 +10,15 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane build lint test demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 # What the tests, the demo and the image need, and the Debian package that has it.
 NEEDS := /usr/lib/postgresql/15/bin/postgres=postgresql-15 nft=nftables ip=iproute2 nsenter=util-linux \
-         buildah=buildah jq=jq cc=build-essential /etc/ssl/certs/ca-certificates.crt=ca-certificates
+         buildah=buildah jq=jq cc=build-essential /etc/ssl/certs/ca-certificates.crt=ca-certificates \
+         /usr/lib/python3/dist-packages/pip=python3-pip javac=openjdk-17-jdk-headless /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
 
 define SETUP
 set -eu
@@ -59,6 +60,9 @@ setup: ## Install what a Debian 12 machine lacks, as root (Rust and Go excepted)
 controlplane: ## Build the Kubernetes control plane of the tests, about 13 minutes the first time on 2 cores
 	@tests/controlplane/build
 
+clients: setup ## Install a newer libpq than Debian's, for the tests
+	@tests/clients/install
+
 build: ## Build the release binary
 	cargo build --release
 
@@ -66,7 +70,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-test: setup controlplane ## Run every test
+test: setup controlplane clients ## Run every test
 	cargo test --workspace
 	@# One at a time: two of these may run in one clone.
 	@flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'

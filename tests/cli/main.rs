@@ -6,6 +6,7 @@ mod admission;
 
 mod check;
 mod drill;
+mod environment;
 mod explain;
 mod import;
 mod invocation;
@@ -25,5 +26,6 @@ fn tests() -> ExitCode {
     let suite = explain::tests(suite);
     let suite = drill::tests(suite);
     let suite = import::tests(suite);
+    let suite = environment::tests(suite);
     check::tests(suite).run()
 }

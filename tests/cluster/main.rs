@@ -2,6 +2,7 @@
 
 mod admission;
 mod classes;
+mod clients;
 mod command_line;
 mod edits;
 mod failovers;
@@ -50,6 +51,7 @@ fn tests() -> ExitCode {
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);
+    let suite = clients::tests(suite);
     let suite = rogues::tests(suite);
     let suite = network::tests(suite);
     let suite = names::tests(suite);
