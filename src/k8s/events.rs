@@ -1,5 +1,7 @@
 //! Kubernetes Events (events.k8s.io/v1) of what a person may want to know.
 
+use std::collections::HashMap;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -12,8 +14,8 @@ use crate::render::events::Notice;
 /// The name under which Events are reported.
 const CONTROLLER: &str = "distributary";
 
-/// The recorder remembers what it published, to count what is said again. After so many Events it begins anew: without
-/// a limit it would keep all of a start of thousands of policies.
+/// Recorders remember what they published, to count what is said again. After so many Events they begin anew: without
+/// a limit they would keep all of a start of thousands of policies.
 const REMEMBERED: u32 = 1024;
 
 /// An Event of a policy, to be published when there is time.
@@ -46,13 +48,18 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
         controller: CONTROLLER.to_owned(),
         instance: Some(instance),
     };
-    let new = || Recorder::new(client.clone(), reporter.clone());
-    let (mut recorder, mut published) = (new(), 0_u32);
+    // A recorder counts Events that are equal but for their note, and keeps the first note: what moved from one server to
+    // another, and later back, would be told twice in the words of the first time. So each note has one of its own.
+    let mut recorders: HashMap<String, Recorder> = HashMap::new();
+    let mut published = 0_u32;
     while let Some(PolicyEvent { about, notice }) = events.recv().await {
         published += 1;
         if published.is_multiple_of(REMEMBERED) {
-            recorder = new();
+            recorders.clear();
         }
+        let recorder = recorders
+            .entry(notice.note.clone())
+            .or_insert_with(|| Recorder::new(client.clone(), reporter.clone()));
         let event = Event {
             type_: if notice.warning {
                 EventType::Warning
@@ -70,11 +77,13 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
     }
 }
 
-/// The endpoint in the status of its policy. Events of one reason are told apart by it: of those that are equal but
-/// for their note only the first is kept, with a count.
+/// The endpoint in the status of its policy, for machines: to people the note names it.
 fn related(about: &ObjectReference, endpoint: &str) -> ObjectReference {
     ObjectReference {
         field_path: Some(format!("status.endpoints{{{endpoint}}}")),
         ..about.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
