@@ -7,14 +7,19 @@ use anyhow::{Result, ensure};
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON, endpoint};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("observe_judges_and_writes_no_routes", observe)
+        .test(
+            "observe_tells_in_status_and_an_event_what_enforce_writes",
+            would_route,
+        )
         .test("suspend_holds_everything", suspend)
         .test("a_policy_made_invalid_keeps_what_worked", made_invalid)
 }
@@ -35,6 +40,66 @@ async fn observe(plane: Arc<ControlPlane>) -> Result<()> {
     it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
     it.condition("Ready", "True", "Routable").await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn would_route(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let mut policy = it.policy();
+    policy["spec"]["mode"] = json!("Observe");
+    policy["spec"]["replicas"][1]["tags"] = json!(["analytics"]);
+    policy["spec"]["routing"] = json!({"classes": [
+        {"name": "analytics", "replicaSelector": {"tags": ["analytics"]}},
+    ]});
+    it.apply(&policy).await?;
+    told(
+        &it,
+        "rw to primary (Served); ro to replica-1, replica-2 (Served); analytics to replica-2 (Served)",
+    )
+    .await?;
+    it.postgres.replica(1).kill().await?;
+    it.endpoint("replica-2", "CircuitOpen", SOON).await?;
+    told(&it, "ro to replica-1 (Served); analytics to replica-1 (Fallback)").await?;
+    let expected = json!([
+        {"name": "rw", "state": "Served", "endpoints": ["primary"]},
+        {"name": "ro", "state": "Served", "endpoints": ["replica-1"]},
+        {"name": "analytics", "state": "Fallback", "endpoints": ["replica-1"]},
+    ]);
+    ensure!(routes(&it).await? == expected, "{}", routes(&it).await?);
+    let written = it.writes()?;
+    ensure!(
+        written
+            .iter()
+            .all(|write| write.contains("replicasetpolicies/status")),
+        "{written:?}"
+    );
+    it.patch(json!({"spec": {"mode": "Enforce"}})).await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    let one = [it.postgres.replica(0)];
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.leads("ro", &one, SOON).await?;
+    it.leads("analytics", &one, SOON).await?;
+    ensure!(routes(&it).await? == expected, "{}", routes(&it).await?);
+    Ok(())
+}
+
+/// Who serves each route, by the status.
+async fn routes(it: &Fixture) -> Result<Value> {
+    Ok(serde_json::to_value(it.get().await?.status)?["routes"].clone())
+}
+
+/// Waits for an Event that tells what would be routed.
+async fn told(it: &Fixture, routes: &str) -> Result<()> {
+    let expected = format!("mode is Observe; would route {routes}.");
+    wait::eventually(&format!("the Event {expected:?}"), SOON, || async {
+        let events = it.api::<Event>().list(&ListParams::default()).await?.items;
+        let would = events
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some("WouldRoute"));
+        let notes: Vec<_> = would.filter_map(|event| event.note).collect();
+        ensure!(notes.contains(&expected), "{notes:?}");
+        anyhow::Ok(())
+    })
+    .await
 }
 
 async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Routes that change while they are read: a class, a strategy, an edit, a mode; and what the status tells of it.
+//! Routes that change while they are read: a class, a strategy, an edit; and what the status tells of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "classes_come_and_go_and_readers_elsewhere_lose_nothing",
             come_and_go,
         )
-        .test("observe_tells_what_it_would_route", observe)
 }
 
 fn with(it: &Fixture, edit: impl FnOnce(&mut Value)) -> Value {
@@ -110,37 +109,6 @@ async fn gone(it: &Fixture, route: &str) -> Result<()> {
     wait::eventually(&format!("{route} to go"), SOON, || async {
         ensure!(it.now(route).await?.is_empty(), "there are slices");
         ensure!(it.cluster_ip(route).await.is_err(), "there is a Service");
-        anyhow::Ok(())
-    })
-    .await
-}
-
-async fn observe(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 1).await?;
-    let policy = with(&it, |spec| {
-        analytics(spec);
-        spec["mode"] = json!("Observe");
-    });
-    it.apply(&policy).await?;
-    let routes = it.until("the routes", SOON, |policy| {
-        let routes = &policy.status.as_ref()?.routes;
-        let told = routes
-            .iter()
-            .map(|route| format!("{}: {}", route.name, route.endpoints.join(",")));
-        (!routes.is_empty()).then(|| told.collect::<Vec<_>>())
-    });
-    let routes = routes.await?;
-    ensure!(
-        routes == ["rw: primary", "ro: replica-1", "analytics: replica-1"],
-        "{routes:?}"
-    );
-    ensure!(it.now("analytics").await?.is_empty(), "nothing is written");
-    wait::eventually("an Event", SOON, || async {
-        let events = it
-            .plane
-            .kubectl(&["get", "events", "-n", &it.namespace, "-o", "json"])
-            .await?;
-        ensure!(events.contains("WouldRoute"), "{events}");
         anyhow::Ok(())
     })
     .await
