@@ -203,7 +203,7 @@ fn each_format_has_its_keys_and_none_has_a_password() {
             "DB_REPLICA_2_ENABLED=true",
             "DB_REPLICA_2_MAX_CONNECTIONS=15",
             "DB_RETRY_ATTEMPTS=3",
-            "jdbc-ro=jdbc:postgresql://a.example.com:5432,[2001:db8::3]:5432/postgres?connectTimeout=10&sslmode=verify-full&targetServerType=any&loadBalanceHosts=true",
+            "jdbc-ro=jdbc:postgresql://a.example.com:5432,[2001:db8:0:0:0:0:0:3]:5432/postgres?connectTimeout=10&sslmode=verify-full&targetServerType=any&loadBalanceHosts=true",
             "jdbc-rw=jdbc:postgresql://198.18.0.1:5432/postgres?connectTimeout=10&sslmode=verify-full&targetServerType=primary",
         ]
     );

@@ -1,11 +1,12 @@
 //! The connection URIs of the ConfigMap, as real clients take them: Debian's libpq, a newer one, pgjdbc.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::postgres::APP;
+use harness::postgres::{APP, Tls};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, Postgres, wait};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -20,6 +21,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const MANY: usize = 40;
 const FEW: usize = 3;
 const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
+/// Debian's, as the wheel is one for it.
+const PYTHON: &str = "/usr/bin/python3";
+const PGJDBC: &str = "/usr/share/java/postgresql.jar";
+/// Where pgjdbc looks for the CA, below the home of its user.
+const ROOTS: &str = ".postgresql/root.crt";
 /// Every character that has a meaning in a URI must have none in the name of a database.
 const ODD: &str = "sales & a/b?c=100%+#ü";
 /// The server, whether it is a standby, and whether it refuses to write.
@@ -65,25 +71,103 @@ impl Client {
             Self::Jdbc => "Could not find a server with specified targetServerType: primary",
         }
     }
+}
+
+/// A cluster whose policy has a ConfigMap of all formats, and the place where clients look for the CA of its servers.
+struct Setting {
+    it: Fixture,
+    home: PathBuf,
+}
+
+type Keys = BTreeMap<String, String>;
+
+impl Setting {
+    /// Two replicas, the first declared by an address of IPv6, the second by its name, and a database of an odd name.
+    async fn start(plane: Arc<ControlPlane>) -> Result<Self> {
+        let tls = Tls {
+            required: true,
+            ..Tls::default()
+        };
+        let it = Fixture::start_with(plane, PgCluster::builder().replicas(2).ipv6().tls(tls), &[]).await?;
+        let create = format!("create database \"{ODD}\"");
+        it.postgres.primary().sql(&create).await?;
+        let authority = it.postgres.authority().pem();
+        let home = harness::node::data_subdir("clients")?.join(&*it.namespace);
+        std::fs::create_dir_all(home.join(".postgresql"))?;
+        std::fs::write(home.join(ROOTS), &authority)?;
+        it.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "stringData": {"ca.crt": authority},
+        }))
+        .await?;
+        let mut policy = it.policy();
+        policy["spec"]["connection"]["database"] = json!(ODD);
+        policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyFull", "caSecretRef": {"name": "ca"}});
+        policy["spec"]["replicas"][0]["host"] = json!(address(it.postgres.replica(0))?);
+        policy["spec"]["replicas"][1]["host"] = json!(it.postgres.replica(1).name());
+        policy["spec"]["outputs"] = json!({"configMap": {"formats": ["Libpq", "Jdbc", "Env"]}});
+        it.apply(&policy).await?;
+        it.condition("Ready", "True", "Routable").await?;
+        Ok(Self { it, home })
+    }
+
+    /// The ConfigMap, when a key of it has this text.
+    async fn keys(&self, key: &str, text: &str) -> Result<Keys> {
+        wait::eventually(&format!("{key} with {text}"), SOON, || async {
+            let api = self.it.api::<ConfigMap>();
+            let keys = api
+                .get(&format!("{POLICY}-routing"))
+                .await?
+                .data
+                .unwrap_or_default();
+            ensure!(
+                keys.get(key).is_some_and(|value| value.contains(text)),
+                "{keys:#?}"
+            );
+            anyhow::Ok(keys)
+        })
+        .await
+    }
 
     /// Connects so often to each URI. The answers to [`QUERY`], or what the client says instead; one list per URI.
-    async fn answers<const N: usize>(self, times: usize, uris: [&str; N]) -> Result<[Vec<String>; N]> {
+    async fn answers<const N: usize>(
+        &self,
+        client: Client,
+        times: usize,
+        uris: [&str; N],
+    ) -> Result<[Vec<String>; N]> {
         let mut lines = Vec::new();
-        if self == Self::Psql {
-            for uri in uris {
-                for _ in 0..times {
-                    let (out, err) = run(PSQL, &["-X", "-A", "-t", "-c", QUERY, "-d", uri], &[]).await?;
-                    lines.push(if out.is_empty() {
-                        err
-                    } else {
-                        out.trim().to_owned()
-                    });
-                }
+        if client == Client::Psql {
+            for uri in uris.iter().flat_map(|uri| std::iter::repeat_n(uri, times)) {
+                let (out, err) = self
+                    .run(PSQL, &["-X", "-A", "-t", "-c", QUERY, "-d", uri])
+                    .await?;
+                lines.push(if out.is_empty() {
+                    err
+                } else {
+                    out.trim().to_owned()
+                });
             }
         } else {
+            let file = |name: &str| {
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join("tests/clients")
+                    .join(name)
+            };
+            let (libpq, jdbc) = (
+                file("libpq.py").display().to_string(),
+                file("Jdbc.java").display().to_string(),
+            );
+            let home = format!("-Duser.home={}", self.home.display());
+            let (program, options) = match client {
+                Client::Jdbc => (
+                    "java",
+                    vec!["-XX:TieredStopAtLevel=1", &home, "-cp", PGJDBC, &jdbc],
+                ),
+                _ => (PYTHON, vec!["-B", &libpq]),
+            };
             let count = times.to_string();
-            let arguments = [&[QUERY, &count], &uris[..]].concat();
-            let (out, err) = self.program(&arguments).await?;
+            let arguments = [&options[..], &[QUERY, &count], &uris].concat();
+            let (out, err) = self.run(program, &arguments).await?;
             ensure!(out.lines().count() == times * N, "{out}{err}");
             lines.extend(out.lines().map(ToOwned::to_owned));
         }
@@ -91,166 +175,115 @@ impl Client {
         Ok(uris.map(|_| lines.by_ref().take(times).collect()))
     }
 
-    async fn program(self, arguments: &[&str]) -> Result<(String, String)> {
-        let file = |name: &str| {
-            PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-                .join("tests/clients")
-                .join(name)
-        };
-        if self == Self::Jdbc {
-            let file = file("Jdbc.java").display().to_string();
-            let java = [
-                "-XX:TieredStopAtLevel=1",
-                "-cp",
-                "/usr/share/java/postgresql.jar",
-                &file,
-            ];
-            return run("java", &[&java, arguments].concat(), &[]).await;
-        }
-        let installed = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .with_file_name("clients")
-            .join("psycopg");
-        ensure!(
-            installed.is_dir(),
-            "psycopg is missing; `make clients` installs it in {}",
-            installed.display()
-        );
-        let file = file("libpq.py").display().to_string();
-        let path = ("PYTHONPATH", installed.display().to_string());
-        run("/usr/bin/python3", &[&["-B", &file], arguments].concat(), &[path]).await
+    /// What a program says on its two outputs. It logs in as `app`, and has no settings of its own.
+    async fn run(&self, program: &str, arguments: &[&str]) -> Result<(String, String)> {
+        let ran = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs([
+                ("LC_ALL", "C.UTF-8"),
+                ("PGUSER", APP.user),
+                ("PGPASSWORD", APP.password),
+            ])
+            .envs([
+                ("HOME", self.home.clone()),
+                ("PGSSLROOTCERT", self.home.join(ROOTS)),
+            ])
+            .env("PYTHONPATH", psycopg()?)
+            .kill_on_drop(true)
+            .output();
+        let ran = wait::within(&format!("the end of {program}"), DEADLINE, ran).await;
+        let ran = ran.with_context(|| format!("run {program}"))?;
+        Ok((String::from_utf8(ran.stdout)?, String::from_utf8(ran.stderr)?))
     }
 }
 
-/// What a program says on its two outputs. It logs in as `app`, and has no settings of its own.
-async fn run(program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<(String, String)> {
-    let ran = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .envs([("HOME", "/nonexistent"), ("LC_ALL", "C.UTF-8")])
-        .envs([("PGUSER", APP.user), ("PGPASSWORD", APP.password)])
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .kill_on_drop(true)
-        .output();
-    let ran = wait::within(&format!("the end of {program}"), DEADLINE, ran).await;
-    let ran = ran.with_context(|| format!("run {program}"))?;
-    Ok((String::from_utf8(ran.stdout)?, String::from_utf8(ran.stderr)?))
-}
-
-/// Two replicas, the first declared by an address of IPv6, the second by its name, and a database of an odd name.
-async fn start(plane: Arc<ControlPlane>) -> Result<Fixture> {
-    let it = Fixture::start_with(plane, PgCluster::builder().replicas(2).ipv6(), &[]).await?;
-    it.postgres
-        .primary()
-        .sql(&format!("create database \"{ODD}\""))
-        .await?;
-    let mut policy = it.policy();
-    policy["spec"]["connection"]["database"] = json!(ODD);
-    policy["spec"]["replicas"][0]["host"] = json!(address(it.postgres.replica(0))?);
-    policy["spec"]["replicas"][1]["host"] = json!(it.postgres.replica(1).name());
-    policy["spec"]["outputs"] = json!({"configMap": {"formats": ["Libpq", "Jdbc", "Env"]}});
-    it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    key(&it, "libpq-ro", "both replicas", |uri| uri.contains(',')).await?;
-    Ok(it)
+/// Where `make clients` puts it.
+fn psycopg() -> Result<PathBuf> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("clients")
+        .join("psycopg");
+    ensure!(
+        place.is_dir(),
+        "{} is missing; `make clients` installs it",
+        place.display()
+    );
+    Ok(place)
 }
 
 fn address(server: &Postgres) -> Result<String> {
     Ok(server.ipv6().context("an address of IPv6")?.to_string())
 }
 
-/// The value of a key of the ConfigMap, when it is as it should be.
-async fn key(it: &Fixture, key: &str, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
-    wait::eventually(&format!("{key} with {what}"), SOON, || async {
-        let config_map = it.api::<ConfigMap>().get(&format!("{POLICY}-routing")).await?;
-        let data = config_map.data.unwrap_or_default();
-        let value = data.get(key).cloned().with_context(|| format!("no {key}"))?;
-        ensure!(is(&value), "{value}");
-        anyhow::Ok(value)
-    })
-    .await
-}
-
 async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
-    let it = start(plane).await?;
-    let [first, second] = [it.postgres.replica(0), it.postgres.replica(1)];
-    let primary = it.postgres.primary().address().to_string();
-    let [writer, six, four] = [
-        format!("{primary} f off"),
-        format!("{} t on", address(first)?),
-        format!("{} t on", second.address()),
-    ];
+    let setting = Setting::start(plane).await?;
+    let servers = &setting.it.postgres;
+    let (first, second) = (servers.replica(0), servers.replica(1));
+    let primary = servers.primary().address().to_string();
+    let writer = format!("{primary} f off");
+    let [six, four] =
+        [address(first)?, second.address().to_string()].map(|address| format!("{address} t on"));
     let [ro, rw] = ["ro", "rw"].map(|route| format!("{}-{route}", client.format()));
-    let (reads, writes) = (
-        key(&it, &ro, "", |_| true).await?,
-        key(&it, &rw, "", |_| true).await?,
+    let keys = setting.keys(&ro, ",").await?;
+    let (reads, writes) = (&keys[&ro], &keys[&rw]);
+
+    let [answers] = setting.answers(client, MANY, [reads]).await?;
+    // Without a word for it libpq takes the first host.
+    let expected = match client {
+        Client::Psql => BTreeSet::from([&six]),
+        Client::Newer | Client::Jdbc => BTreeSet::from([&six, &four]),
+    };
+    ensure!(
+        answers.iter().collect::<BTreeSet<_>>() == expected,
+        "{reads}: {answers:?}"
     );
 
-    let [answers] = client.answers(MANY, [&reads]).await?;
-    ensure!(
-        answers.iter().all(|is| *is == six || *is == four),
-        "{reads} leads elsewhere: {answers:?}"
-    );
-    let both = answers.contains(&six) && answers.contains(&four);
-    ensure!(
-        both == (client != Client::Psql),
-        "{reads} is spread wrongly: {answers:?}"
-    );
-
-    // Who was demoted since the URI was read is no longer written to.
+    // Who no longer takes writes since the URI was read gets none.
     let moved = writes.replace(&primary, &format!("{},{primary}", second.name()));
     let demoted = writes.replace(&primary, second.name());
-    let [now, later, never] = client.answers(FEW, [&writes, &moved, &demoted]).await?;
-    for (uri, answers) in [(&writes, now), (&moved, later)] {
-        ensure!(
-            answers.iter().all(|is| *is == writer),
-            "{uri} leads elsewhere: {answers:?}"
-        );
+    let [now, later, never] = setting.answers(client, FEW, [writes, &moved, &demoted]).await?;
+    for (uri, answers) in [(writes, now), (&moved, later)] {
+        ensure!(answers.iter().all(|is| *is == writer), "{uri}: {answers:?}");
     }
     ensure!(
         never.iter().all(|says| says.contains(client.refusal())),
-        "{demoted} is written to: {never:?}"
+        "{demoted}: {never:?}"
     );
 
     first.kill().await?;
-    let [answers] = client.answers(MANY, [&reads]).await?;
+    let [answers] = setting.answers(client, MANY, [reads]).await?;
     ensure!(
         answers.iter().all(|is| *is == four),
         "{reads} while one is dead: {answers:?}"
     );
     second.kill().await?;
-    let fallback = key(&it, &ro, "the primary", |uri| {
-        uri.contains(&format!("/{primary}:"))
-    })
-    .await?;
-    let [answers] = client.answers(FEW, [&fallback]).await?;
-    ensure!(
-        answers.iter().all(|is| *is == writer),
-        "{fallback} leads elsewhere: {answers:?}"
-    );
+    let fallback = &setting.keys(&ro, &format!("/{primary}:")).await?[&ro];
+    let [answers] = setting.answers(client, FEW, [fallback]).await?;
+    ensure!(answers.iter().all(|is| *is == writer), "{fallback}: {answers:?}");
     Ok(())
 }
 
 async fn environment(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = start(plane).await?;
-    let expected = [
-        (
-            "DATABASE_URL",
-            format!("{} f off", it.postgres.primary().address()),
-        ),
+    let setting = Setting::start(plane).await?;
+    let servers = &setting.it.postgres;
+    let keys = setting.keys("libpq-ro", ",").await?;
+    for (name, server) in [
+        ("DATABASE_URL", format!("{} f off", servers.primary().address())),
         (
             "DATABASE_READ_REPLICA_1_URL",
-            format!("{} t on", address(it.postgres.replica(0))?),
+            format!("{} t on", address(servers.replica(0))?),
         ),
         (
             "DATABASE_READ_REPLICA_2_URL",
-            format!("{} t on", it.postgres.replica(1).address()),
+            format!("{} t on", servers.replica(1).address()),
         ),
-    ];
-    for (name, server) in expected {
-        let url = key(&it, name, "", |_| true).await?;
-        let [answers] = Client::Psql.answers(1, [&url]).await?;
-        ensure!(answers == [server], "{url} leads elsewhere: {answers:?}");
+    ] {
+        let url = keys.get(name).with_context(|| format!("no {name}"))?;
+        for client in [Client::Psql, Client::Newer] {
+            let [answers] = setting.answers(client, 1, [url]).await?;
+            ensure!(answers == [server.clone()], "{url}: {answers:?}");
+        }
     }
     Ok(())
 }

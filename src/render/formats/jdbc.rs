@@ -1,5 +1,7 @@
 //! Connection URIs for pgjdbc: every host of a route in its order, no user, no password.
 
+use std::net::Ipv6Addr;
+
 use super::libpq::{escaped, hosts, sslmode};
 use crate::domain::plan::Route;
 use crate::domain::policy::Policy;
@@ -15,9 +17,14 @@ pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
     };
     format!(
         "jdbc:postgresql://{}/{}?connectTimeout={}&sslmode={}&{servers}",
-        hosts(policy, route),
+        hosts(policy, route, whole),
         escaped(&clients.database),
         clients.connect_timeout.as_secs(),
         sslmode(clients.tls),
     )
+}
+
+/// pgjdbc compares it with a certificate's as a text, and Java writes that without `::`.
+fn whole(address: Ipv6Addr) -> String {
+    address.segments().map(|segment| format!("{segment:x}")).join(":")
 }

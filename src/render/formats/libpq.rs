@@ -1,5 +1,7 @@
 //! Connection URIs for libpq 14 and later: every host of a route in its order, no user, no password.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::domain::plan::{Member, Route};
 use crate::domain::policy::{Host, Policy, TlsMode};
 
@@ -10,7 +12,7 @@ pub fn uri(policy: &Policy, name: &str, route: &Route) -> String {
     let session = if name == "rw" { "read-write" } else { "any" };
     format!(
         "postgresql://{}/{}?connect_timeout={}&sslmode={}&target_session_attrs={session}",
-        hosts(policy, route),
+        hosts(policy, route, |address| address.to_string()),
         escaped(&clients.database),
         clients.connect_timeout.as_secs(),
         sslmode(clients.tls),
@@ -27,22 +29,22 @@ pub fn uri_of_16(policy: &Policy, name: &str, route: &Route) -> String {
     format!("{uri}&load_balance_hosts=random")
 }
 
-/// The hosts of those in the slice, in order.
-pub fn hosts(policy: &Policy, route: &Route) -> String {
+/// The hosts of those in the slice, in order; `ipv6`: how the client writes such an address.
+pub fn hosts(policy: &Policy, route: &Route, ipv6: fn(Ipv6Addr) -> String) -> String {
     let members = route.members.iter().filter(|member| member.in_slice);
-    let hosts: Vec<_> = members.map(|member| host(policy, member)).collect();
+    let hosts: Vec<_> = members.map(|member| host(policy, member, ipv6)).collect();
     hosts.join(",")
 }
 
 /// The host as declared, which is what a certificate names.
-fn host(policy: &Policy, member: &Member) -> String {
+fn host(policy: &Policy, member: &Member, ipv6: fn(Ipv6Addr) -> String) -> String {
     let declared = policy
         .endpoint(&member.target.endpoint)
         .and_then(|endpoint| endpoint.location.as_ref());
-    match declared.map(|location| &location.host) {
-        Some(Host::Name(name)) => format!("{}:{}", name.trim_end_matches('.'), member.port),
-        _ if member.address.is_ipv6() => format!("[{}]:{}", member.address, member.port),
-        _ => format!("{}:{}", member.address, member.port),
+    match (declared.map(|location| &location.host), member.address) {
+        (Some(Host::Name(name)), _) => format!("{}:{}", name.trim_end_matches('.'), member.port),
+        (_, IpAddr::V6(address)) => format!("[{}]:{}", ipv6(address), member.port),
+        (_, IpAddr::V4(address)) => format!("{address}:{}", member.port),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A certificate authority of the tests.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -62,7 +62,7 @@ impl Authority {
     ///
     /// # Errors
     /// When a name is not ASCII.
-    pub fn server(&self, names: &[&str], addresses: &[Ipv4Addr]) -> Result<Identity> {
+    pub fn server(&self, names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
         self.sign(&server(names, addresses)?)
     }
 
@@ -70,7 +70,7 @@ impl Authority {
     ///
     /// # Errors
     /// When a name is not ASCII.
-    pub fn expired_server(&self, names: &[&str], addresses: &[Ipv4Addr]) -> Result<Identity> {
+    pub fn expired_server(&self, names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
         let mut params = server(names, addresses)?;
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(2001, 1, 1);
@@ -97,11 +97,9 @@ impl Authority {
     }
 }
 
-fn server(names: &[&str], addresses: &[Ipv4Addr]) -> Result<CertificateParams> {
+fn server(names: &[&str], addresses: &[IpAddr]) -> Result<CertificateParams> {
     let names = names.iter().map(|name| Ok(SanType::DnsName((*name).try_into()?)));
-    let addresses = addresses
-        .iter()
-        .map(|address| Ok(SanType::IpAddress(IpAddr::V4(*address))));
+    let addresses = addresses.iter().map(|address| Ok(SanType::IpAddress(*address)));
     let mut params = params(subject("server", &[]), ExtendedKeyUsagePurpose::ServerAuth);
     params.subject_alt_names = names.chain(addresses).collect::<Result<_>>()?;
     Ok(params)

@@ -31,7 +31,11 @@ impl Credentials {
             "kubernetes.default.svc",
             "localhost",
         ];
-        let addresses = [node::API_SERVER, [198, 19, 0, 1].into(), [127, 0, 0, 1].into()];
+        let addresses = [
+            node::API_SERVER.into(),
+            [198, 19, 0, 1].into(),
+            [127, 0, 0, 1].into(),
+        ];
         made.authority
             .server(&names, &addresses)?
             .write(&made.directory, "server")?;

@@ -24,7 +24,7 @@ pub struct Tls {
 /// A server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerCertificate {
-    /// For its name and its address.
+    /// For its name and its addresses.
     #[default]
     Valid,
     /// The same, but expired.
@@ -68,7 +68,9 @@ impl Postgres {
     /// # Errors
     /// When the files cannot be written.
     pub fn use_certificate(&self, certificate: ServerCertificate) -> Result<()> {
-        let (authority, names, addresses) = (&self.shape.authority, [self.name()], [self.address()]);
+        let (authority, names) = (&self.shape.authority, [self.name()]);
+        let four = std::iter::once(self.address().into());
+        let addresses: Vec<_> = four.chain(self.ipv6().map(Into::into)).collect();
         self.use_identity(&match certificate {
             ServerCertificate::Valid => authority.server(&names, &addresses),
             ServerCertificate::Expired => authority.expired_server(&names, &addresses),
