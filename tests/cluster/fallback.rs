@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON};
 use crate::lag::{Writer, tight};
-use crate::reads::{comes_to, served_by};
+use crate::reads::served_by;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -47,12 +47,11 @@ async fn least_behind(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
 
     fresh.kill().await?;
-    // For a moment the other may be in the same step of lag, on a busy machine.
-    comes_to(&it, "ro", &[delayed]).await?;
+    served_by(&it, "ro", &[delayed]).await?;
     it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
         .await?;
     delayed.kill().await?;
-    comes_to(&it, "ro", &[paused]).await?;
+    served_by(&it, "ro", &[paused]).await?;
     paused.kill().await?;
     served_by(&it, "ro", &[it.postgres.primary()]).await?;
     fresh.start().await?;
