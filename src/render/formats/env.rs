@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::libpq::{escaped, sslmode};
+use super::libpq::{escaped, server, sslmode};
 use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, Host, Policy, Strategy};
+use crate::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, Policy, Strategy};
 use crate::domain::routing::Target;
 
 /// Names and values.
@@ -80,15 +80,10 @@ fn of_replica(
 /// `None` while the Secret with its URL cannot be read.
 fn url(endpoint: &Endpoint) -> Option<String> {
     let location = endpoint.location.as_ref()?;
-    let host = match &location.host {
-        Host::Name(name) => name.trim_end_matches('.').to_owned(),
-        Host::Address(address) if address.is_ipv6() => format!("[{address}]"),
-        Host::Address(address) => address.to_string(),
-    };
     let clients = &endpoint.clients;
     Some(format!(
-        "postgresql://{host}:{}/{}?sslmode={}",
-        location.port,
+        "postgresql://{}/{}?sslmode={}",
+        server(&location.host, location.port, |address| address.to_string()),
         escaped(&clients.database),
         sslmode(clients.tls)
     ))

@@ -41,10 +41,18 @@ fn host(policy: &Policy, member: &Member, ipv6: fn(Ipv6Addr) -> String) -> Strin
     let declared = policy
         .endpoint(&member.target.endpoint)
         .and_then(|endpoint| endpoint.location.as_ref());
-    match (declared.map(|location| &location.host), member.address) {
-        (Some(Host::Name(name)), _) => format!("{}:{}", name.trim_end_matches('.'), member.port),
-        (_, IpAddr::V6(address)) => format!("[{}]:{}", ipv6(address), member.port),
-        (_, IpAddr::V4(address)) => format!("{address}:{}", member.port),
+    match declared.map(|location| &location.host) {
+        Some(name @ Host::Name(_)) => server(name, member.port, ipv6),
+        _ => server(&Host::Address(member.address), member.port, ipv6),
+    }
+}
+
+/// Host and port as a URI has them.
+pub fn server(host: &Host, port: u16, ipv6: fn(Ipv6Addr) -> String) -> String {
+    match host {
+        Host::Name(name) => format!("{}:{port}", name.trim_end_matches('.')),
+        Host::Address(IpAddr::V6(address)) => format!("[{}]:{port}", ipv6(*address)),
+        Host::Address(IpAddr::V4(address)) => format!("{address}:{port}"),
     }
 }
 
