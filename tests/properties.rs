@@ -81,14 +81,7 @@ fn judge(situation: &Situation) -> Judged {
         .zip(standbys)
         .filter_map(|(known, was)| known.claim(|_: SocketAddr| *was))
         .collect();
-    let rules = Rules {
-        identity: policy.identity,
-        failover: &policy.failover,
-        failover_timeout: policy.probing.failover_timeout,
-        warm: true,
-        awaited: None,
-    };
-    let election = elect(tenure, &claims, rules, NOW);
+    let election = elect(tenure, &claims, Rules::of(policy), NOW);
     let judgements: Vec<_> = known()
         .map(|known| known.judge(policy, &election.tenure))
         .collect();

@@ -99,14 +99,7 @@ fn case(number: usize) -> Case {
             })
     };
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
-    let rules = Rules {
-        identity: policy.identity,
-        failover: &policy.failover,
-        failover_timeout: policy.probing.failover_timeout,
-        warm: true,
-        awaited: None,
-    };
-    let election = elect(&Tenure::default(), &claims, rules, now);
+    let election = elect(&Tenure::default(), &claims, Rules::of(&policy), now);
     let judgements = known()
         .map(|known| known.judge(&policy, &election.tenure))
         .collect();

@@ -17,7 +17,7 @@ use super::health::{Reason, Standing};
 use super::level::{Behind, Used};
 use super::observation::{FailureKind, Role};
 use super::particulars::ClassJudgement;
-use super::policy::{EndpointId, Location, Policy, Strategy};
+use super::policy::{EndpointId, Policy, Strategy};
 use super::primary::{Election, Tenure, Writes};
 use super::routing::{Class, ClassName, Region};
 use super::target::TargetId;
@@ -29,7 +29,6 @@ use reads::{Reading, reads};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     pub target: TargetId,
-    pub location: Option<Location>,
     /// The address of its newest good check.
     pub address: Option<IpAddr>,
     pub port: u16,

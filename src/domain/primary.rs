@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::moment::Moment;
 use super::observation::Role;
-use super::policy::{EndpointId, Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use super::policy::{EndpointId, Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
 use super::target::TargetId;
 
 /// What is kept of the primary from decision to decision, and in the status from process to process.
@@ -108,6 +108,20 @@ pub struct Rules<'a> {
     pub warm: bool,
     /// Until when a holder is awaited that is another server since an edit, and had no good check yet.
     pub awaited: Option<Moment>,
+}
+
+impl<'a> Rules<'a> {
+    /// Those of a policy whose targets were all checked.
+    #[must_use]
+    pub const fn of(policy: &'a Policy) -> Self {
+        Self {
+            identity: policy.identity,
+            failover: &policy.failover,
+            failover_timeout: policy.probing.failover_timeout,
+            warm: true,
+            awaited: None,
+        }
+    }
 }
 
 /// Decides who takes the writes. `claims` are in declared order.

@@ -74,7 +74,6 @@ impl Known<'_> {
         };
         Judgement {
             target: self.id.clone(),
-            location: self.endpoint.location.clone(),
             address: self.address(),
             port: self.port,
             role: self.health.role,

@@ -55,7 +55,6 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
     judged
         .map(|(at, (endpoint, (standing, reason, circuit)))| Judgement {
             target: TargetId::host(endpoint.id.clone()),
-            location: endpoint.location.clone(),
             address: Some(format!("198.18.0.1{at}").parse().unwrap()),
             role: Some(if at == 0 { Role::Primary } else { Role::Standby }),
             port: 5432,

@@ -7,7 +7,7 @@ use crate::domain::fixture::{SYSTEM, policy};
 use crate::domain::health::Health;
 use crate::domain::lag::Replay;
 use crate::domain::particulars::Particulars;
-use crate::domain::policy::{Declared, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
+use crate::domain::policy::{Declared, Endpoint, EndpointState, IdentityRule, Location, OnPrimaryLoss};
 use crate::domain::primary::{Claim, Rules, elect};
 use crate::domain::role::Known;
 use crate::domain::routing::ReadFallback;
@@ -116,14 +116,7 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
     };
 
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
-    let rules = Rules {
-        identity: policy.identity,
-        failover: &policy.failover,
-        failover_timeout: policy.probing.failover_timeout,
-        warm: true,
-        awaited: None,
-    };
-    let election = elect(before, &claims, rules, Moment::default());
+    let election = elect(before, &claims, Rules::of(policy), Moment::default());
     let judgements = known()
         .map(|known| known.judge(policy, &election.tenure))
         .collect();

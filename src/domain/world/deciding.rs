@@ -151,11 +151,9 @@ impl PolicyState {
             .filter_map(|known| known.claim(|server| self.was_standby(server)))
             .collect();
         let rules = Rules {
-            identity: self.policy.identity,
-            failover: &self.policy.failover,
-            failover_timeout: self.policy.probing.failover_timeout,
             warm: self.warm,
             awaited: self.awaited(),
+            ..Rules::of(&self.policy)
         };
         elect(&self.tenure, &claims, rules, now)
     }
