@@ -16,6 +16,7 @@ use crate::domain::policy::Host;
 
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
 const ASK_AGAIN: u32 = 100;
+
 /// What one check found.
 pub struct Found {
     pub address: Option<IpAddr>,
