@@ -78,7 +78,7 @@ const RULES: [Rule; 9] = [
 /// Words of time and of asynchrony that the pure parts do not have.
 const IMPURE_WORDS: [&str; 4] = ["async", "await", "SystemTime", "Instant"];
 /// Crates that the code can name without a `use`.
-const CRATES: [&str; 32] = [
+const CRATES: [&str; 33] = [
     "axum",
     "bytes",
     "clap",
@@ -99,6 +99,7 @@ const CRATES: [&str; 32] = [
     "serde_json",
     "serde_yaml",
     "sha2",
+    "similar",
     "socket2",
     "std",
     "core",

@@ -1,6 +1,7 @@
 //! What a plan changes: writes in their order, each with the lines that differ.
 
 use serde_json::{Value, json};
+use similar::{ChangeTag, TextDiff};
 
 use super::Error;
 use super::output::yaml;
@@ -69,33 +70,19 @@ fn shown(object: &Value) -> Value {
     object
 }
 
-/// The lines that differ, by the longest common subsequence.
-fn lines<'a>(before: &'a str, after: &'a str) -> Vec<(char, &'a str)> {
-    let (before, after): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    // common[i][j]: lines that before[i..] and after[j..] have in common.
-    let mut common = vec![vec![0_u32; after.len() + 1]; before.len() + 1];
-    for i in (0..before.len()).rev() {
-        for j in (0..after.len()).rev() {
-            common[i][j] = if before[i] == after[j] {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
-        }
-    }
-    let (mut i, mut j, mut found) = (0, 0, Vec::new());
-    while i < before.len() || j < after.len() {
-        if i < before.len() && j < after.len() && before[i] == after[j] {
-            (i, j) = (i + 1, j + 1);
-        } else if j == after.len() || (i < before.len() && common[i + 1][j] >= common[i][j + 1]) {
-            found.push(('-', before[i]));
-            i += 1;
-        } else {
-            found.push(('+', after[j]));
-            j += 1;
-        }
-    }
-    found
+/// The lines that differ, with the sign of each.
+fn lines(before: &str, after: &str) -> Vec<(char, String)> {
+    let sign = |tag| match tag {
+        ChangeTag::Equal => None,
+        ChangeTag::Delete => Some('-'),
+        ChangeTag::Insert => Some('+'),
+    };
+    let diff = TextDiff::from_lines(before, after);
+    let changed = diff.iter_all_changes().filter_map(|change| {
+        let line = change.value().trim_end_matches('\n');
+        Some((sign(change.tag())?, line.to_owned()))
+    });
+    changed.collect()
 }
 
 #[cfg(test)]
@@ -104,9 +91,15 @@ mod tests {
 
     #[test]
     fn only_lines_that_differ_are_shown_in_order() {
-        assert_eq!(lines("a\nb\nc\n", "a\nc\nd\n"), [('-', "b"), ('+', "d")]);
-        assert_eq!(lines("a\n", "a\n"), []);
-        assert_eq!(lines("", "a\nb\n"), [('+', "a"), ('+', "b")]);
-        assert_eq!(lines("a\nb\n", "x\nb\n"), [('-', "a"), ('+', "x")]);
+        let shown = |before, after| {
+            let lines = lines(before, after).into_iter();
+            lines
+                .map(|(sign, line)| format!("{sign}{line}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown("a\nb\nc\n", "a\nc\nd\n"), ["-b", "+d"]);
+        assert!(shown("a\n", "a\n").is_empty());
+        assert_eq!(shown("", "a\nb\n"), ["+a", "+b"]);
+        assert_eq!(shown("a\nb\n", "x\nb\n"), ["-a", "+x"]);
     }
 }
