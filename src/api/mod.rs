@@ -28,6 +28,6 @@ pub use routing::{
 };
 pub use schema::crd;
 pub use status::{
-    EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus, RoutingStatus,
-    Summary, TargetStatus,
+    ClassStatus, EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus,
+    RoutingStatus, Summary, TargetStatus,
 };

@@ -126,6 +126,12 @@ pub struct EndpointStatus {
     /// While it is Draining: client sessions of others that are left on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u32>,
+    /// Classes that stay away from it by their own maxLag or probeQuery, or did lately; of several pods the one that is
+    /// worst off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub classes: Vec<ClassStatus>,
     /// The ready pods behind its Service, where it names one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -136,7 +142,7 @@ pub struct EndpointStatus {
 }
 
 /// One ready pod behind the Service of an endpoint.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
     /// Its address.
@@ -163,6 +169,31 @@ pub struct TargetStatus {
     pub failure: Option<String>,
     /// Its share of the reads in hundredths.
     pub effective_weight: u32,
+    /// Classes that stay away from it by their own maxLag or probeQuery, or did lately.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub classes: Vec<ClassStatus>,
+}
+
+/// What one class of operations knows of a server by a maxLag or a probeQuery of its own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStatus {
+    /// The name of the class.
+    pub name: String,
+    /// Why it stays away; Serving: it does not.
+    pub reason: String,
+    /// The circuit of its probeQuery: Closed, Open or HalfOpen.
+    pub circuit: String,
+    /// What that circuit lets through, in percent of the weight.
+    pub share: u8,
+    /// How often that circuit opened within the last circuitBreaker.maxResetTimeout.
+    #[serde(default)]
+    pub trips: u32,
+    /// When that circuit becomes half-open, if the query is answered then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
 }
 
 /// Who serves one route.

@@ -1,12 +1,16 @@
 //! Endpoints with a reason and what must happen next, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::output::Table;
 use super::routes;
-use crate::domain::decision::{Decided, Decision, EndpointView, TargetView};
+use crate::domain::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
+use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
 use crate::domain::policy::Policy;
+use crate::domain::routing::ClassName;
 use crate::domain::target::TargetId;
 use crate::render::advice;
 use crate::render::status::{circuit, role};
@@ -29,11 +33,26 @@ pub struct Shown {
     pub retry_at: Option<String>,
     /// Client sessions that are left on it while it drains.
     pub sessions: Option<u32>,
+    /// The classes that stay away from it.
+    pub classes: Vec<ShownClass>,
+}
+
+/// A class that stays away from an endpoint, by a bound of lag or a probe query of its own.
+#[derive(Clone, Debug)]
+pub struct ShownClass {
+    pub name: String,
+    pub reason: String,
+    pub retry_at: Option<String>,
 }
 
 impl Shown {
-    /// Whether it is as it was declared; a reason of another version of the operator is not.
+    /// Whether it is as it was declared, for every class; a reason of another version of the operator is not.
     pub fn is_plain(&self) -> bool {
+        self.is_well() && self.classes.is_empty()
+    }
+
+    /// Whether it is as it was declared, whatever classes make of it.
+    pub fn is_well(&self) -> bool {
         advice::reason(&self.reason).is_some_and(advice::is_plain)
     }
 
@@ -70,37 +89,74 @@ impl Shown {
         if let Some(sessions) = self.sessions {
             document["sessions"] = sessions.into();
         }
+        if !self.classes.is_empty() {
+            document["classes"] = self.classes.iter().map(ShownClass::document).collect();
+        }
         document
     }
 
     /// A paragraph on why it is as it is, and what must happen next.
     fn explanation(&self) -> String {
-        let failure = self.failure.as_deref();
-        let mut text = match failure {
-            Some(failure) => format!("{}: {} ({failure})\n", self.id, self.reason),
-            None => format!("{}: {}\n", self.id, self.reason),
-        };
+        let failure = self.failure.as_deref().and_then(FailureKind::named);
+        let mut text = paragraph(&self.id, &self.reason, self.failure.as_deref(), failure);
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
-        match advice::reason(&self.reason).map(advice::of) {
-            Some(advice) => {
-                say(advice.means);
-                if let Some(kind) = failure.and_then(FailureKind::named) {
-                    say(&format!("{kind}: {}.", advice::of_failure(kind)));
-                }
-                if let Some(next) = advice.next {
-                    say(&format!("Next: {next}"));
-                }
-            }
-            None => say("This version does not know the reason; see the version of the operator."),
-        }
         if let Some(at) = &self.retry_at {
             say(&format!("It may return from {at} on."));
         }
         if let Some(sessions) = self.sessions {
             say(&format!("Sessions of others that are left on it: {sessions}."));
         }
+        for class in &self.classes {
+            text.push_str(&paragraph(
+                &format!("{}, class {}", self.id, class.name),
+                &class.reason,
+                None,
+                None,
+            ));
+            if let Some(at) = &class.retry_at {
+                text.push_str(&format!("  The class may return from {at} on.\n"));
+            }
+        }
         text
     }
+}
+
+impl ShownClass {
+    fn document(&self) -> Value {
+        let known = advice::reason(&self.reason).map(advice::of);
+        let mut document = json!({
+            "name": self.name,
+            "reason": self.reason,
+            "means": known.map(|advice| advice.means),
+            "next": known.and_then(|advice| advice.next),
+        });
+        if let Some(at) = &self.retry_at {
+            document["retryAt"] = at.clone().into();
+        }
+        document
+    }
+}
+
+/// Why it is so, what it means, and what must happen next.
+fn paragraph(who: &str, reason: &str, failure: Option<&str>, kind: Option<FailureKind>) -> String {
+    let mut text = match failure {
+        Some(failure) => format!("{who}: {reason} ({failure})\n"),
+        None => format!("{who}: {reason}\n"),
+    };
+    let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
+    match advice::reason(reason).map(advice::of) {
+        Some(advice) => {
+            say(advice.means);
+            if let Some(kind) = kind {
+                say(&format!("{kind}: {}.", advice::of_failure(kind)));
+            }
+            if let Some(next) = advice.next {
+                say(&format!("Next: {next}"));
+            }
+        }
+        None => say("This version does not know the reason; see the version of the operator."),
+    }
+    text
 }
 
 /// What has to be said of those that are not as they were declared, or drain; empty: nothing.
@@ -143,6 +199,7 @@ fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> V
         reason: format!("{:?}", view.reason),
         failure: view.failure.map(|failure| failure.to_string()),
         sessions: view.sessions,
+        classes: classes(&view.classes),
         ..Shown::default()
     };
     let pod = |pod: &TargetView| Shown {
@@ -153,6 +210,7 @@ fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> V
         routes: routes(Some(pod.address)),
         reason: format!("{:?}", pod.reason),
         failure: pod.failure.map(|failure| failure.to_string()),
+        classes: classes(&pod.classes),
         ..Shown::default()
     };
     if view.targets.is_empty() {
@@ -160,6 +218,16 @@ fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> V
     } else {
         view.targets.iter().map(pod).collect()
     }
+}
+
+fn classes(views: &BTreeMap<ClassName, ClassView>) -> Vec<ShownClass> {
+    let away = views.iter().filter(|(_, view)| view.reason != Reason::Serving);
+    away.map(|(name, view)| ShownClass {
+        name: name.to_string(),
+        reason: format!("{:?}", view.reason),
+        retry_at: None,
+    })
+    .collect()
 }
 
 pub fn table(shown: &[Shown]) -> String {

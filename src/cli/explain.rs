@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::documents::Documents;
-use super::endpoints::{self, Shown};
+use super::endpoints::{self, Shown, ShownClass};
 use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file};
-use crate::api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use crate::api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use crate::domain::health::Reason;
+use crate::render::advice;
 use crate::render::config_map::ROUTING;
 use asked::Asked;
 
@@ -160,7 +162,7 @@ impl Explained {
             let others = self
                 .shown
                 .iter()
-                .filter(|it| it.is_plain() && it.routes.is_empty());
+                .filter(|it| it.is_well() && it.routes.is_empty());
             others.map(|it| (it, asked.why_not(it))).collect()
         };
         self.asked.as_ref().map(out).unwrap_or_default()
@@ -311,6 +313,7 @@ fn of_endpoint(status: &EndpointStatus, routes: Option<&Value>) -> Vec<Shown> {
         since: Some(since),
         retry_at: status.retry_at.as_ref().map(|at| at.0.to_string()),
         sessions: status.sessions,
+        classes: of_classes(&status.classes),
     }]
 }
 
@@ -326,7 +329,21 @@ fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Value>) -> 
         since: Some(since.to_owned()),
         retry_at: pod.retry_at.as_ref().map(|at| at.0.to_string()),
         sessions: None,
+        classes: of_classes(&pod.classes),
     }
+}
+
+/// The classes that stay away.
+fn of_classes(status: &[ClassStatus]) -> Vec<ShownClass> {
+    let away = status
+        .iter()
+        .filter(|class| advice::reason(&class.reason) != Some(Reason::Serving));
+    away.map(|class| ShownClass {
+        name: class.name.clone(),
+        reason: class.reason.clone(),
+        retry_at: class.retry_at.as_ref().map(|at| at.0.to_string()),
+    })
+    .collect()
 }
 
 /// The routes that an address of an endpoint is in; without routing.json only whether it is in one.

@@ -1,5 +1,6 @@
 //! A decision: the plan of a policy with a reason for every endpoint. A value to render, compare and report.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,8 +8,11 @@ use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::observation::{FailureKind, Role};
 use super::plan::{Admission, Judgement, Route, RouteState, RoutingPlan};
-use super::policy::{Declared, Endpoint, EndpointId, EndpointState, Location, Policy};
+use super::policy::{
+    BreakerSettings, Declared, Endpoint, EndpointId, EndpointState, Location, Percent, Policy,
+};
 use super::primary::Tenure;
+use super::routing::ClassName;
 use super::target::TargetId;
 
 /// The newest decision of a policy.
@@ -91,8 +95,37 @@ pub struct EndpointView {
     pub healthy: bool,
     /// Sessions of others that are left on it, while it drains.
     pub sessions: Option<u32>,
+    /// Where a class stays away, or did lately; of several targets the one that is worst off.
+    pub classes: BTreeMap<ClassName, ClassView>,
     /// The ready pods behind its Service; empty where it names a host.
     pub targets: Vec<TargetView>,
+}
+
+impl EndpointView {
+    /// Why a class stays away from it; `Serving`: it does not.
+    fn seen_by(&self, class: &ClassName) -> Reason {
+        self.classes.get(class).map_or(Reason::Serving, |own| own.reason)
+    }
+}
+
+/// What one class knows of a server by a bound of lag or a probe query of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClassView {
+    /// Why it stays away; `Serving`: it does not.
+    pub reason: Reason,
+    /// Of its probe query.
+    pub circuit: Circuit,
+    /// What that circuit lets through.
+    pub share: Percent,
+    /// Trips of that circuit within the last `maxResetTimeout`.
+    pub trips: u32,
+}
+
+impl ClassView {
+    /// Views of the same class, in this order: the worst comes first.
+    fn rank(&self) -> (bool, Percent, u32) {
+        (self.reason == Reason::Serving, self.share, u32::MAX - self.trips)
+    }
 }
 
 /// One pod behind the Service of an endpoint.
@@ -110,6 +143,8 @@ pub struct TargetView {
     pub weight: u32,
     /// Whether it is well, whatever it is used for.
     pub healthy: bool,
+    /// Where a class stays away, or did lately.
+    pub classes: BTreeMap<ClassName, ClassView>,
 }
 
 /// What changed from one decision to the next that a person may want to know.
@@ -121,6 +156,13 @@ pub enum Transition {
         to: Reason,
         failure: Option<FailureKind>,
         eligible: bool,
+    },
+    /// A class stays away from an endpoint that others may use, or no longer.
+    Class {
+        id: EndpointId,
+        class: ClassName,
+        from: Option<Reason>,
+        to: Reason,
     },
     /// The read fallback serves, or no longer: who served reads before, and who serves them now.
     ReadFallback {
@@ -195,6 +237,7 @@ pub fn explain(
             weight: targets.iter().map(|target| target.weight).sum(),
             healthy: targets.iter().any(|target| target.healthy),
             sessions: draining.then(left).flatten(),
+            classes: worst_of_classes(&targets),
             targets: if endpoint.pods.is_some() {
                 targets
             } else {
@@ -235,7 +278,33 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &No
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
         weight: reads.map_or(0, |member| member.weight),
         healthy: judgement.standing == Standing::Good,
+        classes: classes(judgement, &policy.breaker),
     }
+}
+
+/// Only what differs from a class that never had a doubt.
+fn classes(judgement: &Judgement, settings: &BreakerSettings) -> BTreeMap<ClassName, ClassView> {
+    let views = judgement.classes.iter().map(|(name, own)| {
+        let view = ClassView {
+            reason: own.reason(judgement.role),
+            circuit: own.circuit,
+            share: own.circuit.share(settings),
+            trips: own.trips,
+        };
+        (name.clone(), view)
+    });
+    views
+        .filter(|(_, view)| view.reason != Reason::Serving || view.share != Percent::FULL || view.trips > 0)
+        .collect()
+}
+
+fn worst_of_classes(targets: &[TargetView]) -> BTreeMap<ClassName, ClassView> {
+    let mut worst = BTreeMap::<ClassName, ClassView>::new();
+    for (name, view) in targets.iter().flat_map(|target| &target.classes) {
+        let known = worst.entry(name.clone()).or_insert(*view);
+        *known = std::cmp::min_by_key(*known, *view, ClassView::rank);
+    }
+    worst
 }
 
 /// What changed between two decisions; nothing where there is none to compare with.
@@ -258,6 +327,11 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
     let Some(after) = after.decided() else {
         return changes;
     };
+    changes.extend(of_classes(
+        before.endpoints().unwrap_or_default(),
+        &after.endpoints,
+        &after.plan,
+    ));
     let before = before.decided();
     changes.extend(routes(before.map(|before| &before.plan), &after.plan));
     let holder = |decided: &Decided| {
@@ -295,6 +369,24 @@ fn reasons(before: &[EndpointView], after: &[EndpointView]) -> Vec<Transition> {
         })
     };
     after.iter().filter_map(changed).collect()
+}
+
+/// Of classes that there are still.
+fn of_classes(before: &[EndpointView], after: &[EndpointView], plan: &RoutingPlan) -> Vec<Transition> {
+    let of_endpoint = |view: &EndpointView| {
+        let earlier = before.iter().find(|earlier| earlier.id == view.id);
+        let changed = |class: &ClassName| {
+            let (from, to) = (earlier.map(|earlier| earlier.seen_by(class)), view.seen_by(class));
+            (from.unwrap_or(Reason::Serving) != to).then(|| Transition::Class {
+                id: view.id.clone(),
+                class: class.clone(),
+                from,
+                to,
+            })
+        };
+        plan.classes.keys().filter_map(changed).collect::<Vec<_>>()
+    };
+    after.iter().flat_map(of_endpoint).collect()
 }
 
 fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {

@@ -107,6 +107,8 @@ pub enum Reason {
     Diverged,
     /// Weight 0: checked, never routed.
     WeightZero,
+    /// Of a class: its probe query is not answered there.
+    ProbeQueryFailed,
     /// The Service that it names has no ready pod.
     NoReadyPod,
     /// No new connections; the sessions that are left are counted.

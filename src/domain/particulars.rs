@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{Breaker, Circuit, Outcome};
+use super::health::Reason;
 use super::lag::{Freshness, Lag, Replay, Told, WalHistory};
 use super::level::{Behind, Used};
 use super::moment::Moment;
-use super::observation::{Load, Observation};
+use super::observation::{Load, Observation, Role};
 use super::policy::{Endpoint, LagSettings, LagSource, Policy, Strategy};
 use super::routing::{Class, ClassName};
 
@@ -41,6 +42,26 @@ pub struct ClassJudgement {
     pub freshness: Option<Freshness>,
     /// Of its probe query.
     pub circuit: Circuit,
+    /// Trips of that circuit within the last `maxResetTimeout`.
+    pub trips: u32,
+}
+
+impl ClassJudgement {
+    /// Why the class stays away from a target of this role that is otherwise well; `Serving`: it does not.
+    #[must_use]
+    pub fn reason(&self, role: Option<Role>) -> Reason {
+        match (
+            self.freshness.filter(|_| role == Some(Role::Standby)),
+            self.circuit,
+        ) {
+            (Some(Freshness::Lagging), _) => Reason::Lagging,
+            (Some(Freshness::Stalled), _) => Reason::ReplayStalled,
+            (Some(Freshness::Unknown), _) => Reason::LagUnknown,
+            (_, Circuit::Open { .. }) => Reason::ProbeQueryFailed,
+            (_, Circuit::HalfOpen { .. }) => Reason::Returning,
+            (_, Circuit::Closed { .. }) => Reason::Serving,
+        }
+    }
 }
 
 impl Particulars {
@@ -60,6 +81,20 @@ impl Particulars {
             .collect();
         if policy.strategy != Strategy::LeastConnections {
             self.used = None;
+        }
+    }
+
+    /// What a class knew before the operator started: the circuit of its probe query, and that the target was too far
+    /// behind for it. What the class does not ask is not taken.
+    pub fn recall(&mut self, class: &ClassName, breaker: Breaker, lagged: Option<Replay>) {
+        let Some(particular) = self.classes.get_mut(class) else {
+            return;
+        };
+        if let Some((known, _)) = &mut particular.breaker {
+            *known = breaker;
+        }
+        if let (Some((replay, _)), Some(lagged)) = (&mut particular.replay, lagged) {
+            *replay = lagged;
         }
     }
 
@@ -176,6 +211,10 @@ impl Particulars {
                 .breaker
                 .as_ref()
                 .map_or_else(Circuit::default, |(breaker, _)| breaker.circuit.shown()),
+            trips: particular
+                .breaker
+                .as_ref()
+                .map_or(0, |(breaker, _)| breaker.trips()),
         };
         let one = |(name, particular): (&ClassName, &Particular)| (name.clone(), judgement(particular));
         self.classes.iter().map(one).collect()

@@ -19,7 +19,7 @@ use super::policy::{Policy, PolicyKey};
 use super::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
 use deciding::Settled;
 use policy::PolicyState;
-pub use remembered::{Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget};
+pub use remembered::{Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget};
 use samples::Taken;
 
 /// What happened.

@@ -1,17 +1,21 @@
 //! What the status of a policy says from before the operator started, in the words of the domain.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
+use crate::api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
 use crate::clock::Clock;
 use crate::domain::breaker::Circuit;
 use crate::domain::observation::Role;
-use crate::domain::policy::EndpointId;
+use crate::domain::policy::{EndpointId, Percent};
 use crate::domain::primary::Tenure;
+use crate::domain::routing::ClassName;
 use crate::domain::target::TargetId;
-use crate::domain::world::{Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget};
+use crate::domain::world::{
+    Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
+};
 use crate::render::status::{circuit, role};
 
 /// Reads a status back.
@@ -26,6 +30,11 @@ pub fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
             host: endpoint.host.clone(),
             port: endpoint.port,
             reason: endpoint.reason.clone(),
+            classes: endpoint
+                .classes
+                .iter()
+                .map(|class| (class.name.as_str().into(), class.reason.clone()))
+                .collect(),
             targets,
         };
         (EndpointId::from(endpoint.id.as_str()), remembered)
@@ -71,6 +80,7 @@ fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
         weight: status.effective_weight,
+        classes: of_classes(&status.classes),
     }
 }
 
@@ -84,7 +94,21 @@ fn of_target(status: &TargetStatus) -> RememberedTarget {
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
         weight: status.effective_weight,
+        classes: of_classes(&status.classes),
     }
+}
+
+fn of_classes(status: &[ClassStatus]) -> BTreeMap<ClassName, RememberedClass> {
+    let class = |status: &ClassStatus| {
+        let known = RememberedClass {
+            reason: status.reason.clone(),
+            circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
+            trips: status.trips,
+            share: Percent::new(status.share.min(100)),
+        };
+        (status.name.as_str().into(), known)
+    };
+    status.iter().map(class).collect()
 }
 
 fn role_of(word: &str) -> Option<Role> {

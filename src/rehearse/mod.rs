@@ -127,7 +127,7 @@ pub fn rehearse(
     lost: &BTreeSet<EndpointId>,
 ) -> Result<Rehearsed, Unclear> {
     let mut stage = Stage::new(policy, remembered);
-    let setting = Setting::of(seen);
+    let setting = Setting::of(policy, seen);
     let mut story = Vec::new();
     for (id, words) in &seen.checks {
         let wanted = stage

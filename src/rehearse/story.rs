@@ -1,11 +1,14 @@
 //! The words in which observations are written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Observations, STEP, Silence, Unclear};
 use crate::api::DurationText;
 use crate::domain::Moment;
 use crate::domain::observation::{FailureKind, Load, Lsn, Role, Sample};
+use crate::domain::policy::Policy;
+use crate::domain::routing::Routing;
 
 /// Of who says nothing of its timeline and its system.
 const TIMELINE: u32 = 1;
@@ -19,7 +22,8 @@ const MOST_TIMES: u32 = 10_000;
 
 /// What holds of all that is said.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
+pub struct Setting<'a> {
+    routing: &'a Routing,
     system: u64,
     /// The longest time by which somebody is said to be behind: so long the log's head moves before the story begins, a
     /// byte each millisecond.
@@ -33,13 +37,14 @@ pub enum Said {
     Heard(Result<Sample, Silence>),
 }
 
-impl Setting {
-    pub fn of(seen: &Observations) -> Self {
+impl<'a> Setting<'a> {
+    pub fn of(policy: &'a Policy, seen: &Observations) -> Self {
         let told = seen.checks.values().flatten().filter_map(|text| {
             let (_, behind) = text.split_once("behind ")?;
             DurationText::from(behind.split(' ').next()?).parse()
         });
         Self {
+            routing: &policy.routing,
             system: seen.system.unwrap_or(SYSTEM),
             behind: told.filter(|time| *time <= LONGEST).max().unwrap_or_default(),
         }
@@ -81,7 +86,7 @@ impl Setting {
 }
 
 /// All that is said of one endpoint, each at its moment.
-pub fn said(endpoint: &str, words: &[String], setting: Setting) -> Result<Vec<(Moment, Said)>, Unclear> {
+pub fn said(endpoint: &str, words: &[String], setting: Setting<'_>) -> Result<Vec<(Moment, Said)>, Unclear> {
     let mut now = Moment::new(setting.behind);
     let mut all = Vec::new();
     for text in words {
@@ -104,7 +109,7 @@ pub fn said(endpoint: &str, words: &[String], setting: Setting) -> Result<Vec<(M
     Ok(all)
 }
 
-fn one(text: &str, setting: Setting) -> Option<Said> {
+fn one(text: &str, setting: Setting<'_>) -> Option<Said> {
     match text.strip_prefix("session ") {
         None => sample(text, setting)
             .map(Ok)
@@ -116,8 +121,8 @@ fn one(text: &str, setting: Setting) -> Option<Said> {
     }
 }
 
-/// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`.
-fn sample(text: &str, setting: Setting) -> Option<Sample> {
+/// `standby`, `primary at 2000 on timeline 2 of system 8`, `standby with 4 sessions`, `standby failing reports`.
+fn sample(text: &str, setting: Setting<'_>) -> Option<Sample> {
     let mut words = text.split(' ');
     let role = match words.next()? {
         "primary" => Role::Primary,
@@ -129,6 +134,12 @@ fn sample(text: &str, setting: Setting) -> Option<Sample> {
         system_identifier: Some(setting.system),
         timeline: Some(TIMELINE),
         lag: (role == Role::Standby).then_some(Duration::ZERO),
+        probes: setting
+            .routing
+            .probe_queries()
+            .iter()
+            .map(|query| (Arc::clone(query), true))
+            .collect(),
         ..Sample::of(role)
     };
     while let Some(word) = words.next() {
@@ -142,6 +153,10 @@ fn sample(text: &str, setting: Setting) -> Option<Sample> {
                 (time <= LONGEST).then_some(())?;
                 sample.lag = Some(time);
                 sample.lsn = Some(setting.head(setting.moving().saturating_sub(time)));
+            }
+            "failing" => {
+                let class = setting.routing.class(&words.next()?.into())?;
+                sample.probes.insert(class.probe_query.clone()?, false);
             }
             "with" => {
                 let sessions = words.next()?.parse().ok()?;

@@ -13,7 +13,7 @@ pub struct Advice {
 }
 
 /// Every reason, as declared.
-pub const REASONS: [Reason; 25] = [
+pub const REASONS: [Reason; 26] = [
     Reason::Serving,
     Reason::PrimaryInRecovery,
     Reason::Saturated,
@@ -28,6 +28,7 @@ pub const REASONS: [Reason; 25] = [
     Reason::Lagging,
     Reason::ReplayStalled,
     Reason::LagUnknown,
+    Reason::ProbeQueryFailed,
     Reason::NameUnresolved,
     Reason::NotCheckedYet,
     Reason::ConfigurationFailed,
@@ -108,16 +109,20 @@ const fn sentences(reason: Reason) -> (&'static str, &'static str) {
             "A good check after the time of retryAt lets it return, step by step: see that the server answers.",
         ),
         Reason::Lagging => (
-            "It is further behind than replicationLag allows.",
-            "It must catch up to replicationLag.recover: look at its load and network, or raise the bound.",
+            "It is further behind than replicationLag, or maxLag of the class, allows.",
+            "It must catch up to replicationLag.recover, or half of maxLag: look at its load and network, or raise the bound.",
         ),
         Reason::ReplayStalled => (
-            "It is further behind than replicationLag allows, and its replay stands still.",
+            "It is further behind than replicationLag, or maxLag of the class, allows, and its replay stands still.",
             "Look for a paused replay, a conflict with a long query, a full disk, or a lost connection to the primary.",
         ),
         Reason::LagUnknown => (
             "How far it is behind is not known.",
             "Wait for a heartbeat; for a server that does not tell its log position set replicationLag.source to Query or None.",
+        ),
+        Reason::ProbeQueryFailed => (
+            "It did not answer the probeQuery of the class for healthCheck.failoverTimeout.",
+            "An answer after the time of retryAt lets the class return, step by step: run the query there as the user of the checks.",
         ),
         Reason::NameUnresolved => ("Its name has no address.", "Look at DNS, and at host."),
         Reason::NotCheckedYet => ("Its first check is under way.", "Nothing: wait for the check."),

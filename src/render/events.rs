@@ -32,6 +32,11 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             from: None,
             to: Reason::Disabled | Reason::NotCheckedYet | Reason::LagUnknown,
             ..
+        }
+        | Transition::Class {
+            from: None,
+            to: Reason::LagUnknown,
+            ..
         } => None,
         Transition::Endpoint {
             id,
@@ -40,6 +45,7 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             failure,
             eligible,
         } => Some(judged(id.as_str(), *from, *to, *failure, *eligible)),
+        Transition::Class { id, class, to, .. } => Some(used(id.as_str(), class.as_str(), *to)),
         Transition::PrimaryMoved { from, to } => Some(route(
             true,
             "PrimaryMoved",
@@ -143,6 +149,33 @@ fn judged(
         reason: format!("{to:?}"),
         action: "Judge",
         note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
+        endpoint: Some(id.to_owned()),
+    }
+}
+
+fn used(id: &str, class: &str, to: Reason) -> Notice {
+    let (warning, reason, note) = match to {
+        Reason::Serving => (
+            false,
+            "ClassReturned",
+            format!("Class {class} may use endpoint {id} again."),
+        ),
+        Reason::Returning => (
+            false,
+            "ClassReturning",
+            format!("Class {class} returns to endpoint {id}, with a growing share."),
+        ),
+        away => (
+            true,
+            "ClassLeft",
+            format!("Class {class} stays away from endpoint {id}: {away:?}."),
+        ),
+    };
+    Notice {
+        warning,
+        reason: reason.to_owned(),
+        action: "Judge",
+        note,
         endpoint: Some(id.to_owned()),
     }
 }

@@ -5,18 +5,20 @@ mod conditions;
 mod history;
 mod reads;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
-    EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
+    ClassStatus, EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
 };
 use crate::domain::Moment;
 use crate::domain::breaker::Circuit;
-use crate::domain::decision::Decision;
-use crate::domain::decision::{Decided, EndpointView, TargetView};
+use crate::domain::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
 use crate::domain::observation::Role;
 use crate::domain::policy::{Declared, Policy};
+use crate::domain::routing::ClassName;
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
@@ -157,6 +159,11 @@ fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) 
         failure: view.failure.map(|failure| failure.to_string()),
         effective_weight: view.weight,
         sessions: view.sessions,
+        classes: classes(
+            &view.classes,
+            before.map(|before| before.classes.as_slice()).unwrap_or_default(),
+            clock,
+        ),
         targets: view
             .targets
             .iter()
@@ -196,8 +203,36 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
         reason: format!("{:?}", view.reason),
         failure: view.failure.map(|failure| failure.to_string()),
         effective_weight: view.weight,
+        classes: classes(
+            &view.classes,
+            before.map(|before| before.classes.as_slice()).unwrap_or_default(),
+            clock,
+        ),
         address,
     }
+}
+
+fn classes(
+    views: &BTreeMap<ClassName, ClassView>,
+    previous: &[ClassStatus],
+    clock: Clock<'_>,
+) -> Vec<ClassStatus> {
+    let class = |(name, view): (&ClassName, &ClassView)| {
+        let before = previous.iter().find(|before| before.name == name.as_str());
+        ClassStatus {
+            name: name.to_string(),
+            reason: format!("{:?}", view.reason),
+            circuit: circuit(view.circuit).to_owned(),
+            share: view.share.get(),
+            trips: view.trips,
+            retry_at: retry_at(
+                view.circuit,
+                before.and_then(|before| before.retry_at.as_ref()),
+                clock,
+            ),
+        }
+    };
+    views.iter().map(class).collect()
 }
 
 /// The wall-clock time at which an open circuit may become half-open. Where it was said before, within the rounding of

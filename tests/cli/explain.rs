@@ -16,6 +16,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             golden,
         )
         .test("explain_tells_routes_reason_and_what_must_happen", tells)
+        .test("explain_tells_which_class_stays_away_and_why", a_class_stays_away)
         .test(
             "explain_tells_the_route_of_a_class_a_region_or_a_priority",
             one_route,
@@ -68,7 +69,8 @@ async fn golden(_: Arc<()>) -> Result<()> {
             "{}: {json:#}",
             folder.display()
         );
-        let well = json["ready"] == json!(true) && endpoints.iter().all(|it| it["next"].is_null());
+        let plain = |it: &Value| it["next"].is_null() && it["classes"].is_null();
+        let well = json["ready"] == json!(true) && endpoints.iter().all(plain);
         said.with(if well { 0 } else { 4 })?;
     }
     ensure!(cases >= 20, "{cases}");
@@ -117,6 +119,40 @@ async fn tells(_: Arc<()>) -> Result<()> {
             .contains("Unheard\n  This version does not know the reason"),
         "{newer:#?}"
     );
+    Ok(())
+}
+
+async fn a_class_stays_away(_: Arc<()>) -> Result<()> {
+    let given = with_status(&case("class-probe-failed"))?;
+    let said = distributary(
+        &["explain", "orders", "-f", "-", "--class", "reports"],
+        &given,
+        &[],
+    )?
+    .with(4)?;
+    ensure!(
+        said.out
+            .contains("\na, class reports: ProbeQueryFailed\n  It did not answer the probeQuery")
+            && said
+                .out
+                .contains("\n  The class may return from 2026-01-01T00:00:59Z on.\n")
+            && said.out.contains(
+                "\na: It is well, and not in this route: the class stays away from it, see above.\n"
+            ),
+        "{said:#?}"
+    );
+    ensure!(said.row(&["reports", "Served"])?[2] == "b", "{said:#?}");
+    let said = distributary(&["explain", "orders", "-f", "-", "-o", "json"], &given, &[])?.with(4)?;
+    let json = said.json()?;
+    let class = &json["endpoints"][1]["classes"][0];
+    ensure!(
+        class["name"] == "reports"
+            && class["reason"] == "ProbeQueryFailed"
+            && class["retryAt"] == "2026-01-01T00:00:59Z"
+            && class["next"].is_string(),
+        "{json:#}"
+    );
+    ensure!(json["endpoints"][2]["classes"].is_null(), "{json:#}");
     Ok(())
 }
 

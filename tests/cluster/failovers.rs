@@ -1,10 +1,14 @@
 //! Classes and regions: who serves them while their own servers are gone, and after those are back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use distributary::api::{ClassStatus, ReplicaSetPolicy};
 use harness::suite::Suite;
-use harness::{ControlPlane, wait};
+use harness::{ControlPlane, Postgres, wait};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON, addresses, condition, endpoint};
@@ -20,6 +24,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "a_probe_query_that_fails_on_one_server_takes_it_out_of_its_class_alone",
             probe_query,
+        )
+        .test(
+            "a_class_that_left_a_server_stays_away_after_a_restart_of_the_operator",
+            class_restored,
         )
 }
 
@@ -124,27 +132,81 @@ async fn region(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
-/// Where the server looks for tables is a setting of its own: one server alone is without the table.
-async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
+/// Two replicas, a class that asks for a table, and one that does not.
+async fn with_totals(plane: Arc<ControlPlane>, reset_timeout: &str) -> Result<Fixture> {
     let it = Fixture::start(plane, 2).await?;
-    let (one, two) = (it.postgres.replica(0), it.postgres.replica(1));
     it.postgres
         .primary()
         .sql("create table totals as select 1 as total; grant select on totals to public")
         .await?;
     it.postgres.caught_up().await?;
     let mut policy = it.policy();
+    policy["spec"]["circuitBreaker"]["resetTimeout"] = json!(reset_timeout);
     policy["spec"]["routing"] = json!({"classes": [
         {"name": "reports", "probeQuery": "SELECT total FROM totals LIMIT 1"},
         {"name": "exports"},
     ]});
     it.apply(&policy).await?;
     it.condition("Ready", "True", "Routable").await?;
-    served_by(&it, "reports", &[one, two]).await?;
+    served_by(&it, "reports", &[it.postgres.replica(0), it.postgres.replica(1)]).await?;
+    Ok(it)
+}
+
+/// Where a server looks for tables is a setting of its own: it alone is without the table.
+async fn hide_totals(server: &Postgres) -> Result<()> {
+    server.sql("alter system set search_path = 'nowhere'").await?;
+    server.reload()
+}
+
+async fn show_totals(server: &Postgres) -> Result<()> {
+    server.sql("alter system reset search_path").await?;
+    server.reload()
+}
+
+async fn class_restored(plane: Arc<ControlPlane>) -> Result<()> {
+    let mut it = with_totals(plane, "10m").await?;
+    let two = addresses(&[it.postgres.replica(1)]);
+    hide_totals(it.postgres.replica(0)).await?;
+    served_by(&it, "reports", &[it.postgres.replica(1)]).await?;
+    let class = |is: &ReplicaSetPolicy| -> Option<ClassStatus> {
+        endpoint(is, "replica-1")?.classes.first().cloned()
+    };
+    let before = it.until("the class in the status", SOON, class).await?;
+    ensure!(
+        before.name == "reports"
+            && (before.reason.as_str(), before.circuit.as_str()) == ("ProbeQueryFailed", "Open")
+            && (before.share, before.trips) == (0, 1),
+        "{before:?}"
+    );
+    wait::eventually("an Event of it", SOON, || async {
+        let events = it.api::<Event>().list(&ListParams::default()).await?;
+        let told = |event: &Event| event.reason.as_deref() == Some("ClassLeft");
+        ensure!(events.iter().any(told), "there is none");
+        anyhow::Ok(())
+    })
+    .await?;
+
+    // The table is there again, but the time of the circuit is not over.
+    show_totals(it.postgres.replica(0)).await?;
+    let route = it.follow("reports").await?;
+    it.restart_operator().await?;
+    wait::pass(
+        Duration::from_secs(4),
+        "it would be back by then if the circuit of the class were forgotten",
+    )
+    .await;
+    ensure!(route.sets() == [two], "the class came back: {:?}", route.sets());
+    let after = class(&it.get().await?);
+    ensure!(after.as_ref() == Some(&before), "{before:?} became {after:?}");
+    Ok(())
+}
+
+async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = with_totals(plane, "2s").await?;
+    let (one, two) = (it.postgres.replica(0), it.postgres.replica(1));
     let others = [it.follow("ro").await?, it.follow("exports").await?];
 
-    one.sql("alter system set search_path = 'nowhere'").await?;
-    one.reload()?;
+    hide_totals(one).await?;
     served_by(&it, "reports", &[two]).await?;
     let is = it.get().await?;
     ensure!(
@@ -156,8 +218,7 @@ async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
         condition(&is, "ReadFallbackActive").is_some_and(|is| is.status == "False"),
         "{is:?}"
     );
-    one.sql("alter system reset search_path").await?;
-    one.reload()?;
+    show_totals(one).await?;
     served_by(&it, "reports", &[one, two]).await?;
 
     // Without the table anywhere nobody is well: who is not proven wrong is put back, the primary too.

@@ -187,6 +187,7 @@ fn planned(case: &Case) -> (Vec<Judgement>, Election, RoutingPlan) {
                         .probe_query
                         .as_ref()
                         .map_or_else(Circuit::default, |_| more.3),
+                    trips: 0,
                 };
                 (class.name.clone(), own)
             })

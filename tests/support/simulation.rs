@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{Decision, DecisionState, Transition};
+use distributary::domain::decision::{ClassView, Decision, DecisionState, Transition};
 use distributary::domain::health::Reason;
 use distributary::domain::observation::{
     FailureClass, FailureKind, Load, Observation, Role, Sample, Silence,
 };
 use distributary::domain::plan::{Route, RouteState};
 use distributary::domain::policy::{EndpointId, Policy};
+use distributary::domain::routing::ClassName;
 use distributary::domain::target::{
     Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted,
 };
 use distributary::domain::world::{
-    Effect, Event, Remembered, RememberedCircuit, RememberedEndpoint, RememberedTarget, World,
+    Effect, Event, Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
+    World,
 };
 
 use super::log::Log;
@@ -501,6 +503,16 @@ impl Simulation {
         })
     }
 
+    fn circuit_told(&self, circuit: Circuit) -> RememberedCircuit {
+        match circuit {
+            Circuit::Closed { .. } => RememberedCircuit::Closed,
+            Circuit::Open { until } => RememberedCircuit::Open {
+                left: until.since(self.now),
+            },
+            Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
+        }
+    }
+
     /// What the status would say now, for the next process.
     pub fn remembered(&self) -> Remembered {
         let Some((_, decision)) = self.decisions.last() else {
@@ -508,6 +520,15 @@ impl Simulation {
         };
         let Some(decided) = decision.state.decided() else {
             return Remembered::default();
+        };
+        let class = |(name, view): (&ClassName, &ClassView)| {
+            let known = RememberedClass {
+                reason: format!("{:?}", view.reason),
+                circuit: self.circuit_told(view.circuit),
+                trips: view.trips,
+                share: view.share,
+            };
+            (name.clone(), known)
         };
         let one = |view: &distributary::domain::decision::EndpointView| {
             let reason = format!("{:?}", view.reason);
@@ -517,20 +538,20 @@ impl Simulation {
                 seen_as_standby: view.seen_as_standby,
                 eligible: view.eligible,
                 reason: reason.clone(),
-                circuit: match view.circuit {
-                    Circuit::Closed { .. } => RememberedCircuit::Closed,
-                    Circuit::Open { until } => RememberedCircuit::Open {
-                        left: until.since(self.now),
-                    },
-                    Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
-                },
+                circuit: self.circuit_told(view.circuit),
                 trips: view.trips,
                 weight: view.weight,
+                classes: view.classes.iter().map(class).collect(),
             };
             let known = RememberedEndpoint {
                 host: view.location.as_ref().map(|location| location.host.to_string()),
                 port: view.location.as_ref().map(|location| location.port),
                 reason,
+                classes: view
+                    .classes
+                    .iter()
+                    .map(|(name, class)| (name.clone(), format!("{:?}", class.reason)))
+                    .collect(),
                 targets: vec![target],
             };
             (view.id.clone(), known)

@@ -82,6 +82,9 @@ impl Asked {
 
     /// Why a server that is well is not in the route.
     pub fn why_not(&self, shown: &Shown) -> &'static str {
+        if shown.classes.iter().any(|class| class.name == self.route) {
+            return "the class stays away from it, see above";
+        }
         match (self.target.as_str(), shown.role.as_str()) {
             ("Primary", "Standby") => "only the primary serves it",
             ("PrimaryPreferred", "Standby") => "the primary serves it while it is well",

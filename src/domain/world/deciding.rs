@@ -10,12 +10,13 @@ use super::watched::Target;
 use crate::domain::decision::{
     Decided, Decision, DecisionState, EndpointView, Noted, Transition, explain, transitions,
 };
-use crate::domain::health::{Standing, Suspicion};
+use crate::domain::health::{Reason, Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
-use crate::domain::policy::{EndpointState, Mode};
+use crate::domain::policy::{EndpointId, EndpointState, Mode};
 use crate::domain::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
 use crate::domain::role::Known;
+use crate::domain::routing::ClassName;
 use crate::domain::target::{NextCheck, TargetId};
 
 /// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
@@ -74,6 +75,7 @@ impl PolicyState {
         self.decision = Some(Arc::clone(&decision));
         if decision.state.endpoints().is_some() {
             self.judged = Some(Arc::clone(&decision));
+            self.reasons.clear();
         }
         Some((decision, transitions))
     }
@@ -261,8 +263,13 @@ impl PolicyState {
     fn transitions(&self, after: &DecisionState) -> Vec<Transition> {
         let Some(before) = &self.judged else {
             let mut first = transitions(&DecisionState::Suspended, after);
+            let known = |id: &EndpointId, class: Option<&ClassName>, to: &Reason| {
+                let word = self.reasons.get(&(id.clone(), class.cloned()));
+                word.is_some_and(|word| *word == format!("{to:?}"))
+            };
             first.retain(|change| match change {
-                Transition::Endpoint { id, to, .. } => self.reasons.get(id) != Some(&format!("{to:?}")),
+                Transition::Endpoint { id, to, .. } => !known(id, None, to),
+                Transition::Class { id, class, to, .. } => !known(id, Some(class), to),
                 _ => true,
             });
             return first;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::remembered::{Remembered, RememberedTarget};
+use super::remembered::{Remembered, RememberedEndpoint, RememberedTarget};
 use super::watched::Target;
 use crate::domain::decision::Decision;
 use crate::domain::lag::WalHistory;
@@ -12,6 +12,7 @@ use crate::domain::moment::Moment;
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Endpoint, EndpointId, LagSource, Mode, Policy};
 use crate::domain::primary::Tenure;
+use crate::domain::routing::ClassName;
 use crate::domain::target::{Deadlines, NextCheck, TargetId, Wanted};
 
 #[derive(Debug)]
@@ -34,8 +35,9 @@ pub(super) struct PolicyState {
     pub(super) judged: Option<Arc<Decision>>,
     /// The routes of the newest decision that had some.
     pub(super) routes: RoutingPlan,
-    /// The reasons of endpoints from before the operator started, for the first decision to be compared with.
-    pub(super) reasons: BTreeMap<EndpointId, String>,
+    /// The reasons of endpoints, and of classes that stayed away from them, from before the operator started: for the first
+    /// decision to be compared with.
+    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), String>,
 }
 
 /// A person's request for checks.
@@ -71,10 +73,7 @@ impl PolicyState {
         }
         let mut state = Self {
             standbys,
-            reasons: endpoints
-                .into_iter()
-                .map(|(id, endpoint)| (id, endpoint.reason))
-                .collect(),
+            reasons: endpoints.into_iter().flat_map(reasons).collect(),
             request: Request {
                 answered,
                 ..Request::default()
@@ -218,6 +217,14 @@ fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
         .iter()
         .filter(|endpoint| endpoint.is_watched())
         .flat_map(|endpoint| endpoint.targets().into_iter().map(move |id| (id, endpoint)))
+}
+
+fn reasons(
+    (id, known): (EndpointId, RememberedEndpoint),
+) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), String)> {
+    let own = ((id.clone(), None), known.reason);
+    let of_class = move |(class, reason)| ((id.clone(), Some(class)), reason);
+    std::iter::once(own).chain(known.classes.into_iter().map(of_class))
 }
 
 fn same_database(before: Option<u64>, now: Option<u64>) -> bool {

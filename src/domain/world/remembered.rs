@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::domain::breaker::Circuit;
+use crate::domain::breaker::{Breaker, Circuit};
 use crate::domain::health::Reason;
 use crate::domain::moment::Moment;
 use crate::domain::observation::Role;
 use crate::domain::plan::{full_weight, part};
-use crate::domain::policy::{Endpoint, EndpointId, Host, Location, Percent, Policy};
+use crate::domain::policy::{BreakerSettings, Endpoint, EndpointId, Host, Location, Percent, Policy};
 use crate::domain::primary::Tenure;
+use crate::domain::routing::ClassName;
 use crate::domain::target::TargetId;
 
 /// What was known of a policy.
@@ -28,6 +29,8 @@ pub struct RememberedEndpoint {
     pub port: Option<u16>,
     /// Why it was as it was, in the words of the status.
     pub reason: String,
+    /// Why classes stayed away from it.
+    pub classes: BTreeMap<ClassName, String>,
     /// Its pods; of a host, the one server.
     pub targets: Vec<RememberedTarget>,
 }
@@ -46,6 +49,18 @@ pub struct RememberedTarget {
     pub trips: u32,
     /// Its share of the reads, in hundredths.
     pub weight: u32,
+    pub classes: BTreeMap<ClassName, RememberedClass>,
+}
+
+/// What a class knew of a target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RememberedClass {
+    /// Why it stayed away, in the words of the status.
+    pub reason: String,
+    pub circuit: RememberedCircuit,
+    pub trips: u32,
+    /// What its circuit let through.
+    pub share: Percent,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -91,32 +106,68 @@ impl RememberedEndpoint {
 
 impl RememberedTarget {
     pub(super) fn was(&self, reason: Reason) -> bool {
-        self.reason == format!("{reason:?}")
+        is(&self.reason, reason)
+    }
+
+    pub(super) fn lagged(&self) -> bool {
+        lagged(&self.reason)
     }
 
     pub(super) fn was_standby(&self) -> bool {
         self.seen_as_standby || self.role == Some(Role::Standby)
     }
 
-    /// The circuit as of `now`; an open one no longer than the policy allows.
-    pub(super) fn circuit(&self, policy: &Policy, endpoint: &Endpoint, now: Moment) -> Circuit {
-        match self.circuit {
-            RememberedCircuit::Closed => Circuit::default(),
-            RememberedCircuit::Open { left } => Circuit::Open {
-                until: now + left.min(policy.breaker.max_reset_timeout),
+    /// The breaker as of `now`.
+    pub(super) fn breaker(&self, policy: &Policy, endpoint: &Endpoint, now: Moment) -> Breaker {
+        // The traffic step that its weight shows; the first one where it had none.
+        let full = full_weight(endpoint, policy.strategy);
+        let reached =
+            |share: &Percent| self.weight > 0 && part(full, u32::from(share.get()), 100) <= self.weight;
+        let circuit = self.circuit.restored(&policy.breaker, now, reached);
+        Breaker::restored(circuit, self.trips, now)
+    }
+}
+
+impl RememberedClass {
+    pub(super) fn lagged(&self) -> bool {
+        lagged(&self.reason)
+    }
+
+    /// The breaker as of `now`.
+    pub(super) fn breaker(&self, settings: &BreakerSettings, now: Moment) -> Breaker {
+        let circuit = self.circuit.restored(settings, now, |share| *share <= self.share);
+        Breaker::restored(circuit, self.trips, now)
+    }
+}
+
+impl RememberedCircuit {
+    /// The circuit as of `now`; an open one no longer than the policy allows, a half-open one at the last traffic step that
+    /// was `reached`.
+    fn restored(
+        self,
+        settings: &BreakerSettings,
+        now: Moment,
+        reached: impl Fn(&Percent) -> bool,
+    ) -> Circuit {
+        match self {
+            Self::Closed => Circuit::default(),
+            Self::Open { left } => Circuit::Open {
+                until: now + left.min(settings.max_reset_timeout),
             },
-            RememberedCircuit::HalfOpen => Circuit::HalfOpen {
-                step: self.step(policy, endpoint),
+            Self::HalfOpen => Circuit::HalfOpen {
+                step: settings.traffic_steps.iter().rposition(reached).unwrap_or(0),
                 successes: 0,
             },
         }
     }
+}
 
-    /// The traffic step that its weight shows; the first one where it had none.
-    fn step(&self, policy: &Policy, endpoint: &Endpoint) -> usize {
-        let full = full_weight(endpoint, policy.strategy);
-        let reached = |share: &Percent| part(full, u32::from(share.get()), 100) <= self.weight;
-        let step = policy.breaker.traffic_steps.iter().rposition(reached);
-        step.filter(|_| self.weight > 0).unwrap_or(0)
-    }
+fn is(word: &str, reason: Reason) -> bool {
+    word == format!("{reason:?}")
+}
+
+fn lagged(word: &str) -> bool {
+    [Reason::Lagging, Reason::ReplayStalled]
+        .into_iter()
+        .any(|reason| is(word, reason))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::remembered::{RememberedEndpoint, RememberedTarget};
-use crate::domain::breaker::{Breaker, spacing};
+use crate::domain::breaker::spacing;
 use crate::domain::cadence;
 use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
@@ -97,11 +97,12 @@ impl Target {
             target.recall(known, endpoint, policy, now);
             target.particulars = Particulars::default();
             target.particulars.follow(policy, endpoint, &target.replay);
-            if known.eligible
-                && [Reason::Lagging, Reason::ReplayStalled]
-                    .iter()
-                    .any(|reason| known.was(*reason))
-            {
+            for (class, own) in &known.classes {
+                let lagged = own.lagged().then(|| Replay::lagging_since(now));
+                let breaker = own.breaker(&policy.breaker, now);
+                target.particulars.recall(class, breaker, lagged);
+            }
+            if known.eligible && known.lagged() {
                 // Whom it served it serves on; others it did not serve.
                 target.replay = Replay::lagging_since(now);
                 target.lagged = true;
@@ -122,7 +123,7 @@ impl Target {
         self.health.admitted = known.eligible && known.role.is_some();
         self.health.address = known.address;
         self.health.role = known.role;
-        self.health.breaker = Breaker::restored(known.circuit(policy, endpoint, now), known.trips, now);
+        self.health.breaker = known.breaker(policy, endpoint, now);
         if known.eligible {
             self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);

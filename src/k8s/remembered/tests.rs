@@ -21,6 +21,10 @@ fn status() -> ReplicaSetPolicyStatus {
                 "id": "a", "host": "pg.example.com", "port": 5433, "address": "198.18.0.11", "role": "Standby",
                 "circuit": "Open", "eligible": false, "reason": "CircuitOpen", "effectiveWeight": 50, "trips": 2,
                 "retryAt": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
+                "classes": [
+                    {"name": "exports", "reason": "Lagging", "circuit": "Closed", "share": 100},
+                    {"name": "reports", "reason": "Returning", "circuit": "HalfOpen", "share": 50, "trips": 3},
+                ],
             },
         ],
     });
@@ -65,6 +69,31 @@ fn who_held_the_writes_is_remembered_with_its_pod() {
     assert_eq!(tenure.identity, Some(7_301_000_000_000_000_007));
     assert_eq!(tenure.holder.unwrap().to_string(), "primary@198.18.0.20");
     assert_eq!((tenure.timeline, tenure.accepted), (Some(3), Some("a".into())));
+}
+
+#[test]
+fn what_classes_knew_is_remembered() {
+    let a = &remembered(&status()).endpoints[&EndpointId::from("a")];
+    let reasons: Vec<_> = a
+        .classes
+        .iter()
+        .map(|(name, reason)| (name.as_str(), reason.as_str()))
+        .collect();
+    assert_eq!(reasons, [("exports", "Lagging"), ("reports", "Returning")]);
+    let reports = RememberedClass {
+        reason: "Returning".to_owned(),
+        circuit: RememberedCircuit::HalfOpen,
+        trips: 3,
+        share: Percent::new(50),
+    };
+    let [target] = a.targets.as_slice() else {
+        panic!("{:?}", a.targets);
+    };
+    assert_eq!(target.classes[&"reports".into()], reports);
+    assert_eq!(
+        target.classes[&"exports".into()].circuit,
+        RememberedCircuit::Closed
+    );
 }
 
 #[test]

@@ -95,6 +95,43 @@ fn where_the_writes_go_is_told_with_names() {
 }
 
 #[test]
+fn that_a_class_leaves_an_endpoint_and_returns_is_told() {
+    let told = |from, to| {
+        let told = notice(&Transition::Class {
+            id: "a".into(),
+            class: "reports".into(),
+            from,
+            to,
+        })?;
+        assert_eq!(told.endpoint.as_deref(), Some("a"));
+        Some((told.warning, told.reason, told.note))
+    };
+    let notice = |warning, reason: &str, note: &str| Some((warning, reason.to_owned(), note.to_owned()));
+    assert_eq!(
+        told(Some(Reason::Serving), Reason::ProbeQueryFailed),
+        notice(
+            true,
+            "ClassLeft",
+            "Class reports stays away from endpoint a: ProbeQueryFailed."
+        )
+    );
+    assert_eq!(
+        told(Some(Reason::ProbeQueryFailed), Reason::Returning),
+        notice(
+            false,
+            "ClassReturning",
+            "Class reports returns to endpoint a, with a growing share."
+        )
+    );
+    assert_eq!(
+        told(Some(Reason::Returning), Reason::Serving),
+        notice(false, "ClassReturned", "Class reports may use endpoint a again.")
+    );
+    assert_eq!(told(None, Reason::LagUnknown), None, "the first look");
+    assert!(told(Some(Reason::Serving), Reason::LagUnknown).is_some());
+}
+
+#[test]
 fn every_state_of_a_route_is_told() {
     let states = [
         RouteState::Served,

@@ -53,6 +53,7 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         weight: 100,
         healthy: true,
         sessions: None,
+        classes: BTreeMap::new(),
         targets: Vec::new(),
     }
 }
@@ -555,6 +556,7 @@ fn pod(last: u8, eligible: bool) -> TargetView {
         failure: None,
         weight: 100,
         healthy: eligible,
+        classes: BTreeMap::new(),
     }
 }
 

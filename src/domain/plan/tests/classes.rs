@@ -154,6 +154,7 @@ fn a_class_has_a_bound_of_lag_of_its_own() {
             let own = ClassJudgement {
                 freshness: Some(if at == 1 { freshness } else { Freshness::Fresh }),
                 circuit: Circuit::default(),
+                trips: 0,
             };
             judgement.classes.insert("c".into(), own);
         }
@@ -186,6 +187,7 @@ fn a_class_has_a_circuit_of_its_own_on_each_endpoint() {
             let own = ClassJudgement {
                 freshness: None,
                 circuit,
+                trips: 0,
             };
             judgement.classes.insert("c".into(), own);
         }

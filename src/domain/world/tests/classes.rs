@@ -1,6 +1,8 @@
 //! What classes ask of servers beside the policy, and how much of a server is used.
 
 use super::*;
+use crate::domain::breaker::Circuit;
+use crate::domain::decision::ClassView;
 use crate::domain::fixture::breaker;
 use crate::domain::observation::Load;
 use crate::domain::plan::Route;
@@ -36,6 +38,13 @@ fn answering(answered: bool) -> Result<Sample, FailureKind> {
     Ok(told)
 }
 
+fn of_class(transition: &Transition) -> Option<String> {
+    match transition {
+        Transition::Class { id, class, to, .. } => Some(format!("{class} stays away from {id}: {to:?}")),
+        _ => None,
+    }
+}
+
 impl Scene {
     fn of_class(policy: Policy) -> Self {
         let mut scene = Self::default();
@@ -45,6 +54,25 @@ impl Scene {
         }
         assert_eq!(scene.class(), "c: a b; ro a b");
         scene
+    }
+
+    /// The transitions of classes; `None`: there was no decision.
+    fn told(&mut self) -> Option<Vec<String>> {
+        let effects = self.world.decide(self.now);
+        self.obey(&effects);
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Decided { transitions, .. } => Some(transitions.iter().filter_map(of_class).collect()),
+            _ => None,
+        })
+    }
+
+    /// What people see of the class at an endpoint.
+    fn class_of(&self, id: &str) -> Option<ClassView> {
+        let state = self.world.policies.values().next().unwrap();
+        let decision = state.decision.as_ref().unwrap();
+        let views = decision.state.endpoints().unwrap();
+        let view = views.iter().find(|view| view.id.as_str() == id).unwrap();
+        view.classes.get(&ClassName::from("c")).copied()
     }
 
     /// Who serves the class, and who other reads: `c: a b; ro a b`.
@@ -227,44 +255,171 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
     assert_eq!(weights(0, 38_000), Some(vec![100, 100]));
 }
 
+/// What the status says of these endpoints, which served, as `edit` has it.
+fn remembered(policy: &Policy, edit: impl Fn(&str, &mut RememberedEndpoint)) -> Remembered {
+    let known = |id: &str| {
+        let location = policy.endpoint(&id.into()).unwrap().location.clone().unwrap();
+        let role = if id == "primary" {
+            Role::Primary
+        } else {
+            Role::Standby
+        };
+        let target = RememberedTarget {
+            address: location.host.to_string().parse().ok(),
+            role: Some(role),
+            eligible: true,
+            reason: "Serving".to_owned(),
+            ..RememberedTarget::default()
+        };
+        let mut endpoint = RememberedEndpoint {
+            host: Some(location.host.to_string()),
+            port: Some(location.port),
+            reason: "Serving".to_owned(),
+            classes: BTreeMap::new(),
+            targets: vec![target],
+        };
+        edit(id, &mut endpoint);
+        (EndpointId::from(id), endpoint)
+    };
+    Remembered {
+        endpoints: ["primary", "a", "b"].map(known).into(),
+        ..Remembered::default()
+    }
+}
+
+/// What the status says where the class stays away from a.
+fn away(policy: &Policy, known: &RememberedClass) -> Remembered {
+    remembered(policy, |id, endpoint| {
+        if id == "a" {
+            endpoint.classes.insert("c".into(), known.reason.clone());
+            endpoint.targets[0].classes.insert("c".into(), known.clone());
+        }
+    })
+}
+
+fn known(reason: Reason, circuit: RememberedCircuit, share: u8) -> RememberedClass {
+    RememberedClass {
+        reason: format!("{reason:?}"),
+        circuit,
+        trips: 1,
+        share: Percent::new(share),
+    }
+}
+
 #[test]
 fn who_served_a_class_alone_serves_it_alone_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_mins(2)));
-    let known = |id: &str, reason: &str| {
-        let location = policy.endpoint(&id.into()).unwrap().location.clone().unwrap();
-        let target = RememberedTarget {
-            address: location.host.to_string().parse().ok(),
-            role: Some(if id == "primary" {
-                Role::Primary
-            } else {
-                Role::Standby
-            }),
-            eligible: true,
-            reason: reason.to_owned(),
-            ..RememberedTarget::default()
-        };
-        let endpoint = RememberedEndpoint {
-            host: Some(location.host.to_string()),
-            port: Some(location.port),
-            reason: reason.to_owned(),
-            targets: vec![target],
-        };
-        (EndpointId::from(id), endpoint)
-    };
-    let remembered = Remembered {
-        endpoints: [
-            known("primary", "Serving"),
-            known("a", "Lagging"),
-            known("b", "Serving"),
-        ]
-        .into(),
-        ..Remembered::default()
-    };
+    let remembered = remembered(&policy, |id, endpoint| {
+        if id == "a" {
+            "Lagging".clone_into(&mut endpoint.reason);
+            "Lagging".clone_into(&mut endpoint.targets[0].reason);
+        }
+    });
     let mut scene = Scene::default();
-    scene.apply(policy.clone(), &remembered, 0);
+    scene.apply(policy, &remembered, 0);
     // The log has moved on, and the history does not reach back to where a is.
     scene.check("primary", 1, Ok(sample_at(Role::Primary, 100_000)));
     scene.check("b", 2, Ok(sample_at(Role::Standby, 100_000)));
     scene.check("a", 3, Ok(sample_at(Role::Standby, 1000)));
     assert_eq!(scene.class(), "c: a b; ro b");
+}
+
+#[test]
+fn who_was_too_far_behind_for_a_class_is_so_after_a_restart() {
+    let policy = class(|class| class.max_lag = Some(Duration::from_secs(3)));
+    for reason in [Reason::Lagging, Reason::ReplayStalled] {
+        let mut scene = Scene::default();
+        let known = known(reason, RememberedCircuit::Closed, 100);
+        scene.apply(policy.clone(), &away(&policy, &known), 0);
+        scene.check("primary", 1, Ok(sample_at(Role::Primary, 100_000)));
+        scene.check("b", 2, Ok(sample_at(Role::Standby, 100_000)));
+        scene.check("a", 3, Ok(sample_at(Role::Standby, 99_000)));
+        assert_eq!(scene.class(), "c: b; ro a b", "{reason:?}");
+    }
+}
+
+#[test]
+fn the_circuit_of_a_class_outlives_a_restart_with_what_is_left_of_its_time() {
+    let policy = probed();
+    let known = known(
+        Reason::ProbeQueryFailed,
+        RememberedCircuit::Open {
+            left: Duration::from_secs(40),
+        },
+        0,
+    );
+    let mut scene = Scene::default();
+    scene.apply(policy.clone(), &away(&policy, &known), 0);
+    scene.check("primary", 1, good("primary"));
+    for id in ["a", "b"] {
+        scene.check(id, 1, answering(true));
+    }
+    let decided = scene.told().expect("everybody was checked");
+    assert_eq!(
+        decided, ["c stays away from a: ProbeQueryFailed"; 0],
+        "it is nothing new"
+    );
+    assert_eq!(scene.class_of("a").unwrap().reason, Reason::ProbeQueryFailed);
+    scene.check("a", 39_000, answering(true));
+    assert_eq!(scene.class(), "no change");
+    scene.check("a", 41_000, answering(true));
+    assert_eq!(scene.class(), "c: b; ro a b", "10 %, outside of the slice");
+    assert_eq!(scene.class_of("a").unwrap().share, Percent::new(10));
+    // Within the time of the earlier trip: it stays away for twice as long.
+    scene.check("a", 45_000, answering(false));
+    scene.decide();
+    let view = scene.class_of("a").unwrap();
+    assert_eq!(view.trips, 2);
+    assert_eq!(
+        view.circuit,
+        Circuit::Open {
+            until: at(45_000) + policy.breaker.reset_timeout * 2
+        }
+    );
+}
+
+#[test]
+fn a_class_that_returns_goes_on_at_its_step_after_a_restart() {
+    let policy = probed();
+    let mut scene = Scene::default();
+    let known = known(Reason::Returning, RememberedCircuit::HalfOpen, 50);
+    scene.apply(policy.clone(), &away(&policy, &known), 0);
+    scene.check("primary", 1, good("primary"));
+    for id in ["a", "b"] {
+        scene.check(id, 1, answering(true));
+    }
+    assert_eq!(scene.class(), "c: a b; ro a b");
+    assert_eq!(scene.class_of("a").unwrap().share, Percent::new(50));
+}
+
+#[test]
+fn that_a_class_leaves_a_server_and_returns_is_told() {
+    let mut scene = Scene::of_class(probed());
+    assert_eq!(scene.class_of("a"), None, "there is nothing to say");
+    let mut told = Vec::new();
+    for round in 0..60 {
+        scene.check("a", 10_000 + round * 2000, answering(round >= 5));
+        told.extend(scene.told().unwrap_or_default());
+    }
+    assert_eq!(
+        told,
+        [
+            "c stays away from a: ProbeQueryFailed",
+            "c stays away from a: Returning",
+            "c stays away from a: Serving"
+        ]
+    );
+    let view = scene.class_of("a").unwrap();
+    assert_eq!((view.reason, view.trips), (Reason::Serving, 1), "it did lately");
+    // A class that is gone says nothing.
+    scene.check("a", 200_000, answering(false));
+    let mut without = probed();
+    without.generation = 3;
+    without.routing.classes.clear();
+    scene.apply(without, &Remembered::default(), 200_001);
+    assert_eq!(
+        scene.told().unwrap_or_default(),
+        ["c stays away from a: Serving"; 0]
+    );
+    assert_eq!(scene.class_of("a"), None);
 }

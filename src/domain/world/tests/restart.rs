@@ -34,6 +34,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Re
             host: Some(location.host.to_string()),
             port: Some(location.port),
             reason: known.reason.clone(),
+            classes: BTreeMap::default(),
             targets: vec![known],
         };
         Some((EndpointId::from(*id), endpoint))
