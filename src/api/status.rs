@@ -62,7 +62,8 @@ pub struct PrimaryStatus {
     /// The id of the endpoint that is declared as the primary.
     #[serde(default)]
     pub declared: String,
-    /// The address that NAME-rw leads to, as decided; absent while it leads nowhere.
+    /// The address that NAME-rw leads to, as decided. While it leads nowhere: of the pod that holds the writes, where it is
+    /// behind a Service; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The highest timeline that a primary was seen on: a server on an older one never takes the writes by itself.

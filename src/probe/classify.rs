@@ -87,7 +87,7 @@ const fn classify_breach(breach: Breach) -> FailureKind {
 
 /// The kinds that only a socket has: a reader of malformed frames reports the others, too.
 fn classify_kind(error: &io::Error) -> Option<FailureKind> {
-    if error.raw_os_error().is_some_and(is_ours) {
+    if is_own_lack(error) {
         return Some(FailureKind::OutOfResources);
     }
     match error.kind() {
@@ -104,10 +104,10 @@ fn classify_kind(error: &io::Error) -> Option<FailureKind> {
 }
 
 /// Whether the kernel says that this process, or its node, has no more to give.
-fn is_ours(number: i32) -> bool {
+pub(super) fn is_own_lack(error: &io::Error) -> bool {
     matches!(
-        Errno::from_raw(number),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EADDRNOTAVAIL
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EADDRNOTAVAIL)
     )
 }
 

@@ -5,7 +5,8 @@
 //! answer serves for [`stale_bound`]: an unreachable resolver alone takes no server out.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
 use super::address::AddressRules;
+use super::classify::is_own_lack;
 use crate::clock::Clock;
 use crate::domain::moment::Moment;
 use crate::domain::observation::FailureKind;
@@ -32,6 +34,9 @@ const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 const CACHE_SIZE: u64 = 1024;
 /// Addresses of one name that are used, the lowest.
 const ADDRESSES: usize = 64;
+
+/// Any address and port of this machine.
+const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 /// Resolves names. Clones share what they remember.
 #[derive(Clone)]
@@ -92,8 +97,8 @@ impl Resolver {
     /// takes at most `within`. The address `keep` is among them while the name had it within [`stale_bound`].
     ///
     /// # Errors
-    /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], or [`FailureKind::AddressRefused`] where the
-    /// host has none but refused addresses.
+    /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], [`FailureKind::OutOfResources`] where this process
+    /// could not ask, or [`FailureKind::AddressRefused`] where the host has none but refused addresses.
     pub async fn addresses(
         &self,
         host: &Host,
@@ -195,7 +200,7 @@ impl System {
         let resolver = self.resolver.as_ref().ok_or(FailureKind::ResolverFailed)?;
         let found = resolver.lookup_ip(name).await.map_err(|error| {
             tracing::debug!(name, %error, "lookup");
-            failure_of(&error)
+            failure_of(&error, || UdpSocket::bind(ANY))
         })?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         let ttl = found
@@ -245,7 +250,8 @@ fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Toki
     builder.build()
 }
 
-fn failure_of(error: &NetError) -> FailureKind {
+/// `socket` opens one, as a question needs it.
+fn failure_of(error: &NetError, socket: impl FnOnce() -> io::Result<UdpSocket>) -> FailureKind {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none))
             if [ResponseCode::NXDomain, ResponseCode::NoError].contains(&none.response_code) =>
@@ -254,6 +260,10 @@ fn failure_of(error: &NetError) -> FailureKind {
         }
         // Not a name at all.
         NetError::Proto(_) => FailureKind::NameNotFound,
+        // It does not say why.
+        NetError::NoConnections if socket().is_err_and(|error| is_own_lack(&error)) => {
+            FailureKind::OutOfResources
+        }
         _ => FailureKind::ResolverFailed,
     }
 }

@@ -292,18 +292,15 @@ fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
         .endpoints
         .iter()
         .find(|endpoint| endpoint.declared == Declared::Primary);
-    let address = decided
-        .plan
-        .rw
-        .members
-        .first()
-        .map(|member| member.address.to_string());
+    let address = decided.plan.rw.members.first().map(|member| member.address);
+    let holder = tenure.holder.as_ref()?;
     Some(PrimaryStatus {
-        id: tenure.holder.as_ref()?.endpoint.to_string(),
+        id: holder.endpoint.to_string(),
         declared: declared
             .map(|endpoint| endpoint.id.to_string())
             .unwrap_or_default(),
-        address,
+        // Which of its pods holds the writes is known while they are withdrawn, too.
+        address: address.or(holder.pod).map(|address| address.to_string()),
         timeline: tenure.timeline,
         accepted: tenure.accepted.as_ref().map(ToString::to_string),
     })

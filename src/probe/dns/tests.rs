@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::proto::op::{Message, OpCode};
 use hickory_resolver::proto::rr::{RData, Record};
-use tokio::net::UdpSocket;
+use tokio::net::UdpSocket as Udp;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -237,7 +237,7 @@ struct Served {
 
 /// The name server knows one name, of both families, and refuses to speak of another.
 async fn served() -> Served {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let socket = Udp::bind("127.0.0.1:0").await.unwrap();
     let mut connection = ConnectionConfig::udp();
     connection.port = socket.local_addr().unwrap().port();
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -357,5 +357,29 @@ async fn without_a_resolver_names_fail() {
     assert_eq!(
         resolver.addresses(&name("db"), None, PATIENT).await,
         Err(FailureKind::ResolverFailed)
+    );
+}
+
+/// hickory says only that it has no connection to a resolver: whether this process can ask anybody says more.
+#[test]
+fn a_question_that_this_process_could_not_send_is_its_own_lack() {
+    let socket = |number| Err(std::io::Error::from_raw_os_error(number));
+    let (files, down) = (24, 100);
+    assert_eq!(
+        failure_of(&NetError::NoConnections, || socket(files)),
+        FailureKind::OutOfResources
+    );
+    assert_eq!(
+        failure_of(&NetError::NoConnections, || socket(down)),
+        FailureKind::ResolverFailed
+    );
+    let open = || UdpSocket::bind(ANY);
+    assert_eq!(
+        failure_of(&NetError::NoConnections, open),
+        FailureKind::ResolverFailed
+    );
+    assert_eq!(
+        failure_of(&NetError::Timeout, || socket(files)),
+        FailureKind::ResolverFailed
     );
 }

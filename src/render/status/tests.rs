@@ -395,6 +395,21 @@ fn withdrawn_writes_keep_their_holder() {
     });
     let primary = status(&report(&withdrawn), &first(), &at(2)).primary.unwrap();
     assert_eq!((primary.id.as_str(), primary.address), ("primary", None));
+    let of_pods = decision(|_, _| {});
+    let DecisionState::Decided(mut decided) = of_pods.state else {
+        panic!("decided")
+    };
+    decided.plan.rw = Route::default();
+    decided.tenure.holder = Some(TargetId {
+        endpoint: "primary".into(),
+        pod: Some([198, 18, 0, 7].into()),
+    });
+    let of_pods = Decision {
+        state: DecisionState::Decided(decided),
+        ..of_pods
+    };
+    let primary = status(&report(&of_pods), &first(), &at(2)).primary.unwrap();
+    assert_eq!(primary.address.as_deref(), Some("198.18.0.7"), "its pod");
 }
 
 #[test]
