@@ -294,7 +294,7 @@ fn classes(judgement: &Judgement, settings: &BreakerSettings) -> BTreeMap<ClassN
         (name.clone(), view)
     });
     views
-        .filter(|(_, view)| view.reason != Reason::Serving || view.share != Percent::FULL || view.trips > 0)
+        .filter(|(_, view)| view.reason != Reason::Serving || view.trips > 0)
         .collect()
 }
 
@@ -411,3 +411,6 @@ fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {
     }
     changes
 }
+
+#[cfg(test)]
+mod tests;
