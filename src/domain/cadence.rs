@@ -66,15 +66,15 @@ pub fn next(
             let attempts = breaker.failure_threshold.saturating_sub(run.counted).max(1);
             return Some((at, probing.timeout.min(left / attempts).max(SHORTEST_ATTEMPT)));
         }
-        (_, Suspicion::Confirming { since }) => ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP),
         (_, Suspicion::Out { good: 1.., .. }) => ended + SECOND_LOOK,
-        (_, Suspicion::Out { since, .. }) if ended.since(since) < probing.failover_timeout => {
+        (_, Suspicion::Confirming { since } | Suspicion::Out { since, .. })
+            if ended.since(since) < probing.failover_timeout =>
+        {
             ended + ended.since(since).clamp(CONFIRM_AFTER, LONGEST_GAP)
         }
         (Circuit::Open { until }, _) if until > ended => (started + watched).min(until),
-        (Circuit::Open { .. } | Circuit::HalfOpen { .. }, _) | (_, Suspicion::Out { .. }) => {
-            started + watched
-        }
+        (Circuit::Open { .. } | Circuit::HalfOpen { .. }, _)
+        | (_, Suspicion::Confirming { .. } | Suspicion::Out { .. }) => started + watched,
         (Circuit::Closed { run: None }, Suspicion::None) if observation.result.is_err() => started + watched,
         (Circuit::Closed { run: None }, Suspicion::None) => started + shortened(probing.interval, spread),
     };

@@ -13,6 +13,8 @@ use super::policy::{LagSettings, LagSource};
 
 /// Positions kept of one history, at most.
 const MOST_POSITIONS: usize = 512;
+/// So many are left at most once there were more.
+const ROOM: usize = MOST_POSITIONS / 8 * 7;
 /// Where there are more, two that stay are this share of their age apart, or less: a lag that is interpolated between
 /// them is wrong by at most that share of itself, whatever the longest lag that must be told apart.
 const APART: u32 = 16;
@@ -143,32 +145,29 @@ impl WalHistory {
         }
     }
 
-    /// Leaves out what its neighbours tell well enough; the older, the more.
+    /// Makes room: of a span that is too long for `APART`, at the cost of a larger error.
     fn thin(&mut self) {
+        let mut apart = APART;
+        while self.positions.len() > ROOM {
+            self.leave_out(apart);
+            apart = apart.div_ceil(2);
+        }
+    }
+
+    /// Leaves out what its neighbours tell well enough: the older, the more; with 1, all but the two ends.
+    fn leave_out(&mut self, apart: u32) {
         let all = std::mem::take(&mut self.positions);
         let Some((newest, _)) = all.back().copied() else {
             return;
         };
-        for (at, (moment, position)) in all.iter().copied().enumerate().rev() {
-            let between = at
-                .checked_sub(1)
+        for (at, kept) in all.iter().copied().enumerate().rev() {
+            let older = at.checked_sub(1).map(|older| all[older].0);
+            let between = older
                 .zip(self.positions.front())
-                .is_some_and(|(older, (newer, _))| {
-                    let (older, _) = all[older];
-                    newer.since(older) * APART <= newest.since(older)
-                });
+                .is_some_and(|(older, (newer, _))| newer.since(older) * apart <= newest.since(older));
             if !between {
-                self.positions.push_front((moment, position));
+                self.positions.push_front(kept);
             }
-        }
-        // Of a span of weeks: then the error is larger.
-        if self.positions.len() > MOST_POSITIONS / 8 * 7 {
-            let mut at = 0;
-            let last = self.positions.len() - 1;
-            self.positions.retain(|_| {
-                at += 1;
-                at % 2 == 1 || at > last
-            });
         }
     }
 

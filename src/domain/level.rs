@@ -102,6 +102,9 @@ mod tests {
         assert_eq!(used(15, Some(2)), 1);
         assert_eq!(used(90, Some(0)), 7, "a large one is followed at once");
         assert_eq!(used(0, Some(18)), 0);
+        // The larger the edge, the larger the distance: 31 past 250.
+        assert_eq!(used(281, Some(11)), 11);
+        assert_eq!(used(282, Some(11)), 12);
     }
 
     #[test]

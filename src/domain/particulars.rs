@@ -247,3 +247,6 @@ fn bounds(endpoint: &Endpoint, max: Duration) -> LagSettings {
         ..endpoint.lag.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ const NOTES: &[&str] = &[
     "its times end with the event of the EndpointSlice on another client's watch; those of the others with the line of their log",
     "haproxy and haproxy-tuned: benches/config/haproxy.cfg and haproxy-tuned.cfg; pgpool: benches/config/pgpool.conf",
     "failed reads: of a new connection for each read, none tried twice, from the fault until all have the server back",
+    "alarms: how often it had the server out just before a fault, while all was well; the fault waited until it was back",
     "two turns: distributary beside the other three, distributary-fast beside the quicker two; one operator at a time, as kube-proxy takes the second of two changes within a second only at its end",
     "promotion: from the call of pg_promote, the old primary stopped 10 s before, to the event of the slice of NAME-rw; option pgsql-check does not know a primary, so HAProxy has no such time, and Pgpool-II is not measured",
 ];
@@ -206,12 +207,12 @@ impl Results {
         let (all, promoted) = (&self.faults, &self.promotions);
         println!();
         let head = [
-            "fault", "who", "median", "p90", "worst", "runs", "reads", "failed",
+            "fault", "who", "median", "p90", "worst", "runs", "reads", "failed", "alarms",
         ];
         let mut rows = vec![head.map(ToOwned::to_owned).to_vec()];
         for ((fault, _), outcomes) in all {
             for (name, outcome) in outcomes {
-                let counts = [outcome.reads, outcome.failed].map(|number| number.to_string());
+                let counts = [outcome.reads, outcome.failed, outcome.early].map(|number| number.to_string());
                 rows.push([times(fault, name, &outcome.times), counts.to_vec()].concat());
             }
         }

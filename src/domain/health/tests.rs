@@ -616,3 +616,24 @@ fn what_the_operator_itself_lacks_is_no_sign_of_death_nor_of_life() {
     check(&mut doubted, 2000, Err(ours));
     assert!(doubted.doubted_since.is_some());
 }
+
+#[test]
+fn a_session_that_closes_moves_no_suspicion_that_there_is() {
+    // The sign that is being confirmed keeps its time.
+    let mut health = served_then(&[]);
+    hear(&mut health, 10, Err(Silence::Closed));
+    hear(&mut health, 20, Err(Silence::Closed));
+    assert_eq!(health.suspicion, Suspicion::Confirming { since: at(10) });
+    // One that is out stays out.
+    let mut health = served_then(&[FailureKind::ConnectRefused, FailureKind::ConnectRefused]);
+    assert_eq!(verdict(&health).0, OUT);
+    hear(&mut health, 20, Err(Silence::Closed));
+    assert_eq!(verdict(&health).0, OUT);
+}
+
+#[test]
+fn what_never_answered_for_the_failover_timeout_has_an_open_circuit() {
+    let failures = (0..).step_by(1000).map(|at| (at, Err(FailureKind::TimedOut)));
+    let health = seen(&failures.take(8).collect::<Vec<_>>());
+    assert_eq!(verdict(&health), (Standing::Unproven, Reason::CircuitOpen));
+}

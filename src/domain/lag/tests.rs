@@ -200,6 +200,123 @@ fn a_long_span_makes_short_lags_no_less_exact() {
     }
 }
 
+#[test]
+fn out_of_order_nothing_is_taken_in() {
+    let mut history = history(&[(0, 100), (10, 1000)]);
+    history.primary_at(at(5000), Lsn(2000), Some(1), SPAN);
+    assert_eq!(history.head(), Some(Lsn(1000)), "an older moment");
+    history.standby_at(at(100_000), Lsn(900), Some(1), BEAT, SPAN * 10);
+    assert_eq!(
+        history.behind(Lsn(550), at(100_000)),
+        behind(95_000, 450),
+        "a lower position"
+    );
+    history.primary_at(at(10_000), Lsn(1500), Some(1), SPAN);
+    assert_eq!(history.head(), Some(Lsn(1500)), "the same moment is in order");
+}
+
+#[test]
+fn a_rest_ends_where_it_ends() {
+    // 100 was reached at 10 s, not at any time before 30 s.
+    let mut history = history(&[(0, 0), (10, 100), (30, 100)]);
+    assert_eq!(history.behind(Lsn(50), at(30_000)), behind(25_000, 50));
+    history.primary_at(at(32_000), Lsn(100), Some(1), SPAN);
+    assert_eq!(history.positions.len(), 3, "its two ends, and what was before");
+}
+
+#[test]
+fn what_is_older_than_the_span_is_left_out_and_nothing_else() {
+    for step in [1, 2, 5] {
+        let told: Vec<_> = (0..=100 / step).map(|n| (n * step, n * step)).collect();
+        let history = history(&told);
+        let end = 100 / step * step;
+        // The newest of those beyond the span stays, for what lies between it and the next one.
+        let oldest = (end - SPAN.as_secs() - 1) / step * step;
+        assert_eq!(
+            history.positions[0],
+            (at(oldest * 1000), Lsn(oldest)),
+            "every {step} s"
+        );
+        assert_eq!(
+            history.behind(Lsn(oldest), at(end * 1000)),
+            behind((end - oldest) * 1000, end - oldest)
+        );
+        let below = history.behind(Lsn(oldest - 1), at(end * 1000));
+        assert!(matches!(below, Lag::AtLeast { .. }), "{below:?}");
+    }
+}
+
+#[test]
+fn a_gap_of_just_the_span_is_none() {
+    let span = SPAN.as_secs();
+    let history = history(&[(0, 100), (span, 200)]);
+    assert_eq!(history.behind(Lsn(150), at(span * 1000)), behind(17_000, 50));
+}
+
+/// The head moves by leaps, after rests of any length: a straight line through one is as wrong as can be.
+fn leaps(beat: u64) -> u64 {
+    let bit = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    (1..=20_u64)
+        .map(|level| (beat >> level) * (1 << level) * bit(level + 3))
+        .sum()
+}
+
+#[test]
+fn while_there_is_room_every_position_counts() {
+    let mut history = WalHistory::default();
+    for beat in 0..400_u64 {
+        history.primary_at(at(beat * 10), Lsn(beat * beat), Some(1), SPAN);
+    }
+    for beat in 1..400 {
+        let exact = behind((399 - beat) * 10, 399 * 399 - beat * beat);
+        assert_eq!(history.behind(Lsn(beat * beat), at(3990)), exact, "{beat}");
+    }
+}
+
+#[test]
+fn what_is_left_out_makes_a_lag_wrong_by_a_sixteenth_at_most() {
+    let mut history = WalHistory::default();
+    let (beats, span) = (100_000_u64, Duration::from_hours(72));
+    for beat in 0..=beats {
+        history.primary_at(at(beat * 2000), Lsn(leaps(beat)), Some(1), span);
+    }
+    let now = at(beats * 2000);
+    for beat in (0..beats)
+        .rev()
+        .step_by(37)
+        .filter(|beat| leaps(*beat) < leaps(*beat + 1))
+    {
+        let exact = now.since(at(beat * 2000));
+        let Lag::Behind { time, .. } = history.behind(Lsn(leaps(beat)), now) else {
+            panic!("at {beat}");
+        };
+        let bound = exact / APART + Duration::from_secs(2);
+        assert!(time.abs_diff(exact) <= bound, "{time:?} for {exact:?}, at {beat}");
+    }
+}
+
+#[test]
+fn a_history_that_is_too_long_for_its_exactness_is_bounded_all_the_same() {
+    // Ever closer to the newest one, so that none is told by its neighbours.
+    let end = Moment::new(Duration::from_secs(2_000_000_000));
+    let nanos = std::iter::successors(Some(1_000_000_000_000_000_000_u64), |left| Some(left / 100 * 93));
+    let moments = nanos
+        .take(MOST_POSITIONS)
+        .map(|left| end.since(Moment::new(Duration::from_nanos(left))));
+    let mut history = WalHistory {
+        positions: moments.map(Moment::new).zip((0..).map(Lsn)).collect(),
+        ..WalHistory::default()
+    };
+    history.leave_out(APART);
+    assert!(history.positions.len() > ROOM);
+    let newest = history.positions.back().copied();
+    history.thin();
+    assert!(history.positions.len() <= ROOM && history.positions.len() > ROOM / 4);
+    assert_eq!(history.positions.back().copied(), newest);
+    history.leave_out(1);
+    assert_eq!(history.positions.len(), 2);
+}
+
 /// A standby that is told of its position every heartbeat.
 struct Standby {
     history: WalHistory,
@@ -261,6 +378,100 @@ fn what_was_unknown_is_known_when_the_primary_tells() {
         .replay
         .reconsider(&standby.history, &standby.settings, BEAT);
     assert_eq!(standby.replay.freshness, Freshness::Fresh);
+}
+
+#[test]
+fn what_is_known_at_last_is_known_for_the_bound() {
+    let mut standby = Standby::new(settings());
+    standby.tell(Some(1000), None);
+    standby.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
+    standby
+        .replay
+        .reconsider(&standby.history, &standby.settings, BEAT);
+    standby.second = 20;
+    assert_eq!(
+        standby.tell(None, None),
+        Freshness::Fresh,
+        "it tells nothing any more"
+    );
+    standby.second = 40;
+    standby.history.primary_at(at(40_000), Lsn(1000), Some(1), SPAN);
+    assert_eq!(standby.tell(None, None), Freshness::Unknown);
+}
+
+#[test]
+fn while_the_primary_is_silent_what_was_found_before_a_restart_stands() {
+    for (replay, found) in [
+        (Replay::fresh_since(at(0)), Freshness::Fresh),
+        (Replay::lagging_since(at(0)), Freshness::Lagging),
+    ] {
+        let mut standby = Standby::new(settings());
+        standby.replay = replay;
+        for second in [2, 20, 40, 4000] {
+            standby.second = second;
+            assert_eq!(standby.tell(Some(1000), None), found, "after {second} s");
+        }
+    }
+}
+
+#[test]
+fn other_bounds_are_applied_to_the_newest_figure_at_once() {
+    let within = |max: u64| LagSettings {
+        max: Duration::from_secs(max),
+        recover: Duration::from_secs(max / 2),
+        ..settings()
+    };
+    let mut standby = Standby::new(within(10));
+    for head in (1000..=1800).step_by(100) {
+        standby.beat(head, 1000);
+    }
+    assert_eq!(standby.replay.lag, Some(behind(16_000, 800)));
+    assert_eq!(standby.replay.freshness, Freshness::Stalled, "past 10 s");
+    let by = |max| standby.replay.by(&within(max));
+    assert_eq!(by(40).freshness, Freshness::Fresh, "below the recovery");
+    assert_eq!(
+        by(20).freshness,
+        Freshness::Fresh,
+        "it was never out by this bound"
+    );
+    assert_eq!(by(8).freshness, Freshness::Lagging);
+    // Nothing of the earlier verdict delays the next one.
+    let mut other = Standby {
+        replay: by(17),
+        settings: within(17),
+        ..standby
+    };
+    assert_eq!(other.replay.freshness, Freshness::Fresh);
+    assert_eq!(other.beat(1900, 1000), Freshness::Stalled, "past 17 s");
+}
+
+#[test]
+fn without_a_figure_other_bounds_keep_what_is_fresh_alone() {
+    let by = |replay: Replay| replay.by(&settings()).freshness;
+    assert_eq!(by(Replay::fresh_since(at(0))), Freshness::Fresh);
+    assert_eq!(by(Replay::lagging_since(at(0))), Freshness::Unknown);
+    assert_eq!(by(Replay::default()), Freshness::Unknown);
+}
+
+#[test]
+fn a_bound_below_four_heartbeats_makes_nobody_silent_who_tells_in_time() {
+    let mut standby = Standby::new(LagSettings {
+        max: Duration::from_secs(1),
+        recover: Duration::from_millis(500),
+        ..settings()
+    });
+    assert_eq!(standby.beat(1000, 1000), Freshness::Fresh);
+    assert_eq!(standby.beat(1100, 1100), Freshness::Fresh);
+    standby.second += 1;
+    standby
+        .history
+        .primary_at(at(standby.second * 1000), Lsn(1200), Some(1), SPAN);
+    standby.second += 7;
+    assert_eq!(
+        standby.tell(Some(1100), None),
+        Freshness::Stalled,
+        "the primary told 7 s ago"
+    );
 }
 
 #[test]
@@ -476,4 +687,26 @@ fn a_divergence_stands_until_the_opposite_is_proven() {
     assert!(!tell(1100, Some(1)), "rebuilt from before the fork");
     assert!(tell(2000, Some(1)));
     assert!(!tell(1100, Some(2)), "rebuilt on the new timeline");
+}
+
+#[test]
+fn a_divergence_from_before_a_restart_stands_while_the_fork_is_not_known() {
+    let history = WalHistory::on(Some(2));
+    let mut replay = Replay {
+        diverged: true,
+        ..Replay::fresh_since(at(0))
+    };
+    let mut tell = |timeline| {
+        let told = Told {
+            moment: at(3000),
+            position: Some(Lsn(2000)),
+            timeline,
+            queried: None,
+        };
+        replay.observe(told, &history, &settings(), BEAT);
+        replay.diverged
+    };
+    assert!(tell(Some(1)), "on the older timeline, wherever");
+    assert!(tell(None));
+    assert!(!tell(Some(2)));
 }
