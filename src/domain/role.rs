@@ -69,7 +69,6 @@ impl Known<'_> {
                 (Standing::Wrong, verdict.1)
             }
             Some(reason) => (Standing::Wrong, reason),
-            None if self.health.role.is_none() || verdict.0 == Standing::Wrong => verdict,
             None => self.fit(tenure, verdict),
         };
         Judgement {

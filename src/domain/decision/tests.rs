@@ -115,8 +115,14 @@ fn an_endpoint_changes_its_reason() {
 #[test]
 fn another_identity_is_told_once_each() {
     let change = Transition::IdentityChanged { known: 7, shown: 8 };
-    assert_eq!(transitions(&plain(), &identity(Some(8))), std::slice::from_ref(&change));
-    assert_eq!(transitions(&identity(None), &identity(Some(8))), std::slice::from_ref(&change));
+    assert_eq!(
+        transitions(&plain(), &identity(Some(8))),
+        std::slice::from_ref(&change)
+    );
+    assert_eq!(
+        transitions(&identity(None), &identity(Some(8))),
+        std::slice::from_ref(&change)
+    );
     assert_eq!(transitions(&identity(Some(9)), &identity(Some(8))), [change]);
     assert_eq!(
         transitions(&plain(), &identity(None)),

@@ -56,24 +56,17 @@ impl<'a> Candidate<'a> {
             Some(Freshness::Fresh) => self.judgement.health,
             Some(_) => stale(self.judgement.health),
         };
-        let (standing, circuit) = match (own.circuit, fresh) {
-            (circuit @ Circuit::Open { .. }, Standing::Good | Standing::Returning { .. }) => {
-                (Standing::Unhealthy { answers: false }, circuit)
+        let standing = match (own.circuit, fresh) {
+            (Circuit::Open { .. }, Standing::Good | Standing::Returning { .. }) => {
+                Standing::Unhealthy { answers: false }
             }
-            (circuit @ Circuit::HalfOpen { .. }, Standing::Good) => {
-                let (share, last) = (
-                    circuit.share(&policy.breaker),
-                    circuit.at_last_step(&policy.breaker),
-                );
-                (Standing::Returning { share, last }, circuit)
-            }
-            (_, standing) => (standing, self.circuit),
+            (circuit @ Circuit::HalfOpen { .. }, Standing::Good) => Standing::Returning {
+                share: circuit.share(&policy.breaker),
+                last: circuit.at_last_step(&policy.breaker),
+            },
+            (_, standing) => standing,
         };
-        Self {
-            standing,
-            circuit,
-            ..self
-        }
+        Self { standing, ..self }
     }
 
     pub fn in_order(self, order: u16) -> Self {

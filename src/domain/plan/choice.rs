@@ -32,9 +32,7 @@ impl Choice<'_> {
         };
         let mut members: Vec<Member> = self.replicas.iter().filter_map(admit).collect();
         let eligible = members.iter().filter(|member| member.in_slice).count();
-        if eligible < self.least {
-            self.add_fallback(&mut members, self.least - eligible);
-        }
+        self.add_fallback(&mut members, self.least.saturating_sub(eligible));
         self.sort(&mut members);
         let state = if eligible > 0 {
             RouteState::Served

@@ -701,3 +701,61 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         );
     }
 }
+
+#[test]
+fn a_pod_that_the_service_names_must_tell_its_identity_to_follow() {
+    let pod = |last: u8, role, identity| Claim {
+        target: TargetId {
+            endpoint: "primary".into(),
+            pod: Some(IpAddr::from([198, 18, 0, last])),
+        },
+        declared: true,
+        by_service: true,
+        was_standby: false,
+        identity,
+        ..claim(last, role)
+    };
+    for known in [Some(SYSTEM), None] {
+        let old = pod(20, Role::Standby, None);
+        let before = Tenure {
+            identity: known,
+            holder: Some(old.target.clone()),
+            ..tenure()
+        };
+        let silent = pod(21, Role::Primary, None);
+        let election = Setting::follow().elect(&before, &[old, silent], 100);
+        assert_eq!(words(&election), "Withdrawn primary@198.18.0.20", "{known:?}");
+    }
+}
+
+#[test]
+fn who_does_not_tell_its_identity_is_no_split_brain() {
+    let untold = |last| Claim {
+        identity: None,
+        ..writable(last, 1)
+    };
+    for (known, first) in [(Some(SYSTEM), writable(1, 1)), (None, untold(1))] {
+        let before = Tenure {
+            identity: known,
+            ..tenure()
+        };
+        let election = Setting::follow().elect(&before, &[first, untold(2)], 100);
+        assert_eq!(election.split, [], "{known:?}");
+    }
+}
+
+#[test]
+fn a_tenure_outlives_that_its_identity_is_declared() {
+    let declared = IdentityRule::Declared(SYSTEM);
+    assert_eq!(tenure().under(declared), tenure());
+    let unknown = Tenure {
+        identity: None,
+        ..tenure()
+    };
+    assert_eq!(unknown.under(declared), tenure());
+    let other = Tenure {
+        identity: Some(SYSTEM + 1),
+        ..Tenure::default()
+    };
+    assert_eq!(tenure().under(IdentityRule::Declared(SYSTEM + 1)), other);
+}

@@ -13,7 +13,7 @@ use crate::domain::decision::Decided;
 use crate::domain::decision::DecisionState;
 use crate::domain::fixture::{address, at, endpoint, login, sample, sample_at};
 use crate::domain::health::Reason;
-use crate::domain::observation::{FailureKind, Observation, Role, Sample, Silence};
+use crate::domain::observation::{FailureKind, Lsn, Observation, Role, Sample, Silence};
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Declared, EndpointId, EndpointState, Mode, Percent};
 use crate::domain::target::{Incarnation, TargetId};
@@ -119,6 +119,14 @@ impl Scene {
         self.hear("primary", millis, Ok(sample_at(Role::Primary, primary)));
         self.hear("a", millis, Ok(sample_at(Role::Standby, a)));
         self.hear("b", millis, Ok(sample_at(Role::Standby, b)));
+    }
+
+    /// Two checks, 40 s apart, find it far behind what it received itself.
+    fn falls_behind(&mut self, id: &str, millis: u64) {
+        let mut sample = sample_at(Role::Standby, 1000);
+        sample.received = Some(Lsn(1_000_000));
+        self.check(id, millis, Ok(sample.clone()));
+        self.check(id, millis + 40_000, Ok(sample));
     }
 
     fn check_incarnation(

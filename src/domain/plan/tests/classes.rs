@@ -494,6 +494,21 @@ fn a_fresh_remote_beats_a_stale_local() {
 }
 
 #[test]
+fn a_fresh_server_of_no_region_beats_a_stale_local() {
+    let mut policy = regional();
+    policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
+    policy.failover.min_healthy = Least::Count(2);
+    let know = |at: usize, judgement: &mut Judgement| {
+        judgement.behind = (at == 1).then(|| Behind::of(Duration::from_secs(40), None));
+    };
+    let plan = reads_knowing(&policy, &[G, Is::Behind, OPEN, OPEN, G], know);
+    assert_eq!(
+        words("east", &plan.regions["east"]),
+        "east Served d=100 a=100(not in slice)"
+    );
+}
+
+#[test]
 fn a_server_that_returns_to_its_region_is_served_step_by_step() {
     let policy = regional();
     assert_eq!(

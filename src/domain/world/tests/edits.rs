@@ -412,3 +412,37 @@ fn a_refused_address_is_checked_again_after_any_edit() {
     assert!(after.number > before.number, "{before:?}, then {after:?}");
     assert!(!scene.check("a", 11, good("a")).is_empty(), "it is checked on");
 }
+
+/// All are well, and the policy was suspended for a while.
+fn resumed() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.mode = Mode::Suspend),
+        &Remembered::default(),
+        10,
+    );
+    scene.decide();
+    scene.apply(
+        edited(|policy| policy.generation = 3),
+        &Remembered::default(),
+        90_000,
+    );
+    scene
+}
+
+#[test]
+fn resumed_who_is_wrong_leaves_at_once_and_who_served_is_held() {
+    let mut scene = resumed();
+    scene.check("a", 90_001, Ok(sample(Role::Primary)));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    // Who was fresh is held as it was, too.
+    let mut scene = resumed();
+    scene.falls_behind("b", 90_001);
+    scene.check("a", 150_000, Ok(sample(Role::Primary)));
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro b",
+        "b lags, and everybody was checked"
+    );
+}

@@ -493,3 +493,84 @@ fn a_followed_primary_is_followed_on_after_a_restart() {
     assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
     assert_eq!(decided.split.len(), 2);
 }
+
+#[test]
+fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
+    for (reason, expected) in [
+        // It was held, or served others: it is too far behind still.
+        ("Lagging", "rw primary; ro primary"),
+        // Fresh then, and too far behind by its first check: it is held as it was until everybody was checked.
+        ("Serving", "rw primary; ro a"),
+    ] {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                reason.clone_into(&mut known.reason);
+            }
+        });
+        scene.falls_behind("a", 1000);
+        scene.check("b", 50_000, Ok(sample(Role::Primary)));
+        assert_eq!(scene.routes(), expected, "{reason}");
+    }
+}
+
+#[test]
+fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "b" {
+            known.eligible = false;
+            known.reason = "Suspect".to_owned();
+        }
+    });
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, REFUSED);
+    scene.check("a", 8, REFUSED);
+    let (_, transitions) = scene.decision().unwrap();
+    let told: Vec<_> = transitions
+        .iter()
+        .filter_map(|change| match change {
+            Transition::Endpoint { id, to, .. } => Some(format!("{id} {to:?}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["a Suspect", "b Serving"], "the primary serves as before");
+}
+
+#[test]
+fn nobody_new_takes_the_writes_before_everybody_was_checked() {
+    let mut scene = restarted();
+    scene.check("primary", 1, Ok(sample(Role::Standby)));
+    let mut promoted = sample(Role::Primary);
+    promoted.timeline = Some(2);
+    scene.check("a", 2, Ok(promoted));
+    assert_eq!(
+        words(&scene.decided().plan),
+        "rw; ro b primary",
+        "b may take writes, too"
+    );
+    scene.check("b", 3, good("b"));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+#[test]
+fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
+    let draining = edited(|policy| policy.endpoints[0].state = EndpointState::Draining);
+    for (policy, expected) in [(draining, "rw a; ro b"), (policy(), "rw; ro b")] {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
+            if id == "primary" {
+                known.address = None;
+                known.role = None;
+                known.eligible = false;
+            }
+        });
+        let mut scene = Scene::default();
+        scene.apply(policy, &known, 0);
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        scene.check("primary", 1, Err(FailureKind::TimedOut));
+        scene.check("a", 2, Ok(promoted));
+        scene.check("b", 3, good("b"));
+        assert_eq!(scene.routes(), expected);
+    }
+}
