@@ -427,3 +427,17 @@ fn people_see_a_circuit_without_its_counts() {
     assert_eq!(half_open(1, 2).shown(), half_open(1, 0));
     assert_eq!(open(at(5)).shown(), open(at(5)));
 }
+
+#[test]
+fn so_many_trips_are_remembered_at_most_the_newest() {
+    let settings = settings(1);
+    let mut breaker = Breaker::restored(half_open(0, 0), 100, at(0));
+    assert_eq!(usize::try_from(breaker.trips()), Ok(MOST_TRIPS));
+    breaker.observe(failure(at(1000)), at(1000), &settings, WINDOW);
+    assert_eq!(usize::try_from(breaker.trips()), Ok(MOST_TRIPS));
+    // Those before are too old by then.
+    breaker.circuit = half_open(0, 0);
+    let later = at(500) + settings.max_reset_timeout;
+    breaker.observe(Outcome::Alive, later, &settings, WINDOW);
+    assert_eq!(breaker.trips(), 1);
+}

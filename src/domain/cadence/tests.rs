@@ -302,3 +302,48 @@ fn a_frozen_target_trips_a_failover_timeout_after_the_heartbeat_that_it_missed()
         allowed = u32::try_from(timeout.as_millis()).unwrap();
     }
 }
+
+/// Out for the failover timeout, it is looked at no more often than one whose circuit is open.
+#[test]
+fn who_neither_returns_nor_counts_is_asked_ever_more_seldom() {
+    let mut health = Health::default();
+    after(&mut health, (0, 0), Err(FailureKind::Starting)).unwrap();
+    for (now, expected) in [(100, 100), (4999, 500), (5000, 5000), (60_000, 5000)] {
+        let (gap, _) = after(&mut health, (now, now), Err(FailureKind::Starting)).unwrap();
+        assert_eq!(gap, Duration::from_millis(expected), "at {now} ms");
+    }
+}
+
+#[test]
+fn who_answers_with_an_error_is_asked_again_after_the_failover_timeout() {
+    for kind in [
+        FailureKind::Saturated,
+        FailureKind::OtherError,
+        FailureKind::AuthenticationFailed,
+    ] {
+        let mut health = Health::default();
+        let (gap, _) = after(&mut health, (100, 300), Err(kind)).unwrap();
+        assert_eq!(
+            gap,
+            Duration::from_millis(4800),
+            "{kind}: from the start of the check"
+        );
+    }
+}
+
+#[test]
+fn an_open_circuit_is_looked_at_when_its_time_is_over_and_then_as_often_as_before() {
+    let open = |until| Health {
+        breaker: Breaker::restored(Circuit::Open { until: at(until) }, 1, at(0)),
+        ..Health::default()
+    };
+    for (until, now, expected) in [
+        (20_000, 1000, 5000),
+        (20_000, 18_000, 2000),
+        (20_000, 20_000, 5000),
+        (20_000, 21_000, 5000),
+    ] {
+        let (gap, _) = after(&mut open(until), (now, now), Err(FailureKind::Saturated)).unwrap();
+        assert_eq!(gap, Duration::from_millis(expected), "at {now} ms");
+    }
+}

@@ -423,3 +423,24 @@ fn that_a_class_leaves_a_server_and_returns_is_told() {
     );
     assert_eq!(scene.class_of("a"), None);
 }
+
+#[test]
+fn a_class_that_left_because_of_its_query_was_not_too_far_behind() {
+    let policy = class(|class| {
+        class.probe_query = Some("SELECT 1 FROM totals".into());
+        class.max_lag = Some(Duration::from_mins(2));
+    });
+    let left = Duration::from_secs(40);
+    for (reason, expected) in [
+        (Reason::ProbeQueryFailed, Reason::ProbeQueryFailed),
+        (Reason::Lagging, Reason::Lagging),
+    ] {
+        let known = known(reason, RememberedCircuit::Open { left }, 0);
+        let mut scene = Scene::default();
+        scene.apply(policy.clone(), &away(&policy, &known), 0);
+        // b leaves before all were checked: how far behind a is, nobody knows yet.
+        scene.check("b", 1, Ok(sample(Role::Primary)));
+        scene.decide();
+        assert_eq!(scene.class_of("a").unwrap().reason, expected);
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::domain::breaker::Circuit;
+use crate::domain::fixture::SYSTEM;
 use crate::domain::health::Reason;
-use crate::domain::policy::{SecretProblem, Unresolved};
+use crate::domain::policy::{IdentityRule, SecretProblem, Unresolved};
 
 #[test]
 fn an_added_replica_waits_for_its_first_good_check_and_others_never_notice() {
@@ -445,4 +446,28 @@ fn resumed_who_is_wrong_leaves_at_once_and_who_served_is_held() {
         "rw primary; ro b",
         "b lags, and everybody was checked"
     );
+}
+
+#[test]
+fn to_declare_the_identity_of_a_database_that_told_none_loses_nothing() {
+    let untold = |role| {
+        Ok(Sample {
+            system_identifier: None,
+            ..sample(role)
+        })
+    };
+    let mut scene = Scene::new();
+    scene.check("primary", 1, untold(Role::Primary));
+    scene.check("a", 2, untold(Role::Standby));
+    scene.check("b", 3, untold(Role::Standby));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    let declared = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM));
+    scene.apply(declared, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    // Another database than the known one is begun anew.
+    let mut scene = Scene::well();
+    scene.decide();
+    let other = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
+    scene.apply(other, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
 }

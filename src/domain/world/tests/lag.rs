@@ -159,6 +159,19 @@ fn without_heartbeats_whole_checks_tell_the_lag_and_what_is_unknown_is_asked_aga
     assert!(scene.instruction("b").at > at(20_000), "known: at its interval");
     scene.check("a", 1002, Ok(sample_at(Role::Standby, 5000)));
     assert_eq!(scene.routes(), "rw primary; ro a b");
+    assert!(scene.instruction("a").at > at(20_000), "known");
+    // A primary has no lag, a standby that does not tell its position will not do so soon.
+    scene.check("primary", 2000, Ok(sample_at(Role::Primary, 5000)));
+    assert!(scene.instruction("primary").at > at(20_000));
+    let mut silent = Scene::default();
+    let spec = edited(|policy| policy.probing.heartbeat = None);
+    silent.apply(spec, &Remembered::default(), 0);
+    silent.check("a", 2, Ok(Sample::of(Role::Standby)));
+    assert!(silent.instruction("a").at > at(20_000));
+    // With heartbeats the next one tells.
+    let mut held = Scene::new();
+    held.check("a", 2, good("a"));
+    assert!(held.instruction("a").at > at(20_000));
 }
 
 /// A server that never tells its position is not fresh, and says why; without lag to judge it serves.

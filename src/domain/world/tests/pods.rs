@@ -138,7 +138,7 @@ fn a_second_pod_of_the_primary_that_takes_writes_takes_nothing_over() {
 
 impl Scene {
     /// The session to a pod closes.
-    fn hear_pod(&mut self, id: &str, millis: u64) {
+    fn hear_pod(&mut self, id: &str, millis: u64) -> Vec<Effect> {
         let heard = Heard {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
@@ -147,6 +147,74 @@ impl Scene {
             ended: at(millis),
             result: Err(Silence::Closed),
         };
-        self.step(Event::Heard(heard), millis);
+        self.step(Event::Heard(heard), millis)
     }
+}
+
+/// Whether the metrics of the endpoint end by it.
+fn ends(effects: &[Effect]) -> bool {
+    effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Measured { figures: None, .. }))
+}
+
+#[test]
+fn an_endpoint_tells_figures_while_any_of_its_pods_does() {
+    let (one, two) = ("a@198.18.0.20", "a@198.18.0.21");
+    // Without held sessions, that a check fails says all.
+    let mut scene = Scene::default();
+    let mut policy = with_pods(Ok(&[20, 21]));
+    policy.probing.heartbeat = None;
+    scene.apply(policy, &Remembered::default(), 0);
+    for id in ["primary", "b", one, two] {
+        scene.check(id, 1, good(if id == "primary" { id } else { "a" }));
+    }
+    assert!(!ends(&scene.check(one, 1000, REFUSED)), "the other one answers");
+    assert!(ends(&scene.check(two, 1001, REFUSED)), "it was the last one");
+    assert!(ends(&scene.check("b", 1002, REFUSED)), "a host is alone");
+    // Held, a session may tell more after a check that failed.
+    let mut scene = self::scene(&[20]);
+    assert!(!ends(&scene.check(one, 1000, Err(FailureKind::TimedOut))));
+    assert!(ends(&scene.hear_pod(one, 1001)));
+}
+
+#[test]
+fn each_pod_is_remembered_by_its_address() {
+    let policy = with_pods(Ok(&[20, 21]));
+    let pod = |last: u8, circuit| RememberedTarget {
+        address: Some(address(last)),
+        role: Some(Role::Standby),
+        eligible: circuit == RememberedCircuit::Closed,
+        reason: "Serving".to_owned(),
+        circuit,
+        trips: 1,
+        ..RememberedTarget::default()
+    };
+    let left = Duration::from_secs(60);
+    let a = RememberedEndpoint {
+        host: Some("198.18.0.2".to_owned()),
+        port: Some(5432),
+        reason: "Serving".to_owned(),
+        classes: BTreeMap::new(),
+        targets: vec![
+            pod(20, RememberedCircuit::Closed),
+            pod(21, RememberedCircuit::Open { left }),
+        ],
+    };
+    let remembered = Remembered {
+        endpoints: [("a".into(), a)].into(),
+        ..Remembered::default()
+    };
+    let mut scene = Scene::default();
+    scene.apply(policy, &remembered, 0);
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    for pod in ["a@198.18.0.20", "a@198.18.0.21"] {
+        scene.check(pod, 3, good("a"));
+    }
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro a@198.18.0.20 b",
+        "the circuit of the other is open"
+    );
 }

@@ -574,3 +574,21 @@ fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
         assert_eq!(scene.routes(), expected);
     }
 }
+
+#[test]
+fn who_had_no_weight_begins_at_the_first_step() {
+    let spec = edited(|policy| {
+        policy.endpoints[1].weight = 0;
+        policy.breaker.traffic_steps = [10, 50].map(Percent::new).to_vec();
+    });
+    let known = RememberedTarget {
+        circuit: RememberedCircuit::HalfOpen,
+        weight: 0,
+        ..served("a")
+    };
+    let first = Circuit::HalfOpen {
+        step: 0,
+        successes: 0,
+    };
+    assert_eq!(known.breaker(&spec, &spec.endpoints[1], at(0)).circuit, first);
+}

@@ -85,6 +85,22 @@ fn a_session_of_an_earlier_incarnation_or_address_says_nothing() {
     assert_eq!(scene.routes(), "no change");
 }
 
+#[test]
+fn an_answer_that_was_asked_for_before_the_newest_one_changes_nothing() {
+    let mut scene = settled();
+    scene.check("a", 20, good("a"));
+    let late = Heard {
+        key: key("a"),
+        incarnation: scene.wanted[&target("a")].incarnation,
+        address: address(2),
+        started: at(10),
+        ended: at(21),
+        result: Ok(sample(Role::Primary)),
+    };
+    assert_eq!(scene.step(Event::Heard(late), 21), []);
+    assert_eq!(scene.routes(), "no change");
+}
+
 /// Servers that go together leave together: a decision waits for signs that are about to be confirmed.
 #[test]
 fn a_zone_that_goes_is_one_decision() {
