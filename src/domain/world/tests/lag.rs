@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::policy::LagSource;
+use crate::domain::primary::Tenure;
 
 /// All at 1000, and routed.
 fn settled() -> Scene {
@@ -242,4 +243,55 @@ fn another_server_under_the_same_name_is_measured_anew() {
     });
     scene.step(event, 3000);
     assert_eq!(scene.reason("a"), Reason::LagUnknown);
+}
+
+/// Standbys on an older timeline move no head.
+#[test]
+fn a_heartbeat_of_the_primary_tells_what_was_not_known_of_standbys() {
+    let mut scene = Scene::default();
+    let remembered = Remembered {
+        tenure: Tenure {
+            holder: Some(target("primary")),
+            timeline: Some(2),
+            ..Tenure::default()
+        },
+        ..Remembered::default()
+    };
+    scene.apply(policy(), &remembered, 0);
+    let primary = |lsn| Sample {
+        lsn,
+        timeline: Some(2),
+        ..sample(Role::Primary)
+    };
+    scene.check("primary", 1, Ok(primary(None)));
+    for id in ["a", "b"] {
+        scene.check(id, 2, good(id));
+    }
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro primary",
+        "nothing to compare with"
+    );
+    scene.hear("primary", 2000, Ok(primary(Some(Lsn(1000)))));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn with_a_bound_of_zero_who_is_one_heartbeat_behind_leaves() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| {
+        for endpoint in &mut policy.endpoints {
+            (endpoint.lag.max, endpoint.lag.recover) = (Duration::ZERO, Duration::ZERO);
+        }
+    });
+    scene.apply(spec, &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    for beat in 1..=4 {
+        let head = 1000 + beat * 100;
+        scene.beat(beat * 2000, [head, 1000, head]);
+    }
+    assert_eq!(scene.routes(), "rw primary; ro b");
 }
