@@ -11,7 +11,7 @@ use super::policy::{
     LagSettings, LagSource, Location, Login, Mode, OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey,
     PrimaryRole, Probing, Strategy, TlsMode, TlsSettings,
 };
-use super::routing::{Least, ReadFallback, Routing};
+use super::routing::{Class, Least, ReadFallback, Routing, Selector, Target};
 
 /// The system identifier of the database.
 pub const SYSTEM: u64 = 7;
@@ -112,6 +112,20 @@ pub fn failover() -> Failover {
         primary_role: PrimaryRole::Follow,
         on_primary_loss: OnPrimaryLoss::Hold,
         accept_primary: None,
+    }
+}
+
+/// A class of replicas, and nothing else said of it.
+pub fn class(name: &str) -> Class {
+    Class {
+        name: name.into(),
+        declared: true,
+        operations: Vec::new(),
+        target: Target::Replicas,
+        selector: Selector::default(),
+        max_lag: None,
+        read_fallback: None,
+        probe_query: None,
     }
 }
 

@@ -431,10 +431,14 @@ fn people_see_a_circuit_without_its_counts() {
 #[test]
 fn so_many_trips_are_remembered_at_most_the_newest() {
     let settings = settings(1);
-    let mut breaker = Breaker::restored(half_open(0, 0), 100, at(0));
-    assert_eq!(usize::try_from(breaker.trips()), Ok(MOST_TRIPS));
+    let most = u32::try_from(MOST_TRIPS).unwrap();
+    assert_eq!(Breaker::restored(half_open(0, 0), 100, at(0)).trips(), most);
+    let mut breaker = Breaker::restored(half_open(0, 0), most - 1, at(0));
+    breaker.observe(failure(at(1)), at(1), &settings, WINDOW);
+    assert_eq!(breaker.trips(), most);
+    breaker.circuit = half_open(0, 0);
     breaker.observe(failure(at(1000)), at(1000), &settings, WINDOW);
-    assert_eq!(usize::try_from(breaker.trips()), Ok(MOST_TRIPS));
+    assert_eq!(breaker.trips(), most);
     // Those before are too old by then.
     breaker.circuit = half_open(0, 0);
     let later = at(500) + settings.max_reset_timeout;

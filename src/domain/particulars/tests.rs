@@ -1,7 +1,6 @@
 use super::*;
 use crate::domain::fixture::{self, at, breaker, policy, sample};
 use crate::domain::observation::Lsn;
-use crate::domain::routing::{Selector, Target};
 
 const BEAT: Duration = Duration::from_secs(2);
 const SPAN: Duration = Duration::from_secs(100);
@@ -22,16 +21,7 @@ impl Scene {
             history: WalHistory::default(),
             known: Replay::default(),
         };
-        scene.policy.routing.classes = vec![Class {
-            name: "c".into(),
-            declared: true,
-            operations: Vec::new(),
-            target: Target::Replicas,
-            selector: Selector::default(),
-            max_lag: None,
-            read_fallback: None,
-            probe_query: None,
-        }];
+        scene.policy.routing.classes = vec![fixture::class("c")];
         scene.edit(edit);
         scene
     }

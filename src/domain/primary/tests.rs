@@ -652,10 +652,9 @@ fn a_holder_that_is_gone_is_followed_at_once() {
     );
 }
 
-/// The Service behind the declared primary names its pod.
-#[test]
-fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_standby() {
-    let pod = |last: u8, role| Claim {
+/// A pod that the Service behind the declared primary names.
+fn pod(last: u8, role: Role) -> Claim {
+    Claim {
         target: TargetId {
             endpoint: "primary".into(),
             pod: Some(IpAddr::from([198, 18, 0, last])),
@@ -664,7 +663,11 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         by_service: true,
         was_standby: false,
         ..claim(last, role)
-    };
+    }
+}
+
+#[test]
+fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_standby() {
     let before = Tenure {
         holder: Some(pod(20, Role::Primary).target),
         ..tenure()
@@ -704,25 +707,18 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
 
 #[test]
 fn a_pod_that_the_service_names_must_tell_its_identity_to_follow() {
-    let pod = |last: u8, role, identity| Claim {
-        target: TargetId {
-            endpoint: "primary".into(),
-            pod: Some(IpAddr::from([198, 18, 0, last])),
-        },
-        declared: true,
-        by_service: true,
-        was_standby: false,
-        identity,
-        ..claim(last, role)
+    let untold = |last, role| Claim {
+        identity: None,
+        ..pod(last, role)
     };
     for known in [Some(SYSTEM), None] {
-        let old = pod(20, Role::Standby, None);
+        let old = untold(20, Role::Standby);
         let before = Tenure {
             identity: known,
             holder: Some(old.target.clone()),
             ..tenure()
         };
-        let silent = pod(21, Role::Primary, None);
+        let silent = untold(21, Role::Primary);
         let election = Setting::follow().elect(&before, &[old, silent], 100);
         assert_eq!(words(&election), "Withdrawn primary@198.18.0.20", "{known:?}");
     }

@@ -412,3 +412,30 @@ fn a_url_that_is_read_later_has_its_port_and_another_port_is_another_server() {
     scene.apply(edited(moved), &Remembered::default(), 30);
     assert_eq!(scene.wanted[&target("a")].location.port, 6432);
 }
+
+#[test]
+fn who_is_admitted_early_or_held_says_so_and_is_not_well() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.failover.read_fallback.clear());
+    scene.apply(spec, &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    let shown = |scene: &mut Scene| {
+        let views = scene.decided().endpoints;
+        let shown = views.iter().map(|view| (view.reason, view.healthy));
+        shown.collect::<Vec<_>>()
+    };
+    let well = (Reason::Serving, true);
+    assert_eq!(shown(&mut scene), [well; 3]);
+    for millis in [1000, 6001] {
+        for id in ["a", "b"] {
+            scene.check(id, millis, Err(FailureKind::TimedOut));
+        }
+    }
+    let held = (Reason::Held, false);
+    assert_eq!(shown(&mut scene), [well, held, held]);
+    scene.check("a", 7000, good("a"));
+    let early = (Reason::AdmittedEarly, false);
+    assert_eq!(shown(&mut scene), [well, early, (Reason::CircuitOpen, false)]);
+}

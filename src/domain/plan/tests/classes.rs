@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::fixture;
 use crate::domain::lag::Freshness;
 use crate::domain::policy::Percent;
 use crate::domain::routing::{Least, Selector, Target};
@@ -10,14 +11,8 @@ use crate::domain::routing::{Least, Selector, Target};
 /// A class of this name, and nothing else said of it.
 fn class(name: &str, target: Target) -> Class {
     Class {
-        name: name.into(),
-        declared: true,
-        operations: Vec::new(),
         target,
-        selector: Selector::default(),
-        max_lag: None,
-        read_fallback: None,
-        probe_query: None,
+        ..fixture::class(name)
     }
 }
 

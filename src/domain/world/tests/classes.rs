@@ -3,23 +3,14 @@
 use super::*;
 use crate::domain::breaker::Circuit;
 use crate::domain::decision::ClassView;
-use crate::domain::fixture::breaker;
+use crate::domain::fixture::{self, breaker};
 use crate::domain::observation::Load;
 use crate::domain::plan::Route;
 use crate::domain::policy::Strategy;
-use crate::domain::routing::{Class, ClassName, Selector, Target};
+use crate::domain::routing::{Class, ClassName};
 
 fn class(edit: impl Fn(&mut Class)) -> Policy {
-    let mut class = Class {
-        name: "c".into(),
-        declared: true,
-        operations: Vec::new(),
-        target: Target::Replicas,
-        selector: Selector::default(),
-        max_lag: None,
-        read_fallback: None,
-        probe_query: None,
-    };
+    let mut class = fixture::class("c");
     edit(&mut class);
     edited(|policy| {
         policy.breaker = breaker();

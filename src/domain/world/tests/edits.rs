@@ -308,8 +308,8 @@ fn suspended_nobody_is_checked_and_nothing_is_decided() {
     assert_eq!(scene.decide(), Some(DecisionState::Suspended));
 }
 
-#[test]
-fn resumed_routes_wait_until_everyone_was_checked_again() {
+/// All are well, and the policy was suspended for a while.
+fn resumed() -> Scene {
     let mut scene = Scene::well();
     scene.decide();
     scene.apply(
@@ -323,6 +323,12 @@ fn resumed_routes_wait_until_everyone_was_checked_again() {
         &Remembered::default(),
         90_000,
     );
+    scene
+}
+
+#[test]
+fn resumed_routes_wait_until_everyone_was_checked_again() {
+    let mut scene = resumed();
     assert_eq!(scene.instruction("a").at, at(90_000));
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
     for id in ["primary", "a"] {
@@ -412,24 +418,6 @@ fn a_refused_address_is_checked_again_after_any_edit() {
     let after = scene.instruction("a");
     assert!(after.number > before.number, "{before:?}, then {after:?}");
     assert!(!scene.check("a", 11, good("a")).is_empty(), "it is checked on");
-}
-
-/// All are well, and the policy was suspended for a while.
-fn resumed() -> Scene {
-    let mut scene = Scene::well();
-    scene.decide();
-    scene.apply(
-        edited(|policy| policy.mode = Mode::Suspend),
-        &Remembered::default(),
-        10,
-    );
-    scene.decide();
-    scene.apply(
-        edited(|policy| policy.generation = 3),
-        &Remembered::default(),
-        90_000,
-    );
-    scene
 }
 
 #[test]
