@@ -9,10 +9,10 @@ mod support;
 
 use std::sync::Arc;
 
-use distributary::domain::decision::Transition;
 use distributary::domain::observation::FailureKind;
 use distributary::domain::plan::RouteState;
 use distributary::domain::policy::Policy;
+use distributary::domain::transition::Transition;
 use distributary::domain::world::Remembered;
 use support::log::Follows;
 use support::policy;

@@ -12,7 +12,8 @@ use super::documents::{Documents, read};
 use super::policy_file;
 use super::warn;
 use crate::api::ReplicaSetPolicy;
-use crate::domain::policy::{Endpoint, Login, Policy, Sensitive};
+use crate::domain::login::{Login, Sensitive};
+use crate::domain::policy::{Endpoint, Policy};
 use crate::validate::{SecretKeys, Secrets};
 
 const PREFIX: &str = "DISTRIBUTARY_SECRET_";

@@ -95,7 +95,7 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
                     problems.extend(refused.map(|refused| {
                         let variable = import.variable_of_secret(&refused.secret);
                         match &refused.problem {
-                            crate::domain::policy::SecretProblem::Malformed { must, .. } => {
+                            crate::domain::login::SecretProblem::Malformed { must, .. } => {
                                 format!("{variable}: {must}")
                             }
                             problem => format!("{variable}: {problem}"),

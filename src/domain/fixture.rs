@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::login::{Login, TlsMode, TlsSettings};
 use super::moment::Moment;
 use super::observation::{Lsn, Role, Sample};
 use super::policy::{
     BreakerSettings, ClientSettings, Declared, Endpoint, EndpointState, Failover, Format, Host, IdentityRule,
-    LagSettings, LagSource, Location, Login, Mode, OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey,
-    PrimaryRole, Probing, Strategy, TlsMode, TlsSettings,
+    LagSettings, LagSource, Location, Mode, OnPrimaryLoss, Outputs, Percent, Policy, PolicyKey, PrimaryRole,
+    Probing, Strategy,
 };
 use super::routing::{Class, Least, ReadFallback, Routing, Selector, Target};
 

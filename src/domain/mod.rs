@@ -8,6 +8,7 @@ pub(crate) mod fixture;
 pub mod health;
 pub mod lag;
 pub mod level;
+pub mod login;
 pub mod moment;
 pub mod observation;
 pub mod particulars;
@@ -17,6 +18,7 @@ pub mod primary;
 pub mod role;
 pub mod routing;
 pub mod target;
+pub mod transition;
 pub mod world;
 
 pub use moment::Moment;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::login::Login;
 use super::moment::Moment;
 use super::observation::{Observation, Sample, Silence};
-use super::policy::{EndpointId, Location, Login, PolicyKey};
+use super::policy::{EndpointId, Location, PolicyKey};
 
 /// One server of a policy: an endpoint, and which of the pods behind its Service where it names one.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decision::{Decision, Transition};
+use super::decision::Decision;
 use super::lag::Lag;
 use super::moment::Moment;
 use super::observation::Load;
 use super::policy::{Policy, PolicyKey};
 use super::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
+use super::transition::Transition;
 use deciding::Settled;
 use policy::PolicyState;
 pub use remembered::{Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget};

@@ -10,7 +10,8 @@ use tokio::task::AbortHandle;
 
 use super::call;
 use super::error::Error;
-use crate::domain::policy::{PolicyKey, SecretProblem};
+use crate::domain::login::SecretProblem;
+use crate::domain::policy::PolicyKey;
 use crate::validate::{SecretKeys, Secrets};
 
 /// Namespace and name of a Secret.

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::fixture::{at, login, policy, sample};
+use crate::domain::login::{SecretProblem, Unresolved};
 use crate::domain::observation::{Load, Role, Sample, Silence};
-use crate::domain::policy::{EndpointState, Mode, Policy, SecretProblem, Unresolved};
+use crate::domain::policy::{EndpointState, Mode, Policy};
 use crate::domain::target::{Heard, Observed, Wanted};
 use crate::domain::world::{Effect, Event, Remembered, World};
 

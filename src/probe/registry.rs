@@ -17,7 +17,8 @@ use super::held::Held;
 use super::login::{EncryptionResult, Server, SharedEncryption};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
-use crate::domain::policy::{Location, Login, PolicyKey, TlsSettings};
+use crate::domain::login::{Login, TlsSettings};
+use crate::domain::policy::{Location, PolicyKey};
 use crate::domain::target::{Answer, NextCheck, ProbeKey, TargetId, Wanted};
 
 /// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.

@@ -3,11 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::RouteStatus;
-use crate::domain::decision::Transition;
 use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
 use crate::domain::plan::RouteState;
 use crate::domain::policy::EndpointId;
+use crate::domain::transition::Transition;
 
 /// An Event of a policy.
 #[derive(Clone, Debug, Eq, PartialEq)]

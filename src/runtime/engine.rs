@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::decision::{Decision, Transition};
+use crate::domain::decision::Decision;
 use crate::domain::policy::{Policy, PolicyKey};
 use crate::domain::target::{Answer, Observed};
+use crate::domain::transition::Transition;
 use crate::domain::world::{Effect, Event, Remembered, World};
 use crate::metrics::Metrics;
 use crate::probe::Registry;

@@ -6,9 +6,8 @@ use super::secrets::{Secrets, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::api::{self, DurationText, rules};
-use crate::domain::policy::{
-    ClientCertificate, ClientSettings, Login, Sensitive, TlsMode, TlsSettings, Unresolved,
-};
+use crate::domain::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, Unresolved};
+use crate::domain::policy::ClientSettings;
 
 /// Where a connection names none.
 pub const DATABASE: &str = "postgres";

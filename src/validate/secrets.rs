@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{self, ReplicaSetPolicySpec};
-use crate::domain::policy::{SecretProblem, Unresolved};
+use crate::domain::login::{SecretProblem, Unresolved};
 
 /// Keys and values of one Secret. No `Debug`: the values are not to be shown.
 #[derive(Clone, Eq, PartialEq)]

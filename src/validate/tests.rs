@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::login::{Login, SecretProblem, TlsMode, Unresolved};
 use crate::domain::policy::{
-    BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, Login, OnPrimaryLoss,
-    Percent, PrimaryRole, Probing, SecretProblem, TlsMode, Unresolved,
+    BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss, Percent,
+    PrimaryRole, Probing,
 };
 use crate::domain::routing::{Least, ReadFallback};
 

@@ -3,7 +3,8 @@
 use super::host::{InCluster, host, in_cluster, is_routable};
 use super::secrets::{Secrets, secret_text};
 use crate::api::KeyRef;
-use crate::domain::policy::{Location, SecretProblem, Sensitive, TlsMode, Unresolved};
+use crate::domain::login::{SecretProblem, Sensitive, TlsMode, Unresolved};
+use crate::domain::policy::Location;
 
 /// What a URL names.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use distributary::domain::Moment;
 use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{ClassView, Decision, DecisionState, Transition};
+use distributary::domain::decision::{ClassView, Decision, DecisionState};
 use distributary::domain::health::Reason;
 use distributary::domain::observation::{
     FailureClass, FailureKind, Load, Observation, Role, Sample, Silence,
@@ -19,6 +19,7 @@ use distributary::domain::routing::ClassName;
 use distributary::domain::target::{
     Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted,
 };
+use distributary::domain::transition::Transition;
 use distributary::domain::world::{
     Effect, Event, Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
     World,

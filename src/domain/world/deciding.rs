@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use super::policy::PolicyState;
 use super::watched::Target;
-use crate::domain::decision::{
-    Decided, Decision, DecisionState, EndpointView, Noted, Transition, explain, transitions,
-};
+use crate::domain::decision::{Decided, Decision, DecisionState, EndpointView, Noted, explain};
 use crate::domain::health::{Reason, Standing, Suspicion};
 use crate::domain::moment::Moment;
 use crate::domain::plan::{Judgement, RoutingPlan, plan};
@@ -18,6 +16,7 @@ use crate::domain::primary::{Claim, Election, IdentityChange, Rules, Tenure, Wri
 use crate::domain::role::Known;
 use crate::domain::routing::ClassName;
 use crate::domain::target::{NextCheck, TargetId};
+use crate::domain::transition::{Transition, transitions};
 
 /// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
 const GATHER: Duration = Duration::from_millis(25);

@@ -9,10 +9,11 @@ use crate::domain::breaker::spacing;
 use crate::domain::cadence;
 use crate::domain::health::{Health, Reason, Standing};
 use crate::domain::lag::Replay;
+use crate::domain::login::Login;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Load, Observation};
 use crate::domain::particulars::Particulars;
-use crate::domain::policy::{Endpoint, Location, Login, Policy};
+use crate::domain::policy::{Endpoint, Location, Policy};
 use crate::domain::target::{Hold, Incarnation, NextCheck, ProbeKey, TargetId};
 
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.

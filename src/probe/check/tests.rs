@@ -5,8 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::domain::login::{Login, TlsMode};
 use crate::domain::observation::{Load, Lsn, Role};
-use crate::domain::policy::{Location, Login, TlsMode};
+use crate::domain::policy::Location;
 use crate::probe::AddressRules;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
 

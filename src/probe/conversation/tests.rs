@@ -2,7 +2,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::domain::policy::TlsMode;
+use crate::domain::login::TlsMode;
 use crate::probe::fake::{Fake, answers, error, frame, logged_in, login, read_frame, row, server, startup};
 
 const LONG: Duration = Duration::from_secs(20);

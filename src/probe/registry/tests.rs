@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
+use crate::domain::login::TlsMode;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{FailureKind, Lsn, Role, Silence};
-use crate::domain::policy::TlsMode;
 use crate::domain::target::{Deadlines, Heard, Hold, Incarnation, Observed};
 use crate::probe::fake::{self, Fake, login};
 

@@ -7,8 +7,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::domain::login::{Login, Sensitive};
 use crate::domain::observation::Role;
-use crate::domain::policy::{Location, Login, Sensitive};
+use crate::domain::policy::Location;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication};
 
 /// A certificate authority.

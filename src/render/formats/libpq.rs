@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::domain::login::TlsMode;
 use crate::domain::plan::{Member, Route};
-use crate::domain::policy::{Host, Policy, TlsMode};
+use crate::domain::policy::{Host, Policy};
 
 /// The URI of a route that has members.
 #[must_use]

@@ -4,7 +4,8 @@ use super::*;
 use crate::domain::breaker::Circuit;
 use crate::domain::fixture::SYSTEM;
 use crate::domain::health::Reason;
-use crate::domain::policy::{IdentityRule, SecretProblem, Unresolved};
+use crate::domain::login::{SecretProblem, Unresolved};
+use crate::domain::policy::IdentityRule;
 
 #[test]
 fn an_added_replica_waits_for_its_first_good_check_and_others_never_notice() {

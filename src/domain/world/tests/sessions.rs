@@ -1,8 +1,8 @@
 //! Held sessions, the gathering of signs, requests for checks, draining.
 
 use super::*;
+use crate::domain::login::{SecretProblem, Unresolved};
 use crate::domain::observation::Load;
-use crate::domain::policy::{SecretProblem, Unresolved};
 
 fn checks(effects: &[Effect]) -> Vec<(String, Moment)> {
     let check = |effect: &Effect| match effect {

@@ -1,0 +1,86 @@
+//! What a check logs in with, and why a Secret gives none.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Text that must not be shown: a password, a private key. Its `Debug` says nothing of it.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Sensitive(Arc<str>);
+
+impl Sensitive {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one who sends it to a server.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What a check presents to the server.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Login {
+    pub user: String,
+    pub password: Option<Sensitive>,
+    pub database: String,
+    pub tls: TlsSettings,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct TlsSettings {
+    pub mode: TlsMode,
+    /// CA certificates, PEM; `None`: the system's roots.
+    pub ca: Option<String>,
+    pub client: Option<ClientCertificate>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TlsMode {
+    Disable,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// A client certificate and its key, PEM.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ClientCertificate {
+    pub chain: String,
+    pub key: Sensitive,
+}
+
+/// Why a reference to a Secret gives nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unresolved {
+    pub secret: String,
+    pub problem: SecretProblem,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SecretProblem {
+    #[error("does not exist")]
+    NotFound,
+    #[error("may not be read by the operator")]
+    Forbidden,
+    #[error("could not be read")]
+    Unavailable,
+    #[error("has no key {0}")]
+    KeyMissing(String),
+    #[error("has a value under {key} that {must}")]
+    Malformed { key: String, must: &'static str },
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret {} {}", self.secret, self.problem)
+    }
+}
