@@ -13,8 +13,6 @@ use super::policy::{LagSettings, LagSource};
 
 /// Positions kept of one history, at most.
 const MOST_POSITIONS: usize = 512;
-/// So many are left at most once there were more.
-const ROOM: usize = MOST_POSITIONS / 8 * 7;
 /// Where there are more, two that stay are this share of their age apart, or less: a lag that is interpolated between
 /// them is wrong by at most that share of itself, whatever the longest lag that must be told apart.
 const APART: u32 = 16;
@@ -140,15 +138,13 @@ impl WalHistory {
         while self.positions.len() > 2 && moment.since(self.positions[1].0) > span {
             self.positions.pop_front();
         }
-        if self.positions.len() > MOST_POSITIONS {
-            self.thin();
-        }
+        self.thin();
     }
 
-    /// Makes room: of a span that is too long for `APART`, at the cost of a larger error.
+    /// Makes room where there are too many; of a span that is too long for `APART`, at the cost of a larger error.
     fn thin(&mut self) {
         let mut apart = APART;
-        while self.positions.len() > ROOM {
+        while self.positions.len() > MOST_POSITIONS {
             self.leave_out(apart);
             apart = apart.div_ceil(2);
         }
@@ -398,12 +394,6 @@ impl Replay {
             now.since(since) >= heartbeat * HEARTBEATS_APART
                 && history.head().is_some_and(|head| head > position)
         })
-    }
-
-    /// The position it replayed last.
-    #[must_use]
-    pub fn position(&self) -> Option<Lsn> {
-        self.position.map(|(_, position)| position)
     }
 }
 

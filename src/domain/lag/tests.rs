@@ -298,20 +298,18 @@ fn what_is_left_out_makes_a_lag_wrong_by_a_sixteenth_at_most() {
 #[test]
 fn a_history_that_is_too_long_for_its_exactness_is_bounded_all_the_same() {
     // Ever closer to the newest one, so that none is told by its neighbours.
-    let end = Moment::new(Duration::from_secs(2_000_000_000));
-    let nanos = std::iter::successors(Some(1_000_000_000_000_000_000_u64), |left| Some(left / 100 * 93));
-    let moments = nanos
-        .take(MOST_POSITIONS)
-        .map(|left| end.since(Moment::new(Duration::from_nanos(left))));
+    let end = Moment::new(Duration::from_secs(u64::MAX / 16));
+    let left = std::iter::successors(Some(end.since_start()), |left| Some(*left / 100 * 93));
+    let moments = left.take(600).map(|left| end.since(Moment::new(left)));
     let mut history = WalHistory {
         positions: moments.map(Moment::new).zip((0..).map(Lsn)).collect(),
         ..WalHistory::default()
     };
     history.leave_out(APART);
-    assert!(history.positions.len() > ROOM);
+    assert!(history.positions.len() > MOST_POSITIONS);
     let newest = history.positions.back().copied();
     history.thin();
-    assert!(history.positions.len() <= ROOM && history.positions.len() > ROOM / 4);
+    assert!(history.positions.len() <= MOST_POSITIONS && history.positions.len() > MOST_POSITIONS / 4);
     assert_eq!(history.positions.back().copied(), newest);
     history.leave_out(1);
     assert_eq!(history.positions.len(), 2);
@@ -435,14 +433,89 @@ fn other_bounds_are_applied_to_the_newest_figure_at_once() {
         "it was never out by this bound"
     );
     assert_eq!(by(8).freshness, Freshness::Lagging);
-    // Nothing of the earlier verdict delays the next one.
-    let mut other = Standby {
-        replay: by(17),
-        settings: within(17),
-        ..standby
+}
+
+#[test]
+fn an_earlier_verdict_delays_none_by_other_bounds() {
+    let within = |max: u64| LagSettings {
+        max: Duration::from_secs(max),
+        recover: Duration::from_secs(1),
+        ..settings()
     };
-    assert_eq!(other.replay.freshness, Freshness::Fresh);
-    assert_eq!(other.beat(1900, 1000), Freshness::Stalled, "past 17 s");
+    let mut standby = Standby::new(within(10));
+    for head in (1000..=1600).step_by(100) {
+        standby.beat(head, 1000);
+    }
+    assert_eq!(standby.replay.lag, Some(behind(12_000, 600)));
+    assert_eq!(standby.replay.freshness, Freshness::Stalled, "just now");
+    standby.settings = within(13);
+    standby.replay = standby.replay.by(&standby.settings);
+    assert_eq!(standby.replay.freshness, Freshness::Fresh);
+    assert_eq!(
+        standby.beat(1700, 1000),
+        Freshness::Stalled,
+        "14 s, a heartbeat later"
+    );
+}
+
+#[test]
+fn a_verdict_may_turn_after_just_three_heartbeats() {
+    let mut standby = Standby::new(LagSettings {
+        max: Duration::from_secs(3),
+        recover: Duration::from_secs(1),
+        ..settings()
+    });
+    let seen: Vec<_> = (1000..=1300)
+        .step_by(100)
+        .map(|head| standby.beat(head, 1000))
+        .collect();
+    assert_eq!(standby.replay.lag, Some(behind(6000, 300)));
+    let fresh = Freshness::Fresh;
+    assert_eq!(
+        seen,
+        [fresh, fresh, fresh, Freshness::Stalled],
+        "past 3 s before that"
+    );
+}
+
+#[test]
+fn who_tells_nothing_after_a_restart_is_as_it_was_for_the_bound() {
+    let mut standby = Standby::new(settings());
+    standby.replay = Replay::fresh_since(at(0));
+    for (second, expected) in [
+        (8, Freshness::Fresh),
+        (30, Freshness::Fresh),
+        (38, Freshness::Unknown),
+    ] {
+        standby.second = second;
+        standby
+            .history
+            .primary_at(at(second * 1000), Lsn(1000), Some(1), SPAN);
+        assert_eq!(standby.tell(None, None), expected, "after {second} s");
+    }
+}
+
+#[test]
+fn where_a_query_tells_the_lag_positions_say_nothing_of_it() {
+    let mut standby = Standby::new(LagSettings {
+        source: LagSource::Query("SELECT 1".into()),
+        ..settings()
+    });
+    standby.tell(Some(1000), None);
+    standby.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
+    standby
+        .replay
+        .reconsider(&standby.history, &standby.settings, BEAT);
+    assert_eq!(standby.replay.freshness, Freshness::Unknown);
+    for _ in 0..10 {
+        standby.beat(1000, 1000);
+        standby.tell(Some(1000), Some(Duration::from_secs(40)));
+    }
+    assert_eq!(
+        standby.replay.freshness,
+        Freshness::Lagging,
+        "it replayed all there is"
+    );
 }
 
 #[test]
