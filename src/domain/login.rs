@@ -84,3 +84,6 @@ impl fmt::Display for Unresolved {
         write!(f, "Secret {} {}", self.secret, self.problem)
     }
 }
+
+#[cfg(test)]
+mod tests;

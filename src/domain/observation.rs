@@ -96,7 +96,7 @@ impl std::str::FromStr for Lsn {
     fn from_str(text: &str) -> Result<Self, InvalidLsn> {
         let (high, low) = text.split_once('/').ok_or(InvalidLsn)?;
         let half = |digits: &str| u32::from_str_radix(digits, 16).map_err(|_| InvalidLsn);
-        Ok(Self(u64::from(half(high)?) << 32 | u64::from(half(low)?)))
+        Ok(Self((u64::from(half(high)?) << 32) + u64::from(half(low)?)))
     }
 }
 
@@ -235,3 +235,6 @@ impl fmt::Display for FailureKind {
         fmt::Debug::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -378,3 +378,6 @@ pub struct ClientSettings {
     pub tls: TlsMode,
     pub connect_timeout: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,3 +220,6 @@ pub enum ZoneHints {
     /// On every slice of a Service, only when every zone has two or more that serve.
     Auto,
 }
+
+#[cfg(test)]
+mod tests;
