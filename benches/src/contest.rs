@@ -191,7 +191,12 @@ impl Contest {
         for name in names {
             let seen = self.journal.first(name, &down, at).map(|seen| seen - at);
             let result = results.entry(name).or_default();
-            result.times.push(seen);
+            if self.journal.is_up(name, server.address(), at) {
+                result.times.push(seen);
+            } else {
+                // What it says after the fault is of another one.
+                result.early += 1;
+            }
             let (before, after) = (&before[name], &after[name]);
             let failed = after.failures - before.failures;
             result.reads += after.reads + after.failures - before.reads - before.failures;
@@ -217,7 +222,7 @@ impl Contest {
             let early: Vec<_> = self
                 .active
                 .iter()
-                .filter(|name| !self.journal.is_up(name, server.address()))
+                .filter(|name| !self.journal.is_up(name, server.address(), Instant::now()))
                 .collect();
             if early.is_empty() {
                 return Ok(());

@@ -47,12 +47,15 @@ impl Journal {
         found.map(|entry| entry.at)
     }
 
-    /// Whether the last word of `who` on this server is that it is up.
+    /// Whether the last word of `who` on this server, by `at`, is that it is up.
     #[must_use]
-    pub fn is_up(&self, who: &str, server: Ipv4Addr) -> bool {
+    pub fn is_up(&self, who: &str, server: Ipv4Addr, at: Instant) -> bool {
         let (up, down) = (Said::Up(server), Said::Down(server));
         let entries = self.entries();
-        let mut words = entries.iter().rev().filter(|entry| entry.who == who);
+        let mut words = entries
+            .iter()
+            .rev()
+            .filter(|entry| entry.who == who && entry.at < at);
         words
             .find(|entry| entry.said == up || entry.said == down)
             .is_some_and(|entry| entry.said == up)
@@ -100,7 +103,8 @@ impl Journal {
     /// After `deadline`: the message names those who do not.
     pub async fn all_up(&self, who: &[&'static str], server: Ipv4Addr, deadline: Duration) -> Result<()> {
         let all = || async {
-            let missing = who.iter().filter(|who| !self.is_up(who, server));
+            let now = Instant::now();
+            let missing = who.iter().filter(|who| !self.is_up(who, server, now));
             let missing: Vec<_> = missing.copied().collect();
             if missing.is_empty() {
                 Ok(())
