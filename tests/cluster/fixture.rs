@@ -57,6 +57,8 @@ impl Fixture {
         let fixture = Self::start(plane, replicas).await?;
         fixture.apply(&fixture.policy()).await?;
         fixture.condition("Ready", "True", "Routable").await?;
+        // Also who told its position before the primary did.
+        fixture.condition("Degraded", "False", "AllServing").await?;
         Ok(fixture)
     }
 

@@ -37,6 +37,7 @@ async fn resolver_fails(plane: Arc<ControlPlane>) -> Result<()> {
     let [named, other] = [it.postgres.replica(0), it.postgres.replica(1)];
     it.apply(&by_name(&it, named.name())).await?;
     it.condition("Ready", "True", "Routable").await?;
+    it.condition("Degraded", "False", "AllServing").await?;
     let route = it.follow("ro").await?;
     route.leads_to(&addresses(&[named, other]), SOON).await?;
     let version = it.get().await?.metadata.resource_version;

@@ -755,3 +755,20 @@ fn a_tenure_outlives_that_its_identity_is_declared() {
     };
     assert_eq!(tenure().under(IdentityRule::Declared(SYSTEM + 1)), other);
 }
+
+#[test]
+fn who_was_never_a_standby_follows_only_where_the_service_of_the_primary_names_it() {
+    let before = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        ..tenure()
+    };
+    let never = |last, by_service| Claim {
+        by_service,
+        was_standby: false,
+        ..writable(last, 1)
+    };
+    for other in [never(1, false), never(3, true), never(3, false)] {
+        let election = Setting::follow().elect(&before, &[silent(2, 90), other.clone()], 100);
+        assert_eq!(words(&election), "Held r2", "{other:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a check or a heartbeat changes in the state of its policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::domain::policy::{Declared, EndpointState};
 use crate::domain::routing::ClassName;
 use crate::domain::target::{Heard, NextCheck, Observed, TargetId};
 
-/// Servers remembered as standbys, at most.
+/// Servers remembered as standbys: where there are more, only those that are watched.
 const STANDBYS: usize = 256;
 
 /// Lags are told apart up to so many times their bound, where lagging replicas may stand in.
@@ -181,13 +181,10 @@ impl PolicyState {
     }
 
     fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
-        let full = self.standbys.len() >= STANDBYS && !self.standbys.contains_key(&server);
-        if full {
-            let watched: Vec<_> = self.targets.values().filter_map(Target::server).collect();
+        self.standbys.insert(server, identity);
+        if self.standbys.len() > STANDBYS {
+            let watched: BTreeSet<_> = self.targets.values().filter_map(Target::server).collect();
             self.standbys.retain(|server, _| watched.contains(server));
-        }
-        if self.standbys.len() < STANDBYS || self.standbys.contains_key(&server) {
-            self.standbys.insert(server, identity);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::domain::decision::Decided;
 use crate::domain::decision::DecisionState;
 use crate::domain::fixture::{address, at, endpoint, login, sample, sample_at};
 use crate::domain::health::Reason;
-use crate::domain::observation::{FailureKind, Lsn, Observation, Role, Sample, Silence};
+use crate::domain::observation::{FailureKind, Observation, Role, Sample, Silence};
 use crate::domain::plan::RoutingPlan;
 use crate::domain::policy::{Declared, EndpointId, EndpointState, Mode, Percent};
 use crate::domain::target::{Incarnation, TargetId};
@@ -121,12 +121,15 @@ impl Scene {
         self.hear("b", millis, Ok(sample_at(Role::Standby, b)));
     }
 
-    /// Two checks, 40 s apart, find it far behind what it received itself.
+    /// The primary's log moves on for 40 s, and a check finds that it stood still.
     fn falls_behind(&mut self, id: &str, millis: u64) {
-        let mut sample = sample_at(Role::Standby, 1000);
-        sample.received = Some(Lsn(1_000_000));
-        self.check(id, millis, Ok(sample.clone()));
-        self.check(id, millis + 40_000, Ok(sample));
+        self.check("primary", millis, good("primary"));
+        self.check(id, millis, good(id));
+        for beat in 1..=20 {
+            let head = sample_at(Role::Primary, 1000 + beat);
+            self.hear("primary", millis + beat * 2000, Ok(head));
+        }
+        self.check(id, millis + 40_001, good(id));
     }
 
     fn check_incarnation(
@@ -438,4 +441,35 @@ fn who_is_admitted_early_or_held_says_so_and_is_not_well() {
     scene.check("a", 7000, good("a"));
     let early = (Reason::AdmittedEarly, false);
     assert_eq!(shown(&mut scene), [well, early, (Reason::CircuitOpen, false)]);
+}
+
+#[test]
+fn checks_that_begin_together_are_spread_over_a_tenth_of_the_interval() {
+    let ids: Vec<_> = (0..64).map(|number| format!("replica-{number}")).collect();
+    let spec = edited(|policy| {
+        let replicas = ids.iter().zip(2..).map(|(id, last)| endpoint(id, last));
+        policy.endpoints = std::iter::once(endpoint("primary", 1)).chain(replicas).collect();
+    });
+    let mut scene = Scene::default();
+    scene.apply(spec, &Remembered::default(), 0);
+    let mut gaps: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            scene.check(id, 0, good("a"));
+            scene.instruction(id).at.since(at(0))
+        })
+        .collect();
+    gaps.sort_unstable();
+    let (least, most) = (Duration::from_secs(27), Duration::from_secs(30));
+    assert!(gaps.iter().all(|gap| (least..=most).contains(gap)));
+    // Each third of it has some.
+    for third in 0..3 {
+        let from = least + Duration::from_secs(third);
+        let within = gaps
+            .iter()
+            .filter(|gap| (from..from + Duration::from_secs(1)).contains(*gap));
+        assert!(within.count() >= 10, "{third}: {gaps:?}");
+    }
+    gaps.dedup();
+    assert!(gaps.len() > 32, "{gaps:?}");
 }

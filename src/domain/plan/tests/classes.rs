@@ -534,3 +534,11 @@ fn what_is_built_in_are_three_classes() {
         ]
     );
 }
+
+#[test]
+fn who_has_no_weight_is_not_counted_among_the_replicas() {
+    let mut policy = policy(&["a", "b", "c"]);
+    policy.endpoints[3].weight = 0;
+    policy.failover.min_healthy = Least::Percent(Percent::new(100));
+    assert_eq!(reads(&policy, &[G; 4]), "ro Served a=100 b=100");
+}

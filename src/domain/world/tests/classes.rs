@@ -108,6 +108,7 @@ fn a_probe_query_that_fails_opens_the_circuit_of_its_class_alone_within_the_fail
         let due = scene.instruction("a").at;
         let millis = u64::try_from(due.since(at(0)).as_micros().div_ceil(1000)).unwrap();
         assert!(millis <= start + 5000, "the next look is at {millis}");
+        assert!(due > scene.now, "not at once");
         scene.check("a", millis, answering(false));
         checks += 1;
         if scene.class() == "c: b; ro a b" {

@@ -309,8 +309,8 @@ fn suspended_nobody_is_checked_and_nothing_is_decided() {
     assert_eq!(scene.decide(), Some(DecisionState::Suspended));
 }
 
-/// All are well, and the policy was suspended for a while.
-fn resumed() -> Scene {
+/// All are well, and the policy was suspended for a while, and is another one now.
+fn resumed(edit: impl Fn(&mut Policy)) -> Scene {
     let mut scene = Scene::well();
     scene.decide();
     scene.apply(
@@ -319,17 +319,17 @@ fn resumed() -> Scene {
         10,
     );
     scene.decide();
-    scene.apply(
-        edited(|policy| policy.generation = 3),
-        &Remembered::default(),
-        90_000,
-    );
+    let other = edited(|policy| {
+        policy.generation = 3;
+        edit(policy);
+    });
+    scene.apply(other, &Remembered::default(), 90_000);
     scene
 }
 
 #[test]
 fn resumed_routes_wait_until_everyone_was_checked_again() {
-    let mut scene = resumed();
+    let mut scene = resumed(|_| {});
     assert_eq!(scene.instruction("a").at, at(90_000));
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
     for id in ["primary", "a"] {
@@ -423,18 +423,53 @@ fn a_refused_address_is_checked_again_after_any_edit() {
 
 #[test]
 fn resumed_who_is_wrong_leaves_at_once_and_who_served_is_held() {
-    let mut scene = resumed();
+    let mut scene = resumed(|_| {});
     scene.check("a", 90_001, Ok(sample(Role::Primary)));
     assert_eq!(scene.routes(), "rw primary; ro b");
-    // Who was fresh is held as it was, too.
-    let mut scene = resumed();
+    // While another one is not checked yet, who was fresh is held as it was.
+    let mut scene = resumed(|policy| policy.endpoints.push(endpoint("c", 4)));
     scene.falls_behind("b", 90_001);
     scene.check("a", 150_000, Ok(sample(Role::Primary)));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    scene.check("c", 150_001, good("c"));
     assert_eq!(
         scene.routes(),
-        "rw primary; ro b",
-        "b lags, and everybody was checked"
+        "rw primary; ro primary",
+        "b lags, and how far c is behind is not known"
     );
+}
+
+#[test]
+fn an_edit_of_something_else_forgets_no_failure() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.check("a", 10_000, Err(FailureKind::TimedOut));
+    scene.apply(
+        edited(|policy| policy.endpoints[2].weight = 2),
+        &Remembered::default(),
+        11_000,
+    );
+    scene.check("a", 14_900, Err(FailureKind::TimedOut));
+    scene.check("a", 15_000, Err(FailureKind::TimedOut));
+    assert_eq!(scene.reason("a"), Reason::CircuitOpen);
+}
+
+#[test]
+fn new_deadlines_and_heartbeats_are_used_at_once() {
+    let mut scene = Scene::well();
+    let before = *scene.instruction("a");
+    scene.apply(
+        edited(|policy| {
+            policy.probing.timeout /= 4;
+            policy.probing.heartbeat = Some(Duration::from_millis(700));
+        }),
+        &Remembered::default(),
+        10,
+    );
+    let after = scene.instruction("a");
+    assert_eq!(after.timeout, before.timeout / 4);
+    assert_eq!(after.hold.unwrap().every, Duration::from_millis(700));
+    assert_eq!(after.number, before.number + 1);
 }
 
 #[test]

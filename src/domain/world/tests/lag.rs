@@ -1,8 +1,10 @@
 //! Lag, from samples to routes.
 
 use super::*;
+use crate::domain::observation::Lsn;
 use crate::domain::policy::LagSource;
 use crate::domain::primary::Tenure;
+use crate::domain::routing::ReadFallback;
 
 /// All at 1000, and routed.
 fn settled() -> Scene {
@@ -156,7 +158,7 @@ fn without_heartbeats_whole_checks_tell_the_lag_and_what_is_unknown_is_asked_aga
     scene.check("b", 3, Ok(sample_at(Role::Standby, 5000)));
     assert_eq!(scene.routes(), "rw primary; ro b");
     let again = scene.instruction("a");
-    assert!(again.at <= at(1002) && again.hold.is_none(), "{again:?}");
+    assert!(again.at == at(1002) && again.hold.is_none(), "{again:?}");
     assert!(scene.instruction("b").at > at(20_000), "known: at its interval");
     scene.check("a", 1002, Ok(sample_at(Role::Standby, 5000)));
     assert_eq!(scene.routes(), "rw primary; ro a b");
@@ -294,4 +296,55 @@ fn with_a_bound_of_zero_who_is_one_heartbeat_behind_leaves() {
         scene.beat(beat * 2000, [head, 1000, head]);
     }
     assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn what_a_standby_received_moves_no_head_while_the_primary_tells() {
+    let mut scene = settled();
+    scene.hear("primary", 2000, Ok(sample(Role::Primary)));
+    let mut ahead = sample(Role::Standby);
+    ahead.received = Some(Lsn(5000));
+    scene.hear("b", 4000, Ok(ahead));
+    let effects = scene.hear("a", 4001, Ok(sample(Role::Standby)));
+    let lag = effects.iter().find_map(|effect| match effect {
+        Effect::Measured { figures, .. } => figures.as_ref()?.lag,
+        _ => None,
+    });
+    let none = Lag::Behind {
+        time: Duration::ZERO,
+        bytes: 0,
+    };
+    assert_eq!(lag, Some(none));
+}
+
+#[test]
+fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| {
+        policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
+    });
+    scene.apply(spec, &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.decide();
+    // Both stand still from the start; a moves on for a while.
+    let mut seen = Vec::new();
+    for beat in 1..=110_u64 {
+        let head = 1000 + beat * 100;
+        let a = if beat < 50 { head - 100 } else { 6000 };
+        let b = if beat < 90 { 1100 } else { head - 1600 };
+        scene.beat(beat * 2000, [head, a, b]);
+        if let Some(DecisionState::Decided(decided)) = scene.decide() {
+            let reads = words(&decided.plan);
+            if seen.last() != Some(&reads) {
+                seen.push(reads);
+            }
+        }
+    }
+    assert_eq!(
+        seen,
+        ["rw primary; ro a", "rw primary; ro b"],
+        "b is out, then a too, which is less far behind, until b is"
+    );
 }

@@ -218,3 +218,29 @@ fn each_pod_is_remembered_by_its_address() {
         "the circuit of the other is open"
     );
 }
+
+#[test]
+fn each_pod_listens_where_it_says() {
+    let mut policy = with_pods(Ok(&[20, 21]));
+    let pods = policy.endpoints[1].pods.as_mut().unwrap();
+    pods.ready.as_mut().unwrap()[1].set_port(6433);
+    let mut scene = Scene::default();
+    scene.apply(policy, &Remembered::default(), 0);
+    let port = |id: &str| scene.wanted[&target(id)].location.port;
+    assert_eq!((port("a@198.18.0.20"), port("a@198.18.0.21")), (6432, 6433));
+}
+
+#[test]
+fn a_pod_that_was_gone_for_a_while_was_a_standby_all_the_same() {
+    let mut scene = scene(&[20, 21]);
+    scene.decide();
+    scene.apply(with_pods(Ok(&[21])), &Remembered::default(), 10);
+    scene.check("a@198.18.0.21", 11, good("a"));
+    scene.check("b", 12, good("b"));
+    scene.apply(with_pods(Ok(&[20, 21])), &Remembered::default(), 20);
+    scene.check("primary", 21, Ok(sample(Role::Standby)));
+    let mut promoted = sample(Role::Primary);
+    promoted.timeline = Some(2);
+    scene.check("a@198.18.0.20", 22, Ok(promoted));
+    assert_eq!(scene.routes(), "rw a@198.18.0.20; ro a@198.18.0.21 b primary");
+}

@@ -374,3 +374,27 @@ fn a_name_that_is_lost_counts_as_the_loss_of_the_primary() {
     scene.wait_for_deadline();
     assert_eq!(scene.routes(), "rw a; ro b");
 }
+
+#[test]
+fn a_standby_follows_whatever_it_told_of_its_identity_where_none_is_known() {
+    let untold = || Sample {
+        system_identifier: None,
+        ..sample(Role::Standby)
+    };
+    // Unchecked, what it told then says nothing; checked, it must tell once it takes writes.
+    for (rule, then) in [
+        (IdentityRule::Unchecked, sample(Role::Standby)),
+        (IdentityRule::Learned, untold()),
+        (IdentityRule::Learned, sample(Role::Standby)),
+    ] {
+        let mut scene = Scene::default();
+        scene.apply(edited(|policy| policy.identity = rule), &Remembered::default(), 0);
+        scene.check("primary", 1, good("primary"));
+        scene.check("a", 2, Ok(then.clone()));
+        scene.check("b", 3, good("b"));
+        scene.decide();
+        scene.check("primary", 10, Ok(sample(Role::Standby)));
+        scene.check("a", 11, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "rw a; ro b primary", "{rule:?}, {then:?}");
+    }
+}

@@ -494,23 +494,53 @@ fn a_followed_primary_is_followed_on_after_a_restart() {
     assert_eq!(decided.split.len(), 2);
 }
 
+/// A replica that was added while the operator was away: before it was checked, only what is wrong leaves.
+fn with_c() -> Policy {
+    edited(|policy| policy.endpoints.push(endpoint("c", 4)))
+}
+
 #[test]
 fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
-    for (reason, expected) in [
+    for (reason, behind, expected) in [
         // It was held, or served others: it is too far behind still.
-        ("Lagging", "rw primary; ro primary"),
-        // Fresh then, and too far behind by its first check: it is held as it was until everybody was checked.
-        ("Serving", "rw primary; ro a"),
+        ("Lagging", true, "rw primary; ro primary"),
+        // It is merely unwell now, and held as it was.
+        ("Lagging", false, "rw primary; ro a"),
+        // Fresh then, and too far behind by its first checks: it is held as it was.
+        ("Serving", true, "rw primary; ro a"),
     ] {
-        let mut scene = restarted_as(|id, known| {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
                 reason.clone_into(&mut known.reason);
             }
         });
-        scene.falls_behind("a", 1000);
+        let mut scene = Scene::default();
+        scene.apply(with_c(), &known, 0);
+        if behind {
+            scene.falls_behind("a", 1000);
+        } else {
+            scene.check("a", 1000, good("a"));
+            scene.check("a", 2000, REFUSED);
+            scene.check("a", 2008, REFUSED);
+        }
         scene.check("b", 50_000, Ok(sample(Role::Primary)));
-        assert_eq!(scene.routes(), expected, "{reason}");
+        assert_eq!(scene.routes(), expected, "{reason}, {behind}");
     }
+}
+
+#[test]
+fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "Suspect".to_owned();
+        }
+    });
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, Err(FailureKind::AuthenticationFailed));
+    assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
 #[test]
