@@ -135,7 +135,8 @@ impl WalHistory {
             }
         }
         self.positions.push_back((moment, position));
-        while self.positions.len() > 2 && moment.since(self.positions[1].0) > span {
+        let second = |positions: &VecDeque<(Moment, Lsn)>| positions.get(1).map(|(second, _)| *second);
+        while second(&self.positions).is_some_and(|second| moment.since(second) > span) {
             self.positions.pop_front();
         }
         self.thin();

@@ -145,6 +145,7 @@ fn a_class_returns_to_a_server_step_by_step() {
             shown.push(class);
         }
         let next = scene.instruction("a").at.since(at(0));
+        assert!(scene.instruction("a").at > scene.now, "not at once");
         assert!(next.as_millis() <= u128::from(millis) + 30_000 * 11 / 10);
         millis += 5000;
     }

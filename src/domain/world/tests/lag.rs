@@ -348,3 +348,42 @@ fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
         "b is out, then a too, which is less far behind, until b is"
     );
 }
+
+#[test]
+fn who_falls_further_behind_than_another_one_hands_over_while_both_lag() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| {
+        policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
+    });
+    scene.apply(spec, &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    let mut seen = Vec::new();
+    for beat in 1..=110_u64 {
+        let head = 1000 + beat * 100;
+        // a replays a tenth of the log, b all of it, 100 s late.
+        scene.beat(
+            beat * 2000,
+            [
+                head,
+                1000 + beat * 10,
+                (head - 99).max(6000) - 5000 + beat.min(50),
+            ],
+        );
+        if let Some(DecisionState::Decided(decided)) = scene.decide() {
+            let of = |at: usize| format!("{:?}", decided.endpoints[at].reason);
+            seen.push((beat, words(&decided.plan), [of(1), of(2)]));
+        }
+    }
+    let (beat, reads, _) = seen.last().unwrap();
+    assert_eq!(reads, "rw primary; ro b", "{seen:#?}");
+    let lagging = || ["Lagging".to_owned(), "Lagging".to_owned()];
+    let before = &seen[seen.len() - 2];
+    assert_eq!(
+        (&before.1[..], &before.2),
+        ("rw primary; ro a b", &lagging()),
+        "{seen:#?}"
+    );
+    assert!(*beat > 70, "{seen:#?}");
+}

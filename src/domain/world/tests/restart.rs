@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::breaker::Circuit;
 use crate::domain::fixture::SYSTEM;
 use crate::domain::plan::RouteState;
-use crate::domain::policy::{IdentityRule, Strategy};
+use crate::domain::policy::{IdentityRule, LagSource, Strategy};
 use crate::domain::primary::Tenure;
 
 /// What the status says of a target that served.
@@ -530,12 +530,15 @@ fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
 
 #[test]
 fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() {
-    let mut scene = restarted_as(|id, known| {
+    let known = remembered_as(&["primary", "a", "b"], |id, known| {
         if id == "a" {
             known.eligible = false;
             known.reason = "Suspect".to_owned();
         }
     });
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.endpoints[1].lag.source = LagSource::None);
+    scene.apply(spec, &known, 0);
     for id in ["primary", "b"] {
         scene.check(id, 1, good(id));
     }
