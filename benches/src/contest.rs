@@ -24,7 +24,7 @@ const READ: Duration = Duration::from_secs(1);
 /// Longer than the longest period of a contestant's checks but ours, which does not wait for a check.
 const ANY_MOMENT: Duration = Duration::from_secs(2);
 /// Who has a server out so often without a fault cannot be measured.
-const MOST_EARLY: u64 = 500;
+const MOST_FALSE_ALARMS: u64 = 500;
 const LONG: Duration = Duration::from_hours(24);
 
 /// Those who take part, and their servers: a primary and two replicas.
@@ -53,7 +53,7 @@ pub struct Outcome {
     /// Those of them that failed.
     pub failed: u64,
     /// How often it had a server out just before a fault, while all was well.
-    pub early: u64,
+    pub false_alarms: u64,
 }
 
 impl Contest {
@@ -195,7 +195,7 @@ impl Contest {
                 result.times.push(seen);
             } else {
                 // What it says after the fault is of another one.
-                result.early += 1;
+                result.false_alarms += 1;
             }
             let (before, after) = (&before[name], &after[name]);
             let failed = after.failures - before.failures;
@@ -229,9 +229,9 @@ impl Contest {
             }
             for name in early {
                 let outcome = results.entry(*name).or_default();
-                outcome.early += 1;
+                outcome.false_alarms += 1;
                 ensure!(
-                    outcome.early < MOST_EARLY,
+                    outcome.false_alarms < MOST_FALSE_ALARMS,
                     "{name} has the server out again and again"
                 );
             }
@@ -284,7 +284,7 @@ impl Outcome {
         let mut value = self.times.json();
         value["reads"] = json!(self.reads);
         value["failedReads"] = json!(self.failed);
-        value["falseAlarms"] = json!(self.early);
+        value["falseAlarms"] = json!(self.false_alarms);
         value
     }
 }

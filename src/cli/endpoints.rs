@@ -97,8 +97,7 @@ impl Shown {
 
     /// A paragraph on why it is as it is, and what must happen next.
     fn explanation(&self) -> String {
-        let failure = self.failure.as_deref().and_then(FailureKind::named);
-        let mut text = paragraph(&self.id, &self.reason, self.failure.as_deref(), failure);
+        let mut text = paragraph(&self.id, &self.reason, self.failure.as_deref());
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
         if let Some(at) = &self.retry_at {
             say(&format!("It may return from {at} on."));
@@ -110,7 +109,6 @@ impl Shown {
             text.push_str(&paragraph(
                 &format!("{}, class {}", self.id, class.name),
                 &class.reason,
-                None,
                 None,
             ));
             if let Some(at) = &class.retry_at {
@@ -138,7 +136,7 @@ impl ShownClass {
 }
 
 /// Why it is so, what it means, and what must happen next.
-fn paragraph(who: &str, reason: &str, failure: Option<&str>, kind: Option<FailureKind>) -> String {
+fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
     let mut text = match failure {
         Some(failure) => format!("{who}: {reason} ({failure})\n"),
         None => format!("{who}: {reason}\n"),
@@ -147,7 +145,7 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>, kind: Option<Failur
     match advice::reason(reason).map(advice::of) {
         Some(advice) => {
             say(advice.means);
-            if let Some(kind) = kind {
+            if let Some(kind) = failure.and_then(FailureKind::named) {
                 say(&format!("{kind}: {}.", advice::of_failure(kind)));
             }
             if let Some(next) = advice.next {

@@ -1,9 +1,13 @@
 //! Policies and samples for the tests of the domain.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::breaker::Circuit;
+use super::decision::{EndpointView, TargetView};
+use super::health::Reason;
 use super::login::{Login, TlsMode, TlsSettings};
 use super::moment::Moment;
 use super::observation::{Lsn, Role, Sample};
@@ -113,6 +117,45 @@ pub fn failover() -> Failover {
         primary_role: PrimaryRole::Follow,
         on_primary_loss: OnPrimaryLoss::Hold,
         accept_primary: None,
+    }
+}
+
+/// A replica that serves, of which nothing else is said.
+pub fn view(id: &str) -> EndpointView {
+    EndpointView {
+        id: id.into(),
+        declared: Declared::Replica,
+        location: None,
+        address: None,
+        role: None,
+        seen_as_standby: false,
+        circuit: Circuit::default(),
+        trips: 0,
+        eligible: true,
+        reason: Reason::Serving,
+        failure: None,
+        weight: 100,
+        healthy: true,
+        sessions: None,
+        classes: BTreeMap::new(),
+        targets: Vec::new(),
+    }
+}
+
+/// One of its pods.
+pub fn pod(last: u8) -> TargetView {
+    TargetView {
+        address: address(last),
+        role: None,
+        seen_as_standby: false,
+        circuit: Circuit::default(),
+        trips: 0,
+        eligible: true,
+        reason: Reason::Serving,
+        failure: None,
+        weight: 100,
+        healthy: true,
+        classes: BTreeMap::new(),
     }
 }
 

@@ -212,7 +212,8 @@ impl Results {
         let mut rows = vec![head.map(ToOwned::to_owned).to_vec()];
         for ((fault, _), outcomes) in all {
             for (name, outcome) in outcomes {
-                let counts = [outcome.reads, outcome.failed, outcome.early].map(|number| number.to_string());
+                let counts =
+                    [outcome.reads, outcome.failed, outcome.false_alarms].map(|number| number.to_string());
                 rows.push([times(fault, name, &outcome.times), counts.to_vec()].concat());
             }
         }

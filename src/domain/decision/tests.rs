@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::fixture::address;
+use crate::domain::fixture;
 
 #[test]
 fn of_several_pods_a_class_shows_the_worst() {
@@ -18,17 +18,8 @@ fn of_several_pods_a_class_shows_the_worst() {
         class(Reason::Serving, 100, 1),
     ];
     let pod = |view: &ClassView| TargetView {
-        address: address(1),
-        role: None,
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
-        eligible: true,
-        reason: Reason::Serving,
-        failure: None,
-        weight: 100,
-        healthy: true,
         classes: [("c".into(), *view)].into(),
+        ..fixture::pod(1)
     };
     for pair in views.windows(2) {
         for order in [[0, 1], [1, 0]] {

@@ -341,6 +341,13 @@ impl Standby {
         self.tell(Some(position), None)
     }
 
+    /// It tells its position before the primary does.
+    fn tells_before_the_primary(&mut self) {
+        self.tell(Some(1000), None);
+        self.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
+        self.replay.reconsider(&self.history, &self.settings, BEAT);
+    }
+
     fn tell(&mut self, position: Option<u64>, queried: Option<Duration>) -> Freshness {
         let now = at(self.second * 1000);
         let told = Told {
@@ -370,22 +377,14 @@ fn a_standby_begins_unknown_and_is_fresh_with_its_first_figure() {
 #[test]
 fn what_was_unknown_is_known_when_the_primary_tells() {
     let mut standby = Standby::new(settings());
-    standby.tell(Some(1000), None);
-    standby.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
-    standby
-        .replay
-        .reconsider(&standby.history, &standby.settings, BEAT);
+    standby.tells_before_the_primary();
     assert_eq!(standby.replay.freshness, Freshness::Fresh);
 }
 
 #[test]
 fn what_is_known_at_last_is_known_for_the_bound() {
     let mut standby = Standby::new(settings());
-    standby.tell(Some(1000), None);
-    standby.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
-    standby
-        .replay
-        .reconsider(&standby.history, &standby.settings, BEAT);
+    standby.tells_before_the_primary();
     standby.second = 20;
     assert_eq!(
         standby.tell(None, None),
@@ -501,11 +500,7 @@ fn where_a_query_tells_the_lag_positions_say_nothing_of_it() {
         source: LagSource::Query("SELECT 1".into()),
         ..settings()
     });
-    standby.tell(Some(1000), None);
-    standby.history.primary_at(at(1), Lsn(1000), Some(1), SPAN);
-    standby
-        .replay
-        .reconsider(&standby.history, &standby.settings, BEAT);
+    standby.tells_before_the_primary();
     assert_eq!(standby.replay.freshness, Freshness::Unknown);
     for _ in 0..10 {
         standby.beat(1000, 1000);

@@ -1,10 +1,6 @@
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::domain::breaker::Circuit;
-use crate::domain::fixture::address;
+use crate::domain::fixture::{self, address};
 use crate::domain::plan::{Admission, Member};
-use crate::domain::policy::Declared;
 use crate::domain::primary::Tenure;
 use crate::domain::target::TargetId;
 
@@ -13,22 +9,8 @@ const UNWELL: [RouteState; 2] = [RouteState::Held, RouteState::Empty];
 
 fn view(id: &str, reason: Reason) -> EndpointView {
     EndpointView {
-        id: id.into(),
-        declared: Declared::Replica,
-        location: None,
-        address: None,
-        role: None,
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
-        eligible: true,
         reason,
-        failure: None,
-        weight: 100,
-        healthy: true,
-        sessions: None,
-        classes: BTreeMap::new(),
-        targets: Vec::new(),
+        ..fixture::view(id)
     }
 }
 

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
 use crate::domain::decision::DecisionState;
+use crate::domain::fixture;
 use crate::domain::health::Reason;
 use crate::domain::observation::FailureKind;
 use crate::domain::plan::RoutingPlan;
@@ -36,7 +37,6 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         [198, 18, 0, 1]
     };
     EndpointView {
-        id: id.into(),
         declared,
         location: Some(Location {
             host: Host::Address(address.into()),
@@ -44,17 +44,7 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
         }),
         address: Some(address.into()),
         role: Some(role),
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
-        eligible: true,
-        reason: Reason::Serving,
-        failure: None,
-        weight: 100,
-        healthy: true,
-        sessions: None,
-        classes: BTreeMap::new(),
-        targets: Vec::new(),
+        ..fixture::view(id)
     }
 }
 
@@ -557,21 +547,15 @@ fn an_unknown_lag_says_what_to_do_about_it() {
 
 fn pod(last: u8, eligible: bool) -> TargetView {
     TargetView {
-        address: [198, 18, 0, last].into(),
         role: Some(Role::Standby),
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
         eligible,
         reason: if eligible {
             Reason::Serving
         } else {
             Reason::Suspect
         },
-        failure: None,
-        weight: 100,
         healthy: eligible,
-        classes: BTreeMap::new(),
+        ..fixture::pod(last)
     }
 }
 

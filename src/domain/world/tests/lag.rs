@@ -317,8 +317,8 @@ fn what_a_standby_received_moves_no_head_while_the_primary_tells() {
     assert_eq!(lag, Some(none));
 }
 
-#[test]
-fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
+/// All at 1000.
+fn where_who_lags_may_stand_in() -> Scene {
     let mut scene = Scene::default();
     let spec = edited(|policy| {
         policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
@@ -327,6 +327,12 @@ fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
+    scene
+}
+
+#[test]
+fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
+    let mut scene = where_who_lags_may_stand_in();
     scene.decide();
     // Both stand still from the start; a moves on for a while.
     let mut seen = Vec::new();
@@ -351,14 +357,7 @@ fn of_those_that_lag_the_least_far_serves_and_a_change_of_that_is_followed() {
 
 #[test]
 fn who_falls_further_behind_than_another_one_hands_over_while_both_lag() {
-    let mut scene = Scene::default();
-    let spec = edited(|policy| {
-        policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
-    });
-    scene.apply(spec, &Remembered::default(), 0);
-    for id in ["primary", "a", "b"] {
-        scene.check(id, 1, good(id));
-    }
+    let mut scene = where_who_lags_may_stand_in();
     let mut seen = Vec::new();
     for beat in 1..=110_u64 {
         let head = 1000 + beat * 100;
