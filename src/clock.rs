@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::domain::Moment;
+use distributary_core::Moment;
 
 /// Monotonic time since the process began, and the wall clock for what people read. Clones agree with each other.
 #[derive(Clone, Copy, Debug)]

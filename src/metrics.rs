@@ -11,13 +11,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::decision::{Decision, DecisionState, EndpointView};
-use crate::domain::health::Reason;
-use crate::domain::lag::Lag;
-use crate::domain::observation::{FailureKind, Observation};
-use crate::domain::policy::PolicyKey;
-use crate::domain::target::ProbeKey;
-use crate::domain::world::Figures;
+use distributary_core::decision::{Decision, DecisionState, EndpointView};
+use distributary_core::health::Reason;
+use distributary_core::ids::PolicyKey;
+use distributary_core::lag::Lag;
+use distributary_core::observation::{FailureKind, Observation};
+use distributary_core::target::ProbeKey;
+use distributary_core::world::Figures;
 
 /// The result of a check: `Good`, or the name of a failure.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

@@ -19,7 +19,7 @@ fn file(path: &str) -> String {
 }
 
 fn schema() -> Value {
-    distributary::api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    distributary_api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
 /// One place of the schema: `.spec.replicas[].id`, what is there, and whether it is below a list.
@@ -85,7 +85,7 @@ fn none(what: &str, broken: impl Fn(&Place) -> bool) {
 
 #[test]
 fn the_checked_in_file_is_what_the_code_says() {
-    let code = serde_yaml::to_string(&distributary::api::crd()).unwrap();
+    let code = serde_yaml::to_string(&distributary_api::crd()).unwrap();
     assert!(file(CRD) == code, "{CRD} differs from the code: make crd");
 }
 
@@ -96,7 +96,7 @@ fn the_copy_in_the_chart_is_the_checked_in_file() {
 
 #[test]
 fn it_fits_into_the_annotation_of_kubectl_apply() {
-    let bytes = distributary::api::crd().to_string().len();
+    let bytes = distributary_api::crd().to_string().len();
     assert!(bytes < ANNOTATION_BYTES, "{bytes} bytes");
 }
 
@@ -221,7 +221,7 @@ fn every_message_names_a_field() {
 
 #[test]
 fn kubectl_get_shows_these_columns() {
-    let crd = distributary::api::crd();
+    let crd = distributary_api::crd();
     let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
         .as_array()
         .unwrap();
@@ -237,7 +237,7 @@ fn kubectl_get_shows_these_columns() {
 
 #[test]
 fn it_is_known_by_its_short_name_and_category() {
-    let names = &distributary::api::crd()["spec"]["names"];
+    let names = &distributary_api::crd()["spec"]["names"];
     assert_eq!(names["shortNames"], serde_json::json!(["rsp"]));
     assert_eq!(names["categories"], serde_json::json!(["postgres"]));
 }

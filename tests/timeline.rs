@@ -9,11 +9,11 @@ mod support;
 
 use std::sync::Arc;
 
-use distributary::domain::observation::FailureKind;
-use distributary::domain::plan::RouteState;
-use distributary::domain::policy::Policy;
-use distributary::domain::transition::Transition;
-use distributary::domain::world::Remembered;
+use distributary_core::observation::FailureKind;
+use distributary_core::plan::RouteState;
+use distributary_core::policy::Policy;
+use distributary_core::transition::Transition;
+use distributary_core::world::Remembered;
 use support::log::Follows;
 use support::policy;
 use support::simulation::{Answer, REFUSED, STARTING, Simulation};

@@ -13,9 +13,9 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::engine::EngineHandle;
 use crate::k8s::context::Context;
 use crate::metrics::Metrics;
-use crate::runtime::engine::EngineHandle;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -14,15 +14,15 @@ use super::output::{Output, Table};
 use super::policy_file::{self, Source};
 use super::{Ended, Error, block_on, routes};
 use crate::clock::Clock;
-use crate::domain::Moment;
-use crate::domain::decision::{Decision, DecisionState};
-use crate::domain::health::Reason;
-use crate::domain::lag::Lag;
-use crate::domain::observation::{FailureClass, FailureKind};
-use crate::domain::policy::{Mode, Policy};
-use crate::domain::target::{Answer, NextCheck, ProbeKey};
-use crate::domain::world::{Effect, Event, Remembered, World};
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
+use distributary_core::Moment;
+use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::health::Reason;
+use distributary_core::lag::Lag;
+use distributary_core::observation::{FailureClass, FailureKind};
+use distributary_core::policy::{Mode, Policy};
+use distributary_core::target::{Answer, NextCheck, ProbeKey};
+use distributary_core::world::{Effect, Event, Remembered, World};
 
 /// A standby whose lag one look does not tell is looked at again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -203,7 +203,7 @@ impl Looking {
                     || !decided
                         .endpoints
                         .iter()
-                        .any(|view| view.role == Some(crate::domain::observation::Role::Primary))
+                        .any(|view| view.role == Some(distributary_core::observation::Role::Primary))
             }
         }
     }

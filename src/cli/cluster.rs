@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use super::documents::{Documents, secret_keys};
 use super::{Error, policy_file};
-use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
-use crate::domain::policy::PolicyKey;
 use crate::k8s;
 use crate::k8s::error::CallError;
 use crate::rehearse::Observations;
 use crate::render::diff::Observed;
 use crate::render::{Kind, Manifest, ObjectId, labels};
-use crate::validate;
+use distributary_api::validate;
+use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_core::ids::PolicyKey;
 
 fn failed(what: impl Into<String>) -> impl FnOnce(CallError) -> Error {
     let what = what.into();

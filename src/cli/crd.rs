@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::fail;
-use crate::api;
+use distributary_api as api;
 
 /// Print the CustomResourceDefinition as YAML.
 #[derive(Debug, clap::Args)]

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::documents::{Documents, read};
 use super::policy_file;
 use super::warn;
-use crate::api::ReplicaSetPolicy;
-use crate::domain::login::{Login, Sensitive};
-use crate::domain::policy::{Endpoint, Policy};
-use crate::validate::{SecretKeys, Secrets};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{SecretKeys, Secrets};
+use distributary_core::login::{Login, Sensitive};
+use distributary_core::policy::{Endpoint, Policy};
 
 const PREFIX: &str = "DISTRIBUTARY_SECRET_";
 /// In place of a password that no Secret tells; no password holds a control character by accident.

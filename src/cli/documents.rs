@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Error;
 use crate::render::labels;
-use crate::validate::SecretKeys;
+use distributary_api::validate::SecretKeys;
 
 /// Namespace and name.
 pub type Name = (String, String);

@@ -10,11 +10,12 @@ use super::output::{Output, Table};
 use super::planned::{self, Planned};
 use super::policy_file::{self, Examples, Source};
 use super::{Ended, Error, routes};
-use crate::domain::plan::{Route, RoutingPlan};
-use crate::domain::policy::{EndpointId, EndpointState, Mode, Policy};
-use crate::domain::world::Remembered;
 use crate::rehearse::Observations;
 use crate::render::config_map::state;
+use distributary_core::ids::EndpointId;
+use distributary_core::plan::{Route, RoutingPlan};
+use distributary_core::policy::{EndpointState, Mode, Policy};
+use distributary_core::world::Remembered;
 
 /// The route that a promotion moves, and nothing else.
 const WRITES: &str = "rw";

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::output::Table;
 use super::routes;
-use crate::domain::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
-use crate::domain::health::Reason;
-use crate::domain::observation::FailureKind;
-use crate::domain::policy::Policy;
-use crate::domain::routing::ClassName;
-use crate::domain::target::TargetId;
 use crate::render::advice;
 use crate::render::status::{circuit, role};
+use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
+use distributary_core::health::Reason;
+use distributary_core::ids::ClassName;
+use distributary_core::ids::TargetId;
+use distributary_core::observation::FailureKind;
+use distributary_core::policy::Policy;
 
 /// An endpoint, or one of its pods, as it is shown.
 #[derive(Clone, Debug, Default)]

@@ -10,11 +10,11 @@ use super::documents::Documents;
 use super::endpoints::{self, Shown, ShownClass};
 use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file};
-use crate::api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
-use crate::domain::health::Reason;
 use crate::render::advice;
 use crate::render::config_map::ROUTING;
 use asked::Asked;
+use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use distributary_core::health::Reason;
 
 /// Explain a policy by its status: which servers serve, which do not, why, since when, and what must happen next.
 ///

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::documents::{Documents, read};
 use super::output::{print, yaml};
 use super::{Ended, Error, policy_file, warn};
-use crate::validate;
+use distributary_api::validate;
 use env_file::Variable;
 use mapping::Import;
 
@@ -95,7 +95,7 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
                     problems.extend(refused.map(|refused| {
                         let variable = import.variable_of_secret(&refused.secret);
                         match &refused.problem {
-                            crate::domain::login::SecretProblem::Malformed { must, .. } => {
+                            distributary_core::login::SecretProblem::Malformed { must, .. } => {
                                 format!("{variable}: {must}")
                             }
                             problem => format!("{variable}: {problem}"),

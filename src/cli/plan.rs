@@ -10,12 +10,13 @@ use super::output::{Output, yaml};
 use super::planned::{self, Planned};
 use super::policy_file::{self, Examples, Source};
 use super::{Ended, Error, block_on, cluster, difference};
-use crate::api::ReplicaSetPolicy;
-use crate::domain::policy::{Mode, PolicyKey};
-use crate::domain::world::Remembered;
 use crate::k8s::remembered::remembered;
 use crate::rehearse::Observations;
 use crate::render::diff::{Diff, Observed, diff};
+use distributary_api::ReplicaSetPolicy;
+use distributary_core::ids::PolicyKey;
+use distributary_core::policy::Mode;
+use distributary_core::world::Remembered;
 
 /// Show what a policy would do: the routes, a reason for each server, and the objects.
 ///

@@ -9,12 +9,13 @@ use super::documents::Documents;
 use super::endpoints::{self, Shown};
 use super::policy_file::{self, Examples};
 use super::{Error, routes, warn};
-use crate::domain::decision::DecisionState;
-use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::{EndpointId, Mode, Policy};
-use crate::domain::world::Remembered;
 use crate::rehearse::{Observations, Rehearsed, rehearse};
 use crate::render::{Manifest, Manifests, render};
+use distributary_core::decision::DecisionState;
+use distributary_core::ids::EndpointId;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::{Mode, Policy};
+use distributary_core::world::Remembered;
 
 pub struct Planned {
     pub policy: Arc<Policy>,

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::Error;
 use super::documents::{Documents, Name, values};
-use crate::api::{self, ReplicaSetPolicy};
-use crate::domain::login::SecretProblem;
-use crate::domain::policy::{Host, Policy, ServiceProblem};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
-use crate::validate::structure::{Misfit, misfits, without_null};
-use crate::validate::{self, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::validate::structure::{Misfit, misfits, without_null};
+use distributary_api::validate::{self, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::{self as api, ReplicaSetPolicy};
+use distributary_core::login::SecretProblem;
+use distributary_core::policy::{Host, Policy, ServiceProblem};
 
 /// Networks for documentation (RFC 5737).
 const EXAMPLES: [[u8; 3]; 3] = [[192, 0, 2], [198, 51, 100], [203, 0, 113]];

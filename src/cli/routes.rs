@@ -3,13 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::output::Table;
-use crate::domain::decision::DecisionState;
-use crate::domain::plan::{Route, RouteState, RoutingPlan};
-use crate::domain::policy::Policy;
-use crate::domain::routing::ClassName;
-use crate::domain::target::TargetId;
 use crate::render::config_map::{admission, state};
 use crate::render::named;
+use distributary_core::decision::DecisionState;
+use distributary_core::ids::ClassName;
+use distributary_core::ids::TargetId;
+use distributary_core::plan::{Route, RouteState, RoutingPlan};
+use distributary_core::policy::Policy;
 
 /// Every route by its name, in the order in which they are written; without those of classes that are built in, which
 /// lead where `rw` and `ro` do.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::fail;
 use crate::k8s::secrets::SecretAccess;
 use crate::probe::{AddressRules, Limits, address};
-use crate::runtime::wiring::{self, Settings};
+use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
 
 /// Run the operator.
@@ -98,7 +98,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
-        wiring::run(settings(arguments), stop).await
+        process::run(settings(arguments), stop).await
     });
     // Probes hold no state: what is left of them may go at once.
     runtime.shutdown_background();

@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::error::{CallError, Error};
 use super::observed::ObservedObjects;
 use super::{api, call};
-use crate::domain::policy::PolicyKey;
 use crate::metrics::Metrics;
 use crate::render::diff::{Diff, Write, diff};
 use crate::render::{Kind, Manifest, ObjectId};
+use distributary_core::ids::PolicyKey;
 
 /// Attempts on one decision before it waits for its back-off.
 const PASSES: usize = 3;

@@ -17,10 +17,11 @@ use super::services::{self, ServiceCache};
 use super::triggers::{Synced, Triggers};
 use super::update_status::WrittenStatus;
 use crate::clock::Clock;
-use crate::domain::policy::{Policy, PolicyKey};
+use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
-use crate::runtime::engine::EngineHandle;
-use crate::validate::ServicePort;
+use distributary_api::validate::ServicePort;
+use distributary_core::ids::PolicyKey;
+use distributary_core::policy::Policy;
 
 /// What passes share.
 pub struct Context {

@@ -11,9 +11,10 @@ use super::error::Error;
 use super::secrets::SecretAccess;
 use super::stored::StoredPolicy;
 use super::{services, watch};
-use crate::api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
-use crate::domain::policy::{Policy, PolicyKey};
-use crate::validate::{self, Secrets, ServicePort, Services};
+use distributary_api::validate::{self, Secrets, ServicePort, Services};
+use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_core::ids::PolicyKey;
+use distributary_core::policy::Policy;
 
 /// A policy as one pass found it.
 pub(super) struct Seen {

@@ -2,8 +2,8 @@
 
 use kube::core::Status;
 
+use crate::engine::Stopped;
 use crate::render::ObjectId;
-use crate::runtime::engine::Stopped;
 
 /// Why a pass over a policy ended early; it will be made again.
 #[derive(Debug, thiserror::Error)]

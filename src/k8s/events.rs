@@ -8,8 +8,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
 use super::call;
-use crate::domain::policy::Policy;
 use crate::render::events::Notice;
+use distributary_core::policy::Policy;
 
 /// The name under which Events are reported.
 const CONTROLLER: &str = "distributary";

@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 use super::context::lock;
 use super::stored::StoredPolicy;
 use super::watch;
-use crate::domain::policy::PolicyKey;
+use distributary_core::ids::PolicyKey;
 
 /// What watches show, which passes over policies began, and the last valid object of each.
 #[derive(Default)]

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::Scope;
-use crate::domain::policy::PolicyKey;
 use crate::render::diff::Observed;
 use crate::render::{Kind, ObjectId, labels};
+use distributary_core::ids::PolicyKey;
 
 /// Objects that carry our label, by policy. Shared by watches and passes; held only to read or replace.
 #[derive(Debug, Default)]

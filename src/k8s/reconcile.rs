@@ -25,11 +25,12 @@ use super::services::FIRST_LISTS;
 use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
 use crate::clock::Clock;
-use crate::domain::decision::{Decision, DecisionState};
-use crate::domain::policy::{Mode, Policy, PolicyKey};
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind, named};
 use crate::telemetry::chain;
+use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::ids::PolicyKey;
+use distributary_core::policy::{Mode, Policy};
 
 /// Policies written at once.
 const CONCURRENCY: u16 = 16;

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
 use crate::clock::Clock;
-use crate::domain::breaker::Circuit;
-use crate::domain::observation::Role;
-use crate::domain::policy::{EndpointId, Percent};
-use crate::domain::primary::Tenure;
-use crate::domain::routing::ClassName;
-use crate::domain::target::TargetId;
-use crate::domain::world::{
+use crate::render::status::{circuit, role};
+use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
+use distributary_core::breaker::Circuit;
+use distributary_core::ids::ClassName;
+use distributary_core::ids::EndpointId;
+use distributary_core::ids::TargetId;
+use distributary_core::observation::Role;
+use distributary_core::percent::Percent;
+use distributary_core::primary::Tenure;
+use distributary_core::world::{
     Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
 };
-use crate::render::status::{circuit, role};
 
 /// Reads a status back.
 pub fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
@@ -123,7 +124,7 @@ fn circuit_of(word: &str, retry_at: Option<&Time>) -> RememberedCircuit {
         successes: 0,
     };
     let open = Circuit::Open {
-        until: crate::domain::Moment::default(),
+        until: distributary_core::Moment::default(),
     };
     if word == circuit(half_open) {
         RememberedCircuit::HalfOpen

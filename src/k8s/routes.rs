@@ -17,11 +17,12 @@ use super::apply::{Part, Writer};
 use super::context::{Context, lock};
 use super::error::Error;
 use super::events::PolicyEvent;
-use crate::domain::decision::{Decision, DecisionState};
-use crate::domain::moment::Moment;
-use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::{Mode, PolicyKey};
 use crate::render::{self, Manifests};
+use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::ids::PolicyKey;
+use distributary_core::moment::Moment;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::Mode;
 
 /// From one write of a policy's slices to the next; the first of a row waits for nothing.
 const APART: Duration = Duration::from_millis(100);

@@ -10,9 +10,9 @@ use tokio::task::AbortHandle;
 
 use super::call;
 use super::error::Error;
-use crate::domain::login::SecretProblem;
-use crate::domain::policy::PolicyKey;
-use crate::validate::{SecretKeys, Secrets};
+use distributary_api::validate::{SecretKeys, Secrets};
+use distributary_core::ids::PolicyKey;
+use distributary_core::login::SecretProblem;
 
 /// Namespace and name of a Secret.
 pub type SecretKey = (String, String);

@@ -18,10 +18,11 @@ use tokio::task::AbortHandle;
 
 use super::context::Context;
 use super::patience::Patience;
-use crate::domain::moment::Moment;
-use crate::domain::policy::{PolicyKey, ServiceProblem};
 use crate::render::labels;
-use crate::validate::{ServicePort, Services};
+use distributary_api::validate::{ServicePort, Services};
+use distributary_core::ids::PolicyKey;
+use distributary_core::moment::Moment;
+use distributary_core::policy::ServiceProblem;
 pub use hold::hold;
 use pods::{Ports, Ready};
 

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::policy::PolicyKey;
+use distributary_core::ids::PolicyKey;
 
 /// A policy as a watch shows it, whether this version can read it or not: as text, whose tree takes ten times the
 /// memory, and what a controller must know of it at any time.

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::Scope;
-use crate::domain::policy::PolicyKey;
 use crate::render::Kind;
+use distributary_core::ids::PolicyKey;
 
 /// Passes asked for and not yet begun, for each scope; a fuller queue makes the asking wait.
 const TRIGGERS: usize = 1024;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::{call, observed, policy_resource};
-use crate::api::ReplicaSetPolicyStatus;
-use crate::domain::policy::PolicyKey;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::ids::PolicyKey;
 
 /// The status of every policy as last written, until the watch shows it.
 #[derive(Debug, Default)]

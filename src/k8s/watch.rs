@@ -17,8 +17,8 @@ use super::patience::Patience;
 use super::secrets::{SecretCache, SecretKey};
 use super::stored::StoredPolicy;
 use super::{Scope, apply, foreign, policy_resource, resource, scoped};
-use crate::domain::policy::PolicyKey;
 use crate::render::{Kind, labels};
+use distributary_core::ids::PolicyKey;
 
 /// The policies of a scope: what changes needs a pass; what goes is taken from the engine.
 pub fn policies(

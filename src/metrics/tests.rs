@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::fixture::{at, login, policy, sample};
-use crate::domain::login::{SecretProblem, Unresolved};
-use crate::domain::observation::{Load, Role, Sample, Silence};
-use crate::domain::policy::{EndpointState, Mode, Policy};
-use crate::domain::target::{Heard, Observed, Wanted};
-use crate::domain::world::{Effect, Event, Remembered, World};
+use distributary_core::fixture::{at, login, policy, sample};
+use distributary_core::login::{SecretProblem, Unresolved};
+use distributary_core::observation::{Load, Role, Sample, Silence};
+use distributary_core::policy::{EndpointState, Mode, Policy};
+use distributary_core::target::{Heard, Observed, Wanted};
+use distributary_core::world::{Effect, Event, Remembered, World};
 
 /// A world whose effects are measured, as the engine does it.
 struct Scene {

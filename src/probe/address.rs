@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::domain::observation::{FailureClass, FailureKind};
+use distributary_core::observation::{FailureClass, FailureKind};
 
 /// Whether a server may have this address at all. Loopback, link-local, multicast, unspecified and broadcast addresses
 /// mean something else on each node; `EndpointSlice`s may not hold them. An IPv4 address mapped into IPv6 is the same.

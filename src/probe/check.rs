@@ -10,9 +10,9 @@ use super::dns::Resolver;
 use super::login::Server;
 use super::query::{Lags, Queries, Refused, ask, probe};
 use crate::clock::Clock;
-use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureKind, Sample};
-use crate::domain::policy::Host;
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureKind, Sample};
+use distributary_core::policy::Host;
 
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
 const ASK_AGAIN: u32 = 100;

@@ -11,9 +11,9 @@ use super::check::{Checker, Found};
 use super::panics::caught;
 use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
-use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureKind, Observation};
-use crate::domain::target::{Answer, Observed};
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureKind, Observation};
+use distributary_core::target::{Answer, Observed};
 
 /// A place of a policy, where one was asked for, and of the operator.
 type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);

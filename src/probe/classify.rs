@@ -10,7 +10,7 @@ use rustls::pki_types::InvalidDnsNameError;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::guard::Breach;
-use crate::domain::observation::FailureKind;
+use distributary_core::observation::FailureKind;
 
 /// The meaning of an error of the protocol's implementation. `password`: whether the login has one.
 #[must_use]

@@ -24,7 +24,7 @@ use tokio_util::either::Either;
 use super::classify::{classify_io, classify_sqlstate};
 use super::guard::Guard;
 use super::tls::EncryptedStream;
-use crate::domain::observation::FailureKind;
+use distributary_core::observation::FailureKind;
 
 /// What is read at once, in bytes.
 const PIECE: usize = 2048;

@@ -20,9 +20,9 @@ use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 use super::address::AddressRules;
 use super::classify::is_own_lack;
 use crate::clock::Clock;
-use crate::domain::moment::Moment;
-use crate::domain::observation::FailureKind;
-use crate::domain::policy::Host;
+use distributary_core::moment::Moment;
+use distributary_core::observation::FailureKind;
+use distributary_core::policy::Host;
 
 /// The least time for which a good answer outlives the resolver.
 const LEAST_STALE: Duration = Duration::from_mins(1);

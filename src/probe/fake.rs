@@ -13,9 +13,9 @@ use super::dns::Resolver;
 use super::login::{Server, SharedEncryption};
 use super::query::Queries;
 use crate::clock::Clock;
-use crate::domain::login::{Login, Sensitive, TlsMode, TlsSettings};
-use crate::domain::observation::{FailureKind, Sample};
-use crate::domain::policy::{Host, Location};
+use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
+use distributary_core::observation::{FailureKind, Sample};
+use distributary_core::policy::{Host, Location};
 
 pub const PASSWORD: &str = "canary-5c1f";
 

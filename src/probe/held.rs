@@ -23,9 +23,9 @@ use super::panics::caught;
 use super::query::{Lags, Refused, ask};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
-use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureClass, FailureKind, Sample, Silence};
-use crate::domain::target::{Answer, Heard, Hold};
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureClass, FailureKind, Sample, Silence};
+use distributary_core::target::{Answer, Heard, Hold};
 
 /// The first wait before a session is opened again.
 const FIRST_WAIT: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
 use super::conversation::{Conversation, Row};
-use crate::domain::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
+use distributary_core::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
 
 /// A part of the question, and its statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -17,9 +17,11 @@ use super::held::Held;
 use super::login::{EncryptionResult, Server, SharedEncryption};
 use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
-use crate::domain::login::{Login, TlsSettings};
-use crate::domain::policy::{Location, PolicyKey};
-use crate::domain::target::{Answer, NextCheck, ProbeKey, TargetId, Wanted};
+use distributary_core::ids::PolicyKey;
+use distributary_core::ids::TargetId;
+use distributary_core::login::{Login, TlsSettings};
+use distributary_core::policy::Location;
+use distributary_core::target::{Answer, NextCheck, ProbeKey, Wanted};
 
 /// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.
 ///

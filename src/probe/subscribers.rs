@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::query::{Lags, Queries};
-use crate::domain::moment::Moment;
-use crate::domain::observation::Sample;
-use crate::domain::target::{Deadlines, Hold, Incarnation, NextCheck, ProbeKey};
+use distributary_core::moment::Moment;
+use distributary_core::observation::Sample;
+use distributary_core::target::{Deadlines, Hold, Incarnation, NextCheck, ProbeKey};
 
 /// A target of a policy that wants the server probed.
 #[derive(Clone, Debug)]

@@ -26,9 +26,9 @@ use tokio::net::TcpStream;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::domain::login::{ClientCertificate, TlsMode, TlsSettings};
-use crate::domain::observation::FailureKind;
-use crate::domain::policy::Host;
+use distributary_core::login::{ClientCertificate, TlsMode, TlsSettings};
+use distributary_core::observation::FailureKind;
+use distributary_core::policy::Host;
 
 /// Why a login's TLS settings cannot be used. What cannot be read is not shown: the parser's errors quote it.
 #[derive(Debug, thiserror::Error)]

@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::domain::Moment;
-use crate::domain::decision::{Decision, DecisionState};
-use crate::domain::observation::{FailureKind, Observation, Silence};
-use crate::domain::policy::{
-    Declared, Endpoint, EndpointId, IdentityRule, Policy, PolicyKey, ServiceProblem,
-};
-use crate::domain::target::{Heard, Observed, ProbeKey, Wanted};
-use crate::domain::world::{Effect, Event, Remembered, World};
-use crate::validate::{ServicePort, Services};
+use distributary_api::validate::{ServicePort, Services};
+use distributary_core::Moment;
+use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::ids::{EndpointId, PolicyKey};
+use distributary_core::observation::{FailureKind, Observation, Silence};
+use distributary_core::policy::{Declared, Endpoint, IdentityRule, Policy, ServiceProblem};
+use distributary_core::target::{Heard, Observed, ProbeKey, Wanted};
+use distributary_core::world::{Effect, Event, Remembered, World};
 use story::{Said, Setting};
 
 /// From one thing that is said of a target to the next.

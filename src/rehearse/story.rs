@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Observations, STEP, Silence, Unclear};
-use crate::api::DurationText;
-use crate::domain::Moment;
-use crate::domain::observation::{FailureKind, Load, Lsn, Role, Sample};
-use crate::domain::policy::Policy;
-use crate::domain::routing::Routing;
+use distributary_api::DurationText;
+use distributary_core::Moment;
+use distributary_core::observation::{FailureKind, Load, Lsn, Role, Sample};
+use distributary_core::policy::Policy;
+use distributary_core::routing::Routing;
 
 /// Of who says nothing of its timeline and its system.
 const TIMELINE: u32 = 1;

@@ -1,7 +1,7 @@
 use super::*;
-use crate::domain::fixture::policy;
-use crate::domain::health::Reason;
-use crate::domain::plan::RouteState;
+use distributary_core::fixture::policy;
+use distributary_core::health::Reason;
+use distributary_core::plan::RouteState;
 
 fn observed(checks: &[(&str, &[&str])]) -> Observations {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();

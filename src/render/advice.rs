@@ -1,7 +1,7 @@
 //! What each reason and each failure means for a person, and what must happen next: the one place of these sentences.
 
-use crate::domain::health::Reason;
-use crate::domain::observation::FailureKind;
+use distributary_core::health::Reason;
+use distributary_core::observation::FailureKind;
 
 /// A sentence each; both for people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

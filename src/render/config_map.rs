@@ -10,9 +10,11 @@ use sha2::{Digest, Sha256};
 use super::formats::{env, jdbc, libpq};
 use super::named::{self, Named, routes};
 use super::{Kind, Manifest, ObjectId, labels, names, services};
-use crate::domain::plan::{Admission, Member, RouteState, RoutingPlan};
-use crate::domain::policy::{BreakerSettings, ClientSettings, Declared, Endpoint, Format, Policy, Strategy};
-use crate::domain::routing::{Class, Priority, Region, Target};
+use distributary_core::plan::{Admission, Member, RouteState, RoutingPlan};
+use distributary_core::policy::{
+    BreakerSettings, ClientSettings, Declared, Endpoint, Format, Policy, Strategy,
+};
+use distributary_core::routing::{Class, Priority, Region, Target};
 
 /// The version of `routing.json`. A change that breaks a reader takes a new one.
 pub const VERSION: &str = "routing.distributary.dev/v1";

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::names::{self, Family};
 use super::{Kind, Manifest, ObjectId, labels, services};
-use crate::domain::plan::{Member, Route};
-use crate::domain::policy::Policy;
-use crate::domain::routing::ZoneHints;
+use distributary_core::plan::{Member, Route};
+use distributary_core::policy::Policy;
+use distributary_core::routing::ZoneHints;
 
 /// Endpoints in one slice, at most: what kube-proxy and others are built for.
 const MOST: usize = 100;

@@ -2,12 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::RouteStatus;
-use crate::domain::health::Reason;
-use crate::domain::observation::FailureKind;
-use crate::domain::plan::RouteState;
-use crate::domain::policy::EndpointId;
-use crate::domain::transition::Transition;
+use distributary_api::RouteStatus;
+use distributary_core::health::Reason;
+use distributary_core::ids::EndpointId;
+use distributary_core::observation::FailureKind;
+use distributary_core::plan::RouteState;
+use distributary_core::transition::Transition;
 
 /// An Event of a policy.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -15,8 +15,8 @@ pub mod status;
 
 use serde_json::Value;
 
-use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::Policy;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::Policy;
 use named::Named;
 
 /// The kinds of objects that the operator writes.

@@ -3,9 +3,9 @@
 //! Order: `rw`, `ro`, classes, regions. It is that in which slices are written: what people use most goes first.
 
 use super::names;
-use crate::domain::plan::{Route, RoutingPlan};
-use crate::domain::policy::Policy;
-use crate::domain::routing::Class;
+use distributary_core::plan::{Route, RoutingPlan};
+use distributary_core::policy::Policy;
+use distributary_core::routing::Class;
 
 /// A route with its name.
 pub struct Named<'a> {

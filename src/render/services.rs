@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Kind, Manifest, ObjectId, labels, names};
-use crate::domain::policy::Policy;
+use distributary_core::policy::Policy;
 
 /// The port of every Service, and the name of its port, which kube-proxy matches with the slices'.
 pub const PORT: u16 = 5432;

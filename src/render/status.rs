@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::api::{
+use distributary_api::{
     ClassStatus, EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
 };
-use crate::domain::Moment;
-use crate::domain::breaker::Circuit;
-use crate::domain::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
-use crate::domain::observation::Role;
-use crate::domain::policy::{Declared, Policy};
-use crate::domain::routing::ClassName;
+use distributary_core::Moment;
+use distributary_core::breaker::Circuit;
+use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
+use distributary_core::ids::ClassName;
+use distributary_core::observation::Role;
+use distributary_core::policy::{Declared, Policy};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);

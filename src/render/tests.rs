@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::domain::plan::{Admission, Member, Route, RouteState};
-use crate::domain::target::TargetId;
-use crate::validate::{self, Secrets, Services};
+use distributary_api::validate::{self, Secrets, Services};
+use distributary_core::ids::TargetId;
+use distributary_core::plan::{Admission, Member, Route, RouteState};
 
 fn policy(more: &Value) -> Arc<Policy> {
     let mut object = serde_json::json!({

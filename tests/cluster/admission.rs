@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use distributary::api::rules;
+use distributary_api::rules;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -1262,7 +1262,7 @@ async fn an_unknown_field_is_refused(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 async fn the_rules_are_affordable(plane: Arc<ControlPlane>) -> Result<()> {
-    let mut crd = distributary::api::crd();
+    let mut crd = distributary_api::crd();
     crd["metadata"]["name"] = json!("replicasetpolicies.affordable.distributary.dev");
     crd["spec"]["group"] = json!("affordable.distributary.dev");
     let replicas = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas/maxItems";

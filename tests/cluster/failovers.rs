@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use distributary::api::{ClassStatus, ReplicaSetPolicy};
+use distributary_api::{ClassStatus, ReplicaSetPolicy};
 use harness::suite::Suite;
 use harness::{ControlPlane, Postgres, wait};
 use k8s_openapi::api::events::v1::Event;

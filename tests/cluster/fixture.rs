@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use distributary::api::{EndpointStatus, ReplicaSetPolicy};
+use distributary_api::{EndpointStatus, ReplicaSetPolicy};
 use harness::control_plane::{AuditEvent, Namespace, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
 use harness::{ControlPlane, Operator, PgCluster, Postgres, wait, watch};

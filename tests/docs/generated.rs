@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use distributary::domain::Moment;
-use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{Decided, Decision, DecisionState, Noted, explain};
-use distributary::domain::health::{Reason, Standing};
-use distributary::domain::lag::Lag;
-use distributary::domain::level::Used;
-use distributary::domain::observation::{Load, Observation, Role, Sample};
-use distributary::domain::plan::{Judgement, plan};
-use distributary::domain::policy::{Percent, Policy};
-use distributary::domain::primary::{Election, Tenure, Writes};
-use distributary::domain::target::{ProbeKey, TargetId};
-use distributary::domain::world::Figures;
 use distributary::metrics::Metrics;
 use distributary::render;
+use distributary_core::Moment;
+use distributary_core::breaker::Circuit;
+use distributary_core::decision::{Decided, Decision, DecisionState, Noted, explain};
+use distributary_core::health::{Reason, Standing};
+use distributary_core::ids::TargetId;
+use distributary_core::judgement::Judgement;
+use distributary_core::lag::Lag;
+use distributary_core::level::Used;
+use distributary_core::observation::{Load, Observation, Role, Sample};
+use distributary_core::percent::Percent;
+use distributary_core::plan::plan;
+use distributary_core::policy::Policy;
+use distributary_core::primary::{Election, Tenure, Writes};
+use distributary_core::target::ProbeKey;
+use distributary_core::world::Figures;
 
 use crate::policies::policies;
 use crate::{must_be, read};

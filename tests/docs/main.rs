@@ -118,5 +118,5 @@ fn must_name(page: &str, names: &[String]) {
 }
 
 fn schema() -> Value {
-    distributary::api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    distributary_api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use distributary::domain::breaker::spacing;
-use distributary::domain::observation::{FailureClass, FailureKind};
+use distributary_core::breaker::spacing;
+use distributary_core::observation::{FailureClass, FailureKind};
 
 use crate::{must_name, read};
 
@@ -59,7 +59,7 @@ fn every_condition_with_its_reasons_is_explained() {
 
 #[test]
 fn every_reason_of_an_endpoint_is_explained() {
-    let reasons = variants("src/domain/health.rs", "Reason");
+    let reasons = variants("core/src/health.rs", "Reason");
     let text = read("docs/conditions.md");
     let (_, table) = text.split_once("## Reasons of endpoints").unwrap();
     let (table, _) = table.split_once("\n## ").unwrap();
@@ -108,7 +108,7 @@ const fn class(kind: FailureKind) -> &'static str {
 #[test]
 fn every_failure_is_explained_with_its_class() {
     let known = FailureKind::ALL.map(|kind| kind.to_string());
-    assert_eq!(variants("src/domain/observation.rs", "FailureKind"), known);
+    assert_eq!(variants("core/src/observation.rs", "FailureKind"), known);
     let (conditions, decides) = (read("docs/conditions.md"), read("docs/how-it-decides.md"));
     for kind in FailureKind::ALL {
         let class = class(kind);
@@ -129,7 +129,7 @@ fn every_failure_is_explained_with_its_class() {
 #[test]
 fn the_times_of_checks_are_those_of_the_code() {
     let text = read("docs/how-it-decides.md");
-    let source = read("src/domain/cadence.rs");
+    let source = read("core/src/cadence.rs");
     let constants = source
         .lines()
         .filter(|line| line.contains("const ") && line.contains("from_millis("));

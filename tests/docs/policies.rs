@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use distributary::api::ReplicaSetPolicy;
-use distributary::domain::policy::Policy;
-use distributary::validate::{self, SecretKeys, Secrets, Services};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{self, SecretKeys, Secrets, Services};
+use distributary_core::policy::Policy;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 /// A control plane whose definition has the columns and the status of ours, and no rule.
 async fn start() -> Result<ControlPlane> {
-    let mut definition = distributary::api::crd();
+    let mut definition = distributary_api::crd();
     let schema = definition
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .context("a schema")?;

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distributary::domain::breaker::Circuit;
-use distributary::domain::health::Standing;
-use distributary::domain::lag::Freshness;
-use distributary::domain::level::{Behind, Used};
-use distributary::domain::observation::Role;
-use distributary::domain::particulars::ClassJudgement;
-use distributary::domain::plan::{Admission, Judgement, Member, Route, RouteState, RoutingPlan, plan};
-use distributary::domain::policy::{Endpoint, EndpointState, Percent, Policy, Strategy as Balancing};
-use distributary::domain::primary::Election;
-use distributary::domain::routing::{
-    Class, Least, ReadFallback, Region, Routing, Selector, Target, ZoneHints,
-};
-use distributary::domain::target::TargetId;
 use distributary::render::diff::{Observed, diff};
 use distributary::render::{named, render};
+use distributary_core::breaker::Circuit;
+use distributary_core::health::Standing;
+use distributary_core::ids::TargetId;
+use distributary_core::judgement::Judgement;
+use distributary_core::lag::Freshness;
+use distributary_core::level::{Behind, Used};
+use distributary_core::observation::Role;
+use distributary_core::particulars::ClassJudgement;
+use distributary_core::percent::Percent;
+use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan, plan};
+use distributary_core::policy::{Endpoint, EndpointState, Policy, Strategy as Balancing};
+use distributary_core::primary::Election;
+use distributary_core::routing::{Class, Least, ReadFallback, Region, Routing, Selector, Target, ZoneHints};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -116,7 +116,7 @@ fn more() -> impl Strategy<Value = More> {
         step(0),
         step(1),
         Circuit::Open {
-            until: distributary::domain::Moment::default(),
+            until: distributary_core::Moment::default(),
         },
     ]);
     (
@@ -341,15 +341,15 @@ proptest! {
         let before = planned(&case);
         let mut wider = case.clone();
         let mut added = case.situation.policy.endpoints[0].clone();
-        (added.id, added.declared, added.weight) = ("added".into(), distributary::domain::policy::Declared::Replica, 1);
+        (added.id, added.declared, added.weight) = ("added".into(), distributary_core::policy::Declared::Replica, 1);
         added.state = EndpointState::Active;
         added.tags.clear();
         wider.situation.policy.endpoints.push(added);
-        let mut health = distributary::domain::health::Health::default();
+        let mut health = distributary_core::health::Health::default();
         health.address = Some([198, 18, 1, 1].into());
         health.role = Some(Role::Standby);
         (health.checked, health.admitted) = (true, true);
-        let fresh = distributary::domain::lag::Replay::fresh_since(super::NOW);
+        let fresh = distributary_core::lag::Replay::fresh_since(super::NOW);
         wider.situation.known.push((health, fresh));
         wider.situation.standbys.resize(wider.situation.known.len(), true);
         wider.more.resize(wider.situation.known.len(), case.more[0]);

@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use distributary::domain::Moment;
-use distributary::domain::breaker::{Breaker, Circuit};
-use distributary::domain::health::{Health, Suspicion};
-use distributary::domain::lag::{Freshness, Replay};
-use distributary::domain::observation::{FailureKind, Role};
-use distributary::domain::policy::{
-    BreakerSettings, Declared, EndpointState, Host, LagSource, OnPrimaryLoss, Percent, Policy, PrimaryRole,
-    Probing, Strategy as Balancing,
+use distributary_core::Moment;
+use distributary_core::breaker::{Breaker, Circuit};
+use distributary_core::health::{Health, Suspicion};
+use distributary_core::ids::TargetId;
+use distributary_core::lag::{Freshness, Replay};
+use distributary_core::observation::{FailureKind, Role};
+use distributary_core::percent::Percent;
+use distributary_core::policy::{
+    BreakerSettings, Declared, EndpointState, Host, LagSource, OnPrimaryLoss, Policy, PrimaryRole, Probing,
+    Strategy as Balancing,
 };
-use distributary::domain::primary::Tenure;
-use distributary::domain::routing::ReadFallback;
-use distributary::domain::target::TargetId;
+use distributary_core::primary::Tenure;
+use distributary_core::routing::ReadFallback;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

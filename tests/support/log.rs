@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use distributary::domain::Moment;
-use distributary::domain::observation::Lsn;
+use distributary_core::Moment;
+use distributary_core::observation::Lsn;
 
 /// Where every log begins.
 const BEGIN: u64 = 1 << 30;

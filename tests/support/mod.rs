@@ -8,10 +8,10 @@ pub mod simulation;
 
 use std::sync::Arc;
 
-use distributary::api::ReplicaSetPolicy;
-use distributary::domain::observation::FailureKind;
-use distributary::domain::policy::Policy;
-use distributary::validate::{self, Secrets, Services};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{self, Secrets, Services};
+use distributary_core::observation::FailureKind;
+use distributary_core::policy::Policy;
 
 /// The policy of a spec in YAML, as `shop/orders`.
 pub fn policy(spec: &str) -> Arc<Policy> {

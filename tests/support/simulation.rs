@@ -6,21 +6,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary::domain::Moment;
-use distributary::domain::breaker::Circuit;
-use distributary::domain::decision::{ClassView, Decision, DecisionState};
-use distributary::domain::health::Reason;
-use distributary::domain::observation::{
-    FailureClass, FailureKind, Load, Observation, Role, Sample, Silence,
-};
-use distributary::domain::plan::{Route, RouteState};
-use distributary::domain::policy::{EndpointId, Policy};
-use distributary::domain::routing::ClassName;
-use distributary::domain::target::{
-    Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, TargetId, Wanted,
-};
-use distributary::domain::transition::Transition;
-use distributary::domain::world::{
+use distributary_core::Moment;
+use distributary_core::breaker::Circuit;
+use distributary_core::decision::{ClassView, Decision, DecisionState};
+use distributary_core::health::Reason;
+use distributary_core::ids::ClassName;
+use distributary_core::ids::EndpointId;
+use distributary_core::ids::TargetId;
+use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
+use distributary_core::plan::{Route, RouteState};
+use distributary_core::policy::Policy;
+use distributary_core::target::{Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, Wanted};
+use distributary_core::transition::Transition;
+use distributary_core::world::{
     Effect, Event, Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
     World,
 };
@@ -358,7 +356,7 @@ impl Simulation {
                     }
                 }
                 Effect::Measured { figures, .. } => {
-                    use distributary::domain::lag::Lag;
+                    use distributary_core::lag::Lag;
                     if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) =
                         figures.and_then(|figures| figures.lag)
                     {
@@ -460,7 +458,7 @@ impl Simulation {
     }
 
     /// The routes of every decision that had some.
-    pub fn plans(&self) -> impl Iterator<Item = (f64, &distributary::domain::decision::Decided)> {
+    pub fn plans(&self) -> impl Iterator<Item = (f64, &distributary_core::decision::Decided)> {
         self.decisions.iter().filter_map(|(moment, decision)| {
             let decided = decision.state.decided()?;
             Some((moment.since_start().as_secs_f64(), decided))
@@ -531,7 +529,7 @@ impl Simulation {
             };
             (name.clone(), known)
         };
-        let one = |view: &distributary::domain::decision::EndpointView| {
+        let one = |view: &distributary_core::decision::EndpointView| {
             let reason = format!("{:?}", view.reason);
             let target = RememberedTarget {
                 address: view.address,

@@ -1,6 +1,6 @@
 //! Classes, regions and fallbacks over time: behind `ro` a line has the routes of classes and regions.
 
-use distributary::domain::plan::RouteState;
+use distributary_core::plan::RouteState;
 
 use super::support::log::Follows;
 use super::support::policy;
@@ -8,7 +8,7 @@ use super::support::simulation::{Answer, REFUSED, Simulation};
 use super::{assert_table, fast};
 
 /// [`fast`] with more of the spec.
-fn fast_with(more: &str) -> std::sync::Arc<distributary::domain::policy::Policy> {
+fn fast_with(more: &str) -> std::sync::Arc<distributary_core::policy::Policy> {
     policy(&format!(
         "
 primary: {{host: 198.18.0.1}}

@@ -12,11 +12,11 @@ use super::super::dereference::parse;
 use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
 use super::*;
-use crate::domain::world::Remembered;
+use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Kind;
-use crate::runtime::engine::Engine;
+use distributary_core::world::Remembered;
 
 fn object(mode: &str) -> Value {
     json!({
@@ -136,7 +136,7 @@ async fn a_policy_that_goes_during_its_pass_leaves_nothing_behind() {
     let nobody = PolicyKey::new("shop", "nobody");
     assert!(context.secrets.used_by(&nobody, &BTreeSet::new()).is_empty());
     // The engine takes everything in order.
-    let mut other = crate::domain::fixture::policy(&["a"]);
+    let mut other = distributary_core::fixture::policy(&["a"]);
     other.key = nobody;
     let other = Arc::new(other);
     context.engine.change(other, Remembered::default()).await.unwrap();

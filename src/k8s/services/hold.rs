@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use crate::api::ReplicaSetPolicyStatus;
-use crate::domain::policy::{Endpoint, Pods, Policy};
 use crate::render::Kind;
 use crate::render::diff::Observed;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::policy::{Endpoint, Pods, Policy};
 
 /// Gives every endpoint whose Service could not be read the pods that were known before: those that the engine was
 /// told, or, after a restart of the operator, those that are in the routes. What is wrong with the Services.

@@ -5,11 +5,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::domain::login::{Login, TlsMode};
-use crate::domain::observation::{Load, Lsn, Role};
-use crate::domain::policy::Location;
 use crate::probe::AddressRules;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
+use distributary_core::login::{Login, TlsMode};
+use distributary_core::observation::{Load, Lsn, Role};
+use distributary_core::policy::Location;
 
 const LONG: Duration = Duration::from_secs(20);
 

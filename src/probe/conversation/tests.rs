@@ -2,8 +2,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::domain::login::TlsMode;
 use crate::probe::fake::{Fake, answers, error, frame, logged_in, login, read_frame, row, server, startup};
+use distributary_core::login::TlsMode;
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
-use crate::domain::login::TlsMode;
-use crate::domain::moment::Moment;
-use crate::domain::observation::{FailureKind, Lsn, Role, Silence};
-use crate::domain::target::{Deadlines, Heard, Hold, Incarnation, Observed};
 use crate::probe::fake::{self, Fake, login};
+use distributary_core::login::TlsMode;
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureKind, Lsn, Role, Silence};
+use distributary_core::target::{Deadlines, Heard, Hold, Incarnation, Observed};
 
 const LONG: Duration = Duration::from_secs(20);
 /// Long enough to see that something does not happen.

@@ -7,10 +7,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
-use crate::domain::login::{Login, Sensitive};
-use crate::domain::observation::Role;
-use crate::domain::policy::Location;
 use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication};
+use distributary_core::login::{Login, Sensitive};
+use distributary_core::observation::Role;
+use distributary_core::policy::Location;
 
 /// A certificate authority.
 struct Authority {

@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
-use crate::domain::observation::FailureKind;
+use distributary_core::observation::FailureKind;
 
 fn endpoint(from: Option<Reason>, to: Reason, failure: Option<FailureKind>, eligible: bool) -> Transition {
     Transition::Endpoint {

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use super::libpq::{escaped, server, sslmode};
-use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::{Declared, Endpoint, EndpointId, EndpointState, Policy, Strategy};
-use crate::domain::routing::Target;
+use distributary_core::ids::EndpointId;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::{Declared, Endpoint, EndpointState, Policy, Strategy};
+use distributary_core::routing::Target;
 
 /// Names and values.
 #[must_use]

@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 
 use super::libpq::{escaped, hosts, sslmode};
-use crate::domain::plan::Route;
-use crate::domain::policy::Policy;
+use distributary_core::plan::Route;
+use distributary_core::policy::Policy;
 
 /// The URI of a route that has members. Times are in seconds.
 #[must_use]

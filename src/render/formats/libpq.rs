@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::domain::login::TlsMode;
-use crate::domain::plan::{Member, Route};
-use crate::domain::policy::{Host, Policy};
+use distributary_core::login::TlsMode;
+use distributary_core::plan::{Member, Route};
+use distributary_core::policy::{Host, Policy};
 
 /// The URI of a route that has members.
 #[must_use]

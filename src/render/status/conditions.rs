@@ -4,12 +4,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Report, Written, reads};
-use crate::domain::decision::{Decided, DecisionState, EndpointView};
-use crate::domain::health::Reason;
-use crate::domain::observation::{FailureKind, Role};
-use crate::domain::plan::{RouteState, RoutingPlan};
-use crate::domain::policy::{Declared, EndpointId};
 use crate::render::advice;
+use distributary_core::decision::{Decided, DecisionState, EndpointView};
+use distributary_core::health::Reason;
+use distributary_core::ids::EndpointId;
+use distributary_core::observation::{FailureKind, Role};
+use distributary_core::plan::{RouteState, RoutingPlan};
+use distributary_core::policy::Declared;
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;

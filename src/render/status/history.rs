@@ -2,12 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
-use crate::domain::decision::{Decided, Decision};
-use crate::domain::plan::RoutingPlan;
-use crate::domain::policy::{EndpointId, Policy};
 use crate::render::config_map::state;
 use crate::render::named;
+use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
+use distributary_core::decision::{Decided, Decision};
+use distributary_core::ids::EndpointId;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::Policy;
 
 /// So many are remembered.
 const MOST: usize = 10;
@@ -101,7 +102,7 @@ fn reason(decided: &Decided, left: &[&String]) -> String {
         .endpoints
         .iter()
         .filter(|view| left.iter().any(|id| **id == view.id.as_str()));
-    let one = |view: &crate::domain::decision::EndpointView| match view.failure {
+    let one = |view: &distributary_core::decision::EndpointView| match view.failure {
         Some(failure) => format!("{}: {:?} ({failure})", view.id, view.reason),
         None => format!("{}: {:?}", view.id, view.reason),
     };

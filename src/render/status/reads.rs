@@ -2,8 +2,9 @@
 
 use super::Report;
 use super::conditions::Verdict;
-use crate::domain::plan::{RouteState, RoutingPlan};
-use crate::domain::policy::{EndpointId, Policy, Strategy};
+use distributary_core::ids::EndpointId;
+use distributary_core::plan::{RouteState, RoutingPlan};
+use distributary_core::policy::{Policy, Strategy};
 
 pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let yes = |reason, message| Verdict("ReadFallbackActive", "True", reason, message);

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
-use crate::domain::decision::DecisionState;
-use crate::domain::fixture;
-use crate::domain::health::Reason;
-use crate::domain::observation::FailureKind;
-use crate::domain::plan::RoutingPlan;
-use crate::domain::plan::{Admission, Member, Route, RouteState};
-use crate::domain::policy::{Host, Location};
-use crate::domain::primary::Tenure;
-use crate::domain::target::TargetId;
-use crate::validate::{self, Secrets, Services};
+use distributary_api::validate::{self, Secrets, Services};
+use distributary_core::decision::DecisionState;
+use distributary_core::fixture;
+use distributary_core::health::Reason;
+use distributary_core::ids::TargetId;
+use distributary_core::observation::FailureKind;
+use distributary_core::plan::RoutingPlan;
+use distributary_core::plan::{Admission, Member, Route, RouteState};
+use distributary_core::policy::{Host, Location};
+use distributary_core::primary::Tenure;
 
 fn policy() -> Arc<Policy> {
     let object = serde_json::json!({

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::api::ReplicaSetPolicy;
-use crate::domain::policy::{EndpointId, ServiceProblem};
 use crate::render::ObjectId;
-use crate::validate::{self, Secrets, ServicePort, Services};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{self, Secrets, ServicePort, Services};
+use distributary_core::ids::EndpointId;
+use distributary_core::policy::ServiceProblem;
 
 type Known = Result<Vec<SocketAddr>, ServiceProblem>;
 

@@ -27,7 +27,7 @@ fn lost(decided: &mut Decided) {
 
 /// `kind route from>to reason`, each on a line.
 fn told(status: &ReplicaSetPolicyStatus) -> Vec<String> {
-    let one = |failover: &crate::api::FailoverStatus| {
+    let one = |failover: &distributary_api::FailoverStatus| {
         let (from, to) = (failover.from.join(","), failover.to.join(","));
         format!(
             "{} {} {from}>{to} {}",

@@ -1,0 +1,46 @@
+//! The wire types of `distributary.dev/v1alpha1`, the CustomResourceDefinition made from them, and [`validate`], which
+//! makes a policy of them that cannot be wrong.
+//!
+//! With the feature `kube` they have a schema and are a custom resource; without it they are the spec alone, and the crate
+//! needs nothing of Kubernetes.
+
+#![forbid(unsafe_code)]
+// The rules of the schema are not used where there is none.
+#![cfg_attr(not(feature = "kube"), allow(dead_code, unused_imports))]
+
+mod checks;
+mod connection;
+mod duration;
+mod endpoint;
+mod failover;
+mod lag;
+mod policy;
+mod routing;
+pub mod rules;
+#[cfg(feature = "kube")]
+mod schema;
+#[cfg(feature = "kube")]
+mod status;
+pub mod validate;
+
+pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
+pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls, TlsMode};
+pub use duration::DurationText;
+pub use endpoint::{Endpoint, EndpointState, ServiceRef};
+pub use failover::{Failover, Identity, IdentityCheck, OnPrimaryLoss, PrimaryRole, ReadFallback};
+pub use lag::{LagSource, ReplicationLag};
+pub use policy::{
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, Format, LoadBalancing, Mode, Outputs, PerRegion,
+    ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+};
+pub use routing::{
+    Class, DefaultTarget, Least, Priorities, PriorityTarget, Region, ReplicaSelector, Routing, Target,
+    ZoneHints,
+};
+#[cfg(feature = "kube")]
+pub use schema::crd;
+#[cfg(feature = "kube")]
+pub use status::{
+    ClassStatus, EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus,
+    RoutingStatus, Summary, TargetStatus,
+};

@@ -1,0 +1,227 @@
+//! Who serves which reads: classes of operations, priorities, regions.
+
+use std::borrow::Cow;
+
+#[cfg(feature = "kube")]
+use kube::KubeSchema;
+#[cfg(feature = "kube")]
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::duration::DurationText;
+use super::failover::ReadFallback;
+use super::policy::Switch;
+use super::rules;
+
+/// Who serves which operations.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Routing {
+    /// The master switch. Disabled: every operation goes to the primary, whatever its class says and whatever its weight;
+    /// replicas are still checked. Default: Enabled.
+    #[serde(default)]
+    pub replicas: Switch,
+    /// Who serves the reads that no class names, which are those of NAME-ro. Default: Replicas.
+    #[serde(default)]
+    pub default_target: DefaultTarget,
+    /// For clients that read routing.json: attempts on another server after one failed, 0 to 10. Default: 2.
+    #[serde(default = "retry_attempts")]
+    #[cfg_attr(feature = "kube", schemars(range(min = 0, max = 10)))]
+    pub retry_attempts: u8,
+    /// Kinds of operations, at most 16. Built in are write (Primary), primary-preferred (PrimaryPreferred) and analytics
+    /// (Replicas); a class of the same name takes the place of a built-in one. A declared class whose target is not
+    /// Primary has a Service, NAME-CLASS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "kube", schemars(length(max = 16)))]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".into()])))]
+    pub classes: Vec<Class>,
+    /// For clients that read routing.json: where a read of this priority goes, whatever its class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priorities: Option<Priorities>,
+}
+
+const fn retry_attempts() -> u8 {
+    2
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(JsonSchema))]
+pub enum DefaultTarget {
+    #[default]
+    Replicas,
+    Primary,
+}
+
+/// A kind of operations, and who serves it.
+// Every default is in crate::validate.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "kube", x_kube(
+    validation = Rule::new("!has(self.target) || self.target != 'Primary' || !(has(self.replicaSelector) || has(self.maxLag) || has(self.probeQuery) || has(self.readFallback))").message(rules::CLASS_OF_PRIMARY).field_path(".target"),
+    validation = Rule::new("!has(self.target) || self.target != 'ReplicasOnly' || !has(self.readFallback) || !('Primary' in self.readFallback)").message(rules::REPLICAS_ONLY).field_path(".readFallback")
+))]
+pub struct Class {
+    /// Its name, which its Service ends with: a DNS-1123 label of at most 22 characters, not rw, ro or routing, and not
+    /// beginning with ro-.
+    #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 22)))]
+    #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("{} && !(self in ['rw', 'ro', 'routing']) && !self.startsWith('ro-')", rules::form(rules::DNS_1123_LABEL))).message(rules::CLASS_NAME)))]
+    pub name: String,
+    /// Names of operations, at most 64, published in routing.json. What a built-in class names too belongs to this one; no two
+    /// declared classes may name the same. Default: for the name of a built-in class those of that class, less what other
+    /// classes name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 64), inner(length(min = 1, max = 63)))
+    )]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("self.all(operation, operation.matches('{}'))", rules::WORD)).message(rules::OPERATIONS)))]
+    pub operations: Vec<String>,
+    /// Primary: the server that takes the writes. PrimaryPreferred: the same, and replicas while it is not well. Replicas:
+    /// replicas, or the fallback. ReplicasOnly: replicas, and never the primary. Default: Replicas, and that of the
+    /// built-in class for its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// The replicas that serve it while enough of them are eligible; otherwise any replica does, then the fallback. Default:
+    /// all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_selector: Option<ReplicaSelector>,
+    /// A replica further behind than this does not serve it, 0s to 168h; it returns at half of that. It takes the place of
+    /// replicationLag.max and maxBytes, also of an endpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("0s", "168h")).message(rules::CLASS_MAX_LAG)))]
+    pub max_lag: Option<DurationText>,
+    /// One read-only statement that is sent to each server with every whole check, 1 to 1024 characters, without `;`. A server
+    /// that does not carry it out in time is out for this class alone, by a circuit of its own (circuitBreaker).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 1024)))]
+    #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::STATEMENT).message(rules::PROBE_QUERY)))]
+    pub probe_query: Option<String>,
+    /// In place of failover.readFallback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "kube", schemars(length(max = 2)))]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    pub read_fallback: Option<Vec<ReadFallback>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(JsonSchema))]
+pub enum Target {
+    Primary,
+    PrimaryPreferred,
+    Replicas,
+    ReplicasOnly,
+}
+
+/// Which replicas: those with any of the tags, and those of the ids.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "kube", x_kube(validation = Rule::new("has(self.tags) && self.tags.size() > 0 || has(self.ids) && self.ids.size() > 0").message(rules::SELECTOR).field_path(".tags")))]
+pub struct ReplicaSelector {
+    /// Any of these tags, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 16), inner(length(min = 1, max = 63)))
+    )]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    pub tags: Vec<String>,
+    /// Or one of these endpoints, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 64), inner(length(min = 1, max = 40)))
+    )]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    pub ids: Vec<String>,
+}
+
+/// Where a read of a priority goes. Default of each: as its class says.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Priorities {
+    /// Of critical reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical: Option<PriorityTarget>,
+    /// Of reads of high priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<PriorityTarget>,
+    /// Of reads of medium priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<PriorityTarget>,
+    /// Of reads of low priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<PriorityTarget>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(JsonSchema))]
+pub enum PriorityTarget {
+    Primary,
+    PrimaryPreferred,
+    Replicas,
+}
+
+/// A region, and who takes over when it has nobody.
+// Every default is in crate::validate.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "kube", x_kube(validation = Rule::new("!has(self.failover) || !(self.name in self.failover)").message(rules::REGION_FAILOVER).field_path(".failover")))]
+pub struct Region {
+    /// The region of endpoints, which its Service ends with: a DNS-1123 label of at most 19 characters.
+    #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 19)))]
+    #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1123_LABEL)).message(rules::REGION_NAME)))]
+    pub name: String,
+    /// Regions that take over in this order, at most 16; after them the others by their lowest priority.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 16), inner(length(min = 1, max = 63)))
+    )]
+    // The order counts: a set keeps it.
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    pub failover: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(JsonSchema))]
+pub enum ZoneHints {
+    #[default]
+    Disabled,
+    Auto,
+}
+
+/// A number of replicas, or a percentage of them. Its form and bounds are a rule of the field that has it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Least {
+    Count(i64),
+    Percent(String),
+}
+
+impl Default for Least {
+    fn default() -> Self {
+        Self::Count(1)
+    }
+}
+
+#[cfg(feature = "kube")]
+impl JsonSchema for Least {
+    fn schema_name() -> Cow<'static, str> {
+        "Least".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 4,
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! One declared server: its bounds, and where it is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::host::{self, InCluster, is_routable};
+use super::services::{ServicePort, Services};
+use super::url;
+use super::{Given, Problems, endpoint_id, is_label, is_word, lag, login};
+use crate::{self as api, rules};
+use distributary_core::policy::{Declared, Endpoint, EndpointState, Host, Location, Pods, ServiceProblem};
+
+const PORT: u16 = 5432;
+const WEIGHT: u16 = 1;
+const PRIORITY: u16 = 1;
+
+pub fn validate(
+    declared: &api::Endpoint,
+    (id, kind): (&str, Declared),
+    field: &str,
+    given: &Given,
+    problems: &mut Problems,
+) -> Endpoint {
+    let spec = given.spec;
+    bounds(declared, field, problems);
+    words(declared, field, problems);
+    let connection = login::merged(spec.connection.as_ref(), declared.connection.as_ref());
+    login::connection_rules(declared.connection.as_ref(), field, problems);
+    let url = declared
+        .url_secret_ref
+        .as_ref()
+        .map(|reference| url::from_secret(reference, given.secrets, given.namespace));
+    let location = match &url {
+        Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
+        None => location(declared, field, given.namespace, problems),
+    };
+    let clients = login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
+    Endpoint {
+        id: endpoint_id(id, field, problems),
+        declared: kind,
+        display_name: declared.display_name.clone(),
+        pods: location
+            .as_ref()
+            .and_then(|location| service(location, given.namespace))
+            .map(|service| pods(service, given.services)),
+        location,
+        login: login::login(&connection, url, given.secrets).map(Arc::new),
+        region: declared.region.clone(),
+        zone: declared.zone.clone(),
+        weight: declared.weight.unwrap_or(WEIGHT),
+        priority: declared.priority.unwrap_or(PRIORITY),
+        max_connections: declared
+            .max_connections
+            .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
+        state: match declared.state.unwrap_or_default() {
+            api::EndpointState::Active => EndpointState::Active,
+            api::EndpointState::Draining => EndpointState::Draining,
+            api::EndpointState::Disabled => EndpointState::Disabled,
+        },
+        promotable: declared.promotable.unwrap_or(true),
+        tags: declared.tags.clone(),
+        lag: lag::of_endpoint(
+            spec.replication_lag.as_ref(),
+            declared.replication_lag.as_ref(),
+            field,
+            problems,
+        ),
+        clients,
+    }
+}
+
+fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
+    let at = |name: &str| format!("{field}.{name}");
+    let (by_service, by_url) = (&declared.service_ref, &declared.url_secret_ref);
+    let ways = [declared.host.is_some(), by_service.is_some(), by_url.is_some()];
+    let one = ways.into_iter().filter(|way| *way).count() == 1;
+    problems.require(one, at("host"), rules::ADDRESS);
+    let by_host = by_service.is_none() && by_url.is_none();
+    problems.require(
+        declared.port.is_none() || by_host,
+        at("port"),
+        rules::PORT_WITH_HOST,
+    );
+    if let Some(reference) = by_service {
+        let name = is_label(&reference.name, 63, false);
+        problems.require(name, at("serviceRef.name"), rules::SERVICE_NAME);
+        problems.require(reference.port != Some(0), at("serviceRef.port"), rules::PORT);
+    }
+    if let Some(reference) = by_url {
+        login::secret_rules(
+            &reference.name,
+            Some(&reference.key),
+            &at("urlSecretRef"),
+            problems,
+        );
+    }
+    problems.require(declared.port != Some(0), at("port"), rules::PORT);
+    problems.require(
+        declared.weight.is_none_or(|weight| weight <= 1000),
+        at("weight"),
+        rules::WEIGHT,
+    );
+    problems.require(
+        declared.priority.is_none_or(|priority| priority <= 1000),
+        at("priority"),
+        rules::PRIORITY,
+    );
+    let pool = declared
+        .max_connections
+        .is_none_or(|most| (1..=100_000).contains(&most));
+    problems.require(pool, at("maxConnections"), rules::MAX_CONNECTIONS);
+}
+
+fn words(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
+    let region = declared.region.as_deref().is_none_or(is_word);
+    problems.require(region, format!("{field}.region"), rules::REGION);
+    let zone = declared.zone.as_deref().is_none_or(is_word);
+    problems.require(zone, format!("{field}.zone"), rules::ZONE);
+    let tags = declared.tags.iter().all(|tag| is_word(tag));
+    problems.require(tags, format!("{field}.tags"), rules::TAGS);
+}
+
+/// Where a server is that its `host` or `serviceRef` names.
+fn location(
+    declared: &api::Endpoint,
+    field: &str,
+    namespace: &str,
+    problems: &mut Problems,
+) -> Option<Location> {
+    if let Some(reference) = &declared.service_ref {
+        return Some(of_service(reference, namespace));
+    }
+    let field = format!("{field}.host");
+    // The API server takes an IPv4 address mapped into IPv6 for no address.
+    let mapped = |host: &Host| matches!(host, Host::Address(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some());
+    let host = host::host(declared.host.as_deref()?).filter(|host| !mapped(host));
+    problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
+    let host = host?;
+    problems.require(is_routable(&host), field.clone(), rules::HOST);
+    let foreign = host::in_cluster(&host, namespace) == InCluster::OtherNamespace;
+    problems.require(!foreign, field, rules::OTHER_NAMESPACE);
+    Some(Location {
+        host,
+        port: declared.port.unwrap_or(PORT),
+    })
+}
+
+/// The name of the Service inside the cluster, which certificates are checked against.
+fn of_service(reference: &api::ServiceRef, namespace: &str) -> Location {
+    Location {
+        host: Host::Name(format!("{}.{namespace}.svc", reference.name)),
+        port: reference.port.unwrap_or(PORT),
+    }
+}
+
+/// The Service that a location names, if it does.
+fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
+    match host::in_cluster(&location.host, namespace) {
+        InCluster::Service(service) => Some(ServicePort {
+            service,
+            port: location.port,
+        }),
+        InCluster::OtherNamespace | InCluster::No => None,
+    }
+}
+
+/// The Service that an endpoint names by its `serviceRef`, its host, or the host of its URL.
+pub fn declared_service(declared: &api::Endpoint, given: &Given) -> Option<ServicePort> {
+    let location = match &declared.url_secret_ref {
+        Some(reference) => {
+            url::from_secret(reference, given.secrets, given.namespace)
+                .ok()?
+                .location
+        }
+        None => location(declared, "", given.namespace, &mut Problems::default())?,
+    };
+    service(&location, given.namespace)
+}
+
+fn pods(named: ServicePort, services: &Services) -> Pods {
+    let ready = services.get(&named).cloned();
+    Pods {
+        ready: ready.unwrap_or(Err(ServiceProblem::Unavailable)),
+        service: named.service,
+    }
+}

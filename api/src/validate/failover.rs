@@ -1,0 +1,67 @@
+//! Which servers belong to the database, and what happens when some are lost.
+
+use super::{Problems, routing};
+use crate::{self as api, ReplicaSetPolicySpec, rules};
+use distributary_core::ids::EndpointId;
+use distributary_core::policy::{Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use distributary_core::routing::ReadFallback;
+
+pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> IdentityRule {
+    let Some(declared) = &spec.identity else {
+        return IdentityRule::Learned;
+    };
+    let unchecked = declared.check == api::IdentityCheck::None;
+    let failover = spec.failover.as_ref();
+    let pinned = failover.is_some_and(|failover| failover.primary_role == api::PrimaryRole::Pinned);
+    problems.require(!unchecked || pinned, "spec.failover.primaryRole", rules::PINNED);
+    let field = "spec.identity.systemIdentifier";
+    let Some(text) = &declared.system_identifier else {
+        return if unchecked {
+            IdentityRule::Unchecked
+        } else {
+            IdentityRule::Learned
+        };
+    };
+    problems.require(!unchecked, field, rules::IDENTIFIER_NEEDS_CHECK);
+    let identifier = system_identifier(text);
+    problems.require(identifier.is_some(), field, rules::SYSTEM_IDENTIFIER);
+    identifier.map_or(IdentityRule::Learned, IdentityRule::Declared)
+}
+
+/// Digits alone, of which the first is not 0.
+fn system_identifier(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| digits)
+}
+
+pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failover {
+    let declared = spec.failover.clone().unwrap_or_default();
+    let accepted = declared.accept_primary.as_deref();
+    let known = accepted.is_none_or(|accepted| routing::is_declared(accepted, spec));
+    problems.require(known, "spec.failover.acceptPrimary", rules::ACCEPT_PRIMARY);
+    Failover {
+        read_fallback: read_fallback(declared.read_fallback.as_deref(), problems),
+        min_healthy: routing::least(
+            declared.min_healthy_replicas.as_ref(),
+            "spec.failover.minHealthyReplicas",
+            problems,
+        ),
+        primary_role: match declared.primary_role {
+            api::PrimaryRole::Follow => PrimaryRole::Follow,
+            api::PrimaryRole::Pinned => PrimaryRole::Pinned,
+        },
+        on_primary_loss: match declared.on_primary_loss {
+            api::OnPrimaryLoss::Hold => OnPrimaryLoss::Hold,
+            api::OnPrimaryLoss::Withdraw => OnPrimaryLoss::Withdraw,
+        },
+        accept_primary: accepted.map(EndpointId::from),
+    }
+}
+
+/// Absent means the primary; an empty list means nobody.
+fn read_fallback(declared: Option<&[api::ReadFallback]>, problems: &mut Problems) -> Vec<ReadFallback> {
+    declared.map_or_else(
+        || vec![ReadFallback::Primary],
+        |declared| routing::read_fallback(declared, "spec.failover.readFallback", problems),
+    )
+}

@@ -1,0 +1,201 @@
+//! How to log in: database, credentials, TLS.
+
+use std::time::Duration;
+
+use super::secrets::{Secrets, secret_text};
+use super::url::ServerUrl;
+use super::{Problems, duration, is_subdomain};
+use crate::{self as api, DurationText, rules};
+use distributary_core::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, Unresolved};
+use distributary_core::policy::ClientSettings;
+
+/// Where a connection names none.
+pub const DATABASE: &str = "postgres";
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const USER: &str = "distributary";
+const CA_KEY: &str = "ca.crt";
+
+/// What must hold of a connection of its own, the policy's or an endpoint's.
+pub fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
+    let Some(connection) = connection else { return };
+    let database = connection
+        .database
+        .as_ref()
+        .is_none_or(|name| (1..=63).contains(&name.chars().count()));
+    problems.require(database, format!("{field}.connection.database"), rules::DATABASE);
+    if let Some(timeout) = connection.connect_timeout.as_ref().filter(|_| field != "spec") {
+        connect_timeout(timeout, &format!("{field}.connection"), problems);
+    }
+    let field = format!("{field}.connection");
+    if let Some(reference) = &connection.credentials_secret_ref {
+        secret_rules(
+            &reference.name,
+            None,
+            &format!("{field}.credentialsSecretRef"),
+            problems,
+        );
+    }
+    let Some(tls) = &connection.tls else { return };
+    let field = format!("{field}.tls");
+    if let Some(reference) = &tls.ca_secret_ref {
+        let key = reference.key.as_deref();
+        secret_rules(&reference.name, key, &format!("{field}.caSecretRef"), problems);
+    }
+    if let Some(reference) = &tls.client_cert_secret_ref {
+        secret_rules(
+            &reference.name,
+            None,
+            &format!("{field}.clientCertSecretRef"),
+            problems,
+        );
+    }
+    let verifies = tls
+        .mode
+        .is_none_or(|mode| matches!(mode, api::TlsMode::VerifyCA | api::TlsMode::VerifyFull));
+    problems.require(
+        verifies || tls.ca_secret_ref.is_none(),
+        format!("{field}.caSecretRef"),
+        rules::CA_NEEDS_VERIFY,
+    );
+    let encrypts = tls.mode != Some(api::TlsMode::Disable);
+    let holds = encrypts || tls.client_cert_secret_ref.is_none();
+    problems.require(
+        holds,
+        format!("{field}.clientCertSecretRef"),
+        rules::CLIENT_CERT_NEEDS_TLS,
+    );
+}
+
+pub fn secret_rules(name: &str, key: Option<&str>, field: &str, problems: &mut Problems) {
+    problems.require(is_subdomain(name), format!("{field}.name"), rules::SECRET_NAME);
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let key = key.is_none_or(|key| (1..=253).contains(&key.len()) && key.chars().all(known));
+    problems.require(key, format!("{field}.key"), rules::SECRET_KEY);
+}
+
+pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems) -> Duration {
+    let bounds = (Duration::from_secs(1), Duration::from_secs(300));
+    duration(
+        text,
+        &format!("{field}.connectTimeout"),
+        bounds,
+        rules::CONNECT_TIMEOUT,
+        problems,
+    )
+}
+
+/// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
+/// where they are declared.
+pub fn clients(connection: &api::Connection, url: Option<&ServerUrl>) -> ClientSettings {
+    let mode = connection
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.mode)
+        .unwrap_or_default();
+    let database = url
+        .and_then(|url| url.database.clone())
+        .or_else(|| connection.database.clone());
+    ClientSettings {
+        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
+        connect_timeout: connection
+            .connect_timeout
+            .as_ref()
+            .and_then(DurationText::parse)
+            .unwrap_or(CONNECT_TIMEOUT),
+    }
+}
+
+/// The endpoint's own goes before the policy's, field by field.
+pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -> api::Connection {
+    let (policy, own) = (
+        policy.cloned().unwrap_or_default(),
+        own.cloned().unwrap_or_default(),
+    );
+    let (policy_tls, own_tls) = (policy.tls.unwrap_or_default(), own.tls.unwrap_or_default());
+    api::Connection {
+        database: own.database.or(policy.database),
+        credentials_secret_ref: own.credentials_secret_ref.or(policy.credentials_secret_ref),
+        connect_timeout: own.connect_timeout.or(policy.connect_timeout),
+        tls: Some(api::Tls {
+            mode: own_tls.mode.or(policy_tls.mode),
+            ca_secret_ref: own_tls.ca_secret_ref.or(policy_tls.ca_secret_ref),
+            client_cert_secret_ref: own_tls
+                .client_cert_secret_ref
+                .or(policy_tls.client_cert_secret_ref),
+        }),
+    }
+}
+
+pub fn login(
+    connection: &api::Connection,
+    url: Option<Result<ServerUrl, Unresolved>>,
+    secrets: &Secrets,
+) -> Result<Login, Unresolved> {
+    let url = url.transpose()?;
+    let named = url.as_ref().and_then(|url| url.user.clone());
+    let (user, password) = match (named, &connection.credentials_secret_ref) {
+        (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
+        (None, Some(reference)) => {
+            let password = secret_text(secrets, &reference.name, "password")?;
+            (
+                secret_text(secrets, &reference.name, "username")?,
+                Some(Sensitive::new(&password)),
+            )
+        }
+        (None, None) => (USER.to_owned(), None),
+    };
+    let database = url
+        .as_ref()
+        .and_then(|url| url.database.clone())
+        .or_else(|| connection.database.clone());
+    let tls = connection.tls.clone().unwrap_or_default();
+    let mode = url
+        .and_then(|url| url.tls)
+        .unwrap_or_else(|| tls_mode(tls.mode.unwrap_or_default()));
+    let tls = tls_settings(mode, &tls, secrets)?;
+    Ok(Login {
+        user,
+        password,
+        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        tls,
+    })
+}
+
+/// Only what the mode uses is asked of the Secrets.
+fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, Unresolved> {
+    let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
+        secret_text(
+            secrets,
+            &reference.name,
+            reference.key.as_deref().unwrap_or(CA_KEY),
+        )
+    });
+    let client = tls
+        .client_cert_secret_ref
+        .as_ref()
+        .filter(|_| mode != TlsMode::Disable)
+        .map(|reference| {
+            let chain = secret_text(secrets, &reference.name, "tls.crt")?;
+            let key = secret_text(secrets, &reference.name, "tls.key")?;
+            Ok(ClientCertificate {
+                chain,
+                key: Sensitive::new(&key),
+            })
+        });
+    Ok(TlsSettings {
+        mode,
+        ca: ca.transpose()?,
+        client: client.transpose()?,
+    })
+}
+
+pub fn tls_mode(mode: api::TlsMode) -> TlsMode {
+    match mode {
+        api::TlsMode::Disable => TlsMode::Disable,
+        api::TlsMode::Require => TlsMode::Require,
+        api::TlsMode::VerifyCA => TlsMode::VerifyCa,
+        api::TlsMode::VerifyFull => TlsMode::VerifyFull,
+    }
+}

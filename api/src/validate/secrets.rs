@@ -1,0 +1,64 @@
+//! The Secrets that a policy names, as they were read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{self as api, ReplicaSetPolicySpec};
+use distributary_core::login::{SecretProblem, Unresolved};
+
+/// Keys and values of one Secret. No `Debug`: the values are not to be shown.
+#[derive(Clone, Eq, PartialEq)]
+pub struct SecretKeys(pub BTreeMap<String, Vec<u8>>);
+
+/// Each Secret by its name, or why it cannot be had.
+pub type Secrets = BTreeMap<String, Result<SecretKeys, SecretProblem>>;
+
+/// The names of the Secrets that a policy refers to, all in its own namespace.
+#[must_use]
+pub fn references(spec: &ReplicaSetPolicySpec) -> BTreeSet<String> {
+    let endpoints = || std::iter::once(&spec.primary).chain(&spec.replicas);
+    let urls = endpoints().filter_map(|endpoint| Some(endpoint.url_secret_ref.as_ref()?.name.clone()));
+    let connections = spec
+        .connection
+        .iter()
+        .chain(endpoints().filter_map(|endpoint| endpoint.connection.as_ref()));
+    urls.chain(connections.flat_map(of_connection)).collect()
+}
+
+fn of_connection(connection: &api::Connection) -> impl Iterator<Item = String> {
+    let tls = connection.tls.clone().unwrap_or_default();
+    let credentials = connection
+        .credentials_secret_ref
+        .clone()
+        .map(|reference| reference.name);
+    let ca = tls.ca_secret_ref.map(|reference| reference.name);
+    let client = tls.client_cert_secret_ref.map(|reference| reference.name);
+    [credentials, ca, client].into_iter().flatten()
+}
+
+/// The text under `key` of the Secret `name`.
+pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, Unresolved> {
+    let unresolved = |problem| Unresolved {
+        secret: name.to_owned(),
+        problem,
+    };
+    let malformed = |must| {
+        unresolved(SecretProblem::Malformed {
+            key: key.to_owned(),
+            must,
+        })
+    };
+    let keys = match secrets.get(name) {
+        Some(Ok(keys)) => keys,
+        Some(Err(problem)) => return Err(unresolved(problem.clone())),
+        None => return Err(unresolved(SecretProblem::Unavailable)),
+    };
+    let value = keys
+        .0
+        .get(key)
+        .ok_or_else(|| unresolved(SecretProblem::KeyMissing(key.to_owned())))?;
+    let text = std::str::from_utf8(value).map_err(|_| malformed("must be UTF-8 text"))?;
+    if text.is_empty() || text.contains('\0') {
+        return Err(malformed("must not be empty, nor hold a zero byte"));
+    }
+    Ok(text.to_owned())
+}

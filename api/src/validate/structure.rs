@@ -1,0 +1,214 @@
+//! Whether an object has the form that the CustomResourceDefinition gives it: what the API server refuses, or drops,
+//! before any rule is asked. Its words are those of the API server.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::Value;
+
+/// A value that does not fit its place.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Misfit {
+    /// The field, as a path from the root of the object.
+    pub field: String,
+    pub says: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.says)
+    }
+}
+
+/// What does not fit below the top level of an object; null is taken for absent. `schema`: an `openAPIV3Schema`.
+#[must_use]
+pub fn misfits(object: &Value, schema: &Value) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    // Metadata is Kubernetes' own.
+    if let Some(spec) = schema["properties"].get("spec") {
+        match object.get("spec").filter(|spec| !spec.is_null()) {
+            Some(value) => compare(value, spec, "spec", &mut found),
+            None => misfit("spec", "Required value", &mut found),
+        }
+    }
+    found
+}
+
+/// The object without what is null: the API server takes it for absent.
+#[must_use]
+pub fn without_null(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name, without_null(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_null).collect(),
+        other => other,
+    }
+}
+
+fn misfit(field: &str, says: impl Into<String>, found: &mut Vec<Misfit>) {
+    found.push(Misfit {
+        field: field.to_owned(),
+        says: says.into(),
+    });
+}
+
+fn compare(value: &Value, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    let (is, wanted) = (type_of(value), schema["type"].as_str().unwrap_or_default());
+    if is != wanted && !(is == "integer" && wanted == "number") && !wanted.is_empty() {
+        misfit(field, format!("must be of type {wanted}: \"{is}\""), found);
+        return;
+    }
+    match value {
+        Value::Object(fields) => object(fields, schema, field, found),
+        Value::Array(items) => list(items, schema, field, found),
+        Value::String(text) => string(text, schema, field, found),
+        Value::Number(number) => bounds(number.as_f64(), schema, field, found),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::Null => "null",
+    }
+}
+
+fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    let present = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        if !present(name) {
+            misfit(&format!("{field}.{name}"), "Required value", found);
+        }
+    }
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        let at = format!("{field}.{name}");
+        match schema["properties"].get(name) {
+            Some(schema) => compare(value, schema, &at, found),
+            None => misfit(&at, "unknown field", found),
+        }
+    }
+}
+
+fn list(items: &[Value], schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    let count = items.len() as u64;
+    if let Some(most) = schema["maxItems"].as_u64().filter(|most| count > *most) {
+        misfit(
+            field,
+            format!(
+                "must have at most {most} {}",
+                if most == 1 { "item" } else { "items" }
+            ),
+            found,
+        );
+    }
+    if let Some(least) = schema["minItems"].as_u64().filter(|least| count < *least) {
+        misfit(field, format!("should have at least {least} items"), found);
+    }
+    for (at, item) in items.iter().enumerate() {
+        compare(item, &schema["items"], &format!("{field}[{at}]"), found);
+    }
+    let keys = schema["x-kubernetes-list-map-keys"].as_array();
+    let is_set = schema["x-kubernetes-list-type"] == "set";
+    let mut seen = BTreeSet::new();
+    for (at, item) in items.iter().enumerate() {
+        let key: Vec<_> = match keys {
+            Some(keys) => keys.iter().filter_map(|key| item.get(key.as_str()?)).collect(),
+            None if is_set => vec![item],
+            None => return,
+        };
+        let key = serde_json::json!(key).to_string();
+        if !seen.insert(key) {
+            misfit(&format!("{field}[{at}]"), "Duplicate value", found);
+        }
+    }
+}
+
+fn string(text: &str, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    let length = text.chars().count() as u64;
+    if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
+        misfit(field, format!("may not be more than {most} bytes"), found);
+    }
+    if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
+        misfit(field, format!("should be at least {least} chars long"), found);
+    }
+    let known = schema["enum"].as_array();
+    if let Some(known) = known.filter(|known| !known.iter().any(|known| known == text)) {
+        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+        misfit(field, format!("supported values: {}", known.join(", ")), found);
+    }
+}
+
+fn bounds(number: Option<f64>, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    let bound = |name: &str| schema[name].as_f64().zip(number);
+    if let Some((least, _)) = bound("minimum").filter(|(least, number)| number < least) {
+        misfit(
+            field,
+            format!("should be greater than or equal to {least}"),
+            found,
+        );
+    }
+    if let Some((most, _)) = bound("maximum").filter(|(most, number)| number > most) {
+        misfit(field, format!("should be less than or equal to {most}"), found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate as api;
+
+    fn said(spec: Value) -> Vec<String> {
+        let schema = &api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let found = misfits(&json!({"spec": spec}), schema);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_fits_is_left_alone_and_null_is_absent() {
+        let spec = json!({"primary": {"host": "a", "zone": null}, "replicas": [{"id": "a", "host": "b"}], "mode": "Observe"});
+        assert_eq!(said(spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_misfit_is_told_at_its_field() {
+        let spec = json!({
+            "primary": {"hots": "a", "port": 0, "tags": ["a", "a"]},
+            "replicas": [{"id": ""}, {"id": ""}, {"port": "5432"}],
+            "mode": "observe",
+            "circuitBreaker": {"halfOpen": {"trafficSteps": []}},
+        });
+        assert_eq!(
+            said(spec),
+            [
+                "spec.circuitBreaker.halfOpen.trafficSteps: should have at least 1 items",
+                "spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"",
+                "spec.primary.hots: unknown field",
+                "spec.primary.port: should be greater than or equal to 1",
+                "spec.primary.tags[1]: Duplicate value",
+                "spec.replicas[0].id: should be at least 1 chars long",
+                "spec.replicas[1].id: should be at least 1 chars long",
+                "spec.replicas[2].id: Required value",
+                "spec.replicas[2].port: must be of type integer: \"string\"",
+                "spec.replicas[1]: Duplicate value",
+            ]
+        );
+        assert_eq!(said(json!({})), ["spec.primary: Required value"]);
+        assert_eq!(said(Value::Null), ["spec: Required value"]);
+    }
+}

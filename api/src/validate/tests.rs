@@ -1,0 +1,466 @@
+mod broken;
+mod lag;
+mod routing;
+mod services;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+use distributary_core::login::{Login, SecretProblem, TlsMode, Unresolved};
+use distributary_core::percent::Percent;
+use distributary_core::policy::{
+    BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss,
+    PrimaryRole, Probing,
+};
+use distributary_core::routing::{Least, ReadFallback};
+
+fn object(spec: Value) -> ReplicaSetPolicy {
+    let object = json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1", "generation": 4},
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// A primary, replicas as given, and more of the spec.
+fn spec(replicas: &Value, more: &Value) -> Value {
+    let mut spec = json!({"primary": {"host": "198.18.0.1"}, "replicas": replicas});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+fn valid(spec: Value) -> Policy {
+    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap()
+}
+
+fn problems(spec: Value) -> Vec<Problem> {
+    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap_err()
+}
+
+fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
+    let keys = keys
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    Secrets::from([(name.to_owned(), Ok(SecretKeys(keys)))])
+}
+
+fn login(spec: Value, secrets: &Secrets, id: &str) -> Result<Login, Unresolved> {
+    let policy = policy(&object(spec), secrets, &Services::new()).unwrap();
+    let endpoint = policy.endpoint(&EndpointId::from(id)).unwrap();
+    endpoint.login.clone().map(|login| Login::clone(&login))
+}
+
+/// A spec with one replica that has these fields.
+fn replica(fields: &Value) -> Value {
+    let mut replica = json!({"id": "a", "host": "198.18.0.2"});
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        replica[key] = value.clone();
+    }
+    spec(&json!([replica]), &json!({}))
+}
+
+fn with(more: &Value) -> Value {
+    spec(&json!([]), more)
+}
+
+#[test]
+fn defaults() {
+    let policy = valid(replica(&json!({})));
+    assert_eq!(policy.key, PolicyKey::new("shop", "orders"));
+    assert_eq!((policy.uid.as_str(), policy.generation), ("uid-1", 4));
+    assert_eq!(
+        (policy.mode, policy.retain, policy.strategy),
+        (Mode::Enforce, false, Strategy::RoundRobin)
+    );
+    let (millis, secs) = (Duration::from_millis, Duration::from_secs);
+    assert_eq!(
+        policy.probing,
+        Probing {
+            interval: secs(30),
+            heartbeat: Some(secs(2)),
+            timeout: secs(2),
+            failover_timeout: millis(5000)
+        }
+    );
+    assert_eq!(
+        policy.breaker,
+        BreakerSettings {
+            enabled: true,
+            failure_threshold: 5,
+            reset_timeout: secs(60),
+            max_reset_timeout: secs(600),
+            success_threshold: 3,
+            traffic_steps: vec![Percent::new(10), Percent::new(50)],
+        }
+    );
+    assert_eq!(
+        policy.failover,
+        Failover {
+            read_fallback: vec![ReadFallback::Primary],
+            min_healthy: Least::Count(1),
+            primary_role: PrimaryRole::Follow,
+            on_primary_loss: OnPrimaryLoss::Hold,
+            accept_primary: None,
+        }
+    );
+    assert_eq!(
+        (policy.identity, policy.check_request),
+        (IdentityRule::Learned, None)
+    );
+    assert_eq!(
+        policy.outputs,
+        Outputs {
+            services: Some("orders".to_owned()),
+            per_class: true,
+            per_region: true,
+            config_map: "orders-routing".to_owned(),
+            formats: vec![Format::Libpq],
+        }
+    );
+    assert_eq!(
+        policy.clients,
+        ClientSettings {
+            database: "postgres".to_owned(),
+            tls: TlsMode::VerifyFull,
+            connect_timeout: secs(10)
+        }
+    );
+}
+
+#[test]
+fn defaults_of_an_endpoint() {
+    let policy = valid(replica(&json!({})));
+    let [primary, replica] = policy.endpoints.as_slice() else {
+        panic!("two endpoints");
+    };
+    assert_eq!(
+        (primary.id.as_str(), primary.declared),
+        ("primary", Declared::Primary)
+    );
+    assert_eq!((primary.max_connections, replica.max_connections), (20, 15));
+    for endpoint in [primary, replica] {
+        assert_eq!(
+            endpoint.location.as_ref().map(|location| location.port),
+            Some(5432)
+        );
+        assert_eq!((endpoint.weight, endpoint.priority), (1, 1));
+        assert_eq!(
+            (endpoint.state, endpoint.promotable),
+            (EndpointState::Active, true)
+        );
+        assert!(endpoint.tags.is_empty() && endpoint.pods.is_none());
+        assert_eq!(
+            endpoint.lag,
+            LagSettings {
+                own: false,
+                source: LagSource::Wal,
+                max: Duration::from_secs(30),
+                max_bytes: None,
+                recover: Duration::from_secs(15),
+            }
+        );
+        let login = endpoint.login.as_ref().unwrap();
+        assert_eq!(
+            (
+                login.user.as_str(),
+                login.password.as_ref(),
+                login.database.as_str()
+            ),
+            ("distributary", None, "postgres")
+        );
+        assert_eq!(login.tls.mode, TlsMode::VerifyFull);
+    }
+}
+
+#[test]
+fn zero_and_not_set_are_different() {
+    assert_eq!(valid(replica(&json!({"weight": 0}))).endpoints[1].weight, 0);
+    assert_eq!(valid(replica(&json!({"priority": 0}))).endpoints[1].priority, 0);
+}
+
+#[test]
+fn an_absent_fallback_is_the_primary_and_an_empty_one_nobody() {
+    let fallback = |failover: Value| valid(with(&json!({"failover": failover}))).failover.read_fallback;
+    assert_eq!(fallback(json!({})), [ReadFallback::Primary]);
+    assert_eq!(
+        fallback(json!({"readFallback": ["Primary"]})),
+        [ReadFallback::Primary]
+    );
+    assert_eq!(fallback(json!({"readFallback": []})), []);
+}
+
+#[test]
+fn disabled_services_have_no_prefix() {
+    let policy = valid(with(&json!({"outputs": {"services": {"state": "Disabled"}}})));
+    assert_eq!(policy.outputs.services, None);
+}
+
+#[test]
+fn a_disabled_endpoint_may_name_a_server_that_another_names() {
+    let policy = valid(replica(&json!({"host": "198.18.0.1", "state": "Disabled"})));
+    assert_eq!(policy.endpoints[1].state, EndpointState::Disabled);
+}
+
+#[test]
+fn an_endpoint_says_its_state_and_whether_it_may_take_the_writes() {
+    let policy = valid(replica(&json!({"state": "Draining", "promotable": false})));
+    let endpoint = &policy.endpoints[1];
+    assert_eq!(
+        (endpoint.state, endpoint.promotable),
+        (EndpointState::Draining, false)
+    );
+    assert!(endpoint.is_watched());
+}
+
+#[test]
+fn a_heartbeat_of_no_time_is_off() {
+    let heartbeat = |text: &str| {
+        valid(with(&json!({"healthCheck": {"heartbeat": text}})))
+            .probing
+            .heartbeat
+    };
+    assert_eq!(heartbeat("0s"), None);
+    assert_eq!(heartbeat("0h0ms"), None);
+    assert_eq!(heartbeat("100ms"), Some(Duration::from_millis(100)));
+    assert_eq!(heartbeat("1h"), Some(Duration::from_hours(1)));
+}
+
+#[test]
+fn the_longest_reset_timeout_is_never_below_the_first() {
+    let longest = |breaker: Value| {
+        valid(with(&json!({"circuitBreaker": breaker})))
+            .breaker
+            .max_reset_timeout
+    };
+    let minutes = Duration::from_mins;
+    assert_eq!(longest(json!({"resetTimeout": "9m"})), minutes(10));
+    assert_eq!(longest(json!({"resetTimeout": "11m"})), minutes(11));
+    assert_eq!(
+        longest(json!({"resetTimeout": "11m", "maxResetTimeout": "12m"})),
+        minutes(12)
+    );
+    assert_eq!(longest(json!({"maxResetTimeout": "1m"})), minutes(1));
+}
+
+#[test]
+fn failover_says_what_it_says() {
+    let policy = valid(with(&json!({"failover": {
+        "primaryRole": "Pinned",
+        "onPrimaryLoss": "Withdraw",
+        "acceptPrimary": "primary",
+    }})));
+    assert_eq!(
+        policy.failover,
+        Failover {
+            read_fallback: vec![ReadFallback::Primary],
+            min_healthy: Least::Count(1),
+            primary_role: PrimaryRole::Pinned,
+            on_primary_loss: OnPrimaryLoss::Withdraw,
+            accept_primary: Some(EndpointId::from("primary")),
+        }
+    );
+}
+
+#[test]
+fn a_primary_with_an_id_of_its_own_is_accepted_by_it() {
+    let accept = |id: &str| {
+        let mut spec = with(&json!({"failover": {"acceptPrimary": id}}));
+        spec["primary"]["id"] = json!("pg-0");
+        policy(&object(spec), &Secrets::new(), &Services::new())
+    };
+    assert!(accept("pg-0").is_ok());
+    assert_eq!(accept("primary").unwrap_err()[0].rule, rules::ACCEPT_PRIMARY);
+}
+
+#[test]
+fn identity_is_learned_declared_or_not_checked() {
+    let identity = |identity: Value| {
+        let failover = json!({"primaryRole": "Pinned"});
+        valid(with(&json!({"identity": identity, "failover": failover}))).identity
+    };
+    assert_eq!(identity(json!({})), IdentityRule::Learned);
+    assert_eq!(identity(json!({"check": "None"})), IdentityRule::Unchecked);
+    assert_eq!(
+        identity(json!({"systemIdentifier": "18446744073709551615"})),
+        IdentityRule::Declared(u64::MAX)
+    );
+}
+
+#[test]
+fn a_check_is_asked_for_by_any_text_and_its_beginning_counts() {
+    let asked = |text: &str| {
+        let mut object = object(with(&json!({})));
+        let annotation = (api::CHECK_REQUESTED_AT.to_owned(), text.to_owned());
+        object.metadata.annotations = Some(BTreeMap::from([annotation]));
+        policy(&object, &Secrets::new(), &Services::new())
+            .unwrap()
+            .check_request
+    };
+    assert_eq!(asked(""), None);
+    assert_eq!(asked("now").as_deref(), Some("now"));
+    assert_eq!(asked(&"ü".repeat(65)), Some("ü".repeat(64)));
+}
+
+#[test]
+fn the_connection_of_an_endpoint_goes_before_the_policys_field_by_field() {
+    let spec = spec(
+        &json!([{"id": "a", "host": "198.18.0.2", "connection": {"database": "b", "tls": {"mode": "Require"}}}]),
+        &json!({"connection": {
+            "database": "p",
+            "credentialsSecretRef": {"name": "c"},
+            "tls": {"mode": "Disable"},
+        }}),
+    );
+    let secrets = secret("c", &[("username", "probe"), ("password", "canary-5c1f")]);
+    let own = login(spec.clone(), &secrets, "a").unwrap();
+    assert_eq!(
+        (own.user.as_str(), own.database.as_str(), own.tls.mode),
+        ("probe", "b", TlsMode::Require)
+    );
+    let policys = login(spec, &secrets, "primary").unwrap();
+    assert_eq!(
+        (policys.user.as_str(), policys.database.as_str(), policys.tls.mode),
+        ("probe", "p", TlsMode::Disable)
+    );
+}
+
+#[test]
+fn what_a_url_names_goes_before_the_connection() {
+    let spec = spec(
+        &json!([{"id": "a", "urlSecretRef": {"name": "u", "key": "url"}}]),
+        &json!({"connection": {"database": "p", "tls": {"mode": "VerifyCA"}}}),
+    );
+    let secrets = secret(
+        "u",
+        &[(
+            "url",
+            "postgresql://probe:pw@db.example.com:6432/x?sslmode=disable",
+        )],
+    );
+    let policy = policy(&object(spec), &secrets, &Services::new()).unwrap();
+    let endpoint = &policy.endpoints[1];
+    let location = endpoint.location.as_ref().unwrap();
+    assert_eq!(
+        (location.host.to_string().as_str(), location.port),
+        ("db.example.com", 6432)
+    );
+    let login = endpoint.login.as_ref().unwrap();
+    assert_eq!(
+        (login.user.as_str(), login.database.as_str(), login.tls.mode),
+        ("probe", "x", TlsMode::Disable)
+    );
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_is_no_fault_of_the_policy() {
+    let spec = with(&json!({"connection": {"credentialsSecretRef": {"name": "c"}}}));
+    let cases: Vec<(Secrets, SecretProblem)> = vec![
+        (Secrets::new(), SecretProblem::Unavailable),
+        (
+            Secrets::from([("c".to_owned(), Err(SecretProblem::Forbidden))]),
+            SecretProblem::Forbidden,
+        ),
+        (
+            secret("c", &[("username", "u")]),
+            SecretProblem::KeyMissing("password".to_owned()),
+        ),
+        (
+            secret("c", &[("username", "u"), ("password", "")]),
+            SecretProblem::Malformed {
+                key: "password".to_owned(),
+                must: "must not be empty, nor hold a zero byte",
+            },
+        ),
+    ];
+    for (secrets, problem) in cases {
+        let unresolved = login(spec.clone(), &secrets, "primary").unwrap_err();
+        assert_eq!((unresolved.secret.as_str(), unresolved.problem), ("c", problem));
+    }
+}
+
+#[test]
+fn a_secret_that_the_mode_does_not_use_is_not_asked_for() {
+    let spec = spec(
+        &json!([{"id": "a", "host": "198.18.0.2", "connection": {"tls": {"mode": "Disable"}}}]),
+        &json!({"connection": {"tls": {"caSecretRef": {"name": "ca"}}}}),
+    );
+    assert!(login(spec.clone(), &Secrets::new(), "a").is_ok());
+    assert!(login(spec, &Secrets::new(), "primary").is_err());
+}
+
+#[test]
+fn the_ca_is_under_its_usual_key_or_the_named_one() {
+    let mode = |key: Value| with(&json!({"connection": {"tls": {"caSecretRef": key}}}));
+    let secrets = secret("ca", &[("ca.crt", "usual"), ("other", "named")]);
+    let ca = |key| login(mode(key), &secrets, "primary").unwrap().tls.ca;
+    assert_eq!(ca(json!({"name": "ca"})).as_deref(), Some("usual"));
+    assert_eq!(
+        ca(json!({"name": "ca", "key": "other"})).as_deref(),
+        Some("named")
+    );
+}
+
+#[test]
+fn every_secret_that_is_named_is_referred_to() {
+    let spec = spec(
+        &json!([{"id": "a", "urlSecretRef": {"name": "url", "key": "k"}, "connection": {"credentialsSecretRef": {"name": "own"}}}]),
+        &json!({"connection": {
+            "credentialsSecretRef": {"name": "login"},
+            "tls": {"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "cert"}},
+        }}),
+    );
+    let names: Vec<_> = references(&object(spec).spec).into_iter().collect();
+    assert_eq!(names, ["ca", "cert", "login", "own", "url"]);
+}
+
+#[test]
+fn a_policy_shows_no_password_and_no_key() {
+    const CANARY: &str = "canary-5c1f";
+    let spec = spec(
+        &json!([{"id": "a", "urlSecretRef": {"name": "s", "key": "url"}}]),
+        &json!({"connection": {"credentialsSecretRef": {"name": "s"}, "tls": {"clientCertSecretRef": {"name": "s"}}}}),
+    );
+    let url = format!("postgresql://probe:{CANARY}@198.18.0.2/");
+    let keys = [
+        ("username", "probe"),
+        ("password", CANARY),
+        ("url", url.as_str()),
+        ("tls.crt", "chain"),
+        ("tls.key", CANARY),
+    ];
+    let policy = policy(&object(spec), &secret("s", &keys), &Services::new()).unwrap();
+    let passwords: BTreeMap<_, _> = policy
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.id.as_str(), endpoint.login.as_ref().unwrap()))
+        .collect();
+    for login in passwords.values() {
+        assert_eq!(login.password.as_ref().unwrap().reveal(), CANARY, "it is there");
+    }
+    for shown in [format!("{policy:?}"), format!("{policy:#?}")] {
+        assert!(!shown.contains(CANARY), "{shown}");
+        assert!(shown.contains("[redacted]"));
+    }
+}
+
+#[test]
+fn a_bad_url_shows_nothing_of_itself() {
+    let spec = spec(
+        &json!([{"id": "a", "urlSecretRef": {"name": "u", "key": "url"}}]),
+        &json!({}),
+    );
+    let secrets = secret("u", &[("url", "postgresql://probe:canary-5c1f@127.0.0.1/")]);
+    let unresolved = login(spec, &secrets, "a").unwrap_err();
+    assert!(!format!("{unresolved} {unresolved:?}").contains("canary"));
+    assert_eq!(
+        unresolved.to_string(),
+        "Secret u has a value under url that must not name a loopback, link-local, multicast or unspecified address"
+    );
+}

@@ -1,0 +1,415 @@
+//! The health of one target: what its checks say together, and the verdict.
+//!
+//! Out fast, trip slow: a sign of a crash, confirmed by a second look, takes a target out (`Suspect`) without a trip;
+//! two good checks bring it back. Only failures over the whole failover timeout open its circuit.
+
+use std::net::IpAddr;
+
+use super::breaker::{Breaker, Circuit, Outcome};
+use super::moment::Moment;
+use super::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
+use super::percent::Percent;
+use super::policy::{BreakerSettings, Probing};
+
+/// Good checks in a row that end a suspicion.
+const GOOD_CHECKS: u8 = 2;
+
+/// What is known of one target.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    pub breaker: Breaker,
+    pub suspicion: Suspicion,
+    /// The address of the newest good check.
+    pub address: Option<IpAddr>,
+    /// By the newest good check, or heartbeat.
+    pub role: Option<Role>,
+    pub system_identifier: Option<u64>,
+    /// It was of another database when the operator restarted, and has not told since.
+    pub foreign: bool,
+    /// When the newest sample was asked for.
+    pub(super) told: Moment,
+    /// The newest that was told: the present one of a primary, the received one of a standby.
+    pub timeline: Option<u32>,
+    /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
+    pub failing_since: Option<Moment>,
+    /// When the heartbeat was sent that was missed since the newest good check.
+    pub(super) doubted_since: Option<Moment>,
+    /// What the newest check failed with; `None` after a good one.
+    pub failure: Option<FailureKind>,
+    /// Whether any check gave a result since the target is watched.
+    pub checked: bool,
+    /// Whether a check was ever good, or the target served before the operator restarted.
+    pub admitted: bool,
+}
+
+/// Whether the server may have crashed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Suspicion {
+    #[default]
+    None,
+    /// One hard sign was seen; the next check confirms it or not.
+    Confirming { since: Moment },
+    /// Confirmed: out of the routes. `good`: good checks since.
+    Out { since: Moment, good: u8 },
+}
+
+/// What the checks of a target say of it, before anyone asks what it is used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It may serve.
+    Good,
+    /// It returns, with a share of its weight; `last`: the last traffic step.
+    Returning { share: Percent, last: bool },
+    /// It is not well, and may be held when nobody is. `answers`: its newest check was good, and it is fresh.
+    Unhealthy { answers: bool },
+    /// Well, and not fresh enough: held when nobody is better.
+    Behind,
+    /// It never proved anything.
+    Unproven,
+    /// It is proven wrong: it leaves even if the route is then empty.
+    Wrong,
+}
+
+/// Why a target stands as it does.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Reason {
+    Serving,
+    /// The declared primary is in recovery: it serves reads, and no writes.
+    PrimaryInRecovery,
+    /// Out of free connections; it stays.
+    Saturated,
+    /// It answers with an error that says nothing of its health; it stays.
+    AnswersWithError,
+    /// It cannot be checked because of a Secret, a login or TLS, or because the operator lacks something; what it served
+    /// it serves on.
+    ConfigurationHeld,
+    Returning,
+    AdmittedEarly,
+    /// Nobody is well: it is routed all the same.
+    Held,
+    Suspect,
+    Starting,
+    CircuitOpen,
+    /// Too far behind.
+    Lagging,
+    /// Too far behind, and its replay stands still.
+    ReplayStalled,
+    /// How far it is behind is not known.
+    LagUnknown,
+    NameUnresolved,
+    NotCheckedYet,
+    ConfigurationFailed,
+    AddressRefused,
+    /// It takes writes, and is not the primary.
+    WritableReplica,
+    /// It belongs to another database system than the primary.
+    IdentityMismatch,
+    /// It replayed log that the primary's timeline does not have.
+    Diverged,
+    /// Weight 0: checked, never routed.
+    WeightZero,
+    /// Of a class: its probe query is not answered there.
+    ProbeQueryFailed,
+    /// The Service that it names has no ready pod.
+    NoReadyPod,
+    /// No new connections; the sessions that are left are counted.
+    Draining,
+    Disabled,
+}
+
+impl Health {
+    /// Takes in the result of one check.
+    pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
+        let now = observation.ended;
+        self.checked = true;
+        let outcome = match &observation.result {
+            Ok(sample) => {
+                self.found_at(observation.address);
+                self.learn(sample, observation.started);
+                self.failure = None;
+                self.admitted = true;
+                self.suspicion = self.suspicion.after_success();
+                Some(Outcome::Success)
+            }
+            Err(kind) => self.fail(*kind, observation.started, now),
+        };
+        if let Some(outcome) = outcome {
+            self.breaker
+                .observe(outcome, now, breaker, probing.failover_timeout);
+        }
+        if matches!(self.breaker.circuit, Circuit::Open { .. }) {
+            self.suspicion = Suspicion::None;
+        }
+        if self.answered() {
+            self.doubted_since = None;
+            if self.is_routable() {
+                self.failing_since = None;
+            }
+        }
+    }
+
+    /// Whether the newest check found a server that is alive, whatever it said.
+    fn answered(&self) -> bool {
+        self.failure.is_none_or(|kind| {
+            matches!(
+                kind.class(),
+                FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive
+            )
+        })
+    }
+
+    /// What a failed check says to the breaker. The window of the failover timeout begins with a heartbeat that was
+    /// missed just before.
+    fn fail(&mut self, kind: FailureKind, started: Moment, now: Moment) -> Option<Outcome> {
+        let class = kind.class();
+        let started = self.doubted_since.map_or(started, |doubted| doubted.min(started));
+        self.failure = Some(kind);
+        self.suspicion = self.suspicion.after_failure(kind, now);
+        if matches!(
+            class,
+            FailureClass::Dead { .. }
+                | FailureClass::Transient
+                | FailureClass::Name
+                | FailureClass::RefusedAddress
+        ) {
+            self.failing_since.get_or_insert(started);
+        }
+        outcome(class, started)
+    }
+
+    /// Takes in what the held session to `address` told, or that it is silent. It clears no failed check. Whether a
+    /// check must follow at once.
+    pub fn hear(
+        &mut self,
+        address: IpAddr,
+        started: Moment,
+        now: Moment,
+        told: Result<&Sample, Silence>,
+    ) -> bool {
+        if self.address != Some(address) {
+            return false;
+        }
+        match told {
+            Ok(sample) => {
+                self.learn(sample, started);
+                return false;
+            }
+            Err(Silence::Closed) if self.suspicion == Suspicion::None => {
+                self.suspicion = Suspicion::Confirming { since: now };
+            }
+            Err(Silence::Closed) => {}
+            Err(Silence::Missed) => {
+                self.doubted_since.get_or_insert(started);
+            }
+        }
+        !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    /// Checks begin again after a pause: a failure from before it begins no run of what comes now.
+    pub fn resume(&mut self) {
+        self.breaker.forget_run();
+        if matches!(self.suspicion, Suspicion::Confirming { .. }) {
+            self.suspicion = Suspicion::None;
+        }
+        (self.failing_since, self.doubted_since) = (None, None);
+    }
+
+    /// Another address is another server: what the last one told of itself says nothing of it.
+    fn found_at(&mut self, address: Option<IpAddr>) {
+        let Some(address) = address else { return };
+        if self.address.is_some_and(|before| before != address) {
+            (self.system_identifier, self.timeline, self.foreign) = (None, None, false);
+            // Nor is what it does there known from what was asked elsewhere.
+            (self.role, self.told) = (None, Moment::default());
+        }
+        self.address = Some(address);
+    }
+
+    /// An answer that was asked for before the newest one is out of date.
+    fn learn(&mut self, sample: &Sample, asked: Moment) {
+        if self.is_outdated(asked) {
+            return;
+        }
+        if self.role != Some(sample.role) {
+            self.timeline = None;
+        }
+        self.told = asked;
+        self.role = Some(sample.role);
+        self.system_identifier = sample.system_identifier.or(self.system_identifier);
+        self.foreign &= sample.system_identifier.is_none();
+        self.timeline = sample.timeline.or(self.timeline);
+    }
+
+    /// What decides about it, without the times that change with every sample.
+    #[must_use]
+    pub fn verdict(&self) -> Self {
+        let mut verdict = self.clone();
+        verdict.breaker.circuit = verdict.breaker.circuit.shown();
+        (verdict.told, verdict.doubted_since) = (Moment::default(), None);
+        verdict
+    }
+
+    /// Whether something newer is known than an answer that was asked for at this moment.
+    #[must_use]
+    pub fn is_outdated(&self, asked: Moment) -> bool {
+        asked < self.told
+    }
+
+    /// Whether neither suspicion nor circuit keeps it out.
+    #[must_use]
+    pub fn is_routable(&self) -> bool {
+        !matches!(self.suspicion, Suspicion::Out { .. })
+            && !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    /// Whether nothing says that it is down: neither suspicion nor circuit, and its address is known and allowed.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let class = self.failure.map(FailureKind::class);
+        let lost = matches!(class, Some(FailureClass::Name | FailureClass::RefusedAddress));
+        self.is_routable() && !lost
+    }
+
+    /// Whether its newest check was good.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.failure.is_none() && self.admitted && self.checked
+    }
+
+    /// Whether its role is proven: its newest check was good; or it had no free connection for it, which a server that
+    /// was seen, and did not go down since, needs not to keep its role.
+    #[must_use]
+    pub fn proves_role(&self) -> bool {
+        let saturated = self.failure.map(FailureKind::class) == Some(FailureClass::Saturated);
+        self.answers() || (saturated && self.admitted && self.is_routable())
+    }
+
+    /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
+    #[must_use]
+    pub fn judge(&self, breaker: &BreakerSettings) -> (Standing, Reason) {
+        let class = self.failure.map(FailureKind::class);
+        if class == Some(FailureClass::RefusedAddress) {
+            return (Standing::Wrong, Reason::AddressRefused);
+        }
+        if !self.admitted {
+            return (Standing::Unproven, self.unproven(class));
+        }
+        if let Suspicion::Out { good, .. } = self.suspicion {
+            let starting = class == Some(FailureClass::Transient);
+            let reason = if starting {
+                Reason::Starting
+            } else {
+                Reason::Suspect
+            };
+            return (Standing::Unhealthy { answers: good > 0 }, reason);
+        }
+        let circuit = self.breaker.circuit;
+        match circuit {
+            Circuit::Open { .. } => (
+                Standing::Unhealthy {
+                    answers: self.failure.is_none(),
+                },
+                Reason::CircuitOpen,
+            ),
+            _ if class == Some(FailureClass::Name) => {
+                (Standing::Unhealthy { answers: false }, Reason::NameUnresolved)
+            }
+            Circuit::HalfOpen { .. } => {
+                let (share, last) = (circuit.share(breaker), circuit.at_last_step(breaker));
+                (Standing::Returning { share, last }, Reason::Returning)
+            }
+            Circuit::Closed { .. } => Self::closed(class),
+        }
+    }
+
+    fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
+        match class {
+            Some(FailureClass::Configuration | FailureClass::Own) => {
+                (Standing::Good, Reason::ConfigurationHeld)
+            }
+            Some(FailureClass::Saturated) => (Standing::Good, Reason::Saturated),
+            Some(FailureClass::Alive) => (Standing::Good, Reason::AnswersWithError),
+            _ => (Standing::Good, Reason::Serving),
+        }
+    }
+
+    fn unproven(&self, class: Option<FailureClass>) -> Reason {
+        match (self.breaker.circuit, class) {
+            (Circuit::Open { .. }, _) => Reason::CircuitOpen,
+            (_, Some(FailureClass::Configuration | FailureClass::Own)) => Reason::ConfigurationFailed,
+            (_, Some(FailureClass::Name)) => Reason::NameUnresolved,
+            (_, Some(FailureClass::Transient)) => Reason::Starting,
+            (_, Some(FailureClass::Dead { .. })) => Reason::Suspect,
+            (_, Some(FailureClass::Saturated)) => Reason::Saturated,
+            (_, Some(FailureClass::Alive)) => Reason::AnswersWithError,
+            _ => Reason::NotCheckedYet,
+        }
+    }
+}
+
+impl Standing {
+    /// As what a target of this standing is in a route.
+    #[must_use]
+    pub const fn in_route(self) -> Self {
+        match self {
+            Self::Returning { .. } => self,
+            _ => Self::Good,
+        }
+    }
+
+    /// The standing of a target that is held as it was `before`, whatever its checks say, short of a proof.
+    #[must_use]
+    pub const fn held(self, before: Self) -> Self {
+        match self {
+            Self::Unhealthy { .. } | Self::Behind | Self::Returning { .. } => before,
+            _ => self,
+        }
+    }
+}
+
+impl Suspicion {
+    fn after_success(self) -> Self {
+        match self {
+            Self::Out { since, good } if good + 1 < GOOD_CHECKS => Self::Out {
+                since,
+                good: good + 1,
+            },
+            _ => Self::None,
+        }
+    }
+
+    fn after_failure(self, kind: FailureKind, now: Moment) -> Self {
+        // A connection that is accepted and then closed may have been ended by an administrator: it confirms nothing.
+        let confirms = kind != FailureKind::ConnectionClosed;
+        match (self, kind.class()) {
+            (Self::Out { since, .. }, FailureClass::Dead { .. } | FailureClass::Transient) => {
+                Self::Out { since, good: 0 }
+            }
+            (_, FailureClass::Transient) => Self::Out { since: now, good: 0 },
+            (Self::Confirming { .. }, FailureClass::Dead { hard: true }) if confirms => {
+                Self::Out { since: now, good: 0 }
+            }
+            (Self::None, FailureClass::Dead { hard: true }) => Self::Confirming { since: now },
+            (
+                Self::Confirming { .. },
+                FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive,
+            ) => Self::None,
+            _ => self,
+        }
+    }
+}
+
+/// What a failure says to the breaker; `None`: nothing, the server was not reached.
+fn outcome(class: FailureClass, started: Moment) -> Option<Outcome> {
+    match class {
+        FailureClass::Dead { .. } => Some(Outcome::Failure { started }),
+        FailureClass::Transient
+        | FailureClass::Saturated
+        | FailureClass::Configuration
+        | FailureClass::Alive => Some(Outcome::Alive),
+        FailureClass::Name | FailureClass::RefusedAddress | FailureClass::Own => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! What is known of one target when a plan is made.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::breaker::Circuit;
+use super::health::{Reason, Standing};
+use super::ids::{ClassName, TargetId};
+use super::level::{Behind, Used};
+use super::observation::{FailureKind, Role};
+use super::particulars::ClassJudgement;
+use super::primary::Tenure;
+
+/// What is known of one target when a plan is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub target: TargetId,
+    /// The address of its newest good check.
+    pub address: Option<IpAddr>,
+    pub port: u16,
+    pub role: Option<Role>,
+    pub circuit: Circuit,
+    /// Trips within the last `maxResetTimeout`.
+    pub trips: u32,
+    pub standing: Standing,
+    /// The same, whatever its lag: what a class with a bound of its own begins with.
+    pub health: Standing,
+    pub reason: Reason,
+    pub failure: Option<FailureKind>,
+    /// How far behind it is, where that is known.
+    pub behind: Option<Behind>,
+    /// How much of it is used, under the strategy `LeastConnections`.
+    pub used: Used,
+    /// What the classes know of it that have a bound of lag or a probe query of their own.
+    pub classes: BTreeMap<ClassName, ClassJudgement>,
+}
+
+impl Judgement {
+    /// Whether the target may not stay in a route that it is in: it is wrong, or holds the writes as a standby.
+    #[must_use]
+    pub fn proven_wrong(&self, tenure: &Tenure) -> bool {
+        let holds = tenure.holder.as_ref() == Some(&self.target);
+        self.standing == Standing::Wrong || (holds && self.role == Some(Role::Standby))
+    }
+}

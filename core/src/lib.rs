@@ -1,0 +1,29 @@
+//! How Distributary decides. Pure: no clock, no I/O, no Kubernetes types; time is an argument.
+
+#![forbid(unsafe_code)]
+
+pub mod breaker;
+pub mod cadence;
+pub mod decision;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
+pub mod health;
+pub mod ids;
+pub mod judgement;
+pub mod lag;
+pub mod level;
+pub mod login;
+pub mod moment;
+pub mod observation;
+pub mod particulars;
+pub mod percent;
+pub mod plan;
+pub mod policy;
+pub mod primary;
+pub mod role;
+pub mod routing;
+pub mod target;
+pub mod transition;
+pub mod world;
+
+pub use moment::Moment;

@@ -1,0 +1,116 @@
+//! Who serves, route by route.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::ids::{ClassName, EndpointId, TargetId};
+use crate::policy::Policy;
+
+/// Who serves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoutingPlan {
+    pub rw: Route,
+    /// Of reads that no class names.
+    pub ro: Route,
+    /// Of every class.
+    pub classes: BTreeMap<ClassName, Route>,
+    /// Reads from one region: its own servers first, then those of its fallbacks in order.
+    pub regions: BTreeMap<String, Route>,
+}
+
+/// The targets of one Service.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Route {
+    pub state: RouteState,
+    pub members: Vec<Member>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RouteState {
+    /// Its members are well.
+    Served,
+    /// The read fallback serves.
+    Fallback,
+    /// Nobody is well; who served is kept, as the fault may be the operator's own network.
+    Held,
+    /// Nobody may serve.
+    #[default]
+    Empty,
+}
+
+/// One target in a route.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    pub target: TargetId,
+    pub address: IpAddr,
+    pub port: u16,
+    /// Share in hundredths: weight 1 fully in is 100.
+    pub weight: u32,
+    /// Whether an EndpointSlice, which knows no shares, holds it.
+    pub in_slice: bool,
+    /// Lower ones first: those of higher ones serve when none of the lower ones can.
+    pub order: u16,
+    pub admission: Admission,
+}
+
+/// On what ground a target is in a route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    Eligible,
+    /// Its circuit is not closed, but its newest check was good and nobody better is left.
+    Early,
+    Fallback,
+    Held,
+}
+
+impl RoutingPlan {
+    /// The places of a target: the one for reads that no class names, and that for writes.
+    #[must_use]
+    pub fn membership(&self, target: &TargetId) -> (Option<&Member>, Option<&Member>) {
+        (self.ro.member(target), self.rw.member(target))
+    }
+
+    /// Its first place: for reads that no class names, for writes, for those of a declared class or from a region.
+    #[must_use]
+    pub fn member(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
+        let (reads, writes) = self.membership(target);
+        let declared = policy.routing.classes.iter().filter(|class| class.declared);
+        let of_classes = declared.filter_map(|class| self.classes.get(&class.name));
+        let mut others = of_classes.chain(self.regions.values());
+        reads
+            .or(writes)
+            .or_else(|| others.find_map(|route| route.member(target).filter(|member| member.in_slice)))
+    }
+}
+
+impl Route {
+    /// The endpoints whose servers a slice of it holds, in order.
+    #[must_use]
+    pub fn serving(&self) -> Vec<EndpointId> {
+        self.endpoints(|_| true)
+    }
+
+    /// Those of them that stand in for replicas.
+    #[must_use]
+    pub fn stand_ins(&self) -> Vec<EndpointId> {
+        self.endpoints(|member| member.admission == Admission::Fallback)
+    }
+
+    fn endpoints(&self, which: impl Fn(&Member) -> bool) -> Vec<EndpointId> {
+        let members = self
+            .members
+            .iter()
+            .filter(|member| member.in_slice && which(member));
+        let mut endpoints = Vec::new();
+        for id in members.map(|member| &member.target.endpoint) {
+            if !endpoints.contains(id) {
+                endpoints.push(id.clone());
+            }
+        }
+        endpoints
+    }
+
+    pub(super) fn member(&self, target: &TargetId) -> Option<&Member> {
+        self.members.iter().find(|member| member.target == *target)
+    }
+}

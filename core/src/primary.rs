@@ -1,0 +1,356 @@
+//! Who takes the writes.
+//!
+//! | the holder            | somebody else                        | writes                                   |
+//! |-----------------------|--------------------------------------|------------------------------------------|
+//! | proves that it writes | whoever                              | stay                                     |
+//! | proves a standby      | exactly one may follow               | move                                     |
+//! | proves a standby      | nobody, or more than one             | are withdrawn                            |
+//! | silent                | exactly one, after `failoverTimeout` | move                                     |
+//! | silent                | nobody, or more than one             | held or withdrawn, as `onPrimaryLoss` says |
+//!
+//! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
+//! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
+//! the writes back by itself: a holder that shows an older timeline is as good as a standby. So is a holder of another
+//! database; but where it took writes when it was last seen and nobody follows it, a person is asked, and all routes
+//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` only the declared primary may follow: of a Service
+//! another pod.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::ids::EndpointId;
+use super::ids::TargetId;
+use super::moment::Moment;
+use super::observation::Role;
+use super::policy::{Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
+
+/// What is kept of the primary from decision to decision, and in the status from process to process.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tenure {
+    /// The system identifier of this database.
+    pub identity: Option<u64>,
+    pub holder: Option<TargetId>,
+    /// The highest timeline that a holder was seen on.
+    pub timeline: Option<u32>,
+    /// The word of `acceptPrimary` that was obeyed.
+    pub accepted: Option<EndpointId>,
+}
+
+/// What one target shows that may count for the writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub target: TargetId,
+    pub server: SocketAddr,
+    /// Of the declared primary; `by_service`: the Service behind it says who that is.
+    pub declared: bool,
+    pub by_service: bool,
+    pub promotable: bool,
+    pub role: Option<Role>,
+    /// Its newest check was good, or found it without a free connection.
+    pub answers: bool,
+    /// Nothing says that it is down.
+    pub well: bool,
+    pub failing_since: Option<Moment>,
+    pub identity: Option<u64>,
+    /// It was of another database when the operator restarted, and has not told since.
+    pub foreign: bool,
+    pub timeline: Option<u32>,
+    /// This policy saw this server as a standby of this database.
+    pub was_standby: bool,
+}
+
+impl Claim {
+    /// Its newest check proves that it takes writes.
+    fn writes(&self) -> bool {
+        self.role == Some(Role::Primary) && self.answers
+    }
+}
+
+/// Where writes go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Writes {
+    /// To the holder.
+    Served,
+    /// The holder is silent: the route stays.
+    Held,
+    /// Nowhere.
+    Withdrawn,
+}
+
+/// The primary is of another database than it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IdentityChange {
+    pub known: u64,
+    /// `None`: it showed another one before the operator restarted, and has not told since.
+    pub shown: Option<u64>,
+}
+
+/// The answer of one election.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Election {
+    pub tenure: Tenure,
+    pub writes: Writes,
+    /// Servers that take writes at once, the holder among them, where there are two or more.
+    pub split: Vec<TargetId>,
+    /// The primary shows another identifier than the known one: routes stay as they are.
+    pub changed: Option<IdentityChange>,
+    /// When the holder has been silent for long enough.
+    pub again: Option<Moment>,
+}
+
+/// The rules of the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub identity: IdentityRule,
+    pub failover: &'a Failover,
+    pub failover_timeout: Duration,
+    /// Whether every target was checked: before, nobody new takes the writes.
+    pub warm: bool,
+    /// Until when a holder is awaited that is another server since an edit, and had no good check yet.
+    pub awaited: Option<Moment>,
+}
+
+impl<'a> Rules<'a> {
+    /// Those of a policy whose targets were all checked.
+    #[must_use]
+    pub const fn of(policy: &'a Policy) -> Self {
+        Self {
+            identity: policy.identity,
+            failover: &policy.failover,
+            failover_timeout: policy.probing.failover_timeout,
+            warm: true,
+            awaited: None,
+        }
+    }
+}
+
+/// Decides who takes the writes. `claims` are in declared order.
+#[must_use]
+pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -> Election {
+    let mut tenure = before.clone().under(rules.identity);
+    tenure.learn_identity(claims, rules.identity);
+    let mut ballot = Ballot {
+        identity: tenure.identity,
+        unchecked: rules.identity == IdentityRule::Unchecked,
+        timeline: tenure.timeline,
+        claims,
+    };
+    let (holder, again) = ballot.holder(&tenure, rules, now);
+    let accepted = ballot.accepted(&tenure, rules.failover);
+    if rules.failover.accept_primary.is_none() {
+        tenure.accepted = None;
+    }
+    let holder = match accepted {
+        Some(claim) => {
+            tenure.accepted.clone_from(&rules.failover.accept_primary);
+            tenure.timeline = claim.timeline;
+            ballot.timeline = claim.timeline;
+            Some(claim)
+        }
+        None => holder,
+    };
+    // A person's word says where the database is.
+    let changed = ballot.changed(&tenure, holder).filter(|_| accepted.is_none());
+    let writes = ballot.writes(holder, changed, rules.failover);
+    if let Some(claim) = holder {
+        tenure.holder = Some(claim.target.clone());
+        if claim.role == Some(Role::Primary) {
+            tenure.timeline = tenure.timeline.max(claim.timeline);
+        }
+    }
+    Election {
+        writes,
+        split: ballot.split(),
+        changed,
+        again,
+        tenure,
+    }
+}
+
+impl Tenure {
+    /// What of it holds under this rule: of another database timelines, holders and words mean nothing.
+    #[must_use]
+    pub fn under(self, rule: IdentityRule) -> Self {
+        match rule {
+            IdentityRule::Learned => self,
+            IdentityRule::Unchecked => Self {
+                identity: None,
+                ..self
+            },
+            IdentityRule::Declared(identity) if self.identity.is_none_or(|known| known == identity) => Self {
+                identity: Some(identity),
+                ..self
+            },
+            IdentityRule::Declared(identity) => Self {
+                identity: Some(identity),
+                ..Self::default()
+            },
+        }
+    }
+
+    fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
+        if rule == IdentityRule::Learned && self.identity.is_none() {
+            let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
+            self.identity = declared.find_map(|claim| claim.identity);
+        }
+    }
+}
+
+/// The claims with what they are measured by.
+struct Ballot<'a> {
+    identity: Option<u64>,
+    unchecked: bool,
+    timeline: Option<u32>,
+    claims: &'a [Claim],
+}
+
+impl<'a> Ballot<'a> {
+    /// Of this database, or the declared primary that does not tell.
+    fn belongs(&self, claim: &Claim) -> bool {
+        let shows_it = self.identity.is_some() && claim.identity == self.identity;
+        !self.is_foreign(claim) && (self.unchecked || shows_it || claim.declared)
+    }
+
+    /// Proven to be of another database.
+    fn is_foreign(&self, claim: &Claim) -> bool {
+        let shows_another =
+            matches!((self.identity, claim.identity), (Some(known), Some(shown)) if known != shown);
+        !self.unchecked && (shows_another || claim.foreign)
+    }
+
+    /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
+    /// or the one that was followed. While another server is the primary, or the known one is still there, who shows
+    /// another one just does not belong. `holder`: as elected.
+    fn changed(&self, tenure: &Tenure, holder: Option<&Claim>) -> Option<IdentityChange> {
+        let known = self.identity.filter(|_| !self.unchecked)?;
+        let declared = || self.claims.iter().filter(|claim| claim.declared);
+        let followed = self.present(tenure).filter(|before| !before.declared);
+        let other = if let Some(followed) = followed {
+            let stays = holder.is_some_and(|holder| holder.target == followed.target);
+            let other = stays && followed.role == Some(Role::Primary) && self.is_foreign(followed);
+            other.then_some(followed)?
+        } else {
+            let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
+            declared().find(|claim| self.is_foreign(claim) && !still_there)?
+        };
+        let shown = other.identity.filter(|shown| *shown != known);
+        Some(IdentityChange { known, shown })
+    }
+
+    fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
+        if changed.is_some() && holder.is_some() {
+            return Writes::Held;
+        }
+        let may = |claim: &&Claim| {
+            claim.role == Some(Role::Primary) && !self.is_foreign(claim) && !self.is_below(claim)
+        };
+        let Some(claim) = holder.filter(may) else {
+            return Writes::Withdrawn;
+        };
+        match failover.on_primary_loss {
+            // One that is proven to take writes is not lost, even while its circuit is open.
+            _ if claim.well || claim.answers => Writes::Served,
+            OnPrimaryLoss::Hold => Writes::Held,
+            OnPrimaryLoss::Withdraw => Writes::Withdrawn,
+        }
+    }
+
+    fn writable(&self) -> impl Iterator<Item = &'a Claim> {
+        self.claims
+            .iter()
+            .filter(|claim| claim.writes() && self.belongs(claim))
+    }
+
+    fn split(&self) -> Vec<TargetId> {
+        let servers: BTreeSet<_> = self.writable().map(|claim| claim.server).collect();
+        if servers.len() < 2 {
+            return Vec::new();
+        }
+        self.writable().map(|claim| claim.target.clone()).collect()
+    }
+
+    /// The present holder or its successor; and, while it is silent, until when it may be.
+    fn holder(&self, tenure: &Tenure, rules: Rules<'_>, now: Moment) -> (Option<&'a Claim>, Option<Moment>) {
+        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
+        let successor = || self.successor(tenure, pinned).filter(|_| rules.warm);
+        let present = self.present(tenure).filter(|claim| claim.declared || !pinned);
+        let Some(present) = present else {
+            if let Some(until) = rules.awaited.filter(|until| now < *until) {
+                return (None, Some(until).filter(|until| *until != Moment::NEVER));
+            }
+            return (successor().or_else(|| self.first()), None);
+        };
+        if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {
+            return (successor().or(Some(present)), None);
+        }
+        if present.writes() && self.belongs(present) {
+            return (Some(present), None);
+        }
+        let Some(since) = present.failing_since.filter(|_| !present.well) else {
+            return (Some(present), None);
+        };
+        let until = since + rules.failover_timeout;
+        if now < until {
+            return (Some(present), Some(until));
+        }
+        (successor().or(Some(present)), None)
+    }
+
+    fn present(&self, tenure: &Tenure) -> Option<&'a Claim> {
+        let holder = tenure.holder.as_ref()?;
+        self.claims.iter().find(|claim| claim.target == *holder)
+    }
+
+    /// Without a holder the declared primary is it, once it takes writes.
+    fn first(&self) -> Option<&'a Claim> {
+        let new = |claim: &&Claim| claim.declared && self.belongs(claim) && self.is_current(claim);
+        self.writable().find(new)
+    }
+
+    /// The one server that may follow; `None` where there are more. `pinned`: of the declared primary, whose Service
+    /// leads to another pod.
+    fn successor(&self, tenure: &Tenure, pinned: bool) -> Option<&'a Claim> {
+        let named = |claim: &Claim| claim.declared && claim.by_service;
+        let told =
+            |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
+        let follows = |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
+        let may = |claim: &&Claim| {
+            let may = if pinned { claim.declared } else { follows(claim) };
+            may && claim.well && self.is_current(claim)
+        };
+        let others = || {
+            self.writable()
+                .filter(|claim| Some(&claim.target) != tenure.holder.as_ref())
+                .filter(may)
+        };
+        let servers: BTreeSet<_> = others().map(|claim| claim.server).collect();
+        others().next().filter(|_| servers.len() == 1)
+    }
+
+    /// Not on an older timeline than the last holder.
+    fn is_current(&self, claim: &Claim) -> bool {
+        self.timeline
+            .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high))
+    }
+
+    /// Known to be on an older timeline than the last holder: an old primary at a new address, or one that was set back.
+    fn is_below(&self, claim: &Claim) -> bool {
+        let below = |its: u32| self.timeline.is_some_and(|high| its < high);
+        claim.role == Some(Role::Primary) && claim.timeline.is_some_and(below)
+    }
+
+    /// The endpoint that a person named, unless that word was obeyed before.
+    fn accepted(&self, tenure: &Tenure, failover: &Failover) -> Option<&'a Claim> {
+        let word = failover.accept_primary.as_ref()?;
+        if tenure.accepted.as_ref() == Some(word) {
+            return None;
+        }
+        let follows = failover.primary_role == PrimaryRole::Follow;
+        self.writable()
+            .find(|claim| claim.target.endpoint == *word && (follows || claim.declared))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,774 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::fixture::{SYSTEM, at, failover};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A target at 198.18.0.`last`; the first one of a list is the declared primary.
+fn claim(last: u8, role: Role) -> Claim {
+    let id = match last {
+        1 => "primary".to_owned(),
+        last => format!("r{last}"),
+    };
+    Claim {
+        target: TargetId::host(id.as_str().into()),
+        server: SocketAddr::new(IpAddr::from([198, 18, 0, last]), 5432),
+        declared: last == 1,
+        by_service: false,
+        promotable: true,
+        role: Some(role),
+        answers: true,
+        well: true,
+        failing_since: None,
+        identity: Some(SYSTEM),
+        foreign: false,
+        timeline: Some(1),
+        was_standby: last != 1,
+    }
+}
+
+fn writable(last: u8, timeline: u32) -> Claim {
+    Claim {
+        timeline: Some(timeline),
+        ..claim(last, Role::Primary)
+    }
+}
+
+fn standby(last: u8) -> Claim {
+    claim(last, Role::Standby)
+}
+
+/// Out since this second, and it was the primary when it was last seen.
+fn silent(last: u8, since: u64) -> Claim {
+    Claim {
+        answers: false,
+        well: false,
+        failing_since: Some(at(since * 1000)),
+        ..claim(last, Role::Primary)
+    }
+}
+
+/// The declared primary holds the writes on timeline 1.
+fn tenure() -> Tenure {
+    Tenure {
+        identity: Some(SYSTEM),
+        holder: Some(TargetId::host("primary".into())),
+        timeline: Some(1),
+        accepted: None,
+    }
+}
+
+/// Who may be a rule to others.
+struct Setting {
+    failover: Failover,
+    identity: IdentityRule,
+    warm: bool,
+}
+
+impl Setting {
+    fn follow() -> Self {
+        Self {
+            failover: failover(),
+            identity: IdentityRule::Learned,
+            warm: true,
+        }
+    }
+
+    fn elect(&self, before: &Tenure, claims: &[Claim], second: u64) -> Election {
+        let rules = Rules {
+            identity: self.identity,
+            failover: &self.failover,
+            failover_timeout: TIMEOUT,
+            warm: self.warm,
+            awaited: None,
+        };
+        elect(before, claims, rules, at(second * 1000))
+    }
+}
+
+fn words(election: &Election) -> String {
+    let holder = election.tenure.holder.as_ref();
+    format!(
+        "{:?} {}",
+        election.writes,
+        holder.map_or("nobody".to_owned(), ToString::to_string)
+    )
+}
+
+/// The primary shows this identifier instead of the known one.
+fn changed(shown: u64) -> Option<IdentityChange> {
+    Some(IdentityChange {
+        known: SYSTEM,
+        shown: Some(shown),
+    })
+}
+
+/// At second 100, under Follow and Hold.
+fn follow(claims: &[Claim]) -> String {
+    words(&Setting::follow().elect(&tenure(), claims, 100))
+}
+
+#[test]
+fn the_table_of_one() {
+    let setting = Setting::follow();
+    let new = Tenure::default();
+    for (before, claim, expected) in [
+        (&new, writable(1, 1), "Served primary"),
+        (&new, standby(1), "Withdrawn nobody"),
+        (&tenure(), writable(1, 1), "Served primary"),
+        (&tenure(), standby(1), "Withdrawn primary"),
+        (&tenure(), silent(1, 0), "Held primary"),
+    ] {
+        assert_eq!(
+            words(&setting.elect(before, std::slice::from_ref(&claim), 100)),
+            expected,
+            "{claim:?}"
+        );
+    }
+    assert_eq!(
+        words(&setting.elect(&tenure(), &[], 100)),
+        "Withdrawn primary",
+        "no longer declared"
+    );
+}
+
+/// Every row of the table: what the holder shows against what the others show.
+#[test]
+fn every_row_of_the_table_with_two() {
+    let rows = [
+        (writable(1, 1), standby(2), "Served primary"),
+        (writable(1, 1), writable(2, 2), "Served primary"),
+        (writable(1, 1), silent(2, 0), "Served primary"),
+        (standby(1), writable(2, 2), "Served r2"),
+        (standby(1), standby(2), "Withdrawn primary"),
+        (silent(1, 95), writable(2, 2), "Served r2"),
+        (silent(1, 96), writable(2, 2), "Held primary"),
+        (silent(1, 0), standby(2), "Held primary"),
+        (silent(1, 0), silent(2, 0), "Held primary"),
+    ];
+    for (holder, other, expected) in rows {
+        assert_eq!(
+            follow(&[holder.clone(), other.clone()]),
+            expected,
+            "{holder:?}\n{other:?}"
+        );
+    }
+}
+
+#[test]
+fn every_row_of_the_table_with_three() {
+    let rows = [
+        (writable(1, 1), writable(2, 2), writable(3, 2), "Served primary"),
+        (standby(1), writable(2, 2), writable(3, 2), "Withdrawn primary"),
+        (silent(1, 0), writable(2, 2), writable(3, 3), "Held primary"),
+        (silent(1, 0), writable(2, 2), standby(3), "Served r2"),
+        (standby(1), standby(2), writable(3, 2), "Served r3"),
+        (standby(1), standby(2), standby(3), "Withdrawn primary"),
+    ];
+    for (a, b, c, expected) in rows {
+        assert_eq!(
+            follow(&[a.clone(), b.clone(), c.clone()]),
+            expected,
+            "{a:?}\n{b:?}\n{c:?}"
+        );
+    }
+}
+
+#[test]
+fn a_holder_that_answers_is_served_whatever_its_circuit_says() {
+    let answers = Claim {
+        answers: true,
+        ..silent(1, 0)
+    };
+    for loss in [OnPrimaryLoss::Hold, OnPrimaryLoss::Withdraw] {
+        let mut setting = Setting::follow();
+        setting.failover.on_primary_loss = loss;
+        let election = setting.elect(&tenure(), &[answers.clone(), writable(2, 2)], 100);
+        assert_eq!(words(&election), "Served primary", "{loss:?}");
+    }
+}
+
+/// Saturated, or a fault of configuration: it does not answer as it should, and nothing says that it is down.
+#[test]
+fn a_holder_that_is_not_known_to_be_down_is_served() {
+    let odd = Claim {
+        answers: false,
+        ..writable(1, 1)
+    };
+    assert_eq!(follow(&[odd, writable(2, 2)]), "Served primary");
+}
+
+#[test]
+fn who_is_silent_is_withdrawn_where_the_policy_says_so() {
+    let mut setting = Setting::follow();
+    setting.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+    assert_eq!(
+        words(&setting.elect(&tenure(), &[silent(1, 99)], 100)),
+        "Withdrawn primary"
+    );
+    let moves = setting.elect(&tenure(), &[silent(1, 90), writable(2, 2)], 100);
+    assert_eq!(words(&moves), "Served r2", "and still moves");
+}
+
+#[test]
+fn while_the_holder_is_silent_it_says_when_to_look_again() {
+    let setting = Setting::follow();
+    let waits = setting.elect(&tenure(), &[silent(1, 98), writable(2, 2)], 100);
+    assert_eq!(waits.again, Some(at(103_000)));
+    let over = setting.elect(&tenure(), &[silent(1, 95), standby(2)], 100);
+    assert_eq!(over.again, None, "only an answer changes it now");
+}
+
+#[test]
+fn who_may_not_follow() {
+    let good = || writable(2, 2);
+    let not: [(&str, Claim); 8] = [
+        (
+            "promotable: false",
+            Claim {
+                promotable: false,
+                ..good()
+            },
+        ),
+        (
+            "not a standby before",
+            Claim {
+                was_standby: false,
+                ..good()
+            },
+        ),
+        (
+            "another database",
+            Claim {
+                identity: Some(SYSTEM + 1),
+                ..good()
+            },
+        ),
+        (
+            "it does not tell",
+            Claim {
+                identity: None,
+                ..good()
+            },
+        ),
+        (
+            "foreign before a restart",
+            Claim {
+                foreign: true,
+                ..good()
+            },
+        ),
+        (
+            "its newest check failed",
+            Claim {
+                answers: false,
+                ..good()
+            },
+        ),
+        (
+            "its circuit is open",
+            Claim {
+                well: false,
+                ..good()
+            },
+        ),
+        (
+            "an unknown timeline",
+            Claim {
+                timeline: None,
+                ..good()
+            },
+        ),
+    ];
+    for (why, claim) in not {
+        assert_eq!(follow(&[standby(1), claim]), "Withdrawn primary", "{why}");
+    }
+    assert_eq!(follow(&[standby(1), good()]), "Served r2");
+}
+
+#[test]
+fn the_timeline_is_a_high_water_mark() {
+    let setting = Setting::follow();
+    let before = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        timeline: Some(3),
+        ..tenure()
+    };
+    // An old primary returns while the new one is silent, or has become a standby.
+    for holder in [silent(2, 0), standby(2)] {
+        let old = setting.elect(&before, &[writable(1, 2), holder.clone()], 100);
+        assert_ne!(old.writes, Writes::Served, "{holder:?}");
+        assert_eq!(old.tenure.holder, before.holder);
+        assert_eq!(old.tenure.timeline, Some(3));
+    }
+    let was_standby = Claim {
+        was_standby: true,
+        ..writable(1, 4)
+    };
+    let newer = setting.elect(&before, &[was_standby, silent(2, 0)], 100);
+    assert_eq!(
+        words(&newer),
+        "Served primary",
+        "promoted again, on a newer timeline"
+    );
+    assert_eq!(newer.tenure.timeline, Some(4));
+}
+
+/// The name of the holder leads to an old primary again.
+#[test]
+fn a_holder_on_an_older_timeline_is_withdrawn_until_a_person_accepts_it() {
+    let mut setting = Setting::follow();
+    let before = Tenure {
+        timeline: Some(2),
+        ..tenure()
+    };
+    for old in [writable(1, 1), silent(1, 0)] {
+        let election = setting.elect(&before, &[old.clone(), standby(2)], 100);
+        assert_eq!(words(&election), "Withdrawn primary", "{old:?}");
+        assert_eq!(election.tenure.timeline, Some(2));
+    }
+    let follows = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    assert_eq!(words(&follows), "Served r2");
+    let untold = Claim {
+        timeline: None,
+        ..writable(1, 1)
+    };
+    assert_eq!(words(&setting.elect(&before, &[untold], 100)), "Served primary");
+    for role in [PrimaryRole::Follow, PrimaryRole::Pinned] {
+        setting.failover.primary_role = role;
+        setting.failover.accept_primary = None;
+        let pinned = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(words(&pinned), "Withdrawn primary", "{role:?}");
+        setting.failover.accept_primary = Some("primary".into());
+        let accepted = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        assert_eq!(
+            (words(&accepted).as_str(), accepted.tenure.timeline),
+            ("Served primary", Some(1))
+        );
+    }
+}
+
+#[test]
+fn without_timelines_the_mark_stays_unknown_and_stops_nobody() {
+    let untold = |claim: Claim| Claim {
+        timeline: None,
+        ..claim
+    };
+    let before = Tenure {
+        timeline: None,
+        ..tenure()
+    };
+    let election = Setting::follow().elect(&before, &[standby(1), untold(writable(2, 2))], 100);
+    assert_eq!(words(&election), "Served r2");
+    assert_eq!(election.tenure.timeline, None);
+}
+
+#[test]
+fn before_everybody_was_checked_nobody_new_takes_the_writes() {
+    let setting = Setting {
+        warm: false,
+        ..Setting::follow()
+    };
+    assert_eq!(
+        words(&setting.elect(&tenure(), &[standby(1), writable(2, 2)], 100)),
+        "Withdrawn primary"
+    );
+    assert_eq!(
+        words(&setting.elect(&tenure(), &[silent(1, 0), writable(2, 2)], 100)),
+        "Held primary"
+    );
+}
+
+#[test]
+fn pinned_writes_go_to_the_declared_primary_or_nowhere() {
+    let mut setting = Setting::follow();
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    for (primary, expected) in [
+        (writable(1, 1), "Served primary"),
+        (standby(1), "Withdrawn primary"),
+        (silent(1, 0), "Held primary"),
+    ] {
+        let election = setting.elect(&tenure(), &[primary.clone(), writable(2, 2)], 100);
+        assert_eq!(words(&election), expected, "{primary:?}");
+    }
+    // A holder from before it was pinned.
+    let before = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        ..tenure()
+    };
+    let back = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    assert_eq!(words(&back), "Served primary");
+    let never = setting.elect(&Tenure::default(), &[silent(1, 0)], 100);
+    assert_eq!(
+        words(&never),
+        "Withdrawn nobody",
+        "who never proved itself is not held"
+    );
+    setting.failover.accept_primary = Some("r2".into());
+    let word = setting.elect(&tenure(), &[standby(1), writable(2, 2)], 100);
+    assert_eq!(words(&word), "Withdrawn primary", "a word does not unpin");
+}
+
+#[test]
+fn a_word_of_a_person_is_obeyed_once() {
+    let mut setting = Setting::follow();
+    setting.failover.accept_primary = Some("r2".into());
+    let claims = [writable(1, 5), writable(2, 2)];
+    let high = Tenure {
+        timeline: Some(5),
+        ..tenure()
+    };
+    let obeyed = setting.elect(&high, &claims, 100);
+    assert_eq!(words(&obeyed), "Served r2", "even on an older timeline");
+    assert_eq!(obeyed.tenure.accepted, Some("r2".into()));
+    assert_eq!(obeyed.tenure.timeline, Some(2));
+    // Later the writes follow a promotion; the same word does not fetch them back.
+    let promoted = Claim {
+        was_standby: true,
+        ..writable(1, 6)
+    };
+    let followed = setting.elect(&obeyed.tenure, &[promoted.clone(), standby(2)], 200);
+    assert_eq!(words(&followed), "Served primary");
+    let again = setting.elect(&followed.tenure, &[promoted, writable(2, 7)], 300);
+    assert_eq!(words(&again), "Served primary");
+    // Taken back and given again it is a new word.
+    setting.failover.accept_primary = None;
+    let forgotten = setting.elect(&again.tenure, &claims, 400);
+    assert_eq!(forgotten.tenure.accepted, None);
+    setting.failover.accept_primary = Some("r2".into());
+    assert_eq!(
+        words(&setting.elect(&forgotten.tenure, &claims, 500)),
+        "Served r2"
+    );
+}
+
+#[test]
+fn a_word_for_who_takes_no_writes_waits() {
+    let mut setting = Setting::follow();
+    setting.failover.accept_primary = Some("r2".into());
+    let waits = setting.elect(&tenure(), &[writable(1, 1), standby(2)], 100);
+    assert_eq!(words(&waits), "Served primary");
+    assert_eq!(waits.tenure.accepted, None);
+    let foreign = Claim {
+        identity: Some(SYSTEM + 1),
+        ..writable(2, 2)
+    };
+    assert_eq!(
+        words(&setting.elect(&tenure(), &[writable(1, 1), foreign], 100)),
+        "Served primary"
+    );
+}
+
+#[test]
+fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
+    let split = |claims: &[Claim]| -> Vec<String> {
+        let election = Setting::follow().elect(&tenure(), claims, 100);
+        election.split.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        split(&[writable(1, 1), writable(2, 2), standby(3)]),
+        ["primary", "r2"]
+    );
+    assert!(split(&[writable(1, 1), standby(2)]).is_empty());
+    let same = Claim {
+        server: writable(1, 1).server,
+        ..writable(2, 1)
+    };
+    assert!(split(&[writable(1, 1), same.clone()]).is_empty());
+    assert_eq!(
+        follow(&[
+            standby(1),
+            Claim {
+                server: writable(3, 1).server,
+                ..writable(2, 2)
+            },
+            writable(3, 2)
+        ]),
+        "Served r2"
+    );
+    let foreign = Claim {
+        identity: Some(SYSTEM + 1),
+        ..writable(2, 2)
+    };
+    assert!(split(&[writable(1, 1), foreign]).is_empty(), "another database");
+    assert!(
+        split(&[silent(1, 0), writable(2, 2)]).is_empty(),
+        "who is silent is not known to"
+    );
+}
+
+#[test]
+fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
+    let setting = Setting::follow();
+    let identity = |claims: &[Claim]| setting.elect(&Tenure::default(), claims, 1).tenure.identity;
+    assert_eq!(identity(&[writable(1, 1)]), Some(SYSTEM));
+    assert_eq!(identity(&[standby(1)]), None, "a standby is no source");
+    assert_eq!(identity(&[silent(1, 0)]), None);
+    assert_eq!(identity(&[writable(2, 1)]), None, "nor a replica");
+    let other = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let later = setting.elect(&tenure(), &[other], 100);
+    assert_eq!(later.tenure.identity, Some(SYSTEM), "once");
+    assert_eq!(later.changed, changed(8));
+}
+
+#[test]
+fn a_declared_identity_is_the_one_and_forgets_another_database() {
+    let mut setting = Setting::follow();
+    setting.identity = IdentityRule::Declared(8);
+    let of_8 = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let high = Tenure {
+        timeline: Some(9),
+        ..tenure()
+    };
+    let election = setting.elect(&high, &[of_8], 100);
+    assert_eq!(words(&election), "Served primary");
+    assert_eq!(
+        (election.tenure.identity, election.tenure.timeline),
+        (Some(8), Some(1))
+    );
+    assert_eq!(election.changed, None);
+    let wrong = setting.elect(&Tenure::default(), &[writable(1, 1)], 100);
+    assert_eq!(wrong.changed.and_then(|change| change.shown), Some(SYSTEM));
+    assert_eq!(
+        wrong.writes,
+        Writes::Withdrawn,
+        "nothing is served that was never proven"
+    );
+}
+
+#[test]
+fn an_unchecked_identity_is_none_and_stops_nobody() {
+    let mut setting = Setting::follow();
+    setting.identity = IdentityRule::Unchecked;
+    let other = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let election = setting.elect(&tenure(), &[other], 100);
+    assert_eq!(words(&election), "Served primary");
+    assert_eq!((election.tenure.identity, election.changed), (None, None));
+}
+
+#[test]
+fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
+    let setting = Setting::follow();
+    let silent = Claim {
+        identity: Some(8),
+        ..silent(1, 0)
+    };
+    assert_eq!(setting.elect(&tenure(), &[silent], 100).changed, changed(8));
+    let replica = Claim {
+        identity: Some(8),
+        ..standby(2)
+    };
+    assert_eq!(
+        setting.elect(&tenure(), &[writable(1, 1), replica], 100).changed,
+        None,
+        "a mere replica"
+    );
+    let followed = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        ..tenure()
+    };
+    let rebuilt = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let election = setting.elect(&followed, &[rebuilt, writable(2, 2)], 100);
+    assert_eq!(election.changed, None, "who holds the writes is somebody else");
+    assert_eq!(words(&election), "Served r2");
+}
+
+#[test]
+fn a_followed_holder_of_another_database_asks_a_person_unless_somebody_follows_it() {
+    let followed = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        ..tenure()
+    };
+    let rebuilt = Claim {
+        identity: Some(8),
+        ..writable(2, 2)
+    };
+    let setting = Setting::follow();
+    let nobody = setting.elect(&followed, &[standby(1), rebuilt.clone()], 100);
+    assert_eq!((words(&nobody).as_str(), nobody.changed), ("Held r2", changed(8)));
+    let other = setting.elect(&followed, &[standby(1), rebuilt.clone(), writable(3, 3)], 100);
+    assert_eq!((words(&other).as_str(), other.changed), ("Served r3", None));
+    let standby_there = Claim {
+        role: Some(Role::Standby),
+        ..rebuilt
+    };
+    let rejoined = setting.elect(&followed, &[standby(1), standby_there], 100);
+    assert_eq!(
+        (words(&rejoined).as_str(), rejoined.changed),
+        ("Withdrawn r2", None)
+    );
+}
+
+#[test]
+fn a_word_of_a_person_ends_the_question_for_the_identity() {
+    let mut setting = Setting::follow();
+    let rebuilt = Claim {
+        identity: Some(8),
+        ..writable(1, 1)
+    };
+    let claims = [rebuilt, writable(2, 2), writable(3, 2)];
+    assert_eq!(setting.elect(&tenure(), &claims, 100).changed, changed(8));
+    setting.failover.accept_primary = Some("r2".into());
+    let word = setting.elect(&tenure(), &claims, 100);
+    assert_eq!((words(&word).as_str(), word.changed), ("Served r2", None));
+}
+
+#[test]
+fn a_holder_that_is_gone_is_followed_at_once() {
+    let gone = Tenure {
+        holder: Some(TargetId::host("removed".into())),
+        ..tenure()
+    };
+    let setting = Setting::follow();
+    assert_eq!(
+        words(&setting.elect(&gone, &[standby(1), writable(2, 2)], 100)),
+        "Served r2"
+    );
+    assert_eq!(
+        words(&setting.elect(&gone, &[writable(1, 1), standby(2)], 100)),
+        "Served primary"
+    );
+    let below = Tenure {
+        timeline: Some(2),
+        ..gone
+    };
+    assert_eq!(
+        words(&setting.elect(&below, &[writable(1, 1)], 100)),
+        "Withdrawn removed",
+        "an old primary"
+    );
+}
+
+/// A pod that the Service behind the declared primary names.
+fn pod(last: u8, role: Role) -> Claim {
+    Claim {
+        target: TargetId {
+            endpoint: "primary".into(),
+            pod: Some(IpAddr::from([198, 18, 0, last])),
+        },
+        declared: true,
+        by_service: true,
+        was_standby: false,
+        ..claim(last, role)
+    }
+}
+
+#[test]
+fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_standby() {
+    let before = Tenure {
+        holder: Some(pod(20, Role::Primary).target),
+        ..tenure()
+    };
+    let mut setting = Setting::follow();
+    let moved = setting.elect(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
+    assert_eq!(words(&moved), "Served primary@198.18.0.21");
+    let stays = setting.elect(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
+    assert_eq!(words(&stays), "Served primary@198.18.0.20");
+    // Pinned to the Service, the pods follow each other by the same rules.
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    let gone = |since| Claim {
+        target: pod(21, Role::Primary).target,
+        declared: true,
+        by_service: true,
+        ..silent(21, since)
+    };
+    let before = Tenure {
+        holder: Some(gone(0).target),
+        ..tenure()
+    };
+    let new = || pod(20, Role::Primary);
+    for (holder, expected, again) in [
+        (pod(21, Role::Primary), "Served primary@198.18.0.21", None),
+        (pod(21, Role::Standby), "Served primary@198.18.0.20", None),
+        (gone(98), "Held primary@198.18.0.21", Some(at(103_000))),
+        (gone(95), "Served primary@198.18.0.20", None),
+    ] {
+        let election = setting.elect(&before, &[new(), holder.clone(), writable(2, 2)], 100);
+        assert_eq!(
+            (words(&election).as_str(), election.again),
+            (expected, again),
+            "{holder:?}"
+        );
+    }
+}
+
+#[test]
+fn a_pod_that_the_service_names_must_tell_its_identity_to_follow() {
+    let untold = |last, role| Claim {
+        identity: None,
+        ..pod(last, role)
+    };
+    for known in [Some(SYSTEM), None] {
+        let old = untold(20, Role::Standby);
+        let before = Tenure {
+            identity: known,
+            holder: Some(old.target.clone()),
+            ..tenure()
+        };
+        let silent = untold(21, Role::Primary);
+        let election = Setting::follow().elect(&before, &[old, silent], 100);
+        assert_eq!(words(&election), "Withdrawn primary@198.18.0.20", "{known:?}");
+    }
+}
+
+#[test]
+fn who_does_not_tell_its_identity_is_no_split_brain() {
+    let untold = |last| Claim {
+        identity: None,
+        ..writable(last, 1)
+    };
+    for (known, first) in [(Some(SYSTEM), writable(1, 1)), (None, untold(1))] {
+        let before = Tenure {
+            identity: known,
+            ..tenure()
+        };
+        let election = Setting::follow().elect(&before, &[first, untold(2)], 100);
+        assert_eq!(election.split, [], "{known:?}");
+    }
+}
+
+#[test]
+fn a_tenure_outlives_that_its_identity_is_declared() {
+    let declared = IdentityRule::Declared(SYSTEM);
+    assert_eq!(tenure().under(declared), tenure());
+    let unknown = Tenure {
+        identity: None,
+        ..tenure()
+    };
+    assert_eq!(unknown.under(declared), tenure());
+    let other = Tenure {
+        identity: Some(SYSTEM + 1),
+        ..Tenure::default()
+    };
+    assert_eq!(tenure().under(IdentityRule::Declared(SYSTEM + 1)), other);
+}
+
+#[test]
+fn who_was_never_a_standby_follows_only_where_the_service_of_the_primary_names_it() {
+    let before = Tenure {
+        holder: Some(TargetId::host("r2".into())),
+        ..tenure()
+    };
+    let never = |last, by_service| Claim {
+        by_service,
+        was_standby: false,
+        ..writable(last, 1)
+    };
+    for other in [never(1, false), never(3, true), never(3, false)] {
+        let election = Setting::follow().elect(&before, &[silent(2, 90), other.clone()], 100);
+        assert_eq!(words(&election), "Held r2", "{other:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Whether a target is what the policy takes it for: state, identity, role and lag, on top of its health.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::health::{Health, Reason, Standing};
+use super::ids::TargetId;
+use super::judgement::Judgement;
+use super::lag::{Freshness, Replay};
+use super::observation::Role;
+use super::particulars::Particulars;
+use super::policy::{Declared, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
+use super::primary::{Claim, Tenure};
+
+/// One target with what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub id: &'a TargetId,
+    pub endpoint: &'a Endpoint,
+    /// Where its pod listens; the port of a host is its endpoint's.
+    pub port: u16,
+    pub health: &'a Health,
+    pub replay: &'a Replay,
+    pub particulars: &'a Particulars,
+}
+
+impl Known<'_> {
+    fn address(&self) -> Option<IpAddr> {
+        self.health.address
+    }
+
+    /// What it shows that may count for the writes; nothing where it is not routed at all, or was never seen.
+    #[must_use]
+    pub fn claim(&self, was_standby: impl Fn(SocketAddr) -> bool) -> Option<Claim> {
+        if self.endpoint.state != EndpointState::Active {
+            return None;
+        }
+        let (health, declared) = (self.health, self.endpoint.declared == Declared::Primary);
+        let server = SocketAddr::new(self.address()?, self.port);
+        Some(Claim {
+            target: self.id.clone(),
+            server,
+            declared,
+            by_service: self.endpoint.pods.is_some(),
+            promotable: self.endpoint.promotable,
+            role: health.role,
+            answers: health.proves_role(),
+            well: health.is_well(),
+            failing_since: health.failing_since,
+            identity: health.system_identifier,
+            foreign: health.foreign,
+            timeline: health.timeline,
+            was_standby: was_standby(server),
+        })
+    }
+
+    /// The judgement. Of the reasons that speak against it the first counts: state, identity and role, health, lag.
+    #[must_use]
+    pub fn judge(&self, policy: &Policy, tenure: &Tenure) -> Judgement {
+        let verdict = self.health.judge(&policy.breaker);
+        let wrong = self.wrong(policy, tenure);
+        let health = if wrong.is_some() {
+            Standing::Wrong
+        } else {
+            verdict.0
+        };
+        let (standing, reason) = match wrong {
+            // One that took writes when it was last seen, and is down: that says more.
+            Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
+                (Standing::Wrong, verdict.1)
+            }
+            Some(reason) => (Standing::Wrong, reason),
+            None => self.fit(tenure, verdict),
+        };
+        Judgement {
+            target: self.id.clone(),
+            address: self.address(),
+            port: self.port,
+            role: self.health.role,
+            circuit: self.health.breaker.circuit.shown(),
+            trips: self.health.breaker.trips(),
+            standing,
+            health,
+            reason,
+            failure: self.health.failure,
+            behind: self.particulars.behind(),
+            used: self.particulars.used(),
+            classes: self.particulars.classes(),
+        }
+    }
+
+    /// Why it may not serve, whatever its health.
+    fn wrong(&self, policy: &Policy, tenure: &Tenure) -> Option<Reason> {
+        let health = self.health;
+        let shows_another = matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        let foreign = policy.identity != IdentityRule::Unchecked && (shows_another || health.foreign);
+        match self.endpoint.state {
+            EndpointState::Disabled => Some(Reason::Disabled),
+            EndpointState::Draining => Some(Reason::Draining),
+            EndpointState::Active if foreign => Some(Reason::IdentityMismatch),
+            EndpointState::Active if health.role == Some(Role::Primary) && !self.may_write(tenure) => {
+                Some(Reason::WritableReplica)
+            }
+            EndpointState::Active if self.replay.diverged => Some(Reason::Diverged),
+            EndpointState::Active => None,
+        }
+    }
+
+    /// It holds the writes, on a timeline that is not known to be an older one; or nobody does yet.
+    fn may_write(&self, tenure: &Tenure) -> bool {
+        let holds = tenure.holder.as_ref() == Some(self.id);
+        let below = matches!((self.health.timeline, tenure.timeline), (Some(its), Some(high)) if its < high);
+        (holds && !below) || self.is_first(tenure)
+    }
+
+    /// The declared primary before there ever was a holder.
+    fn is_first(&self, tenure: &Tenure) -> bool {
+        tenure.holder.is_none() && self.endpoint.declared == Declared::Primary
+    }
+
+    /// On top of a verdict of its checks: a standby must be fresh.
+    fn fit(&self, tenure: &Tenure, verdict: (Standing, Reason)) -> (Standing, Reason) {
+        let (endpoint, role) = (self.endpoint, self.health.role);
+        let (standing, reason) = verdict;
+        if let Some(stale) = self.stale() {
+            match standing {
+                Standing::Good | Standing::Returning { .. } => return (Standing::Behind, stale),
+                Standing::Unhealthy { .. } => return (Standing::Unhealthy { answers: false }, reason),
+                _ => {}
+            }
+        }
+        let vacant = tenure.holder.as_ref().is_none_or(|holder| holder == self.id);
+        match (endpoint.declared, role, reason) {
+            (Declared::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
+                (standing, Reason::PrimaryInRecovery)
+            }
+            (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {
+                (standing, Reason::WeightZero)
+            }
+            _ => (standing, reason),
+        }
+    }
+
+    /// Why a standby is not fresh enough.
+    fn stale(&self) -> Option<Reason> {
+        if self.health.role != Some(Role::Standby) || self.endpoint.lag.source == LagSource::None {
+            return None;
+        }
+        match self.replay.freshness {
+            Freshness::Fresh => None,
+            Freshness::Lagging => Some(Reason::Lagging),
+            Freshness::Stalled => Some(Reason::ReplayStalled),
+            Freshness::Unknown => Some(Reason::LagUnknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! What a policy says of who is read from: classes of operations, regions, fallbacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ids::{ClassName, EndpointId};
+use super::percent::Percent;
+
+const RETRY_ATTEMPTS: u8 = 2;
+const WRITE: [&str; 7] = [
+    "create",
+    "update",
+    "delete",
+    "upsert",
+    "createMany",
+    "updateMany",
+    "deleteMany",
+];
+const PRIMARY_PREFERRED: [&str; 3] = ["transaction", "migration", "admin"];
+const ANALYTICS: [&str; 5] = ["analytics", "reports", "dashboard", "export", "search"];
+
+/// How reads are spread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routing {
+    /// False: everything goes to the primary.
+    pub replicas: bool,
+    /// Of reads that no class names.
+    pub default_target: Target,
+    /// For clients and proxies: attempts on another server after the first one failed.
+    pub retry_attempts: u8,
+    /// Every class, the built-in ones that are not replaced among them, by name.
+    pub classes: Vec<Class>,
+    /// For clients: where an operation of this priority goes, whatever its class.
+    pub priorities: BTreeMap<Priority, Target>,
+    /// Regions with an order of fallbacks, as declared.
+    pub regions: Vec<Region>,
+    pub zone_hints: ZoneHints,
+}
+
+impl Default for Routing {
+    /// What holds where a policy says nothing.
+    fn default() -> Self {
+        Self {
+            replicas: true,
+            default_target: Target::Replicas,
+            retry_attempts: RETRY_ATTEMPTS,
+            classes: built_in(),
+            priorities: BTreeMap::new(),
+            regions: Vec::new(),
+            zone_hints: ZoneHints::Disabled,
+        }
+    }
+}
+
+/// The classes that every policy has, in the order of their names, unless it declares others of these names.
+#[must_use]
+pub fn built_in() -> Vec<Class> {
+    let class = |name: &str, target, operations: &[&str]| Class {
+        name: name.into(),
+        declared: false,
+        operations: operations.iter().map(|&operation| operation.to_owned()).collect(),
+        target,
+        selector: Selector::default(),
+        max_lag: None,
+        read_fallback: None,
+        probe_query: None,
+    };
+    vec![
+        class("analytics", Target::Replicas, &ANALYTICS),
+        class("primary-preferred", Target::PrimaryPreferred, &PRIMARY_PREFERRED),
+        class("write", Target::Primary, &WRITE),
+    ]
+}
+
+impl Routing {
+    /// The probe queries of all classes, each once, in order.
+    #[must_use]
+    pub fn probe_queries(&self) -> Vec<Arc<str>> {
+        let queries = self.classes.iter().filter_map(|class| class.probe_query.as_ref());
+        let once: BTreeSet<_> = queries.cloned().collect();
+        once.into_iter().collect()
+    }
+
+    #[must_use]
+    pub fn class(&self, name: &ClassName) -> Option<&Class> {
+        self.classes.iter().find(|class| class.name == *name)
+    }
+}
+
+/// A kind of operations, and who serves it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Class {
+    pub name: ClassName,
+    /// False: it is built in, and nothing is said of it.
+    pub declared: bool,
+    /// Names of operations, for clients; each belongs to one class.
+    pub operations: Vec<String>,
+    pub target: Target,
+    pub selector: Selector,
+    /// The bound of lag in place of the endpoint's.
+    pub max_lag: Option<Duration>,
+    /// In place of the policy's.
+    pub read_fallback: Option<Vec<ReadFallback>>,
+    /// Asked with every whole check, read-only: whether it is answered has a circuit of its own.
+    pub probe_query: Option<Arc<str>>,
+}
+
+impl Class {
+    /// Whether it may read from replicas, and so has a route of its own beside that of the writes.
+    #[must_use]
+    pub const fn has_route(&self) -> bool {
+        !matches!(self.target, Target::Primary)
+    }
+}
+
+/// Who serves an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target {
+    Primary,
+    /// The primary while it is well, else replicas.
+    PrimaryPreferred,
+    /// Replicas, and the fallback.
+    Replicas,
+    /// Replicas, and never the primary.
+    ReplicasOnly,
+}
+
+/// Which replicas a class prefers. Where none of them is eligible, any replica serves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Selector {
+    /// Any of these tags.
+    pub tags: Vec<String>,
+    /// Or one of these.
+    pub ids: Vec<EndpointId>,
+}
+
+impl Selector {
+    /// An empty one selects all.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.tags.is_empty() && self.ids.is_empty()
+    }
+
+    #[must_use]
+    pub fn selects(&self, id: &EndpointId, tags: &[String]) -> bool {
+        self.selects_all() || self.ids.contains(id) || tags.iter().any(|tag| self.tags.contains(tag))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Priority {
+    Critical,
+    High,
+    Medium,
+    Low,
+}
+
+/// Who serves reads when too few replicas can.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadFallback {
+    /// Those that are too far behind, the least so first.
+    LaggingReplicas,
+    Primary,
+}
+
+/// So many replicas must be eligible, or the fallback is added.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Least {
+    Count(u32),
+    /// Of the replicas that are declared and active, rounded up.
+    Percent(Percent),
+}
+
+impl Least {
+    #[must_use]
+    pub fn of(self, replicas: usize) -> usize {
+        match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Percent(percent) => (replicas * usize::from(percent.get())).div_ceil(100),
+        }
+    }
+}
+
+/// A region, and who takes over when it has nobody.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Region {
+    pub name: String,
+    pub failover: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ZoneHints {
+    Disabled,
+    /// On every slice of a Service, only when every zone has two or more that serve.
+    Auto,
+}
+
+#[cfg(test)]
+mod tests;

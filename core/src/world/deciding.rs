@@ -1,0 +1,281 @@
+//! From the state of a policy to its next decision.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::PolicyState;
+use super::watched::Target;
+use crate::decision::{Decided, Decision, DecisionState, EndpointView, Noted, explain};
+use crate::health::{Reason, Standing, Suspicion};
+use crate::ids::ClassName;
+use crate::ids::EndpointId;
+use crate::ids::TargetId;
+use crate::judgement::Judgement;
+use crate::moment::Moment;
+use crate::plan::{RoutingPlan, plan};
+use crate::policy::{EndpointState, Mode};
+use crate::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
+use crate::role::Known;
+use crate::target::NextCheck;
+use crate::transition::{Transition, transitions};
+
+/// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
+const GATHER: Duration = Duration::from_millis(25);
+/// What became of a call to decide.
+pub(super) enum Settled {
+    /// Signs are being confirmed, until then.
+    Gathering(Moment),
+    Decided {
+        /// `None`: as before.
+        decided: Option<(Arc<Decision>, Vec<Transition>)>,
+        hurried: Vec<(TargetId, NextCheck)>,
+        again: Option<Moment>,
+    },
+}
+
+impl Settled {
+    pub(super) const fn again(&self) -> Option<Moment> {
+        match self {
+            Self::Gathering(until) => Some(*until),
+            Self::Decided { again, .. } => *again,
+        }
+    }
+}
+
+impl PolicyState {
+    /// Decides, unless signs of a crash are about to be confirmed.
+    pub(super) fn settle(&mut self, now: Moment) -> Settled {
+        let confirming = |target: &Target| matches!(target.health.suspicion, Suspicion::Confirming { since } if now.since(since) < GATHER);
+        if self.policy.mode != Mode::Suspend && self.targets.values().any(confirming) {
+            let until = *self.gathering.get_or_insert(now) + GATHER;
+            if now < until {
+                return Settled::Gathering(until);
+            }
+        }
+        self.gathering = None;
+        let (state, again) = self.decide(now);
+        let decision = Decision {
+            policy: Arc::clone(&self.policy),
+            state,
+            answered: self.request.answered.clone(),
+        };
+        Settled::Decided {
+            hurried: self.hurry(),
+            decided: self.announce(decision),
+            again,
+        }
+    }
+
+    fn announce(&mut self, decision: Decision) -> Option<(Arc<Decision>, Vec<Transition>)> {
+        if self.decision.as_deref() == Some(&decision) {
+            return None;
+        }
+        let transitions = self.transitions(&decision.state);
+        let decision = Arc::new(decision);
+        self.decision = Some(Arc::clone(&decision));
+        if decision.state.endpoints().is_some() {
+            self.judged = Some(Arc::clone(&decision));
+            self.reasons.clear();
+        }
+        Some((decision, transitions))
+    }
+
+    fn decide(&mut self, now: Moment) -> (DecisionState, Option<Moment>) {
+        if self.policy.mode == Mode::Suspend {
+            return (DecisionState::Suspended, None);
+        }
+        let unchecked = self
+            .targets
+            .values()
+            .filter(|target| !target.health.checked)
+            .count();
+        self.warm |= unchecked == 0;
+        let election = self.elect(now);
+        let again = election.again;
+        self.tenure.identity = election.tenure.identity;
+        let judgements = self.judge(&election.tenure);
+        if let Some(IdentityChange { known, shown }) = election.changed {
+            let endpoints = self.explain(&judgements, &self.routes);
+            return (
+                DecisionState::IdentityChanged {
+                    known,
+                    shown,
+                    endpoints,
+                },
+                None,
+            );
+        }
+        if !self.warm && !self.a_served_one_is_wrong(&judgements, &election.tenure) {
+            return (DecisionState::Waiting { unchecked }, None);
+        }
+        let routes = plan(&self.policy, &judgements, &election);
+        let endpoints = self.explain(&judgements, &routes);
+        if self.warm {
+            self.remember(&routes, &judgements);
+        }
+        self.urgent = election.writes != Writes::Served;
+        self.tenure = election.tenure.clone();
+        self.routes = routes.clone();
+        let split = election.split.iter().map(|target| target.endpoint.clone());
+        let decided = Decided {
+            plan: routes,
+            endpoints,
+            tenure: election.tenure,
+            split: split.collect::<BTreeSet<_>>().into_iter().collect(),
+        };
+        (DecisionState::Decided(Box::new(decided)), again)
+    }
+
+    /// The routes as they were before the operator started, from who served then.
+    pub(super) fn recall_routes(&mut self, now: Moment) {
+        let election = self.elect(now);
+        let mut judgements = self.judge(&election.tenure);
+        let served = |judgement: &&mut Judgement| {
+            let target = self.targets.get(&judgement.target);
+            target.is_some_and(|target| target.served.is_some())
+        };
+        let mut any = false;
+        for judgement in judgements.iter_mut().filter(served) {
+            any = true;
+            // The routes were held, whatever was proven of it.
+            if judgement.standing == Standing::Wrong {
+                judgement.standing = Standing::Good;
+            }
+        }
+        if any {
+            self.routes = plan(&self.policy, &judgements, &election);
+        }
+    }
+
+    fn elect(&self, now: Moment) -> Election {
+        let claims: Vec<Claim> = self
+            .known()
+            .filter_map(|known| known.claim(|server| self.was_standby(server)))
+            .collect();
+        let rules = Rules {
+            warm: self.warm,
+            awaited: self.awaited(),
+            ..Rules::of(&self.policy)
+        };
+        elect(&self.tenure, &claims, rules, now)
+    }
+
+    /// Until when a holder that had no good check yet is waited for: it is out for `failoverTimeout` then.
+    fn awaited(&self) -> Option<Moment> {
+        let id = self.tenure.holder.as_ref()?;
+        let target = self.targets.get(id)?;
+        let active = self.policy.endpoint(&id.endpoint)?.state == EndpointState::Active;
+        let since = target.health.failing_since;
+        let until = since.map_or(Moment::NEVER, |since| {
+            since + self.policy.probing.failover_timeout
+        });
+        (active && target.health.address.is_none()).then_some(until)
+    }
+
+    /// Whether this policy saw the server as a standby of this database.
+    fn was_standby(&self, server: SocketAddr) -> bool {
+        let identity = self.tenure.identity;
+        self.standbys
+            .get(&server)
+            .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
+    }
+
+    /// Every target with its endpoint, in declared order.
+    fn known(&self) -> impl Iterator<Item = Known<'_>> {
+        self.policy.endpoints.iter().flat_map(|endpoint| {
+            let own = self
+                .targets
+                .iter()
+                .filter(move |(id, _)| id.endpoint == endpoint.id);
+            own.map(move |(id, target)| Known {
+                id,
+                endpoint,
+                port: target.port,
+                health: &target.health,
+                replay: &target.replay,
+                particulars: &target.particulars,
+            })
+        })
+    }
+
+    fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
+        let judge = |known: Known<'_>| {
+            let mut judgement = known.judge(&self.policy, tenure);
+            let target = self.targets.get(known.id).filter(|_| !self.warm);
+            if let Some((target, served)) = target.and_then(|target| Some((target, target.served?))) {
+                judgement.health = judgement.health.held(served);
+                if !(target.lagged && judgement.standing == Standing::Behind) {
+                    judgement.standing = judgement.standing.held(served);
+                }
+            }
+            judgement
+        };
+        self.known().map(judge).collect()
+    }
+
+    fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
+        let noted = |id: &TargetId| {
+            let target = self.targets.get(id);
+            Noted {
+                location: target.and_then(|target| target.location.clone()),
+                sessions: target.and_then(|target| target.sessions.told),
+                was_standby: target
+                    .and_then(Target::server)
+                    .is_some_and(|server| self.was_standby(server)),
+            }
+        };
+        explain(&self.policy, judgements, routes, noted)
+    }
+
+    fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {
+        judgements.iter().any(|judgement| {
+            let target = self.targets.get(&judgement.target);
+            target.is_some_and(|target| {
+                target.served.is_some() && target.health.checked && judgement.proven_wrong(tenure)
+            })
+        })
+    }
+
+    fn remember(&mut self, routes: &RoutingPlan, judgements: &[Judgement]) {
+        for target in self.targets.values_mut() {
+            target.served = None;
+        }
+        for Judgement { target, standing, .. } in judgements {
+            let place = routes.member(&self.policy, target);
+            let served = place.map(|_| standing.in_route());
+            if let Some(known) = self.targets.get_mut(target) {
+                known.served = served;
+                known.lagged = *standing == Standing::Behind;
+            }
+        }
+    }
+
+    /// Another cadence for the held sessions, where the primary is lost or is back.
+    fn hurry(&mut self) -> Vec<(TargetId, NextCheck)> {
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let hurried = |(id, target): (&TargetId, &mut Target)| {
+            target.hurry(&policy, urgent).then(|| (id.clone(), target.check))
+        };
+        self.targets.iter_mut().filter_map(hurried).collect()
+    }
+
+    /// What a person may want to know; what the status said before the operator started is nothing new.
+    fn transitions(&self, after: &DecisionState) -> Vec<Transition> {
+        let Some(before) = &self.judged else {
+            let mut first = transitions(&DecisionState::Suspended, after);
+            let known = |id: &EndpointId, class: Option<&ClassName>, to: &Reason| {
+                let word = self.reasons.get(&(id.clone(), class.cloned()));
+                word.is_some_and(|word| *word == format!("{to:?}"))
+            };
+            first.retain(|change| match change {
+                Transition::Endpoint { id, to, .. } => !known(id, None, to),
+                Transition::Class { id, class, to, .. } => !known(id, Some(class), to),
+                _ => true,
+            });
+            return first;
+        };
+        transitions(&before.state, after)
+    }
+}

@@ -1,0 +1,234 @@
+//! The state of one policy: its targets, the history of its log, who takes its writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::remembered::{Remembered, RememberedEndpoint, RememberedTarget};
+use super::watched::Target;
+use crate::decision::Decision;
+use crate::ids::ClassName;
+use crate::ids::EndpointId;
+use crate::ids::TargetId;
+use crate::lag::WalHistory;
+use crate::moment::Moment;
+use crate::plan::RoutingPlan;
+use crate::policy::{Endpoint, LagSource, Mode, Policy};
+use crate::primary::Tenure;
+use crate::target::{Deadlines, NextCheck, Wanted};
+
+#[derive(Debug)]
+pub(super) struct PolicyState {
+    pub(super) policy: Arc<Policy>,
+    pub(super) targets: BTreeMap<TargetId, Target>,
+    pub(super) history: WalHistory,
+    pub(super) tenure: Tenure,
+    /// Servers seen as standbys, with the system identifier that they showed.
+    pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
+    /// Whether every target was checked since probing began.
+    pub(super) warm: bool,
+    /// Whether whoever may follow the primary is asked more often.
+    pub(super) urgent: bool,
+    /// Since when a decision waits for signs to be confirmed.
+    pub(super) gathering: Option<Moment>,
+    pub(super) request: Request,
+    pub(super) decision: Option<Arc<Decision>>,
+    /// The newest decision that judged the endpoints.
+    pub(super) judged: Option<Arc<Decision>>,
+    /// The routes of the newest decision that had some.
+    pub(super) routes: RoutingPlan,
+    /// The reasons of endpoints, and of classes that stayed away from them, from before the operator started: for the first
+    /// decision to be compared with.
+    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), String>,
+}
+
+/// A person's request for checks.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    pub(super) made: Moment,
+    /// Who has not answered yet.
+    pub(super) open: BTreeSet<TargetId>,
+    pub(super) answered: Option<String>,
+}
+
+impl PolicyState {
+    pub(super) fn new(policy: Arc<Policy>, remembered: Remembered, now: Moment) -> Self {
+        let Remembered {
+            endpoints,
+            tenure,
+            answered,
+        } = remembered;
+        let identity = tenure.identity;
+        let tenure = tenure.under(policy.identity);
+        let same_database = same_database(identity, tenure.identity);
+        let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
+        for (id, endpoint) in watched(&policy) {
+            let known = endpoints.get(&endpoint.id).filter(|_| same_database);
+            let target = Target::restored(&id, endpoint, known, &policy, now);
+            let was_standby = known
+                .and_then(|known| known.of(endpoint, &id))
+                .is_some_and(RememberedTarget::was_standby);
+            if let Some(server) = target.server().filter(|_| was_standby) {
+                standbys.insert(server, tenure.identity);
+            }
+            targets.insert(id, target);
+        }
+        let mut state = Self {
+            standbys,
+            reasons: endpoints.into_iter().flat_map(reasons).collect(),
+            request: Request {
+                answered,
+                ..Request::default()
+            },
+            targets,
+            history: WalHistory::on(tenure.timeline),
+            tenure,
+            warm: false,
+            urgent: false,
+            gathering: None,
+            decision: None,
+            judged: None,
+            routes: RoutingPlan::default(),
+            policy,
+        };
+        state.recall_routes(now);
+        state.ask(now);
+        state
+    }
+
+    /// A new host, port or identity is another server, a new threshold or time keeps the state, other endpoints never
+    /// notice.
+    pub(super) fn edit(&mut self, policy: Arc<Policy>, now: Moment) {
+        let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
+        let mut known = std::mem::take(&mut self.targets);
+        let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
+        let same_database = self.keep_identity(&policy);
+        for (id, endpoint) in watched(&policy) {
+            let target = match known.remove(&id) {
+                Some(target) if same_database && target.is_still(&id, endpoint) => {
+                    target.kept(endpoint, &before, &policy, now)
+                }
+                Some(target) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
+                None => Target::new(
+                    &id,
+                    endpoint,
+                    policy.generation.unsigned_abs() << 16,
+                    &policy,
+                    now,
+                ),
+            };
+            self.targets.insert(id, target);
+        }
+        self.warm &= same_database && !resumed;
+        if resumed {
+            for target in self.targets.values_mut() {
+                target.resume(now);
+            }
+        }
+        if before.check_request == policy.check_request {
+            let targets = &self.targets;
+            let answers = |id: &TargetId| targets.get(id).is_some_and(|target| target.login.is_some());
+            self.request.open.retain(answers);
+            self.note_answer();
+        } else {
+            self.ask(now);
+        }
+    }
+
+    /// Another identity is another database: nothing that was seen says anything of it. Whether it is the same.
+    fn keep_identity(&mut self, policy: &Policy) -> bool {
+        let known = self.tenure.identity;
+        self.tenure = std::mem::take(&mut self.tenure).under(policy.identity);
+        let same = same_database(known, self.tenure.identity);
+        if !same {
+            self.history = WalHistory::default();
+            self.standbys.clear();
+        }
+        same
+    }
+
+    /// Checks every target at once where a person asks for it.
+    fn ask(&mut self, now: Moment) {
+        if self.policy.check_request.is_none() || self.policy.check_request == self.request.answered {
+            return;
+        }
+        self.request.made = now;
+        self.request.open = self
+            .targets
+            .iter()
+            .filter(|(_, target)| target.login.is_some())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for target in self.targets.values_mut() {
+            target.ask(now);
+        }
+        self.note_answer();
+    }
+
+    pub(super) fn note_answer(&mut self) -> bool {
+        let answered = self.request.open.is_empty() && self.request.answered != self.policy.check_request;
+        if answered && self.policy.check_request.is_some() {
+            self.request.answered.clone_from(&self.policy.check_request);
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        if self.policy.mode == Mode::Suspend {
+            return Vec::new();
+        }
+        let wanted = |(id, target): (&TargetId, &Target)| {
+            let endpoint = self.policy.endpoint(&id.endpoint)?;
+            let mut location = endpoint.location.clone()?;
+            location.port = target.port;
+            Some(Wanted {
+                target: id.clone(),
+                incarnation: target.incarnation,
+                location,
+                login: target.login.clone()?,
+                lag_query: match &endpoint.lag.source {
+                    LagSource::Query(query) => Some(Arc::clone(query)),
+                    LagSource::Wal | LagSource::None => None,
+                },
+                deadlines: Deadlines {
+                    timeout: self.policy.probing.timeout,
+                    failover_timeout: self.policy.probing.failover_timeout,
+                    failure_threshold: self.policy.breaker.failure_threshold,
+                },
+                probe_queries: self.policy.routing.probe_queries(),
+                check: target.check,
+            })
+        };
+        self.targets.iter().filter_map(wanted).collect()
+    }
+
+    pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
+        let woken = |(id, target): (&TargetId, &mut Target)| {
+            target.ask(now);
+            (id.clone(), target.check)
+        };
+        self.targets.iter_mut().map(woken).collect()
+    }
+}
+
+/// The targets of a policy: of each endpoint the one that follows its host, or one for each ready pod.
+fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
+    policy
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.is_watched())
+        .flat_map(|endpoint| endpoint.targets().into_iter().map(move |id| (id, endpoint)))
+}
+
+fn reasons(
+    (id, known): (EndpointId, RememberedEndpoint),
+) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), String)> {
+    let own = ((id.clone(), None), known.reason);
+    let of_class = move |(class, reason)| ((id.clone(), Some(class)), reason);
+    std::iter::once(own).chain(known.classes.into_iter().map(of_class))
+}
+
+fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
+    before.is_none() || now.is_none() || before == now
+}

@@ -1,0 +1,251 @@
+//! What a check or a heartbeat changes in the state of its policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Figures;
+use super::policy::PolicyState;
+use super::watched::Target;
+use crate::health::Health;
+use crate::ids::ClassName;
+use crate::ids::TargetId;
+use crate::lag::{Freshness, Replay, Told};
+use crate::level::{Behind, Used};
+use crate::moment::Moment;
+use crate::observation::{Role, Sample};
+use crate::particulars::ClassJudgement;
+use crate::policy::{Declared, EndpointState};
+use crate::target::{Heard, NextCheck, Observed};
+
+/// Servers remembered as standbys: where there are more, only those that are watched.
+const STANDBYS: usize = 256;
+
+/// Lags are told apart up to so many times their bound, where lagging replicas may stand in.
+const PAST_BOUND: u32 = 8;
+
+/// What became of one sample.
+pub(super) struct Taken {
+    /// The policy must be decided anew.
+    pub(super) changed: bool,
+    pub(super) check: Option<NextCheck>,
+    pub(super) figures: Option<Figures>,
+    /// Its endpoint tells nothing any more.
+    pub(super) silent: bool,
+}
+
+impl PolicyState {
+    pub(super) fn observe(&mut self, observed: &Observed) -> Option<Taken> {
+        let (id, observation) = (&observed.key.target, &observed.observation);
+        let target = self.targets.get_mut(id)?;
+        if target.incarnation != observed.incarnation {
+            return None;
+        }
+        let before = Verdict::of(target);
+        target
+            .health
+            .observe(observation, &self.policy.breaker, &self.policy.probing);
+        let moved = target.health.address != before.health.address;
+        if moved && before.health.address.is_some() {
+            target.replay = Replay::default();
+            target.particulars.forget_lag();
+        }
+        target.particulars.probed(observation, &self.policy);
+        let sample = observation.result.as_ref().ok();
+        let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let target = self.targets.get_mut(id)?;
+        target.reschedule(&observed.key, observation, &policy, urgent);
+        let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
+        if positioned && policy.probing.heartbeat.is_none() && target.replay.freshness == Freshness::Unknown {
+            target.look_again_soon(observation.ended);
+        }
+        if observation.result.is_ok() {
+            target.follow_classes(&policy, observation.ended);
+        }
+        let changed = Verdict::of(target) != before || read;
+        let check = Some(target.check);
+        let took = observation.ended.since(observation.started);
+        let figures = sample.map(|sample| figures(target, sample, Some(took)));
+        // A session that is held may tell more.
+        let silent = sample.is_none() && target.check.hold.is_none() && self.is_alone(id);
+        let answers =
+            observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
+        Some(Taken {
+            changed: changed || answers,
+            check,
+            figures,
+            silent,
+        })
+    }
+
+    pub(super) fn hear(&mut self, heard: &Heard, now: Moment) -> Option<Taken> {
+        let id = &heard.key.target;
+        let target = self.targets.get_mut(id)?;
+        if target.incarnation != heard.incarnation {
+            return None;
+        }
+        let before = Verdict::of(target);
+        let current =
+            target.health.address == Some(heard.address) && !target.health.is_outdated(heard.started);
+        let told = heard.result.as_ref().map_err(|silence| *silence);
+        let check = target
+            .health
+            .hear(heard.address, heard.started, heard.ended, told)
+            && !target.asleep;
+        if check {
+            target.wake(now);
+        }
+        let sample = told.ok().filter(|_| current);
+        let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
+        let target = self.targets.get(id)?;
+        let figures = sample.map(|sample| figures(target, sample, None));
+        let silent = told.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
+        Some(Taken {
+            changed: Verdict::of(target) != before || read,
+            check: Some(target.check).filter(|_| check),
+            figures,
+            silent,
+        })
+    }
+
+    /// Whether no other target of its endpoint answers.
+    fn is_alone(&self, id: &TargetId) -> bool {
+        let answers = |(other, target): (&TargetId, &Target)| {
+            other.endpoint == id.endpoint && other != id && target.health.answers()
+        };
+        !self.targets.iter().any(answers)
+    }
+
+    /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
+    fn read(&mut self, id: &TargetId, sample: &Sample, started: Moment, ended: Moment) -> bool {
+        let heartbeat = self.heartbeat();
+        let span = self.span(heartbeat);
+        let policy = Arc::clone(&self.policy);
+        let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
+            return false;
+        };
+        let draining = endpoint.state == EndpointState::Draining;
+        let counted = draining && target.count_sessions(sample.load, ended);
+        target
+            .particulars
+            .loaded(sample.load, endpoint, policy.strategy, ended);
+        if sample.role == Role::Standby {
+            let server = target.server();
+            let newest = sample.lsn.max(sample.received);
+            if let Some(position) = newest {
+                self.history
+                    .standby_at(started, position, sample.timeline, heartbeat * 4, span);
+            }
+            let told = Told {
+                moment: ended,
+                position: sample.lsn,
+                timeline: sample.timeline,
+                queried: sample.lag,
+            };
+            target
+                .replay
+                .observe(told, &self.history, &endpoint.lag, heartbeat);
+            target
+                .particulars
+                .replayed(told, &target.replay, &self.history, heartbeat);
+            if let Some(server) = server {
+                self.remember_standby(server, sample.system_identifier);
+            }
+            return counted;
+        }
+        target.replay = Replay::default();
+        target.particulars.forget_lag();
+        let holds = match &self.tenure.holder {
+            Some(holder) => holder == id,
+            None => endpoint.declared == Declared::Primary,
+        };
+        match sample.lsn.filter(|_| holds) {
+            Some(position) => {
+                self.history.primary_at(started, position, sample.timeline, span);
+                self.reconsider(heartbeat) || counted
+            }
+            None => counted,
+        }
+    }
+
+    /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one
+    /// that is less far behind is to be known among them.
+    fn span(&self, heartbeat: Duration) -> Duration {
+        let policy = &self.policy;
+        let bounds = policy.endpoints.iter().map(|endpoint| endpoint.lag.max);
+        let of_classes = policy.routing.classes.iter().filter_map(|class| class.max_lag);
+        let longest = bounds.chain(of_classes).max().unwrap_or_default();
+        let times = if policy.compares_lagging() { PAST_BOUND } else { 1 };
+        longest * times + heartbeat * 2
+    }
+
+    fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
+        self.standbys.insert(server, identity);
+        if self.standbys.len() > STANDBYS {
+            let watched: BTreeSet<_> = self.targets.values().filter_map(Target::server).collect();
+            self.standbys.retain(|server, _| watched.contains(server));
+        }
+    }
+
+    /// The history moved on: what was not known of standbys may be known now.
+    fn reconsider(&mut self, heartbeat: Duration) -> bool {
+        let mut changed = false;
+        for (id, target) in &mut self.targets {
+            let Some(endpoint) = self.policy.endpoint(&id.endpoint) else {
+                continue;
+            };
+            let before = target.replay.freshness;
+            target.replay.reconsider(&self.history, &endpoint.lag, heartbeat);
+            changed |= target.replay.freshness != before;
+            let (known, particulars) = (&target.replay, &mut target.particulars);
+            changed |= particulars.reconsider(known, &self.history, heartbeat);
+        }
+        changed
+    }
+
+    /// How often samples come.
+    fn heartbeat(&self) -> Duration {
+        self.policy
+            .probing
+            .heartbeat
+            .unwrap_or(self.policy.probing.interval)
+    }
+}
+
+/// What decides about a target: while it is the same, nobody judges anew.
+#[derive(PartialEq)]
+struct Verdict {
+    health: Health,
+    freshness: Freshness,
+    diverged: bool,
+    /// Of one that is too far behind: the least far serves first.
+    behind: Option<Behind>,
+    used: Used,
+    classes: BTreeMap<ClassName, ClassJudgement>,
+}
+
+impl Verdict {
+    fn of(target: &Target) -> Self {
+        Self {
+            health: target.health.verdict(),
+            freshness: target.replay.freshness,
+            diverged: target.replay.diverged,
+            behind: target
+                .particulars
+                .behind()
+                .filter(|_| target.replay.freshness != Freshness::Fresh),
+            used: target.particulars.used(),
+            classes: target.particulars.classes(),
+        }
+    }
+}
+
+fn figures(target: &Target, sample: &Sample, took: Option<Duration>) -> Figures {
+    Figures {
+        lag: target.replay.lag.filter(|_| sample.role == Role::Standby),
+        load: sample.load,
+        took,
+    }
+}

@@ -1,0 +1,401 @@
+//! Who takes the writes, from samples to routes.
+
+use super::*;
+use crate::fixture::SYSTEM;
+use crate::policy::{Host, IdentityRule, Location, OnPrimaryLoss, PrimaryRole};
+use crate::transition::Transition;
+
+fn settled() -> Scene {
+    settled_as(|_| {})
+}
+
+fn settled_as(edit: impl FnOnce(&mut Policy)) -> Scene {
+    let mut scene = Scene::default();
+    scene.apply(edited(edit), &Remembered::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene
+}
+
+/// A server of this role on this timeline.
+fn on(timeline: u32, role: Role) -> Sample {
+    Sample {
+        timeline: Some(timeline),
+        ..sample(role)
+    }
+}
+
+impl Scene {
+    /// The name of the endpoint led to this address, where a check was good.
+    fn found_at(&mut self, id: &str, millis: u64, last: u8, sample: Sample) {
+        let observation = Observation {
+            started: at(millis),
+            ended: at(millis),
+            address: Some(address(last)),
+            result: Ok(sample),
+        };
+        let observed = Observed {
+            key: key(id),
+            incarnation: self.wanted[&target(id)].incarnation,
+            observation,
+        };
+        self.step(Event::Observed(observed), millis);
+    }
+}
+
+/// The primary's server is gone from `millis` on.
+fn lose_primary(scene: &mut Scene, millis: u64) {
+    scene.hear("primary", millis, Err(Silence::Closed));
+    scene.check("primary", millis + 1, REFUSED);
+}
+
+#[test]
+fn a_promotion_is_followed_when_the_old_primary_is_out_for_the_failover_timeout() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    assert_eq!(scene.routes(), "rw primary; ro a b", "held");
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw primary; ro b", "not yet");
+    scene.wait_for_deadline();
+    assert_eq!(
+        scene.now,
+        at(15_001),
+        "the failover timeout after its first failed check"
+    );
+    let (decision, changes) = scene.decision().unwrap();
+    let decided = decision.state.decided().unwrap();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.tenure.timeline, Some(2));
+    let moved = Transition::PrimaryMoved {
+        from: "primary".into(),
+        to: "a".into(),
+    };
+    assert!(changes.contains(&moved), "{changes:?}");
+}
+
+#[test]
+fn a_switchover_is_followed_as_soon_as_the_old_primary_proves_a_standby() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    assert_eq!(scene.routes(), "rw; ro a b primary", "withdrawn first");
+    scene.hear("a", 10_500, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw a; ro b primary", "the old one serves reads");
+}
+
+#[test]
+fn an_old_primary_that_returns_takes_nothing_back() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.routes(), "rw a; ro b");
+    scene.check("primary", 20_000, good("primary"));
+    scene.check("primary", 20_100, good("primary"));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.split, [EndpointId::from("a"), "primary".into()]);
+    // Now the new one is lost: the old one is on an older timeline.
+    scene.hear("a", 30_000, Err(Silence::Closed));
+    scene.check("a", 30_001, REFUSED);
+    scene.decide();
+    scene.now = at(60_000);
+    scene.check("a", 60_000, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b", "held");
+}
+
+#[test]
+fn the_writes_never_leave_a_holder_that_takes_them() {
+    let mut scene = settled();
+    scene.hear("a", 10_000, Ok(on(2, Role::Primary)));
+    let (decision, changes) = scene.decision().unwrap();
+    let decided = decision.state.decided().unwrap();
+    assert_eq!(words(&decided.plan), "rw primary; ro b");
+    assert_eq!(decided.split.len(), 2);
+    assert!(
+        changes
+            .iter()
+            .any(|change| matches!(change, Transition::SplitBrain { endpoints } if endpoints.len() == 2)),
+        "{changes:?}"
+    );
+    // A person ends it.
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.failover.accept_primary = Some("a".into());
+    });
+    scene.apply(spec, &Remembered::default(), 20_000);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.tenure.accepted, Some("a".into()));
+}
+
+#[test]
+fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| {
+        policy.endpoints[0].location = Some(Location {
+            host: Host::Name("pg.example.com".to_owned()),
+            port: 5432,
+        });
+        policy.endpoints.truncate(1);
+    });
+    scene.apply(spec, &Remembered::default(), 0);
+    scene.found_at("primary", 1, 1, on(1, Role::Primary));
+    assert_eq!(scene.routes(), "rw primary; ro primary");
+    scene.found_at("primary", 30_000, 50, on(2, Role::Primary));
+    assert_eq!(scene.decided().tenure.timeline, Some(2));
+    scene.found_at("primary", 60_000, 1, on(1, Role::Primary));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw; ro");
+    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+}
+
+/// Its held session tells that it takes writes; there is no free connection for a check.
+#[test]
+fn who_was_promoted_and_has_no_free_connection_is_followed() {
+    let mut scene = settled();
+    scene.check("a", 9000, Err(FailureKind::Saturated));
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn who_was_down_and_has_no_free_connection_is_not_followed() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.hear("a", 12_000, Err(Silence::Closed));
+    scene.check("a", 12_001, REFUSED);
+    scene.check("a", 14_000, Err(FailureKind::Saturated));
+    scene.check("a", 20_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn who_is_not_promotable_never_takes_the_writes() {
+    let mut scene = settled_as(|policy| policy.endpoints[1].promotable = false);
+    lose_primary(&mut scene, 10_000);
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.now = at(30_000);
+    scene.check("primary", 30_000, REFUSED);
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro b",
+        "promotable: false never takes them"
+    );
+}
+
+#[test]
+fn pinned_writes_wait_for_the_declared_primary() {
+    let mut scene = settled_as(|policy| policy.failover.primary_role = PrimaryRole::Pinned);
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_000, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw; ro b primary");
+    scene.hear("primary", 20_000, Ok(on(3, Role::Primary)));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_lost_primary_is_withdrawn_where_the_policy_says_so_and_back_with_its_first_good_check() {
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw);
+    lose_primary(&mut scene, 10_000);
+    assert_eq!(scene.routes(), "rw; ro a b");
+    scene.check("primary", 11_000, good("primary"));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_sets_it() {
+    let mut scene = settled();
+    let mut upgraded = sample(Role::Primary);
+    upgraded.system_identifier = Some(SYSTEM + 1);
+    scene.check("primary", 10_000, Ok(upgraded.clone()));
+    assert!(matches!(
+        scene.decide(),
+        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == Some(SYSTEM + 1)
+    ));
+    // It stays so while the primary is silent, and whatever becomes of others.
+    scene.check("primary", 11_000, REFUSED);
+    scene.check("primary", 12_000, REFUSED);
+    assert!(!matches!(scene.decide(), Some(DecisionState::Decided(_))));
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+    });
+    scene.apply(spec, &Remembered::default(), 20_000);
+    assert_eq!(
+        scene.routes(),
+        format!("{WAITING}3 }}"),
+        "routes stay until all were checked"
+    );
+    scene.check("primary", 20_001, Ok(upgraded));
+    for id in ["a", "b"] {
+        scene.check(id, 20_002, good(id));
+    }
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro primary");
+    assert_eq!(decided.endpoints[1].reason, Reason::IdentityMismatch);
+}
+
+#[test]
+fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_it() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_500, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+    let upgraded = |role| {
+        Ok(Sample {
+            system_identifier: Some(SYSTEM + 1),
+            ..sample(role)
+        })
+    };
+    scene.check("a", 20_000, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 20_100, upgraded(Role::Standby));
+    }
+    let Some(DecisionState::IdentityChanged { endpoints, .. }) = scene.decide() else {
+        panic!("the routes hold");
+    };
+    assert!(endpoints.iter().all(|view| view.eligible));
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+        policy.failover.accept_primary = Some("a".into());
+    });
+    scene.apply(spec, &Remembered::default(), 21_000);
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    scene.check("a", 21_100, upgraded(Role::Primary));
+    for id in ["primary", "b"] {
+        scene.check(id, 21_100, upgraded(Role::Standby));
+    }
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+#[test]
+fn naming_the_identity_that_was_learned_changes_nothing() {
+    let mut scene = settled();
+    let before = scene.wanted.clone();
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.identity = IdentityRule::Declared(SYSTEM);
+    });
+    scene.apply(spec, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    for (id, wanted) in before {
+        assert_eq!(scene.wanted[&id].incarnation, wanted.incarnation, "{id}");
+    }
+}
+
+#[test]
+fn a_replica_of_another_database_gets_no_traffic_and_stays_out_while_it_is_silent() {
+    let mut scene = settled();
+    let mut other = sample(Role::Standby);
+    other.system_identifier = Some(SYSTEM + 1);
+    scene.check("a", 10_000, Ok(other));
+    assert_eq!(scene.reason("a"), Reason::IdentityMismatch);
+    for millis in [20_000, 21_000, 26_000, 32_000] {
+        scene.check("a", millis, REFUSED);
+    }
+    for id in ["primary", "b"] {
+        for millis in [40_000, 46_000, 52_000] {
+            scene.check(id, millis, REFUSED);
+        }
+    }
+    let decided = scene.decided();
+    assert_eq!(decided.endpoints[1].reason, Reason::IdentityMismatch);
+    assert_eq!(
+        words(&decided.plan),
+        "rw primary; ro b primary",
+        "not even where nobody is well"
+    );
+}
+
+#[test]
+fn a_declared_primary_of_another_database_is_a_mismatch_where_another_one_holds_the_writes() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    let mut rebuilt = sample(Role::Primary);
+    rebuilt.system_identifier = Some(SYSTEM + 1);
+    scene.check("primary", 20_000, Ok(rebuilt));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.endpoints[0].reason, Reason::IdentityMismatch);
+}
+
+#[test]
+fn a_replica_that_went_another_way_gets_no_traffic() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("a", 10_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.hear(
+        "a",
+        10_500,
+        Ok(Sample {
+            timeline: Some(2),
+            ..sample_at(Role::Primary, 1500)
+        }),
+    );
+    let beyond = |timeline| Sample {
+        timeline,
+        ..sample_at(Role::Standby, 2000)
+    };
+    scene.hear("b", 12_000, Ok(beyond(Some(1))));
+    assert_eq!(scene.reason("b"), Reason::Diverged);
+    scene.hear("b", 14_000, Ok(beyond(None)));
+    assert_eq!(scene.routes(), "no change", "what was proven stands");
+    scene.hear(
+        "b",
+        16_000,
+        Ok(Sample {
+            timeline: Some(2),
+            ..sample_at(Role::Standby, 1500)
+        }),
+    );
+    assert_eq!(scene.reason("b"), Reason::Serving, "rebuilt");
+}
+
+#[test]
+fn a_name_that_is_lost_counts_as_the_loss_of_the_primary() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, Err(FailureKind::NameNotFound));
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+#[test]
+fn a_standby_follows_whatever_it_told_of_its_identity_where_none_is_known() {
+    let untold = || Sample {
+        system_identifier: None,
+        ..sample(Role::Standby)
+    };
+    // Unchecked, what it told then says nothing; checked, it must tell once it takes writes.
+    for (rule, then) in [
+        (IdentityRule::Unchecked, sample(Role::Standby)),
+        (IdentityRule::Learned, untold()),
+        (IdentityRule::Learned, sample(Role::Standby)),
+    ] {
+        let mut scene = Scene::default();
+        scene.apply(edited(|policy| policy.identity = rule), &Remembered::default(), 0);
+        scene.check("primary", 1, good("primary"));
+        scene.check("a", 2, Ok(then.clone()));
+        scene.check("b", 3, good("b"));
+        scene.decide();
+        scene.check("primary", 10, Ok(sample(Role::Standby)));
+        scene.check("a", 11, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "rw a; ro b primary", "{rule:?}, {then:?}");
+    }
+}

@@ -1,0 +1,628 @@
+//! The operator restarts, and remembers what the status says.
+
+use super::*;
+use crate::breaker::Circuit;
+use crate::fixture::SYSTEM;
+use crate::plan::RouteState;
+use crate::policy::{IdentityRule, LagSource, Strategy};
+use crate::primary::Tenure;
+use crate::transition::Transition;
+
+/// What the status says of a target that served.
+fn served(id: &str) -> RememberedTarget {
+    RememberedTarget {
+        address: policy()
+            .endpoint(&id.into())
+            .and_then(|endpoint| endpoint.location.as_ref()?.host.to_string().parse().ok()),
+        role: Some(if id == "primary" {
+            Role::Primary
+        } else {
+            Role::Standby
+        }),
+        eligible: true,
+        reason: "Serving".to_owned(),
+        ..RememberedTarget::default()
+    }
+}
+
+/// What the status says of these endpoints, all of which served, after `edit`.
+fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Remembered {
+    let one = |id: &&str| {
+        let location = policy().endpoint(&EndpointId::from(*id))?.location.clone()?;
+        let mut known = served(id);
+        edit(id, &mut known);
+        let endpoint = RememberedEndpoint {
+            host: Some(location.host.to_string()),
+            port: Some(location.port),
+            reason: known.reason.clone(),
+            classes: BTreeMap::default(),
+            targets: vec![known],
+        };
+        Some((EndpointId::from(*id), endpoint))
+    };
+    Remembered {
+        endpoints: ids.iter().filter_map(one).collect(),
+        tenure: Tenure {
+            identity: Some(SYSTEM),
+            holder: Some(target("primary")),
+            timeline: Some(1),
+            accepted: None,
+        },
+        answered: None,
+    }
+}
+
+fn remembered(ids: &[&str]) -> Remembered {
+    remembered_as(ids, |_, _| {})
+}
+
+fn restarted() -> Scene {
+    restarted_as(|_, _| {})
+}
+
+fn restarted_as(edit: impl Fn(&str, &mut RememberedTarget)) -> Scene {
+    let mut scene = Scene::default();
+    scene.apply(policy(), &remembered_as(&["primary", "a", "b"], edit), 0);
+    scene
+}
+
+#[test]
+fn after_a_restart_routes_stay_until_everyone_was_checked() {
+    let mut scene = restarted();
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    scene.check("primary", 1, good("primary"));
+    scene.check("a", 2, REFUSED);
+    scene.check("a", 8, REFUSED);
+    assert_eq!(
+        scene.routes(),
+        format!("{WAITING}1 }}"),
+        "merely unhealthy, it is held"
+    );
+    scene.check("b", 9, good("b"));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn after_a_restart_what_is_proven_wrong_leaves_at_once() {
+    let mut scene = restarted();
+    scene.check("a", 1, Ok(sample(Role::Primary)));
+    let Decided { plan, endpoints, .. } = scene.decided();
+    assert_eq!(words(&plan), "rw primary; ro b", "the others stay, unchecked");
+    assert_eq!(endpoints[1].reason, Reason::WritableReplica);
+}
+
+#[test]
+fn after_a_restart_a_primary_that_is_a_standby_leaves_rw_at_once() {
+    let mut scene = restarted();
+    scene.check("primary", 1, Ok(sample(Role::Standby)));
+    assert_eq!(scene.routes(), "rw; ro a b primary");
+}
+
+#[test]
+fn after_a_restart_the_last_address_is_preferred() {
+    let scene = restarted();
+    assert_eq!(scene.instruction("a").prefer, Some(address(2)));
+}
+
+#[test]
+fn what_is_remembered_of_another_server_says_nothing() {
+    let mut scene = Scene::default();
+    let moved = edited(|policy| policy.endpoints[1] = endpoint("a", 9));
+    scene.apply(moved, &remembered(&["primary", "a", "b"]), 0);
+    assert_eq!(scene.instruction("a").prefer, None);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, Err(FailureKind::AuthenticationFailed));
+    assert_eq!(scene.routes(), "rw primary; ro b", "it never served");
+}
+
+#[test]
+fn a_url_that_cannot_be_read_after_a_restart_and_then_has_another_host_is_another_server() {
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.apply(policy(), &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro a b", "where it was");
+    let moved = edited(|policy| policy.endpoints[1] = endpoint("a", 9));
+    let mut scene = Scene::default();
+    let unread = edited(|policy| policy.endpoints[1].location = None);
+    scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.decide();
+    scene.apply(moved, &Remembered::default(), 10);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn what_served_before_a_restart_is_held_by_a_fault_of_configuration() {
+    let mut scene = restarted();
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, Err(FailureKind::AuthenticationFailed));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn with_nobody_reachable_after_a_restart_who_served_is_held() {
+    let mut scene = restarted();
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, REFUSED);
+        scene.check(id, 7, REFUSED);
+    }
+    let Decided { plan, .. } = scene.decided();
+    assert_eq!(words(&plan), "rw primary; ro a b primary");
+    assert_eq!(
+        (plan.rw.state, plan.ro.state),
+        (RouteState::Held, RouteState::Held)
+    );
+}
+
+/// The whole check of everybody, each as it should be.
+fn check_all(scene: &mut Scene, millis: u64) {
+    for id in ["primary", "a", "b"] {
+        scene.check(id, millis, good(id));
+    }
+}
+
+fn open(left: Duration) -> impl Fn(&str, &mut RememberedTarget) {
+    move |id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "CircuitOpen".to_owned();
+            known.circuit = RememberedCircuit::Open { left };
+            known.trips = 2;
+        }
+    }
+}
+
+#[test]
+fn an_open_circuit_stays_open_for_what_was_left() {
+    let mut scene = restarted_as(open(Duration::from_secs(40)));
+    check_all(&mut scene, 1);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro b");
+    let view = &decided.endpoints[1];
+    assert_eq!((view.reason, view.trips), (Reason::CircuitOpen, 2));
+    assert_eq!(view.circuit, Circuit::Open { until: at(40_000) });
+    scene.check("a", 40_000, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "half-open at its last step");
+    scene.check("a", 41_000, REFUSED);
+    let Circuit::Open { until } = scene.decided().endpoints[1].circuit else {
+        panic!("trips");
+    };
+    assert_eq!(until, at(41_000 + 4 * 60_000), "the third trip: four times 60 s");
+}
+
+#[test]
+fn an_open_circuit_is_restored_for_no_longer_than_the_longest_pause() {
+    let mut scene = restarted_as(open(Duration::from_hours(9)));
+    check_all(&mut scene, 1);
+    let until = at(10 * 60 * 1000);
+    assert_eq!(scene.decided().endpoints[1].circuit, Circuit::Open { until });
+}
+
+/// Of three steps, the one that the weight in the status shows.
+#[test]
+fn a_half_open_circuit_goes_on_at_its_traffic_step() {
+    for (weight, declared, share, in_slice) in [
+        (0, 1, 10, false),
+        (10, 1, 10, false),
+        (30, 1, 30, false),
+        (50, 1, 50, true),
+        (60, 2, 30, false),
+        (100, 2, 50, true),
+    ] {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
+            if id == "a" {
+                known.circuit = RememberedCircuit::HalfOpen;
+                known.trips = 1;
+                known.reason = "Returning".to_owned();
+                known.weight = weight;
+            }
+        });
+        let mut scene = Scene::default();
+        let spec = edited(|policy| {
+            policy.strategy = Strategy::Weighted;
+            policy.endpoints[1].weight = declared;
+            policy.breaker.traffic_steps = [10, 30, 50].map(Percent::new).to_vec();
+        });
+        scene.apply(spec, &known, 0);
+        // The writes are withdrawn before all were checked: the reads stay as they are.
+        scene.check("primary", 1, Ok(sample(Role::Standby)));
+        let expected = (u32::from(declared) * share, in_slice);
+        let mut shown = || {
+            let reads = scene.decided().plan.ro.members;
+            let a = reads.iter().find(|member| member.target == target("a"));
+            let shown = a.map(|a| (a.weight, a.in_slice));
+            scene.check("a", 2, Err(FailureKind::TimedOut));
+            shown
+        };
+        assert_eq!(shown(), Some(expected), "{weight}");
+        assert_eq!(shown(), Some(expected), "{weight}: held as it was");
+    }
+}
+
+#[test]
+fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "IdentityMismatch".to_owned();
+        }
+    });
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, Err(FailureKind::TimedOut));
+    assert_eq!(scene.reason("a"), Reason::IdentityMismatch, "silent");
+    scene.check("a", 4, Ok(Sample::of(Role::Standby)));
+    assert_eq!(scene.reason("a"), Reason::IdentityMismatch, "it does not tell");
+    scene.check("a", 5, good("a"));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "it was rebuilt");
+}
+
+#[test]
+fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "Diverged".to_owned();
+        }
+    });
+    let on = |timeline| Sample {
+        timeline,
+        ..sample(Role::Standby)
+    };
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, Ok(on(None)));
+    assert_eq!(scene.reason("a"), Reason::Diverged, "it does not tell");
+    scene.check("a", 4, Ok(on(Some(1))));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "on the primary's timeline");
+}
+
+#[test]
+fn a_primary_of_a_newer_timeline_forks_from_what_the_status_says() {
+    let mut scene = restarted();
+    let mut promoted = sample_at(Role::Primary, 500);
+    promoted.timeline = Some(2);
+    scene.check("primary", 1, Ok(promoted));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, good("a"));
+    let reasons: Vec<_> = scene.decided().endpoints.iter().map(|view| view.reason).collect();
+    assert_eq!(
+        reasons,
+        [Reason::Serving, Reason::Diverged, Reason::Diverged],
+        "they replayed up to 1000 on timeline 1"
+    );
+}
+
+/// Verdicts stand until the history covers `max`.
+#[test]
+fn after_a_restart_who_served_is_fresh_until_it_is_known_to_lag() {
+    let mut scene = restarted();
+    scene.check("primary", 0, Ok(sample_at(Role::Primary, 10_000)));
+    scene.check("a", 0, Ok(sample_at(Role::Standby, 5000)));
+    scene.check("b", 0, Ok(sample_at(Role::Standby, 10_000)));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    for second in (2..=30).step_by(2) {
+        scene.beat(second * 1000, [10_000, 5000, 10_000]);
+    }
+    assert_eq!(scene.routes(), "no change", "at least 30 s");
+    scene.beat(32_000, [10_000, 5000, 10_000]);
+    assert_eq!(scene.reason("a"), Reason::ReplayStalled);
+}
+
+#[test]
+fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes() {
+    let mut scene = restarted();
+    let mut other = sample(Role::Primary);
+    other.system_identifier = Some(SYSTEM + 1);
+    scene.check("primary", 1, Ok(other));
+    let Some(DecisionState::IdentityChanged {
+        known,
+        shown,
+        endpoints,
+    }) = scene.decide()
+    else {
+        panic!("the routes hold");
+    };
+    assert_eq!((known, shown), (SYSTEM, Some(SYSTEM + 1)));
+    let eligible: Vec<_> = endpoints.iter().map(|view| view.eligible).collect();
+    assert_eq!(
+        eligible,
+        [true, true, true],
+        "they are in the routes that are held"
+    );
+}
+
+/// The status while routes are held for the identity: everybody was upgraded, and is in a route.
+fn restarted_upgraded(spec: Policy) -> Scene {
+    let known = remembered_as(&["primary", "a", "b"], |_, known| {
+        known.reason = "IdentityMismatch".to_owned();
+    });
+    let mut scene = Scene::default();
+    scene.apply(spec, &known, 0);
+    scene
+}
+
+fn upgraded(id: &str) -> Sample {
+    Sample {
+        system_identifier: Some(SYSTEM + 1),
+        ..good(id).unwrap()
+    }
+}
+
+/// Who is in a route while all are held for the identity that the primary showed.
+fn held_for_identity(scene: &mut Scene) -> (Option<u64>, Vec<bool>) {
+    let Some(DecisionState::IdentityChanged {
+        known: SYSTEM,
+        shown,
+        endpoints,
+    }) = scene.decide()
+    else {
+        panic!("the routes hold");
+    };
+    for view in &endpoints {
+        assert_eq!(view.reason, Reason::IdentityMismatch, "{}", view.id);
+    }
+    (shown, endpoints.iter().map(|view| view.eligible).collect())
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_held_on_after_a_restart() {
+    let mut scene = restarted_upgraded(policy());
+    let all = vec![true, true, true];
+    assert_eq!(held_for_identity(&mut scene), (None, all.clone()));
+    for id in ["a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    scene.check("primary", 2, Err(FailureKind::TimedOut));
+    scene.check("primary", 8000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        held_for_identity(&mut scene),
+        (None, all.clone()),
+        "all were checked, and the primary does not tell"
+    );
+    scene.check("primary", 9000, Ok(upgraded("primary")));
+    assert_eq!(held_for_identity(&mut scene), (Some(SYSTEM + 1), all));
+}
+
+#[test]
+fn routes_that_are_held_for_the_identity_are_decided_again_when_the_primary_shows_the_known_one() {
+    let mut scene = restarted_upgraded(policy());
+    held_for_identity(&mut scene);
+    for id in ["primary", "a"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("b", 2, Ok(upgraded("b")));
+    assert_eq!(scene.routes(), "rw primary; ro a");
+}
+
+#[test]
+fn an_identity_that_is_set_while_the_operator_is_down_makes_everybody_new() {
+    let mut scene = restarted_upgraded(edited(|policy| {
+        policy.identity = IdentityRule::Declared(SYSTEM + 1);
+    }));
+    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, Ok(upgraded(id)));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+}
+
+#[test]
+fn another_identity_in_the_spec_forgets_who_held_the_writes() {
+    let mut remembered = remembered(&["primary", "a", "b"]);
+    remembered.tenure.holder = Some(target("a"));
+    remembered.tenure.timeline = Some(9);
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
+    scene.apply(spec, &remembered, 0);
+    for id in ["primary", "a", "b"] {
+        let mut told = good(id).unwrap();
+        told.system_identifier = Some(SYSTEM + 1);
+        scene.check(id, 1, Ok(told));
+    }
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw primary; ro a b");
+    assert_eq!(decided.tenure.timeline, Some(1));
+}
+
+/// Both take writes: the way out is to stop the old one, also after a restart.
+#[test]
+fn who_was_a_standby_before_a_restart_may_follow_after_it() {
+    for seen in [true, false] {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                known.role = Some(Role::Primary);
+                known.eligible = false;
+                known.reason = "WritableReplica".to_owned();
+                known.seen_as_standby = seen;
+            }
+        });
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        for id in ["primary", "b"] {
+            scene.check(id, 1, good(id));
+        }
+        scene.check("a", 1, Ok(promoted.clone()));
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), "rw primary; ro b");
+        let told: Vec<_> = decided
+            .endpoints
+            .iter()
+            .map(|view| view.seen_as_standby)
+            .collect();
+        assert_eq!(told, [false, seen, false]);
+        scene.hear("primary", 20_000, Err(Silence::Closed));
+        scene.check("primary", 20_001, REFUSED);
+        scene.check("primary", 26_000, REFUSED);
+        scene.check("a", 26_001, Ok(promoted));
+        let expected = if seen { "rw a; ro b" } else { "rw primary; ro b" };
+        assert_eq!(words(&scene.decided().plan), expected);
+    }
+}
+
+#[test]
+fn a_followed_primary_is_followed_on_after_a_restart() {
+    let mut remembered = remembered_as(&["primary", "a", "b"], |id, known| match id {
+        "a" => known.role = Some(Role::Primary),
+        _ => known.role = Some(Role::Standby),
+    });
+    remembered.tenure.holder = Some(target("a"));
+    remembered.tenure.timeline = Some(2);
+    let mut scene = Scene::default();
+    scene.apply(policy(), &remembered, 0);
+    let on_2 = |role| {
+        let mut told = sample(role);
+        told.timeline = Some(2);
+        Ok(told)
+    };
+    // The old primary returned while nobody looked.
+    scene.check("primary", 1, good("primary"));
+    scene.check("a", 2, on_2(Role::Primary));
+    scene.check("b", 3, on_2(Role::Standby));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.split.len(), 2);
+}
+
+/// A replica that was added while the operator was away: before it was checked, only what is wrong leaves.
+fn with_c() -> Policy {
+    edited(|policy| policy.endpoints.push(endpoint("c", 4)))
+}
+
+#[test]
+fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
+    for (reason, behind, expected) in [
+        // It was held, or served others: it is too far behind still.
+        ("Lagging", true, "rw primary; ro primary"),
+        // It is merely unwell now, and held as it was.
+        ("Lagging", false, "rw primary; ro a"),
+        // Fresh then, and too far behind by its first checks: it is held as it was.
+        ("Serving", true, "rw primary; ro a"),
+    ] {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
+            if id == "a" {
+                reason.clone_into(&mut known.reason);
+            }
+        });
+        let mut scene = Scene::default();
+        scene.apply(with_c(), &known, 0);
+        if behind {
+            scene.falls_behind("a", 1000);
+        } else {
+            scene.check("a", 1000, good("a"));
+            scene.check("a", 2000, REFUSED);
+            scene.check("a", 2008, REFUSED);
+        }
+        scene.check("b", 50_000, Ok(sample(Role::Primary)));
+        assert_eq!(scene.routes(), expected, "{reason}, {behind}");
+    }
+}
+
+#[test]
+fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() {
+    let known = remembered_as(&["primary", "a", "b"], |id, known| {
+        if id == "a" {
+            known.eligible = false;
+            known.reason = "Suspect".to_owned();
+        }
+    });
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.endpoints[1].lag.source = LagSource::None);
+    scene.apply(spec, &known, 0);
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, Err(FailureKind::AuthenticationFailed));
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "b" {
+            known.eligible = false;
+            known.reason = "Suspect".to_owned();
+        }
+    });
+    for id in ["primary", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.check("a", 2, REFUSED);
+    scene.check("a", 8, REFUSED);
+    let (_, transitions) = scene.decision().unwrap();
+    let told: Vec<_> = transitions
+        .iter()
+        .filter_map(|change| match change {
+            Transition::Endpoint { id, to, .. } => Some(format!("{id} {to:?}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["a Suspect", "b Serving"], "the primary serves as before");
+}
+
+#[test]
+fn nobody_new_takes_the_writes_before_everybody_was_checked() {
+    let mut scene = restarted();
+    scene.check("primary", 1, Ok(sample(Role::Standby)));
+    let mut promoted = sample(Role::Primary);
+    promoted.timeline = Some(2);
+    scene.check("a", 2, Ok(promoted));
+    assert_eq!(
+        words(&scene.decided().plan),
+        "rw; ro b primary",
+        "b may take writes, too"
+    );
+    scene.check("b", 3, good("b"));
+    assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+#[test]
+fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
+    let draining = edited(|policy| policy.endpoints[0].state = EndpointState::Draining);
+    for (policy, expected) in [(draining, "rw a; ro b"), (policy(), "rw; ro b")] {
+        let known = remembered_as(&["primary", "a", "b"], |id, known| {
+            if id == "primary" {
+                known.address = None;
+                known.role = None;
+                known.eligible = false;
+            }
+        });
+        let mut scene = Scene::default();
+        scene.apply(policy, &known, 0);
+        let mut promoted = sample(Role::Primary);
+        promoted.timeline = Some(2);
+        scene.check("primary", 1, Err(FailureKind::TimedOut));
+        scene.check("a", 2, Ok(promoted));
+        scene.check("b", 3, good("b"));
+        assert_eq!(scene.routes(), expected);
+    }
+}
+
+#[test]
+fn who_had_no_weight_begins_at_the_first_step() {
+    let spec = edited(|policy| {
+        policy.endpoints[1].weight = 0;
+        policy.breaker.traffic_steps = [10, 50].map(Percent::new).to_vec();
+    });
+    let known = RememberedTarget {
+        circuit: RememberedCircuit::HalfOpen,
+        weight: 0,
+        ..served("a")
+    };
+    let first = Circuit::HalfOpen {
+        step: 0,
+        successes: 0,
+    };
+    assert_eq!(known.breaker(&spec, &spec.endpoints[1], at(0)).circuit, first);
+}

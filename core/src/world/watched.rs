@@ -1,0 +1,327 @@
+//! One target of a policy: its health, and the instruction to its prober.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::remembered::{RememberedEndpoint, RememberedTarget};
+use crate::breaker::spacing;
+use crate::cadence;
+use crate::health::{Health, Reason, Standing};
+use crate::ids::TargetId;
+use crate::lag::Replay;
+use crate::login::Login;
+use crate::moment::Moment;
+use crate::observation::{FailureKind, Load, Observation};
+use crate::particulars::Particulars;
+use crate::policy::{Endpoint, Location, Policy};
+use crate::target::{Hold, Incarnation, NextCheck, ProbeKey};
+
+/// The sessions left on a draining server are told anew at most this often, and when the last one ends.
+const SESSIONS_APART: Duration = Duration::from_secs(5);
+
+/// A standby whose lag is not known yet is asked again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) incarnation: Incarnation,
+    /// Where its endpoint is, as it was last read.
+    pub(super) location: Option<Location>,
+    /// Where its pod listens; the port of a host is its endpoint's.
+    pub(super) port: u16,
+    pub(super) health: Health,
+    pub(super) replay: Replay,
+    pub(super) particulars: Particulars,
+    pub(super) sessions: Sessions,
+    pub(super) login: Option<Arc<Login>>,
+    /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
+    pub(super) served: Option<Standing>,
+    /// It was too far behind then.
+    pub(super) lagged: bool,
+    pub(super) check: NextCheck,
+    /// A check that began before this leaves the next one due at once.
+    asked: Moment,
+    pub(super) asleep: bool,
+}
+
+/// Sessions of others on a target, as they are told to people.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sessions {
+    pub(super) told: Option<u32>,
+    at: Moment,
+}
+
+impl Target {
+    pub(super) fn new(
+        id: &TargetId,
+        endpoint: &Endpoint,
+        incarnation: u64,
+        policy: &Policy,
+        now: Moment,
+    ) -> Self {
+        let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
+        let mut target = Self {
+            incarnation: Incarnation(incarnation),
+            location: endpoint.location.clone(),
+            port: port(id, endpoint),
+            health: Health::default(),
+            replay: Replay::default(),
+            particulars: Particulars::default(),
+            sessions: Sessions::default(),
+            login: None,
+            served: None,
+            lagged: false,
+            check: NextCheck {
+                number: 0,
+                at: now,
+                timeout,
+                prefer: id.pod,
+                hold: None,
+            },
+            asked: Moment::default(),
+            asleep: false,
+        };
+        target.log_in_as(endpoint);
+        target.particulars.follow(policy, endpoint, &target.replay);
+        target
+    }
+
+    pub(super) fn restored(
+        id: &TargetId,
+        endpoint: &Endpoint,
+        remembered: Option<&RememberedEndpoint>,
+        policy: &Policy,
+        now: Moment,
+    ) -> Self {
+        let mut target = Self::new(id, endpoint, 0, policy, now);
+        if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
+            target.recall(known, endpoint, policy, now);
+            target.particulars = Particulars::default();
+            target.particulars.follow(policy, endpoint, &target.replay);
+            for (class, own) in &known.classes {
+                let lagged = own.lagged().then(|| Replay::lagging_since(now));
+                let breaker = own.breaker(&policy.breaker, now);
+                target.particulars.recall(class, breaker, lagged);
+            }
+            if known.eligible && known.lagged() {
+                // Whom it served it serves on; others it did not serve.
+                target.replay = Replay::lagging_since(now);
+                target.lagged = true;
+            }
+        }
+        // Where its URL cannot be read yet, it is still where it was.
+        if let (None, Some(location)) = (
+            &target.location,
+            remembered.and_then(RememberedEndpoint::location),
+        ) {
+            target.port = location.port;
+            target.location = Some(location);
+        }
+        target
+    }
+
+    fn recall(&mut self, known: &RememberedTarget, endpoint: &Endpoint, policy: &Policy, now: Moment) {
+        self.health.admitted = known.eligible && known.role.is_some();
+        self.health.address = known.address;
+        self.health.role = known.role;
+        self.health.breaker = known.breaker(policy, endpoint, now);
+        if known.eligible {
+            self.served = Some(self.health.judge(&policy.breaker).0.in_route());
+            self.replay = Replay::fresh_since(now);
+        }
+        // What was proven stands until the opposite is.
+        self.health.foreign = known.was(Reason::IdentityMismatch);
+        self.replay.diverged = known.was(Reason::Diverged);
+        self.check.prefer = known.address;
+    }
+
+    /// Whether the endpoint is still this server: by its host, and by its port or that of its pod. A URL that cannot be
+    /// read for the moment does not make another one.
+    pub(super) fn is_still(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+        let host = |location: &Option<Location>| location.as_ref().map(|location| location.host.clone());
+        let (before, now) = (host(&self.location), host(&endpoint.location));
+        let port = port(id, endpoint);
+        (now.is_none() || now == before) && (port == 0 || port == self.port)
+    }
+
+    pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
+        self.location = endpoint.location.clone().or(self.location);
+        let login = self.login.take();
+        self.log_in_as(endpoint);
+        self.particulars.follow(policy, endpoint, &self.replay);
+        if self.asleep {
+            self.ask(now);
+        }
+        if login.is_none() && self.login.is_some() {
+            self.health.resume();
+        }
+        let sooner = if login == self.login {
+            now + policy.probing.interval
+        } else {
+            self.asked = now;
+            now
+        };
+        if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
+            let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
+            self.check = NextCheck {
+                number: self.check.number + 1,
+                at: self.check.at.min(sooner),
+                timeout,
+                hold: cadence::hold(&self.health, &policy.probing, &policy.breaker, false),
+                ..self.check
+            };
+        }
+        self
+    }
+
+    pub(super) fn resume(&mut self, now: Moment) {
+        self.health.checked = self.login.is_none();
+        self.health.resume();
+        self.ask(now);
+    }
+
+    /// Checks it at once. A check that is under way is no answer.
+    pub(super) fn ask(&mut self, now: Moment) {
+        self.asked = now;
+        self.wake(now);
+    }
+
+    /// Checks it at once. A check that is under way, and ends later, says when the next one is due.
+    pub(super) fn wake(&mut self, now: Moment) {
+        self.asleep = false;
+        self.check = NextCheck {
+            number: self.check.number + 1,
+            at: now,
+            ..self.check
+        };
+    }
+
+    /// A login that cannot be had is a result too: nothing else will be heard of this target.
+    fn log_in_as(&mut self, endpoint: &Endpoint) {
+        self.login = endpoint
+            .login
+            .as_ref()
+            .ok()
+            .filter(|_| endpoint.location.is_some())
+            .cloned();
+        if self.login.is_none() {
+            self.health.checked = true;
+            self.health.failure = Some(FailureKind::SecretUnresolved);
+        }
+    }
+
+    pub(super) fn reschedule(
+        &mut self,
+        key: &ProbeKey,
+        observation: &Observation,
+        policy: &Policy,
+        urgent: bool,
+    ) {
+        let number = self.check.number + 1;
+        let spread = spread(key, number);
+        let prefer = self.health.address;
+        let next = cadence::next(
+            &self.health,
+            observation,
+            &policy.probing,
+            &policy.breaker,
+            spread,
+        );
+        if let Some((at, timeout)) = next {
+            let hold = self.hold(policy, urgent);
+            self.check = NextCheck {
+                number,
+                at,
+                timeout,
+                prefer,
+                hold,
+            };
+        } else {
+            self.asleep = true;
+            self.check.number = number;
+            self.check.at = Moment::NEVER;
+            self.check.hold = None;
+        }
+        if observation.started < self.asked {
+            self.wake(observation.ended);
+        }
+    }
+
+    /// How far it is behind is not known yet: no interval goes by before it is asked again.
+    pub(super) fn look_again_soon(&mut self, now: Moment) {
+        self.check.at = self.check.at.min(now + LOOK_AGAIN);
+    }
+
+    /// A class's circuit is followed as closely as the target's own would be.
+    pub(super) fn follow_classes(&mut self, policy: &Policy, now: Moment) {
+        let window = policy.probing.failover_timeout;
+        if let Some(count) = self.particulars.failures() {
+            let threshold = policy.breaker.failure_threshold;
+            let gap = spacing(count, threshold, window).saturating_sub(spacing(count - 1, threshold, window));
+            self.check.at = self.check.at.min(now + gap);
+        } else if self.particulars.is_returning() {
+            self.check.at = self.check.at.min(now + window);
+        }
+    }
+
+    fn hold(&self, policy: &Policy, urgent: bool) -> Option<Hold> {
+        cadence::hold(&self.health, &policy.probing, &policy.breaker, urgent)
+    }
+
+    /// Another cadence of heartbeats; whether there is one to tell.
+    pub(super) fn hurry(&mut self, policy: &Policy, urgent: bool) -> bool {
+        let hold = self.hold(policy, urgent);
+        if self.asleep || hold == self.check.hold {
+            return false;
+        }
+        self.check.number += 1;
+        self.check.hold = hold;
+        true
+    }
+
+    /// Whether what people see of the sessions changed.
+    pub(super) fn count_sessions(&mut self, load: Option<Load>, now: Moment) -> bool {
+        let Some(Load { sessions, .. }) = load else {
+            return false;
+        };
+        let due =
+            sessions == 0 || now.since(self.sessions.at) >= SESSIONS_APART || self.sessions.told.is_none();
+        if self.sessions.told == Some(sessions) || !due {
+            return false;
+        }
+        self.sessions = Sessions {
+            told: Some(sessions),
+            at: now,
+        };
+        true
+    }
+
+    /// Its server, once a check was good.
+    pub(super) fn server(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.health.address?, self.port))
+    }
+}
+
+fn port(id: &TargetId, endpoint: &Endpoint) -> u16 {
+    let pods = endpoint.pods.as_ref().and_then(|pods| pods.ready.as_ref().ok());
+    let pod = pods.and_then(|pods| pods.iter().find(|pod| Some(pod.ip()) == id.pod));
+    let declared = endpoint.location.as_ref().map(|location| location.port);
+    pod.map(SocketAddr::port).or(declared).unwrap_or_default()
+}
+
+/// 0 to 100, from the target and the count of its checks: spreads checks without chance.
+fn spread(key: &ProbeKey, number: u64) -> u8 {
+    let bytes = key
+        .policy
+        .namespace
+        .bytes()
+        .chain(key.policy.name.bytes())
+        .chain(key.target.endpoint.as_str().bytes());
+    let hash = bytes
+        .chain(number.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    u8::try_from((hash >> 32) % 101).unwrap_or(0)
+}

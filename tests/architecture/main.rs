@@ -1,0 +1,425 @@
+//! The rules of the house: which room may know which, that no two know each other, and how long a file may be.
+
+mod code;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use code::Code;
+use tree::{CRATES, File, Graph, circles, file, files, rooms, root, uses};
+
+const LONGEST_FILE: usize = 500;
+
+/// What a room may name.
+struct Rule {
+    /// The folder of the crate, and the room in it; no room: all of the crate.
+    part: (&'static str, Option<&'static str>),
+    /// Crates, beside std; `None`: any crate that the package depends on.
+    crates: Option<&'static [&'static str]>,
+    /// Rooms of the same crate; `None`: any.
+    rooms: Option<&'static [&'static str]>,
+}
+
+/// The arrows: data moves one way.
+const RULES: [Rule; 11] = [
+    Rule {
+        part: ("core/src", None),
+        crates: Some(&["serde", "serde_json", "sha2", "strum", "thiserror"]),
+        rooms: None,
+    },
+    Rule {
+        part: ("api/src", Some("validate")),
+        crates: Some(&["distributary_core", "serde", "serde_json", "thiserror"]),
+        rooms: None,
+    },
+    Rule {
+        part: ("api/src", None),
+        crates: None,
+        rooms: None,
+    },
+    Rule {
+        part: ("src", Some("rehearse")),
+        crates: Some(&["distributary_api", "distributary_core", "serde", "thiserror"]),
+        rooms: Some(&[]),
+    },
+    Rule {
+        part: ("src", Some("render")),
+        crates: Some(&[
+            "distributary_api",
+            "distributary_core",
+            "k8s_openapi",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ]),
+        rooms: Some(&[]),
+    },
+    Rule {
+        part: ("src", Some("clock")),
+        crates: None,
+        rooms: Some(&[]),
+    },
+    Rule {
+        part: ("src", Some("metrics")),
+        crates: None,
+        rooms: Some(&["clock", "render"]),
+    },
+    Rule {
+        part: ("src", Some("probe")),
+        crates: None,
+        rooms: Some(&["clock", "metrics"]),
+    },
+    Rule {
+        part: ("src", Some("engine")),
+        crates: None,
+        rooms: Some(&["clock", "metrics", "probe"]),
+    },
+    Rule {
+        part: ("src", Some("k8s")),
+        crates: None,
+        rooms: Some(&["clock", "engine", "metrics", "render", "telemetry"]),
+    },
+    Rule {
+        part: ("src", Some("admin")),
+        crates: None,
+        rooms: Some(&["clock", "engine", "k8s", "metrics"]),
+    },
+];
+
+/// Words of time and of asynchrony that the pure rooms do not have.
+const IMPURE_WORDS: [&str; 4] = ["async", "await", "SystemTime", "Instant"];
+
+/// What a file of a room names and may not. `known`: the crates that code can name.
+fn violations(rule: &Rule, code: &Code, known: &BTreeSet<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in code.paths() {
+        let (first, second) = (path[0].as_str(), path.get(1).map_or("", String::as_str));
+        let own = rule.part.1 == Some(second);
+        let is_room = second.starts_with(char::is_lowercase);
+        let allowed = match (first, rule.rooms) {
+            ("crate", Some(rooms)) => own || !is_room || rooms.contains(&second),
+            ("crate", None) => true,
+            _ if !known.contains(first) => true,
+            _ => rule.crates.is_none_or(|crates| crates.contains(&first)),
+        };
+        if !allowed {
+            found.push(if first == "crate" {
+                format!("crate::{second}")
+            } else {
+                first.to_owned()
+            });
+        }
+    }
+    if rule.crates.is_some() {
+        let words = code.words();
+        let impure = IMPURE_WORDS.iter().filter(|word| words.contains(**word));
+        found.extend(impure.map(|word| format!("the word {word}")));
+    }
+    found.dedup();
+    found
+}
+
+/// The crates that the tree depends on, as code names them.
+fn known_crates() -> BTreeSet<String> {
+    let mut known = BTreeSet::from(["alloc".to_owned()]);
+    known.extend(CRATES.iter().map(|(_, name)| (*name).to_owned()));
+    for folder in ["", "core", "api"] {
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("Cargo.toml");
+        let section = manifest.split("\n[dependencies]\n").nth(1).expect("dependencies");
+        let section = section.split("\n[").next().unwrap_or_default();
+        let named = section
+            .lines()
+            .filter(|line| line.contains('=') && !line.starts_with('#'));
+        known.extend(named.map(|line| {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            name.trim_end_matches(".workspace").replace('-', "_")
+        }));
+    }
+    known
+}
+
+fn rule_of(file: &File) -> Option<&'static Rule> {
+    let own = |rule: &&Rule| rule.part == (file.folder, file.room());
+    let whole = |rule: &&Rule| rule.part == (file.folder, None);
+    RULES.iter().find(own).or_else(|| RULES.iter().find(whole))
+}
+
+#[test]
+fn every_room_knows_only_what_it_may() {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let known = known_crates();
+    for file in files() {
+        if let Some(rule) = rule_of(&file) {
+            seen.insert(rule.part);
+            for name in violations(rule, &file.code, &known) {
+                found.push(format!("{} names {name}", file.name()));
+            }
+        }
+    }
+    assert_eq!(seen.len(), RULES.len(), "every rule has a part of the tree");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+fn in_folder<'a>(files: &'a [File], folder: &'a str) -> impl Iterator<Item = &'a File> + Clone {
+    files.iter().filter(move |file| file.folder == folder)
+}
+
+#[test]
+fn no_two_rooms_of_the_operator_know_each_other() {
+    let files = files();
+    let graph = rooms(in_folder(&files, "src"));
+    assert!(graph.len() > 8, "{graph:?}");
+    assert_eq!(circles(&graph), Vec::<String>::new());
+}
+
+#[test]
+fn no_two_files_of_the_core_know_each_other() {
+    let files = files();
+    let graph = uses(in_folder(&files, "core/src"));
+    assert!(graph.len() > 20, "{graph:?}");
+    assert_eq!(circles(&graph), Vec::<String>::new());
+}
+
+#[test]
+fn the_core_depends_on_nothing_that_reads_time_or_does_io() {
+    let tree = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--package",
+            "distributary-core",
+            "--depth",
+            "1",
+            "--prefix",
+            "none",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let listed = String::from_utf8(tree.stdout).expect("names of crates");
+    let names: BTreeSet<_> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let allowed = BTreeSet::from([
+        "distributary-core",
+        "serde",
+        "serde_json",
+        "sha2",
+        "strum",
+        "thiserror",
+    ]);
+    assert!(names.contains("thiserror"), "{listed}");
+    assert!(names.is_subset(&allowed), "{listed}");
+}
+
+#[test]
+fn only_the_clock_reads_time() {
+    const READS: [&str; 6] = [
+        "Instant::now",
+        "SystemTime::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "time::sleep",
+        "time::interval",
+    ];
+    for file in files() {
+        for read in READS {
+            let clock = file.folder == "src" && file.room() == Some("clock");
+            assert!(clock || !file.code.contains(read), "{} has {read}", file.name());
+        }
+    }
+}
+
+#[test]
+fn clippy_bans_every_clock() {
+    let text = std::fs::read_to_string(root().join("clippy.toml")).expect("clippy.toml");
+    for path in [
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "std::thread::sleep",
+        "tokio::time::sleep",
+        "tokio::time::interval",
+        "jiff::Timestamp::now",
+    ] {
+        assert!(text.contains(&format!("\"{path}\"")), "{path} is not banned");
+    }
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    for file in files() {
+        if file.folder == "core/src" || file.room() == Some("render") {
+            for unordered in ["HashMap", "HashSet"] {
+                assert!(
+                    !file.code.words().contains(unordered),
+                    "{} has a {unordered}",
+                    file.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_production_file_is_too_long() {
+    for file in files() {
+        let lines = file.text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", file.name());
+    }
+}
+
+#[test]
+fn nothing_unwraps_outside_tests() {
+    for file in files() {
+        for call in [".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!("] {
+            assert!(!file.code.contains(call), "{} has {call}", file.name());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    for file in files() {
+        let name = file.name().to_lowercase();
+        for word in ["manager", "helper", "util"] {
+            assert!(!name.contains(word), "{name}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_forbidden() {
+    for (folder, _) in CRATES {
+        let text = std::fs::read_to_string(root().join(folder).join("lib.rs")).expect("lib.rs");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{folder}");
+    }
+}
+
+fn found(part: (&'static str, Option<&'static str>), source: &str) -> Vec<String> {
+    let rule = RULES.iter().find(|rule| rule.part == part).expect("a rule");
+    violations(rule, &Code::of(source), &known_crates())
+}
+
+const CORE: (&str, Option<&str>) = ("core/src", None);
+const RENDER: (&str, Option<&str>) = ("src", Some("render"));
+
+#[test]
+fn the_checker_sees_what_is_forbidden() {
+    for (part, source, expected) in [
+        (CORE, "use tokio::sync::mpsc;", "tokio"),
+        (CORE, "fn f() -> kube::Client { todo() }", "kube"),
+        (CORE, "async fn f() {}", "the word async"),
+        (CORE, "use std::{fmt, time::Instant};", "the word Instant"),
+        (RENDER, "use kube::Client;", "kube"),
+        (RENDER, "fn f() { a(jiff::Span::new()) }", "jiff"),
+        (
+            RENDER,
+            "pub(crate) use {serde_json::json, tracing::info};",
+            "tracing",
+        ),
+        (
+            RENDER,
+            "use crate::{\n    render::labels,\n    k8s::{self, apply},\n};",
+            "crate::k8s",
+        ),
+        (("api/src", Some("validate")), "use kube::Client;", "kube"),
+        (("src", Some("probe")), "use crate::k8s::Scope;", "crate::k8s"),
+        (
+            ("src", Some("k8s")),
+            "use crate::probe::Registry;",
+            "crate::probe",
+        ),
+    ] {
+        assert_eq!(found(part, source), [expected], "{part:?}: {source}");
+    }
+}
+
+#[test]
+fn the_checker_leaves_alone_what_is_allowed() {
+    for (part, source) in [
+        (
+            CORE,
+            "use std::fmt;\nuse super::policy::Policy;\nuse crate::moment::Moment;",
+        ),
+        (CORE, "// use tokio::sync;\n/* use kube::Client; */ fn f() {}"),
+        (CORE, "const A: &str = \"use kube::Client; async\";"),
+        (CORE, "const A: &str = r#\"a \" use kube::Client; async\"#;"),
+        (CORE, "fn f<'a>(x: &'a str) -> char { '\"' } // kube::x"),
+        (CORE, "fn f() {}\n#[cfg(test)]\nmod tests { use tokio::test; }"),
+        (CORE, "enum Host { Name } fn f() -> Host { Host::Name }"),
+        (RENDER, "use k8s_openapi::api::core;\nuse distributary_api::Mode;"),
+        (
+            RENDER,
+            "use k8s_openapi::jiff::Timestamp;\nfn f() { k8s_openapi::jiff::Span::new() }",
+        ),
+    ] {
+        assert_eq!(found(part, source), Vec::<String>::new(), "{part:?}: {source}");
+    }
+}
+
+fn graph_of(sources: &[(&str, &str)], graph: impl Fn(&[File]) -> Graph) -> Vec<String> {
+    let files: Vec<_> = sources
+        .iter()
+        .map(|(path, text)| file("src", PathBuf::from(path), (*text).to_owned()))
+        .collect();
+    circles(&graph(&files))
+}
+
+#[test]
+fn the_checker_sees_a_circle_between_files() {
+    let circles = |sources: &[(&str, &str)]| graph_of(sources, |files| uses(files));
+    let policy = ("policy.rs", "use super::{fmt, routing::Class};");
+    assert_eq!(
+        circles(&[policy, ("routing.rs", "fn f() -> crate::policy::Policy { a() }")]),
+        ["policy → routing → policy"]
+    );
+    assert_eq!(
+        circles(&[
+            policy,
+            ("routing.rs", "use super::ids::Id;"),
+            ("ids.rs", "use crate::policy;")
+        ]),
+        ["ids → policy → routing → ids"]
+    );
+    assert_eq!(
+        circles(&[
+            ("world.rs", "mod samples;\nuse samples::Sample;"),
+            ("world/samples.rs", "use super::World;")
+        ]),
+        ["world → world::samples → world"]
+    );
+    assert_eq!(
+        circles(&[
+            policy,
+            ("routing.rs", "mod a;"),
+            ("routing/a.rs", "use super::Class;")
+        ]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_checker_sees_a_circle_between_rooms() {
+    let circles = |sources: &[(&str, &str)]| graph_of(sources, |files| rooms(files));
+    let engine = ("engine/mod.rs", "use crate::k8s::writer::Writer;");
+    assert_eq!(
+        circles(&[
+            engine,
+            ("k8s/watch.rs", "use crate::engine::Handle;"),
+            ("k8s/writer.rs", "")
+        ]),
+        ["engine → k8s → engine"]
+    );
+    assert_eq!(
+        circles(&[
+            engine,
+            ("k8s/writer.rs", "use super::watch::Watch;"),
+            ("k8s/watch.rs", "use super::writer::Writer;")
+        ]),
+        Vec::<String>::new(),
+        "files of one room"
+    );
+}
