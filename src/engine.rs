@@ -9,7 +9,9 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::probe::Registry;
 use distributary_core::decision::Decision;
+use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
+use distributary_core::observation::FailureKind;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, Observed};
 use distributary_core::transition::Transition;
@@ -287,11 +289,8 @@ fn log(key: &PolicyKey, transitions: &[Transition]) {
                 failure,
                 eligible,
             } => {
-                let (from, failure) = (
-                    from.map(tracing::field::debug),
-                    failure.map(tracing::field::debug),
-                );
-                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = ?to, failure, eligible, "endpoint changed");
+                let (from, failure) = (from.map(Reason::word), failure.map(FailureKind::word));
+                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), failure, eligible, "endpoint changed");
             }
             route => {
                 tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");

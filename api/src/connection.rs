@@ -1,9 +1,8 @@
 //! How to log in: database, credentials, TLS.
 
+use distributary_core::login::TlsMode;
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
-#[cfg(feature = "kube")]
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::DurationText;
@@ -51,16 +50,6 @@ pub struct Tls {
     /// A Secret of type kubernetes.io/tls (tls.crt, tls.key) with the client certificate to present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert_secret_ref: Option<SecretRef>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum TlsMode {
-    Disable,
-    Require,
-    VerifyCA,
-    #[default]
-    VerifyFull,
 }
 
 /// A Secret of the policy's namespace.

@@ -1,9 +1,8 @@
 //! One declared server: the primary or a replica.
 
+use distributary_core::policy::EndpointState;
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
-#[cfg(feature = "kube")]
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Connection, KeyRef};
@@ -117,13 +116,4 @@ pub struct ServiceRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(range(min = 1, max = 65535)))]
     pub port: Option<u16>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum EndpointState {
-    #[default]
-    Active,
-    Draining,
-    Disabled,
 }

@@ -1,5 +1,7 @@
 //! Which servers belong to the database, and what happens when some are lost.
 
+use distributary_core::policy::{OnPrimaryLoss, PrimaryRole};
+use distributary_core::routing::ReadFallback;
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
 #[cfg(feature = "kube")]
@@ -64,27 +66,4 @@ pub struct Failover {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 40)))]
     pub accept_primary: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum PrimaryRole {
-    #[default]
-    Follow,
-    Pinned,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum OnPrimaryLoss {
-    #[default]
-    Hold,
-    Withdraw,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum ReadFallback {
-    LaggingReplicas,
-    Primary,
 }

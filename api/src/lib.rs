@@ -23,19 +23,22 @@ mod schema;
 mod status;
 pub mod validate;
 
+pub use distributary_core::login::TlsMode;
+pub use distributary_core::policy::{EndpointState, Format, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+pub use distributary_core::routing::{ReadFallback, Target, ZoneHints};
+
 pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
-pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls, TlsMode};
+pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls};
 pub use duration::DurationText;
-pub use endpoint::{Endpoint, EndpointState, ServiceRef};
-pub use failover::{Failover, Identity, IdentityCheck, OnPrimaryLoss, PrimaryRole, ReadFallback};
+pub use endpoint::{Endpoint, ServiceRef};
+pub use failover::{Failover, Identity, IdentityCheck};
 pub use lag::{LagSource, ReplicationLag};
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, Format, LoadBalancing, Mode, Outputs, PerRegion,
-    ReplicaSetPolicy, ReplicaSetPolicySpec, ServicesOutput, Strategy, Switch,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Outputs, PerRegion, ReplicaSetPolicy,
+    ReplicaSetPolicySpec, ServicesOutput, Switch,
 };
 pub use routing::{
-    Class, DefaultTarget, Least, Priorities, PriorityTarget, Region, ReplicaSelector, Routing, Target,
-    ZoneHints,
+    Class, DefaultTarget, Least, Priorities, PriorityTarget, Region, ReplicaSelector, Routing,
 };
 #[cfg(feature = "kube")]
 pub use schema::crd;

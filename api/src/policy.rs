@@ -4,6 +4,8 @@
 //! of list items live in [`crate::validate`], not in the schema: schema defaults in list items leave GitOps tools
 //! out of sync for good (argo-cd#28724).
 
+use distributary_core::policy::{Format, Mode, Strategy};
+use distributary_core::routing::ZoneHints;
 #[cfg(feature = "kube")]
 use kube::{CustomResource, KubeSchema};
 #[cfg(feature = "kube")]
@@ -15,7 +17,7 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failover::{Failover, Identity};
 use super::lag::ReplicationLag;
-use super::routing::{Region, Routing, ZoneHints};
+use super::routing::{Region, Routing};
 use super::rules;
 use super::status::ReplicaSetPolicyStatus;
 
@@ -113,15 +115,6 @@ pub struct ReplicaSetPolicySpec {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum Mode {
-    #[default]
-    Enforce,
-    Observe,
-    Suspend,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
 pub enum DeletionPolicy {
     #[default]
     Delete,
@@ -155,16 +148,6 @@ pub struct LoadBalancing {
     /// servers has two or more of them. Default: Disabled.
     #[serde(default)]
     pub zone_hints: ZoneHints,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum Strategy {
-    #[default]
-    RoundRobin,
-    Weighted,
-    LeastConnections,
-    Geographic,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -226,12 +209,4 @@ pub struct ConfigMapOutput {
     #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub formats: Option<Vec<Format>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum Format {
-    Libpq,
-    Jdbc,
-    Env,
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use distributary_core::routing::{ReadFallback, Target};
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
 #[cfg(feature = "kube")]
@@ -9,7 +10,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::duration::DurationText;
-use super::failover::ReadFallback;
 use super::policy::Switch;
 use super::rules;
 
@@ -106,15 +106,6 @@ pub struct Class {
     pub read_fallback: Option<Vec<ReadFallback>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum Target {
-    Primary,
-    PrimaryPreferred,
-    Replicas,
-    ReplicasOnly,
-}
-
 /// Which replicas: those with any of the tags, and those of the ids.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
@@ -186,14 +177,6 @@ pub struct Region {
     // The order counts: a set keeps it.
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub failover: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum ZoneHints {
-    #[default]
-    Disabled,
-    Auto,
 }
 
 /// A number of replicas, or a percentage of them. Its form and bounds are a rule of the field that has it.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::moment::Moment;
 use super::percent::Percent;
 use super::policy::BreakerSettings;
+use crate::words::words;
 
 /// Trips remembered; more double nothing.
 const MOST_TRIPS: usize = 16;
@@ -44,6 +45,21 @@ pub enum Circuit {
     /// Traffic returns: `step` counts the traffic steps from 0, `successes` the good checks at this step.
     HalfOpen { step: usize, successes: u32 },
 }
+
+/// The state of a circuit, without its times and counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum CircuitState {
+    /// Traffic flows.
+    #[default]
+    Closed,
+    /// No traffic.
+    Open,
+    /// Traffic returns.
+    HalfOpen,
+}
+
+words!(CircuitState);
 
 /// Consecutive failures of a closed circuit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -166,6 +182,15 @@ impl Circuit {
             Self::Closed { .. } => Percent::FULL,
             Self::Open { .. } => Percent::new(0),
             Self::HalfOpen { step, .. } => settings.traffic_steps.get(step).copied().unwrap_or(Percent::FULL),
+        }
+    }
+
+    #[must_use]
+    pub const fn state(self) -> CircuitState {
+        match self {
+            Self::Closed { .. } => CircuitState::Closed,
+            Self::Open { .. } => CircuitState::Open,
+            Self::HalfOpen { .. } => CircuitState::HalfOpen,
         }
     }
 

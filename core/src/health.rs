@@ -10,6 +10,7 @@ use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
 use super::percent::Percent;
 use super::policy::{BreakerSettings, Probing};
+use crate::words::words;
 
 /// Good checks in a row that end a suspicion.
 const GOOD_CHECKS: u8 = 2;
@@ -71,7 +72,8 @@ pub enum Standing {
 }
 
 /// Why a target stands as it does.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Reason {
     Serving,
     /// The declared primary is in recovery: it serves reads, and no writes.
@@ -410,6 +412,8 @@ fn outcome(class: FailureClass, started: Moment) -> Option<Outcome> {
         FailureClass::Name | FailureClass::RefusedAddress | FailureClass::Own => None,
     }
 }
+
+words!(Reason);
 
 #[cfg(test)]
 mod tests;

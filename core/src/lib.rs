@@ -24,6 +24,7 @@ pub mod role;
 pub mod routing;
 pub mod target;
 pub mod transition;
+mod words;
 pub mod world;
 
 pub use moment::Moment;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::words::words;
+
 /// Text that must not be shown: a password, a private key. Its `Debug` says nothing of it.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Sensitive(Arc<str>);
@@ -43,11 +45,14 @@ pub struct TlsSettings {
     pub client: Option<ClientCertificate>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum TlsMode {
     Disable,
     Require,
+    #[strum(serialize = "VerifyCA")]
     VerifyCa,
+    #[default]
     VerifyFull,
 }
 
@@ -84,6 +89,8 @@ impl fmt::Display for Unresolved {
         write!(f, "Secret {} {}", self.secret, self.problem)
     }
 }
+
+words!(TlsMode);
 
 #[cfg(test)]
 mod tests;

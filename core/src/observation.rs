@@ -1,12 +1,12 @@
 //! What one check of one server found.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::moment::Moment;
+use crate::words::words;
 
 /// The result of one whole check.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,12 +78,24 @@ pub enum Silence {
 }
 
 /// From `pg_is_in_recovery()`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Role {
     /// Not in recovery: it takes writes.
     Primary,
     /// In recovery.
     Standby,
+}
+
+impl Role {
+    /// The word for a role that may not be known.
+    #[must_use]
+    pub const fn word_of(role: Option<Self>) -> &'static str {
+        match role {
+            Some(role) => role.word(),
+            None => "Unknown",
+        }
+    }
 }
 
 /// A position in the write-ahead log, in bytes.
@@ -105,7 +117,10 @@ impl std::str::FromStr for Lsn {
 pub struct InvalidLsn;
 
 /// Why a check failed, by SQLSTATE and error kind, never by the text of a message.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(const_into_str)]
 pub enum FailureKind {
     ConnectRefused,
     ConnectionReset,
@@ -170,38 +185,6 @@ pub enum FailureClass {
 }
 
 impl FailureKind {
-    /// Every kind, as declared.
-    pub const ALL: [Self; 22] = [
-        Self::ConnectRefused,
-        Self::ConnectionReset,
-        Self::ConnectionClosed,
-        Self::TimedOut,
-        Self::Unreachable,
-        Self::Starting,
-        Self::Stopping,
-        Self::Saturated,
-        Self::AuthenticationFailed,
-        Self::DatabaseMissing,
-        Self::TlsFailed,
-        Self::TlsNotOffered,
-        Self::PasswordMethodRefused,
-        Self::SecretUnresolved,
-        Self::OutOfResources,
-        Self::NameNotFound,
-        Self::ResolverFailed,
-        Self::AddressRefused,
-        Self::ServerFailing,
-        Self::ProtocolViolation,
-        Self::ReplyTooLong,
-        Self::OtherError,
-    ];
-
-    /// The kind of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.to_string() == name)
-    }
-
     #[must_use]
     pub const fn class(self) -> FailureClass {
         match self {
@@ -229,12 +212,7 @@ impl FailureKind {
     }
 }
 
-/// The name of the failure in status, events and metrics.
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+words!(Role, FailureKind);
 
 #[cfg(test)]
 mod tests;

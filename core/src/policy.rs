@@ -9,6 +9,7 @@ use super::ids::{EndpointId, PolicyKey, TargetId};
 use super::login::{Login, TlsMode, Unresolved};
 use super::percent::Percent;
 use super::routing::{Least, ReadFallback, Routing};
+use crate::words::words;
 
 /// A validated policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +60,11 @@ impl Policy {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Mode {
     /// Probe, decide, write.
+    #[default]
     Enforce,
     /// Probe and decide; write no routes.
     Observe,
@@ -69,8 +72,10 @@ pub enum Mode {
     Suspend,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Strategy {
+    #[default]
     RoundRobin,
     /// By the declared weight.
     Weighted,
@@ -104,17 +109,21 @@ pub struct Failover {
     pub accept_primary: Option<EndpointId>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum PrimaryRole {
     /// Writes go to whichever endpoint is really the primary.
+    #[default]
     Follow,
     /// Writes go to the declared primary, or nowhere.
     Pinned,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum OnPrimaryLoss {
     /// The route stays; clients fail on their own.
+    #[default]
     Hold,
     /// The route is emptied: fast refusals.
     Withdraw,
@@ -171,7 +180,8 @@ pub struct BreakerSettings {
     pub traffic_steps: Vec<Percent>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Declared {
     Primary,
     Replica,
@@ -206,9 +216,11 @@ pub struct Endpoint {
     pub clients: ClientSettings,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum EndpointState {
     /// Checked and routed.
+    #[default]
     Active,
     /// Checked, and no longer routed; the sessions that are left on it are counted.
     Draining,
@@ -299,7 +311,8 @@ pub struct Outputs {
 }
 
 /// A form of what clients need to connect.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Format {
     Libpq,
     Jdbc,
@@ -314,6 +327,16 @@ pub struct ClientSettings {
     pub tls: TlsMode,
     pub connect_timeout: Duration,
 }
+
+words!(
+    Mode,
+    Strategy,
+    PrimaryRole,
+    OnPrimaryLoss,
+    Declared,
+    EndpointState,
+    Format
+);
 
 #[cfg(test)]
 mod tests;

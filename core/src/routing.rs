@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ids::{ClassName, EndpointId};
 use super::percent::Percent;
+use crate::words::words;
 
 const RETRY_ATTEMPTS: u8 = 2;
 const WRITE: [&str; 7] = [
@@ -115,7 +116,8 @@ impl Class {
 }
 
 /// Who serves an operation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Target {
     Primary,
     /// The primary while it is well, else replicas.
@@ -148,7 +150,8 @@ impl Selector {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str, serialize_all = "lowercase")]
 pub enum Priority {
     Critical,
     High,
@@ -157,7 +160,8 @@ pub enum Priority {
 }
 
 /// Who serves reads when too few replicas can.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum ReadFallback {
     /// Those that are too far behind, the least so first.
     LaggingReplicas,
@@ -189,12 +193,16 @@ pub struct Region {
     pub failover: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum ZoneHints {
+    #[default]
     Disabled,
     /// On every slice of a Service, only when every zone has two or more that serve.
     Auto,
 }
+
+words!(Target, Priority, ReadFallback, ZoneHints);
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use super::planned::{self, Planned};
 use super::policy_file::{self, Examples, Source};
 use super::{Ended, Error, routes};
 use crate::rehearse::Observations;
-use crate::render::config_map::state;
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::{Route, RoutingPlan};
 use distributary_core::policy::{EndpointState, Mode, Policy};
@@ -199,7 +198,7 @@ impl Drill {
                 table.row([
                     loss.name(),
                     name,
-                    state(route.state).to_owned(),
+                    route.state.to_string(),
                     members,
                     change.to_owned(),
                 ]);

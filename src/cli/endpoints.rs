@@ -1,5 +1,6 @@
 //! Endpoints with a reason and what must happen next, for people and for programs.
 
+use distributary_core::observation::Role;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 use super::output::Table;
 use super::routes;
 use crate::render::advice;
-use crate::render::status::{circuit, role};
 use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
@@ -53,11 +53,11 @@ impl Shown {
 
     /// Whether it is as it was declared, whatever classes make of it.
     pub fn is_well(&self) -> bool {
-        advice::reason(&self.reason).is_some_and(advice::is_plain)
+        Reason::from_word(&self.reason).is_some_and(advice::is_plain)
     }
 
     pub fn document(&self) -> Value {
-        let known = advice::reason(&self.reason).map(advice::of);
+        let known = Reason::from_word(&self.reason).map(advice::of);
         let mut document = json!({
             "id": self.id,
             "role": self.role,
@@ -67,7 +67,7 @@ impl Shown {
             "means": known.map(|advice| advice.means),
             "next": known.and_then(|advice| advice.next),
         });
-        let failure = self.failure.as_deref().and_then(FailureKind::named);
+        let failure = self.failure.as_deref().and_then(FailureKind::from_word);
         let optional = [
             (
                 "address",
@@ -121,7 +121,7 @@ impl Shown {
 
 impl ShownClass {
     fn document(&self) -> Value {
-        let known = advice::reason(&self.reason).map(advice::of);
+        let known = Reason::from_word(&self.reason).map(advice::of);
         let mut document = json!({
             "name": self.name,
             "reason": self.reason,
@@ -142,10 +142,10 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
         None => format!("{who}: {reason}\n"),
     };
     let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
-    match advice::reason(reason).map(advice::of) {
+    match Reason::from_word(reason).map(advice::of) {
         Some(advice) => {
             say(advice.means);
-            if let Some(kind) = failure.and_then(FailureKind::named) {
+            if let Some(kind) = failure.and_then(FailureKind::from_word) {
                 say(&format!("{kind}: {}.", advice::of_failure(kind)));
             }
             if let Some(next) = advice.next {
@@ -191,10 +191,10 @@ fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> V
             .address
             .map(|address| address.to_string())
             .unwrap_or_default(),
-        role: role(view.role).to_owned(),
-        circuit: circuit(view.circuit).to_owned(),
+        role: Role::word_of(view.role).to_owned(),
+        circuit: view.circuit.state().to_string(),
         routes: routes(None),
-        reason: format!("{:?}", view.reason),
+        reason: view.reason.to_string(),
         failure: view.failure.map(|failure| failure.to_string()),
         sessions: view.sessions,
         classes: classes(&view.classes),
@@ -203,10 +203,10 @@ fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> V
     let pod = |pod: &TargetView| Shown {
         id: format!("{}@{}", view.id, pod.address),
         address: pod.address.to_string(),
-        role: role(pod.role).to_owned(),
-        circuit: circuit(pod.circuit).to_owned(),
+        role: Role::word_of(pod.role).to_owned(),
+        circuit: pod.circuit.state().to_string(),
         routes: routes(Some(pod.address)),
-        reason: format!("{:?}", pod.reason),
+        reason: pod.reason.to_string(),
         failure: pod.failure.map(|failure| failure.to_string()),
         classes: classes(&pod.classes),
         ..Shown::default()
@@ -222,7 +222,7 @@ fn classes(views: &BTreeMap<ClassName, ClassView>) -> Vec<ShownClass> {
     let away = views.iter().filter(|(_, view)| view.reason != Reason::Serving);
     away.map(|(name, view)| ShownClass {
         name: name.to_string(),
-        reason: format!("{:?}", view.reason),
+        reason: view.reason.to_string(),
         retry_at: None,
     })
     .collect()

@@ -10,7 +10,6 @@ use super::documents::Documents;
 use super::endpoints::{self, Shown, ShownClass};
 use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file};
-use crate::render::advice;
 use crate::render::config_map::ROUTING;
 use asked::Asked;
 use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
@@ -337,7 +336,7 @@ fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Value>) -> 
 fn of_classes(status: &[ClassStatus]) -> Vec<ShownClass> {
     let away = status
         .iter()
-        .filter(|class| advice::reason(&class.reason) != Some(Reason::Serving));
+        .filter(|class| Reason::from_word(&class.reason) != Some(Reason::Serving));
     away.map(|class| ShownClass {
         name: class.name.clone(),
         reason: class.reason.clone(),

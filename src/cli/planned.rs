@@ -113,7 +113,7 @@ impl Planned {
     pub fn document(&self) -> Value {
         let mut document = json!({
             "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
-            "mode": format!("{:?}", self.policy.mode),
+            "mode": self.policy.mode,
             "endpoints": self.shown().iter().map(Shown::document).collect::<Vec<_>>(),
         });
         if let Some(plan) = self.plan() {

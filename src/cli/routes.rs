@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::output::Table;
-use crate::render::config_map::{admission, state};
 use crate::render::named;
 use distributary_core::decision::DecisionState;
 use distributary_core::ids::ClassName;
@@ -50,10 +49,10 @@ pub fn document(policy: &Policy, plan: &RoutingPlan) -> Value {
                 "port": member.port,
                 "weight": member.weight,
                 "inSlice": member.in_slice,
-                "admission": admission(member.admission),
+                "admission": member.admission,
             })
         });
-        let route = json!({"state": state(route.state), "targets": members.collect::<Vec<_>>()});
+        let route = json!({"state": route.state, "targets": members.collect::<Vec<_>>()});
         (name, route)
     };
     Value::Object(all(policy, plan).into_iter().map(each).collect::<Map<_, _>>())
@@ -64,7 +63,7 @@ pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
         "ROUTE", "STATE", "ENDPOINT", "ADDRESS", "WEIGHT", "IN SLICE", "WHY",
     ]);
     for (name, route) in all(policy, plan) {
-        let state = state(route.state).to_owned();
+        let state = route.state.to_string();
         if route.members.is_empty() {
             table.row([
                 name.clone(),
@@ -84,7 +83,7 @@ pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
                 std::net::SocketAddr::new(member.address, member.port).to_string(),
                 member.weight.to_string(),
                 if member.in_slice { "yes" } else { "no" }.to_owned(),
-                admission(member.admission).to_owned(),
+                member.admission.to_string(),
             ]);
         }
     }

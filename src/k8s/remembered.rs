@@ -6,9 +6,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::clock::Clock;
-use crate::render::status::{circuit, role};
 use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, TargetStatus};
-use distributary_core::breaker::Circuit;
+use distributary_core::breaker::CircuitState;
+use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
@@ -30,11 +30,11 @@ pub fn remembered(status: &ReplicaSetPolicyStatus) -> Remembered {
         let remembered = RememberedEndpoint {
             host: endpoint.host.clone(),
             port: endpoint.port,
-            reason: endpoint.reason.clone(),
+            reason: Reason::from_word(&endpoint.reason),
             classes: endpoint
                 .classes
                 .iter()
-                .map(|class| (class.name.as_str().into(), class.reason.clone()))
+                .map(|class| (class.name.as_str().into(), Reason::from_word(&class.reason)))
                 .collect(),
             targets,
         };
@@ -74,10 +74,10 @@ fn tenure(status: &ReplicaSetPolicyStatus) -> Tenure {
 fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
     RememberedTarget {
         address: status.address.as_ref().and_then(|address| address.parse().ok()),
-        role: role_of(&status.role),
+        role: Role::from_word(&status.role),
         seen_as_standby: status.seen_as_standby,
         eligible: status.eligible,
-        reason: status.reason.clone(),
+        reason: Reason::from_word(&status.reason),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
         weight: status.effective_weight,
@@ -88,10 +88,10 @@ fn of_endpoint(status: &EndpointStatus) -> RememberedTarget {
 fn of_target(status: &TargetStatus) -> RememberedTarget {
     RememberedTarget {
         address: status.address.parse().ok(),
-        role: role_of(&status.role),
+        role: Role::from_word(&status.role),
         seen_as_standby: status.seen_as_standby,
         eligible: status.eligible,
-        reason: status.reason.clone(),
+        reason: Reason::from_word(&status.reason),
         circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
         trips: status.trips,
         weight: status.effective_weight,
@@ -102,7 +102,7 @@ fn of_target(status: &TargetStatus) -> RememberedTarget {
 fn of_classes(status: &[ClassStatus]) -> BTreeMap<ClassName, RememberedClass> {
     let class = |status: &ClassStatus| {
         let known = RememberedClass {
-            reason: status.reason.clone(),
+            reason: Reason::from_word(&status.reason),
             circuit: circuit_of(&status.circuit, status.retry_at.as_ref()),
             trips: status.trips,
             share: Percent::new(status.share.min(100)),
@@ -112,31 +112,18 @@ fn of_classes(status: &[ClassStatus]) -> BTreeMap<ClassName, RememberedClass> {
     status.iter().map(class).collect()
 }
 
-fn role_of(word: &str) -> Option<Role> {
-    [Role::Primary, Role::Standby]
-        .into_iter()
-        .find(|known| role(Some(*known)) == word)
-}
-
+/// A word of another version is a circuit that is closed: the next checks tell.
 fn circuit_of(word: &str, retry_at: Option<&Time>) -> RememberedCircuit {
-    let half_open = Circuit::HalfOpen {
-        step: 0,
-        successes: 0,
-    };
-    let open = Circuit::Open {
-        until: distributary_core::Moment::default(),
-    };
-    if word == circuit(half_open) {
-        RememberedCircuit::HalfOpen
-    } else if word == circuit(open) {
-        let left = retry_at.map(|at| at.0.duration_since(Clock::timestamp()));
-        RememberedCircuit::Open {
-            left: left
-                .and_then(|left| Duration::try_from(left).ok())
-                .unwrap_or_default(),
+    match CircuitState::from_word(word) {
+        None | Some(CircuitState::Closed) => RememberedCircuit::Closed,
+        Some(CircuitState::HalfOpen) => RememberedCircuit::HalfOpen,
+        Some(CircuitState::Open) => {
+            let left = retry_at.map(|at| at.0.duration_since(Clock::timestamp()));
+            let left = left.and_then(|left| Duration::try_from(left).ok());
+            RememberedCircuit::Open {
+                left: left.unwrap_or_default(),
+            }
         }
-    } else {
-        RememberedCircuit::Closed
     }
 }
 

@@ -113,7 +113,7 @@ fn one(text: &str, setting: Setting<'_>) -> Option<Said> {
     match text.strip_prefix("session ") {
         None => sample(text, setting)
             .map(Ok)
-            .or_else(|| FailureKind::named(text).map(Err))
+            .or_else(|| FailureKind::from_word(text).map(Err))
             .map(Said::Checked),
         Some("closes") => Some(Said::Heard(Err(Silence::Closed))),
         Some("is silent") => Some(Said::Heard(Err(Silence::Missed))),

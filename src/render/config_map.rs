@@ -10,11 +10,9 @@ use sha2::{Digest, Sha256};
 use super::formats::{env, jdbc, libpq};
 use super::named::{self, Named, routes};
 use super::{Kind, Manifest, ObjectId, labels, names, services};
-use distributary_core::plan::{Admission, Member, RouteState, RoutingPlan};
-use distributary_core::policy::{
-    BreakerSettings, ClientSettings, Declared, Endpoint, Format, Policy, Strategy,
-};
-use distributary_core::routing::{Class, Priority, Region, Target};
+use distributary_core::plan::{Member, RoutingPlan};
+use distributary_core::policy::{BreakerSettings, ClientSettings, Endpoint, Format, Policy};
+use distributary_core::routing::{Class, Region};
 
 /// The version of `routing.json`. A change that breaks a reader takes a new one.
 pub const VERSION: &str = "routing.distributary.dev/v1";
@@ -33,13 +31,13 @@ pub fn routing(policy: &Policy, plan: &RoutingPlan) -> Routing {
     let mut document = json!({
         "version": VERSION,
         "policy": {"namespace": policy.key.namespace, "name": policy.key.name},
-        "strategy": strategy(policy.strategy),
+        "strategy": policy.strategy,
         "connection": connection(&policy.clients),
         "retryAttempts": declared.retry_attempts,
         "circuitBreaker": breaker(&policy.breaker),
         "classes": declared.classes.iter().map(class).collect::<Vec<_>>(),
         "defaultRoute": "ro",
-        "priorities": priorities.map(|(of, to)| (priority(*of).to_owned(), json!(target(*to)))).collect::<Map<_, _>>(),
+        "priorities": priorities.map(|(of, to)| (of.to_string(), json!(to))).collect::<Map<_, _>>(),
         "regions": declared.regions.iter().map(region).collect::<Vec<_>>(),
         "routes": all.iter().map(|named| (named.name.clone(), route(policy, named))).collect::<Map<_, _>>(),
         "endpoints": policy.endpoints.iter().map(|declared| endpoint(declared, &all)).collect::<Vec<_>>(),
@@ -115,7 +113,7 @@ fn class(class: &Class) -> Value {
     json!({
         "name": class.name.as_str(),
         "operations": class.operations,
-        "target": target(class.target),
+        "target": class.target,
         "route": if class.has_route() { class.name.as_str() } else { "rw" },
     })
 }
@@ -128,27 +126,9 @@ fn region(region: &Region) -> Value {
     })
 }
 
-const fn priority(priority: Priority) -> &'static str {
-    match priority {
-        Priority::Critical => "critical",
-        Priority::High => "high",
-        Priority::Medium => "medium",
-        Priority::Low => "low",
-    }
-}
-
-const fn target(target: Target) -> &'static str {
-    match target {
-        Target::Primary => "Primary",
-        Target::PrimaryPreferred => "PrimaryPreferred",
-        Target::Replicas => "Replicas",
-        Target::ReplicasOnly => "ReplicasOnly",
-    }
-}
-
 fn route(policy: &Policy, named: &Named<'_>) -> Value {
     let mut table = json!({
-        "state": state(named.route.state),
+        "state": named.route.state,
         "targets": named.route.members.iter().map(member).collect::<Vec<_>>(),
     });
     if let Some(prefix) = policy.outputs.services.as_ref().filter(|_| named.service) {
@@ -165,24 +145,14 @@ fn member(member: &Member) -> Value {
         "port": member.port,
         "weight": member.weight,
         "order": member.order,
-        "admission": admission(member.admission),
+        "admission": member.admission,
     })
-}
-
-/// The word for the ground on which a target is in a route.
-pub(crate) const fn admission(admission: Admission) -> &'static str {
-    match admission {
-        Admission::Eligible => "Eligible",
-        Admission::Early => "AdmittedEarly",
-        Admission::Fallback => "Fallback",
-        Admission::Held => "Held",
-    }
 }
 
 fn endpoint(declared: &Endpoint, routes: &[Named<'_>]) -> Value {
     let mut endpoint = json!({
         "id": declared.id.as_str(),
-        "declared": match declared.declared { Declared::Primary => "Primary", Declared::Replica => "Replica" },
+        "declared": declared.declared,
         "active": declared.is_watched(),
         "weight": declared.weight,
         "priority": declared.priority,
@@ -221,26 +191,6 @@ fn connection(clients: &ClientSettings) -> Value {
         "sslmode": libpq::sslmode(clients.tls),
         "connectTimeoutSeconds": clients.connect_timeout.as_secs(),
     })
-}
-
-const fn strategy(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::RoundRobin => "RoundRobin",
-        Strategy::Weighted => "Weighted",
-        Strategy::LeastConnections => "LeastConnections",
-        Strategy::Geographic => "Geographic",
-    }
-}
-
-/// The word for the state of a route.
-#[must_use]
-pub const fn state(state: RouteState) -> &'static str {
-    match state {
-        RouteState::Served => "Served",
-        RouteState::Fallback => "Fallback",
-        RouteState::Held => "Held",
-        RouteState::Empty => "Empty",
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -128,7 +128,7 @@ fn judged(
     failure: Option<FailureKind>,
     eligible: bool,
 ) -> Notice {
-    let before = from.map(|from| format!(", was {from:?}")).unwrap_or_default();
+    let before = from.map(|from| format!(", was {from}")).unwrap_or_default();
     let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
     let place = if eligible {
         "in the routes"
@@ -146,9 +146,9 @@ fn judged(
     );
     Notice {
         warning,
-        reason: format!("{to:?}"),
+        reason: to.to_string(),
         action: "Judge",
-        note: format!("Endpoint {id} is {to:?}{cause}{before}; it is {place}."),
+        note: format!("Endpoint {id} is {to}{cause}{before}; it is {place}."),
         endpoint: Some(id.to_owned()),
     }
 }
@@ -168,7 +168,7 @@ fn used(id: &str, class: &str, to: Reason) -> Notice {
         away => (
             true,
             "ClassLeft",
-            format!("Class {class} stays away from endpoint {id}: {away:?}."),
+            format!("Class {class} stays away from endpoint {id}: {away}."),
         ),
     };
     Notice {

@@ -145,9 +145,9 @@ fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) 
         host: location.map(|location| location.host.to_string()),
         port: location.map(|location| location.port),
         address: view.address.map(|address| address.to_string()),
-        role: role(view.role).to_owned(),
+        role: Role::word_of(view.role).to_owned(),
         seen_as_standby: view.seen_as_standby,
-        circuit: circuit(view.circuit).to_owned(),
+        circuit: view.circuit.state().to_string(),
         trips: view.trips,
         retry_at: retry_at(
             view.circuit,
@@ -155,7 +155,7 @@ fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) 
             clock,
         ),
         eligible: view.eligible,
-        reason: format!("{:?}", view.reason),
+        reason: view.reason.to_string(),
         failure: view.failure.map(|failure| failure.to_string()),
         effective_weight: view.weight,
         sessions: view.sessions,
@@ -190,9 +190,9 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
     let address = view.address.to_string();
     let before = previous.iter().find(|before| before.address == address);
     TargetStatus {
-        role: role(view.role).to_owned(),
+        role: Role::word_of(view.role).to_owned(),
         seen_as_standby: view.seen_as_standby,
-        circuit: circuit(view.circuit).to_owned(),
+        circuit: view.circuit.state().to_string(),
         trips: view.trips,
         retry_at: retry_at(
             view.circuit,
@@ -200,7 +200,7 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
             clock,
         ),
         eligible: view.eligible,
-        reason: format!("{:?}", view.reason),
+        reason: view.reason.to_string(),
         failure: view.failure.map(|failure| failure.to_string()),
         effective_weight: view.weight,
         classes: classes(
@@ -221,8 +221,8 @@ fn classes(
         let before = previous.iter().find(|before| before.name == name.as_str());
         ClassStatus {
             name: name.to_string(),
-            reason: format!("{:?}", view.reason),
-            circuit: circuit(view.circuit).to_owned(),
+            reason: view.reason.to_string(),
+            circuit: view.circuit.state().to_string(),
             share: view.share.get(),
             trips: view.trips,
             retry_at: retry_at(
@@ -247,26 +247,6 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
     // What is past stays as it was said, until the circuit moves on.
     let past = previous.filter(|before| left.is_zero() && before.0 <= clock.now.0);
     Some(close.or(past).cloned().unwrap_or(Time(second)))
-}
-
-/// The word for a role, also read back after a restart.
-#[must_use]
-pub const fn role(role: Option<Role>) -> &'static str {
-    match role {
-        Some(Role::Primary) => "Primary",
-        Some(Role::Standby) => "Standby",
-        None => "Unknown",
-    }
-}
-
-/// The word for a circuit, also read back after a restart.
-#[must_use]
-pub const fn circuit(circuit: Circuit) -> &'static str {
-    match circuit {
-        Circuit::Closed { .. } => "Closed",
-        Circuit::Open { .. } => "Open",
-        Circuit::HalfOpen { .. } => "HalfOpen",
-    }
 }
 
 fn summary(endpoints: &[EndpointView]) -> Summary {

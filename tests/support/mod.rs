@@ -28,5 +28,5 @@ pub fn policy(spec: &str) -> Arc<Policy> {
 
 /// A failure by its name in status.
 pub fn failure(name: &str) -> FailureKind {
-    FailureKind::named(name).unwrap_or_else(|| panic!("{name} is no failure"))
+    FailureKind::from_word(name).unwrap_or_else(|| panic!("{name} is no failure"))
 }

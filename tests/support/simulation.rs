@@ -522,7 +522,7 @@ impl Simulation {
         };
         let class = |(name, view): (&ClassName, &ClassView)| {
             let known = RememberedClass {
-                reason: format!("{:?}", view.reason),
+                reason: Some(view.reason),
                 circuit: self.circuit_told(view.circuit),
                 trips: view.trips,
                 share: view.share,
@@ -530,13 +530,13 @@ impl Simulation {
             (name.clone(), known)
         };
         let one = |view: &distributary_core::decision::EndpointView| {
-            let reason = format!("{:?}", view.reason);
+            let reason = Some(view.reason);
             let target = RememberedTarget {
                 address: view.address,
                 role: view.role,
                 seen_as_standby: view.seen_as_standby,
                 eligible: view.eligible,
-                reason: reason.clone(),
+                reason,
                 circuit: self.circuit_told(view.circuit),
                 trips: view.trips,
                 weight: view.weight,
@@ -549,7 +549,7 @@ impl Simulation {
                 classes: view
                     .classes
                     .iter()
-                    .map(|(name, class)| (name.clone(), format!("{:?}", class.reason)))
+                    .map(|(name, class)| (name.clone(), Some(class.reason)))
                     .collect(),
                 targets: vec![target],
             };

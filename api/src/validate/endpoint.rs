@@ -8,7 +8,7 @@ use super::services::{ServicePort, Services};
 use super::url;
 use super::{Given, Problems, endpoint_id, is_label, is_word, lag, login};
 use crate::{self as api, rules};
-use distributary_core::policy::{Declared, Endpoint, EndpointState, Host, Location, Pods, ServiceProblem};
+use distributary_core::policy::{Declared, Endpoint, Host, Location, Pods, ServiceProblem};
 
 const PORT: u16 = 5432;
 const WEIGHT: u16 = 1;
@@ -52,11 +52,7 @@ pub fn validate(
         max_connections: declared
             .max_connections
             .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
-        state: match declared.state.unwrap_or_default() {
-            api::EndpointState::Active => EndpointState::Active,
-            api::EndpointState::Draining => EndpointState::Draining,
-            api::EndpointState::Disabled => EndpointState::Disabled,
-        },
+        state: declared.state.unwrap_or_default(),
         promotable: declared.promotable.unwrap_or(true),
         tags: declared.tags.clone(),
         lag: lag::of_endpoint(

@@ -3,7 +3,7 @@
 use super::{Problems, routing};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::EndpointId;
-use distributary_core::policy::{Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use distributary_core::policy::{Failover, IdentityRule, PrimaryRole};
 use distributary_core::routing::ReadFallback;
 
 pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> IdentityRule {
@@ -12,7 +12,7 @@ pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Identit
     };
     let unchecked = declared.check == api::IdentityCheck::None;
     let failover = spec.failover.as_ref();
-    let pinned = failover.is_some_and(|failover| failover.primary_role == api::PrimaryRole::Pinned);
+    let pinned = failover.is_some_and(|failover| failover.primary_role == PrimaryRole::Pinned);
     problems.require(!unchecked || pinned, "spec.failover.primaryRole", rules::PINNED);
     let field = "spec.identity.systemIdentifier";
     let Some(text) = &declared.system_identifier else {
@@ -46,20 +46,14 @@ pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failove
             "spec.failover.minHealthyReplicas",
             problems,
         ),
-        primary_role: match declared.primary_role {
-            api::PrimaryRole::Follow => PrimaryRole::Follow,
-            api::PrimaryRole::Pinned => PrimaryRole::Pinned,
-        },
-        on_primary_loss: match declared.on_primary_loss {
-            api::OnPrimaryLoss::Hold => OnPrimaryLoss::Hold,
-            api::OnPrimaryLoss::Withdraw => OnPrimaryLoss::Withdraw,
-        },
+        primary_role: declared.primary_role,
+        on_primary_loss: declared.on_primary_loss,
         accept_primary: accepted.map(EndpointId::from),
     }
 }
 
 /// Absent means the primary; an empty list means nobody.
-fn read_fallback(declared: Option<&[api::ReadFallback]>, problems: &mut Problems) -> Vec<ReadFallback> {
+fn read_fallback(declared: Option<&[ReadFallback]>, problems: &mut Problems) -> Vec<ReadFallback> {
     declared.map_or_else(
         || vec![ReadFallback::Primary],
         |declared| routing::read_fallback(declared, "spec.failover.readFallback", problems),

@@ -51,13 +51,13 @@ pub fn connection_rules(connection: Option<&api::Connection>, field: &str, probl
     }
     let verifies = tls
         .mode
-        .is_none_or(|mode| matches!(mode, api::TlsMode::VerifyCA | api::TlsMode::VerifyFull));
+        .is_none_or(|mode| matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull));
     problems.require(
         verifies || tls.ca_secret_ref.is_none(),
         format!("{field}.caSecretRef"),
         rules::CA_NEEDS_VERIFY,
     );
-    let encrypts = tls.mode != Some(api::TlsMode::Disable);
+    let encrypts = tls.mode != Some(TlsMode::Disable);
     let holds = encrypts || tls.client_cert_secret_ref.is_none();
     problems.require(
         holds,
@@ -97,7 +97,7 @@ pub fn clients(connection: &api::Connection, url: Option<&ServerUrl>) -> ClientS
         .or_else(|| connection.database.clone());
     ClientSettings {
         database: database.unwrap_or_else(|| DATABASE.to_owned()),
-        tls: url.and_then(|url| url.tls).unwrap_or_else(|| tls_mode(mode)),
+        tls: url.and_then(|url| url.tls).unwrap_or(mode),
         connect_timeout: connection
             .connect_timeout
             .as_ref()
@@ -152,7 +152,7 @@ pub fn login(
     let tls = connection.tls.clone().unwrap_or_default();
     let mode = url
         .and_then(|url| url.tls)
-        .unwrap_or_else(|| tls_mode(tls.mode.unwrap_or_default()));
+        .unwrap_or_else(|| tls.mode.unwrap_or_default());
     let tls = tls_settings(mode, &tls, secrets)?;
     Ok(Login {
         user,
@@ -189,13 +189,4 @@ fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsS
         ca: ca.transpose()?,
         client: client.transpose()?,
     })
-}
-
-pub fn tls_mode(mode: api::TlsMode) -> TlsMode {
-    match mode {
-        api::TlsMode::Disable => TlsMode::Disable,
-        api::TlsMode::Require => TlsMode::Require,
-        api::TlsMode::VerifyCA => TlsMode::VerifyCa,
-        api::TlsMode::VerifyFull => TlsMode::VerifyFull,
-    }
 }

@@ -22,9 +22,7 @@ use std::time::Duration;
 use crate::{self as api, DurationText, ReplicaSetPolicy, ReplicaSetPolicySpec, rules};
 use distributary_core::cadence::SHORTEST_ATTEMPT;
 use distributary_core::ids::{EndpointId, PolicyKey};
-use distributary_core::policy::{
-    ClientSettings, Declared, Endpoint, Format, Mode, Outputs, Policy, Strategy,
-};
+use distributary_core::policy::{ClientSettings, Declared, Endpoint, Format, Outputs, Policy};
 
 pub use secrets::{SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
@@ -89,10 +87,10 @@ pub fn policy(
     let policy = Policy {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
-        mode: mode(spec.mode),
+        mode: spec.mode,
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         identity: failover::identity(spec, &mut problems),
-        strategy: strategy(spec.load_balancing.strategy),
+        strategy: spec.load_balancing.strategy,
         routing: routing::routing(spec, &endpoints, &mut problems),
         probing: settings::probing(&spec.health_check, &mut problems),
         breaker: settings::breaker(&spec.circuit_breaker, &mut problems),
@@ -133,23 +131,6 @@ fn check_request(object: &ReplicaSetPolicy) -> Option<String> {
         .get(api::CHECK_REQUESTED_AT)?;
     let counted: String = asked.chars().take(CHECK_REQUEST_CHARACTERS).collect();
     Some(counted).filter(|counted| !counted.is_empty())
-}
-
-fn mode(mode: api::Mode) -> Mode {
-    match mode {
-        api::Mode::Enforce => Mode::Enforce,
-        api::Mode::Observe => Mode::Observe,
-        api::Mode::Suspend => Mode::Suspend,
-    }
-}
-
-fn strategy(strategy: api::Strategy) -> Strategy {
-    match strategy {
-        api::Strategy::RoundRobin => Strategy::RoundRobin,
-        api::Strategy::Weighted => Strategy::Weighted,
-        api::Strategy::LeastConnections => Strategy::LeastConnections,
-        api::Strategy::Geographic => Strategy::Geographic,
-    }
 }
 
 fn endpoints(given: &Given, problems: &mut Problems) -> Vec<Endpoint> {
@@ -233,16 +214,11 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
 }
 
 /// Absent means libpq alone.
-fn formats(declared: Option<&[api::Format]>, problems: &mut Problems) -> Vec<Format> {
+fn formats(declared: Option<&[Format]>, problems: &mut Problems) -> Vec<Format> {
     let Some(declared) = declared else {
         return vec![Format::Libpq];
     };
-    let formats = declared.iter().map(|format| match format {
-        api::Format::Libpq => Format::Libpq,
-        api::Format::Jdbc => Format::Jdbc,
-        api::Format::Env => Format::Env,
-    });
-    let once: BTreeSet<_> = formats.collect();
+    let once: BTreeSet<_> = declared.iter().copied().collect();
     problems.require(
         once.len() == declared.len(),
         "spec.outputs.configMap.formats",
@@ -255,7 +231,7 @@ fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettin
     let connection = spec.connection.clone().unwrap_or_default();
     ClientSettings {
         database: connection.database.unwrap_or_else(|| login::DATABASE.to_owned()),
-        tls: login::tls_mode(connection.tls.and_then(|tls| tls.mode).unwrap_or_default()),
+        tls: connection.tls.and_then(|tls| tls.mode).unwrap_or_default(),
         connect_timeout: connection.connect_timeout.map_or(login::CONNECT_TIMEOUT, |text| {
             login::connect_timeout(&text, "spec.connection", problems)
         }),

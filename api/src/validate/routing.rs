@@ -9,7 +9,7 @@ use distributary_core::ids::EndpointId;
 use distributary_core::percent::Percent;
 use distributary_core::policy::Endpoint;
 use distributary_core::routing::{
-    Class, Least, Priority, ReadFallback, Region, Routing, Selector, Target, ZoneHints, built_in,
+    Class, Least, Priority, ReadFallback, Region, Routing, Selector, Target, built_in,
 };
 
 const CLASSES_AT_MOST: usize = 16;
@@ -39,10 +39,7 @@ pub fn routing(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &m
         classes: classes(&declared.classes, spec, problems),
         priorities: priorities(declared.priorities.unwrap_or_default()),
         regions: regions(spec, endpoints, problems),
-        zone_hints: match spec.load_balancing.zone_hints {
-            api::ZoneHints::Disabled => ZoneHints::Disabled,
-            api::ZoneHints::Auto => ZoneHints::Auto,
-        },
+        zone_hints: spec.load_balancing.zone_hints,
     }
 }
 
@@ -121,7 +118,7 @@ fn one(
     let (operations, usual) = usual.map_or((Vec::new(), Target::Replicas), |usual| {
         (usual.operations, usual.target)
     });
-    let target = declared.target.map_or(usual, target);
+    let target = declared.target.unwrap_or(usual);
     let chooses = declared.replica_selector.is_some()
         || declared.max_lag.is_some()
         || declared.probe_query.is_some()
@@ -169,15 +166,6 @@ fn one(
         }),
         read_fallback,
         probe_query: declared.probe_query.as_deref().map(Into::into),
-    }
-}
-
-fn target(declared: api::Target) -> Target {
-    match declared {
-        api::Target::Primary => Target::Primary,
-        api::Target::PrimaryPreferred => Target::PrimaryPreferred,
-        api::Target::Replicas => Target::Replicas,
-        api::Target::ReplicasOnly => Target::ReplicasOnly,
     }
 }
 
@@ -281,18 +269,8 @@ fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut P
 }
 
 /// The members in order, each once.
-pub fn read_fallback(
-    declared: &[api::ReadFallback],
-    field: &str,
-    problems: &mut Problems,
-) -> Vec<ReadFallback> {
-    let members: Vec<_> = declared
-        .iter()
-        .map(|member| match member {
-            api::ReadFallback::LaggingReplicas => ReadFallback::LaggingReplicas,
-            api::ReadFallback::Primary => ReadFallback::Primary,
-        })
-        .collect();
+pub fn read_fallback(declared: &[ReadFallback], field: &str, problems: &mut Problems) -> Vec<ReadFallback> {
+    let members = declared.to_vec();
     let once = members
         .iter()
         .enumerate()

@@ -3,6 +3,8 @@ mod lag;
 mod routing;
 mod services;
 
+use distributary_core::policy::Mode;
+use distributary_core::policy::Strategy;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

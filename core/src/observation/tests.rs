@@ -14,12 +14,3 @@ fn a_log_position_is_read_as_the_server_writes_it() {
         assert!(text.parse::<Lsn>().is_err(), "{text}");
     }
 }
-
-#[test]
-fn every_failure_is_found_by_its_name() {
-    for kind in FailureKind::ALL {
-        assert_eq!(FailureKind::named(&kind.to_string()), Some(kind));
-    }
-    assert_eq!(FailureKind::TimedOut.to_string(), "TimedOut");
-    assert_eq!(FailureKind::named("timedout"), None);
-}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::policy::Policy;
+use crate::words::words;
 
 /// Who serves.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,7 +26,8 @@ pub struct Route {
     pub members: Vec<Member>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum RouteState {
     /// Its members are well.
     Served,
@@ -54,10 +56,12 @@ pub struct Member {
 }
 
 /// On what ground a target is in a route.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
 pub enum Admission {
     Eligible,
     /// Its circuit is not closed, but its newest check was good and nobody better is left.
+    #[strum(serialize = "AdmittedEarly")]
     Early,
     Fallback,
     Held,
@@ -114,3 +118,5 @@ impl Route {
         self.members.iter().find(|member| member.target == *target)
     }
 }
+
+words!(RouteState, Admission);

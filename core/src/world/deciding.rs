@@ -266,8 +266,7 @@ impl PolicyState {
         let Some(before) = &self.judged else {
             let mut first = transitions(&DecisionState::Suspended, after);
             let known = |id: &EndpointId, class: Option<&ClassName>, to: &Reason| {
-                let word = self.reasons.get(&(id.clone(), class.cloned()));
-                word.is_some_and(|word| *word == format!("{to:?}"))
+                self.reasons.get(&(id.clone(), class.cloned())) == Some(&Some(*to))
             };
             first.retain(|change| match change {
                 Transition::Endpoint { id, to, .. } => !known(id, None, to),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::remembered::{Remembered, RememberedEndpoint, RememberedTarget};
 use super::watched::Target;
 use crate::decision::Decision;
+use crate::health::Reason;
 use crate::ids::ClassName;
 use crate::ids::EndpointId;
 use crate::ids::TargetId;
@@ -39,7 +40,7 @@ pub(super) struct PolicyState {
     pub(super) routes: RoutingPlan,
     /// The reasons of endpoints, and of classes that stayed away from them, from before the operator started: for the first
     /// decision to be compared with.
-    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), String>,
+    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), Option<Reason>>,
 }
 
 /// A person's request for checks.
@@ -223,7 +224,7 @@ fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
 
 fn reasons(
     (id, known): (EndpointId, RememberedEndpoint),
-) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), String)> {
+) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), Option<Reason>)> {
     let own = ((id.clone(), None), known.reason);
     let of_class = move |(class, reason)| ((id.clone(), Some(class)), reason);
     std::iter::once(own).chain(known.classes.into_iter().map(of_class))

@@ -29,10 +29,10 @@ pub struct Remembered {
 pub struct RememberedEndpoint {
     pub host: Option<String>,
     pub port: Option<u16>,
-    /// Why it was as it was, in the words of the status.
-    pub reason: String,
+    /// Why it was as it was; `None`: in a word of another version.
+    pub reason: Option<Reason>,
     /// Why classes stayed away from it.
-    pub classes: BTreeMap<ClassName, String>,
+    pub classes: BTreeMap<ClassName, Option<Reason>>,
     /// Its pods; of a host, the one server.
     pub targets: Vec<RememberedTarget>,
 }
@@ -45,8 +45,8 @@ pub struct RememberedTarget {
     pub seen_as_standby: bool,
     /// Whether it was in a route.
     pub eligible: bool,
-    /// Why it was as it was, in the words of the status.
-    pub reason: String,
+    /// Why it was as it was; `None`: in a word of another version.
+    pub reason: Option<Reason>,
     pub circuit: RememberedCircuit,
     pub trips: u32,
     /// Its share of the reads, in hundredths.
@@ -57,8 +57,8 @@ pub struct RememberedTarget {
 /// What a class knew of a target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RememberedClass {
-    /// Why it stayed away, in the words of the status.
-    pub reason: String,
+    /// Why it stayed away; `None`: in a word of another version.
+    pub reason: Option<Reason>,
     pub circuit: RememberedCircuit,
     pub trips: u32,
     /// What its circuit let through.
@@ -108,11 +108,11 @@ impl RememberedEndpoint {
 
 impl RememberedTarget {
     pub(super) fn was(&self, reason: Reason) -> bool {
-        is(&self.reason, reason)
+        self.reason == Some(reason)
     }
 
     pub(super) fn lagged(&self) -> bool {
-        lagged(&self.reason)
+        lagged(self.reason)
     }
 
     pub(super) fn was_standby(&self) -> bool {
@@ -132,7 +132,7 @@ impl RememberedTarget {
 
 impl RememberedClass {
     pub(super) fn lagged(&self) -> bool {
-        lagged(&self.reason)
+        lagged(self.reason)
     }
 
     /// The breaker as of `now`.
@@ -164,12 +164,6 @@ impl RememberedCircuit {
     }
 }
 
-fn is(word: &str, reason: Reason) -> bool {
-    word == format!("{reason:?}")
-}
-
-fn lagged(word: &str) -> bool {
-    [Reason::Lagging, Reason::ReplayStalled]
-        .into_iter()
-        .any(|reason| is(word, reason))
+fn lagged(reason: Option<Reason>) -> bool {
+    matches!(reason, Some(Reason::Lagging | Reason::ReplayStalled))
 }

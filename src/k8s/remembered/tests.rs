@@ -36,8 +36,8 @@ fn what_the_status_says_is_remembered_by_id() {
     let remembered = remembered(&status());
     let a = &remembered.endpoints[&EndpointId::from("a")];
     assert_eq!(
-        (a.host.as_deref(), a.port, a.reason.as_str()),
-        (Some("pg.example.com"), Some(5433), "CircuitOpen")
+        (a.host.as_deref(), a.port, a.reason),
+        (Some("pg.example.com"), Some(5433), Some(Reason::CircuitOpen))
     );
     let [target] = a.targets.as_slice() else {
         panic!("{:?}", a.targets);
@@ -47,7 +47,7 @@ fn what_the_status_says_is_remembered_by_id() {
         (target.role, target.eligible, target.trips, target.weight),
         (Some(Role::Standby), false, 2, 50)
     );
-    assert_eq!(target.reason, "CircuitOpen");
+    assert_eq!(target.reason, Some(Reason::CircuitOpen));
     assert_eq!(remembered.answered.as_deref(), Some("now"));
 }
 
@@ -77,11 +77,17 @@ fn what_classes_knew_is_remembered() {
     let reasons: Vec<_> = a
         .classes
         .iter()
-        .map(|(name, reason)| (name.as_str(), reason.as_str()))
+        .map(|(name, reason)| (name.as_str(), *reason))
         .collect();
-    assert_eq!(reasons, [("exports", "Lagging"), ("reports", "Returning")]);
+    assert_eq!(
+        reasons,
+        [
+            ("exports", Some(Reason::Lagging)),
+            ("reports", Some(Reason::Returning))
+        ]
+    );
     let reports = RememberedClass {
-        reason: "Returning".to_owned(),
+        reason: Some(Reason::Returning),
         circuit: RememberedCircuit::HalfOpen,
         trips: 3,
         share: Percent::new(50),
@@ -122,4 +128,58 @@ fn an_empty_status_remembers_nothing() {
         remembered(&ReplicaSetPolicyStatus::default()),
         Remembered::default()
     );
+}
+
+/// Statuses that version 0.1.0 wrote.
+const WRITTEN_BY_0_1_0: [&str; 4] = [
+    include_str!("tests/circuit-open.0.1.0.yaml"),
+    include_str!("tests/half-open.0.1.0.yaml"),
+    include_str!("tests/pods.0.1.0.yaml"),
+    include_str!("tests/class-probe-failed.0.1.0.yaml"),
+];
+
+#[test]
+fn a_status_of_an_earlier_version_is_read_whole() {
+    let (mut reasons, mut circuits) = (BTreeMap::new(), BTreeMap::new());
+    for text in WRITTEN_BY_0_1_0 {
+        let status: ReplicaSetPolicyStatus = serde_yaml::from_str(text).unwrap();
+        let remembered = remembered(&status);
+        assert_eq!(remembered.tenure.identity, Some(7));
+        assert_eq!(remembered.tenure.timeline, Some(1));
+        assert_eq!(remembered.endpoints.len(), status.endpoints.len());
+        for (id, known) in &remembered.endpoints {
+            assert!(known.reason.is_some(), "{id}");
+            for target in &known.targets {
+                reasons.insert(target.reason.map(Reason::word), ());
+                let of_classes = target.classes.values().map(|class| class.circuit);
+                for circuit in of_classes.chain([target.circuit]) {
+                    circuits.insert(format!("{circuit:?}"), ());
+                }
+            }
+        }
+        let written = serde_yaml::to_string(&status).unwrap();
+        assert_eq!(
+            serde_yaml::from_str::<serde_yaml::Value>(&written).unwrap(),
+            serde_yaml::from_str::<serde_yaml::Value>(text).unwrap()
+        );
+    }
+    assert!(!reasons.contains_key(&None), "{reasons:?}");
+    let known: Vec<_> = reasons.keys().flatten().copied().collect();
+    assert_eq!(
+        known,
+        ["CircuitOpen", "NoReadyPod", "Returning", "Serving", "Suspect"]
+    );
+    assert_eq!(circuits.len(), 3, "{circuits:?}");
+}
+
+#[test]
+fn a_word_of_another_version_is_not_known() {
+    let mut status = status();
+    status.endpoints[1].reason = "Unheard".to_owned();
+    status.endpoints[1].role = "Unheard".to_owned();
+    status.endpoints[1].circuit = "Unheard".to_owned();
+    let a = &remembered(&status).endpoints[&EndpointId::from("a")];
+    let target = &a.targets[0];
+    assert_eq!((a.reason, target.reason, target.role), (None, None, None));
+    assert_eq!(target.circuit, RememberedCircuit::Closed);
 }

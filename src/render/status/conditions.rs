@@ -285,8 +285,8 @@ fn named(endpoints: &[&EndpointView]) -> String {
 
 fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
     match failure {
-        Some(failure) => format!("{id}: {reason:?} ({failure})"),
-        None => format!("{id}: {reason:?}"),
+        Some(failure) => format!("{id}: {reason} ({failure})"),
+        None => format!("{id}: {reason}"),
     }
 }
 

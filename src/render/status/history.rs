@@ -2,12 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::render::config_map::state;
 use crate::render::named;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
 use distributary_core::decision::{Decided, Decision};
 use distributary_core::ids::EndpointId;
-use distributary_core::plan::RoutingPlan;
+use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
 
 /// So many are remembered.
@@ -22,7 +21,7 @@ pub fn routes(policy: &Policy, plan: &RoutingPlan) -> Vec<RouteStatus> {
         .into_iter()
         .filter(|named| named.service || named.name == "rw" || named.name == "ro");
     told.map(|named| RouteStatus {
-        state: state(named.route.state).to_owned(),
+        state: named.route.state.to_string(),
         endpoints: named.route.serving().iter().map(ToString::to_string).collect(),
         name: named.name,
     })
@@ -54,7 +53,8 @@ pub fn failovers(
             continue;
         };
         let from = &before.endpoints;
-        let fallback = |route: &RouteStatus| route.state == "Fallback";
+        let fallback =
+            |route: &RouteStatus| RouteState::from_word(&route.state) == Some(RouteState::Fallback);
         if route.name == "rw" {
             let held_before = previous.primary.as_ref().map(|primary| primary.id.clone());
             let holds = decided
@@ -103,8 +103,8 @@ fn reason(decided: &Decided, left: &[&String]) -> String {
         .iter()
         .filter(|view| left.iter().any(|id| **id == view.id.as_str()));
     let one = |view: &distributary_core::decision::EndpointView| match view.failure {
-        Some(failure) => format!("{}: {:?} ({failure})", view.id, view.reason),
-        None => format!("{}: {:?}", view.id, view.reason),
+        Some(failure) => format!("{}: {} ({failure})", view.id, view.reason),
+        None => format!("{}: {}", view.id, view.reason),
     };
     let mut text = views.map(one).collect::<Vec<_>>().join("; ");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {

@@ -263,13 +263,13 @@ fn remembered(policy: &Policy, edit: impl Fn(&str, &mut RememberedEndpoint)) -> 
             address: location.host.to_string().parse().ok(),
             role: Some(role),
             eligible: true,
-            reason: "Serving".to_owned(),
+            reason: Some(Reason::Serving),
             ..RememberedTarget::default()
         };
         let mut endpoint = RememberedEndpoint {
             host: Some(location.host.to_string()),
             port: Some(location.port),
-            reason: "Serving".to_owned(),
+            reason: Some(Reason::Serving),
             classes: BTreeMap::new(),
             targets: vec![target],
         };
@@ -286,7 +286,7 @@ fn remembered(policy: &Policy, edit: impl Fn(&str, &mut RememberedEndpoint)) -> 
 fn away(policy: &Policy, known: &RememberedClass) -> Remembered {
     remembered(policy, |id, endpoint| {
         if id == "a" {
-            endpoint.classes.insert("c".into(), known.reason.clone());
+            endpoint.classes.insert("c".into(), known.reason);
             endpoint.targets[0].classes.insert("c".into(), known.clone());
         }
     })
@@ -294,7 +294,7 @@ fn away(policy: &Policy, known: &RememberedClass) -> Remembered {
 
 fn known(reason: Reason, circuit: RememberedCircuit, share: u8) -> RememberedClass {
     RememberedClass {
-        reason: format!("{reason:?}"),
+        reason: Some(reason),
         circuit,
         trips: 1,
         share: Percent::new(share),
@@ -306,8 +306,8 @@ fn who_served_a_class_alone_serves_it_alone_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_mins(2)));
     let remembered = remembered(&policy, |id, endpoint| {
         if id == "a" {
-            "Lagging".clone_into(&mut endpoint.reason);
-            "Lagging".clone_into(&mut endpoint.targets[0].reason);
+            endpoint.reason = Some(Reason::Lagging);
+            endpoint.targets[0].reason = Some(Reason::Lagging);
         }
     });
     let mut scene = Scene::default();

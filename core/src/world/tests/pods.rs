@@ -185,7 +185,7 @@ fn each_pod_is_remembered_by_its_address() {
         address: Some(address(last)),
         role: Some(Role::Standby),
         eligible: circuit == RememberedCircuit::Closed,
-        reason: "Serving".to_owned(),
+        reason: Some(Reason::Serving),
         circuit,
         trips: 1,
         ..RememberedTarget::default()
@@ -194,7 +194,7 @@ fn each_pod_is_remembered_by_its_address() {
     let a = RememberedEndpoint {
         host: Some("198.18.0.2".to_owned()),
         port: Some(5432),
-        reason: "Serving".to_owned(),
+        reason: Some(Reason::Serving),
         classes: BTreeMap::new(),
         targets: vec![
             pod(20, RememberedCircuit::Closed),

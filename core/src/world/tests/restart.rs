@@ -20,7 +20,7 @@ fn served(id: &str) -> RememberedTarget {
             Role::Standby
         }),
         eligible: true,
-        reason: "Serving".to_owned(),
+        reason: Some(Reason::Serving),
         ..RememberedTarget::default()
     }
 }
@@ -34,7 +34,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Re
         let endpoint = RememberedEndpoint {
             host: Some(location.host.to_string()),
             port: Some(location.port),
-            reason: known.reason.clone(),
+            reason: known.reason,
             classes: BTreeMap::default(),
             targets: vec![known],
         };
@@ -175,7 +175,7 @@ fn open(left: Duration) -> impl Fn(&str, &mut RememberedTarget) {
     move |id, known| {
         if id == "a" {
             known.eligible = false;
-            known.reason = "CircuitOpen".to_owned();
+            known.reason = Some(Reason::CircuitOpen);
             known.circuit = RememberedCircuit::Open { left };
             known.trips = 2;
         }
@@ -223,7 +223,7 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
             if id == "a" {
                 known.circuit = RememberedCircuit::HalfOpen;
                 known.trips = 1;
-                known.reason = "Returning".to_owned();
+                known.reason = Some(Reason::Returning);
                 known.weight = weight;
             }
         });
@@ -254,7 +254,7 @@ fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
             known.eligible = false;
-            known.reason = "IdentityMismatch".to_owned();
+            known.reason = Some(Reason::IdentityMismatch);
         }
     });
     scene.check("primary", 1, good("primary"));
@@ -272,7 +272,7 @@ fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
             known.eligible = false;
-            known.reason = "Diverged".to_owned();
+            known.reason = Some(Reason::Diverged);
         }
     });
     let on = |timeline| Sample {
@@ -345,7 +345,7 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
 /// The status while routes are held for the identity: everybody was upgraded, and is in a route.
 fn restarted_upgraded(spec: Policy) -> Scene {
     let known = remembered_as(&["primary", "a", "b"], |_, known| {
-        known.reason = "IdentityMismatch".to_owned();
+        known.reason = Some(Reason::IdentityMismatch);
     });
     let mut scene = Scene::default();
     scene.apply(spec, &known, 0);
@@ -443,7 +443,7 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
             if id == "a" {
                 known.role = Some(Role::Primary);
                 known.eligible = false;
-                known.reason = "WritableReplica".to_owned();
+                known.reason = Some(Reason::WritableReplica);
                 known.seen_as_standby = seen;
             }
         });
@@ -504,15 +504,15 @@ fn with_c() -> Policy {
 fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
     for (reason, behind, expected) in [
         // It was held, or served others: it is too far behind still.
-        ("Lagging", true, "rw primary; ro primary"),
+        (Reason::Lagging, true, "rw primary; ro primary"),
         // It is merely unwell now, and held as it was.
-        ("Lagging", false, "rw primary; ro a"),
+        (Reason::Lagging, false, "rw primary; ro a"),
         // Fresh then, and too far behind by its first checks: it is held as it was.
-        ("Serving", true, "rw primary; ro a"),
+        (Reason::Serving, true, "rw primary; ro a"),
     ] {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
-                reason.clone_into(&mut known.reason);
+                known.reason = Some(reason);
             }
         });
         let mut scene = Scene::default();
@@ -534,7 +534,7 @@ fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() 
     let known = remembered_as(&["primary", "a", "b"], |id, known| {
         if id == "a" {
             known.eligible = false;
-            known.reason = "Suspect".to_owned();
+            known.reason = Some(Reason::Suspect);
         }
     });
     let mut scene = Scene::default();
@@ -552,7 +552,7 @@ fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
     let mut scene = restarted_as(|id, known| {
         if id == "b" {
             known.eligible = false;
-            known.reason = "Suspect".to_owned();
+            known.reason = Some(Reason::Suspect);
         }
     });
     for id in ["primary", "b"] {
