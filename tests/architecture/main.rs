@@ -26,7 +26,8 @@ struct Rule {
 const RULES: [Rule; 11] = [
     Rule {
         part: ("core/src", None),
-        crates: Some(&["serde", "serde_json", "sha2", "strum", "thiserror"]),
+        // schemars: behind the feature `schema`.
+        crates: Some(&["schemars", "serde", "serde_json", "sha2", "strum", "thiserror"]),
         rooms: None,
     },
     Rule {
