@@ -153,7 +153,7 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
             }
         }
         None => {
-            say("This version of distributary does not know the reason; use the version of the operator.")
+            say("This version of distributary does not know the reason; use the version of the operator.");
         }
     }
     text

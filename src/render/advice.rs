@@ -124,14 +124,8 @@ const fn sentences(reason: Reason) -> (&'static str, &'static str) {
             "The server did not answer the probeQuery of the class for healthCheck.failoverTimeout.",
             "Run the query on the server as the user of the checks: from retryAt on, good answers let the class return in steps.",
         ),
-        Reason::NameUnresolved => (
-            "The host name of the server has no address.",
-            "Check DNS and the field host.",
-        ),
-        Reason::NotCheckedYet => (
-            "The first check of the server has not ended yet.",
-            "Wait for the check.",
-        ),
+        Reason::NameUnresolved => ("The host name has no address.", "Check DNS and the field host."),
+        Reason::NotCheckedYet => ("The first check has not ended yet.", "Wait for the check."),
         Reason::ConfigurationFailed => (
             "A Secret, the login or TLS prevents checks of the server, and it never served before.",
             "Fix the cause that the failure names.",
@@ -153,7 +147,7 @@ const fn sentences(reason: Reason) -> (&'static str, &'static str) {
             "Rebuild the server, for example with pg_rewind.",
         ),
         Reason::WeightZero => (
-            "The weight of the server is 0: it is checked, and receives no reads.",
+            "The weight is 0: the server is checked, and receives no reads.",
             "",
         ),
         Reason::NoReadyPod => (
