@@ -18,18 +18,18 @@ pub struct HealthCheck {
     #[serde(default = "defaults::interval")]
     pub interval: DurationText,
     /// Time from one heartbeat of a server to the next, 0s, or 100ms to 1h. A heartbeat is one query on a session that
-    /// stays open: it tells role, lag and load, and a crash is seen at once, when the session closes. It costs the
-    /// server one connection. 0s: no session is held. Default: 2s.
+    /// stays open. It reads role, lag and load, and the operator notices a crash at once, when the session closes. The
+    /// session uses one connection of the server. 0s: no session is held. Default: 2s.
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::zero_or_between("100ms", "1h")).message(rules::HEARTBEAT)))]
     #[serde(default = "defaults::heartbeat")]
     pub heartbeat: DurationText,
-    /// Longest time of one check, 20ms to 1m. Checks get less so that failureThreshold of them fit into
+    /// Longest time of one check, 20ms to 1m. The operator shortens it so that failureThreshold checks fit into
     /// failoverTimeout. Default: 2s.
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("20ms", "1m")).message(rules::TIMEOUT)))]
     #[serde(default = "defaults::timeout")]
     pub timeout: DurationText,
-    /// Time from the start of the first failed check to the opening of the circuit, at most; 20ms to 10m, and at
-    /// least 20ms for each of circuitBreaker.failureThreshold attempts. Default: 5s.
+    /// Longest time from the start of the first failed check to the opening of the circuit, 20ms to 10m, and at least
+    /// 20ms for each of circuitBreaker.failureThreshold attempts. Default: 5s.
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("20ms", "10m")).message(rules::FAILOVER_TIMEOUT)))]
     #[serde(default = "defaults::failover_timeout")]
     pub failover_timeout: DurationText,
@@ -51,8 +51,8 @@ impl Default for HealthCheck {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::at_least("self.resetTimeout", "self.maxResetTimeout")).message(rules::RESET_TIMEOUTS).field_path(".maxResetTimeout")))]
 pub struct CircuitBreaker {
-    /// Enabled: a server that failed stays out for resetTimeout and returns step by step. Disabled: it leaves after
-    /// the same failures and returns with its first good check. Default: Enabled.
+    /// Enabled: a server that failed stays out for resetTimeout and returns step by step. Disabled: the server leaves
+    /// after the same failures and returns with its first good check. Default: Enabled.
     #[serde(default)]
     pub state: Switch,
     /// Consecutive failed checks that open the circuit, 1 to 100. Default: 5.
@@ -63,13 +63,13 @@ pub struct CircuitBreaker {
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("100ms", "1h")).message(rules::RESET_TIMEOUT)))]
     #[serde(default = "defaults::reset_timeout")]
     pub reset_timeout: DurationText,
-    /// What resetTimeout doubles up to for a server that fails again soon after it returned, 100ms to 24h, and at least
-    /// resetTimeout. A circuit that opened longer ago than this no longer counts. Default: 10m, or resetTimeout where
-    /// that is longer.
+    /// Upper limit of the time that an open circuit stays open, 100ms to 24h, and at least resetTimeout. The time
+    /// doubles from resetTimeout for a server that fails again soon after it returned; a circuit that opened longer ago
+    /// than this limit no longer counts. Default: 10m, or resetTimeout where that is longer.
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("100ms", "24h")).message(rules::MAX_RESET_TIMEOUT)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_reset_timeout: Option<DurationText>,
-    /// How traffic returns.
+    /// How traffic returns to a server whose circuit is half-open.
     #[serde(default)]
     pub half_open: HalfOpen,
 }
@@ -90,12 +90,13 @@ impl Default for CircuitBreaker {
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HalfOpen {
-    /// Good checks in a row that lead from one traffic step to the next, 1 to 100. Default: 3.
+    /// Number of good checks in a row before the next traffic step, 1 to 100. Default: 3.
     #[cfg_attr(feature = "kube", schemars(range(min = 1, max = 100)))]
     #[serde(default = "defaults::success_threshold")]
     pub success_threshold: u32,
-    /// Percent of its weight that a returning server gets, step by step: 1 to 8 rising percentages from 1 to 100.
-    /// In an EndpointSlice, which knows no shares, it is from the last step on. Default: [10, 50].
+    /// Traffic steps: the percentages of its weight that a returning server gets, one after the other; 1 to 8 rising
+    /// percentages from 1 to 100. An EndpointSlice has no shares, so it contains the server from the last step on.
+    /// Default: [10, 50].
     #[cfg_attr(
         feature = "kube",
         schemars(length(min = 1, max = 8), inner(range(min = 1, max = 100)))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::duration::DurationText;
 use super::rules;
 
-/// How to log in. Every field is optional; an endpoint's own goes before the policy's, field by field.
+/// How the operator logs in. Every field is optional; a field of the endpoint overrides the field of the policy.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
@@ -21,12 +21,12 @@ pub struct Connection {
     /// user distributary without a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
-    /// How long clients should wait for a connection, 1s to 5m; published in routing.json and in the URIs.
-    /// Default: 10s.
+    /// Time that clients should wait for a connection, 1s to 5m; published in routing.json and in the URIs. Default:
+    /// 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("1s", "5m")).message(rules::CONNECT_TIMEOUT)))]
     pub connect_timeout: Option<DurationText>,
-    /// Transport security of checks; published for clients.
+    /// TLS settings of the checks; published for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -43,8 +43,8 @@ pub struct Tls {
     /// VerifyFull: it must also name the host. Default: VerifyFull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<TlsMode>,
-    /// The CA certificates (PEM) that sign the servers' certificates; key ca.crt where none is named. Default: the
-    /// system's roots.
+    /// A Secret with the CA certificates (PEM) that sign the certificates of the servers; its key is ca.crt unless key
+    /// is set. Default: the system's roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<OptionalKeyRef>,
     /// A Secret of type kubernetes.io/tls (tls.crt, tls.key) with the client certificate to present.
@@ -78,7 +78,7 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// A key of a Secret of the policy's namespace, with a usual key where none is named.
+/// A key of a Secret of the policy's namespace, with a default key.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]

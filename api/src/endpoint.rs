@@ -34,21 +34,21 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 63)))]
     pub display_name: Option<String>,
-    /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host, serviceRef and urlSecretRef must be set. A name
-    /// inside the cluster, `NAME` or `NAME.NAMESPACE` with or without `.svc` or `.svc.cluster.local`, is a serviceRef to
-    /// that Service, which must be of the policy's namespace.
+    /// DNS name, IPv4 or IPv6 address of the server. Exactly one of host, serviceRef and urlSecretRef must be set. A
+    /// name inside the cluster, `NAME` or `NAME.NAMESPACE` with or without `.svc` or `.svc.cluster.local`, is a
+    /// serviceRef to that Service, which must be in the namespace of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 253)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(HOST_FORM).message(rules::HOST_FORM)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(HOST).message(rules::HOST)))]
     pub host: Option<String>,
-    /// A Service of the policy's namespace: the addresses of its ready pods are used, each checked by itself, and never
-    /// its cluster IP.
+    /// A Service of the policy's namespace. The operator checks and routes to each of its ready pods separately, and
+    /// never uses its cluster IP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_ref: Option<ServiceRef>,
-    /// A key of a Secret that holds `postgresql://user:password@host:port/database`, or
-    /// `jdbc:postgresql://host:port/database?user=USER&password=PASSWORD`; the keys uri, fqdn-uri, jdbc-uri and
-    /// fqdn-jdbc-uri of CloudNativePG's Secrets are such. What it names goes before `connection`. A host inside the
+    /// A key of a Secret that contains `postgresql://user:password@host:port/database`, or
+    /// `jdbc:postgresql://host:port/database?user=USER&password=PASSWORD`, such as the keys uri, fqdn-uri, jdbc-uri and
+    /// fqdn-jdbc-uri of the Secrets of CloudNativePG. The values in the URL override `connection`. A host inside the
     /// cluster is a serviceRef, as under `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_secret_ref: Option<KeyRef>,
@@ -66,11 +66,12 @@ pub struct Endpoint {
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 63)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::WORD)).message(rules::ZONE)))]
     pub zone: Option<String>,
-    /// Share of the reads under the strategy Weighted, 0 to 1000. 0: checked, never sent a read. Default: 1.
+    /// Share of the reads under the strategy Weighted, 0 to 1000. A server with 0 is checked and receives no reads.
+    /// Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(range(min = 0, max = 1000)))]
     pub weight: Option<u16>,
-    /// Place in every ordered list, lowest first, 0 to 1000. Default: 1.
+    /// Position in every ordered list, lowest first, 0 to 1000. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(range(min = 0, max = 1000)))]
     pub priority: Option<u16>,
@@ -79,14 +80,15 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(range(min = 1, max = 100_000)))]
     pub max_connections: Option<u32>,
-    /// Active: checked and routed. Draining: checked, and sent nothing new; the sessions that are left on it are counted
-    /// in status. Disabled: neither checked nor routed. Default: Active.
+    /// Active: the server is checked and routed. Draining: it is checked and receives no new connections; the status
+    /// counts the client sessions left on it. Disabled: it is neither checked nor routed. Default: Active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<EndpointState>,
-    /// Whether it may take the writes when it is promoted; false: never by itself. Default: true.
+    /// Whether the server may take over the writes when it is promoted. With false, only failover.acceptPrimary can
+    /// give it the writes. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotable: Option<bool>,
-    /// Words for the use of the server, which classes select by, published in routing.json: at most 16.
+    /// Tags of the server, at most 16. Classes select replicas by them; published in routing.json.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "kube",
@@ -95,10 +97,10 @@ pub struct Endpoint {
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("self.all(tag, tag.matches('{}'))", rules::WORD)).message(rules::TAGS)))]
     pub tags: Vec<String>,
-    /// How to log in to this server, where it differs from the policy's `connection`.
+    /// How the operator logs in to this server, where this differs from the `connection` of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
-    /// When this server is too far behind to serve, where that differs from the policy's `replicationLag`.
+    /// The lag at which this server leaves the routes, where this differs from the `replicationLag` of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_lag: Option<ReplicationLag>,
 }
@@ -112,7 +114,7 @@ pub struct ServiceRef {
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 63)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1123_LABEL)).message(rules::SERVICE_NAME)))]
     pub name: String,
-    /// The port of the Service, 1 to 65535; its pods may listen on another one. Default: 5432.
+    /// The port of the Service, 1 to 65535; the pods may listen on another port. Default: 5432.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(range(min = 1, max = 65535)))]
     pub port: Option<u16>,

@@ -16,13 +16,14 @@ use super::rules;
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "kube", x_kube(validation = Rule::new("!has(self.systemIdentifier) || self.check != 'None'").message(rules::IDENTIFIER_NEEDS_CHECK).field_path(".systemIdentifier")))]
 pub struct Identity {
-    /// SystemIdentifier: a server whose system identifier differs from that of the database gets no traffic. None: for
-    /// servers that do not tell it; then failover.primaryRole must be Pinned. Default: SystemIdentifier.
+    /// SystemIdentifier: a server whose system identifier differs from that of the database receives no traffic. None:
+    /// identifiers are not compared, for servers that do not tell them; then failover.primaryRole must be Pinned.
+    /// Default: SystemIdentifier.
     #[serde(default)]
     pub check: IdentityCheck,
-    /// The system identifier of the database, as `SELECT system_identifier FROM pg_control_system()` tells it: a number
-    /// from 1 to 18446744073709551615, in quotes. Set it after pg_upgrade or a restore. Default: what the declared
-    /// primary shows first.
+    /// The system identifier of the database, as `SELECT system_identifier FROM pg_control_system()` returns it: a
+    /// number from 1 to 18446744073709551615, in quotes. Set it after pg_upgrade or a restore. Default: what the
+    /// declared primary shows first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 20)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new("self.matches('^[1-9][0-9]{0,19}$') && (self.size() < 20 || self <= '18446744073709551615')").message(rules::SYSTEM_IDENTIFIER)))]
@@ -41,28 +42,28 @@ pub enum IdentityCheck {
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
-    /// Who serves reads when too few replicas can, in this order: LaggingReplicas, those that are too far behind, the
-    /// least so first, but for those with a bound of their own; Primary. Nobody where the list is empty. Default where it is
-    /// absent: [Primary].
+    /// The servers that serve reads when too few replicas can, in this order. LaggingReplicas: the replicas that lag
+    /// too far, those with the least lag first, except replicas with a bound of their own. Primary: the write primary.
+    /// With an empty list there is no fallback. Default where it is absent: [Primary].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(max = 2)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub read_fallback: Option<Vec<ReadFallback>>,
-    /// With fewer eligible replicas members of readFallback serve too: a number from 1 to 64, or a percentage of the active
-    /// replicas from 1% to 100%, rounded up. Default: 1.
+    /// Number of eligible replicas below which members of readFallback serve too: a number from 1 to 64, or a
+    /// percentage of the active replicas from 1% to 100%, rounded up. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::least()).message(rules::MIN_HEALTHY)))]
     pub min_healthy_replicas: Option<Least>,
-    /// Who takes the writes. Follow: whichever endpoint is really the primary, wherever it was promoted. Pinned: the
-    /// declared primary, or nobody. Must be Pinned where identity.check is None. Default: Follow.
+    /// Follow: the writes follow a promotion to any endpoint. Pinned: only the declared primary takes the writes. Must
+    /// be Pinned where identity.check is None. Default: Follow.
     #[serde(default)]
     pub primary_role: PrimaryRole,
-    /// What becomes of NAME-rw when the primary is lost and nobody may follow it. Hold: the route stays as it is; clients
-    /// fail on their own. Withdraw: it is emptied, so that clients are refused at once. Default: Hold.
+    /// The route NAME-rw when the primary is lost and no server may follow it. Hold: the route stays, and connections
+    /// of clients fail. Withdraw: the route becomes empty, so that connections are refused at once. Default: Hold.
     #[serde(default)]
     pub on_primary_loss: OnPrimaryLoss,
-    /// The id of the endpoint that a person says is the primary, where two are writable. It is obeyed once; remove it
-    /// when it is done.
+    /// The id of the endpoint that is the right primary, set by a person when several endpoints take writes. The
+    /// operator obeys it once; remove it afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 40)))]
     pub accept_primary: Option<String>,

@@ -67,23 +67,23 @@ pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
     validation = Rule::new(rules::of_replicas(&rules::own_source_has_query("r"))).message(rules::LAG_QUERY_MISSING).field_path(".replicas")
 ))]
 pub struct ReplicaSetPolicySpec {
-    /// What the operator does with this policy. Enforce: probe, decide and write routes. Observe: probe and decide,
-    /// report in status, write no routes. Suspend: neither probe nor write; routes stay as they are.
-    /// Default: Enforce.
+    /// What the operator does with this policy. Enforce: it checks servers, decides, and writes routes. Observe: it
+    /// checks and decides, reports in the status, and writes no routes. Suspend: it neither checks nor writes; the
+    /// routes stay as they are. Default: Enforce.
     #[serde(default)]
     pub mode: Mode,
-    /// What happens to Services, EndpointSlices and ConfigMap when the policy is deleted. Delete: they go with it.
+    /// What happens to Services, EndpointSlices and ConfigMap when the policy is deleted. Delete: they are deleted too.
     /// Retain: they stay. Default: Delete.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// How servers prove that they belong to this database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// How to log in to every server; the `connection` of an endpoint overrides single fields of it.
+    /// How the operator logs in to every server; the `connection` of an endpoint overrides single fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
-    /// The server that takes writes. It has the fields of a replica; its id is `primary` where none is set. It
-    /// serves reads while it is a standby.
+    /// The server that takes writes. It has the fields of a replica; its id is `primary` unless id is set. While it is
+    /// a standby, it serves reads.
     pub primary: Endpoint,
     /// The servers that take reads, at most 64, each with an id of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -96,16 +96,16 @@ pub struct ReplicaSetPolicySpec {
     /// How servers are checked.
     #[serde(default)]
     pub health_check: HealthCheck,
-    /// When a replica is too far behind to serve. An endpoint's own `replicationLag` goes before it, field by field.
+    /// The lag at which a replica leaves the routes. The `replicationLag` of an endpoint overrides single fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_lag: Option<ReplicationLag>,
     /// When a failing server leaves the routes for a while, and how it returns.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
-    /// Who serves which operations.
+    /// Which servers serve which operations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<Routing>,
-    /// Who takes the reads and the writes when servers are lost.
+    /// Which servers take the reads and the writes when servers are lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
     /// Which objects are written, and their names.
@@ -133,19 +133,21 @@ pub enum Switch {
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LoadBalancing {
-    /// RoundRobin: every replica alike. Weighted: by `weight`. LeastConnections: the more sessions a replica has for its
-    /// `maxConnections`, the less. Geographic: every replica alike, those of the client's region first; each region of an
-    /// endpoint is then one of `regions`, without a failover of its own where it is not declared. Shares hold for clients
-    /// that read routing.json; kube-proxy spreads connections evenly. Default: RoundRobin.
+    /// RoundRobin: all replicas get the same share. Weighted: shares follow `weight`. LeastConnections: a replica gets
+    /// a smaller share the more of its `maxConnections` are in use. Geographic: all replicas get the same share, those
+    /// of the region of the client first; every region of an endpoint is then a region as in `regions`, without a
+    /// failover list where it is not declared. Shares take effect for clients that read routing.json; kube-proxy
+    /// spreads connections evenly. Default: RoundRobin.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Regions, at most 16, each with a Service NAME-ro-REGION that its own replicas serve, and others when it has none.
+    /// Regions, at most 16. Each has a Service NAME-ro-REGION, served by the replicas of the region, and by others when
+    /// it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "kube", schemars(length(max = 16)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".into()])))]
     pub regions: Vec<Region>,
-    /// Whether EndpointSlices ask kube-proxy to stay in the zone of the client. Auto: only while every zone of a Service's
-    /// servers has two or more of them. Default: Disabled.
+    /// Whether EndpointSlices ask kube-proxy to stay in the zone of the client. Auto: only while every zone of a
+    /// Service has at least two servers. Default: Disabled.
     #[serde(default)]
     pub zone_hints: ZoneHints,
 }
@@ -169,7 +171,7 @@ pub struct ServicesOutput {
     /// Whether Services and EndpointSlices are written. Disabled removes them. Default: Enabled.
     #[serde(default)]
     pub state: Switch,
-    /// What the names of the Services begin with, a DNS-1035 label of at most 40 characters: PREFIX-rw and PREFIX-ro.
+    /// Prefix of the names of the Services, a DNS-1035 label of at most 40 characters: PREFIX-rw and PREFIX-ro.
     /// Default: the name of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 40)))]
@@ -201,10 +203,10 @@ pub struct ConfigMapOutput {
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 253)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::CONFIG_MAP_NAME)))]
     pub name: Option<String>,
-    /// What it holds beside routing.json, each once. Libpq: URIs libpq-NAME for libpq 14 and later, and libpq16-NAME for 16 and
-    /// later, which choose among the servers of a read route at random. Jdbc: URIs jdbc-NAME for pgjdbc. Env: environment
-    /// variables for envFrom, without passwords: DATABASE_URL, DATABASE_READ_REPLICA_N_URL and those that begin with DB_.
-    /// Default where it is absent: [Libpq].
+    /// The contents of the ConfigMap beside routing.json, each once. Libpq: URIs libpq-NAME for libpq 14 and later, and
+    /// libpq16-NAME for 16 and later, which choose among the servers of a read route at random. Jdbc: URIs jdbc-NAME
+    /// for pgjdbc. Env: environment variables for envFrom, without passwords: DATABASE_URL, DATABASE_READ_REPLICA_N_URL
+    /// and variables that begin with DB_. Default where it is absent: [Libpq].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]

@@ -13,30 +13,30 @@ use super::duration::DurationText;
 use super::policy::Switch;
 use super::rules;
 
-/// Who serves which operations.
+/// Which servers serve which operations.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Routing {
-    /// The master switch. Disabled: every operation goes to the primary, whatever its class says and whatever its weight;
-    /// replicas are still checked. Default: Enabled.
+    /// Disabled: every operation goes to the primary, whatever its class and the weight of the primary; the replicas
+    /// are still checked. Default: Enabled.
     #[serde(default)]
     pub replicas: Switch,
-    /// Who serves the reads that no class names, which are those of NAME-ro. Default: Replicas.
+    /// The servers of reads without a class, which are the reads of NAME-ro. Default: Replicas.
     #[serde(default)]
     pub default_target: DefaultTarget,
-    /// For clients that read routing.json: attempts on another server after one failed, 0 to 10. Default: 2.
+    /// For clients that read routing.json: number of attempts on another server after one failed, 0 to 10. Default: 2.
     #[serde(default = "retry_attempts")]
     #[cfg_attr(feature = "kube", schemars(range(min = 0, max = 10)))]
     pub retry_attempts: u8,
-    /// Kinds of operations, at most 16. Built in are write (Primary), primary-preferred (PrimaryPreferred) and analytics
-    /// (Replicas); a class of the same name takes the place of a built-in one. A declared class whose target is not
-    /// Primary has a Service, NAME-CLASS.
+    /// Classes: kinds of operations, at most 16. Built-in classes are write (Primary), primary-preferred
+    /// (PrimaryPreferred) and analytics (Replicas); a class of the same name replaces a built-in one. A declared class
+    /// whose target is not Primary has a Service, NAME-CLASS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "kube", schemars(length(max = 16)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".into()])))]
     pub classes: Vec<Class>,
-    /// For clients that read routing.json: where a read of this priority goes, whatever its class says.
+    /// For clients that read routing.json: the target of reads by priority, whatever their class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priorities: Option<Priorities>,
 }
@@ -53,7 +53,7 @@ pub enum DefaultTarget {
     Primary,
 }
 
-/// A kind of operations, and who serves it.
+/// A kind of operations, and the servers that serve it.
 // Every default is in crate::validate.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
@@ -63,14 +63,14 @@ pub enum DefaultTarget {
     validation = Rule::new("!has(self.target) || self.target != 'ReplicasOnly' || !has(self.readFallback) || !('Primary' in self.readFallback)").message(rules::REPLICAS_ONLY).field_path(".readFallback")
 ))]
 pub struct Class {
-    /// Its name, which its Service ends with: a DNS-1123 label of at most 22 characters, not rw, ro or routing, and not
-    /// beginning with ro-.
+    /// The name of the class, and the end of the name of its Service: a DNS-1123 label of at most 22 characters, not
+    /// rw, ro or routing, and not beginning with ro-.
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 22)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("{} && !(self in ['rw', 'ro', 'routing']) && !self.startsWith('ro-')", rules::form(rules::DNS_1123_LABEL))).message(rules::CLASS_NAME)))]
     pub name: String,
-    /// Names of operations, at most 64, published in routing.json. What a built-in class names too belongs to this one; no two
-    /// declared classes may name the same. Default: for the name of a built-in class those of that class, less what other
-    /// classes name.
+    /// Names of operations, at most 64, published in routing.json. An operation of a built-in class moves to the class
+    /// that lists it; two declared classes may not list the same operation. Default: for the name of a built-in class
+    /// those of that class, less what other classes name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "kube",
@@ -79,40 +79,41 @@ pub struct Class {
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("self.all(operation, operation.matches('{}'))", rules::WORD)).message(rules::OPERATIONS)))]
     pub operations: Vec<String>,
-    /// Primary: the server that takes the writes. PrimaryPreferred: the same, and replicas while it is not well. Replicas:
+    /// Primary: the write primary. PrimaryPreferred: the write primary, and replicas while it is not well. Replicas:
     /// replicas, or the fallback. ReplicasOnly: replicas, and never the primary. Default: Replicas, and that of the
     /// built-in class for its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// The replicas that serve it while enough of them are eligible; otherwise any replica does, then the fallback. Default:
-    /// all.
+    /// The replicas that serve the class while enough of them are eligible; otherwise any replica does, then the
+    /// fallback. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_selector: Option<ReplicaSelector>,
-    /// A replica further behind than this does not serve it, 0s to 168h; it returns at half of that. It takes the place of
-    /// replicationLag.max and maxBytes, also of an endpoint's own.
+    /// A replica that lags by more than this does not serve the class, 0s to 168h; it returns at half of it. It
+    /// replaces replicationLag.max and maxBytes, also those of an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::duration_between("0s", "168h")).message(rules::CLASS_MAX_LAG)))]
     pub max_lag: Option<DurationText>,
-    /// One read-only statement that is sent to each server with every whole check, 1 to 1024 characters, without `;`. A server
-    /// that does not carry it out in time is out for this class alone, by a circuit of its own (circuitBreaker).
+    /// One read-only statement that the operator sends to each server with every check, 1 to 1024 characters, without
+    /// `;`. A server that does not complete it in time is out for this class only, by a circuit for this class with the
+    /// settings of circuitBreaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 1024)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::STATEMENT).message(rules::PROBE_QUERY)))]
     pub probe_query: Option<String>,
-    /// In place of failover.readFallback.
+    /// Replaces failover.readFallback for this class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(max = 2)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub read_fallback: Option<Vec<ReadFallback>>,
 }
 
-/// Which replicas: those with any of the tags, and those of the ids.
+/// Selects the replicas with any of the tags, and those with one of the ids.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "kube", x_kube(validation = Rule::new("has(self.tags) && self.tags.size() > 0 || has(self.ids) && self.ids.size() > 0").message(rules::SELECTOR).field_path(".tags")))]
 pub struct ReplicaSelector {
-    /// Any of these tags, at most 16.
+    /// Replicas with any of these tags, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "kube",
@@ -120,7 +121,7 @@ pub struct ReplicaSelector {
     )]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub tags: Vec<String>,
-    /// Or one of these endpoints, at most 64.
+    /// Replicas with one of these ids, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "kube",
@@ -130,21 +131,21 @@ pub struct ReplicaSelector {
     pub ids: Vec<String>,
 }
 
-/// Where a read of a priority goes. Default of each: as its class says.
+/// The target of reads by priority. Default of each: as its class says.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Priorities {
-    /// Of critical reads.
+    /// The target of critical reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<PriorityTarget>,
-    /// Of reads of high priority.
+    /// The target of reads of high priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<PriorityTarget>,
-    /// Of reads of medium priority.
+    /// The target of reads of medium priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub medium: Option<PriorityTarget>,
-    /// Of reads of low priority.
+    /// The target of reads of low priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<PriorityTarget>,
 }
@@ -157,18 +158,19 @@ pub enum PriorityTarget {
     Replicas,
 }
 
-/// A region, and who takes over when it has nobody.
+/// A region, and the regions that take over its reads when it has no server.
 // Every default is in crate::validate.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "kube", x_kube(validation = Rule::new("!has(self.failover) || !(self.name in self.failover)").message(rules::REGION_FAILOVER).field_path(".failover")))]
 pub struct Region {
-    /// The region of endpoints, which its Service ends with: a DNS-1123 label of at most 19 characters.
+    /// The region as endpoints declare it, and the end of the name of its Service: a DNS-1123 label of at most 19
+    /// characters.
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 19)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1123_LABEL)).message(rules::REGION_NAME)))]
     pub name: String,
-    /// Regions that take over in this order, at most 16; after them the others by their lowest priority.
+    /// Regions that take over in this order, at most 16. The other regions follow, by the lowest priority in them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "kube",

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator saw, decided and wrote.
+/// What the operator observed, decided and wrote.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaSetPolicyStatus {
@@ -24,28 +24,29 @@ pub struct ReplicaSetPolicyStatus {
     /// The endpoint that takes the writes, or took them last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<PrimaryStatus>,
-    /// How many replicas are healthy.
+    /// The number of healthy replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Each declared endpoint: what it is, whether it serves, and why.
+    /// The declared endpoints, each with its role, whether it serves, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 65))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub endpoints: Vec<EndpointStatus>,
-    /// What is written, and since when.
+    /// The routes that are written, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<RoutingStatus>,
-    /// Each route that has a Service, and the two of rw and ro: who serves it. In mode Observe: who would.
+    /// The servers of rw, of ro and of each other route that has a Service. In mode Observe: the servers that the route
+    /// would have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub routes: Vec<RouteStatus>,
-    /// The last 10 times that others took over, or gave back, the newest last.
+    /// The last 10 times that other servers took over a route or gave it back, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub failovers: Vec<FailoverStatus>,
-    /// When every endpoint had been checked that the annotation distributary.dev/check-requested-at asked for.
+    /// The time when all checks had ended that the annotation distributary.dev/check-requested-at asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_at: Option<Time>,
     /// The value of the annotation that checkedAt answers: its first 64 characters.
@@ -57,32 +58,33 @@ pub struct ReplicaSetPolicyStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrimaryStatus {
-    /// Its id.
+    /// The id of the endpoint.
     pub id: String,
     /// The id of the endpoint that is declared as the primary.
     #[serde(default)]
     pub declared: String,
-    /// The address that NAME-rw leads to, as decided. While it leads nowhere: of the pod that holds the writes, where it is
-    /// behind a Service; otherwise absent.
+    /// The address that NAME-rw leads to, as decided. While NAME-rw leads nowhere: the address of the pod that takes
+    /// the writes, for an endpoint with serviceRef; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The highest timeline that a primary was seen on: a server on an older one never takes the writes by itself.
+    /// The highest timeline that a write primary was seen on. A server on an older timeline takes the writes only by
+    /// failover.acceptPrimary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<u32>,
-    /// The value of failover.acceptPrimary that was obeyed.
+    /// The value of failover.acceptPrimary that the operator obeyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
 }
 
-/// How many replicas are healthy.
+/// The number of healthy replicas.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Replicas that serve reads on their own merit.
+    /// The number of replicas that serve reads and are well.
     pub healthy_replicas: u32,
-    /// Declared replicas.
+    /// The number of declared replicas.
     pub total_replicas: u32,
-    /// Both, as `2/3`.
+    /// Both numbers, as `2/3`.
     pub display: String,
 }
 
@@ -90,55 +92,55 @@ pub struct Summary {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
-    /// Its id; `primary` for a primary without one.
+    /// The id of the endpoint; `primary` for a primary without one.
     pub id: String,
-    /// The host as declared, or as its URL names it.
+    /// The host as declared, or as the URL names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The address that its last good check used.
+    /// The address of the last good check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Its TCP port.
+    /// The TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
     pub role: String,
-    /// Whether it takes writes, and was seen as a standby of this database before: it may follow the primary. Absent:
-    /// false.
+    /// Whether the server takes writes, and was seen as a standby of this database before, so that it may take over the
+    /// writes. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_as_standby: bool,
     /// Closed (traffic flows), Open or HalfOpen.
     pub circuit: String,
-    /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.
+    /// How often the circuit opened within the last circuitBreaker.maxResetTimeout.
     #[serde(default)]
     pub trips: u32,
-    /// When an open circuit becomes half-open, if the endpoint answers then.
+    /// The time when an open circuit becomes half-open, if the endpoint answers then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// Whether it is in a route now.
+    /// Whether the server is in a route now.
     pub eligible: bool,
-    /// Why it is, or is not, in a route.
+    /// Why the server is in a route, or in none.
     pub reason: String,
-    /// What the newest check failed with, where it failed.
+    /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Its share of the reads in hundredths: weight 1 fully in is 100.
+    /// The share of the reads in hundredths: weight 1 with its full share is 100.
     pub effective_weight: u32,
-    /// While it is Draining: client sessions of others that are left on it.
+    /// While the endpoint is Draining: the number of client sessions left on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u32>,
-    /// Classes that stay away from it by their own maxLag or probeQuery, or did lately; of several pods the one that is
-    /// worst off.
+    /// Classes with their own maxLag or probeQuery that do not use the endpoint, or did not recently; of several pods,
+    /// those of the pod in the worst state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub classes: Vec<ClassStatus>,
-    /// The ready pods behind its Service, where it names one.
+    /// The ready pods of the Service, for an endpoint with serviceRef.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["address".into()]))]
     pub targets: Vec<TargetStatus>,
-    /// Since when all of this is as it is.
+    /// The time of the last change of any other field of this endpoint.
     pub since: Time,
 }
 
@@ -146,62 +148,62 @@ pub struct EndpointStatus {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// Its address.
+    /// The address of the pod.
     pub address: String,
     /// Primary, Standby or Unknown.
     pub role: String,
-    /// Whether it takes writes, and was seen as a standby of this database before. Absent: false.
+    /// Whether the pod takes writes, and was seen as a standby of this database before. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_as_standby: bool,
     /// Closed, Open or HalfOpen.
     pub circuit: String,
-    /// How often its circuit opened within the last circuitBreaker.maxResetTimeout.
+    /// How often the circuit opened within the last circuitBreaker.maxResetTimeout.
     #[serde(default)]
     pub trips: u32,
-    /// When an open circuit becomes half-open, if the pod answers then.
+    /// The time when an open circuit becomes half-open, if the pod answers then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
-    /// Whether it is in a route now.
+    /// Whether the server is in a route now.
     pub eligible: bool,
-    /// Why it is, or is not, in a route.
+    /// Why the server is in a route, or in none.
     pub reason: String,
-    /// What the newest check failed with, where it failed.
+    /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Its share of the reads in hundredths.
+    /// The share of the reads in hundredths.
     pub effective_weight: u32,
-    /// Classes that stay away from it by their own maxLag or probeQuery, or did lately.
+    /// Classes with their own maxLag or probeQuery that do not use the pod, or did not recently.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub classes: Vec<ClassStatus>,
 }
 
-/// What one class of operations knows of a server by a maxLag or a probeQuery of its own.
+/// The state of one endpoint or pod for one class with its own maxLag or probeQuery.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassStatus {
     /// The name of the class.
     pub name: String,
-    /// Why it stays away; Serving: it does not.
+    /// Why the class does not use the server. Serving: the class uses it.
     pub reason: String,
     /// The circuit of its probeQuery: Closed, Open or HalfOpen.
     pub circuit: String,
-    /// What that circuit lets through, in percent of the weight.
+    /// The percentage of the weight that this circuit lets through.
     pub share: u8,
-    /// How often that circuit opened within the last circuitBreaker.maxResetTimeout.
+    /// How often this circuit opened within the last circuitBreaker.maxResetTimeout.
     #[serde(default)]
     pub trips: u32,
-    /// When that circuit becomes half-open, if the query is answered then.
+    /// The time when this circuit becomes half-open, if the server answers the query then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
 }
 
-/// Who serves one route.
+/// The servers of one route.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteStatus {
-    /// Its name: rw, ro, that of a class, or ro-REGION.
+    /// The name of the route: rw, ro, the name of a class, or ro-REGION.
     pub name: String,
     /// Served, Fallback, Held or Empty.
     pub state: String,
@@ -212,38 +214,38 @@ pub struct RouteStatus {
     pub endpoints: Vec<String>,
 }
 
-/// A time that others took over a route, or gave it back.
+/// One time that other servers took over a route, or gave it back.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailoverStatus {
-    /// When.
+    /// The time of the change.
     pub at: Time,
     /// The name of the route.
     pub route: String,
     /// PrimaryMoved, WritesWithdrawn, ReadFallback, ReadFallbackEnded, RegionLeft or RegionRegained.
     pub kind: String,
-    /// The endpoints that served it before.
+    /// The endpoints that served the route before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 65))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub from: Vec<String>,
-    /// The endpoints that serve it since then.
+    /// The endpoints that serve the route since then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 65))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub to: Vec<String>,
-    /// What was found of those that left it.
+    /// The reasons of the endpoints that left the route.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// What is written, and since when.
+/// The routes that are written, and since when.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoutingStatus {
     /// SHA-256 of the routing plan, the same in the ConfigMap.
     pub revision: String,
-    /// When the routes of this revision were written.
+    /// The time when the routes of this revision were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programmed_at: Option<Time>,
     /// The ConfigMap with routing.json.

@@ -29,10 +29,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Check the real servers of a policy once, and show the routes that would follow.
 ///
-/// Needs no cluster; run it where the servers can be reached. Nothing is written. A login comes from the Secrets in the
-/// files; of a Secret that is not there, from variables such as DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD (the Secret
-/// orders-probe, its key password); without those the user is PGUSER (default: distributary) and the password PGPASSWORD,
-/// or that of PGPASSFILE (default: ~/.pgpass). CIRCUIT is what it would be if the server stayed as it is.
+/// Needs no cluster and writes nothing; run it where the servers can be reached. The login comes from the Secrets in the
+/// files. For a Secret that is not in the files it comes from variables such as DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD
+/// (key password of the Secret orders-probe). Without those, the user is PGUSER (default: distributary), and the password
+/// is PGPASSWORD or the one in PGPASSFILE (default: ~/.pgpass). CIRCUIT shows the circuit if the server stays as it is.
 ///
 /// Exit codes: 0; 3 the policy is invalid; 4 a server is not well, or a route would be held or lead nowhere.
 #[derive(Debug, clap::Args)]

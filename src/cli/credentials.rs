@@ -152,13 +152,13 @@ fn passwords(variables: &BTreeMap<String, String>) -> Vec<Entry> {
     let open = std::fs::metadata(&file).is_ok_and(|is| is.permissions().mode() & 0o077 != 0);
     if open {
         warn(&format!(
-            "{}: not used, as others may read it; its mode should be 0600",
+            "{}: the file is not used, because other users may read it; its mode should be 0600",
             file.display()
         ));
         return Vec::new();
     }
     let Ok(text) = read(&file) else {
-        warn(&format!("{}: it cannot be read", file.display()));
+        warn(&format!("{}: the file cannot be read", file.display()));
         return Vec::new();
     };
     text.lines().filter_map(entry).collect()

@@ -53,7 +53,7 @@ pub fn text(diff: &Diff, before: &Observed) -> Result<String, Error> {
     }
     for id in &diff.conflicts {
         text.push_str(&format!(
-            "conflict {id}: it is not controlled by this policy, and would be left alone\n"
+            "conflict {id}: this policy does not control it, so the operator would leave it alone\n"
         ));
     }
     Ok(text)

@@ -100,7 +100,10 @@ pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
             let place = place.map_or(String::new(), |place| {
                 format!(", line {}, column {}", place.line(), place.column())
             });
-            Error::invalid(format!("{}{place}: this is no YAML or JSON", file.display()))
+            Error::invalid(format!(
+                "{}{place}: this is neither YAML nor JSON",
+                file.display()
+            ))
         })
     };
     let documents: Result<Vec<_>, _> = serde_yaml::Deserializer::from_str(&text).map(each).collect();
@@ -123,9 +126,9 @@ pub fn read(file: &Path) -> Result<String, Error> {
 fn typed<T: DeserializeOwned>(document: Value, kind: &str, name: &Name, file: &Path) -> Result<T, Error> {
     serde_json::from_value(document).map_err(|_| {
         let must = if kind == "Secret" {
-            "data must be base64, stringData text"
+            "data must be base64, and stringData must be text"
         } else {
-            "it does not have the form of its kind"
+            "it does not match the schema of its kind"
         };
         Error::invalid(format!("{}: {kind} {}: {must}", file.display(), name.1))
     })

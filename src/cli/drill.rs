@@ -19,17 +19,18 @@ use distributary_core::world::Remembered;
 /// The route that a promotion moves, and nothing else.
 const WRITES: &str = "rw";
 
-/// Rehearse on paper: for each server, and for each region, the routes if it were gone.
+/// Show the routes that would remain after the loss of each server and of each region.
 ///
-/// Needs no cluster and no server. What is gone refuses connections for longer than its circuit needs to open; the others
-/// are well, unless --observations says otherwise. Nobody is promoted meanwhile: who could take the writes over is told.
+/// Needs no cluster and no server. A lost server refuses connections until its circuit is open; the other servers are well,
+/// unless --observations says otherwise. No server is promoted meanwhile; the output names the servers that could take over
+/// the writes.
 ///
 /// Exit codes: 0; 3 the policy is invalid; 4 a loss would leave reads held, or leading nowhere.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
-    /// What the servers show before, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
+    /// File with the answers of the servers before the loss, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
     #[arg(long, value_name = "FILE")]
     observations: Option<PathBuf>,
     #[command(flatten)]
@@ -219,14 +220,14 @@ impl Drill {
 
 fn note(loss: &Loss, candidates: &[String]) -> String {
     let lost = match loss {
-        Loss::Nothing => "as it is".to_owned(),
+        Loss::Nothing => "without a loss".to_owned(),
         loss => format!("without {}", loss.name()),
     };
     if candidates.is_empty() {
-        format!("{lost}: no server could take the writes over")
+        format!("{lost}: no server could take over the writes")
     } else {
         format!(
-            "{lost}: writes go on when one of these is promoted: {}",
+            "{lost}: writes continue after one of these servers is promoted: {}",
             candidates.join(", ")
         )
     }

@@ -100,10 +100,10 @@ impl Shown {
         let mut text = paragraph(&self.id, &self.reason, self.failure.as_deref());
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
         if let Some(at) = &self.retry_at {
-            say(&format!("It may return from {at} on."));
+            say(&format!("The server may return from {at} on."));
         }
         if let Some(sessions) = self.sessions {
-            say(&format!("Sessions of others that are left on it: {sessions}."));
+            say(&format!("Client sessions left on the server: {sessions}."));
         }
         for class in &self.classes {
             text.push_str(&paragraph(
@@ -152,7 +152,9 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
                 say(&format!("Next: {next}"));
             }
         }
-        None => say("This version does not know the reason; see the version of the operator."),
+        None => {
+            say("This version of distributary does not know the reason; use the version of the operator.");
+        }
     }
     text
 }

@@ -15,10 +15,10 @@ use asked::Asked;
 use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use distributary_core::health::Reason;
 
-/// Explain a policy by its status: which servers serve, which do not, why, since when, and what must happen next.
+/// Explain the status of a policy: which servers serve, which do not, why, since when, and what to do.
 ///
-/// The policy is read from the cluster (KUBECONFIG, or ~/.kube/config), with the ConfigMap that has its routes; or from
-/// files, such as those of 'kubectl get rsp,configmap -o yaml'.
+/// Reads the policy and the ConfigMap with its routes from the cluster (KUBECONFIG, or ~/.kube/config), or from files, such
+/// as the output of 'kubectl get rsp,configmap -o yaml'.
 ///
 /// Exit codes: 0; 3 the files are not valid; 4 a server is not as declared, or the policy is not Ready.
 #[derive(Debug, clap::Args)]
@@ -26,20 +26,20 @@ pub struct Arguments {
     /// Name of the policy.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Namespace of the policy. Default: that of the kubeconfig; of objects in a file that name none, default.
+    /// Namespace of the policy. Default: the namespace of the kubeconfig; for objects in files without a namespace, default.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Explain the route of this class of operations alone.
+    /// Explain only the route of this class of operations.
     #[arg(long, value_name = "NAME", conflicts_with = "region")]
     pub class: Option<String>,
-    /// Explain the route of reads from this region alone.
+    /// Explain only the route of reads from this region.
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// Explain the route of operations of this priority, where the policy gives it one of its own; otherwise that of the class,
-    /// of the region, or of reads that no class names.
+    /// Explain only the route of operations of this priority. Where the policy does not route the priority, explain the
+    /// route of the class, of the region, or of reads without a class.
     #[arg(long, value_name = "WORD", value_parser = ["critical", "high", "medium", "low"])]
     pub priority: Option<String>,
-    /// File with the policy and its status, instead of the cluster; may be given more than once; - is standard input.
+    /// File with the policy and its status, read instead of the cluster; may be given more than once; - is standard input.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -239,11 +239,11 @@ impl Explained {
         };
         let mut text = match self.condition("Ready") {
             Some(ready) => format!("{}: {} ({})\n", self.title, ready.message, ready.reason),
-            None => format!("{}: not judged yet\n", self.title),
+            None => format!("{}: the status has no condition Ready yet\n", self.title),
         };
         if self.outdated {
             text.push_str(
-                "The status describes an earlier spec: the operator has not taken in the newest one.\n",
+                "The status describes an earlier spec: the operator has not processed the newest one yet.\n",
             );
         }
         if let Some(primary) = &status.primary {
@@ -267,7 +267,7 @@ impl Explained {
         }
         for (it, why) in self.left_out() {
             text.push_str(&format!(
-                "\n{}: It is well, and not in this route: {why}.\n",
+                "\n{}: The server is well, but not in this route: {why}.\n",
                 it.id
             ));
         }

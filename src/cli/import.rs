@@ -17,8 +17,7 @@ use mapping::Import;
 /// Print the policy and the Secrets for the environment variables of an application.
 ///
 /// Reads DATABASE_URL, DATABASE_READ_REPLICA_N_URL and the variables that begin with DB_; docs/cli.md lists them. Times are
-/// milliseconds. URLs, which hold passwords, go into Secrets and nowhere else. Variables that are not known are named in a
-/// warning.
+/// milliseconds. URLs contain passwords, so they are written into Secrets only. A warning names unknown variables.
 ///
 /// Exit codes: 0; 3 a variable has a value that cannot be used.
 #[derive(Debug, clap::Args)]
@@ -26,10 +25,10 @@ pub struct Arguments {
     /// File of lines NAME=VALUE; - is standard input.
     #[arg(long, value_name = "FILE")]
     env_file: PathBuf,
-    /// Name of the policy, and what the names of its Secrets begin with.
+    /// Name of the policy, and prefix of the names of its Secrets.
     #[arg(long, default_value = "database", value_name = "NAME")]
     name: String,
-    /// Namespace of the objects. Default: none is written.
+    /// Namespace of the objects. Default: the objects have no namespace.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
 }

@@ -18,7 +18,7 @@ pub enum Format {
 /// The form of a result.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Output {
-    /// Form of the result.
+    /// Format of the result.
     #[arg(short = 'o', long = "output", value_enum, default_value = "table")]
     format: Format,
 }

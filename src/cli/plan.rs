@@ -20,26 +20,26 @@ use distributary_core::world::Remembered;
 
 /// Show what a policy would do: the routes, a reason for each server, and the objects.
 ///
-/// Needs no cluster and no server. The policy is validated by the rules of admission, and all of its problems are told.
-/// Every server is taken to be well, and to be what it is declared as, unless --observations says otherwise. Secrets,
-/// pods and addresses that the files do not tell are assumed, with a warning.
+/// Needs no cluster and no server. Validates the policy by the rules of admission and reports every problem. Assumes that
+/// every server is well and has its declared role, unless --observations says otherwise. Assumes the Secrets, pods and
+/// addresses that the files do not contain, with a warning.
 ///
 /// Exit codes: 0; 3 the policy is invalid; 4 a route would be held or lead nowhere; 5 --diff found differences.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
-    /// What the servers show, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
+    /// File with the answers of the servers, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
     #[arg(long, value_name = "FILE")]
     observations: Option<PathBuf>,
-    /// Show what would change: to the objects in the cluster or, with --previous, to those of the policy as it was. To
-    /// the cluster's, servers are taken to be well in the roles and at the addresses that the status there tells.
+    /// Show the differences from the objects in the cluster or, with --previous, from the objects of an earlier policy. For
+    /// the cluster, every server is assumed to be well, in the role and at the address that its status shows.
     #[arg(long)]
     diff: bool,
-    /// The policy as it was, such as that of the branch to merge into.
+    /// File with the earlier policy, such as the one on the branch to merge into.
     #[arg(long, value_name = "FILE", requires = "diff")]
     previous: Option<PathBuf>,
-    /// Show the objects whole, in the table too.
+    /// Show whole objects with -o table too.
     #[arg(long)]
     objects: bool,
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub fn assumed(
     })?;
     for name in missing {
         warn(&format!(
-            "the Secret {name} is not in these files: it is taken to be as it should"
+            "the Secret {name} is not in these files: it is assumed to exist with the keys that the policy needs"
         ));
     }
     Ok(policies)
@@ -156,7 +156,7 @@ impl Planned {
     pub fn title(&self) -> String {
         let mode = match self.policy.mode {
             Mode::Enforce => "",
-            Mode::Observe => ", mode Observe: routes are decided, and not written",
+            Mode::Observe => ", mode Observe: the routes are decided, but not written",
             Mode::Suspend => ", mode Suspend",
         };
         match &self.manifests {

@@ -45,11 +45,11 @@ impl Examples {
 /// Where policies come from.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Source {
-    /// File with policies; also with the Secrets, Services and EndpointSlices that they name. YAML or JSON, many objects
-    /// in one; may be given more than once; - is standard input.
+    /// File with policies, and with the Secrets, Services and EndpointSlices that they name, as YAML or JSON; may be given
+    /// more than once; - is standard input.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Namespace of objects that name none.
+    /// Namespace of objects in the files that have none.
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     pub namespace: String,
 }
@@ -58,7 +58,7 @@ impl Source {
     pub fn documents(&self) -> Result<Documents, Error> {
         let documents = Documents::read(&self.files, &self.namespace)?;
         if documents.policies.is_empty() {
-            return Err(Error::invalid("there is no ReplicaSetPolicy in these files"));
+            return Err(Error::invalid("these files contain no ReplicaSetPolicy"));
         }
         Ok(documents)
     }
@@ -82,7 +82,7 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
     }
     let Ok(object) = serde_json::from_value::<ReplicaSetPolicy>(document) else {
         if found.is_empty() {
-            found.push(misfit("metadata", "it does not have the form of its kind"));
+            found.push(misfit("metadata", "it does not match the schema of its kind"));
         }
         return Err(found);
     };
@@ -122,7 +122,7 @@ fn leave_out(document: &mut Value, field: &str) {
 pub fn unjudged(document: &Value) -> Result<ReplicaSetPolicy, Error> {
     serde_json::from_value(without_null(document.clone())).map_err(|_| {
         Error::invalid(format!(
-            "{}: it does not have the form of a ReplicaSetPolicy",
+            "{}: it does not match the schema of a ReplicaSetPolicy",
             title(document)
         ))
     })
@@ -144,7 +144,7 @@ pub fn policies(
     for document in &documents.policies {
         let title = title(document);
         if !seen.insert(title.clone()) {
-            problems.push(format!("{title}: it is there twice"));
+            problems.push(format!("{title}: the files contain it twice"));
         }
         match object(document) {
             Ok(object) => {

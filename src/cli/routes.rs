@@ -91,16 +91,16 @@ pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
 }
 
 const fn why_nobody() -> &'static str {
-    "nobody may serve: it leads nowhere"
+    "no server may serve: the route leads nowhere"
 }
 
 /// Why there are no routes; `None`: there are.
 pub fn undecided(state: &DecisionState) -> Option<String> {
     match state {
         DecisionState::Decided(_) => None,
-        DecisionState::Suspended => Some("mode is Suspend: routes stay as they are".to_owned()),
+        DecisionState::Suspended => Some("mode is Suspend: the routes stay as they are".to_owned()),
         DecisionState::Waiting { unchecked } => Some(format!(
-            "routes stay as they are until every server was checked; {unchecked} to go"
+            "the routes stay as they are until every server has been checked; not checked yet: {unchecked}"
         )),
         DecisionState::IdentityChanged { known, shown, .. } => {
             let shown = shown.map_or_else(
@@ -108,7 +108,7 @@ pub fn undecided(state: &DecisionState) -> Option<String> {
                 |shown| format!("the system identifier {shown}"),
             );
             Some(format!(
-                "the primary shows {shown}, not {known}: routes stay as they are"
+                "the primary shows {shown}, not {known}: the routes stay as they are"
             ))
         }
     }

@@ -19,7 +19,7 @@ use crate::telemetry::{self, LogFormat};
 /// Credentials come from the kubeconfig (KUBECONFIG, or ~/.kube/config) or from the pod's ServiceAccount.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Namespace to work in; may be given more than once. Default: all.
+    /// Namespace whose policies the operator serves; may be given more than once. Default: all.
     #[arg(
         long = "namespace",
         env = "DISTRIBUTARY_NAMESPACE",
@@ -27,16 +27,17 @@ pub struct Arguments {
         value_delimiter = ','
     )]
     namespaces: Vec<String>,
-    /// Address of /livez, /readyz and /metrics. [::] is every address of both families, or of IPv4 where there is no IPv6.
+    /// Address to listen on for /livez, /readyz and /metrics. [::] is every address of both families, or of IPv4 where there
+    /// is no IPv6.
     #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
-    /// Form of the log.
+    /// Format of the log.
     #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]
     log_format: LogFormat,
-    /// error, warn, info, debug or trace; or directives such as distributary=debug,kube=info.
+    /// Level of the log: error, warn, info, debug or trace; or directives such as distributary=debug,kube=info.
     #[arg(long, env = "DISTRIBUTARY_LOG_LEVEL", default_value = "info")]
     log_level: String,
-    /// Rights on Secrets: one watch on all of them, or one for each that a policy names.
+    /// How Secrets are watched: with one watch on all Secrets, or with one watch for each Secret that a policy names.
     #[arg(
         long,
         env = "DISTRIBUTARY_SECRETS",
@@ -44,14 +45,14 @@ pub struct Arguments {
         default_value = "cluster-wide"
     )]
     secrets: SecretAccess,
-    /// Checks at once.
+    /// Maximum number of checks at the same time.
     #[arg(long, env = "DISTRIBUTARY_PROBES", default_value_t = 256, value_parser = at_least_one)]
     probes: usize,
-    /// Checks at once of one policy.
+    /// Maximum number of checks at the same time for one policy.
     #[arg(long, env = "DISTRIBUTARY_PROBES_PER_POLICY", default_value_t = 16, value_parser = at_least_one)]
     probes_per_policy: usize,
-    /// Only addresses of servers within these are connected to and published: a CIDR, or an address; may be given more
-    /// than once, or separated by commas. Default: all.
+    /// Addresses that may be servers, as a CIDR or an address: the operator connects to no others and publishes no others.
+    /// May be given more than once, or separated by commas. Default: all.
     #[arg(
         long = "allow-cidrs",
         env = "DISTRIBUTARY_ALLOW_CIDRS",
@@ -60,8 +61,8 @@ pub struct Arguments {
         value_parser = address::cidr
     )]
     allow_cidrs: Vec<IpNet>,
-    /// Addresses within these are refused, also where they are allowed. Special ones (loopback, link-local, multicast) and
-    /// the cluster's Service CIDRs always are.
+    /// Addresses that may not be servers, even if --allow-cidrs contains them. Special addresses (loopback, link-local,
+    /// multicast) and the Service CIDRs of the cluster are always refused.
     #[arg(
         long = "deny-cidrs",
         env = "DISTRIBUTARY_DENY_CIDRS",
@@ -136,7 +137,7 @@ async fn cancel_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be heard");
+        tracing::error!("cannot listen for signals");
         return;
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! What each reason and each failure means for a person, and what must happen next: the one place of these sentences.
+//! What each reason and each failure means, and what to do: all of these sentences are here.
 
 use distributary_core::health::Reason;
 use distributary_core::observation::FailureKind;
@@ -31,92 +31,101 @@ pub const fn of(reason: Reason) -> Advice {
 
 const fn sentences(reason: Reason) -> (&'static str, &'static str) {
     match reason {
-        Reason::Serving => ("It is well.", ""),
+        Reason::Serving => ("The server is well.", ""),
         Reason::PrimaryInRecovery => (
-            "The declared primary is a standby, and nobody else holds the writes.",
-            "Promote a server, or declare the one that is the primary.",
+            "The declared primary is a standby, and no other server has taken over the writes.",
+            "Promote a server, or declare as spec.primary the server that takes writes.",
         ),
         Reason::Saturated => (
-            "It has no free connection.",
-            "Raise max_connections on it, or shrink the pools of its clients.",
+            "The server has no free connection.",
+            "Raise max_connections on the server, or reduce the connection pools of its clients.",
         ),
         Reason::AnswersWithError => (
-            "It answers with an error that says nothing of its health.",
-            "Look into its log for the user and the database of the checks.",
+            "The server answers with an error that says nothing about its health.",
+            "Look in the server's log for errors of the user and the database of the checks.",
         ),
         Reason::ConfigurationHeld => (
-            "It cannot be checked because of a Secret, a login or TLS; what it served it serves on.",
-            "Mend what its failure names.",
+            "A Secret, the login or TLS prevents checks of the server; it keeps the traffic that it had.",
+            "Fix the cause that the failure names.",
         ),
         Reason::Returning => (
-            "It was out, and gets a growing share of the reads.",
-            "Nothing: it is fully in after its good checks.",
+            "The server was out of the routes, and receives a growing share of the reads.",
+            "Wait: good checks bring the server back to its full share.",
         ),
         Reason::AdmittedEarly => (
-            "Its circuit is not closed, but its newest check was good and nobody better is left.",
-            "Look at the others: they are worse off.",
+            "The circuit of the server is not closed, but its newest check was good and too few other servers can serve.",
+            "Look at the reasons of the other servers.",
         ),
         Reason::Held => (
-            "Nobody is well: it is routed all the same.",
-            "Mend what its failure names; if all servers have the same one, look at the network of the operator.",
+            "No server of the route is well, so the route keeps this one.",
+            "Fix the cause that the failure names; if all servers have the same failure, check the network of the operator.",
         ),
         Reason::Suspect => (
-            "It refused, reset or closed connections twice, or never had a good check.",
-            "Two good checks bring it back: see that the server runs and takes connections.",
+            "The server refused, reset or closed connections twice, or it fails and never had a good check.",
+            "Check that the server runs and accepts connections: it returns after two good checks.",
         ),
         Reason::Starting => (
-            "It is starting up or shutting down.",
-            "Two good checks bring it back: wait for its start.",
+            "The server is starting up or shutting down.",
+            "Wait until the server has started: it returns after two good checks.",
         ),
         Reason::CircuitOpen => (
-            "It failed for longer than healthCheck.failoverTimeout.",
-            "A good check after the time of retryAt lets it return, step by step: see that the server answers.",
+            "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout.",
+            "Check that the server answers: from retryAt on, good checks let it return in steps.",
         ),
         Reason::Lagging => (
-            "It is further behind than replicationLag, or maxLag of the class, allows.",
-            "It must catch up to replicationLag.recover, or half of maxLag: look at its load and network, or raise the bound.",
+            "The server lags by more than replicationLag, or maxLag of the class, allows.",
+            "Look at the load and the network of the server, or raise the bound: it returns when its lag is down to replicationLag.recover, or half of maxLag.",
         ),
         Reason::ReplayStalled => (
-            "It is further behind than replicationLag, or maxLag of the class, allows, and its replay stands still.",
+            "The server lags by more than replicationLag, or maxLag of the class, allows, and its replay stands still.",
             "Look for a paused replay, a conflict with a long query, a full disk, or a lost connection to the primary.",
         ),
         Reason::LagUnknown => (
-            "How far it is behind is not known.",
-            "Wait for a heartbeat; for a server that does not tell its log position set replicationLag.source to Query or None.",
+            "The lag of the server is not known.",
+            "Wait for a heartbeat. If the server does not tell its log position, set replicationLag.source to Query or None.",
         ),
         Reason::ProbeQueryFailed => (
-            "It did not answer the probeQuery of the class for healthCheck.failoverTimeout.",
-            "An answer after the time of retryAt lets the class return, step by step: run the query there as the user of the checks.",
+            "The server did not answer the probeQuery of the class for healthCheck.failoverTimeout.",
+            "Run the query on the server as the user of the checks: from retryAt on, good answers let the class return in steps.",
         ),
-        Reason::NameUnresolved => ("Its name has no address.", "Look at DNS, and at host."),
-        Reason::NotCheckedYet => ("Its first check is under way.", "Nothing: wait for the check."),
+        Reason::NameUnresolved => ("The host name has no address.", "Check DNS and the field host."),
+        Reason::NotCheckedYet => ("The first check has not ended yet.", "Wait for the check."),
         Reason::ConfigurationFailed => (
-            "It cannot be checked because of a Secret, a login or TLS, and it never served.",
-            "Mend what its failure names.",
+            "A Secret, the login or TLS prevents checks of the server, and it never served before.",
+            "Fix the cause that the failure names.",
         ),
         Reason::AddressRefused => (
-            "Its address is one that may not be used.",
-            "Give it another host, or mend DNS and then edit the policy.",
+            "The address of the server may not be used.",
+            "Set another host, or correct DNS and then edit the policy.",
         ),
         Reason::WritableReplica => (
-            "It takes writes, and is not the primary.",
-            "Rebuild it as a standby, or name it in failover.acceptPrimary.",
+            "The server takes writes, but is not the write primary.",
+            "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
         ),
         Reason::IdentityMismatch => (
-            "It belongs to another database system than the primary.",
-            "Correct its host, or rebuild it from the primary.",
+            "The server belongs to another database system than the primary.",
+            "Correct the host of the server, or rebuild the server from the primary.",
         ),
         Reason::Diverged => (
-            "It replayed log that the timeline of the primary does not have.",
-            "Rebuild it (pg_rewind).",
+            "The server replayed log that is not on the timeline of the primary.",
+            "Rebuild the server, for example with pg_rewind.",
         ),
-        Reason::WeightZero => ("Its weight is 0: it is checked, and never sent a read.", ""),
+        Reason::WeightZero => (
+            "The weight is 0: the server is checked, and receives no reads.",
+            "",
+        ),
         Reason::NoReadyPod => (
-            "The Service that it names has no ready pod, or could not be read.",
-            "Look at the Service and at its pods.",
+            "The Service of the endpoint has no ready pod, or the operator could not read it.",
+            "Check the Service and its pods.",
         ),
-        Reason::Draining => ("Its state is Draining: it is checked, and sent nothing new.", ""),
-        Reason::Disabled => ("Its state is Disabled: it is neither checked nor routed.", ""),
+        Reason::Draining => (
+            "The state of the server is Draining: it is checked, and receives no new connections.",
+            "",
+        ),
+        Reason::Disabled => (
+            "The state of the server is Disabled: it is neither checked nor in a route.",
+            "",
+        ),
     }
 }
 
@@ -125,45 +134,51 @@ const fn sentences(reason: Reason) -> (&'static str, &'static str) {
 pub const fn of_failure(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::ConnectRefused => {
-            "nothing listens there: see that the server runs; look at host and port"
+            "nothing listens on the port: check that the server runs, and check host and port"
         }
         FailureKind::ConnectionReset => {
-            "the connection was reset: look at the server, and at a firewall or load balancer before it"
+            "the connection was reset: check the server, and any firewall or load balancer in front of it"
         }
-        FailureKind::ConnectionClosed => {
-            "the server ended the connection without an answer: look into its log"
-        }
+        FailureKind::ConnectionClosed => "the server ended the connection without an answer: look in its log",
         FailureKind::TimedOut => {
-            "no answer in time: look at its load, the network, a firewall that drops; or raise healthCheck.timeout"
+            "the server did not answer in time: check its load, the network and firewalls, or raise healthCheck.timeout"
         }
-        FailureKind::Unreachable => "there is no way to it: look at the network and at NetworkPolicies",
-        FailureKind::Starting => "it is starting up, recovering or shutting down: wait",
-        FailureKind::Stopping => "it is shutting down: start it again",
+        FailureKind::Unreachable => {
+            "no network path leads to the server: check the network and NetworkPolicies"
+        }
+        FailureKind::Starting => "the server is starting up, recovering or shutting down: wait",
+        FailureKind::Stopping => "the server is shutting down: start it again",
         FailureKind::Saturated => {
-            "too many connections: raise max_connections or the connection limit of the role"
+            "the server has too many connections: raise max_connections or the connection limit of the role"
         }
-        FailureKind::AuthenticationFailed => "the login was refused: look at the Secret and at pg_hba.conf",
-        FailureKind::DatabaseMissing => "there is no such database: correct connection.database",
+        FailureKind::AuthenticationFailed => "the server refused the login: check the Secret and pg_hba.conf",
+        FailureKind::DatabaseMissing => "the database does not exist: correct connection.database",
         FailureKind::TlsFailed => {
-            "the TLS handshake failed: the certificate is expired, names another host or has another CA"
+            "the TLS handshake failed: the certificate has expired, names another host or is signed by another CA"
         }
-        FailureKind::TlsNotOffered => "the server offers no TLS: turn it on, or set tls.mode",
+        FailureKind::TlsNotOffered => "the server does not offer TLS: turn it on, or set tls.mode",
         FailureKind::PasswordMethodRefused => {
-            "it asks for a password in clear text or as MD5, which is never sent: set password_encryption to scram-sha-256"
+            "the server asks for a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256"
         }
-        FailureKind::SecretUnresolved => "a Secret that it names is missing or wrong",
+        FailureKind::SecretUnresolved => "a Secret that the policy names is missing or has a wrong value",
         FailureKind::OutOfResources => {
-            "the operator has no file, memory or local address left for a check: raise its limits; it says nothing of the server"
+            "the operator has no file, memory or local address left for a check: raise its limits; this says nothing about the server"
         }
-        FailureKind::NameNotFound => "its name has no address: look at host and at DNS",
-        FailureKind::ResolverFailed => "the resolver did not answer: look at DNS",
+        FailureKind::NameNotFound => "the host name has no address: check host and DNS",
+        FailureKind::ResolverFailed => "the resolver did not answer: check DNS",
         FailureKind::AddressRefused => {
-            "its address is a special one (loopback, link-local, multicast), or the operator's rules refuse it"
+            "the address is special (loopback, link-local, multicast), or the operator's rules refuse it"
         }
-        FailureKind::ServerFailing => "the server is out of disk or memory, or damaged: look into its log",
-        FailureKind::ProtocolViolation => "what answers there is no PostgreSQL: look at host and port",
-        FailureKind::ReplyTooLong => "it sends more than an answer can be: look at host and port",
-        FailureKind::OtherError => "it answers with an error of another kind: look into its log",
+        FailureKind::ServerFailing => {
+            "the server is out of disk space or memory, or its data is damaged: look in its log"
+        }
+        FailureKind::ProtocolViolation => {
+            "what listens there does not speak the PostgreSQL protocol: check host and port"
+        }
+        FailureKind::ReplyTooLong => {
+            "the server sent a message longer than any valid answer: check host and port"
+        }
+        FailureKind::OtherError => "the server answered with another error: look in its log",
     }
 }
 

@@ -54,11 +54,11 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
         Transition::SplitBrain { endpoints } if endpoints.is_empty() => Some(route(
             false,
             "SplitBrainEnded",
-            "At most one endpoint takes writes again.",
+            "At most one endpoint takes writes now.",
         )),
         Transition::SplitBrain { endpoints } => {
             let note = format!(
-                "{} take writes at once; NAME-rw stays where it is.",
+                "{} take writes at the same time; NAME-rw stays where it is.",
                 ids(endpoints)
             );
             Some(route(true, "SplitBrainSuspected", &note))
@@ -67,13 +67,13 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             true,
             "IdentityChanged",
             &format!(
-                "The primary shows the system identifier {shown}, not {known}: routes stay as they are."
+                "The primary shows the system identifier {shown}, not {known}: the routes stay as they are."
             ),
         )),
         Transition::ReadFallback { active: true, to, .. } => Some(route(
             true,
             "ReadFallbackActive",
-            &format!("Too few replicas can serve reads: they go to {}.", ids(to)),
+            &format!("Too few replicas can serve reads. Reads go to {}.", ids(to)),
         )),
         Transition::ReadFallback { active: false, .. } => Some(route(
             false,
@@ -88,14 +88,14 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
         } => Some(route(
             true,
             "WritesHeld",
-            "The primary is not well; its route is held.",
+            "The primary is not well; NAME-rw still leads to it.",
         )),
         Transition::Writes {
             state: RouteState::Empty,
         } => Some(route(
             true,
             "WritesWithdrawn",
-            "No endpoint is proven to be the primary.",
+            "No server is proven to be the write primary; NAME-rw leads nowhere.",
         )),
         Transition::Reads {
             state: RouteState::Served | RouteState::Fallback,
@@ -105,17 +105,21 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
         } => Some(route(
             true,
             "ReadsHeld",
-            "No endpoint for reads is well; their route is held.",
+            "No server for reads is well; NAME-ro keeps the servers that are only unhealthy or behind.",
         )),
         Transition::Reads {
             state: RouteState::Empty,
-        } => Some(route(true, "ReadsWithdrawn", "No endpoint may serve reads.")),
+        } => Some(route(
+            true,
+            "ReadsWithdrawn",
+            "No server may serve reads; NAME-ro leads nowhere.",
+        )),
     }
 }
 
 fn ids(endpoints: &[EndpointId]) -> String {
     if endpoints.is_empty() {
-        return "nobody".to_owned();
+        return "no server".to_owned();
     }
     let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     ids.join(", ")
@@ -168,7 +172,7 @@ fn used(id: &str, class: &str, to: Reason) -> Notice {
         away => (
             true,
             "ClassLeft",
-            format!("Class {class} stays away from endpoint {id}: {away}."),
+            format!("Class {class} no longer uses endpoint {id}: {away}."),
         ),
     };
     Notice {
@@ -196,7 +200,7 @@ pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice>
     let one = |route: &RouteStatus| {
         let endpoints = route.endpoints.join(", ");
         let who = if endpoints.is_empty() {
-            "nobody"
+            "no server"
         } else {
             &endpoints
         };
@@ -207,7 +211,10 @@ pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice>
         .filter(|route| !before.contains(route))
         .map(one)
         .collect();
-    let mut note = format!("mode is Observe; would route {}.", changed.join("; "));
+    let mut note = format!(
+        "mode is Observe; the operator would route {}.",
+        changed.join("; ")
+    );
     if let Some((at, _)) = note.char_indices().nth(LONGEST) {
         note.truncate(at);
         note.push('…');

@@ -120,7 +120,7 @@ async fn unwell(_: Arc<()>) -> Result<()> {
     );
     ensure!(said.row(&["ro", "Served"])?[2] == "replica-2", "{said:#?}");
     ensure!(
-        said.out.contains("ConnectRefused: nothing listens there"),
+        said.out.contains("ConnectRefused: nothing listens on the port"),
         "{said:#?}"
     );
 
@@ -172,6 +172,10 @@ async fn logins(_: Arc<()>) -> Result<()> {
     check(&[&policy], &[("PGUSER", PROBE.user), ("PGPASSFILE", path)])?.with(0)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
     let said = check(&[&policy], &[("PGUSER", PROBE.user), ("PGPASSFILE", path)])?.with(4)?;
-    ensure!(said.err.contains("not used, as others may read it"), "{said:#?}");
+    ensure!(
+        said.err
+            .contains("the file is not used, because other users may read it"),
+        "{said:#?}"
+    );
     Ok(())
 }

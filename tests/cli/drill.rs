@@ -42,12 +42,12 @@ async fn losses(_: Arc<()>) -> Result<()> {
     ensure!(said.row(&["c"]).is_err(), "{said:#?}");
     ensure!(
         said.out
-            .contains("without primary: writes go on when one of these is promoted: a\n"),
+            .contains("without primary: writes continue after one of these servers is promoted: a\n"),
         "{said:#?}"
     );
     ensure!(
         said.out
-            .contains("without region east: no server could take the writes over\n"),
+            .contains("without region east: no server could take over the writes\n"),
         "{said:#?}"
     );
     let json = distributary(&["drill", "-f", "-", "-o", "json"], POLICY, &[])?

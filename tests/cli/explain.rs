@@ -90,10 +90,13 @@ async fn tells(_: Arc<()>) -> Result<()> {
         "{said:#?}"
     );
     ensure!(
-        said.out.contains("CircuitOpen (") && said.out.contains("\n  Next: A good check after"),
+        said.out.contains("CircuitOpen (") && said.out.contains("\n  Next: Check that the server answers"),
         "{said:#?}"
     );
-    ensure!(said.out.contains("\n  It may return from 2026-"), "{said:#?}");
+    ensure!(
+        said.out.contains("\n  The server may return from 2026-"),
+        "{said:#?}"
+    );
     ensure!(
         said.out
             .contains("Degraded is True since 2026-01-01T00:00:00Z: EndpointsNotServing: "),
@@ -116,7 +119,7 @@ async fn tells(_: Arc<()>) -> Result<()> {
     ensure!(
         newer
             .out
-            .contains("Unheard\n  This version does not know the reason"),
+            .contains("Unheard\n  This version of distributary does not know the reason"),
         "{newer:#?}"
     );
     Ok(())
@@ -132,12 +135,12 @@ async fn a_class_stays_away(_: Arc<()>) -> Result<()> {
     .with(4)?;
     ensure!(
         said.out
-            .contains("\na, class reports: ProbeQueryFailed\n  It did not answer the probeQuery")
+            .contains("\na, class reports: ProbeQueryFailed\n  The server did not answer the probeQuery")
             && said
                 .out
                 .contains("\n  The class may return from 2026-01-01T00:00:59Z on.\n")
             && said.out.contains(
-                "\na: It is well, and not in this route: the class stays away from it, see above.\n"
+                "\na: The server is well, but not in this route: the class does not use it, see above.\n"
             ),
         "{said:#?}"
     );
@@ -188,7 +191,7 @@ async fn one_route(_: Arc<()>) -> Result<()> {
     ensure!(
         writes
             .out
-            .contains("It is well, and not in this route: only the primary serves it."),
+            .contains("The server is well, but not in this route: only the primary serves this route."),
         "{writes:#?}"
     );
     let none = explain("class-selected", &["--class", "reports"])?.with(3)?;

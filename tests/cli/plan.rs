@@ -113,24 +113,24 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: ca-na-ry}}\n---\n";
     let said = plan(&format!("{secret}{POLICY}"), &[])?.with(3)?;
     ensure!(
-        said.err == "error: -: Secret s: data must be base64, stringData text\n",
+        said.err == "error: -: Secret s: data must be base64, and stringData must be text\n",
         "{said:?}"
     );
     let said = plan("a: [canary", &[])?.with(3)?;
     ensure!(
         said.err
-            .starts_with("error: -, line 2, column 1: this is no YAML"),
+            .starts_with("error: -, line 2, column 1: this is neither YAML nor JSON"),
         "{said:?}"
     );
     ensure!(!said.err.contains("canary"), "{said:?}");
     let twice = plan(&format!("{POLICY}\n---\n{POLICY}"), &[])?.with(3)?;
     ensure!(
-        twice.err == "error: shop/orders: it is there twice\n",
+        twice.err == "error: shop/orders: the files contain it twice\n",
         "{twice:?}"
     );
     let none = plan("kind: Secret", &[])?.with(3)?;
     ensure!(
-        none.err == "error: there is no ReplicaSetPolicy in these files\n",
+        none.err == "error: these files contain no ReplicaSetPolicy\n",
         "{none:?}"
     );
     Ok(())
@@ -183,14 +183,14 @@ async fn forms(_: Arc<()>) -> Result<()> {
         plan(&observe, &[])?
             .with(0)?
             .out
-            .contains("mode Observe: routes are decided, and not written")
+            .contains("mode Observe: the routes are decided, but not written")
     );
     let suspend = POLICY.replace("spec:", "spec:\n  mode: Suspend");
     ensure!(
         plan(&suspend, &[])?
             .with(0)?
             .out
-            .contains("mode is Suspend: routes stay as they are")
+            .contains("mode is Suspend: the routes stay as they are")
     );
     Ok(())
 }
@@ -209,8 +209,7 @@ async fn observations(_: Arc<()>) -> Result<()> {
             .is_some_and(|reason| reason == "CircuitOpen (ConnectRefused)"),
         "{said:#?}"
     );
-    let next =
-        "  ConnectRefused: nothing listens there: see that the server runs; look at host and port.\n  Next: ";
+    let next = "  ConnectRefused: nothing listens on the port: check that the server runs, and check host and port.\n  Next: ";
     ensure!(said.out.contains(next), "{said:#?}");
     let strict = POLICY.replace("spec:", "spec:\n  failover: {readFallback: []}");
     let said = plan(&strict, &["--observations", &lost])?.with(4)?;

@@ -89,7 +89,7 @@ async fn routes(it: &Fixture) -> Result<Value> {
 
 /// Waits for an Event that tells what would be routed.
 async fn told(it: &Fixture, routes: &str) -> Result<()> {
-    let expected = format!("mode is Observe; would route {routes}.");
+    let expected = format!("mode is Observe; the operator would route {routes}.");
     wait::eventually(&format!("the Event {expected:?}"), SOON, || async {
         let events = it.api::<Event>().list(&ListParams::default()).await?.items;
         let would = events

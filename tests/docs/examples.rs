@@ -9,9 +9,9 @@ use crate::{must_be, read, root};
 const HEAD: &str = "\
 # Examples
 
-What is decided, by example: of each a policy, what its servers showed, and what follows. The words of `checks` are those of
-[observations](cli.md#plan): oldest first, a second apart. Made of the [golden cases](../tests/golden/README.md), which have
-the objects and the status of each, too; `distributary plan` says the same of your own policy.
+Each example shows a policy, the answers of its servers, and the resulting routes. `checks` lists the
+[observations](cli.md#observations) of each server, oldest first, one second apart. The examples are generated from the
+[golden cases](../tests/golden/README.md), which also contain the objects and the status; `distributary plan` shows the same for your own policy.
 ";
 
 /// Case by case, in the order of their names.
@@ -72,7 +72,7 @@ fn routes(plan: &Value) -> String {
     named.extend(beside("classes").map(|(name, route)| (name.clone(), route)));
     named.extend(beside("regions").map(|(name, route)| (format!("ro-{name}"), route)));
     if named.is_empty() {
-        return "\nNothing is decided: routes stay as they are.\n".to_owned();
+        return "\nNothing is decided: the routes stay as they are.\n".to_owned();
     }
     let mut table = "\n| route | state | weight of each |\n|---|---|---|\n".to_owned();
     for (name, route) in named {

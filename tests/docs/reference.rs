@@ -18,9 +18,9 @@ const HEAD: &str = "\
 
 <!-- Generated from the CustomResourceDefinition: UPDATE_DOCS=1 cargo test --test docs -->
 
-`distributary.dev/v1alpha1`, kind `ReplicaSetPolicy`, short name `rsp`. `kubectl explain rsp.spec --recursive` tells the same.
+`distributary.dev/v1alpha1`, kind `ReplicaSetPolicy`, short name `rsp`. `kubectl explain rsp.spec --recursive` shows the same fields.
 There are [samples](../deploy/samples/full.yaml). A duration is 1 to 4 numbers with a unit of `h`, `m`, `s` or `ms`: `1m30s`.
-Every Secret and every Service is of the policy's namespace.
+Every Secret and every Service must be in the namespace of the policy.
 ";
 
 /// An object of the schema, and where it is.

@@ -24,7 +24,8 @@ impl Asked {
         }
         let routing = routing.ok_or_else(|| {
             Error::Unusable(
-                "its ConfigMap with routing.json is missing, which tells of classes and regions".to_owned(),
+                "the ConfigMap of the policy is missing; its routing.json lists the classes and regions"
+                    .to_owned(),
             )
         })?;
         let of_priority = arguments
@@ -83,14 +84,16 @@ impl Asked {
     /// Why a server that is well is not in the route.
     pub fn why_not(&self, shown: &Shown) -> &'static str {
         if shown.classes.iter().any(|class| class.name == self.route) {
-            return "the class stays away from it, see above";
+            return "the class does not use it, see above";
         }
         match (self.target.as_str(), shown.role.as_str()) {
-            ("Primary", "Standby") => "only the primary serves it",
-            ("PrimaryPreferred", "Standby") => "the primary serves it while it is well",
-            ("ReplicasOnly", "Primary") => "the primary never serves it",
-            ("Replicas", "Primary") => "the primary serves it only as a fallback",
-            _ => "others serve it first: those that the class selects, or those of a nearer region",
+            ("Primary", "Standby") => "only the primary serves this route",
+            ("PrimaryPreferred", "Standby") => "the primary serves this route while it is well",
+            ("ReplicasOnly", "Primary") => "the primary never serves this route",
+            ("Replicas", "Primary") => "the primary serves this route only as a fallback",
+            _ => {
+                "other servers come first: the servers that the class selects, or servers of a nearer region"
+            }
         }
     }
 }

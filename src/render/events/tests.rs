@@ -112,7 +112,7 @@ fn that_a_class_leaves_an_endpoint_and_returns_is_told() {
         notice(
             true,
             "ClassLeft",
-            "Class reports stays away from endpoint a: ProbeQueryFailed."
+            "Class reports no longer uses endpoint a: ProbeQueryFailed."
         )
     );
     assert_eq!(

@@ -16,7 +16,7 @@ use distributary_core::policy::Declared;
 const LONGEST: usize = 1024;
 
 /// What to do about a lag that stays unknown.
-const LAG_UNKNOWN: &str = ". How far behind is not known yet; for a server that does not tell its log position set \
+const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server does not tell its log position, set \
                            replicationLag.source to Query or None.";
 
 /// Type, status, reason and message.
@@ -92,7 +92,7 @@ fn resolved_refs(report: &Report<'_>) -> Verdict {
         } else {
             "Secret"
         };
-        let message = format!("Every {named} that the policy names was read.");
+        let message = format!("The operator has read every {named} that the policy names.");
         return Verdict(TYPE, "True", "Resolved", message);
     }
     let services = report
@@ -119,11 +119,11 @@ fn programmed(report: &Report<'_>) -> Verdict {
         Written::Waiting => no("Waiting", waiting(report)),
         Written::Observing => no(
             "Observing",
-            "mode is Observe: routes are decided, not written.".to_owned(),
+            "mode is Observe: the operator decides the routes, but does not write them.".to_owned(),
         ),
         Written::Suspended => no(
             "Suspended",
-            "mode is Suspend: routes stay as they are.".to_owned(),
+            "mode is Suspend: the routes stay as they are.".to_owned(),
         ),
         Written::IdentityChanged => no("IdentityChanged", identity_changed(report)),
         Written::NameConflict(objects) => no("NameConflict", conflict(objects)),
@@ -135,10 +135,14 @@ fn programmed(report: &Report<'_>) -> Verdict {
 fn waiting(report: &Report<'_>) -> String {
     match report.decision.map(|decision| &decision.state) {
         Some(DecisionState::Waiting { unchecked }) => {
-            format!("Routes stay as they are until every endpoint was checked once; {unchecked} to go.")
+            format!(
+                "The routes stay as they are until every endpoint has been checked once; not checked yet: {unchecked}."
+            )
         }
-        _ if !report.problems.is_empty() => "Routes stay as they are until the policy is valid.".to_owned(),
-        _ => "Routes stay as they are until every endpoint was checked once.".to_owned(),
+        _ if !report.problems.is_empty() => {
+            "The routes stay as they are until the policy is valid.".to_owned()
+        }
+        _ => "The routes stay as they are until every endpoint has been checked once.".to_owned(),
     }
 }
 
@@ -148,13 +152,13 @@ fn identity_changed(report: &Report<'_>) -> String {
             let shows = shown.map_or_else(
                 || {
                     format!(
-                        "The primary showed another system identifier than {known}, and has not told since"
+                        "The primary showed a system identifier other than {known} before the operator restarted, and none since"
                     )
                 },
                 |shown| format!("The primary shows the system identifier {shown}, not {known}"),
             );
             format!(
-                "{shows}: routes stay as they are. After an upgrade or a restore set identity.systemIdentifier."
+                "{shows}: the routes stay as they are. After an upgrade or a restore, set identity.systemIdentifier."
             )
         }
         _ => "The primary shows another system identifier.".to_owned(),
@@ -163,20 +167,20 @@ fn identity_changed(report: &Report<'_>) -> String {
 
 fn conflict(objects: &[String]) -> String {
     format!(
-        "Not controlled by this policy, and left alone: {}. Delete or rename.",
+        "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
         objects.join(", ")
     )
 }
 
 fn foreign(slices: &[String]) -> String {
     format!(
-        "EndpointSlices of others for our Services, which kube-proxy merges with ours: {}. Delete them.",
+        "Another writer made EndpointSlices for the Services of this policy, and kube-proxy uses them too: {}. Delete them.",
         slices.join(", ")
     )
 }
 
 fn failed(category: &str) -> String {
-    format!("A request to the API server failed ({category}); it will be made again.")
+    format!("A request to the API server failed ({category}); the operator will repeat it.")
 }
 
 fn reconciling(report: &Report<'_>) -> Verdict {
@@ -188,7 +192,7 @@ fn reconciling(report: &Report<'_>) -> Verdict {
             "Reconciling",
             "False",
             "Settled",
-            "Nothing is left to do.".to_owned(),
+            "The operator has nothing left to do.".to_owned(),
         ),
     }
 }
@@ -198,7 +202,7 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
     if !report.problems.is_empty() {
         return yes(
             "Invalid",
-            "The policy must be mended; the last valid one stays in force.".to_owned(),
+            "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
         );
     }
     let refused: Vec<_> = endpoints
@@ -215,7 +219,7 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
             "Stalled",
             "False",
             "Progressing",
-            "Nothing stands in the way.".to_owned(),
+            "No action is required.".to_owned(),
         ),
     }
 }
@@ -224,7 +228,7 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
 fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let no = |reason, message: &str| Verdict("Ready", "False", reason, message.to_owned());
     match (&report.written, plan.rw.state, plan.ro.state) {
-        (Written::Observing, ..) => no("Observing", "mode is Observe: no routes are written."),
+        (Written::Observing, ..) => no("Observing", "mode is Observe: the operator writes no routes."),
         (Written::Programmed, RouteState::Served, RouteState::Served) => Verdict(
             "Ready",
             "True",
@@ -235,23 +239,23 @@ fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
             "Ready",
             "True",
             "RoutableByFallback",
-            "Writes are routed; reads go to the read fallback.".to_owned(),
+            "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
         ),
         (Written::Programmed, RouteState::Held, _) => no(
             "PrimaryUnreachable",
-            "The primary is not well; its route is held and clients fail on their own.",
+            "The primary is not well. NAME-rw still leads to it, so writes may fail.",
         ),
         (Written::Programmed, RouteState::Empty | RouteState::Fallback, _) => no(
             "NoPrimary",
-            "No endpoint is proven to be the primary: NAME-rw leads nowhere.",
+            "No server is proven to be the write primary: NAME-rw leads nowhere.",
         ),
         (Written::Programmed, RouteState::Served, RouteState::Held) => no(
             "NoReadTarget",
-            "No endpoint for reads is well; their route is held.",
+            "No server for reads is well. NAME-ro keeps the servers that are only unhealthy or behind.",
         ),
         (Written::Programmed, RouteState::Served, RouteState::Empty) => no(
             "NoReadTarget",
-            "No endpoint may serve reads: NAME-ro leads nowhere.",
+            "No server may serve reads: NAME-ro leads nowhere.",
         ),
         _ => no(
             "NotProgrammed",
@@ -328,14 +332,14 @@ fn primary_reachable(decided: &Decided) -> Verdict {
             TYPE,
             "True",
             "Answers",
-            format!("{} answers, with an error.", view.id),
+            format!("{} answers with an error.", view.id),
         ),
         (Reason::WritableReplica, ..) => Verdict(
             TYPE,
             "False",
             "OlderTimeline",
             format!(
-                "{} takes writes on an older timeline than the last primary. If it is the right one, name it in \
+                "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
                  failover.acceptPrimary.",
                 view.id
             ),
@@ -357,7 +361,7 @@ fn split_brain(decided: &Decided) -> Verdict {
     let holder = decided.tenure.holder.as_ref();
     let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
     let message = format!(
-        "{} take writes at once; NAME-rw leads {stay}. Stop all but one, or set failover.acceptPrimary.",
+        "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
         ids.join(", ")
     );
     Verdict(TYPE, "True", "SeveralWritable", message)
@@ -385,7 +389,7 @@ fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
         "Invalid"
     };
     let message = if suspended {
-        "mode is Suspend: nothing is checked.".to_owned()
+        "mode is Suspend: the operator checks no server.".to_owned()
     } else {
         waiting(report)
     };

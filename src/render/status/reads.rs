@@ -10,7 +10,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let yes = |reason, message| Verdict("ReadFallbackActive", "True", reason, message);
     if plan.ro.state == RouteState::Fallback {
         let message = format!(
-            "No replica can serve reads: they go to {}.",
+            "No replica can serve reads. Reads go to {}.",
             ids(&plan.ro.serving())
         );
         return yes("NoReplicaEligible", message);
@@ -18,7 +18,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let stand_ins = plan.ro.stand_ins();
     if !stand_ins.is_empty() {
         let message = format!(
-            "Fewer replicas than failover.minHealthyReplicas can serve reads; so does {}.",
+            "Fewer replicas than failover.minHealthyReplicas can serve reads. Reads also go to {}.",
             ids(&stand_ins)
         );
         return yes("TooFewReplicas", message);
@@ -35,7 +35,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         .collect();
     if !elsewhere.is_empty() {
         let message = format!(
-            "Others than the replicas of a class serve it. {}.",
+            "The fallback serves classes in place of their replicas. {}.",
             elsewhere.join("; ")
         );
         return yes("ClassByFallback", message);
@@ -44,7 +44,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         "ReadFallbackActive",
         "False",
         "NotNeeded",
-        "Reads do not need the fallback.".to_owned(),
+        "Reads need no fallback.".to_owned(),
     )
 }
 
@@ -63,21 +63,21 @@ pub fn strategy(policy: &Policy) -> Verdict {
     match policy.strategy {
         _ if !services => yes(
             "ByClients",
-            "There are no Services; clients of routing.json spread reads as the strategy says.",
+            "The policy has no Services; clients that read routing.json spread reads as the strategy says.",
         ),
         Strategy::RoundRobin => yes(
             "Everywhere",
-            "Services spread connections evenly; clients of routing.json do so by weight.",
+            "Services spread connections evenly; clients that read routing.json also follow the weights.",
         ),
         Strategy::Geographic if per_region => yes(
             "ByRegion",
-            "The Services of regions lead to the nearest servers, as routing.json does; NAME-ro knows no region.",
+            "The Services of regions lead to the nearest servers, as routing.json does; NAME-ro ignores regions.",
         ),
         Strategy::Geographic => no(
-            "No Service of a region is written: Services spread connections over all regions; clients of routing.json stay near.",
+            "The policy has no Services of regions, and its other Services spread connections over all regions; only clients that read routing.json prefer near servers.",
         ),
         Strategy::Weighted | Strategy::LeastConnections => no(
-            "Services spread connections evenly, as kube-proxy knows no weights; clients of routing.json spread them as the strategy says.",
+            "Services spread connections evenly, because kube-proxy ignores weights; only clients that read routing.json follow the strategy.",
         ),
     }
 }

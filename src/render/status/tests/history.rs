@@ -111,7 +111,7 @@ fn what_is_only_observed_is_shown_and_no_failover() {
         (notice.reason.as_str(), notice.note.as_str()),
         (
             "WouldRoute",
-            "mode is Observe; would route ro to primary (Fallback)."
+            "mode is Observe; the operator would route ro to primary (Fallback)."
         )
     );
     assert_eq!(
