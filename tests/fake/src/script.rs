@@ -22,8 +22,6 @@ pub enum Step {
     Message,
     /// Says these bytes.
     Say(Vec<u8>),
-    /// Says these bytes one at a time.
-    Drip(Vec<u8>),
     /// Says these bytes so often.
     Repeat(Vec<u8>, u64),
     /// Says no more.
@@ -119,7 +117,6 @@ async fn follow(mut session: Session, script: Arc<[Step]>) -> io::Result<()> {
             Step::Startup => session = session.startup(None).await?,
             Step::Message => drop(session.message().await?),
             Step::Say(bytes) => session.say(bytes).await?,
-            Step::Drip(bytes) => session.drip(bytes).await?,
             Step::Repeat(bytes, count) => {
                 for _ in 0..*count {
                     session.say(bytes).await?;
