@@ -32,7 +32,7 @@ pub mod subscribers;
 pub mod tls;
 
 #[cfg(test)]
-mod fake;
+mod fixture;
 
 pub use address::AddressRules;
 pub use check::Checker;

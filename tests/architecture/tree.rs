@@ -101,10 +101,7 @@ pub fn file(folder: &'static str, path: PathBuf, text: String) -> File {
 
 fn is_test(path: &Path) -> bool {
     let tests = path.components().any(|part| part.as_os_str() == "tests");
-    tests
-        || ["tests.rs", "fake.rs", "fixture.rs"]
-            .iter()
-            .any(|name| path.ends_with(name))
+    tests || ["tests.rs", "fixture.rs"].iter().any(|name| path.ends_with(name))
 }
 
 /// The Rust files under a folder, by their path from there.

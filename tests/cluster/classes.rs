@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::postgres::{PROBE, Shutdown};
-use harness::rogue::{Part, Rogue};
+use fake_postgres::script;
+use harness::postgres::{PROBE, Shutdown, rogue};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, Postgres, wait};
 use serde_json::{Value, json};
@@ -118,8 +118,8 @@ async fn reset_later(plane: Arc<ControlPlane>) -> Result<()> {
 
 async fn closed(plane: Arc<ControlPlane>) -> Result<()> {
     let it = ready(plane, 2).await?;
-    let rogue = Rogue::start(Part::Closes).await?;
-    let cause = async |server: &Postgres| server.give_way_to_address(rogue.address());
+    let rogue = rogue(script::closes()).await?;
+    let cause = async |server: &Postgres| server.give_way_to_rogue(&rogue);
     dies(
         &it,
         "ConnectionClosed",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::postgres::PROBE;
-use harness::rogue::{Part, Rogue};
+use fake_postgres::{Fake, script};
+use harness::postgres::{PROBE, rogue};
 use harness::suite::Suite;
 use harness::{ControlPlane, Operator, PgCluster, wait};
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn with_canary(plane: Arc<ControlPlane>) -> Result<Fixture> {
 }
 
 /// The operator wrote the canary, or its hash, nowhere.
-async fn nothing_leaked(it: &Fixture, rogues: &[&Rogue]) -> Result<()> {
+async fn nothing_leaked(it: &Fixture, rogues: &[&Fake]) -> Result<()> {
     for rogue in rogues {
         let heard = String::from_utf8_lossy(&rogue.heard()).into_owned();
         ensure!(
@@ -63,10 +63,10 @@ async fn nothing_leaked(it: &Fixture, rogues: &[&Rogue]) -> Result<()> {
     Ok(())
 }
 
-async fn visited(rogue: &Rogue, times: u64) -> Result<()> {
-    let before = rogue.connections();
+async fn visited(rogue: &Fake, times: usize) -> Result<()> {
+    let before = rogue.counts().ever;
     wait::eventually("visits of a rogue server", SOON, || async {
-        rogue.connections() >= before + times
+        rogue.counts().ever >= before + times
     })
     .await
 }
@@ -74,16 +74,16 @@ async fn visited(rogue: &Rogue, times: u64) -> Result<()> {
 async fn passwords(plane: Arc<ControlPlane>) -> Result<()> {
     let it = with_canary(plane).await?;
     let (clear, md5, stripped) = tokio::try_join!(
-        Rogue::start(Part::ClearText),
-        Rogue::start(Part::Md5),
-        Rogue::start(Part::ClearText),
+        rogue(script::clear_text()),
+        rogue(script::md5()),
+        rogue(script::clear_text()),
     )?;
     let mut policy = it.policy();
     let replicas = json!([
         {"id": "good", "host": it.postgres.replica(0).address()},
-        {"id": "clear", "host": clear.address()},
-        {"id": "md5", "host": md5.address()},
-        {"id": "stripped", "host": stripped.address(), "connection": {"tls": {"mode": "Require"}}},
+        {"id": "clear", "host": clear.ip()},
+        {"id": "md5", "host": md5.ip()},
+        {"id": "stripped", "host": stripped.ip(), "connection": {"tls": {"mode": "Require"}}},
     ]);
     policy["spec"]["replicas"] = replicas;
     it.apply(&policy).await?;
@@ -113,9 +113,9 @@ async fn stand_in(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Ready", "True", "Routable").await?;
     let (replica, other) = (it.postgres.replica(0), it.postgres.replica(1));
     let mut rogues = vec![];
-    for part in [Part::ClearText, Part::Md5] {
-        let rogue = Rogue::start(part).await?;
-        replica.give_way_to_address(rogue.address())?;
+    for script in [script::clear_text(), script::md5()] {
+        let rogue = rogue(script).await?;
+        replica.give_way_to_rogue(&rogue)?;
         // The session that it held to the real server ends, and is tried again.
         replica
             .sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'distributary'")
@@ -137,29 +137,29 @@ async fn floods(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 1).await?;
     it.holds_sessions().await?;
     let before = it.operator.vm_hwm()?;
-    let parts = [
-        ("garbage", Part::Garbage, "ProtocolViolation"),
-        ("endless", Part::Endless, "ReplyTooLong"),
-        ("eager", Part::EndlesslyReady, "ProtocolViolation"),
-        ("gigabyte", Part::Gigabyte, "ReplyTooLong"),
-        ("silent", Part::Silent, "TimedOut"),
-        ("closes", Part::Closes, "ConnectionClosed"),
-        ("confused", Part::Refuses("XX000"), "ServerFailing"),
-        ("odd", Part::Refuses("P0001"), "OtherError"),
+    let scripts = [
+        ("garbage", script::garbage(), "ProtocolViolation"),
+        ("endless", script::endless_notices(), "ReplyTooLong"),
+        ("eager", script::endlessly_ready(), "ProtocolViolation"),
+        ("gigabyte", script::gigabyte(), "ReplyTooLong"),
+        ("silent", script::silent(), "TimedOut"),
+        ("closes", script::closes(), "ConnectionClosed"),
+        ("confused", script::refuses("XX000"), "ServerFailing"),
+        ("odd", script::refuses("P0001"), "OtherError"),
     ];
     let mut rogues = vec![];
-    for (id, part, failure) in parts {
-        rogues.push((id, Rogue::start(part).await?, failure));
+    for (id, script, failure) in scripts {
+        rogues.push((id, rogue(script).await?, failure));
     }
     let mut policy = it.policy();
     let good = json!({"id": "replica-1", "host": it.postgres.replica(0).address()});
     let rest = rogues
         .iter()
-        .map(|(id, rogue, _)| json!({"id": id, "host": rogue.address()}));
+        .map(|(id, rogue, _)| json!({"id": id, "host": rogue.ip()}));
     policy["spec"]["replicas"] = std::iter::once(good).chain(rest).collect();
     it.apply(&policy).await?;
     for (id, rogue, failure) in &rogues {
-        wait::eventually("a few visits", SOON, || async { rogue.connections() >= 5 }).await?;
+        wait::eventually("a few visits", SOON, || async { rogue.counts().ever >= 5 }).await?;
         it.until(&format!("{id} to fail with {failure}"), SOON, |policy| {
             let is = crate::fixture::endpoint(policy, id)?;
             (is.failure.as_deref() == Some(*failure) && !is.eligible).then_some(())
@@ -179,14 +179,14 @@ async fn flood_of_served(plane: Arc<ControlPlane>) -> Result<()> {
     it.holds_sessions().await?;
     let before = it.operator.vm_hwm()?;
     let (replica, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    let rogue = Rogue::start(Part::Gigabyte).await?;
-    replica.give_way_to_address(rogue.address())?;
+    let rogue = rogue(script::gigabyte()).await?;
+    replica.give_way_to_rogue(&rogue)?;
     it.leads("ro", &[other], SOON).await?;
     it.fails("replica-1", "CircuitOpen", "ReplyTooLong").await?;
     visited(&rogue, 3).await?;
     small(&it.operator, before)?;
     // What left the rogue was stopped by the reader's buffers, long before a gigabyte.
-    let each = rogue.sent() / rogue.connections();
+    let each = rogue.sent() / rogue.counts().ever as u64;
     ensure!(each < 64 * MIB, "{each} bytes were taken each time");
     replica.heal()?;
     wait::eventually("both in the route", Duration::from_secs(30), || async {

@@ -1,12 +1,12 @@
 use std::sync::{Arc, Mutex};
 
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use fake_postgres::wire::{self, answers, authentication, error, frame, logged_in, row};
+use fake_postgres::{Fake, Standing, Step, script};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::probe::AddressRules;
-use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication, checked, error, frame, login};
+use crate::probe::fixture::{self, Checked, PASSWORD, checked, location, login};
 use distributary_core::login::{Login, TlsMode};
 use distributary_core::observation::{Load, Lsn, Role};
 use distributary_core::policy::Location;
@@ -14,11 +14,11 @@ use distributary_core::policy::Location;
 const LONG: Duration = Duration::from_secs(20);
 
 fn checker(location: Location, mode: TlsMode) -> Checker {
-    fake::checker(location, login(mode))
+    fixture::checker(location, login(mode))
 }
 
 async fn check(fake: &Fake, mode: TlsMode) -> Checked {
-    checked(&mut checker(fake.location(), mode)).await
+    checked(&mut checker(location(fake), mode)).await
 }
 
 async fn failure_of(bytes: Vec<u8>) -> FailureKind {
@@ -30,7 +30,7 @@ async fn failure_of(bytes: Vec<u8>) -> FailureKind {
 
 #[tokio::test]
 async fn an_answer_becomes_a_sample() {
-    let fake = Fake::answering(fake::primary()).await;
+    let fake = Fake::answering(Standing::primary().whole()).await;
     let observation = check(&fake, TlsMode::Disable).await;
     assert_eq!(observation.address, Some(fake.address.ip()));
     let sample = observation.result.unwrap();
@@ -50,7 +50,7 @@ async fn an_answer_becomes_a_sample() {
 
 #[tokio::test]
 async fn a_standby_tells_what_it_received_and_from_which_timeline() {
-    let fake = Fake::answering(fake::standby()).await;
+    let fake = Fake::answering(Standing::standby().whole()).await;
     let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
     assert_eq!(
         (sample.role, sample.lsn, sample.received, sample.timeline),
@@ -65,12 +65,12 @@ async fn a_standby_tells_what_it_received_and_from_which_timeline() {
 
 #[tokio::test]
 async fn a_standby_that_replayed_nothing_has_no_lsn() {
-    let answer = fake::answers(&[
-        fake::row(&[Some("t")]),
-        fake::row(&[None, None]),
-        fake::row(&[None, None]),
-        fake::row(&[Some("7")]),
-        fake::load(),
+    let answer = answers(&[
+        row(&[Some("t")]),
+        row(&[None, None]),
+        row(&[None, None]),
+        row(&[Some("7")]),
+        Standing::standby().load(),
     ]);
     let fake = Fake::answering(answer).await;
     let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
@@ -80,28 +80,25 @@ async fn a_standby_that_replayed_nothing_has_no_lsn() {
     );
 }
 
-/// Asks for a password in a way that is refused, and returns what it was told until the client left.
+/// Asks for a password in a way that is refused, and returns what it was told after the startup until the client left.
 async fn told_when_asking(request: Vec<u8>) -> (FailureKind, Vec<u8>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (request, heard) = (Arc::new(request), Arc::clone(&told));
-    let fake = Fake::start(move |mut stream| {
+    let fake = Fake::start(move |mut session| {
         let (request, heard) = (Arc::clone(&request), Arc::clone(&heard));
         async move {
-            fake::startup(&mut stream).await;
-            // One byte at a time: the guard must not depend on how the bytes arrive.
-            for byte in request.iter() {
-                let _ = stream.write_all(&[*byte]).await;
-                tokio::task::yield_now().await;
-            }
-            let mut bytes = Vec::new();
-            let _ = stream.read_to_end(&mut bytes).await;
-            heard.lock().unwrap().extend(bytes);
+            session.opening().await?;
+            // The guard must not depend on how the bytes arrive.
+            let dripped = session.drip(&request).await;
+            let rest = session.rest().await;
+            heard.lock().unwrap().extend(rest);
+            dripped
         }
     })
     .await;
     let failure = check(&fake, TlsMode::Disable).await.result.unwrap_err();
     // The client is gone: what it said has arrived.
-    tokio::task::yield_now().await;
+    fake.until(|counts| counts.open == 0).await;
     let told = told.lock().unwrap().clone();
     (failure, told)
 }
@@ -146,7 +143,9 @@ async fn a_login_without_a_password_fails_where_one_is_asked_for() {
         ..login(TlsMode::Disable)
     };
     assert_eq!(
-        checked(&mut fake::checker(fake.location(), login)).await.result,
+        checked(&mut fixture::checker(location(&fake), login))
+            .await
+            .result,
         Err(FailureKind::AuthenticationFailed)
     );
 }
@@ -154,20 +153,18 @@ async fn a_login_without_a_password_fails_where_one_is_asked_for() {
 #[tokio::test]
 async fn an_endless_pbkdf2_is_not_begun() {
     let scram = authentication(10, b"SCRAM-SHA-256\0\0");
-    let fake = Fake::start(move |mut stream| {
+    let fake = Fake::start(move |mut session| {
         let scram = scram.clone();
         async move {
-            fake::startup(&mut stream).await;
-            stream.write_all(&scram).await.unwrap();
-            let (_, body) = fake::read_frame(&mut stream).await.unwrap();
+            session.opening().await?;
+            session.say(&scram).await?;
+            let (_, body) = session.message().await?;
             let text = String::from_utf8_lossy(&body).into_owned();
             let nonce = text.split("r=").nth(1).unwrap();
             let answer = format!("r={nonce}abc,s=c2FsdA==,i=4294967295");
-            stream
-                .write_all(&authentication(11, answer.as_bytes()))
-                .await
-                .unwrap();
-            let _ = stream.read_to_end(&mut Vec::new()).await;
+            session.say(&authentication(11, answer.as_bytes())).await?;
+            session.rest().await;
+            Ok(())
         }
     })
     .await;
@@ -182,7 +179,7 @@ async fn a_giant_frame_is_not_waited_for() {
     let giant = [b'E', 0x40, 0, 0, 0];
     assert_eq!(failure_of(giant.to_vec()).await, FailureKind::ReplyTooLong);
     assert_eq!(
-        failure_of([fake::logged_in(), giant.to_vec()].concat()).await,
+        failure_of([logged_in(), giant.to_vec()].concat()).await,
         FailureKind::ReplyTooLong
     );
 }
@@ -193,8 +190,8 @@ async fn endless_notices_end() {
         b'N',
         &[b"SNOTICE\0VNOTICE\0C00000\0M", &[b'x'; 1000][..], b"\0\0"].concat(),
     );
-    for greeting in [authentication(0, b""), fake::logged_in()] {
-        let fake = endless(greeting, notice.clone()).await;
+    for greeting in [authentication(0, b""), logged_in()] {
+        let fake = Fake::following(script::endless(greeting, &notice)).await;
         assert_eq!(
             check(&fake, TlsMode::Disable).await.result,
             Err(FailureKind::ReplyTooLong)
@@ -204,43 +201,32 @@ async fn endless_notices_end() {
 
 #[tokio::test]
 async fn endless_bytes_end() {
-    let fake = endless(Vec::new(), vec![0; 4096]).await;
+    let fake = Fake::following(script::endless(Vec::new(), &[0; 4096])).await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
         Err(FailureKind::ProtocolViolation)
     );
-    let fake = endless(Vec::new(), b"HTTP/1.1 400 Bad Request\r\n".to_vec()).await;
+    let fake = Fake::following(script::endless(Vec::new(), b"HTTP/1.1 400 Bad Request\r\n")).await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
         Err(FailureKind::ProtocolViolation)
     );
-}
-
-async fn endless(greeting: Vec<u8>, again: Vec<u8>) -> Fake {
-    Fake::start(move |mut stream| {
-        let (greeting, again) = (greeting.clone(), again.clone());
-        async move {
-            fake::startup(&mut stream).await;
-            let _ = stream.write_all(&greeting).await;
-            while stream.write_all(&again).await.is_ok() {}
-        }
-    })
-    .await
 }
 
 #[tokio::test]
 async fn a_drip_of_bytes_ends_at_the_deadline() {
     let within = Duration::from_millis(120);
-    let fake = Fake::start(|mut stream| async move {
-        fake::startup(&mut stream).await;
-        for byte in fake::logged_in() {
-            let _ = stream.write_all(&[byte]).await;
+    let fake = Fake::start(|mut session| async move {
+        session.opening().await?;
+        for byte in logged_in() {
+            session.say(&[byte]).await?;
             Clock::sleep(Duration::from_millis(10)).await;
         }
+        Ok(())
     })
     .await;
     let clock = Clock::new();
-    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let mut checker = checker(location(&fake), TlsMode::Disable);
     let found = checker.check(within, None, &Queries::default()).await;
     assert_eq!(found.result.err(), Some(FailureKind::TimedOut));
     assert_eq!(found.address, Some(fake.address.ip()));
@@ -270,12 +256,12 @@ async fn sqlstates_of_a_login_are_told_apart() {
 
 #[tokio::test]
 async fn a_server_that_is_stopped_in_the_query_is_stopping() {
-    let fake = Fake::start(|mut stream| async move {
-        fake::startup(&mut stream).await;
-        stream.write_all(&fake::logged_in()).await.unwrap();
-        fake::read_frame(&mut stream).await.unwrap();
-        stream.write_all(&error("57P01")).await.unwrap();
-    })
+    let fake = Fake::following([
+        Step::Startup,
+        Step::Say(logged_in()),
+        Step::Message,
+        Step::Say(error("57P01")),
+    ])
     .await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
@@ -285,7 +271,7 @@ async fn a_server_that_is_stopped_in_the_query_is_stopping() {
 
 #[tokio::test]
 async fn a_server_that_leaves_in_the_middle_closed_the_connection() {
-    let (login, answer) = (fake::logged_in(), fake::primary());
+    let (login, answer) = (logged_in(), Standing::primary().whole());
     for end in [
         0,
         3,
@@ -298,20 +284,12 @@ async fn a_server_that_leaves_in_the_middle_closed_the_connection() {
     ] {
         let before = login[..end.min(login.len())].to_vec();
         let after = answer[..end.saturating_sub(login.len())].to_vec();
-        let fake = Fake::start(move |mut stream| {
-            let (before, after) = (before.clone(), after.clone());
-            async move {
-                fake::startup(&mut stream).await;
-                stream.write_all(&before).await.unwrap();
-                if !after.is_empty() {
-                    fake::read_frame(&mut stream).await.unwrap();
-                    stream.write_all(&after).await.unwrap();
-                }
-                stream.shutdown().await.unwrap();
-                let _ = stream.read_to_end(&mut Vec::new()).await;
-            }
-        })
-        .await;
+        let mut steps = vec![Step::Startup, Step::Say(before)];
+        if !after.is_empty() {
+            steps.extend([Step::Message, Step::Say(after)]);
+        }
+        steps.extend([Step::Finish, Step::Rest]);
+        let fake = Fake::following(steps).await;
         assert_eq!(
             check(&fake, TlsMode::Disable).await.result,
             Err(FailureKind::ConnectionClosed),
@@ -332,11 +310,7 @@ async fn refused_and_reset_connections_are_told_apart() {
     let observation = checked(&mut checker(location, TlsMode::Disable)).await;
     assert_eq!(observation.result, Err(FailureKind::ConnectRefused));
 
-    let fake = Fake::start(|mut stream| async move {
-        fake::startup(&mut stream).await;
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    })
-    .await;
+    let fake = Fake::following([Step::Startup, Step::Reset]).await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
         Err(FailureKind::ConnectionReset)
@@ -348,21 +322,21 @@ async fn nonsense_is_a_violation() {
     let unreadable = [authentication(0, b""), frame(b'S', b"no end of text")].concat();
     assert_eq!(failure_of(unreadable).await, FailureKind::ProtocolViolation);
     // An answer that nobody asked for.
-    let early = [fake::logged_in(), fake::primary()].concat();
+    let early = [logged_in(), Standing::primary().whole()].concat();
     assert_eq!(failure_of(early).await, FailureKind::ProtocolViolation);
-    let rest = [fake::row(&[None, None]), fake::row(&[Some("1")]), fake::load()];
+    let rest = [row(&[None, None]), row(&[Some("1")]), Standing::standby().load()];
     let with = |role: &str, position: Vec<u8>| {
-        let first = [fake::row(&[Some(role)]), position];
-        fake::answers(&[&first[..], &rest[..]].concat())
+        let first = [row(&[Some(role)]), position];
+        answers(&[&first[..], &rest[..]].concat())
     };
     for answer in [
-        fake::ready(),
-        fake::answers(&[]),
-        fake::answers(&[fake::row(&[None])]),
-        fake::answers(&[fake::row(&[Some("f")])]),
-        with("yes", fake::row(&[Some("0/1"), None])),
-        with("f", fake::row(&[Some("zero"), None])),
-        with("f", fake::row(&[Some("0/1")])),
+        wire::ready(),
+        answers(&[]),
+        answers(&[row(&[None])]),
+        answers(&[row(&[Some("f")])]),
+        with("yes", row(&[Some("0/1"), None])),
+        with("f", row(&[Some("zero"), None])),
+        with("f", row(&[Some("0/1")])),
     ] {
         let observation = check(&Fake::answering(answer).await, TlsMode::Disable).await;
         assert_eq!(observation.result, Err(FailureKind::ProtocolViolation));
@@ -370,39 +344,30 @@ async fn nonsense_is_a_violation() {
 }
 
 /// A standby that refuses the statements with `part` in them.
-fn refusing(part: &'static str, state: &'static str) -> impl Fn(&str) -> Vec<u8> {
-    move |query| {
-        let mut answer = Vec::new();
-        for asked in query.trim_end_matches('\0').split(';') {
-            if asked.contains(part) {
-                answer.extend(error(state));
-                // Ready, in a transaction that failed.
-                return [answer, frame(b'Z', b"E")].concat();
-            }
-            answer.extend(said_to(asked));
-        }
-        [answer, fake::ready()].concat()
+fn refusing(part: &'static str, state: &'static str) -> Standing {
+    Standing {
+        lsn: Some(1),
+        received: Some(2),
+        timeline: Some(2),
+        identifier: 42,
+        others: &[("behind", "1.5")],
+        refuses: Some((part, state)),
+        ..Standing::standby()
     }
 }
 
-fn said_to(statement: &str) -> Vec<u8> {
-    let is = |word| statement.contains(word);
-    if is("pg_last_wal_replay_lsn") {
-        fake::row(&[Some("0/1"), Some("0/2")])
-    } else if is("pg_walfile_name") {
-        fake::row(&[None, Some("2")])
-    } else if is("pg_control_system") {
-        fake::row(&[Some("42")])
-    } else if is("max_connections") {
-        fake::load()
-    } else if is("pg_is_in_recovery") {
-        fake::row(&[Some("t")])
-    } else if is("behind") {
-        fake::row(&[Some("1.5")])
-    } else {
-        fake::done("DONE")
-    }
+/// A server that keeps the questions that it is asked.
+async fn listening(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> (Fake, Questions) {
+    let questions = Questions::default();
+    let heard = Arc::clone(&questions);
+    let answer = move |question: &str| {
+        heard.lock().unwrap().push(question.to_owned());
+        answer(question)
+    };
+    (Fake::asked(answer).await, questions)
 }
+
+type Questions = Arc<Mutex<Vec<String>>>;
 
 #[tokio::test]
 async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
@@ -414,21 +379,9 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
         ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
         ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
     ] {
-        let queries = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&queries);
-        let fake = Fake::start(move |mut stream| {
-            let heard = Arc::clone(&heard);
-            async move {
-                let answer = refusing(part, state);
-                let hear = |query: &str| {
-                    heard.lock().unwrap().push(query.to_owned());
-                    answer(query)
-                };
-                fake::serve(&mut stream, hear).await;
-            }
-        })
-        .await;
-        let mut checker = checker(fake.location(), TlsMode::Disable);
+        let standing = refusing(part, state);
+        let (fake, queries) = listening(move |query| standing.answer(query)).await;
+        let mut checker = checker(location(&fake), TlsMode::Disable);
         for rounds in [2, 1] {
             queries.lock().unwrap().clear();
             let sample = checked(&mut checker).await.result.unwrap();
@@ -450,10 +403,8 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
 
 #[tokio::test]
 async fn a_server_that_refuses_its_role_is_alive() {
-    let fake = Fake::start(|mut stream| async move {
-        fake::serve(&mut stream, refusing("pg_is_in_recovery()\n", "42501")).await;
-    })
-    .await;
+    let standing = refusing("pg_is_in_recovery()\n", "42501");
+    let fake = Fake::asked(move |query| standing.answer(query)).await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
         Err(FailureKind::OtherError)
@@ -462,21 +413,10 @@ async fn a_server_that_refuses_its_role_is_alive() {
 
 #[tokio::test]
 async fn every_question_is_read_only_and_ends_on_the_server_too() {
-    let queries = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&queries);
-    let fake = Fake::start(move |mut stream| {
-        let heard = Arc::clone(&heard);
-        async move {
-            let hear = |query: &str| {
-                heard.lock().unwrap().push(query.to_owned());
-                refusing("nothing", "42501")(query)
-            };
-            fake::serve(&mut stream, hear).await;
-        }
-    })
-    .await;
+    let standing = refusing("nothing", "42501");
+    let (fake, queries) = listening(move |query| standing.answer(query)).await;
     let lag_query: Arc<str> = "SELECT behind -- a comment".into();
-    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let mut checker = checker(location(&fake), TlsMode::Disable);
     let (_, lags) = checker
         .check(LONG, None, &of_lag(&[Arc::clone(&lag_query)]))
         .await
@@ -515,12 +455,10 @@ fn probing(queries: &[&str]) -> Queries {
 #[tokio::test]
 async fn a_probe_query_that_fails_says_nothing_of_the_server_or_of_the_others() {
     for state in ["42P01", "57014", "22012", "25006", "53200"] {
-        let fake = Fake::start(move |mut stream| async move {
-            fake::serve(&mut stream, refusing("bad_table", state)).await;
-        })
-        .await;
+        let standing = refusing("bad_table", state);
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
         let queries = probing(&["SELECT FROM bad_table", "SELECT FROM good"]);
-        let mut checker = checker(fake.location(), TlsMode::Disable);
+        let mut checker = checker(location(&fake), TlsMode::Disable);
         let (sample, _) = checker.check(LONG, None, &queries).await.result.unwrap();
         let answered: Vec<_> = sample.probes.values().copied().collect();
         assert_eq!(
@@ -533,20 +471,8 @@ async fn a_probe_query_that_fails_says_nothing_of_the_server_or_of_the_others() 
 
 #[tokio::test]
 async fn a_probe_query_is_asked_read_only_and_ended_in_time_by_the_server() {
-    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let queries = Arc::clone(&heard);
-    let fake = Fake::start(move |mut stream| {
-        let heard = Arc::clone(&heard);
-        async move {
-            let hear = |query: &str| {
-                heard.lock().unwrap().push(query.to_owned());
-                fake::standby()
-            };
-            fake::serve(&mut stream, hear).await;
-        }
-    })
-    .await;
-    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let (fake, queries) = listening(|_| Standing::standby().whole()).await;
+    let mut checker = checker(location(&fake), TlsMode::Disable);
     checker
         .check(LONG, None, &probing(&["SELECT 1"]))
         .await
@@ -567,19 +493,16 @@ async fn a_probe_query_is_asked_read_only_and_ended_in_time_by_the_server() {
 
 #[tokio::test]
 async fn a_probe_query_that_hangs_does_not_fail_the_check() {
-    let fake = Fake::start(move |mut stream| async move {
-        // Nothing is written: the client waits for an answer that does not come.
-        let answer = |query: &str| {
-            if query.contains("hang") {
-                Vec::new()
-            } else {
-                fake::standby()
-            }
-        };
-        fake::serve(&mut stream, answer).await;
+    // Nothing is written: the client waits for an answer that does not come.
+    let fake = Fake::asked(|query| {
+        if query.contains("hang") {
+            Vec::new()
+        } else {
+            Standing::standby().whole()
+        }
     })
     .await;
-    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let mut checker = checker(location(&fake), TlsMode::Disable);
     let within = Duration::from_millis(400);
     let found = checker
         .check(within, None, &probing(&["SELECT hang", "SELECT other"]))
@@ -596,12 +519,10 @@ async fn a_probe_query_that_hangs_does_not_fail_the_check() {
 #[tokio::test]
 async fn a_lag_query_that_fails_says_nothing_of_the_server() {
     for state in ["42P01", "57014", "22012", "25006"] {
-        let fake = Fake::start(move |mut stream| async move {
-            fake::serve(&mut stream, refusing("behind", state)).await;
-        })
-        .await;
+        let standing = refusing("behind", state);
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
         let queries: [Arc<str>; 2] = ["SELECT behind".into(), "SELECT other".into()];
-        let mut checker = checker(fake.location(), TlsMode::Disable);
+        let mut checker = checker(location(&fake), TlsMode::Disable);
         let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
         assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
     }
@@ -612,14 +533,14 @@ async fn a_lag_query_that_cannot_be_parsed_says_nothing_of_the_server() {
     // The server parses the whole text before it carries anything out.
     let answer = |query: &str| {
         if query.contains("SELEC ") {
-            [error("42601"), fake::ready()].concat()
+            [error("42601"), wire::ready()].concat()
         } else {
-            fake::standby()
+            Standing::standby().whole()
         }
     };
-    let fake = Fake::start(move |mut stream| async move { fake::serve(&mut stream, answer).await }).await;
+    let fake = Fake::asked(answer).await;
     let queries: [Arc<str>; 1] = ["SELEC 0".into()];
-    let mut checker = checker(fake.location(), TlsMode::Disable);
+    let mut checker = checker(location(&fake), TlsMode::Disable);
     let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
     assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None));
 }
@@ -638,20 +559,15 @@ async fn only_the_byte_s_leads_to_tls() {
 
 #[tokio::test]
 async fn an_answer_stuffed_behind_the_s_is_not_believed() {
-    let stuffed = [b"S".to_vec(), fake::logged_in(), fake::primary()].concat();
+    let stuffed = [b"S".to_vec(), logged_in(), Standing::primary().whole()].concat();
     let observation = check(&Fake::saying(stuffed).await, TlsMode::Require).await;
     assert_eq!(observation.result, Err(FailureKind::TlsFailed));
 }
 
 #[tokio::test]
 async fn a_server_that_leaves_in_the_handshake_closed_the_connection() {
-    let fake = Fake::start(|mut stream| async move {
-        fake::startup(&mut stream).await;
-        stream.write_all(b"S").await.unwrap();
-        stream.shutdown().await.unwrap();
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    })
-    .await;
+    let script = [Step::Opening, Step::Say(b"S".to_vec()), Step::Finish, Step::Rest];
+    let fake = Fake::following(script).await;
     assert_eq!(
         check(&fake, TlsMode::Require).await.result,
         Err(FailureKind::ConnectionClosed)
@@ -668,7 +584,7 @@ async fn a_login_that_cannot_be_written_is_the_secrets_fault() {
         host: Host::Address([192, 0, 2, 1].into()),
         port: 1,
     };
-    let observation = checked(&mut fake::checker(location, login)).await;
+    let observation = checked(&mut fixture::checker(location, login)).await;
     assert_eq!(
         (observation.result, observation.address),
         (Err(FailureKind::SecretUnresolved), Some([192, 0, 2, 1].into()))
@@ -682,7 +598,7 @@ async fn loopback_is_refused_outside_of_tests() {
         host: Host::Address([127, 0, 0, 1].into()),
         port: 1,
     };
-    let server = fake::server(location, login(TlsMode::Disable));
+    let server = fixture::server(location, login(TlsMode::Disable));
     let mut checker = Checker::new(
         clock,
         Resolver::from_system(clock, AddressRules::default()),

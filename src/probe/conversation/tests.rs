@@ -1,8 +1,9 @@
-use tokio::io::AsyncReadExt;
+use fake_postgres::wire::{self, answers, error, logged_in, row};
+use fake_postgres::{Fake, Step};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::probe::fake::{Fake, answers, error, frame, logged_in, login, read_frame, row, server, startup};
+use crate::probe::fixture::{location, login, server};
 use distributary_core::login::TlsMode;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -11,20 +12,21 @@ const LONG: Duration = Duration::from_secs(20);
 async fn conversation(first: Vec<u8>) -> (Conversation, mpsc::UnboundedSender<Vec<u8>>, Fake) {
     let (say, said) = mpsc::unbounded_channel::<Vec<u8>>();
     let said = std::sync::Arc::new(tokio::sync::Mutex::new(said));
-    let fake = Fake::start(move |mut stream| {
+    let fake = Fake::start(move |session| {
         let (first, said) = (first.clone(), std::sync::Arc::clone(&said));
         async move {
-            startup(&mut stream).await;
-            let _ = stream.write_all(&first).await;
+            let mut session = session.startup(None).await?;
+            session.say(&first).await?;
             let mut said = said.lock().await;
             while let Some(bytes) = said.recv().await {
-                let _ = stream.write_all(&bytes).await;
+                session.say(&bytes).await?;
             }
-            let _ = stream.read_to_end(&mut Vec::new()).await;
+            session.rest().await;
+            Ok(())
         }
     })
     .await;
-    let server = server(fake.location(), login(TlsMode::Disable));
+    let server = server(location(&fake), login(TlsMode::Disable));
     let conversation = server.open(fake.address.ip(), LONG).await.unwrap();
     (conversation, say, fake)
 }
@@ -34,7 +36,7 @@ fn one() -> Vec<u8> {
 }
 
 fn notice() -> Vec<u8> {
-    frame(b'N', b"SNOTICE\0C00000\0Mthe text of it\0\0")
+    wire::notice("the text of it")
 }
 
 #[tokio::test]
@@ -98,14 +100,14 @@ async fn an_answer_that_nobody_asked_for_ends_it() {
 
 #[tokio::test]
 async fn an_error_that_the_connection_ends_after_is_the_reason() {
-    let fake = Fake::start(|mut stream| async move {
-        startup(&mut stream).await;
-        let _ = stream.write_all(&logged_in()).await;
-        read_frame(&mut stream).await;
-        let _ = stream.write_all(&error("53200")).await;
-    })
+    let fake = Fake::following([
+        Step::Startup,
+        Step::Say(logged_in()),
+        Step::Message,
+        Step::Say(error("53200")),
+    ])
     .await;
-    let server = server(fake.location(), login(TlsMode::Disable));
+    let server = server(location(&fake), login(TlsMode::Disable));
     let mut conversation = server.open(fake.address.ip(), LONG).await.unwrap();
     let answered = conversation.ask(&["SELECT 1"], LONG).await.map(|_| ());
     assert_eq!(answered, Err(FailureKind::ServerFailing));

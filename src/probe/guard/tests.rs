@@ -1,7 +1,12 @@
+use fake_postgres::Standing;
+use fake_postgres::wire::{authentication, error, frame, logged_in};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
-use crate::probe::fake::{authentication, error, frame, logged_in, primary};
+
+fn primary() -> Vec<u8> {
+    Standing::primary().whole()
+}
 
 /// What passes of `bytes` when they arrive in pieces of `piece` bytes, and the breach that ends it.
 async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Breach) {

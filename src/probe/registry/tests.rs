@@ -2,15 +2,13 @@ mod held;
 mod shared;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use fake_postgres::{Counts, Fake, Standing, script};
 use tokio::time::timeout;
 
 use super::*;
-use crate::probe::fake::{self, Fake, login};
+use crate::probe::fixture::{location, login};
 use distributary_core::login::TlsMode;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Lsn, Role, Silence};
@@ -103,7 +101,7 @@ fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
     Wanted {
         target: target(endpoint),
         incarnation: Incarnation(1),
-        location: fake.location(),
+        location: location(fake),
         login: login_of(endpoint, TlsMode::Disable),
         lag_query: None,
         deadlines: deadlines(LONG),
@@ -128,44 +126,21 @@ fn login_of(user: &str, mode: TlsMode) -> Arc<Login> {
 }
 
 async fn good() -> Fake {
-    Fake::answering(fake::primary()).await
+    Fake::answering(Standing::primary().whole()).await
 }
 
-/// What happened to the connections of a server that never answers.
-#[derive(Clone, Default)]
-struct Hung {
-    open: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-    ever: Arc<AtomicUsize>,
+/// A server that never answers.
+async fn hung() -> Fake {
+    Fake::following(script::silent()).await
 }
 
-impl Hung {
-    async fn start(&self) -> Fake {
-        let counts = self.clone();
-        Fake::start(move |stream| counts.clone().treat(stream)).await
-    }
+/// Waits until `hold` for the connections of a server.
+async fn until(fake: &Fake, hold: impl Fn(Counts) -> bool) {
+    timeout(LONG, fake.until(hold)).await.expect("connections");
+}
 
-    async fn treat(self, mut stream: TcpStream) {
-        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(open, Ordering::SeqCst);
-        self.ever.fetch_add(1, Ordering::SeqCst);
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-        self.open.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    async fn until_open(&self, count: usize) {
-        self.until(|open, _| open == count).await;
-    }
-
-    /// Waits until `hold` for the connections that are open and those that ever were.
-    async fn until(&self, hold: impl Fn(usize, usize) -> bool) {
-        let seen = async {
-            while !hold(self.open.load(Ordering::SeqCst), self.ever.load(Ordering::SeqCst)) {
-                Clock::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        timeout(LONG, seen).await.expect("connections");
-    }
+async fn until_open(fake: &Fake, count: usize) {
+    until(fake, |counts| counts.open == count).await;
 }
 
 #[tokio::test]
@@ -227,43 +202,40 @@ async fn a_later_instruction_replaces_one_that_waits() {
 
 #[tokio::test]
 async fn what_is_no_longer_wanted_stops_in_the_middle_of_its_check() {
-    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 8), hung().await);
     let both = |check| vec![wanted("one", &fake, check), wanted("two", &fake, check)];
     bench.registry.want(&policy("a"), both(bench.now(1)));
-    hung.until_open(2).await;
+    until_open(&fake, 2).await;
     bench
         .registry
         .want(&policy("a"), vec![wanted("two", &fake, bench.now(1))]);
-    hung.until_open(1).await;
+    until_open(&fake, 1).await;
     bench.registry.want(&policy("a"), Vec::new());
-    hung.until_open(0).await;
+    until_open(&fake, 0).await;
     assert!(bench.registry.policies.is_empty());
     bench.silence().await;
 }
 
 #[tokio::test]
 async fn dropping_the_registry_stops_everything() {
-    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 8), hung().await);
     bench
         .registry
         .want(&policy("a"), vec![wanted("one", &fake, bench.now(1))]);
-    hung.until_open(1).await;
+    until_open(&fake, 1).await;
     drop(bench.registry);
-    hung.until_open(0).await;
+    until_open(&fake, 0).await;
 }
 
 #[tokio::test]
 async fn an_edit_of_one_target_leaves_the_others_alone() {
-    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 8), hung().await);
     let check = bench.now(1);
     bench.registry.want(
         &policy("a"),
         vec![wanted("edited", &fake, check), wanted("other", &fake, check)],
     );
-    hung.until_open(2).await;
+    until_open(&fake, 2).await;
     let other = wanted("other", &fake, check);
     let edits: [fn(&mut Wanted); 3] = [
         |wanted| wanted.incarnation = Incarnation(2),
@@ -278,7 +250,7 @@ async fn an_edit_of_one_target_leaves_the_others_alone() {
         bench
             .registry
             .want(&policy("a"), vec![other.clone(), edited.clone(), new]);
-        hung.until(|open, ever| (open, ever) == counts).await;
+        until(&fake, |now| (now.open, now.ever) == counts).await;
     }
     let observed = bench.answer().await;
     assert_eq!(
@@ -290,21 +262,19 @@ async fn an_edit_of_one_target_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn an_equal_login_is_the_same_login() {
-    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 8), hung().await);
     for number in 1..4 {
         bench
             .registry
             .want(&policy("a"), vec![wanted("one", &fake, bench.now(number))]);
-        hung.until_open(1).await;
+        until_open(&fake, 1).await;
     }
-    assert_eq!(hung.ever.load(Ordering::SeqCst), 1);
+    assert_eq!(fake.counts().ever, 1);
 }
 
 #[tokio::test]
 async fn never_two_checks_of_a_target_at_once() {
-    let (mut bench, hung) = (bench(Limits::default(), 8), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 8), hung().await);
     let short = |check| NextCheck {
         timeout: PAUSE,
         ..check
@@ -312,7 +282,7 @@ async fn never_two_checks_of_a_target_at_once() {
     bench
         .registry
         .want(&policy("a"), vec![wanted("one", &fake, short(bench.now(1)))]);
-    hung.until_open(1).await;
+    until_open(&fake, 1).await;
     bench.registry.next(&key("a", "one"), short(bench.now(2)));
     bench.registry.next(&key("a", "one"), short(bench.now(3)));
     let first = bench.answer().await.observation;
@@ -322,30 +292,24 @@ async fn never_two_checks_of_a_target_at_once() {
         (&Err(FailureKind::TimedOut), &Err(FailureKind::TimedOut))
     );
     assert!(first.ended <= second.started);
-    assert_eq!(
-        (hung.most.load(Ordering::SeqCst), hung.ever.load(Ordering::SeqCst)),
-        (1, 2)
-    );
+    assert_eq!((fake.counts().most, fake.counts().ever), (1, 2));
     bench.silence().await;
 }
 
 #[tokio::test]
 async fn hung_targets_starve_no_other_policy() {
-    let (mut bench, hung) = (
-        bench(
-            Limits {
-                operator: 2,
-                policy: 1,
-            },
-            64,
-        ),
-        Hung::default(),
+    let mut bench = bench(
+        Limits {
+            operator: 2,
+            policy: 1,
+        },
+        64,
     );
-    let (fake, good) = (hung.start().await, good().await);
+    let (fake, good) = (hung().await, good().await);
     let check = bench.now(1);
     let targets = ["one", "two", "three"].map(|endpoint| wanted(endpoint, &fake, check));
     bench.registry.want(&policy("hung"), targets.to_vec());
-    hung.until_open(1).await;
+    until_open(&fake, 1).await;
     bench.registry.want(
         &policy("good"),
         vec![wanted("one", &good, check), wanted("two", &good, check)],
@@ -362,12 +326,12 @@ async fn hung_targets_starve_no_other_policy() {
             bench.registry.next(&key("good", endpoint), bench.now(number));
         }
     }
-    assert_eq!(hung.most.load(Ordering::SeqCst), 1);
+    assert_eq!(fake.counts().most, 1);
 }
 
 #[tokio::test]
 async fn hung_targets_of_one_policy_take_turns() {
-    let (mut bench, hung) = (
+    let (mut bench, fake) = (
         bench(
             Limits {
                 operator: 9,
@@ -375,9 +339,8 @@ async fn hung_targets_of_one_policy_take_turns() {
             },
             64,
         ),
-        Hung::default(),
+        hung().await,
     );
-    let fake = hung.start().await;
     let check = NextCheck {
         timeout: Duration::from_millis(30),
         ..bench.now(1)
@@ -408,7 +371,7 @@ async fn hung_targets_of_one_policy_take_turns() {
         );
     }
     assert_eq!(answered.into_values().collect::<Vec<_>>(), [2, 2, 2]);
-    assert_eq!(hung.most.load(Ordering::SeqCst), 1);
+    assert_eq!(fake.counts().most, 1);
 }
 
 #[tokio::test]
@@ -417,20 +380,19 @@ async fn the_operators_limit_holds_for_all_policies() {
         operator: 3,
         policy: 2,
     };
-    let (mut bench, hung) = (bench(limits, 64), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(limits, 64), hung().await);
     let check = bench.now(1);
     for name in ["a", "b", "c"] {
         let targets = ["one", "two", "three"].map(|id| wanted(&format!("{name}-{id}"), &fake, check));
         bench.registry.want(&policy(name), targets.to_vec());
     }
-    hung.until_open(3).await;
+    until_open(&fake, 3).await;
     bench.silence().await;
-    assert_eq!(hung.most.load(Ordering::SeqCst), 3);
+    assert_eq!(fake.counts().most, 3);
     // A place that is given up goes to who waits.
     bench.registry.want(&policy("a"), Vec::new());
-    hung.until(|open, ever| open == 3 && ever > 3).await;
-    assert_eq!(hung.most.load(Ordering::SeqCst), 3);
+    until(&fake, |counts| counts.open == 3 && counts.ever > 3).await;
+    assert_eq!(fake.counts().most, 3);
 }
 
 #[tokio::test]
@@ -440,28 +402,14 @@ async fn a_full_channel_holds_answers_back_and_loses_none() {
         policy: 1,
     };
     let mut bench = bench(limits, 1);
-    let counted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&counted);
-    let fake = Fake::start(move |mut stream| {
-        let count = Arc::clone(&count);
-        async move {
-            count.fetch_add(1, Ordering::SeqCst);
-            fake::serve(&mut stream, |_| fake::primary()).await;
-        }
-    })
-    .await;
+    let fake = good().await;
     let check = bench.now(1);
     let ids = ["one", "two", "three", "four"];
     bench
         .registry
         .want(&policy("a"), ids.map(|id| wanted(id, &fake, check)).to_vec());
     // A check that cannot deliver holds no place: all of them run although nobody listens.
-    let all = async {
-        while counted.load(Ordering::SeqCst) < ids.len() {
-            Clock::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    timeout(LONG, all).await.expect("checks");
+    until(&fake, |counts| counts.ever >= ids.len()).await;
     let mut answered = Vec::new();
     for _ in ids {
         answered.push(bench.answer().await.key.target.to_string());

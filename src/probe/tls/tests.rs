@@ -1,13 +1,9 @@
+use fake_postgres::wire::{authentication, frame};
+use fake_postgres::{Fake, Session, Standing, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::*;
-use crate::probe::fake::{self, Checked, Fake, PASSWORD, authentication};
+use crate::probe::fixture::{self, Checked, PASSWORD};
 use distributary_core::login::{Login, Sensitive};
 use distributary_core::observation::Role;
 use distributary_core::policy::Location;
@@ -31,12 +27,12 @@ impl Authority {
     }
 
     /// Certificate and key of `name`, valid until `year`.
-    fn issue(&self, name: &str, year: i32) -> (CertificateDer<'static>, KeyPair) {
+    fn issue(&self, name: &str, year: i32) -> (String, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key)
     }
 
     fn client(&self) -> ClientCertificate {
@@ -50,66 +46,31 @@ impl Authority {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+fn server(certificate: &str, key: &KeyPair, clients: Option<&Authority>) -> Tls {
+    let clients = clients.map(|authority| authority.pem.as_str());
+    Tls::new(certificate, &key.serialize_pem(), clients).unwrap()
 }
 
-/// Presents whatever it is given, also a certificate whose key is another's.
-#[derive(Debug)]
-struct Presents(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Presents {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
-fn server(certificate: CertificateDer<'static>, key: &KeyPair, clients: Option<&Authority>) -> ServerConfig {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let key = provider().key_provider.load_private_key(key).unwrap();
-    let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            roots
-                .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap())
-                .unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        }
-    };
-    builder.with_cert_resolver(Arc::new(Presents(Arc::new(CertifiedKey::new(
-        vec![certificate],
-        key,
-    )))))
-}
-
-/// A server that encrypts, and treats what is decrypted as `treat` says.
-async fn encrypted<F, Treating>(config: ServerConfig, treat: F) -> Fake
+/// A server that encrypts, and treats a session after its startup as `treat` says.
+async fn encrypted<F, Treating>(tls: Tls, treat: F) -> Fake
 where
-    F: Fn(TlsStream<TcpStream>) -> Treating + Clone + Send + 'static,
-    Treating: Future<Output = ()> + Send + 'static,
+    F: Fn(Session) -> Treating + Clone + Send + 'static,
+    Treating: Future<Output = io::Result<()>> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    Fake::start(move |mut stream| {
-        let (acceptor, treat) = (acceptor.clone(), treat.clone());
+    Fake::start(move |session| {
+        let (tls, treat) = (tls.clone(), treat.clone());
         async move {
-            fake::startup(&mut stream).await;
-            stream.write_all(b"S").await.unwrap();
-            if let Ok(stream) = acceptor.accept(stream).await {
-                treat(stream).await;
-            }
+            let session = session.startup(Some(&tls)).await?;
+            treat(session).await
         }
     })
     .await
 }
 
-async fn answering(config: ServerConfig) -> Fake {
-    encrypted(config, |mut stream| async move {
-        fake::serve(&mut stream, |_| fake::primary()).await;
+async fn answering(tls: Tls) -> Fake {
+    encrypted(tls, |mut session| async move {
+        session.welcome().await?;
+        session.answer(|_| Standing::primary().whole()).await
     })
     .await
 }
@@ -117,13 +78,13 @@ async fn answering(config: ServerConfig) -> Fake {
 async fn check(fake: &Fake, host: Host, tls: TlsSettings) -> Checked {
     let login = Login {
         tls,
-        ..fake::login(TlsMode::Disable)
+        ..fixture::login(TlsMode::Disable)
     };
     let location = Location {
         host,
         port: fake.address.port(),
     };
-    fake::checked(&mut fake::checker(location, login)).await
+    fixture::checked(&mut fixture::checker(location, login)).await
 }
 
 fn named(name: &str) -> Host {
@@ -148,7 +109,7 @@ async fn each_mode_demands_what_its_table_says() {
         (&known, "db.test", 2001, [true, false, false]),
     ] {
         let (certificate, key) = authority.issue(name, year);
-        let fake = answering(server(certificate, &key, None)).await;
+        let fake = answering(server(&certificate, &key, None)).await;
         for (mode, good) in [TlsMode::Require, TlsMode::VerifyCa, TlsMode::VerifyFull]
             .into_iter()
             .zip(modes)
@@ -184,7 +145,7 @@ async fn the_name_is_the_declared_host() {
         ("db.test", named("not a name"), false),
     ] {
         let (certificate, key) = authority.issue(certified, 2100);
-        let fake = answering(server(certificate, &key, None)).await;
+        let fake = answering(server(&certificate, &key, None)).await;
         let result = check(&fake, host.clone(), settings(TlsMode::VerifyFull, &authority))
             .await
             .result;
@@ -201,7 +162,7 @@ async fn the_name_is_the_declared_host() {
 async fn a_server_without_the_key_of_its_certificate_fails_in_every_mode() {
     let authority = Authority::new();
     let (certificate, _) = authority.issue("db.test", 2100);
-    let fake = answering(server(certificate, &KeyPair::generate().unwrap(), None)).await;
+    let fake = answering(server(&certificate, &KeyPair::generate().unwrap(), None)).await;
     for mode in [TlsMode::Require, TlsMode::VerifyCa, TlsMode::VerifyFull] {
         let result = check(&fake, named("db.test"), settings(mode, &authority))
             .await
@@ -214,7 +175,7 @@ async fn a_server_without_the_key_of_its_certificate_fails_in_every_mode() {
 async fn a_client_certificate_is_presented() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (certificate, key) = authority.issue("db.test", 2100);
-    let fake = answering(server(certificate, &key, Some(&authority))).await;
+    let fake = answering(server(&certificate, &key, Some(&authority))).await;
     for (client, good) in [
         (Some(authority.client()), true),
         (Some(other.client()), false),
@@ -239,16 +200,13 @@ async fn scram_is_bound_to_the_channel_where_the_server_offers_it() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue("db.test", 2100);
     let (heard, mut hear) = tokio::sync::mpsc::channel(1);
-    let fake = encrypted(server(certificate, &key, None), move |mut stream| {
+    let fake = encrypted(server(&certificate, &key, None), move |mut session| {
         let heard = heard.clone();
         async move {
-            fake::startup(&mut stream).await;
             let offer = authentication(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
-            stream.write_all(&offer).await.unwrap();
-            heard
-                .send(fake::read_frame(&mut stream).await.unwrap())
-                .await
-                .unwrap();
+            session.say(&offer).await?;
+            heard.send(session.message().await?).await.unwrap();
+            Ok(())
         }
     })
     .await;
@@ -270,14 +228,12 @@ async fn no_password_is_sent_in_clear_text_within_tls() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue("db.test", 2100);
     let (heard, mut hear) = tokio::sync::mpsc::channel(1);
-    let fake = encrypted(server(certificate, &key, None), move |mut stream| {
+    let fake = encrypted(server(&certificate, &key, None), move |mut session| {
         let heard = heard.clone();
         async move {
-            fake::startup(&mut stream).await;
-            stream.write_all(&authentication(3, b"")).await.unwrap();
-            let mut told = Vec::new();
-            let _ = stream.read_to_end(&mut told).await;
-            heard.send(told).await.unwrap();
+            session.say(&authentication(3, b"")).await?;
+            heard.send(session.rest().await).await.unwrap();
+            Ok(())
         }
     })
     .await;
@@ -296,11 +252,11 @@ async fn no_password_is_sent_in_clear_text_within_tls() {
 async fn frames_are_bounded_within_tls() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue("db.test", 2100);
-    let fake = encrypted(server(certificate, &key, None), |mut stream| async move {
-        fake::startup(&mut stream).await;
-        let notice = fake::frame(b'N', &[0; 5000]);
-        stream.write_all(&authentication(0, b"")).await.unwrap();
-        while stream.write_all(&notice).await.is_ok() {}
+    let fake = encrypted(server(&certificate, &key, None), |mut session| async move {
+        session.say(&authentication(0, b"")).await?;
+        loop {
+            session.say(&frame(b'N', &[0; 5000])).await?;
+        }
     })
     .await;
     let result = check(&fake, named("db.test"), settings(TlsMode::VerifyFull, &authority))

@@ -6,7 +6,7 @@
 //! - [`postgres`]: a primary with streaming replicas, and the faults that befall them.
 //! - [`operator`]: the operator's own binary.
 //! - [`dns`]: the node's name server.
-//! - [`link`], [`rogue`]: a slow way to a server; a server that means ill.
+//! - [`link`], [`rogue`](postgres::rogue): a slow way to a server; a server that means ill.
 //! - [`load`]: what takes the processors away from everybody.
 //! - [`reader`]: a client that reads through a Service and counts.
 //! - [`wait`], [`watch`]: waiting for a condition with a deadline; nothing else in the tests sleeps.
@@ -25,7 +25,6 @@ pub mod operator;
 pub mod postgres;
 pub mod process;
 pub mod reader;
-pub mod rogue;
 pub mod suite;
 pub mod wait;
 pub mod watch;

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod faults;
 mod processes;
+mod rogue;
 mod settings;
 mod sql;
 mod template;
@@ -26,6 +27,7 @@ use crate::process::Daemon;
 use crate::{dns, wait};
 
 pub use cluster::{Builder, PgCluster};
+pub use rogue::rogue;
 pub use settings::{ServerCertificate, Tls};
 
 /// The port of every server.

@@ -2,11 +2,8 @@
 //!
 //! ENDPOINTS (10000, ten to a policy), MINUTES of the steady state (5), KILLS (20), TLS=1 for TLS and SCRAM.
 
-mod answers;
 mod cost;
 mod crowd;
-mod protocol;
-mod scram;
 mod stub;
 
 use std::collections::HashMap;

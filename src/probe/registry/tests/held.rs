@@ -1,9 +1,5 @@
 //! The session that is held beside the checks, and who shares it.
 
-use std::sync::Mutex;
-
-use tokio::io::AsyncWriteExt;
-
 use super::*;
 
 const EVERY: Duration = Duration::from_millis(15);
@@ -21,85 +17,45 @@ fn held(bench: &Bench, fake: &Fake, number: u64, every: Duration, timeout: Durat
     }
 }
 
-/// A server that counts its connections and ends one when it is told to.
-struct Counted {
-    fake: Fake,
-    ever: Arc<AtomicUsize>,
-    open: Arc<AtomicUsize>,
-    end: tokio::sync::watch::Sender<()>,
-}
-
-impl Counted {
-    async fn start(answer: fn() -> Vec<u8>) -> Self {
-        let (end, ends) = tokio::sync::watch::channel(());
-        let (ever, open) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let counts = (Arc::clone(&ever), Arc::clone(&open));
-        let fake = Fake::start(move |mut stream| {
-            let ((ever, open), mut ends) = (counts.clone(), ends.clone());
-            async move {
-                ends.mark_unchanged();
-                ever.fetch_add(1, Ordering::SeqCst);
-                open.fetch_add(1, Ordering::SeqCst);
-                tokio::select! {
-                    () = fake::serve(&mut stream, |_| answer()) => {}
-                    _ = ends.changed() => {}
-                }
-                open.fetch_sub(1, Ordering::SeqCst);
-            }
-        })
-        .await;
-        Self {
-            fake,
-            ever,
-            open,
-            end,
-        }
-    }
-
-    async fn until_open(&self, count: usize) {
-        let seen = async {
-            while self.open.load(Ordering::SeqCst) != count {
-                Clock::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        timeout(LONG, seen).await.expect("connections");
-    }
+/// A server that says nothing to any question.
+async fn mute() -> Fake {
+    Fake::answering(Vec::new()).await
 }
 
 #[tokio::test]
 async fn a_session_is_asked_at_once_and_at_every_heartbeat() {
     let mut bench = bench(Limits::default(), 8);
-    let server = Counted::start(fake::standby).await;
-    let check = held(&bench, &server.fake, 1, EVERY, LONG);
+    let server = Fake::answering(Standing::standby().whole()).await;
+    let check = held(&bench, &server, 1, EVERY, LONG);
     bench
         .registry
-        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+        .want(&policy("a"), vec![wanted("one", &server, check)]);
     let mut last = bench.clock.now();
     for beat in 0..4 {
         let heard = bench.heard().await;
         assert_eq!(
             (heard.key, heard.incarnation, heard.address),
-            (key("a", "one"), Incarnation(1), server.fake.address.ip())
+            (key("a", "one"), Incarnation(1), server.address.ip())
         );
         assert!(heard.ended >= heard.started && (beat == 0 || heard.started >= last + EVERY));
         last = heard.started;
         assert_eq!(heard.result.unwrap().lsn, Some(Lsn(0x16_B374_D000)));
     }
-    assert_eq!(server.ever.load(Ordering::SeqCst), 1, "all on one connection");
+    assert_eq!(server.counts().ever, 1, "all on one connection");
 }
 
 #[tokio::test]
 async fn a_session_that_closes_is_heard_at_once_and_opened_again() {
     let mut bench = bench(Limits::default(), 8);
-    let server = Counted::start(fake::primary).await;
-    let check = held(&bench, &server.fake, 1, SELDOM, LONG);
+    let server = good().await;
+    let check = held(&bench, &server, 1, SELDOM, LONG);
     bench
         .registry
-        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+        .want(&policy("a"), vec![wanted("one", &server, check)]);
     for sessions in 1..4 {
         assert_eq!(bench.heard().await.result.unwrap().role, Role::Primary);
-        assert_eq!(server.ever.load(Ordering::SeqCst), sessions);
-        server.end.send(()).unwrap();
+        assert_eq!(server.counts().ever, sessions);
+        server.hang_up();
         // Long before the next heartbeat.
         assert_eq!(bench.heard().await.result, Err(Silence::Closed));
     }
@@ -108,66 +64,66 @@ async fn a_session_that_closes_is_heard_at_once_and_opened_again() {
 #[tokio::test]
 async fn a_heartbeat_without_an_answer_is_missed() {
     let mut bench = bench(Limits::default(), 8);
-    let server = Counted::start(Vec::new).await;
-    let check = held(&bench, &server.fake, 1, SELDOM, PAUSE);
+    let server = mute().await;
+    let check = held(&bench, &server, 1, SELDOM, PAUSE);
     bench
         .registry
-        .want(&policy("a"), vec![wanted("one", &server.fake, check)]);
+        .want(&policy("a"), vec![wanted("one", &server, check)]);
     let heard = bench.heard().await;
     assert_eq!(heard.result, Err(Silence::Missed));
     assert!(heard.ended >= heard.started + PAUSE);
     // The session is given up: who does not answer now might answer the wrong question later.
     bench.heard().await;
-    assert_eq!(server.ever.load(Ordering::SeqCst), 2);
+    assert_eq!(server.counts().ever, 2);
 }
 
 #[tokio::test]
 async fn policies_with_the_same_login_share_a_session_and_the_fastest_sets_its_pace() {
     let mut bench = bench(Limits::default(), 8);
-    let server = Counted::start(fake::primary).await;
+    let server = good().await;
     let (slow, fast) = (
-        held(&bench, &server.fake, 1, SELDOM, LONG),
-        held(&bench, &server.fake, 1, EVERY, LONG),
+        held(&bench, &server, 1, SELDOM, LONG),
+        held(&bench, &server, 1, EVERY, LONG),
     );
     bench
         .registry
-        .want(&policy("slow"), vec![wanted("one", &server.fake, slow)]);
+        .want(&policy("slow"), vec![wanted("one", &server, slow)]);
     bench.heard().await;
     bench
         .registry
-        .want(&policy("fast"), vec![wanted("one", &server.fake, fast)]);
+        .want(&policy("fast"), vec![wanted("one", &server, fast)]);
     let mut told = BTreeMap::new();
     for _ in 0..6 {
         let count: &mut u32 = told.entry(bench.heard().await.key.policy.name).or_default();
         *count += 1;
     }
     assert_eq!(told, BTreeMap::from([("fast".into(), 3), ("slow".into(), 3)]));
-    assert_eq!(server.ever.load(Ordering::SeqCst), 1);
+    assert_eq!(server.counts().ever, 1);
     // Another login is another session.
-    let mut other = wanted("one", &server.fake, fast);
+    let mut other = wanted("one", &server, fast);
     other.login = login_of("another", TlsMode::Disable);
     bench.registry.want(&policy("other"), vec![other]);
-    server.until_open(2).await;
+    until_open(&server, 2).await;
     // It ends with the last who wants it.
     bench.registry.want(&policy("other"), Vec::new());
-    server.until_open(1).await;
+    until_open(&server, 1).await;
     bench.registry.want(&policy("fast"), Vec::new());
     bench.registry.next(&key("slow", "one"), bench.later(2));
-    server.until_open(0).await;
+    until_open(&server, 0).await;
 }
 
 #[tokio::test]
 async fn a_missed_heartbeat_is_told_to_those_alone_who_would_not_have_waited_longer() {
     let mut bench = bench(Limits::default(), 8);
-    let server = Counted::start(Vec::new).await;
+    let server = mute().await;
     let (patient, hasty) = (
-        held(&bench, &server.fake, 1, SELDOM, LONG),
-        held(&bench, &server.fake, 1, EVERY, PAUSE),
+        held(&bench, &server, 1, SELDOM, LONG),
+        held(&bench, &server, 1, EVERY, PAUSE),
     );
     for (name, check) in [("patient", patient), ("hasty", hasty)] {
         bench
             .registry
-            .want(&policy(name), vec![wanted("one", &server.fake, check)]);
+            .want(&policy(name), vec![wanted("one", &server, check)]);
     }
     for _ in 0..3 {
         let heard = bench.heard().await;
@@ -182,7 +138,7 @@ async fn a_missed_heartbeat_is_told_to_those_alone_who_would_not_have_waited_lon
 async fn a_session_that_is_refused_a_place_says_nothing_of_the_server() {
     for state in ["53300", "28P01"] {
         let mut bench = bench(Limits::default(), 8);
-        let fake = Fake::saying(fake::error(state)).await;
+        let fake = Fake::refusing(state).await;
         let check = held(&bench, &fake, 1, EVERY, LONG);
         bench
             .registry
@@ -212,20 +168,16 @@ async fn a_server_that_is_gone_when_the_session_is_opened_again_is_a_sign() {
 #[tokio::test]
 async fn each_policy_hears_the_answer_of_its_own_lag_query() {
     let mut bench = bench(Limits::default(), 8);
-    let fake = Fake::start(|mut stream| async move {
-        let answer = |query: &str| match (query.contains("first"), query.contains("second")) {
-            (true, _) => fake::answers(&[fake::row(&[Some("1")])]),
-            (_, true) => fake::answers(&[fake::row(&[Some("2")])]),
-            _ => fake::standby(),
-        };
-        fake::serve(&mut stream, answer).await;
-    })
-    .await;
+    let standing = Standing {
+        others: &[("first", "1"), ("second", "2")],
+        ..Standing::standby()
+    };
+    let fake = Fake::asked(move |query| standing.answer(query)).await;
     let check = held(&bench, &fake, 1, EVERY, LONG);
     for (name, query) in [
         ("none", None),
-        ("first", Some("first")),
-        ("second", Some("second")),
+        ("first", Some("SELECT first")),
+        ("second", Some("SELECT second")),
     ] {
         let mut wanted = wanted("one", &fake, check);
         wanted.lag_query = query.map(Into::into);
@@ -249,22 +201,14 @@ async fn each_policy_hears_the_answer_of_its_own_lag_query() {
 #[tokio::test]
 async fn one_check_answers_all_who_are_due_each_within_its_own_deadline() {
     let mut bench = bench(Limits::default(), 8);
-    let asked = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&asked);
     let (answer, answers) = tokio::sync::watch::channel(false);
-    let fake = Fake::start(move |mut stream| {
-        let (counted, mut answers) = (Arc::clone(&counted), answers.clone());
+    let fake = Fake::start(move |session| {
+        let mut answers = answers.clone();
         async move {
-            *counted.lock().unwrap() += 1;
-            fake::startup(&mut stream).await;
+            let mut session = session.startup(None).await?;
             let _ = answers.wait_for(|answer| *answer).await;
-            let _ = stream.write_all(&fake::logged_in()).await;
-            while fake::read_frame(&mut stream)
-                .await
-                .is_some_and(|(kind, _)| kind == b'Q')
-            {
-                let _ = stream.write_all(&fake::primary()).await;
-            }
+            session.welcome().await?;
+            session.answer(|_| Standing::primary().whole()).await
         }
     })
     .await;
@@ -294,13 +238,13 @@ async fn one_check_answers_all_who_are_due_each_within_its_own_deadline() {
         ),
         (policy("patient"), Ok(Role::Primary))
     );
-    assert_eq!(*asked.lock().unwrap(), 1, "one connection for both");
+    assert_eq!(fake.counts().ever, 1, "one connection for both");
 }
 
 #[tokio::test]
 async fn policies_that_look_at_different_addresses_of_a_name_each_hear_of_their_own() {
     let mut bench = bench(Limits::default(), 64);
-    let fake = Fake::answering(fake::standby()).await;
+    let fake = Fake::answering(Standing::standby().whole()).await;
     let here = held(&bench, &fake, 1, EVERY, LONG);
     // Nobody listens there.
     let elsewhere: IpAddr = [127, 0, 0, 2].into();
@@ -335,22 +279,22 @@ async fn policies_that_look_at_different_addresses_of_a_name_each_hear_of_their_
 #[tokio::test]
 async fn a_session_that_was_given_up_is_opened_anew_when_one_is_wanted_again() {
     let mut bench = bench(Limits::default(), 64);
-    let server = Counted::start(fake::primary).await;
-    let with = held(&bench, &server.fake, 1, SELDOM, LONG);
+    let server = good().await;
+    let with = held(&bench, &server, 1, SELDOM, LONG);
     bench
         .registry
-        .want(&policy("a"), vec![wanted("one", &server.fake, with)]);
+        .want(&policy("a"), vec![wanted("one", &server, with)]);
     bench.heard().await;
     // At once, and once more after the first was seen to end.
     bench.registry.next(&key("a", "one"), bench.later(2));
-    let again = held(&bench, &server.fake, 3, SELDOM, LONG);
+    let again = held(&bench, &server, 3, SELDOM, LONG);
     bench.registry.next(&key("a", "one"), again);
     bench.heard().await;
-    server.until_open(1).await;
+    until_open(&server, 1).await;
     bench.registry.next(&key("a", "one"), bench.later(4));
-    server.until_open(0).await;
-    let again = held(&bench, &server.fake, 5, SELDOM, LONG);
+    until_open(&server, 0).await;
+    let again = held(&bench, &server, 5, SELDOM, LONG);
     bench.registry.next(&key("a", "one"), again);
     bench.heard().await;
-    assert_eq!(server.ever.load(Ordering::SeqCst), 3);
+    assert_eq!(server.counts().ever, 3);
 }

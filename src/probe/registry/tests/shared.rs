@@ -4,15 +4,14 @@ use super::*;
 
 #[tokio::test]
 async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
-    let (mut bench, hung) = (bench(Limits::default(), 64), Hung::default());
-    let fake = hung.start().await;
+    let (mut bench, fake) = (bench(Limits::default(), 64), hung().await);
     let (patient, hasty) = (deadlines(LONG), deadlines(PAUSE));
     let patient = Wanted {
         deadlines: patient,
         ..wanted("one", &fake, bench.now(1))
     };
     bench.registry.want(&policy("patient"), vec![patient]);
-    hung.until_open(1).await;
+    until_open(&fake, 1).await;
     let began = bench.clock.now();
     let check = |number| NextCheck {
         timeout: PAUSE,
@@ -42,18 +41,18 @@ async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
     };
     let (patient, hasty) = (wanted("one", &fake, later(2)), wanted("one", &fake, later(4)));
     bench.registry.want(&policy("patient"), Vec::new());
-    hung.until_open(0).await;
+    until_open(&fake, 0).await;
     bench.registry.want(&policy("patient"), vec![patient]);
     bench.registry.want(&policy("hasty"), vec![hasty]);
-    hung.until(|open, ever| (open, ever) == (1, 5)).await;
+    until(&fake, |counts| (counts.open, counts.ever) == (1, 5)).await;
     bench.silence().await;
-    assert_eq!(hung.ever.load(Ordering::SeqCst), 5);
+    assert_eq!(fake.counts().ever, 5);
 }
 
 #[tokio::test]
 async fn checks_are_shared_by_those_who_prefer_the_same_address() {
-    let (mut bench, hung) = (bench(Limits::default(), 64), Hung::default());
-    let (hanging, good) = (hung.start().await, good().await);
+    let mut bench = bench(Limits::default(), 64);
+    let (hanging, good) = (hung().await, good().await);
     let prefer = |check, address: [u8; 4]| NextCheck {
         prefer: Some(address.into()),
         ..check
@@ -73,9 +72,9 @@ async fn checks_are_shared_by_those_who_prefer_the_same_address() {
             vec![wanted("one", &good, check)],
         );
     }
-    hung.until_open(2).await;
+    until_open(&hanging, 2).await;
     bench.silence().await;
-    assert_eq!(hung.most.load(Ordering::SeqCst), 2);
+    assert_eq!(hanging.counts().most, 2);
     // Who comes to agree with others, or leaves them, is answered once.
     for (number, address) in [(2, [127, 0, 0, 1]), (3, [127, 0, 0, 2]), (4, [127, 0, 0, 1])] {
         let check = prefer(bench.now(number), address);

@@ -1,11 +1,12 @@
 //! Faults of the network, by packet filter. They befall the packets of one server; every other goes on.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use fake_postgres::Fake;
 
 use super::{PORT, Postgres};
 use crate::node::{nft, route};
@@ -77,15 +78,18 @@ impl Postgres {
     /// # Errors
     /// When nft fails.
     pub fn give_way_to(&self, other: &Self) -> Result<()> {
-        self.give_way_to_address(other.addresses.server)
+        self.redirect("stand_in", self.addresses.server, Some(other.addresses.server))
     }
 
-    /// The same with whatever listens at another address, such as a [`Rogue`](crate::rogue::Rogue)'s.
+    /// The same with a [`rogue`](super::rogue).
     ///
     /// # Errors
     /// When nft fails.
-    pub fn give_way_to_address(&self, other: Ipv4Addr) -> Result<()> {
-        self.redirect("stand_in", self.addresses.server, Some(other))
+    pub fn give_way_to_rogue(&self, rogue: &Fake) -> Result<()> {
+        let IpAddr::V4(address) = rogue.address.ip() else {
+            bail!("a rogue at {}", rogue.address);
+        };
+        self.redirect("stand_in", self.addresses.server, Some(address))
     }
 
     /// Lets clients connect, and answers what they then send with a reset, on old connections as well.
