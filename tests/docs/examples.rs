@@ -11,7 +11,7 @@ const HEAD: &str = "\
 
 What is decided, by example: of each a policy, what its servers showed, and what follows. The words of `checks` are those of
 [observations](cli.md#plan): oldest first, a second apart. Made of the [golden cases](../tests/golden/README.md), which have
-the objects and the status of each, too; `distributary plan` says the same of your own policy.
+the status of each, too, and the objects of those that are about them; `distributary plan` says the same of your own policy.
 ";
 
 /// Case by case, in the order of their names.
@@ -51,6 +51,7 @@ fn example(case: &str) -> String {
     let status: Value = serde_yaml::from_str(&file("status")).unwrap();
     text += &routes(&plan);
     text += &reasons(&status);
+    text += &objects(case, &policy);
     text
 }
 
@@ -114,6 +115,14 @@ fn reasons(status: &Value) -> String {
     } else {
         format!("\nReasons: {}.\n", told.join(", "))
     }
+}
+
+/// Where the objects are, and what of them the case shows.
+fn objects(case: &str, policy: &str) -> String {
+    let said = policy.lines().find_map(|line| line.strip_prefix("# Objects: "));
+    said.map_or_else(String::new, |said| {
+        format!("\n[Objects](../tests/golden/{case}/objects.yaml): {said}\n")
+    })
 }
 
 #[test]
