@@ -72,6 +72,8 @@ lint: ## Check format and lints
 
 test: setup controlplane clients ## Run every test
 	cargo test --workspace
+	@# What measures time, alone.
+	cargo test --workspace --test timing
 	@# One at a time: two of these may run in one clone.
 	@flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 

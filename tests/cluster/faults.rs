@@ -1,5 +1,5 @@
 //! What befalls servers, and what becomes of the routes. Times are those of the fixture's policy: interval 1 s,
-//! failoverTimeout 3 s, resetTimeout 2 s.
+//! failoverTimeout 3 s, resetTimeout 2 s. How soon a server is out is measured in tests/timing, where nothing else runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,15 @@ use harness::{ControlPlane, Reader};
 use serde_json::json;
 
 use crate::fixture::{Fixture, POLICY, SOON, endpoint};
+use crate::reads::lost_no_more;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-const FAILOVER_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a bound allows beside the times of the policy.
-const SLACK: Duration = Duration::from_millis(500);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
-            "a_killed_replica_is_out_within_an_interval_and_returns_step_by_step",
-            killed_replica,
-        )
+        .test("a_killed_replica_is_out_and_returns_step_by_step", killed_replica)
         .test("a_quick_restart_goes_out_and_back_without_a_trip", quick_restart)
-        .test(
-            "a_frozen_replica_is_out_within_interval_and_failover_timeout",
-            frozen_replica,
-        )
+        .test("a_frozen_replica_is_out_and_returns", frozen_replica)
         .test(
             "without_replicas_reads_go_to_the_primary_and_back",
             all_replicas_down,
@@ -58,7 +50,6 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     dead.kill().await?;
     it.leads("ro", &[alive], SOON).await?;
     let out = watch.elapsed();
-    ensure!(out <= INTERVAL + SLACK, "it was out after {out:?}");
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     ensure!(
         open.circuit == "Open" && !open.eligible && open.failure.as_deref() == Some("ConnectRefused"),
@@ -81,10 +72,8 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     );
     it.condition("Degraded", "False", "AllServing").await?;
     let totals = reader.stop();
-    ensure!(
-        totals.by_server.len() == 2 && totals.failures * 20 <= totals.reads,
-        "{totals:?}"
-    );
+    ensure!(totals.by_server.len() == 2, "{totals:?}");
+    lost_no_more(&totals, out)?;
 
     let events = it
         .plane
@@ -106,13 +95,7 @@ async fn quick_restart(plane: Arc<ControlPlane>) -> Result<()> {
     back.stop(Shutdown::Fast).await?;
     it.leads("ro", &[other], SOON).await?;
     back.start().await?;
-    let watch = Stopwatch::start();
     it.leads("ro", &[back, other], SOON).await?;
-    let returned = watch.elapsed();
-    ensure!(
-        returned <= Duration::from_secs(2),
-        "it returned after {returned:?}"
-    );
     it.endpoint("replica-1", "Serving", SOON).await?;
     ensure!(!it.operator.log().contains("CircuitOpen"), "its circuit opened");
     Ok(())
@@ -121,14 +104,8 @@ async fn quick_restart(plane: Arc<ControlPlane>) -> Result<()> {
 async fn frozen_replica(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let (frozen, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    let watch = Stopwatch::start();
     frozen.freeze()?;
     it.leads("ro", &[other], SOON).await?;
-    let out = watch.elapsed();
-    ensure!(
-        out <= INTERVAL + FAILOVER_TIMEOUT + SLACK,
-        "it was out after {out:?}"
-    );
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     ensure!(open.failure.as_deref() == Some("TimedOut"), "{open:?}");
     frozen.thaw()?;
@@ -144,7 +121,7 @@ async fn all_replicas_down(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
         .await?;
     it.condition("Ready", "True", "RoutableByFallback").await?;
-    // kube-proxy is shared with other tests, and synchronises once a second: reads follow the slice that much later.
+    // Reads follow the slice by PROXY_DELAY.
     let reader = Reader::builder(it.cluster_ip("ro").await?).rate(20).start();
     let primary = it.postgres.primary().address();
     reader

@@ -1,5 +1,5 @@
-//! What befalls servers at the default settings: interval 30 s, heartbeat 2 s, failoverTimeout 5 s, threshold 5. The
-//! times of single kills are measured in tests/timing, where nothing else runs.
+//! What befalls servers at the default settings: interval 30 s, heartbeat 2 s, failoverTimeout 5 s, threshold 5. How soon
+//! a server is out is measured in tests/timing, where nothing else runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
-use harness::wait::{self, Stopwatch};
-use harness::{ControlPlane, Postgres};
+use harness::{ControlPlane, wait};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, condition, endpoint, has_sessions};
@@ -19,18 +18,6 @@ const SLACK: Duration = Duration::from_millis(500);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
-            "a_frozen_server_is_out_within_heartbeat_and_failover_timeout",
-            frozen,
-        )
-        .test(
-            "a_black_hole_is_seen_within_heartbeat_and_failover_timeout",
-            black_hole,
-        )
-        .test(
-            "a_frozen_postmaster_is_out_within_interval_and_failover_timeout",
-            frozen_postmaster,
-        )
         .test("sessions_that_an_administrator_ends_cost_nothing", terminated)
         .test(
             "a_server_that_does_not_start_up_gets_no_traffic_and_no_penalty",
@@ -46,44 +33,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             circuit_restored,
         )
         .test("a_trip_that_follows_soon_lasts_longer", growing_reset)
-}
-
-async fn out_in_time(it: &Fixture, others: &[&Postgres], bound: Duration) -> Result<()> {
-    let watch = Stopwatch::start();
-    it.leads("ro", others, bound + SOON).await?;
-    let out = watch.elapsed();
-    ensure!(
-        out <= bound + SLACK,
-        "it was out after {out:?}, the bound is {bound:?}"
-    );
-    Ok(())
-}
-
-async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::at_defaults(plane, 2).await?;
-    it.postgres.replica(0).freeze()?;
-    out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
-    let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
-    ensure!(
-        open.trips == 1 && open.retry_at.is_some() && open.failure.as_deref() == Some("TimedOut"),
-        "{open:?}"
-    );
-    it.postgres.replica(0).thaw()
-}
-
-async fn black_hole(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::at_defaults(plane, 2).await?;
-    it.postgres.replica(0).black_hole()?;
-    out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
-    it.postgres.replica(0).heal()
-}
-
-async fn frozen_postmaster(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::ready(plane, 2).await?;
-    it.postgres.replica(0).freeze_postmaster()?;
-    let bound = Duration::from_secs(1) + Duration::from_secs(3);
-    out_in_time(&it, &[it.postgres.replica(1)], bound).await?;
-    it.postgres.replica(0).thaw()
 }
 
 async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
@@ -273,15 +222,18 @@ async fn growing_reset(plane: Arc<ControlPlane>) -> Result<()> {
             })
             .await?;
         ensure!(open.reason == "CircuitOpen", "{open:?}");
-        let watch = Stopwatch::start();
+        // Told in whole seconds.
+        let lasts = open
+            .retry_at
+            .as_ref()
+            .map(|until| until.0.duration_since(open.since.0).as_secs());
+        let expected = i64::from(2 * trips);
+        ensure!(
+            lasts.is_some_and(|lasts| (expected - 1..=expected + 1).contains(&lasts)),
+            "trip {trips} lasts {lasts:?} s: {open:?}"
+        );
         down.start().await?;
         it.endpoint("replica-1", "Returning", SOON).await?;
-        let least = Duration::from_secs(2) * trips - Duration::from_secs(1);
-        ensure!(
-            watch.elapsed() >= least,
-            "trip {trips} lasted {:?}",
-            watch.elapsed()
-        );
         it.endpoint("replica-1", "Serving", SOON).await?;
         it.leads("ro", &[down, other], SOON).await?;
     }

@@ -9,6 +9,7 @@ use harness::{ControlPlane, Reader, wait};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON};
+use crate::reads::lost_no_more;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -45,8 +46,10 @@ async fn class(plane: Arc<ControlPlane>) -> Result<()> {
         .retry_after(Duration::from_millis(100))
         .start();
     answers(&reader, 20).await?;
+    let watch = wait::Stopwatch::start();
     tagged.kill().await?;
     it.leads("analytics", &[other], SOON).await?;
+    let out = watch.elapsed();
     it.condition("ReadFallbackActive", "True", "ClassByFallback")
         .await?;
     tagged.start().await?;
@@ -54,10 +57,7 @@ async fn class(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
     answers(&reader, reader.totals().reads + 20).await?;
     let totals = reader.stop();
-    ensure!(
-        totals.failures <= 60,
-        "three seconds at most are lost: {totals:?}"
-    );
+    lost_no_more(&totals, out)?;
     let failovers = it.until("two failovers of the class", SOON, |policy| {
         let failovers = &policy.status.as_ref()?.failovers;
         let of_class = failovers.iter().filter(|failover| failover.route == "analytics");
@@ -83,6 +83,7 @@ async fn come_and_go(plane: Arc<ControlPlane>) -> Result<()> {
     let reader = Reader::builder(it.cluster_ip("ro").await?)
         .rate(20)
         .retry_after(Duration::from_millis(100))
+        .timeout(SOON)
         .start();
     answers(&reader, 20).await?;
     it.apply(&with(&it, analytics)).await?;

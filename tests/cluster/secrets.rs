@@ -1,7 +1,6 @@
 //! Secrets: rotated, missing, wrong, of URLs; TLS; and nothing of them in any output.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::postgres::{DATABASE, PROBE, ServerCertificate, Tls};
@@ -36,8 +35,7 @@ async fn rotation(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
     // Not before: the operator must see the failure, then the new Secret.
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
-    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
-        .await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
     it.condition("Ready", "True", "Routable").await?;
     Ok(())
 }
@@ -236,8 +234,7 @@ async fn named_access(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.primary().set_password(PROBE.user, "rotated").await?;
     it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
-    it.endpoint("replica-1", "Serving", Duration::from_secs(5))
-        .await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
     let audit = it.audit()?;
     let of_secrets = audit.iter().filter(|event| event.resource == "secrets");
     let unnamed: Vec<_> = of_secrets

@@ -29,7 +29,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("service_cidrs_are_followed_live", service_cidrs)
         .test("a_denied_address_is_refused_until_the_rules_change", denied)
         .test("only_allowed_addresses_are_used", allowed)
-        .test("nothing_is_asked_before_the_slice_is_written", first)
 }
 
 /// A Service without a selector: its slices are the test's.
@@ -401,46 +400,4 @@ impl Fixture {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum())
     }
-}
-
-/// When a server is lost, the first request is the one that takes it out of the slice, and it leaves at once.
-async fn first(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::ready(plane, 2).await?;
-    wait::pass(Duration::from_secs(1), "the last writes are done").await;
-    let (before, log) = (it.audit()?.len(), it.operator.log().len());
-    it.postgres.replica(0).kill().await?;
-    it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
-    it.endpoint("replica-1", "CircuitOpen", SOON).await?;
-    let asked: Vec<_> = it
-        .audit()?
-        .into_iter()
-        .skip(before)
-        .filter(|event| event.verb != "watch" && event.resource != "servicecidrs")
-        .collect();
-    let first = asked
-        .iter()
-        .min_by_key(|event| event.received)
-        .context("nothing was asked")?;
-    ensure!(
-        (first.verb.as_str(), first.resource.as_str()) == ("update", "endpointslices"),
-        "{} {}",
-        first.verb,
-        first.uri
-    );
-    let decided = decided_at(&it.operator.log()[log..])?;
-    let took = first.received.duration_since(decided);
-    println!("from the decision to the request: {took:?}");
-    ensure!(took.as_millis_f64() < 100.0, "it arrived after {took:?}");
-    Ok(())
-}
-
-/// When the log tells the first change of an endpoint; the engine tells it after the decision is handed on.
-fn decided_at(log: &str) -> Result<k8s_openapi::jiff::Timestamp> {
-    let line = log
-        .lines()
-        .find(|line| line.contains("endpoint changed"))
-        .context("no change in the log")?;
-    let line: Value = serde_json::from_str(line)?;
-    let at = line["timestamp"].as_str().context("no time")?;
-    Ok(at.parse()?)
 }

@@ -11,7 +11,7 @@ const HEAD: &str = "\
 
 Each example shows a policy, the answers of its servers, and the resulting routes. `checks` lists the
 [observations](cli.md#observations) of each server, oldest first, one second apart. The examples are generated from the
-[golden cases](../tests/golden/README.md), which also contain the objects and the status; `distributary plan` shows the same for your own policy.
+[golden cases](../tests/golden/README.md), which also contain the status, and the objects where the case is about objects; `distributary plan` shows the same for your own policy.
 ";
 
 /// Case by case, in the order of their names.
@@ -51,6 +51,7 @@ fn example(case: &str) -> String {
     let status: Value = serde_yaml::from_str(&file("status")).unwrap();
     text += &routes(&plan);
     text += &reasons(&status);
+    text += &objects(case, &policy);
     text
 }
 
@@ -114,6 +115,14 @@ fn reasons(status: &Value) -> String {
     } else {
         format!("\nReasons: {}.\n", told.join(", "))
     }
+}
+
+/// Where the objects are, and what of them the case shows.
+fn objects(case: &str, policy: &str) -> String {
+    let said = policy.lines().find_map(|line| line.strip_prefix("# Objects: "));
+    said.map_or_else(String::new, |said| {
+        format!("\n[Objects](../tests/golden/{case}/objects.yaml): {said}\n")
+    })
 }
 
 #[test]

@@ -48,7 +48,7 @@ async fn burst(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("Degraded", "False", "AllServing").await?;
     has_sessions(it.postgres.replica(0), EACH).await?;
     has_sessions(it.postgres.replica(1), EACH).await?;
-    wait::pass(Duration::from_secs(1), "the last writes are done").await;
+    it.rests().await?;
     let start = it.writes()?.len();
     let watch = wait::Stopwatch::start();
     tokio::try_join!(it.postgres.replica(0).kill(), it.postgres.replica(1).kill())?;

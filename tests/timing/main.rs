@@ -1,12 +1,15 @@
-//! How long it takes: tests of times at the default settings, one after the other, with nothing beside them.
+//! How long it takes: one after the other, with nothing beside them, also no other tests. `cargo test` runs them only where
+//! they are named: `cargo test --test timing`, as `make test` does.
 
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+mod bounds;
 mod burst;
 mod busy;
 mod crash;
+mod deaths;
 mod figures;
 mod promotion;
 mod rolling;
@@ -31,6 +34,8 @@ fn tests() -> ExitCode {
     let suite = rolling::tests(suite.one_at_a_time());
     let suite = crash::tests(suite);
     let suite = promotion::tests(suite);
+    let suite = bounds::tests(suite);
+    let suite = deaths::tests(suite);
     let suite = burst::tests(suite);
     busy::tests(suite).run()
 }

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::control_plane::PROXY_DELAY;
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::wait;
 use harness::{ControlPlane, Reader};
 
 use crate::fixture::{Fixture, SOON, addresses};
-
-/// kube-proxy synchronises at once, and then not again for a second.
-const PROXY: Duration = Duration::from_millis(1200);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -67,19 +65,23 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         .start();
     let mut failed = vec![];
     wait::pass(
-        PROXY,
+        PROXY_DELAY,
         "the Services, which were just made, have reached kube-proxy",
     )
     .await;
     for round in 0..KILLS {
         let (dead, other) = (servers[round % 2], servers[1 - round % 2]);
         it.holds_sessions().await?;
-        wait::pass(PROXY, "the last change of the routes has reached the reader").await;
+        wait::pass(
+            PROXY_DELAY,
+            "the last change of the routes has reached the reader",
+        )
+        .await;
         let (before, processes) = (reader.totals(), dead.processes());
         dead.kill_postmaster()?;
         route.leads_to(&addresses(&[other]), SOON).await?;
         dead.gone(&processes).await?;
-        wait::pass(PROXY, "the reads of this kill have ended").await;
+        wait::pass(PROXY_DELAY, "the reads of this kill have ended").await;
         dead.start().await?;
         route.leads_to(&addresses(&servers), SOON).await?;
         let now = reader.totals();

@@ -34,6 +34,13 @@ pub use namespace::Namespace;
 /// How long the control plane may take to start; 5 s is usual, on a busy machine it is longer.
 const START: Duration = Duration::from_mins(1);
 
+/// How long after a slice kube-proxy may follow it.
+///
+/// In nftables mode it synchronises at once, and then not again for `minSyncPeriod`, which is 1 s by default
+/// (`SetDefaults_KubeProxyConfiguration` in kubernetes/pkg/proxy/apis/config/v1alpha1): a change that comes within a
+/// second after one of any other Service takes effect about 1.04 s later (seen, 1.37.2). The rest is for writing the rules.
+pub const PROXY_DELAY: Duration = Duration::from_millis(1200);
+
 /// A running control plane. Dropping it kills its programs.
 pub struct ControlPlane {
     client: Client,

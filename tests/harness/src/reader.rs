@@ -15,6 +15,8 @@ use crate::wait::{self, Outcome};
 
 /// How many reads may be under way at once.
 const IN_FLIGHT: usize = 20;
+/// Failed reads are counted in time by so much.
+const STEP: Duration = Duration::from_millis(100);
 
 /// How it reads; see [`Reader::builder`].
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct Totals {
     pub failures: u64,
     /// The same, by what the client was told: an SQLSTATE, `connect`, `timeout` or `closed`.
     pub by_error: BTreeMap<String, u64>,
+    /// For how long reads failed: every tenth of a second in which one did counts, whatever the rate.
+    pub failing: Duration,
     /// Reads that were answered only the second time.
     pub retried: u64,
     /// The longest time without an answer, between two answers or since the last.
@@ -57,7 +61,10 @@ pub struct Totals {
 #[derive(Debug)]
 struct Counting {
     totals: Totals,
+    began: Instant,
     answered: Instant,
+    /// The newest tenth of a second in which a read failed.
+    failed: Option<u128>,
 }
 
 impl Builder {
@@ -102,9 +109,12 @@ impl Builder {
     /// Starts to read.
     #[must_use]
     pub fn start(self) -> Reader {
+        let began = Instant::now();
         let totals = Arc::new(Mutex::new(Counting {
             totals: Totals::default(),
-            answered: Instant::now(),
+            began,
+            answered: began,
+            failed: None,
         }));
         let task = tokio::spawn(self.run(totals.clone()));
         Reader { totals, task }
@@ -232,6 +242,11 @@ impl Counting {
             }
             Err(error) => {
                 self.totals.failures += 1;
+                let step = Some(self.began.elapsed().as_millis() / STEP.as_millis());
+                if self.failed != step {
+                    self.failed = step;
+                    self.totals.failing += STEP;
+                }
                 *self.totals.by_error.entry(error).or_default() += 1;
             }
         }

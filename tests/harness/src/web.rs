@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::wait;
 
 /// How long a request may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Response {
 /// Sends `GET path` on a new connection, without TLS.
 ///
 /// # Errors
-/// When there is no complete answer within 5 s; a status other than 200 is not an error.
+/// When there is no complete answer within 20 s; a status other than 200 is not an error.
 pub async fn get(server: SocketAddr, path: &str) -> Result<Response> {
     wait::within(
         &format!("http://{server}{path}"),
