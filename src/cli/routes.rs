@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::output::Table;
-use crate::render::named;
 use distributary_core::decision::DecisionState;
 use distributary_core::ids::ClassName;
 use distributary_core::ids::TargetId;
 use distributary_core::plan::{Route, RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
+use distributary_core::table::named;
 
 /// Every route by its name, in the order in which they are written; without those of classes that are built in, which
 /// lead where `rw` and `ro` do.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Arguments;
 use crate::cli::Error;
 use crate::cli::endpoints::Shown;
-use crate::render::named::of_region;
+use distributary_core::table::named::of_region;
 
 /// The one route that is asked for, and whom its operations go to.
 pub struct Asked {
