@@ -18,6 +18,7 @@ use distributary_core::ids::ClassName;
 use distributary_core::login::SecretProblem;
 use distributary_core::plan::{Member, Route, RoutingPlan};
 use distributary_core::policy::{Mode, Policy};
+use distributary_core::table::{RoutingTable, is_intact};
 use distributary_core::world::Remembered;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
@@ -440,12 +441,32 @@ fn schema() -> jsonschema::Validator {
         .expect("a JSON Schema")
 }
 
-/// The routing.json of a case.
-fn routing(folder: &Path) -> Option<Value> {
+/// The routing.json of a case, as it is written.
+fn routing_text(folder: &Path) -> Option<String> {
     let objects = outcome(folder).objects;
     let map = objects.iter().find(|object| object["kind"] == "ConfigMap")?;
     let text = map["data"]["routing.json"].as_str().expect("routing.json");
-    Some(serde_json::from_str(text).expect("routing.json is JSON"))
+    Some(text.to_owned())
+}
+
+fn routing(folder: &Path) -> Option<Value> {
+    let text = routing_text(folder)?;
+    Some(serde_json::from_str(&text).expect("routing.json is JSON"))
+}
+
+#[test]
+fn every_routing_json_is_read_back_as_it_was_written() {
+    let mut checked = 0;
+    for folder in cases() {
+        if let Some(text) = routing_text(&folder) {
+            let table = RoutingTable::read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(table.text(), text, "{}", folder.display());
+            assert_eq!(table.digest(), table.revision, "{}", folder.display());
+            assert!(is_intact(&text), "{}", folder.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked} documents");
 }
 
 #[test]

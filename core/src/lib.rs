@@ -7,6 +7,7 @@ pub mod cadence;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+pub mod formats;
 pub mod health;
 pub mod ids;
 pub mod judgement;
@@ -22,6 +23,7 @@ pub mod policy;
 pub mod primary;
 pub mod role;
 pub mod routing;
+pub mod table;
 pub mod target;
 pub mod transition;
 mod words;

@@ -2,6 +2,8 @@
 
 mod asked;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -9,11 +11,13 @@ use serde_json::{Value, json};
 use super::documents::Documents;
 use super::endpoints::{self, Shown, ShownClass};
 use super::output::{Output, Table};
-use super::{Ended, Error, block_on, cluster, policy_file};
+use super::{Ended, Error, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
+use crate::telemetry::chain;
 use asked::Asked;
 use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use distributary_core::health::Reason;
+use distributary_core::table::{Route, RoutingTable};
 
 /// Explain the status of a policy: which servers serve, which do not, why, since when, and what to do.
 ///
@@ -32,6 +36,15 @@ pub struct Arguments {
     /// Explain only the route of this class of operations.
     #[arg(long, value_name = "NAME", conflicts_with = "region")]
     pub class: Option<String>,
+    /// Explain only the route of this operation. An operation of no class is a write, unless --read-only is given.
+    #[arg(long, value_name = "NAME", conflicts_with = "class")]
+    pub operation: Option<String>,
+    /// The operation writes nothing.
+    #[arg(long, requires = "operation")]
+    pub read_only: bool,
+    /// Explain only the route of a read that prefers the primary.
+    #[arg(long)]
+    pub prefer_primary: bool,
     /// Explain only the route of reads from this region.
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
@@ -47,13 +60,20 @@ pub struct Arguments {
 }
 
 pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
-    let (object, routing) = if arguments.files.is_empty() {
+    let (object, text) = if arguments.files.is_empty() {
         block_on(of_cluster(arguments))?
     } else {
         of_files(arguments)?
     };
-    let asked = Asked::of(arguments, routing.as_ref())?;
-    let explained = Explained::new(&object, routing, asked);
+    let table = match text.map(|text| RoutingTable::read(&text)).transpose() {
+        Ok(table) => table,
+        Err(error) => {
+            warn(&chain(&error));
+            None
+        }
+    };
+    let asked = Asked::of(arguments, table.as_ref())?;
+    let explained = Explained::new(&object, table, asked);
     arguments
         .output
         .print(&explained.document(), || explained.text())?;
@@ -64,7 +84,8 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     })
 }
 
-async fn of_cluster(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), Error> {
+/// The policy, and its routing.json where it is there.
+async fn of_cluster(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<String>), Error> {
     let (client, default) = cluster::client().await?;
     let namespace = arguments.namespace.clone().unwrap_or(default);
     let name = &arguments.name;
@@ -80,11 +101,11 @@ async fn of_cluster(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<V
     let text = routing
         .as_ref()
         .and_then(|map| map["data"][ROUTING].as_str())
-        .unwrap_or_default();
-    Ok((object, serde_json::from_str(text).ok()))
+        .map(ToOwned::to_owned);
+    Ok((object, text))
 }
 
-fn of_files(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), Error> {
+fn of_files(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<String>), Error> {
     let default = arguments.namespace.as_deref().unwrap_or("default");
     let documents = Documents::read(&arguments.files, default)?;
     let asked = |document: &&Value| {
@@ -110,13 +131,16 @@ fn of_files(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<Value>), 
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
     let map = config_map_name(&object).map(|name| (namespace, name.to_owned()));
     let data = map.and_then(|key| documents.config_maps.get(&key));
-    let routing = data.and_then(|data| serde_json::from_str(data.get(ROUTING)?).ok());
-    Ok((object, routing))
+    let text = data.and_then(|data| data.get(ROUTING).cloned());
+    Ok((object, text))
 }
 
 fn config_map_name(object: &ReplicaSetPolicy) -> Option<&str> {
     Some(object.status.as_ref()?.routing.as_ref()?.config_map.as_str())
 }
+
+/// The routes of routing.json by their names.
+type Routes = BTreeMap<String, Route>;
 
 /// What a status says.
 struct Explained {
@@ -124,17 +148,17 @@ struct Explained {
     asked: Option<Asked>,
     status: Option<ReplicaSetPolicyStatus>,
     /// The routes of routing.json, where it is there.
-    routes: Option<Value>,
+    routes: Option<Routes>,
     shown: Vec<Shown>,
     /// The generation of the spec is newer than what the status describes.
     outdated: bool,
 }
 
 impl Explained {
-    fn new(object: &ReplicaSetPolicy, routing: Option<Value>, asked: Option<Asked>) -> Self {
+    fn new(object: &ReplicaSetPolicy, table: Option<RoutingTable>, asked: Option<Asked>) -> Self {
         let status = object.status.clone();
-        let mut routes = routing.map(|mut routing| routing["routes"].take());
-        if let (Some(asked), Some(routes)) = (&asked, routes.as_mut().and_then(Value::as_object_mut)) {
+        let mut routes = table.map(|table| table.routes);
+        if let (Some(asked), Some(routes)) = (&asked, routes.as_mut()) {
             routes.retain(|name, _| *name == asked.route);
         }
         let described = status.as_ref().and_then(|status| status.observed_generation);
@@ -279,20 +303,22 @@ impl Explained {
     }
 }
 
-fn table(routes: &Value) -> String {
+fn table(routes: &Routes) -> String {
     let mut table = Table::new(&["ROUTE", "STATE", "ENDPOINTS"]);
-    for (name, route) in routes.as_object().into_iter().flatten() {
-        let targets = route["targets"].as_array().into_iter().flatten();
-        let mut ids: Vec<_> = targets.filter_map(|target| target["endpoint"].as_str()).collect();
+    for (name, route) in routes {
+        let mut ids: Vec<_> = route
+            .targets
+            .iter()
+            .map(|target| target.endpoint.as_str())
+            .collect();
         ids.dedup();
-        let state = route["state"].as_str().unwrap_or_default();
-        table.row([name.clone(), state.to_owned(), ids.join(",")]);
+        table.row([name.clone(), route.state.to_string(), ids.join(",")]);
     }
     table.text()
 }
 
 /// An endpoint; of a Service, each of its pods.
-fn of_endpoint(status: &EndpointStatus, routes: Option<&Value>) -> Vec<Shown> {
+fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Shown> {
     let since = status.since.0.to_string();
     if !status.targets.is_empty() {
         return status
@@ -316,7 +342,7 @@ fn of_endpoint(status: &EndpointStatus, routes: Option<&Value>) -> Vec<Shown> {
     }]
 }
 
-fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Value>) -> Shown {
+fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) -> Shown {
     Shown {
         id: format!("{id}@{}", pod.address),
         address: pod.address.clone(),
@@ -346,19 +372,18 @@ fn of_classes(status: &[ClassStatus]) -> Vec<ShownClass> {
 }
 
 /// The routes that an address of an endpoint is in; without routing.json only whether it is in one.
-fn places(routes: Option<&Value>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
-    let Some(routes) = routes.and_then(Value::as_object) else {
+fn places(routes: Option<&Routes>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
+    let Some(routes) = routes else {
         return if eligible {
             vec!["yes".to_owned()]
         } else {
             Vec::new()
         };
     };
-    let is_it = |target: &Value| target["endpoint"] == *id && target["address"].as_str() == address;
-    let serves = |(_, route): &(&String, &Value)| {
-        route["targets"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(is_it))
+    let address = address.and_then(|address| address.parse::<IpAddr>().ok());
+    let serves = |(_, route): &(&String, &Route)| {
+        let mut targets = route.targets.iter();
+        targets.any(|target| target.endpoint == id && Some(target.address) == address)
     };
     routes
         .iter()

@@ -1,14 +1,16 @@
 //! The routes of a plan, for people and for programs.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 
 use super::output::Table;
-use crate::render::named;
 use distributary_core::decision::DecisionState;
 use distributary_core::ids::ClassName;
 use distributary_core::ids::TargetId;
 use distributary_core::plan::{Route, RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
+use distributary_core::table::{RoutingTable, named};
 
 /// Every route by its name, in the order in which they are written; without those of classes that are built in, which
 /// lead where `rw` and `ro` do.
@@ -40,22 +42,12 @@ pub fn of_target(policy: &Policy, plan: &RoutingPlan, target: &TargetId) -> Vec<
         .collect()
 }
 
+/// The routes as routing.json has them.
 pub fn document(policy: &Policy, plan: &RoutingPlan) -> Value {
-    let each = |(name, route): (String, &Route)| {
-        let members = route.members.iter().map(|member| {
-            json!({
-                "endpoint": member.target.endpoint.as_str(),
-                "address": member.address,
-                "port": member.port,
-                "weight": member.weight,
-                "inSlice": member.in_slice,
-                "admission": member.admission,
-            })
-        });
-        let route = json!({"state": route.state, "targets": members.collect::<Vec<_>>()});
-        (name, route)
-    };
-    Value::Object(all(policy, plan).into_iter().map(each).collect::<Map<_, _>>())
+    let mut routes = RoutingTable::new(policy, plan).routes;
+    let known: BTreeSet<_> = all(policy, plan).into_iter().map(|(name, _)| name).collect();
+    routes.retain(|name, _| known.contains(name));
+    json!(routes)
 }
 
 pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {

@@ -26,11 +26,12 @@ use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
 use crate::clock::Clock;
 use crate::render::status::{Report, Written, status};
-use crate::render::{self, Kind, named};
+use crate::render::{self, Kind};
 use crate::telemetry::chain;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::{Mode, Policy};
+use distributary_core::table::named;
 
 /// Policies written at once.
 const CONCURRENCY: u16 = 16;

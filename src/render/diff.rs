@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, Manifest, ObjectId, labels, named};
+use super::{Kind, Manifest, ObjectId, labels};
+use distributary_core::table::named;
 
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,6 +13,7 @@ use super::{Kind, Manifest, ObjectId, labels, services};
 use distributary_core::plan::{Member, Route};
 use distributary_core::policy::Policy;
 use distributary_core::routing::ZoneHints;
+use distributary_core::table::named::{self, SERVICE_PORT};
 
 /// Endpoints in one slice, at most: what kube-proxy and others are built for.
 const MOST: usize = 100;
@@ -30,7 +31,7 @@ pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec
         }
     }
     if slices.is_empty() {
-        slices.insert((Family::V4, services::PORT), Vec::new());
+        slices.insert((Family::V4, SERVICE_PORT), Vec::new());
     }
     let hints = has_hints(policy, route);
     let endpoint = |member: &&Member| endpoint(policy, member, hints);
@@ -106,7 +107,7 @@ fn slice(
     (name, family, port): (String, Family, u16),
     endpoints: Vec<Value>,
 ) -> Manifest {
-    let service = names::service(prefix, suffix);
+    let service = named::service(prefix, suffix);
     let own = [
         (labels::SERVICE_NAME, service.as_str()),
         (labels::SLICE_MANAGED_BY, labels::SLICE_MANAGER),

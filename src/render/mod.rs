@@ -6,9 +6,7 @@ pub mod config_map;
 pub mod diff;
 pub mod endpoint_slices;
 pub mod events;
-pub mod formats;
 pub mod labels;
-pub mod named;
 pub mod names;
 pub mod services;
 pub mod status;
@@ -17,7 +15,8 @@ use serde_json::Value;
 
 use distributary_core::plan::RoutingPlan;
 use distributary_core::policy::Policy;
-use named::Named;
+use distributary_core::table::RoutingTable;
+use distributary_core::table::named::{self, Named};
 
 /// The kinds of objects that the operator writes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -79,7 +78,7 @@ pub struct Manifests {
 /// Renders a plan. The same plan gives the same bytes.
 #[must_use]
 pub fn render(policy: &Policy, plan: &RoutingPlan) -> Manifests {
-    let routing = config_map::routing(policy, plan);
+    let table = RoutingTable::new(policy, plan);
     let mut objects = Vec::new();
     if let Some(prefix) = &policy.outputs.services {
         for Named { name, route, .. } in named::routes(policy, plan).iter().filter(|it| it.service) {
@@ -87,10 +86,10 @@ pub fn render(policy: &Policy, plan: &RoutingPlan) -> Manifests {
             objects.push(services::render(policy, prefix, name));
         }
     }
-    objects.push(config_map::render(policy, plan, &routing));
+    objects.push(config_map::render(policy, &table));
     Manifests {
         objects,
-        revision: routing.revision,
+        revision: table.revision,
     }
 }
 

@@ -1,12 +1,6 @@
-//! Names of the objects. A prefix has at most 40 characters, so that each is a valid name.
+//! Names of the slices. A prefix has at most 40 characters, so that each is a valid name.
 
 use std::net::IpAddr;
-
-/// `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`.
-#[must_use]
-pub fn service(prefix: &str, suffix: &str) -> String {
-    format!("{prefix}-{suffix}")
-}
 
 /// `PREFIX-ro-ipv4-5432`: a slice holds one address family and one port. The second of them ends in `-2`, and so on.
 #[must_use]

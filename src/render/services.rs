@@ -2,21 +2,21 @@
 
 use serde_json::json;
 
-use super::{Kind, Manifest, ObjectId, labels, names};
+use super::{Kind, Manifest, ObjectId, labels};
 use distributary_core::policy::Policy;
+use distributary_core::table::named::{self, SERVICE_PORT};
 
-/// The port of every Service, and the name of its port, which kube-proxy matches with the slices'.
-pub const PORT: u16 = 5432;
+/// The name of the port of every Service, which kube-proxy matches with the slices'.
 pub const PORT_NAME: &str = "postgres";
 
 pub fn render(policy: &Policy, prefix: &str, suffix: &str) -> Manifest {
-    let name = names::service(prefix, suffix);
+    let name = named::service(prefix, suffix);
     let metadata = labels::metadata(policy, &name, &[(labels::ROUTE, suffix)], &[]);
     // A new Service is single-stack unless asked: its IPv6 slice would serve nobody.
     let spec = json!({
         "type": "ClusterIP",
         "ipFamilyPolicy": "PreferDualStack",
-        "ports": [{"name": PORT_NAME, "port": PORT, "protocol": "TCP", "targetPort": PORT}],
+        "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "protocol": "TCP", "targetPort": SERVICE_PORT}],
     });
     let kind = Kind::Service;
     let body =

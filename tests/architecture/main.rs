@@ -53,7 +53,6 @@ const RULES: [Rule; 11] = [
             "k8s_openapi",
             "serde",
             "serde_json",
-            "sha2",
             "thiserror",
         ]),
         rooms: Some(&[]),

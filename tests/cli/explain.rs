@@ -21,6 +21,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             "explain_tells_the_route_of_a_class_a_region_or_a_priority",
             one_route,
         )
+        .test(
+            "explain_passes_over_a_routing_json_of_another_version",
+            another_version,
+        )
         .test("a_policy_that_is_not_there_is_told", not_there)
 }
 
@@ -185,6 +189,24 @@ async fn one_route(_: Arc<()>) -> Result<()> {
         ("class-selected", &["--class", "write"], "rw Served primary"),
         ("class-selected", &["--priority", "low"], "ro Served "),
         ("geographic", &["--region", "us-east-1"], "ro-us-east-1 "),
+        ("class-selected", &["--operation", "create"], "rw Served primary"),
+        ("class-selected", &["--operation", "search"], "analytics Served "),
+        (
+            "class-selected",
+            &["--operation", "findMany"],
+            "rw Served primary",
+        ),
+        (
+            "class-selected",
+            &["--operation", "findMany", "--read-only"],
+            "ro Served ",
+        ),
+        (
+            "class-selected",
+            &["--prefer-primary"],
+            "primary-preferred Served primary",
+        ),
+        ("replicas-off", &["--priority", "critical"], "rw Served primary"),
     ] {
         let said = explain(folder, options)?;
         let routes = routes(&said.out);
@@ -212,6 +234,36 @@ async fn one_route(_: Arc<()>) -> Result<()> {
         "{none:#?}"
     );
     explain("class-selected", &["--priority", "urgent"])?.with(2)?;
+    explain("class-selected", &["--read-only"])?.with(2)?;
+    explain(
+        "class-selected",
+        &["--operation", "create", "--class", "analytics"],
+    )?
+    .with(2)?;
+    Ok(())
+}
+
+async fn another_version(_: Arc<()>) -> Result<()> {
+    let given = with_status(&case("plain"))?;
+    let newer = given.replace("routing.distributary.dev/v1", "routing.distributary.dev/v2");
+    let said = distributary(&["explain", "orders", "-f", "-"], &newer, &[])?.with(0)?;
+    ensure!(
+        said.err
+            == "warning: cannot read routing.json of version routing.distributary.dev/v2: \
+                only routing.distributary.dev/v1 is known\n"
+            && said.row(&["primary"])?[3] == "yes",
+        "{said:#?}"
+    );
+    let asked = distributary(
+        &["explain", "orders", "-f", "-", "--class", "analytics"],
+        &newer,
+        &[],
+    )?
+    .with(1)?;
+    ensure!(
+        asked.err.contains("\nerror: its ConfigMap with routing.json, "),
+        "{asked:#?}"
+    );
     Ok(())
 }
 

@@ -18,8 +18,10 @@ use distributary_core::percent::Percent;
 use distributary_core::plan::plan;
 use distributary_core::policy::Policy;
 use distributary_core::primary::{Election, Tenure, Writes};
+use distributary_core::table;
 use distributary_core::target::ProbeKey;
 use distributary_core::world::Figures;
+use serde_json::Value;
 
 use crate::policies::policies;
 use crate::{must_be, read};
@@ -95,8 +97,9 @@ fn the_example_of_routing_json_is_what_is_written() {
     let objects = render::render(&policy, &plan).objects;
     let data = &objects.last().unwrap().body["data"];
     let text = |key: &str| data[key].as_str().unwrap().to_owned();
+    let routing: Value = serde_json::from_str(&text("routing.json")).unwrap();
     let generated = [
-        ("routing.json", "json", text("routing.json")),
+        ("routing.json", "json", format!("{routing:#}\n")),
         (
             "libpq",
             "text",
@@ -111,6 +114,14 @@ fn the_example_of_routing_json_is_what_is_written() {
         page = format!("{before}{start}{block}{after}");
     }
     must_be("docs/routing-json.md", &page);
+}
+
+#[test]
+fn the_schema_of_routing_json_is_that_of_its_type() {
+    must_be(
+        "docs/schemas/routing.v1.json",
+        &format!("{:#}\n", table::schema()),
+    );
 }
 
 #[test]

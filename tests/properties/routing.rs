@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distributary::render::diff::{Observed, diff};
-use distributary::render::{named, render};
+use distributary::render::render;
 use distributary_core::breaker::Circuit;
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
@@ -18,6 +18,7 @@ use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan,
 use distributary_core::policy::{Endpoint, EndpointState, Policy, Strategy as Balancing};
 use distributary_core::primary::Election;
 use distributary_core::routing::{Class, Least, ReadFallback, Region, Routing, Selector, Target, ZoneHints};
+use distributary_core::table::named;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

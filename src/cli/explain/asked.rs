@@ -1,16 +1,16 @@
 //! The route that `explain` is asked about.
 
-use serde_json::Value;
-
 use super::Arguments;
 use crate::cli::Error;
 use crate::cli::endpoints::Shown;
-use crate::render::named::of_region;
+use distributary_core::observation::Role;
+use distributary_core::routing::{Priority, Target};
+use distributary_core::table::{Request, RoutingTable};
 
-/// The one route that is asked for, and whom its operations go to.
+/// The one route that is asked for, and who is to serve it.
 pub struct Asked {
     pub route: String,
-    target: String,
+    target: Target,
 }
 
 impl Asked {
@@ -18,67 +18,23 @@ impl Asked {
     ///
     /// # Errors
     /// There is no such class or region, or nothing that tells of them.
-    pub fn of(arguments: &Arguments, routing: Option<&Value>) -> Result<Option<Self>, Error> {
-        if arguments.class.is_none() && arguments.region.is_none() && arguments.priority.is_none() {
+    pub fn of(arguments: &Arguments, table: Option<&RoutingTable>) -> Result<Option<Self>, Error> {
+        let Some(request) = request(arguments) else {
             return Ok(None);
-        }
-        let routing = routing.ok_or_else(|| {
+        };
+        let table = table.ok_or_else(|| {
             Error::Unusable(
-                "the ConfigMap of the policy is missing; its routing.json lists the classes and regions"
+                "the ConfigMap of the policy is missing or cannot be read; its routing.json lists the classes and regions"
                     .to_owned(),
             )
         })?;
-        let of_priority = arguments
-            .priority
-            .as_ref()
-            .and_then(|it| routing["priorities"][it].as_str());
-        if let Some(target) = of_priority {
-            return Ok(Some(Self::led_by(target)));
-        }
-        if let Some(name) = &arguments.class {
-            let classes = || routing["classes"].as_array().into_iter().flatten();
-            let class = classes().find(|class| class["name"] == **name).ok_or_else(|| {
-                let known: Vec<_> = classes().filter_map(|class| class["name"].as_str()).collect();
-                Error::invalid(format!(
-                    "there is no class {name}: there are {}",
-                    known.join(", ")
-                ))
-            })?;
-            let text = |field: &str| class[field].as_str().unwrap_or_default().to_owned();
-            return Ok(Some(Self {
-                route: text("route"),
-                target: text("target"),
-            }));
-        }
-        let Some(region) = &arguments.region else {
-            let route = routing["defaultRoute"].as_str().unwrap_or_default().to_owned();
-            return Ok(Some(Self {
-                route,
-                target: "Replicas".to_owned(),
-            }));
-        };
-        let route = of_region(region);
-        if routing["routes"].get(&route).is_none() {
-            return Err(Error::invalid(format!(
-                "there is no region {region} in loadBalancing.regions"
-            )));
-        }
+        let routed = table
+            .route(&request)
+            .map_err(|error| Error::invalid(error.to_string()))?;
         Ok(Some(Self {
-            route,
-            target: "Replicas".to_owned(),
+            route: routed.route.to_owned(),
+            target: routed.target,
         }))
-    }
-
-    fn led_by(target: &str) -> Self {
-        let route = match target {
-            "Primary" => "rw",
-            "PrimaryPreferred" => "primary-preferred",
-            _ => "ro",
-        };
-        Self {
-            route: route.to_owned(),
-            target: target.to_owned(),
-        }
     }
 
     /// Why a server that is well is not in the route.
@@ -86,14 +42,28 @@ impl Asked {
         if shown.classes.iter().any(|class| class.name == self.route) {
             return "the class does not use it, see above";
         }
-        match (self.target.as_str(), shown.role.as_str()) {
-            ("Primary", "Standby") => "only the primary serves this route",
-            ("PrimaryPreferred", "Standby") => "the primary serves this route while it is well",
-            ("ReplicasOnly", "Primary") => "the primary never serves this route",
-            ("Replicas", "Primary") => "the primary serves this route only as a fallback",
-            _ => {
-                "other servers come first: the servers that the class selects, or servers of a nearer region"
-            }
+        match (self.target, Role::from_word(&shown.role)) {
+            (Target::Primary, Some(Role::Standby)) => "only the primary serves this route",
+            (Target::PrimaryPreferred, Some(Role::Standby)) => "the primary serves this route while it is well",
+            (Target::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
+            (Target::Replicas, Some(Role::Primary)) => "the primary serves this route only as a fallback",
+            _ => "other servers come first: the servers that the class selects, or servers of a nearer region",
         }
     }
+}
+
+/// `None`: nothing is asked for. Without an operation reads are meant.
+fn request(arguments: &Arguments) -> Option<Request<'_>> {
+    let request = Request {
+        operation: arguments.operation.as_deref(),
+        class: arguments.class.as_deref(),
+        region: arguments.region.as_deref(),
+        priority: arguments.priority.as_deref().and_then(Priority::from_word),
+        read_only: arguments.read_only,
+        prefer_primary: arguments.prefer_primary,
+    };
+    (request != Request::default()).then(|| Request {
+        read_only: arguments.read_only || arguments.operation.is_none(),
+        ..request
+    })
 }

@@ -2,12 +2,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::render::named;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
 use distributary_core::decision::{Decided, Decision};
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
+use distributary_core::table::named;
 
 /// So many are remembered.
 const MOST: usize = 10;

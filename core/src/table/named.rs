@@ -2,10 +2,18 @@
 //!
 //! Order: `rw`, `ro`, classes, regions. It is that in which slices are written: what people use most goes first.
 
-use super::names;
-use distributary_core::plan::{Route, RoutingPlan};
-use distributary_core::policy::Policy;
-use distributary_core::routing::Class;
+use crate::plan::{Route, RoutingPlan};
+use crate::policy::Policy;
+use crate::routing::Class;
+
+/// The route of writes.
+pub const WRITES: &str = "rw";
+/// The route of reads that no class names.
+pub const DEFAULT: &str = "ro";
+/// The class, and so the route, of reads that prefer the primary, unless the policy gives the name to others.
+pub const PRIMARY_PREFERRED: &str = "primary-preferred";
+/// The TCP port of every Service.
+pub const SERVICE_PORT: u16 = 5432;
 
 /// A route with its name.
 pub struct Named<'a> {
@@ -23,8 +31,8 @@ pub fn routes<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<Named<'a>> {
         let service = service && policy.outputs.services.is_some();
         routes.extend(route.map(|route| Named { name, route, service }));
     };
-    add("rw".to_owned(), Some(&plan.rw), true);
-    add("ro".to_owned(), Some(&plan.ro), true);
+    add(WRITES.to_owned(), Some(&plan.rw), true);
+    add(DEFAULT.to_owned(), Some(&plan.ro), true);
     for class in policy.routing.classes.iter().filter(|class| class.has_route()) {
         add(
             class.name.to_string(),
@@ -55,14 +63,21 @@ pub fn services(policy: &Policy) -> Vec<String> {
         .iter()
         .filter(|_| policy.outputs.per_region);
     let of_regions = regions.map(|region| of_region(&region.name));
-    let both = ["rw", "ro"].map(ToOwned::to_owned).into_iter();
+    let both = [WRITES, DEFAULT].map(ToOwned::to_owned).into_iter();
     let suffixes = both.chain(of_classes).chain(of_regions);
-    suffixes.map(|suffix| names::service(prefix, &suffix)).collect()
+    suffixes.map(|suffix| service(prefix, &suffix)).collect()
 }
 
 /// What is built in alone is in routing.json: a Service of it would lead where `rw` and `ro` do.
 fn has_service(policy: &Policy, class: &Class) -> bool {
     policy.outputs.per_class && class.declared && class.has_route()
+}
+
+/// The name of the Service of a route: `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`. A prefix has at most 40
+/// characters, so that it is a valid name.
+#[must_use]
+pub fn service(prefix: &str, route: &str) -> String {
+    format!("{prefix}-{route}")
 }
 
 /// The name of the route of a region.
@@ -75,7 +90,7 @@ pub fn of_region(region: &str) -> String {
 #[must_use]
 pub fn place(name: &str) -> u8 {
     match name {
-        "rw" | "ro" | "" => 0,
+        WRITES | DEFAULT | "" => 0,
         name if name.starts_with("ro-") => 2,
         _ => 1,
     }

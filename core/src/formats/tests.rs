@@ -1,0 +1,114 @@
+use super::*;
+use crate::fixture;
+use crate::ids::TargetId;
+use crate::plan::{Admission, Member, Route, RouteState, RoutingPlan};
+use crate::policy::{Host, Policy};
+
+fn member(endpoint: &str, address: &str) -> Member {
+    Member {
+        target: TargetId::host(endpoint.into()),
+        address: address.parse().unwrap(),
+        port: 5432,
+        weight: 100,
+        in_slice: true,
+        order: 0,
+        admission: Admission::Eligible,
+    }
+}
+
+fn table(policy: &Policy, members: Vec<Member>) -> RoutingTable {
+    let state = RouteState::Served;
+    let rw = Route {
+        state,
+        members: vec![member("primary", "198.18.0.1")],
+    };
+    let ro = Route { state, members };
+    let plan = RoutingPlan {
+        rw,
+        ro,
+        ..RoutingPlan::default()
+    };
+    RoutingTable::new(policy, &plan)
+}
+
+fn text(documents: &[Document], name: &str) -> String {
+    let found = documents.iter().find(|document| document.name == name);
+    found.map_or_else(String::new, |document| document.text.clone())
+}
+
+#[test]
+fn a_database_of_any_name_stays_one_part_of_the_uri() {
+    assert_eq!(uri::escaped("orders"), "orders");
+    assert_eq!(uri::escaped("a/b?c=ü"), "a%2Fb%3Fc%3D%C3%BC");
+}
+
+#[test]
+fn a_name_goes_before_the_address_without_its_last_dot() {
+    let mut policy = fixture::policy(&["a"]);
+    if let Some(location) = &mut policy.endpoints[1].location {
+        location.host = Host::Name("a.example.com.".to_owned());
+    }
+    let table = table(&policy, vec![member("a", "2001:db8::3")]);
+    for format in [Format::Libpq, Format::Jdbc] {
+        let documents = documents(format)(&table);
+        let uri = documents.iter().find(|it| it.name.ends_with("-ro")).unwrap();
+        assert!(uri.text.contains("://a.example.com:5432/"), "{uri:?}");
+    }
+}
+
+#[test]
+fn each_client_reads_an_ipv6_address_in_its_own_way() {
+    let policy = fixture::policy(&["a"]);
+    let table = table(&policy, vec![member("a", "2001:db8::3")]);
+    let libpq = text(&documents(Format::Libpq)(&table), "libpq-ro");
+    assert!(libpq.contains("//[2001:db8::3]:5432/"), "{libpq}");
+    let jdbc = text(&documents(Format::Jdbc)(&table), "jdbc-ro");
+    assert!(jdbc.contains("//[2001:db8:0:0:0:0:0:3]:5432/"), "{jdbc}");
+}
+
+#[test]
+fn a_route_without_anybody_in_its_slice_and_one_of_a_built_in_class_have_no_uri() {
+    let policy = fixture::policy(&["a"]);
+    let mut returning = member("a", "198.18.0.2");
+    returning.in_slice = false;
+    let table = table(&policy, vec![returning]);
+    let names: Vec<_> = documents(Format::Libpq)(&table)
+        .into_iter()
+        .map(|document| document.name)
+        .collect();
+    assert_eq!(names, ["libpq-rw", "libpq16-rw"]);
+}
+
+#[test]
+fn a_replica_that_takes_the_writes_is_the_database_and_no_replica() {
+    let policy = fixture::policy(&["a", "b"]);
+    let mut table = table(&policy, vec![member("b", "198.18.0.3")]);
+    table.routes.get_mut("rw").unwrap().targets[0].endpoint = "a".to_owned();
+    let documents = documents(Format::Env)(&table);
+    assert_eq!(
+        text(&documents, "DATABASE_URL"),
+        "postgresql://198.18.0.2:5432/postgres?sslmode=verify-full"
+    );
+    assert_eq!(text(&documents, "DB_REPLICA_1_ENABLED"), "false");
+    assert_eq!(text(&documents, "DB_REPLICA_2_ENABLED"), "true");
+}
+
+#[test]
+fn a_time_that_is_no_whole_second_is_exact_in_the_environment() {
+    let mut policy = fixture::policy(&[]);
+    policy.endpoints[0].clients.connect_timeout = std::time::Duration::from_millis(1500);
+    let documents = documents(Format::Env)(&table(&policy, Vec::new()));
+    assert_eq!(text(&documents, "DB_PRIMARY_TIMEOUT"), "1500");
+}
+
+#[test]
+fn every_name_of_every_format_is_there_once() {
+    let policy = fixture::policy(&["a", "b"]);
+    let table = table(&policy, vec![member("a", "198.18.0.2")]);
+    let all = Format::ALL.iter().flat_map(|format| documents(*format)(&table));
+    let mut names: Vec<_> = all.map(|document| document.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}

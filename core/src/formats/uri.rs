@@ -1,0 +1,81 @@
+//! What all connection URIs have in common: which routes have one, hosts, percent-encoding.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::table::named::WRITES;
+use crate::table::{Route, RoutingTable, Target};
+
+/// A route that has URIs.
+pub struct Told<'a> {
+    pub name: &'a str,
+    pub table: &'a RoutingTable,
+    pub route: &'a Route,
+}
+
+/// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
+/// that are built in.
+pub fn told(table: &RoutingTable) -> impl Iterator<Item = Told<'_>> {
+    let is_declared = |name: &str| {
+        let class = table.classes.iter().find(|class| class.name == name);
+        class.is_none_or(|class| !class.built_in)
+    };
+    let routes = table.routes.iter().filter(move |(name, route)| {
+        is_declared(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
+    });
+    routes.map(move |(name, route)| Told { name, table, route })
+}
+
+impl Told<'_> {
+    /// Whether it is the route of writes.
+    pub fn writes(&self) -> bool {
+        self.name == WRITES
+    }
+
+    /// The hosts of those in the slice, in order; `ipv6`: how the client writes such an address.
+    pub fn hosts(&self, ipv6: fn(Ipv6Addr) -> String) -> String {
+        let targets = self.route.targets.iter().filter(|target| target.in_slice);
+        let hosts: Vec<_> = targets.map(|target| self.host(target, ipv6)).collect();
+        hosts.join(",")
+    }
+
+    /// The host as declared where it is a name, which is what a certificate has; else the address.
+    fn host(&self, target: &Target, ipv6: fn(Ipv6Addr) -> String) -> String {
+        let mut endpoints = self.table.endpoints.iter();
+        let declared = endpoints
+            .find(|endpoint| endpoint.id == target.endpoint)
+            .and_then(|endpoint| endpoint.host.as_deref())
+            .filter(|host| host.parse::<IpAddr>().is_err());
+        match declared {
+            Some(name) => named(name, target.port),
+            None => at(target.address, target.port, ipv6),
+        }
+    }
+}
+
+/// Host and port as a URI has them; the host is a name or an address.
+pub fn server(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(address) => at(address, port, |address| address.to_string()),
+        Err(_) => named(host, port),
+    }
+}
+
+fn named(name: &str, port: u16) -> String {
+    format!("{}:{port}", name.trim_end_matches('.'))
+}
+
+fn at(address: IpAddr, port: u16, ipv6: fn(Ipv6Addr) -> String) -> String {
+    match address {
+        IpAddr::V6(address) => format!("[{}]:{port}", ipv6(address)),
+        IpAddr::V4(address) => format!("{address}:{port}"),
+    }
+}
+
+/// Percent-encoding of all but RFC 3986's unreserved characters.
+pub fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}

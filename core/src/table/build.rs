@@ -1,0 +1,166 @@
+//! From a policy and its plan to the routing table: the only place where one is made.
+
+use std::time::Duration;
+
+use super::document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
+use super::entry::{Connection, Endpoint, Route, Service, Target};
+use super::named::{self, DEFAULT, Named, SERVICE_PORT, WRITES};
+use super::word::Version;
+use crate::plan::{Member, RoutingPlan};
+use crate::policy::{BreakerSettings, ClientSettings, Host, Policy, Probing};
+use crate::routing::{self, Priority};
+use crate::{plan, policy};
+
+impl RoutingTable {
+    /// Tells a plan. The same plan gives the same table, and so the same revision.
+    #[must_use]
+    pub fn new(policy: &Policy, plan: &RoutingPlan) -> Self {
+        let (all, declared) = (named::routes(policy, plan), &policy.routing);
+        let route = |named: &Named<'_>| (named.name.clone(), route(policy, named));
+        let mut table = Self {
+            version: Version,
+            policy: PolicyName {
+                namespace: policy.key.namespace.clone(),
+                name: policy.key.name.clone(),
+            },
+            revision: String::new(),
+            strategy: policy.strategy,
+            connection: connection(&policy.clients),
+            replicas: declared.replicas,
+            default_target: declared.default_target,
+            retry_attempts: declared.retry_attempts,
+            health_check: health_check(&policy.probing),
+            circuit_breaker: circuit_breaker(&policy.breaker),
+            classes: declared.classes.iter().map(class).collect(),
+            default_route: DEFAULT.to_owned(),
+            priorities: priorities(declared),
+            regions: declared.regions.iter().map(region).collect(),
+            routes: all.iter().map(route).collect(),
+            endpoints: policy.endpoints.iter().map(|it| endpoint(it, &all)).collect(),
+        };
+        table.revision = table.digest();
+        table
+    }
+}
+
+fn health_check(probing: &Probing) -> HealthCheck {
+    HealthCheck {
+        interval_milliseconds: millis(probing.interval),
+        failover_timeout_milliseconds: millis(probing.failover_timeout),
+    }
+}
+
+fn circuit_breaker(settings: &BreakerSettings) -> CircuitBreaker {
+    CircuitBreaker {
+        enabled: settings.enabled,
+        failure_threshold: settings.failure_threshold,
+        reset_timeout_milliseconds: millis(settings.reset_timeout),
+        max_reset_timeout_milliseconds: millis(settings.max_reset_timeout),
+        success_threshold: settings.success_threshold,
+        traffic_steps: settings.traffic_steps.iter().map(|step| step.get()).collect(),
+    }
+}
+
+fn class(class: &routing::Class) -> Class {
+    let name = class.name.to_string();
+    Class {
+        built_in: !class.declared,
+        operations: class.operations.clone(),
+        target: class.target,
+        route: if class.has_route() {
+            name.clone()
+        } else {
+            WRITES.to_owned()
+        },
+        name,
+    }
+}
+
+fn priorities(declared: &routing::Routing) -> Priorities {
+    let of = |priority| declared.priorities.get(&priority).copied();
+    Priorities {
+        critical: of(Priority::Critical),
+        high: of(Priority::High),
+        medium: of(Priority::Medium),
+        low: of(Priority::Low),
+    }
+}
+
+fn region(region: &routing::Region) -> Region {
+    Region {
+        name: region.name.clone(),
+        failover: region.failover.clone(),
+        route: named::of_region(&region.name),
+    }
+}
+
+fn route(policy: &Policy, named: &Named<'_>) -> Route {
+    let plan::Route { state, members } = named.route;
+    let prefix = policy.outputs.services.as_ref().filter(|_| named.service);
+    Route {
+        state: *state,
+        targets: members.iter().map(target).collect(),
+        service: prefix.map(|prefix| Service {
+            name: named::service(prefix, &named.name),
+            port: SERVICE_PORT,
+        }),
+    }
+}
+
+fn target(member: &Member) -> Target {
+    Target {
+        endpoint: member.target.endpoint.to_string(),
+        address: member.address,
+        port: member.port,
+        weight: member.weight,
+        in_slice: member.in_slice,
+        order: member.order,
+        admission: member.admission,
+    }
+}
+
+fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
+    let location = declared.location.as_ref();
+    let serves = |named: &&Named<'_>| {
+        let mut members = named.route.members.iter();
+        members.any(|member| member.target.endpoint == declared.id)
+    };
+    Endpoint {
+        id: declared.id.to_string(),
+        display_name: declared.display_name.clone(),
+        declared: declared.declared,
+        active: declared.is_watched(),
+        state: declared.state,
+        host: location.map(|location| host(&location.host)),
+        port: location.map(|location| location.port),
+        region: declared.region.clone(),
+        zone: declared.zone.clone(),
+        weight: declared.weight,
+        priority: declared.priority,
+        max_connections: declared.max_connections,
+        tags: declared.tags.clone(),
+        connection: connection(&declared.clients),
+        routes: routes
+            .iter()
+            .filter(serves)
+            .map(|named| named.name.clone())
+            .collect(),
+    }
+}
+
+fn host(host: &Host) -> String {
+    host.to_string()
+}
+
+fn connection(clients: &ClientSettings) -> Connection {
+    Connection {
+        database: clients.database.clone(),
+        sslmode: clients.tls.into(),
+        connect_timeout_seconds: clients.connect_timeout.as_secs(),
+        connect_timeout_milliseconds: millis(clients.connect_timeout),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,187 @@
+//! Which route a request takes: the table of the rules is in the docs of the parent module.
+
+use std::fmt;
+
+use super::document::{Class, RoutingTable};
+use super::named::{PRIMARY_PREFERRED, WRITES};
+use crate::plan::RouteState;
+use crate::routing::{Priority, Target};
+
+/// What a client says of an operation. The default says nothing, and is a write.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Request<'a> {
+    /// The name of the operation, such as `findMany` or `create`.
+    pub operation: Option<&'a str>,
+    /// The name of a class, in place of the one that has the operation.
+    pub class: Option<&'a str>,
+    /// Where the client is: counts for reads that no class names.
+    pub region: Option<&'a str>,
+    pub priority: Option<Priority>,
+    /// It writes nothing. Counts for operations that no class names.
+    pub read_only: bool,
+    /// A read that should see the newest data where it can.
+    pub prefer_primary: bool,
+}
+
+/// The way of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Routed<'a> {
+    /// The name of the route: a key of `routes`.
+    pub route: &'a str,
+    /// Who is to serve it.
+    pub target: Target,
+}
+
+/// Why a request has no route.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoRoute {
+    #[error("there is no class {class}{}", There(known))]
+    UnknownClass {
+        class: String,
+        /// The classes that there are, in the order of their names.
+        known: Vec<String>,
+    },
+    #[error("there is no region {region} in loadBalancing.regions{}", There(known))]
+    UnknownRegion {
+        region: String,
+        /// The regions that have a route, as declared.
+        known: Vec<String>,
+    },
+}
+
+/// What there is instead.
+struct There<'a>(&'a [String]);
+
+impl fmt::Display for There<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [only] => write!(f, ": there is {only}"),
+            several => write!(f, ": there are {}", several.join(", ")),
+        }
+    }
+}
+
+impl RoutingTable {
+    /// The route of a request, by the rules in the docs of [`crate::table`]. It parses no SQL and knows no load: it reads the
+    /// table alone, and the same request has the same route while the revision stays.
+    ///
+    /// # Errors
+    /// A class that the policy does not have; a region that has no route, where the region decides.
+    pub fn route<'a>(&'a self, request: &Request<'_>) -> Result<Routed<'a>, NoRoute> {
+        let routed = match self.classified(request)? {
+            Kind::Write => writes(Target::Primary),
+            Kind::Read(class) => self.read_route(request, class)?,
+        };
+        let target = if self.replicas {
+            routed.target
+        } else {
+            Target::Primary
+        };
+        Ok(Routed { target, ..routed })
+    }
+
+    fn classified(&self, request: &Request<'_>) -> Result<Kind<'_>, NoRoute> {
+        let of_operation = request.operation.and_then(|operation| {
+            let has = |class: &&Class| class.operations.iter().any(|it| it == operation);
+            self.classes.iter().find(has)
+        });
+        let named = request.class.map(|class| self.class(class)).transpose()?;
+        let is_write = |class: &Class| class.target == Target::Primary;
+        if of_operation.is_some_and(is_write) || named.is_some_and(is_write) {
+            return Ok(Kind::Write);
+        }
+        Ok(match named.or(of_operation) {
+            None if !request.read_only => Kind::Write,
+            class => Kind::Read(class),
+        })
+    }
+
+    fn read_route<'a>(
+        &'a self,
+        request: &Request<'_>,
+        class: Option<&'a Class>,
+    ) -> Result<Routed<'a>, NoRoute> {
+        let mapped = request.priority.and_then(|priority| self.priorities.of(priority));
+        let decided = match mapped {
+            Some(Target::Primary) => Some(writes(Target::Primary)),
+            Some(Target::PrimaryPreferred) => self.writes_if_served(),
+            None if request.prefer_primary => self.preferred(class),
+            Some(Target::Replicas | Target::ReplicasOnly) | None => None,
+        };
+        match decided {
+            Some(routed) => Ok(routed),
+            None => self.usual(request, class),
+        }
+    }
+
+    /// The route of reads that prefer the primary; `None`: the policy keeps the class from it, or nobody serves there.
+    fn preferred(&self, class: Option<&Class>) -> Option<Routed<'_>> {
+        if class.is_some_and(|class| class.target == Target::ReplicasOnly) {
+            return None;
+        }
+        let own = self.classes.iter().find(|class| class.name == PRIMARY_PREFERRED);
+        match own.filter(|class| class.target == Target::PrimaryPreferred) {
+            Some(own) => Some(of_class(own)),
+            None => self.writes_if_served(),
+        }
+    }
+
+    /// The route where neither a priority nor a wish for the primary decides.
+    fn usual<'a>(&'a self, request: &Request<'_>, class: Option<&'a Class>) -> Result<Routed<'a>, NoRoute> {
+        let route = match (class, request.region) {
+            (Some(class), _) => return Ok(of_class(class)),
+            (None, Some(region)) => self.of_region(region)?,
+            (None, None) => &self.default_route,
+        };
+        Ok(Routed {
+            route,
+            target: self.default_target,
+        })
+    }
+
+    fn class(&self, name: &str) -> Result<&Class, NoRoute> {
+        let class = self.classes.iter().find(|class| class.name == name);
+        class.ok_or_else(|| NoRoute::UnknownClass {
+            class: name.to_owned(),
+            known: self.classes.iter().map(|class| class.name.clone()).collect(),
+        })
+    }
+
+    fn of_region(&self, name: &str) -> Result<&str, NoRoute> {
+        let region = self.regions.iter().find(|region| region.name == name);
+        region
+            .map(|region| region.route.as_str())
+            .ok_or_else(|| NoRoute::UnknownRegion {
+                region: name.to_owned(),
+                known: self.regions.iter().map(|region| region.name.clone()).collect(),
+            })
+    }
+
+    /// `rw`, for who prefers the primary and does not need it.
+    fn writes_if_served(&self) -> Option<Routed<'static>> {
+        let route = self.routes.get(WRITES)?;
+        (route.state == RouteState::Served).then_some(writes(Target::PrimaryPreferred))
+    }
+}
+
+/// What a request is by its class and its operation.
+enum Kind<'a> {
+    /// On `rw`, whatever else is said.
+    Write,
+    Read(Option<&'a Class>),
+}
+
+const fn writes(target: Target) -> Routed<'static> {
+    Routed {
+        route: WRITES,
+        target,
+    }
+}
+
+fn of_class(class: &Class) -> Routed<'_> {
+    Routed {
+        route: &class.route,
+        target: class.target,
+    }
+}
