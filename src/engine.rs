@@ -13,9 +13,10 @@ use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::observation::FailureKind;
 use distributary_core::policy::Policy;
-use distributary_core::target::{Answer, Observed};
+use distributary_core::resolved::Resolved;
+use distributary_core::target::Answer;
 use distributary_core::transition::Transition;
-use distributary_core::world::{Effect, Event, Remembered, World};
+use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
 
 /// Events taken in before the marked policies are decided.
 const BATCH: usize = 256;
@@ -48,7 +49,7 @@ impl Decisions {
 
 /// What the engine tells the writing side: there is a new decision to write.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct DecisionChange {
     pub policy: Arc<Policy>,
     /// What changed by it that a person may want to know.
     pub transitions: Vec<Transition>,
@@ -57,7 +58,8 @@ pub struct Report {
 enum Command {
     Change {
         policy: Arc<Policy>,
-        remembered: Remembered,
+        resolved: Arc<Resolved>,
+        memory: Memory,
         decided: oneshot::Sender<()>,
     },
     Gone {
@@ -83,12 +85,18 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`Stopped`] while the process ends.
-    pub async fn change(&self, policy: Arc<Policy>, remembered: Remembered) -> Result<(), Stopped> {
+    pub async fn change(
+        &self,
+        policy: Arc<Policy>,
+        resolved: Arc<Resolved>,
+        memory: Memory,
+    ) -> Result<(), Stopped> {
         let (decided, done) = oneshot::channel();
         self.commands
             .send(Command::Change {
                 policy,
-                remembered,
+                resolved,
+                memory,
                 decided,
             })
             .await
@@ -133,7 +141,7 @@ pub struct Engine {
     decisions: Decisions,
     commands: mpsc::Receiver<Command>,
     answers: mpsc::Receiver<Answer>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<DecisionChange>,
     decided: Vec<oneshot::Sender<()>>,
 }
 
@@ -145,7 +153,7 @@ impl Engine {
         registry: Registry,
         metrics: Metrics,
         answers: mpsc::Receiver<Answer>,
-        reports: mpsc::Sender<Report>,
+        reports: mpsc::Sender<DecisionChange>,
     ) -> (Self, EngineHandle) {
         let (sender, commands) = mpsc::channel(BATCH);
         let decisions = Decisions::default();
@@ -175,106 +183,107 @@ impl Engine {
         loop {
             let deadline = self.world.deadline();
             let clock = self.clock;
+            let mut events = Vec::new();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(command) => self.command(command),
+                    Some(command) => events.push(self.command(command)),
                     None => return,
                 },
-                Some(answer) = self.answers.recv() => self.answered(answer),
+                Some(answer) = self.answers.recv() => events.push(self.answered(answer)),
                 () = clock.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }
-            self.drain();
-            self.settle().await;
+            self.drain(&mut events);
+            self.advance(events).await;
         }
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, events: &mut Vec<Event>) {
         for _ in 0..BATCH {
             if let Ok(command) = self.commands.try_recv() {
-                self.command(command);
+                events.push(self.command(command));
             } else if let Ok(answer) = self.answers.try_recv() {
-                self.answered(answer);
+                events.push(self.answered(answer));
             } else {
                 return;
             }
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) -> Event {
         match command {
             Command::Change {
                 policy,
-                remembered,
+                resolved,
+                memory,
                 decided,
             } => {
                 self.decided.push(decided);
-                self.step(Event::PolicyChanged { policy, remembered });
+                Event::PolicyChanged {
+                    policy,
+                    resolved,
+                    memory,
+                }
             }
-            Command::Gone { key } => self.step(Event::PolicyGone { key }),
-            Command::AddressesChanged => self.step(Event::AddressesChanged),
+            Command::Gone { key } => Event::PolicyGone { key },
+            Command::AddressesChanged => Event::AddressesChanged,
         }
     }
 
-    fn answered(&mut self, answer: Answer) {
+    fn answered(&self, answer: Answer) -> Event {
         match answer {
             Answer::Checked { observed, late } => {
                 self.metrics.late(late);
-                self.observed(observed);
+                tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
+                self.metrics.observed(&observed.observation);
+                Event::Observed(observed)
             }
-            Answer::Heard(heard) => self.step(Event::Heard(heard)),
+            Answer::Heard(heard) => Event::Heard(heard),
         }
     }
 
-    fn observed(&mut self, observed: Observed) {
-        tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
-        self.metrics.observed(&observed.observation);
-        self.step(Event::Observed(observed));
-    }
-
-    fn step(&mut self, event: Event) {
-        for effect in self.world.step(event, self.clock.now()) {
-            self.act(effect);
+    /// Takes in the events, decides, and announces what changed.
+    async fn advance(&mut self, events: Vec<Event>) {
+        let effects = self.world.advance(self.clock.now(), events);
+        // Before all else: the routes follow from it.
+        for report in effects.writer {
+            self.report(report).await;
         }
-    }
-
-    /// Does what is done at once; a decision is for [`Engine::announce`].
-    fn act(&mut self, effect: Effect) -> Option<(PolicyKey, Arc<Decision>, Vec<Transition>)> {
-        match effect {
-            Effect::Want { policy, wanted } => self.registry.want(&policy, wanted),
-            Effect::Next { key, check } => self.registry.next(&key, check),
-            Effect::Measured { key, figures } => self.metrics.measured(&key, figures.as_ref()),
-            Effect::Forget { key } => {
-                let last = self.decisions.remove(&key);
-                self.metrics.forget(&key, last.as_deref());
+        for instruction in effects.prober {
+            match instruction {
+                Instruction::Want { policy, wanted } => self.registry.want(&policy, wanted),
+                Instruction::Next { key, check } => self.registry.next(&key, check),
             }
-            Effect::Decided {
-                key,
-                decision,
-                transitions,
-            } => return Some((key, decision, transitions)),
         }
-        None
-    }
-
-    /// Decides the marked policies and announces what changed.
-    async fn settle(&mut self) {
-        for effect in self.world.decide(self.clock.now()) {
-            let Some((key, decision, transitions)) = self.act(effect) else {
-                continue;
-            };
-            let before = self.decisions.set(key.clone(), Arc::clone(&decision));
-            let report = Report {
-                policy: Arc::clone(&decision.policy),
-                transitions: transitions.clone(),
-            };
-            // Before all else: the routes follow from it. The receiver is gone only while the process ends.
-            let _ = self.reports.send(report).await;
-            self.metrics.decided(&key, before.as_deref(), &decision);
-            log(&key, &transitions);
+        for Measurement { key, figures } in &effects.figures {
+            self.metrics.measured(key, figures.as_ref());
         }
         for decided in self.decided.drain(..) {
             let _ = decided.send(());
+        }
+    }
+
+    async fn report(&mut self, report: Report) {
+        match report {
+            Report::Gone { key } => {
+                let last = self.decisions.remove(&key);
+                self.metrics.forget(&key, last.as_deref());
+            }
+            Report::Decided {
+                key,
+                decision,
+                transitions,
+            } => {
+                let before = self.decisions.set(key.clone(), Arc::clone(&decision));
+                let change = DecisionChange {
+                    policy: Arc::clone(&decision.policy),
+                    transitions: transitions.clone(),
+                };
+                // The receiver is gone only while the process ends.
+                let _ = self.reports.send(change).await;
+                self.metrics.decided(&key, before.as_deref(), &decision);
+                log(&key, &transitions);
+            }
         }
     }
 }

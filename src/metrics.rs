@@ -235,8 +235,12 @@ impl Metrics {
             if is_asked_by_nobody(view) {
                 self.silenced(&labels);
             }
-            self.eligible.get_or_create(&labels).set(i64::from(view.eligible));
-            self.weight.get_or_create(&labels).set(i64::from(view.weight));
+            self.eligible
+                .get_or_create(&labels)
+                .set(i64::from(view.state.eligible));
+            self.weight
+                .get_or_create(&labels)
+                .set(i64::from(view.state.weight));
         }
         let healthy = endpoints.iter().filter(|view| view.healthy).count();
         self.healthy
@@ -277,8 +281,8 @@ impl Metrics {
 }
 
 fn is_asked_by_nobody(view: &EndpointView) -> bool {
-    matches!(view.reason, Reason::Disabled | Reason::NoReadyPod)
-        || view.failure == Some(FailureKind::SecretUnresolved)
+    matches!(view.state.reason, Reason::Disabled | Reason::NoReadyPod)
+        || view.state.failure == Some(FailureKind::SecretUnresolved)
 }
 
 fn count(number: u64) -> i64 {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::engine::{Engine, Report};
+use crate::engine::{DecisionChange, Engine};
 use crate::k8s::Scope;
 use crate::k8s::context::Context;
 use crate::k8s::events::{self, PolicyEvent};
@@ -124,8 +124,8 @@ fn scopes(namespaces: &[String]) -> Vec<Scope> {
 }
 
 /// From the engine to the writer: the slices first, then the Events, and a pass for the rest.
-async fn forward(mut reports: mpsc::Receiver<Report>, context: Arc<Context>) {
-    while let Some(Report { policy, transitions }) = reports.recv().await {
+async fn forward(mut reports: mpsc::Receiver<DecisionChange>, context: Arc<Context>) {
+    while let Some(DecisionChange { policy, transitions }) = reports.recv().await {
         let event = |notice| PolicyEvent {
             about: events::about(&policy),
             notice,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use distributary::rehearse::{Observations, rehearse};
+use distributary::render::Subject;
 use distributary::render::render;
 use distributary::render::status::{Report, Written, status};
 use distributary_api::validate::{self, SecretKeys, Secrets};
@@ -17,9 +18,9 @@ use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::ids::ClassName;
 use distributary_core::login::SecretProblem;
 use distributary_core::plan::{Member, Route, RoutingPlan};
-use distributary_core::policy::{Mode, Policy};
+use distributary_core::policy::Mode;
 use distributary_core::table::{RoutingTable, is_intact};
-use distributary_core::world::Remembered;
+use distributary_core::world::Memory;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -66,28 +67,33 @@ fn outcome(folder: &Path) -> Outcome {
     let services = given
         .seen()
         .services(validate::service_references(&object, &secrets));
-    let validated = validate::policy(&object, &secrets, &services).map(Arc::new);
-    let (policy, problems) = match validated {
-        Ok(policy) => (Some(policy), Vec::new()),
+    let validated = validate::policy(&object)
+        .and_then(|valid| Ok(valid.with(validate::resolve(&object, &secrets, &services)?)));
+    let (declared, problems) = match validated {
+        Ok(declared) => (Some(declared), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };
-    let unresolved = policy.as_deref().map(unresolved).unwrap_or_default();
-    let (decision, moment) = policy.map_or((None, Moment::default()), |policy| {
-        let rehearsed = rehearse(&policy, &given.seen(), Remembered::default(), &BTreeSet::new());
+    let unresolved = declared.as_ref().map(|declared| declared.resolved.problems());
+    let unresolved: Vec<_> = unresolved.unwrap_or_default().into_iter().collect();
+    let outputs = declared.as_ref().map(|declared| Arc::clone(&declared.outputs));
+    let (decision, moment) = declared.map_or((None, Moment::default()), |declared| {
+        let known = (&declared.policy, &declared.resolved);
+        let rehearsed = rehearse(known, &given.seen(), Memory::default(), &BTreeSet::new());
         let rehearsed = rehearsed.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         (Some(rehearsed.decision), rehearsed.moment)
     });
-    let manifests = decision.as_deref().and_then(|decision| match &decision.state {
-        DecisionState::Decided(decided) if decision.policy.mode == Mode::Enforce => {
-            Some(render(&decision.policy, &decided.plan))
-        }
-        _ => None,
-    });
+    let manifests = decision
+        .as_deref()
+        .filter(|decision| decision.policy.mode == Mode::Enforce)
+        .zip(outputs.as_deref())
+        .and_then(|(decision, outputs)| Subject::of(decision, outputs))
+        .map(|subject| render(&subject));
     let report = Report {
         generation: object.metadata.generation.unwrap_or_default(),
         problems: &problems,
         unresolved: &unresolved,
         decision: decision.as_deref(),
+        outputs: outputs.as_deref(),
         written: written(decision.as_deref(), &given),
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
         moment,
@@ -116,15 +122,6 @@ fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
             (name, secret)
         })
         .collect()
-}
-
-fn unresolved(policy: &Policy) -> Vec<String> {
-    let problems = policy
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.login.as_ref().err());
-    let texts: BTreeSet<_> = problems.map(ToString::to_string).collect();
-    texts.into_iter().collect()
 }
 
 /// As the writing side concludes it, where the case says nothing else.
@@ -330,7 +327,7 @@ fn every_reason_of_an_endpoint_has_a_case() {
     let shown: BTreeSet<_> = cases()
         .iter()
         .flat_map(|folder| outcome(folder).status.endpoints)
-        .map(|endpoint| endpoint.reason)
+        .map(|endpoint| endpoint.server.reason)
         .collect();
     for reason in [
         "Serving",

@@ -6,15 +6,15 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use distributary::render::diff::{Observed, Write, diff};
-use distributary::render::{Kind, Manifest, render};
+use distributary::render::{Kind, Manifest};
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::cadence;
 use distributary_core::decision::DecisionState;
+use distributary_core::fixture::outputs;
 use distributary_core::health::{Health, Reason, Standing};
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
@@ -23,7 +23,9 @@ use distributary_core::lag::{Freshness, Lag, Replay, Told, WalHistory};
 use distributary_core::observation::{FailureKind, Lsn, Observation, Role, Sample};
 use distributary_core::particulars::Particulars;
 use distributary_core::plan::{Admission, RouteState, RoutingPlan, plan};
-use distributary_core::policy::{Declared, Endpoint, EndpointState, LagSource, PrimaryRole};
+use distributary_core::policy::{
+    Declared, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
+};
 use distributary_core::primary::{Claim, Election, Rules, Writes, elect};
 use distributary_core::role::Known;
 use proptest::collection::vec;
@@ -33,6 +35,7 @@ use support::arbitrary::{
     Meddling, Situation, failures, healths, logs, meddlings, policies, replays, scripts, settings,
     situations, stories, works,
 };
+use support::rendered;
 use support::simulation::Simulation;
 
 /// So many cases that the whole file runs in seconds.
@@ -73,7 +76,8 @@ fn judge(situation: &Situation) -> Judged {
         all.map(|((id, endpoint), (health, replay))| Known {
             id,
             endpoint,
-            port: 5432,
+            by_service: false,
+            port: Some(5432),
             health,
             replay,
             particulars: &particulars,
@@ -244,11 +248,11 @@ proptest! {
     fn the_order_of_judgements_changes_no_byte(situation in situations(), by in 0..5_usize) {
         let policy = &situation.policy;
         let Judged { mut judgements, election, plan: straight, .. } = judge(&situation);
-        let straight = render(policy, &straight);
+        let straight = rendered(policy, &outputs(), &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        let other = render(policy, &plan(policy, &judgements, &election));
+        let other = rendered(policy, &outputs(), &plan(policy, &judgements, &election));
         let bytes = |objects: &[Manifest]| objects.iter().map(|object| object.body.to_string()).collect::<Vec<_>>();
         prop_assert_eq!(bytes(&straight.objects), bytes(&other.objects));
         prop_assert_eq!(straight.revision, other.revision);
@@ -278,7 +282,7 @@ proptest! {
     /// S7.
     #[test]
     fn what_was_rendered_needs_no_write(situation in situations()) {
-        let manifests = render(&situation.policy, &judge(&situation).plan);
+        let manifests = rendered(&situation.policy, &outputs(), &judge(&situation).plan);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
         let diff = diff(&manifests.objects, &observed, &situation.policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");
@@ -340,7 +344,7 @@ proptest! {
         let mut was = situation.clone();
         was.known = earlier;
         was.known.truncate(situation.known.len());
-        let before = render(&was.policy, &judge(&was).plan);
+        let before = rendered(&was.policy, &outputs(), &judge(&was).plan);
         let mut observed = Observed::new();
         for (object, by) in before.objects.iter().zip(meddlings.iter().cycle()) {
             if !by.lost {
@@ -349,11 +353,12 @@ proptest! {
                 observed.insert(object.id.clone(), body);
             }
         }
-        let mut policy = situation.policy.clone();
+        let policy = &situation.policy;
+        let mut outputs = outputs();
         if !services {
-            policy.outputs.services = None;
+            outputs.services = None;
         }
-        let desired = render(&policy, &judge(&situation).plan).objects;
+        let desired = rendered(policy, &outputs, &judge(&situation).plan).objects;
         let met = observed.clone();
         let first = diff(&desired, &observed, &policy.uid);
         prop_assert!(first.conflicts.is_empty());
@@ -381,7 +386,7 @@ proptest! {
     #[test]
     fn nothing_is_written_to_an_object_that_is_not_ours(situation in situations(), foreign in vec(any::<bool>(), 12)) {
         let policy = &situation.policy;
-        let desired = render(policy, &judge(&situation).plan).objects;
+        let desired = rendered(policy, &outputs(), &judge(&situation).plan).objects;
         let mut observed = Observed::new();
         for (object, foreign) in desired.iter().zip(foreign) {
             if foreign {
@@ -427,7 +432,7 @@ proptest! {
                 return Ok(());
             };
             prop_assert!(at >= seen.ended);
-            prop_assert!(timeout >= cadence::SHORTEST_ATTEMPT && timeout <= probing.timeout.max(cadence::SHORTEST_ATTEMPT));
+            prop_assert!(timeout >= SHORTEST_ATTEMPT && timeout <= probing.timeout.max(SHORTEST_ATTEMPT));
             let watched = probing.interval.max(probing.failover_timeout);
             prop_assert!(at <= seen.ended + watched.max(Duration::from_millis(5)));
             next = (at, timeout);
@@ -486,7 +491,6 @@ proptest! {
     /// S2, S3 and S4 along whole stories, and S9: who is routed has shown itself.
     #[test]
     fn stories_keep_the_invariants(policy in policies(), script in scripts()) {
-        let policy = Arc::new(policy);
         let mut simulation = Simulation::new(&policy);
         let ids: BTreeMap<usize, String> = policy.endpoints.iter().map(|endpoint| endpoint.id.to_string()).enumerate().collect();
         for (seconds, at, answer) in script {
@@ -502,23 +506,23 @@ proptest! {
             prop_assert!(plan.rw.members.len() <= 1);
             for view in endpoints {
                 let (reads, writes) = plan.membership(&TargetId::host(view.id.clone()));
-                prop_assert_eq!(view.eligible, reads.is_some() || writes.is_some());
-                let open = matches!(view.circuit, Circuit::Open { .. });
+                prop_assert_eq!(view.state.eligible, reads.is_some() || writes.is_some());
+                let open = matches!(view.state.circuit, Circuit::Open { .. });
                 if open && let Some(member) = reads {
                     prop_assert!(member.admission != Admission::Eligible, "{view:?}");
-                    prop_assert!(member.admission == Admission::Held || view.failure.is_none(), "{view:?}");
+                    prop_assert!(member.admission == Admission::Held || view.state.failure.is_none(), "{view:?}");
                 }
-                prop_assert!(writes.is_none() || view.role == Some(Role::Primary));
+                prop_assert!(writes.is_none() || view.state.role == Some(Role::Primary));
             }
             let well = endpoints.iter().any(|view| {
                 let weight = policy.endpoint(&view.id).map_or(0, |endpoint| endpoint.weight);
-                view.healthy && view.role == Some(Role::Standby) && weight > 0
+                view.healthy && view.state.role == Some(Role::Standby) && weight > 0
             });
             prop_assert!(!well || serves(plan));
             let next = decided.tenure.holder.as_ref().map(|holder| holder.endpoint.clone());
             if let (Some(old), false) = (holder.as_ref().filter(|old| next.as_ref() != Some(*old)), pinned) {
                 let left = endpoints.iter().find(|view| view.id == *old).unwrap();
-                let takes_writes = left.reason == Reason::WritableReplica && left.failure.is_none();
+                let takes_writes = left.state.reason == Reason::WritableReplica && left.state.failure.is_none();
                 prop_assert!(!takes_writes, "{left:?}\n{}", simulation.table());
             }
             holder = next;
@@ -528,7 +532,6 @@ proptest! {
     /// S9: after a restart without a single answer nothing is decided, so routes stay.
     #[test]
     fn while_all_is_unknown_nothing_is_decided(policy in policies(), script in scripts()) {
-        let policy = Arc::new(policy);
         let mut before = Simulation::new(&policy);
         for (seconds, at, answer) in script {
             if let Some(endpoint) = policy.endpoints.get(at) {
@@ -536,7 +539,7 @@ proptest! {
             }
         }
         before.run(30.0);
-        let simulation = Simulation::restarted(&policy, before.remembered());
+        let simulation = Simulation::restarted(&policy, before.memory());
         let watched = policy.endpoints.iter().any(Endpoint::is_watched);
         for (_, decision) in &simulation.decisions {
             let waits = matches!(decision.state, DecisionState::Waiting { .. });
@@ -560,8 +563,8 @@ proptest! {
         let simulation = run(None);
         for (_, decided) in simulation.plans() {
             for view in &decided.endpoints {
-                prop_assert_eq!(view.circuit, Circuit::default());
-                prop_assert_eq!(view.trips, 0);
+                prop_assert_eq!(view.state.circuit, Circuit::default());
+                prop_assert_eq!(view.state.trips, 0);
             }
             prop_assert!(serves(&decided.plan));
         }

@@ -7,13 +7,11 @@
 mod routing;
 mod support;
 
-use std::sync::Arc;
-
+use distributary_core::fixture::Case;
 use distributary_core::observation::FailureKind;
 use distributary_core::plan::RouteState;
-use distributary_core::policy::Policy;
 use distributary_core::transition::Transition;
-use distributary_core::world::Remembered;
+use distributary_core::world::Memory;
 use support::log::Follows;
 use support::policy;
 use support::simulation::{Answer, REFUSED, STARTING, Simulation};
@@ -27,17 +25,17 @@ replicas:
 
 /// Every time at its default but the heartbeat: interval 30s, timeout 2s, failoverTimeout 5s, 5 failures, resetTimeout 60s,
 /// 3 successes. No session is held.
-fn usual() -> Arc<Policy> {
+fn usual() -> Case {
     policy(&format!("{SERVERS}\nhealthCheck: {{heartbeat: 0s}}"))
 }
 
 /// Every time at its default, a heartbeat every 2 s among them.
-fn held() -> Arc<Policy> {
+fn held() -> Case {
     policy(SERVERS)
 }
 
 /// As a person sets it who wants to be fast, without a held session.
-fn fast() -> Arc<Policy> {
+fn fast() -> Case {
     policy(&format!(
         "{SERVERS}
 healthCheck: {{interval: 1s, heartbeat: 0s, timeout: 500ms, failoverTimeout: 2s}}
@@ -429,7 +427,7 @@ fn an_idle_hour_changes_nothing_and_keeps_the_interval() {
 fn a_restart_of_the_operator_changes_routes_once() {
     let mut before = Simulation::new(&fast());
     before.run(5.0);
-    let mut simulation = Simulation::restarted(&fast(), before.remembered());
+    let mut simulation = Simulation::restarted(&fast(), before.memory());
     simulation
         .from(0.0, "a", Answer::SlowStandby(300))
         .from(0.0, "b", REFUSED)
@@ -449,7 +447,7 @@ fn a_restart_of_the_operator_changes_routes_once() {
 fn a_replica_promoted_while_the_operator_was_away_leaves_before_the_others_answer() {
     let mut before = Simulation::new(&fast());
     before.run(5.0);
-    let mut simulation = Simulation::restarted(&fast(), before.remembered());
+    let mut simulation = Simulation::restarted(&fast(), before.memory());
     simulation
         .from(0.0, "a", Answer::SlowStandby(300))
         .from(0.0, "b", Answer::Primary)
@@ -471,8 +469,8 @@ fn edits_while_it_runs_touch_only_what_they_name() {
 healthCheck: {{interval: 1s, heartbeat: 0s, timeout: 500ms, failoverTimeout: 2s}}
 "
     ));
-    simulation.run(5.0).edit(&added, Remembered::default());
-    simulation.run(10.0).edit(&usual(), Remembered::default());
+    simulation.run(5.0).edit(&added, Memory::default());
+    simulation.run(10.0).edit(&usual(), Memory::default());
     simulation.run(15.0);
     assert_table(
         &simulation,

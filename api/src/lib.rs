@@ -24,7 +24,8 @@ mod status;
 pub mod validate;
 
 pub use distributary_core::login::TlsMode;
-pub use distributary_core::policy::{EndpointState, Format, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+pub use distributary_core::outputs::Format;
+pub use distributary_core::policy::{EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
 pub use distributary_core::routing::{ReadFallback, Target, ZoneHints};
 
 pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
@@ -33,8 +34,10 @@ pub use duration::DurationText;
 pub use endpoint::{Endpoint, ServiceRef};
 pub use failover::{Failover, Identity, IdentityCheck};
 pub use lag::{LagSource, ReplicationLag};
+#[cfg(feature = "kube")]
+pub use policy::ReplicaSetPolicy;
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Outputs, PerRegion, ReplicaSetPolicy,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Outputs, PerRegion,
     ReplicaSetPolicySpec, ServicesOutput, Switch,
 };
 pub use routing::{
@@ -45,5 +48,5 @@ pub use schema::crd;
 #[cfg(feature = "kube")]
 pub use status::{
     ClassStatus, EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus,
-    RoutingStatus, Summary, TargetStatus,
+    RoutingStatus, ServerStatus, Summary, TargetStatus,
 };

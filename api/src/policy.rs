@@ -4,7 +4,9 @@
 //! of list items live in [`crate::validate`], not in the schema: schema defaults in list items leave GitOps tools
 //! out of sync for good (argo-cd#28724).
 
-use distributary_core::policy::{Format, Mode, Strategy};
+use distributary_core::outputs::Format;
+
+use distributary_core::policy::{Mode, Strategy};
 use distributary_core::routing::ZoneHints;
 #[cfg(feature = "kube")]
 use kube::{CustomResource, KubeSchema};
@@ -19,6 +21,7 @@ use super::failover::{Failover, Identity};
 use super::lag::ReplicationLag;
 use super::routing::{Region, Routing};
 use super::rules;
+#[cfg(feature = "kube")]
 use super::status::ReplicaSetPolicyStatus;
 
 /// The annotation that asks for a check of every endpoint at once: any text, of which the first 64 characters count.

@@ -103,38 +103,12 @@ pub struct EndpointStatus {
     /// The TCP port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
-    pub role: String,
-    /// Whether the server takes writes, and was seen as a standby of this database before, so that it may take over the
-    /// writes. Absent: false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub seen_as_standby: bool,
-    /// Closed (traffic flows), Open or HalfOpen.
-    pub circuit: String,
-    /// How often the circuit opened within the last circuitBreaker.maxResetTimeout.
-    #[serde(default)]
-    pub trips: u32,
-    /// The time when an open circuit becomes half-open, if the endpoint answers then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<Time>,
-    /// Whether the server is in a route now.
-    pub eligible: bool,
-    /// Why the server is in a route, or in none.
-    pub reason: String,
-    /// The failure of the newest check, where it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-    /// The share of the reads in hundredths: weight 1 with its full share is 100.
-    pub effective_weight: u32,
+    /// For several pods, the state of the pod in the worst state.
+    #[serde(flatten)]
+    pub server: ServerStatus,
     /// While the endpoint is Draining: the number of client sessions left on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u32>,
-    /// Classes with their own maxLag or probeQuery that do not use the endpoint, or did not recently; of several pods,
-    /// those of the pod in the worst state.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub classes: Vec<ClassStatus>,
     /// The ready pods of the Service, for an endpoint with serviceRef.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -150,17 +124,26 @@ pub struct EndpointStatus {
 pub struct TargetStatus {
     /// The address of the pod.
     pub address: String,
-    /// Primary, Standby or Unknown.
+    #[serde(flatten)]
+    pub server: ServerStatus,
+}
+
+/// The state of one server, and the decision about it.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
     pub role: String,
-    /// Whether the pod takes writes, and was seen as a standby of this database before. Absent: false.
+    /// Whether the server takes writes, and was seen as a standby of this database before, so that it may take over the
+    /// writes. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_as_standby: bool,
-    /// Closed, Open or HalfOpen.
+    /// Closed (traffic flows), Open or HalfOpen.
     pub circuit: String,
     /// How often the circuit opened within the last circuitBreaker.maxResetTimeout.
     #[serde(default)]
     pub trips: u32,
-    /// The time when an open circuit becomes half-open, if the pod answers then.
+    /// The time when an open circuit becomes half-open, if the server answers then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Time>,
     /// Whether the server is in a route now.
@@ -170,9 +153,9 @@ pub struct TargetStatus {
     /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// The share of the reads in hundredths.
+    /// The share of the reads in hundredths: weight 1 with its full share is 100.
     pub effective_weight: u32,
-    /// Classes with their own maxLag or probeQuery that do not use the pod, or did not recently.
+    /// Classes with their own maxLag or probeQuery that do not use the server, or did not recently.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

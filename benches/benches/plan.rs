@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use distributary_api::validate::{self, Secrets, Services};
+use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::Moment;
 use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
@@ -58,8 +58,8 @@ fn policy(number: usize) -> Policy {
             "failover": {"readFallback": ["LaggingReplicas", "Primary"], "minHealthyReplicas": "50%"},
         },
     });
-    let object = serde_json::from_value(object).expect("a policy");
-    validate::policy(&object, &Secrets::new(), &Services::new()).expect("a valid policy")
+    let object: ReplicaSetPolicy = serde_json::from_value(object).expect("a policy");
+    validate::policy(&object).expect("a valid policy").policy
 }
 
 fn case(number: usize) -> Case {
@@ -93,7 +93,8 @@ fn case(number: usize) -> Case {
             .map(|(id, endpoint, health, replay, particulars)| Known {
                 id,
                 endpoint,
-                port: 5432,
+                by_service: false,
+                port: Some(5432),
                 health,
                 replay,
                 particulars,

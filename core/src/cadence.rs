@@ -6,11 +6,9 @@ use super::breaker::{Circuit, spacing};
 use super::health::{Health, Suspicion};
 use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation};
-use super::policy::{BreakerSettings, Probing};
+use super::policy::{BreakerSettings, Probing, SHORTEST_ATTEMPT};
 use super::target::Hold;
 
-/// The shortest attempt that a policy can ask for.
-pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 /// A refused connection is confirmed by another one after this time.
 const CONFIRM_AFTER: Duration = Duration::from_millis(5);
 /// After the first good check of a suspect, the second one follows.

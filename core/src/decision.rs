@@ -13,13 +13,17 @@ use super::judgement::Judgement;
 use super::observation::{FailureKind, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
-use super::policy::{BreakerSettings, Declared, Endpoint, EndpointState, Location, Policy};
+use super::policy::{BreakerSettings, Declared, Endpoint, EndpointState, Policy};
 use super::primary::Tenure;
+use super::resolved::Resolved;
+use super::server::Location;
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     pub policy: Arc<Policy>,
+    /// What had been looked up for it.
+    pub resolved: Arc<Resolved>,
     pub state: DecisionState,
     /// The request for checks that all endpoints have answered.
     pub answered: Option<String>,
@@ -73,13 +77,9 @@ impl DecisionState {
     }
 }
 
-/// An endpoint as people see it; of several targets the one that is worst off gives the reason.
+/// What is known and decided of one server; of an endpoint with several targets, of the one that is worst off.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EndpointView {
-    pub id: EndpointId,
-    pub declared: Declared,
-    pub location: Option<Location>,
-    pub address: Option<IpAddr>,
+pub struct TargetState {
     pub role: Option<Role>,
     /// Whether it takes writes, and this policy saw it as a standby of this database before: it may follow the primary.
     pub seen_as_standby: bool,
@@ -92,12 +92,41 @@ pub struct EndpointView {
     pub failure: Option<FailureKind>,
     /// Its share of the reads in hundredths.
     pub weight: u32,
+    /// Where a class stays away, or did lately.
+    pub classes: BTreeMap<ClassName, ClassView>,
+}
+
+impl TargetState {
+    /// Of a server of which nothing is known but why.
+    #[must_use]
+    pub const fn unknown(reason: Reason) -> Self {
+        Self {
+            role: None,
+            seen_as_standby: false,
+            circuit: Circuit::Closed { run: None },
+            trips: 0,
+            eligible: false,
+            reason,
+            failure: None,
+            weight: 0,
+            classes: BTreeMap::new(),
+        }
+    }
+}
+
+/// An endpoint as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointView {
+    pub id: EndpointId,
+    pub declared: Declared,
+    pub location: Option<Location>,
+    pub address: Option<IpAddr>,
+    /// Of several targets the one that is worst off gives the reason.
+    pub state: TargetState,
     /// Whether it is well, whatever it is used for.
     pub healthy: bool,
     /// Sessions of others that are left on it, while it drains.
     pub sessions: Option<u32>,
-    /// Where a class stays away, or did lately; of several targets the one that is worst off.
-    pub classes: BTreeMap<ClassName, ClassView>,
     /// The ready pods behind its Service; empty where it names a host.
     pub targets: Vec<TargetView>,
 }
@@ -105,7 +134,10 @@ pub struct EndpointView {
 impl EndpointView {
     /// Why a class stays away from it; `Serving`: it does not.
     pub(super) fn seen_by(&self, class: &ClassName) -> Reason {
-        self.classes.get(class).map_or(Reason::Serving, |own| own.reason)
+        self.state
+            .classes
+            .get(class)
+            .map_or(Reason::Serving, |own| own.reason)
     }
 }
 
@@ -133,19 +165,9 @@ impl ClassView {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetView {
     pub address: IpAddr,
-    pub role: Option<Role>,
-    /// As of an endpoint.
-    pub seen_as_standby: bool,
-    pub circuit: Circuit,
-    pub trips: u32,
-    pub eligible: bool,
-    pub reason: Reason,
-    pub failure: Option<FailureKind>,
-    pub weight: u32,
+    pub state: TargetState,
     /// Whether it is well, whatever it is used for.
     pub healthy: bool,
-    /// Where a class stays away, or did lately.
-    pub classes: BTreeMap<ClassName, ClassView>,
 }
 
 /// What is told of a target beside its judgement.
@@ -162,6 +184,7 @@ pub struct Noted {
 #[must_use]
 pub fn explain(
     policy: &Policy,
+    resolved: &Resolved,
     judgements: &[Judgement],
     plan: &RoutingPlan,
     noted: impl Fn(&TargetId) -> Noted,
@@ -171,47 +194,72 @@ pub fn explain(
             .iter()
             .filter(|judgement| judgement.target.endpoint == endpoint.id)
             .collect();
+        let notes: Vec<_> = own.iter().map(|judgement| noted(&judgement.target)).collect();
         let targets: Vec<_> = own
             .iter()
-            .map(|judgement| target(policy, judgement, plan, &noted(&judgement.target)))
+            .zip(&notes)
+            .map(|(judgement, noted)| (judgement.address, target(policy, judgement, plan, noted)))
             .collect();
-        let worst = targets
+        let states: Vec<_> = targets
             .iter()
             .zip(&own)
-            .min_by_key(|(target, _)| (target.eligible, target.healthy));
+            .map(|((_, state), judgement)| (state, judgement.is_well()))
+            .collect();
         let draining = endpoint.state == EndpointState::Draining;
         let left = || {
-            own.iter()
-                .filter_map(|judgement| noted(&judgement.target).sessions)
+            notes
+                .iter()
+                .filter_map(|noted| noted.sessions)
                 .reduce(u32::saturating_add)
         };
+        let resolved = resolved.endpoint(&endpoint.id);
+        let location = resolved.and_then(|resolved| resolved.location.clone());
         EndpointView {
             id: endpoint.id.clone(),
             declared: endpoint.declared,
-            location: endpoint
-                .location
-                .clone()
-                .or_else(|| noted(&own.first()?.target).location),
+            location: location.or_else(|| notes.first()?.location.clone()),
             address: own.first().and_then(|judgement| judgement.address),
-            role: worst.and_then(|(target, _)| target.role),
-            seen_as_standby: targets.iter().any(|target| target.seen_as_standby),
-            circuit: worst.map_or_else(Circuit::default, |(target, _)| target.circuit),
-            trips: targets.iter().map(|target| target.trips).max().unwrap_or(0),
-            eligible: targets.iter().any(|target| target.eligible),
-            reason: worst.map_or(without_target(endpoint), |(target, _)| target.reason),
-            failure: worst.and_then(|(target, _)| target.failure),
-            weight: targets.iter().map(|target| target.weight).sum(),
-            healthy: targets.iter().any(|target| target.healthy),
+            state: summed(endpoint, &states),
+            healthy: states.iter().any(|(_, well)| *well),
             sessions: draining.then(left).flatten(),
-            classes: worst_of_classes(&targets),
-            targets: if endpoint.pods.is_some() {
-                targets
+            targets: if resolved.is_some_and(|resolved| resolved.pods.is_some()) {
+                pods(&own, targets)
             } else {
                 Vec::new()
             },
         }
     };
     policy.endpoints.iter().map(view).collect()
+}
+
+/// The targets as pods, which are told by their addresses.
+fn pods(own: &[&Judgement], targets: Vec<(Option<IpAddr>, TargetState)>) -> Vec<TargetView> {
+    let view = |(judgement, (address, state)): (&&Judgement, (Option<IpAddr>, TargetState))| {
+        Some(TargetView {
+            // One that had no good check yet is known by its pod.
+            address: address.or(judgement.target.pod)?,
+            state,
+            healthy: judgement.is_well(),
+        })
+    };
+    own.iter().zip(targets).filter_map(view).collect()
+}
+
+/// The state of an endpoint by those of its targets, each with whether it is well.
+fn summed(endpoint: &Endpoint, states: &[(&TargetState, bool)]) -> TargetState {
+    let worst = states.iter().min_by_key(|(state, well)| (state.eligible, *well));
+    let Some((worst, _)) = worst else {
+        return TargetState::unknown(without_target(endpoint));
+    };
+    let all = || states.iter().map(|(state, _)| *state);
+    TargetState {
+        seen_as_standby: all().any(|state| state.seen_as_standby),
+        trips: all().map(|state| state.trips).max().unwrap_or(0),
+        eligible: all().any(|state| state.eligible),
+        weight: all().map(|state| state.weight).sum(),
+        classes: worst_of_classes(all()),
+        ..(*worst).clone()
+    }
 }
 
 const fn without_target(endpoint: &Endpoint) -> Reason {
@@ -222,7 +270,7 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetView {
+fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetState {
     let (reads, _) = plan.membership(&judgement.target);
     let place = plan.member(policy, &judgement.target);
     let reason = match place.map(|member| member.admission) {
@@ -232,8 +280,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &No
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
     };
-    TargetView {
-        address: judgement.address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+    TargetState {
         role: judgement.role,
         seen_as_standby: noted.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
@@ -243,7 +290,6 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &No
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
         weight: reads.map_or(0, |member| member.weight),
-        healthy: judgement.standing == Standing::Good,
         classes: classes(judgement, &policy.breaker),
     }
 }
@@ -264,9 +310,9 @@ fn classes(judgement: &Judgement, settings: &BreakerSettings) -> BTreeMap<ClassN
         .collect()
 }
 
-fn worst_of_classes(targets: &[TargetView]) -> BTreeMap<ClassName, ClassView> {
+fn worst_of_classes<'a>(targets: impl Iterator<Item = &'a TargetState>) -> BTreeMap<ClassName, ClassView> {
     let mut worst = BTreeMap::<ClassName, ClassView>::new();
-    for (name, view) in targets.iter().flat_map(|target| &target.classes) {
+    for (name, view) in targets.flat_map(|target| &target.classes) {
         let known = worst.entry(name.clone()).or_insert(*view);
         *known = std::cmp::min_by_key(*known, *view, ClassView::rank);
     }

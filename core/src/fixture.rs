@@ -1,23 +1,29 @@
 //! Policies and samples for the tests of the domain.
 
+#![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "for tests alone")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::breaker::Circuit;
-use super::decision::{EndpointView, TargetView};
+use super::decision::{Decision, DecisionState, EndpointView, TargetState, TargetView};
 use super::health::Reason;
-use super::ids::PolicyKey;
+use super::ids::{EndpointId, PolicyKey};
 use super::login::{Login, TlsMode, TlsSettings};
 use super::moment::Moment;
 use super::observation::{Lsn, Role, Sample};
+use super::outputs::{Format, Outputs};
 use super::percent::Percent;
 use super::policy::{
-    BreakerSettings, ClientSettings, Declared, Endpoint, EndpointState, Failover, Format, Host, IdentityRule,
-    LagSettings, LagSource, Location, Mode, OnPrimaryLoss, Outputs, Policy, PrimaryRole, Probing, Strategy,
+    BreakerSettings, Declared, DeclaredServer, Endpoint, EndpointState, Failover, IdentityRule, LagSettings,
+    LagSource, Mode, OnPrimaryLoss, Policy, PolicyParts, PrimaryRole, Probing, Strategy,
 };
+use super::resolved::{Resolved, ResolvedEndpoint};
 use super::routing::{Class, Least, ReadFallback, Routing, Selector, Target};
+use super::server::{ClientSettings, Host, Location};
+use super::world::{Event, Memory};
 
 /// The system identifier of the database.
 pub const SYSTEM: u64 = 7;
@@ -72,12 +78,7 @@ pub fn endpoint(id: &str, last: u8) -> Endpoint {
             Declared::Replica
         },
         display_name: None,
-        location: Some(Location {
-            host: Host::Address(address(last)),
-            port: 5432,
-        }),
-        pods: None,
-        login: Ok(login("distributary")),
+        server: DeclaredServer::Host(location(last)),
         region: None,
         zone: None,
         weight: 1,
@@ -87,7 +88,102 @@ pub fn endpoint(id: &str, last: u8) -> Endpoint {
         promotable: true,
         tags: Vec::new(),
         lag: lag(),
+    }
+}
+
+/// Port 5432 of 198.18.0.`last`.
+pub fn location(last: u8) -> Location {
+    Location {
+        host: Host::Address(address(last)),
+        port: 5432,
+    }
+}
+
+/// What is looked up for a server at this place: a login, and no pods.
+pub fn resolved(location: Location) -> ResolvedEndpoint {
+    ResolvedEndpoint {
+        location: Some(location),
+        pods: None,
+        login: Ok(login("distributary")),
         clients: clients(),
+    }
+}
+
+/// A policy with what is looked up for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    policy: Policy,
+    /// By endpoint; one that is not here is resolved by its host.
+    pub looked_up: BTreeMap<EndpointId, ResolvedEndpoint>,
+}
+
+impl Deref for Case {
+    type Target = Policy;
+    fn deref(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl DerefMut for Case {
+    fn deref_mut(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+}
+
+impl Case {
+    #[must_use]
+    pub const fn new(policy: Policy, looked_up: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
+        Self { policy, looked_up }
+    }
+
+    /// What is looked up for an endpoint, to be changed.
+    pub fn of(&mut self, id: &str) -> &mut ResolvedEndpoint {
+        let id = EndpointId::from(id);
+        let usual = self.usual(&id);
+        self.looked_up.entry(id).or_insert(usual)
+    }
+
+    fn usual(&self, id: &EndpointId) -> ResolvedEndpoint {
+        let server = self.policy.endpoint(id).map(|endpoint| &endpoint.server);
+        match server {
+            Some(DeclaredServer::Host(location)) => resolved(location.clone()),
+            _ => panic!("{id} is declared by no host"),
+        }
+    }
+
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::new(self.policy.clone())
+    }
+
+    pub fn resolved(&self) -> Arc<Resolved> {
+        let endpoint = |endpoint: &Endpoint| {
+            let known = self.looked_up.get(&endpoint.id).cloned();
+            (
+                endpoint.id.clone(),
+                known.unwrap_or_else(|| self.usual(&endpoint.id)),
+            )
+        };
+        let endpoints = self.policy.endpoints.iter().map(endpoint).collect();
+        Arc::new(Resolved::new(endpoints))
+    }
+
+    /// The event that it is new, or changed.
+    pub fn changed(&self, memory: Memory) -> Event {
+        Event::PolicyChanged {
+            policy: self.policy(),
+            resolved: self.resolved(),
+            memory,
+        }
+    }
+
+    /// A decision about it.
+    pub fn decision(&self, state: DecisionState) -> Decision {
+        Decision {
+            policy: self.policy(),
+            resolved: self.resolved(),
+            state,
+            answered: None,
+        }
     }
 }
 
@@ -121,6 +217,15 @@ pub fn failover() -> Failover {
     }
 }
 
+/// A server that serves, of which nothing else is said.
+pub fn serving() -> TargetState {
+    TargetState {
+        eligible: true,
+        weight: 100,
+        ..TargetState::unknown(Reason::Serving)
+    }
+}
+
 /// A replica that serves, of which nothing else is said.
 pub fn view(id: &str) -> EndpointView {
     EndpointView {
@@ -128,17 +233,9 @@ pub fn view(id: &str) -> EndpointView {
         declared: Declared::Replica,
         location: None,
         address: None,
-        role: None,
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
-        eligible: true,
-        reason: Reason::Serving,
-        failure: None,
-        weight: 100,
+        state: serving(),
         healthy: true,
         sessions: None,
-        classes: BTreeMap::new(),
         targets: Vec::new(),
     }
 }
@@ -147,16 +244,8 @@ pub fn view(id: &str) -> EndpointView {
 pub fn pod(last: u8) -> TargetView {
     TargetView {
         address: address(last),
-        role: None,
-        seen_as_standby: false,
-        circuit: Circuit::default(),
-        trips: 0,
-        eligible: true,
-        reason: Reason::Serving,
-        failure: None,
-        weight: 100,
+        state: serving(),
         healthy: true,
-        classes: BTreeMap::new(),
     }
 }
 
@@ -175,14 +264,13 @@ pub fn class(name: &str) -> Class {
 }
 
 /// A primary and replicas of these names, every setting at its default: 198.18.0.1, then .2, .3 and so on.
-pub fn policy(replicas: &[&str]) -> Policy {
+pub fn policy(replicas: &[&str]) -> Case {
     let replicas = replicas.iter().zip(2..).map(|(id, last)| endpoint(id, last));
-    Policy {
+    let parts = PolicyParts {
         key: PolicyKey::new("shop", "orders"),
         uid: "uid-1".to_owned(),
         generation: 1,
         mode: Mode::Enforce,
-        retain: false,
         endpoints: std::iter::once(endpoint("primary", 1)).chain(replicas).collect(),
         identity: IdentityRule::Learned,
         strategy: Strategy::RoundRobin,
@@ -190,15 +278,24 @@ pub fn policy(replicas: &[&str]) -> Policy {
         probing: probing(),
         breaker: breaker(),
         failover: failover(),
-        outputs: Outputs {
-            services: Some("orders".to_owned()),
-            per_class: true,
-            per_region: true,
-            config_map: "orders-routing".to_owned(),
-            formats: vec![Format::Libpq],
-        },
         clients: clients(),
         check_request: None,
+    };
+    Case {
+        policy: Policy::new(parts).unwrap_or_else(|broken| panic!("{broken:?}")),
+        looked_up: BTreeMap::new(),
+    }
+}
+
+/// Everything is written, the URIs of libpq among it.
+pub fn outputs() -> Outputs {
+    Outputs {
+        retain: false,
+        services: Some("orders".to_owned()),
+        per_class: true,
+        per_region: true,
+        config_map: "orders-routing".to_owned(),
+        formats: vec![Format::Libpq],
     }
 }
 

@@ -9,7 +9,7 @@ mod uri;
 
 pub use document::Document;
 
-use crate::policy::Format;
+use crate::outputs::Format;
 use crate::table::RoutingTable;
 
 /// What writes a format.

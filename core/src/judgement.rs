@@ -17,7 +17,8 @@ pub struct Judgement {
     pub target: TargetId,
     /// The address of its newest good check.
     pub address: Option<IpAddr>,
-    pub port: u16,
+    /// Where it listens; `None`: that is not known yet.
+    pub port: Option<u16>,
     pub role: Option<Role>,
     pub circuit: Circuit,
     /// Trips within the last `maxResetTimeout`.
@@ -36,6 +37,12 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Whether it is well, whatever it is used for.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.standing == Standing::Good
+    }
+
     /// Whether the target may not stay in a route that it is in: it is wrong, or holds the writes as a standby.
     #[must_use]
     pub fn proven_wrong(&self, tenure: &Tenure) -> bool {

@@ -1,26 +1,27 @@
-//! A policy that cannot be wrong: made by [`crate::validate`] alone.
+//! A policy that cannot be wrong.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ids::{EndpointId, PolicyKey, TargetId};
-use super::login::{Login, TlsMode, Unresolved};
+use super::ids::{ClassName, EndpointId, PolicyKey};
 use super::percent::Percent;
 use super::routing::{Least, ReadFallback, Routing};
+use super::server::{ClientSettings, Location, ServerKey};
 use crate::words::words;
 
-/// A validated policy.
+/// A policy as it was declared. It upholds what [`InvalidPolicy`] names, and is not changed after it was made.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
+pub struct Policy(PolicyParts);
+
+/// What a [`Policy`] is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyParts {
     pub key: PolicyKey,
     /// The uid of the object: an object of the same name made later is another policy.
     pub uid: String,
     pub generation: i64,
     pub mode: Mode,
-    /// Whether the routes stay when the policy is deleted.
-    pub retain: bool,
     /// The declared primary first, then the replicas as declared; ids are unique.
     pub endpoints: Vec<Endpoint>,
     pub identity: IdentityRule,
@@ -29,13 +30,147 @@ pub struct Policy {
     pub probing: Probing,
     pub breaker: BreakerSettings,
     pub failover: Failover,
-    pub outputs: Outputs,
+    /// How clients connect, where an endpoint says nothing else.
     pub clients: ClientSettings,
     /// The annotation `distributary.dev/check-requested-at`: when it changes, every server is checked at once.
     pub check_request: Option<String>,
 }
 
+/// What must hold of the parts of a policy together, and does not.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidPolicy {
+    #[error("the first endpoint, and no other, must be the declared primary")]
+    Primary,
+    #[error("the id {0} of the declared primary must not be that of a replica")]
+    IdOfPrimary(EndpointId),
+    #[error("the id {id} must be used once")]
+    IdTwice {
+        id: EndpointId,
+        /// Its place among the endpoints.
+        at: usize,
+    },
+    #[error("endpoint {0} must name another server than those before it")]
+    SameServer(EndpointId),
+    #[error("acceptPrimary must be the id of an endpoint")]
+    AcceptedUnknown,
+    #[error("servers whose identity is not checked must not be followed")]
+    FollowsUnchecked,
+    #[error(
+        "the threshold of failures, that of successes and the traffic steps must be at least 1, and the steps rise"
+    )]
+    Breaker,
+    #[error("{threshold} attempts of at least {SHORTEST_ATTEMPT:?} must fit into the failover timeout")]
+    Attempts { threshold: u32 },
+    #[error("the class {0} must be there once")]
+    ClassTwice(ClassName),
+    #[error("an operation must be of one class; {0} is of two")]
+    OperationTwice(String),
+}
+
+impl InvalidPolicy {
+    /// Whether the endpoints alone break it.
+    #[must_use]
+    pub const fn is_of_endpoints(&self) -> bool {
+        matches!(
+            self,
+            Self::Primary | Self::IdOfPrimary(_) | Self::IdTwice { .. } | Self::SameServer(_)
+        )
+    }
+}
+
 impl Policy {
+    /// The policy of these parts.
+    ///
+    /// # Errors
+    /// Everything that must hold of them together and does not.
+    pub fn new(parts: PolicyParts) -> Result<Self, Vec<InvalidPolicy>> {
+        let broken = parts.broken();
+        if broken.is_empty() {
+            Ok(Self(parts))
+        } else {
+            Err(broken)
+        }
+    }
+}
+
+impl std::ops::Deref for Policy {
+    type Target = PolicyParts;
+    fn deref(&self) -> &PolicyParts {
+        &self.0
+    }
+}
+
+/// Tests bend a policy that they hold; the operator cannot.
+#[cfg(any(test, feature = "fixture"))]
+impl std::ops::DerefMut for Policy {
+    fn deref_mut(&mut self) -> &mut PolicyParts {
+        &mut self.0
+    }
+}
+
+impl PolicyParts {
+    fn broken(&self) -> Vec<InvalidPolicy> {
+        let mut broken = self.broken_endpoints();
+        let accepted = self.failover.accept_primary.as_ref();
+        if accepted.is_some_and(|id| self.endpoint(id).is_none()) {
+            broken.push(InvalidPolicy::AcceptedUnknown);
+        }
+        if self.identity == IdentityRule::Unchecked && self.failover.primary_role == PrimaryRole::Follow {
+            broken.push(InvalidPolicy::FollowsUnchecked);
+        }
+        let breaker = &self.breaker;
+        let rising = breaker.traffic_steps.windows(2).all(|pair| pair[0] < pair[1]);
+        let steps = rising && !breaker.traffic_steps.is_empty();
+        if breaker.failure_threshold == 0 || breaker.success_threshold == 0 || !steps {
+            broken.push(InvalidPolicy::Breaker);
+        }
+        let threshold = breaker.failure_threshold;
+        if self.probing.failover_timeout < SHORTEST_ATTEMPT.saturating_mul(threshold) {
+            broken.push(InvalidPolicy::Attempts { threshold });
+        }
+        broken.extend(self.broken_classes());
+        broken
+    }
+
+    fn broken_endpoints(&self) -> Vec<InvalidPolicy> {
+        let mut broken = Vec::new();
+        let primaries = (0_usize..)
+            .zip(&self.endpoints)
+            .filter(|(_, endpoint)| endpoint.declared == Declared::Primary);
+        if primaries.map(|(at, _)| at).ne([0]) {
+            broken.push(InvalidPolicy::Primary);
+        }
+        let (mut ids, mut servers) = (BTreeSet::new(), BTreeSet::new());
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            let (id, primary) = (&endpoint.id, self.endpoints.first());
+            if at > 0 && primary.is_some_and(|primary| primary.id == *id) {
+                broken.push(InvalidPolicy::IdOfPrimary(id.clone()));
+            } else if !ids.insert(id) {
+                broken.push(InvalidPolicy::IdTwice { id: id.clone(), at });
+            }
+            let server = endpoint.server.key().filter(|_| endpoint.is_watched());
+            if server.is_some_and(|server| !servers.insert(server)) {
+                broken.push(InvalidPolicy::SameServer(endpoint.id.clone()));
+            }
+        }
+        broken
+    }
+
+    fn broken_classes(&self) -> Vec<InvalidPolicy> {
+        let (mut names, mut operations, mut broken) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for class in &self.routing.classes {
+            if !names.insert(&class.name) {
+                broken.push(InvalidPolicy::ClassTwice(class.name.clone()));
+            }
+            let twice = class
+                .operations
+                .iter()
+                .filter(|operation| !operations.insert(operation.as_str()));
+            broken.extend(twice.map(|operation| InvalidPolicy::OperationTwice(operation.clone())));
+        }
+        broken
+    }
+
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.id == *id)
@@ -59,6 +194,9 @@ impl Policy {
             .filter(|endpoint| endpoint.declared == Declared::Replica)
     }
 }
+
+/// The shortest attempt that a policy can ask for.
+pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
@@ -193,13 +331,8 @@ pub struct Endpoint {
     pub id: EndpointId,
     pub declared: Declared,
     pub display_name: Option<String>,
-    /// Where it is; `None` while the Secret with its URL is missing or wrong. Of a Service: its name inside the
-    /// cluster, which certificates are checked against.
-    pub location: Option<Location>,
-    /// The ready pods behind the Service that it names; `None`: it names a host.
-    pub pods: Option<Pods>,
-    /// How to log in; an error where a Secret is missing or wrong.
-    pub login: Result<Arc<Login>, Unresolved>,
+    /// Where it is, as far as the policy says.
+    pub server: DeclaredServer,
     pub region: Option<String>,
     pub zone: Option<String>,
     /// Share under the strategy Weighted, 0 to 1000; 0 is never sent a read.
@@ -212,8 +345,32 @@ pub struct Endpoint {
     pub promotable: bool,
     pub tags: Vec<String>,
     pub lag: LagSettings,
-    /// How clients connect to it.
-    pub clients: ClientSettings,
+}
+
+/// Where a server is, as a policy declares it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DeclaredServer {
+    Host(Location),
+    /// The ready pods behind a Service of the policy's namespace. `location`: its name inside the cluster, which
+    /// certificates are checked against.
+    Service {
+        service: String,
+        location: Location,
+    },
+    /// A URL in a Secret says where.
+    Url,
+}
+
+impl DeclaredServer {
+    /// What tells one server from another; `None`: the policy does not say.
+    #[must_use]
+    pub fn key(&self) -> Option<ServerKey> {
+        match self {
+            Self::Host(location) => Some(ServerKey::of_host(location)),
+            Self::Service { service, location } => Some(ServerKey::of_service(service, location.port)),
+            Self::Url => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
@@ -234,98 +391,6 @@ impl Endpoint {
     pub fn is_watched(&self) -> bool {
         self.state != EndpointState::Disabled
     }
-
-    /// Its targets: the one that follows its host, or one for each ready pod.
-    #[must_use]
-    pub fn targets(&self) -> Vec<TargetId> {
-        let id = |pod| TargetId {
-            endpoint: self.id.clone(),
-            pod,
-        };
-        match &self.pods {
-            None => vec![id(None)],
-            Some(pods) => pods
-                .ready
-                .iter()
-                .flatten()
-                .map(|pod| id(Some(pod.ip())))
-                .collect(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Location {
-    pub host: Host,
-    pub port: u16,
-}
-
-/// The pods behind a Service.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Pods {
-    /// The name of the Service, in the policy's namespace.
-    pub service: String,
-    /// Addresses and ports of those that are ready, in ascending order; or why they are not known.
-    pub ready: Result<Vec<SocketAddr>, ServiceProblem>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ServiceProblem {
-    #[error("does not exist")]
-    NotFound,
-    #[error("has no such port")]
-    PortMissing,
-    #[error("is of type ExternalName and has no pods; name its host instead")]
-    External,
-    #[error("could not be read")]
-    Unavailable,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Host {
-    Name(String),
-    Address(IpAddr),
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Address(address) => address.fmt(f),
-        }
-    }
-}
-
-/// Names of the objects to write.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Outputs {
-    /// The prefix of the Services' names; `None`: no Services.
-    pub services: Option<String>,
-    /// Whether each declared class that reads from replicas has a Service.
-    pub per_class: bool,
-    /// Whether each region has a Service.
-    pub per_region: bool,
-    pub config_map: String,
-    /// What the ConfigMap holds beside `routing.json`.
-    pub formats: Vec<Format>,
-}
-
-/// A form of what clients need to connect.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(const_into_str)]
-pub enum Format {
-    Libpq,
-    Jdbc,
-    /// Environment variables.
-    Env,
-}
-
-/// What clients need to know to connect.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClientSettings {
-    pub database: String,
-    pub tls: TlsMode,
-    pub connect_timeout: Duration,
 }
 
 words!(
@@ -334,8 +399,7 @@ words!(
     PrimaryRole,
     OnPrimaryLoss,
     Declared,
-    EndpointState,
-    Format
+    EndpointState
 );
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ use super::primary::{Claim, Tenure};
 pub struct Known<'a> {
     pub id: &'a TargetId,
     pub endpoint: &'a Endpoint,
-    /// Where its pod listens; the port of a host is its endpoint's.
-    pub port: u16,
+    /// It is a pod behind a Service that the endpoint names.
+    pub by_service: bool,
+    /// Where it listens; `None`: that is not known yet.
+    pub port: Option<u16>,
     pub health: &'a Health,
     pub replay: &'a Replay,
     pub particulars: &'a Particulars,
@@ -35,12 +37,12 @@ impl Known<'_> {
             return None;
         }
         let (health, declared) = (self.health, self.endpoint.declared == Declared::Primary);
-        let server = SocketAddr::new(self.address()?, self.port);
+        let server = SocketAddr::new(self.address()?, self.port?);
         Some(Claim {
             target: self.id.clone(),
             server,
             declared,
-            by_service: self.endpoint.pods.is_some(),
+            by_service: self.by_service,
             promotable: self.endpoint.promotable,
             role: health.role,
             answers: health.proves_role(),

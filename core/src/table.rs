@@ -29,6 +29,7 @@ pub mod named;
 mod request;
 #[cfg(feature = "schema")]
 mod schema;
+mod subject;
 mod text;
 mod word;
 
@@ -37,6 +38,7 @@ pub use entry::{Connection, Endpoint, Route, Service, Target};
 pub use request::{NoRoute, Request, Routed};
 #[cfg(feature = "schema")]
 pub use schema::schema;
+pub use subject::Subject;
 pub use text::{TableError, is_intact};
 pub use word::{SslMode, VERSION, Version};
 

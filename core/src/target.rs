@@ -8,7 +8,7 @@ use super::ids::{PolicyKey, TargetId};
 use super::login::Login;
 use super::moment::Moment;
 use super::observation::{Observation, Sample, Silence};
-use super::policy::Location;
+use super::server::Location;
 
 /// One probed server of one policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -94,13 +94,13 @@ fn reasons(before: &[EndpointView], after: &[EndpointView]) -> Vec<Transition> {
         let from = before
             .iter()
             .find(|earlier| earlier.id == view.id)
-            .map(|earlier| earlier.reason);
-        (from != Some(view.reason)).then(|| Transition::Endpoint {
+            .map(|earlier| earlier.state.reason);
+        (from != Some(view.state.reason)).then(|| Transition::Endpoint {
             id: view.id.clone(),
             from,
-            to: view.reason,
-            failure: view.failure,
-            eligible: view.eligible,
+            to: view.state.reason,
+            failure: view.state.failure,
+            eligible: view.state.eligible,
         })
     };
     after.iter().filter_map(changed).collect()

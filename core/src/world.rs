@@ -3,8 +3,8 @@
 
 mod deciding;
 mod event;
+mod memory;
 mod policy;
-mod remembered;
 mod samples;
 mod watched;
 
@@ -14,11 +14,12 @@ use std::sync::Arc;
 use super::ids::PolicyKey;
 use super::moment::Moment;
 use super::policy::Policy;
+use super::resolved::Resolved;
 use super::target::{Heard, Observed, ProbeKey};
 use deciding::Settled;
-pub use event::{Effect, Event, Figures};
-use policy::PolicyState;
-pub use remembered::{Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget};
+pub use event::{Effects, Event, Figures, Instruction, Measurement, Report};
+pub use memory::{EndpointMemory, Memory, TargetMemory};
+use policy::{Incarnations, PolicyState};
 use samples::Taken;
 
 /// All policies and their targets.
@@ -29,14 +30,34 @@ pub struct World {
     marked: BTreeSet<PolicyKey>,
     /// When to look again at policies for which time alone changes something.
     wakes: BTreeMap<PolicyKey, Moment>,
+    incarnations: Incarnations,
 }
 
 impl World {
+    /// Takes in what happened by `until`, and decides: what was due earlier at its own moment, then whatever the events ask
+    /// for. This is how the world is driven: by the engine, by `check`, in rehearsals and in simulations.
+    pub fn advance(&mut self, until: Moment, events: impl IntoIterator<Item = Event>) -> Effects {
+        let mut effects = Effects::default();
+        while let Some(due) = self.deadline().filter(|due| *due < until) {
+            effects.extend(self.decide(due));
+        }
+        for event in events {
+            effects.extend(self.step(event, until));
+        }
+        effects.extend(self.decide(until));
+        effects
+    }
+
     /// Takes in one event. Decisions follow with [`World::decide`], once per batch of events.
-    pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+    pub fn step(&mut self, event: Event, now: Moment) -> Effects {
         match event {
-            Event::PolicyChanged { policy, remembered } => self.change(policy, remembered, now),
+            Event::PolicyChanged {
+                policy,
+                resolved,
+                memory,
+            } => self.change((policy, resolved), memory, now),
             Event::PolicyGone { key } => self.forget(&key),
+            Event::Recalled { key, memory } => self.recall(&key, &memory),
             Event::Observed(observed) => self.observe(&observed),
             Event::Heard(heard) => self.hear(&heard, now),
             Event::AddressesChanged => self.wake_all(now),
@@ -50,10 +71,10 @@ impl World {
     }
 
     /// Decides the marked policies, and those whose time has come. A decision that equals the last one is none.
-    pub fn decide(&mut self, now: Moment) -> Vec<Effect> {
+    pub fn decide(&mut self, now: Moment) -> Effects {
         let due = self.wakes.iter().filter(|(_, at)| **at <= now);
         self.marked.extend(due.map(|(key, _)| key.clone()));
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         for key in std::mem::take(&mut self.marked) {
             self.wakes.remove(&key);
             let Some(state) = self.policies.get_mut(&key) else {
@@ -64,39 +85,56 @@ impl World {
                 self.wakes.insert(key.clone(), again);
             }
             if let Settled::Decided { decided, hurried, .. } = settled {
-                effects.extend(hurried.into_iter().map(|(target, check)| Effect::Next {
-                    key: ProbeKey {
-                        policy: key.clone(),
-                        target,
-                    },
-                    check,
-                }));
-                effects.extend(decided.map(|(decision, transitions)| Effect::Decided {
-                    key,
-                    decision,
-                    transitions,
-                }));
+                effects
+                    .prober
+                    .extend(hurried.into_iter().map(|(target, check)| Instruction::Next {
+                        key: ProbeKey {
+                            policy: key.clone(),
+                            target,
+                        },
+                        check,
+                    }));
+                effects
+                    .writer
+                    .extend(decided.map(|(decision, transitions)| Report::Decided {
+                        key,
+                        decision,
+                        transitions,
+                    }));
             }
         }
         effects
     }
 
-    fn forget(&mut self, key: &PolicyKey) -> Vec<Effect> {
+    fn forget(&mut self, key: &PolicyKey) -> Effects {
         self.marked.remove(key);
         self.wakes.remove(key);
         if self.policies.remove(key).is_none() {
-            return Vec::new();
+            return Effects::default();
         }
-        vec![
-            Effect::Want {
+        Effects {
+            prober: vec![Instruction::Want {
                 policy: key.clone(),
                 wanted: Vec::new(),
-            },
-            Effect::Forget { key: key.clone() },
-        ]
+            }],
+            writer: vec![Report::Gone { key: key.clone() }],
+            figures: Vec::new(),
+        }
     }
 
-    fn change(&mut self, policy: Arc<Policy>, remembered: Remembered, now: Moment) -> Vec<Effect> {
+    fn recall(&mut self, key: &PolicyKey, memory: &Memory) -> Effects {
+        if self
+            .policies
+            .get_mut(key)
+            .is_some_and(|state| state.recall(memory))
+        {
+            self.marked.insert(key.clone());
+        }
+        Effects::default()
+    }
+
+    fn change(&mut self, known: (Arc<Policy>, Arc<Resolved>), memory: Memory, now: Moment) -> Effects {
+        let (policy, resolved) = known;
         let key = policy.key.clone();
         if self
             .policies
@@ -106,10 +144,12 @@ impl World {
             self.policies.remove(&key);
         }
         match self.policies.get_mut(&key) {
-            Some(known) if known.policy == policy => return Vec::new(),
-            Some(known) => known.edit(policy, now),
+            Some(known) if known.policy == policy && known.resolved == resolved => {
+                return Effects::default();
+            }
+            Some(known) => known.edit((policy, resolved), &mut self.incarnations, now),
             None => {
-                let state = PolicyState::new(policy, remembered, now);
+                let state = PolicyState::new((policy, resolved), memory, &mut self.incarnations, now);
                 self.policies.insert(key.clone(), state);
             }
         }
@@ -119,38 +159,44 @@ impl World {
             .get(&key)
             .map(PolicyState::wanted)
             .unwrap_or_default();
-        vec![Effect::Want { policy: key, wanted }]
+        Effects::for_prober([Instruction::Want { policy: key, wanted }])
     }
 
-    fn observe(&mut self, observed: &Observed) -> Vec<Effect> {
+    fn observe(&mut self, observed: &Observed) -> Effects {
         let state = self.policies.get_mut(&observed.key.policy);
         let taken = state.and_then(|state| state.observe(observed));
         self.take(&observed.key, taken)
     }
 
-    fn hear(&mut self, heard: &Heard, now: Moment) -> Vec<Effect> {
+    fn hear(&mut self, heard: &Heard, now: Moment) -> Effects {
         let state = self.policies.get_mut(&heard.key.policy);
         let taken = state.and_then(|state| state.hear(heard, now));
         self.take(&heard.key, taken)
     }
 
-    fn take(&mut self, key: &ProbeKey, taken: Option<Taken>) -> Vec<Effect> {
-        let Some(taken) = taken else { return Vec::new() };
+    fn take(&mut self, key: &ProbeKey, taken: Option<Taken>) -> Effects {
+        let Some(taken) = taken else {
+            return Effects::default();
+        };
         if taken.changed {
             self.marked.insert(key.policy.clone());
         }
         let key = || key.clone();
-        let next = taken.check.map(|check| Effect::Next { key: key(), check });
-        let measured = (taken.silent || taken.figures.is_some()).then(|| Effect::Measured {
+        let next = taken.check.map(|check| Instruction::Next { key: key(), check });
+        let measured = (taken.silent || taken.figures.is_some()).then(|| Measurement {
             key: key(),
             figures: taken.figures,
         });
-        next.into_iter().chain(measured).collect()
+        Effects {
+            prober: next.into_iter().collect(),
+            writer: Vec::new(),
+            figures: measured.into_iter().collect(),
+        }
     }
 
-    fn wake_all(&mut self, now: Moment) -> Vec<Effect> {
+    fn wake_all(&mut self, now: Moment) -> Effects {
         let woken = |(key, state): (&PolicyKey, &mut PolicyState)| {
-            let next = |(target, check)| Effect::Next {
+            let next = |(target, check)| Instruction::Next {
                 key: ProbeKey {
                     policy: key.clone(),
                     target,
@@ -159,7 +205,7 @@ impl World {
             };
             state.wake_all(now).into_iter().map(next).collect::<Vec<_>>()
         };
-        self.policies.iter_mut().flat_map(woken).collect()
+        Effects::for_prober(self.policies.iter_mut().flat_map(woken))
     }
 }
 

@@ -9,20 +9,23 @@ use tokio::sync::mpsc;
 
 use super::credentials::Credentials;
 use super::documents::Documents;
-use super::endpoints::{self, Shown};
+use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::policy_file::{self, Source};
 use super::{Ended, Error, block_on, routes};
 use crate::clock::Clock;
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
+use crate::render::Subject;
+use distributary_api::validate::{self, Declaration};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::lag::Lag;
 use distributary_core::observation::{FailureClass, FailureKind};
-use distributary_core::policy::{Mode, Policy};
+use distributary_core::outputs::Outputs;
+use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
-use distributary_core::world::{Effect, Event, Remembered, World};
+use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
 
 /// A standby whose lag one look does not tell is looked at again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -44,9 +47,9 @@ pub struct Arguments {
 }
 
 pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
-    let documents = arguments.source.documents()?;
+    let mut documents = arguments.source.documents()?;
     let credentials = Credentials::of_environment();
-    let policies = policies(&documents, &credentials)?;
+    let policies = policies(&mut documents, &credentials)?;
     let mut results = Vec::new();
     for policy in policies {
         results.push(block_on(look(policy))?);
@@ -61,25 +64,22 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     })
 }
 
-fn policies(documents: &Documents, credentials: &Credentials) -> Result<Vec<Arc<Policy>>, Error> {
-    let found = policy_file::policies(documents, |object| {
+fn policies(documents: &mut Documents, credentials: &Credentials) -> Result<Vec<Declaration>, Error> {
+    // Who asks for a check wants one, whatever the mode.
+    documents.enforce();
+    policy_file::policies(documents, |object| {
         let secrets = credentials.secrets(object, documents);
         let services = policy_file::services(object, &secrets, documents);
-        (secrets, services)
-    })?;
-    // Who asks for a check wants one, whatever the mode.
-    let checked = |policy: &Arc<Policy>| {
-        Arc::new(Policy {
-            mode: Mode::Enforce,
-            ..credentials.complete(policy)
-        })
-    };
-    Ok(found.iter().map(checked).collect())
+        let mut endpoints = validate::resolve(object, &secrets, &services)?;
+        credentials.complete(&mut endpoints);
+        Ok(endpoints)
+    })
 }
 
 /// What the checks of a policy found.
 struct Looked {
     policy: Arc<Policy>,
+    outputs: Arc<Outputs>,
     decision: Option<Arc<Decision>>,
     figures: BTreeMap<String, Figures>,
 }
@@ -101,7 +101,8 @@ struct Looking {
     next: BTreeMap<ProbeKey, NextCheck>,
 }
 
-async fn look(policy: Arc<Policy>) -> Result<Looked, Error> {
+async fn look(declared: Declaration) -> Result<Looked, Error> {
+    let policy = declared.policy;
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let mut looking = Looking {
@@ -110,6 +111,7 @@ async fn look(policy: Arc<Policy>) -> Result<Looked, Error> {
         registry: Registry::new(clock, resolver, Limits::default(), answers),
         looked: Looked {
             policy: Arc::clone(&policy),
+            outputs: declared.outputs,
             decision: None,
             figures: BTreeMap::new(),
         },
@@ -117,34 +119,34 @@ async fn look(policy: Arc<Policy>) -> Result<Looked, Error> {
     };
     let changed = Event::PolicyChanged {
         policy: Arc::clone(&policy),
-        remembered: Remembered::default(),
+        resolved: declared.resolved,
+        memory: Memory::default(),
     };
     let end = clock.now() + policy.probing.timeout + LOOK_AGAIN;
-    looking.step(changed);
-    looking.decide();
+    looking.advance(Some(changed));
     while !looking.is_over() && clock.now() < end {
         let wake = looking.world.deadline().unwrap_or(Moment::NEVER).min(end);
-        tokio::select! {
+        let event = tokio::select! {
             answer = answered.recv() => match answer {
                 Some(answer) => looking.take(answer),
                 None => break,
             },
-            () = clock.sleep_until(wake) => {}
-        }
-        looking.decide();
+            () = clock.sleep_until(wake) => None,
+        };
+        looking.advance(event);
     }
     // What is still gathered is decided now.
     if let Some(due) = looking.world.deadline() {
         clock.sleep_until(due.min(end)).await;
-        looking.decide();
+        looking.advance(None);
     }
     Ok(looking.looked)
 }
 
 impl Looking {
-    fn take(&mut self, answer: Answer) {
+    fn take(&mut self, answer: Answer) -> Option<Event> {
         let Answer::Checked { observed, .. } = answer else {
-            return;
+            return None;
         };
         let observation = &observed.observation;
         let figures = self
@@ -154,28 +156,25 @@ impl Looking {
             .or_default();
         figures.latency = observation.ended.since(observation.started);
         figures.failure = observation.result.as_ref().err().copied();
-        self.step(Event::Observed(observed));
+        Some(Event::Observed(observed))
     }
 
-    fn step(&mut self, event: Event) {
-        for effect in self.world.step(event, self.clock.now()) {
-            match effect {
-                Effect::Want { policy, wanted } => self.registry.want(&policy, wanted),
-                Effect::Next { key, check } => {
+    fn advance(&mut self, event: Option<Event>) {
+        let effects = self.world.advance(self.clock.now(), event);
+        for instruction in effects.prober {
+            match instruction {
+                Instruction::Want { policy, wanted } => self.registry.want(&policy, wanted),
+                Instruction::Next { key, check } => {
                     self.next.insert(key, check);
                 }
-                Effect::Measured { key, figures } => {
-                    let known = self.looked.figures.entry(key.target.to_string()).or_default();
-                    known.lag = figures.and_then(|figures| figures.lag);
-                }
-                Effect::Decided { .. } | Effect::Forget { .. } => {}
             }
         }
-    }
-
-    fn decide(&mut self) {
-        for effect in self.world.decide(self.clock.now()) {
-            if let Effect::Decided { decision, .. } = effect {
+        for Measurement { key, figures } in effects.figures {
+            let known = self.looked.figures.entry(key.target.to_string()).or_default();
+            known.lag = figures.and_then(|figures| figures.lag);
+        }
+        for report in effects.writer {
+            if let Report::Decided { decision, .. } = report {
                 self.looked.decision = Some(decision);
             }
         }
@@ -199,18 +198,19 @@ impl Looking {
             Some(DecisionState::Decided(decided)) => {
                 let unknown = |reason| reason == Reason::LagUnknown;
                 let mut views = decided.endpoints.iter();
-                !views.any(|view| unknown(view.reason) || view.targets.iter().any(|pod| unknown(pod.reason)))
-                    || !decided
-                        .endpoints
-                        .iter()
-                        .any(|view| view.role == Some(distributary_core::observation::Role::Primary))
+                !views.any(|view| {
+                    unknown(view.state.reason) || view.targets.iter().any(|pod| unknown(pod.state.reason))
+                }) || !decided
+                    .endpoints
+                    .iter()
+                    .any(|view| view.state.role == Some(distributary_core::observation::Role::Primary))
             }
         }
     }
 }
 
 impl Looked {
-    fn shown(&self) -> Vec<Shown> {
+    fn shown(&self) -> Vec<Row> {
         let mut shown = self
             .decision
             .as_ref()
@@ -218,9 +218,13 @@ impl Looked {
             .unwrap_or_default();
         for it in &mut shown {
             let failure = self.figures.get(&it.id).and_then(|figures| figures.failure);
-            it.failure = it.failure.take().or(failure.map(|failure| failure.to_string()));
+            it.server.failure = it
+                .server
+                .failure
+                .take()
+                .or(failure.map(|failure| failure.to_string()));
             if let Some(circuit) = self.circuit_to_be(failure) {
-                it.circuit = circuit;
+                it.server.circuit = circuit;
             }
         }
         shown
@@ -238,11 +242,11 @@ impl Looked {
             .as_ref()
             .and_then(|decision| decision.state.decided());
         decided.is_some_and(|decided| routes::are_well(&self.policy, &decided.plan))
-            && self.shown().iter().all(Shown::is_plain)
+            && self.shown().iter().all(Row::is_plain)
     }
 
     fn document(&self) -> Value {
-        let endpoint = |shown: &Shown| {
+        let endpoint = |shown: &Row| {
             let mut document = shown.document();
             if let Some(figures) = self.figures.get(&shown.id) {
                 document["latencyMilliseconds"] = json!(millis(figures.latency));
@@ -255,8 +259,9 @@ impl Looked {
             "endpoints": self.shown().iter().map(endpoint).collect::<Vec<_>>(),
         });
         let state = self.decision.as_ref().map(|decision| &decision.state);
-        if let Some(decided) = state.and_then(DecisionState::decided) {
-            document["routes"] = routes::document(&self.policy, &decided.plan);
+        let subject = self.decision.as_deref();
+        if let Some(subject) = subject.and_then(|decision| Subject::of(decision, &self.outputs)) {
+            document["routes"] = routes::document(&subject);
         }
         if let Some(why) = state.and_then(routes::undecided) {
             document["undecided"] = why.into();
@@ -274,7 +279,7 @@ impl Looked {
             table.row([
                 it.id.clone(),
                 it.address.clone(),
-                it.role.clone(),
+                it.server.role.clone(),
                 figures
                     .and_then(|figures| figures.lag)
                     .map(lag)
@@ -282,7 +287,7 @@ impl Looked {
                 figures
                     .map(|figures| format!("{} ms", millis(figures.latency)))
                     .unwrap_or_default(),
-                it.circuit.clone(),
+                it.server.circuit.clone(),
                 endpoints::reason(it),
             ]);
         }

@@ -19,6 +19,7 @@ use crate::render::{Kind, Manifest, ObjectId, labels};
 use distributary_api::validate;
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::ids::PolicyKey;
+use distributary_core::observation::Role;
 
 fn failed(what: impl Into<String>) -> impl FnOnce(CallError) -> Error {
     let what = what.into();
@@ -114,10 +115,9 @@ pub fn as_in_status(status: &ReplicaSetPolicyStatus) -> Observations {
         .as_ref()
         .and_then(|primary| primary.timeline)
         .unwrap_or(1);
-    let word = |role: &str| match role {
-        "Primary" => Some(vec![format!("primary on timeline {timeline}")]),
-        "Standby" => Some(vec![format!("standby on timeline {timeline}")]),
-        _ => None,
+    let word = |role: &str| match Role::from_word(role)? {
+        Role::Primary => Some(vec![format!("primary on timeline {timeline}")]),
+        Role::Standby => Some(vec![format!("standby on timeline {timeline}")]),
     };
     for endpoint in &status.endpoints {
         let address = endpoint.address.as_ref().and_then(|address| address.parse().ok());
@@ -125,11 +125,11 @@ pub fn as_in_status(status: &ReplicaSetPolicyStatus) -> Observations {
             seen.addresses
                 .extend(address.map(|address| (endpoint.id.clone(), address)));
             seen.checks
-                .extend(word(&endpoint.role).map(|word| (endpoint.id.clone(), word)));
+                .extend(word(&endpoint.server.role).map(|word| (endpoint.id.clone(), word)));
         }
         for pod in &endpoint.targets {
             let id = format!("{}@{}", endpoint.id, pod.address);
-            seen.checks.extend(word(&pod.role).map(|word| (id, word)));
+            seen.checks.extend(word(&pod.server.role).map(|word| (id, word)));
         }
     }
     seen

@@ -13,8 +13,9 @@ use super::policy_file;
 use super::warn;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{SecretKeys, Secrets};
+use distributary_core::ids::EndpointId;
 use distributary_core::login::{Login, Sensitive};
-use distributary_core::policy::{Endpoint, Policy};
+use distributary_core::resolved::ResolvedEndpoint;
 
 const PREFIX: &str = "DISTRIBUTARY_SECRET_";
 /// In place of a password that no Secret tells; no password holds a control character by accident.
@@ -82,10 +83,9 @@ impl Credentials {
         all
     }
 
-    /// The policy with the passwords that no Secret tells, where the environment does.
-    pub fn complete(&self, policy: &Policy) -> Policy {
-        let mut policy = policy.clone();
-        for endpoint in &mut policy.endpoints {
+    /// Adds the passwords that no Secret tells, where the environment does.
+    pub fn complete(&self, endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>) {
+        for endpoint in endpoints.values_mut() {
             let Ok(login) = &endpoint.login else { continue };
             let untold = login
                 .password
@@ -99,10 +99,9 @@ impl Credentials {
                 }));
             }
         }
-        policy
     }
 
-    fn password(&self, endpoint: &Endpoint, login: &Login) -> Option<Sensitive> {
+    fn password(&self, endpoint: &ResolvedEndpoint, login: &Login) -> Option<Sensitive> {
         if let Some(password) = self.variable("PGPASSWORD") {
             return Some(Sensitive::new(password));
         }

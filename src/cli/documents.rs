@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::Error;
 use crate::render::labels;
+use distributary_api::Mode;
 use distributary_api::validate::SecretKeys;
 
 /// Namespace and name.
@@ -41,6 +42,17 @@ impl Documents {
             }
         }
         Ok(documents)
+    }
+
+    /// The policies as in mode Enforce; a mode that is none stays, for its problem to be told.
+    pub fn enforce(&mut self) {
+        for policy in &mut self.policies {
+            if let Some(mode) = policy.pointer_mut("/spec/mode")
+                && mode.as_str().and_then(Mode::from_word).is_some()
+            {
+                *mode = Mode::Enforce.word().into();
+            }
+        }
     }
 
     pub fn take(&mut self, mut document: Value, default: &str, file: &Path) -> Result<(), Error> {

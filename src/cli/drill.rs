@@ -11,10 +11,11 @@ use super::planned::{self, Planned};
 use super::policy_file::{self, Examples, Source};
 use super::{Ended, Error, routes};
 use crate::rehearse::Observations;
+use distributary_api::validate::Declaration;
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::{Route, RoutingPlan};
-use distributary_core::policy::{EndpointState, Mode, Policy};
-use distributary_core::world::Remembered;
+use distributary_core::policy::{EndpointState, Policy};
+use distributary_core::world::Memory;
 
 /// The route that a promotion moves, and nothing else.
 const WRITES: &str = "rw";
@@ -39,7 +40,9 @@ pub struct Arguments {
 
 pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     let seen = policy_file::observations(arguments.observations.as_deref())?;
-    let documents = arguments.source.documents()?;
+    let mut documents = arguments.source.documents()?;
+    // A drill is wanted, whatever the mode.
+    documents.enforce();
     let mut examples = Examples::default();
     let policies = planned::assumed(&documents, &seen, &mut examples)?;
     if arguments.observations.is_some() && policies.len() > 1 {
@@ -48,13 +51,8 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
         ));
     }
     let mut drills = Vec::new();
-    for policy in policies {
-        // Who asks wants to know, whatever the mode.
-        let policy = Arc::new(Policy {
-            mode: Mode::Enforce,
-            ..Policy::clone(&policy)
-        });
-        drills.push(Drill::new(policy, &seen, &mut examples)?);
+    for declared in policies {
+        drills.push(Drill::new(&declared, &seen, &mut examples)?);
     }
     planned::tell(&examples);
     let document = json!({"policies": drills.iter().map(Drill::document).collect::<Vec<_>>()});
@@ -101,7 +99,8 @@ impl Loss {
 }
 
 impl Drill {
-    fn new(policy: Arc<Policy>, seen: &Observations, examples: &mut Examples) -> Result<Self, Error> {
+    fn new(declared: &Declaration, seen: &Observations, examples: &mut Examples) -> Result<Self, Error> {
+        let policy = Arc::clone(&declared.policy);
         let watched = || policy.endpoints.iter().filter(|endpoint| endpoint.is_watched());
         let regions: BTreeSet<_> = watched().filter_map(|endpoint| endpoint.region.clone()).collect();
         let mut losses = vec![Loss::Nothing];
@@ -114,7 +113,7 @@ impl Drill {
         for loss in losses {
             let ids = policy.endpoints.iter().map(|endpoint| endpoint.id.clone());
             let lost = ids.filter(|id| loss.includes(&policy, id)).collect();
-            let planned = Planned::new(&policy, seen.clone(), Remembered::default(), &lost, examples)?;
+            let planned = Planned::new(declared, seen.clone(), Memory::default(), &lost, examples)?;
             drill.losses.push((loss, planned));
         }
         Ok(drill)
@@ -144,11 +143,14 @@ impl Drill {
             return None;
         }
         let shown = planned.shown();
-        let may = |it: &&super::endpoints::Shown| {
+        let may = |it: &&super::endpoints::Row| {
             let id = EndpointId::from(it.id.split('@').next().unwrap_or_default());
             let endpoint = self.policy.endpoint(&id);
             let promotable = endpoint.is_some_and(|it| it.promotable && it.state == EndpointState::Active);
-            promotable && it.role == "Standby" && it.circuit == "Closed" && !loss.includes(&self.policy, &id)
+            promotable
+                && it.server.role == "Standby"
+                && it.server.circuit == "Closed"
+                && !loss.includes(&self.policy, &id)
         };
         Some(shown.iter().filter(may).map(|it| it.id.clone()).collect())
     }
@@ -162,7 +164,7 @@ impl Drill {
             };
             json!({
                 "lost": lost,
-                "routes": planned.plan().map(|plan| routes::document(&self.policy, plan)),
+                "routes": planned.subject().as_ref().map(routes::document),
                 "undecided": planned.plan().is_none(),
                 "mayTakeWrites": self.candidates(loss, planned),
             })

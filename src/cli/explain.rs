@@ -9,14 +9,13 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::documents::Documents;
-use super::endpoints::{self, Shown, ShownClass};
+use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::{Ended, Error, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
 use crate::telemetry::chain;
 use asked::Asked;
-use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
-use distributary_core::health::Reason;
+use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use distributary_core::table::{Route, RoutingTable};
 
 /// Explain the status of a policy: which servers serve, which do not, why, since when, and what to do.
@@ -149,7 +148,7 @@ struct Explained {
     status: Option<ReplicaSetPolicyStatus>,
     /// The routes of routing.json, where it is there.
     routes: Option<Routes>,
-    shown: Vec<Shown>,
+    shown: Vec<Row>,
     /// The generation of the spec is newer than what the status describes.
     outdated: bool,
 }
@@ -180,7 +179,7 @@ impl Explained {
     }
 
     /// Who is well, and not in the route that is asked for, with the reason.
-    fn left_out(&self) -> Vec<(&Shown, &'static str)> {
+    fn left_out(&self) -> Vec<(&Row, &'static str)> {
         let out = |asked: &'_ Asked| {
             let others = self
                 .shown
@@ -203,7 +202,7 @@ impl Explained {
         let ready = self
             .condition("Ready")
             .is_some_and(|condition| condition.status == "True");
-        ready && self.shown.iter().all(Shown::is_plain)
+        ready && self.shown.iter().all(Row::is_plain)
     }
 
     /// The conditions that say more than that all is well, as `TYPE: MESSAGE`.
@@ -250,7 +249,7 @@ impl Explained {
             "writes": status.and_then(|status| status.primary.as_ref()),
             "conditions": self.conditions(),
             "routes": self.routes,
-            "endpoints": self.shown.iter().map(Shown::document).collect::<Vec<_>>(),
+            "endpoints": self.shown.iter().map(Row::document).collect::<Vec<_>>(),
         })
     }
 
@@ -318,7 +317,7 @@ fn table(routes: &Routes) -> String {
 }
 
 /// An endpoint; of a Service, each of its pods.
-fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Shown> {
+fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
     let since = status.since.0.to_string();
     if !status.targets.is_empty() {
         return status
@@ -327,48 +326,30 @@ fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Shown> {
             .map(|pod| of_pod(&status.id, &since, pod, routes))
             .collect();
     }
-    vec![Shown {
+    vec![Row {
         id: status.id.clone(),
         address: status.address.clone().unwrap_or_default(),
-        role: status.role.clone(),
-        circuit: status.circuit.clone(),
-        routes: places(routes, &status.id, status.address.as_deref(), status.eligible),
-        reason: status.reason.clone(),
-        failure: status.failure.clone(),
+        routes: places(
+            routes,
+            &status.id,
+            status.address.as_deref(),
+            status.server.eligible,
+        ),
         since: Some(since),
-        retry_at: status.retry_at.as_ref().map(|at| at.0.to_string()),
         sessions: status.sessions,
-        classes: of_classes(&status.classes),
+        server: status.server.clone(),
     }]
 }
 
-fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) -> Shown {
-    Shown {
+fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) -> Row {
+    Row {
         id: format!("{id}@{}", pod.address),
         address: pod.address.clone(),
-        role: pod.role.clone(),
-        circuit: pod.circuit.clone(),
-        routes: places(routes, id, Some(&pod.address), pod.eligible),
-        reason: pod.reason.clone(),
-        failure: pod.failure.clone(),
+        routes: places(routes, id, Some(&pod.address), pod.server.eligible),
         since: Some(since.to_owned()),
-        retry_at: pod.retry_at.as_ref().map(|at| at.0.to_string()),
         sessions: None,
-        classes: of_classes(&pod.classes),
+        server: pod.server.clone(),
     }
-}
-
-/// The classes that stay away.
-fn of_classes(status: &[ClassStatus]) -> Vec<ShownClass> {
-    let away = status
-        .iter()
-        .filter(|class| Reason::from_word(&class.reason) != Some(Reason::Serving));
-    away.map(|class| ShownClass {
-        name: class.name.clone(),
-        reason: class.reason.clone(),
-        retry_at: class.retry_at.as_ref().map(|at| at.0.to_string()),
-    })
-    .collect()
 }
 
 /// The routes that an address of an endpoint is in; without routing.json only whether it is in one.

@@ -84,13 +84,15 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
         Ok(object) => {
             let secrets = policy_file::secrets(&object, &documents);
             let services = policy_file::services(&object, &secrets, &documents);
-            match validate::policy(&object, &secrets, &services) {
+            let resolved =
+                validate::policy(&object).and_then(|_| validate::resolve(&object, &secrets, &services));
+            match resolved {
                 Err(told) => problems.extend(
                     told.iter()
                         .map(|problem| format!("{}: {}", import.cause(&problem.field), problem.rule)),
                 ),
-                Ok(policy) => {
-                    let refused = policy.endpoints.iter().filter_map(|it| it.login.as_ref().err());
+                Ok(endpoints) => {
+                    let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
                     problems.extend(refused.map(|refused| {
                         let variable = import.variable_of_secret(&refused.secret);
                         match &refused.problem {

@@ -10,13 +10,13 @@ use super::output::{Output, yaml};
 use super::planned::{self, Planned};
 use super::policy_file::{self, Examples, Source};
 use super::{Ended, Error, block_on, cluster, difference};
-use crate::k8s::remembered::remembered;
+use crate::k8s::memory::tenure;
 use crate::rehearse::Observations;
 use crate::render::diff::{Diff, Observed, diff};
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Mode;
-use distributary_core::world::Remembered;
+use distributary_core::world::Memory;
 
 /// Show what a policy would do: the routes, a reason for each server, and the objects.
 ///
@@ -63,21 +63,24 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
         ));
     }
     let mut plans = Vec::new();
-    for policy in policies {
-        let status = live.get(&policy.key).and_then(|object| object.status.as_ref());
-        let remembered = status.map(|status| Remembered {
-            tenure: remembered(status).tenure,
-            ..Remembered::default()
-        });
+    for declared in policies {
+        let status = live
+            .get(&declared.policy.key)
+            .and_then(|object| object.status.as_ref());
+        let memory = Memory {
+            tenure: status.map(tenure).unwrap_or_default(),
+            ..Memory::default()
+        };
         let seen = match status {
-            Some(status) if observed.is_none() => cluster::as_in_status(status).of(&policy),
+            Some(status) if observed.is_none() => {
+                cluster::as_in_status(status).of(&declared.policy, &declared.resolved)
+            }
             _ => seen.clone(),
         };
-        let remembered = remembered.unwrap_or_default();
         plans.push(Planned::new(
-            &policy,
+            &declared,
             seen,
-            remembered,
+            memory,
             &BTreeSet::new(),
             &mut examples,
         )?);
@@ -149,10 +152,10 @@ fn since(
 ) -> Result<Vec<Change>, Error> {
     let documents = Documents::read(std::slice::from_ref(file), namespace)?;
     let mut before = BTreeMap::new();
-    for policy in planned::assumed(&documents, seen, examples)? {
-        let seen = seen.clone().of(&policy);
-        let planned = Planned::new(&policy, seen, Remembered::default(), &BTreeSet::new(), examples)?;
-        before.insert(policy.key.clone(), planned);
+    for declared in planned::assumed(&documents, seen, examples)? {
+        let seen = seen.clone().of(&declared.policy, &declared.resolved);
+        let planned = Planned::new(&declared, seen, Memory::default(), &BTreeSet::new(), examples)?;
+        before.insert(declared.policy.key.clone(), planned);
     }
     let objects = |planned: Option<&Planned>| -> Observed {
         let objects = planned.map(Planned::objects).unwrap_or_default();
@@ -164,7 +167,7 @@ fn since(
     let mut changes: Vec<_> = plans
         .iter()
         .map(|planned| {
-            let policy = planned.policy.key.clone();
+            let policy = planned.policy().key.clone();
             let before = objects(before.get(&policy));
             Change {
                 diff: changed(planned, &before),
@@ -174,10 +177,14 @@ fn since(
         })
         .collect();
     // Policies that are no longer there: what they wrote goes with them.
-    let gone = |key: &&PolicyKey| !plans.iter().any(|planned| planned.policy.key == **key);
+    let gone = |key: &&PolicyKey| !plans.iter().any(|planned| planned.policy().key == **key);
     let names: Vec<_> = before.keys().filter(gone).cloned().collect();
     for policy in names {
-        let before = objects(before.get(&policy).filter(|planned| !planned.policy.retain));
+        let before = objects(
+            before
+                .get(&policy)
+                .filter(|planned| !planned.declared.outputs.retain),
+        );
         changes.push(Change {
             diff: diff(&[], &before, ""),
             policy,
@@ -191,7 +198,7 @@ async fn to_cluster(plans: &[Planned]) -> Result<Vec<Change>, Error> {
     let (client, _) = cluster::client().await?;
     let mut changes = Vec::new();
     for planned in plans {
-        let policy = planned.policy.key.clone();
+        let policy = planned.policy().key.clone();
         let before = cluster::objects(&client, &policy, planned.objects()).await?;
         changes.push(Change {
             diff: changed(planned, &before),
@@ -204,8 +211,8 @@ async fn to_cluster(plans: &[Planned]) -> Result<Vec<Change>, Error> {
 
 /// What would be written; nothing in the modes that write nothing, and while nothing is decided.
 fn changed(planned: &Planned, before: &Observed) -> Diff {
-    if planned.policy.mode == Mode::Enforce && planned.manifests.is_some() {
-        diff(planned.objects(), before, &planned.policy.uid)
+    if planned.policy().mode == Mode::Enforce && planned.manifests.is_some() {
+        diff(planned.objects(), before, &planned.policy().uid)
     } else {
         Diff::default()
     }

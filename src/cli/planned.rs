@@ -1,24 +1,24 @@
 //! A policy from a file with what would be decided of it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::documents::Documents;
-use super::endpoints::{self, Shown};
+use super::endpoints::{self, Row};
 use super::policy_file::{self, Examples};
 use super::{Error, routes, warn};
 use crate::rehearse::{Observations, Rehearsed, rehearse};
-use crate::render::{Manifest, Manifests, render};
+use crate::render::{Manifest, Manifests, Subject, render};
+use distributary_api::validate::{self, Declaration};
 use distributary_core::decision::DecisionState;
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::policy::{Mode, Policy};
-use distributary_core::world::Remembered;
+use distributary_core::world::Memory;
 
 pub struct Planned {
-    pub policy: Arc<Policy>,
+    pub declared: Declaration,
     pub rehearsed: Rehearsed,
     /// What would be written; `None`: nothing, as nothing was decided.
     pub manifests: Option<Manifests>,
@@ -29,13 +29,13 @@ pub fn assumed(
     documents: &Documents,
     seen: &Observations,
     examples: &mut Examples,
-) -> Result<Vec<Arc<Policy>>, Error> {
+) -> Result<Vec<Declaration>, Error> {
     let mut missing = BTreeSet::new();
     let policies = policy_file::policies(documents, |object| {
         let (secrets, absent) = policy_file::assumed_secrets(object, documents);
         missing.extend(absent);
         let services = policy_file::assumed_services(object, &secrets, documents, seen, examples);
-        (secrets, services)
+        validate::resolve(object, &secrets, &services)
     })?;
     for name in missing {
         warn(&format!(
@@ -59,27 +59,38 @@ pub fn tell(examples: &Examples) {
 impl Planned {
     /// Whoever `seen` says nothing of is well. `lost`: who then refuses connections.
     pub fn new(
-        policy: &Arc<Policy>,
+        declared: &Declaration,
         mut seen: Observations,
-        remembered: Remembered,
+        memory: Memory,
         lost: &BTreeSet<EndpointId>,
         examples: &mut Examples,
     ) -> Result<Self, Error> {
-        policy_file::assumed_addresses(policy, &mut seen, examples);
+        let (policy, resolved) = (&declared.policy, &declared.resolved);
+        policy_file::assumed_addresses(declared, &mut seen, examples);
         // Nobody is checked then.
         if policy.mode == Mode::Suspend {
             seen.checks.clear();
         } else {
-            seen = seen.or_well(policy);
+            seen = seen.or_well(policy, resolved);
         }
-        let rehearsed = rehearse(policy, &seen, remembered, lost)
+        let rehearsed = rehearse((policy, resolved), &seen, memory, lost)
             .map_err(|unclear| Error::invalid(format!("observations: {unclear}")))?;
-        let plan = rehearsed.decision.state.decided().map(|decided| &decided.plan);
         Ok(Self {
-            manifests: plan.map(|plan| render(policy, plan)),
-            policy: Arc::clone(policy),
+            manifests: Subject::of(&rehearsed.decision, &declared.outputs)
+                .as_ref()
+                .map(render),
+            declared: declared.clone(),
             rehearsed,
         })
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.declared.policy
+    }
+
+    /// What is published of it; `None`: nothing, as nothing was decided.
+    pub fn subject(&self) -> Option<Subject<'_>> {
+        Subject::of(&self.rehearsed.decision, &self.declared.outputs)
     }
 
     pub fn plan(&self) -> Option<&RoutingPlan> {
@@ -100,24 +111,24 @@ impl Planned {
     /// Whether every route leads to somebody who is well; in a mode that decides nothing, too.
     pub fn is_well(&self) -> bool {
         match self.state() {
-            DecisionState::Decided(decided) => routes::are_well(&self.policy, &decided.plan),
+            DecisionState::Decided(decided) => routes::are_well(self.policy(), &decided.plan),
             DecisionState::Suspended => true,
             DecisionState::Waiting { .. } | DecisionState::IdentityChanged { .. } => false,
         }
     }
 
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<Row> {
         endpoints::of_decision(&self.rehearsed.decision)
     }
 
     pub fn document(&self) -> Value {
         let mut document = json!({
-            "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
-            "mode": self.policy.mode,
-            "endpoints": self.shown().iter().map(Shown::document).collect::<Vec<_>>(),
+            "policy": {"namespace": self.policy().key.namespace, "name": self.policy().key.name},
+            "mode": self.policy().mode,
+            "endpoints": self.shown().iter().map(Row::document).collect::<Vec<_>>(),
         });
-        if let Some(plan) = self.plan() {
-            document["routes"] = routes::document(&self.policy, plan);
+        if let Some(subject) = self.subject() {
+            document["routes"] = routes::document(&subject);
         }
         if let Some(why) = routes::undecided(self.state()) {
             document["undecided"] = why.into();
@@ -140,7 +151,7 @@ impl Planned {
             text.push_str(&format!("\n{why}\n"));
         }
         if let Some(plan) = self.plan() {
-            text.push_str(&format!("\n{}", routes::table(&self.policy, plan)));
+            text.push_str(&format!("\n{}", routes::table(self.policy(), plan)));
         }
         let shown = self.shown();
         if !shown.is_empty() {
@@ -154,14 +165,14 @@ impl Planned {
     }
 
     pub fn title(&self) -> String {
-        let mode = match self.policy.mode {
+        let mode = match self.policy().mode {
             Mode::Enforce => "",
             Mode::Observe => ", mode Observe: the routes are decided, but not written",
             Mode::Suspend => ", mode Suspend",
         };
         match &self.manifests {
-            Some(manifests) => format!("{}{mode}, revision {}", self.policy.key, manifests.revision),
-            None => format!("{}{mode}", self.policy.key),
+            Some(manifests) => format!("{}{mode}, revision {}", self.policy().key, manifests.revision),
+            None => format!("{}{mode}", self.policy().key),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -12,10 +11,12 @@ use super::documents::{Documents, Name, values};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
-use distributary_api::validate::{self, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::validate::{self, Declaration, Problem, SecretKeys, Secrets, ServicePort, Services};
 use distributary_api::{self as api, ReplicaSetPolicy};
+use distributary_core::ids::EndpointId;
 use distributary_core::login::SecretProblem;
-use distributary_core::policy::{Host, Policy, ServiceProblem};
+use distributary_core::resolved::{ResolvedEndpoint, ServiceProblem};
+use distributary_core::server::Host;
 
 /// Networks for documentation (RFC 5737).
 const EXAMPLES: [[u8; 3]; 3] = [[192, 0, 2], [198, 51, 100], [203, 0, 113]];
@@ -86,7 +87,10 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         }
         return Err(found);
     };
-    let told = validate::policy(&object, &every_secret(&object), &Services::new());
+    let resolved = || validate::resolve(&object, &every_secret(&object), &Services::new());
+    let told = validate::policy(&object)
+        .map(drop)
+        .and_then(|()| resolved().map(drop));
     for problem in told.err().unwrap_or_default() {
         // Of one field its misfit says enough.
         if !found
@@ -134,11 +138,11 @@ pub fn title(document: &Value) -> String {
     format!("{}/{}", text("namespace"), text("name"))
 }
 
-/// The policies of the documents. `names` gives what each names.
+/// The policies of the documents. `resolve` looks up what each names.
 pub fn policies(
     documents: &Documents,
-    mut names: impl FnMut(&ReplicaSetPolicy) -> (Secrets, Services),
-) -> Result<Vec<Arc<Policy>>, Error> {
+    mut resolve: impl FnMut(&ReplicaSetPolicy) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>>,
+) -> Result<Vec<Declaration>, Error> {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for document in &documents.policies {
@@ -148,9 +152,10 @@ pub fn policies(
         }
         match object(document) {
             Ok(object) => {
-                let (secrets, services) = names(&object);
-                match validate::policy(&object, &secrets, &services) {
-                    Ok(policy) => found.push(Arc::new(policy)),
+                let resolved = resolve(&object);
+                let declared = validate::policy(&object).and_then(|valid| Ok(valid.with(resolved?)));
+                match declared {
+                    Ok(declared) => found.push(declared),
                     Err(told) => problems.extend(told.iter().map(|problem| format!("{title}: {problem}"))),
                 }
             }
@@ -311,12 +316,15 @@ pub fn assumed_services(
 }
 
 /// Gives an address to every endpoint whose host is a name, where none was observed.
-pub fn assumed_addresses(policy: &Policy, seen: &mut Observations, examples: &mut Examples) {
-    for endpoint in &policy.endpoints {
-        let host = endpoint.location.as_ref().map(|location| &location.host);
+pub fn assumed_addresses(declared: &Declaration, seen: &mut Observations, examples: &mut Examples) {
+    for endpoint in &declared.policy.endpoints {
+        let Some(resolved) = declared.resolved.endpoint(&endpoint.id) else {
+            continue;
+        };
+        let host = resolved.location.as_ref().map(|location| &location.host);
         let known = seen.addresses.contains_key(endpoint.id.as_str());
         if let (Some(Host::Name(name)), None, true, false) =
-            (host, &endpoint.pods, endpoint.is_watched(), known)
+            (host, &resolved.pods, endpoint.is_watched(), known)
         {
             seen.addresses.insert(endpoint.id.to_string(), examples.of(name));
         }

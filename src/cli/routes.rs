@@ -6,22 +6,12 @@ use serde_json::{Value, json};
 
 use super::output::Table;
 use distributary_core::decision::DecisionState;
-use distributary_core::ids::ClassName;
 use distributary_core::ids::TargetId;
 use distributary_core::plan::{Route, RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
-use distributary_core::table::{RoutingTable, named};
+use distributary_core::table::{RoutingTable, Subject};
 
-/// Every route by its name, in the order in which they are written; without those of classes that are built in, which
-/// lead where `rw` and `ro` do.
-pub fn all<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
-    let class = |name: &str| policy.routing.class(&ClassName::from(name));
-    named::routes(policy, plan)
-        .into_iter()
-        .filter(|it| class(&it.name).is_none_or(|class| class.declared))
-        .map(|it| (it.name, it.route))
-        .collect()
-}
+pub use distributary_core::table::named::declared as all;
 
 /// Whether every route leads to somebody who is well.
 pub fn are_well(policy: &Policy, plan: &RoutingPlan) -> bool {
@@ -43,9 +33,12 @@ pub fn of_target(policy: &Policy, plan: &RoutingPlan, target: &TargetId) -> Vec<
 }
 
 /// The routes as routing.json has them.
-pub fn document(policy: &Policy, plan: &RoutingPlan) -> Value {
-    let mut routes = RoutingTable::new(policy, plan).routes;
-    let known: BTreeSet<_> = all(policy, plan).into_iter().map(|(name, _)| name).collect();
+pub fn document(subject: &Subject<'_>) -> Value {
+    let mut routes = RoutingTable::new(subject).routes;
+    let known: BTreeSet<_> = all(subject.policy, subject.plan)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     routes.retain(|name, _| known.contains(name));
     json!(routes)
 }

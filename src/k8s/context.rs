@@ -19,9 +19,8 @@ use super::update_status::WrittenStatus;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
-use distributary_api::validate::ServicePort;
+use distributary_api::validate::{Declaration, ServicePort};
 use distributary_core::ids::PolicyKey;
-use distributary_core::policy::Policy;
 
 /// What passes share.
 pub struct Context {
@@ -42,8 +41,8 @@ pub struct Context {
     pub(super) named: NamedWatches,
     pub(super) events: mpsc::Sender<PolicyEvent>,
     pub(super) failures: Mutex<HashMap<PolicyKey, u32>>,
-    /// What the engine was last told of each policy.
-    pub(super) told: Mutex<HashMap<PolicyKey, Arc<Policy>>>,
+    /// What the engine was last told of each policy, and which objects are written for it.
+    pub(super) told: Mutex<HashMap<PolicyKey, Declaration>>,
 }
 
 impl Context {

@@ -1,6 +1,6 @@
 //! From an object to a policy: what it names is read, and it is validated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::Resource;
@@ -11,10 +11,11 @@ use super::error::Error;
 use super::secrets::SecretAccess;
 use super::stored::StoredPolicy;
 use super::{services, watch};
-use distributary_api::validate::{self, Secrets, ServicePort, Services};
+use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
-use distributary_core::ids::PolicyKey;
+use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::policy::Policy;
+use distributary_core::resolved::ResolvedEndpoint;
 
 /// A policy as one pass found it.
 pub(super) struct Seen {
@@ -22,7 +23,7 @@ pub(super) struct Seen {
     pub(super) uid: String,
     pub(super) generation: i64,
     pub(super) previous: ReplicaSetPolicyStatus,
-    pub(super) valid: Option<Arc<Policy>>,
+    pub(super) valid: Option<Declaration>,
     pub(super) problems: Vec<String>,
     pub(super) unresolved: Vec<String>,
     /// A Service that it names is not known yet: its watch asks for another pass.
@@ -56,7 +57,10 @@ impl Context {
             return Ok(seen);
         };
         let judge = |policy: &ReplicaSetPolicy| {
-            let judged = validate::policy(policy, &secrets, &services);
+            let judged = validate::policy(policy).and_then(|valid| {
+                let endpoints = validate::resolve(policy, &secrets, &services)?;
+                Ok((valid, endpoints))
+            });
             judged.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let in_force = match policy.map_err(|problem| vec![problem]) {
@@ -76,10 +80,12 @@ impl Context {
                 before.and_then(|before| judge(&before).ok())
             }
         };
-        if let Some(mut valid) = valid {
-            seen.unresolved = unresolved(&valid);
-            seen.unresolved.extend(self.hold(&mut valid, &seen.previous));
-            seen.valid = Some(Arc::new(valid));
+        if let Some((valid, mut endpoints)) = valid {
+            let unread = self.hold(&valid.policy, &mut endpoints, &seen.previous);
+            let declared = valid.with(endpoints);
+            seen.unresolved = declared.resolved.problems().into_iter().collect();
+            seen.unresolved.extend(unread);
+            seen.valid = Some(declared);
         }
         Ok(seen)
     }
@@ -110,10 +116,21 @@ impl Context {
     }
 
     /// What cannot be read of a Service changes no route. What is wrong with the Services.
-    fn hold(&self, policy: &mut Policy, status: &ReplicaSetPolicyStatus) -> Vec<String> {
+    fn hold(
+        &self,
+        policy: &Policy,
+        endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>,
+        status: &ReplicaSetPolicyStatus,
+    ) -> Vec<String> {
         let told = lock(&self.told).get(&policy.key).cloned();
+        let told = told.filter(|told| told.policy.uid == policy.uid);
         let routes = self.observed.of(&policy.key);
-        services::hold(policy, told.as_deref(), status, &routes)
+        services::hold(
+            endpoints,
+            told.map(|told| told.resolved).as_deref(),
+            status,
+            &routes,
+        )
     }
 }
 
@@ -133,18 +150,6 @@ fn secret_names(policies: &[&ReplicaSetPolicy]) -> BTreeSet<String> {
 fn service_ports(policies: &[&ReplicaSetPolicy], secrets: &Secrets) -> BTreeSet<ServicePort> {
     let ports = policies
         .iter()
-        .map(|policy| validate::service_references(policy, secrets));
+        .map(|policy| validate::service_references(*policy, secrets));
     ports.flatten().collect()
-}
-
-fn unresolved(policy: &Policy) -> Vec<String> {
-    let problems = policy
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.login.as_ref().err());
-    problems
-        .map(ToString::to_string)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
 }

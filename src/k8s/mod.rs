@@ -7,10 +7,11 @@ pub mod error;
 pub mod events;
 pub mod foreign;
 mod known;
+pub(crate) mod memory;
 pub mod observed;
 mod patience;
 pub mod reconcile;
-pub(crate) mod remembered;
+
 pub mod routes;
 pub mod secrets;
 pub mod service_cidrs;

@@ -18,7 +18,7 @@ use super::context::{Context, lock};
 use super::dereference::Seen;
 use super::error::Error;
 use super::events::{self, PolicyEvent};
-use super::remembered::remembered;
+use super::memory::{Now, memory};
 use super::routes::Slices;
 use super::secrets::SecretAccess;
 use super::services::FIRST_LISTS;
@@ -28,10 +28,13 @@ use crate::clock::Clock;
 use crate::render::status::{Report, Written, status};
 use crate::render::{self, Kind};
 use crate::telemetry::chain;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_api::validate::Declaration;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::{Mode, Policy};
 use distributary_core::table::named;
+use distributary_core::world::Memory;
 
 /// Policies written at once.
 const CONCURRENCY: u16 = 16;
@@ -124,15 +127,32 @@ impl Context {
 
     /// The engine judges and plans; it hears of a policy only what it does not know.
     async fn judge_and_plan(&self, seen: &Seen) -> Result<(), Error> {
-        let Some(policy) = &seen.valid else { return Ok(()) };
-        if lock(&self.told).get(&seen.key) == Some(policy) {
+        let Some(declared) = &seen.valid else {
+            return Ok(());
+        };
+        let told = lock(&self.told).get(&seen.key).cloned();
+        if told.as_ref() == Some(declared) {
             return Ok(());
         }
-        self.engine
-            .change(Arc::clone(policy), remembered(&seen.previous))
-            .await?;
-        lock(&self.told).insert(seen.key.clone(), Arc::clone(policy));
+        // Other objects alone are no matter of the engine's.
+        let known =
+            told.is_some_and(|told| told.policy == declared.policy && told.resolved == declared.resolved);
+        lock(&self.told).insert(seen.key.clone(), declared.clone());
+        if !known {
+            let (policy, resolved) = (Arc::clone(&declared.policy), Arc::clone(&declared.resolved));
+            self.engine
+                .change(policy, resolved, self.memory(&seen.previous))
+                .await?;
+        }
         Ok(())
+    }
+
+    fn memory(&self, status: &ReplicaSetPolicyStatus) -> Memory {
+        let now = Now {
+            wall: Clock::timestamp(),
+            moment: self.clock.now(),
+        };
+        memory(status, now)
     }
 
     /// Writes what is not a slice; what became of the routes, and their revision.
@@ -166,7 +186,11 @@ impl Context {
     }
 
     fn foreign_slices(&self, policy: &Policy) -> Vec<String> {
-        named::services(policy)
+        let told = lock(&self.told).get(&policy.key).cloned();
+        let Some(Declaration { outputs, .. }) = told else {
+            return Vec::new();
+        };
+        named::services(policy, &outputs)
             .into_iter()
             .flat_map(|service| self.foreign.of(&policy.key.namespace, &service))
             .collect()
@@ -179,11 +203,15 @@ impl Context {
         written: &Written,
         revision: Option<&str>,
     ) -> Result<(), Error> {
+        let outputs = lock(&self.told)
+            .get(&seen.key)
+            .map(|told| Arc::clone(&told.outputs));
         let report = Report {
             generation: seen.generation,
             problems: &seen.problems,
             unresolved: &seen.unresolved,
             decision,
+            outputs: outputs.as_deref(),
             written: written.clone(),
             revision,
             moment: self.clock.now(),

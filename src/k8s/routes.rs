@@ -17,11 +17,10 @@ use super::apply::{Part, Writer};
 use super::context::{Context, lock};
 use super::error::Error;
 use super::events::PolicyEvent;
-use crate::render::{self, Manifests};
-use distributary_core::decision::{Decision, DecisionState};
+use crate::render::{self, Manifests, Subject};
+use distributary_core::decision::Decision;
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
-use distributary_core::plan::RoutingPlan;
 use distributary_core::policy::Mode;
 
 /// From one write of a policy's slices to the next; the first of a row waits for nothing.
@@ -59,14 +58,6 @@ impl RouteWriting {
 
     pub(super) fn forget(&self, key: &PolicyKey) {
         lock(&self.turns).remove(key);
-    }
-}
-
-/// The routes that a decision asks for; `None`: it leaves them as they are.
-fn plan(decision: &Decision) -> Option<&RoutingPlan> {
-    match (&decision.state, decision.policy.mode) {
-        (DecisionState::Decided(decided), Mode::Enforce) => Some(&decided.plan),
-        _ => None,
     }
 }
 
@@ -150,15 +141,18 @@ impl Context {
                 .decisions
                 .get(key)
                 .filter(|decision| uid.is_none_or(|uid| decision.policy.uid == uid));
-            let Some((policy, plan)) = decision
+            let outputs = lock(&self.told).get(key).map(|told| Arc::clone(&told.outputs));
+            let subject = decision
                 .as_deref()
-                .and_then(|decision| Some((&decision.policy, plan(decision)?)))
-            else {
+                .filter(|decision| decision.policy.mode == Mode::Enforce)
+                .zip(outputs.as_deref())
+                .and_then(|(decision, outputs)| Subject::of(decision, outputs));
+            let Some(subject) = subject else {
                 return (decision, None);
             };
-            let manifests = render::render(policy, plan);
+            let manifests = render::render(&subject);
             let due = self
-                .writer(key, &policy.uid)
+                .writer(key, &subject.policy.uid)
                 .is_due(&manifests.objects, Part::Slices);
             let now = self.clock.now();
             if let Some(last) = turn.filter(|last| due && now.since(*last) < APART) {

@@ -22,7 +22,7 @@ use crate::render::labels;
 use distributary_api::validate::{ServicePort, Services};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
-use distributary_core::policy::ServiceProblem;
+use distributary_core::resolved::ServiceProblem;
 pub use hold::hold;
 use pods::{Ports, Ready};
 

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use distributary_core::fixture::{at, login, policy, sample};
+use distributary_core::fixture::{Case, at, login, policy, sample};
 use distributary_core::login::{SecretProblem, Unresolved};
 use distributary_core::observation::{Load, Role, Sample, Silence};
-use distributary_core::policy::{EndpointState, Mode, Policy};
+use distributary_core::policy::{EndpointState, Mode};
 use distributary_core::target::{Heard, Observed, Wanted};
-use distributary_core::world::{Effect, Event, Remembered, World};
+use distributary_core::world::{Event, Instruction, Memory, Report, World};
 
 /// A world whose effects are measured, as the engine does it.
 struct Scene {
@@ -38,12 +38,9 @@ impl Scene {
         scene
     }
 
-    fn apply(&mut self, mut policy: Policy) {
+    fn apply(&mut self, mut policy: Case) {
         policy.generation = i64::try_from(self.millis).unwrap();
-        self.step(Event::PolicyChanged {
-            policy: policy.into(),
-            remembered: Remembered::default(),
-        });
+        self.step(policy.changed(Memory::default()));
     }
 
     fn check(&mut self, id: &str, result: Result<Sample, FailureKind>) {
@@ -82,21 +79,23 @@ impl Scene {
 
     fn step(&mut self, event: Event) {
         self.millis += 10;
-        let mut effects = self.world.step(event, at(self.millis));
-        effects.extend(self.world.decide(at(self.millis)));
-        for effect in effects {
-            match effect {
-                Effect::Want { wanted, .. } => {
-                    let named = |wanted: Wanted| (wanted.target.to_string(), wanted);
-                    self.wanted = wanted.into_iter().map(named).collect();
-                }
-                Effect::Measured { key, figures } => self.metrics.measured(&key, figures.as_ref()),
-                Effect::Decided { key, decision, .. } => {
+        let effects = self.world.advance(at(self.millis), [event]);
+        for instruction in effects.prober {
+            if let Instruction::Want { wanted, .. } = instruction {
+                let named = |wanted: Wanted| (wanted.target.to_string(), wanted);
+                self.wanted = wanted.into_iter().map(named).collect();
+            }
+        }
+        for measured in &effects.figures {
+            self.metrics.measured(&measured.key, measured.figures.as_ref());
+        }
+        for report in effects.writer {
+            match report {
+                Report::Decided { key, decision, .. } => {
                     self.metrics.decided(&key, self.last.as_deref(), &decision);
                     self.last = Some(decision);
                 }
-                Effect::Next { .. } => {}
-                Effect::Forget { key } => self.metrics.forget(&key, self.last.take().as_deref()),
+                Report::Gone { key } => self.metrics.forget(&key, self.last.take().as_deref()),
             }
         }
     }
@@ -134,7 +133,7 @@ const NONE: [bool; 5] = [false; 5];
 
 fn key(wanted: &Wanted) -> ProbeKey {
     ProbeKey {
-        policy: policy(&[]).key,
+        policy: policy(&[]).key.clone(),
         target: wanted.target.clone(),
     }
 }
@@ -156,11 +155,10 @@ fn told(id: &str) -> Sample {
     }
 }
 
-fn suspended(replicas: &[&str]) -> Policy {
-    Policy {
-        mode: Mode::Suspend,
-        ..policy(replicas)
-    }
+fn suspended(replicas: &[&str]) -> Case {
+    let mut policy = policy(replicas);
+    policy.mode = Mode::Suspend;
+    policy
 }
 
 #[test]
@@ -170,7 +168,7 @@ fn an_endpoint_that_is_gone_leaves_no_series() {
     assert!(scene.is_silent_about("b"));
     assert_eq!(scene.tells("a"), ALL);
     // What was under way for it is counted, and makes none.
-    let (mut late, key) = (scene.wanted["a"].clone(), policy(&[]).key);
+    let (mut late, key) = (scene.wanted["a"].clone(), policy(&[]).key.clone());
     late.target.endpoint = "b".into();
     scene.check_as(&late, Ok(told("b")));
     assert!(scene.is_silent_about("b"));
@@ -198,10 +196,10 @@ fn an_endpoint_that_goes_while_the_policy_is_suspended_leaves_no_series() {
 
 #[test]
 fn what_nobody_asks_tells_nothing() {
-    let edits: [fn(&mut Policy); 2] = [
+    let edits: [fn(&mut Case); 2] = [
         |policy| policy.endpoints[2].state = EndpointState::Disabled,
         |policy| {
-            policy.endpoints[2].login = Err(Unresolved {
+            policy.of("b").login = Err(Unresolved {
                 secret: "probe".to_owned(),
                 problem: SecretProblem::NotFound,
             });
@@ -215,7 +213,7 @@ fn what_nobody_asks_tells_nothing() {
         assert_eq!(scene.tells("b"), NONE);
         assert!(scene.has("eligible", "b"));
         let mut back = policy(&["a", "b"]);
-        back.endpoints[2].login = Ok(login("distributary"));
+        back.of("b").login = Ok(login("distributary"));
         scene.apply(back);
         scene.check("b", Ok(told("b")));
         assert_eq!(scene.tells("b"), ALL);

@@ -12,7 +12,7 @@ use super::query::{Lags, Queries, Refused, ask, probe};
 use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Sample};
-use distributary_core::policy::Host;
+use distributary_core::server::Host;
 
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
 const ASK_AGAIN: u32 = 100;

@@ -22,7 +22,7 @@ use super::classify::is_own_lack;
 use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::FailureKind;
-use distributary_core::policy::Host;
+use distributary_core::server::Host;
 
 /// The least time for which a good answer outlives the resolver.
 const LEAST_STALE: Duration = Duration::from_mins(1);

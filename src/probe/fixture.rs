@@ -13,7 +13,7 @@ use super::query::Queries;
 use crate::clock::Clock;
 use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
 use distributary_core::observation::{FailureKind, Sample};
-use distributary_core::policy::{Host, Location};
+use distributary_core::server::{Host, Location};
 
 pub const PASSWORD: &str = "canary-5c1f";
 

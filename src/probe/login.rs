@@ -22,7 +22,7 @@ use super::guard::Guard;
 use super::tls::{Encryption, TlsSettingsError};
 use distributary_core::login::Login;
 use distributary_core::observation::FailureKind;
-use distributary_core::policy::Location;
+use distributary_core::server::Location;
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use distributary_core::ids::PolicyKey;
 use distributary_core::ids::TargetId;
 use distributary_core::login::{Login, TlsSettings};
-use distributary_core::policy::Location;
+use distributary_core::server::Location;
 use distributary_core::target::{Answer, NextCheck, ProbeKey, Wanted};
 
 /// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.

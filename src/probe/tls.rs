@@ -28,7 +28,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use distributary_core::login::{ClientCertificate, TlsMode, TlsSettings};
 use distributary_core::observation::FailureKind;
-use distributary_core::policy::Host;
+use distributary_core::server::Host;
 
 /// Why a login's TLS settings cannot be used. What cannot be read is not shown: the parser's errors quote it.
 #[derive(Debug, thiserror::Error)]

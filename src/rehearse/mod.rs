@@ -16,9 +16,11 @@ use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::observation::{FailureKind, Observation, Silence};
-use distributary_core::policy::{Declared, Endpoint, IdentityRule, Policy, ServiceProblem};
+use distributary_core::policy::{Declared, Endpoint, IdentityRule, Policy};
+use distributary_core::resolved::Resolved;
+use distributary_core::resolved::ServiceProblem;
 use distributary_core::target::{Heard, Observed, ProbeKey, Wanted};
-use distributary_core::world::{Effect, Event, Remembered, World};
+use distributary_core::world::{Event, Instruction, Memory, Report, World};
 use story::{Said, Setting};
 
 /// From one thing that is said of a target to the next.
@@ -75,12 +77,12 @@ impl Observations {
 
     /// Whoever nothing is said of is well, and is what it is declared as; the database is the one that the policy names.
     #[must_use]
-    pub fn or_well(mut self, policy: &Policy) -> Self {
+    pub fn or_well(mut self, policy: &Policy, resolved: &Resolved) -> Self {
         if let IdentityRule::Declared(system) = policy.identity {
             self.system.get_or_insert(system);
         }
         for endpoint in policy.endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
-            for (at, target) in endpoint.targets().iter().enumerate() {
+            for (at, target) in resolved.targets(&endpoint.id).iter().enumerate() {
                 let is_primary = endpoint.declared == Declared::Primary && at == 0;
                 let word = if is_primary { "primary" } else { "standby" };
                 self.checks
@@ -88,14 +90,16 @@ impl Observations {
                     .or_insert_with(|| vec![word.to_owned()]);
             }
         }
-        self.checks.retain(|id, _| checked(policy, id) != Some(false));
+        self.checks
+            .retain(|id, _| checked(policy, resolved, id) != Some(false));
         self
     }
 
     /// Without what is said of endpoints that the policy does not have, or does not check.
     #[must_use]
-    pub fn of(mut self, policy: &Policy) -> Self {
-        self.checks.retain(|id, _| checked(policy, id).is_some());
+    pub fn of(mut self, policy: &Policy, resolved: &Resolved) -> Self {
+        self.checks
+            .retain(|id, _| checked(policy, resolved, id).is_some());
         self
     }
 
@@ -107,25 +111,29 @@ impl Observations {
 }
 
 /// Whether the login to a target is known; `None`: no such target is checked.
-fn checked(policy: &Policy, id: &str) -> Option<bool> {
-    let has = |endpoint: &&Endpoint| endpoint.targets().iter().any(|target| target.to_string() == id);
+fn checked(policy: &Policy, resolved: &Resolved, id: &str) -> Option<bool> {
+    let has = |endpoint: &&Endpoint| {
+        let targets = resolved.targets(&endpoint.id);
+        targets.iter().any(|target| target.to_string() == id)
+    };
     let mut watched = policy.endpoints.iter().filter(|endpoint| endpoint.is_watched());
     let endpoint = watched.find(has)?;
-    Some(endpoint.login.is_ok() && endpoint.location.is_some())
+    let resolved = resolved.endpoint(&endpoint.id)?;
+    Some(resolved.usable_login().is_some())
 }
 
-/// The world after all that is said, decided whenever it wants to be. `remembered`: what was known before it. After it all
+/// The world after all that is said, decided whenever it wants to be. `memory`: what was known before it. After it all
 /// servers of the endpoints in `lost` refuse connections for as long as their circuits need to open.
 ///
 /// # Errors
 /// What is said of an endpoint that is not there, or in words that are none.
 pub fn rehearse(
-    policy: &Arc<Policy>,
+    (policy, resolved): (&Arc<Policy>, &Arc<Resolved>),
     seen: &Observations,
-    remembered: Remembered,
+    memory: Memory,
     lost: &BTreeSet<EndpointId>,
 ) -> Result<Rehearsed, Unclear> {
-    let mut stage = Stage::new(policy, remembered);
+    let mut stage = Stage::new((policy, resolved), memory);
     let setting = Setting::of(policy, seen);
     let mut story = Vec::new();
     for (id, words) in &seen.checks {
@@ -146,20 +154,15 @@ pub fn rehearse(
     let end = story.iter().map(|(moment, ..)| *moment).max().unwrap_or_default();
     story.extend(stage.refusals(lost, end));
     story.sort_by_key(|(moment, ..)| *moment);
-    stage.settle(Moment::default());
     for (moment, wanted, said) in story {
-        while let Some(due) = stage.world.deadline().filter(|due| *due < moment) {
-            stage.settle(due);
-        }
         let address = seen.address(&wanted);
         let event = event(&policy.key, &wanted, address, moment, said)?;
-        stage.world.step(event, moment);
-        stage.settle(moment);
+        stage.advance(moment, Some(event));
     }
     if let Some(due) = stage.world.deadline() {
-        stage.settle(due);
+        stage.advance(due, None);
     }
-    Ok(stage.end(policy))
+    Ok(stage.end((policy, resolved)))
 }
 
 /// The head of the log is told so often that no lag is told by a line through a gap.
@@ -179,24 +182,21 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(policy: &Arc<Policy>, remembered: Remembered) -> Self {
-        let mut world = World::default();
-        let changed = Event::PolicyChanged {
-            policy: Arc::clone(policy),
-            remembered,
-        };
-        let effects = world.step(changed, Moment::default());
-        let wanted = effects.into_iter().find_map(|effect| match effect {
-            Effect::Want { wanted, .. } => Some(wanted),
-            _ => None,
-        });
-        Self {
-            world,
-            wanted: wanted.unwrap_or_default(),
+    fn new((policy, resolved): (&Arc<Policy>, &Arc<Resolved>), memory: Memory) -> Self {
+        let mut stage = Self {
+            world: World::default(),
+            wanted: Vec::new(),
             last: None,
             now: Moment::default(),
             failing: policy.probing.failover_timeout + STEP * (policy.breaker.failure_threshold + 1),
-        }
+        };
+        let changed = Event::PolicyChanged {
+            policy: Arc::clone(policy),
+            resolved: Arc::clone(resolved),
+            memory,
+        };
+        stage.advance(Moment::default(), Some(changed));
+        stage
     }
 
     fn refusals(&self, lost: &BTreeSet<EndpointId>, after: Moment) -> Vec<(Moment, Wanted, Said)> {
@@ -214,20 +214,27 @@ impl Stage {
         gone.flat_map(each).collect()
     }
 
-    fn settle(&mut self, now: Moment) {
+    fn advance(&mut self, now: Moment, event: Option<Event>) {
         self.now = now;
-        for effect in self.world.decide(now) {
-            if let Effect::Decided { decision, .. } = effect {
+        let effects = self.world.advance(now, event);
+        for instruction in effects.prober {
+            if let Instruction::Want { wanted, .. } = instruction {
+                self.wanted = wanted;
+            }
+        }
+        for report in effects.writer {
+            if let Report::Decided { decision, .. } = report {
                 self.last = Some(decision);
             }
         }
     }
 
-    fn end(self, policy: &Arc<Policy>) -> Rehearsed {
+    fn end(self, (policy, resolved): (&Arc<Policy>, &Arc<Resolved>)) -> Rehearsed {
         // A world decides every policy that is new to it.
         let none = || {
             Arc::new(Decision {
                 policy: Arc::clone(policy),
+                resolved: Arc::clone(resolved),
                 state: DecisionState::Suspended,
                 answered: None,
             })

@@ -14,13 +14,19 @@ fn observed(checks: &[(&str, &[&str])]) -> Observations {
     }
 }
 
+/// The policy with these replicas, and what is looked up for it.
+fn looked_up(replicas: &[&str]) -> (Arc<Policy>, Arc<Resolved>) {
+    let case = policy(replicas);
+    (case.policy(), case.resolved())
+}
+
 fn states(seen: &Observations, lost: &[&str]) -> (RouteState, RouteState) {
-    let policy = Arc::new(policy(&["a", "b"]));
+    let (policy, resolved) = looked_up(&["a", "b"]);
     let lost = lost.iter().map(|id| EndpointId::from(*id)).collect();
     let rehearsed = rehearse(
-        &policy,
-        &seen.clone().or_well(&policy),
-        Remembered::default(),
+        (&policy, &resolved),
+        &seen.clone().or_well(&policy, &resolved),
+        Memory::default(),
         &lost,
     )
     .unwrap();
@@ -55,10 +61,10 @@ fn who_is_lost_leaves_the_routes() {
 
 #[test]
 fn what_is_not_understood_is_named() {
-    let policy = Arc::new(policy(&["a"]));
+    let (policy, resolved) = looked_up(&["a"]);
     let refused = |id: &str, word: &str| {
         let seen = observed(&[(id, &[word])]);
-        rehearse(&policy, &seen, Remembered::default(), &BTreeSet::new()).unwrap_err()
+        rehearse((&policy, &resolved), &seen, Memory::default(), &BTreeSet::new()).unwrap_err()
     };
     assert_eq!(refused("c", "standby"), Unclear::NotChecked("c".to_owned()));
     for word in [
@@ -86,11 +92,11 @@ fn what_is_not_understood_is_named() {
 #[test]
 fn who_is_behind_serves_up_to_the_bound() {
     let reason = |time: &str| {
-        let policy = Arc::new(policy(&["a", "b"]));
-        let seen = observed(&[("a", &[&format!("standby behind {time}")])]).or_well(&policy);
-        let rehearsed = rehearse(&policy, &seen, Remembered::default(), &BTreeSet::new()).unwrap();
+        let (policy, resolved) = looked_up(&["a", "b"]);
+        let seen = observed(&[("a", &[&format!("standby behind {time}")])]).or_well(&policy, &resolved);
+        let rehearsed = rehearse((&policy, &resolved), &seen, Memory::default(), &BTreeSet::new()).unwrap();
         let decided = rehearsed.decision.state.decided().unwrap().clone();
-        let reasons: Vec<_> = decided.endpoints.iter().map(|view| view.reason).collect();
+        let reasons: Vec<_> = decided.endpoints.iter().map(|view| view.state.reason).collect();
         assert_eq!(
             (reasons[0], reasons[2]),
             (Reason::Serving, Reason::Serving),

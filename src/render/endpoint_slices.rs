@@ -13,13 +13,14 @@ use super::{Kind, Manifest, ObjectId, labels, services};
 use distributary_core::plan::{Member, Route};
 use distributary_core::policy::Policy;
 use distributary_core::routing::ZoneHints;
+use distributary_core::table::Subject;
 use distributary_core::table::named::{self, SERVICE_PORT};
 
 /// Endpoints in one slice, at most: what kube-proxy and others are built for.
 const MOST: usize = 100;
 
 /// The slices of one route. A route without members has one empty slice, so that it fills without a new object.
-pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec<Manifest> {
+pub fn render(subject: &Subject<'_>, prefix: &str, suffix: &str, route: &Route) -> Vec<Manifest> {
     let mut slices: BTreeMap<(Family, u16), Vec<&Member>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for member in route.members.iter().filter(|member| member.in_slice) {
@@ -33,15 +34,15 @@ pub fn render(policy: &Policy, prefix: &str, suffix: &str, route: &Route) -> Vec
     if slices.is_empty() {
         slices.insert((Family::V4, SERVICE_PORT), Vec::new());
     }
-    let hints = has_hints(policy, route);
-    let endpoint = |member: &&Member| endpoint(policy, member, hints);
+    let hints = has_hints(subject.policy, route);
+    let endpoint = |member: &&Member| endpoint(subject.policy, member, hints);
     slices
         .into_iter()
         .flat_map(|((family, port), members)| {
             let part = |(number, members): (usize, Vec<&Member>)| {
                 let name = names::endpoint_slice(prefix, suffix, family, port, number);
                 let endpoints = members.iter().map(endpoint).collect();
-                slice(policy, prefix, suffix, (name, family, port), endpoints)
+                slice(subject, prefix, suffix, (name, family, port), endpoints)
             };
             spread(members).into_iter().map(part).collect::<Vec<_>>()
         })
@@ -101,7 +102,7 @@ fn zone<'a>(policy: &'a Policy, member: &Member) -> Option<&'a str> {
 }
 
 fn slice(
-    policy: &Policy,
+    subject: &Subject<'_>,
     prefix: &str,
     suffix: &str,
     (name, family, port): (String, Family, u16),
@@ -117,7 +118,7 @@ fn slice(
     let body = json!({
         "apiVersion": kind.api_version(),
         "kind": kind.name(),
-        "metadata": labels::metadata(policy, &name, &own, &[]),
+        "metadata": labels::metadata(subject, &name, &own, &[]),
         "addressType": family.name(),
         "ports": [{"name": services::PORT_NAME, "port": port, "protocol": "TCP"}],
         "endpoints": endpoints,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use distributary_core::policy::Policy;
+use distributary_core::table::Subject;
 
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "distributary";
@@ -21,7 +21,13 @@ pub const SLICE_MANAGER: &str = "distributary.dev";
 pub const PREFIX: &str = "distributary.dev/";
 
 /// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.
-pub fn metadata(policy: &Policy, name: &str, labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Value {
+pub fn metadata(
+    subject: &Subject<'_>,
+    name: &str,
+    labels: &[(&str, &str)],
+    annotations: &[(&str, &str)],
+) -> Value {
+    let policy = subject.policy;
     let common = [(MANAGED_BY, MANAGER), (POLICY, policy.key.name.as_str())];
     let uid = [(POLICY_UID, policy.uid.as_str())];
     let mut metadata = json!({
@@ -30,7 +36,7 @@ pub fn metadata(policy: &Policy, name: &str, labels: &[(&str, &str)], annotation
         "labels": map(common.iter().chain(labels)),
         "annotations": map(uid.iter().chain(annotations)),
     });
-    if !policy.retain {
+    if !subject.outputs.retain {
         metadata["ownerReferences"] = json!([{
             "apiVersion": "distributary.dev/v1alpha1",
             "kind": "ReplicaSetPolicy",

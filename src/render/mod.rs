@@ -13,9 +13,8 @@ pub mod status;
 
 use serde_json::Value;
 
-use distributary_core::plan::RoutingPlan;
-use distributary_core::policy::Policy;
 use distributary_core::table::RoutingTable;
+pub use distributary_core::table::Subject;
 use distributary_core::table::named::{self, Named};
 
 /// The kinds of objects that the operator writes.
@@ -77,16 +76,17 @@ pub struct Manifests {
 
 /// Renders a plan. The same plan gives the same bytes.
 #[must_use]
-pub fn render(policy: &Policy, plan: &RoutingPlan) -> Manifests {
-    let table = RoutingTable::new(policy, plan);
+pub fn render(subject: &Subject<'_>) -> Manifests {
+    let table = RoutingTable::new(subject);
     let mut objects = Vec::new();
-    if let Some(prefix) = &policy.outputs.services {
-        for Named { name, route, .. } in named::routes(policy, plan).iter().filter(|it| it.service) {
-            objects.extend(endpoint_slices::render(policy, prefix, name, route));
-            objects.push(services::render(policy, prefix, name));
+    if let Some(prefix) = &subject.outputs.services {
+        let routes = named::routes(subject.policy, subject.outputs, subject.plan);
+        for Named { name, route, .. } in routes.iter().filter(|it| it.service) {
+            objects.extend(endpoint_slices::render(subject, prefix, name, route));
+            objects.push(services::render(subject, prefix, name));
         }
     }
-    objects.push(config_map::render(policy, &table));
+    objects.push(config_map::render(subject, &table));
     Manifests {
         objects,
         revision: table.revision,

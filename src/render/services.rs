@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use super::{Kind, Manifest, ObjectId, labels};
-use distributary_core::policy::Policy;
+use distributary_core::table::Subject;
 use distributary_core::table::named::{self, SERVICE_PORT};
 
 /// The name of the port of every Service, which kube-proxy matches with the slices'.
 pub const PORT_NAME: &str = "postgres";
 
-pub fn render(policy: &Policy, prefix: &str, suffix: &str) -> Manifest {
+pub fn render(subject: &Subject<'_>, prefix: &str, suffix: &str) -> Manifest {
     let name = named::service(prefix, suffix);
-    let metadata = labels::metadata(policy, &name, &[(labels::ROUTE, suffix)], &[]);
+    let metadata = labels::metadata(subject, &name, &[(labels::ROUTE, suffix)], &[]);
     // A new Service is single-stack unless asked: its IPv6 slice would serve nobody.
     let spec = json!({
         "type": "ClusterIP",

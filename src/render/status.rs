@@ -11,13 +11,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use distributary_api::{
-    ClassStatus, EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, Summary, TargetStatus,
+    ClassStatus, EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, ServerStatus, Summary,
+    TargetStatus,
 };
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetView};
+use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetState, TargetView};
 use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
+use distributary_core::outputs::Outputs;
 use distributary_core::policy::{Declared, Policy};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
@@ -36,6 +38,8 @@ pub struct Report<'a> {
     pub unresolved: &'a [String],
     /// The newest decision; of the last valid spec where this one is not.
     pub decision: Option<&'a Decision>,
+    /// Which objects are written for it.
+    pub outputs: Option<&'a Outputs>,
     pub written: Written,
     /// The revision of the routes that the pass rendered.
     pub revision: Option<&'a str>,
@@ -91,11 +95,11 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
             .collect();
         status.summary = Some(summary(endpoints));
     }
-    let Some(decided) = decision.state.decided() else {
+    let (Some(decided), Some(outputs)) = (decision.state.decided(), report.outputs) else {
         return status;
     };
     if matches!(report.written, Written::Programmed | Written::Observing) {
-        let routes = history::routes(&decision.policy, &decided.plan);
+        let routes = history::routes(&decision.policy, outputs, &decided.plan);
         if report.written == Written::Programmed {
             status.failovers = history::failovers(decision, decided, &routes, previous, now);
         }
@@ -107,8 +111,7 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         status.primary = primary(&decision.policy, decided);
     }
     if let (Some(revision), Written::Programmed) = (report.revision, &report.written) {
-        let policy = &decision.policy;
-        status.routing = Some(routing(policy, revision, previous.routing.as_ref(), now));
+        status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));
     }
     status
 }
@@ -138,49 +141,26 @@ fn answer(status: &mut ReplicaSetPolicyStatus, decision: &Decision, now: &Time) 
 
 fn endpoint(view: &EndpointView, previous: &[EndpointStatus], clock: Clock<'_>) -> EndpointStatus {
     let before = previous.iter().find(|before| before.id == view.id.as_str());
-    let now = clock.now;
+    let pods = before.map(|before| before.targets.as_slice()).unwrap_or_default();
     let location = view.location.as_ref();
     let mut status = EndpointStatus {
         id: view.id.to_string(),
         host: location.map(|location| location.host.to_string()),
         port: location.map(|location| location.port),
         address: view.address.map(|address| address.to_string()),
-        role: Role::word_of(view.role).to_owned(),
-        seen_as_standby: view.seen_as_standby,
-        circuit: view.circuit.state().to_string(),
-        trips: view.trips,
-        retry_at: retry_at(
-            view.circuit,
-            before.and_then(|before| before.retry_at.as_ref()),
-            clock,
-        ),
-        eligible: view.eligible,
-        reason: view.reason.to_string(),
-        failure: view.failure.map(|failure| failure.to_string()),
-        effective_weight: view.weight,
+        server: server(&view.state, before.map(|before| &before.server), clock),
         sessions: view.sessions,
-        classes: classes(
-            &view.classes,
-            before.map(|before| before.classes.as_slice()).unwrap_or_default(),
-            clock,
-        ),
         targets: view
             .targets
             .iter()
-            .map(|view| {
-                target(
-                    view,
-                    before.map(|before| before.targets.as_slice()).unwrap_or_default(),
-                    clock,
-                )
-            })
+            .map(|view| target(view, pods, clock))
             .collect(),
-        since: now.clone(),
+        since: clock.now.clone(),
     };
     if let Some(before) = before {
         status.since = before.since.clone();
         if *before != status {
-            status.since = now.clone();
+            status.since = clock.now.clone();
         }
     }
     status
@@ -190,25 +170,39 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
     let address = view.address.to_string();
     let before = previous.iter().find(|before| before.address == address);
     TargetStatus {
-        role: Role::word_of(view.role).to_owned(),
-        seen_as_standby: view.seen_as_standby,
-        circuit: view.circuit.state().to_string(),
-        trips: view.trips,
-        retry_at: retry_at(
-            view.circuit,
-            before.and_then(|before| before.retry_at.as_ref()),
-            clock,
-        ),
-        eligible: view.eligible,
-        reason: view.reason.to_string(),
-        failure: view.failure.map(|failure| failure.to_string()),
-        effective_weight: view.weight,
-        classes: classes(
-            &view.classes,
-            before.map(|before| before.classes.as_slice()).unwrap_or_default(),
-            clock,
-        ),
+        server: server(&view.state, before.map(|before| &before.server), clock),
         address,
+    }
+}
+
+fn server(state: &TargetState, before: Option<&ServerStatus>, clock: Clock<'_>) -> ServerStatus {
+    let known = before.map(|before| before.classes.as_slice()).unwrap_or_default();
+    let retry = before.and_then(|before| before.retry_at.as_ref());
+    ServerStatus {
+        retry_at: retry_at(state.circuit, retry, clock),
+        classes: classes(&state.classes, known, clock),
+        ..in_words(state)
+    }
+}
+
+/// A state in the words of the status, without the times of its circuits.
+#[must_use]
+pub fn in_words(state: &TargetState) -> ServerStatus {
+    ServerStatus {
+        role: Role::word_of(state.role).to_owned(),
+        seen_as_standby: state.seen_as_standby,
+        circuit: state.circuit.state().to_string(),
+        trips: state.trips,
+        retry_at: None,
+        eligible: state.eligible,
+        reason: state.reason.to_string(),
+        failure: state.failure.map(|failure| failure.to_string()),
+        effective_weight: state.weight,
+        classes: state
+            .classes
+            .iter()
+            .map(|(name, view)| class(name, view, None))
+            .collect(),
     }
 }
 
@@ -217,22 +211,23 @@ fn classes(
     previous: &[ClassStatus],
     clock: Clock<'_>,
 ) -> Vec<ClassStatus> {
-    let class = |(name, view): (&ClassName, &ClassView)| {
+    let one = |(name, view): (&ClassName, &ClassView)| {
         let before = previous.iter().find(|before| before.name == name.as_str());
-        ClassStatus {
-            name: name.to_string(),
-            reason: view.reason.to_string(),
-            circuit: view.circuit.state().to_string(),
-            share: view.share.get(),
-            trips: view.trips,
-            retry_at: retry_at(
-                view.circuit,
-                before.and_then(|before| before.retry_at.as_ref()),
-                clock,
-            ),
-        }
+        let retry = before.and_then(|before| before.retry_at.as_ref());
+        class(name, view, retry_at(view.circuit, retry, clock))
     };
-    views.iter().map(class).collect()
+    views.iter().map(one).collect()
+}
+
+fn class(name: &ClassName, view: &ClassView, retry_at: Option<Time>) -> ClassStatus {
+    ClassStatus {
+        name: name.to_string(),
+        reason: view.reason.to_string(),
+        circuit: view.circuit.state().to_string(),
+        share: view.share.get(),
+        trips: view.trips,
+        retry_at,
+    }
 }
 
 /// The wall-clock time at which an open circuit may become half-open. Where it was said before, within the rounding of
@@ -252,7 +247,7 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
 fn summary(endpoints: &[EndpointView]) -> Summary {
     let replicas = || endpoints.iter().filter(|view| view.declared == Declared::Replica);
     let healthy = replicas()
-        .filter(|view| view.healthy && view.role == Some(Role::Standby))
+        .filter(|view| view.healthy && view.state.role == Some(Role::Standby))
         .count();
     let (healthy, total) = (count(healthy), count(replicas().count()));
     Summary {
@@ -286,14 +281,14 @@ fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
     })
 }
 
-fn routing(policy: &Policy, revision: &str, previous: Option<&RoutingStatus>, now: &Time) -> RoutingStatus {
+fn routing(outputs: &Outputs, revision: &str, previous: Option<&RoutingStatus>, now: &Time) -> RoutingStatus {
     let same = previous
         .filter(|before| before.revision == revision)
         .and_then(|before| before.programmed_at.clone());
     RoutingStatus {
         revision: revision.to_owned(),
         programmed_at: Some(same.unwrap_or_else(|| now.clone())),
-        config_map: policy.outputs.config_map.clone(),
+        config_map: outputs.config_map.clone(),
     }
 }
 

@@ -1,11 +1,10 @@
-use std::sync::Arc;
-
 use super::*;
-use distributary_api::validate::{self, Secrets, Services};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{self, Declaration, Secrets, Services};
 use distributary_core::ids::TargetId;
-use distributary_core::plan::{Admission, Member, Route, RouteState};
+use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 
-fn policy(more: &Value) -> Arc<Policy> {
+fn declared(more: &Value) -> Declaration {
     let mut object = serde_json::json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
@@ -18,8 +17,9 @@ fn policy(more: &Value) -> Arc<Policy> {
     for (key, value) in more.as_object().into_iter().flatten() {
         object["spec"][key] = value.clone();
     }
-    let object = serde_json::from_value(object).unwrap();
-    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).unwrap())
+    let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
+    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
+    validate::policy(&object).unwrap().with(endpoints)
 }
 
 fn member(id: &str, address: &str, in_slice: bool) -> Member {
@@ -60,7 +60,16 @@ fn names(manifests: &Manifests) -> Vec<&str> {
 }
 
 fn rendered(ro: Vec<Member>) -> Manifests {
-    render(&policy(&Value::Null), &plan(ro))
+    rendered_of(&declared(&Value::Null), ro)
+}
+
+fn rendered_of(declared: &Declaration, ro: Vec<Member>) -> Manifests {
+    render(&Subject {
+        policy: &declared.policy,
+        resolved: &declared.resolved,
+        outputs: &declared.outputs,
+        plan: &plan(ro),
+    })
 }
 
 #[test]
@@ -131,8 +140,8 @@ fn a_service_has_no_selector_and_leads_to_the_slices_of_its_name() {
 #[test]
 fn the_owner_does_not_block_deletion_and_retain_has_none() {
     let owned = rendered(Vec::new());
-    let retain = policy(&serde_json::json!({"deletionPolicy": "Retain"}));
-    let kept = render(&retain, &plan(Vec::new()));
+    let retain = declared(&serde_json::json!({"deletionPolicy": "Retain"}));
+    let kept = rendered_of(&retain, Vec::new());
     for object in &owned.objects {
         let owner = &object.body["metadata"]["ownerReferences"][0];
         assert_eq!(
@@ -168,12 +177,12 @@ fn a_uri_names_hosts_as_declared_and_who_is_in_the_slice() {
 
 #[test]
 fn each_format_has_its_keys_and_none_has_a_password() {
-    let policy = policy(&serde_json::json!({
+    let declared = declared(&serde_json::json!({
         "outputs": {"configMap": {"formats": ["Jdbc", "Env"]}},
         "routing": {"retryAttempts": 3},
     }));
     let ro = vec![member("a", "198.18.0.2", true), member("b", "2001:db8::3", true)];
-    let manifests = render(&policy, &plan(ro));
+    let manifests = rendered_of(&declared, ro);
     let data = &body(&manifests, "orders-routing")["data"];
     let lines: Vec<_> = data
         .as_object()

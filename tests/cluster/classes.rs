@@ -50,14 +50,14 @@ async fn stopping(plane: Arc<ControlPlane>) -> Result<()> {
         it.leads("ro", &[other], SOON).await?;
         let stopping = it.endpoint("replica-1", "Starting", SOON).await?;
         ensure!(
-            stopping.circuit == "Closed" && stopping.trips == 0,
+            stopping.server.circuit == "Closed" && stopping.server.trips == 0,
             "{stopping:?}"
         );
         wait::pass(LONG, "no trip follows").await;
         let policy = it.get().await?;
         let is = endpoint(&policy, "replica-1");
         ensure!(
-            is.is_some_and(|is| is.reason == "Starting" && is.trips == 0),
+            is.is_some_and(|is| is.server.reason == "Starting" && is.server.trips == 0),
             "{is:?}"
         );
         Ok(std::fs::write(leaving.data().join(LEAVE), "")?)
@@ -77,7 +77,7 @@ async fn saturated(plane: Arc<ControlPlane>) -> Result<()> {
         .collect();
     let saturated = it.fails("replica-1", "Saturated", "Saturated").await?;
     ensure!(
-        saturated.eligible && saturated.circuit == "Closed",
+        saturated.server.eligible && saturated.server.circuit == "Closed",
         "{saturated:?}"
     );
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
@@ -123,10 +123,13 @@ async fn configuration(plane: Arc<ControlPlane>) -> Result<()> {
         it.postgres.caught_up().await?;
         replica.rules_first(&[rule])?;
         let held = it.fails("replica-1", "ConfigurationHeld", failure).await?;
-        ensure!(held.eligible && held.circuit == "Closed", "{rule}: {held:?}");
+        ensure!(
+            held.server.eligible && held.server.circuit == "Closed",
+            "{rule}: {held:?}"
+        );
         it.apply(&with(Some(&new))).await?;
         let refused = it.fails("new", "ConfigurationFailed", failure).await?;
-        ensure!(!refused.eligible, "{rule}: {refused:?}");
+        ensure!(!refused.server.eligible, "{rule}: {refused:?}");
         it.condition("Degraded", "True", "EndpointsNotServing").await?;
         ensure!(
             it.now("ro").await? == addresses(&[replica]),
@@ -152,7 +155,10 @@ async fn no_database(plane: Arc<ControlPlane>) -> Result<()> {
     let held = it
         .fails("replica-1", "ConfigurationHeld", "DatabaseMissing")
         .await?;
-    ensure!(held.eligible && held.circuit == "Closed", "{held:?}");
+    ensure!(
+        held.server.eligible && held.server.circuit == "Closed",
+        "{held:?}"
+    );
     it.leads("ro", &[replica], SOON).await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await?;
     it.postgres.primary().sql("create database nowhere").await?;
@@ -185,12 +191,18 @@ async fn other_sqlstates(plane: Arc<ControlPlane>) -> Result<()> {
     ] {
         primary.sql_in(database, cause).await?;
         let alive = it.fails("replica-1", "AnswersWithError", "OtherError").await?;
-        ensure!(alive.eligible && alive.circuit == "Closed", "{cause}: {alive:?}");
+        ensure!(
+            alive.server.eligible && alive.server.circuit == "Closed",
+            "{cause}: {alive:?}"
+        );
         it.condition("Degraded", "True", "EndpointsNotServing").await?;
         wait::throughout("it stays", LONG, || async {
             let policy = it.get().await?;
             let is = endpoint(&policy, "replica-1");
-            ensure!(is.is_some_and(|is| is.eligible && is.trips == 0), "{is:?}");
+            ensure!(
+                is.is_some_and(|is| is.server.eligible && is.server.trips == 0),
+                "{is:?}"
+            );
             ensure!(it.now("ro").await? == addresses(&[replica]), "it left");
             anyhow::Ok(())
         })

@@ -62,7 +62,7 @@ async fn edits(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     set(second("weight", json!(7)), &[one, two, three]).await?;
     it.until("replica-2 to weigh 700", SOON, |policy| {
-        endpoint(policy, "replica-2").is_some_and(|is| is.effective_weight == 700)
+        endpoint(policy, "replica-2").is_some_and(|is| is.server.effective_weight == 700)
     })
     .await?;
 
@@ -90,7 +90,7 @@ async fn drain(it: &Fixture, server: &Postgres, edit: impl AsyncFnOnce() -> Resu
     let left = |count| {
         it.until("the sessions that are left", SOON, move |policy| {
             endpoint(policy, "replica-2")
-                .filter(|is| is.reason == "Draining" && is.sessions == Some(count))
+                .filter(|is| is.server.reason == "Draining" && is.sessions == Some(count))
                 .cloned()
         })
     };

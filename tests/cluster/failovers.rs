@@ -169,7 +169,7 @@ async fn class_restored(plane: Arc<ControlPlane>) -> Result<()> {
     hide_totals(it.postgres.replica(0)).await?;
     served_by(&it, "reports", &[it.postgres.replica(1)]).await?;
     let class = |is: &ReplicaSetPolicy| -> Option<ClassStatus> {
-        endpoint(is, "replica-1")?.classes.first().cloned()
+        endpoint(is, "replica-1")?.server.classes.first().cloned()
     };
     let before = it.until("the class in the status", SOON, class).await?;
     ensure!(
@@ -210,7 +210,8 @@ async fn probe_query(plane: Arc<ControlPlane>) -> Result<()> {
     served_by(&it, "reports", &[two]).await?;
     let is = it.get().await?;
     ensure!(
-        endpoint(&is, "replica-1").is_some_and(|is| is.eligible && is.circuit == "Closed" && is.trips == 0),
+        endpoint(&is, "replica-1")
+            .is_some_and(|is| is.server.eligible && is.server.circuit == "Closed" && is.server.trips == 0),
         "its own circuit suffered: {:?}",
         endpoint(&is, "replica-1")
     );

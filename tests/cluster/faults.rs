@@ -52,7 +52,9 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     let out = watch.elapsed();
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     ensure!(
-        open.circuit == "Open" && !open.eligible && open.failure.as_deref() == Some("ConnectRefused"),
+        open.server.circuit == "Open"
+            && !open.server.eligible
+            && open.server.failure.as_deref() == Some("ConnectRefused"),
         "{open:?}"
     );
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
@@ -61,13 +63,13 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     dead.start().await?;
     let half_open = it.endpoint("replica-1", "Returning", SOON).await?;
     ensure!(
-        half_open.circuit == "HalfOpen" && half_open.effective_weight == 10,
+        half_open.server.circuit == "HalfOpen" && half_open.server.effective_weight == 10,
         "{half_open:?}"
     );
     it.leads("ro", &[dead, alive], SOON).await?;
     let closed = it.endpoint("replica-1", "Serving", SOON).await?;
     ensure!(
-        closed.circuit == "Closed" && closed.effective_weight == 100,
+        closed.server.circuit == "Closed" && closed.server.effective_weight == 100,
         "{closed:?}"
     );
     it.condition("Degraded", "False", "AllServing").await?;
@@ -107,7 +109,7 @@ async fn frozen_replica(plane: Arc<ControlPlane>) -> Result<()> {
     frozen.freeze()?;
     it.leads("ro", &[other], SOON).await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
-    ensure!(open.failure.as_deref() == Some("TimedOut"), "{open:?}");
+    ensure!(open.server.failure.as_deref() == Some("TimedOut"), "{open:?}");
     frozen.thaw()?;
     it.leads("ro", &[frozen, other], SOON).await
 }
@@ -201,7 +203,7 @@ async fn saturated_replica(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     let saturated = it.endpoint("replica-1", "Saturated", SOON).await?;
     ensure!(
-        saturated.eligible && saturated.failure.as_deref() == Some("Saturated"),
+        saturated.server.eligible && saturated.server.failure.as_deref() == Some("Saturated"),
         "{saturated:?}"
     );
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
@@ -214,7 +216,7 @@ async fn saturated_replica(plane: Arc<ControlPlane>) -> Result<()> {
     wait::throughout("the circuit stays closed", INTERVAL, || async {
         let policy = it.get().await?;
         ensure!(
-            endpoint(&policy, "replica-1").is_some_and(|is| is.circuit == "Closed"),
+            endpoint(&policy, "replica-1").is_some_and(|is| is.server.circuit == "Closed"),
             "{POLICY}"
         );
         anyhow::Ok(())

@@ -213,7 +213,7 @@ impl Fixture {
     pub async fn endpoint(&self, id: &str, reason: &str, deadline: Duration) -> Result<EndpointStatus> {
         self.until(&format!("{id} to be {reason}"), deadline, |policy| {
             endpoint(policy, id)
-                .filter(|endpoint| endpoint.reason == reason)
+                .filter(|endpoint| endpoint.server.reason == reason)
                 .cloned()
         })
         .await
@@ -303,7 +303,7 @@ impl Fixture {
     pub async fn fails(&self, id: &str, reason: &str, failure: &str) -> Result<EndpointStatus> {
         self.until(&format!("{id} to be {reason} by {failure}"), SOON, |policy| {
             endpoint(policy, id)
-                .filter(|is| is.reason == reason && is.failure.as_deref() == Some(failure))
+                .filter(|is| is.server.reason == reason && is.server.failure.as_deref() == Some(failure))
                 .cloned()
         })
         .await

@@ -70,7 +70,9 @@ async fn starting(plane: Arc<ControlPlane>) -> Result<()> {
     slow.start_no_wait()?;
     let starting = it.endpoint("replica-1", "Starting", SOON).await?;
     ensure!(
-        !starting.eligible && starting.circuit == "Closed" && starting.failure.as_deref() == Some("Starting"),
+        !starting.server.eligible
+            && starting.server.circuit == "Closed"
+            && starting.server.failure.as_deref() == Some("Starting"),
         "{starting:?}"
     );
     it.leads("ro", &[other], SOON).await?;
@@ -79,7 +81,7 @@ async fn starting(plane: Arc<ControlPlane>) -> Result<()> {
     let is = endpoint(&policy, "replica-1").cloned();
     ensure!(
         is.as_ref()
-            .is_some_and(|is| is.circuit == "Closed" && is.trips == 0),
+            .is_some_and(|is| is.server.circuit == "Closed" && is.server.trips == 0),
         "{is:?}"
     );
     slow.stop(Shutdown::Fast).await?;
@@ -98,7 +100,10 @@ async fn failing(plane: Arc<ControlPlane>) -> Result<()> {
     std::fs::rename(&control, &aside)?;
     it.leads("ro", &[other], SOON).await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
-    ensure!(open.failure.as_deref() == Some("ServerFailing"), "{open:?}");
+    ensure!(
+        open.server.failure.as_deref() == Some("ServerFailing"),
+        "{open:?}"
+    );
     std::fs::rename(&aside, &control)?;
     it.leads("ro", &[broken, other], SOON).await
 }
@@ -146,7 +151,7 @@ async fn draining(plane: Arc<ControlPlane>) -> Result<()> {
     let left = |count: u32| {
         it.until("the sessions that are left", SOON, move |policy| {
             let is = endpoint(policy, "replica-1")?;
-            (is.reason == "Draining" && is.sessions == Some(count)).then_some(())
+            (is.server.reason == "Draining" && is.sessions == Some(count)).then_some(())
         })
     };
     left(1).await?;
@@ -202,8 +207,9 @@ async fn circuit_restored(plane: Arc<ControlPlane>) -> Result<()> {
     let policy = it.get().await?;
     let is = endpoint(&policy, "replica-1").cloned();
     ensure!(
-        is.as_ref()
-            .is_some_and(|is| is.circuit == "Open" && is.trips == 1 && is.retry_at == open.retry_at),
+        is.as_ref().is_some_and(|is| is.server.circuit == "Open"
+            && is.server.trips == 1
+            && is.server.retry_at == open.server.retry_at),
         "before {open:?}, now {is:?}"
     );
     Ok(())
@@ -217,13 +223,14 @@ async fn growing_reset(plane: Arc<ControlPlane>) -> Result<()> {
         let open = it
             .until("the trip", SOON, |policy| {
                 endpoint(policy, "replica-1")
-                    .filter(|is| is.trips == trips && is.circuit == "Open")
+                    .filter(|is| is.server.trips == trips && is.server.circuit == "Open")
                     .cloned()
             })
             .await?;
-        ensure!(open.reason == "CircuitOpen", "{open:?}");
+        ensure!(open.server.reason == "CircuitOpen", "{open:?}");
         // Told in whole seconds.
         let lasts = open
+            .server
             .retry_at
             .as_ref()
             .map(|until| until.0.duration_since(open.since.0).as_secs());

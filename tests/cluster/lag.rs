@@ -63,7 +63,10 @@ async fn paused(plane: Arc<ControlPlane>) -> Result<()> {
     slow.sql("select pg_wal_replay_pause()").await?;
     it.leads("ro", &[other], SOON).await?;
     let stalled = it.endpoint("replica-1", "ReplayStalled", SOON).await?;
-    ensure!(stalled.circuit == "Closed" && stalled.trips == 0, "{stalled:?}");
+    ensure!(
+        stalled.server.circuit == "Closed" && stalled.server.trips == 0,
+        "{stalled:?}"
+    );
     slow.sql("select pg_wal_replay_resume()").await?;
     it.leads("ro", &[slow, other], SOON).await?;
     it.endpoint("replica-1", "Serving", SOON).await?;
@@ -119,7 +122,7 @@ async fn serves_throughout(it: &Fixture, time: Duration) -> Result<()> {
         let is = endpoint(&policy, "replica-1").cloned();
         ensure!(
             is.as_ref()
-                .is_some_and(|is| is.reason == "Serving" && is.eligible),
+                .is_some_and(|is| is.server.reason == "Serving" && is.server.eligible),
             "{is:?}"
         );
         anyhow::Ok(())

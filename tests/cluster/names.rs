@@ -179,7 +179,7 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = by_name(&it, &name);
     it.apply(&policy).await?;
     let out = it.fails("replica-1", "AddressRefused", "AddressRefused").await?;
-    ensure!(!out.eligible && out.circuit == "Closed", "{out:?}");
+    ensure!(!out.server.eligible && out.server.circuit == "Closed", "{out:?}");
     it.leads("ro", &[other], SOON).await?;
     // No retry until the spec changes.
     dns::set(&name, &[replica.address()])?;

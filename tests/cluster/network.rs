@@ -166,7 +166,7 @@ async fn ipv6(plane: Arc<ControlPlane>) -> Result<()> {
     let policy = it.get().await?;
     let is = endpoint(&policy, "replica-1");
     ensure!(
-        is.is_some_and(|is| is.address.as_deref() == Some(&address) && is.role == "Standby"),
+        is.is_some_and(|is| is.address.as_deref() == Some(&address) && is.server.role == "Standby"),
         "{is:?}"
     );
     it.holds_sessions().await?;

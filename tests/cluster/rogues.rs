@@ -123,7 +123,7 @@ async fn stand_in(plane: Arc<ControlPlane>) -> Result<()> {
         let held = it
             .fails("replica-1", "ConfigurationHeld", "PasswordMethodRefused")
             .await?;
-        ensure!(held.eligible, "{held:?}");
+        ensure!(held.server.eligible, "{held:?}");
         visited(&rogue, 3).await?;
         it.leads("ro", &[replica, other], SOON).await?;
         replica.heal()?;
@@ -162,7 +162,7 @@ async fn floods(plane: Arc<ControlPlane>) -> Result<()> {
         wait::eventually("a few visits", SOON, || async { rogue.counts().ever >= 5 }).await?;
         it.until(&format!("{id} to fail with {failure}"), SOON, |policy| {
             let is = crate::fixture::endpoint(policy, id)?;
-            (is.failure.as_deref() == Some(*failure) && !is.eligible).then_some(())
+            (is.server.failure.as_deref() == Some(*failure) && !is.server.eligible).then_some(())
         })
         .await?;
     }

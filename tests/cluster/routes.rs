@@ -106,10 +106,10 @@ async fn apply_gives_routes(plane: Arc<ControlPlane>) -> Result<()> {
     }
     let replica = endpoint(&policy, "replica-1").cloned();
     ensure!(
-        replica.as_ref().is_some_and(|is| is.role == "Standby"
-            && is.circuit == "Closed"
-            && is.eligible
-            && is.effective_weight == 100),
+        replica.as_ref().is_some_and(|is| is.server.role == "Standby"
+            && is.server.circuit == "Closed"
+            && is.server.eligible
+            && is.server.effective_weight == 100),
         "{replica:?}"
     );
     Ok(())

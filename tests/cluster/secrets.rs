@@ -127,7 +127,7 @@ async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
     // Without the CA the system's roots do not verify the server: what is served is held, with a reason.
     it.patch(json!({"spec": {"connection": {"tls": {"mode": "VerifyFull", "caSecretRef": null, "clientCertSecretRef": null}}}})).await?;
     let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
-    ensure!(held.failure.as_deref() == Some("TlsFailed"), "{held:?}");
+    ensure!(held.server.failure.as_deref() == Some("TlsFailed"), "{held:?}");
     Ok(())
 }
 
@@ -163,7 +163,7 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
         it.postgres.replica(0).reload()?;
         let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
         ensure!(
-            held.eligible && held.failure.as_deref() == Some("TlsFailed"),
+            held.server.eligible && held.server.failure.as_deref() == Some("TlsFailed"),
             "{held:?}"
         );
         it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
@@ -175,7 +175,7 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
         }
         it.apply(&with).await?;
         let refused = it.fails("new", "ConfigurationFailed", "TlsFailed").await?;
-        ensure!(!refused.eligible, "{refused:?}");
+        ensure!(!refused.server.eligible, "{refused:?}");
         it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
         it.postgres.replica(0).reload()?;
         it.endpoint("replica-1", "Serving", SOON).await?;

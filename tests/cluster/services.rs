@@ -343,7 +343,7 @@ async fn service_cidrs(plane: Arc<ControlPlane>) -> Result<()> {
     let name = range["metadata"]["name"].as_str().unwrap_or_default();
     it.plane.kubectl(&["delete", "servicecidr", name]).await?;
     it.until("far to be checked again", SOON, |policy| {
-        crate::fixture::endpoint(policy, "far").is_some_and(|far| far.reason != "AddressRefused")
+        crate::fixture::endpoint(policy, "far").is_some_and(|far| far.server.reason != "AddressRefused")
     })
     .await?;
     it.condition("Stalled", "False", "Progressing").await?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use distributary::metrics::Metrics;
-use distributary::render;
+use distributary::render::{self, Subject};
+use distributary_api::validate::Declaration;
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::decision::{Decided, Decision, DecisionState, Noted, explain};
@@ -27,7 +28,7 @@ use crate::policies::policies;
 use crate::{must_be, read};
 
 /// The policy of the examples: a primary, a replica of weight 3, another one.
-fn example() -> Policy {
+fn example() -> Declaration {
     let yaml = r"
 apiVersion: distributary.dev/v1alpha1
 kind: ReplicaSetPolicy
@@ -62,7 +63,7 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
             target: TargetId::host(endpoint.id.clone()),
             address: Some(format!("198.18.0.1{at}").parse().unwrap()),
             role: Some(if at == 0 { Role::Primary } else { Role::Standby }),
-            port: 5432,
+            port: Some(5432),
             circuit,
             trips: 0,
             standing,
@@ -92,9 +93,19 @@ fn election(policy: &Policy) -> Election {
 
 #[test]
 fn the_example_of_routing_json_is_what_is_written() {
-    let policy = example();
+    let Declaration {
+        policy,
+        resolved,
+        outputs,
+    } = example();
     let plan = plan(&policy, &judgements(&policy), &election(&policy));
-    let objects = render::render(&policy, &plan).objects;
+    let subject = Subject {
+        policy: &policy,
+        resolved: &resolved,
+        outputs: &outputs,
+        plan: &plan,
+    };
+    let objects = render::render(&subject).objects;
     let data = &objects.last().unwrap().body["data"];
     let text = |key: &str| data[key].as_str().unwrap().to_owned();
     let routing: Value = serde_json::from_str(&text("routing.json")).unwrap();
@@ -127,7 +138,7 @@ fn the_schema_of_routing_json_is_that_of_its_type() {
 #[test]
 fn every_metric_is_listed_and_no_other() {
     let metrics = Metrics::new();
-    let policy = example();
+    let Declaration { policy, resolved, .. } = example();
     let key = policy.key.clone();
     let endpoint = policy.endpoints[0].id.clone();
     let probe = ProbeKey {
@@ -162,7 +173,7 @@ fn every_metric_is_listed_and_no_other() {
     let judgements = judgements(&policy);
     let election = election(&policy);
     let plan = plan(&policy, &judgements, &election);
-    let endpoints = explain(&policy, &judgements, &plan, |_| Noted {
+    let endpoints = explain(&policy, &resolved, &judgements, &plan, |_| Noted {
         sessions: Some(1),
         ..Noted::default()
     });
@@ -173,7 +184,8 @@ fn every_metric_is_listed_and_no_other() {
         split: Vec::new(),
     };
     let decision = Decision {
-        policy: policy.into(),
+        policy,
+        resolved,
         state: DecisionState::Decided(Box::new(decided)),
         answered: None,
     };

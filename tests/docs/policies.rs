@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use distributary_api::ReplicaSetPolicy;
-use distributary_api::validate::{self, SecretKeys, Secrets, Services};
-use distributary_core::policy::Policy;
+use distributary_api::validate::{self, Declaration, SecretKeys, Secrets, Services};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,8 +30,8 @@ fn secrets(object: &ReplicaSetPolicy) -> Secrets {
         .collect()
 }
 
-/// The policies of a text in YAML, each valid.
-pub fn policies(from: &str, yaml: &str) -> Vec<Policy> {
+/// The policies of a text in YAML, each valid, with what they ask for.
+pub fn policies(from: &str, yaml: &str) -> Vec<Declaration> {
     let documents = serde_yaml::Deserializer::from_str(yaml);
     let documents = documents
         .map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{from}: {error}")));
@@ -43,11 +42,14 @@ pub fn policies(from: &str, yaml: &str) -> Vec<Policy> {
             unknown(from, &document);
             let object: ReplicaSetPolicy =
                 serde_json::from_value(document).unwrap_or_else(|error| panic!("{from}: {error}"));
-            let policy = validate::policy(&object, &secrets(&object), &Services::new());
-            let policy = policy.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
-            let bad = policy.endpoints.iter().filter(|endpoint| endpoint.login.is_err());
+            let valid = validate::policy(&object);
+            let valid = valid.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
+            let endpoints = validate::resolve(&object, &secrets(&object), &Services::new());
+            let endpoints = endpoints.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
+            assert_eq!(endpoints.len(), valid.policy.endpoints.len(), "{from}");
+            let bad = endpoints.values().filter(|endpoint| endpoint.login.is_err());
             assert_eq!(bad.count(), 0, "{from}: a Secret is not referred to as it should");
-            policy
+            valid.with(endpoints)
         });
     policies.collect()
 }

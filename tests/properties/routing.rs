@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distributary::render::diff::{Observed, diff};
-use distributary::render::render;
 use distributary_core::breaker::Circuit;
+use distributary_core::fixture::outputs;
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
@@ -23,6 +23,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::support::arbitrary::{Situation, situations};
+use super::support::rendered;
 use super::{Judged, cases, judge};
 
 const REGIONS: [&str; 3] = ["east", "west", "north"];
@@ -366,7 +367,7 @@ proptest! {
             route.members.iter().filter(member).count()
         };
         let routes = |plan: &RoutingPlan| -> Vec<(String, Route)> {
-            named::routes(policy, plan).into_iter().map(|named| (named.name, named.route.clone())).collect()
+            named::routes(policy, &outputs(), plan).into_iter().map(|named| (named.name, named.route.clone())).collect()
         };
         for ((name, was), (_, is)) in routes(&before.2).into_iter().zip(routes(&after.2)) {
             let class = policy.routing.class(&name.as_str().into());
@@ -384,16 +385,16 @@ proptest! {
     fn the_same_is_rendered_in_any_order_and_needs_no_write(case in routed(), by in 0..5_usize) {
         let policy = &case.situation.policy;
         let (mut judgements, election, straight) = planned(&case);
-        let manifests = render(policy, &straight);
+        let manifests = rendered(policy, &outputs(), &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        prop_assert_eq!(&render(policy, &plan(policy, &judgements, &election)), &manifests);
+        prop_assert_eq!(&rendered(policy, &outputs(), &plan(policy, &judgements, &election)), &manifests);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
         let diff = diff(&manifests.objects, &observed, &policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");
         prop_assert_eq!(observed.len(), manifests.objects.len(), "each name once");
-        let services: Vec<_> = named::services(policy);
+        let services: Vec<_> = named::services(policy, &outputs());
         prop_assert!(services.iter().all(|name| name.len() <= 63));
     }
 

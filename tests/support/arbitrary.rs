@@ -1,5 +1,7 @@
 //! Random policies, healths and stories.
 
+use distributary_core::fixture::{self, Case};
+use distributary_core::policy::DeclaredServer;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use distributary_core::lag::{Freshness, Replay};
 use distributary_core::observation::{FailureKind, Role};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
-    BreakerSettings, Declared, EndpointState, Host, LagSource, OnPrimaryLoss, Policy, PrimaryRole, Probing,
+    BreakerSettings, Declared, EndpointState, LagSource, OnPrimaryLoss, PrimaryRole, Probing,
     Strategy as Balancing,
 };
 use distributary_core::primary::Tenure;
@@ -60,7 +62,7 @@ prop_compose! {
 }
 
 /// A primary and up to four replicas, some disabled, some of weight 0.
-pub fn policies() -> impl Strategy<Value = Policy> {
+pub fn policies() -> impl Strategy<Value = Case> {
     let settings = breakers().prop_flat_map(|breaker| {
         let threshold = breaker.failure_threshold;
         (Just(breaker), probings(threshold))
@@ -79,7 +81,7 @@ pub fn policies() -> impl Strategy<Value = Policy> {
     let failover = (prop::bool::weighted(0.2), any::<bool>());
     (settings, endpoints, any::<bool>(), any::<bool>(), failover).prop_map(
         |((breaker, probing), endpoints, fallback, weighted, (pinned, withdraw))| {
-            let mut policy = Policy::clone(&super::policy("primary: {host: 198.18.0.1}"));
+            let mut policy = super::policy("primary: {host: 198.18.0.1}");
             let template = policy.endpoints[0].clone();
             policy.breaker = breaker;
             policy.probing = probing;
@@ -95,6 +97,7 @@ pub fn policies() -> impl Strategy<Value = Policy> {
                 policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
             }
             policy.failover.read_fallback = fallback.then_some(ReadFallback::Primary).into_iter().collect();
+            policy.looked_up.clear();
             policy.endpoints = (1_u8..)
                 .zip(endpoints)
                 .map(|(last, (weight, priority, state, promotable))| {
@@ -103,9 +106,7 @@ pub fn policies() -> impl Strategy<Value = Policy> {
                         endpoint.id = format!("r{last}").as_str().into();
                         endpoint.declared = Declared::Replica;
                     }
-                    if let Some(location) = &mut endpoint.location {
-                        location.host = Host::Address(IpAddr::from([198, 18, 0, last]));
-                    }
+                    endpoint.server = DeclaredServer::Host(fixture::location(last));
                     (endpoint.weight, endpoint.priority, endpoint.state) = (weight, priority, state);
                     endpoint.promotable = promotable;
                     if last % 4 == 0 {
@@ -198,7 +199,7 @@ pub fn replays() -> impl Strategy<Value = Replay> {
 /// A policy, and what is known of each endpoint and of the primary.
 #[derive(Clone, Debug)]
 pub struct Situation {
-    pub policy: Policy,
+    pub policy: Case,
     pub known: Vec<(Health, Replay)>,
     pub tenure: Tenure,
     /// Which of the endpoints was seen as a standby before.

@@ -6,15 +6,16 @@ pub mod arbitrary;
 pub mod log;
 pub mod simulation;
 
-use std::sync::Arc;
-
+use distributary::render::{Manifests, Subject, render};
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Secrets, Services};
+use distributary_core::fixture::Case;
 use distributary_core::observation::FailureKind;
-use distributary_core::policy::Policy;
+use distributary_core::outputs::Outputs;
+use distributary_core::plan::RoutingPlan;
 
 /// The policy of a spec in YAML, as `shop/orders`.
-pub fn policy(spec: &str) -> Arc<Policy> {
+pub fn policy(spec: &str) -> Case {
     let spec: serde_json::Value = serde_yaml::from_str(spec).expect("the spec is YAML");
     let object = serde_json::json!({
         "apiVersion": "distributary.dev/v1alpha1",
@@ -23,7 +24,20 @@ pub fn policy(spec: &str) -> Arc<Policy> {
         "spec": spec,
     });
     let object: ReplicaSetPolicy = serde_json::from_value(object).expect("the spec is a policy's");
-    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).expect("the policy is valid"))
+    let valid = validate::policy(&object).expect("the policy is valid");
+    let looked_up =
+        validate::resolve(&object, &Secrets::new(), &Services::new()).expect("each server is named once");
+    Case::new(valid.policy, looked_up)
+}
+
+/// The objects of a plan, under the usual names.
+pub fn rendered(policy: &Case, outputs: &Outputs, plan: &RoutingPlan) -> Manifests {
+    render(&Subject {
+        policy,
+        resolved: &policy.resolved(),
+        outputs,
+        plan,
+    })
 }
 
 /// A failure by its name in status.

@@ -8,19 +8,17 @@ use std::time::Duration;
 
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::decision::{ClassView, Decision, DecisionState};
+use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::fixture::Case;
 use distributary_core::health::Reason;
-use distributary_core::ids::ClassName;
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
 use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::plan::{Route, RouteState};
-use distributary_core::policy::Policy;
 use distributary_core::target::{Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, Wanted};
 use distributary_core::transition::Transition;
 use distributary_core::world::{
-    Effect, Event, Remembered, RememberedCircuit, RememberedClass, RememberedEndpoint, RememberedTarget,
-    World,
+    Effects, EndpointMemory, Event, Instruction, Memory, Report, TargetMemory, World,
 };
 
 use super::log::Log;
@@ -69,7 +67,7 @@ struct Session {
 
 pub struct Simulation {
     world: World,
-    policy: Arc<Policy>,
+    policy: Case,
     now: Moment,
     /// Whether the log tells of waiting, which every new policy begins with.
     tells_waiting: bool,
@@ -97,17 +95,17 @@ enum Act {
 
 impl Simulation {
     /// Begins with `policy`: the primary takes writes, every replica is a standby.
-    pub fn new(policy: &Arc<Policy>) -> Self {
-        Self::restarted(policy, Remembered::default())
+    pub fn new(policy: &Case) -> Self {
+        Self::restarted(policy, Memory::default())
     }
 
     /// Begins with what a status remembers.
-    pub fn restarted(policy: &Arc<Policy>, remembered: Remembered) -> Self {
+    pub fn restarted(policy: &Case, memory: Memory) -> Self {
         let mut simulation = Self {
             world: World::default(),
-            policy: Arc::clone(policy),
+            policy: policy.clone(),
             now: Moment::default(),
-            tells_waiting: !remembered.endpoints.is_empty(),
+            tells_waiting: !memory.endpoints.is_empty(),
             scripts: BTreeMap::new(),
             wal: Log::default(),
             wall_clock: None,
@@ -119,7 +117,7 @@ impl Simulation {
             checks: 0,
             most_lag: 0,
         };
-        simulation.edit(policy, remembered);
+        simulation.edit(policy, memory);
         simulation
     }
 
@@ -165,18 +163,14 @@ impl Simulation {
     }
 
     /// The policy is edited now.
-    pub fn edit(&mut self, policy: &Arc<Policy>, remembered: Remembered) {
-        self.policy = Arc::clone(policy);
-        let event = Event::PolicyChanged {
-            policy: Arc::clone(policy),
-            remembered,
-        };
-        self.step(event);
+    pub fn edit(&mut self, policy: &Case, memory: Memory) {
+        self.policy = policy.clone();
+        self.step(policy.changed(memory));
         self.decide();
     }
 
     fn step(&mut self, event: Event) -> bool {
-        let effects = self.world.step(event, self.now);
+        let effects = self.world.advance(self.now, [event]);
         let any = !effects.is_empty();
         self.take(effects);
         any
@@ -345,27 +339,48 @@ impl Simulation {
         }
     }
 
-    fn take(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Want { wanted, .. } => self.want(wanted),
-                Effect::Next { key, check } => {
+    fn take(&mut self, effects: Effects) {
+        use distributary_core::lag::Lag;
+        for instruction in effects.prober {
+            match instruction {
+                Instruction::Want { wanted, .. } => self.want(wanted),
+                Instruction::Next { key, check } => {
                     if let Some(probed) = self.probed.get_mut(&key.target) {
                         assert!(check.number > probed.check.number, "instructions are numbered");
                         probed.instruct(check, self.now);
                     }
                 }
-                Effect::Measured { figures, .. } => {
-                    use distributary_core::lag::Lag;
-                    if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) =
-                        figures.and_then(|figures| figures.lag)
-                    {
-                        self.most_lag = self.most_lag.max(time.as_millis());
-                    }
-                }
-                Effect::Decided { .. } | Effect::Forget { .. } => {}
             }
         }
+        for measured in effects.figures {
+            if let Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) =
+                measured.figures.and_then(|figures| figures.lag)
+            {
+                self.most_lag = self.most_lag.max(time.as_millis());
+            }
+        }
+        for report in effects.writer {
+            if let Report::Decided {
+                decision,
+                transitions,
+                ..
+            } = report
+            {
+                self.decided(decision, transitions);
+            }
+        }
+    }
+
+    fn decided(&mut self, decision: Arc<Decision>, transitions: Vec<Transition>) {
+        let words = words(&decision.state);
+        let told = self.tells_waiting || !matches!(decision.state, DecisionState::Waiting { .. });
+        if told && self.log.last().is_none_or(|(_, last)| *last != words) {
+            self.log.push((self.now, words));
+        }
+        let now = self.now;
+        self.transitions
+            .extend(transitions.into_iter().map(|change| (now, change)));
+        self.decisions.push((now, decision));
     }
 
     fn want(&mut self, wanted: Vec<Wanted>) {
@@ -392,29 +407,8 @@ impl Simulation {
     }
 
     fn decide(&mut self) {
-        let effects = self.world.decide(self.now);
-        let mut others = Vec::new();
-        for effect in effects {
-            let Effect::Decided {
-                decision,
-                transitions,
-                ..
-            } = effect
-            else {
-                others.push(effect);
-                continue;
-            };
-            let words = words(&decision.state);
-            let told = self.tells_waiting || !matches!(decision.state, DecisionState::Waiting { .. });
-            if told && self.log.last().is_none_or(|(_, last)| *last != words) {
-                self.log.push((self.now, words));
-            }
-            let now = self.now;
-            self.transitions
-                .extend(transitions.into_iter().map(|change| (now, change)));
-            self.decisions.push((now, decision));
-        }
-        self.take(others);
+        let effects = self.world.advance(self.now, []);
+        self.take(effects);
     }
 
     fn usual(&self, id: &EndpointId) -> Role {
@@ -446,8 +440,8 @@ impl Simulation {
     }
 
     fn address(&self, id: &EndpointId) -> Option<IpAddr> {
-        let location = self.policy.endpoint(id)?.location.as_ref()?;
-        location.host.to_string().parse().ok()
+        let resolved = self.policy.resolved();
+        resolved.location(id)?.host.to_string().parse().ok()
     }
 
     fn key(&self, id: &TargetId) -> ProbeKey {
@@ -502,63 +496,53 @@ impl Simulation {
         })
     }
 
-    fn circuit_told(&self, circuit: Circuit) -> RememberedCircuit {
-        match circuit {
-            Circuit::Closed { .. } => RememberedCircuit::Closed,
-            Circuit::Open { until } => RememberedCircuit::Open {
-                left: until.since(self.now),
-            },
-            Circuit::HalfOpen { .. } => RememberedCircuit::HalfOpen,
+    /// What the status would say now, for the next process.
+    pub fn memory(&self) -> Memory {
+        let decided = self
+            .decisions
+            .last()
+            .and_then(|(_, decision)| decision.state.decided());
+        let Some(decided) = decided else {
+            return Memory::default();
+        };
+        let one = |view: &distributary_core::decision::EndpointView| {
+            let mut state = view.state.clone();
+            state.circuit = self.as_told(state.circuit);
+            for class in state.classes.values_mut() {
+                class.circuit = self.as_told(class.circuit);
+            }
+            let classes = state.classes.iter();
+            let memory = EndpointMemory {
+                location: view.location.clone(),
+                reason: state.reason,
+                classes: classes
+                    .map(|(name, class)| (name.clone(), class.reason))
+                    .collect(),
+                targets: vec![TargetMemory {
+                    address: view.address,
+                    state,
+                }],
+            };
+            (view.id.clone(), memory)
+        };
+        Memory {
+            endpoints: decided.endpoints.iter().map(one).collect(),
+            tenure: decided.tenure.clone(),
+            answered: None,
         }
     }
 
-    /// What the status would say now, for the next process.
-    pub fn remembered(&self) -> Remembered {
-        let Some((_, decision)) = self.decisions.last() else {
-            return Remembered::default();
-        };
-        let Some(decided) = decision.state.decided() else {
-            return Remembered::default();
-        };
-        let class = |(name, view): (&ClassName, &ClassView)| {
-            let known = RememberedClass {
-                reason: Some(view.reason),
-                circuit: self.circuit_told(view.circuit),
-                trips: view.trips,
-                share: view.share,
-            };
-            (name.clone(), known)
-        };
-        let one = |view: &distributary_core::decision::EndpointView| {
-            let reason = Some(view.reason);
-            let target = RememberedTarget {
-                address: view.address,
-                role: view.role,
-                seen_as_standby: view.seen_as_standby,
-                eligible: view.eligible,
-                reason,
-                circuit: self.circuit_told(view.circuit),
-                trips: view.trips,
-                weight: view.weight,
-                classes: view.classes.iter().map(class).collect(),
-            };
-            let known = RememberedEndpoint {
-                host: view.location.as_ref().map(|location| location.host.to_string()),
-                port: view.location.as_ref().map(|location| location.port),
-                reason,
-                classes: view
-                    .classes
-                    .iter()
-                    .map(|(name, class)| (name.clone(), Some(class.reason)))
-                    .collect(),
-                targets: vec![target],
-            };
-            (view.id.clone(), known)
-        };
-        Remembered {
-            endpoints: decided.endpoints.iter().map(one).collect(),
-            tenure: decided.tenure.clone(),
-            answered: decision.answered.clone(),
+    /// A circuit as a process remembers it that begins now, whose clock begins anew.
+    fn as_told(&self, circuit: Circuit) -> Circuit {
+        match circuit {
+            Circuit::Closed { .. } => Circuit::default(),
+            Circuit::Open { until } => Circuit::Open {
+                until: Moment::new(until.since(self.now)),
+            },
+            Circuit::HalfOpen { .. } => Circuit::HalfOpen {
+                step: 0,
+                successes: 0,
+            },
         }
     }
 }
@@ -665,8 +649,8 @@ fn words(state: &DecisionState) -> String {
     };
     let others: Vec<_> = endpoints
         .iter()
-        .filter(|view| view.reason != Reason::Serving)
-        .map(|view| format!("{} {:?}", view.id, view.reason))
+        .filter(|view| view.state.reason != Reason::Serving)
+        .map(|view| format!("{} {:?}", view.id, view.state.reason))
         .collect();
     let built_in = ["analytics", "primary-preferred", "write"];
     let classes = plan.classes.iter().map(|(name, table)| (name.to_string(), table));

@@ -8,7 +8,7 @@ use super::support::simulation::{Answer, REFUSED, Simulation};
 use super::{assert_table, fast};
 
 /// [`fast`] with more of the spec.
-fn fast_with(more: &str) -> std::sync::Arc<distributary_core::policy::Policy> {
+fn fast_with(more: &str) -> distributary_core::fixture::Case {
     policy(&format!(
         "
 primary: {{host: 198.18.0.1}}

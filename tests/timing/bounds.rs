@@ -60,7 +60,9 @@ async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
     out_in_time(&it, &[it.postgres.replica(1)], HEARTBEAT + FAILOVER_TIMEOUT).await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     ensure!(
-        open.trips == 1 && open.retry_at.is_some() && open.failure.as_deref() == Some("TimedOut"),
+        open.server.trips == 1
+            && open.server.retry_at.is_some()
+            && open.server.failure.as_deref() == Some("TimedOut"),
         "{open:?}"
     );
     it.postgres.replica(0).thaw()

@@ -56,7 +56,7 @@ async fn burst(plane: Arc<ControlPlane>) -> Result<()> {
     let gone = watch.until(gone);
     it.until("all of the zone to be suspected", SOON, |policy| {
         let status = policy.status.as_ref()?;
-        let out = status.endpoints.iter().filter(|is| !is.eligible);
+        let out = status.endpoints.iter().filter(|is| !is.server.eligible);
         (out.count() == zone.len()).then_some(())
     })
     .await?;

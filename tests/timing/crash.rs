@@ -110,7 +110,7 @@ async fn no_trips(it: &Fixture) -> Result<()> {
         let policy = it.get().await?;
         let is = endpoint(&policy, id);
         ensure!(
-            is.is_some_and(|is| is.trips == 0 && is.circuit == "Closed"),
+            is.is_some_and(|is| is.server.trips == 0 && is.server.circuit == "Closed"),
             "{is:?}"
         );
     }

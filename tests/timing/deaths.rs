@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use fake_postgres::script;
+use harness::postgres::rogue;
 use harness::suite::Suite;
 use harness::{ControlPlane, Postgres, wait};
 
@@ -42,7 +44,7 @@ async fn dies(
     ensure!(out <= bound, "it was out after {out:?}, not within {bound:?}");
     let open = it.fails("replica-1", "CircuitOpen", failure).await?;
     ensure!(
-        open.circuit == "Open" && open.trips >= 1 && !open.eligible,
+        open.server.circuit == "Open" && open.server.trips >= 1 && !open.server.eligible,
         "{open:?}"
     );
     mend(dead).await?;

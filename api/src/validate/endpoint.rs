@@ -1,14 +1,15 @@
 //! One declared server: its bounds, and where it is.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::host::{self, InCluster, is_routable};
-use super::services::{ServicePort, Services};
-use super::url;
-use super::{Given, Problems, endpoint_id, is_label, is_word, lag, login};
+use super::services::ServicePort;
+use super::url::ServerUrl;
+use super::{Declared, Kind, Problems, endpoint_id, is_label, is_word, lag, login};
 use crate::{self as api, rules};
-use distributary_core::policy::{Declared, Endpoint, Host, Location, Pods, ServiceProblem};
+use distributary_core::login::Unresolved;
+use distributary_core::policy::{DeclaredServer, Endpoint};
+use distributary_core::server::{Host, Location};
 
 const PORT: u16 = 5432;
 const WEIGHT: u16 = 1;
@@ -16,42 +17,34 @@ const PRIORITY: u16 = 1;
 
 pub fn validate(
     declared: &api::Endpoint,
-    (id, kind): (&str, Declared),
+    (id, kind): (&str, Kind),
     field: &str,
-    given: &Given,
+    policy: Declared<'_>,
     problems: &mut Problems,
 ) -> Endpoint {
-    let spec = given.spec;
+    let spec = policy.spec;
     bounds(declared, field, problems);
     words(declared, field, problems);
-    let connection = login::merged(spec.connection.as_ref(), declared.connection.as_ref());
     login::connection_rules(declared.connection.as_ref(), field, problems);
-    let url = declared
-        .url_secret_ref
-        .as_ref()
-        .map(|reference| url::from_secret(reference, given.secrets, given.namespace));
-    let location = match &url {
-        Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
-        None => location(declared, field, given.namespace, problems),
+    let server = if declared.url_secret_ref.is_some() {
+        DeclaredServer::Url
+    } else {
+        // Without an address there is no policy.
+        location(declared, field, policy.namespace, problems)
+            .map_or(DeclaredServer::Url, |location| server(location, policy.namespace))
     };
-    let clients = login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
     Endpoint {
         id: endpoint_id(id, field, problems),
         declared: kind,
         display_name: declared.display_name.clone(),
-        pods: location
-            .as_ref()
-            .and_then(|location| service(location, given.namespace))
-            .map(|service| pods(service, given.services)),
-        location,
-        login: login::login(&connection, url, given.secrets).map(Arc::new),
+        server,
         region: declared.region.clone(),
         zone: declared.zone.clone(),
         weight: declared.weight.unwrap_or(WEIGHT),
         priority: declared.priority.unwrap_or(PRIORITY),
         max_connections: declared
             .max_connections
-            .unwrap_or(if kind == Declared::Primary { 20 } else { 15 }),
+            .unwrap_or(if kind == Kind::Primary { 20 } else { 15 }),
         state: declared.state.unwrap_or_default(),
         promotable: declared.promotable.unwrap_or(true),
         tags: declared.tags.clone(),
@@ -61,7 +54,6 @@ pub fn validate(
             field,
             problems,
         ),
-        clients,
     }
 }
 
@@ -149,8 +141,15 @@ fn of_service(reference: &api::ServiceRef, namespace: &str) -> Location {
     }
 }
 
+fn server(location: Location, namespace: &str) -> DeclaredServer {
+    match service(&location, namespace) {
+        Some(ServicePort { service, .. }) => DeclaredServer::Service { service, location },
+        None => DeclaredServer::Host(location),
+    }
+}
+
 /// The Service that a location names, if it does.
-fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
+pub fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
     match host::in_cluster(&location.host, namespace) {
         InCluster::Service(service) => Some(ServicePort {
             service,
@@ -160,23 +159,14 @@ fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
     }
 }
 
-/// The Service that an endpoint names by its `serviceRef`, its host, or the host of its URL.
-pub fn declared_service(declared: &api::Endpoint, given: &Given) -> Option<ServicePort> {
-    let location = match &declared.url_secret_ref {
-        Some(reference) => {
-            url::from_secret(reference, given.secrets, given.namespace)
-                .ok()?
-                .location
-        }
-        None => location(declared, "", given.namespace, &mut Problems::default())?,
-    };
-    service(&location, given.namespace)
-}
-
-fn pods(named: ServicePort, services: &Services) -> Pods {
-    let ready = services.get(&named).cloned();
-    Pods {
-        ready: ready.unwrap_or(Err(ServiceProblem::Unavailable)),
-        service: named.service,
+/// Where an endpoint is: by its `serviceRef`, its host, or the URL in a Secret, which has its own problems.
+pub fn place(
+    declared: &api::Endpoint,
+    url: Option<&Result<ServerUrl, Unresolved>>,
+    namespace: &str,
+) -> Option<Location> {
+    match url {
+        Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
+        None => location(declared, "", namespace, &mut Problems::default()),
     }
 }

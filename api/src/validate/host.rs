@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::is_label;
-use distributary_core::policy::Host;
+use distributary_core::server::Host;
 
 /// A host as written: an address, or a DNS name.
 pub fn host(text: &str) -> Option<Host> {
@@ -74,9 +74,4 @@ pub fn in_cluster(host: &Host, namespace: &str) -> InCluster {
     } else {
         InCluster::OtherNamespace
     }
-}
-
-/// The same for two texts of one host.
-pub fn key(host: &Host) -> String {
-    host.to_string().to_ascii_lowercase()
 }

@@ -7,7 +7,7 @@ use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
 use distributary_core::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, Unresolved};
-use distributary_core::policy::ClientSettings;
+use distributary_core::server::ClientSettings;
 
 /// Where a connection names none.
 pub const DATABASE: &str = "postgres";

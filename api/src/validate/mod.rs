@@ -8,6 +8,7 @@ mod failover;
 mod host;
 mod lag;
 mod login;
+mod resolve;
 mod routing;
 mod secrets;
 mod services;
@@ -15,15 +16,19 @@ mod settings;
 pub mod structure;
 mod url;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{self as api, DurationText, ReplicaSetPolicy, ReplicaSetPolicySpec, rules};
-use distributary_core::cadence::SHORTEST_ATTEMPT;
+use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::{EndpointId, PolicyKey};
-use distributary_core::policy::{ClientSettings, Declared, Endpoint, Format, Outputs, Policy};
+use distributary_core::outputs::{Format, Outputs};
+use distributary_core::policy::{Declared as Kind, Endpoint, InvalidPolicy, Policy, PolicyParts};
+use distributary_core::resolved::{Resolved, ResolvedEndpoint};
+use distributary_core::server::ClientSettings;
 
+pub use resolve::resolve;
 pub use secrets::{SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
 
@@ -63,78 +68,148 @@ impl Problems {
     }
 }
 
+/// A policy as somebody declared it, whatever holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
+    pub generation: i64,
+    /// The annotation [`api::CHECK_REQUESTED_AT`].
+    pub check_requested: Option<&'a str>,
+    pub spec: &'a ReplicaSetPolicySpec,
+}
+
+#[cfg(feature = "kube")]
+impl<'a> From<&'a api::ReplicaSetPolicy> for Declared<'a> {
+    fn from(object: &'a api::ReplicaSetPolicy) -> Self {
+        let metadata = &object.metadata;
+        let annotations = metadata.annotations.as_ref();
+        Self {
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            check_requested: annotations
+                .and_then(|all| all.get(api::CHECK_REQUESTED_AT))
+                .map(String::as_str),
+            spec: &object.spec,
+        }
+    }
+}
+
+/// A policy that cannot be wrong, and the objects that are written for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Valid {
+    pub policy: Policy,
+    pub outputs: Outputs,
+}
+
+/// A valid policy with what was looked up for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    pub policy: Arc<Policy>,
+    pub resolved: Arc<Resolved>,
+    pub outputs: Arc<Outputs>,
+}
+
+impl Valid {
+    /// With what was looked up for its endpoints.
+    #[must_use]
+    pub fn with(self, endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Declaration {
+        Declaration {
+            policy: Arc::new(self.policy),
+            resolved: Arc::new(Resolved::new(endpoints)),
+            outputs: Arc::new(self.outputs),
+        }
+    }
+}
+
 /// The validated policy.
 ///
 /// # Errors
 /// Every rule that does not hold, each with its field.
-pub fn policy(
-    object: &ReplicaSetPolicy,
-    secrets: &Secrets,
-    services: &Services,
-) -> Result<Policy, Vec<Problem>> {
+pub fn policy<'a>(declared: impl Into<Declared<'a>>) -> Result<Valid, Vec<Problem>> {
+    let declared = declared.into();
+    let Declared { spec, name, .. } = declared;
     let mut problems = Problems::default();
-    let spec = &object.spec;
-    let name = object.metadata.name.clone().unwrap_or_default();
-    problems.require(is_label(&name, 40, true), "metadata.name", rules::NAME);
-    let namespace = object.metadata.namespace.clone().unwrap_or_default();
-    let given = Given {
-        namespace: &namespace,
-        spec,
-        secrets,
-        services,
-    };
-    let endpoints = endpoints(&given, &mut problems);
-    let policy = Policy {
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or_default(),
+    problems.require(is_label(name, 40, true), "metadata.name", rules::NAME);
+    let endpoints = endpoints(declared, &mut problems);
+    let after_endpoints = problems.0.len();
+    let parts = PolicyParts {
+        uid: declared.uid.to_owned(),
+        generation: declared.generation,
         mode: spec.mode,
-        retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         identity: failover::identity(spec, &mut problems),
         strategy: spec.load_balancing.strategy,
         routing: routing::routing(spec, &endpoints, &mut problems),
         probing: settings::probing(&spec.health_check, &mut problems),
         breaker: settings::breaker(&spec.circuit_breaker, &mut problems),
         failover: failover::failover(spec, &mut problems),
-        outputs: outputs(spec, &name, &mut problems),
         clients: clients(spec, &mut problems),
-        check_request: check_request(object),
-        key: PolicyKey::new(namespace.clone(), name.clone()),
+        check_request: declared.check_requested.and_then(check_request),
+        key: PolicyKey::new(declared.namespace, name),
         endpoints,
     };
-    let shortest = SHORTEST_ATTEMPT * policy.breaker.failure_threshold;
-    problems.require(
-        policy.probing.failover_timeout >= shortest,
-        "spec.healthCheck.failoverTimeout",
-        rules::ATTEMPT,
-    );
-    if problems.0.is_empty() {
-        Ok(policy)
-    } else {
-        Err(problems.0)
+    let outputs = outputs(spec, name, &mut problems);
+    match Policy::new(parts) {
+        Ok(policy) if problems.0.is_empty() => return Ok(Valid { policy, outputs }),
+        Ok(_) => {}
+        Err(broken) => {
+            // In the order of the fields.
+            let rest = problems.0.split_off(after_endpoints);
+            broken
+                .iter()
+                .filter(|it| it.is_of_endpoints())
+                .for_each(|it| problems.add(it));
+            problems.0.extend(rest);
+            broken
+                .iter()
+                .filter(|it| !it.is_of_endpoints())
+                .for_each(|it| problems.add(it));
+        }
+    }
+    Err(problems.0)
+}
+
+impl Problems {
+    /// The words for what the parts of a policy do not uphold together.
+    fn add(&mut self, broken: &InvalidPolicy) {
+        let (field, rule) = match broken {
+            // The primary is the first endpoint.
+            InvalidPolicy::IdTwice { at, .. } => (
+                format!("spec.replicas[{}].id", at.saturating_sub(1)),
+                rules::ID_ONCE,
+            ),
+            InvalidPolicy::IdOfPrimary(_) | InvalidPolicy::Primary => {
+                ("spec.primary.id".to_owned(), rules::PRIMARY_ID)
+            }
+            InvalidPolicy::SameServer(id) => (format!("endpoint {id}"), rules::SAME_SERVER),
+            InvalidPolicy::AcceptedUnknown => {
+                ("spec.failover.acceptPrimary".to_owned(), rules::ACCEPT_PRIMARY)
+            }
+            InvalidPolicy::FollowsUnchecked => ("spec.failover.primaryRole".to_owned(), rules::PINNED),
+            InvalidPolicy::Breaker => (
+                "spec.circuitBreaker.halfOpen.trafficSteps".to_owned(),
+                rules::TRAFFIC_STEPS,
+            ),
+            InvalidPolicy::Attempts { .. } => ("spec.healthCheck.failoverTimeout".to_owned(), rules::ATTEMPT),
+            InvalidPolicy::ClassTwice(_) => ("spec.routing.classes".to_owned(), rules::CLASS_ONCE),
+            InvalidPolicy::OperationTwice(_) => ("spec.routing.classes".to_owned(), rules::OPERATION_ONCE),
+        };
+        let known = self.0.iter().any(|problem| problem.rule == rule);
+        self.require(known, field, rule);
     }
 }
 
-/// What the policy and its endpoints are made from.
-struct Given<'a> {
-    namespace: &'a str,
-    spec: &'a ReplicaSetPolicySpec,
-    secrets: &'a Secrets,
-    services: &'a Services,
-}
-
 /// The annotation may be of any length: its beginning counts.
-fn check_request(object: &ReplicaSetPolicy) -> Option<String> {
-    let asked = object
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(api::CHECK_REQUESTED_AT)?;
+fn check_request(asked: &str) -> Option<String> {
     let counted: String = asked.chars().take(CHECK_REQUEST_CHARACTERS).collect();
     Some(counted).filter(|counted| !counted.is_empty())
 }
 
-fn endpoints(given: &Given, problems: &mut Problems) -> Vec<Endpoint> {
-    let spec = given.spec;
+fn endpoints(declared: Declared<'_>, problems: &mut Problems) -> Vec<Endpoint> {
+    let spec = declared.spec;
     problems.require(
         spec.replicas.len() <= REPLICAS_AT_MOST,
         "spec.replicas",
@@ -143,48 +218,22 @@ fn endpoints(given: &Given, problems: &mut Problems) -> Vec<Endpoint> {
     login::connection_rules(spec.connection.as_ref(), "spec", problems);
     lag::of_policy(spec.replication_lag.as_ref(), problems);
     let mut endpoints = Vec::with_capacity(spec.replicas.len() + 1);
-    let mut ids = BTreeSet::new();
     let primary_id = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
     endpoints.push(endpoint::validate(
         &spec.primary,
-        (primary_id, Declared::Primary),
+        (primary_id, Kind::Primary),
         "spec.primary",
-        given,
+        declared,
         problems,
     ));
     for (at, replica) in spec.replicas.iter().enumerate() {
         let field = format!("spec.replicas[{at}]");
         let id = replica.id.as_deref().unwrap_or_default();
-        problems.require(id != primary_id, "spec.primary.id", rules::PRIMARY_ID);
-        problems.require(
-            !id.is_empty() && ids.insert(id),
-            format!("{field}.id"),
-            rules::ID_ONCE,
-        );
-        let declared = (id, Declared::Replica);
-        endpoints.push(endpoint::validate(replica, declared, &field, given, problems));
+        problems.require(!id.is_empty(), format!("{field}.id"), rules::ID_ONCE);
+        let kind = (id, Kind::Replica);
+        endpoints.push(endpoint::validate(replica, kind, &field, declared, problems));
     }
-    require_distinct_servers(&endpoints, problems);
     endpoints
-}
-
-/// A host and port, or a Service and port, is one server.
-fn require_distinct_servers(endpoints: &[Endpoint], problems: &mut Problems) {
-    let mut seen = BTreeSet::new();
-    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
-        let Some(location) = &endpoint.location else {
-            continue;
-        };
-        let server = match &endpoint.pods {
-            Some(pods) => (true, pods.service.clone(), location.port),
-            None => (false, host::key(&location.host), location.port),
-        };
-        problems.require(
-            seen.insert(server),
-            format!("endpoint {}", endpoint.id),
-            rules::SAME_SERVER,
-        );
-    }
 }
 
 fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> Outputs {
@@ -205,6 +254,7 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
         rules::CONFIG_MAP_NAME,
     );
     Outputs {
+        retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         services: (services.state == api::Switch::Enabled).then_some(prefix),
         per_class: services.per_class == api::Switch::Enabled,
         per_region: services.per_region == api::PerRegion::Auto,

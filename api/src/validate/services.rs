@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::Given;
-use super::endpoint::declared_service;
+use super::resolve::endpoints;
 use super::secrets::Secrets;
-use crate::ReplicaSetPolicy;
-use distributary_core::policy::ServiceProblem;
+use super::{Declared, endpoint, url};
+use distributary_core::resolved::ServiceProblem;
 
 /// A Service of the policy's namespace, and one of its ports.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -23,15 +22,13 @@ pub type Services = BTreeMap<ServicePort, Result<Vec<SocketAddr>, ServiceProblem
 /// The Services that a policy refers to: by `serviceRef`, by a host that is a name inside the cluster, or by the host
 /// of a URL in a Secret.
 #[must_use]
-pub fn service_references(object: &ReplicaSetPolicy, secrets: &Secrets) -> BTreeSet<ServicePort> {
-    let given = Given {
-        namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
-        spec: &object.spec,
-        secrets,
-        services: &Services::new(),
+pub fn service_references<'a>(declared: impl Into<Declared<'a>>, secrets: &Secrets) -> BTreeSet<ServicePort> {
+    let declared = declared.into();
+    let named = |one: &crate::Endpoint| {
+        let reference = one.url_secret_ref.as_ref();
+        let url = reference.map(|reference| url::from_secret(reference, secrets, declared.namespace));
+        let location = endpoint::place(one, url.as_ref(), declared.namespace)?;
+        endpoint::service(&location, declared.namespace)
     };
-    let endpoints = std::iter::once(&object.spec.primary).chain(&object.spec.replicas);
-    endpoints
-        .filter_map(|endpoint| declared_service(endpoint, &given))
-        .collect()
+    endpoints(declared).filter_map(named).collect()
 }

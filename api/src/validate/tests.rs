@@ -18,7 +18,7 @@ use distributary_core::policy::{
 };
 use distributary_core::routing::{Least, ReadFallback};
 
-fn object(spec: Value) -> ReplicaSetPolicy {
+fn object(spec: Value) -> crate::ReplicaSetPolicy {
     let object = json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
@@ -38,11 +38,26 @@ fn spec(replicas: &Value, more: &Value) -> Value {
 }
 
 fn valid(spec: Value) -> Policy {
-    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap()
+    policy(&object(spec)).unwrap().policy
+}
+
+fn outputs_of(spec: Value) -> Outputs {
+    policy(&object(spec)).unwrap().outputs
+}
+
+/// What is looked up for one endpoint.
+fn resolved(spec: Value, secrets: &Secrets, id: &str) -> ResolvedEndpoint {
+    let object = object(spec);
+    policy(&object).unwrap();
+    let mut all = resolve(&object, secrets, &Services::new()).unwrap();
+    all.remove(&EndpointId::from(id)).unwrap()
 }
 
 fn problems(spec: Value) -> Vec<Problem> {
-    policy(&object(spec), &Secrets::new(), &Services::new()).unwrap_err()
+    let object = object(spec);
+    let valid = policy(&object).map(drop);
+    let told = valid.and_then(|()| resolve(&object, &Secrets::new(), &Services::new()).map(drop));
+    told.unwrap_err()
 }
 
 fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
@@ -54,9 +69,8 @@ fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
 }
 
 fn login(spec: Value, secrets: &Secrets, id: &str) -> Result<Login, Unresolved> {
-    let policy = policy(&object(spec), secrets, &Services::new()).unwrap();
-    let endpoint = policy.endpoint(&EndpointId::from(id)).unwrap();
-    endpoint.login.clone().map(|login| Login::clone(&login))
+    let login = resolved(spec, secrets, id).login;
+    login.map(|login| Login::clone(&login))
 }
 
 /// A spec with one replica that has these fields.
@@ -78,7 +92,7 @@ fn defaults() {
     assert_eq!(policy.key, PolicyKey::new("shop", "orders"));
     assert_eq!((policy.uid.as_str(), policy.generation), ("uid-1", 4));
     assert_eq!(
-        (policy.mode, policy.retain, policy.strategy),
+        (policy.mode, outputs_of(with(&json!({}))).retain, policy.strategy),
         (Mode::Enforce, false, Strategy::RoundRobin)
     );
     let (millis, secs) = (Duration::from_millis, Duration::from_secs);
@@ -113,12 +127,13 @@ fn defaults() {
         }
     );
     assert_eq!(
-        (policy.identity, policy.check_request),
+        (policy.identity, policy.check_request.clone()),
         (IdentityRule::Learned, None)
     );
     assert_eq!(
-        policy.outputs,
+        outputs_of(with(&json!({}))),
         Outputs {
+            retain: false,
             services: Some("orders".to_owned()),
             per_class: true,
             per_region: true,
@@ -139,17 +154,18 @@ fn defaults() {
 #[test]
 fn defaults_of_an_endpoint() {
     let policy = valid(replica(&json!({})));
-    let [primary, replica] = policy.endpoints.as_slice() else {
+    let [primary, a] = policy.endpoints.as_slice() else {
         panic!("two endpoints");
     };
     assert_eq!(
         (primary.id.as_str(), primary.declared),
-        ("primary", Declared::Primary)
+        ("primary", Kind::Primary)
     );
-    assert_eq!((primary.max_connections, replica.max_connections), (20, 15));
-    for endpoint in [primary, replica] {
+    assert_eq!((primary.max_connections, a.max_connections), (20, 15));
+    for endpoint in [primary, a] {
+        let resolved = resolved(replica(&json!({})), &Secrets::new(), endpoint.id.as_str());
         assert_eq!(
-            endpoint.location.as_ref().map(|location| location.port),
+            resolved.location.as_ref().map(|location| location.port),
             Some(5432)
         );
         assert_eq!((endpoint.weight, endpoint.priority), (1, 1));
@@ -157,7 +173,7 @@ fn defaults_of_an_endpoint() {
             (endpoint.state, endpoint.promotable),
             (EndpointState::Active, true)
         );
-        assert!(endpoint.tags.is_empty() && endpoint.pods.is_none());
+        assert!(endpoint.tags.is_empty() && resolved.pods.is_none());
         assert_eq!(
             endpoint.lag,
             LagSettings {
@@ -168,7 +184,7 @@ fn defaults_of_an_endpoint() {
                 recover: Duration::from_secs(15),
             }
         );
-        let login = endpoint.login.as_ref().unwrap();
+        let login = resolved.login.unwrap();
         assert_eq!(
             (
                 login.user.as_str(),
@@ -189,7 +205,12 @@ fn zero_and_not_set_are_different() {
 
 #[test]
 fn an_absent_fallback_is_the_primary_and_an_empty_one_nobody() {
-    let fallback = |failover: Value| valid(with(&json!({"failover": failover}))).failover.read_fallback;
+    let fallback = |failover: Value| {
+        valid(with(&json!({"failover": failover})))
+            .failover
+            .read_fallback
+            .clone()
+    };
     assert_eq!(fallback(json!({})), [ReadFallback::Primary]);
     assert_eq!(
         fallback(json!({"readFallback": ["Primary"]})),
@@ -200,8 +221,8 @@ fn an_absent_fallback_is_the_primary_and_an_empty_one_nobody() {
 
 #[test]
 fn disabled_services_have_no_prefix() {
-    let policy = valid(with(&json!({"outputs": {"services": {"state": "Disabled"}}})));
-    assert_eq!(policy.outputs.services, None);
+    let outputs = outputs_of(with(&json!({"outputs": {"services": {"state": "Disabled"}}})));
+    assert_eq!(outputs.services, None);
 }
 
 #[test]
@@ -275,7 +296,7 @@ fn a_primary_with_an_id_of_its_own_is_accepted_by_it() {
     let accept = |id: &str| {
         let mut spec = with(&json!({"failover": {"acceptPrimary": id}}));
         spec["primary"]["id"] = json!("pg-0");
-        policy(&object(spec), &Secrets::new(), &Services::new())
+        policy(&object(spec))
     };
     assert!(accept("pg-0").is_ok());
     assert_eq!(accept("primary").unwrap_err()[0].rule, rules::ACCEPT_PRIMARY);
@@ -301,9 +322,7 @@ fn a_check_is_asked_for_by_any_text_and_its_beginning_counts() {
         let mut object = object(with(&json!({})));
         let annotation = (api::CHECK_REQUESTED_AT.to_owned(), text.to_owned());
         object.metadata.annotations = Some(BTreeMap::from([annotation]));
-        policy(&object, &Secrets::new(), &Services::new())
-            .unwrap()
-            .check_request
+        policy(&object).unwrap().policy.check_request.clone()
     };
     assert_eq!(asked(""), None);
     assert_eq!(asked("now").as_deref(), Some("now"));
@@ -346,8 +365,7 @@ fn what_a_url_names_goes_before_the_connection() {
             "postgresql://probe:pw@db.example.com:6432/x?sslmode=disable",
         )],
     );
-    let policy = policy(&object(spec), &secrets, &Services::new()).unwrap();
-    let endpoint = &policy.endpoints[1];
+    let endpoint = resolved(spec, &secrets, "a");
     let location = endpoint.location.as_ref().unwrap();
     assert_eq!(
         (location.host.to_string().as_str(), location.port),
@@ -437,16 +455,17 @@ fn a_policy_shows_no_password_and_no_key() {
         ("tls.crt", "chain"),
         ("tls.key", CANARY),
     ];
-    let policy = policy(&object(spec), &secret("s", &keys), &Services::new()).unwrap();
-    let passwords: BTreeMap<_, _> = policy
-        .endpoints
+    let object = object(spec);
+    let endpoints = resolve(&object, &secret("s", &keys), &Services::new()).unwrap();
+    let passwords: BTreeMap<_, _> = endpoints
         .iter()
-        .map(|endpoint| (endpoint.id.as_str(), endpoint.login.as_ref().unwrap()))
+        .map(|(id, endpoint)| (id.as_str(), endpoint.login.as_ref().unwrap()))
         .collect();
     for login in passwords.values() {
         assert_eq!(login.password.as_ref().unwrap().reveal(), CANARY, "it is there");
     }
-    for shown in [format!("{policy:?}"), format!("{policy:#?}")] {
+    let resolved = Resolved::new(endpoints.clone());
+    for shown in [format!("{resolved:?}"), format!("{resolved:#?}")] {
         assert!(!shown.contains(CANARY), "{shown}");
         assert!(shown.contains("[redacted]"));
     }

@@ -4,7 +4,7 @@ use super::host::{InCluster, host, in_cluster, is_routable};
 use super::secrets::{Secrets, secret_text};
 use crate::KeyRef;
 use distributary_core::login::{SecretProblem, Sensitive, TlsMode, Unresolved};
-use distributary_core::policy::Location;
+use distributary_core::server::Location;
 
 /// What a URL names.
 #[derive(Clone, Debug, Eq, PartialEq)]

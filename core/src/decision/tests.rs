@@ -17,15 +17,15 @@ fn of_several_pods_a_class_shows_the_worst() {
         class(Reason::Serving, 100, 2),
         class(Reason::Serving, 100, 1),
     ];
-    let pod = |view: &ClassView| TargetView {
+    let state = |view: &ClassView| TargetState {
         classes: [("c".into(), *view)].into(),
-        ..fixture::pod(1)
+        ..fixture::serving()
     };
     for pair in views.windows(2) {
         for order in [[0, 1], [1, 0]] {
-            let worst = worst_of_classes(&order.map(|at| pod(&pair[at])));
+            let worst = worst_of_classes(order.map(|at| state(&pair[at])).iter());
             assert_eq!(worst, [("c".into(), pair[0])].into(), "{order:?}");
         }
     }
-    assert_eq!(worst_of_classes(&[]), BTreeMap::new());
+    assert_eq!(worst_of_classes([].iter()), BTreeMap::new());
 }

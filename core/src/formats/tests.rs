@@ -2,7 +2,8 @@ use super::*;
 use crate::fixture;
 use crate::ids::TargetId;
 use crate::plan::{Admission, Member, Route, RouteState, RoutingPlan};
-use crate::policy::{Host, Policy};
+use crate::server::Host;
+use crate::table::Subject;
 
 fn member(endpoint: &str, address: &str) -> Member {
     Member {
@@ -16,7 +17,7 @@ fn member(endpoint: &str, address: &str) -> Member {
     }
 }
 
-fn table(policy: &Policy, members: Vec<Member>) -> RoutingTable {
+fn table(policy: &fixture::Case, members: Vec<Member>) -> RoutingTable {
     let state = RouteState::Served;
     let rw = Route {
         state,
@@ -28,7 +29,12 @@ fn table(policy: &Policy, members: Vec<Member>) -> RoutingTable {
         ro,
         ..RoutingPlan::default()
     };
-    RoutingTable::new(policy, &plan)
+    RoutingTable::new(&Subject {
+        policy,
+        resolved: &policy.resolved(),
+        outputs: &fixture::outputs(),
+        plan: &plan,
+    })
 }
 
 fn text(documents: &[Document], name: &str) -> String {
@@ -45,7 +51,7 @@ fn a_database_of_any_name_stays_one_part_of_the_uri() {
 #[test]
 fn a_name_goes_before_the_address_without_its_last_dot() {
     let mut policy = fixture::policy(&["a"]);
-    if let Some(location) = &mut policy.endpoints[1].location {
+    if let Some(location) = &mut policy.of("a").location {
         location.host = Host::Name("a.example.com.".to_owned());
     }
     let table = table(&policy, vec![member("a", "2001:db8::3")]);
@@ -96,7 +102,7 @@ fn a_replica_that_takes_the_writes_is_the_database_and_no_replica() {
 #[test]
 fn a_time_that_is_no_whole_second_is_exact_in_the_environment() {
     let mut policy = fixture::policy(&[]);
-    policy.endpoints[0].clients.connect_timeout = std::time::Duration::from_millis(1500);
+    policy.of("primary").clients.connect_timeout = std::time::Duration::from_millis(1500);
     let documents = documents(Format::Env)(&table(&policy, Vec::new()));
     assert_eq!(text(&documents, "DB_PRIMARY_TIMEOUT"), "1500");
 }

@@ -7,7 +7,7 @@ const SPAN: Duration = Duration::from_secs(100);
 
 /// The endpoint a, with a class c as `edit` has it.
 struct Scene {
-    policy: Policy,
+    policy: fixture::Case,
     particulars: Particulars,
     history: WalHistory,
     known: Replay,

@@ -18,12 +18,13 @@ const WHOLE: u32 = 100;
 /// A server without a free connection keeps this part of its share, where shares differ.
 const SATURATED: u32 = 10;
 
-/// A target that has an address and is not proven wrong.
+/// A target whose address and port are known, and that is not proven wrong.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     pub endpoint: &'a Endpoint,
     pub judgement: &'a Judgement,
     pub address: IpAddr,
+    port: u16,
     pub role: Role,
     standing: Standing,
     circuit: Circuit,
@@ -34,13 +35,14 @@ pub struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     pub fn new(policy: &'a Policy, judgement: &'a Judgement) -> Option<Self> {
         let endpoint = policy.endpoint(&judgement.target.endpoint)?;
-        let (address, role) = (judgement.address?, judgement.role?);
+        let (address, port, role) = (judgement.address?, judgement.port?, judgement.role?);
         let usable = endpoint.state == EndpointState::Active
             && !matches!(judgement.standing, Standing::Wrong | Standing::Unproven);
         usable.then_some(Self {
             endpoint,
             judgement,
             address,
+            port,
             role,
             standing: judgement.standing,
             circuit: judgement.circuit,
@@ -84,7 +86,7 @@ impl<'a> Candidate<'a> {
         Member {
             target: self.judgement.target.clone(),
             address: self.address,
-            port: self.judgement.port,
+            port: self.port,
             weight: part(self.weight(strategy), u32::from(share.get()), 100),
             in_slice,
             order: self.order,

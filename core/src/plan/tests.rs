@@ -1,5 +1,6 @@
 mod classes;
 
+use crate::policy::DeclaredServer;
 use std::net::IpAddr;
 
 use super::*;
@@ -14,11 +15,12 @@ use crate::lag::Replay;
 use crate::observation::FailureKind;
 use crate::observation::Role;
 use crate::particulars::Particulars;
-use crate::policy::{Declared, Endpoint, EndpointState, IdentityRule, Location, OnPrimaryLoss};
+use crate::policy::{Declared, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
 use crate::primary::Tenure;
 use crate::primary::{Claim, Rules, elect};
 use crate::role::Known;
 use crate::routing::ReadFallback;
+use crate::server::Location;
 
 /// What an endpoint's checks say.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +47,10 @@ enum Is {
 
 fn health(endpoint: &Endpoint, is: Is) -> Health {
     let mut health = Health::default();
-    let Some(Location {
-        host: crate::policy::Host::Address(address),
+    let DeclaredServer::Host(Location {
+        host: crate::server::Host::Address(address),
         ..
-    }) = endpoint.location
+    }) = endpoint.server
     else {
         return health;
     };
@@ -116,7 +118,8 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
         targets.iter().map(|(id, endpoint, health, replay)| Known {
             id,
             endpoint,
-            port: 5432,
+            by_service: false,
+            port: Some(5432),
             health,
             replay,
             particulars: &particulars,

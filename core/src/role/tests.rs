@@ -1,5 +1,6 @@
 use super::*;
 use crate::breaker::{Breaker, Circuit};
+use crate::fixture::Case;
 use crate::fixture::{SYSTEM, address, at, policy};
 use crate::health::Suspicion;
 use crate::observation::FailureKind;
@@ -8,7 +9,7 @@ use crate::particulars::Particulars;
 /// A target of the policy in a state that `edit` made of a good one; replicas are standbys.
 fn judged(
     id: &str,
-    edit: impl FnOnce(&mut Policy, &mut Health, &mut Replay, &mut Tenure),
+    edit: impl FnOnce(&mut Case, &mut Health, &mut Replay, &mut Tenure),
 ) -> (Standing, Reason) {
     let mut policy = policy(&["a"]);
     let target = TargetId::host(id.into());
@@ -35,7 +36,8 @@ fn judged(
     let known = Known {
         id: &target,
         endpoint: policy.endpoint(&target.endpoint).unwrap(),
-        port: 5432,
+        by_service: false,
+        port: Some(5432),
         health: &health,
         replay: &replay,
         particulars: &Particulars::default(),
@@ -228,7 +230,8 @@ fn only_who_is_active_and_was_seen_counts_for_the_writes() {
         let known = Known {
             id: &target,
             endpoint: &policy.endpoints[1],
-            port: 6432,
+            by_service: false,
+            port: Some(6432),
             health: &health,
             replay: &Replay::default(),
             particulars: &Particulars::default(),

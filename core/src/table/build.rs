@@ -5,18 +5,29 @@ use std::time::Duration;
 use super::document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
 use super::entry::{Connection, Endpoint, Route, Service, Target};
 use super::named::{self, DEFAULT, Named, SERVICE_PORT, WRITES};
+use super::subject::Subject;
 use super::word::Version;
-use crate::plan::{Member, RoutingPlan};
-use crate::policy::{BreakerSettings, ClientSettings, Host, Policy, Probing};
+use crate::outputs::Outputs;
+use crate::plan::Member;
+use crate::policy::{BreakerSettings, Policy, Probing};
+use crate::resolved::Resolved;
 use crate::routing::{self, Priority};
+use crate::server::ClientSettings;
 use crate::{plan, policy};
 
 impl RoutingTable {
     /// Tells a plan. The same plan gives the same table, and so the same revision.
     #[must_use]
-    pub fn new(policy: &Policy, plan: &RoutingPlan) -> Self {
-        let (all, declared) = (named::routes(policy, plan), &policy.routing);
-        let route = |named: &Named<'_>| (named.name.clone(), route(policy, named));
+    pub fn new(subject: &Subject<'_>) -> Self {
+        let Subject {
+            policy,
+            resolved,
+            outputs,
+            plan,
+        } = *subject;
+        let (all, declared) = (named::routes(policy, outputs, plan), &policy.routing);
+        let route = |named: &Named<'_>| (named.name.clone(), route(outputs, named));
+        let endpoint = |declared| endpoint(policy, resolved, declared, &all);
         let mut table = Self {
             version: Version,
             policy: PolicyName {
@@ -36,7 +47,7 @@ impl RoutingTable {
             priorities: priorities(declared),
             regions: declared.regions.iter().map(region).collect(),
             routes: all.iter().map(route).collect(),
-            endpoints: policy.endpoints.iter().map(|it| endpoint(it, &all)).collect(),
+            endpoints: policy.endpoints.iter().map(endpoint).collect(),
         };
         table.revision = table.digest();
         table
@@ -94,9 +105,9 @@ fn region(region: &routing::Region) -> Region {
     }
 }
 
-fn route(policy: &Policy, named: &Named<'_>) -> Route {
+fn route(outputs: &Outputs, named: &Named<'_>) -> Route {
     let plan::Route { state, members } = named.route;
-    let prefix = policy.outputs.services.as_ref().filter(|_| named.service);
+    let prefix = outputs.services.as_ref().filter(|_| named.service);
     Route {
         state: *state,
         targets: members.iter().map(target).collect(),
@@ -119,8 +130,15 @@ fn target(member: &Member) -> Target {
     }
 }
 
-fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
-    let location = declared.location.as_ref();
+fn endpoint(
+    policy: &Policy,
+    resolved: &Resolved,
+    declared: &policy::Endpoint,
+    routes: &[Named<'_>],
+) -> Endpoint {
+    let known = resolved.endpoint(&declared.id);
+    let location = known.and_then(|known| known.location.as_ref());
+    let clients = known.map_or(&policy.clients, |known| &known.clients);
     let serves = |named: &&Named<'_>| {
         let mut members = named.route.members.iter();
         members.any(|member| member.target.endpoint == declared.id)
@@ -131,7 +149,7 @@ fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
         declared: declared.declared,
         active: declared.is_watched(),
         state: declared.state,
-        host: location.map(|location| host(&location.host)),
+        host: location.map(|location| location.host.to_string()),
         port: location.map(|location| location.port),
         region: declared.region.clone(),
         zone: declared.zone.clone(),
@@ -139,17 +157,13 @@ fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
         priority: declared.priority,
         max_connections: declared.max_connections,
         tags: declared.tags.clone(),
-        connection: connection(&declared.clients),
+        connection: connection(clients),
         routes: routes
             .iter()
             .filter(serves)
             .map(|named| named.name.clone())
             .collect(),
     }
-}
-
-fn host(host: &Host) -> String {
-    host.to_string()
 }
 
 fn connection(clients: &ClientSettings) -> Connection {

@@ -2,6 +2,7 @@
 //!
 //! Order: `rw`, `ro`, classes, regions. It is that in which slices are written: what people use most goes first.
 
+use crate::outputs::Outputs;
 use crate::plan::{Route, RoutingPlan};
 use crate::policy::Policy;
 use crate::routing::Class;
@@ -23,45 +24,64 @@ pub struct Named<'a> {
     pub service: bool,
 }
 
-/// Every route of a plan.
-#[must_use]
-pub fn routes<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<Named<'a>> {
-    let mut routes = Vec::new();
-    let mut add = |name: String, route: Option<&'a Route>, service: bool| {
-        let service = service && policy.outputs.services.is_some();
-        routes.extend(route.map(|route| Named { name, route, service }));
-    };
-    add(WRITES.to_owned(), Some(&plan.rw), true);
-    add(DEFAULT.to_owned(), Some(&plan.ro), true);
-    for class in policy.routing.classes.iter().filter(|class| class.has_route()) {
-        add(
+/// Every route of a plan by its name, those of classes with their class.
+fn all<'a, 'b>(
+    policy: &'b Policy,
+    plan: &'a RoutingPlan,
+) -> impl Iterator<Item = (String, &'a Route, Option<&'b Class>)> {
+    let first = [(WRITES, &plan.rw), (DEFAULT, &plan.ro)];
+    let first = first.map(|(name, route)| (name.to_owned(), route, None));
+    let classes = policy.routing.classes.iter().filter(|class| class.has_route());
+    let of_classes = classes.filter_map(|class| {
+        Some((
             class.name.to_string(),
-            plan.classes.get(&class.name),
-            has_service(policy, class),
-        );
-    }
-    for region in &policy.routing.regions {
-        let route = plan.regions.get(&region.name);
-        add(of_region(&region.name), route, policy.outputs.per_region);
-    }
-    routes
+            plan.classes.get(&class.name)?,
+            Some(class),
+        ))
+    });
+    let regions = policy.routing.regions.iter();
+    let of_regions =
+        regions.filter_map(|region| Some((of_region(&region.name), plan.regions.get(&region.name)?, None)));
+    first.into_iter().chain(of_classes).chain(of_regions)
+}
+
+/// Every route of a plan, and whether a Service leads to it.
+#[must_use]
+pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> Vec<Named<'a>> {
+    let named = |(name, route, class): (String, &'a Route, Option<&Class>)| {
+        let service = match class {
+            Some(class) => has_service(outputs, class),
+            None => name == WRITES || name == DEFAULT || outputs.per_region,
+        };
+        Named {
+            service: service && outputs.services.is_some(),
+            name,
+            route,
+        }
+    };
+    all(policy, plan).map(named).collect()
+}
+
+/// Every route of a plan by its name, without those of built-in classes, which lead where `rw` and `ro` do.
+#[must_use]
+pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
+    all(policy, plan)
+        .filter(|(.., class)| class.is_none_or(|class| class.declared))
+        .map(|(name, route, _)| (name, route))
+        .collect()
 }
 
 /// The names of the Services of a policy.
 #[must_use]
-pub fn services(policy: &Policy) -> Vec<String> {
-    let Some(prefix) = &policy.outputs.services else {
+pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
+    let Some(prefix) = &outputs.services else {
         return Vec::new();
     };
     let classes = policy.routing.classes.iter();
     let of_classes = classes
-        .filter(|class| has_service(policy, class))
+        .filter(|class| has_service(outputs, class))
         .map(|class| class.name.to_string());
-    let regions = policy
-        .routing
-        .regions
-        .iter()
-        .filter(|_| policy.outputs.per_region);
+    let regions = policy.routing.regions.iter().filter(|_| outputs.per_region);
     let of_regions = regions.map(|region| of_region(&region.name));
     let both = [WRITES, DEFAULT].map(ToOwned::to_owned).into_iter();
     let suffixes = both.chain(of_classes).chain(of_regions);
@@ -69,8 +89,8 @@ pub fn services(policy: &Policy) -> Vec<String> {
 }
 
 /// What is built in alone is in routing.json: a Service of it would lead where `rw` and `ro` do.
-fn has_service(policy: &Policy, class: &Class) -> bool {
-    policy.outputs.per_class && class.declared && class.has_route()
+fn has_service(outputs: &Outputs, class: &Class) -> bool {
+    outputs.per_class && class.declared && class.has_route()
 }
 
 /// The name of the Service of a route: `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`. A prefix has at most 40

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fixture;
 use crate::ids::TargetId;
+use crate::outputs::Outputs;
 use crate::plan::{self, Admission, Member, RouteState, RoutingPlan};
 use crate::policy::Policy;
 
@@ -45,8 +46,17 @@ fn plan_of(policy: &Policy) -> RoutingPlan {
     }
 }
 
-fn made(change: impl FnOnce(&mut Policy)) -> RoutingTable {
+fn made(change: impl FnOnce(&mut fixture::Case)) -> RoutingTable {
     let mut policy = fixture::policy(&["a", "b"]);
     change(&mut policy);
-    RoutingTable::new(&policy, &plan_of(&policy))
+    table_of(&policy, &fixture::outputs())
+}
+
+fn table_of(policy: &fixture::Case, outputs: &Outputs) -> RoutingTable {
+    RoutingTable::new(&Subject {
+        policy,
+        resolved: &policy.resolved(),
+        outputs,
+        plan: &plan_of(policy),
+    })
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::decision::TargetState;
 use crate::fixture::{self, address};
 use crate::ids::TargetId;
 use crate::plan::{Admission, Member};
@@ -9,7 +10,10 @@ const UNWELL: [RouteState; 2] = [RouteState::Held, RouteState::Empty];
 
 fn view(id: &str, reason: Reason) -> EndpointView {
     EndpointView {
-        reason,
+        state: TargetState {
+            reason,
+            ..fixture::serving()
+        },
         ..fixture::view(id)
     }
 }
@@ -80,11 +84,10 @@ fn what_stays_as_it_is_is_no_transition() {
 fn an_endpoint_changes_its_reason() {
     let suspect = || {
         decided(|decided| {
-            decided.endpoints[1] = EndpointView {
-                failure: Some(FailureKind::ConnectRefused),
-                eligible: false,
-                ..view("a", Reason::Suspect)
-            };
+            let state = &mut decided.endpoints[1].state;
+            state.failure = Some(FailureKind::ConnectRefused);
+            state.eligible = false;
+            state.reason = Reason::Suspect;
         })
     };
     let change = |from| Transition::Endpoint {

@@ -2,8 +2,9 @@ use crate::breaker::CircuitState;
 use crate::health::Reason;
 use crate::login::TlsMode;
 use crate::observation::{FailureKind, Role};
+use crate::outputs::Format;
 use crate::plan::{Admission, RouteState};
-use crate::policy::{Declared, EndpointState, Format, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+use crate::policy::{Declared, EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
 use crate::routing::{Priority, ReadFallback, Target, ZoneHints};
 
 /// Every word of a type, joined; each is read back as the value that it was written for.

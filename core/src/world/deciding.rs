@@ -58,6 +58,7 @@ impl PolicyState {
         let (state, again) = self.decide(now);
         let decision = Decision {
             policy: Arc::clone(&self.policy),
+            resolved: Arc::clone(&self.resolved),
             state,
             answered: self.request.answered.clone(),
         };
@@ -189,9 +190,12 @@ impl PolicyState {
                 .targets
                 .iter()
                 .filter(move |(id, _)| id.endpoint == endpoint.id);
+            let resolved = self.resolved.endpoint(&endpoint.id);
+            let by_service = resolved.is_some_and(|resolved| resolved.pods.is_some());
             own.map(move |(id, target)| Known {
                 id,
                 endpoint,
+                by_service,
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
@@ -226,7 +230,7 @@ impl PolicyState {
                     .is_some_and(|server| self.was_standby(server)),
             }
         };
-        explain(&self.policy, judgements, routes, noted)
+        explain(&self.policy, &self.resolved, judgements, routes, noted)
     }
 
     fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {
@@ -266,7 +270,7 @@ impl PolicyState {
         let Some(before) = &self.judged else {
             let mut first = transitions(&DecisionState::Suspended, after);
             let known = |id: &EndpointId, class: Option<&ClassName>, to: &Reason| {
-                self.reasons.get(&(id.clone(), class.cloned())) == Some(&Some(*to))
+                self.reasons.get(&(id.clone(), class.cloned())) == Some(to)
             };
             first.retain(|change| match change {
                 Transition::Endpoint { id, to, .. } => !known(id, None, to),

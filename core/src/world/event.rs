@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::remembered::Remembered;
+use super::memory::Memory;
 use crate::decision::Decision;
 use crate::ids::PolicyKey;
 use crate::lag::Lag;
 use crate::observation::Load;
 use crate::policy::Policy;
+use crate::resolved::Resolved;
 use crate::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
 use crate::transition::Transition;
 
@@ -18,10 +19,18 @@ pub enum Event {
     /// A policy is new or changed, or a Secret or Service that it names.
     PolicyChanged {
         policy: Arc<Policy>,
-        remembered: Remembered,
+        resolved: Arc<Resolved>,
+        /// Of a policy that is new: what an earlier process knew of it.
+        memory: Memory,
     },
     PolicyGone {
         key: PolicyKey,
+    },
+    /// Another process decided about a known policy, and wrote what it remembers: its write primary, the highest
+    /// timeline, the identity, the accepted word and the servers seen as standbys go before our own.
+    Recalled {
+        key: PolicyKey,
+        memory: Memory,
     },
     Observed(Observed),
     /// A held session told something, or is silent.
@@ -30,23 +39,67 @@ pub enum Event {
     AddressesChanged,
 }
 
-/// What is to be done.
+/// What follows from events, by who has to know it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects {
+    /// For the prober, in this order.
+    pub prober: Vec<Instruction>,
+    /// For the one who writes.
+    pub writer: Vec<Report>,
+    /// For the metrics.
+    pub figures: Vec<Measurement>,
+}
+
+/// What the prober must do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
+pub enum Instruction {
     /// The whole set of servers that the policy wants probed.
     Want { policy: PolicyKey, wanted: Vec<Wanted> },
     /// When to check a target again.
     Next { key: ProbeKey, check: NextCheck },
-    /// What a target told of itself, for the metrics; `None`: its endpoint tells nothing any more.
-    Measured { key: ProbeKey, figures: Option<Figures> },
+}
+
+/// What the one who writes must know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
     /// The newest decision of a policy, and what changed by it.
     Decided {
         key: PolicyKey,
         decision: Arc<Decision>,
         transitions: Vec<Transition>,
     },
-    /// Nothing of the policy is to be kept.
-    Forget { key: PolicyKey },
+    /// The policy is gone: nothing of it is to be kept.
+    Gone { key: PolicyKey },
+}
+
+/// What a target told of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    pub key: ProbeKey,
+    /// `None`: its endpoint tells nothing any more.
+    pub figures: Option<Figures>,
+}
+
+impl Effects {
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.prober.is_empty() && self.writer.is_empty() && self.figures.is_empty()
+    }
+
+    /// Adds what follows later.
+    pub fn extend(&mut self, later: Self) {
+        self.prober.extend(later.prober);
+        self.writer.extend(later.writer);
+        self.figures.extend(later.figures);
+    }
+
+    pub(super) fn for_prober(instructions: impl IntoIterator<Item = Instruction>) -> Self {
+        Self {
+            prober: instructions.into_iter().collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Live figures of one target.

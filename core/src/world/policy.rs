@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::remembered::{Remembered, RememberedEndpoint, RememberedTarget};
+use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::Target;
 use crate::decision::Decision;
 use crate::health::Reason;
@@ -16,11 +16,13 @@ use crate::moment::Moment;
 use crate::plan::RoutingPlan;
 use crate::policy::{Endpoint, LagSource, Mode, Policy};
 use crate::primary::Tenure;
-use crate::target::{Deadlines, NextCheck, Wanted};
+use crate::resolved::{Resolved, ResolvedEndpoint};
+use crate::target::{Deadlines, Incarnation, NextCheck, Wanted};
 
 #[derive(Debug)]
 pub(super) struct PolicyState {
     pub(super) policy: Arc<Policy>,
+    pub(super) resolved: Arc<Resolved>,
     pub(super) targets: BTreeMap<TargetId, Target>,
     pub(super) history: WalHistory,
     pub(super) tenure: Tenure,
@@ -40,7 +42,7 @@ pub(super) struct PolicyState {
     pub(super) routes: RoutingPlan,
     /// The reasons of endpoints, and of classes that stayed away from them, from before the operator started: for the first
     /// decision to be compared with.
-    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), Option<Reason>>,
+    pub(super) reasons: BTreeMap<(EndpointId, Option<ClassName>), Reason>,
 }
 
 /// A person's request for checks.
@@ -53,22 +55,27 @@ pub(super) struct Request {
 }
 
 impl PolicyState {
-    pub(super) fn new(policy: Arc<Policy>, remembered: Remembered, now: Moment) -> Self {
-        let Remembered {
+    pub(super) fn new(
+        (policy, resolved): (Arc<Policy>, Arc<Resolved>),
+        memory: Memory,
+        incarnations: &mut Incarnations,
+        now: Moment,
+    ) -> Self {
+        let Memory {
             endpoints,
             tenure,
             answered,
-        } = remembered;
+        } = memory;
         let identity = tenure.identity;
         let tenure = tenure.under(policy.identity);
         let same_database = same_database(identity, tenure.identity);
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
-        for (id, endpoint) in watched(&policy) {
-            let known = endpoints.get(&endpoint.id).filter(|_| same_database);
-            let target = Target::restored(&id, endpoint, known, &policy, now);
+        for (id, endpoint) in watched(&policy, &resolved) {
+            let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
+            let target = Target::restored(&id, endpoint, incarnations.next(), known, &policy, now);
             let was_standby = known
-                .and_then(|known| known.of(endpoint, &id))
-                .is_some_and(RememberedTarget::was_standby);
+                .and_then(|known| known.of(endpoint.1, &id))
+                .is_some_and(TargetMemory::was_standby);
             if let Some(server) = target.server().filter(|_| was_standby) {
                 standbys.insert(server, tenure.identity);
             }
@@ -91,6 +98,7 @@ impl PolicyState {
             judged: None,
             routes: RoutingPlan::default(),
             policy,
+            resolved,
         };
         state.recall_routes(now);
         state.ask(now);
@@ -99,24 +107,23 @@ impl PolicyState {
 
     /// A new host, port or identity is another server, a new threshold or time keeps the state, other endpoints never
     /// notice.
-    pub(super) fn edit(&mut self, policy: Arc<Policy>, now: Moment) {
+    pub(super) fn edit(
+        &mut self,
+        (policy, resolved): (Arc<Policy>, Arc<Resolved>),
+        incarnations: &mut Incarnations,
+        now: Moment,
+    ) {
         let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
+        self.resolved = Arc::clone(&resolved);
         let mut known = std::mem::take(&mut self.targets);
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
-        for (id, endpoint) in watched(&policy) {
+        for (id, endpoint) in watched(&policy, &resolved) {
             let target = match known.remove(&id) {
-                Some(target) if same_database && target.is_still(&id, endpoint) => {
+                Some(target) if same_database && target.is_still(&id, endpoint.1) => {
                     target.kept(endpoint, &before, &policy, now)
                 }
-                Some(target) => Target::new(&id, endpoint, target.incarnation.0 + 1, &policy, now),
-                None => Target::new(
-                    &id,
-                    endpoint,
-                    policy.generation.unsigned_abs() << 16,
-                    &policy,
-                    now,
-                ),
+                _ => Target::new(&id, endpoint, incarnations.next(), &policy, now),
             };
             self.targets.insert(id, target);
         }
@@ -134,6 +141,32 @@ impl PolicyState {
         } else {
             self.ask(now);
         }
+    }
+
+    /// Takes what another process wrote for its own: whether anything is different by it.
+    pub(super) fn recall(&mut self, memory: &Memory) -> bool {
+        let known = (self.tenure.clone(), self.standbys.len());
+        let tenure = memory.tenure.clone().under(self.policy.identity);
+        if !same_database(self.tenure.identity, tenure.identity) {
+            self.standbys.clear();
+            self.history = WalHistory::on(tenure.timeline);
+        } else if tenure.timeline > self.tenure.timeline {
+            // The log went on from there; positions on the earlier timeline say nothing of it.
+            self.history = WalHistory::on(tenure.timeline);
+        }
+        for (id, target) in &self.targets {
+            let seen = memory
+                .endpoints
+                .get(&id.endpoint)
+                .and_then(|endpoint| endpoint.target(id));
+            let seen = seen.filter(|seen| seen.was_standby() && seen.address == target.health.address);
+            if let Some(server) = seen.and_then(|_| target.server()) {
+                self.standbys.entry(server).or_insert(tenure.identity);
+            }
+        }
+        self.request.answered.clone_from(&memory.answered);
+        self.tenure = tenure;
+        known != (self.tenure.clone(), self.standbys.len())
     }
 
     /// Another identity is another database: nothing that was seen says anything of it. Whether it is the same.
@@ -181,8 +214,8 @@ impl PolicyState {
         }
         let wanted = |(id, target): (&TargetId, &Target)| {
             let endpoint = self.policy.endpoint(&id.endpoint)?;
-            let mut location = endpoint.location.clone()?;
-            location.port = target.port;
+            let mut location = self.resolved.location(&id.endpoint)?.clone();
+            location.port = target.port?;
             Some(Wanted {
                 target: id.clone(),
                 incarnation: target.incarnation,
@@ -214,17 +247,36 @@ impl PolicyState {
 }
 
 /// The targets of a policy: of each endpoint the one that follows its host, or one for each ready pod.
-fn watched(policy: &Policy) -> impl Iterator<Item = (TargetId, &Endpoint)> {
+fn watched<'a>(
+    policy: &'a Policy,
+    resolved: &'a Resolved,
+) -> impl Iterator<Item = (TargetId, (&'a Endpoint, &'a ResolvedEndpoint))> {
+    let known = |endpoint: &'a Endpoint| Some((endpoint, resolved.endpoint(&endpoint.id)?));
     policy
         .endpoints
         .iter()
         .filter(|endpoint| endpoint.is_watched())
-        .flat_map(|endpoint| endpoint.targets().into_iter().map(move |id| (id, endpoint)))
+        .filter_map(known)
+        .flat_map(|known| {
+            let targets = known.1.targets(&known.0.id).into_iter();
+            targets.map(move |id| (id, known))
+        })
+}
+
+/// The incarnations of targets: no two of one process are the same.
+#[derive(Debug, Default)]
+pub(super) struct Incarnations(u64);
+
+impl Incarnations {
+    fn next(&mut self) -> Incarnation {
+        self.0 += 1;
+        Incarnation(self.0)
+    }
 }
 
 fn reasons(
-    (id, known): (EndpointId, RememberedEndpoint),
-) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), Option<Reason>)> {
+    (id, known): (EndpointId, EndpointMemory),
+) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), Reason)> {
     let own = ((id.clone(), None), known.reason);
     let of_class = move |(class, reason)| ((id.clone(), Some(class)), reason);
     std::iter::once(own).chain(known.classes.into_iter().map(of_class))

@@ -3,19 +3,23 @@ mod edits;
 mod lag;
 mod pods;
 mod primary;
+mod recalled;
 mod restart;
 mod sessions;
 
 use crate::decision::Decision;
+use crate::fixture::Case;
 use crate::target::NextCheck;
 use crate::target::Wanted;
 use crate::transition::Transition;
 use std::time::Duration;
 
 use super::*;
+use crate::breaker::Circuit;
 use crate::decision::Decided;
 use crate::decision::DecisionState;
-use crate::fixture::{address, at, endpoint, login, sample, sample_at};
+use crate::decision::TargetState;
+use crate::fixture::{address, at, endpoint, location, login, sample, sample_at, serving};
 use crate::health::Reason;
 use crate::ids::EndpointId;
 use crate::ids::TargetId;
@@ -25,8 +29,14 @@ use crate::plan::RoutingPlan;
 use crate::policy::{Declared, EndpointState, Mode};
 use crate::target::Incarnation;
 
+/// As a memory has it, which tells no step.
+const HALF_OPEN: Circuit = Circuit::HalfOpen {
+    step: 0,
+    successes: 0,
+};
+
 /// primary, a and b at 198.18.0.1, .2 and .3; two failures trip, one success closes at half the weight.
-fn policy() -> Policy {
+fn policy() -> Case {
     let mut policy = crate::fixture::policy(&["a", "b"]);
     policy.breaker.failure_threshold = 2;
     policy.breaker.success_threshold = 1;
@@ -34,7 +44,7 @@ fn policy() -> Policy {
     policy
 }
 
-fn edited(edit: impl FnOnce(&mut Policy)) -> Policy {
+fn edited(edit: impl FnOnce(&mut Case)) -> Case {
     let mut policy = policy();
     policy.generation = 2;
     edit(&mut policy);
@@ -52,7 +62,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mut scene = Self::default();
-        scene.apply(policy(), &Remembered::default(), 0);
+        scene.apply(policy(), &Memory::default(), 0);
         scene
     }
 
@@ -65,14 +75,10 @@ impl Scene {
         scene
     }
 
-    fn apply(&mut self, policy: Policy, remembered: &Remembered, millis: u64) -> Vec<Effect> {
-        let event = Event::PolicyChanged {
-            policy: Arc::new(policy),
-            remembered: remembered.clone(),
-        };
-        let effects = self.step(event, millis);
-        for effect in &effects {
-            if let Effect::Want { wanted, .. } = effect {
+    fn apply(&mut self, policy: Case, memory: &Memory, millis: u64) -> Effects {
+        let effects = self.step(policy.changed(memory.clone()), millis);
+        for instruction in &effects.prober {
+            if let Instruction::Want { wanted, .. } = instruction {
                 self.wanted = wanted
                     .iter()
                     .map(|wanted| (wanted.target.clone(), wanted.clone()))
@@ -83,16 +89,16 @@ impl Scene {
     }
 
     /// Steps the world, and takes its instructions as a prober does.
-    fn step(&mut self, event: Event, millis: u64) -> Vec<Effect> {
+    fn step(&mut self, event: Event, millis: u64) -> Effects {
         self.now = at(millis);
         let effects = self.world.step(event, self.now);
         self.obey(&effects);
         effects
     }
 
-    fn obey(&mut self, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Next { key, check } = effect
+    fn obey(&mut self, effects: &Effects) {
+        for instruction in &effects.prober {
+            if let Instruction::Next { key, check } = instruction
                 && let Some(wanted) = self.wanted.get_mut(&key.target)
             {
                 assert!(check.number > wanted.check.number, "instructions are numbered");
@@ -101,13 +107,13 @@ impl Scene {
         }
     }
 
-    fn check(&mut self, id: &str, millis: u64, result: Result<Sample, FailureKind>) -> Vec<Effect> {
+    fn check(&mut self, id: &str, millis: u64, result: Result<Sample, FailureKind>) -> Effects {
         let incarnation = self.wanted[&target(id)].incarnation;
         self.check_incarnation(id, incarnation, millis, result)
     }
 
     /// What the held session said.
-    fn hear(&mut self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Vec<Effect> {
+    fn hear(&mut self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Effects {
         let wanted = &self.wanted[&target(id)];
         let (incarnation, address) = (wanted.incarnation, wanted.location.host.to_string());
         let heard = Heard {
@@ -145,7 +151,7 @@ impl Scene {
         incarnation: Incarnation,
         millis: u64,
         result: Result<Sample, FailureKind>,
-    ) -> Vec<Effect> {
+    ) -> Effects {
         let key = key(id);
         let address = key
             .target
@@ -169,13 +175,13 @@ impl Scene {
     fn decision(&mut self) -> Option<(Arc<Decision>, Vec<Transition>)> {
         let effects = self.world.decide(self.now);
         self.obey(&effects);
-        let mut decided = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Decided {
+        let mut decided = effects.writer.into_iter().filter_map(|report| match report {
+            Report::Decided {
                 decision,
                 transitions,
                 ..
             } => Some((decision, transitions)),
-            _ => None,
+            Report::Gone { .. } => None,
         });
         let first = decided.next();
         assert!(decided.next().is_none(), "one decision for a policy");
@@ -196,7 +202,7 @@ impl Scene {
     fn reason(&mut self, id: &str) -> Reason {
         let decided = self.decided();
         let view = decided.endpoints.iter().find(|view| view.id.as_str() == id);
-        view.unwrap().reason
+        view.unwrap().state.reason
     }
 
     /// Time passes, and the world is asked when it wants to be.
@@ -231,7 +237,7 @@ fn target(id: &str) -> TargetId {
 
 fn key(id: &str) -> ProbeKey {
     ProbeKey {
-        policy: policy().key,
+        policy: policy().key.clone(),
         target: target(id),
     }
 }
@@ -294,15 +300,16 @@ fn an_unchanged_world_gives_no_decision() {
 fn the_same_policy_twice_has_no_effects() {
     let mut scene = Scene::well();
     scene.decide();
-    assert_eq!(scene.apply(policy(), &Remembered::default(), 500), []);
-    assert_eq!(scene.world.decide(scene.now), []);
+    assert!(scene.apply(policy(), &Memory::default(), 500).is_empty());
+    assert!(scene.world.decide(scene.now).is_empty());
 }
 
 #[test]
 fn every_observation_is_answered_by_one_instruction() {
     let mut scene = Scene::new();
     let effects = scene.check("a", 40, good("a"));
-    let [Effect::Next { key, check }, Effect::Measured { .. }] = effects.as_slice() else {
+    let ([Instruction::Next { key, check }], [_]) = (effects.prober.as_slice(), effects.figures.as_slice())
+    else {
         panic!("{effects:?}");
     };
     assert_eq!(key.target, target("a"));
@@ -316,10 +323,10 @@ fn checks_of_many_targets_do_not_gather() {
     let mut scene = Scene::new();
     let mut moments: Vec<_> = ["primary", "a", "b"]
         .into_iter()
-        .flat_map(|id| scene.check(id, 0, good(id)))
-        .filter_map(|effect| match effect {
-            Effect::Next { check, .. } => Some(check.at),
-            _ => None,
+        .flat_map(|id| scene.check(id, 0, good(id)).prober)
+        .filter_map(|instruction| match instruction {
+            Instruction::Next { check, .. } => Some(check.at),
+            Instruction::Want { .. } => None,
         })
         .collect();
     moments.dedup();
@@ -335,33 +342,36 @@ fn an_observation_of_an_unknown_target_is_ignored() {
         edited(|policy| {
             policy.endpoints.pop();
         }),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     scene.decide();
     scene.wanted = wanted;
-    assert_eq!(scene.check("b", 11, good("b")), []);
-    assert_eq!(scene.world.decide(scene.now), []);
+    assert!(scene.check("b", 11, good("b")).is_empty());
+    assert!(scene.world.decide(scene.now).is_empty());
 }
 
 #[test]
 fn a_policy_that_is_gone_is_forgotten_once() {
     let mut scene = Scene::well();
-    let key = policy().key;
-    let gone = || Event::PolicyGone { key: policy().key };
+    let key = policy().key.clone();
+    let gone = || Event::PolicyGone {
+        key: policy().key.clone(),
+    };
     assert_eq!(
         scene.world.step(gone(), at(10)),
-        [
-            Effect::Want {
+        Effects {
+            prober: vec![Instruction::Want {
                 policy: key.clone(),
                 wanted: Vec::new()
-            },
-            Effect::Forget { key }
-        ]
+            }],
+            writer: vec![Report::Gone { key }],
+            figures: Vec::new(),
+        }
     );
-    assert_eq!(scene.world.step(gone(), at(11)), []);
-    assert_eq!(scene.check("a", 12, good("a")), []);
-    assert_eq!(scene.world.decide(scene.now), []);
+    assert!(scene.world.step(gone(), at(11)).is_empty());
+    assert!(scene.check("a", 12, good("a")).is_empty());
+    assert!(scene.world.decide(scene.now).is_empty());
 }
 
 #[test]
@@ -370,7 +380,7 @@ fn a_policy_of_a_new_uid_starts_anew() {
     scene.decide();
     scene.apply(
         edited(|policy| policy.uid = "uid-2".to_owned()),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
@@ -384,13 +394,7 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
         policy.key = PolicyKey::new("crm", "orders");
         policy.uid = "uid-2".to_owned();
     });
-    scene.world.step(
-        Event::PolicyChanged {
-            policy: Arc::new(other),
-            remembered: Remembered::default(),
-        },
-        at(10),
-    );
+    scene.world.step(other.changed(Memory::default()), at(10));
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"), "the new one alone");
     scene.check("a", 11, REFUSED);
     scene.check("a", 17, REFUSED);
@@ -407,19 +411,19 @@ fn an_address_that_is_refused_is_asked_for_no_more() {
 #[test]
 fn a_url_that_is_read_later_has_its_port_and_another_port_is_another_server() {
     let mut scene = Scene::default();
-    let nowhere = |policy: &mut Policy| policy.endpoints[1].location = None;
-    scene.apply(edited(nowhere), &Remembered::default(), 0);
+    let nowhere = |policy: &mut Case| policy.of("a").location = None;
+    scene.apply(edited(nowhere), &Memory::default(), 0);
     scene.decide();
-    scene.apply(policy(), &Remembered::default(), 10);
+    scene.apply(policy(), &Memory::default(), 10);
     assert_eq!(scene.wanted[&target("a")].location.port, 5432);
 
-    let moved = |policy: &mut Policy| {
-        if let Some(location) = &mut policy.endpoints[1].location {
+    let moved = |policy: &mut Case| {
+        if let Some(location) = &mut policy.of("a").location {
             location.port = 6432;
         }
     };
-    scene.apply(edited(nowhere), &Remembered::default(), 20);
-    scene.apply(edited(moved), &Remembered::default(), 30);
+    scene.apply(edited(nowhere), &Memory::default(), 20);
+    scene.apply(edited(moved), &Memory::default(), 30);
     assert_eq!(scene.wanted[&target("a")].location.port, 6432);
 }
 
@@ -427,13 +431,13 @@ fn a_url_that_is_read_later_has_its_port_and_another_port_is_another_server() {
 fn who_is_admitted_early_or_held_says_so_and_is_not_well() {
     let mut scene = Scene::default();
     let spec = edited(|policy| policy.failover.read_fallback.clear());
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
     let shown = |scene: &mut Scene| {
         let views = scene.decided().endpoints;
-        let shown = views.iter().map(|view| (view.reason, view.healthy));
+        let shown = views.iter().map(|view| (view.state.reason, view.healthy));
         shown.collect::<Vec<_>>()
     };
     let well = (Reason::Serving, true);
@@ -458,7 +462,7 @@ fn checks_that_begin_together_are_spread_over_a_tenth_of_the_interval() {
         policy.endpoints = std::iter::once(endpoint("primary", 1)).chain(replicas).collect();
     });
     let mut scene = Scene::default();
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     let mut gaps: Vec<_> = ids
         .iter()
         .map(|id| {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::remembered::{RememberedEndpoint, RememberedTarget};
+use super::memory::{EndpointMemory, TargetMemory, class_breaker, class_lagged};
 use crate::breaker::spacing;
 use crate::cadence;
 use crate::health::{Health, Reason, Standing};
@@ -14,7 +14,9 @@ use crate::login::Login;
 use crate::moment::Moment;
 use crate::observation::{FailureKind, Load, Observation};
 use crate::particulars::Particulars;
-use crate::policy::{Endpoint, Location, Policy};
+use crate::policy::{Endpoint, Policy};
+use crate::resolved::ResolvedEndpoint;
+use crate::server::Location;
 use crate::target::{Hold, Incarnation, NextCheck, ProbeKey};
 
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.
@@ -28,8 +30,8 @@ pub(super) struct Target {
     pub(super) incarnation: Incarnation,
     /// Where its endpoint is, as it was last read.
     pub(super) location: Option<Location>,
-    /// Where its pod listens; the port of a host is its endpoint's.
-    pub(super) port: u16,
+    /// Where it listens; `None`: that is not known yet.
+    pub(super) port: Option<u16>,
     pub(super) health: Health,
     pub(super) replay: Replay,
     pub(super) particulars: Particulars,
@@ -55,16 +57,16 @@ pub(super) struct Sessions {
 impl Target {
     pub(super) fn new(
         id: &TargetId,
-        endpoint: &Endpoint,
-        incarnation: u64,
+        (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
+        incarnation: Incarnation,
         policy: &Policy,
         now: Moment,
     ) -> Self {
         let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
         let mut target = Self {
-            incarnation: Incarnation(incarnation),
-            location: endpoint.location.clone(),
-            port: port(id, endpoint),
+            incarnation,
+            location: resolved.location.clone(),
+            port: resolved.port(id),
             health: Health::default(),
             replay: Replay::default(),
             particulars: Particulars::default(),
@@ -82,51 +84,50 @@ impl Target {
             asked: Moment::default(),
             asleep: false,
         };
-        target.log_in_as(endpoint);
+        target.log_in_as(resolved);
         target.particulars.follow(policy, endpoint, &target.replay);
         target
     }
 
     pub(super) fn restored(
         id: &TargetId,
-        endpoint: &Endpoint,
-        remembered: Option<&RememberedEndpoint>,
+        (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
+        incarnation: Incarnation,
+        memory: Option<&EndpointMemory>,
         policy: &Policy,
         now: Moment,
     ) -> Self {
-        let mut target = Self::new(id, endpoint, 0, policy, now);
-        if let Some(known) = remembered.and_then(|remembered| remembered.of(endpoint, id)) {
+        let mut target = Self::new(id, (endpoint, resolved), incarnation, policy, now);
+        if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
             target.particulars = Particulars::default();
             target.particulars.follow(policy, endpoint, &target.replay);
-            for (class, own) in &known.classes {
-                let lagged = own.lagged().then(|| Replay::lagging_since(now));
-                let breaker = own.breaker(&policy.breaker, now);
+            for (class, own) in &known.state.classes {
+                let lagged = class_lagged(own).then(|| Replay::lagging_since(now));
+                let breaker = class_breaker(own, &policy.breaker, now);
                 target.particulars.recall(class, breaker, lagged);
             }
-            if known.eligible && known.lagged() {
+            if known.state.eligible && known.lagged() {
                 // Whom it served it serves on; others it did not serve.
                 target.replay = Replay::lagging_since(now);
                 target.lagged = true;
             }
         }
         // Where its URL cannot be read yet, it is still where it was.
-        if let (None, Some(location)) = (
-            &target.location,
-            remembered.and_then(RememberedEndpoint::location),
-        ) {
-            target.port = location.port;
-            target.location = Some(location);
+        let before = memory.and_then(|memory| memory.location.as_ref());
+        if let (None, Some(location)) = (&target.location, before) {
+            target.port = Some(location.port);
+            target.location = Some(location.clone());
         }
         target
     }
 
-    fn recall(&mut self, known: &RememberedTarget, endpoint: &Endpoint, policy: &Policy, now: Moment) {
-        self.health.admitted = known.eligible && known.role.is_some();
+    fn recall(&mut self, known: &TargetMemory, endpoint: &Endpoint, policy: &Policy, now: Moment) {
+        self.health.admitted = known.state.eligible && known.state.role.is_some();
         self.health.address = known.address;
-        self.health.role = known.role;
+        self.health.role = known.state.role;
         self.health.breaker = known.breaker(policy, endpoint, now);
-        if known.eligible {
+        if known.state.eligible {
             self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
@@ -138,17 +139,23 @@ impl Target {
 
     /// Whether the endpoint is still this server: by its host, and by its port or that of its pod. A URL that cannot be
     /// read for the moment does not make another one.
-    pub(super) fn is_still(&self, id: &TargetId, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_still(&self, id: &TargetId, resolved: &ResolvedEndpoint) -> bool {
         let host = |location: &Option<Location>| location.as_ref().map(|location| location.host.clone());
-        let (before, now) = (host(&self.location), host(&endpoint.location));
-        let port = port(id, endpoint);
-        (now.is_none() || now == before) && (port == 0 || port == self.port)
+        let (before, now) = (host(&self.location), host(&resolved.location));
+        let port = resolved.port(id);
+        (now.is_none() || now == before) && (port.is_none() || port == self.port)
     }
 
-    pub(super) fn kept(mut self, endpoint: &Endpoint, before: &Policy, policy: &Policy, now: Moment) -> Self {
-        self.location = endpoint.location.clone().or(self.location);
+    pub(super) fn kept(
+        mut self,
+        (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
+        before: &Policy,
+        policy: &Policy,
+        now: Moment,
+    ) -> Self {
+        self.location = resolved.location.clone().or(self.location);
         let login = self.login.take();
-        self.log_in_as(endpoint);
+        self.log_in_as(resolved);
         self.particulars.follow(policy, endpoint, &self.replay);
         if self.asleep {
             self.ask(now);
@@ -198,13 +205,8 @@ impl Target {
     }
 
     /// A login that cannot be had is a result too: nothing else will be heard of this target.
-    fn log_in_as(&mut self, endpoint: &Endpoint) {
-        self.login = endpoint
-            .login
-            .as_ref()
-            .ok()
-            .filter(|_| endpoint.location.is_some())
-            .cloned();
+    fn log_in_as(&mut self, resolved: &ResolvedEndpoint) {
+        self.login = resolved.usable_login().cloned();
         if self.login.is_none() {
             self.health.checked = true;
             self.health.failure = Some(FailureKind::SecretUnresolved);
@@ -299,15 +301,8 @@ impl Target {
 
     /// Its server, once a check was good.
     pub(super) fn server(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(self.health.address?, self.port))
+        Some(SocketAddr::new(self.health.address?, self.port?))
     }
-}
-
-fn port(id: &TargetId, endpoint: &Endpoint) -> u16 {
-    let pods = endpoint.pods.as_ref().and_then(|pods| pods.ready.as_ref().ok());
-    let pod = pods.and_then(|pods| pods.iter().find(|pod| Some(pod.ip()) == id.pod));
-    let declared = endpoint.location.as_ref().map(|location| location.port);
-    pod.map(SocketAddr::port).or(declared).unwrap_or_default()
 }
 
 /// 0 to 100, from the target and the count of its checks: spreads checks without chance.

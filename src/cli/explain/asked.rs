@@ -2,7 +2,7 @@
 
 use super::Arguments;
 use crate::cli::Error;
-use crate::cli::endpoints::Shown;
+use crate::cli::endpoints::Row;
 use distributary_core::observation::Role;
 use distributary_core::routing::{Priority, Target};
 use distributary_core::table::{Request, RoutingTable};
@@ -38,16 +38,20 @@ impl Asked {
     }
 
     /// Why a server that is well is not in the route.
-    pub fn why_not(&self, shown: &Shown) -> &'static str {
-        if shown.classes.iter().any(|class| class.name == self.route) {
+    pub fn why_not(&self, row: &Row) -> &'static str {
+        if row.away().any(|class| class.name == self.route) {
             return "the class does not use it, see above";
         }
-        match (self.target, Role::from_word(&shown.role)) {
+        match (self.target, Role::from_word(&row.server.role)) {
             (Target::Primary, Some(Role::Standby)) => "only the primary serves this route",
-            (Target::PrimaryPreferred, Some(Role::Standby)) => "the primary serves this route while it is well",
+            (Target::PrimaryPreferred, Some(Role::Standby)) => {
+                "the primary serves this route while it is well"
+            }
             (Target::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
             (Target::Replicas, Some(Role::Primary)) => "the primary serves this route only as a fallback",
-            _ => "other servers come first: the servers that the class selects, or servers of a nearer region",
+            _ => {
+                "other servers come first: the servers that the class selects, or servers of a nearer region"
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Kind;
-use distributary_core::world::Remembered;
+use distributary_core::world::Memory;
 
 fn object(mode: &str) -> Value {
     json!({
@@ -138,7 +138,9 @@ async fn a_policy_that_goes_during_its_pass_leaves_nothing_behind() {
     // The engine takes everything in order.
     let mut other = distributary_core::fixture::policy(&["a"]);
     other.key = nobody;
-    let other = Arc::new(other);
-    context.engine.change(other, Remembered::default()).await.unwrap();
+    let changed = context
+        .engine
+        .change(other.policy(), other.resolved(), Memory::default());
+    changed.await.unwrap();
     assert!(context.engine.decisions.get(&key).is_none());
 }

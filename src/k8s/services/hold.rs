@@ -1,5 +1,6 @@
 //! What is not known of a Service changes no route: the pods that were known stay.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
@@ -7,21 +8,21 @@ use serde_json::Value;
 use crate::render::Kind;
 use crate::render::diff::Observed;
 use distributary_api::ReplicaSetPolicyStatus;
-use distributary_core::policy::{Endpoint, Pods, Policy};
+use distributary_core::ids::EndpointId;
+use distributary_core::resolved::{Pods, Resolved, ResolvedEndpoint};
 
 /// Gives every endpoint whose Service could not be read the pods that were known before: those that the engine was
 /// told, or, after a restart of the operator, those that are in the routes. What is wrong with the Services.
 ///
-/// `told`: the policy as the engine knows it. `status` and `routes`: as they are now.
+/// `told`: what the engine knows of this policy. `status` and `routes`: as they are now.
 pub fn hold(
-    policy: &mut Policy,
-    told: Option<&Policy>,
+    endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>,
+    told: Option<&Resolved>,
     status: &ReplicaSetPolicyStatus,
     routes: &Observed,
 ) -> Vec<String> {
-    let told = told.filter(|told| told.uid == policy.uid);
-    let mut problems = Vec::new();
-    for endpoint in &mut policy.endpoints {
+    let mut problems = BTreeSet::new();
+    for (id, endpoint) in endpoints {
         let Some(Pods {
             service,
             ready: Err(problem),
@@ -29,21 +30,19 @@ pub fn hold(
         else {
             continue;
         };
-        problems.push(format!("Service {service} {problem}"));
-        let before = told.and_then(|told| told.endpoint(&endpoint.id));
+        problems.insert(format!("Service {service} {problem}"));
+        let before = told.and_then(|told| told.endpoint(id));
         let known = before
             .and_then(|before| known(before, endpoint))
-            .or_else(|| routed(endpoint, status, routes));
+            .or_else(|| routed(id, endpoint, status, routes));
         if let (Some(known), Some(pods)) = (known, &mut endpoint.pods) {
             pods.ready = Ok(known);
         }
     }
-    problems.sort_unstable();
-    problems.dedup();
-    problems
+    problems.into_iter().collect()
 }
 
-fn known(before: &Endpoint, now: &Endpoint) -> Option<Vec<SocketAddr>> {
+fn known(before: &ResolvedEndpoint, now: &ResolvedEndpoint) -> Option<Vec<SocketAddr>> {
     let (earlier, pods) = (before.pods.as_ref()?, now.pods.as_ref()?);
     let same = earlier.service == pods.service && before.location == now.location;
     earlier.ready.as_ref().ok().filter(|_| same).cloned()
@@ -51,7 +50,8 @@ fn known(before: &Endpoint, now: &Endpoint) -> Option<Vec<SocketAddr>> {
 
 /// The pods of the status that are in a slice of ours, which tells their port.
 fn routed(
-    endpoint: &Endpoint,
+    id: &EndpointId,
+    endpoint: &ResolvedEndpoint,
     status: &ReplicaSetPolicyStatus,
     routes: &Observed,
 ) -> Option<Vec<SocketAddr>> {
@@ -62,7 +62,7 @@ fn routed(
     let before = status
         .endpoints
         .iter()
-        .find(|before| before.id == endpoint.id.as_str() && same(&before.host, before.port))?;
+        .find(|before| before.id == id.as_str() && same(&before.host, before.port))?;
     let mut pods: Vec<_> = before
         .targets
         .iter()

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use distributary_core::policy::ServiceProblem;
+use distributary_core::resolved::ServiceProblem;
 
 /// Pods behind one Service that are used, those with the lowest addresses.
 const MOST: usize = 256;

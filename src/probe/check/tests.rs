@@ -9,7 +9,7 @@ use crate::probe::AddressRules;
 use crate::probe::fixture::{self, Checked, PASSWORD, checked, location, login};
 use distributary_core::login::{Login, TlsMode};
 use distributary_core::observation::{Load, Lsn, Role};
-use distributary_core::policy::Location;
+use distributary_core::server::Location;
 
 const LONG: Duration = Duration::from_secs(20);
 

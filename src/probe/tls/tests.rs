@@ -6,7 +6,7 @@ use super::*;
 use crate::probe::fixture::{self, Checked, PASSWORD};
 use distributary_core::login::{Login, Sensitive};
 use distributary_core::observation::Role;
-use distributary_core::policy::Location;
+use distributary_core::server::Location;
 
 /// A certificate authority.
 struct Authority {

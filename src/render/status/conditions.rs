@@ -38,7 +38,8 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
             verdicts.push(primary_reachable(decided));
             verdicts.push(reads::fallback(report, &decided.plan));
             verdicts.push(split_brain(decided));
-            verdicts.extend(report.decision.map(|decision| reads::strategy(&decision.policy)));
+            let known = report.decision.zip(report.outputs);
+            verdicts.extend(known.map(|(decision, outputs)| reads::strategy(&decision.policy, outputs)));
         }
         None => verdicts.extend(unknown(report, previous)),
     }
@@ -82,11 +83,9 @@ fn accepted(report: &Report<'_>) -> Verdict {
 fn resolved_refs(report: &Report<'_>) -> Verdict {
     const TYPE: &str = "ResolvedRefs";
     if report.unresolved.is_empty() {
-        let endpoints = report.decision.map(|decision| &decision.policy.endpoints);
-        let by_service = endpoints
-            .into_iter()
-            .flatten()
-            .any(|endpoint| endpoint.pods.is_some());
+        let by_service = report
+            .decision
+            .is_some_and(|decision| decision.resolved.names_services());
         let named = if by_service {
             "Secret and Service"
         } else {
@@ -208,7 +207,7 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
     let refused: Vec<_> = endpoints
         .unwrap_or_default()
         .iter()
-        .filter(|view| view.reason == Reason::AddressRefused)
+        .filter(|view| view.state.reason == Reason::AddressRefused)
         .collect();
     match &report.written {
         Written::IdentityChanged => yes("IdentityChanged", identity_changed(report)),
@@ -265,7 +264,7 @@ fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
 }
 
 fn degraded(endpoints: &[EndpointView]) -> Verdict {
-    let plain = |view: &&EndpointView| advice::is_plain(view.reason);
+    let plain = |view: &&EndpointView| advice::is_plain(view.state.reason);
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
     if worse.is_empty() {
         return Verdict(
@@ -276,14 +275,14 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
         );
     }
     let mut message = named(&worse);
-    if worse.iter().any(|view| view.reason == Reason::LagUnknown) {
+    if worse.iter().any(|view| view.state.reason == Reason::LagUnknown) {
         message.push_str(LAG_UNKNOWN);
     }
     Verdict("Degraded", "True", "EndpointsNotServing", message)
 }
 
 fn named(endpoints: &[&EndpointView]) -> String {
-    let one = |view: &&EndpointView| why(&view.id, view.reason, view.failure);
+    let one = |view: &&EndpointView| why(&view.id, view.state.reason, view.state.failure);
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
@@ -312,9 +311,10 @@ fn primary_reachable(decided: &Decided) -> Verdict {
     };
     // Of several pods the one that holds the writes counts.
     let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
-    let (reason, role, failure) = pod.map_or((view.reason, view.role, view.failure), |pod| {
-        (pod.reason, pod.role, pod.failure)
-    });
+    let (reason, role, failure) = pod
+        .map_or((view.state.reason, view.state.role, view.state.failure), |pod| {
+            (pod.state.reason, pod.state.role, pod.state.failure)
+        });
     match (reason, role, failure) {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
 use distributary_core::decision::{Decided, Decision};
 use distributary_core::ids::EndpointId;
+use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
 use distributary_core::table::named;
@@ -15,8 +16,8 @@ const MOST: usize = 10;
 const LONGEST: usize = 256;
 
 /// `rw`, `ro`, and each other route with a Service.
-pub fn routes(policy: &Policy, plan: &RoutingPlan) -> Vec<RouteStatus> {
-    let routes = named::routes(policy, plan);
+pub fn routes(policy: &Policy, outputs: &Outputs, plan: &RoutingPlan) -> Vec<RouteStatus> {
+    let routes = named::routes(policy, outputs, plan);
     let told = routes
         .into_iter()
         .filter(|named| named.service || named.name == "rw" || named.name == "ro");
@@ -102,9 +103,9 @@ fn reason(decided: &Decided, left: &[&String]) -> String {
         .endpoints
         .iter()
         .filter(|view| left.iter().any(|id| **id == view.id.as_str()));
-    let one = |view: &distributary_core::decision::EndpointView| match view.failure {
-        Some(failure) => format!("{}: {} ({failure})", view.id, view.reason),
-        None => format!("{}: {}", view.id, view.reason),
+    let one = |view: &distributary_core::decision::EndpointView| match view.state.failure {
+        Some(failure) => format!("{}: {} ({failure})", view.id, view.state.reason),
+        None => format!("{}: {}", view.id, view.state.reason),
     };
     let mut text = views.map(one).collect::<Vec<_>>().join("; ");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {

@@ -3,6 +3,7 @@
 use super::Report;
 use super::conditions::Verdict;
 use distributary_core::ids::EndpointId;
+use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::{Policy, Strategy};
 
@@ -54,10 +55,10 @@ fn ids(endpoints: &[EndpointId]) -> String {
 }
 
 /// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
-pub fn strategy(policy: &Policy) -> Verdict {
+pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
     const TYPE: &str = "StrategyEnforced";
-    let services = policy.outputs.services.is_some();
-    let per_region = policy.outputs.per_region && !policy.routing.regions.is_empty();
+    let services = outputs.services.is_some();
+    let per_region = outputs.per_region && !policy.routing.regions.is_empty();
     let yes = |reason, message: &str| Verdict(TYPE, "True", reason, message.to_owned());
     let no = |message: &str| Verdict(TYPE, "False", "ServicesSpreadEvenly", message.to_owned());
     match policy.strategy {

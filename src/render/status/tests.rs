@@ -1,11 +1,12 @@
 mod history;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
-use distributary_api::validate::{self, Secrets, Services};
+use distributary_api::ReplicaSetPolicy;
+use distributary_api::validate::{self, Declaration, Secrets, Services};
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture;
 use distributary_core::health::Reason;
@@ -13,11 +14,12 @@ use distributary_core::ids::TargetId;
 use distributary_core::observation::FailureKind;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::plan::{Admission, Member, Route, RouteState};
-use distributary_core::policy::{Host, Location};
 use distributary_core::primary::Tenure;
+use distributary_core::server::{Host, Location};
 
-fn policy() -> Arc<Policy> {
-    let object = serde_json::json!({
+/// A primary and the replica `a`.
+static DECLARED: LazyLock<Declaration> = LazyLock::new(|| {
+    declared(serde_json::json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
         "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
@@ -25,9 +27,13 @@ fn policy() -> Arc<Policy> {
             "primary": {"host": "198.18.0.1"},
             "replicas": [{"id": "a", "host": "198.18.0.2"}],
         },
-    });
-    let object = serde_json::from_value(object).unwrap();
-    Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).unwrap())
+    }))
+});
+
+fn declared(object: serde_json::Value) -> Declaration {
+    let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
+    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
+    validate::policy(&object).unwrap().with(endpoints)
 }
 
 fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
@@ -43,7 +49,10 @@ fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
             port: 5432,
         }),
         address: Some(address.into()),
-        role: Some(role),
+        state: TargetState {
+            role: Some(role),
+            ..fixture::serving()
+        },
         ..fixture::view(id)
     }
 }
@@ -86,7 +95,8 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
 
 fn of(state: DecisionState) -> Decision {
     Decision {
-        policy: policy(),
+        policy: Arc::clone(&DECLARED.policy),
+        resolved: Arc::clone(&DECLARED.resolved),
         state,
         answered: None,
     }
@@ -118,9 +128,9 @@ fn well() -> Decision {
 fn suspect() -> Decision {
     decision(|plan, endpoints| {
         plan.ro.state = RouteState::Fallback;
-        endpoints[1].reason = Reason::Suspect;
-        endpoints[1].failure = Some(FailureKind::ConnectRefused);
-        endpoints[1].eligible = false;
+        endpoints[1].state.reason = Reason::Suspect;
+        endpoints[1].state.failure = Some(FailureKind::ConnectRefused);
+        endpoints[1].state.eligible = false;
         endpoints[1].healthy = false;
     })
 }
@@ -131,6 +141,7 @@ fn report(decision: &Decision) -> Report<'_> {
         problems: &[],
         unresolved: &[],
         decision: Some(decision),
+        outputs: Some(&DECLARED.outputs),
         written: Written::Programmed,
         revision: Some("abc"),
         moment: Moment::default(),
@@ -170,17 +181,17 @@ fn since_is_kept_while_nothing_changed_and_renewed_with_a_change() {
 #[test]
 fn each_part_of_an_endpoint_dates_it() {
     let edits: [fn(&mut EndpointView); 6] = [
-        |view| view.role = None,
+        |view| view.state.role = None,
         |view| {
-            view.circuit = Circuit::HalfOpen {
+            view.state.circuit = Circuit::HalfOpen {
                 step: 0,
                 successes: 0,
             }
         },
-        |view| view.eligible = false,
-        |view| view.reason = Reason::Returning,
-        |view| view.failure = Some(FailureKind::Saturated),
-        |view| view.weight = 10,
+        |view| view.state.eligible = false,
+        |view| view.state.reason = Reason::Returning,
+        |view| view.state.failure = Some(FailureKind::Saturated),
+        |view| view.state.weight = 10,
     ];
     for (number, edit) in edits.into_iter().enumerate() {
         let changed = decision(|_, endpoints| edit(&mut endpoints[1]));
@@ -191,8 +202,9 @@ fn each_part_of_an_endpoint_dates_it() {
 
 #[test]
 fn a_step_forward_within_one_circuit_state_is_no_change() {
-    let at_step =
-        |successes| decision(|_, endpoints| endpoints[1].circuit = Circuit::HalfOpen { step: 0, successes });
+    let at_step = |successes| {
+        decision(|_, endpoints| endpoints[1].state.circuit = Circuit::HalfOpen { step: 0, successes })
+    };
     let before = status(&report(&at_step(0)), &first(), &at(2));
     assert_eq!(status(&report(&at_step(1)), &before, &at(3)), before);
 }
@@ -269,8 +281,8 @@ fn what_was_not_written_is_not_reported_as_written() {
 fn who_takes_the_writes_is_told_also_where_a_write_failed() {
     let mut moved = decision(|plan, endpoints| {
         plan.rw = route("a", 2);
-        endpoints[1].role = Some(Role::Primary);
-        endpoints[1].seen_as_standby = true;
+        endpoints[1].state.role = Some(Role::Primary);
+        endpoints[1].state.seen_as_standby = true;
     });
     if let DecisionState::Decided(decided) = &mut moved.state {
         decided.tenure.holder = Some(TargetId::host("a".into()));
@@ -288,7 +300,11 @@ fn who_takes_the_writes_is_told_also_where_a_write_failed() {
         let after = status(&report, &first(), &at(2));
         let primary = after.primary.unwrap();
         assert_eq!((primary.id.as_str(), primary.timeline), ("a", Some(2)));
-        let seen: Vec<_> = after.endpoints.iter().map(|it| it.seen_as_standby).collect();
+        let seen: Vec<_> = after
+            .endpoints
+            .iter()
+            .map(|it| it.server.seen_as_standby)
+            .collect();
         assert_eq!(seen, [false, true]);
     }
 }
@@ -411,7 +427,7 @@ fn the_identity_is_told_as_text() {
 fn open_until(seconds: u64) -> Decision {
     decision(|_, endpoints| {
         let until = Moment::new(std::time::Duration::from_secs(seconds));
-        (endpoints[1].circuit, endpoints[1].trips) = (Circuit::Open { until }, 2);
+        (endpoints[1].state.circuit, endpoints[1].state.trips) = (Circuit::Open { until }, 2);
     })
 }
 
@@ -423,9 +439,9 @@ fn an_open_circuit_tells_when_it_may_close_and_how_often_it_tripped() {
         ..report(&decision)
     };
     let after = status(&ten, &first(), &at(2));
-    assert_eq!(after.endpoints[1].retry_at, Some(at(3)));
-    assert_eq!(after.endpoints[1].trips, 2);
-    assert_eq!(after.endpoints[0].retry_at, None);
+    assert_eq!(after.endpoints[1].server.retry_at, Some(at(3)));
+    assert_eq!(after.endpoints[1].server.trips, 2);
+    assert_eq!(after.endpoints[0].server.retry_at, None);
 }
 
 /// Two clocks never agree to the second: a difference of rounding is no change.
@@ -536,7 +552,7 @@ fn a_changed_identity_holds_stalls_and_says_what_to_do() {
 
 #[test]
 fn an_unknown_lag_says_what_to_do_about_it() {
-    let unknown = decision(|_, endpoints| endpoints[1].reason = Reason::LagUnknown);
+    let unknown = decision(|_, endpoints| endpoints[1].state.reason = Reason::LagUnknown);
     let after = status(&report(&unknown), &first(), &at(2));
     let message = &condition(&after, "Degraded").message;
     assert!(
@@ -547,12 +563,15 @@ fn an_unknown_lag_says_what_to_do_about_it() {
 
 fn pod(last: u8, eligible: bool) -> TargetView {
     TargetView {
-        role: Some(Role::Standby),
-        eligible,
-        reason: if eligible {
-            Reason::Serving
-        } else {
-            Reason::Suspect
+        state: TargetState {
+            role: Some(Role::Standby),
+            eligible,
+            reason: if eligible {
+                Reason::Serving
+            } else {
+                Reason::Suspect
+            },
+            ..fixture::serving()
         },
         healthy: eligible,
         ..fixture::pod(last)
@@ -562,12 +581,10 @@ fn pod(last: u8, eligible: bool) -> TargetView {
 #[test]
 fn whether_the_primary_is_reachable_is_asked_of_the_pod_that_holds_the_writes() {
     let mut pods = decision(|_, endpoints| {
-        endpoints[0].role = Some(Role::Standby);
-        endpoints[0].reason = Reason::Suspect;
-        let writes = TargetView {
-            role: Some(Role::Primary),
-            ..pod(20, true)
-        };
+        endpoints[0].state.role = Some(Role::Standby);
+        endpoints[0].state.reason = Reason::Suspect;
+        let mut writes = pod(20, true);
+        writes.state.role = Some(Role::Primary);
         endpoints[0].targets = vec![writes, pod(21, false)];
     });
     let reachable = |pods: &mut Decision, last: u8| {
@@ -591,7 +608,7 @@ fn the_pods_of_an_endpoint_are_told_each() {
     let told: Vec<_> = after.endpoints[1]
         .targets
         .iter()
-        .map(|target| (target.address.as_str(), target.reason.as_str()))
+        .map(|target| (target.address.as_str(), target.server.reason.as_str()))
         .collect();
     assert_eq!(told, [("198.18.0.20", "Serving"), ("198.18.0.21", "Suspect")]);
     assert_eq!(status(&report(&pods), &after, &at(3)), after);

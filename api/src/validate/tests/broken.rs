@@ -396,7 +396,7 @@ fn a_name_that_a_service_cannot_have_is_refused() {
     for name in ["Orders", "1orders", &"o".repeat(41), "a.b", ""] {
         let mut object = object(with(&json!({})));
         object.metadata.name = Some(name.to_owned());
-        let problems = policy(&object, &Secrets::new(), &Services::new()).unwrap_err();
+        let problems = policy(&object).unwrap_err();
         assert_eq!(problems[0].rule, rules::NAME, "{name}");
     }
 }

@@ -182,7 +182,7 @@ fn of_regions() -> Vec<Broken> {
 }
 
 fn routing(more: &Value) -> Routing {
-    valid(with(more)).routing
+    valid(with(more)).routing.clone()
 }
 
 fn operations<'a>(routing: &'a Routing, name: &str) -> &'a [String] {
@@ -252,7 +252,8 @@ fn everything_of_a_class_is_taken() {
         "probeQuery": "SELECT 1",
         "readFallback": ["LaggingReplicas"],
     })))
-    .routing;
+    .routing
+    .clone();
     let expected = Class {
         name: "c".into(),
         declared: true,
@@ -267,7 +268,7 @@ fn everything_of_a_class_is_taken() {
         probe_query: Some("SELECT 1".into()),
     };
     assert_eq!(routing.class(&"c".into()), Some(&expected));
-    let usual = valid(class(&json!({}))).routing;
+    let usual = valid(class(&json!({}))).routing.clone();
     assert_eq!(usual.class(&"c".into()).unwrap().target, Target::Replicas);
 }
 
@@ -316,7 +317,9 @@ fn regions_of_endpoints_count_under_geographic_alone() {
     ]);
     let names = |strategy: &str| {
         let balancing = json!({"strategy": strategy, "regions": [{"name": "east", "failover": ["west"]}]});
-        let routing = valid(spec(&replicas, &json!({"loadBalancing": balancing}))).routing;
+        let routing = valid(spec(&replicas, &json!({"loadBalancing": balancing})))
+            .routing
+            .clone();
         assert_eq!(routing.regions[0].failover, ["west"]);
         let names = routing.regions.iter().map(|region| region.name.clone());
         names.collect::<Vec<_>>().join(" ")
@@ -330,7 +333,7 @@ fn hints_and_services_are_as_declared() {
     assert_eq!(routing(&json!({})).zone_hints, ZoneHints::Disabled);
     let hints = routing(&json!({"loadBalancing": {"zoneHints": "Auto"}})).zone_hints;
     assert_eq!(hints, ZoneHints::Auto);
-    let outputs = |services: Value| valid(with(&json!({"outputs": {"services": services}}))).outputs;
+    let outputs = |services: Value| outputs_of(with(&json!({"outputs": {"services": services}})));
     let usual = outputs(json!({}));
     assert!(usual.per_class && usual.per_region);
     let off = outputs(json!({"perClass": "Disabled", "perRegion": "Disabled"}));

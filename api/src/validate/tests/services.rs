@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use distributary_core::policy::{Pods, ServiceProblem};
+use distributary_core::resolved::{Pods, ServiceProblem};
 
 fn named(service: &str, port: u16) -> ServicePort {
     ServicePort {
@@ -18,6 +18,13 @@ fn referred(replica: Value, secrets: &Secrets) -> Vec<ServicePort> {
     service_references(&object, secrets).into_iter().collect()
 }
 
+/// What is looked up for the replica a, where these Services were read.
+fn looked_up(object: &crate::ReplicaSetPolicy, services: &Services) -> ResolvedEndpoint {
+    policy(object).unwrap();
+    let mut all = resolve(object, &Secrets::new(), services).unwrap();
+    all.remove(&EndpointId::from("a")).unwrap()
+}
+
 fn by_host(host: &str) -> Value {
     json!({"id": "a", "host": host})
 }
@@ -28,8 +35,7 @@ fn a_service_is_named_by_its_reference() {
     let object = object(spec(&json!([reference]), &json!({})));
     let ready: Vec<SocketAddr> = vec!["10.0.0.7:5432".parse().unwrap(), "10.0.0.8:5432".parse().unwrap()];
     let services = Services::from([(named("pg-west", 6432), Ok(ready.clone()))]);
-    let policy = policy(&object, &Secrets::new(), &services).unwrap();
-    let endpoint = &policy.endpoints[1];
+    let endpoint = looked_up(&object, &services);
     assert_eq!(
         endpoint.pods,
         Some(Pods {
@@ -42,7 +48,7 @@ fn a_service_is_named_by_its_reference() {
         (location.host.to_string().as_str(), location.port),
         ("pg-west.shop.svc", 6432)
     );
-    assert_eq!(endpoint.targets().len(), 2);
+    assert_eq!(endpoint.targets(&"a".into()).len(), 2);
     let references = service_references(&object, &Secrets::new());
     assert_eq!(references, BTreeSet::from([named("pg-west", 6432)]));
 }
@@ -68,8 +74,7 @@ fn a_service_that_was_not_read_or_has_a_problem_is_no_fault_of_the_policy() {
             ServiceProblem::Unavailable,
         ),
     ] {
-        let policy = policy(&object, &Secrets::new(), &services).unwrap();
-        let pods = policy.endpoints[1].pods.as_ref().unwrap();
+        let pods = looked_up(&object, &services).pods.unwrap();
         assert_eq!((pods.service.as_str(), &pods.ready), ("pg-west", &Err(problem)));
     }
 }
@@ -91,8 +96,8 @@ fn a_name_inside_the_cluster_is_a_service() {
             [named("pg", 5432)],
             "{host}"
         );
-        let policy = valid(spec(&json!([by_host(host)]), &json!({})));
-        let location = policy.endpoints[1].location.as_ref().unwrap();
+        let endpoint = resolved(spec(&json!([by_host(host)]), &json!({})), &Secrets::new(), "a");
+        let location = endpoint.location.unwrap();
         assert_eq!(location.host.to_string(), host, "as declared");
     }
 }
@@ -111,8 +116,8 @@ fn any_other_name_is_one_for_dns() {
         "svc.cluster.local",
     ] {
         assert_eq!(referred(by_host(host), &Secrets::new()), [], "{host}");
-        let policy = valid(spec(&json!([by_host(host)]), &json!({})));
-        assert_eq!(policy.endpoints[1].pods, None, "{host}");
+        let endpoint = resolved(spec(&json!([by_host(host)]), &json!({})), &Secrets::new(), "a");
+        assert_eq!(endpoint.pods, None, "{host}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Classes, regions, strategies and fallbacks.
 
 use crate::breaker::Circuit;
+use crate::fixture::Case;
 use crate::level::Behind;
 use crate::level::Used;
 use crate::observation::FailureKind;
@@ -21,7 +22,7 @@ fn class(name: &str, target: Target) -> Class {
     }
 }
 
-fn with(replicas: &[&str], class: Class) -> Policy {
+fn with(replicas: &[&str], class: Class) -> Case {
     let mut policy = policy(replicas);
     policy.routing.classes = vec![class];
     policy
@@ -38,7 +39,7 @@ fn classed(policy: &Policy, are: &[Is]) -> String {
 }
 
 /// `a` alone is tagged.
-fn tagged(replicas: &[&str]) -> Policy {
+fn tagged(replicas: &[&str]) -> Case {
     let selector = Selector {
         tags: vec!["analytics".to_owned()],
         ids: Vec::new(),
@@ -418,7 +419,7 @@ fn region(name: &str, failover: &[&str]) -> Region {
 }
 
 /// `a` in the east, `b` in the west, `c` in the north, `d` nowhere; the east falls back to the north.
-fn regional() -> Policy {
+fn regional() -> Case {
     let mut policy = policy(&["a", "b", "c", "d"]);
     policy.strategy = Strategy::Geographic;
     for (at, name) in [(1, "east"), (2, "west"), (3, "north")] {

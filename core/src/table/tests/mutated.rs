@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::formats;
-use crate::policy::Format;
+use crate::outputs::Format;
 use crate::routing::Priority;
 
 /// Xorshift: one seed gives one series.

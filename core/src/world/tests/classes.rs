@@ -3,6 +3,7 @@
 use super::*;
 use crate::breaker::Circuit;
 use crate::decision::ClassView;
+use crate::fixture::Case;
 use crate::fixture::{self, breaker};
 use crate::ids::ClassName;
 use crate::observation::Load;
@@ -11,7 +12,7 @@ use crate::policy::Strategy;
 use crate::routing::Class;
 use crate::transition::Transition;
 
-fn class(edit: impl Fn(&mut Class)) -> Policy {
+fn class(edit: impl Fn(&mut Class)) -> Case {
     let mut class = fixture::class("c");
     edit(&mut class);
     edited(|policy| {
@@ -20,7 +21,7 @@ fn class(edit: impl Fn(&mut Class)) -> Policy {
     })
 }
 
-fn probed() -> Policy {
+fn probed() -> Case {
     class(|class| class.probe_query = Some("SELECT 1 FROM totals".into()))
 }
 
@@ -39,9 +40,9 @@ fn of_class(transition: &Transition) -> Option<String> {
 }
 
 impl Scene {
-    fn of_class(policy: Policy) -> Self {
+    fn of_class(policy: Case) -> Self {
         let mut scene = Self::default();
-        scene.apply(policy, &Remembered::default(), 0);
+        scene.apply(policy, &Memory::default(), 0);
         for id in ["primary", "a", "b"] {
             scene.check(id, 1, good(id));
         }
@@ -53,9 +54,9 @@ impl Scene {
     fn told(&mut self) -> Option<Vec<String>> {
         let effects = self.world.decide(self.now);
         self.obey(&effects);
-        effects.into_iter().find_map(|effect| match effect {
-            Effect::Decided { transitions, .. } => Some(transitions.iter().filter_map(of_class).collect()),
-            _ => None,
+        effects.writer.into_iter().find_map(|report| match report {
+            Report::Decided { transitions, .. } => Some(transitions.iter().filter_map(of_class).collect()),
+            Report::Gone { .. } => None,
         })
     }
 
@@ -65,7 +66,7 @@ impl Scene {
         let decision = state.decision.as_ref().unwrap();
         let views = decision.state.endpoints().unwrap();
         let view = views.iter().find(|view| view.id.as_str() == id).unwrap();
-        view.classes.get(&ClassName::from("c")).copied()
+        view.state.classes.get(&ClassName::from("c")).copied()
     }
 
     /// Who serves the class, and who other reads: `c: a b; ro a b`.
@@ -198,13 +199,13 @@ fn a_class_that_is_added_begins_with_what_is_known() {
     scene.routes();
     scene.apply(
         class(|class| class.max_lag = Some(Duration::from_mins(2))),
-        &Remembered::default(),
+        &Memory::default(),
         100,
     );
     assert_eq!(scene.class(), "c: a b; ro a b", "at once");
     scene.apply(
         class(|class| class.max_lag = Some(Duration::from_mins(3))),
-        &Remembered::default(),
+        &Memory::default(),
         200,
     );
     assert_eq!(scene.class(), "c: a b; ro a b");
@@ -229,7 +230,7 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
             endpoint.max_connections = 100;
         }
     });
-    scene.apply(policy, &Remembered::default(), 0);
+    scene.apply(policy, &Memory::default(), 0);
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
@@ -251,50 +252,49 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
 }
 
 /// What the status says of these endpoints, which served, as `edit` has it.
-fn remembered(policy: &Policy, edit: impl Fn(&str, &mut RememberedEndpoint)) -> Remembered {
+fn remembered(policy: &Case, edit: impl Fn(&str, &mut EndpointMemory)) -> Memory {
     let known = |id: &str| {
-        let location = policy.endpoint(&id.into()).unwrap().location.clone().unwrap();
+        let location = policy.resolved().location(&id.into()).unwrap().clone();
         let role = if id == "primary" {
             Role::Primary
         } else {
             Role::Standby
         };
-        let target = RememberedTarget {
+        let target = TargetMemory {
             address: location.host.to_string().parse().ok(),
-            role: Some(role),
-            eligible: true,
-            reason: Some(Reason::Serving),
-            ..RememberedTarget::default()
+            state: TargetState {
+                role: Some(role),
+                ..serving()
+            },
         };
-        let mut endpoint = RememberedEndpoint {
-            host: Some(location.host.to_string()),
-            port: Some(location.port),
-            reason: Some(Reason::Serving),
+        let mut endpoint = EndpointMemory {
+            location: Some(location),
+            reason: Reason::Serving,
             classes: BTreeMap::new(),
             targets: vec![target],
         };
         edit(id, &mut endpoint);
         (EndpointId::from(id), endpoint)
     };
-    Remembered {
+    Memory {
         endpoints: ["primary", "a", "b"].map(known).into(),
-        ..Remembered::default()
+        ..Memory::default()
     }
 }
 
 /// What the status says where the class stays away from a.
-fn away(policy: &Policy, known: &RememberedClass) -> Remembered {
+fn away(policy: &Case, known: &ClassView) -> Memory {
     remembered(policy, |id, endpoint| {
         if id == "a" {
             endpoint.classes.insert("c".into(), known.reason);
-            endpoint.targets[0].classes.insert("c".into(), known.clone());
+            endpoint.targets[0].state.classes.insert("c".into(), *known);
         }
     })
 }
 
-fn known(reason: Reason, circuit: RememberedCircuit, share: u8) -> RememberedClass {
-    RememberedClass {
-        reason: Some(reason),
+fn known(reason: Reason, circuit: Circuit, share: u8) -> ClassView {
+    ClassView {
+        reason,
         circuit,
         trips: 1,
         share: Percent::new(share),
@@ -306,8 +306,8 @@ fn who_served_a_class_alone_serves_it_alone_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_mins(2)));
     let remembered = remembered(&policy, |id, endpoint| {
         if id == "a" {
-            endpoint.reason = Some(Reason::Lagging);
-            endpoint.targets[0].reason = Some(Reason::Lagging);
+            endpoint.reason = Reason::Lagging;
+            endpoint.targets[0].state.reason = Reason::Lagging;
         }
     });
     let mut scene = Scene::default();
@@ -324,7 +324,7 @@ fn who_was_too_far_behind_for_a_class_is_so_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_secs(3)));
     for reason in [Reason::Lagging, Reason::ReplayStalled] {
         let mut scene = Scene::default();
-        let known = known(reason, RememberedCircuit::Closed, 100);
+        let known = known(reason, Circuit::default(), 100);
         scene.apply(policy.clone(), &away(&policy, &known), 0);
         scene.check("primary", 1, Ok(sample_at(Role::Primary, 100_000)));
         scene.check("b", 2, Ok(sample_at(Role::Standby, 100_000)));
@@ -338,8 +338,8 @@ fn the_circuit_of_a_class_outlives_a_restart_with_what_is_left_of_its_time() {
     let policy = probed();
     let known = known(
         Reason::ProbeQueryFailed,
-        RememberedCircuit::Open {
-            left: Duration::from_secs(40),
+        Circuit::Open {
+            until: Moment::default() + Duration::from_secs(40),
         },
         0,
     );
@@ -377,7 +377,7 @@ fn the_circuit_of_a_class_outlives_a_restart_with_what_is_left_of_its_time() {
 fn a_class_that_returns_goes_on_at_its_step_after_a_restart() {
     let policy = probed();
     let mut scene = Scene::default();
-    let known = known(Reason::Returning, RememberedCircuit::HalfOpen, 50);
+    let known = known(Reason::Returning, HALF_OPEN, 50);
     scene.apply(policy.clone(), &away(&policy, &known), 0);
     scene.check("primary", 1, good("primary"));
     for id in ["a", "b"] {
@@ -411,7 +411,7 @@ fn that_a_class_leaves_a_server_and_returns_is_told() {
     let mut without = probed();
     without.generation = 3;
     without.routing.classes.clear();
-    scene.apply(without, &Remembered::default(), 200_001);
+    scene.apply(without, &Memory::default(), 200_001);
     assert_eq!(
         scene.told().unwrap_or_default(),
         ["c stays away from a: Serving"; 0]
@@ -430,7 +430,13 @@ fn a_class_that_left_because_of_its_query_was_not_too_far_behind() {
         (Reason::ProbeQueryFailed, Reason::ProbeQueryFailed),
         (Reason::Lagging, Reason::Lagging),
     ] {
-        let known = known(reason, RememberedCircuit::Open { left }, 0);
+        let known = known(
+            reason,
+            Circuit::Open {
+                until: Moment::default() + left,
+            },
+            0,
+        );
         let mut scene = Scene::default();
         scene.apply(policy.clone(), &away(&policy, &known), 0);
         // b leaves before all were checked: how far behind a is, nobody knows yet.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::breaker::Circuit;
+use crate::fixture::Case;
 use crate::fixture::SYSTEM;
 use crate::health::Reason;
 use crate::login::{SecretProblem, Unresolved};
@@ -14,7 +15,7 @@ fn an_added_replica_waits_for_its_first_good_check_and_others_never_notice() {
     let before = scene.wanted.clone();
     scene.apply(
         edited(|policy| policy.endpoints.push(endpoint("c", 4))),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro a b");
@@ -33,7 +34,7 @@ fn a_removed_replica_leaves_at_once() {
         edited(|policy| {
             policy.endpoints.remove(1);
         }),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro b");
@@ -46,7 +47,7 @@ fn a_disabled_replica_leaves_at_once_and_is_not_checked() {
     scene.decide();
     scene.apply(
         edited(|policy| policy.endpoints[1].state = EndpointState::Disabled),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro b");
@@ -60,10 +61,10 @@ fn an_enabled_replica_returns_after_a_good_check_and_stale_answers_say_nothing()
     let first = scene.wanted[&target("a")].incarnation;
     scene.apply(
         edited(|policy| policy.endpoints[1].state = EndpointState::Disabled),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
-    scene.apply(edited(|policy| policy.generation = 3), &Remembered::default(), 20);
+    scene.apply(edited(|policy| policy.generation = 3), &Memory::default(), 20);
     assert_eq!(scene.routes(), "rw primary; ro b");
     scene.check_incarnation("a", first, 21, good("a"));
     assert_eq!(scene.routes(), "no change");
@@ -78,7 +79,7 @@ fn a_new_weight_is_decided_at_once_without_a_check() {
     let before = *scene.instruction("a");
     scene.apply(
         edited(|policy| policy.endpoints[1].weight = 0),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro b");
@@ -92,14 +93,14 @@ fn a_new_host_is_another_server() {
     let first = scene.wanted[&target("a")].incarnation;
     scene.apply(
         edited(|policy| policy.endpoints[1] = endpoint("a", 9)),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     let second = scene.wanted[&target("a")].incarnation;
     assert_ne!(first, second);
     assert_eq!(scene.instruction("a").at, at(10));
     assert_eq!(scene.routes(), "rw primary; ro b", "unknown again");
-    assert_eq!(scene.check_incarnation("a", first, 11, good("a")), []);
+    assert!(scene.check_incarnation("a", first, 11, good("a")).is_empty());
     assert_eq!(scene.routes(), "no change");
     scene.check("a", 12, good("a"));
     assert_eq!(scene.routes(), "rw primary; ro a b");
@@ -107,26 +108,26 @@ fn a_new_host_is_another_server() {
 
 #[test]
 fn a_url_that_comes_back_with_another_host_is_another_server() {
-    let unread = |policy: &mut Policy| {
-        policy.endpoints[1].location = None;
-        policy.endpoints[1].login = Err(Unresolved {
+    let unread = |policy: &mut Case| {
+        policy.of("a").location = None;
+        policy.of("a").login = Err(Unresolved {
             secret: "url".to_owned(),
             problem: SecretProblem::NotFound,
         });
     };
-    let host = |last| edited(move |policy| policy.endpoints[1].location = endpoint("a", last).location);
+    let host = |last| edited(move |policy| policy.endpoints[1].server = endpoint("a", last).server);
     let mut scene = Scene::well();
     scene.decide();
     let first = scene.wanted[&target("a")].incarnation;
-    scene.apply(edited(unread), &Remembered::default(), 10);
+    scene.apply(edited(unread), &Memory::default(), 10);
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro a b");
-    let location = decided.endpoints[1].location.clone();
-    assert_eq!(location, endpoint("a", 2).location, "where it was is told on");
-    scene.apply(host(2), &Remembered::default(), 20);
+    let told = decided.endpoints[1].location.clone();
+    assert_eq!(told, Some(location(2)), "where it was is told on");
+    scene.apply(host(2), &Memory::default(), 20);
     assert_eq!(scene.wanted[&target("a")].incarnation, first, "the same");
-    scene.apply(edited(unread), &Remembered::default(), 30);
-    scene.apply(host(9), &Remembered::default(), 40);
+    scene.apply(edited(unread), &Memory::default(), 30);
+    scene.apply(host(9), &Memory::default(), 40);
     assert_ne!(scene.wanted[&target("a")].incarnation, first);
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
@@ -142,7 +143,7 @@ fn edited_in_a_split() -> Scene {
     scene.check("a", 10_000, Ok(promoted));
     assert_eq!(scene.routes(), "rw primary; ro b");
     let moved = edited(|policy| policy.endpoints[0] = endpoint("primary", 31));
-    scene.apply(moved, &Remembered::default(), 10_100);
+    scene.apply(moved, &Memory::default(), 10_100);
     assert_eq!(scene.routes(), "rw; ro b", "unknown again, and nobody takes over");
     scene
 }
@@ -175,12 +176,12 @@ fn a_new_host_of_the_holder_that_is_a_standby_is_followed() {
 fn a_new_port_is_another_server() {
     let mut scene = Scene::well();
     scene.decide();
-    let port = |policy: &mut Policy| {
-        if let Some(location) = &mut policy.endpoints[1].location {
+    let port = |policy: &mut Case| {
+        if let Some(location) = &mut policy.of("a").location {
             location.port = 6432;
         }
     };
-    scene.apply(edited(port), &Remembered::default(), 10);
+    scene.apply(edited(port), &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
@@ -193,7 +194,7 @@ fn another_declared_primary_moves_nothing_while_the_old_one_takes_writes() {
             policy.endpoints[0].declared = Declared::Replica;
             policy.endpoints[1].declared = Declared::Primary;
         }),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro a b");
@@ -205,8 +206,8 @@ fn a_new_login_is_checked_now_and_changes_no_route() {
     scene.decide();
     let before = scene.wanted.clone();
     scene.apply(
-        edited(|policy| policy.endpoints[1].login = Ok(login("probe"))),
-        &Remembered::default(),
+        edited(|policy| policy.of("a").login = Ok(login("probe"))),
+        &Memory::default(),
         10,
     );
     assert_eq!(
@@ -233,13 +234,13 @@ fn a_login_that_is_lost_holds_what_is_served() {
         problem: SecretProblem::NotFound,
     };
     scene.apply(
-        edited(|policy| policy.endpoints[1].login = Err(unresolved)),
-        &Remembered::default(),
+        edited(|policy| policy.of("a").login = Err(unresolved)),
+        &Memory::default(),
         10,
     );
     let Decided { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro a b");
-    assert_eq!(endpoints[1].reason, Reason::ConfigurationHeld);
+    assert_eq!(endpoints[1].state.reason, Reason::ConfigurationHeld);
     assert!(
         !scene.wanted.contains_key(&target("a")),
         "there is nothing to check with"
@@ -254,15 +255,15 @@ fn a_login_that_was_never_had_does_not_hold_up_the_others() {
         problem: SecretProblem::NotFound,
     };
     scene.apply(
-        edited(|policy| policy.endpoints[1].login = Err(unresolved)),
-        &Remembered::default(),
+        edited(|policy| policy.of("a").login = Err(unresolved)),
+        &Memory::default(),
         0,
     );
     scene.check("primary", 1, good("primary"));
     scene.check("b", 2, good("b"));
     let Decided { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro b");
-    assert_eq!(endpoints[1].reason, Reason::ConfigurationFailed);
+    assert_eq!(endpoints[1].state.reason, Reason::ConfigurationFailed);
 }
 
 #[test]
@@ -271,7 +272,7 @@ fn a_new_interval_keeps_the_state_and_is_used_at_once() {
     scene.decide();
     scene.apply(
         edited(|policy| policy.probing.interval = Duration::from_secs(1)),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert_eq!(scene.routes(), "rw primary; ro a b");
@@ -289,11 +290,11 @@ fn a_new_threshold_keeps_an_open_circuit() {
     assert_eq!(scene.routes(), "rw primary; ro b");
     scene.apply(
         edited(|policy| policy.breaker.failure_threshold = 50),
-        &Remembered::default(),
+        &Memory::default(),
         6100,
     );
     let Decided { endpoints, .. } = scene.decided();
-    assert!(matches!(endpoints[1].circuit, Circuit::Open { .. }));
+    assert!(matches!(endpoints[1].state.circuit, Circuit::Open { .. }));
 }
 
 #[test]
@@ -302,7 +303,7 @@ fn suspended_nobody_is_checked_and_nothing_is_decided() {
     scene.decide();
     scene.apply(
         edited(|policy| policy.mode = Mode::Suspend),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     assert!(scene.wanted.is_empty());
@@ -310,12 +311,12 @@ fn suspended_nobody_is_checked_and_nothing_is_decided() {
 }
 
 /// All are well, and the policy was suspended for a while, and is another one now.
-fn resumed(edit: impl Fn(&mut Policy)) -> Scene {
+fn resumed(edit: impl Fn(&mut Case)) -> Scene {
     let mut scene = Scene::well();
     scene.decide();
     scene.apply(
         edited(|policy| policy.mode = Mode::Suspend),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     scene.decide();
@@ -323,7 +324,7 @@ fn resumed(edit: impl Fn(&mut Policy)) -> Scene {
         policy.generation = 3;
         edit(policy);
     });
-    scene.apply(other, &Remembered::default(), 90_000);
+    scene.apply(other, &Memory::default(), 90_000);
     scene
 }
 
@@ -355,15 +356,11 @@ fn failing() -> Scene {
 #[test]
 fn a_failure_before_a_suspension_counts_no_longer_after_it() {
     let mut scene = failing();
-    let suspend = |policy: &mut Policy| policy.mode = Mode::Suspend;
-    scene.apply(edited(suspend), &Remembered::default(), 10_001);
+    let suspend = |policy: &mut Case| policy.mode = Mode::Suspend;
+    scene.apply(edited(suspend), &Memory::default(), 10_001);
     scene.decide();
     let hour = 3_600_000;
-    scene.apply(
-        edited(|policy| policy.generation = 3),
-        &Remembered::default(),
-        hour,
-    );
+    scene.apply(edited(|policy| policy.generation = 3), &Memory::default(), hour);
     for id in ["primary", "a"] {
         scene.check(id, hour, Err(FailureKind::TimedOut));
     }
@@ -384,18 +381,18 @@ fn a_failure_before_a_suspension_counts_no_longer_after_it() {
 #[test]
 fn a_failure_before_a_login_was_lost_counts_no_longer_when_it_is_there_again() {
     let mut scene = failing();
-    let lost = |policy: &mut Policy| {
-        for endpoint in &mut policy.endpoints {
-            endpoint.login = Err(Unresolved {
+    let lost = |policy: &mut Case| {
+        for id in ["primary", "a", "b"] {
+            policy.of(id).login = Err(Unresolved {
                 secret: "credentials".to_owned(),
                 problem: SecretProblem::NotFound,
             });
         }
     };
-    scene.apply(edited(lost), &Remembered::default(), 10_100);
+    scene.apply(edited(lost), &Memory::default(), 10_100);
     assert_eq!(scene.reason("a"), Reason::ConfigurationHeld);
     let hour = 3_600_000;
-    scene.apply(policy(), &Remembered::default(), hour);
+    scene.apply(policy(), &Memory::default(), hour);
     for id in ["primary", "a"] {
         scene.check(id, hour, Err(FailureKind::TimedOut));
     }
@@ -413,7 +410,7 @@ fn a_refused_address_is_checked_again_after_any_edit() {
     assert_eq!((before.at, before.hold), (Moment::NEVER, None), "nor a session");
     scene.apply(
         edited(|policy| policy.endpoints[1].priority = 7),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     let after = scene.instruction("a");
@@ -446,7 +443,7 @@ fn an_edit_of_something_else_forgets_no_failure() {
     scene.check("a", 10_000, Err(FailureKind::TimedOut));
     scene.apply(
         edited(|policy| policy.endpoints[2].weight = 2),
-        &Remembered::default(),
+        &Memory::default(),
         11_000,
     );
     scene.check("a", 14_900, Err(FailureKind::TimedOut));
@@ -463,7 +460,7 @@ fn new_deadlines_and_heartbeats_are_used_at_once() {
             policy.probing.timeout /= 4;
             policy.probing.heartbeat = Some(Duration::from_millis(700));
         }),
-        &Remembered::default(),
+        &Memory::default(),
         10,
     );
     let after = scene.instruction("a");
@@ -486,12 +483,12 @@ fn to_declare_the_identity_of_a_database_that_told_none_loses_nothing() {
     scene.check("b", 3, untold(Role::Standby));
     assert_eq!(scene.routes(), "rw primary; ro a b");
     let declared = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM));
-    scene.apply(declared, &Remembered::default(), 10);
+    scene.apply(declared, &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro a b");
     // Another database than the known one is begun anew.
     let mut scene = Scene::well();
     scene.decide();
     let other = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
-    scene.apply(other, &Remembered::default(), 10);
+    scene.apply(other, &Memory::default(), 10);
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
 }

@@ -81,7 +81,7 @@ fn with_everybody_lagging_the_primary_reads_and_without_a_fallback_they_are_held
         if !fallback {
             spec.failover.read_fallback.clear();
         }
-        scene.apply(spec, &Remembered::default(), 0);
+        scene.apply(spec, &Memory::default(), 0);
         for id in ["primary", "a", "b"] {
             scene.check(id, 1, good(id));
         }
@@ -102,8 +102,11 @@ fn lag_opens_no_circuit() {
         scene.beat(second * 1000, [1000 + second * 100, 1000, 1000]);
     }
     let decided = scene.decided();
-    assert_eq!(decided.endpoints[1].circuit, crate::breaker::Circuit::default());
-    assert_eq!(decided.endpoints[1].trips, 0);
+    assert_eq!(
+        decided.endpoints[1].state.circuit,
+        crate::breaker::Circuit::default()
+    );
+    assert_eq!(decided.endpoints[1].state.trips, 0);
 }
 
 /// The primary is silent: what was found before stands, and the replicas are compared with each other at most.
@@ -114,7 +117,11 @@ fn while_the_primary_is_silent_verdicts_stand() {
     scene.check("primary", 3001, REFUSED);
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro a b");
-    assert_eq!(decided.endpoints[0].reason, Reason::Held, "which is Degraded");
+    assert_eq!(
+        decided.endpoints[0].state.reason,
+        Reason::Held,
+        "which is Degraded"
+    );
     for second in (4..=300).step_by(2) {
         scene.hear("a", second * 1000, Ok(sample_at(Role::Standby, 1000)));
         scene.hear("b", second * 1000, Ok(sample_at(Role::Standby, 2000)));
@@ -150,7 +157,7 @@ fn a_new_replica_is_not_served_before_it_is_known_to_be_fresh_and_soon_is() {
 fn without_heartbeats_whole_checks_tell_the_lag_and_what_is_unknown_is_asked_again_soon() {
     let mut scene = Scene::default();
     let spec = edited(|policy| policy.probing.heartbeat = None);
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     scene.check("primary", 1, Ok(sample_at(Role::Primary, 5000)));
     scene.check("a", 2, Ok(sample_at(Role::Standby, 4990)));
     scene.check("b", 3, Ok(sample_at(Role::Standby, 5000)));
@@ -166,7 +173,7 @@ fn without_heartbeats_whole_checks_tell_the_lag_and_what_is_unknown_is_asked_aga
     assert!(scene.instruction("primary").at > at(20_000));
     let mut silent = Scene::default();
     let spec = edited(|policy| policy.probing.heartbeat = None);
-    silent.apply(spec, &Remembered::default(), 0);
+    silent.apply(spec, &Memory::default(), 0);
     silent.check("a", 2, Ok(Sample::of(Role::Standby)));
     assert!(silent.instruction("a").at > at(20_000));
     // With heartbeats the next one tells.
@@ -190,7 +197,7 @@ fn a_standby_that_does_not_tell_is_unknown_until_its_lag_is_not_asked_for() {
     scene.check("b", 3, good("b"));
     assert_eq!(scene.reason("a"), Reason::LagUnknown);
     let spec = edited(|policy| policy.endpoints[1].lag.source = LagSource::None);
-    scene.apply(spec, &Remembered::default(), 100);
+    scene.apply(spec, &Memory::default(), 100);
     assert_eq!(scene.routes(), "rw primary; ro a b", "at once");
 }
 
@@ -199,7 +206,7 @@ fn the_answer_of_the_lag_query_is_judged_where_the_policy_asks_for_it() {
     let mut scene = Scene::default();
     let query = LagSource::Query("SELECT 1".into());
     let spec = edited(|policy| policy.endpoints[1].lag.source = query.clone());
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     assert_eq!(scene.wanted[&target("a")].lag_query.as_deref(), Some("SELECT 1"));
     assert_eq!(scene.wanted[&target("b")].lag_query, None);
     let told = |seconds: Option<u64>| {
@@ -249,13 +256,13 @@ fn another_server_under_the_same_name_is_measured_anew() {
 #[test]
 fn a_heartbeat_of_the_primary_tells_what_was_not_known_of_standbys() {
     let mut scene = Scene::default();
-    let remembered = Remembered {
+    let remembered = Memory {
         tenure: Tenure {
             holder: Some(target("primary")),
             timeline: Some(2),
             ..Tenure::default()
         },
-        ..Remembered::default()
+        ..Memory::default()
     };
     scene.apply(policy(), &remembered, 0);
     let primary = |lsn| Sample {
@@ -284,7 +291,7 @@ fn with_a_bound_of_zero_who_is_one_heartbeat_behind_leaves() {
             (endpoint.lag.max, endpoint.lag.recover) = (Duration::ZERO, Duration::ZERO);
         }
     });
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
@@ -304,10 +311,10 @@ fn what_a_standby_received_moves_no_head_while_the_primary_tells() {
     ahead.received = Some(Lsn(5000));
     scene.hear("b", 4000, Ok(ahead));
     let effects = scene.hear("a", 4001, Ok(sample(Role::Standby)));
-    let lag = effects.iter().find_map(|effect| match effect {
-        Effect::Measured { figures, .. } => figures.as_ref()?.lag,
-        _ => None,
-    });
+    let lag = effects
+        .figures
+        .iter()
+        .find_map(|measured| measured.figures.as_ref()?.lag);
     let none = Lag::Behind {
         time: Duration::ZERO,
         bytes: 0,
@@ -321,7 +328,7 @@ fn where_who_lags_may_stand_in() -> Scene {
     let spec = edited(|policy| {
         policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
     });
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
@@ -369,7 +376,7 @@ fn who_falls_further_behind_than_another_one_hands_over_while_both_lag() {
             ],
         );
         if let Some(DecisionState::Decided(decided)) = scene.decide() {
-            let of = |at: usize| format!("{:?}", decided.endpoints[at].reason);
+            let of = |at: usize| format!("{:?}", decided.endpoints[at].state.reason);
             seen.push((beat, words(&decided.plan), [of(1), of(2)]));
         }
     }

@@ -1,14 +1,16 @@
 //! Endpoints that name a Service: a target for each ready pod.
 
+use crate::fixture::Case;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::policy::{Pods, PrimaryRole, ServiceProblem};
+use crate::policy::PrimaryRole;
+use crate::resolved::{Pods, ServiceProblem};
 
 /// `a` names a Service whose ready pods are at these last bytes, port 6432.
-fn with_pods(ready: Result<&[u8], ServiceProblem>) -> Policy {
+fn with_pods(ready: Result<&[u8], ServiceProblem>) -> Case {
     edited(|policy| {
-        policy.endpoints[1].pods = Some(Pods {
+        policy.of("a").pods = Some(Pods {
             service: "pg-west".to_owned(),
             ready: ready.map(|pods| {
                 pods.iter()
@@ -21,7 +23,7 @@ fn with_pods(ready: Result<&[u8], ServiceProblem>) -> Policy {
 
 fn scene(pods: &[u8]) -> Scene {
     let mut scene = Scene::default();
-    scene.apply(with_pods(Ok(pods)), &Remembered::default(), 0);
+    scene.apply(with_pods(Ok(pods)), &Memory::default(), 0);
     scene.check("primary", 1, good("primary"));
     scene.check("b", 2, good("b"));
     for last in pods {
@@ -43,7 +45,7 @@ fn each_ready_pod_is_a_target_at_its_own_port() {
 fn a_pod_that_is_no_longer_ready_leaves_and_a_new_one_waits_for_its_check() {
     let mut scene = scene(&[20, 21]);
     scene.decide();
-    scene.apply(with_pods(Ok(&[21, 22])), &Remembered::default(), 10);
+    scene.apply(with_pods(Ok(&[21, 22])), &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro a@198.18.0.21 b");
     scene.check("a@198.18.0.22", 11, good("a"));
     assert_eq!(scene.routes(), "rw primary; ro a@198.18.0.21 a@198.18.0.22 b");
@@ -56,12 +58,12 @@ fn an_endpoint_shows_its_worst_pod_and_all_of_them() {
     scene.hear_pod("a@198.18.0.21", 1000);
     scene.check("a@198.18.0.21", 1001, REFUSED);
     let view = scene.decided().endpoints[1].clone();
-    assert_eq!(view.reason, Reason::Suspect);
-    assert!(view.eligible, "the other one serves");
+    assert_eq!(view.state.reason, Reason::Suspect);
+    assert!(view.state.eligible, "the other one serves");
     let pods: Vec<_> = view
         .targets
         .iter()
-        .map(|pod| (pod.address, pod.eligible))
+        .map(|pod| (pod.address, pod.state.eligible))
         .collect();
     assert_eq!(pods, [(address(20), true), (address(21), false)]);
 }
@@ -70,12 +72,12 @@ fn an_endpoint_shows_its_worst_pod_and_all_of_them() {
 fn without_a_ready_pod_an_endpoint_says_so_and_nobody_waits_for_it() {
     for ready in [Ok(&[][..]), Err(ServiceProblem::NotFound)] {
         let mut scene = Scene::default();
-        scene.apply(with_pods(ready), &Remembered::default(), 0);
+        scene.apply(with_pods(ready), &Memory::default(), 0);
         scene.check("primary", 1, good("primary"));
         scene.check("b", 2, good("b"));
         let decided = scene.decided();
         assert_eq!(words(&decided.plan), "rw primary; ro b");
-        assert_eq!(decided.endpoints[1].reason, Reason::NoReadyPod);
+        assert_eq!(decided.endpoints[1].state.reason, Reason::NoReadyPod);
     }
 }
 
@@ -84,20 +86,20 @@ fn without_a_ready_pod_an_endpoint_says_so_and_nobody_waits_for_it() {
 fn a_primary_behind_a_service_moves_with_its_pod() {
     let primary = |last: u8| {
         edited(|policy| {
-            policy.endpoints[0].pods = Some(Pods {
+            policy.of("primary").pods = Some(Pods {
                 service: "pg-rw".to_owned(),
                 ready: Ok(vec![SocketAddr::new(address(last), 5432)]),
             });
         })
     };
     let mut scene = Scene::default();
-    scene.apply(primary(20), &Remembered::default(), 0);
+    scene.apply(primary(20), &Memory::default(), 0);
     for id in ["a", "b"] {
         scene.check(id, 1, good(id));
     }
     scene.check("primary@198.18.0.20", 2, good("primary"));
     assert_eq!(scene.routes(), "rw primary@198.18.0.20; ro a b");
-    scene.apply(primary(21), &Remembered::default(), 10);
+    scene.apply(primary(21), &Memory::default(), 10);
     assert_eq!(
         scene.routes(),
         "rw; ro a b",
@@ -114,12 +116,12 @@ fn a_second_pod_of_the_primary_that_takes_writes_takes_nothing_over() {
         let mut scene = Scene::default();
         let spec = edited(|policy| {
             policy.failover.primary_role = role;
-            policy.endpoints[0].pods = Some(Pods {
+            policy.of("primary").pods = Some(Pods {
                 service: "pg".to_owned(),
                 ready: Ok([20, 21].map(|last| SocketAddr::new(address(last), 5432)).to_vec()),
             });
         });
-        scene.apply(spec, &Remembered::default(), 0);
+        scene.apply(spec, &Memory::default(), 0);
         for id in ["a", "b", "primary@198.18.0.20"] {
             scene.check(id, 1, good("a"));
         }
@@ -138,7 +140,7 @@ fn a_second_pod_of_the_primary_that_takes_writes_takes_nothing_over() {
 
 impl Scene {
     /// The session to a pod closes.
-    fn hear_pod(&mut self, id: &str, millis: u64) -> Vec<Effect> {
+    fn hear_pod(&mut self, id: &str, millis: u64) -> Effects {
         let heard = Heard {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
@@ -152,10 +154,8 @@ impl Scene {
 }
 
 /// Whether the metrics of the endpoint end by it.
-fn ends(effects: &[Effect]) -> bool {
-    effects
-        .iter()
-        .any(|effect| matches!(effect, Effect::Measured { figures: None, .. }))
+fn ends(effects: &Effects) -> bool {
+    effects.figures.iter().any(|measured| measured.figures.is_none())
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn an_endpoint_tells_figures_while_any_of_its_pods_does() {
     let mut scene = Scene::default();
     let mut policy = with_pods(Ok(&[20, 21]));
     policy.probing.heartbeat = None;
-    scene.apply(policy, &Remembered::default(), 0);
+    scene.apply(policy, &Memory::default(), 0);
     for id in ["primary", "b", one, two] {
         scene.check(id, 1, good(if id == "primary" { id } else { "a" }));
     }
@@ -181,29 +181,29 @@ fn an_endpoint_tells_figures_while_any_of_its_pods_does() {
 #[test]
 fn each_pod_is_remembered_by_its_address() {
     let policy = with_pods(Ok(&[20, 21]));
-    let pod = |last: u8, circuit| RememberedTarget {
+    let pod = |last: u8, circuit| TargetMemory {
         address: Some(address(last)),
-        role: Some(Role::Standby),
-        eligible: circuit == RememberedCircuit::Closed,
-        reason: Some(Reason::Serving),
-        circuit,
-        trips: 1,
-        ..RememberedTarget::default()
+        state: TargetState {
+            role: Some(Role::Standby),
+            eligible: circuit == Circuit::default(),
+            circuit,
+            trips: 1,
+            weight: 0,
+            ..serving()
+        },
     };
-    let left = Duration::from_secs(60);
-    let a = RememberedEndpoint {
-        host: Some("198.18.0.2".to_owned()),
-        port: Some(5432),
-        reason: Some(Reason::Serving),
+    let a = EndpointMemory {
+        location: Some(location(2)),
+        reason: Reason::Serving,
         classes: BTreeMap::new(),
         targets: vec![
-            pod(20, RememberedCircuit::Closed),
-            pod(21, RememberedCircuit::Open { left }),
+            pod(20, Circuit::default()),
+            pod(21, Circuit::Open { until: at(60_000) }),
         ],
     };
-    let remembered = Remembered {
+    let remembered = Memory {
         endpoints: [("a".into(), a)].into(),
-        ..Remembered::default()
+        ..Memory::default()
     };
     let mut scene = Scene::default();
     scene.apply(policy, &remembered, 0);
@@ -222,10 +222,10 @@ fn each_pod_is_remembered_by_its_address() {
 #[test]
 fn each_pod_listens_where_it_says() {
     let mut policy = with_pods(Ok(&[20, 21]));
-    let pods = policy.endpoints[1].pods.as_mut().unwrap();
+    let pods = policy.of("a").pods.as_mut().unwrap();
     pods.ready.as_mut().unwrap()[1].set_port(6433);
     let mut scene = Scene::default();
-    scene.apply(policy, &Remembered::default(), 0);
+    scene.apply(policy, &Memory::default(), 0);
     let port = |id: &str| scene.wanted[&target(id)].location.port;
     assert_eq!((port("a@198.18.0.20"), port("a@198.18.0.21")), (6432, 6433));
 }
@@ -234,13 +234,36 @@ fn each_pod_listens_where_it_says() {
 fn a_pod_that_was_gone_for_a_while_was_a_standby_all_the_same() {
     let mut scene = scene(&[20, 21]);
     scene.decide();
-    scene.apply(with_pods(Ok(&[21])), &Remembered::default(), 10);
+    scene.apply(with_pods(Ok(&[21])), &Memory::default(), 10);
     scene.check("a@198.18.0.21", 11, good("a"));
     scene.check("b", 12, good("b"));
-    scene.apply(with_pods(Ok(&[20, 21])), &Remembered::default(), 20);
+    scene.apply(with_pods(Ok(&[20, 21])), &Memory::default(), 20);
     scene.check("primary", 21, Ok(sample(Role::Standby)));
     let mut promoted = sample(Role::Primary);
     promoted.timeline = Some(2);
     scene.check("a@198.18.0.20", 22, Ok(promoted));
     assert_eq!(scene.routes(), "rw a@198.18.0.20; ro a@198.18.0.21 b primary");
+}
+
+/// What is said of the server that was there before says nothing of the one that came in its place.
+#[test]
+fn a_late_answer_about_a_pod_that_went_is_not_taken_for_the_one_that_came() {
+    let mut scene = scene(&[20, 21]);
+    let one = "a@198.18.0.20";
+    let before = scene.wanted[&target(one)].incarnation;
+    let ready = |pods: &[u8]| {
+        let mut policy = with_pods(Ok(pods));
+        policy.generation = 1;
+        policy
+    };
+    scene.apply(ready(&[21]), &Memory::default(), 10);
+    scene.apply(ready(&[20, 21]), &Memory::default(), 20);
+    let now = scene.wanted[&target(one)].incarnation;
+    assert_ne!(now, before);
+    scene.check_incarnation(one, before, 30, good("a"));
+    let routes = scene.routes();
+    assert!(!routes.contains(one), "{routes}");
+    scene.check_incarnation(one, now, 31, good("a"));
+    let routes = scene.routes();
+    assert!(routes.contains(one), "{routes}");
 }

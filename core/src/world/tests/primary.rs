@@ -1,17 +1,19 @@
 //! Who takes the writes, from samples to routes.
 
 use super::*;
+use crate::fixture::Case;
 use crate::fixture::SYSTEM;
-use crate::policy::{Host, IdentityRule, Location, OnPrimaryLoss, PrimaryRole};
+use crate::policy::{IdentityRule, OnPrimaryLoss, PrimaryRole};
+use crate::server::{Host, Location};
 use crate::transition::Transition;
 
 fn settled() -> Scene {
     settled_as(|_| {})
 }
 
-fn settled_as(edit: impl FnOnce(&mut Policy)) -> Scene {
+fn settled_as(edit: impl FnOnce(&mut Case)) -> Scene {
     let mut scene = Scene::default();
-    scene.apply(edited(edit), &Remembered::default(), 0);
+    scene.apply(edited(edit), &Memory::default(), 0);
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, good(id));
     }
@@ -96,7 +98,7 @@ fn an_old_primary_that_returns_takes_nothing_back() {
     scene.check("primary", 20_100, good("primary"));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
-    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.endpoints[0].state.reason, Reason::WritableReplica);
     assert_eq!(decided.split, [EndpointId::from("a"), "primary".into()]);
     // Now the new one is lost: the old one is on an older timeline.
     scene.hear("a", 30_000, Err(Silence::Closed));
@@ -127,7 +129,7 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
         policy.generation = 3;
         policy.failover.accept_primary = Some("a".into());
     });
-    scene.apply(spec, &Remembered::default(), 20_000);
+    scene.apply(spec, &Memory::default(), 20_000);
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
     assert_eq!(decided.tenure.accepted, Some("a".into()));
@@ -137,13 +139,13 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
 fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
     let mut scene = Scene::default();
     let spec = edited(|policy| {
-        policy.endpoints[0].location = Some(Location {
+        policy.of("primary").location = Some(Location {
             host: Host::Name("pg.example.com".to_owned()),
             port: 5432,
         });
         policy.endpoints.truncate(1);
     });
-    scene.apply(spec, &Remembered::default(), 0);
+    scene.apply(spec, &Memory::default(), 0);
     scene.found_at("primary", 1, 1, on(1, Role::Primary));
     assert_eq!(scene.routes(), "rw primary; ro primary");
     scene.found_at("primary", 30_000, 50, on(2, Role::Primary));
@@ -151,7 +153,7 @@ fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
     scene.found_at("primary", 60_000, 1, on(1, Role::Primary));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw; ro");
-    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.endpoints[0].state.reason, Reason::WritableReplica);
 }
 
 /// Its held session tells that it takes writes; there is no free connection for a check.
@@ -231,7 +233,7 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
         policy.generation = 3;
         policy.identity = IdentityRule::Declared(SYSTEM + 1);
     });
-    scene.apply(spec, &Remembered::default(), 20_000);
+    scene.apply(spec, &Memory::default(), 20_000);
     assert_eq!(
         scene.routes(),
         format!("{WAITING}3 }}"),
@@ -243,7 +245,7 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
     }
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro primary");
-    assert_eq!(decided.endpoints[1].reason, Reason::IdentityMismatch);
+    assert_eq!(decided.endpoints[1].state.reason, Reason::IdentityMismatch);
 }
 
 #[test]
@@ -265,13 +267,13 @@ fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_
     let Some(DecisionState::IdentityChanged { endpoints, .. }) = scene.decide() else {
         panic!("the routes hold");
     };
-    assert!(endpoints.iter().all(|view| view.eligible));
+    assert!(endpoints.iter().all(|view| view.state.eligible));
     let spec = edited(|policy| {
         policy.generation = 3;
         policy.identity = IdentityRule::Declared(SYSTEM + 1);
         policy.failover.accept_primary = Some("a".into());
     });
-    scene.apply(spec, &Remembered::default(), 21_000);
+    scene.apply(spec, &Memory::default(), 21_000);
     assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
     scene.check("a", 21_100, upgraded(Role::Primary));
     for id in ["primary", "b"] {
@@ -288,7 +290,7 @@ fn naming_the_identity_that_was_learned_changes_nothing() {
         policy.generation = 3;
         policy.identity = IdentityRule::Declared(SYSTEM);
     });
-    scene.apply(spec, &Remembered::default(), 10);
+    scene.apply(spec, &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro a b");
     for (id, wanted) in before {
         assert_eq!(scene.wanted[&id].incarnation, wanted.incarnation, "{id}");
@@ -311,7 +313,7 @@ fn a_replica_of_another_database_gets_no_traffic_and_stays_out_while_it_is_silen
         }
     }
     let decided = scene.decided();
-    assert_eq!(decided.endpoints[1].reason, Reason::IdentityMismatch);
+    assert_eq!(decided.endpoints[1].state.reason, Reason::IdentityMismatch);
     assert_eq!(
         words(&decided.plan),
         "rw primary; ro b primary",
@@ -330,7 +332,7 @@ fn a_declared_primary_of_another_database_is_a_mismatch_where_another_one_holds_
     scene.check("primary", 20_000, Ok(rebuilt));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
-    assert_eq!(decided.endpoints[0].reason, Reason::IdentityMismatch);
+    assert_eq!(decided.endpoints[0].state.reason, Reason::IdentityMismatch);
 }
 
 #[test]
@@ -389,7 +391,7 @@ fn a_standby_follows_whatever_it_told_of_its_identity_where_none_is_known() {
         (IdentityRule::Learned, sample(Role::Standby)),
     ] {
         let mut scene = Scene::default();
-        scene.apply(edited(|policy| policy.identity = rule), &Remembered::default(), 0);
+        scene.apply(edited(|policy| policy.identity = rule), &Memory::default(), 0);
         scene.check("primary", 1, good("primary"));
         scene.check("a", 2, Ok(then.clone()));
         scene.check("b", 3, good("b"));

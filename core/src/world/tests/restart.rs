@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::breaker::Circuit;
+use crate::fixture::Case;
 use crate::fixture::SYSTEM;
 use crate::plan::RouteState;
 use crate::policy::{IdentityRule, LagSource, Strategy};
@@ -9,38 +10,38 @@ use crate::primary::Tenure;
 use crate::transition::Transition;
 
 /// What the status says of a target that served.
-fn served(id: &str) -> RememberedTarget {
-    RememberedTarget {
+fn served(id: &str) -> TargetMemory {
+    TargetMemory {
         address: policy()
-            .endpoint(&id.into())
-            .and_then(|endpoint| endpoint.location.as_ref()?.host.to_string().parse().ok()),
-        role: Some(if id == "primary" {
-            Role::Primary
-        } else {
-            Role::Standby
-        }),
-        eligible: true,
-        reason: Some(Reason::Serving),
-        ..RememberedTarget::default()
+            .resolved()
+            .location(&id.into())
+            .and_then(|location| location.host.to_string().parse().ok()),
+        state: TargetState {
+            role: Some(if id == "primary" {
+                Role::Primary
+            } else {
+                Role::Standby
+            }),
+            ..serving()
+        },
     }
 }
 
 /// What the status says of these endpoints, all of which served, after `edit`.
-fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Remembered {
+fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory {
     let one = |id: &&str| {
-        let location = policy().endpoint(&EndpointId::from(*id))?.location.clone()?;
+        let location = policy().resolved().location(&EndpointId::from(*id))?.clone();
         let mut known = served(id);
         edit(id, &mut known);
-        let endpoint = RememberedEndpoint {
-            host: Some(location.host.to_string()),
-            port: Some(location.port),
-            reason: known.reason,
+        let endpoint = EndpointMemory {
+            location: Some(location),
+            reason: known.state.reason,
             classes: BTreeMap::default(),
             targets: vec![known],
         };
         Some((EndpointId::from(*id), endpoint))
     };
-    Remembered {
+    Memory {
         endpoints: ids.iter().filter_map(one).collect(),
         tenure: Tenure {
             identity: Some(SYSTEM),
@@ -52,7 +53,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut RememberedTarget)) -> Re
     }
 }
 
-fn remembered(ids: &[&str]) -> Remembered {
+fn remembered(ids: &[&str]) -> Memory {
     remembered_as(ids, |_, _| {})
 }
 
@@ -60,7 +61,7 @@ fn restarted() -> Scene {
     restarted_as(|_, _| {})
 }
 
-fn restarted_as(edit: impl Fn(&str, &mut RememberedTarget)) -> Scene {
+fn restarted_as(edit: impl Fn(&str, &mut TargetMemory)) -> Scene {
     let mut scene = Scene::default();
     scene.apply(policy(), &remembered_as(&["primary", "a", "b"], edit), 0);
     scene
@@ -88,7 +89,7 @@ fn after_a_restart_what_is_proven_wrong_leaves_at_once() {
     scene.check("a", 1, Ok(sample(Role::Primary)));
     let Decided { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro b", "the others stay, unchecked");
-    assert_eq!(endpoints[1].reason, Reason::WritableReplica);
+    assert_eq!(endpoints[1].state.reason, Reason::WritableReplica);
 }
 
 #[test]
@@ -120,23 +121,23 @@ fn what_is_remembered_of_another_server_says_nothing() {
 #[test]
 fn a_url_that_cannot_be_read_after_a_restart_and_then_has_another_host_is_another_server() {
     let mut scene = Scene::default();
-    let unread = edited(|policy| policy.endpoints[1].location = None);
+    let unread = edited(|policy| policy.of("a").location = None);
     scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
     for id in ["primary", "b"] {
         scene.check(id, 1, good(id));
     }
     assert_eq!(scene.routes(), "rw primary; ro a b");
-    scene.apply(policy(), &Remembered::default(), 10);
+    scene.apply(policy(), &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro a b", "where it was");
     let moved = edited(|policy| policy.endpoints[1] = endpoint("a", 9));
     let mut scene = Scene::default();
-    let unread = edited(|policy| policy.endpoints[1].location = None);
+    let unread = edited(|policy| policy.of("a").location = None);
     scene.apply(unread, &remembered(&["primary", "a", "b"]), 0);
     for id in ["primary", "b"] {
         scene.check(id, 1, good(id));
     }
     scene.decide();
-    scene.apply(moved, &Remembered::default(), 10);
+    scene.apply(moved, &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
@@ -171,13 +172,15 @@ fn check_all(scene: &mut Scene, millis: u64) {
     }
 }
 
-fn open(left: Duration) -> impl Fn(&str, &mut RememberedTarget) {
+fn open(left: Duration) -> impl Fn(&str, &mut TargetMemory) {
     move |id, known| {
         if id == "a" {
-            known.eligible = false;
-            known.reason = Some(Reason::CircuitOpen);
-            known.circuit = RememberedCircuit::Open { left };
-            known.trips = 2;
+            known.state.eligible = false;
+            known.state.reason = Reason::CircuitOpen;
+            known.state.circuit = Circuit::Open {
+                until: Moment::default() + left,
+            };
+            known.state.trips = 2;
         }
     }
 }
@@ -189,12 +192,12 @@ fn an_open_circuit_stays_open_for_what_was_left() {
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro b");
     let view = &decided.endpoints[1];
-    assert_eq!((view.reason, view.trips), (Reason::CircuitOpen, 2));
-    assert_eq!(view.circuit, Circuit::Open { until: at(40_000) });
+    assert_eq!((view.state.reason, view.state.trips), (Reason::CircuitOpen, 2));
+    assert_eq!(view.state.circuit, Circuit::Open { until: at(40_000) });
     scene.check("a", 40_000, good("a"));
     assert_eq!(scene.routes(), "rw primary; ro a b", "half-open at its last step");
     scene.check("a", 41_000, REFUSED);
-    let Circuit::Open { until } = scene.decided().endpoints[1].circuit else {
+    let Circuit::Open { until } = scene.decided().endpoints[1].state.circuit else {
         panic!("trips");
     };
     assert_eq!(until, at(41_000 + 4 * 60_000), "the third trip: four times 60 s");
@@ -205,7 +208,10 @@ fn an_open_circuit_is_restored_for_no_longer_than_the_longest_pause() {
     let mut scene = restarted_as(open(Duration::from_hours(9)));
     check_all(&mut scene, 1);
     let until = at(10 * 60 * 1000);
-    assert_eq!(scene.decided().endpoints[1].circuit, Circuit::Open { until });
+    assert_eq!(
+        scene.decided().endpoints[1].state.circuit,
+        Circuit::Open { until }
+    );
 }
 
 /// Of three steps, the one that the weight in the status shows.
@@ -221,10 +227,10 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
     ] {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
-                known.circuit = RememberedCircuit::HalfOpen;
-                known.trips = 1;
-                known.reason = Some(Reason::Returning);
-                known.weight = weight;
+                known.state.circuit = HALF_OPEN;
+                known.state.trips = 1;
+                known.state.reason = Reason::Returning;
+                known.state.weight = weight;
             }
         });
         let mut scene = Scene::default();
@@ -253,8 +259,8 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
 fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
-            known.eligible = false;
-            known.reason = Some(Reason::IdentityMismatch);
+            known.state.eligible = false;
+            known.state.reason = Reason::IdentityMismatch;
         }
     });
     scene.check("primary", 1, good("primary"));
@@ -271,8 +277,8 @@ fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
 fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
-            known.eligible = false;
-            known.reason = Some(Reason::Diverged);
+            known.state.eligible = false;
+            known.state.reason = Reason::Diverged;
         }
     });
     let on = |timeline| Sample {
@@ -295,7 +301,12 @@ fn a_primary_of_a_newer_timeline_forks_from_what_the_status_says() {
     scene.check("primary", 1, Ok(promoted));
     scene.check("b", 2, good("b"));
     scene.check("a", 3, good("a"));
-    let reasons: Vec<_> = scene.decided().endpoints.iter().map(|view| view.reason).collect();
+    let reasons: Vec<_> = scene
+        .decided()
+        .endpoints
+        .iter()
+        .map(|view| view.state.reason)
+        .collect();
     assert_eq!(
         reasons,
         [Reason::Serving, Reason::Diverged, Reason::Diverged],
@@ -334,7 +345,7 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
         panic!("the routes hold");
     };
     assert_eq!((known, shown), (SYSTEM, Some(SYSTEM + 1)));
-    let eligible: Vec<_> = endpoints.iter().map(|view| view.eligible).collect();
+    let eligible: Vec<_> = endpoints.iter().map(|view| view.state.eligible).collect();
     assert_eq!(
         eligible,
         [true, true, true],
@@ -343,9 +354,9 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
 }
 
 /// The status while routes are held for the identity: everybody was upgraded, and is in a route.
-fn restarted_upgraded(spec: Policy) -> Scene {
+fn restarted_upgraded(spec: Case) -> Scene {
     let known = remembered_as(&["primary", "a", "b"], |_, known| {
-        known.reason = Some(Reason::IdentityMismatch);
+        known.state.reason = Reason::IdentityMismatch;
     });
     let mut scene = Scene::default();
     scene.apply(spec, &known, 0);
@@ -370,9 +381,9 @@ fn held_for_identity(scene: &mut Scene) -> (Option<u64>, Vec<bool>) {
         panic!("the routes hold");
     };
     for view in &endpoints {
-        assert_eq!(view.reason, Reason::IdentityMismatch, "{}", view.id);
+        assert_eq!(view.state.reason, Reason::IdentityMismatch, "{}", view.id);
     }
-    (shown, endpoints.iter().map(|view| view.eligible).collect())
+    (shown, endpoints.iter().map(|view| view.state.eligible).collect())
 }
 
 #[test]
@@ -441,10 +452,10 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
     for seen in [true, false] {
         let mut scene = restarted_as(|id, known| {
             if id == "a" {
-                known.role = Some(Role::Primary);
-                known.eligible = false;
-                known.reason = Some(Reason::WritableReplica);
-                known.seen_as_standby = seen;
+                known.state.role = Some(Role::Primary);
+                known.state.eligible = false;
+                known.state.reason = Reason::WritableReplica;
+                known.state.seen_as_standby = seen;
             }
         });
         let mut promoted = sample(Role::Primary);
@@ -458,7 +469,7 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
         let told: Vec<_> = decided
             .endpoints
             .iter()
-            .map(|view| view.seen_as_standby)
+            .map(|view| view.state.seen_as_standby)
             .collect();
         assert_eq!(told, [false, seen, false]);
         scene.hear("primary", 20_000, Err(Silence::Closed));
@@ -473,8 +484,8 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
 #[test]
 fn a_followed_primary_is_followed_on_after_a_restart() {
     let mut remembered = remembered_as(&["primary", "a", "b"], |id, known| match id {
-        "a" => known.role = Some(Role::Primary),
-        _ => known.role = Some(Role::Standby),
+        "a" => known.state.role = Some(Role::Primary),
+        _ => known.state.role = Some(Role::Standby),
     });
     remembered.tenure.holder = Some(target("a"));
     remembered.tenure.timeline = Some(2);
@@ -491,12 +502,12 @@ fn a_followed_primary_is_followed_on_after_a_restart() {
     scene.check("b", 3, on_2(Role::Standby));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
-    assert_eq!(decided.endpoints[0].reason, Reason::WritableReplica);
+    assert_eq!(decided.endpoints[0].state.reason, Reason::WritableReplica);
     assert_eq!(decided.split.len(), 2);
 }
 
 /// A replica that was added while the operator was away: before it was checked, only what is wrong leaves.
-fn with_c() -> Policy {
+fn with_c() -> Case {
     edited(|policy| policy.endpoints.push(endpoint("c", 4)))
 }
 
@@ -512,7 +523,7 @@ fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
     ] {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
-                known.reason = Some(reason);
+                known.state.reason = reason;
             }
         });
         let mut scene = Scene::default();
@@ -533,8 +544,8 @@ fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
 fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() {
     let known = remembered_as(&["primary", "a", "b"], |id, known| {
         if id == "a" {
-            known.eligible = false;
-            known.reason = Some(Reason::Suspect);
+            known.state.eligible = false;
+            known.state.reason = Reason::Suspect;
         }
     });
     let mut scene = Scene::default();
@@ -551,8 +562,8 @@ fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() 
 fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
     let mut scene = restarted_as(|id, known| {
         if id == "b" {
-            known.eligible = false;
-            known.reason = Some(Reason::Suspect);
+            known.state.eligible = false;
+            known.state.reason = Reason::Suspect;
         }
     });
     for id in ["primary", "b"] {
@@ -594,8 +605,8 @@ fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "primary" {
                 known.address = None;
-                known.role = None;
-                known.eligible = false;
+                known.state.role = None;
+                known.state.eligible = false;
             }
         });
         let mut scene = Scene::default();
@@ -615,14 +626,7 @@ fn who_had_no_weight_begins_at_the_first_step() {
         policy.endpoints[1].weight = 0;
         policy.breaker.traffic_steps = [10, 50].map(Percent::new).to_vec();
     });
-    let known = RememberedTarget {
-        circuit: RememberedCircuit::HalfOpen,
-        weight: 0,
-        ..served("a")
-    };
-    let first = Circuit::HalfOpen {
-        step: 0,
-        successes: 0,
-    };
-    assert_eq!(known.breaker(&spec, &spec.endpoints[1], at(0)).circuit, first);
+    let mut known = served("a");
+    (known.state.circuit, known.state.weight) = (HALF_OPEN, 0);
+    assert_eq!(known.breaker(&spec, &spec.endpoints[1], at(0)).circuit, HALF_OPEN);
 }

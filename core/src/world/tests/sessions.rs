@@ -1,16 +1,17 @@
 //! Held sessions, the gathering of signs, requests for checks, draining.
 
 use super::*;
+use crate::fixture::Case;
 use crate::lag::Lag;
 use crate::login::{SecretProblem, Unresolved};
 use crate::observation::Load;
 
-fn checks(effects: &[Effect]) -> Vec<(String, Moment)> {
-    let check = |effect: &Effect| match effect {
-        Effect::Next { key, check } => Some((key.target.to_string(), check.at)),
-        _ => None,
+fn checks(effects: &Effects) -> Vec<(String, Moment)> {
+    let check = |instruction: &Instruction| match instruction {
+        Instruction::Next { key, check } => Some((key.target.to_string(), check.at)),
+        Instruction::Want { .. } => None,
     };
-    effects.iter().filter_map(check).collect()
+    effects.prober.iter().filter_map(check).collect()
 }
 
 fn settled() -> Scene {
@@ -53,7 +54,7 @@ fn a_session_that_an_administrator_ends_changes_nothing() {
 fn a_heartbeat_that_changes_nothing_is_measured_and_decides_nothing() {
     let mut scene = settled();
     let effects = scene.hear("a", 2000, Ok(sample(Role::Standby)));
-    let [Effect::Measured { key, figures }] = effects.as_slice() else {
+    let [Measurement { key, figures }] = effects.figures.as_slice() else {
         panic!("{effects:?}");
     };
     assert_eq!(key.target, target("a"));
@@ -80,9 +81,13 @@ fn a_session_of_an_earlier_incarnation_or_address_says_nothing() {
         })
     };
     let incarnation = scene.wanted[&target("a")].incarnation;
-    assert_eq!(scene.step(heard(Incarnation(incarnation.0 + 1), 2), 11), []);
+    assert!(
+        scene
+            .step(heard(Incarnation(incarnation.0 + 1), 2), 11)
+            .is_empty()
+    );
     let effects = scene.step(heard(incarnation, 99), 11);
-    assert!(matches!(effects.as_slice(), []), "{effects:?}");
+    assert!(effects.is_empty(), "{effects:?}");
     assert_eq!(scene.routes(), "no change");
 }
 
@@ -98,7 +103,7 @@ fn an_answer_that_was_asked_for_before_the_newest_one_changes_nothing() {
         ended: at(21),
         result: Ok(sample(Role::Primary)),
     };
-    assert_eq!(scene.step(Event::Heard(late), 21), []);
+    assert!(scene.step(Event::Heard(late), 21).is_empty());
     assert_eq!(scene.routes(), "no change");
 }
 
@@ -146,14 +151,14 @@ fn a_sign_that_is_not_confirmed_is_waited_for_no_longer_than_25_ms() {
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
-fn requested(request: &str) -> Policy {
+fn requested(request: &str) -> Case {
     edited(|policy| policy.check_request = Some(request.to_owned()))
 }
 
 #[test]
 fn a_request_checks_every_target_at_once_and_is_answered_when_all_did() {
     let mut scene = settled();
-    scene.apply(requested("2026-01-01T00:00:00Z"), &Remembered::default(), 5000);
+    scene.apply(requested("2026-01-01T00:00:00Z"), &Memory::default(), 5000);
     for id in ["primary", "a", "b"] {
         assert_eq!(scene.instruction(id).at, at(5000), "{id}");
     }
@@ -174,7 +179,7 @@ fn a_request_checks_every_target_at_once_and_is_answered_when_all_did() {
 #[test]
 fn a_check_that_began_before_the_request_does_not_answer_it() {
     let mut scene = settled();
-    scene.apply(requested("now"), &Remembered::default(), 5000);
+    scene.apply(requested("now"), &Memory::default(), 5000);
     scene.decision();
     for id in ["primary", "a", "b"] {
         scene.check(id, 4999, good(id));
@@ -189,9 +194,9 @@ fn a_check_that_began_before_the_request_does_not_answer_it() {
 #[test]
 fn a_request_that_the_status_answers_is_not_made_again_by_a_restart() {
     let mut scene = Scene::default();
-    let remembered = Remembered {
+    let remembered = Memory {
         answered: Some("then".to_owned()),
-        ..Remembered::default()
+        ..Memory::default()
     };
     scene.apply(requested("then"), &remembered, 0);
     for id in ["primary", "a", "b"] {
@@ -204,13 +209,13 @@ fn a_request_that_the_status_answers_is_not_made_again_by_a_restart() {
 #[test]
 fn a_request_waits_for_nobody_who_is_removed_or_cannot_be_checked() {
     let mut scene = settled();
-    scene.apply(requested("now"), &Remembered::default(), 5000);
+    scene.apply(requested("now"), &Memory::default(), 5000);
     for id in ["primary", "a"] {
         scene.check(id, 5001, good(id));
     }
     let mut without_b = requested("now");
     without_b.endpoints.pop();
-    scene.apply(without_b, &Remembered::default(), 5002);
+    scene.apply(without_b, &Memory::default(), 5002);
     assert_eq!(scene.decision().unwrap().0.answered.as_deref(), Some("now"));
 }
 
@@ -219,7 +224,7 @@ fn a_request_wakes_a_target_whose_address_is_refused() {
     let mut scene = settled();
     scene.check("a", 100, Err(FailureKind::AddressRefused));
     scene.decide();
-    scene.apply(requested("now"), &Remembered::default(), 5000);
+    scene.apply(requested("now"), &Memory::default(), 5000);
     assert_eq!(scene.instruction("a").at, at(5000));
 }
 
@@ -232,7 +237,7 @@ fn other_address_rules_wake_all_as_anybody_may_be_refused_now() {
     assert_eq!(checks(&effects), woken);
 }
 
-fn draining() -> Policy {
+fn draining() -> Case {
     edited(|policy| policy.endpoints[1].state = EndpointState::Draining)
 }
 
@@ -259,12 +264,12 @@ fn sessions(scene: &mut Scene) -> String {
 #[test]
 fn a_draining_target_leaves_the_routes_and_is_checked_on() {
     let mut scene = settled();
-    scene.apply(draining(), &Remembered::default(), 10);
+    scene.apply(draining(), &Memory::default(), 10);
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro b");
-    assert_eq!(decided.endpoints[1].reason, Reason::Draining);
+    assert_eq!(decided.endpoints[1].state.reason, Reason::Draining);
     assert!(scene.wanted.contains_key(&target("a")));
-    scene.apply(edited(|policy| policy.generation = 3), &Remembered::default(), 20);
+    scene.apply(edited(|policy| policy.generation = 3), &Memory::default(), 20);
     assert_eq!(
         scene.routes(),
         "rw primary; ro a b",
@@ -275,7 +280,7 @@ fn a_draining_target_leaves_the_routes_and_is_checked_on() {
 #[test]
 fn the_sessions_left_on_a_draining_target_are_counted_down_slowly_and_their_end_is_told_at_once() {
     let mut scene = settled();
-    scene.apply(draining(), &Remembered::default(), 10);
+    scene.apply(draining(), &Memory::default(), 10);
     assert_eq!(sessions(&mut scene), "None");
     scene.hear("a", 1000, with_sessions(9));
     assert_eq!(sessions(&mut scene), "Some(9)");
@@ -302,20 +307,20 @@ fn sessions_of_who_does_not_drain_are_no_transition() {
 fn a_draining_primary_holds_no_writes() {
     let mut scene = settled();
     let spec = edited(|policy| policy.endpoints[0].state = EndpointState::Draining);
-    scene.apply(spec, &Remembered::default(), 10);
+    scene.apply(spec, &Memory::default(), 10);
     assert_eq!(scene.routes(), "rw; ro a b");
 }
 
 #[test]
 fn a_request_does_not_wait_for_who_cannot_be_checked_any_more() {
     let mut scene = settled();
-    scene.apply(requested("now"), &Remembered::default(), 5000);
+    scene.apply(requested("now"), &Memory::default(), 5000);
     let mut lost = requested("now");
-    lost.endpoints[1].login = Err(Unresolved {
+    lost.of("a").login = Err(Unresolved {
         secret: "credentials".to_owned(),
         problem: SecretProblem::NotFound,
     });
-    scene.apply(lost, &Remembered::default(), 5001);
+    scene.apply(lost, &Memory::default(), 5001);
     for id in ["primary", "b"] {
         scene.check(id, 5002, good(id));
     }
@@ -326,10 +331,10 @@ fn a_request_does_not_wait_for_who_cannot_be_checked_any_more() {
 /// It began before it was asked for, so it does not answer; nor does it put off the one that does.
 #[test]
 fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
-    let login = |policy: &mut Policy| policy.endpoints[1].login = Ok(login("probe"));
+    let login = |policy: &mut Case| policy.of("a").login = Ok(login("probe"));
     for spec in [requested("now"), edited(login)] {
         let mut scene = settled();
-        scene.apply(spec, &Remembered::default(), 5000);
+        scene.apply(spec, &Memory::default(), 5000);
         assert_eq!(scene.instruction("a").at, at(5000));
         let under_way = |result| Observation {
             started: at(4999),

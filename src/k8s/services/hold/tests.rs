@@ -7,15 +7,16 @@ use crate::render::ObjectId;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Secrets, ServicePort, Services};
 use distributary_core::ids::EndpointId;
-use distributary_core::policy::ServiceProblem;
+use distributary_core::resolved::ServiceProblem;
 
+type Endpoints = BTreeMap<EndpointId, ResolvedEndpoint>;
 type Known = Result<Vec<SocketAddr>, ServiceProblem>;
 
-fn policy(service: &str, uid: &str, known: Known) -> Policy {
+fn endpoints(service: &str, known: Known) -> Endpoints {
     let object: ReplicaSetPolicy = serde_json::from_value(json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
-        "metadata": {"name": "orders", "namespace": "shop", "uid": uid},
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
         "spec": {
             "primary": {"host": "198.18.0.1"},
             "replicas": [{"id": "west", "serviceRef": {"name": service, "port": 5432}}],
@@ -26,20 +27,23 @@ fn policy(service: &str, uid: &str, known: Known) -> Policy {
         service: service.to_owned(),
         port: 5432,
     };
-    validate::policy(&object, &Secrets::new(), &Services::from([(port, known)])).unwrap()
+    validate::resolve(&object, &Secrets::new(), &Services::from([(port, known)])).unwrap()
 }
 
 fn pods(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn ready(policy: &Policy) -> Known {
-    let endpoint = policy.endpoint(&EndpointId::from("west")).unwrap();
-    endpoint.pods.clone().unwrap().ready
+fn told(endpoints: Endpoints) -> Option<Resolved> {
+    Some(Resolved::new(endpoints))
 }
 
-fn status(policy: &Policy, addresses: &[&str]) -> ReplicaSetPolicyStatus {
-    let location = policy.endpoints[1].location.clone().unwrap();
+fn ready(endpoints: &Endpoints) -> Known {
+    endpoints[&EndpointId::from("west")].pods.clone().unwrap().ready
+}
+
+fn status(endpoints: &Endpoints, addresses: &[&str]) -> ReplicaSetPolicyStatus {
+    let location = endpoints[&EndpointId::from("west")].location.clone().unwrap();
     let target = |address: &&str| {
         json!({
             "address": address, "role": "Standby", "circuit": "Closed", "eligible": true, "reason": "Serving",
@@ -79,49 +83,45 @@ fn nothing() -> (ReplicaSetPolicyStatus, Observed) {
 #[test]
 fn pods_that_are_known_are_taken_as_they_are() {
     let (status, routes) = nothing();
-    let told = policy("pg", "1", Ok(pods(&["198.18.0.11:5432"])));
-    let mut now = policy("pg", "1", Ok(Vec::new()));
-    assert!(hold(&mut now, Some(&told), &status, &routes).is_empty());
+    let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
+    let mut now = endpoints("pg", Ok(Vec::new()));
+    assert!(hold(&mut now, told.as_ref(), &status, &routes).is_empty());
     assert_eq!(ready(&now), Ok(Vec::new()));
 }
 
 #[test]
 fn a_service_that_went_leaves_its_pods_and_is_told() {
     let (status, routes) = nothing();
-    let told = policy("pg", "1", Ok(pods(&["198.18.0.11:5432"])));
-    let mut now = policy("pg", "1", Err(ServiceProblem::NotFound));
-    let problems = hold(&mut now, Some(&told), &status, &routes);
+    let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
+    let mut now = endpoints("pg", Err(ServiceProblem::NotFound));
+    let problems = hold(&mut now, told.as_ref(), &status, &routes);
     assert_eq!(problems, ["Service pg does not exist"]);
     assert_eq!(ready(&now), Ok(pods(&["198.18.0.11:5432"])));
     // Held by what was held.
-    let mut later = policy("pg", "1", Err(ServiceProblem::Unavailable));
-    hold(&mut later, Some(&now), &status, &routes);
+    let mut later = endpoints("pg", Err(ServiceProblem::Unavailable));
+    hold(&mut later, self::told(now.clone()).as_ref(), &status, &routes);
     assert_eq!(ready(&later), ready(&now));
 }
 
 #[test]
-fn another_service_or_policy_has_other_pods() {
+fn another_service_has_other_pods() {
     let (status, routes) = nothing();
     let missing = Err(ServiceProblem::NotFound);
-    let told = policy("pg", "1", Ok(pods(&["198.18.0.11:5432"])));
-    for mut now in [
-        policy("elsewhere", "1", missing.clone()),
-        policy("pg", "2", missing.clone()),
-    ] {
-        hold(&mut now, Some(&told), &status, &routes);
-        assert_eq!(ready(&now), missing);
-    }
+    let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
+    let mut now = endpoints("elsewhere", missing.clone());
+    hold(&mut now, told.as_ref(), &status, &routes);
+    assert_eq!(ready(&now), missing);
 }
 
 #[test]
 fn after_a_restart_the_pods_in_the_routes_stay() {
-    let mut now = policy("pg", "1", Err(ServiceProblem::Unavailable));
+    let mut now = endpoints("pg", Err(ServiceProblem::Unavailable));
     let status = status(&now, &["198.18.0.12", "198.18.0.11", "198.18.0.13"]);
     let problems = hold(&mut now, None, &status, &routes());
     assert_eq!(problems, ["Service pg could not be read"]);
     assert_eq!(ready(&now), Ok(pods(&["198.18.0.11:6543", "198.18.0.12:6543"])));
 
-    let mut elsewhere = policy("elsewhere", "1", Err(ServiceProblem::NotFound));
+    let mut elsewhere = endpoints("elsewhere", Err(ServiceProblem::NotFound));
     hold(&mut elsewhere, None, &status, &routes());
     assert_eq!(ready(&elsewhere), Err(ServiceProblem::NotFound));
 }

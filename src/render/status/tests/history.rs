@@ -21,8 +21,8 @@ fn lost(decided: &mut Decided) {
         state: RouteState::Fallback,
         ..route("primary", 1)
     };
-    decided.endpoints[1].reason = Reason::CircuitOpen;
-    decided.endpoints[1].failure = Some(FailureKind::ConnectRefused);
+    decided.endpoints[1].state.reason = Reason::CircuitOpen;
+    decided.endpoints[1].state.failure = Some(FailureKind::ConnectRefused);
 }
 
 /// `kind route from>to reason`, each on a line.
@@ -67,7 +67,7 @@ fn a_primary_that_moved_is_remembered() {
     let moved = after(&first(), 2, |decided| {
         decided.plan.rw = route("a", 2);
         decided.tenure.holder = Some(TargetId::host("a".into()));
-        decided.endpoints[0].reason = Reason::Suspect;
+        decided.endpoints[0].state.reason = Reason::Suspect;
     });
     assert_eq!(told(&moved), ["PrimaryMoved rw primary>a primary: Suspect"]);
     let withdrawn = after(&moved, 3, |decided| {
@@ -135,11 +135,11 @@ fn a_region_that_is_left_and_regained_is_remembered() {
             "loadBalancing": {"regions": [{"name": "east"}]},
         },
     });
-    let object = serde_json::from_value(object).unwrap();
-    let policy = Arc::new(validate::policy(&object, &Secrets::new(), &Services::new()).unwrap());
+    let Declaration { policy, resolved, .. } = declared(object);
     let after = |before: &ReplicaSetPolicyStatus, minute, id: &str, last| {
         let mut decision = well();
         decision.policy = Arc::clone(&policy);
+        decision.resolved = Arc::clone(&resolved);
         let DecisionState::Decided(decided) = &mut decision.state else {
             panic!("it is decided");
         };

@@ -1,0 +1,87 @@
+//! From what a policy names, as it was read, to what is known of each endpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::secrets::Secrets;
+use super::services::{ServicePort, Services};
+use super::{Declared, PRIMARY_ID, Problem, endpoint, login, url};
+use crate::{self as api, rules};
+use distributary_core::ids::EndpointId;
+use distributary_core::resolved::{Pods, ResolvedEndpoint, ServiceProblem};
+use distributary_core::server::ServerKey;
+
+/// What was looked up for each endpoint, by its id.
+///
+/// # Errors
+/// Two endpoints whose URLs name one server.
+pub fn resolve<'a>(
+    declared: impl Into<Declared<'a>>,
+    secrets: &Secrets,
+    services: &Services,
+) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
+    let declared = declared.into();
+    let (mut all, mut servers, mut problems) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    for endpoint in endpoints(declared) {
+        let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
+        let resolved = one(endpoint, declared, secrets, services);
+        let watched = endpoint.state != Some(api::EndpointState::Disabled);
+        let server = server_of(&resolved).filter(|_| watched);
+        if server.is_some_and(|server| !servers.insert(server)) {
+            problems.push(Problem {
+                field: format!("endpoint {id}"),
+                rule: rules::SAME_SERVER,
+            });
+        }
+        all.insert(id, resolved);
+    }
+    if problems.is_empty() {
+        Ok(all)
+    } else {
+        Err(problems)
+    }
+}
+
+pub fn endpoints(declared: Declared<'_>) -> impl Iterator<Item = &api::Endpoint> {
+    std::iter::once(&declared.spec.primary).chain(&declared.spec.replicas)
+}
+
+fn one(
+    endpoint: &api::Endpoint,
+    declared: Declared<'_>,
+    secrets: &Secrets,
+    services: &Services,
+) -> ResolvedEndpoint {
+    let (namespace, policys) = (declared.namespace, declared.spec.connection.as_ref());
+    let connection = login::merged(policys, endpoint.connection.as_ref());
+    let url = endpoint
+        .url_secret_ref
+        .as_ref()
+        .map(|reference| url::from_secret(reference, secrets, namespace));
+    let location = endpoint::place(endpoint, url.as_ref(), namespace);
+    let service = location
+        .as_ref()
+        .and_then(|location| endpoint::service(location, namespace));
+    ResolvedEndpoint {
+        pods: service.map(|service| pods(service, services)),
+        location,
+        clients: login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok())),
+        login: login::login(&connection, url, secrets).map(Arc::new),
+    }
+}
+
+fn pods(named: ServicePort, services: &Services) -> Pods {
+    let ready = services.get(&named).cloned();
+    Pods {
+        ready: ready.unwrap_or(Err(ServiceProblem::Unavailable)),
+        service: named.service,
+    }
+}
+
+fn server_of(resolved: &ResolvedEndpoint) -> Option<ServerKey> {
+    let location = resolved.location.as_ref()?;
+    Some(match &resolved.pods {
+        Some(pods) => ServerKey::of_service(&pods.service, location.port),
+        None => ServerKey::of_host(location),
+    })
+}

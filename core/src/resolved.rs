@@ -1,0 +1,124 @@
+//! What was looked up for a policy: Secrets and Services that it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::ids::{EndpointId, TargetId};
+use super::login::{Login, Unresolved};
+use super::server::{ClientSettings, Location};
+
+/// What was looked up for the endpoints of a policy. It is not changed after it was made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolved(BTreeMap<EndpointId, ResolvedEndpoint>);
+
+/// What was looked up for one endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedEndpoint {
+    /// Where it is; `None` while the Secret with its URL is missing or wrong. Of a Service: its name inside the
+    /// cluster, which certificates are checked against.
+    pub location: Option<Location>,
+    /// The ready pods behind the Service that it names; `None`: it names a host.
+    pub pods: Option<Pods>,
+    /// How to log in; an error where a Secret is missing or wrong.
+    pub login: Result<Arc<Login>, Unresolved>,
+    /// How clients connect to it.
+    pub clients: ClientSettings,
+}
+
+/// The pods behind a Service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pods {
+    /// The name of the Service, in the policy's namespace.
+    pub service: String,
+    /// Addresses and ports of those that are ready, in ascending order; or why they are not known.
+    pub ready: Result<Vec<SocketAddr>, ServiceProblem>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ServiceProblem {
+    #[error("does not exist")]
+    NotFound,
+    #[error("has no such port")]
+    PortMissing,
+    #[error("is of type ExternalName and has no pods; name its host instead")]
+    External,
+    #[error("could not be read")]
+    Unavailable,
+}
+
+impl Resolved {
+    #[must_use]
+    pub const fn new(endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
+        Self(endpoints)
+    }
+
+    #[must_use]
+    pub fn endpoint(&self, id: &EndpointId) -> Option<&ResolvedEndpoint> {
+        self.0.get(id)
+    }
+
+    #[must_use]
+    pub fn location(&self, id: &EndpointId) -> Option<&Location> {
+        self.endpoint(id)?.location.as_ref()
+    }
+
+    /// The targets of an endpoint: the one that follows its host, or one for each ready pod.
+    #[must_use]
+    pub fn targets(&self, id: &EndpointId) -> Vec<TargetId> {
+        self.endpoint(id)
+            .map(|endpoint| endpoint.targets(id))
+            .unwrap_or_default()
+    }
+
+    /// Whether an endpoint is behind a Service.
+    #[must_use]
+    pub fn names_services(&self) -> bool {
+        self.0.values().any(|endpoint| endpoint.pods.is_some())
+    }
+
+    /// What is wrong with Secrets, each problem once.
+    #[must_use]
+    pub fn problems(&self) -> BTreeSet<String> {
+        let problems = self
+            .0
+            .values()
+            .filter_map(|endpoint| endpoint.login.as_ref().err());
+        problems.map(ToString::to_string).collect()
+    }
+}
+
+impl ResolvedEndpoint {
+    /// Its targets: the one that follows its host, or one for each ready pod. `id`: its own.
+    #[must_use]
+    pub fn targets(&self, id: &EndpointId) -> Vec<TargetId> {
+        let target = |pod| TargetId {
+            endpoint: id.clone(),
+            pod,
+        };
+        match &self.pods {
+            None => vec![target(None)],
+            Some(pods) => pods
+                .ready
+                .iter()
+                .flatten()
+                .map(|pod| target(Some(pod.ip())))
+                .collect(),
+        }
+    }
+
+    /// The login to a server whose place is known.
+    #[must_use]
+    pub fn usable_login(&self) -> Option<&Arc<Login>> {
+        self.login.as_ref().ok().filter(|_| self.location.is_some())
+    }
+
+    /// Where a target listens: its pod, or its host; `None`: that is not known.
+    #[must_use]
+    pub fn port(&self, target: &TargetId) -> Option<u16> {
+        let pods = self.pods.as_ref().and_then(|pods| pods.ready.as_ref().ok());
+        let pod = pods.and_then(|pods| pods.iter().find(|pod| Some(pod.ip()) == target.pod));
+        let declared = self.location.as_ref().map(|location| location.port);
+        pod.map(SocketAddr::port).or(declared)
+    }
+}

@@ -1,0 +1,120 @@
+//! Another process decided, and its memory is read.
+
+use super::*;
+use crate::fixture::SYSTEM;
+use crate::primary::Tenure;
+
+fn recalled(tenure: Tenure) -> Event {
+    Event::Recalled {
+        key: policy().key.clone(),
+        memory: Memory {
+            tenure,
+            ..Memory::default()
+        },
+    }
+}
+
+fn held_by(id: &str, timeline: u32) -> Tenure {
+    Tenure {
+        identity: Some(SYSTEM),
+        holder: Some(target(id)),
+        timeline: Some(timeline),
+        accepted: None,
+    }
+}
+
+fn on(timeline: u32, role: Role) -> Result<Sample, FailureKind> {
+    Ok(Sample {
+        timeline: Some(timeline),
+        ..sample(role)
+    })
+}
+
+#[test]
+fn writes_go_to_the_holder_that_another_process_wrote() {
+    let mut scene = Scene::well();
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.step(recalled(held_by("a", 2)), 10);
+    scene.check("a", 11, on(2, Role::Primary));
+    assert_eq!(scene.routes(), "rw a; ro b");
+    // The old one still takes writes, on its own timeline.
+    scene.check("primary", 12, on(1, Role::Primary));
+    assert_eq!(scene.routes(), "no change");
+}
+
+#[test]
+fn an_old_primary_does_not_take_the_writes_back_after_a_memory_was_read() {
+    let mut scene = Scene::well();
+    scene.step(recalled(held_by("a", 2)), 10);
+    scene.check("a", 11, Err(FailureKind::ConnectRefused));
+    scene.check("primary", 12, on(1, Role::Primary));
+    let routes = scene.routes();
+    assert!(!routes.starts_with("rw primary"), "{routes}");
+}
+
+#[test]
+fn the_memory_that_is_known_already_decides_nothing() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.step(recalled(held_by("primary", 1)), 10);
+    assert_eq!(scene.decide(), None);
+}
+
+#[test]
+fn a_memory_of_an_unknown_policy_is_nobodys() {
+    let mut world = World::default();
+    assert!(world.advance(at(10), [recalled(held_by("a", 2))]).is_empty());
+    assert_eq!(world.deadline(), None);
+}
+
+#[test]
+fn who_another_process_saw_as_a_standby_may_follow() {
+    for seen in [false, true] {
+        let mut scene = Scene::new();
+        scene.check("primary", 1, on(1, Role::Primary));
+        scene.check("a", 2, on(2, Role::Primary));
+        scene.check("b", 3, on(1, Role::Standby));
+        scene.decide();
+        let state = TargetState {
+            role: Some(Role::Primary),
+            seen_as_standby: seen,
+            ..TargetState::unknown(Reason::WritableReplica)
+        };
+        let a = EndpointMemory {
+            location: Some(location(2)),
+            reason: Reason::WritableReplica,
+            classes: BTreeMap::new(),
+            targets: vec![TargetMemory {
+                address: Some(address(2)),
+                state,
+            }],
+        };
+        let event = Event::Recalled {
+            key: policy().key.clone(),
+            memory: Memory {
+                endpoints: [("a".into(), a)].into(),
+                tenure: held_by("primary", 1),
+                answered: None,
+            },
+        };
+        scene.step(event, 10);
+        scene.check("primary", 11, on(1, Role::Standby));
+        let writes = if seen { "rw a" } else { "rw;" };
+        let routes = scene.routes();
+        assert!(routes.starts_with(writes), "{seen}: {routes}");
+    }
+}
+
+#[test]
+fn what_was_due_is_decided_at_its_own_moment_before_later_events_are_taken() {
+    let mut scene = Scene::well();
+    scene.decide();
+    // A sign of a crash makes the decision wait; nothing confirms it.
+    scene.hear("a", 100, Err(Silence::Closed));
+    scene.world.decide(at(100));
+    let due = scene.world.deadline().unwrap();
+    assert!(due > at(100) && due < at(1000));
+    let effects = scene.world.advance(at(1000), []);
+    assert!(effects.writer.is_empty(), "{effects:?}");
+    assert_eq!(scene.world.deadline(), None);
+}

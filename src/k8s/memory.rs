@@ -1,0 +1,151 @@
+//! What the status of a policy says from before the operator started, in the words of the core.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, ServerStatus, TargetStatus};
+use distributary_core::breaker::{Circuit, CircuitState};
+use distributary_core::decision::{ClassView, TargetState};
+use distributary_core::health::Reason;
+use distributary_core::ids::{ClassName, EndpointId, TargetId};
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureKind, Role};
+use distributary_core::percent::Percent;
+use distributary_core::primary::Tenure;
+use distributary_core::server::{Host, Location};
+use distributary_core::world::{EndpointMemory, Memory, TargetMemory};
+
+/// The present moment, by the clock of the status and by that of the decisions.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub wall: Timestamp,
+    pub moment: Moment,
+}
+
+/// Reads a status back.
+pub fn memory(status: &ReplicaSetPolicyStatus, now: Now) -> Memory {
+    let endpoint = |endpoint: &EndpointStatus| {
+        let targets = if endpoint.targets.is_empty() {
+            vec![TargetMemory {
+                address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
+                state: state(&endpoint.server, now),
+            }]
+        } else {
+            endpoint.targets.iter().map(|pod| target(pod, now)).collect()
+        };
+        let classes = endpoint.server.classes.iter();
+        let memory = EndpointMemory {
+            location: location(endpoint),
+            reason: reason(&endpoint.server.reason),
+            classes: classes
+                .map(|class| (class.name.as_str().into(), reason(&class.reason)))
+                .collect(),
+            targets,
+        };
+        (EndpointId::from(endpoint.id.as_str()), memory)
+    };
+    Memory {
+        endpoints: status.endpoints.iter().map(endpoint).collect(),
+        tenure: tenure(status),
+        answered: status.checked_for.clone(),
+    }
+}
+
+fn location(status: &EndpointStatus) -> Option<Location> {
+    let host = status.host.as_ref()?;
+    let host = host
+        .parse()
+        .map_or_else(|_| Host::Name(host.clone()), Host::Address);
+    Some(Location {
+        host,
+        port: status.port?,
+    })
+}
+
+/// Who takes the writes, and what is known of the database, by a status.
+pub fn tenure(status: &ReplicaSetPolicyStatus) -> Tenure {
+    let primary = status.primary.as_ref();
+    let holder = primary.map(|primary| {
+        let of_pods = status
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.id == primary.id && !endpoint.targets.is_empty());
+        let address = primary.address.as_ref().and_then(|address| address.parse().ok());
+        TargetId {
+            endpoint: EndpointId::from(primary.id.as_str()),
+            pod: address.filter(|_| of_pods),
+        }
+    });
+    Tenure {
+        identity: status
+            .system_identifier
+            .as_ref()
+            .and_then(|text| text.parse().ok()),
+        holder,
+        timeline: primary.and_then(|primary| primary.timeline),
+        accepted: primary.and_then(|primary| primary.accepted.as_deref().map(EndpointId::from)),
+    }
+}
+
+fn target(status: &TargetStatus, now: Now) -> TargetMemory {
+    TargetMemory {
+        address: status.address.parse().ok(),
+        state: state(&status.server, now),
+    }
+}
+
+fn state(status: &ServerStatus, now: Now) -> TargetState {
+    TargetState {
+        role: Role::from_word(&status.role),
+        seen_as_standby: status.seen_as_standby,
+        circuit: circuit(&status.circuit, status.retry_at.as_ref(), now),
+        trips: status.trips,
+        eligible: status.eligible,
+        reason: reason(&status.reason),
+        failure: status.failure.as_deref().and_then(FailureKind::from_word),
+        weight: status.effective_weight,
+        classes: classes(&status.classes, now),
+    }
+}
+
+fn classes(status: &[ClassStatus], now: Now) -> BTreeMap<ClassName, ClassView> {
+    let class = |status: &ClassStatus| {
+        let known = ClassView {
+            reason: reason(&status.reason),
+            circuit: circuit(&status.circuit, status.retry_at.as_ref(), now),
+            trips: status.trips,
+            share: Percent::new(status.share.min(100)),
+        };
+        (status.name.as_str().into(), known)
+    };
+    status.iter().map(class).collect()
+}
+
+/// A word of another version says nothing of how it is.
+fn reason(word: &str) -> Reason {
+    Reason::from_word(word).unwrap_or(Reason::NotCheckedYet)
+}
+
+/// A word of another version is a circuit that is closed: the next checks tell.
+fn circuit(word: &str, retry_at: Option<&Time>, now: Now) -> Circuit {
+    match CircuitState::from_word(word) {
+        None | Some(CircuitState::Closed) => Circuit::default(),
+        Some(CircuitState::HalfOpen) => Circuit::HalfOpen {
+            step: 0,
+            successes: 0,
+        },
+        Some(CircuitState::Open) => {
+            let left = retry_at.map(|at| at.0.duration_since(now.wall));
+            let left = left.and_then(|left| Duration::try_from(left).ok());
+            Circuit::Open {
+                until: now.moment + left.unwrap_or_default(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
