@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ids::PolicyKey;
+use super::jitter::Jitter;
 use super::moment::Moment;
 use super::policy::Policy;
 use super::target::{Heard, Observed, ProbeKey};
@@ -29,9 +30,19 @@ pub struct World {
     marked: BTreeSet<PolicyKey>,
     /// When to look again at policies for which time alone changes something.
     wakes: BTreeMap<PolicyKey, Moment>,
+    jitter: Jitter,
 }
 
 impl World {
+    /// A world without policies, whose checks are spread so.
+    #[must_use]
+    pub fn new(jitter: Jitter) -> Self {
+        Self {
+            jitter,
+            ..Self::default()
+        }
+    }
+
     /// Takes in one event. Decisions follow with [`World::decide`], once per batch of events.
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         match event {
@@ -124,7 +135,7 @@ impl World {
 
     fn observe(&mut self, observed: &Observed) -> Vec<Effect> {
         let state = self.policies.get_mut(&observed.key.policy);
-        let taken = state.and_then(|state| state.observe(observed));
+        let taken = state.and_then(|state| state.observe(observed, self.jitter));
         self.take(&observed.key, taken)
     }
 
