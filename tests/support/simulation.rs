@@ -13,6 +13,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
+use distributary_core::jitter::Jitter;
 use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::plan::{Route, RouteState};
 use distributary_core::policy::Policy;
@@ -95,6 +96,9 @@ enum Act {
     Session,
 }
 
+/// When it begins: things befall servers at whole seconds, and are seen by checks in between.
+const BEGIN: Moment = Moment::new(Duration::from_millis(400));
+
 impl Simulation {
     /// Begins with `policy`: the primary takes writes, every replica is a standby.
     pub fn new(policy: &Arc<Policy>) -> Self {
@@ -104,9 +108,9 @@ impl Simulation {
     /// Begins with what a status remembers.
     pub fn restarted(policy: &Arc<Policy>, remembered: Remembered) -> Self {
         let mut simulation = Self {
-            world: World::default(),
+            world: World::new(Jitter::None),
             policy: Arc::clone(policy),
-            now: Moment::default(),
+            now: BEGIN,
             tells_waiting: !remembered.endpoints.is_empty(),
             scripts: BTreeMap::new(),
             wal: Log::default(),
