@@ -44,10 +44,14 @@ impl Asked {
         }
         match (self.target, Role::from_word(&shown.role)) {
             (Target::Primary, Some(Role::Standby)) => "only the primary serves this route",
-            (Target::PrimaryPreferred, Some(Role::Standby)) => "the primary serves this route while it is well",
+            (Target::PrimaryPreferred, Some(Role::Standby)) => {
+                "the primary serves this route while it is well"
+            }
             (Target::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
             (Target::Replicas, Some(Role::Primary)) => "the primary serves this route only as a fallback",
-            _ => "other servers come first: the servers that the class selects, or servers of a nearer region",
+            _ => {
+                "other servers come first: the servers that the class selects, or servers of a nearer region"
+            }
         }
     }
 }
