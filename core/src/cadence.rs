@@ -9,6 +9,16 @@ use super::observation::{FailureClass, FailureKind, Observation};
 use super::policy::{BreakerSettings, Probing};
 use super::target::Hold;
 
+/// Declares the times, and the list of all.
+macro_rules! times {
+    ($($(#[$doc:meta])* $public:vis const $name:ident: Duration = $time:expr;)*) => {
+        $($(#[$doc])* $public const $name: Duration = $time;)*
+        /// Every time of checks that no policy sets.
+        pub const TIMES: &[Duration] = &[$($name),*];
+    };
+}
+
+times! {
 /// The shortest attempt that a policy can ask for.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 /// A refused connection is confirmed by another one after this time.
@@ -21,6 +31,7 @@ const LONGEST_GAP: Duration = Duration::from_millis(500);
 const URGENT: Duration = Duration::from_millis(500);
 /// The shortest deadline of a heartbeat: it costs a session, which takes longer to open than a query.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+}
 
 /// The deadline of a check that begins while nothing is wrong: so many fit into the failover timeout as the breaker
 /// counts.
