@@ -11,6 +11,7 @@ use crate::probe::Registry;
 use distributary_core::decision::Decision;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
+use distributary_core::jitter::Jitter;
 use distributary_core::observation::FailureKind;
 use distributary_core::policy::Policy;
 use distributary_core::resolved::Resolved;
@@ -161,7 +162,7 @@ impl Engine {
             commands: sender,
             decisions: decisions.clone(),
         };
-        let (world, decided) = (World::default(), Vec::new());
+        let (world, decided) = (World::new(Jitter::Spread), Vec::new());
         (
             Self {
                 world,

@@ -8,6 +8,16 @@
 
 use super::duration;
 
+/// Declares the rules, and the list of all.
+macro_rules! rules {
+    ($(pub const $name:ident: &str = $text:expr;)*) => {
+        $(pub const $name: &str = $text;)*
+        /// Every rule: its name here, and its text.
+        pub const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+rules! {
 pub const NAME: &str = "metadata.name must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const PRIMARY_ID: &str = "primary.id must differ from the id of every replica; its default is 'primary'";
 pub const ADDRESS: &str = "exactly one of host, serviceRef and urlSecretRef must be set";
@@ -97,6 +107,7 @@ pub const GEOGRAPHIC: &str = "region of each endpoint must be a DNS-1123 label o
 pub const READ_FALLBACK_ONCE: &str = "readFallback must name each member once";
 pub const PINNED: &str = "failover.primaryRole must be Pinned where identity.check is None: a server that does not tell who it is is never followed";
 pub const ACCEPT_PRIMARY: &str = "failover.acceptPrimary must be the id of an endpoint of this policy";
+}
 
 /// The rule that a duration has its form and lies between two durations, both included.
 pub(super) fn duration_between(least: &str, most: &str) -> String {

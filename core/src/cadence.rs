@@ -9,6 +9,16 @@ use super::observation::{FailureClass, FailureKind, Observation};
 use super::policy::{BreakerSettings, Probing, SHORTEST_ATTEMPT};
 use super::target::Hold;
 
+/// Declares the times, and the list of all.
+macro_rules! times {
+    ($($(#[$doc:meta])* const $name:ident: Duration = $time:expr;)*) => {
+        $($(#[$doc])* const $name: Duration = $time;)*
+        /// Every time of checks that no policy sets.
+        pub const TIMES: &[Duration] = &[SHORTEST_ATTEMPT, $($name),*];
+    };
+}
+
+times! {
 /// A refused connection is confirmed by another one after this time.
 const CONFIRM_AFTER: Duration = Duration::from_millis(5);
 /// After the first good check of a suspect, the second one follows.
@@ -19,6 +29,7 @@ const LONGEST_GAP: Duration = Duration::from_millis(500);
 const URGENT: Duration = Duration::from_millis(500);
 /// The shortest deadline of a heartbeat: it costs a session, which takes longer to open than a query.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+}
 
 /// The deadline of a check that begins while nothing is wrong: so many fit into the failover timeout as the breaker
 /// counts.

@@ -1,6 +1,10 @@
 //! Policies and samples for the tests of the domain.
 
-#![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "for tests alone")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "for tests alone"
+)]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod formats;
 pub mod health;
 pub mod ids;
+pub mod jitter;
 pub mod judgement;
 pub mod lag;
 pub mod level;

@@ -55,10 +55,12 @@ pub enum InvalidPolicy {
     AcceptedUnknown,
     #[error("servers whose identity is not checked must not be followed")]
     FollowsUnchecked,
-    #[error(
-        "the threshold of failures, that of successes and the traffic steps must be at least 1, and the steps rise"
-    )]
-    Breaker,
+    #[error("failureThreshold must be at least 1")]
+    FailureThreshold,
+    #[error("successThreshold must be at least 1")]
+    SuccessThreshold,
+    #[error("there must be a traffic step, and each must be above the one before it")]
+    TrafficSteps,
     #[error("{threshold} attempts of at least {SHORTEST_ATTEMPT:?} must fit into the failover timeout")]
     Attempts { threshold: u32 },
     #[error("the class {0} must be there once")]
@@ -118,18 +120,27 @@ impl PolicyParts {
         if self.identity == IdentityRule::Unchecked && self.failover.primary_role == PrimaryRole::Follow {
             broken.push(InvalidPolicy::FollowsUnchecked);
         }
-        let breaker = &self.breaker;
-        let rising = breaker.traffic_steps.windows(2).all(|pair| pair[0] < pair[1]);
-        let steps = rising && !breaker.traffic_steps.is_empty();
-        if breaker.failure_threshold == 0 || breaker.success_threshold == 0 || !steps {
-            broken.push(InvalidPolicy::Breaker);
-        }
-        let threshold = breaker.failure_threshold;
+        broken.extend(self.broken_breaker());
+        let threshold = self.breaker.failure_threshold;
         if self.probing.failover_timeout < SHORTEST_ATTEMPT.saturating_mul(threshold) {
             broken.push(InvalidPolicy::Attempts { threshold });
         }
         broken.extend(self.broken_classes());
         broken
+    }
+
+    fn broken_breaker(&self) -> impl Iterator<Item = InvalidPolicy> {
+        let breaker = &self.breaker;
+        let rising = breaker.traffic_steps.windows(2).all(|pair| pair[0] < pair[1]);
+        let broken = [
+            (breaker.failure_threshold == 0, InvalidPolicy::FailureThreshold),
+            (breaker.success_threshold == 0, InvalidPolicy::SuccessThreshold),
+            (
+                !rising || breaker.traffic_steps.is_empty(),
+                InvalidPolicy::TrafficSteps,
+            ),
+        ];
+        broken.into_iter().filter_map(|(is, broken)| is.then_some(broken))
     }
 
     fn broken_endpoints(&self) -> Vec<InvalidPolicy> {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ids::PolicyKey;
+use super::jitter::Jitter;
 use super::moment::Moment;
 use super::policy::Policy;
 use super::resolved::Resolved;
@@ -31,9 +32,19 @@ pub struct World {
     /// When to look again at policies for which time alone changes something.
     wakes: BTreeMap<PolicyKey, Moment>,
     incarnations: Incarnations,
+    jitter: Jitter,
 }
 
 impl World {
+    /// A world without policies, whose checks are spread so.
+    #[must_use]
+    pub fn new(jitter: Jitter) -> Self {
+        Self {
+            jitter,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what happened by `until`, and decides: what was due earlier at its own moment, then whatever the events ask
     /// for. This is how the world is driven: by the engine, by `check`, in rehearsals and in simulations.
     pub fn advance(&mut self, until: Moment, events: impl IntoIterator<Item = Event>) -> Effects {
@@ -164,7 +175,7 @@ impl World {
 
     fn observe(&mut self, observed: &Observed) -> Effects {
         let state = self.policies.get_mut(&observed.key.policy);
-        let taken = state.and_then(|state| state.observe(observed));
+        let taken = state.and_then(|state| state.observe(observed, self.jitter));
         self.take(&observed.key, taken)
     }
 

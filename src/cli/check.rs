@@ -20,6 +20,7 @@ use distributary_api::validate::{self, Declaration};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
+use distributary_core::jitter::Jitter;
 use distributary_core::lag::Lag;
 use distributary_core::observation::{FailureClass, FailureKind};
 use distributary_core::outputs::Outputs;
@@ -107,7 +108,7 @@ async fn look(declared: Declaration) -> Result<Looked, Error> {
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let mut looking = Looking {
         clock,
-        world: World::default(),
+        world: World::new(Jitter::Spread),
         registry: Registry::new(clock, resolver, Limits::default(), answers),
         looked: Looked {
             policy: Arc::clone(&policy),

@@ -22,6 +22,11 @@ enum Part {
     Load,
 }
 
+/// The statements of the question, for who wants to know what a check asks.
+pub fn statements() -> impl Iterator<Item = &'static str> {
+    Part::ALL.into_iter().map(Part::statement)
+}
+
 impl Part {
     const ALL: [Self; 5] = [
         Self::Role,

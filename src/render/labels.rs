@@ -4,6 +4,16 @@ use serde_json::{Map, Value, json};
 
 use distributary_core::table::Subject;
 
+/// Declares the names, and the list of all.
+macro_rules! names {
+    ($($(#[$doc:meta])* pub const $name:ident: &str = $text:expr;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        /// Every name here.
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "distributary";
 /// The name of the policy, on every object of it.
@@ -19,6 +29,7 @@ pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub const SLICE_MANAGER: &str = "distributary.dev";
 /// What begins so is ours on our objects.
 pub const PREFIX: &str = "distributary.dev/";
+}
 
 /// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.
 pub fn metadata(

@@ -180,6 +180,10 @@ async fn foreign_replica(plane: Arc<ControlPlane>) -> Result<()> {
     )?;
     let (replica, left) = (it.postgres.replica(0), it.postgres.replica(1));
     replica.give_way_to(other.primary())?;
+    // The held session stays with the server that it was opened to: its answers would be newer.
+    replica
+        .sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'distributary'")
+        .await?;
     it.endpoint("replica-1", "IdentityMismatch", SOON).await?;
     it.leads("ro", &[left], SOON).await?;
     // Proven wrong leaves, even where nobody else is left; and silence proves nothing new.

@@ -13,6 +13,7 @@ use distributary_core::fixture::Case;
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
+use distributary_core::jitter::Jitter;
 use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::plan::{Route, RouteState};
 use distributary_core::target::{Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, Wanted};
@@ -93,6 +94,9 @@ enum Act {
     Session,
 }
 
+/// When it begins: things befall servers at whole seconds, and are seen by checks in between.
+const BEGIN: Moment = Moment::new(Duration::from_millis(400));
+
 impl Simulation {
     /// Begins with `policy`: the primary takes writes, every replica is a standby.
     pub fn new(policy: &Case) -> Self {
@@ -102,9 +106,9 @@ impl Simulation {
     /// Begins with what a status remembers.
     pub fn restarted(policy: &Case, memory: Memory) -> Self {
         let mut simulation = Self {
-            world: World::default(),
+            world: World::new(Jitter::None),
             policy: policy.clone(),
-            now: Moment::default(),
+            now: BEGIN,
             tells_waiting: !memory.endpoints.is_empty(),
             scripts: BTreeMap::new(),
             wal: Log::default(),

@@ -36,12 +36,12 @@ loadBalancing: {strategy: Geographic}
     assert_table(
         &simulation,
         "
-            0.002  rw primary | ro a b | ro-east a (b) | ro-west b (a)
-           10.396  rw primary | ro b | ro-east b | ro-west b | a Suspect
-           11.390  rw primary | ro b | ro-east b | ro-west b | a CircuitOpen
-           21.391  rw primary | ro (a:10) b | ro-east (a:10) b | ro-west b (a:10) | a Returning
-           23.391  rw primary | ro a:50 b | ro-east a:50 (b) | ro-west b (a:50) | a Returning
-           25.391  rw primary | ro a b | ro-east a (b) | ro-west b (a)
+            0.402  rw primary | ro a b | ro-east a (b) | ro-west b (a)
+           10.407  rw primary | ro b | ro-east b | ro-west b | a Suspect
+           11.401  rw primary | ro b | ro-east b | ro-west b | a CircuitOpen
+           21.402  rw primary | ro (a:10) b | ro-east (a:10) b | ro-west b (a:10) | a Returning
+           23.402  rw primary | ro a:50 b | ro-east a:50 (b) | ro-west b (a:50) | a Returning
+           25.402  rw primary | ro a b | ro-east a (b) | ro-west b (a)
         ",
     );
 }
@@ -64,12 +64,12 @@ routing: {classes: [{name: reports, replicaSelector: {tags: [reports]}}]}
     assert_table(
         &simulation,
         "
-            0.002  rw primary | ro a b | reports a
-           10.396  rw primary | ro b | reports [Fallback] b | a Suspect
-           11.390  rw primary | ro b | reports [Fallback] b | a CircuitOpen
-           21.391  rw primary | ro (a:10) b | reports [Fallback] (a:10) b | a Returning
-           23.391  rw primary | ro a:50 b | reports a:50 | a Returning
-           25.391  rw primary | ro a b | reports a
+            0.402  rw primary | ro a b | reports a
+           10.407  rw primary | ro b | reports [Fallback] b | a Suspect
+           11.401  rw primary | ro b | reports [Fallback] b | a CircuitOpen
+           21.402  rw primary | ro (a:10) b | reports [Fallback] (a:10) b | a Returning
+           23.402  rw primary | ro a:50 b | reports a:50 | a Returning
+           25.402  rw primary | ro a b | reports a
         ",
     );
 }

@@ -33,7 +33,11 @@ async fn rolling_restart(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     for replica in &all {
         replica.stop(Shutdown::Fast).await?;
-        wait::pass(Duration::from_secs(3), "it is down for three seconds").await;
+        wait::pass(
+            Duration::from_secs(2),
+            "it is down for two seconds, less than failoverTimeout",
+        )
+        .await;
         replica.start().await?;
         wait::pass(Duration::from_secs(1), "a second later it is the next one's turn").await;
     }

@@ -3,7 +3,7 @@
 use super::{Problems, routing};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::EndpointId;
-use distributary_core::policy::{Failover, IdentityRule};
+use distributary_core::policy::{Failover, IdentityRule, PrimaryRole};
 use distributary_core::routing::ReadFallback;
 
 pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> IdentityRule {
@@ -11,6 +11,9 @@ pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Identit
         return IdentityRule::Learned;
     };
     let unchecked = declared.check == api::IdentityCheck::None;
+    let failover = spec.failover.as_ref();
+    let pinned = failover.is_some_and(|failover| failover.primary_role == PrimaryRole::Pinned);
+    problems.require(!unchecked || pinned, "spec.failover.primaryRole", rules::PINNED);
     let field = "spec.identity.systemIdentifier";
     let Some(text) = &declared.system_identifier else {
         return if unchecked {
@@ -34,6 +37,8 @@ fn system_identifier(text: &str) -> Option<u64> {
 pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failover {
     let declared = spec.failover.clone().unwrap_or_default();
     let accepted = declared.accept_primary.as_deref();
+    let known = accepted.is_none_or(|accepted| routing::is_declared(accepted, spec));
+    problems.require(known, "spec.failover.acceptPrimary", rules::ACCEPT_PRIMARY);
     Failover {
         read_fallback: read_fallback(declared.read_fallback.as_deref(), problems),
         min_healthy: routing::least(

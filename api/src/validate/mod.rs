@@ -189,7 +189,15 @@ impl Problems {
                 ("spec.failover.acceptPrimary".to_owned(), rules::ACCEPT_PRIMARY)
             }
             InvalidPolicy::FollowsUnchecked => ("spec.failover.primaryRole".to_owned(), rules::PINNED),
-            InvalidPolicy::Breaker => (
+            InvalidPolicy::FailureThreshold => (
+                "spec.circuitBreaker.failureThreshold".to_owned(),
+                rules::FAILURE_THRESHOLD,
+            ),
+            InvalidPolicy::SuccessThreshold => (
+                "spec.circuitBreaker.halfOpen.successThreshold".to_owned(),
+                rules::SUCCESS_THRESHOLD,
+            ),
+            InvalidPolicy::TrafficSteps => (
                 "spec.circuitBreaker.halfOpen.trafficSteps".to_owned(),
                 rules::TRAFFIC_STEPS,
             ),
@@ -332,5 +340,6 @@ fn endpoint_id(id: &str, field: &str, problems: &mut Problems) -> EndpointId {
     EndpointId::from(id)
 }
 
-#[cfg(test)]
+// The objects of the tests are custom resources.
+#[cfg(all(test, feature = "kube"))]
 mod tests;

@@ -11,6 +11,7 @@ use super::watched::Target;
 use crate::health::Health;
 use crate::ids::ClassName;
 use crate::ids::TargetId;
+use crate::jitter::Jitter;
 use crate::lag::{Freshness, Replay, Told};
 use crate::level::{Behind, Used};
 use crate::moment::Moment;
@@ -36,7 +37,7 @@ pub(super) struct Taken {
 }
 
 impl PolicyState {
-    pub(super) fn observe(&mut self, observed: &Observed) -> Option<Taken> {
+    pub(super) fn observe(&mut self, observed: &Observed, jitter: Jitter) -> Option<Taken> {
         let (id, observation) = (&observed.key.target, &observed.observation);
         let target = self.targets.get_mut(id)?;
         if target.incarnation != observed.incarnation {
@@ -56,7 +57,7 @@ impl PolicyState {
         let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
         let target = self.targets.get_mut(id)?;
-        target.reschedule(&observed.key, observation, &policy, urgent);
+        target.reschedule(&observed.key, observation, &policy, urgent, jitter);
         let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
         if positioned && policy.probing.heartbeat.is_none() && target.replay.freshness == Freshness::Unknown {
             target.look_again_soon(observation.ended);

@@ -9,6 +9,7 @@ use crate::breaker::spacing;
 use crate::cadence;
 use crate::health::{Health, Reason, Standing};
 use crate::ids::TargetId;
+use crate::jitter::Jitter;
 use crate::lag::Replay;
 use crate::login::Login;
 use crate::moment::Moment;
@@ -219,16 +220,16 @@ impl Target {
         observation: &Observation,
         policy: &Policy,
         urgent: bool,
+        jitter: Jitter,
     ) {
         let number = self.check.number + 1;
-        let spread = spread(key, number);
         let prefer = self.health.address;
         let next = cadence::next(
             &self.health,
             observation,
             &policy.probing,
             &policy.breaker,
-            spread,
+            jitter.of(key, number),
         );
         if let Some((at, timeout)) = next {
             let hold = self.hold(policy, urgent);
@@ -303,20 +304,4 @@ impl Target {
     pub(super) fn server(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.health.address?, self.port?))
     }
-}
-
-/// 0 to 100, from the target and the count of its checks: spreads checks without chance.
-fn spread(key: &ProbeKey, number: u64) -> u8 {
-    let bytes = key
-        .policy
-        .namespace
-        .bytes()
-        .chain(key.policy.name.bytes())
-        .chain(key.target.endpoint.as_str().bytes());
-    let hash = bytes
-        .chain(number.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    u8::try_from((hash >> 32) % 101).unwrap_or(0)
 }
