@@ -7,7 +7,7 @@ use super::entry::{Connection, Endpoint, Route, Service, Target};
 use super::named::{self, DEFAULT, Named, SERVICE_PORT, WRITES};
 use super::word::Version;
 use crate::plan::{Member, RoutingPlan};
-use crate::policy::{BreakerSettings, ClientSettings, Host, Policy, Probing};
+use crate::policy::{BreakerSettings, ClientSettings, Policy, Probing};
 use crate::routing::{self, Priority};
 use crate::{plan, policy};
 
@@ -131,7 +131,7 @@ fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
         declared: declared.declared,
         active: declared.is_watched(),
         state: declared.state,
-        host: location.map(|location| host(&location.host)),
+        host: location.map(|location| location.host.to_string()),
         port: location.map(|location| location.port),
         region: declared.region.clone(),
         zone: declared.zone.clone(),
@@ -146,10 +146,6 @@ fn endpoint(declared: &policy::Endpoint, routes: &[Named<'_>]) -> Endpoint {
             .map(|named| named.name.clone())
             .collect(),
     }
-}
-
-fn host(host: &Host) -> String {
-    host.to_string()
 }
 
 fn connection(clients: &ClientSettings) -> Connection {

@@ -4,6 +4,7 @@ use crate::ids::TargetId;
 use crate::plan::{self, Admission, Member, RouteState, RoutingPlan};
 use crate::policy::Policy;
 
+mod combinations;
 mod mutated;
 mod rules;
 mod text;
