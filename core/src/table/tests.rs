@@ -5,6 +5,7 @@ use crate::outputs::Outputs;
 use crate::plan::{self, Admission, Member, RouteState, RoutingPlan};
 use crate::policy::Policy;
 
+mod combinations;
 mod mutated;
 mod rules;
 mod text;
