@@ -10,7 +10,7 @@ use std::sync::Arc;
 use distributary::rehearse::{Observations, rehearse};
 use distributary::render::Subject;
 use distributary::render::render;
-use distributary::render::status::{Report, Written, status};
+use distributary::render::status::{Report, WriteOutcome, status};
 use distributary_api::validate::{self, SecretKeys, Secrets};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
@@ -125,21 +125,21 @@ fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
 }
 
 /// As the writing side concludes it, where the case says nothing else.
-fn written(decision: Option<&Decision>, given: &Given) -> Written {
+fn written(decision: Option<&Decision>, given: &Given) -> WriteOutcome {
     if let Some((what, names)) = given.written.first_key_value() {
         return match what.as_str() {
-            "NameConflict" => Written::NameConflict(names.clone()),
-            "ForeignEndpoints" => Written::ForeignEndpoints(names.clone()),
-            "Failed" => Written::Failed(names.concat()),
+            "NameConflict" => WriteOutcome::NameConflict(names.clone()),
+            "ForeignEndpoints" => WriteOutcome::ForeignEndpoints(names.clone()),
+            "Failed" => WriteOutcome::Failed(names.concat()),
             other => panic!("{other} is no outcome of a write"),
         };
     }
     match decision.map(|decision| (&decision.state, decision.policy.mode)) {
-        Some((DecisionState::Suspended, _)) => Written::Suspended,
-        Some((DecisionState::IdentityChanged { .. }, _)) => Written::IdentityChanged,
-        Some((_, Mode::Observe)) => Written::Observing,
-        Some((DecisionState::Decided(_), _)) => Written::Programmed,
-        Some((DecisionState::Waiting { .. }, _)) | None => Written::Waiting,
+        Some((DecisionState::Suspended, _)) => WriteOutcome::Suspended,
+        Some((DecisionState::IdentityChanged { .. }, _)) => WriteOutcome::IdentityChanged,
+        Some((_, Mode::Observe)) => WriteOutcome::Observing,
+        Some((DecisionState::Decided(_), _)) => WriteOutcome::Programmed,
+        Some((DecisionState::Waiting { .. }, _)) | None => WriteOutcome::Waiting,
     }
 }
 
@@ -161,7 +161,7 @@ fn plan_of(decision: Option<&Decision>) -> Value {
                 classes,
                 regions,
             } = &decided.plan;
-            let holder = decided.tenure.holder.as_ref().map(ToString::to_string);
+            let holder = decided.holding.holder.as_ref().map(ToString::to_string);
             let mut plan = json!({"writes": holder, "rw": route(rw), "ro": route(ro)});
             // What is built in follows from rw and ro; golden cases of classes declare theirs.
             let declared = |name: &ClassName| {

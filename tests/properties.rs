@@ -13,21 +13,21 @@ use distributary::render::{Kind, Manifest};
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::cadence;
+use distributary_core::class_states::ClassStates;
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture::outputs;
 use distributary_core::health::{Health, Reason, Standing};
 use distributary_core::ids::EndpointId;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
-use distributary_core::lag::{Freshness, Lag, Replay, Told, WalHistory};
+use distributary_core::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
 use distributary_core::observation::{FailureKind, Lsn, Observation, Role, Sample};
-use distributary_core::particulars::Particulars;
 use distributary_core::plan::{Admission, RouteState, RoutingPlan, plan};
 use distributary_core::policy::{
-    Declared, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
+    DeclaredRole, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
 };
-use distributary_core::primary::{Claim, Election, Rules, Writes, elect};
-use distributary_core::role::Known;
+use distributary_core::role::Evidence;
+use distributary_core::write_primary::{Claim, Rules, WriteChoice, Writes, choose_write_primary};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ const NOW: Moment = Moment::new(Duration::from_secs(20));
 /// What the domain makes of a situation.
 struct Judged {
     claims: Vec<Claim>,
-    election: Election,
+    choice: WriteChoice,
     judgements: Vec<Judgement>,
     plan: RoutingPlan,
 }
@@ -62,7 +62,7 @@ fn judge(situation: &Situation) -> Judged {
     let Situation {
         policy,
         known,
-        tenure,
+        holding,
         standbys,
     } = situation;
     let ids: Vec<_> = policy
@@ -70,31 +70,31 @@ fn judge(situation: &Situation) -> Judged {
         .iter()
         .map(|endpoint| TargetId::host(endpoint.id.clone()))
         .collect();
-    let particulars = Particulars::default();
+    let class_states = ClassStates::default();
     let known = || {
         let all = ids.iter().zip(&policy.endpoints).zip(known);
-        all.map(|((id, endpoint), (health, replay))| Known {
+        all.map(|((id, endpoint), (health, replay))| Evidence {
             id,
             endpoint,
             by_service: false,
             port: Some(5432),
             health,
             replay,
-            particulars: &particulars,
+            class_states: &class_states,
         })
     };
     let claims: Vec<_> = known()
         .zip(standbys)
         .filter_map(|(known, was)| known.claim(|_: SocketAddr| *was))
         .collect();
-    let election = elect(tenure, &claims, Rules::of(policy), NOW);
+    let choice = choose_write_primary(holding, &claims, Rules::of(policy), NOW);
     let judgements: Vec<_> = known()
-        .map(|known| known.judge(policy, &election.tenure))
+        .map(|known| known.judge(policy, &choice.holding))
         .collect();
-    let plan = plan(policy, &judgements, &election);
+    let plan = plan(policy, &judgements, &choice);
     Judged {
         claims,
-        election,
+        choice,
         judgements,
         plan,
     }
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     fn who_is_not_well_is_routed_only_early_or_held(situation in situations()) {
         let policy = &situation.policy;
-        let Judged { judgements, plan, election, .. } = judge(&situation);
+        let Judged { judgements, plan, choice, .. } = judge(&situation);
         let of = |id: &TargetId| judgements.iter().find(|judgement| judgement.target == *id);
         for member in &plan.ro.members {
             let judgement = of(&member.target).unwrap();
@@ -137,7 +137,7 @@ proptest! {
                     prop_assert!(is_well(judgement.standing) || answers);
                     prop_assert!(nobody_is_well);
                     prop_assert_eq!(judgement.role, Some(Role::Primary));
-                    prop_assert_eq!(election.tenure.holder.as_ref(), Some(&member.target));
+                    prop_assert_eq!(choice.holding.holder.as_ref(), Some(&member.target));
                 }
                 Admission::Held => prop_assert!(nobody_is_well),
             }
@@ -148,11 +148,11 @@ proptest! {
     #[test]
     fn reads_are_never_without_a_target_while_anyone_is_well(situation in situations()) {
         let policy = &situation.policy;
-        let Judged { judgements, plan, election, .. } = judge(&situation);
+        let Judged { judgements, plan, choice, .. } = judge(&situation);
         let any = |role, holder: bool| {
             judgements.iter().any(|judgement| {
                 let endpoint = policy.endpoint(&judgement.target.endpoint).unwrap();
-                let holds = election.tenure.holder.as_ref() == Some(&judgement.target);
+                let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
                 judgement.role == Some(role) && endpoint.weight > 0 && (holds || !holder) && is_well(judgement.standing)
             })
         };
@@ -182,16 +182,16 @@ proptest! {
     /// S1, S2.
     #[test]
     fn writes_have_at_most_one_target_which_proved_itself(situation in situations()) {
-        let Judged { claims, judgements, plan, election } = judge(&situation);
+        let Judged { claims, judgements, plan, choice } = judge(&situation);
         prop_assert!(plan.rw.members.len() <= 1);
         let claim = |id: &TargetId| claims.iter().find(|claim| claim.target == *id);
         for member in &plan.rw.members {
             let judgement = judgements.iter().find(|judgement| judgement.target == member.target).unwrap();
             prop_assert_eq!(judgement.role, Some(Role::Primary));
-            prop_assert!(judgement.standing != Standing::Wrong);
+            prop_assert!(judgement.standing != Standing::Excluded);
             prop_assert!(member.in_slice && member.weight == 100);
-            prop_assert_eq!(election.tenure.holder.as_ref(), Some(&member.target));
-            let moved = situation.tenure.holder.as_ref() != Some(&member.target);
+            prop_assert_eq!(choice.holding.holder.as_ref(), Some(&member.target));
+            let moved = situation.holding.holder.as_ref() != Some(&member.target);
             let proven = claim(&member.target).is_some_and(|claim| claim.answers && claim.identity == Some(7));
             let declared = claim(&member.target).is_some_and(|claim| claim.declared && claim.answers);
             prop_assert!(!moved || proven || declared, "{member:?}");
@@ -201,41 +201,41 @@ proptest! {
     /// S2.
     #[test]
     fn writes_never_leave_a_holder_that_proves_to_take_them(situation in situations()) {
-        let Judged { claims, election, .. } = judge(&situation);
-        let before = situation.tenure.holder.as_ref();
+        let Judged { claims, choice, .. } = judge(&situation);
+        let before = situation.holding.holder.as_ref();
         let Some(holder) = claims.iter().find(|claim| Some(&claim.target) == before) else { return Ok(()) };
         let pinned = situation.policy.failover.primary_role == PrimaryRole::Pinned;
         let proven = holder.role == Some(Role::Primary) && holder.answers && holder.identity == Some(7);
-        let below = matches!((holder.timeline, situation.tenure.timeline), (Some(its), Some(mark)) if its < mark);
+        let below = matches!((holder.timeline, situation.holding.timeline), (Some(its), Some(mark)) if its < mark);
         let below = below && holder.role == Some(Role::Primary);
         if proven && !below && (holder.declared || !pinned) {
-            prop_assert_eq!(election.tenure.holder.as_ref(), before);
+            prop_assert_eq!(choice.holding.holder.as_ref(), before);
         }
-        if election.tenure.holder.as_ref() != before && !pinned {
-            let next = claims.iter().find(|claim| Some(&claim.target) == election.tenure.holder.as_ref()).unwrap();
+        if choice.holding.holder.as_ref() != before && !pinned {
+            let next = claims.iter().find(|claim| Some(&claim.target) == choice.holding.holder.as_ref()).unwrap();
             let silent_for = holder.failing_since.map(|since| NOW.since(since));
             let long = silent_for.is_some_and(|time| time >= situation.policy.probing.failover_timeout);
             let proven_not = holder.role == Some(Role::Standby) || holder.identity == Some(8) || below;
             prop_assert!(proven_not || long, "{holder:?}");
             prop_assert!(next.promotable && next.was_standby && next.well);
-            prop_assert!(situation.tenure.timeline.is_none_or(|mark| next.timeline >= Some(mark)), "{next:?}");
+            prop_assert!(situation.holding.timeline.is_none_or(|mark| next.timeline >= Some(mark)), "{next:?}");
         }
-        prop_assert!(election.tenure.timeline >= situation.tenure.timeline, "a high-water mark");
-        if below && election.tenure.holder.as_ref() == before && election.changed.is_none() {
-            prop_assert_eq!(election.writes, Writes::Withdrawn);
+        prop_assert!(choice.holding.timeline >= situation.holding.timeline, "a high-water mark");
+        if below && choice.holding.holder.as_ref() == before && choice.changed.is_none() {
+            prop_assert_eq!(choice.writes, Writes::Withdrawn);
         }
     }
 
     #[test]
     fn who_is_proven_wrong_not_active_or_of_weight_0_is_never_sent_a_read(situation in situations()) {
-        let Judged { judgements, plan, election, .. } = judge(&situation);
+        let Judged { judgements, plan, choice, .. } = judge(&situation);
         for judgement in &judgements {
             let endpoint = situation.policy.endpoint(&judgement.target.endpoint).unwrap();
             let (reads, writes) = plan.membership(&judgement.target);
-            if judgement.standing == Standing::Wrong || endpoint.state != EndpointState::Active {
+            if judgement.standing == Standing::Excluded || endpoint.state != EndpointState::Active {
                 prop_assert!(reads.is_none() && writes.is_none(), "{judgement:?}");
             }
-            let holds = election.tenure.holder.as_ref() == Some(&judgement.target);
+            let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
             let other_writer = !holds && judgement.role == Some(Role::Primary);
             if endpoint.weight == 0 || judgement.standing == Standing::Unproven || other_writer {
                 prop_assert!(reads.is_none(), "{judgement:?}");
@@ -247,12 +247,12 @@ proptest! {
     #[test]
     fn the_order_of_judgements_changes_no_byte(situation in situations(), by in 0..5_usize) {
         let policy = &situation.policy;
-        let Judged { mut judgements, election, plan: straight, .. } = judge(&situation);
+        let Judged { mut judgements, choice, plan: straight, .. } = judge(&situation);
         let straight = rendered(policy, &outputs(), &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        let other = rendered(policy, &outputs(), &plan(policy, &judgements, &election));
+        let other = rendered(policy, &outputs(), &plan(policy, &judgements, &choice));
         let bytes = |objects: &[Manifest]| objects.iter().map(|object| object.body.to_string()).collect::<Vec<_>>();
         prop_assert_eq!(bytes(&straight.objects), bytes(&other.objects));
         prop_assert_eq!(straight.revision, other.revision);
@@ -263,7 +263,7 @@ proptest! {
         let before = judge(&situation).plan;
         let mut wider = situation.clone();
         let mut added = situation.policy.endpoints[0].clone();
-        (added.id, added.declared, added.weight) = ("added".into(), Declared::Replica, 1);
+        (added.id, added.declared, added.weight) = ("added".into(), DeclaredRole::Replica, 1);
         added.state = EndpointState::Active;
         wider.policy.endpoints.push(added);
         let mut health = Health::default();
@@ -384,12 +384,12 @@ proptest! {
 
     /// S5.
     #[test]
-    fn nothing_is_written_to_an_object_that_is_not_ours(situation in situations(), foreign in vec(any::<bool>(), 12)) {
+    fn nothing_is_written_to_an_object_that_is_not_ours(situation in situations(), other_database in vec(any::<bool>(), 12)) {
         let policy = &situation.policy;
         let desired = rendered(policy, &outputs(), &judge(&situation).plan).objects;
         let mut observed = Observed::new();
-        for (object, foreign) in desired.iter().zip(foreign) {
-            if foreign {
+        for (object, other_database) in desired.iter().zip(other_database) {
+            if other_database {
                 let mut body = object.body.clone();
                 body["metadata"]["ownerReferences"][0]["uid"] = json!("another");
                 body["data"] = json!({"changed": "yes"});
@@ -519,7 +519,7 @@ proptest! {
                 view.healthy && view.state.role == Some(Role::Standby) && weight > 0
             });
             prop_assert!(!well || serves(plan));
-            let next = decided.tenure.holder.as_ref().map(|holder| holder.endpoint.clone());
+            let next = decided.holding.holder.as_ref().map(|holder| holder.endpoint.clone());
             if let (Some(old), false) = (holder.as_ref().filter(|old| next.as_ref() != Some(*old)), pinned) {
                 let left = endpoints.iter().find(|view| view.id == *old).unwrap();
                 let takes_writes = left.state.reason == Reason::WritableReplica && left.state.failure.is_none();
@@ -634,7 +634,7 @@ proptest! {
         let (mut now, mut flipped, mut before) = (moment(0), None, Freshness::Unknown);
         for lag in lags {
             now = now + beat;
-            let told = Told { moment: now, position: None, timeline: None, queried: Some(Duration::from_secs(lag)) };
+            let told = ReplayReport { moment: now, position: None, timeline: None, queried: Some(Duration::from_secs(lag)) };
             replay.observe(told, &WalHistory::default(), &settings, beat);
             if replay.freshness != before {
                 if let Some(at) = flipped {

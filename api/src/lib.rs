@@ -26,7 +26,7 @@ pub mod validate;
 pub use distributary_core::login::TlsMode;
 pub use distributary_core::outputs::Format;
 pub use distributary_core::policy::{EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
-pub use distributary_core::routing::{ReadFallback, Target, ZoneHints};
+pub use distributary_core::routing::{Destination, ReadFallback, ZoneHints};
 
 pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
 pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls};

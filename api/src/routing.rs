@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use distributary_core::routing::{ReadFallback, Target};
+use distributary_core::routing::{Destination, ReadFallback};
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
 #[cfg(feature = "kube")]
@@ -83,7 +83,7 @@ pub struct Class {
     /// replicas, or the fallback. ReplicasOnly: replicas, and never the primary. Default: Replicas, and that of the
     /// built-in class for its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub target: Option<Destination>,
     /// The replicas that serve the class while enough of them are eligible; otherwise any replica does, then the
     /// fallback. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

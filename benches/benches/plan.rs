@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::Moment;
+use distributary_core::class_states::ClassStates;
 use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
 use distributary_core::lag::Replay;
 use distributary_core::observation::Role;
-use distributary_core::particulars::Particulars;
 use distributary_core::plan::{RoutingPlan, plan};
-use distributary_core::policy::{Declared, Policy};
-use distributary_core::primary::{Claim, Election, Rules, Tenure, elect};
-use distributary_core::role::Known;
+use distributary_core::policy::{DeclaredRole, Policy};
+use distributary_core::role::Evidence;
+use distributary_core::write_primary::{Claim, Holding, Rules, WriteChoice, choose_write_primary};
 use serde_json::json;
 
 const POLICIES: [usize; 3] = [100, 1000, 4000];
@@ -32,7 +32,7 @@ const RUNS: usize = 31;
 struct Case {
     policy: Policy,
     judgements: Vec<Judgement>,
-    election: Election,
+    choice: WriteChoice,
 }
 
 fn policy(number: usize) -> Policy {
@@ -70,52 +70,52 @@ fn case(number: usize) -> Case {
         .map(|(last, endpoint)| {
             let mut health = Health::default();
             health.address = Some(IpAddr::from([198, 18, 0, last]));
-            let primary = endpoint.declared == Declared::Primary;
+            let primary = endpoint.declared == DeclaredRole::Primary;
             health.role = Some(if primary { Role::Primary } else { Role::Standby });
             // One of four was never seen.
             let seen = usize::from(last) % 4 != number % 4 || primary;
             (health.checked, health.admitted) = (true, seen);
             let replay = Replay::fresh_since(now);
-            let mut particulars = Particulars::default();
-            particulars.follow(&policy, endpoint, &replay);
+            let mut class_states = ClassStates::default();
+            class_states.follow(&policy, endpoint, &replay);
             (
                 TargetId::host(endpoint.id.clone()),
                 endpoint,
                 health,
                 replay,
-                particulars,
+                class_states,
             )
         })
         .collect();
     let known = || {
         known
             .iter()
-            .map(|(id, endpoint, health, replay, particulars)| Known {
+            .map(|(id, endpoint, health, replay, class_states)| Evidence {
                 id,
                 endpoint,
                 by_service: false,
                 port: Some(5432),
                 health,
                 replay,
-                particulars,
+                class_states,
             })
     };
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
-    let election = elect(&Tenure::default(), &claims, Rules::of(&policy), now);
+    let choice = choose_write_primary(&Holding::default(), &claims, Rules::of(&policy), now);
     let judgements = known()
-        .map(|known| known.judge(&policy, &election.tenure))
+        .map(|known| known.judge(&policy, &choice.holding))
         .collect();
     Case {
         policy,
         judgements,
-        election,
+        choice,
     }
 }
 
 fn plan_all(cases: &[Case]) -> usize {
     let plans = cases
         .iter()
-        .map(|case| plan(&case.policy, black_box(&case.judgements), &case.election));
+        .map(|case| plan(&case.policy, black_box(&case.judgements), &case.choice));
     plans
         .map(|plan: RoutingPlan| black_box(plan).ro.members.len())
         .sum()

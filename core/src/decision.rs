@@ -13,10 +13,10 @@ use super::judgement::Judgement;
 use super::observation::{FailureKind, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
-use super::policy::{BreakerSettings, Declared, Endpoint, EndpointState, Policy};
-use super::primary::Tenure;
+use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
 use super::resolved::Resolved;
 use super::server::Location;
+use super::write_primary::Holding;
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ pub struct Decided {
     pub plan: RoutingPlan,
     pub endpoints: Vec<EndpointView>,
     /// Who takes the writes, and what is known of this database.
-    pub tenure: Tenure,
+    pub holding: Holding,
     /// Endpoints that take writes at once, where there are two or more.
     pub split: Vec<EndpointId>,
 }
@@ -118,7 +118,7 @@ impl TargetState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointView {
     pub id: EndpointId,
-    pub declared: Declared,
+    pub declared: DeclaredRole,
     pub location: Option<Location>,
     pub address: Option<IpAddr>,
     /// Of several targets the one that is worst off gives the reason.
@@ -172,7 +172,7 @@ pub struct TargetView {
 
 /// What is told of a target beside its judgement.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Noted {
+pub struct TargetNote {
     /// Where its endpoint was, as it was last read.
     pub location: Option<Location>,
     /// Sessions of others.
@@ -187,18 +187,18 @@ pub fn explain(
     resolved: &Resolved,
     judgements: &[Judgement],
     plan: &RoutingPlan,
-    noted: impl Fn(&TargetId) -> Noted,
+    note: impl Fn(&TargetId) -> TargetNote,
 ) -> Vec<EndpointView> {
     let view = |endpoint: &Endpoint| {
         let own: Vec<_> = judgements
             .iter()
             .filter(|judgement| judgement.target.endpoint == endpoint.id)
             .collect();
-        let notes: Vec<_> = own.iter().map(|judgement| noted(&judgement.target)).collect();
+        let notes: Vec<_> = own.iter().map(|judgement| note(&judgement.target)).collect();
         let targets: Vec<_> = own
             .iter()
             .zip(&notes)
-            .map(|(judgement, noted)| (judgement.address, target(policy, judgement, plan, noted)))
+            .map(|(judgement, note)| (judgement.address, target(policy, judgement, plan, note)))
             .collect();
         let states: Vec<_> = targets
             .iter()
@@ -209,7 +209,7 @@ pub fn explain(
         let left = || {
             notes
                 .iter()
-                .filter_map(|noted| noted.sessions)
+                .filter_map(|note| note.sessions)
                 .reduce(u32::saturating_add)
         };
         let resolved = resolved.endpoint(&endpoint.id);
@@ -270,19 +270,19 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
     }
 }
 
-fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, noted: &Noted) -> TargetState {
+fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &TargetNote) -> TargetState {
     let (reads, _) = plan.membership(&judgement.target);
     let place = plan.member(policy, &judgement.target);
     let reason = match place.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
-        _ if judgement.standing == Standing::Wrong => judgement.reason,
+        _ if judgement.standing == Standing::Excluded => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
     };
     TargetState {
         role: judgement.role,
-        seen_as_standby: noted.was_standby && judgement.role == Some(Role::Primary),
+        seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
         eligible: place.is_some(),

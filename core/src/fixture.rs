@@ -21,11 +21,11 @@ use super::observation::{Lsn, Role, Sample};
 use super::outputs::{Format, Outputs};
 use super::percent::Percent;
 use super::policy::{
-    BreakerSettings, Declared, DeclaredServer, Endpoint, EndpointState, Failover, IdentityRule, LagSettings,
-    LagSource, Mode, OnPrimaryLoss, Policy, PolicyParts, PrimaryRole, Probing, Strategy,
+    BreakerSettings, DeclaredRole, DeclaredServer, Endpoint, EndpointState, Failover, IdentityRule,
+    LagSettings, LagSource, Mode, OnPrimaryLoss, Policy, PolicyParts, PrimaryRole, Probing, Strategy,
 };
 use super::resolved::{Resolved, ResolvedEndpoint};
-use super::routing::{Class, Least, ReadFallback, Routing, Selector, Target};
+use super::routing::{Class, Destination, Least, ReadFallback, Routing, Selector};
 use super::server::{ClientSettings, Host, Location};
 use super::world::{Event, Memory};
 
@@ -77,9 +77,9 @@ pub fn endpoint(id: &str, last: u8) -> Endpoint {
     Endpoint {
         id: id.into(),
         declared: if id == "primary" {
-            Declared::Primary
+            DeclaredRole::Primary
         } else {
-            Declared::Replica
+            DeclaredRole::Replica
         },
         display_name: None,
         server: DeclaredServer::Host(location(last)),
@@ -234,7 +234,7 @@ pub fn serving() -> TargetState {
 pub fn view(id: &str) -> EndpointView {
     EndpointView {
         id: id.into(),
-        declared: Declared::Replica,
+        declared: DeclaredRole::Replica,
         location: None,
         address: None,
         state: serving(),
@@ -259,7 +259,7 @@ pub fn class(name: &str) -> Class {
         name: name.into(),
         declared: true,
         operations: Vec::new(),
-        target: Target::Replicas,
+        target: Destination::Replicas,
         selector: Selector::default(),
         max_lag: None,
         read_fallback: None,

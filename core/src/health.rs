@@ -26,9 +26,9 @@ pub struct Health {
     pub role: Option<Role>,
     pub system_identifier: Option<u64>,
     /// It was of another database when the operator restarted, and has not told since.
-    pub foreign: bool,
+    pub other_database: bool,
     /// When the newest sample was asked for.
-    pub(super) told: Moment,
+    pub(super) asked: Moment,
     /// The newest that was told: the present one of a primary, the received one of a standby.
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
@@ -67,8 +67,8 @@ pub enum Standing {
     Behind,
     /// It never proved anything.
     Unproven,
-    /// It is proven wrong: it leaves even if the route is then empty.
-    Wrong,
+    /// It must not serve: it is proven wrong, or the policy keeps it out. It leaves even if the route is then empty.
+    Excluded,
 }
 
 /// Why a target stands as it does.
@@ -220,9 +220,9 @@ impl Health {
     fn found_at(&mut self, address: Option<IpAddr>) {
         let Some(address) = address else { return };
         if self.address.is_some_and(|before| before != address) {
-            (self.system_identifier, self.timeline, self.foreign) = (None, None, false);
+            (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
-            (self.role, self.told) = (None, Moment::default());
+            (self.role, self.asked) = (None, Moment::default());
         }
         self.address = Some(address);
     }
@@ -235,10 +235,10 @@ impl Health {
         if self.role != Some(sample.role) {
             self.timeline = None;
         }
-        self.told = asked;
+        self.asked = asked;
         self.role = Some(sample.role);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
-        self.foreign &= sample.system_identifier.is_none();
+        self.other_database &= sample.system_identifier.is_none();
         self.timeline = sample.timeline.or(self.timeline);
     }
 
@@ -247,14 +247,14 @@ impl Health {
     pub fn verdict(&self) -> Self {
         let mut verdict = self.clone();
         verdict.breaker.circuit = verdict.breaker.circuit.shown();
-        (verdict.told, verdict.doubted_since) = (Moment::default(), None);
+        (verdict.asked, verdict.doubted_since) = (Moment::default(), None);
         verdict
     }
 
     /// Whether something newer is known than an answer that was asked for at this moment.
     #[must_use]
     pub fn is_outdated(&self, asked: Moment) -> bool {
-        asked < self.told
+        asked < self.asked
     }
 
     /// Whether neither suspicion nor circuit keeps it out.
@@ -291,7 +291,7 @@ impl Health {
     pub fn judge(&self, breaker: &BreakerSettings) -> (Standing, Reason) {
         let class = self.failure.map(FailureKind::class);
         if class == Some(FailureClass::RefusedAddress) {
-            return (Standing::Wrong, Reason::AddressRefused);
+            return (Standing::Excluded, Reason::AddressRefused);
         }
         if !self.admitted {
             return (Standing::Unproven, self.unproven(class));

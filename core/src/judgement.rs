@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::breaker::Circuit;
+use super::class_states::ClassJudgement;
 use super::health::{Reason, Standing};
 use super::ids::{ClassName, TargetId};
 use super::level::{Behind, Used};
 use super::observation::{FailureKind, Role};
-use super::particulars::ClassJudgement;
-use super::primary::Tenure;
+use super::write_primary::Holding;
 
 /// What is known of one target when a plan is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +43,10 @@ impl Judgement {
         self.standing == Standing::Good
     }
 
-    /// Whether the target may not stay in a route that it is in: it is wrong, or holds the writes as a standby.
+    /// Whether the target may not stay in a route that it is in: it must not serve, or holds the writes as a standby.
     #[must_use]
-    pub fn proven_wrong(&self, tenure: &Tenure) -> bool {
-        let holds = tenure.holder.as_ref() == Some(&self.target);
-        self.standing == Standing::Wrong || (holds && self.role == Some(Role::Standby))
+    pub fn is_excluded(&self, holding: &Holding) -> bool {
+        let holds = holding.holder.as_ref() == Some(&self.target);
+        self.standing == Standing::Excluded || (holds && self.role == Some(Role::Standby))
     }
 }

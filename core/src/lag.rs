@@ -23,9 +23,9 @@ const HEARTBEATS_APART: u32 = 3;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WalHistory {
     timeline: Option<u32>,
-    /// The first position seen on this timeline after another one; a server of an older timeline beyond it has gone
-    /// another way.
-    fork: Option<Lsn>,
+    /// The first position that was seen on this timeline, after another one. It is no earlier than the point where the
+    /// timelines part; a server of an older timeline beyond it has gone another way.
+    first_seen: Option<Lsn>,
     /// Rising in both.
     positions: VecDeque<(Moment, Lsn)>,
     /// When the primary itself last told.
@@ -61,7 +61,7 @@ pub enum Freshness {
 
 /// What a standby told of its replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Told {
+pub struct ReplayReport {
     pub moment: Moment,
     /// What it has replayed.
     pub position: Option<Lsn>,
@@ -87,7 +87,7 @@ impl WalHistory {
             let followed = self.timeline.is_some();
             *self = Self {
                 timeline,
-                fork: followed.then_some(position),
+                first_seen: followed.then_some(position),
                 ..Self::default()
             };
         }
@@ -206,17 +206,17 @@ impl WalHistory {
     /// Whether a standby that is proven to be on an older `timeline` has replayed what this one does not have.
     #[must_use]
     pub fn diverged(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
-        match (self.timeline, timeline, self.fork) {
-            (Some(now), Some(its), Some(fork)) => its < now && replayed > fork,
+        match (self.timeline, timeline, self.first_seen) {
+            (Some(now), Some(its), Some(first_seen)) => its < now && replayed > first_seen,
             _ => false,
         }
     }
 
     /// Whether what is proven here speaks against a divergence that was found before.
     fn clears(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
-        match (self.timeline, timeline, self.fork) {
+        match (self.timeline, timeline, self.first_seen) {
             (Some(now), Some(its), _) if its >= now => true,
-            (Some(_), Some(_), Some(fork)) => replayed <= fork,
+            (Some(_), Some(_), Some(first_seen)) => replayed <= first_seen,
             _ => false,
         }
     }
@@ -286,8 +286,14 @@ impl Replay {
     }
 
     /// Takes in the newest sample of the standby.
-    pub fn observe(&mut self, told: Told, history: &WalHistory, settings: &LagSettings, heartbeat: Duration) {
-        let Told {
+    pub fn observe(
+        &mut self,
+        told: ReplayReport,
+        history: &WalHistory,
+        settings: &LagSettings,
+        heartbeat: Duration,
+    ) {
+        let ReplayReport {
             moment,
             position,
             timeline,

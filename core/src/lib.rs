@@ -4,6 +4,7 @@
 
 pub mod breaker;
 pub mod cadence;
+pub mod class_states;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
@@ -18,11 +19,9 @@ pub mod login;
 pub mod moment;
 pub mod observation;
 pub mod outputs;
-pub mod particulars;
 pub mod percent;
 pub mod plan;
 pub mod policy;
-pub mod primary;
 pub mod resolved;
 pub mod role;
 pub mod routing;
@@ -32,5 +31,6 @@ pub mod target;
 pub mod transition;
 mod words;
 pub mod world;
+pub mod write_primary;
 
 pub use moment::Moment;

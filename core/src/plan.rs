@@ -12,23 +12,23 @@ mod route;
 
 use super::judgement::Judgement;
 use super::policy::{Policy, Strategy};
-use super::primary::{Election, Writes};
 use super::routing::{Class, Region};
+use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
 use reads::{Reading, reads};
 pub use route::{Admission, Member, Route, RouteState, RoutingPlan};
 
-/// Decides the routes. `judgements` are those of the policy's targets, in any order; `election` says who takes the
+/// Decides the routes. `judgements` are those of the policy's targets, in any order; `choice` says who takes the
 /// writes.
 #[must_use]
-pub fn plan(policy: &Policy, judgements: &[Judgement], election: &Election) -> RoutingPlan {
+pub fn plan(policy: &Policy, judgements: &[Judgement], choice: &WriteChoice) -> RoutingPlan {
     let known: Vec<Candidate<'_>> = judgements
         .iter()
         .filter_map(|judgement| Candidate::new(policy, judgement))
         .collect();
-    let rw = writes(&known, election);
-    let read = |reading: Reading<'_>| reads(policy, &known, election, &rw, reading);
+    let rw = writes(&known, choice);
+    let read = |reading: Reading<'_>| reads(policy, &known, choice, &rw, reading);
     let class = |class: &Class| (class.name.clone(), read(Reading::of_class(policy, class)));
     let region = |region: &Region| (region.name.clone(), read(Reading::of_region(policy, region)));
     RoutingPlan {
@@ -39,17 +39,17 @@ pub fn plan(policy: &Policy, judgements: &[Judgement], election: &Election) -> R
     }
 }
 
-/// The holder that the election names, in the state that it says.
-fn writes(known: &[Candidate<'_>], election: &Election) -> Route {
-    let held = |target: &&Candidate<'_>| election.tenure.holder.as_ref() == Some(&target.judgement.target);
+/// The holder that the choice names, in the state that it says.
+fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
+    let held = |target: &&Candidate<'_>| choice.holding.holder.as_ref() == Some(&target.judgement.target);
     let Some(holder) = known
         .iter()
         .find(held)
-        .filter(|_| election.writes != Writes::Withdrawn)
+        .filter(|_| choice.writes != Writes::Withdrawn)
     else {
         return Route::default();
     };
-    let (state, admission) = match election.writes {
+    let (state, admission) = match choice.writes {
         Writes::Served if holder.is_well() => (RouteState::Served, Admission::Eligible),
         Writes::Served => (RouteState::Served, Admission::Early),
         _ => (RouteState::Held, Admission::Held),

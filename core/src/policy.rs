@@ -147,7 +147,7 @@ impl PolicyParts {
         let mut broken = Vec::new();
         let primaries = (0_usize..)
             .zip(&self.endpoints)
-            .filter(|(_, endpoint)| endpoint.declared == Declared::Primary);
+            .filter(|(_, endpoint)| endpoint.declared == DeclaredRole::Primary);
         if primaries.map(|(at, _)| at).ne([0]) {
             broken.push(InvalidPolicy::Primary);
         }
@@ -202,7 +202,7 @@ impl PolicyParts {
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .iter()
-            .filter(|endpoint| endpoint.declared == Declared::Replica)
+            .filter(|endpoint| endpoint.declared == DeclaredRole::Replica)
     }
 }
 
@@ -331,7 +331,7 @@ pub struct BreakerSettings {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
-pub enum Declared {
+pub enum DeclaredRole {
     Primary,
     Replica,
 }
@@ -340,7 +340,7 @@ pub enum Declared {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     pub id: EndpointId,
-    pub declared: Declared,
+    pub declared: DeclaredRole,
     pub display_name: Option<String>,
     /// Where it is, as far as the policy says.
     pub server: DeclaredServer,
@@ -409,7 +409,7 @@ words!(
     Strategy,
     PrimaryRole,
     OnPrimaryLoss,
-    Declared,
+    DeclaredRole,
     EndpointState
 );
 

@@ -2,18 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::class_states::ClassStates;
 use super::health::{Health, Reason, Standing};
 use super::ids::TargetId;
 use super::judgement::Judgement;
 use super::lag::{Freshness, Replay};
 use super::observation::Role;
-use super::particulars::Particulars;
-use super::policy::{Declared, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
-use super::primary::{Claim, Tenure};
+use super::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
+use super::write_primary::{Claim, Holding};
 
 /// One target with what is known of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct Evidence<'a> {
     pub id: &'a TargetId,
     pub endpoint: &'a Endpoint,
     /// It is a pod behind a Service that the endpoint names.
@@ -22,10 +22,10 @@ pub struct Known<'a> {
     pub port: Option<u16>,
     pub health: &'a Health,
     pub replay: &'a Replay,
-    pub particulars: &'a Particulars,
+    pub class_states: &'a ClassStates,
 }
 
-impl Known<'_> {
+impl Evidence<'_> {
     fn address(&self) -> Option<IpAddr> {
         self.health.address
     }
@@ -36,7 +36,7 @@ impl Known<'_> {
         if self.endpoint.state != EndpointState::Active {
             return None;
         }
-        let (health, declared) = (self.health, self.endpoint.declared == Declared::Primary);
+        let (health, declared) = (self.health, self.endpoint.declared == DeclaredRole::Primary);
         let server = SocketAddr::new(self.address()?, self.port?);
         Some(Claim {
             target: self.id.clone(),
@@ -49,7 +49,7 @@ impl Known<'_> {
             well: health.is_well(),
             failing_since: health.failing_since,
             identity: health.system_identifier,
-            foreign: health.foreign,
+            other_database: health.other_database,
             timeline: health.timeline,
             was_standby: was_standby(server),
         })
@@ -57,21 +57,21 @@ impl Known<'_> {
 
     /// The judgement. Of the reasons that speak against it the first counts: state, identity and role, health, lag.
     #[must_use]
-    pub fn judge(&self, policy: &Policy, tenure: &Tenure) -> Judgement {
+    pub fn judge(&self, policy: &Policy, holding: &Holding) -> Judgement {
         let verdict = self.health.judge(&policy.breaker);
-        let wrong = self.wrong(policy, tenure);
+        let wrong = self.wrong(policy, holding);
         let health = if wrong.is_some() {
-            Standing::Wrong
+            Standing::Excluded
         } else {
             verdict.0
         };
         let (standing, reason) = match wrong {
             // One that took writes when it was last seen, and is down: that says more.
             Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
-                (Standing::Wrong, verdict.1)
+                (Standing::Excluded, verdict.1)
             }
-            Some(reason) => (Standing::Wrong, reason),
-            None => self.fit(tenure, verdict),
+            Some(reason) => (Standing::Excluded, reason),
+            None => self.fit(holding, verdict),
         };
         Judgement {
             target: self.id.clone(),
@@ -84,22 +84,23 @@ impl Known<'_> {
             health,
             reason,
             failure: self.health.failure,
-            behind: self.particulars.behind(),
-            used: self.particulars.used(),
-            classes: self.particulars.classes(),
+            behind: self.class_states.behind(),
+            used: self.class_states.used(),
+            classes: self.class_states.classes(),
         }
     }
 
     /// Why it may not serve, whatever its health.
-    fn wrong(&self, policy: &Policy, tenure: &Tenure) -> Option<Reason> {
+    fn wrong(&self, policy: &Policy, holding: &Holding) -> Option<Reason> {
         let health = self.health;
-        let shows_another = matches!((tenure.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
-        let foreign = policy.identity != IdentityRule::Unchecked && (shows_another || health.foreign);
+        let shows_another = matches!((holding.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        let other_database =
+            policy.identity != IdentityRule::Unchecked && (shows_another || health.other_database);
         match self.endpoint.state {
             EndpointState::Disabled => Some(Reason::Disabled),
             EndpointState::Draining => Some(Reason::Draining),
-            EndpointState::Active if foreign => Some(Reason::IdentityMismatch),
-            EndpointState::Active if health.role == Some(Role::Primary) && !self.may_write(tenure) => {
+            EndpointState::Active if other_database => Some(Reason::IdentityMismatch),
+            EndpointState::Active if health.role == Some(Role::Primary) && !self.may_write(holding) => {
                 Some(Reason::WritableReplica)
             }
             EndpointState::Active if self.replay.diverged => Some(Reason::Diverged),
@@ -108,19 +109,19 @@ impl Known<'_> {
     }
 
     /// It holds the writes, on a timeline that is not known to be an older one; or nobody does yet.
-    fn may_write(&self, tenure: &Tenure) -> bool {
-        let holds = tenure.holder.as_ref() == Some(self.id);
-        let below = matches!((self.health.timeline, tenure.timeline), (Some(its), Some(high)) if its < high);
-        (holds && !below) || self.is_first(tenure)
+    fn may_write(&self, holding: &Holding) -> bool {
+        let holds = holding.holder.as_ref() == Some(self.id);
+        let below = matches!((self.health.timeline, holding.timeline), (Some(its), Some(high)) if its < high);
+        (holds && !below) || self.is_first(holding)
     }
 
     /// The declared primary before there ever was a holder.
-    fn is_first(&self, tenure: &Tenure) -> bool {
-        tenure.holder.is_none() && self.endpoint.declared == Declared::Primary
+    fn is_first(&self, holding: &Holding) -> bool {
+        holding.holder.is_none() && self.endpoint.declared == DeclaredRole::Primary
     }
 
     /// On top of a verdict of its checks: a standby must be fresh.
-    fn fit(&self, tenure: &Tenure, verdict: (Standing, Reason)) -> (Standing, Reason) {
+    fn fit(&self, holding: &Holding, verdict: (Standing, Reason)) -> (Standing, Reason) {
         let (endpoint, role) = (self.endpoint, self.health.role);
         let (standing, reason) = verdict;
         if let Some(stale) = self.stale() {
@@ -130,9 +131,9 @@ impl Known<'_> {
                 _ => {}
             }
         }
-        let vacant = tenure.holder.as_ref().is_none_or(|holder| holder == self.id);
+        let vacant = holding.holder.as_ref().is_none_or(|holder| holder == self.id);
         match (endpoint.declared, role, reason) {
-            (Declared::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
+            (DeclaredRole::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
                 (standing, Reason::PrimaryInRecovery)
             }
             (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {

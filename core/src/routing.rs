@@ -27,13 +27,13 @@ pub struct Routing {
     /// False: everything goes to the primary.
     pub replicas: bool,
     /// Of reads that no class names.
-    pub default_target: Target,
+    pub default_target: Destination,
     /// For clients and proxies: attempts on another server after the first one failed.
     pub retry_attempts: u8,
     /// Every class, the built-in ones that are not replaced among them, by name.
     pub classes: Vec<Class>,
     /// For clients: where an operation of this priority goes, whatever its class.
-    pub priorities: BTreeMap<Priority, Target>,
+    pub priorities: BTreeMap<Priority, Destination>,
     /// Regions with an order of fallbacks, as declared.
     pub regions: Vec<Region>,
     pub zone_hints: ZoneHints,
@@ -44,7 +44,7 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             replicas: true,
-            default_target: Target::Replicas,
+            default_target: Destination::Replicas,
             retry_attempts: RETRY_ATTEMPTS,
             classes: built_in(),
             priorities: BTreeMap::new(),
@@ -68,9 +68,13 @@ pub fn built_in() -> Vec<Class> {
         probe_query: None,
     };
     vec![
-        class("analytics", Target::Replicas, &ANALYTICS),
-        class("primary-preferred", Target::PrimaryPreferred, &PRIMARY_PREFERRED),
-        class("write", Target::Primary, &WRITE),
+        class("analytics", Destination::Replicas, &ANALYTICS),
+        class(
+            "primary-preferred",
+            Destination::PrimaryPreferred,
+            &PRIMARY_PREFERRED,
+        ),
+        class("write", Destination::Primary, &WRITE),
     ]
 }
 
@@ -97,7 +101,7 @@ pub struct Class {
     pub declared: bool,
     /// Names of operations, for clients; each belongs to one class.
     pub operations: Vec<String>,
-    pub target: Target,
+    pub target: Destination,
     pub selector: Selector,
     /// The bound of lag in place of the endpoint's.
     pub max_lag: Option<Duration>,
@@ -111,14 +115,14 @@ impl Class {
     /// Whether it may read from replicas, and so has a route of its own beside that of the writes.
     #[must_use]
     pub const fn has_route(&self) -> bool {
-        !matches!(self.target, Target::Primary)
+        !matches!(self.target, Destination::Primary)
     }
 }
 
 /// Who serves an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
-pub enum Target {
+pub enum Destination {
     Primary,
     /// The primary while it is well, else replicas.
     PrimaryPreferred,
@@ -202,7 +206,7 @@ pub enum ZoneHints {
     Auto,
 }
 
-words!(Target, Priority, ReadFallback, ZoneHints);
+words!(Destination, Priority, ReadFallback, ZoneHints);
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ mod word;
 
 pub use document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
 pub use entry::{Connection, Endpoint, Route, Service, Target};
-pub use request::{NoRoute, Request, Routed};
+pub use request::{NoRoute, Request, RouteChoice};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use subject::Subject;

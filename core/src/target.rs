@@ -19,7 +19,7 @@ pub struct ProbeKey {
 
 /// A server that a policy wants probed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct ProbeOrder {
     pub target: TargetId,
     pub incarnation: Incarnation,
     /// The host is the name that a certificate must have; it is resolved where the target is no pod.
@@ -76,15 +76,15 @@ pub struct Hold {
 pub enum Answer {
     /// A whole check; `late`: so long after it was due.
     Checked {
-        observed: Observed,
+        observed: CheckAnswer,
         late: Duration,
     },
-    Heard(Heard),
+    Heard(SessionAnswer),
 }
 
 /// What a whole check found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
+pub struct CheckAnswer {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
     pub observation: Observation,
@@ -92,7 +92,7 @@ pub struct Observed {
 
 /// What the held session said, or that it is silent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Heard {
+pub struct SessionAnswer {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
     /// Where the session leads.

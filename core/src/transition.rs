@@ -71,7 +71,7 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
     changes.extend(routes(before.map(|before| &before.plan), &after.plan));
     let holder = |decided: &Decided| {
         decided
-            .tenure
+            .holding
             .holder
             .as_ref()
             .map(|holder| holder.endpoint.clone())

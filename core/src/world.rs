@@ -16,12 +16,12 @@ use super::jitter::Jitter;
 use super::moment::Moment;
 use super::policy::Policy;
 use super::resolved::Resolved;
-use super::target::{Heard, Observed, ProbeKey};
-use deciding::Settled;
+use super::target::{CheckAnswer, ProbeKey, SessionAnswer};
+use deciding::Conclusion;
 pub use event::{Effects, Event, Figures, Instruction, Measurement, Report};
 pub use memory::{EndpointMemory, Memory, TargetMemory};
 use policy::{Incarnations, PolicyState};
-use samples::Taken;
+use samples::SampleOutcome;
 
 /// All policies and their targets.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl World {
             if let Some(again) = settled.again() {
                 self.wakes.insert(key.clone(), again);
             }
-            if let Settled::Decided { decided, hurried, .. } = settled {
+            if let Conclusion::Decided { decided, hurried, .. } = settled {
                 effects
                     .prober
                     .extend(hurried.into_iter().map(|(target, check)| Instruction::Next {
@@ -173,19 +173,19 @@ impl World {
         Effects::for_prober([Instruction::Want { policy: key, wanted }])
     }
 
-    fn observe(&mut self, observed: &Observed) -> Effects {
+    fn observe(&mut self, observed: &CheckAnswer) -> Effects {
         let state = self.policies.get_mut(&observed.key.policy);
         let taken = state.and_then(|state| state.observe(observed, self.jitter));
         self.take(&observed.key, taken)
     }
 
-    fn hear(&mut self, heard: &Heard, now: Moment) -> Effects {
+    fn hear(&mut self, heard: &SessionAnswer, now: Moment) -> Effects {
         let state = self.policies.get_mut(&heard.key.policy);
         let taken = state.and_then(|state| state.hear(heard, now));
         self.take(&heard.key, taken)
     }
 
-    fn take(&mut self, key: &ProbeKey, taken: Option<Taken>) -> Effects {
+    fn take(&mut self, key: &ProbeKey, taken: Option<SampleOutcome>) -> Effects {
         let Some(taken) = taken else {
             return Effects::default();
         };

@@ -12,7 +12,7 @@ use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::policy_file::{self, Source};
-use super::{Ended, Error, block_on, routes};
+use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Subject;
@@ -47,7 +47,7 @@ pub struct Arguments {
     output: Output,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let mut documents = arguments.source.documents()?;
     let credentials = Credentials::of_environment();
     let policies = policies(&mut documents, &credentials)?;
@@ -55,13 +55,19 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     for policy in policies {
         results.push(block_on(look(policy))?);
     }
-    let document = json!({"policies": results.iter().map(Looked::document).collect::<Vec<_>>()});
-    let text = || results.iter().map(Looked::text).collect::<Vec<_>>().join("\n");
+    let document = json!({"policies": results.iter().map(CheckResult::document).collect::<Vec<_>>()});
+    let text = || {
+        results
+            .iter()
+            .map(CheckResult::text)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     arguments.output.print(&document, text)?;
-    Ok(if results.iter().all(Looked::is_well) {
-        Ended::Well
+    Ok(if results.iter().all(CheckResult::is_well) {
+        ExitStatus::Well
     } else {
-        Ended::Unwell
+        ExitStatus::Unwell
     })
 }
 
@@ -78,7 +84,7 @@ fn policies(documents: &mut Documents, credentials: &Credentials) -> Result<Vec<
 }
 
 /// What the checks of a policy found.
-struct Looked {
+struct CheckResult {
     policy: Arc<Policy>,
     outputs: Arc<Outputs>,
     decision: Option<Arc<Decision>>,
@@ -93,24 +99,24 @@ struct Figures {
 }
 
 /// The operator's prober and its world, until every server was checked.
-struct Looking {
+struct CheckRun {
     clock: Clock,
     world: World,
     registry: Registry,
-    looked: Looked,
+    looked: CheckResult,
     /// Who may be looked at again.
     next: BTreeMap<ProbeKey, NextCheck>,
 }
 
-async fn look(declared: Declaration) -> Result<Looked, Error> {
+async fn look(declared: Declaration) -> Result<CheckResult, Error> {
     let policy = declared.policy;
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
     let resolver = Resolver::from_system(clock, AddressRules::default());
-    let mut looking = Looking {
+    let mut looking = CheckRun {
         clock,
         world: World::new(Jitter::Spread),
         registry: Registry::new(clock, resolver, Limits::default(), answers),
-        looked: Looked {
+        looked: CheckResult {
             policy: Arc::clone(&policy),
             outputs: declared.outputs,
             decision: None,
@@ -144,7 +150,7 @@ async fn look(declared: Declaration) -> Result<Looked, Error> {
     Ok(looking.looked)
 }
 
-impl Looking {
+impl CheckRun {
     fn take(&mut self, answer: Answer) -> Option<Event> {
         let Answer::Checked { observed, .. } = answer else {
             return None;
@@ -210,7 +216,7 @@ impl Looking {
     }
 }
 
-impl Looked {
+impl CheckResult {
     fn shown(&self) -> Vec<Row> {
         let mut shown = self
             .decision

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::output::{Output, Table};
-use super::planned::{self, Planned};
+use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
-use super::{Ended, Error, routes};
+use super::{Error, ExitStatus, routes};
 use crate::rehearse::Observations;
 use distributary_api::validate::Declaration;
 use distributary_core::ids::EndpointId;
@@ -38,7 +38,7 @@ pub struct Arguments {
     output: Output,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let seen = policy_file::observations(arguments.observations.as_deref())?;
     let mut documents = arguments.source.documents()?;
     // A drill is wanted, whatever the mode.
@@ -59,16 +59,16 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     let text = || drills.iter().map(Drill::text).collect::<Vec<_>>().join("\n");
     arguments.output.print(&document, text)?;
     Ok(if drills.iter().all(Drill::keeps_reads) {
-        Ended::Well
+        ExitStatus::Well
     } else {
-        Ended::Unwell
+        ExitStatus::Unwell
     })
 }
 
 struct Drill {
     policy: Arc<Policy>,
     /// What is gone, as `replica-1` or `region us-east-1`, and what follows. First nothing is gone.
-    losses: Vec<(Loss, Planned)>,
+    losses: Vec<(Loss, PolicyPlan)>,
 }
 
 #[derive(Clone)]
@@ -113,7 +113,7 @@ impl Drill {
         for loss in losses {
             let ids = policy.endpoints.iter().map(|endpoint| endpoint.id.clone());
             let lost = ids.filter(|id| loss.includes(&policy, id)).collect();
-            let planned = Planned::new(declared, seen.clone(), Memory::default(), &lost, examples)?;
+            let planned = PolicyPlan::new(declared, seen.clone(), Memory::default(), &lost, examples)?;
             drill.losses.push((loss, planned));
         }
         Ok(drill)
@@ -133,7 +133,7 @@ impl Drill {
     }
 
     /// Who may take the writes over when it is promoted, where a loss leaves them without a primary that is well.
-    fn candidates(&self, loss: &Loss, planned: &Planned) -> Option<Vec<String>> {
+    fn candidates(&self, loss: &Loss, planned: &PolicyPlan) -> Option<Vec<String>> {
         let writes = routes::all(&self.policy, planned.plan()?)
             .into_iter()
             .find(|(name, _)| name == WRITES)?
@@ -156,7 +156,7 @@ impl Drill {
     }
 
     fn document(&self) -> Value {
-        let each = |(loss, planned): &(Loss, Planned)| {
+        let each = |(loss, planned): &(Loss, PolicyPlan)| {
             let lost = match loss {
                 Loss::Nothing => json!({}),
                 Loss::Endpoint(id) => json!({"endpoint": id.as_str()}),

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
-use super::{Ended, Error, block_on, cluster, policy_file, warn};
+use super::{Error, ExitStatus, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
 use crate::telemetry::chain;
-use asked::Asked;
+use asked::RouteQuery;
 use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use distributary_core::table::{Route, RoutingTable};
 
@@ -58,7 +58,7 @@ pub struct Arguments {
     output: Output,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let (object, text) = if arguments.files.is_empty() {
         block_on(of_cluster(arguments))?
     } else {
@@ -71,15 +71,15 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
             None
         }
     };
-    let asked = Asked::of(arguments, table.as_ref())?;
-    let explained = Explained::new(&object, table, asked);
+    let asked = RouteQuery::of(arguments, table.as_ref())?;
+    let explained = Explanation::new(&object, table, asked);
     arguments
         .output
         .print(&explained.document(), || explained.text())?;
     Ok(if explained.is_well() {
-        Ended::Well
+        ExitStatus::Well
     } else {
-        Ended::Unwell
+        ExitStatus::Unwell
     })
 }
 
@@ -142,9 +142,9 @@ fn config_map_name(object: &ReplicaSetPolicy) -> Option<&str> {
 type Routes = BTreeMap<String, Route>;
 
 /// What a status says.
-struct Explained {
+struct Explanation {
     title: String,
-    asked: Option<Asked>,
+    asked: Option<RouteQuery>,
     status: Option<ReplicaSetPolicyStatus>,
     /// The routes of routing.json, where it is there.
     routes: Option<Routes>,
@@ -153,8 +153,8 @@ struct Explained {
     outdated: bool,
 }
 
-impl Explained {
-    fn new(object: &ReplicaSetPolicy, table: Option<RoutingTable>, asked: Option<Asked>) -> Self {
+impl Explanation {
+    fn new(object: &ReplicaSetPolicy, table: Option<RoutingTable>, asked: Option<RouteQuery>) -> Self {
         let status = object.status.clone();
         let mut routes = table.map(|table| table.routes);
         if let (Some(asked), Some(routes)) = (&asked, routes.as_mut()) {
@@ -180,7 +180,7 @@ impl Explained {
 
     /// Who is well, and not in the route that is asked for, with the reason.
     fn left_out(&self) -> Vec<(&Row, &'static str)> {
-        let out = |asked: &'_ Asked| {
+        let out = |asked: &'_ RouteQuery| {
             let others = self
                 .shown
                 .iter()

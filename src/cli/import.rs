@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::documents::{Documents, read};
 use super::output::{print, yaml};
-use super::{Ended, Error, policy_file, warn};
+use super::{Error, ExitStatus, policy_file, warn};
 use distributary_api::validate;
 use env_file::Variable;
 use mapping::Import;
@@ -33,7 +33,7 @@ pub struct Arguments {
     namespace: Option<String>,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let text = read(&arguments.env_file)?;
     let variables = env_file::variables(&text).map_err(|line| {
         Error::invalid(format!(
@@ -60,7 +60,7 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     judge(&import, &objects)?;
     let documents: Result<Vec<_>, _> = objects.iter().map(yaml).collect();
     print(&documents?.join("---\n"))?;
-    Ok(Ended::Well)
+    Ok(ExitStatus::Well)
 }
 
 /// Every rule that does not hold, told by the variable that it comes from.

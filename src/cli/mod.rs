@@ -45,7 +45,7 @@ enum Command {
 
 /// How a command ended; docs/cli.md tells when. A command line that cannot be understood ends with 2, by clap.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Ended {
+enum ExitStatus {
     /// What was asked for is done, and all is well.
     Well = 0,
     /// Somebody or something is not well.

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::documents::Documents;
 use super::output::{Output, yaml};
-use super::planned::{self, Planned};
+use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
-use super::{Ended, Error, block_on, cluster, difference};
-use crate::k8s::memory::tenure;
+use super::{Error, ExitStatus, block_on, cluster, difference};
+use crate::k8s::memory::holding;
 use crate::rehearse::Observations;
 use crate::render::diff::{Diff, Observed, diff};
 use distributary_api::ReplicaSetPolicy;
@@ -46,7 +46,7 @@ pub struct Arguments {
     output: Output,
 }
 
-pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
+pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let observed = arguments.observations.as_deref();
     let seen = policy_file::observations(observed)?;
     let mut documents = arguments.source.documents()?;
@@ -68,7 +68,7 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
             .get(&declared.policy.key)
             .and_then(|object| object.status.as_ref());
         let memory = Memory {
-            tenure: status.map(tenure).unwrap_or_default(),
+            holding: status.map(holding).unwrap_or_default(),
             ..Memory::default()
         };
         let seen = match status {
@@ -77,7 +77,7 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
             }
             _ => seen.clone(),
         };
-        plans.push(Planned::new(
+        plans.push(PolicyPlan::new(
             &declared,
             seen,
             memory,
@@ -99,9 +99,9 @@ pub fn main(arguments: &Arguments) -> Result<Ended, Error> {
     planned::tell(&examples);
     show(arguments, &plans, changes.as_deref())?;
     Ok(match changes {
-        Some(changes) if changes.iter().any(Change::is_one) => Ended::Different,
-        _ if plans.iter().all(Planned::is_well) => Ended::Well,
-        _ => Ended::Unwell,
+        Some(changes) if changes.iter().any(Change::is_one) => ExitStatus::Different,
+        _ if plans.iter().all(PolicyPlan::is_well) => ExitStatus::Well,
+        _ => ExitStatus::Unwell,
     })
 }
 
@@ -146,7 +146,7 @@ impl Change {
 fn since(
     file: &PathBuf,
     namespace: &str,
-    plans: &[Planned],
+    plans: &[PolicyPlan],
     seen: &Observations,
     examples: &mut Examples,
 ) -> Result<Vec<Change>, Error> {
@@ -154,11 +154,11 @@ fn since(
     let mut before = BTreeMap::new();
     for declared in planned::assumed(&documents, seen, examples)? {
         let seen = seen.clone().of(&declared.policy, &declared.resolved);
-        let planned = Planned::new(&declared, seen, Memory::default(), &BTreeSet::new(), examples)?;
+        let planned = PolicyPlan::new(&declared, seen, Memory::default(), &BTreeSet::new(), examples)?;
         before.insert(declared.policy.key.clone(), planned);
     }
-    let objects = |planned: Option<&Planned>| -> Observed {
-        let objects = planned.map(Planned::objects).unwrap_or_default();
+    let objects = |planned: Option<&PolicyPlan>| -> Observed {
+        let objects = planned.map(PolicyPlan::objects).unwrap_or_default();
         objects
             .iter()
             .map(|object| (object.id.clone(), object.body.clone()))
@@ -194,7 +194,7 @@ fn since(
     Ok(changes)
 }
 
-async fn to_cluster(plans: &[Planned]) -> Result<Vec<Change>, Error> {
+async fn to_cluster(plans: &[PolicyPlan]) -> Result<Vec<Change>, Error> {
     let (client, _) = cluster::client().await?;
     let mut changes = Vec::new();
     for planned in plans {
@@ -210,7 +210,7 @@ async fn to_cluster(plans: &[Planned]) -> Result<Vec<Change>, Error> {
 }
 
 /// What would be written; nothing in the modes that write nothing, and while nothing is decided.
-fn changed(planned: &Planned, before: &Observed) -> Diff {
+fn changed(planned: &PolicyPlan, before: &Observed) -> Diff {
     if planned.policy().mode == Mode::Enforce && planned.manifests.is_some() {
         diff(planned.objects(), before, &planned.policy().uid)
     } else {
@@ -218,8 +218,8 @@ fn changed(planned: &Planned, before: &Observed) -> Diff {
     }
 }
 
-fn show(arguments: &Arguments, plans: &[Planned], changes: Option<&[Change]>) -> Result<(), Error> {
-    let mut document = json!({"policies": plans.iter().map(Planned::document).collect::<Vec<_>>()});
+fn show(arguments: &Arguments, plans: &[PolicyPlan], changes: Option<&[Change]>) -> Result<(), Error> {
+    let mut document = json!({"policies": plans.iter().map(PolicyPlan::document).collect::<Vec<_>>()});
     if let Some(changes) = changes {
         let each = |change: &Change| {
             let mut document = difference::document(&change.diff);
@@ -232,7 +232,7 @@ fn show(arguments: &Arguments, plans: &[Planned], changes: Option<&[Change]>) ->
     arguments.output.print(&document, || text)
 }
 
-fn text(arguments: &Arguments, plans: &[Planned], changes: Option<&[Change]>) -> Result<String, Error> {
+fn text(arguments: &Arguments, plans: &[PolicyPlan], changes: Option<&[Change]>) -> Result<String, Error> {
     let mut parts = Vec::new();
     for planned in plans {
         let mut part = planned.text();

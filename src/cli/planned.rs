@@ -8,7 +8,7 @@ use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::policy_file::{self, Examples};
 use super::{Error, routes, warn};
-use crate::rehearse::{Observations, Rehearsed, rehearse};
+use crate::rehearse::{Observations, Rehearsal, rehearse};
 use crate::render::{Manifest, Manifests, Subject, render};
 use distributary_api::validate::{self, Declaration};
 use distributary_core::decision::DecisionState;
@@ -17,9 +17,9 @@ use distributary_core::plan::RoutingPlan;
 use distributary_core::policy::{Mode, Policy};
 use distributary_core::world::Memory;
 
-pub struct Planned {
+pub struct PolicyPlan {
     pub declared: Declaration,
-    pub rehearsed: Rehearsed,
+    pub rehearsed: Rehearsal,
     /// What would be written; `None`: nothing, as nothing was decided.
     pub manifests: Option<Manifests>,
 }
@@ -56,7 +56,7 @@ pub fn tell(examples: &Examples) {
     }
 }
 
-impl Planned {
+impl PolicyPlan {
     /// Whoever `seen` says nothing of is well. `lost`: who then refuses connections.
     pub fn new(
         declared: &Declaration,

@@ -14,7 +14,7 @@ use super::observed::ObservedObjects;
 use super::routes::RouteWriting;
 use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
 use super::services::{self, ServiceCache};
-use super::triggers::{Synced, Triggers};
+use super::triggers::{FirstLists, Triggers};
 use super::update_status::WrittenStatus;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
@@ -33,7 +33,7 @@ pub struct Context {
     pub secrets: SecretCache,
     pub services: ServiceCache,
     pub routes: RouteWriting,
-    pub synced: Synced,
+    pub synced: FirstLists,
     pub triggers: Triggers,
     pub metrics: Metrics,
     pub(super) written: WrittenStatus,
@@ -71,7 +71,7 @@ impl Context {
             secrets: SecretCache::default(),
             services: ServiceCache::default(),
             routes: RouteWriting::default(),
-            synced: Synced::new(scopes),
+            synced: FirstLists::new(scopes),
             triggers,
             metrics,
             written: WrittenStatus::default(),

@@ -18,7 +18,7 @@ use distributary_core::policy::Policy;
 use distributary_core::resolved::ResolvedEndpoint;
 
 /// A policy as one pass found it.
-pub(super) struct Seen {
+pub(super) struct PolicyReading {
     pub(super) key: PolicyKey,
     pub(super) uid: String,
     pub(super) generation: i64,
@@ -35,10 +35,10 @@ impl Context {
     pub(super) async fn dereference_and_validate(
         self: &Arc<Self>,
         object: &Arc<StoredPolicy>,
-    ) -> Result<Seen, Error> {
+    ) -> Result<PolicyReading, Error> {
         let key = object.key();
         let json = object.json();
-        let mut seen = Seen {
+        let mut seen = PolicyReading {
             uid: object.meta().uid.clone().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
             previous: self.written.of(&key, &json),

@@ -14,9 +14,9 @@ use distributary_core::ids::{ClassName, EndpointId, TargetId};
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Role};
 use distributary_core::percent::Percent;
-use distributary_core::primary::Tenure;
 use distributary_core::server::{Host, Location};
 use distributary_core::world::{EndpointMemory, Memory, TargetMemory};
+use distributary_core::write_primary::Holding;
 
 /// The present moment, by the clock of the status and by that of the decisions.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ pub fn memory(status: &ReplicaSetPolicyStatus, now: Now) -> Memory {
     };
     Memory {
         endpoints: status.endpoints.iter().map(endpoint).collect(),
-        tenure: tenure(status),
+        holding: holding(status),
         answered: status.checked_for.clone(),
     }
 }
@@ -66,7 +66,7 @@ fn location(status: &EndpointStatus) -> Option<Location> {
 }
 
 /// Who takes the writes, and what is known of the database, by a status.
-pub fn tenure(status: &ReplicaSetPolicyStatus) -> Tenure {
+pub fn holding(status: &ReplicaSetPolicyStatus) -> Holding {
     let primary = status.primary.as_ref();
     let holder = primary.map(|primary| {
         let of_pods = status
@@ -79,7 +79,7 @@ pub fn tenure(status: &ReplicaSetPolicyStatus) -> Tenure {
             pod: address.filter(|_| of_pods),
         }
     });
-    Tenure {
+    Holding {
         identity: status
             .system_identifier
             .as_ref()

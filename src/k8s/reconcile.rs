@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Scope;
 use super::apply::Part;
 use super::context::{Context, lock};
-use super::dereference::Seen;
+use super::dereference::PolicyReading;
 use super::error::Error;
 use super::events::{self, PolicyEvent};
 use super::memory::{Now, memory};
@@ -25,7 +25,7 @@ use super::services::FIRST_LISTS;
 use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
 use crate::clock::Clock;
-use crate::render::status::{Report, Written, status};
+use crate::render::status::{Report, WriteOutcome, status};
 use crate::render::{self, Kind};
 use crate::telemetry::chain;
 use distributary_api::ReplicaSetPolicyStatus;
@@ -115,7 +115,11 @@ impl Context {
         };
         let (written, revision, failure) = match applied {
             Ok((written, revision)) => (written, revision, None),
-            Err(error) => (Written::Failed(error.category().to_owned()), None, Some(error)),
+            Err(error) => (
+                WriteOutcome::Failed(error.category().to_owned()),
+                None,
+                Some(error),
+            ),
         };
         self.update_status(&seen, decision.as_deref(), &written, revision.as_deref())
             .await?;
@@ -126,7 +130,7 @@ impl Context {
     }
 
     /// The engine judges and plans; it hears of a policy only what it does not know.
-    async fn judge_and_plan(&self, seen: &Seen) -> Result<(), Error> {
+    async fn judge_and_plan(&self, seen: &PolicyReading) -> Result<(), Error> {
         let Some(declared) = &seen.valid else {
             return Ok(());
         };
@@ -158,12 +162,12 @@ impl Context {
     /// Writes what is not a slice; what became of the routes, and their revision.
     async fn apply_rest(
         &self,
-        seen: &Seen,
+        seen: &PolicyReading,
         decision: Option<&Decision>,
         slices: Option<Slices>,
-    ) -> Result<(Written, Option<String>), Error> {
+    ) -> Result<(WriteOutcome, Option<String>), Error> {
         let (Some(Decision { policy, state, .. }), slices) = (decision, slices) else {
-            return Ok((Written::Waiting, None));
+            return Ok((WriteOutcome::Waiting, None));
         };
         let Some(Slices {
             manifests,
@@ -176,11 +180,11 @@ impl Context {
         conflicts.extend(writer.apply(&manifests.objects, Part::Rest).await?);
         let foreign = self.foreign_slices(policy);
         let written = if !conflicts.is_empty() {
-            Written::NameConflict(conflicts.iter().map(ToString::to_string).collect())
+            WriteOutcome::NameConflict(conflicts.iter().map(ToString::to_string).collect())
         } else if !foreign.is_empty() {
-            Written::ForeignEndpoints(foreign)
+            WriteOutcome::ForeignEndpoints(foreign)
         } else {
-            Written::Programmed
+            WriteOutcome::Programmed
         };
         Ok((written, Some(manifests.revision)))
     }
@@ -198,9 +202,9 @@ impl Context {
 
     async fn update_status(
         &self,
-        seen: &Seen,
+        seen: &PolicyReading,
         decision: Option<&Decision>,
-        written: &Written,
+        written: &WriteOutcome,
         revision: Option<&str>,
     ) -> Result<(), Error> {
         let outputs = lock(&self.told)
@@ -225,7 +229,7 @@ impl Context {
             .await?;
         self.metrics.wrote("ReplicaSetPolicy", "status");
         let about = events::reference(&seen.key.namespace, &seen.key.name, &seen.uid);
-        let observed = (*written == Written::Observing)
+        let observed = (*written == WriteOutcome::Observing)
             .then(|| render::events::observed(&seen.previous.routes, &next.routes))
             .flatten();
         let turned = render::events::conditions(&seen.previous.conditions, &next.conditions);
@@ -239,9 +243,9 @@ impl Context {
         Ok(())
     }
 
-    fn done(&self, seen: &Seen, written: &Written) -> Action {
+    fn done(&self, seen: &PolicyReading, written: &WriteOutcome) -> Action {
         lock(&self.failures).remove(&seen.key);
-        if matches!(written, Written::NameConflict(_)) || !seen.unresolved.is_empty() {
+        if matches!(written, WriteOutcome::NameConflict(_)) || !seen.unresolved.is_empty() {
             return Action::requeue(LOOK_AGAIN);
         }
         Action::await_change()
@@ -249,12 +253,12 @@ impl Context {
 }
 
 /// Why a decision leaves the routes as they are.
-const fn unwritten(state: &DecisionState, mode: Mode) -> Written {
+const fn unwritten(state: &DecisionState, mode: Mode) -> WriteOutcome {
     match (state, mode) {
-        (DecisionState::Suspended, _) => Written::Suspended,
-        (_, Mode::Observe) => Written::Observing,
-        (DecisionState::IdentityChanged { .. }, _) => Written::IdentityChanged,
-        (DecisionState::Waiting { .. } | DecisionState::Decided(_), _) => Written::Waiting,
+        (DecisionState::Suspended, _) => WriteOutcome::Suspended,
+        (_, Mode::Observe) => WriteOutcome::Observing,
+        (DecisionState::IdentityChanged { .. }, _) => WriteOutcome::IdentityChanged,
+        (DecisionState::Waiting { .. } | DecisionState::Decided(_), _) => WriteOutcome::Waiting,
     }
 }
 

@@ -53,12 +53,12 @@ enum First {
 
 /// What is not known yet of what passes need.
 #[derive(Debug)]
-pub struct Synced {
+pub struct FirstLists {
     left: Mutex<BTreeSet<First>>,
     all: tokio::sync::watch::Sender<bool>,
 }
 
-impl Synced {
+impl FirstLists {
     #[must_use]
     pub fn new(scopes: &[Scope]) -> Self {
         let lists = scopes

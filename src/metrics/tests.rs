@@ -5,14 +5,14 @@ use distributary_core::fixture::{Case, at, login, policy, sample};
 use distributary_core::login::{SecretProblem, Unresolved};
 use distributary_core::observation::{Load, Role, Sample, Silence};
 use distributary_core::policy::{EndpointState, Mode};
-use distributary_core::target::{Heard, Observed, Wanted};
+use distributary_core::target::{CheckAnswer, ProbeOrder, SessionAnswer};
 use distributary_core::world::{Event, Instruction, Memory, Report, World};
 
 /// A world whose effects are measured, as the engine does it.
 struct Scene {
     metrics: Metrics,
     world: World,
-    wanted: BTreeMap<String, Wanted>,
+    wanted: BTreeMap<String, ProbeOrder>,
     last: Option<Arc<Decision>>,
     millis: u64,
 }
@@ -48,7 +48,7 @@ impl Scene {
         self.check_as(&wanted, result);
     }
 
-    fn check_as(&mut self, wanted: &Wanted, result: Result<Sample, FailureKind>) {
+    fn check_as(&mut self, wanted: &ProbeOrder, result: Result<Sample, FailureKind>) {
         let now = at(self.millis + 1);
         let observation = Observation {
             started: now,
@@ -57,7 +57,7 @@ impl Scene {
             result,
         };
         self.metrics.observed(&observation);
-        self.step(Event::Observed(Observed {
+        self.step(Event::Observed(CheckAnswer {
             key: key(wanted),
             incarnation: wanted.incarnation,
             observation,
@@ -66,7 +66,7 @@ impl Scene {
 
     fn hear(&mut self, id: &str, result: Result<Sample, Silence>) {
         let (wanted, now) = (&self.wanted[id], at(self.millis + 1));
-        let heard = Heard {
+        let heard = SessionAnswer {
             key: key(wanted),
             incarnation: wanted.incarnation,
             address: wanted.location.host.to_string().parse().unwrap(),
@@ -82,7 +82,7 @@ impl Scene {
         let effects = self.world.advance(at(self.millis), [event]);
         for instruction in effects.prober {
             if let Instruction::Want { wanted, .. } = instruction {
-                let named = |wanted: Wanted| (wanted.target.to_string(), wanted);
+                let named = |wanted: ProbeOrder| (wanted.target.to_string(), wanted);
                 self.wanted = wanted.into_iter().map(named).collect();
             }
         }
@@ -131,7 +131,7 @@ const TOLD: [&str; 5] = [
 const ALL: [bool; 5] = [true; 5];
 const NONE: [bool; 5] = [false; 5];
 
-fn key(wanted: &Wanted) -> ProbeKey {
+fn key(wanted: &ProbeOrder) -> ProbeKey {
     ProbeKey {
         policy: policy(&[]).key.clone(),
         target: wanted.target.clone(),

@@ -13,7 +13,7 @@ use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Observation};
-use distributary_core::target::{Answer, Observed};
+use distributary_core::target::{Answer, CheckAnswer};
 
 /// A place of a policy, where one was asked for, and of the operator.
 type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
@@ -154,7 +154,7 @@ async fn answer(
     };
     tracing::trace!(policy = %subscriber.key.policy, endpoint = %subscriber.key.target, ?observation);
     let late = started.since(subscriber.check.at);
-    let observed = Observed {
+    let observed = CheckAnswer {
         key: subscriber.key,
         incarnation: subscriber.incarnation,
         observation,

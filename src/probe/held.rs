@@ -25,7 +25,7 @@ use super::subscribers::{Subscriber, Subscribers};
 use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureClass, FailureKind, Sample, Silence};
-use distributary_core::target::{Answer, Heard, Hold};
+use distributary_core::target::{Answer, Hold, SessionAnswer};
 
 /// The first wait before a session is opened again.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -169,7 +169,7 @@ impl Held {
                 (Ok((sample, lags)), None) => Ok(subscriber.sample(sample, lags)),
                 (_, silence) => Err(silence.unwrap_or(Silence::Missed)),
             };
-            let heard = Heard {
+            let heard = SessionAnswer {
                 key: subscriber.key,
                 incarnation: subscriber.incarnation,
                 address: self.address,

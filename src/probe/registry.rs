@@ -21,7 +21,7 @@ use distributary_core::ids::PolicyKey;
 use distributary_core::ids::TargetId;
 use distributary_core::login::{Login, TlsSettings};
 use distributary_core::server::Location;
-use distributary_core::target::{Answer, NextCheck, ProbeKey, Wanted};
+use distributary_core::target::{Answer, NextCheck, ProbeKey, ProbeOrder};
 
 /// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.
 ///
@@ -101,7 +101,7 @@ impl Registry {
     /// policy.
     ///
     /// Must be called within a tokio runtime.
-    pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<Wanted>) {
+    pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<ProbeOrder>) {
         let known = self.policies.remove(policy);
         let (places, mut before) = match known {
             Some(probes) => (probes.places, probes.targets),

@@ -16,12 +16,12 @@ use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::observation::{FailureKind, Observation, Silence};
-use distributary_core::policy::{Declared, Endpoint, IdentityRule, Policy};
+use distributary_core::policy::{DeclaredRole, Endpoint, IdentityRule, Policy};
 use distributary_core::resolved::Resolved;
 use distributary_core::resolved::ServiceProblem;
-use distributary_core::target::{Heard, Observed, ProbeKey, Wanted};
+use distributary_core::target::{CheckAnswer, ProbeKey, ProbeOrder, SessionAnswer};
 use distributary_core::world::{Event, Instruction, Memory, Report, World};
-use story::{Said, Setting};
+use story::{Setting, Statement};
 
 /// From one thing that is said of a target to the next.
 const STEP: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub enum Unclear {
 
 /// The last decision of a rehearsal, and its moment.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
+pub struct Rehearsal {
     pub decision: Arc<Decision>,
     pub moment: Moment,
 }
@@ -83,7 +83,7 @@ impl Observations {
         }
         for endpoint in policy.endpoints.iter().filter(|endpoint| endpoint.is_watched()) {
             for (at, target) in resolved.targets(&endpoint.id).iter().enumerate() {
-                let is_primary = endpoint.declared == Declared::Primary && at == 0;
+                let is_primary = endpoint.declared == DeclaredRole::Primary && at == 0;
                 let word = if is_primary { "primary" } else { "standby" };
                 self.checks
                     .entry(target.to_string())
@@ -103,7 +103,7 @@ impl Observations {
         self
     }
 
-    fn address(&self, wanted: &Wanted) -> Option<IpAddr> {
+    fn address(&self, wanted: &ProbeOrder) -> Option<IpAddr> {
         let declared = wanted.location.host.to_string().parse().ok();
         let named = || self.addresses.get(wanted.target.endpoint.as_str()).copied();
         wanted.target.pod.or(declared).or_else(named)
@@ -132,7 +132,7 @@ pub fn rehearse(
     seen: &Observations,
     memory: Memory,
     lost: &BTreeSet<EndpointId>,
-) -> Result<Rehearsed, Unclear> {
+) -> Result<Rehearsal, Unclear> {
     let mut stage = Stage::new((policy, resolved), memory);
     let setting = Setting::of(policy, seen);
     let mut story = Vec::new();
@@ -174,7 +174,7 @@ fn told_apart(policy: &Policy) -> Duration {
 /// A world with one policy.
 struct Stage {
     world: World,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ProbeOrder>,
     last: Option<Arc<Decision>>,
     now: Moment,
     /// How long who is lost refuses connections.
@@ -199,15 +199,15 @@ impl Stage {
         stage
     }
 
-    fn refusals(&self, lost: &BTreeSet<EndpointId>, after: Moment) -> Vec<(Moment, Wanted, Said)> {
+    fn refusals(&self, lost: &BTreeSet<EndpointId>, after: Moment) -> Vec<(Moment, ProbeOrder, Statement)> {
         let gone = self
             .wanted
             .iter()
             .filter(|wanted| lost.contains(&wanted.target.endpoint));
-        let each = |wanted: &Wanted| {
+        let each = |wanted: &ProbeOrder| {
             let (wanted, steps) = (wanted.clone(), self.failing.as_secs());
             (1..=steps).map(move |step| {
-                let refused = Said::Checked(Err(FailureKind::ConnectRefused));
+                let refused = Statement::Checked(Err(FailureKind::ConnectRefused));
                 (after + Duration::from_secs(step), wanted.clone(), refused)
             })
         };
@@ -229,7 +229,7 @@ impl Stage {
         }
     }
 
-    fn end(self, (policy, resolved): (&Arc<Policy>, &Arc<Resolved>)) -> Rehearsed {
+    fn end(self, (policy, resolved): (&Arc<Policy>, &Arc<Resolved>)) -> Rehearsal {
         // A world decides every policy that is new to it.
         let none = || {
             Arc::new(Decision {
@@ -239,7 +239,7 @@ impl Stage {
                 answered: None,
             })
         };
-        Rehearsed {
+        Rehearsal {
             decision: self.last.unwrap_or_else(none),
             moment: self.now,
         }
@@ -248,10 +248,10 @@ impl Stage {
 
 fn event(
     policy: &PolicyKey,
-    wanted: &Wanted,
+    wanted: &ProbeOrder,
     address: Option<IpAddr>,
     moment: Moment,
-    said: Said,
+    said: Statement,
 ) -> Result<Event, Unclear> {
     let key = ProbeKey {
         policy: policy.clone(),
@@ -260,7 +260,7 @@ fn event(
     let incarnation = wanted.incarnation;
     let (started, ended) = (moment, moment);
     Ok(match said {
-        Said::Checked(result) => Event::Observed(Observed {
+        Statement::Checked(result) => Event::Observed(CheckAnswer {
             key,
             incarnation,
             observation: Observation {
@@ -270,7 +270,7 @@ fn event(
                 result,
             },
         }),
-        Said::Heard(result) => Event::Heard(Heard {
+        Statement::Heard(result) => Event::Heard(SessionAnswer {
             address: address.ok_or_else(|| Unclear::NoAddress(wanted.target.to_string()))?,
             key,
             incarnation,

@@ -32,7 +32,7 @@ pub struct Setting<'a> {
 
 /// Something that is said of a target at a moment.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum Statement {
     Checked(Result<Sample, FailureKind>),
     Heard(Result<Sample, Silence>),
 }
@@ -65,7 +65,7 @@ impl<'a> Setting<'a> {
     }
 
     /// How the head moves, as a primary tells it.
-    pub fn movement(self, step: Duration) -> impl Iterator<Item = (Moment, Said)> {
+    pub fn movement(self, step: Duration) -> impl Iterator<Item = (Moment, Statement)> {
         // Nobody behind: nothing moves.
         let times = std::iter::successors(
             Some(Duration::ZERO).filter(|_| !self.behind.is_zero()),
@@ -80,13 +80,17 @@ impl<'a> Setting<'a> {
                     timeline: Some(TIMELINE),
                     ..Sample::of(Role::Primary)
                 };
-                (Moment::new(time), Said::Checked(Ok(sample)))
+                (Moment::new(time), Statement::Checked(Ok(sample)))
             })
     }
 }
 
 /// All that is said of one endpoint, each at its moment.
-pub fn said(endpoint: &str, words: &[String], setting: Setting<'_>) -> Result<Vec<(Moment, Said)>, Unclear> {
+pub fn said(
+    endpoint: &str,
+    words: &[String],
+    setting: Setting<'_>,
+) -> Result<Vec<(Moment, Statement)>, Unclear> {
     let mut now = Moment::new(setting.behind);
     let mut all = Vec::new();
     for text in words {
@@ -109,15 +113,15 @@ pub fn said(endpoint: &str, words: &[String], setting: Setting<'_>) -> Result<Ve
     Ok(all)
 }
 
-fn one(text: &str, setting: Setting<'_>) -> Option<Said> {
+fn one(text: &str, setting: Setting<'_>) -> Option<Statement> {
     match text.strip_prefix("session ") {
         None => sample(text, setting)
             .map(Ok)
             .or_else(|| FailureKind::from_word(text).map(Err))
-            .map(Said::Checked),
-        Some("closes") => Some(Said::Heard(Err(Silence::Closed))),
-        Some("is silent") => Some(Said::Heard(Err(Silence::Missed))),
-        Some(told) => sample(told, setting).map(|sample| Said::Heard(Ok(sample))),
+            .map(Statement::Checked),
+        Some("closes") => Some(Statement::Heard(Err(Silence::Closed))),
+        Some("is silent") => Some(Statement::Heard(Err(Silence::Missed))),
+        Some(told) => sample(told, setting).map(|sample| Statement::Heard(Ok(sample))),
     }
 }
 

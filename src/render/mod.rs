@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use distributary_core::table::RoutingTable;
 pub use distributary_core::table::Subject;
-use distributary_core::table::named::{self, Named};
+use distributary_core::table::named::{self, NamedRoute};
 
 /// The kinds of objects that the operator writes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -81,7 +81,7 @@ pub fn render(subject: &Subject<'_>) -> Manifests {
     let mut objects = Vec::new();
     if let Some(prefix) = &subject.outputs.services {
         let routes = named::routes(subject.policy, subject.outputs, subject.plan);
-        for Named { name, route, .. } in routes.iter().filter(|it| it.service) {
+        for NamedRoute { name, route, .. } in routes.iter().filter(|it| it.service) {
             objects.extend(endpoint_slices::render(subject, prefix, name, route));
             objects.push(services::render(subject, prefix, name));
         }

@@ -20,7 +20,7 @@ use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, Ta
 use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
-use distributary_core::policy::{Declared, Policy};
+use distributary_core::policy::{DeclaredRole, Policy};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
@@ -40,7 +40,7 @@ pub struct Report<'a> {
     pub decision: Option<&'a Decision>,
     /// Which objects are written for it.
     pub outputs: Option<&'a Outputs>,
-    pub written: Written,
+    pub written: WriteOutcome,
     /// The revision of the routes that the pass rendered.
     pub revision: Option<&'a str>,
     /// The present moment, of the clock that the decision was made by.
@@ -49,7 +49,7 @@ pub struct Report<'a> {
 
 /// What became of the routes in this pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// They are as decided.
     Programmed,
     /// There is nothing to write yet.
@@ -72,7 +72,7 @@ pub enum Written {
 pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time) -> ReplicaSetPolicyStatus {
     // A restart of the operator is no transition: what it says of this generation stands until there is a decision.
     let known = previous.observed_generation == Some(report.generation);
-    if known && report.written == Written::Waiting && report.problems.is_empty() {
+    if known && report.written == WriteOutcome::Waiting && report.problems.is_empty() {
         return previous.clone();
     }
     let mut status = ReplicaSetPolicyStatus {
@@ -98,19 +98,19 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     let (Some(decided), Some(outputs)) = (decision.state.decided(), report.outputs) else {
         return status;
     };
-    if matches!(report.written, Written::Programmed | Written::Observing) {
+    if matches!(report.written, WriteOutcome::Programmed | WriteOutcome::Observing) {
         let routes = history::routes(&decision.policy, outputs, &decided.plan);
-        if report.written == Written::Programmed {
+        if report.written == WriteOutcome::Programmed {
             status.failovers = history::failovers(decision, decided, &routes, previous, now);
         }
         status.routes = routes;
     }
     // The decision stands, whatever became of its writes: the next process goes on from it.
-    if report.written != Written::Waiting {
-        status.system_identifier = decided.tenure.identity.map(|identity| identity.to_string());
+    if report.written != WriteOutcome::Waiting {
+        status.system_identifier = decided.holding.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
     }
-    if let (Some(revision), Written::Programmed) = (report.revision, &report.written) {
+    if let (Some(revision), WriteOutcome::Programmed) = (report.revision, &report.written) {
         status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));
     }
     status
@@ -245,7 +245,11 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
 }
 
 fn summary(endpoints: &[EndpointView]) -> Summary {
-    let replicas = || endpoints.iter().filter(|view| view.declared == Declared::Replica);
+    let replicas = || {
+        endpoints
+            .iter()
+            .filter(|view| view.declared == DeclaredRole::Replica)
+    };
     let healthy = replicas()
         .filter(|view| view.healthy && view.state.role == Some(Role::Standby))
         .count();
@@ -262,13 +266,13 @@ fn count(number: usize) -> u32 {
 }
 
 fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
-    let tenure = &decided.tenure;
+    let holding = &decided.holding;
     let declared = policy
         .endpoints
         .iter()
-        .find(|endpoint| endpoint.declared == Declared::Primary);
+        .find(|endpoint| endpoint.declared == DeclaredRole::Primary);
     let address = decided.plan.rw.members.first().map(|member| member.address);
-    let holder = tenure.holder.as_ref()?;
+    let holder = holding.holder.as_ref()?;
     Some(PrimaryStatus {
         id: holder.endpoint.to_string(),
         declared: declared
@@ -276,8 +280,8 @@ fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
             .unwrap_or_default(),
         // Which of its pods holds the writes is known while they are withdrawn, too.
         address: address.or(holder.pod).map(|address| address.to_string()),
-        timeline: tenure.timeline,
-        accepted: tenure.accepted.as_ref().map(ToString::to_string),
+        timeline: holding.timeline,
+        accepted: holding.accepted.as_ref().map(ToString::to_string),
     })
 }
 

@@ -8,7 +8,7 @@ use distributary::render::{self, Subject};
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::decision::{Decided, Decision, DecisionState, Noted, explain};
+use distributary_core::decision::{Decided, Decision, DecisionState, TargetNote, explain};
 use distributary_core::health::{Reason, Standing};
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
@@ -18,10 +18,10 @@ use distributary_core::observation::{Load, Observation, Role, Sample};
 use distributary_core::percent::Percent;
 use distributary_core::plan::plan;
 use distributary_core::policy::Policy;
-use distributary_core::primary::{Election, Tenure, Writes};
 use distributary_core::table;
 use distributary_core::target::ProbeKey;
 use distributary_core::world::Figures;
+use distributary_core::write_primary::{Holding, WriteChoice, Writes};
 use serde_json::Value;
 
 use crate::policies::policies;
@@ -78,11 +78,11 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
 }
 
 /// The declared primary takes the writes.
-fn election(policy: &Policy) -> Election {
-    Election {
-        tenure: Tenure {
+fn choice(policy: &Policy) -> WriteChoice {
+    WriteChoice {
+        holding: Holding {
             holder: Some(TargetId::host(policy.endpoints[0].id.clone())),
-            ..Tenure::default()
+            ..Holding::default()
         },
         writes: Writes::Served,
         split: Vec::new(),
@@ -98,7 +98,7 @@ fn the_example_of_routing_json_is_what_is_written() {
         resolved,
         outputs,
     } = example();
-    let plan = plan(&policy, &judgements(&policy), &election(&policy));
+    let plan = plan(&policy, &judgements(&policy), &choice(&policy));
     let subject = Subject {
         policy: &policy,
         resolved: &resolved,
@@ -171,16 +171,16 @@ fn every_metric_is_listed_and_no_other() {
     };
     metrics.measured(&probe, Some(&figures));
     let judgements = judgements(&policy);
-    let election = election(&policy);
-    let plan = plan(&policy, &judgements, &election);
-    let endpoints = explain(&policy, &resolved, &judgements, &plan, |_| Noted {
+    let choice = choice(&policy);
+    let plan = plan(&policy, &judgements, &choice);
+    let endpoints = explain(&policy, &resolved, &judgements, &plan, |_| TargetNote {
         sessions: Some(1),
-        ..Noted::default()
+        ..TargetNote::default()
     });
     let decided = Decided {
         plan,
         endpoints,
-        tenure: election.tenure,
+        holding: choice.holding,
         split: Vec::new(),
     };
     let decision = Decision {

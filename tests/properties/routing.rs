@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use distributary::render::diff::{Observed, diff};
 use distributary_core::breaker::Circuit;
+use distributary_core::class_states::ClassJudgement;
 use distributary_core::fixture::outputs;
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
@@ -12,13 +13,14 @@ use distributary_core::judgement::Judgement;
 use distributary_core::lag::Freshness;
 use distributary_core::level::{Behind, Used};
 use distributary_core::observation::Role;
-use distributary_core::particulars::ClassJudgement;
 use distributary_core::percent::Percent;
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan, plan};
 use distributary_core::policy::{Endpoint, EndpointState, Policy, Strategy as Balancing};
-use distributary_core::primary::Election;
-use distributary_core::routing::{Class, Least, ReadFallback, Region, Routing, Selector, Target, ZoneHints};
+use distributary_core::routing::{
+    Class, Destination, Least, ReadFallback, Region, Routing, Selector, ZoneHints,
+};
 use distributary_core::table::named;
+use distributary_core::write_primary::WriteChoice;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -41,14 +43,14 @@ fn fallbacks() -> impl Strategy<Value = Vec<ReadFallback>> {
 prop_compose! {
     fn classes()(
         target in prop::sample::select(vec![
-            Target::Primary, Target::PrimaryPreferred, Target::Replicas, Target::ReplicasOnly,
+            Destination::Primary, Destination::PrimaryPreferred, Destination::Replicas, Destination::ReplicasOnly,
         ]),
         tag in prop::option::of(prop::sample::select(vec!["x", "y"])),
         max_lag in prop::option::weighted(0.4, 1..600_u64),
         probed in prop::bool::weighted(0.4),
         read_fallback in prop::option::weighted(0.4, fallbacks()),
     ) -> Class {
-        let chooses = target != Target::Primary;
+        let chooses = target != Destination::Primary;
         Class {
             name: "c".into(),
             declared: true,
@@ -78,7 +80,7 @@ prop_compose! {
         }
         Routing {
             replicas,
-            default_target: if to_primary { Target::Primary } else { Target::Replicas },
+            default_target: if to_primary { Destination::Primary } else { Destination::Replicas },
             classes,
             regions: vec![
                 Region {
@@ -170,11 +172,11 @@ prop_compose! {
 }
 
 /// The judgements with what else is known, and the plan.
-fn planned(case: &Case) -> (Vec<Judgement>, Election, RoutingPlan) {
+fn planned(case: &Case) -> (Vec<Judgement>, WriteChoice, RoutingPlan) {
     let policy = &case.situation.policy;
     let Judged {
         mut judgements,
-        election,
+        choice,
         ..
     } = judge(&case.situation);
     for (judgement, more) in judgements.iter_mut().zip(&case.more) {
@@ -196,8 +198,8 @@ fn planned(case: &Case) -> (Vec<Judgement>, Election, RoutingPlan) {
         });
         judgement.classes = own.collect::<BTreeMap<_, _>>();
     }
-    let plan = plan(policy, &judgements, &election);
-    (judgements, election, plan)
+    let plan = plan(policy, &judgements, &choice);
+    (judgements, choice, plan)
 }
 
 fn serving(route: &Route) -> Vec<&Member> {
@@ -210,7 +212,7 @@ fn readings<'a>(policy: &'a Policy, plan: &'a RoutingPlan) -> Vec<(Option<&'a Cl
     if !policy.routing.replicas {
         return all;
     }
-    if policy.routing.default_target == Target::Replicas {
+    if policy.routing.default_target == Destination::Replicas {
         all.push((None, &plan.ro));
         all.extend(plan.regions.values().map(|route| (None, route)));
     }
@@ -263,16 +265,16 @@ proptest! {
     #[test]
     fn no_route_is_without_a_target_while_anyone_allowed_is_well(case in routed()) {
         let policy = &case.situation.policy;
-        let (judgements, election, plan) = planned(&case);
+        let (judgements, choice, plan) = planned(&case);
         for (class, route) in readings(policy, &plan) {
             let fallback = class.and_then(|class| class.read_fallback.as_ref()).unwrap_or(&policy.failover.read_fallback);
             let primary_allowed = match class.map(|class| class.target) {
-                Some(Target::ReplicasOnly) => false,
-                Some(Target::PrimaryPreferred) => true,
+                Some(Destination::ReplicasOnly) => false,
+                Some(Destination::PrimaryPreferred) => true,
                 _ => fallback.contains(&ReadFallback::Primary),
             };
             let somebody = judgements.iter().any(|judgement| {
-                let holds = election.tenure.holder.as_ref() == Some(&judgement.target);
+                let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
                 let allowed = match judgement.role {
                     Some(Role::Standby) => true,
                     Some(Role::Primary) => holds && primary_allowed,
@@ -293,22 +295,22 @@ proptest! {
     #[test]
     fn nobody_serves_who_may_not(case in routed()) {
         let policy = &case.situation.policy;
-        let (judgements, election, plan) = planned(&case);
+        let (judgements, choice, plan) = planned(&case);
         for (class, route) in readings(policy, &plan) {
             let few = serving(route).iter().filter(|member| member.admission == Admission::Eligible).count();
             for member in &route.members {
                 let judgement = judgements.iter().find(|judgement| judgement.target == member.target).unwrap();
                 let endpoint = declared(policy, &member.target);
                 prop_assert!(endpoint.state == EndpointState::Active && endpoint.weight > 0);
-                prop_assert!(!matches!(judgement.standing, Standing::Wrong | Standing::Unproven));
+                prop_assert!(!matches!(judgement.standing, Standing::Excluded | Standing::Unproven));
                 prop_assert!((1..=100_000).contains(&member.weight), "{member:?}");
                 match member.admission {
                     Admission::Eligible => prop_assert!(is_well(judgement, class), "{class:?} {judgement:?}"),
                     Admission::Early => prop_assert!(member.in_slice || member.order > 0),
                     Admission::Held => prop_assert!(route.state == RouteState::Held && member.in_slice && few == 0),
                     Admission::Fallback if judgement.role == Some(Role::Primary) => {
-                        prop_assert_eq!(election.tenure.holder.as_ref(), Some(&member.target));
-                        prop_assert!(class.is_none_or(|class| class.target != Target::ReplicasOnly));
+                        prop_assert_eq!(choice.holding.holder.as_ref(), Some(&member.target));
+                        prop_assert!(class.is_none_or(|class| class.target != Destination::ReplicasOnly));
                     }
                     Admission::Fallback => prop_assert!(!endpoint.lag.own, "a delayed standby"),
                 }
@@ -320,7 +322,7 @@ proptest! {
     fn a_stale_server_never_comes_before_a_fresh_one_farther_away(case in routed()) {
         let policy = &case.situation.policy;
         let (_, _, plan) = planned(&case);
-        if policy.routing.default_target != Target::Replicas || !policy.routing.replicas {
+        if policy.routing.default_target != Destination::Replicas || !policy.routing.replicas {
             return Ok(());
         }
         for route in plan.regions.values() {
@@ -343,7 +345,7 @@ proptest! {
         let before = planned(&case);
         let mut wider = case.clone();
         let mut added = case.situation.policy.endpoints[0].clone();
-        (added.id, added.declared, added.weight) = ("added".into(), distributary_core::policy::Declared::Replica, 1);
+        (added.id, added.declared, added.weight) = ("added".into(), distributary_core::policy::DeclaredRole::Replica, 1);
         added.state = EndpointState::Active;
         added.tags.clear();
         wider.situation.policy.endpoints.push(added);
@@ -384,12 +386,12 @@ proptest! {
     #[test]
     fn the_same_is_rendered_in_any_order_and_needs_no_write(case in routed(), by in 0..5_usize) {
         let policy = &case.situation.policy;
-        let (mut judgements, election, straight) = planned(&case);
+        let (mut judgements, choice, straight) = planned(&case);
         let manifests = rendered(policy, &outputs(), &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        prop_assert_eq!(&rendered(policy, &outputs(), &plan(policy, &judgements, &election)), &manifests);
+        prop_assert_eq!(&rendered(policy, &outputs(), &plan(policy, &judgements, &choice)), &manifests);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
         let diff = diff(&manifests.objects, &observed, &policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");

@@ -13,11 +13,11 @@ use distributary_core::lag::{Freshness, Replay};
 use distributary_core::observation::{FailureKind, Role};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
-    BreakerSettings, Declared, EndpointState, LagSource, OnPrimaryLoss, PrimaryRole, Probing,
+    BreakerSettings, DeclaredRole, EndpointState, LagSource, OnPrimaryLoss, PrimaryRole, Probing,
     Strategy as Balancing,
 };
-use distributary_core::primary::Tenure;
 use distributary_core::routing::ReadFallback;
+use distributary_core::write_primary::Holding;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -104,7 +104,7 @@ pub fn policies() -> impl Strategy<Value = Case> {
                     let mut endpoint = template.clone();
                     if last > 1 {
                         endpoint.id = format!("r{last}").as_str().into();
-                        endpoint.declared = Declared::Replica;
+                        endpoint.declared = DeclaredRole::Replica;
                     }
                     endpoint.server = DeclaredServer::Host(fixture::location(last));
                     (endpoint.weight, endpoint.priority, endpoint.state) = (weight, priority, state);
@@ -201,7 +201,7 @@ pub fn replays() -> impl Strategy<Value = Replay> {
 pub struct Situation {
     pub policy: Case,
     pub known: Vec<(Health, Replay)>,
-    pub tenure: Tenure,
+    pub holding: Holding,
     /// Which of the endpoints was seen as a standby before.
     pub standbys: Vec<bool>,
 }
@@ -209,19 +209,19 @@ pub struct Situation {
 /// The primary is writable, and the holder, more often than not.
 pub fn situations() -> impl Strategy<Value = Situation> {
     let known = vec((healths(), replays()), 5);
-    let tenure = (
+    let holding = (
         prop_oneof![4 => Just(Some(0)), 2 => (0..5_usize).prop_map(Some), 1 => Just(None)],
         prop::option::of(1..4_u32),
     );
     let standbys = vec(prop::bool::weighted(0.8), 5);
-    (policies(), known, prop::bool::weighted(0.7), tenure, standbys).prop_map(
+    (policies(), known, prop::bool::weighted(0.7), holding, standbys).prop_map(
         |(policy, mut known, writable, (holder, timeline), standbys)| {
             if writable && known[0].0.role.is_some() {
                 known[0].0.role = Some(Role::Primary);
             }
             known.truncate(policy.endpoints.len());
             let holder = holder.and_then(|at: usize| policy.endpoints.get(at));
-            let tenure = Tenure {
+            let holding = Holding {
                 identity: Some(7),
                 holder: holder.map(|endpoint| TargetId::host(endpoint.id.clone())),
                 timeline,
@@ -230,7 +230,7 @@ pub fn situations() -> impl Strategy<Value = Situation> {
             Situation {
                 policy,
                 known,
-                tenure,
+                holding,
                 standbys,
             }
         },

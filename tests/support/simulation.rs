@@ -16,7 +16,9 @@ use distributary_core::ids::TargetId;
 use distributary_core::jitter::Jitter;
 use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::plan::{Route, RouteState};
-use distributary_core::target::{Heard, Hold, Incarnation, NextCheck, Observed, ProbeKey, Wanted};
+use distributary_core::target::{
+    CheckAnswer, Hold, Incarnation, NextCheck, ProbeKey, ProbeOrder, SessionAnswer,
+};
 use distributary_core::transition::Transition;
 use distributary_core::world::{
     Effects, EndpointMemory, Event, Instruction, Memory, Report, TargetMemory, World,
@@ -63,7 +65,7 @@ struct Session {
     open: bool,
     /// When the next heartbeat begins, or the session is opened again.
     next: Moment,
-    running: Option<Heard>,
+    running: Option<SessionAnswer>,
 }
 
 pub struct Simulation {
@@ -238,7 +240,7 @@ impl Simulation {
         };
         let incarnation = probed.incarnation;
         let asleep = observation.result == Err(FailureKind::AddressRefused);
-        self.step(Event::Observed(Observed {
+        self.step(Event::Observed(CheckAnswer {
             key,
             incarnation,
             observation,
@@ -269,7 +271,7 @@ impl Simulation {
             return;
         };
         let address = session.hold.address;
-        let heard = |started, result| Heard {
+        let heard = |started, result| SessionAnswer {
             key: key.clone(),
             incarnation,
             address,
@@ -387,7 +389,7 @@ impl Simulation {
         self.decisions.push((now, decision));
     }
 
-    fn want(&mut self, wanted: Vec<Wanted>) {
+    fn want(&mut self, wanted: Vec<ProbeOrder>) {
         let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.target.clone()).collect();
         self.probed.retain(|id, _| ids.contains(id));
         for wanted in wanted {
@@ -531,7 +533,7 @@ impl Simulation {
         };
         Memory {
             endpoints: decided.endpoints.iter().map(one).collect(),
-            tenure: decided.tenure.clone(),
+            holding: decided.holding.clone(),
             answered: None,
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::host::{self, InCluster, is_routable};
 use super::services::ServicePort;
 use super::url::ServerUrl;
-use super::{Declared, Kind, Problems, endpoint_id, is_label, is_word, lag, login};
+use super::{DeclaredRole, PolicySource, Problems, endpoint_id, is_label, is_word, lag, login};
 use crate::{self as api, rules};
 use distributary_core::login::Unresolved;
 use distributary_core::policy::{DeclaredServer, Endpoint};
@@ -17,9 +17,9 @@ const PRIORITY: u16 = 1;
 
 pub fn validate(
     declared: &api::Endpoint,
-    (id, kind): (&str, Kind),
+    (id, kind): (&str, DeclaredRole),
     field: &str,
-    policy: Declared<'_>,
+    policy: PolicySource<'_>,
     problems: &mut Problems,
 ) -> Endpoint {
     let spec = policy.spec;
@@ -44,7 +44,7 @@ pub fn validate(
         priority: declared.priority.unwrap_or(PRIORITY),
         max_connections: declared
             .max_connections
-            .unwrap_or(if kind == Kind::Primary { 20 } else { 15 }),
+            .unwrap_or(if kind == DeclaredRole::Primary { 20 } else { 15 }),
         state: declared.state.unwrap_or_default(),
         promotable: declared.promotable.unwrap_or(true),
         tags: declared.tags.clone(),

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::outputs::{Format, Outputs};
-use distributary_core::policy::{Declared as Kind, Endpoint, InvalidPolicy, Policy, PolicyParts};
+use distributary_core::policy::{DeclaredRole, Endpoint, InvalidPolicy, Policy, PolicyParts};
 use distributary_core::resolved::{Resolved, ResolvedEndpoint};
 use distributary_core::server::ClientSettings;
 
@@ -70,7 +70,7 @@ impl Problems {
 
 /// A policy as somebody declared it, whatever holds it.
 #[derive(Clone, Copy, Debug)]
-pub struct Declared<'a> {
+pub struct PolicySource<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub uid: &'a str,
@@ -81,7 +81,7 @@ pub struct Declared<'a> {
 }
 
 #[cfg(feature = "kube")]
-impl<'a> From<&'a api::ReplicaSetPolicy> for Declared<'a> {
+impl<'a> From<&'a api::ReplicaSetPolicy> for PolicySource<'a> {
     fn from(object: &'a api::ReplicaSetPolicy) -> Self {
         let metadata = &object.metadata;
         let annotations = metadata.annotations.as_ref();
@@ -100,7 +100,7 @@ impl<'a> From<&'a api::ReplicaSetPolicy> for Declared<'a> {
 
 /// A policy that cannot be wrong, and the objects that are written for it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Valid {
+pub struct ValidPolicy {
     pub policy: Policy,
     pub outputs: Outputs,
 }
@@ -113,7 +113,7 @@ pub struct Declaration {
     pub outputs: Arc<Outputs>,
 }
 
-impl Valid {
+impl ValidPolicy {
     /// With what was looked up for its endpoints.
     #[must_use]
     pub fn with(self, endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Declaration {
@@ -129,9 +129,9 @@ impl Valid {
 ///
 /// # Errors
 /// Every rule that does not hold, each with its field.
-pub fn policy<'a>(declared: impl Into<Declared<'a>>) -> Result<Valid, Vec<Problem>> {
+pub fn policy<'a>(declared: impl Into<PolicySource<'a>>) -> Result<ValidPolicy, Vec<Problem>> {
     let declared = declared.into();
-    let Declared { spec, name, .. } = declared;
+    let PolicySource { spec, name, .. } = declared;
     let mut problems = Problems::default();
     problems.require(is_label(name, 40, true), "metadata.name", rules::NAME);
     let endpoints = endpoints(declared, &mut problems);
@@ -153,7 +153,7 @@ pub fn policy<'a>(declared: impl Into<Declared<'a>>) -> Result<Valid, Vec<Proble
     };
     let outputs = outputs(spec, name, &mut problems);
     match Policy::new(parts) {
-        Ok(policy) if problems.0.is_empty() => return Ok(Valid { policy, outputs }),
+        Ok(policy) if problems.0.is_empty() => return Ok(ValidPolicy { policy, outputs }),
         Ok(_) => {}
         Err(broken) => {
             // In the order of the fields.
@@ -216,7 +216,7 @@ fn check_request(asked: &str) -> Option<String> {
     Some(counted).filter(|counted| !counted.is_empty())
 }
 
-fn endpoints(declared: Declared<'_>, problems: &mut Problems) -> Vec<Endpoint> {
+fn endpoints(declared: PolicySource<'_>, problems: &mut Problems) -> Vec<Endpoint> {
     let spec = declared.spec;
     problems.require(
         spec.replicas.len() <= REPLICAS_AT_MOST,
@@ -229,7 +229,7 @@ fn endpoints(declared: Declared<'_>, problems: &mut Problems) -> Vec<Endpoint> {
     let primary_id = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
     endpoints.push(endpoint::validate(
         &spec.primary,
-        (primary_id, Kind::Primary),
+        (primary_id, DeclaredRole::Primary),
         "spec.primary",
         declared,
         problems,
@@ -238,7 +238,7 @@ fn endpoints(declared: Declared<'_>, problems: &mut Problems) -> Vec<Endpoint> {
         let field = format!("spec.replicas[{at}]");
         let id = replica.id.as_deref().unwrap_or_default();
         problems.require(!id.is_empty(), format!("{field}.id"), rules::ID_ONCE);
-        let kind = (id, Kind::Replica);
+        let kind = (id, DeclaredRole::Replica);
         endpoints.push(endpoint::validate(replica, kind, &field, declared, problems));
     }
     endpoints

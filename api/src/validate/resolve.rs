@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::secrets::Secrets;
 use super::services::{ServicePort, Services};
-use super::{Declared, PRIMARY_ID, Problem, endpoint, login, url};
+use super::{PRIMARY_ID, PolicySource, Problem, endpoint, login, url};
 use crate::{self as api, rules};
 use distributary_core::ids::EndpointId;
 use distributary_core::resolved::{Pods, ResolvedEndpoint, ServiceProblem};
@@ -16,7 +16,7 @@ use distributary_core::server::ServerKey;
 /// # Errors
 /// Two endpoints whose URLs name one server.
 pub fn resolve<'a>(
-    declared: impl Into<Declared<'a>>,
+    declared: impl Into<PolicySource<'a>>,
     secrets: &Secrets,
     services: &Services,
 ) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
@@ -42,13 +42,13 @@ pub fn resolve<'a>(
     }
 }
 
-pub fn endpoints(declared: Declared<'_>) -> impl Iterator<Item = &api::Endpoint> {
+pub fn endpoints(declared: PolicySource<'_>) -> impl Iterator<Item = &api::Endpoint> {
     std::iter::once(&declared.spec.primary).chain(&declared.spec.replicas)
 }
 
 fn one(
     endpoint: &api::Endpoint,
-    declared: Declared<'_>,
+    declared: PolicySource<'_>,
     secrets: &Secrets,
     services: &Services,
 ) -> ResolvedEndpoint {

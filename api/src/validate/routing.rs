@@ -9,7 +9,7 @@ use distributary_core::ids::EndpointId;
 use distributary_core::percent::Percent;
 use distributary_core::policy::Endpoint;
 use distributary_core::routing::{
-    Class, Least, Priority, ReadFallback, Region, Routing, Selector, Target, built_in,
+    Class, Destination, Least, Priority, ReadFallback, Region, Routing, Selector, built_in,
 };
 
 const CLASSES_AT_MOST: usize = 16;
@@ -32,8 +32,8 @@ pub fn routing(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &m
     Routing {
         replicas: declared.replicas == api::Switch::Enabled,
         default_target: match declared.default_target {
-            api::DefaultTarget::Replicas => Target::Replicas,
-            api::DefaultTarget::Primary => Target::Primary,
+            api::DefaultTarget::Replicas => Destination::Replicas,
+            api::DefaultTarget::Primary => Destination::Primary,
         },
         retry_attempts: declared.retry_attempts,
         classes: classes(&declared.classes, spec, problems),
@@ -115,7 +115,7 @@ fn one(
     let words = declared.operations.iter().all(|operation| is_word(operation));
     let few = declared.operations.len() <= OPERATIONS_AT_MOST;
     problems.require(words && few, at("operations"), rules::OPERATIONS);
-    let (operations, usual) = usual.map_or((Vec::new(), Target::Replicas), |usual| {
+    let (operations, usual) = usual.map_or((Vec::new(), Destination::Replicas), |usual| {
         (usual.operations, usual.target)
     });
     let target = declared.target.unwrap_or(usual);
@@ -124,7 +124,7 @@ fn one(
         || declared.probe_query.is_some()
         || declared.read_fallback.is_some();
     problems.require(
-        target != Target::Primary || !chooses,
+        target != Destination::Primary || !chooses,
         at("target"),
         rules::CLASS_OF_PRIMARY,
     );
@@ -142,7 +142,7 @@ fn one(
         .as_ref()
         .is_some_and(|members| members.contains(&ReadFallback::Primary));
     problems.require(
-        target != Target::ReplicasOnly || !to_primary,
+        target != Destination::ReplicasOnly || !to_primary,
         at("readFallback"),
         rules::REPLICAS_ONLY,
     );
@@ -198,11 +198,11 @@ pub fn is_declared(id: &str, spec: &ReplicaSetPolicySpec) -> bool {
     primary == id || replicas.any(|replica| replica == id)
 }
 
-fn priorities(declared: api::Priorities) -> BTreeMap<Priority, Target> {
+fn priorities(declared: api::Priorities) -> BTreeMap<Priority, Destination> {
     let target = |declared| match declared {
-        api::PriorityTarget::Primary => Target::Primary,
-        api::PriorityTarget::PrimaryPreferred => Target::PrimaryPreferred,
-        api::PriorityTarget::Replicas => Target::Replicas,
+        api::PriorityTarget::Primary => Destination::Primary,
+        api::PriorityTarget::PrimaryPreferred => Destination::PrimaryPreferred,
+        api::PriorityTarget::Replicas => Destination::Replicas,
     };
     [
         (Priority::Critical, declared.critical),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::resolve::endpoints;
 use super::secrets::Secrets;
-use super::{Declared, endpoint, url};
+use super::{PolicySource, endpoint, url};
 use distributary_core::resolved::ServiceProblem;
 
 /// A Service of the policy's namespace, and one of its ports.
@@ -22,7 +22,10 @@ pub type Services = BTreeMap<ServicePort, Result<Vec<SocketAddr>, ServiceProblem
 /// The Services that a policy refers to: by `serviceRef`, by a host that is a name inside the cluster, or by the host
 /// of a URL in a Secret.
 #[must_use]
-pub fn service_references<'a>(declared: impl Into<Declared<'a>>, secrets: &Secrets) -> BTreeSet<ServicePort> {
+pub fn service_references<'a>(
+    declared: impl Into<PolicySource<'a>>,
+    secrets: &Secrets,
+) -> BTreeSet<ServicePort> {
     let declared = declared.into();
     let named = |one: &crate::Endpoint| {
         let reference = one.url_secret_ref.as_ref();

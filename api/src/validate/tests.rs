@@ -159,7 +159,7 @@ fn defaults_of_an_endpoint() {
     };
     assert_eq!(
         (primary.id.as_str(), primary.declared),
-        ("primary", Kind::Primary)
+        ("primary", DeclaredRole::Primary)
     );
     assert_eq!((primary.max_connections, a.max_connections), (20, 15));
     for endpoint in [primary, a] {

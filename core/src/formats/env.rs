@@ -4,7 +4,7 @@
 
 use super::document::Document;
 use super::uri::{escaped, server};
-use crate::policy::{Declared, EndpointState, Strategy};
+use crate::policy::{DeclaredRole, EndpointState, Strategy};
 use crate::routing;
 use crate::table::named::WRITES;
 use crate::table::{Endpoint, RoutingTable};
@@ -16,7 +16,7 @@ pub fn documents(table: &RoutingTable) -> Vec<Document> {
     let replicas = table
         .endpoints
         .iter()
-        .filter(|endpoint| endpoint.declared == Declared::Replica);
+        .filter(|endpoint| endpoint.declared == DeclaredRole::Replica);
     for (number, replica) in (1_usize..).zip(replicas) {
         documents.extend(of_replica(number, replica, writes));
     }
@@ -32,7 +32,12 @@ fn writes(table: &RoutingTable) -> Option<&str> {
 
 fn of_primary(table: &RoutingTable, writes: Option<&str>) -> Vec<Document> {
     let holder = writes.and_then(|id| table.endpoints.iter().find(|it| it.id == id));
-    let declared = || table.endpoints.iter().find(|it| it.declared == Declared::Primary);
+    let declared = || {
+        table
+            .endpoints
+            .iter()
+            .find(|it| it.declared == DeclaredRole::Primary)
+    };
     let Some(primary) = holder.or_else(declared) else {
         return Vec::new();
     };
@@ -63,7 +68,7 @@ fn of_replica(number: usize, replica: &Endpoint, writes: Option<&str>) -> Vec<Do
 
 fn of_policy(table: &RoutingTable) -> Vec<Document> {
     let (check, breaker) = (&table.health_check, &table.circuit_breaker);
-    let reads = table.default_target != routing::Target::Primary;
+    let reads = table.default_target != routing::Destination::Primary;
     [
         ("DB_READ_REPLICAS_ENABLED", table.replicas.to_string()),
         ("DB_DEFAULT_TO_REPLICA", reads.to_string()),

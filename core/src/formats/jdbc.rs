@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::document::Document;
-use super::uri::{Told, escaped, told};
+use super::uri::{ReplayReport, escaped, told};
 use crate::table::RoutingTable;
 
 /// `jdbc-ROUTE` for each route that has somebody in its slice.
@@ -13,7 +13,7 @@ pub fn documents(table: &RoutingTable) -> Vec<Document> {
         .collect()
 }
 
-fn uri(route: &Told<'_>) -> String {
+fn uri(route: &ReplayReport<'_>) -> String {
     let clients = &route.table.connection;
     let servers = if route.writes() {
         "targetServerType=primary"

@@ -4,12 +4,12 @@
 //! random.
 
 use super::document::Document;
-use super::uri::{Told, escaped, told};
+use super::uri::{ReplayReport, escaped, told};
 use crate::table::RoutingTable;
 
 /// Two URIs for each route that has somebody in its slice.
 pub fn documents(table: &RoutingTable) -> Vec<Document> {
-    let each = |route: Told<'_>| {
+    let each = |route: ReplayReport<'_>| {
         let uri = uri(&route);
         let of_16 = if route.writes() {
             uri.clone()
@@ -24,7 +24,7 @@ pub fn documents(table: &RoutingTable) -> Vec<Document> {
     told(table).flat_map(each).collect()
 }
 
-fn uri(route: &Told<'_>) -> String {
+fn uri(route: &ReplayReport<'_>) -> String {
     let clients = &route.table.connection;
     let session = if route.writes() { "read-write" } else { "any" };
     format!(

@@ -6,7 +6,7 @@ use crate::table::named::WRITES;
 use crate::table::{Route, RoutingTable, Target};
 
 /// A route that has URIs.
-pub struct Told<'a> {
+pub struct ReplayReport<'a> {
     pub name: &'a str,
     pub table: &'a RoutingTable,
     pub route: &'a Route,
@@ -14,7 +14,7 @@ pub struct Told<'a> {
 
 /// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
 /// that are built in.
-pub fn told(table: &RoutingTable) -> impl Iterator<Item = Told<'_>> {
+pub fn told(table: &RoutingTable) -> impl Iterator<Item = ReplayReport<'_>> {
     let is_declared = |name: &str| {
         let class = table.classes.iter().find(|class| class.name == name);
         class.is_none_or(|class| !class.built_in)
@@ -22,10 +22,10 @@ pub fn told(table: &RoutingTable) -> impl Iterator<Item = Told<'_>> {
     let routes = table.routes.iter().filter(move |(name, route)| {
         is_declared(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
     });
-    routes.map(move |(name, route)| Told { name, table, route })
+    routes.map(move |(name, route)| ReplayReport { name, table, route })
 }
 
-impl Told<'_> {
+impl ReplayReport<'_> {
     /// Whether it is the route of writes.
     pub fn writes(&self) -> bool {
         self.name == WRITES

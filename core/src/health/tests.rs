@@ -324,7 +324,7 @@ fn a_refused_address_is_wrong_whatever_was_before() {
         let story: Vec<_> = story.into_iter().chain([(9, refused.clone())]).collect();
         assert_eq!(
             verdict(&seen(&story)),
-            (Standing::Wrong, Reason::AddressRefused),
+            (Standing::Excluded, Reason::AddressRefused),
             "{story:?}"
         );
     }
@@ -352,7 +352,7 @@ fn what_is_unhealthy_or_returns_is_held_as_it_was_and_nothing_else_is() {
         for standing in [OUT, Standing::Behind, returning(50)] {
             assert_eq!(standing.held(before), before);
         }
-        for standing in [Standing::Wrong, Standing::Unproven, Standing::Good] {
+        for standing in [Standing::Excluded, Standing::Unproven, Standing::Good] {
             assert_eq!(standing.held(before), standing);
         }
         assert_eq!(before.in_route(), before);
@@ -525,14 +525,14 @@ fn the_timeline_of_a_standby_says_nothing_of_the_primary_that_it_became() {
 #[test]
 fn an_identity_from_before_a_restart_is_wrong_until_it_tells_again() {
     let mut health = Health {
-        foreign: true,
+        other_database: true,
         ..Health::default()
     };
     check(&mut health, 1, Err(FailureKind::TimedOut));
     check(&mut health, 2, Ok(Sample::of(Role::Standby)));
-    assert!(health.foreign, "it did not tell");
+    assert!(health.other_database, "it did not tell");
     check(&mut health, 3, good());
-    assert!(!health.foreign, "what it shows now counts");
+    assert!(!health.other_database, "what it shows now counts");
 }
 
 #[test]

@@ -350,7 +350,7 @@ impl Standby {
 
     fn tell(&mut self, position: Option<u64>, queried: Option<Duration>) -> Freshness {
         let now = at(self.second * 1000);
-        let told = Told {
+        let told = ReplayReport {
             moment: now,
             position: position.map(Lsn),
             timeline: None,
@@ -741,7 +741,7 @@ fn a_divergence_stands_until_the_opposite_is_proven() {
     history.primary_at(at(2000), Lsn(1100), Some(2), SPAN);
     let mut replay = Replay::default();
     let mut tell = |position, timeline| {
-        let told = Told {
+        let told = ReplayReport {
             moment: at(3000),
             position: Some(Lsn(position)),
             timeline,
@@ -765,7 +765,7 @@ fn a_divergence_from_before_a_restart_stands_while_the_fork_is_not_known() {
         ..Replay::fresh_since(at(0))
     };
     let mut tell = |timeline| {
-        let told = Told {
+        let told = ReplayReport {
             moment: at(3000),
             position: Some(Lsn(2000)),
             timeline,

@@ -37,7 +37,7 @@ impl<'a> Candidate<'a> {
         let endpoint = policy.endpoint(&judgement.target.endpoint)?;
         let (address, port, role) = (judgement.address?, judgement.port?, judgement.role?);
         let usable = endpoint.state == EndpointState::Active
-            && !matches!(judgement.standing, Standing::Wrong | Standing::Unproven);
+            && !matches!(judgement.standing, Standing::Excluded | Standing::Unproven);
         usable.then_some(Self {
             endpoint,
             judgement,

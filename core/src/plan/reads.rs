@@ -17,13 +17,13 @@ use super::route::{Route, RouteState};
 use crate::breaker::Circuit;
 use crate::observation::Role;
 use crate::policy::{Endpoint, EndpointState, Policy};
-use crate::primary::Election;
-use crate::routing::{Class, ReadFallback, Region, Selector, Target};
+use crate::routing::{Class, Destination, ReadFallback, Region, Selector};
+use crate::write_primary::WriteChoice;
 
 /// Whose reads they are.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
-    target: Target,
+    target: Destination,
     class: Option<&'a Class>,
     region: Option<&'a Region>,
     fallback: &'a [ReadFallback],
@@ -67,9 +67,9 @@ impl<'a> Reading<'a> {
     /// Whether the primary may stand in. Where it is preferred it always may.
     fn may_use_primary(&self) -> bool {
         match self.target {
-            Target::ReplicasOnly => false,
-            Target::PrimaryPreferred | Target::Primary => true,
-            Target::Replicas => self.fallback.contains(&ReadFallback::Primary),
+            Destination::ReplicasOnly => false,
+            Destination::PrimaryPreferred | Destination::Primary => true,
+            Destination::Replicas => self.fallback.contains(&ReadFallback::Primary),
         }
     }
 }
@@ -78,21 +78,21 @@ impl<'a> Reading<'a> {
 pub fn reads(
     policy: &Policy,
     known: &[Candidate<'_>],
-    election: &Election,
+    choice: &WriteChoice,
     rw: &Route,
     reading: Reading<'_>,
 ) -> Route {
     let target = if policy.routing.replicas {
         reading.target
     } else {
-        Target::Primary
+        Destination::Primary
     };
     let preferred = || rw.state == RouteState::Served && !is_open_for(reading.class, known, rw);
     match target {
-        Target::Primary => rw.clone(),
-        Target::PrimaryPreferred if preferred() => rw.clone(),
-        Target::PrimaryPreferred | Target::Replicas | Target::ReplicasOnly => {
-            from_replicas(policy, known, election, reading)
+        Destination::Primary => rw.clone(),
+        Destination::PrimaryPreferred if preferred() => rw.clone(),
+        Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {
+            from_replicas(policy, known, choice, reading)
         }
     }
 }
@@ -114,7 +114,7 @@ fn is_open_for(class: Option<&Class>, known: &[Candidate<'_>], rw: &Route) -> bo
 fn from_replicas(
     policy: &Policy,
     known: &[Candidate<'_>],
-    election: &Election,
+    choice: &WriteChoice,
     reading: Reading<'_>,
 ) -> Route {
     let places = Places::from(policy, reading.region);
@@ -129,7 +129,7 @@ fn from_replicas(
     let primary = seen
         .iter()
         .find(|candidate| {
-            let holds = election.tenure.holder.as_ref() == Some(&candidate.judgement.target);
+            let holds = choice.holding.holder.as_ref() == Some(&candidate.judgement.target);
             holds && candidate.role == Role::Primary && reading.may_use_primary()
         })
         .map(|primary| primary.in_order(places.count().saturating_mul(2)));

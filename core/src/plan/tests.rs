@@ -7,6 +7,7 @@ use super::*;
 use crate::Moment;
 use crate::breaker::Breaker;
 use crate::breaker::Circuit;
+use crate::class_states::ClassStates;
 use crate::fixture::{SYSTEM, policy};
 use crate::health::Health;
 use crate::health::Reason;
@@ -14,13 +15,12 @@ use crate::ids::TargetId;
 use crate::lag::Replay;
 use crate::observation::FailureKind;
 use crate::observation::Role;
-use crate::particulars::Particulars;
-use crate::policy::{Declared, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
-use crate::primary::Tenure;
-use crate::primary::{Claim, Rules, elect};
-use crate::role::Known;
+use crate::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
+use crate::role::Evidence;
 use crate::routing::ReadFallback;
 use crate::server::Location;
+use crate::write_primary::Holding;
+use crate::write_primary::{Claim, Rules, choose_write_primary};
 
 /// What an endpoint's checks say.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ fn health(endpoint: &Endpoint, is: Is) -> Health {
         return health;
     };
     health.address = Some(address);
-    health.role = Some(if endpoint.declared == Declared::Primary {
+    health.role = Some(if endpoint.declared == DeclaredRole::Primary {
         Role::Primary
     } else {
         Role::Standby
@@ -87,15 +87,15 @@ fn health(endpoint: &Endpoint, is: Is) -> Health {
 }
 
 /// The declared primary held the writes before.
-fn tenure() -> Tenure {
-    Tenure {
+fn holding() -> Holding {
+    Holding {
         identity: Some(SYSTEM),
         holder: Some(TargetId::host("primary".into())),
-        ..Tenure::default()
+        ..Holding::default()
     }
 }
 
-fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>, Election) {
+fn judge_after(before: &Holding, policy: &Policy, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
     let targets: Vec<_> = policy
         .endpoints
         .iter()
@@ -113,34 +113,34 @@ fn judge_after(before: &Tenure, policy: &Policy, are: &[Is]) -> (Vec<Judgement>,
             )
         })
         .collect();
-    let particulars = Particulars::default();
+    let class_states = ClassStates::default();
     let known = || {
-        targets.iter().map(|(id, endpoint, health, replay)| Known {
+        targets.iter().map(|(id, endpoint, health, replay)| Evidence {
             id,
             endpoint,
             by_service: false,
             port: Some(5432),
             health,
             replay,
-            particulars: &particulars,
+            class_states: &class_states,
         })
     };
 
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
-    let election = elect(before, &claims, Rules::of(policy), Moment::default());
+    let choice = choose_write_primary(before, &claims, Rules::of(policy), Moment::default());
     let judgements = known()
-        .map(|known| known.judge(policy, &election.tenure))
+        .map(|known| known.judge(policy, &choice.holding))
         .collect();
-    (judgements, election)
+    (judgements, choice)
 }
 
-fn judge(policy: &Policy, are: &[Is]) -> (Vec<Judgement>, Election) {
-    judge_after(&tenure(), policy, are)
+fn judge(policy: &Policy, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
+    judge_after(&holding(), policy, are)
 }
 
 fn planned(policy: &Policy, are: &[Is]) -> RoutingPlan {
-    let (judgements, election) = judge(policy, are);
-    plan(policy, &judgements, &election)
+    let (judgements, choice) = judge(policy, are);
+    plan(policy, &judgements, &choice)
 }
 
 /// The routes, in words: `rw Served primary` and `ro Served a=100 b=10(not in slice)`. Primary first in `are`.
@@ -165,11 +165,11 @@ fn reads(policy: &Policy, are: &[Is]) -> String {
 
 /// The reads where more is known of some targets, by their place.
 fn reads_knowing(policy: &Policy, are: &[Is], know: impl Fn(usize, &mut Judgement)) -> RoutingPlan {
-    let (mut judgements, election) = judge(policy, are);
+    let (mut judgements, choice) = judge(policy, are);
     for (at, judgement) in judgements.iter_mut().enumerate() {
         know(at, judgement);
     }
-    plan(policy, &judgements, &election)
+    plan(policy, &judgements, &choice)
 }
 
 fn writes(policy: &Policy, are: &[Is]) -> String {
@@ -428,11 +428,11 @@ fn a_primary_in_recovery_serves_reads_and_no_writes() {
 #[test]
 fn a_replica_of_another_system_is_not_routed() {
     let policy = policy(&["a", "b"]);
-    let (judgements, election) = judge(&policy, &[Is::Good, Is::Foreign, Is::Good]);
+    let (judgements, choice) = judge(&policy, &[Is::Good, Is::Foreign, Is::Good]);
     assert_eq!(judgements[1].reason, Reason::IdentityMismatch);
-    assert!(judgements[1].proven_wrong(&election.tenure));
+    assert!(judgements[1].is_excluded(&choice.holding));
     assert_eq!(
-        words("ro", &plan(&policy, &judgements, &election).ro),
+        words("ro", &plan(&policy, &judgements, &choice).ro),
         "ro Served b=100"
     );
 }
@@ -451,8 +451,8 @@ fn where_identity_is_not_checked_nobody_is_of_another_system() {
 fn without_a_primary_no_identity_is_wrong() {
     let policy = policy(&["a", "b"]);
     let are = [Is::Unknown, Is::Foreign, Is::Good];
-    let (judgements, election) = judge_after(&Tenure::default(), &policy, &are);
-    let plan = plan(&policy, &judgements, &election);
+    let (judgements, choice) = judge_after(&Holding::default(), &policy, &are);
+    let plan = plan(&policy, &judgements, &choice);
     assert_eq!(words("ro", &plan.ro), "ro Served a=100 b=100");
 }
 
@@ -482,20 +482,20 @@ fn order_is_by_priority_then_id() {
 #[test]
 fn the_order_of_judgements_does_not_matter() {
     let policy = policy(&["a", "b", "c"]);
-    let (mut judgements, election) = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
-    let straight = plan(&policy, &judgements, &election);
+    let (mut judgements, choice) = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
+    let straight = plan(&policy, &judgements, &choice);
     judgements.reverse();
-    assert_eq!(plan(&policy, &judgements, &election), straight);
+    assert_eq!(plan(&policy, &judgements, &choice), straight);
 }
 
 #[test]
 fn two_targets_of_one_endpoint_are_ordered_by_address() {
     let policy = policy(&["a"]);
-    let (mut judgements, election) = judge(&policy, &[Is::Good, Is::Good]);
+    let (mut judgements, choice) = judge(&policy, &[Is::Good, Is::Good]);
     let mut other = judgements[1].clone();
     other.address = Some(IpAddr::from([198, 18, 0, 1]));
     judgements.push(other);
-    let addresses: Vec<_> = plan(&policy, &judgements, &election)
+    let addresses: Vec<_> = plan(&policy, &judgements, &choice)
         .ro
         .members
         .iter()
@@ -507,9 +507,9 @@ fn two_targets_of_one_endpoint_are_ordered_by_address() {
 #[test]
 fn a_judgement_of_an_endpoint_that_is_not_declared_is_ignored() {
     let (wide, narrow) = (policy(&["a", "b"]), policy(&["a"]));
-    let (judgements, election) = judge(&wide, &[Is::Good; 3]);
+    let (judgements, choice) = judge(&wide, &[Is::Good; 3]);
     assert_eq!(
-        words("ro", &plan(&narrow, &judgements, &election).ro),
+        words("ro", &plan(&narrow, &judgements, &choice).ro),
         "ro Served a=100"
     );
 }

@@ -1,15 +1,15 @@
 use super::*;
 use crate::breaker::{Breaker, Circuit};
+use crate::class_states::ClassStates;
 use crate::fixture::Case;
 use crate::fixture::{SYSTEM, address, at, policy};
 use crate::health::Suspicion;
 use crate::observation::FailureKind;
-use crate::particulars::Particulars;
 
 /// A target of the policy in a state that `edit` made of a good one; replicas are standbys.
 fn judged(
     id: &str,
-    edit: impl FnOnce(&mut Case, &mut Health, &mut Replay, &mut Tenure),
+    edit: impl FnOnce(&mut Case, &mut Health, &mut Replay, &mut Holding),
 ) -> (Standing, Reason) {
     let mut policy = policy(&["a"]);
     let target = TargetId::host(id.into());
@@ -27,22 +27,22 @@ fn judged(
         ..Health::default()
     };
     let mut replay = Replay::fresh_since(at(0));
-    let mut tenure = Tenure {
+    let mut holding = Holding {
         identity: Some(SYSTEM),
         holder: Some(TargetId::host("primary".into())),
-        ..Tenure::default()
+        ..Holding::default()
     };
-    edit(&mut policy, &mut health, &mut replay, &mut tenure);
-    let known = Known {
+    edit(&mut policy, &mut health, &mut replay, &mut holding);
+    let known = Evidence {
         id: &target,
         endpoint: policy.endpoint(&target.endpoint).unwrap(),
         by_service: false,
         port: Some(5432),
         health: &health,
         replay: &replay,
-        particulars: &Particulars::default(),
+        class_states: &ClassStates::default(),
     };
-    let judgement = known.judge(&policy, &tenure);
+    let judgement = known.judge(&policy, &holding);
     (judgement.standing, judgement.reason)
 }
 
@@ -71,25 +71,28 @@ fn the_administrative_state_comes_first() {
             policy.endpoints[1].state = state;
             health.system_identifier = Some(SYSTEM + 1);
         });
-        assert_eq!(verdict, (Standing::Wrong, reason));
+        assert_eq!(verdict, (Standing::Excluded, reason));
     }
 }
 
 #[test]
 fn then_the_identity_silent_or_not() {
-    let mismatch = (Standing::Wrong, Reason::IdentityMismatch);
-    let foreign = |health: &mut Health| health.system_identifier = Some(SYSTEM + 1);
-    assert_eq!(judged("a", |_, health, _, _| foreign(health)), mismatch);
+    let mismatch = (Standing::Excluded, Reason::IdentityMismatch);
+    let other_database = |health: &mut Health| health.system_identifier = Some(SYSTEM + 1);
+    assert_eq!(judged("a", |_, health, _, _| other_database(health)), mismatch);
     let silent = judged("a", |_, health, _, _| {
-        foreign(health);
+        other_database(health);
         open(health);
         health.failure = Some(FailureKind::TimedOut);
     });
     assert_eq!(silent, mismatch);
-    assert_eq!(judged("a", |_, health, _, _| health.foreign = true), mismatch);
+    assert_eq!(
+        judged("a", |_, health, _, _| health.other_database = true),
+        mismatch
+    );
     let unchecked = judged("a", |policy, health, _, _| {
         policy.identity = IdentityRule::Unchecked;
-        foreign(health);
+        other_database(health);
     });
     assert_eq!(unchecked, (Standing::Good, Reason::Serving));
     let untold = judged("a", |_, health, _, _| health.system_identifier = None);
@@ -103,16 +106,16 @@ fn then_the_identity_silent_or_not() {
 #[test]
 fn then_the_role() {
     let writable = judged("a", |_, health, _, _| health.role = Some(Role::Primary));
-    assert_eq!(writable, (Standing::Wrong, Reason::WritableReplica));
-    let old = judged("primary", |_, _, _, tenure| {
-        tenure.holder = Some(TargetId::host("a".into()));
+    assert_eq!(writable, (Standing::Excluded, Reason::WritableReplica));
+    let old = judged("primary", |_, _, _, holding| {
+        holding.holder = Some(TargetId::host("a".into()));
     });
     assert_eq!(
         old,
-        (Standing::Wrong, Reason::WritableReplica),
+        (Standing::Excluded, Reason::WritableReplica),
         "the declared one too"
     );
-    let first = judged("primary", |_, _, _, tenure| tenure.holder = None);
+    let first = judged("primary", |_, _, _, holding| holding.holder = None);
     assert_eq!(
         first,
         (Standing::Good, Reason::Serving),
@@ -122,18 +125,18 @@ fn then_the_role() {
 
 #[test]
 fn an_old_primary_that_is_down_says_so_and_stays_wrong() {
-    let dead = judged("primary", |_, health, _, tenure| {
-        tenure.holder = Some(TargetId::host("a".into()));
+    let dead = judged("primary", |_, health, _, holding| {
+        holding.holder = Some(TargetId::host("a".into()));
         open(health);
         health.failure = Some(FailureKind::ConnectRefused);
     });
-    assert_eq!(dead, (Standing::Wrong, Reason::CircuitOpen));
+    assert_eq!(dead, (Standing::Excluded, Reason::CircuitOpen));
 }
 
 #[test]
 fn a_standby_that_diverged_is_wrong() {
     let diverged = judged("a", |_, _, replay, _| replay.diverged = true);
-    assert_eq!(diverged, (Standing::Wrong, Reason::Diverged));
+    assert_eq!(diverged, (Standing::Excluded, Reason::Diverged));
 }
 
 #[test]
@@ -200,9 +203,9 @@ fn a_declared_primary_in_recovery_serves_reads_and_says_so_while_nobody_else_hol
     let standby = |health: &mut Health| health.role = Some(Role::Standby);
     let vacant = judged("primary", |_, health, _, _| standby(health));
     assert_eq!(vacant, (Standing::Good, Reason::PrimaryInRecovery));
-    let rejoined = judged("primary", |_, health, _, tenure| {
+    let rejoined = judged("primary", |_, health, _, holding| {
         standby(health);
-        tenure.holder = Some(TargetId::host("a".into()));
+        holding.holder = Some(TargetId::host("a".into()));
     });
     assert_eq!(
         rejoined,
@@ -227,14 +230,14 @@ fn only_who_is_active_and_was_seen_counts_for_the_writes() {
             ..Health::default()
         };
         let target = TargetId::host("a".into());
-        let known = Known {
+        let known = Evidence {
             id: &target,
             endpoint: &policy.endpoints[1],
             by_service: false,
             port: Some(6432),
             health: &health,
             replay: &Replay::default(),
-            particulars: &Particulars::default(),
+            class_states: &ClassStates::default(),
         };
         known
             .claim(|server| server.port() == 6432)

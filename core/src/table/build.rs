@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
 use super::entry::{Connection, Endpoint, Route, Service, Target};
-use super::named::{self, DEFAULT, Named, SERVICE_PORT, WRITES};
+use super::named::{self, DEFAULT, NamedRoute, SERVICE_PORT, WRITES};
 use super::subject::Subject;
 use super::word::Version;
 use crate::outputs::Outputs;
@@ -26,7 +26,7 @@ impl RoutingTable {
             plan,
         } = *subject;
         let (all, declared) = (named::routes(policy, outputs, plan), &policy.routing);
-        let route = |named: &Named<'_>| (named.name.clone(), route(outputs, named));
+        let route = |named: &NamedRoute<'_>| (named.name.clone(), route(outputs, named));
         let endpoint = |declared| endpoint(policy, resolved, declared, &all);
         let mut table = Self {
             version: Version,
@@ -105,7 +105,7 @@ fn region(region: &routing::Region) -> Region {
     }
 }
 
-fn route(outputs: &Outputs, named: &Named<'_>) -> Route {
+fn route(outputs: &Outputs, named: &NamedRoute<'_>) -> Route {
     let plan::Route { state, members } = named.route;
     let prefix = outputs.services.as_ref().filter(|_| named.service);
     Route {
@@ -134,12 +134,12 @@ fn endpoint(
     policy: &Policy,
     resolved: &Resolved,
     declared: &policy::Endpoint,
-    routes: &[Named<'_>],
+    routes: &[NamedRoute<'_>],
 ) -> Endpoint {
     let known = resolved.endpoint(&declared.id);
     let location = known.and_then(|known| known.location.as_ref());
     let clients = known.map_or(&policy.clients, |known| &known.clients);
-    let serves = |named: &&Named<'_>| {
+    let serves = |named: &&NamedRoute<'_>| {
         let mut members = named.route.members.iter();
         members.any(|member| member.target.endpoint == declared.id)
     };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Connection, Endpoint, Route};
 use super::word::Version;
 use crate::policy::Strategy;
-use crate::routing::{Priority, Target};
+use crate::routing::{Destination, Priority};
 
 /// The key routing.json of the ConfigMap NAME-routing: who serves writes and who serves reads now, for clients that route by themselves. It changes only when a decision changes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ pub struct RoutingTable {
     pub replicas: bool,
     /// Who serves the reads that no class names. Their routes have obeyed it already.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::DefaultTarget"))]
-    pub default_target: Target,
+    pub default_target: Destination,
     /// How often to try another target of a route after one failed.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10)))]
     pub retry_attempts: u8,
@@ -131,7 +131,7 @@ pub struct Class {
     )]
     pub operations: Vec<String>,
     /// Who serves it: Primary; PrimaryPreferred, the primary while it is well; Replicas, or the fallback; ReplicasOnly, and never the primary. The route has obeyed it already.
-    pub target: Target,
+    pub target: Destination,
     /// Its route: a key of routes.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub route: String,
@@ -144,25 +144,25 @@ pub struct Priorities {
     /// Of critical reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub critical: Option<Target>,
+    pub critical: Option<Destination>,
     /// Of high-priority reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub high: Option<Target>,
+    pub high: Option<Destination>,
     /// Of medium-priority reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub medium: Option<Target>,
+    pub medium: Option<Destination>,
     /// Of low-priority reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub low: Option<Target>,
+    pub low: Option<Destination>,
 }
 
 impl Priorities {
     /// What the policy maps a priority to; `None`: it says nothing of it.
     #[must_use]
-    pub const fn of(&self, priority: Priority) -> Option<Target> {
+    pub const fn of(&self, priority: Priority) -> Option<Destination> {
         match priority {
             Priority::Critical => self.critical,
             Priority::High => self.high,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::word::SslMode;
 use crate::plan::{Admission, RouteState};
-use crate::policy::{Declared, EndpointState};
+use crate::policy::{DeclaredRole, EndpointState};
 
 /// Who serves one kind of requests.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -76,7 +76,7 @@ pub struct Endpoint {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub display_name: Option<String>,
     /// What the policy takes it for.
-    pub declared: Declared,
+    pub declared: DeclaredRole,
     /// False: it is Disabled, neither checked nor routed.
     pub active: bool,
     /// Active: checked and routed. Draining: checked, and no longer routed. Disabled: neither checked nor routed.

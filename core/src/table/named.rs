@@ -17,7 +17,7 @@ pub const PRIMARY_PREFERRED: &str = "primary-preferred";
 pub const SERVICE_PORT: u16 = 5432;
 
 /// A route with its name.
-pub struct Named<'a> {
+pub struct NamedRoute<'a> {
     pub name: String,
     pub route: &'a Route,
     /// Whether a Service leads to it.
@@ -47,13 +47,13 @@ fn all<'a, 'b>(
 
 /// Every route of a plan, and whether a Service leads to it.
 #[must_use]
-pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> Vec<Named<'a>> {
+pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> Vec<NamedRoute<'a>> {
     let named = |(name, route, class): (String, &'a Route, Option<&Class>)| {
         let service = match class {
             Some(class) => has_service(outputs, class),
             None => name == WRITES || name == DEFAULT || outputs.per_region,
         };
-        Named {
+        NamedRoute {
             service: service && outputs.services.is_some(),
             name,
             route,
@@ -108,7 +108,7 @@ pub fn of_region(region: &str) -> String {
 
 /// The place of a route in the order of writes, by its name.
 #[must_use]
-pub fn place(name: &str) -> u8 {
+pub fn write_order(name: &str) -> u8 {
     match name {
         WRITES | DEFAULT | "" => 0,
         name if name.starts_with("ro-") => 2,

@@ -5,7 +5,7 @@ use std::fmt;
 use super::document::{Class, RoutingTable};
 use super::named::{PRIMARY_PREFERRED, WRITES};
 use crate::plan::RouteState;
-use crate::routing::{Priority, Target};
+use crate::routing::{Destination, Priority};
 
 /// What a client says of an operation. The default says nothing, and is a write.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -25,11 +25,11 @@ pub struct Request<'a> {
 
 /// The way of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Routed<'a> {
+pub struct RouteChoice<'a> {
     /// The name of the route: a key of `routes`.
     pub route: &'a str,
     /// Who is to serve it.
-    pub target: Target,
+    pub target: Destination,
 }
 
 /// Why a request has no route.
@@ -68,17 +68,17 @@ impl RoutingTable {
     ///
     /// # Errors
     /// A class that the policy does not have; a region that has no route, where the region decides.
-    pub fn route<'a>(&'a self, request: &Request<'_>) -> Result<Routed<'a>, NoRoute> {
+    pub fn route<'a>(&'a self, request: &Request<'_>) -> Result<RouteChoice<'a>, NoRoute> {
         let routed = match self.classified(request)? {
-            Kind::Write => writes(Target::Primary),
+            Kind::Write => writes(Destination::Primary),
             Kind::Read(class) => self.read_route(request, class)?,
         };
         let target = if self.replicas {
             routed.target
         } else {
-            Target::Primary
+            Destination::Primary
         };
-        Ok(Routed { target, ..routed })
+        Ok(RouteChoice { target, ..routed })
     }
 
     fn classified(&self, request: &Request<'_>) -> Result<Kind<'_>, NoRoute> {
@@ -87,7 +87,7 @@ impl RoutingTable {
             self.classes.iter().find(has)
         });
         let named = request.class.map(|class| self.class(class)).transpose()?;
-        let is_write = |class: &Class| class.target == Target::Primary;
+        let is_write = |class: &Class| class.target == Destination::Primary;
         if of_operation.is_some_and(is_write) || named.is_some_and(is_write) {
             return Ok(Kind::Write);
         }
@@ -101,13 +101,13 @@ impl RoutingTable {
         &'a self,
         request: &Request<'_>,
         class: Option<&'a Class>,
-    ) -> Result<Routed<'a>, NoRoute> {
+    ) -> Result<RouteChoice<'a>, NoRoute> {
         let mapped = request.priority.and_then(|priority| self.priorities.of(priority));
         let decided = match mapped {
-            Some(Target::Primary) => Some(writes(Target::Primary)),
-            Some(Target::PrimaryPreferred) => self.writes_if_served(),
+            Some(Destination::Primary) => Some(writes(Destination::Primary)),
+            Some(Destination::PrimaryPreferred) => self.writes_if_served(),
             None if request.prefer_primary => self.preferred(class),
-            Some(Target::Replicas | Target::ReplicasOnly) | None => None,
+            Some(Destination::Replicas | Destination::ReplicasOnly) | None => None,
         };
         match decided {
             Some(routed) => Ok(routed),
@@ -116,25 +116,29 @@ impl RoutingTable {
     }
 
     /// The route of reads that prefer the primary; `None`: the policy keeps the class from it, or nobody serves there.
-    fn preferred(&self, class: Option<&Class>) -> Option<Routed<'_>> {
-        if class.is_some_and(|class| class.target == Target::ReplicasOnly) {
+    fn preferred(&self, class: Option<&Class>) -> Option<RouteChoice<'_>> {
+        if class.is_some_and(|class| class.target == Destination::ReplicasOnly) {
             return None;
         }
         let own = self.classes.iter().find(|class| class.name == PRIMARY_PREFERRED);
-        match own.filter(|class| class.target == Target::PrimaryPreferred) {
+        match own.filter(|class| class.target == Destination::PrimaryPreferred) {
             Some(own) => Some(of_class(own)),
             None => self.writes_if_served(),
         }
     }
 
     /// The route where neither a priority nor a wish for the primary decides.
-    fn usual<'a>(&'a self, request: &Request<'_>, class: Option<&'a Class>) -> Result<Routed<'a>, NoRoute> {
+    fn usual<'a>(
+        &'a self,
+        request: &Request<'_>,
+        class: Option<&'a Class>,
+    ) -> Result<RouteChoice<'a>, NoRoute> {
         let route = match (class, request.region) {
             (Some(class), _) => return Ok(of_class(class)),
             (None, Some(region)) => self.of_region(region)?,
             (None, None) => &self.default_route,
         };
-        Ok(Routed {
+        Ok(RouteChoice {
             route,
             target: self.default_target,
         })
@@ -159,9 +163,9 @@ impl RoutingTable {
     }
 
     /// `rw`, for who prefers the primary and does not need it.
-    fn writes_if_served(&self) -> Option<Routed<'static>> {
+    fn writes_if_served(&self) -> Option<RouteChoice<'static>> {
         let route = self.routes.get(WRITES)?;
-        (route.state == RouteState::Served).then_some(writes(Target::PrimaryPreferred))
+        (route.state == RouteState::Served).then_some(writes(Destination::PrimaryPreferred))
     }
 }
 
@@ -172,15 +176,15 @@ enum Kind<'a> {
     Read(Option<&'a Class>),
 }
 
-const fn writes(target: Target) -> Routed<'static> {
-    Routed {
+const fn writes(target: Destination) -> RouteChoice<'static> {
+    RouteChoice {
         route: WRITES,
         target,
     }
 }
 
-fn of_class(class: &Class) -> Routed<'_> {
-    Routed {
+fn of_class(class: &Class) -> RouteChoice<'_> {
+    RouteChoice {
         route: &class.route,
         target: class.target,
     }

@@ -3,7 +3,7 @@ use crate::decision::TargetState;
 use crate::fixture::{self, address};
 use crate::ids::TargetId;
 use crate::plan::{Admission, Member};
-use crate::primary::Tenure;
+use crate::write_primary::Holding;
 
 const WELL: [RouteState; 2] = [RouteState::Served, RouteState::Fallback];
 const UNWELL: [RouteState; 2] = [RouteState::Held, RouteState::Empty];
@@ -46,7 +46,7 @@ fn decided(edit: impl FnOnce(&mut Decided)) -> DecisionState {
             ..RoutingPlan::default()
         },
         endpoints: vec![view("primary", Reason::Serving), view("a", Reason::Serving)],
-        tenure: Tenure::default(),
+        holding: Holding::default(),
         split: Vec::new(),
     };
     edit(&mut decided);
@@ -189,7 +189,7 @@ fn the_fallback_serves_and_no_longer() {
 fn writes_move_to_another_endpoint() {
     let held_by = |id: Option<&str>| {
         decided(|decided| {
-            decided.tenure.holder = id.map(|id| TargetId {
+            decided.holding.holder = id.map(|id| TargetId {
                 endpoint: id.into(),
                 pod: None,
             });

@@ -4,8 +4,8 @@ use crate::login::TlsMode;
 use crate::observation::{FailureKind, Role};
 use crate::outputs::Format;
 use crate::plan::{Admission, RouteState};
-use crate::policy::{Declared, EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
-use crate::routing::{Priority, ReadFallback, Target, ZoneHints};
+use crate::policy::{DeclaredRole, EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+use crate::routing::{Destination, Priority, ReadFallback, ZoneHints};
 
 /// Every word of a type, joined; each is read back as the value that it was written for.
 macro_rules! all {
@@ -45,14 +45,17 @@ fn words_that_were_published_stay() {
     assert_eq!(Role::word_of(Some(Role::Standby)), "Standby");
     assert_eq!(all!(RouteState), "Served Fallback Held Empty");
     assert_eq!(all!(Admission), "Eligible AdmittedEarly Fallback Held");
-    assert_eq!(all!(Declared), "Primary Replica");
+    assert_eq!(all!(DeclaredRole), "Primary Replica");
     assert_eq!(all!(EndpointState), "Active Draining Disabled");
     assert_eq!(all!(Mode), "Enforce Observe Suspend");
     assert_eq!(all!(Strategy), "RoundRobin Weighted LeastConnections Geographic");
     assert_eq!(all!(PrimaryRole), "Follow Pinned");
     assert_eq!(all!(OnPrimaryLoss), "Hold Withdraw");
     assert_eq!(all!(ReadFallback), "LaggingReplicas Primary");
-    assert_eq!(all!(Target), "Primary PrimaryPreferred Replicas ReplicasOnly");
+    assert_eq!(
+        all!(Destination),
+        "Primary PrimaryPreferred Replicas ReplicasOnly"
+    );
     assert_eq!(all!(Priority), "critical high medium low");
     assert_eq!(all!(ZoneHints), "Disabled Auto");
     assert_eq!(all!(Format), "Libpq Jdbc Env");

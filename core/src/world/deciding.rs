@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::policy::PolicyState;
 use super::watched::Target;
-use crate::decision::{Decided, Decision, DecisionState, EndpointView, Noted, explain};
+use crate::decision::{Decided, Decision, DecisionState, EndpointView, TargetNote, explain};
 use crate::health::{Reason, Standing, Suspicion};
 use crate::ids::ClassName;
 use crate::ids::EndpointId;
@@ -16,15 +16,17 @@ use crate::judgement::Judgement;
 use crate::moment::Moment;
 use crate::plan::{RoutingPlan, plan};
 use crate::policy::{EndpointState, Mode};
-use crate::primary::{Claim, Election, IdentityChange, Rules, Tenure, Writes, elect};
-use crate::role::Known;
+use crate::role::Evidence;
 use crate::target::NextCheck;
 use crate::transition::{Transition, transitions};
+use crate::write_primary::{
+    Claim, Holding, IdentityChange, Rules, WriteChoice, Writes, choose_write_primary,
+};
 
 /// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
 const GATHER: Duration = Duration::from_millis(25);
 /// What became of a call to decide.
-pub(super) enum Settled {
+pub(super) enum Conclusion {
     /// Signs are being confirmed, until then.
     Gathering(Moment),
     Decided {
@@ -35,7 +37,7 @@ pub(super) enum Settled {
     },
 }
 
-impl Settled {
+impl Conclusion {
     pub(super) const fn again(&self) -> Option<Moment> {
         match self {
             Self::Gathering(until) => Some(*until),
@@ -46,12 +48,12 @@ impl Settled {
 
 impl PolicyState {
     /// Decides, unless signs of a crash are about to be confirmed.
-    pub(super) fn settle(&mut self, now: Moment) -> Settled {
+    pub(super) fn settle(&mut self, now: Moment) -> Conclusion {
         let confirming = |target: &Target| matches!(target.health.suspicion, Suspicion::Confirming { since } if now.since(since) < GATHER);
         if self.policy.mode != Mode::Suspend && self.targets.values().any(confirming) {
             let until = *self.gathering.get_or_insert(now) + GATHER;
             if now < until {
-                return Settled::Gathering(until);
+                return Conclusion::Gathering(until);
             }
         }
         self.gathering = None;
@@ -62,7 +64,7 @@ impl PolicyState {
             state,
             answered: self.request.answered.clone(),
         };
-        Settled::Decided {
+        Conclusion::Decided {
             hurried: self.hurry(),
             decided: self.announce(decision),
             again,
@@ -93,11 +95,11 @@ impl PolicyState {
             .filter(|target| !target.health.checked)
             .count();
         self.warm |= unchecked == 0;
-        let election = self.elect(now);
-        let again = election.again;
-        self.tenure.identity = election.tenure.identity;
-        let judgements = self.judge(&election.tenure);
-        if let Some(IdentityChange { known, shown }) = election.changed {
+        let choice = self.choose_write_primary(now);
+        let again = choice.again;
+        self.holding.identity = choice.holding.identity;
+        let judgements = self.judge(&choice.holding);
+        if let Some(IdentityChange { known, shown }) = choice.changed {
             let endpoints = self.explain(&judgements, &self.routes);
             return (
                 DecisionState::IdentityChanged {
@@ -108,22 +110,22 @@ impl PolicyState {
                 None,
             );
         }
-        if !self.warm && !self.a_served_one_is_wrong(&judgements, &election.tenure) {
+        if !self.warm && !self.a_served_one_is_wrong(&judgements, &choice.holding) {
             return (DecisionState::Waiting { unchecked }, None);
         }
-        let routes = plan(&self.policy, &judgements, &election);
+        let routes = plan(&self.policy, &judgements, &choice);
         let endpoints = self.explain(&judgements, &routes);
         if self.warm {
             self.remember(&routes, &judgements);
         }
-        self.urgent = election.writes != Writes::Served;
-        self.tenure = election.tenure.clone();
+        self.urgent = choice.writes != Writes::Served;
+        self.holding = choice.holding.clone();
         self.routes = routes.clone();
-        let split = election.split.iter().map(|target| target.endpoint.clone());
+        let split = choice.split.iter().map(|target| target.endpoint.clone());
         let decided = Decided {
             plan: routes,
             endpoints,
-            tenure: election.tenure,
+            holding: choice.holding,
             split: split.collect::<BTreeSet<_>>().into_iter().collect(),
         };
         (DecisionState::Decided(Box::new(decided)), again)
@@ -131,8 +133,8 @@ impl PolicyState {
 
     /// The routes as they were before the operator started, from who served then.
     pub(super) fn recall_routes(&mut self, now: Moment) {
-        let election = self.elect(now);
-        let mut judgements = self.judge(&election.tenure);
+        let choice = self.choose_write_primary(now);
+        let mut judgements = self.judge(&choice.holding);
         let served = |judgement: &&mut Judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| target.served.is_some())
@@ -141,16 +143,16 @@ impl PolicyState {
         for judgement in judgements.iter_mut().filter(served) {
             any = true;
             // The routes were held, whatever was proven of it.
-            if judgement.standing == Standing::Wrong {
+            if judgement.standing == Standing::Excluded {
                 judgement.standing = Standing::Good;
             }
         }
         if any {
-            self.routes = plan(&self.policy, &judgements, &election);
+            self.routes = plan(&self.policy, &judgements, &choice);
         }
     }
 
-    fn elect(&self, now: Moment) -> Election {
+    fn choose_write_primary(&self, now: Moment) -> WriteChoice {
         let claims: Vec<Claim> = self
             .known()
             .filter_map(|known| known.claim(|server| self.was_standby(server)))
@@ -160,12 +162,12 @@ impl PolicyState {
             awaited: self.awaited(),
             ..Rules::of(&self.policy)
         };
-        elect(&self.tenure, &claims, rules, now)
+        choose_write_primary(&self.holding, &claims, rules, now)
     }
 
     /// Until when a holder that had no good check yet is waited for: it is out for `failoverTimeout` then.
     fn awaited(&self) -> Option<Moment> {
-        let id = self.tenure.holder.as_ref()?;
+        let id = self.holding.holder.as_ref()?;
         let target = self.targets.get(id)?;
         let active = self.policy.endpoint(&id.endpoint)?.state == EndpointState::Active;
         let since = target.health.failing_since;
@@ -177,14 +179,14 @@ impl PolicyState {
 
     /// Whether this policy saw the server as a standby of this database.
     fn was_standby(&self, server: SocketAddr) -> bool {
-        let identity = self.tenure.identity;
+        let identity = self.holding.identity;
         self.standbys
             .get(&server)
             .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
     }
 
     /// Every target with its endpoint, in declared order.
-    fn known(&self) -> impl Iterator<Item = Known<'_>> {
+    fn known(&self) -> impl Iterator<Item = Evidence<'_>> {
         self.policy.endpoints.iter().flat_map(|endpoint| {
             let own = self
                 .targets
@@ -192,21 +194,21 @@ impl PolicyState {
                 .filter(move |(id, _)| id.endpoint == endpoint.id);
             let resolved = self.resolved.endpoint(&endpoint.id);
             let by_service = resolved.is_some_and(|resolved| resolved.pods.is_some());
-            own.map(move |(id, target)| Known {
+            own.map(move |(id, target)| Evidence {
                 id,
                 endpoint,
                 by_service,
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
-                particulars: &target.particulars,
+                class_states: &target.class_states,
             })
         })
     }
 
-    fn judge(&self, tenure: &Tenure) -> Vec<Judgement> {
-        let judge = |known: Known<'_>| {
-            let mut judgement = known.judge(&self.policy, tenure);
+    fn judge(&self, holding: &Holding) -> Vec<Judgement> {
+        let judge = |known: Evidence<'_>| {
+            let mut judgement = known.judge(&self.policy, holding);
             let target = self.targets.get(known.id).filter(|_| !self.warm);
             if let Some((target, served)) = target.and_then(|target| Some((target, target.served?))) {
                 judgement.health = judgement.health.held(served);
@@ -220,24 +222,24 @@ impl PolicyState {
     }
 
     fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
-        let noted = |id: &TargetId| {
+        let note = |id: &TargetId| {
             let target = self.targets.get(id);
-            Noted {
+            TargetNote {
                 location: target.and_then(|target| target.location.clone()),
-                sessions: target.and_then(|target| target.sessions.told),
+                sessions: target.and_then(|target| target.sessions.count),
                 was_standby: target
                     .and_then(Target::server)
                     .is_some_and(|server| self.was_standby(server)),
             }
         };
-        explain(&self.policy, &self.resolved, judgements, routes, noted)
+        explain(&self.policy, &self.resolved, judgements, routes, note)
     }
 
-    fn a_served_one_is_wrong(&self, judgements: &[Judgement], tenure: &Tenure) -> bool {
+    fn a_served_one_is_wrong(&self, judgements: &[Judgement], holding: &Holding) -> bool {
         judgements.iter().any(|judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| {
-                target.served.is_some() && target.health.checked && judgement.proven_wrong(tenure)
+                target.served.is_some() && target.health.checked && judgement.is_excluded(holding)
             })
         })
     }

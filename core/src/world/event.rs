@@ -10,7 +10,7 @@ use crate::lag::Lag;
 use crate::observation::Load;
 use crate::policy::Policy;
 use crate::resolved::Resolved;
-use crate::target::{Heard, NextCheck, Observed, ProbeKey, Wanted};
+use crate::target::{CheckAnswer, NextCheck, ProbeKey, ProbeOrder, SessionAnswer};
 use crate::transition::Transition;
 
 /// What happened.
@@ -32,9 +32,9 @@ pub enum Event {
         key: PolicyKey,
         memory: Memory,
     },
-    Observed(Observed),
+    Observed(CheckAnswer),
     /// A held session told something, or is silent.
-    Heard(Heard),
+    Heard(SessionAnswer),
     /// Other addresses are refused than before: everybody is checked anew.
     AddressesChanged,
 }
@@ -54,7 +54,10 @@ pub struct Effects {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instruction {
     /// The whole set of servers that the policy wants probed.
-    Want { policy: PolicyKey, wanted: Vec<Wanted> },
+    Want {
+        policy: PolicyKey,
+        wanted: Vec<ProbeOrder>,
+    },
     /// When to check a target again.
     Next { key: ProbeKey, check: NextCheck },
 }

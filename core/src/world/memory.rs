@@ -12,15 +12,15 @@ use crate::observation::Role;
 use crate::percent::Percent;
 use crate::plan::{full_weight, part};
 use crate::policy::{BreakerSettings, Endpoint, Policy};
-use crate::primary::Tenure;
 use crate::resolved::ResolvedEndpoint;
 use crate::server::Location;
+use crate::write_primary::Holding;
 
 /// What was known of a policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     pub endpoints: BTreeMap<EndpointId, EndpointMemory>,
-    pub tenure: Tenure,
+    pub holding: Holding,
     /// The request for checks that was answered.
     pub answered: Option<String>,
 }

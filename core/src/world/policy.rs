@@ -15,9 +15,9 @@ use crate::lag::WalHistory;
 use crate::moment::Moment;
 use crate::plan::RoutingPlan;
 use crate::policy::{Endpoint, LagSource, Mode, Policy};
-use crate::primary::Tenure;
 use crate::resolved::{Resolved, ResolvedEndpoint};
-use crate::target::{Deadlines, Incarnation, NextCheck, Wanted};
+use crate::target::{Deadlines, Incarnation, NextCheck, ProbeOrder};
+use crate::write_primary::Holding;
 
 #[derive(Debug)]
 pub(super) struct PolicyState {
@@ -25,7 +25,7 @@ pub(super) struct PolicyState {
     pub(super) resolved: Arc<Resolved>,
     pub(super) targets: BTreeMap<TargetId, Target>,
     pub(super) history: WalHistory,
-    pub(super) tenure: Tenure,
+    pub(super) holding: Holding,
     /// Servers seen as standbys, with the system identifier that they showed.
     pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
     /// Whether every target was checked since probing began.
@@ -63,12 +63,12 @@ impl PolicyState {
     ) -> Self {
         let Memory {
             endpoints,
-            tenure,
+            holding,
             answered,
         } = memory;
-        let identity = tenure.identity;
-        let tenure = tenure.under(policy.identity);
-        let same_database = same_database(identity, tenure.identity);
+        let identity = holding.identity;
+        let holding = holding.under(policy.identity);
+        let same_database = same_database(identity, holding.identity);
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
             let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
@@ -77,7 +77,7 @@ impl PolicyState {
                 .and_then(|known| known.of(endpoint.1, &id))
                 .is_some_and(TargetMemory::was_standby);
             if let Some(server) = target.server().filter(|_| was_standby) {
-                standbys.insert(server, tenure.identity);
+                standbys.insert(server, holding.identity);
             }
             targets.insert(id, target);
         }
@@ -89,8 +89,8 @@ impl PolicyState {
                 ..Request::default()
             },
             targets,
-            history: WalHistory::on(tenure.timeline),
-            tenure,
+            history: WalHistory::on(holding.timeline),
+            holding,
             warm: false,
             urgent: false,
             gathering: None,
@@ -145,14 +145,14 @@ impl PolicyState {
 
     /// Takes what another process wrote for its own: whether anything is different by it.
     pub(super) fn recall(&mut self, memory: &Memory) -> bool {
-        let known = (self.tenure.clone(), self.standbys.len());
-        let tenure = memory.tenure.clone().under(self.policy.identity);
-        if !same_database(self.tenure.identity, tenure.identity) {
+        let known = (self.holding.clone(), self.standbys.len());
+        let holding = memory.holding.clone().under(self.policy.identity);
+        if !same_database(self.holding.identity, holding.identity) {
             self.standbys.clear();
-            self.history = WalHistory::on(tenure.timeline);
-        } else if tenure.timeline > self.tenure.timeline {
+            self.history = WalHistory::on(holding.timeline);
+        } else if holding.timeline > self.holding.timeline {
             // The log went on from there; positions on the earlier timeline say nothing of it.
-            self.history = WalHistory::on(tenure.timeline);
+            self.history = WalHistory::on(holding.timeline);
         }
         for (id, target) in &self.targets {
             let seen = memory
@@ -161,19 +161,19 @@ impl PolicyState {
                 .and_then(|endpoint| endpoint.target(id));
             let seen = seen.filter(|seen| seen.was_standby() && seen.address == target.health.address);
             if let Some(server) = seen.and_then(|_| target.server()) {
-                self.standbys.entry(server).or_insert(tenure.identity);
+                self.standbys.entry(server).or_insert(holding.identity);
             }
         }
         self.request.answered.clone_from(&memory.answered);
-        self.tenure = tenure;
-        known != (self.tenure.clone(), self.standbys.len())
+        self.holding = holding;
+        known != (self.holding.clone(), self.standbys.len())
     }
 
     /// Another identity is another database: nothing that was seen says anything of it. Whether it is the same.
     fn keep_identity(&mut self, policy: &Policy) -> bool {
-        let known = self.tenure.identity;
-        self.tenure = std::mem::take(&mut self.tenure).under(policy.identity);
-        let same = same_database(known, self.tenure.identity);
+        let known = self.holding.identity;
+        self.holding = std::mem::take(&mut self.holding).under(policy.identity);
+        let same = same_database(known, self.holding.identity);
         if !same {
             self.history = WalHistory::default();
             self.standbys.clear();
@@ -208,7 +208,7 @@ impl PolicyState {
         false
     }
 
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self) -> Vec<ProbeOrder> {
         if self.policy.mode == Mode::Suspend {
             return Vec::new();
         }
@@ -216,7 +216,7 @@ impl PolicyState {
             let endpoint = self.policy.endpoint(&id.endpoint)?;
             let mut location = self.resolved.location(&id.endpoint)?.clone();
             location.port = target.port?;
-            Some(Wanted {
+            Some(ProbeOrder {
                 target: id.clone(),
                 incarnation: target.incarnation,
                 location,

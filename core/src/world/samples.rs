@@ -8,17 +8,17 @@ use std::time::Duration;
 use super::event::Figures;
 use super::policy::PolicyState;
 use super::watched::Target;
+use crate::class_states::ClassJudgement;
 use crate::health::Health;
 use crate::ids::ClassName;
 use crate::ids::TargetId;
 use crate::jitter::Jitter;
-use crate::lag::{Freshness, Replay, Told};
+use crate::lag::{Freshness, Replay, ReplayReport};
 use crate::level::{Behind, Used};
 use crate::moment::Moment;
 use crate::observation::{Role, Sample};
-use crate::particulars::ClassJudgement;
-use crate::policy::{Declared, EndpointState};
-use crate::target::{Heard, NextCheck, Observed};
+use crate::policy::{DeclaredRole, EndpointState};
+use crate::target::{CheckAnswer, NextCheck, SessionAnswer};
 
 /// Servers remembered as standbys: where there are more, only those that are watched.
 const STANDBYS: usize = 256;
@@ -27,7 +27,7 @@ const STANDBYS: usize = 256;
 const PAST_BOUND: u32 = 8;
 
 /// What became of one sample.
-pub(super) struct Taken {
+pub(super) struct SampleOutcome {
     /// The policy must be decided anew.
     pub(super) changed: bool,
     pub(super) check: Option<NextCheck>,
@@ -37,7 +37,7 @@ pub(super) struct Taken {
 }
 
 impl PolicyState {
-    pub(super) fn observe(&mut self, observed: &Observed, jitter: Jitter) -> Option<Taken> {
+    pub(super) fn observe(&mut self, observed: &CheckAnswer, jitter: Jitter) -> Option<SampleOutcome> {
         let (id, observation) = (&observed.key.target, &observed.observation);
         let target = self.targets.get_mut(id)?;
         if target.incarnation != observed.incarnation {
@@ -50,9 +50,9 @@ impl PolicyState {
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
-            target.particulars.forget_lag();
+            target.class_states.forget_lag();
         }
-        target.particulars.probed(observation, &self.policy);
+        target.class_states.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
         let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
@@ -73,7 +73,7 @@ impl PolicyState {
         let silent = sample.is_none() && target.check.hold.is_none() && self.is_alone(id);
         let answers =
             observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
-        Some(Taken {
+        Some(SampleOutcome {
             changed: changed || answers,
             check,
             figures,
@@ -81,7 +81,7 @@ impl PolicyState {
         })
     }
 
-    pub(super) fn hear(&mut self, heard: &Heard, now: Moment) -> Option<Taken> {
+    pub(super) fn hear(&mut self, heard: &SessionAnswer, now: Moment) -> Option<SampleOutcome> {
         let id = &heard.key.target;
         let target = self.targets.get_mut(id)?;
         if target.incarnation != heard.incarnation {
@@ -103,7 +103,7 @@ impl PolicyState {
         let target = self.targets.get(id)?;
         let figures = sample.map(|sample| figures(target, sample, None));
         let silent = told.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
-        Some(Taken {
+        Some(SampleOutcome {
             changed: Verdict::of(target) != before || read,
             check: Some(target.check).filter(|_| check),
             figures,
@@ -130,7 +130,7 @@ impl PolicyState {
         let draining = endpoint.state == EndpointState::Draining;
         let counted = draining && target.count_sessions(sample.load, ended);
         target
-            .particulars
+            .class_states
             .loaded(sample.load, endpoint, policy.strategy, ended);
         if sample.role == Role::Standby {
             let server = target.server();
@@ -139,7 +139,7 @@ impl PolicyState {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
             }
-            let told = Told {
+            let told = ReplayReport {
                 moment: ended,
                 position: sample.lsn,
                 timeline: sample.timeline,
@@ -149,7 +149,7 @@ impl PolicyState {
                 .replay
                 .observe(told, &self.history, &endpoint.lag, heartbeat);
             target
-                .particulars
+                .class_states
                 .replayed(told, &target.replay, &self.history, heartbeat);
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
@@ -157,10 +157,10 @@ impl PolicyState {
             return counted;
         }
         target.replay = Replay::default();
-        target.particulars.forget_lag();
-        let holds = match &self.tenure.holder {
+        target.class_states.forget_lag();
+        let holds = match &self.holding.holder {
             Some(holder) => holder == id,
-            None => endpoint.declared == Declared::Primary,
+            None => endpoint.declared == DeclaredRole::Primary,
         };
         match sample.lsn.filter(|_| holds) {
             Some(position) => {
@@ -200,8 +200,8 @@ impl PolicyState {
             let before = target.replay.freshness;
             target.replay.reconsider(&self.history, &endpoint.lag, heartbeat);
             changed |= target.replay.freshness != before;
-            let (known, particulars) = (&target.replay, &mut target.particulars);
-            changed |= particulars.reconsider(known, &self.history, heartbeat);
+            let (known, class_states) = (&target.replay, &mut target.class_states);
+            changed |= class_states.reconsider(known, &self.history, heartbeat);
         }
         changed
     }
@@ -234,11 +234,11 @@ impl Verdict {
             freshness: target.replay.freshness,
             diverged: target.replay.diverged,
             behind: target
-                .particulars
+                .class_states
                 .behind()
                 .filter(|_| target.replay.freshness != Freshness::Fresh),
-            used: target.particulars.used(),
-            classes: target.particulars.classes(),
+            used: target.class_states.used(),
+            classes: target.class_states.classes(),
         }
     }
 }

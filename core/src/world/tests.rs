@@ -10,7 +10,7 @@ mod sessions;
 use crate::decision::Decision;
 use crate::fixture::Case;
 use crate::target::NextCheck;
-use crate::target::Wanted;
+use crate::target::ProbeOrder;
 use crate::transition::Transition;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::ids::TargetId;
 use crate::observation::{FailureKind, Observation, Role, Sample, Silence};
 use crate::percent::Percent;
 use crate::plan::RoutingPlan;
-use crate::policy::{Declared, EndpointState, Mode};
+use crate::policy::{DeclaredRole, EndpointState, Mode};
 use crate::target::Incarnation;
 
 /// As a memory has it, which tells no step.
@@ -55,7 +55,7 @@ fn edited(edit: impl FnOnce(&mut Case)) -> Case {
 #[derive(Default)]
 struct Scene {
     world: World,
-    wanted: BTreeMap<TargetId, Wanted>,
+    wanted: BTreeMap<TargetId, ProbeOrder>,
     now: Moment,
 }
 
@@ -124,7 +124,7 @@ impl Scene {
     fn hear(&mut self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Effects {
         let wanted = &self.wanted[&target(id)];
         let (incarnation, address) = (wanted.incarnation, wanted.location.host.to_string());
-        let heard = Heard {
+        let heard = SessionAnswer {
             key: key(id),
             incarnation,
             address: address.parse().unwrap(),
@@ -171,7 +171,7 @@ impl Scene {
             address: address.filter(|_| result.is_ok()),
             result,
         };
-        let event = Event::Observed(Observed {
+        let event = Event::Observed(CheckAnswer {
             key,
             incarnation,
             observation,

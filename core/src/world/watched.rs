@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::memory::{EndpointMemory, TargetMemory, class_breaker, class_lagged};
 use crate::breaker::spacing;
 use crate::cadence;
+use crate::class_states::ClassStates;
 use crate::health::{Health, Reason, Standing};
 use crate::ids::TargetId;
 use crate::jitter::Jitter;
@@ -14,7 +15,6 @@ use crate::lag::Replay;
 use crate::login::Login;
 use crate::moment::Moment;
 use crate::observation::{FailureKind, Load, Observation};
-use crate::particulars::Particulars;
 use crate::policy::{Endpoint, Policy};
 use crate::resolved::ResolvedEndpoint;
 use crate::server::Location;
@@ -35,7 +35,7 @@ pub(super) struct Target {
     pub(super) port: Option<u16>,
     pub(super) health: Health,
     pub(super) replay: Replay,
-    pub(super) particulars: Particulars,
+    pub(super) class_states: ClassStates,
     pub(super) sessions: Sessions,
     pub(super) login: Option<Arc<Login>>,
     /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
@@ -51,7 +51,7 @@ pub(super) struct Target {
 /// Sessions of others on a target, as they are told to people.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sessions {
-    pub(super) told: Option<u32>,
+    pub(super) count: Option<u32>,
     at: Moment,
 }
 
@@ -70,7 +70,7 @@ impl Target {
             port: resolved.port(id),
             health: Health::default(),
             replay: Replay::default(),
-            particulars: Particulars::default(),
+            class_states: ClassStates::default(),
             sessions: Sessions::default(),
             login: None,
             served: None,
@@ -86,7 +86,7 @@ impl Target {
             asleep: false,
         };
         target.log_in_as(resolved);
-        target.particulars.follow(policy, endpoint, &target.replay);
+        target.class_states.follow(policy, endpoint, &target.replay);
         target
     }
 
@@ -101,12 +101,12 @@ impl Target {
         let mut target = Self::new(id, (endpoint, resolved), incarnation, policy, now);
         if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
-            target.particulars = Particulars::default();
-            target.particulars.follow(policy, endpoint, &target.replay);
+            target.class_states = ClassStates::default();
+            target.class_states.follow(policy, endpoint, &target.replay);
             for (class, own) in &known.state.classes {
                 let lagged = class_lagged(own).then(|| Replay::lagging_since(now));
                 let breaker = class_breaker(own, &policy.breaker, now);
-                target.particulars.recall(class, breaker, lagged);
+                target.class_states.recall(class, breaker, lagged);
             }
             if known.state.eligible && known.lagged() {
                 // Whom it served it serves on; others it did not serve.
@@ -133,7 +133,7 @@ impl Target {
             self.replay = Replay::fresh_since(now);
         }
         // What was proven stands until the opposite is.
-        self.health.foreign = known.was(Reason::IdentityMismatch);
+        self.health.other_database = known.was(Reason::IdentityMismatch);
         self.replay.diverged = known.was(Reason::Diverged);
         self.check.prefer = known.address;
     }
@@ -157,7 +157,7 @@ impl Target {
         self.location = resolved.location.clone().or(self.location);
         let login = self.login.take();
         self.log_in_as(resolved);
-        self.particulars.follow(policy, endpoint, &self.replay);
+        self.class_states.follow(policy, endpoint, &self.replay);
         if self.asleep {
             self.ask(now);
         }
@@ -259,11 +259,11 @@ impl Target {
     /// A class's circuit is followed as closely as the target's own would be.
     pub(super) fn follow_classes(&mut self, policy: &Policy, now: Moment) {
         let window = policy.probing.failover_timeout;
-        if let Some(count) = self.particulars.failures() {
+        if let Some(count) = self.class_states.failures() {
             let threshold = policy.breaker.failure_threshold;
             let gap = spacing(count, threshold, window).saturating_sub(spacing(count - 1, threshold, window));
             self.check.at = self.check.at.min(now + gap);
-        } else if self.particulars.is_returning() {
+        } else if self.class_states.is_returning() {
             self.check.at = self.check.at.min(now + window);
         }
     }
@@ -289,12 +289,12 @@ impl Target {
             return false;
         };
         let due =
-            sessions == 0 || now.since(self.sessions.at) >= SESSIONS_APART || self.sessions.told.is_none();
-        if self.sessions.told == Some(sessions) || !due {
+            sessions == 0 || now.since(self.sessions.at) >= SESSIONS_APART || self.sessions.count.is_none();
+        if self.sessions.count == Some(sessions) || !due {
             return false;
         }
         self.sessions = Sessions {
-            told: Some(sessions),
+            count: Some(sessions),
             at: now,
         };
         true

@@ -4,16 +4,16 @@ use super::Arguments;
 use crate::cli::Error;
 use crate::cli::endpoints::Row;
 use distributary_core::observation::Role;
-use distributary_core::routing::{Priority, Target};
+use distributary_core::routing::{Destination, Priority};
 use distributary_core::table::{Request, RoutingTable};
 
 /// The one route that is asked for, and who is to serve it.
-pub struct Asked {
+pub struct RouteQuery {
     pub route: String,
-    target: Target,
+    target: Destination,
 }
 
-impl Asked {
+impl RouteQuery {
     /// `None`: all of them are.
     ///
     /// # Errors
@@ -43,12 +43,14 @@ impl Asked {
             return "the class does not use it, see above";
         }
         match (self.target, Role::from_word(&row.server.role)) {
-            (Target::Primary, Some(Role::Standby)) => "only the primary serves this route",
-            (Target::PrimaryPreferred, Some(Role::Standby)) => {
+            (Destination::Primary, Some(Role::Standby)) => "only the primary serves this route",
+            (Destination::PrimaryPreferred, Some(Role::Standby)) => {
                 "the primary serves this route while it is well"
             }
-            (Target::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
-            (Target::Replicas, Some(Role::Primary)) => "the primary serves this route only as a fallback",
+            (Destination::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
+            (Destination::Replicas, Some(Role::Primary)) => {
+                "the primary serves this route only as a fallback"
+            }
             _ => {
                 "other servers come first: the servers that the class selects, or servers of a nearer region"
             }

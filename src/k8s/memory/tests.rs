@@ -96,10 +96,10 @@ fn who_was_seen_as_a_standby_is_remembered() {
 
 #[test]
 fn who_held_the_writes_is_remembered_with_its_pod() {
-    let tenure = memory(&status()).tenure;
-    assert_eq!(tenure.identity, Some(7_301_000_000_000_000_007));
-    assert_eq!(tenure.holder.unwrap().to_string(), "primary@198.18.0.20");
-    assert_eq!((tenure.timeline, tenure.accepted), (Some(3), Some("a".into())));
+    let holding = memory(&status()).holding;
+    assert_eq!(holding.identity, Some(7_301_000_000_000_000_007));
+    assert_eq!(holding.holder.unwrap().to_string(), "primary@198.18.0.20");
+    assert_eq!((holding.timeline, holding.accepted), (Some(3), Some("a".into())));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn a_status_of_an_earlier_version_is_read_whole() {
     for text in WRITTEN_BY_0_1_0 {
         let status: ReplicaSetPolicyStatus = serde_yaml::from_str(text).unwrap();
         let memory = memory(&status);
-        assert_eq!(memory.tenure.identity, Some(7));
-        assert_eq!(memory.tenure.timeline, Some(1));
+        assert_eq!(memory.holding.identity, Some(7));
+        assert_eq!(memory.holding.timeline, Some(1));
         assert_eq!(memory.endpoints.len(), status.endpoints.len());
         for told in &status.endpoints {
             let known = &memory.endpoints[&EndpointId::from(told.id.as_str())];

@@ -12,7 +12,7 @@ use crate::probe::fixture::{location, login};
 use distributary_core::login::TlsMode;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Lsn, Role, Silence};
-use distributary_core::target::{Deadlines, Heard, Hold, Incarnation, Observed};
+use distributary_core::target::{CheckAnswer, Deadlines, Hold, Incarnation, SessionAnswer};
 
 const LONG: Duration = Duration::from_secs(20);
 /// Long enough to see that something does not happen.
@@ -35,14 +35,14 @@ fn bench(limits: Limits, room: usize) -> Bench {
 }
 
 impl Bench {
-    async fn answer(&mut self) -> Observed {
+    async fn answer(&mut self) -> CheckAnswer {
         match self.any().await {
             Answer::Checked { observed, .. } => observed,
             heard @ Answer::Heard(_) => panic!("{heard:?}"),
         }
     }
 
-    async fn heard(&mut self) -> Heard {
+    async fn heard(&mut self) -> SessionAnswer {
         match self.any().await {
             Answer::Heard(heard) => heard,
             checked @ Answer::Checked { .. } => panic!("{checked:?}"),
@@ -97,8 +97,8 @@ fn target(endpoint: &str) -> TargetId {
 }
 
 /// Each endpoint has a login of its own: nothing is shared.
-fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> Wanted {
-    Wanted {
+fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> ProbeOrder {
+    ProbeOrder {
         target: target(endpoint),
         incarnation: Incarnation(1),
         location: location(fake),
@@ -237,7 +237,7 @@ async fn an_edit_of_one_target_leaves_the_others_alone() {
     );
     until_open(&fake, 2).await;
     let other = wanted("other", &fake, check);
-    let edits: [fn(&mut Wanted); 3] = [
+    let edits: [fn(&mut ProbeOrder); 3] = [
         |wanted| wanted.incarnation = Incarnation(2),
         |wanted| wanted.login = login_of("edited", TlsMode::Require),
         |wanted| wanted.location.port = 1,
@@ -354,7 +354,7 @@ async fn hung_targets_of_one_policy_take_turns() {
     let mut answered = BTreeMap::new();
     let mut ended = Moment::default();
     for _ in 0..6 {
-        let Observed { key, observation, .. } = bench.answer().await;
+        let CheckAnswer { key, observation, .. } = bench.answer().await;
         // The deadline counts from when the check began, not from when it began to wait for its turn.
         assert!(
             observation.started >= ended && observation.ended.since(observation.started) >= check.timeout

@@ -3,14 +3,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Report, Written, reads};
+use super::{Report, WriteOutcome, reads};
 use crate::render::advice;
 use distributary_core::decision::{Decided, DecisionState, EndpointView};
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::{FailureKind, Role};
 use distributary_core::plan::{RouteState, RoutingPlan};
-use distributary_core::policy::Declared;
+use distributary_core::policy::DeclaredRole;
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -109,25 +109,25 @@ fn resolved_refs(report: &Report<'_>) -> Verdict {
 fn programmed(report: &Report<'_>) -> Verdict {
     let no = |reason, message| Verdict("Programmed", "False", reason, message);
     match &report.written {
-        Written::Programmed => Verdict(
+        WriteOutcome::Programmed => Verdict(
             "Programmed",
             "True",
             "Programmed",
             "The routes are written.".to_owned(),
         ),
-        Written::Waiting => no("Waiting", waiting(report)),
-        Written::Observing => no(
+        WriteOutcome::Waiting => no("Waiting", waiting(report)),
+        WriteOutcome::Observing => no(
             "Observing",
             "mode is Observe: the operator decides the routes, but does not write them.".to_owned(),
         ),
-        Written::Suspended => no(
+        WriteOutcome::Suspended => no(
             "Suspended",
             "mode is Suspend: the routes stay as they are.".to_owned(),
         ),
-        Written::IdentityChanged => no("IdentityChanged", identity_changed(report)),
-        Written::NameConflict(objects) => no("NameConflict", conflict(objects)),
-        Written::ForeignEndpoints(slices) => no("ForeignEndpoints", foreign(slices)),
-        Written::Failed(category) => no("WriteFailed", failed(category)),
+        WriteOutcome::IdentityChanged => no("IdentityChanged", identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => no("NameConflict", conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => no("ForeignEndpoints", foreign(slices)),
+        WriteOutcome::Failed(category) => no("WriteFailed", failed(category)),
     }
 }
 
@@ -185,8 +185,8 @@ fn failed(category: &str) -> String {
 fn reconciling(report: &Report<'_>) -> Verdict {
     let yes = |reason, message| Verdict("Reconciling", "True", reason, message);
     match &report.written {
-        Written::Waiting if report.problems.is_empty() => yes("Waiting", waiting(report)),
-        Written::Failed(category) => yes("Retrying", failed(category)),
+        WriteOutcome::Waiting if report.problems.is_empty() => yes("Waiting", waiting(report)),
+        WriteOutcome::Failed(category) => yes("Retrying", failed(category)),
         _ => Verdict(
             "Reconciling",
             "False",
@@ -210,9 +210,9 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
         .filter(|view| view.state.reason == Reason::AddressRefused)
         .collect();
     match &report.written {
-        Written::IdentityChanged => yes("IdentityChanged", identity_changed(report)),
-        Written::NameConflict(objects) => yes("NameConflict", conflict(objects)),
-        Written::ForeignEndpoints(slices) => yes("ForeignEndpoints", foreign(slices)),
+        WriteOutcome::IdentityChanged => yes("IdentityChanged", identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => yes("NameConflict", conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => yes("ForeignEndpoints", foreign(slices)),
         _ if !refused.is_empty() => yes("AddressRefused", named(&refused)),
         _ => Verdict(
             "Stalled",
@@ -227,32 +227,32 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
 fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let no = |reason, message: &str| Verdict("Ready", "False", reason, message.to_owned());
     match (&report.written, plan.rw.state, plan.ro.state) {
-        (Written::Observing, ..) => no("Observing", "mode is Observe: the operator writes no routes."),
-        (Written::Programmed, RouteState::Served, RouteState::Served) => Verdict(
+        (WriteOutcome::Observing, ..) => no("Observing", "mode is Observe: the operator writes no routes."),
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) => Verdict(
             "Ready",
             "True",
             "Routable",
             "Reads and writes are routed.".to_owned(),
         ),
-        (Written::Programmed, RouteState::Served, RouteState::Fallback) => Verdict(
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Fallback) => Verdict(
             "Ready",
             "True",
             "RoutableByFallback",
             "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
         ),
-        (Written::Programmed, RouteState::Held, _) => no(
+        (WriteOutcome::Programmed, RouteState::Held, _) => no(
             "PrimaryUnreachable",
             "The primary is not well. NAME-rw still leads to it, so writes may fail.",
         ),
-        (Written::Programmed, RouteState::Empty | RouteState::Fallback, _) => no(
+        (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => no(
             "NoPrimary",
             "No server is proven to be the write primary: NAME-rw leads nowhere.",
         ),
-        (Written::Programmed, RouteState::Served, RouteState::Held) => no(
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => no(
             "NoReadTarget",
             "No server for reads is well. NAME-ro keeps the servers that are only unhealthy or behind.",
         ),
-        (Written::Programmed, RouteState::Served, RouteState::Empty) => no(
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => no(
             "NoReadTarget",
             "No server may serve reads: NAME-ro leads nowhere.",
         ),
@@ -296,10 +296,10 @@ fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String 
 /// The one that takes the writes, or took them last; before, the declared one.
 fn primary_reachable(decided: &Decided) -> Verdict {
     const TYPE: &str = "PrimaryReachable";
-    let holder = decided.tenure.holder.as_ref();
+    let holder = decided.holding.holder.as_ref();
     let is_it = |view: &&EndpointView| match holder {
         Some(holder) => view.id == holder.endpoint,
-        None => view.declared == Declared::Primary,
+        None => view.declared == DeclaredRole::Primary,
     };
     let Some(view) = decided.endpoints.iter().find(is_it) else {
         return Verdict(
@@ -358,7 +358,7 @@ fn split_brain(decided: &Decided) -> Verdict {
         return Verdict(TYPE, "False", "NotSuspected", message);
     }
     let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
-    let holder = decided.tenure.holder.as_ref();
+    let holder = decided.holding.holder.as_ref();
     let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
     let message = format!(
         "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
@@ -369,8 +369,8 @@ fn split_brain(decided: &Decided) -> Verdict {
 
 /// Before the first decision what was known stays; a new policy is not ready.
 fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
-    let suspended = report.written == Written::Suspended;
-    if report.written == Written::IdentityChanged {
+    let suspended = report.written == WriteOutcome::Suspended;
+    if report.written == WriteOutcome::IdentityChanged {
         return held_for_identity(report, previous);
     }
     let types = [

@@ -59,7 +59,7 @@ pub fn failovers(
         if route.name == "rw" {
             let held_before = previous.primary.as_ref().map(|primary| primary.id.clone());
             let holds = decided
-                .tenure
+                .holding
                 .holder
                 .as_ref()
                 .map(|holder| holder.endpoint.to_string());

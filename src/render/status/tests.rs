@@ -14,8 +14,8 @@ use distributary_core::ids::TargetId;
 use distributary_core::observation::FailureKind;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::plan::{Admission, Member, Route, RouteState};
-use distributary_core::primary::Tenure;
 use distributary_core::server::{Host, Location};
+use distributary_core::write_primary::Holding;
 
 /// A primary and the replica `a`.
 static DECLARED: LazyLock<Declaration> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ fn declared(object: serde_json::Value) -> Declaration {
     validate::policy(&object).unwrap().with(endpoints)
 }
 
-fn view(id: &str, declared: Declared, role: Role) -> EndpointView {
+fn view(id: &str, declared: DeclaredRole, role: Role) -> EndpointView {
     let address = if id == "a" {
         [198, 18, 0, 2]
     } else {
@@ -81,14 +81,14 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         ..RoutingPlan::default()
     };
     let mut endpoints = vec![
-        view("primary", Declared::Primary, Role::Primary),
-        view("a", Declared::Replica, Role::Standby),
+        view("primary", DeclaredRole::Primary, Role::Primary),
+        view("a", DeclaredRole::Replica, Role::Standby),
     ];
     edit(&mut plan, &mut endpoints);
     of(DecisionState::Decided(Box::new(Decided {
         plan,
         endpoints,
-        tenure: tenure(),
+        holding: holding(),
         split: Vec::new(),
     })))
 }
@@ -103,8 +103,8 @@ fn of(state: DecisionState) -> Decision {
 }
 
 /// The declared primary holds the writes.
-fn tenure() -> Tenure {
-    Tenure {
+fn holding() -> Holding {
+    Holding {
         identity: Some(7_301_000_000_000_000_007),
         holder: Some(TargetId::host("primary".into())),
         timeline: Some(3),
@@ -142,7 +142,7 @@ fn report(decision: &Decision) -> Report<'_> {
         unresolved: &[],
         decision: Some(decision),
         outputs: Some(&DECLARED.outputs),
-        written: Written::Programmed,
+        written: WriteOutcome::Programmed,
         revision: Some("abc"),
         moment: Moment::default(),
     }
@@ -261,9 +261,9 @@ fn programmed_at_is_that_of_the_revision() {
 fn what_was_not_written_is_not_reported_as_written() {
     let decision = suspect();
     for written in [
-        Written::Observing,
-        Written::Failed("timeout".to_owned()),
-        Written::NameConflict(vec!["Service orders-rw".to_owned()]),
+        WriteOutcome::Observing,
+        WriteOutcome::Failed("timeout".to_owned()),
+        WriteOutcome::NameConflict(vec!["Service orders-rw".to_owned()]),
     ] {
         let report = Report {
             written,
@@ -285,13 +285,13 @@ fn who_takes_the_writes_is_told_also_where_a_write_failed() {
         endpoints[1].state.seen_as_standby = true;
     });
     if let DecisionState::Decided(decided) = &mut moved.state {
-        decided.tenure.holder = Some(TargetId::host("a".into()));
-        decided.tenure.timeline = Some(2);
+        decided.holding.holder = Some(TargetId::host("a".into()));
+        decided.holding.timeline = Some(2);
     }
     for written in [
-        Written::Failed("timeout".to_owned()),
-        Written::NameConflict(vec!["Service orders-rw".to_owned()]),
-        Written::ForeignEndpoints(vec!["orders-rw-x".to_owned()]),
+        WriteOutcome::Failed("timeout".to_owned()),
+        WriteOutcome::NameConflict(vec!["Service orders-rw".to_owned()]),
+        WriteOutcome::ForeignEndpoints(vec!["orders-rw-x".to_owned()]),
     ] {
         let report = Report {
             written,
@@ -313,7 +313,7 @@ fn who_takes_the_writes_is_told_also_where_a_write_failed() {
 fn while_it_waits_what_was_known_stays() {
     let waiting = of(DecisionState::Waiting { unchecked: 2 });
     let report = Report {
-        written: Written::Waiting,
+        written: WriteOutcome::Waiting,
         revision: None,
         ..report(&waiting)
     };
@@ -377,8 +377,8 @@ fn the_primary_is_who_holds_the_writes() {
     );
     assert_eq!((primary.timeline, primary.accepted), (Some(3), None));
     let moved = decided(|decided| {
-        decided.tenure.holder = Some(TargetId::host("a".into()));
-        decided.tenure.accepted = Some("a".into());
+        decided.holding.holder = Some(TargetId::host("a".into()));
+        decided.holding.accepted = Some("a".into());
         decided.plan.rw = route("a", 2);
     });
     let primary = status(&report(&moved), &first(), &at(2)).primary.unwrap();
@@ -406,7 +406,7 @@ fn withdrawn_writes_keep_their_holder() {
         panic!("decided")
     };
     decided.plan.rw = Route::default();
-    decided.tenure.holder = Some(TargetId {
+    decided.holding.holder = Some(TargetId {
         endpoint: "primary".into(),
         pod: Some([198, 18, 0, 7].into()),
     });
@@ -519,10 +519,10 @@ fn a_changed_identity_holds_stalls_and_says_what_to_do() {
     let changed = of(DecisionState::IdentityChanged {
         known: 7,
         shown: Some(8),
-        endpoints: vec![view("primary", Declared::Primary, Role::Primary)],
+        endpoints: vec![view("primary", DeclaredRole::Primary, Role::Primary)],
     });
     let report = Report {
-        written: Written::IdentityChanged,
+        written: WriteOutcome::IdentityChanged,
         revision: None,
         ..report(&changed)
     };
@@ -589,7 +589,7 @@ fn whether_the_primary_is_reachable_is_asked_of_the_pod_that_holds_the_writes() 
     });
     let reachable = |pods: &mut Decision, last: u8| {
         if let DecisionState::Decided(decided) = &mut pods.state {
-            decided.tenure.holder = Some(TargetId {
+            decided.holding.holder = Some(TargetId {
                 endpoint: "primary".into(),
                 pod: Some([198, 18, 0, last].into()),
             });

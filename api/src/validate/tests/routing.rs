@@ -1,7 +1,7 @@
 //! Classes, regions, fallbacks.
 
 use super::*;
-use distributary_core::routing::{Class, Priority, Routing, Selector, Target, ZoneHints};
+use distributary_core::routing::{Class, Destination, Priority, Routing, Selector, ZoneHints};
 
 fn class(edit: &Value) -> Value {
     let mut class = json!({"name": "c"});
@@ -64,7 +64,7 @@ fn a_class_of_a_built_in_name_takes_its_place() {
     );
     assert_eq!(operations(&routing, "write"), ["insert"]);
     let write = routing.class(&"write".into()).unwrap();
-    assert_eq!((write.target, write.declared), (Target::Primary, true));
+    assert_eq!((write.target, write.declared), (Destination::Primary, true));
     assert_eq!(
         routing.class(&"analytics".into()).unwrap().max_lag,
         Some(Duration::from_mins(5))
@@ -88,7 +88,7 @@ fn everything_of_a_class_is_taken() {
         name: "c".into(),
         declared: true,
         operations: vec!["audit".to_owned()],
-        target: Target::ReplicasOnly,
+        target: Destination::ReplicasOnly,
         selector: Selector {
             tags: vec!["analytics".to_owned()],
             ids: vec!["primary".into()],
@@ -99,7 +99,7 @@ fn everything_of_a_class_is_taken() {
     };
     assert_eq!(routing.class(&"c".into()), Some(&expected));
     let usual = valid(class(&json!({}))).routing.clone();
-    assert_eq!(usual.class(&"c".into()).unwrap().target, Target::Replicas);
+    assert_eq!(usual.class(&"c".into()).unwrap().target, Destination::Replicas);
 }
 
 #[test]
@@ -113,14 +113,14 @@ fn switches_and_priorities_are_taken() {
     assert!(!routing.replicas);
     assert_eq!(
         (routing.default_target, routing.retry_attempts),
-        (Target::Primary, 0)
+        (Destination::Primary, 0)
     );
     let priorities: Vec<_> = routing.priorities.into_iter().collect();
     assert_eq!(
         priorities,
         [
-            (Priority::Critical, Target::Primary),
-            (Priority::Low, Target::Replicas)
+            (Priority::Critical, Destination::Primary),
+            (Priority::Low, Destination::Replicas)
         ]
     );
 }

@@ -1,21 +1,21 @@
 //! Classes, regions, strategies and fallbacks.
 
 use crate::breaker::Circuit;
+use crate::class_states::ClassJudgement;
 use crate::fixture::Case;
 use crate::level::Behind;
 use crate::level::Used;
 use crate::observation::FailureKind;
-use crate::particulars::ClassJudgement;
 use std::time::Duration;
 
 use super::*;
 use crate::fixture;
 use crate::lag::Freshness;
 use crate::percent::Percent;
-use crate::routing::{Least, Selector, Target};
+use crate::routing::{Destination, Least, Selector};
 
 /// A class of this name, and nothing else said of it.
-fn class(name: &str, target: Target) -> Class {
+fn class(name: &str, target: Destination) -> Class {
     Class {
         target,
         ..fixture::class(name)
@@ -46,7 +46,7 @@ fn tagged(replicas: &[&str]) -> Case {
     };
     let class = Class {
         selector,
-        ..class("c", Target::Replicas)
+        ..class("c", Destination::Replicas)
     };
     let mut policy = with(replicas, class);
     policy.endpoints[1].tags = vec!["analytics".to_owned()];
@@ -58,10 +58,10 @@ const G: Is = Is::Good;
 #[test]
 fn each_target_of_a_class_has_its_servers() {
     for (target, expected) in [
-        (Target::Primary, "c Served primary=100"),
-        (Target::PrimaryPreferred, "c Served primary=100"),
-        (Target::Replicas, "c Served a=100 b=100"),
-        (Target::ReplicasOnly, "c Served a=100 b=100"),
+        (Destination::Primary, "c Served primary=100"),
+        (Destination::PrimaryPreferred, "c Served primary=100"),
+        (Destination::Replicas, "c Served a=100 b=100"),
+        (Destination::ReplicasOnly, "c Served a=100 b=100"),
     ] {
         let policy = with(&["a", "b"], class("c", target));
         assert_eq!(classed(&policy, &[G, G, G]), expected, "{target:?}");
@@ -71,25 +71,25 @@ fn each_target_of_a_class_has_its_servers() {
 #[test]
 fn each_target_of_a_class_has_its_servers_without_a_replica() {
     for (target, expected) in [
-        (Target::Primary, "c Served primary=100"),
-        (Target::PrimaryPreferred, "c Served primary=100"),
-        (Target::Replicas, "c Fallback primary=100"),
-        (Target::ReplicasOnly, "c Held a=100"),
+        (Destination::Primary, "c Served primary=100"),
+        (Destination::PrimaryPreferred, "c Served primary=100"),
+        (Destination::Replicas, "c Fallback primary=100"),
+        (Destination::ReplicasOnly, "c Held a=100"),
     ] {
         let policy = with(&["a"], class("c", target));
         assert_eq!(classed(&policy, &[G, Is::Suspect]), expected, "{target:?}");
     }
-    let policy = with(&[], class("c", Target::ReplicasOnly));
+    let policy = with(&[], class("c", Destination::ReplicasOnly));
     assert_eq!(classed(&policy, &[G]), "c Empty", "never the primary");
 }
 
 #[test]
 fn each_target_of_a_class_has_its_servers_without_a_primary() {
     for (target, expected) in [
-        (Target::Primary, "c Held primary=100"),
-        (Target::PrimaryPreferred, "c Served a=100"),
-        (Target::Replicas, "c Served a=100"),
-        (Target::ReplicasOnly, "c Served a=100"),
+        (Destination::Primary, "c Held primary=100"),
+        (Destination::PrimaryPreferred, "c Served a=100"),
+        (Destination::Replicas, "c Served a=100"),
+        (Destination::ReplicasOnly, "c Served a=100"),
     ] {
         let policy = with(&["a"], class("c", target));
         assert_eq!(classed(&policy, &[OPEN, G]), expected, "{target:?}");
@@ -98,7 +98,7 @@ fn each_target_of_a_class_has_its_servers_without_a_primary() {
 
 #[test]
 fn where_nobody_is_well_the_preferred_primary_is_held_with_the_replicas() {
-    let mut policy = with(&["a"], class("c", Target::PrimaryPreferred));
+    let mut policy = with(&["a"], class("c", Destination::PrimaryPreferred));
     policy.failover.read_fallback.clear();
     assert_eq!(classed(&policy, &[OPEN, OPEN]), "c Held a=100 primary=100");
 }
@@ -148,7 +148,7 @@ fn of_selected_replicas_no_more_are_asked_for_than_there_are() {
 
 #[test]
 fn a_class_has_a_bound_of_lag_of_its_own() {
-    let mut policy = with(&["a", "b"], class("c", Target::Replicas));
+    let mut policy = with(&["a", "b"], class("c", Destination::Replicas));
     policy.routing.classes[0].max_lag = Some(Duration::from_mins(5));
     let judged = |freshness| {
         move |at: usize, judgement: &mut Judgement| {
@@ -181,7 +181,7 @@ fn a_class_has_a_bound_of_lag_of_its_own() {
 
 #[test]
 fn a_class_has_a_circuit_of_its_own_on_each_endpoint() {
-    let policy = with(&["a", "b"], class("c", Target::Replicas));
+    let policy = with(&["a", "b"], class("c", Destination::Replicas));
     let judged = |which: usize, circuit| {
         move |at: usize, judgement: &mut Judgement| {
             let circuit = if at == which { circuit } else { Circuit::default() };
@@ -211,7 +211,7 @@ fn a_class_has_a_circuit_of_its_own_on_each_endpoint() {
     let plan = reads_knowing(&policy, &[G, G, OPEN], judged(1, open));
     assert_eq!(of_class(&plan), "c Fallback primary=100");
     // The primary that is preferred does not answer the class.
-    let policy = with(&["a"], class("c", Target::PrimaryPreferred));
+    let policy = with(&["a"], class("c", Destination::PrimaryPreferred));
     let plan = reads_knowing(&policy, &[G, G], judged(0, open));
     assert_eq!(of_class(&plan), "c Served a=100");
     assert_eq!(words("rw", &plan.rw), "rw Served primary=100");
@@ -219,7 +219,7 @@ fn a_class_has_a_circuit_of_its_own_on_each_endpoint() {
 
 #[test]
 fn a_class_has_a_fallback_of_its_own() {
-    let mut policy = with(&["a"], class("c", Target::Replicas));
+    let mut policy = with(&["a"], class("c", Destination::Replicas));
     policy.routing.classes[0].read_fallback = Some(Vec::new());
     assert_eq!(classed(&policy, &[G, Is::Suspect]), "c Held a=100");
     assert_eq!(reads(&policy, &[G, Is::Suspect]), "ro Fallback primary=100");
@@ -344,10 +344,10 @@ fn a_percentage_is_of_the_active_replicas_rounded_up() {
 #[test]
 fn with_replicas_off_everything_goes_to_the_primary() {
     for target in [
-        Target::Primary,
-        Target::PrimaryPreferred,
-        Target::Replicas,
-        Target::ReplicasOnly,
+        Destination::Primary,
+        Destination::PrimaryPreferred,
+        Destination::Replicas,
+        Destination::ReplicasOnly,
     ] {
         let mut policy = with(&["a"], class("c", target));
         policy.routing.replicas = false;
@@ -361,8 +361,8 @@ fn with_replicas_off_everything_goes_to_the_primary() {
 
 #[test]
 fn unnamed_reads_go_where_the_policy_says() {
-    let mut policy = with(&["a"], class("c", Target::Replicas));
-    policy.routing.default_target = Target::Primary;
+    let mut policy = with(&["a"], class("c", Destination::Replicas));
+    policy.routing.default_target = Destination::Primary;
     let plan = planned(&policy, &[G, G]);
     assert_eq!(words("ro", &plan.ro), "ro Served primary=100");
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::rules::{lost, table};
 use super::*;
-use crate::routing::{Priority, Target};
+use crate::routing::{Destination, Priority};
 
 /// Every combination of what a request may say: a write is on `rw`, a route that is told is there, and only an unknown class or
 /// region has none.
@@ -58,7 +58,7 @@ fn holds(table: &RoutingTable, request: &Request<'_>) {
                 || request.class == Some("write")
                 || unnamed && !request.read_only;
             assert!(
-                !write || routed.route == "rw" && routed.target == Target::Primary,
+                !write || routed.route == "rw" && routed.target == Destination::Primary,
                 "{request:?}"
             );
         }

@@ -1,7 +1,7 @@
 //! The rows of the table of rules, each by its number.
 
 use super::*;
-use crate::routing::{self, Priority, Target};
+use crate::routing::{self, Destination, Priority};
 
 /// Classes `audit` (ReplicasOnly) and `reports` (Replicas) beside the built-in ones, the region `east`, and three priorities.
 pub fn table() -> RoutingTable {
@@ -11,17 +11,17 @@ pub fn table() -> RoutingTable {
             ..fixture::class(name)
         };
         let classes = &mut policy.routing.classes;
-        classes.push(class("audit", Target::ReplicasOnly));
-        classes.push(class("reports", Target::Replicas));
+        classes.push(class("audit", Destination::ReplicasOnly));
+        classes.push(class("reports", Destination::Replicas));
         classes.sort_by(|a, b| a.name.cmp(&b.name));
         policy.routing.regions = vec![routing::Region {
             name: "east".to_owned(),
             failover: Vec::new(),
         }];
         policy.routing.priorities = [
-            (Priority::Critical, Target::Primary),
-            (Priority::High, Target::PrimaryPreferred),
-            (Priority::Low, Target::Replicas),
+            (Priority::Critical, Destination::Primary),
+            (Priority::High, Destination::PrimaryPreferred),
+            (Priority::Low, Destination::Replicas),
         ]
         .into();
     })
@@ -57,8 +57,12 @@ fn operation(name: &str) -> Request<'_> {
 }
 
 #[track_caller]
-fn takes(table: &RoutingTable, request: Request<'_>, route: &str, target: Target) {
-    assert_eq!(table.route(&request), Ok(Routed { route, target }), "{request:?}");
+fn takes(table: &RoutingTable, request: Request<'_>, route: &str, target: Destination) {
+    assert_eq!(
+        table.route(&request),
+        Ok(RouteChoice { route, target }),
+        "{request:?}"
+    );
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn row_1_a_class_that_there_is_not_is_refused_with_those_that_there_are() {
 fn row_2_what_belongs_to_a_class_of_the_primary_is_on_rw_whatever_else_is_said() {
     let table = table();
     for request in [operation("create"), class("write")] {
-        takes(&table, request, "rw", Target::Primary);
+        takes(&table, request, "rw", Destination::Primary);
         for priority in Priority::ALL {
             let wished = Request {
                 priority: Some(*priority),
@@ -83,32 +87,32 @@ fn row_2_what_belongs_to_a_class_of_the_primary_is_on_rw_whatever_else_is_said()
                 prefer_primary: true,
                 ..request
             };
-            takes(&table, wished, "rw", Target::Primary);
+            takes(&table, wished, "rw", Destination::Primary);
         }
     }
     let both = Request {
         class: Some("reports"),
         ..operation("deleteMany")
     };
-    takes(&table, both, "rw", Target::Primary);
+    takes(&table, both, "rw", Destination::Primary);
 }
 
 #[test]
 fn row_3_what_no_class_names_is_a_write_unless_it_is_read_only() {
     let table = table();
-    takes(&table, Request::default(), "rw", Target::Primary);
-    takes(&table, operation("findMany"), "rw", Target::Primary);
+    takes(&table, Request::default(), "rw", Destination::Primary);
+    takes(&table, operation("findMany"), "rw", Destination::Primary);
     let low = Request {
         priority: Some(Priority::Low),
         region: Some("east"),
         ..operation("findMany")
     };
-    takes(&table, low, "rw", Target::Primary);
+    takes(&table, low, "rw", Destination::Primary);
     let read = Request {
         read_only: true,
         ..operation("findMany")
     };
-    takes(&table, read, "ro", Target::Replicas);
+    takes(&table, read, "ro", Destination::Replicas);
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn row_4_a_priority_of_the_primary_takes_any_read_to_rw() {
             priority: Some(Priority::Critical),
             ..request
         };
-        takes(&table, critical, "rw", Target::Primary);
+        takes(&table, critical, "rw", Destination::Primary);
     }
 }
 
@@ -129,7 +133,7 @@ fn row_5_a_priority_that_prefers_the_primary_takes_rw_while_it_is_served() {
         priority: Some(Priority::High),
         ..class("reports")
     };
-    takes(&table(), high, "rw", Target::PrimaryPreferred);
+    takes(&table(), high, "rw", Destination::PrimaryPreferred);
 }
 
 #[test]
@@ -138,14 +142,14 @@ fn row_6_a_mapped_priority_that_does_not_lead_to_the_primary_leaves_the_usual_ro
         priority: Some(Priority::High),
         ..class("reports")
     };
-    takes(&lost(table()), high, "reports", Target::Replicas);
+    takes(&lost(table()), high, "reports", Destination::Replicas);
     let low = Request {
         priority: Some(Priority::Low),
         prefer_primary: true,
         region: Some("east"),
         ..READ
     };
-    takes(&table(), low, "ro-east", Target::Replicas);
+    takes(&table(), low, "ro-east", Destination::Replicas);
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn a_priority_that_the_policy_does_not_map_changes_nothing() {
         priority: Some(Priority::Medium),
         ..class("reports")
     };
-    takes(&table(), medium, "reports", Target::Replicas);
+    takes(&table(), medium, "reports", Destination::Replicas);
     let preferring = Request {
         prefer_primary: true,
         ..medium
@@ -163,7 +167,7 @@ fn a_priority_that_the_policy_does_not_map_changes_nothing() {
         &table(),
         preferring,
         "primary-preferred",
-        Target::PrimaryPreferred,
+        Destination::PrimaryPreferred,
     );
 }
 
@@ -176,7 +180,12 @@ fn row_7_a_read_that_prefers_the_primary_takes_primary_preferred() {
             ..request
         };
         for table in [table(), lost(table())] {
-            takes(&table, preferring, "primary-preferred", Target::PrimaryPreferred);
+            takes(
+                &table,
+                preferring,
+                "primary-preferred",
+                Destination::PrimaryPreferred,
+            );
         }
     }
 }
@@ -187,7 +196,7 @@ fn row_7_a_class_that_the_policy_keeps_from_the_primary_stays_away_from_it() {
         prefer_primary: true,
         ..class("audit")
     };
-    takes(&table(), preferring, "audit", Target::ReplicasOnly);
+    takes(&table(), preferring, "audit", Destination::ReplicasOnly);
 }
 
 #[test]
@@ -198,7 +207,7 @@ fn row_7_is_rw_while_that_is_served_where_the_policy_gives_the_name_to_replicas(
         classes
             .find(|class| class.name == "primary-preferred")
             .unwrap()
-            .target = Target::Replicas;
+            .target = Destination::Replicas;
         table
     };
     let preferring = Request {
@@ -206,8 +215,8 @@ fn row_7_is_rw_while_that_is_served_where_the_policy_gives_the_name_to_replicas(
         region: Some("east"),
         ..READ
     };
-    takes(&table(), preferring, "rw", Target::PrimaryPreferred);
-    takes(&lost(table()), preferring, "ro-east", Target::Replicas);
+    takes(&table(), preferring, "rw", Destination::PrimaryPreferred);
+    takes(&lost(table()), preferring, "ro-east", Destination::Replicas);
 }
 
 #[test]
@@ -217,14 +226,14 @@ fn row_8_a_class_has_its_own_route_whatever_the_region() {
         region: Some("nowhere"),
         ..class("reports")
     };
-    takes(&table, request, "reports", Target::Replicas);
-    takes(&table, class("audit"), "audit", Target::ReplicasOnly);
-    takes(&table, operation("export"), "analytics", Target::Replicas);
+    takes(&table, request, "reports", Destination::Replicas);
+    takes(&table, class("audit"), "audit", Destination::ReplicasOnly);
+    takes(&table, operation("export"), "analytics", Destination::Replicas);
     takes(
         &table,
         operation("transaction"),
         "primary-preferred",
-        Target::PrimaryPreferred,
+        Destination::PrimaryPreferred,
     );
 }
 
@@ -234,7 +243,7 @@ fn row_8_a_class_that_is_named_goes_before_the_one_that_has_the_operation() {
         class: Some("audit"),
         ..operation("search")
     };
-    takes(&table(), request, "audit", Target::ReplicasOnly);
+    takes(&table(), request, "audit", Destination::ReplicasOnly);
 }
 
 #[test]
@@ -255,19 +264,24 @@ fn row_10_a_region_has_its_own_route_for_reads_that_no_class_names() {
         region: Some("east"),
         ..READ
     };
-    takes(&table(), request, "ro-east", Target::Replicas);
+    takes(&table(), request, "ro-east", Destination::Replicas);
 }
 
 #[test]
 fn row_11_any_other_read_takes_the_default_route() {
-    takes(&table(), READ, "ro", Target::Replicas);
+    takes(&table(), READ, "ro", Destination::Replicas);
 }
 
 #[test]
 fn the_default_target_and_the_master_switch_are_told_beside_the_same_routes() {
-    let to_primary = made(|policy| policy.routing.default_target = Target::Primary);
-    takes(&to_primary, READ, "ro", Target::Primary);
-    takes(&to_primary, class("analytics"), "analytics", Target::Replicas);
+    let to_primary = made(|policy| policy.routing.default_target = Destination::Primary);
+    takes(&to_primary, READ, "ro", Destination::Primary);
+    takes(
+        &to_primary,
+        class("analytics"),
+        "analytics",
+        Destination::Replicas,
+    );
     let off = made(|policy| policy.routing.replicas = false);
-    takes(&off, class("analytics"), "analytics", Target::Primary);
+    takes(&off, class("analytics"), "analytics", Destination::Primary);
 }

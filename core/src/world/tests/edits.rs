@@ -191,8 +191,8 @@ fn another_declared_primary_moves_nothing_while_the_old_one_takes_writes() {
     scene.decide();
     scene.apply(
         edited(|policy| {
-            policy.endpoints[0].declared = Declared::Replica;
-            policy.endpoints[1].declared = Declared::Primary;
+            policy.endpoints[0].declared = DeclaredRole::Replica;
+            policy.endpoints[1].declared = DeclaredRole::Primary;
         }),
         &Memory::default(),
         10,

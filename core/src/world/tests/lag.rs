@@ -4,8 +4,8 @@ use super::*;
 use crate::lag::Lag;
 use crate::observation::Lsn;
 use crate::policy::LagSource;
-use crate::primary::Tenure;
 use crate::routing::ReadFallback;
+use crate::write_primary::Holding;
 
 /// All at 1000, and routed.
 fn settled() -> Scene {
@@ -243,7 +243,7 @@ fn another_server_under_the_same_name_is_measured_anew() {
         }),
     };
     let incarnation = scene.wanted[&target("a")].incarnation;
-    let event = Event::Observed(Observed {
+    let event = Event::Observed(CheckAnswer {
         key: key("a"),
         incarnation,
         observation,
@@ -257,10 +257,10 @@ fn another_server_under_the_same_name_is_measured_anew() {
 fn a_heartbeat_of_the_primary_tells_what_was_not_known_of_standbys() {
     let mut scene = Scene::default();
     let remembered = Memory {
-        tenure: Tenure {
+        holding: Holding {
             holder: Some(target("primary")),
             timeline: Some(2),
-            ..Tenure::default()
+            ..Holding::default()
         },
         ..Memory::default()
     };

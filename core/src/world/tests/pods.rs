@@ -141,7 +141,7 @@ fn a_second_pod_of_the_primary_that_takes_writes_takes_nothing_over() {
 impl Scene {
     /// The session to a pod closes.
     fn hear_pod(&mut self, id: &str, millis: u64) -> Effects {
-        let heard = Heard {
+        let heard = SessionAnswer {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
             address: target(id).pod.unwrap(),

@@ -38,7 +38,7 @@ impl Scene {
             address: Some(address(last)),
             result: Ok(sample),
         };
-        let observed = Observed {
+        let observed = CheckAnswer {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
             observation,
@@ -69,7 +69,7 @@ fn a_promotion_is_followed_when_the_old_primary_is_out_for_the_failover_timeout(
     let (decision, changes) = scene.decision().unwrap();
     let decided = decision.state.decided().unwrap();
     assert_eq!(words(&decided.plan), "rw a; ro b");
-    assert_eq!(decided.tenure.timeline, Some(2));
+    assert_eq!(decided.holding.timeline, Some(2));
     let moved = Transition::PrimaryMoved {
         from: "primary".into(),
         to: "a".into(),
@@ -132,7 +132,7 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
     scene.apply(spec, &Memory::default(), 20_000);
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
-    assert_eq!(decided.tenure.accepted, Some("a".into()));
+    assert_eq!(decided.holding.accepted, Some("a".into()));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
     scene.found_at("primary", 1, 1, on(1, Role::Primary));
     assert_eq!(scene.routes(), "rw primary; ro primary");
     scene.found_at("primary", 30_000, 50, on(2, Role::Primary));
-    assert_eq!(scene.decided().tenure.timeline, Some(2));
+    assert_eq!(scene.decided().holding.timeline, Some(2));
     scene.found_at("primary", 60_000, 1, on(1, Role::Primary));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw; ro");

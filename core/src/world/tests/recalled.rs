@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::fixture::SYSTEM;
-use crate::primary::Tenure;
+use crate::write_primary::Holding;
 
-fn recalled(tenure: Tenure) -> Event {
+fn recalled(holding: Holding) -> Event {
     Event::Recalled {
         key: policy().key.clone(),
         memory: Memory {
-            tenure,
+            holding,
             ..Memory::default()
         },
     }
 }
 
-fn held_by(id: &str, timeline: u32) -> Tenure {
-    Tenure {
+fn held_by(id: &str, timeline: u32) -> Holding {
+    Holding {
         identity: Some(SYSTEM),
         holder: Some(target(id)),
         timeline: Some(timeline),
@@ -93,7 +93,7 @@ fn who_another_process_saw_as_a_standby_may_follow() {
             key: policy().key.clone(),
             memory: Memory {
                 endpoints: [("a".into(), a)].into(),
-                tenure: held_by("primary", 1),
+                holding: held_by("primary", 1),
                 answered: None,
             },
         };

@@ -6,8 +6,8 @@ use crate::fixture::Case;
 use crate::fixture::SYSTEM;
 use crate::plan::RouteState;
 use crate::policy::{IdentityRule, LagSource, Strategy};
-use crate::primary::Tenure;
 use crate::transition::Transition;
+use crate::write_primary::Holding;
 
 /// What the status says of a target that served.
 fn served(id: &str) -> TargetMemory {
@@ -43,7 +43,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
     };
     Memory {
         endpoints: ids.iter().filter_map(one).collect(),
-        tenure: Tenure {
+        holding: Holding {
             identity: Some(SYSTEM),
             holder: Some(target("primary")),
             timeline: Some(1),
@@ -431,8 +431,8 @@ fn an_identity_that_is_set_while_the_operator_is_down_makes_everybody_new() {
 #[test]
 fn another_identity_in_the_spec_forgets_who_held_the_writes() {
     let mut remembered = remembered(&["primary", "a", "b"]);
-    remembered.tenure.holder = Some(target("a"));
-    remembered.tenure.timeline = Some(9);
+    remembered.holding.holder = Some(target("a"));
+    remembered.holding.timeline = Some(9);
     let mut scene = Scene::default();
     let spec = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
     scene.apply(spec, &remembered, 0);
@@ -443,7 +443,7 @@ fn another_identity_in_the_spec_forgets_who_held_the_writes() {
     }
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro a b");
-    assert_eq!(decided.tenure.timeline, Some(1));
+    assert_eq!(decided.holding.timeline, Some(1));
 }
 
 /// Both take writes: the way out is to stop the old one, also after a restart.
@@ -487,8 +487,8 @@ fn a_followed_primary_is_followed_on_after_a_restart() {
         "a" => known.state.role = Some(Role::Primary),
         _ => known.state.role = Some(Role::Standby),
     });
-    remembered.tenure.holder = Some(target("a"));
-    remembered.tenure.timeline = Some(2);
+    remembered.holding.holder = Some(target("a"));
+    remembered.holding.timeline = Some(2);
     let mut scene = Scene::default();
     scene.apply(policy(), &remembered, 0);
     let on_2 = |role| {

@@ -71,7 +71,7 @@ fn a_heartbeat_that_changes_nothing_is_measured_and_decides_nothing() {
 fn a_session_of_an_earlier_incarnation_or_address_says_nothing() {
     let mut scene = settled();
     let heard = |incarnation, last| {
-        Event::Heard(Heard {
+        Event::Heard(SessionAnswer {
             key: key("a"),
             incarnation,
             address: address(last),
@@ -95,7 +95,7 @@ fn a_session_of_an_earlier_incarnation_or_address_says_nothing() {
 fn an_answer_that_was_asked_for_before_the_newest_one_changes_nothing() {
     let mut scene = settled();
     scene.check("a", 20, good("a"));
-    let late = Heard {
+    let late = SessionAnswer {
         key: key("a"),
         incarnation: scene.wanted[&target("a")].incarnation,
         address: address(2),
@@ -343,7 +343,7 @@ fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
             result,
         };
         for result in [Err(FailureKind::AddressRefused), good("a")] {
-            let observed = Observed {
+            let observed = CheckAnswer {
                 key: key("a"),
                 incarnation: scene.wanted[&target("a")].incarnation,
                 observation: under_way(result),

@@ -6,7 +6,7 @@ use super::*;
 async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
     let (mut bench, fake) = (bench(Limits::default(), 64), hung().await);
     let (patient, hasty) = (deadlines(LONG), deadlines(PAUSE));
-    let patient = Wanted {
+    let patient = ProbeOrder {
         deadlines: patient,
         ..wanted("one", &fake, bench.now(1))
     };
@@ -17,7 +17,7 @@ async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
         timeout: PAUSE,
         ..bench.now(number)
     };
-    let first = Wanted {
+    let first = ProbeOrder {
         deadlines: hasty,
         ..wanted("one", &fake, check(1))
     };

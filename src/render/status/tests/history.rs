@@ -66,13 +66,13 @@ fn a_fallback_and_its_end_are_remembered_once_each_with_the_reason() {
 fn a_primary_that_moved_is_remembered() {
     let moved = after(&first(), 2, |decided| {
         decided.plan.rw = route("a", 2);
-        decided.tenure.holder = Some(TargetId::host("a".into()));
+        decided.holding.holder = Some(TargetId::host("a".into()));
         decided.endpoints[0].state.reason = Reason::Suspect;
     });
     assert_eq!(told(&moved), ["PrimaryMoved rw primary>a primary: Suspect"]);
     let withdrawn = after(&moved, 3, |decided| {
         decided.plan.rw = Route::default();
-        decided.tenure.holder = Some(TargetId::host("a".into()));
+        decided.holding.holder = Some(TargetId::host("a".into()));
     });
     assert_eq!(told(&withdrawn)[1], "WritesWithdrawn rw a> a: Serving");
 }
@@ -100,7 +100,7 @@ fn what_is_only_observed_is_shown_and_no_failover() {
     };
     lost(decided);
     let observed = Report {
-        written: Written::Observing,
+        written: WriteOutcome::Observing,
         ..report(&decision)
     };
     let status = status(&observed, &first(), &at(2));

@@ -22,7 +22,7 @@ fn claim(last: u8, role: Role) -> Claim {
         well: true,
         failing_since: None,
         identity: Some(SYSTEM),
-        foreign: false,
+        other_database: false,
         timeline: Some(1),
         was_standby: last != 1,
     }
@@ -50,8 +50,8 @@ fn silent(last: u8, since: u64) -> Claim {
 }
 
 /// The declared primary holds the writes on timeline 1.
-fn tenure() -> Tenure {
-    Tenure {
+fn holding() -> Holding {
+    Holding {
         identity: Some(SYSTEM),
         holder: Some(TargetId::host("primary".into())),
         timeline: Some(1),
@@ -75,7 +75,7 @@ impl Setting {
         }
     }
 
-    fn elect(&self, before: &Tenure, claims: &[Claim], second: u64) -> Election {
+    fn choose_write_primary(&self, before: &Holding, claims: &[Claim], second: u64) -> WriteChoice {
         let rules = Rules {
             identity: self.identity,
             failover: &self.failover,
@@ -83,15 +83,15 @@ impl Setting {
             warm: self.warm,
             awaited: None,
         };
-        elect(before, claims, rules, at(second * 1000))
+        choose_write_primary(before, claims, rules, at(second * 1000))
     }
 }
 
-fn words(election: &Election) -> String {
-    let holder = election.tenure.holder.as_ref();
+fn words(choice: &WriteChoice) -> String {
+    let holder = choice.holding.holder.as_ref();
     format!(
         "{:?} {}",
-        election.writes,
+        choice.writes,
         holder.map_or("nobody".to_owned(), ToString::to_string)
     )
 }
@@ -106,28 +106,28 @@ fn changed(shown: u64) -> Option<IdentityChange> {
 
 /// At second 100, under Follow and Hold.
 fn follow(claims: &[Claim]) -> String {
-    words(&Setting::follow().elect(&tenure(), claims, 100))
+    words(&Setting::follow().choose_write_primary(&holding(), claims, 100))
 }
 
 #[test]
 fn the_table_of_one() {
     let setting = Setting::follow();
-    let new = Tenure::default();
+    let new = Holding::default();
     for (before, claim, expected) in [
         (&new, writable(1, 1), "Served primary"),
         (&new, standby(1), "Withdrawn nobody"),
-        (&tenure(), writable(1, 1), "Served primary"),
-        (&tenure(), standby(1), "Withdrawn primary"),
-        (&tenure(), silent(1, 0), "Held primary"),
+        (&holding(), writable(1, 1), "Served primary"),
+        (&holding(), standby(1), "Withdrawn primary"),
+        (&holding(), silent(1, 0), "Held primary"),
     ] {
         assert_eq!(
-            words(&setting.elect(before, std::slice::from_ref(&claim), 100)),
+            words(&setting.choose_write_primary(before, std::slice::from_ref(&claim), 100)),
             expected,
             "{claim:?}"
         );
     }
     assert_eq!(
-        words(&setting.elect(&tenure(), &[], 100)),
+        words(&setting.choose_write_primary(&holding(), &[], 100)),
         "Withdrawn primary",
         "no longer declared"
     );
@@ -184,8 +184,8 @@ fn a_holder_that_answers_is_served_whatever_its_circuit_says() {
     for loss in [OnPrimaryLoss::Hold, OnPrimaryLoss::Withdraw] {
         let mut setting = Setting::follow();
         setting.failover.on_primary_loss = loss;
-        let election = setting.elect(&tenure(), &[answers.clone(), writable(2, 2)], 100);
-        assert_eq!(words(&election), "Served primary", "{loss:?}");
+        let choice = setting.choose_write_primary(&holding(), &[answers.clone(), writable(2, 2)], 100);
+        assert_eq!(words(&choice), "Served primary", "{loss:?}");
     }
 }
 
@@ -204,19 +204,19 @@ fn who_is_silent_is_withdrawn_where_the_policy_says_so() {
     let mut setting = Setting::follow();
     setting.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
     assert_eq!(
-        words(&setting.elect(&tenure(), &[silent(1, 99)], 100)),
+        words(&setting.choose_write_primary(&holding(), &[silent(1, 99)], 100)),
         "Withdrawn primary"
     );
-    let moves = setting.elect(&tenure(), &[silent(1, 90), writable(2, 2)], 100);
+    let moves = setting.choose_write_primary(&holding(), &[silent(1, 90), writable(2, 2)], 100);
     assert_eq!(words(&moves), "Served r2", "and still moves");
 }
 
 #[test]
 fn while_the_holder_is_silent_it_says_when_to_look_again() {
     let setting = Setting::follow();
-    let waits = setting.elect(&tenure(), &[silent(1, 98), writable(2, 2)], 100);
+    let waits = setting.choose_write_primary(&holding(), &[silent(1, 98), writable(2, 2)], 100);
     assert_eq!(waits.again, Some(at(103_000)));
-    let over = setting.elect(&tenure(), &[silent(1, 95), standby(2)], 100);
+    let over = setting.choose_write_primary(&holding(), &[silent(1, 95), standby(2)], 100);
     assert_eq!(over.again, None, "only an answer changes it now");
 }
 
@@ -255,7 +255,7 @@ fn who_may_not_follow() {
         (
             "foreign before a restart",
             Claim {
-                foreign: true,
+                other_database: true,
                 ..good()
             },
         ),
@@ -290,60 +290,63 @@ fn who_may_not_follow() {
 #[test]
 fn the_timeline_is_a_high_water_mark() {
     let setting = Setting::follow();
-    let before = Tenure {
+    let before = Holding {
         holder: Some(TargetId::host("r2".into())),
         timeline: Some(3),
-        ..tenure()
+        ..holding()
     };
     // An old primary returns while the new one is silent, or has become a standby.
     for holder in [silent(2, 0), standby(2)] {
-        let old = setting.elect(&before, &[writable(1, 2), holder.clone()], 100);
+        let old = setting.choose_write_primary(&before, &[writable(1, 2), holder.clone()], 100);
         assert_ne!(old.writes, Writes::Served, "{holder:?}");
-        assert_eq!(old.tenure.holder, before.holder);
-        assert_eq!(old.tenure.timeline, Some(3));
+        assert_eq!(old.holding.holder, before.holder);
+        assert_eq!(old.holding.timeline, Some(3));
     }
     let was_standby = Claim {
         was_standby: true,
         ..writable(1, 4)
     };
-    let newer = setting.elect(&before, &[was_standby, silent(2, 0)], 100);
+    let newer = setting.choose_write_primary(&before, &[was_standby, silent(2, 0)], 100);
     assert_eq!(
         words(&newer),
         "Served primary",
         "promoted again, on a newer timeline"
     );
-    assert_eq!(newer.tenure.timeline, Some(4));
+    assert_eq!(newer.holding.timeline, Some(4));
 }
 
 /// The name of the holder leads to an old primary again.
 #[test]
 fn a_holder_on_an_older_timeline_is_withdrawn_until_a_person_accepts_it() {
     let mut setting = Setting::follow();
-    let before = Tenure {
+    let before = Holding {
         timeline: Some(2),
-        ..tenure()
+        ..holding()
     };
     for old in [writable(1, 1), silent(1, 0)] {
-        let election = setting.elect(&before, &[old.clone(), standby(2)], 100);
-        assert_eq!(words(&election), "Withdrawn primary", "{old:?}");
-        assert_eq!(election.tenure.timeline, Some(2));
+        let choice = setting.choose_write_primary(&before, &[old.clone(), standby(2)], 100);
+        assert_eq!(words(&choice), "Withdrawn primary", "{old:?}");
+        assert_eq!(choice.holding.timeline, Some(2));
     }
-    let follows = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    let follows = setting.choose_write_primary(&before, &[writable(1, 1), writable(2, 2)], 100);
     assert_eq!(words(&follows), "Served r2");
     let untold = Claim {
         timeline: None,
         ..writable(1, 1)
     };
-    assert_eq!(words(&setting.elect(&before, &[untold], 100)), "Served primary");
+    assert_eq!(
+        words(&setting.choose_write_primary(&before, &[untold], 100)),
+        "Served primary"
+    );
     for role in [PrimaryRole::Follow, PrimaryRole::Pinned] {
         setting.failover.primary_role = role;
         setting.failover.accept_primary = None;
-        let pinned = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        let pinned = setting.choose_write_primary(&before, &[writable(1, 1), standby(2)], 100);
         assert_eq!(words(&pinned), "Withdrawn primary", "{role:?}");
         setting.failover.accept_primary = Some("primary".into());
-        let accepted = setting.elect(&before, &[writable(1, 1), standby(2)], 100);
+        let accepted = setting.choose_write_primary(&before, &[writable(1, 1), standby(2)], 100);
         assert_eq!(
-            (words(&accepted).as_str(), accepted.tenure.timeline),
+            (words(&accepted).as_str(), accepted.holding.timeline),
             ("Served primary", Some(1))
         );
     }
@@ -355,13 +358,13 @@ fn without_timelines_the_mark_stays_unknown_and_stops_nobody() {
         timeline: None,
         ..claim
     };
-    let before = Tenure {
+    let before = Holding {
         timeline: None,
-        ..tenure()
+        ..holding()
     };
-    let election = Setting::follow().elect(&before, &[standby(1), untold(writable(2, 2))], 100);
-    assert_eq!(words(&election), "Served r2");
-    assert_eq!(election.tenure.timeline, None);
+    let choice = Setting::follow().choose_write_primary(&before, &[standby(1), untold(writable(2, 2))], 100);
+    assert_eq!(words(&choice), "Served r2");
+    assert_eq!(choice.holding.timeline, None);
 }
 
 #[test]
@@ -371,11 +374,11 @@ fn before_everybody_was_checked_nobody_new_takes_the_writes() {
         ..Setting::follow()
     };
     assert_eq!(
-        words(&setting.elect(&tenure(), &[standby(1), writable(2, 2)], 100)),
+        words(&setting.choose_write_primary(&holding(), &[standby(1), writable(2, 2)], 100)),
         "Withdrawn primary"
     );
     assert_eq!(
-        words(&setting.elect(&tenure(), &[silent(1, 0), writable(2, 2)], 100)),
+        words(&setting.choose_write_primary(&holding(), &[silent(1, 0), writable(2, 2)], 100)),
         "Held primary"
     );
 }
@@ -389,24 +392,24 @@ fn pinned_writes_go_to_the_declared_primary_or_nowhere() {
         (standby(1), "Withdrawn primary"),
         (silent(1, 0), "Held primary"),
     ] {
-        let election = setting.elect(&tenure(), &[primary.clone(), writable(2, 2)], 100);
-        assert_eq!(words(&election), expected, "{primary:?}");
+        let choice = setting.choose_write_primary(&holding(), &[primary.clone(), writable(2, 2)], 100);
+        assert_eq!(words(&choice), expected, "{primary:?}");
     }
     // A holder from before it was pinned.
-    let before = Tenure {
+    let before = Holding {
         holder: Some(TargetId::host("r2".into())),
-        ..tenure()
+        ..holding()
     };
-    let back = setting.elect(&before, &[writable(1, 1), writable(2, 2)], 100);
+    let back = setting.choose_write_primary(&before, &[writable(1, 1), writable(2, 2)], 100);
     assert_eq!(words(&back), "Served primary");
-    let never = setting.elect(&Tenure::default(), &[silent(1, 0)], 100);
+    let never = setting.choose_write_primary(&Holding::default(), &[silent(1, 0)], 100);
     assert_eq!(
         words(&never),
         "Withdrawn nobody",
         "who never proved itself is not held"
     );
     setting.failover.accept_primary = Some("r2".into());
-    let word = setting.elect(&tenure(), &[standby(1), writable(2, 2)], 100);
+    let word = setting.choose_write_primary(&holding(), &[standby(1), writable(2, 2)], 100);
     assert_eq!(words(&word), "Withdrawn primary", "a word does not unpin");
 }
 
@@ -415,30 +418,30 @@ fn a_word_of_a_person_is_obeyed_once() {
     let mut setting = Setting::follow();
     setting.failover.accept_primary = Some("r2".into());
     let claims = [writable(1, 5), writable(2, 2)];
-    let high = Tenure {
+    let high = Holding {
         timeline: Some(5),
-        ..tenure()
+        ..holding()
     };
-    let obeyed = setting.elect(&high, &claims, 100);
+    let obeyed = setting.choose_write_primary(&high, &claims, 100);
     assert_eq!(words(&obeyed), "Served r2", "even on an older timeline");
-    assert_eq!(obeyed.tenure.accepted, Some("r2".into()));
-    assert_eq!(obeyed.tenure.timeline, Some(2));
+    assert_eq!(obeyed.holding.accepted, Some("r2".into()));
+    assert_eq!(obeyed.holding.timeline, Some(2));
     // Later the writes follow a promotion; the same word does not fetch them back.
     let promoted = Claim {
         was_standby: true,
         ..writable(1, 6)
     };
-    let followed = setting.elect(&obeyed.tenure, &[promoted.clone(), standby(2)], 200);
+    let followed = setting.choose_write_primary(&obeyed.holding, &[promoted.clone(), standby(2)], 200);
     assert_eq!(words(&followed), "Served primary");
-    let again = setting.elect(&followed.tenure, &[promoted, writable(2, 7)], 300);
+    let again = setting.choose_write_primary(&followed.holding, &[promoted, writable(2, 7)], 300);
     assert_eq!(words(&again), "Served primary");
     // Taken back and given again it is a new word.
     setting.failover.accept_primary = None;
-    let forgotten = setting.elect(&again.tenure, &claims, 400);
-    assert_eq!(forgotten.tenure.accepted, None);
+    let forgotten = setting.choose_write_primary(&again.holding, &claims, 400);
+    assert_eq!(forgotten.holding.accepted, None);
     setting.failover.accept_primary = Some("r2".into());
     assert_eq!(
-        words(&setting.elect(&forgotten.tenure, &claims, 500)),
+        words(&setting.choose_write_primary(&forgotten.holding, &claims, 500)),
         "Served r2"
     );
 }
@@ -447,15 +450,15 @@ fn a_word_of_a_person_is_obeyed_once() {
 fn a_word_for_who_takes_no_writes_waits() {
     let mut setting = Setting::follow();
     setting.failover.accept_primary = Some("r2".into());
-    let waits = setting.elect(&tenure(), &[writable(1, 1), standby(2)], 100);
+    let waits = setting.choose_write_primary(&holding(), &[writable(1, 1), standby(2)], 100);
     assert_eq!(words(&waits), "Served primary");
-    assert_eq!(waits.tenure.accepted, None);
-    let foreign = Claim {
+    assert_eq!(waits.holding.accepted, None);
+    let other_database = Claim {
         identity: Some(SYSTEM + 1),
         ..writable(2, 2)
     };
     assert_eq!(
-        words(&setting.elect(&tenure(), &[writable(1, 1), foreign], 100)),
+        words(&setting.choose_write_primary(&holding(), &[writable(1, 1), other_database], 100)),
         "Served primary"
     );
 }
@@ -463,8 +466,8 @@ fn a_word_for_who_takes_no_writes_waits() {
 #[test]
 fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
     let split = |claims: &[Claim]| -> Vec<String> {
-        let election = Setting::follow().elect(&tenure(), claims, 100);
-        election.split.iter().map(ToString::to_string).collect()
+        let choice = Setting::follow().choose_write_primary(&holding(), claims, 100);
+        choice.split.iter().map(ToString::to_string).collect()
     };
     assert_eq!(
         split(&[writable(1, 1), writable(2, 2), standby(3)]),
@@ -487,11 +490,14 @@ fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
         ]),
         "Served r2"
     );
-    let foreign = Claim {
+    let other_database = Claim {
         identity: Some(SYSTEM + 1),
         ..writable(2, 2)
     };
-    assert!(split(&[writable(1, 1), foreign]).is_empty(), "another database");
+    assert!(
+        split(&[writable(1, 1), other_database]).is_empty(),
+        "another database"
+    );
     assert!(
         split(&[silent(1, 0), writable(2, 2)]).is_empty(),
         "who is silent is not known to"
@@ -501,7 +507,12 @@ fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
 #[test]
 fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
     let setting = Setting::follow();
-    let identity = |claims: &[Claim]| setting.elect(&Tenure::default(), claims, 1).tenure.identity;
+    let identity = |claims: &[Claim]| {
+        setting
+            .choose_write_primary(&Holding::default(), claims, 1)
+            .holding
+            .identity
+    };
     assert_eq!(identity(&[writable(1, 1)]), Some(SYSTEM));
     assert_eq!(identity(&[standby(1)]), None, "a standby is no source");
     assert_eq!(identity(&[silent(1, 0)]), None);
@@ -510,8 +521,8 @@ fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
         identity: Some(8),
         ..writable(1, 1)
     };
-    let later = setting.elect(&tenure(), &[other], 100);
-    assert_eq!(later.tenure.identity, Some(SYSTEM), "once");
+    let later = setting.choose_write_primary(&holding(), &[other], 100);
+    assert_eq!(later.holding.identity, Some(SYSTEM), "once");
     assert_eq!(later.changed, changed(8));
 }
 
@@ -523,18 +534,18 @@ fn a_declared_identity_is_the_one_and_forgets_another_database() {
         identity: Some(8),
         ..writable(1, 1)
     };
-    let high = Tenure {
+    let high = Holding {
         timeline: Some(9),
-        ..tenure()
+        ..holding()
     };
-    let election = setting.elect(&high, &[of_8], 100);
-    assert_eq!(words(&election), "Served primary");
+    let choice = setting.choose_write_primary(&high, &[of_8], 100);
+    assert_eq!(words(&choice), "Served primary");
     assert_eq!(
-        (election.tenure.identity, election.tenure.timeline),
+        (choice.holding.identity, choice.holding.timeline),
         (Some(8), Some(1))
     );
-    assert_eq!(election.changed, None);
-    let wrong = setting.elect(&Tenure::default(), &[writable(1, 1)], 100);
+    assert_eq!(choice.changed, None);
+    let wrong = setting.choose_write_primary(&Holding::default(), &[writable(1, 1)], 100);
     assert_eq!(wrong.changed.and_then(|change| change.shown), Some(SYSTEM));
     assert_eq!(
         wrong.writes,
@@ -551,9 +562,9 @@ fn an_unchecked_identity_is_none_and_stops_nobody() {
         identity: Some(8),
         ..writable(1, 1)
     };
-    let election = setting.elect(&tenure(), &[other], 100);
-    assert_eq!(words(&election), "Served primary");
-    assert_eq!((election.tenure.identity, election.changed), (None, None));
+    let choice = setting.choose_write_primary(&holding(), &[other], 100);
+    assert_eq!(words(&choice), "Served primary");
+    assert_eq!((choice.holding.identity, choice.changed), (None, None));
 }
 
 #[test]
@@ -563,49 +574,54 @@ fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
         identity: Some(8),
         ..silent(1, 0)
     };
-    assert_eq!(setting.elect(&tenure(), &[silent], 100).changed, changed(8));
+    assert_eq!(
+        setting.choose_write_primary(&holding(), &[silent], 100).changed,
+        changed(8)
+    );
     let replica = Claim {
         identity: Some(8),
         ..standby(2)
     };
     assert_eq!(
-        setting.elect(&tenure(), &[writable(1, 1), replica], 100).changed,
+        setting
+            .choose_write_primary(&holding(), &[writable(1, 1), replica], 100)
+            .changed,
         None,
         "a mere replica"
     );
-    let followed = Tenure {
+    let followed = Holding {
         holder: Some(TargetId::host("r2".into())),
-        ..tenure()
+        ..holding()
     };
     let rebuilt = Claim {
         identity: Some(8),
         ..writable(1, 1)
     };
-    let election = setting.elect(&followed, &[rebuilt, writable(2, 2)], 100);
-    assert_eq!(election.changed, None, "who holds the writes is somebody else");
-    assert_eq!(words(&election), "Served r2");
+    let choice = setting.choose_write_primary(&followed, &[rebuilt, writable(2, 2)], 100);
+    assert_eq!(choice.changed, None, "who holds the writes is somebody else");
+    assert_eq!(words(&choice), "Served r2");
 }
 
 #[test]
 fn a_followed_holder_of_another_database_asks_a_person_unless_somebody_follows_it() {
-    let followed = Tenure {
+    let followed = Holding {
         holder: Some(TargetId::host("r2".into())),
-        ..tenure()
+        ..holding()
     };
     let rebuilt = Claim {
         identity: Some(8),
         ..writable(2, 2)
     };
     let setting = Setting::follow();
-    let nobody = setting.elect(&followed, &[standby(1), rebuilt.clone()], 100);
+    let nobody = setting.choose_write_primary(&followed, &[standby(1), rebuilt.clone()], 100);
     assert_eq!((words(&nobody).as_str(), nobody.changed), ("Held r2", changed(8)));
-    let other = setting.elect(&followed, &[standby(1), rebuilt.clone(), writable(3, 3)], 100);
+    let other = setting.choose_write_primary(&followed, &[standby(1), rebuilt.clone(), writable(3, 3)], 100);
     assert_eq!((words(&other).as_str(), other.changed), ("Served r3", None));
     let standby_there = Claim {
         role: Some(Role::Standby),
         ..rebuilt
     };
-    let rejoined = setting.elect(&followed, &[standby(1), standby_there], 100);
+    let rejoined = setting.choose_write_primary(&followed, &[standby(1), standby_there], 100);
     assert_eq!(
         (words(&rejoined).as_str(), rejoined.changed),
         ("Withdrawn r2", None)
@@ -620,33 +636,36 @@ fn a_word_of_a_person_ends_the_question_for_the_identity() {
         ..writable(1, 1)
     };
     let claims = [rebuilt, writable(2, 2), writable(3, 2)];
-    assert_eq!(setting.elect(&tenure(), &claims, 100).changed, changed(8));
+    assert_eq!(
+        setting.choose_write_primary(&holding(), &claims, 100).changed,
+        changed(8)
+    );
     setting.failover.accept_primary = Some("r2".into());
-    let word = setting.elect(&tenure(), &claims, 100);
+    let word = setting.choose_write_primary(&holding(), &claims, 100);
     assert_eq!((words(&word).as_str(), word.changed), ("Served r2", None));
 }
 
 #[test]
 fn a_holder_that_is_gone_is_followed_at_once() {
-    let gone = Tenure {
+    let gone = Holding {
         holder: Some(TargetId::host("removed".into())),
-        ..tenure()
+        ..holding()
     };
     let setting = Setting::follow();
     assert_eq!(
-        words(&setting.elect(&gone, &[standby(1), writable(2, 2)], 100)),
+        words(&setting.choose_write_primary(&gone, &[standby(1), writable(2, 2)], 100)),
         "Served r2"
     );
     assert_eq!(
-        words(&setting.elect(&gone, &[writable(1, 1), standby(2)], 100)),
+        words(&setting.choose_write_primary(&gone, &[writable(1, 1), standby(2)], 100)),
         "Served primary"
     );
-    let below = Tenure {
+    let below = Holding {
         timeline: Some(2),
         ..gone
     };
     assert_eq!(
-        words(&setting.elect(&below, &[writable(1, 1)], 100)),
+        words(&setting.choose_write_primary(&below, &[writable(1, 1)], 100)),
         "Withdrawn removed",
         "an old primary"
     );
@@ -668,14 +687,14 @@ fn pod(last: u8, role: Role) -> Claim {
 
 #[test]
 fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_standby() {
-    let before = Tenure {
+    let before = Holding {
         holder: Some(pod(20, Role::Primary).target),
-        ..tenure()
+        ..holding()
     };
     let mut setting = Setting::follow();
-    let moved = setting.elect(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
+    let moved = setting.choose_write_primary(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
     assert_eq!(words(&moved), "Served primary@198.18.0.21");
-    let stays = setting.elect(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
+    let stays = setting.choose_write_primary(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
     assert_eq!(words(&stays), "Served primary@198.18.0.20");
     // Pinned to the Service, the pods follow each other by the same rules.
     setting.failover.primary_role = PrimaryRole::Pinned;
@@ -685,9 +704,9 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         by_service: true,
         ..silent(21, since)
     };
-    let before = Tenure {
+    let before = Holding {
         holder: Some(gone(0).target),
-        ..tenure()
+        ..holding()
     };
     let new = || pod(20, Role::Primary);
     for (holder, expected, again) in [
@@ -696,9 +715,9 @@ fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_st
         (gone(98), "Held primary@198.18.0.21", Some(at(103_000))),
         (gone(95), "Served primary@198.18.0.20", None),
     ] {
-        let election = setting.elect(&before, &[new(), holder.clone(), writable(2, 2)], 100);
+        let choice = setting.choose_write_primary(&before, &[new(), holder.clone(), writable(2, 2)], 100);
         assert_eq!(
-            (words(&election).as_str(), election.again),
+            (words(&choice).as_str(), choice.again),
             (expected, again),
             "{holder:?}"
         );
@@ -713,14 +732,14 @@ fn a_pod_that_the_service_names_must_tell_its_identity_to_follow() {
     };
     for known in [Some(SYSTEM), None] {
         let old = untold(20, Role::Standby);
-        let before = Tenure {
+        let before = Holding {
             identity: known,
             holder: Some(old.target.clone()),
-            ..tenure()
+            ..holding()
         };
         let silent = untold(21, Role::Primary);
-        let election = Setting::follow().elect(&before, &[old, silent], 100);
-        assert_eq!(words(&election), "Withdrawn primary@198.18.0.20", "{known:?}");
+        let choice = Setting::follow().choose_write_primary(&before, &[old, silent], 100);
+        assert_eq!(words(&choice), "Withdrawn primary@198.18.0.20", "{known:?}");
     }
 }
 
@@ -731,36 +750,36 @@ fn who_does_not_tell_its_identity_is_no_split_brain() {
         ..writable(last, 1)
     };
     for (known, first) in [(Some(SYSTEM), writable(1, 1)), (None, untold(1))] {
-        let before = Tenure {
+        let before = Holding {
             identity: known,
-            ..tenure()
+            ..holding()
         };
-        let election = Setting::follow().elect(&before, &[first, untold(2)], 100);
-        assert_eq!(election.split, [], "{known:?}");
+        let choice = Setting::follow().choose_write_primary(&before, &[first, untold(2)], 100);
+        assert_eq!(choice.split, [], "{known:?}");
     }
 }
 
 #[test]
 fn a_tenure_outlives_that_its_identity_is_declared() {
     let declared = IdentityRule::Declared(SYSTEM);
-    assert_eq!(tenure().under(declared), tenure());
-    let unknown = Tenure {
+    assert_eq!(holding().under(declared), holding());
+    let unknown = Holding {
         identity: None,
-        ..tenure()
+        ..holding()
     };
-    assert_eq!(unknown.under(declared), tenure());
-    let other = Tenure {
+    assert_eq!(unknown.under(declared), holding());
+    let other = Holding {
         identity: Some(SYSTEM + 1),
-        ..Tenure::default()
+        ..Holding::default()
     };
-    assert_eq!(tenure().under(IdentityRule::Declared(SYSTEM + 1)), other);
+    assert_eq!(holding().under(IdentityRule::Declared(SYSTEM + 1)), other);
 }
 
 #[test]
 fn who_was_never_a_standby_follows_only_where_the_service_of_the_primary_names_it() {
-    let before = Tenure {
+    let before = Holding {
         holder: Some(TargetId::host("r2".into())),
-        ..tenure()
+        ..holding()
     };
     let never = |last, by_service| Claim {
         by_service,
@@ -768,7 +787,7 @@ fn who_was_never_a_standby_follows_only_where_the_service_of_the_primary_names_i
         ..writable(last, 1)
     };
     for other in [never(1, false), never(3, true), never(3, false)] {
-        let election = Setting::follow().elect(&before, &[silent(2, 90), other.clone()], 100);
-        assert_eq!(words(&election), "Held r2", "{other:?}");
+        let choice = Setting::follow().choose_write_primary(&before, &[silent(2, 90), other.clone()], 100);
+        assert_eq!(words(&choice), "Held r2", "{other:?}");
     }
 }

@@ -27,7 +27,7 @@ use super::policy::{Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
 
 /// What is kept of the primary from decision to decision, and in the status from process to process.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Tenure {
+pub struct Holding {
     /// The system identifier of this database.
     pub identity: Option<u64>,
     pub holder: Option<TargetId>,
@@ -54,7 +54,7 @@ pub struct Claim {
     pub failing_since: Option<Moment>,
     pub identity: Option<u64>,
     /// It was of another database when the operator restarted, and has not told since.
-    pub foreign: bool,
+    pub other_database: bool,
     pub timeline: Option<u32>,
     /// This policy saw this server as a standby of this database.
     pub was_standby: bool,
@@ -86,10 +86,10 @@ pub struct IdentityChange {
     pub shown: Option<u64>,
 }
 
-/// The answer of one election.
+/// Who takes the writes, as chosen from the claims.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Election {
-    pub tenure: Tenure,
+pub struct WriteChoice {
+    pub holding: Holding,
     pub writes: Writes,
     /// Servers that take writes at once, the holder among them, where there are two or more.
     pub split: Vec<TargetId>,
@@ -127,48 +127,55 @@ impl<'a> Rules<'a> {
 
 /// Decides who takes the writes. `claims` are in declared order.
 #[must_use]
-pub fn elect(before: &Tenure, claims: &[Claim], rules: Rules<'_>, now: Moment) -> Election {
-    let mut tenure = before.clone().under(rules.identity);
-    tenure.learn_identity(claims, rules.identity);
-    let mut ballot = Ballot {
-        identity: tenure.identity,
+pub fn choose_write_primary(
+    before: &Holding,
+    claims: &[Claim],
+    rules: Rules<'_>,
+    now: Moment,
+) -> WriteChoice {
+    let mut holding = before.clone().under(rules.identity);
+    holding.learn_identity(claims, rules.identity);
+    let mut contenders = Contenders {
+        identity: holding.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
-        timeline: tenure.timeline,
+        timeline: holding.timeline,
         claims,
     };
-    let (holder, again) = ballot.holder(&tenure, rules, now);
-    let accepted = ballot.accepted(&tenure, rules.failover);
+    let (holder, again) = contenders.holder(&holding, rules, now);
+    let accepted = contenders.accepted(&holding, rules.failover);
     if rules.failover.accept_primary.is_none() {
-        tenure.accepted = None;
+        holding.accepted = None;
     }
     let holder = match accepted {
         Some(claim) => {
-            tenure.accepted.clone_from(&rules.failover.accept_primary);
-            tenure.timeline = claim.timeline;
-            ballot.timeline = claim.timeline;
+            holding.accepted.clone_from(&rules.failover.accept_primary);
+            holding.timeline = claim.timeline;
+            contenders.timeline = claim.timeline;
             Some(claim)
         }
         None => holder,
     };
     // A person's word says where the database is.
-    let changed = ballot.changed(&tenure, holder).filter(|_| accepted.is_none());
-    let writes = ballot.writes(holder, changed, rules.failover);
+    let changed = contenders
+        .changed(&holding, holder)
+        .filter(|_| accepted.is_none());
+    let writes = contenders.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
-        tenure.holder = Some(claim.target.clone());
+        holding.holder = Some(claim.target.clone());
         if claim.role == Some(Role::Primary) {
-            tenure.timeline = tenure.timeline.max(claim.timeline);
+            holding.timeline = holding.timeline.max(claim.timeline);
         }
     }
-    Election {
+    WriteChoice {
         writes,
-        split: ballot.split(),
+        split: contenders.split(),
         changed,
         again,
-        tenure,
+        holding,
     }
 }
 
-impl Tenure {
+impl Holding {
     /// What of it holds under this rule: of another database timelines, holders and words mean nothing.
     #[must_use]
     pub fn under(self, rule: IdentityRule) -> Self {
@@ -198,41 +205,41 @@ impl Tenure {
 }
 
 /// The claims with what they are measured by.
-struct Ballot<'a> {
+struct Contenders<'a> {
     identity: Option<u64>,
     unchecked: bool,
     timeline: Option<u32>,
     claims: &'a [Claim],
 }
 
-impl<'a> Ballot<'a> {
+impl<'a> Contenders<'a> {
     /// Of this database, or the declared primary that does not tell.
     fn belongs(&self, claim: &Claim) -> bool {
         let shows_it = self.identity.is_some() && claim.identity == self.identity;
-        !self.is_foreign(claim) && (self.unchecked || shows_it || claim.declared)
+        !self.is_other_database(claim) && (self.unchecked || shows_it || claim.declared)
     }
 
     /// Proven to be of another database.
-    fn is_foreign(&self, claim: &Claim) -> bool {
+    fn is_other_database(&self, claim: &Claim) -> bool {
         let shows_another =
             matches!((self.identity, claim.identity), (Some(known), Some(shown)) if known != shown);
-        !self.unchecked && (shows_another || claim.foreign)
+        !self.unchecked && (shows_another || claim.other_database)
     }
 
     /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
     /// or the one that was followed. While another server is the primary, or the known one is still there, who shows
-    /// another one just does not belong. `holder`: as elected.
-    fn changed(&self, tenure: &Tenure, holder: Option<&Claim>) -> Option<IdentityChange> {
+    /// another one just does not belong. `holder`: as chosen.
+    fn changed(&self, holding: &Holding, holder: Option<&Claim>) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
         let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let followed = self.present(tenure).filter(|before| !before.declared);
+        let followed = self.present(holding).filter(|before| !before.declared);
         let other = if let Some(followed) = followed {
             let stays = holder.is_some_and(|holder| holder.target == followed.target);
-            let other = stays && followed.role == Some(Role::Primary) && self.is_foreign(followed);
+            let other = stays && followed.role == Some(Role::Primary) && self.is_other_database(followed);
             other.then_some(followed)?
         } else {
             let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
-            declared().find(|claim| self.is_foreign(claim) && !still_there)?
+            declared().find(|claim| self.is_other_database(claim) && !still_there)?
         };
         let shown = other.identity.filter(|shown| *shown != known);
         Some(IdentityChange { known, shown })
@@ -243,7 +250,7 @@ impl<'a> Ballot<'a> {
             return Writes::Held;
         }
         let may = |claim: &&Claim| {
-            claim.role == Some(Role::Primary) && !self.is_foreign(claim) && !self.is_below(claim)
+            claim.role == Some(Role::Primary) && !self.is_other_database(claim) && !self.is_below(claim)
         };
         let Some(claim) = holder.filter(may) else {
             return Writes::Withdrawn;
@@ -271,17 +278,22 @@ impl<'a> Ballot<'a> {
     }
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
-    fn holder(&self, tenure: &Tenure, rules: Rules<'_>, now: Moment) -> (Option<&'a Claim>, Option<Moment>) {
+    fn holder(
+        &self,
+        holding: &Holding,
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> (Option<&'a Claim>, Option<Moment>) {
         let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
-        let successor = || self.successor(tenure, pinned).filter(|_| rules.warm);
-        let present = self.present(tenure).filter(|claim| claim.declared || !pinned);
+        let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
+        let present = self.present(holding).filter(|claim| claim.declared || !pinned);
         let Some(present) = present else {
             if let Some(until) = rules.awaited.filter(|until| now < *until) {
                 return (None, Some(until).filter(|until| *until != Moment::NEVER));
             }
             return (successor().or_else(|| self.first()), None);
         };
-        if present.role == Some(Role::Standby) || self.is_foreign(present) || self.is_below(present) {
+        if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {
             return (successor().or(Some(present)), None);
         }
         if present.writes() && self.belongs(present) {
@@ -297,8 +309,8 @@ impl<'a> Ballot<'a> {
         (successor().or(Some(present)), None)
     }
 
-    fn present(&self, tenure: &Tenure) -> Option<&'a Claim> {
-        let holder = tenure.holder.as_ref()?;
+    fn present(&self, holding: &Holding) -> Option<&'a Claim> {
+        let holder = holding.holder.as_ref()?;
         self.claims.iter().find(|claim| claim.target == *holder)
     }
 
@@ -310,7 +322,7 @@ impl<'a> Ballot<'a> {
 
     /// The one server that may follow; `None` where there are more. `pinned`: of the declared primary, whose Service
     /// leads to another pod.
-    fn successor(&self, tenure: &Tenure, pinned: bool) -> Option<&'a Claim> {
+    fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
         let named = |claim: &Claim| claim.declared && claim.by_service;
         let told =
             |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
@@ -321,7 +333,7 @@ impl<'a> Ballot<'a> {
         };
         let others = || {
             self.writable()
-                .filter(|claim| Some(&claim.target) != tenure.holder.as_ref())
+                .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
                 .filter(may)
         };
         let servers: BTreeSet<_> = others().map(|claim| claim.server).collect();
@@ -341,9 +353,9 @@ impl<'a> Ballot<'a> {
     }
 
     /// The endpoint that a person named, unless that word was obeyed before.
-    fn accepted(&self, tenure: &Tenure, failover: &Failover) -> Option<&'a Claim> {
+    fn accepted(&self, holding: &Holding, failover: &Failover) -> Option<&'a Claim> {
         let word = failover.accept_primary.as_ref()?;
-        if tenure.accepted.as_ref() == Some(word) {
+        if holding.accepted.as_ref() == Some(word) {
             return None;
         }
         let follows = failover.primary_role == PrimaryRole::Follow;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::breaker::{Breaker, Circuit, Outcome};
 use super::health::Reason;
 use super::ids::ClassName;
-use super::lag::{Freshness, Lag, Replay, Told, WalHistory};
+use super::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
 use super::level::{Behind, Used};
 use super::moment::Moment;
 use super::observation::{Load, Observation, Role};
@@ -19,7 +19,7 @@ use super::routing::Class;
 const USE_APART: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Particulars {
+pub struct ClassStates {
     /// Under the strategy `LeastConnections`: how much of it is used, and since when it is that.
     used: Option<(Used, Moment)>,
     /// How far behind it is.
@@ -65,7 +65,7 @@ impl ClassJudgement {
     }
 }
 
-impl Particulars {
+impl ClassStates {
     /// Follows the policy: what a class asks anew begins with what is known of the target.
     pub fn follow(&mut self, policy: &Policy, endpoint: &Endpoint, known: &Replay) {
         let mut before = std::mem::take(&mut self.classes);
@@ -108,7 +108,13 @@ impl Particulars {
     }
 
     /// Takes in the newest sample of a standby; `known`: what the endpoint's own bounds make of it.
-    pub fn replayed(&mut self, told: Told, known: &Replay, history: &WalHistory, heartbeat: Duration) {
+    pub fn replayed(
+        &mut self,
+        told: ReplayReport,
+        known: &Replay,
+        history: &WalHistory,
+        heartbeat: Duration,
+    ) {
         for (replay, settings) in self.classes.values_mut().filter_map(|it| it.replay.as_mut()) {
             replay.observe(told, history, settings, heartbeat);
         }

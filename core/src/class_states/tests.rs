@@ -8,7 +8,7 @@ const SPAN: Duration = Duration::from_secs(100);
 /// The endpoint a, with a class c as `edit` has it.
 struct Scene {
     policy: fixture::Case,
-    particulars: Particulars,
+    class_states: ClassStates,
     history: WalHistory,
     known: Replay,
 }
@@ -17,7 +17,7 @@ impl Scene {
     fn new(edit: impl Fn(&mut Class)) -> Self {
         let mut scene = Self {
             policy: policy(&["a"]),
-            particulars: Particulars::default(),
+            class_states: ClassStates::default(),
             history: WalHistory::default(),
             known: Replay::default(),
         };
@@ -37,11 +37,11 @@ impl Scene {
 
     fn follow(&mut self) {
         let endpoint = self.policy.endpoint(&"a".into()).unwrap();
-        self.particulars.follow(&self.policy, endpoint, &self.known);
+        self.class_states.follow(&self.policy, endpoint, &self.known);
     }
 
     fn class(&self) -> ClassJudgement {
-        self.particulars.classes()[&ClassName::from("c")]
+        self.class_states.classes()[&ClassName::from("c")]
     }
 
     fn freshness(&self) -> Freshness {
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn tell(&mut self, second: u64, position: Option<u64>) {
-        let told = Told {
+        let told = ReplayReport {
             moment: at(second * 1000),
             position: position.map(Lsn),
             timeline: None,
@@ -64,7 +64,7 @@ impl Scene {
         };
         let settings = fixture::lag();
         self.known.observe(told, &self.history, &settings, BEAT);
-        self.particulars.replayed(told, &self.known, &self.history, BEAT);
+        self.class_states.replayed(told, &self.known, &self.history, BEAT);
     }
 
     /// A whole check at this second, in which the probe query is answered or not.
@@ -77,7 +77,7 @@ impl Scene {
             address: None,
             result: Ok(sample),
         };
-        self.particulars.probed(&observation, &self.policy);
+        self.class_states.probed(&observation, &self.policy);
     }
 
     fn used(&mut self, sessions: u32, second: u64) -> Used {
@@ -88,9 +88,9 @@ impl Scene {
             started: 0,
         };
         let endpoint = self.policy.endpoint(&"a".into()).unwrap();
-        self.particulars
+        self.class_states
             .loaded(Some(load), endpoint, self.policy.strategy, at(second * 1000));
-        self.particulars.used()
+        self.class_states.used()
     }
 }
 
@@ -103,7 +103,7 @@ fn behind(scene: &mut Scene, seconds: u64) {
 
 #[test]
 fn only_a_class_that_asks_something_knows_something() {
-    assert_eq!(Scene::new(|_| {}).particulars.classes(), BTreeMap::new());
+    assert_eq!(Scene::new(|_| {}).class_states.classes(), BTreeMap::new());
     let asked = Scene::bounded(5).class();
     assert_eq!((asked.freshness, asked.trips), (Some(Freshness::Unknown), 0));
     let asked = Scene::new(|class| class.probe_query = Some("q".into())).class();
@@ -173,12 +173,12 @@ fn another_server_has_no_lag_yet() {
     behind(&mut scene, 3);
     assert_eq!(scene.freshness(), Freshness::Fresh);
     assert_eq!(
-        scene.particulars.behind(),
+        scene.class_states.behind(),
         Some(Behind::of(Duration::from_secs(3), None))
     );
-    scene.particulars.forget_lag();
+    scene.class_states.forget_lag();
     assert_eq!(scene.freshness(), Freshness::Unknown);
-    assert_eq!(scene.particulars.behind(), None);
+    assert_eq!(scene.class_states.behind(), None);
 }
 
 #[test]
@@ -187,12 +187,12 @@ fn what_was_unknown_is_known_when_the_history_moves_on() {
     scene.tell(2, Some(2000));
     let reconsider = |scene: &mut Scene| {
         let Scene {
-            particulars,
+            class_states,
             history,
             known,
             ..
         } = scene;
-        particulars.reconsider(known, history, BEAT)
+        class_states.reconsider(known, history, BEAT)
     };
     assert!(!reconsider(&mut scene), "there is still nothing to compare with");
     scene.history.primary_at(at(2001), Lsn(2000), Some(1), SPAN);
@@ -208,7 +208,7 @@ fn what_was_unknown_is_known_when_the_history_moves_on() {
     scene.tell(2, Some(2000));
     scene.history.primary_at(at(2001), Lsn(2000), Some(1), SPAN);
     scene
-        .particulars
+        .class_states
         .recall(&"d".into(), Breaker::default(), Some(Replay::fresh_since(at(0))));
     assert!(reconsider(&mut scene));
 }
@@ -217,13 +217,17 @@ fn what_was_unknown_is_known_when_the_history_moves_on() {
 fn how_far_behind_it_is_stays_known_while_it_does_not_tell() {
     let mut scene = Scene::bounded(8);
     behind(&mut scene, 20);
-    let known = scene.particulars.behind();
+    let known = scene.class_states.behind();
     assert_eq!(known, Some(Behind::of(Duration::from_secs(20), None)));
     scene.tell(42, None);
-    assert_eq!(scene.particulars.behind(), known);
+    assert_eq!(scene.class_states.behind(), known);
     scene.known = Replay::default();
-    scene.particulars.reconsider(&scene.known, &scene.history, BEAT);
-    assert_eq!(scene.particulars.behind(), None, "its lag is not judged any more");
+    scene.class_states.reconsider(&scene.known, &scene.history, BEAT);
+    assert_eq!(
+        scene.class_states.behind(),
+        None,
+        "its lag is not judged any more"
+    );
 }
 
 #[test]
@@ -235,15 +239,15 @@ fn another_query_has_a_circuit_of_its_own() {
     }
     let open = |scene: &Scene| matches!(scene.class().circuit, Circuit::Open { .. });
     assert!(open(&scene) && scene.class().trips == 1);
-    assert!(scene.particulars.is_returning() && scene.particulars.failures().is_none());
+    assert!(scene.class_states.is_returning() && scene.class_states.failures().is_none());
     scene.follow();
     assert!(open(&scene), "the same query");
     scene.edit(|class| class.probe_query = Some("other".into()));
-    assert!(!open(&scene) && !scene.particulars.is_returning());
+    assert!(!open(&scene) && !scene.class_states.is_returning());
     scene.probe(10, "q", false);
-    assert_eq!(scene.particulars.failures(), None, "nobody asks that any more");
+    assert_eq!(scene.class_states.failures(), None, "nobody asks that any more");
     scene.probe(11, "other", false);
-    assert_eq!(scene.particulars.failures(), Some(1));
+    assert_eq!(scene.class_states.failures(), Some(1));
 }
 
 #[test]
@@ -261,12 +265,12 @@ fn what_a_class_knew_is_recalled_where_it_still_asks() {
         class.max_lag = Some(Duration::from_secs(8));
         class.probe_query = Some("q".into());
     });
-    both.particulars.recall(&"c".into(), breaker.clone(), lagged());
+    both.class_states.recall(&"c".into(), breaker.clone(), lagged());
     assert_eq!(both.class().circuit, breaker.circuit);
     assert_eq!((both.class().trips, both.freshness()), (3, Freshness::Lagging));
     let mut lag_alone = Scene::bounded(8);
     lag_alone
-        .particulars
+        .class_states
         .recall(&"c".into(), breaker.clone(), lagged());
     assert_eq!(
         (lag_alone.class().trips, lag_alone.freshness()),
@@ -274,15 +278,15 @@ fn what_a_class_knew_is_recalled_where_it_still_asks() {
     );
     let mut query_alone = Scene::new(|class| class.probe_query = Some("q".into()));
     query_alone
-        .particulars
+        .class_states
         .recall(&"c".into(), breaker.clone(), lagged());
     assert_eq!(
         (query_alone.class().trips, query_alone.class().freshness),
         (3, None)
     );
-    let before = query_alone.particulars.clone();
-    query_alone.particulars.recall(&"gone".into(), breaker, lagged());
-    assert_eq!(query_alone.particulars, before);
+    let before = query_alone.class_states.clone();
+    query_alone.class_states.recall(&"gone".into(), breaker, lagged());
+    assert_eq!(query_alone.class_states, before);
 }
 
 #[test]
@@ -331,8 +335,8 @@ fn two_steps_of_use_are_ten_seconds_apart() {
     assert_eq!(scene.used(0, 10), Used::default());
     assert_eq!(scene.used(15, 20), full);
     scene.follow();
-    assert_eq!(scene.particulars.used(), full);
+    assert_eq!(scene.class_states.used(), full);
     scene.policy.strategy = Strategy::Weighted;
     scene.follow();
-    assert_eq!(scene.particulars.used(), Used::default());
+    assert_eq!(scene.class_states.used(), Used::default());
 }
