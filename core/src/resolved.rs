@@ -122,3 +122,6 @@ impl ResolvedEndpoint {
         pod.map(SocketAddr::port).or(declared)
     }
 }
+
+#[cfg(test)]
+mod tests;
