@@ -1,5 +1,11 @@
 use super::*;
+use std::time::Duration;
+
 use crate::fixture;
+use crate::ids::PolicyKey;
+use crate::percent::Percent;
+use crate::routing::ReadFallback;
+use crate::server::Location;
 
 #[test]
 fn a_policy_is_named_with_its_namespace() {

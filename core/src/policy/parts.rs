@@ -1,0 +1,54 @@
+//! What a policy is made of.
+
+use super::endpoint::{DeclaredRole, Endpoint};
+use super::settings::{BreakerSettings, Failover, IdentityRule, Mode, Probing, Strategy};
+use crate::ids::{EndpointId, PolicyKey};
+use crate::routing::{ReadFallback, Routing};
+use crate::server::ClientSettings;
+
+/// What a [`super::Policy`] is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyParts {
+    pub key: PolicyKey,
+    /// The uid of the object: an object of the same name made later is another policy.
+    pub uid: String,
+    pub generation: i64,
+    pub mode: Mode,
+    /// The declared primary first, then the replicas as declared; ids are unique.
+    pub endpoints: Vec<Endpoint>,
+    pub identity: IdentityRule,
+    pub strategy: Strategy,
+    pub routing: Routing,
+    pub probing: Probing,
+    pub breaker: BreakerSettings,
+    pub failover: Failover,
+    /// How clients connect, where an endpoint says nothing else.
+    pub clients: ClientSettings,
+    /// The annotation `distributary.dev/check-requested-at`: when it changes, every server is checked at once.
+    pub check_request: Option<String>,
+}
+
+impl PolicyParts {
+    #[must_use]
+    pub fn endpoint(&self, id: &EndpointId) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.id == *id)
+    }
+
+    /// Whether replicas that are too far behind may stand in, the least far first.
+    #[must_use]
+    pub fn compares_lagging(&self) -> bool {
+        let of_classes = self
+            .routing
+            .classes
+            .iter()
+            .filter_map(|class| class.read_fallback.as_ref());
+        let mut lists = of_classes.chain([&self.failover.read_fallback]);
+        lists.any(|list| list.contains(&ReadFallback::LaggingReplicas))
+    }
+
+    pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.declared == DeclaredRole::Replica)
+    }
+}

@@ -1,0 +1,134 @@
+//! What a policy says of checks, circuits, lag and failover.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::EndpointId;
+use crate::percent::Percent;
+use crate::routing::{Least, ReadFallback};
+use crate::words::words;
+
+/// The shortest attempt that a policy can ask for.
+pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum Mode {
+    /// Probe, decide, write.
+    #[default]
+    Enforce,
+    /// Probe and decide; write no routes.
+    Observe,
+    /// Neither probe nor write.
+    Suspend,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum Strategy {
+    #[default]
+    RoundRobin,
+    /// By the declared weight.
+    Weighted,
+    /// The less the more sessions a server has for its `maxConnections`.
+    LeastConnections,
+    /// The client's region first, as [`crate::routing::Region`] says.
+    Geographic,
+}
+
+/// How servers prove that they belong to this database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityRule {
+    /// The system identifier that the declared primary shows first.
+    Learned,
+    /// This system identifier.
+    Declared(u64),
+    /// Servers that do not tell.
+    Unchecked,
+}
+
+/// What happens when servers are lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failover {
+    /// Who serves reads when no replica can, in order.
+    pub read_fallback: Vec<ReadFallback>,
+    /// With fewer eligible replicas the fallback is added.
+    pub min_healthy: Least,
+    pub primary_role: PrimaryRole,
+    pub on_primary_loss: OnPrimaryLoss,
+    /// A person's word which of two writable servers is the primary.
+    pub accept_primary: Option<EndpointId>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum PrimaryRole {
+    /// Writes go to whichever endpoint is really the primary.
+    #[default]
+    Follow,
+    /// Writes go to the declared primary, or nowhere.
+    Pinned,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum OnPrimaryLoss {
+    /// The route stays; clients fail on their own.
+    #[default]
+    Hold,
+    /// The route is emptied: fast refusals.
+    Withdraw,
+}
+
+/// When a replica is too far behind to serve.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LagSettings {
+    /// The bounds are the endpoint's own, as those of a delayed standby, which is never a fallback.
+    pub own: bool,
+    pub source: LagSource,
+    /// It leaves the routes past this.
+    pub max: Duration,
+    pub max_bytes: Option<u64>,
+    /// It returns at this or below; of the bytes, at the same share of their bound.
+    pub recover: Duration,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LagSource {
+    /// The primary's history of log positions.
+    Wal,
+    /// A query on the replica: one value, seconds.
+    Query(Arc<str>),
+    /// Lag is not judged.
+    None,
+}
+
+/// Cadence of whole checks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Probing {
+    /// From one check to the next.
+    pub interval: Duration,
+    /// From one heartbeat on the held session to the next; `None`: no session is held.
+    pub heartbeat: Option<Duration>,
+    /// One check, at most.
+    pub timeout: Duration,
+    /// From the start of the first failed check to the open circuit, at most.
+    pub failover_timeout: Duration,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BreakerSettings {
+    /// False: an endpoint leaves after the same failures, and returns with its first good check.
+    pub enabled: bool,
+    /// Consecutive failures that open the circuit, at least 1.
+    pub failure_threshold: u32,
+    pub reset_timeout: Duration,
+    /// What the reset timeout doubles up to, trip by trip; trips longer ago than this no longer count.
+    pub max_reset_timeout: Duration,
+    /// Good checks from one traffic step to the next, at least 1.
+    pub success_threshold: u32,
+    /// Rising percentages, at least one.
+    pub traffic_steps: Vec<Percent>,
+}
+
+words!(Mode, Strategy, PrimaryRole, OnPrimaryLoss);
