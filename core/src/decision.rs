@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::breaker::Circuit;
 use super::health::{Reason, Standing};
-use super::ids::ClassName;
-use super::ids::EndpointId;
-use super::ids::TargetId;
+use super::ids::{ClassName, EndpointId, TargetId};
 use super::judgement::Judgement;
 use super::observation::{FailureKind, Role};
 use super::percent::Percent;

@@ -59,13 +59,13 @@ impl Evidence<'_> {
     #[must_use]
     pub fn judge(&self, policy: &Policy, holding: &Holding) -> Judgement {
         let verdict = self.health.judge(&policy.breaker);
-        let wrong = self.wrong(policy, holding);
-        let health = if wrong.is_some() {
+        let exclusion = self.exclusion(policy, holding);
+        let health = if exclusion.is_some() {
             Standing::Excluded
         } else {
             verdict.0
         };
-        let (standing, reason) = match wrong {
+        let (standing, reason) = match exclusion {
             // One that took writes when it was last seen, and is down: that says more.
             Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
                 (Standing::Excluded, verdict.1)
@@ -90,8 +90,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Why it may not serve, whatever its health.
-    fn wrong(&self, policy: &Policy, holding: &Holding) -> Option<Reason> {
+    /// Why the target must not serve, whatever its health.
+    fn exclusion(&self, policy: &Policy, holding: &Holding) -> Option<Reason> {
         let health = self.health;
         let shows_another = matches!((holding.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
         let other_database =

@@ -2,8 +2,7 @@
 
 use super::decision::{Decided, DecisionState, EndpointView};
 use super::health::Reason;
-use super::ids::ClassName;
-use super::ids::EndpointId;
+use super::ids::{ClassName, EndpointId};
 use super::observation::FailureKind;
 use super::plan::{Route, RouteState, RoutingPlan};
 

@@ -1,31 +1,30 @@
-//! Who takes the writes.
+//! The choice of the write primary: the server that takes the writes.
 //!
-//! | the holder            | somebody else                        | writes                                   |
-//! |-----------------------|--------------------------------------|------------------------------------------|
-//! | proves that it writes | whoever                              | stay                                     |
-//! | proves a standby      | exactly one may follow               | move                                     |
-//! | proves a standby      | nobody, or more than one             | are withdrawn                            |
-//! | silent                | exactly one, after `failoverTimeout` | move                                     |
-//! | silent                | nobody, or more than one             | held or withdrawn, as `onPrimaryLoss` says |
+//! | the holder             | another server                       | writes                                     |
+//! |------------------------|--------------------------------------|--------------------------------------------|
+//! | is proven writable     | any                                  | stay                                       |
+//! | is a proven standby    | exactly one may follow               | move                                       |
+//! | is a proven standby    | none, or more than one, may follow   | are withdrawn                              |
+//! | is silent              | exactly one, after `failoverTimeout` | move                                       |
+//! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
 //!
-//! May follow: proven writable by its newest check, of the same database system, seen as its standby before, not
-//! `promotable: false`, and not on an older timeline than the last holder. So an old primary that returns never takes
-//! the writes back by itself: a holder that shows an older timeline is as good as a standby. So is a holder of another
-//! database; but where it took writes when it was last seen and nobody follows it, a person is asked, and all routes
-//! stay. `acceptPrimary` is a person's word, obeyed once. Under `Pinned` only the declared primary may follow: of a Service
-//! another pod.
+//! The holder is the write primary that is remembered. A server may follow it if the newest check proves that the server is
+//! writable, if it belongs to the same database system, if this policy saw it as a standby before, if `promotable` is not
+//! false, and if its timeline is not older than that of the last holder. So an old primary that returns never takes the writes
+//! back by itself. A holder on an older timeline, or of another database, counts as a standby. If a holder of another database
+//! took writes when it was last seen and no server follows it, the routes stay and a person is asked. `acceptPrimary` is the
+//! word of a person, and is obeyed once. Under `Pinned` only the declared primary may follow: for a Service, another pod.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::ids::EndpointId;
-use super::ids::TargetId;
+use super::ids::{EndpointId, TargetId};
 use super::moment::Moment;
 use super::observation::Role;
 use super::policy::{Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
 
-/// What is kept of the primary from decision to decision, and in the status from process to process.
+/// What is remembered of the write primary from one decision to the next, and in the status from one process to the next.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Holding {
     /// The system identifier of this database.

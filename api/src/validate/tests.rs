@@ -3,8 +3,7 @@ mod lag;
 mod routing;
 mod services;
 
-use distributary_core::policy::Mode;
-use distributary_core::policy::Strategy;
+use distributary_core::policy::{Mode, Strategy};
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

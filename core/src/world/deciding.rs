@@ -9,9 +9,7 @@ use super::policy::PolicyState;
 use super::watched::Target;
 use crate::decision::{Decided, Decision, DecisionState, EndpointView, TargetNote, explain};
 use crate::health::{Reason, Standing, Suspicion};
-use crate::ids::ClassName;
-use crate::ids::EndpointId;
-use crate::ids::TargetId;
+use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::judgement::Judgement;
 use crate::moment::Moment;
 use crate::plan::{RoutingPlan, plan};
@@ -110,7 +108,7 @@ impl PolicyState {
                 None,
             );
         }
-        if !self.warm && !self.a_served_one_is_wrong(&judgements, &choice.holding) {
+        if !self.warm && !self.serves_an_excluded_one(&judgements, &choice.holding) {
             return (DecisionState::Waiting { unchecked }, None);
         }
         let routes = plan(&self.policy, &judgements, &choice);
@@ -235,7 +233,7 @@ impl PolicyState {
         explain(&self.policy, &self.resolved, judgements, routes, note)
     }
 
-    fn a_served_one_is_wrong(&self, judgements: &[Judgement], holding: &Holding) -> bool {
+    fn serves_an_excluded_one(&self, judgements: &[Judgement], holding: &Holding) -> bool {
         judgements.iter().any(|judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| {

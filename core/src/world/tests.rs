@@ -7,27 +7,21 @@ mod recalled;
 mod restart;
 mod sessions;
 
-use crate::decision::Decision;
+use crate::decision::{Decided, Decision, DecisionState, TargetState};
 use crate::fixture::Case;
-use crate::target::NextCheck;
-use crate::target::ProbeOrder;
+use crate::target::{Incarnation, NextCheck, ProbeOrder};
 use crate::transition::Transition;
 use std::time::Duration;
 
 use super::*;
 use crate::breaker::Circuit;
-use crate::decision::Decided;
-use crate::decision::DecisionState;
-use crate::decision::TargetState;
 use crate::fixture::{address, at, endpoint, location, login, sample, sample_at, serving};
 use crate::health::Reason;
-use crate::ids::EndpointId;
-use crate::ids::TargetId;
+use crate::ids::{EndpointId, TargetId};
 use crate::observation::{FailureKind, Observation, Role, Sample, Silence};
 use crate::percent::Percent;
 use crate::plan::RoutingPlan;
 use crate::policy::{DeclaredRole, EndpointState, Mode};
-use crate::target::Incarnation;
 
 /// As a memory has it, which tells no step.
 const HALF_OPEN: Circuit = Circuit::HalfOpen {

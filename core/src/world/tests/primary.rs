@@ -1,8 +1,7 @@
 //! Who takes the writes, from samples to routes.
 
 use super::*;
-use crate::fixture::Case;
-use crate::fixture::SYSTEM;
+use crate::fixture::{Case, SYSTEM};
 use crate::policy::{IdentityRule, OnPrimaryLoss, PrimaryRole};
 use crate::server::{Host, Location};
 use crate::transition::Transition;

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::breaker::Circuit;
-use crate::fixture::Case;
-use crate::fixture::SYSTEM;
+use crate::fixture::{Case, SYSTEM};
 use crate::plan::RouteState;
 use crate::policy::{IdentityRule, LagSource, Strategy};
 use crate::transition::Transition;
