@@ -1,15 +1,17 @@
 //! OpenMetrics of the process. docs/metrics.md lists them for people.
 
+mod registered;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
 use distributary_core::decision::{Decision, DecisionState, EndpointView};
 use distributary_core::health::Reason;
@@ -18,6 +20,7 @@ use distributary_core::lag::Lag;
 use distributary_core::observation::{FailureKind, Observation};
 use distributary_core::target::ProbeKey;
 use distributary_core::world::Figures;
+use registered::Registered;
 
 /// The result of a check: `Good`, or the name of a failure.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -52,7 +55,7 @@ struct ErrorLabels {
 /// All metrics. Series of an endpoint end with its policy.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    registered: Arc<Registered>,
     checks: Family<CheckLabels, Counter>,
     check_seconds: Histogram,
     late_seconds: Histogram,
@@ -76,7 +79,7 @@ impl Metrics {
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
         ];
         let mut metrics = Self {
-            registry: Arc::default(),
+            registered: Arc::default(),
             checks: Family::default(),
             check_seconds: Histogram::new(buckets),
             late_seconds: Histogram::new(buckets),
@@ -91,75 +94,81 @@ impl Metrics {
             writes: Family::default(),
             errors: Family::default(),
         };
-        metrics.registry = Arc::new(metrics.register());
+        metrics.registered = Arc::new(metrics.register());
         metrics
     }
 
-    fn register(&self) -> Registry {
-        let mut all = Registry::with_prefix("distributary");
-        all.register("checks", "Checks of servers, by result", self.checks.clone());
-        all.register_with_unit(
+    fn register(&self) -> Registered {
+        let mut all = Registered::default();
+        all.add("checks", "Checks of servers, by result", self.checks.clone());
+        all.add_with_unit(
             "check_duration",
             "Time of a whole check",
             Unit::Seconds,
             self.check_seconds.clone(),
         );
-        all.register_with_unit(
+        all.add_with_unit(
             "check_lateness",
             "Time from the moment at which a check was due to its start",
             Unit::Seconds,
             self.late_seconds.clone(),
         );
-        all.register_with_unit(
+        all.add_with_unit(
             "endpoint_check_duration",
             "Time of the newest good check",
             Unit::Seconds,
             self.latency.clone(),
         );
-        all.register(
+        all.add(
             "endpoint_eligible",
             "1 if the endpoint is in a route",
             self.eligible.clone(),
         );
-        all.register(
+        all.add(
             "endpoint_weight",
             "Share of the reads in hundredths",
             self.weight.clone(),
         );
-        all.register(
+        all.add(
             "policy_healthy_endpoints",
             "Endpoints of a policy that are well",
             self.healthy.clone(),
         );
-        all.register_with_unit(
+        all.add_with_unit(
             "endpoint_lag",
             "How far a standby is behind; of one whose lag is older than the history, at least",
             Unit::Seconds,
             self.lag.clone(),
         );
-        all.register_with_unit(
+        all.add_with_unit(
             "endpoint_lag",
             "How far a standby is behind",
             Unit::Bytes,
             self.lag_bytes.clone(),
         );
-        all.register(
+        all.add(
             "endpoint_sessions",
             "Client sessions of others on the server",
             self.sessions.clone(),
         );
-        all.register(
+        all.add(
             "endpoint_transactions",
             "Transactions ended since the server's statistics began, all databases",
             self.transactions.clone(),
         );
-        all.register(
+        all.add(
             "writes",
             "Writes to the API server, by kind and verb",
             self.writes.clone(),
         );
-        all.register("errors", "Failed passes, by category", self.errors.clone());
+        all.add("errors", "Failed passes, by category", self.errors.clone());
         all
+    }
+
+    /// The name of every metric, whether it has a series or not, as the lines `# TYPE` of `/metrics` tell it.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        self.registered.names()
     }
 
     /// The text of `/metrics`.
@@ -168,7 +177,7 @@ impl Metrics {
     /// Only if a metric cannot be written as text, which is a fault of this module.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
+        self.registered.encode(&mut page)?;
         Ok(page)
     }
 

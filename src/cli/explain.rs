@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
 
 use super::documents::Documents;
@@ -13,6 +14,7 @@ use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::{Error, ExitStatus, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
+use crate::render::status::ConditionType;
 use crate::telemetry::chain;
 use asked::RouteQuery;
 use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
@@ -190,39 +192,42 @@ impl Explanation {
         self.asked.as_ref().map(out).unwrap_or_default()
     }
 
-    fn condition(&self, type_: &str) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    fn condition(&self, type_: ConditionType) -> Option<&Condition> {
         let conditions = self.status.as_ref().map(|status| &status.conditions);
         conditions
             .into_iter()
             .flatten()
-            .find(|condition| condition.type_ == type_)
+            .find(|condition| condition.type_ == type_.into_str())
     }
 
     fn is_well(&self) -> bool {
         let ready = self
-            .condition("Ready")
+            .condition(ConditionType::Ready)
             .is_some_and(|condition| condition.status == "True");
         ready && self.shown.iter().all(Row::is_plain)
     }
 
     /// The conditions that say more than that all is well, as `TYPE: MESSAGE`.
     fn conditions(&self) -> Vec<String> {
-        const GOOD: [(&str, &str); 11] = [
-            ("Accepted", "True"),
-            ("ResolvedRefs", "True"),
-            ("Programmed", "True"),
-            ("Ready", "True"),
-            ("PrimaryReachable", "True"),
-            ("Degraded", "False"),
-            ("Reconciling", "False"),
-            ("Stalled", "False"),
-            ("ReadFallbackActive", "False"),
-            ("SplitBrainSuspected", "False"),
-            ("StrategyEnforced", "True"),
+        const GOOD: [(ConditionType, &str); 11] = [
+            (ConditionType::Accepted, "True"),
+            (ConditionType::ResolvedRefs, "True"),
+            (ConditionType::Programmed, "True"),
+            (ConditionType::Ready, "True"),
+            (ConditionType::PrimaryReachable, "True"),
+            (ConditionType::Degraded, "False"),
+            (ConditionType::Reconciling, "False"),
+            (ConditionType::Stalled, "False"),
+            (ConditionType::ReadFallbackActive, "False"),
+            (ConditionType::SplitBrainSuspected, "False"),
+            (ConditionType::StrategyEnforced, "True"),
         ];
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
-        let worse = conditions
-            .filter(|condition| !GOOD.contains(&(condition.type_.as_str(), condition.status.as_str())));
+        let is_good = |condition: &&Condition| {
+            GOOD.iter()
+                .any(|(type_, status)| condition.type_ == type_.into_str() && condition.status == *status)
+        };
+        let worse = conditions.filter(|condition| !is_good(condition));
         worse
             .map(|it| {
                 let since = &it.last_transition_time.0;
@@ -244,7 +249,7 @@ impl Explanation {
             "policy": self.title,
             "route": self.asked.as_ref().map(|asked| &asked.route),
             "leftOut": left_out.collect::<Vec<_>>(),
-            "ready": self.condition("Ready").map(|condition| condition.status == "True"),
+            "ready": self.condition(ConditionType::Ready).map(|condition| condition.status == "True"),
             "outdated": self.outdated,
             "writes": status.and_then(|status| status.primary.as_ref()),
             "conditions": self.conditions(),
@@ -260,7 +265,7 @@ impl Explanation {
                 self.title
             );
         };
-        let mut text = match self.condition("Ready") {
+        let mut text = match self.condition(ConditionType::Ready) {
             Some(ready) => format!("{}: {} ({})\n", self.title, ready.message, ready.reason),
             None => format!("{}: the status has no condition Ready yet\n", self.title),
         };

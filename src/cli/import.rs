@@ -2,6 +2,7 @@
 
 mod env_file;
 mod mapping;
+mod places;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use super::{Error, ExitStatus, policy_file, warn};
 use distributary_api::validate;
 use env_file::Variable;
 use mapping::Import;
+pub use places::known_variables;
 
 /// Print the policy and the Secrets for the environment variables of an application.
 ///

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::telemetry;
+pub use import::known_variables;
 
 /// Routes PostgreSQL reads to replicas, on Kubernetes.
 #[derive(Debug, Parser)]

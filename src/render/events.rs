@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::status::{ConditionReason, ConditionType};
 use distributary_api::RouteStatus;
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
@@ -22,6 +23,28 @@ pub struct Notice {
     pub note: String,
     /// The endpoint that it is about, where it is about one.
     pub endpoint: Option<String>,
+}
+
+/// The reasons of Events, beside those of endpoints and of conditions. A word that was published stays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum EventReason {
+    PrimaryMoved,
+    SplitBrainSuspected,
+    SplitBrainEnded,
+    IdentityChanged,
+    ReadFallbackActive,
+    ReadFallbackEnded,
+    WritesRouted,
+    WritesHeld,
+    WritesWithdrawn,
+    ReadsRouted,
+    ReadsHeld,
+    ReadsWithdrawn,
+    ClassLeft,
+    ClassReturning,
+    ClassReturned,
+    WouldRoute,
 }
 
 /// The Event of a transition; none for the first look at an endpoint that is as it should be.
@@ -48,12 +71,12 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
         Transition::Class { id, class, to, .. } => Some(used(id.as_str(), class.as_str(), *to)),
         Transition::PrimaryMoved { from, to } => Some(route(
             true,
-            "PrimaryMoved",
+            EventReason::PrimaryMoved,
             &format!("Writes moved from {from} to {to}."),
         )),
         Transition::SplitBrain { endpoints } if endpoints.is_empty() => Some(route(
             false,
-            "SplitBrainEnded",
+            EventReason::SplitBrainEnded,
             "At most one endpoint takes writes now.",
         )),
         Transition::SplitBrain { endpoints } => {
@@ -61,57 +84,61 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 "{} take writes at the same time; NAME-rw stays where it is.",
                 ids(endpoints)
             );
-            Some(route(true, "SplitBrainSuspected", &note))
+            Some(route(true, EventReason::SplitBrainSuspected, &note))
         }
         Transition::IdentityChanged { known, shown } => Some(route(
             true,
-            "IdentityChanged",
+            EventReason::IdentityChanged,
             &format!(
                 "The primary shows the system identifier {shown}, not {known}: the routes stay as they are."
             ),
         )),
         Transition::ReadFallback { active: true, to, .. } => Some(route(
             true,
-            "ReadFallbackActive",
+            EventReason::ReadFallbackActive,
             &format!("Too few replicas can serve reads. Reads go to {}.", ids(to)),
         )),
         Transition::ReadFallback { active: false, .. } => Some(route(
             false,
-            "ReadFallbackEnded",
+            EventReason::ReadFallbackEnded,
             "Reads no longer need the fallback.",
         )),
         Transition::Writes {
             state: RouteState::Served | RouteState::Fallback,
-        } => Some(route(false, "WritesRouted", "Writes go to the primary.")),
+        } => Some(route(
+            false,
+            EventReason::WritesRouted,
+            "Writes go to the primary.",
+        )),
         Transition::Writes {
             state: RouteState::Held,
         } => Some(route(
             true,
-            "WritesHeld",
+            EventReason::WritesHeld,
             "The primary is not well; NAME-rw still leads to it.",
         )),
         Transition::Writes {
             state: RouteState::Empty,
         } => Some(route(
             true,
-            "WritesWithdrawn",
+            EventReason::WritesWithdrawn,
             "No server is proven to be the write primary; NAME-rw leads nowhere.",
         )),
         Transition::Reads {
             state: RouteState::Served | RouteState::Fallback,
-        } => Some(route(false, "ReadsRouted", "Reads are routed.")),
+        } => Some(route(false, EventReason::ReadsRouted, "Reads are routed.")),
         Transition::Reads {
             state: RouteState::Held,
         } => Some(route(
             true,
-            "ReadsHeld",
+            EventReason::ReadsHeld,
             "No server for reads is well; NAME-ro keeps the servers that are only unhealthy or behind.",
         )),
         Transition::Reads {
             state: RouteState::Empty,
         } => Some(route(
             true,
-            "ReadsWithdrawn",
+            EventReason::ReadsWithdrawn,
             "No server may serve reads; NAME-ro leads nowhere.",
         )),
     }
@@ -161,33 +188,33 @@ fn used(id: &str, class: &str, to: Reason) -> Notice {
     let (warning, reason, note) = match to {
         Reason::Serving => (
             false,
-            "ClassReturned",
+            EventReason::ClassReturned,
             format!("Class {class} may use endpoint {id} again."),
         ),
         Reason::Returning => (
             false,
-            "ClassReturning",
+            EventReason::ClassReturning,
             format!("Class {class} returns to endpoint {id}, with a growing share."),
         ),
         away => (
             true,
-            "ClassLeft",
+            EventReason::ClassLeft,
             format!("Class {class} no longer uses endpoint {id}: {away}."),
         ),
     };
     Notice {
         warning,
-        reason: reason.to_owned(),
+        reason: reason.into_str().to_owned(),
         action: "Judge",
         note,
         endpoint: Some(id.to_owned()),
     }
 }
 
-fn route(warning: bool, reason: &str, note: &str) -> Notice {
+fn route(warning: bool, reason: EventReason, note: &str) -> Notice {
     Notice {
         warning,
-        reason: reason.to_owned(),
+        reason: reason.into_str().to_owned(),
         action: "Route",
         note: note.to_owned(),
         endpoint: None,
@@ -219,14 +246,19 @@ pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice>
         note.truncate(at);
         note.push('…');
     }
-    (!changed.is_empty()).then(|| route(false, "WouldRoute", &note))
+    (!changed.is_empty()).then(|| route(false, EventReason::WouldRoute, &note))
 }
 
 /// Notes are cut at this length; the API server refuses 1,024 bytes.
 const LONGEST: usize = 300;
 
-/// The conditions whose change is told.
-const TOLD: [&str; 4] = ["Accepted", "ResolvedRefs", "Programmed", "Ready"];
+/// The conditions whose change is told: the reason of the Event is the condition's type, or `Not` and its type.
+pub const TOLD: [ConditionType; 4] = [
+    ConditionType::Accepted,
+    ConditionType::ResolvedRefs,
+    ConditionType::Programmed,
+    ConditionType::Ready,
+];
 
 /// The Events of conditions that turned. What only waits is not told, nor what is as it should be from the start.
 #[must_use]
@@ -236,12 +268,14 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
         let turned = old.map_or(condition.status == "False", |old| {
             (&old.status, &old.reason) != (&condition.status, &condition.reason)
         });
-        let first = old.is_none() && condition.type_ == "Ready";
-        TOLD.contains(&condition.type_.as_str()) && condition.reason != "Waiting" && (turned || first)
+        let is_of = |type_: ConditionType| condition.type_ == type_.into_str();
+        let first = old.is_none() && is_of(ConditionType::Ready);
+        TOLD.into_iter().any(is_of) && !has(condition, ConditionReason::Waiting) && (turned || first)
     };
     let notice = |condition: &Condition| Notice {
         warning: condition.status == "False"
-            && !matches!(condition.reason.as_str(), "Suspended" | "Observing"),
+            && !has(condition, ConditionReason::Suspended)
+            && !has(condition, ConditionReason::Observing),
         reason: match condition.status.as_str() {
             "True" => condition.type_.clone(),
             "False" => format!("Not{}", condition.type_),
@@ -252,6 +286,10 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
         endpoint: None,
     };
     after.iter().filter(told).map(notice).collect()
+}
+
+fn has(condition: &Condition, reason: ConditionReason) -> bool {
+    condition.reason == reason.into_str()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod conditions;
 mod history;
 mod reads;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
+pub use words::{ConditionReason, ConditionType};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);

@@ -53,6 +53,7 @@ const RULES: [Rule; 11] = [
             "k8s_openapi",
             "serde",
             "serde_json",
+            "strum",
             "thiserror",
         ]),
         rooms: Some(&[]),

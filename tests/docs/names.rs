@@ -4,48 +4,33 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use distributary::probe::query;
+use distributary::render::events::{self, EventReason};
 use distributary::render::labels;
+use distributary::render::status::{ConditionReason, ConditionType};
 use distributary_core::breaker::spacing;
 use distributary_core::cadence;
 use distributary_core::health::Reason;
 use distributary_core::observation::{FailureClass, FailureKind};
+use strum::VariantArray;
 
 use crate::{must_name, read};
 
-/// The string literals of a source that are one word in UpperCamelCase, its tests left out.
-fn words(file: &str) -> Vec<String> {
-    let source = read(file);
-    let (source, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
-    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let mut words: Vec<_> = code
-        .flat_map(|line| {
-            line.split('"')
-                .skip(1)
-                .step_by(2)
-                .map(ToOwned::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .filter(|word| word.len() > 3 && word.starts_with(char::is_uppercase))
-        .filter(|word| word.chars().all(char::is_alphanumeric))
-        .collect();
-    words.sort();
-    words.dedup();
-    words
-}
-
 #[test]
-fn every_condition_with_its_reasons_is_explained() {
-    let mut words = words("src/render/status/conditions.rs");
-    words.extend(self::words("src/render/status/reads.rs"));
-    assert!(words.len() > 30, "{words:?}");
-    let statuses = ["True", "False", "Unknown"];
+fn every_condition_with_its_reasons_is_explained_and_no_other() {
     let text = read("docs/conditions.md");
-    let missing: Vec<_> = words
-        .iter()
-        .filter(|word| !statuses.contains(&word.as_str()))
-        .filter(|word| !text.contains(&format!("`{word}`")) && !text.contains(&format!("\n**{word}**")))
-        .collect();
-    assert!(missing.is_empty(), "docs/conditions.md does not name {missing:?}");
+    let (_, section) = text.split_once("\n## Conditions\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let types = section
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("**")?.split_once("**")?.0));
+    let known = ConditionType::VARIANTS.iter().map(ConditionType::into_str);
+    assert_eq!(types.collect::<BTreeSet<_>>(), known.collect());
+    let rows = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));
+    let reasons = rows.filter_map(|reason| reason.strip_prefix('`')?.strip_suffix('`'));
+    let known = ConditionReason::VARIANTS.iter().map(ConditionReason::into_str);
+    assert_eq!(reasons.collect::<BTreeSet<_>>(), known.collect());
 }
 
 #[test]
@@ -65,20 +50,13 @@ fn every_reason_of_an_endpoint_is_explained() {
 
 #[test]
 fn every_event_is_listed() {
-    let mut events = words("src/render/events.rs");
-    events.retain(|word| {
-        ![
-            "False",
-            "True",
-            "Waiting",
-            "Judge",
-            "Route",
-            "Reconcile",
-            "Suspended",
-            "Observing",
-        ]
-        .contains(&word.as_str())
-    });
+    let mut events: Vec<_> = EventReason::VARIANTS
+        .iter()
+        .map(|it| it.into_str().to_owned())
+        .collect();
+    for told in events::TOLD {
+        events.extend([told.into_str().to_owned(), format!("Not{}", told.into_str())]);
+    }
     must_name("docs/conditions.md", &events);
 }
 

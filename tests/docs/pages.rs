@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use distributary::cli::known_variables;
+
 use crate::{below, blocks, must_name, pages, prose, read, root};
 
 /// As GitHub makes an anchor of a heading.
@@ -136,17 +138,7 @@ fn every_command_and_every_variable_of_import_is_on_its_page() {
     for command in ["plan", "check", "explain", "drill", "import"] {
         assert!(page.contains(&format!("\n## {command}\n")), "{command}");
     }
-    let source = read("src/cli/import/mapping.rs");
-    let (source, _) = source.split_once("fn number(").unwrap();
-    let words = source.split('"').skip(1).step_by(2);
-    let variables: Vec<_> = words
-        .filter(|word| word.starts_with("DB_") && !word.ends_with('_'))
-        .collect();
-    assert!(variables.len() > 8, "{variables:?}");
-    must_name(
-        "docs/cli.md",
-        &variables.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>(),
-    );
+    must_name("docs/cli.md", &known_variables());
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Which variable becomes which field.
+//! The policy and the Secrets that variables become.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::Parsed;
 use super::env_file::Variable;
-use super::{Parsed, must};
+use super::places::{PRIMARY_URL, Place, place};
 
 const KEY: &str = "url";
 
@@ -20,115 +21,6 @@ pub struct Import {
     pub unknown: Vec<String>,
     /// Of replicas that are not declared.
     pub unused: Vec<String>,
-}
-
-/// Where a variable goes.
-enum Place {
-    Field(&'static str, fn(&Variable) -> Parsed<Value>),
-    /// Of the replica N of its name.
-    Replica(u32, &'static str, fn(&Variable) -> Parsed<Value>),
-    PrimaryUrl,
-    ReplicaUrl(u32),
-    Unknown,
-}
-
-fn place(name: &str) -> Place {
-    match name {
-        "DATABASE_URL" => Place::PrimaryUrl,
-        "DB_READ_REPLICAS_ENABLED" => Place::Field("routing.replicas", switch),
-        "DB_DEFAULT_TO_REPLICA" => Place::Field("routing.defaultTarget", target),
-        "DB_RETRY_ATTEMPTS" => Place::Field("routing.retryAttempts", number),
-        "DB_LOAD_BALANCING_STRATEGY" => Place::Field("loadBalancing.strategy", strategy),
-        "DB_PRIMARY_MAX_CONNECTIONS" => Place::Field("primary.maxConnections", number),
-        "DB_PRIMARY_TIMEOUT" => Place::Field("primary.connection.connectTimeout", milliseconds),
-        "DB_HEALTH_CHECK_INTERVAL" => Place::Field("healthCheck.interval", milliseconds),
-        "DB_FAILOVER_TIMEOUT" => Place::Field("healthCheck.failoverTimeout", milliseconds),
-        "DB_CIRCUIT_BREAKER_ENABLED" => Place::Field("circuitBreaker.state", switch),
-        "DB_CIRCUIT_BREAKER_THRESHOLD" => Place::Field("circuitBreaker.failureThreshold", number),
-        "DB_CIRCUIT_BREAKER_RESET_TIMEOUT" => Place::Field("circuitBreaker.resetTimeout", milliseconds),
-        name => of_replica(name).unwrap_or(Place::Unknown),
-    }
-}
-
-fn of_replica(name: &str) -> Option<Place> {
-    let counted = |text: &str| {
-        text.parse()
-            .ok()
-            .filter(|number: &u32| number.to_string() == text)
-    };
-    if let Some(rest) = name.strip_prefix("DATABASE_READ_REPLICA_") {
-        return counted(rest.strip_suffix("_URL")?).map(Place::ReplicaUrl);
-    }
-    let (digits, field) = name.strip_prefix("DB_REPLICA_")?.split_once('_')?;
-    let replica = counted(digits)?;
-    match field {
-        "REGION" => Some(Place::Replica(replica, "region", text)),
-        "MAX_CONNECTIONS" => Some(Place::Replica(replica, "maxConnections", number)),
-        "ENABLED" => Some(Place::Replica(replica, "state", state)),
-        _ => None,
-    }
-}
-
-fn number(variable: &Variable) -> Parsed<Value> {
-    let number: Option<u32> = variable.value.parse().ok();
-    number
-        .map(|number| json!(number))
-        .ok_or_else(|| must(variable, "a whole number"))
-}
-
-/// In the unit that says it in five digits.
-fn milliseconds(variable: &Variable) -> Parsed<Value> {
-    let refused = || must(variable, "a whole number of milliseconds");
-    let millis: u64 = variable.value.parse().map_err(|_| refused())?;
-    let text = match millis {
-        0 => "0s".to_owned(),
-        millis if millis % 1000 == 0 && millis / 1000 < 100_000 => format!("{}s", millis / 1000),
-        millis if millis < 100_000 => format!("{millis}ms"),
-        millis if millis / 1000 < 100_000 => format!("{}s{}ms", millis / 1000, millis % 1000),
-        _ => return Err(refused()),
-    };
-    Ok(json!(text))
-}
-
-fn is_on(variable: &Variable) -> Parsed<bool> {
-    match variable.value.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err(must(variable, "true or false")),
-    }
-}
-
-fn switch(variable: &Variable) -> Parsed<Value> {
-    is_on(variable).map(|on| json!(if on { "Enabled" } else { "Disabled" }))
-}
-
-fn target(variable: &Variable) -> Parsed<Value> {
-    is_on(variable).map(|on| json!(if on { "Replicas" } else { "Primary" }))
-}
-
-fn state(variable: &Variable) -> Parsed<Value> {
-    is_on(variable).map(|on| json!(if on { "Active" } else { "Disabled" }))
-}
-
-fn text(variable: &Variable) -> Parsed<Value> {
-    Ok(json!(variable.value))
-}
-
-/// `round-robin`, `ROUND_ROBIN` and `roundRobin` are RoundRobin; which words there are the schema says.
-fn strategy(variable: &Variable) -> Parsed<Value> {
-    let parts = variable
-        .value
-        .split(['-', '_', ' '])
-        .filter(|part| !part.is_empty());
-    let shouted = variable.value.chars().all(|c| !c.is_lowercase());
-    let word = |part: &str| {
-        let mut letters = part.chars();
-        let first = letters.next().map(|c| c.to_ascii_uppercase());
-        let rest: String = letters.collect();
-        let rest = if shouted { rest.to_ascii_lowercase() } else { rest };
-        first.into_iter().collect::<String>() + &rest
-    };
-    Ok(json!(parts.map(word).collect::<String>()))
 }
 
 impl Import {
@@ -159,7 +51,7 @@ impl Import {
         }
         let mut problems = Vec::new();
         if import.spec["primary"].is_null() {
-            problems.push("DATABASE_URL: must be set: the URL of the primary".to_owned());
+            problems.push(format!("{PRIMARY_URL}: must be set: the URL of the primary"));
         }
         let index: BTreeMap<u32, usize> = replicas.keys().copied().zip(0..).collect();
         let numbers: Vec<_> = index.iter().map(|(number, at)| (*number, *at)).collect();

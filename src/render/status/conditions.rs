@@ -3,6 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::words::{ConditionReason, ConditionType};
 use super::{Report, WriteOutcome, reads};
 use crate::render::advice;
 use distributary_core::decision::{Decided, DecisionState, EndpointView};
@@ -20,7 +21,12 @@ const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server d
                            replicationLag.source to Query or None.";
 
 /// Type, status, reason and message.
-pub(super) struct Verdict(pub &'static str, pub &'static str, pub &'static str, pub String);
+pub(super) struct Verdict(
+    pub ConditionType,
+    pub &'static str,
+    pub ConditionReason,
+    pub String,
+);
 
 pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Condition> {
     let decided = match report.decision.map(|decision| &decision.state) {
@@ -51,6 +57,7 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
 
 fn condition(verdict: Verdict, generation: i64, previous: &[Condition], now: &Time) -> Condition {
     let Verdict(type_, status, reason, message) = verdict;
+    let (type_, reason) = (type_.into_str(), reason.into_str());
     let before = previous
         .iter()
         .find(|condition| condition.type_ == type_ && condition.status == status);
@@ -75,13 +82,23 @@ fn cut(mut message: String) -> String {
 
 fn accepted(report: &Report<'_>) -> Verdict {
     if report.problems.is_empty() {
-        return Verdict("Accepted", "True", "Valid", "The policy is valid.".to_owned());
+        return Verdict(
+            ConditionType::Accepted,
+            "True",
+            ConditionReason::Valid,
+            "The policy is valid.".to_owned(),
+        );
     }
-    Verdict("Accepted", "False", "Invalid", report.problems.join("; "))
+    Verdict(
+        ConditionType::Accepted,
+        "False",
+        ConditionReason::Invalid,
+        report.problems.join("; "),
+    )
 }
 
 fn resolved_refs(report: &Report<'_>) -> Verdict {
-    const TYPE: &str = "ResolvedRefs";
+    const TYPE: ConditionType = ConditionType::ResolvedRefs;
     if report.unresolved.is_empty() {
         let by_service = report
             .decision
@@ -92,42 +109,42 @@ fn resolved_refs(report: &Report<'_>) -> Verdict {
             "Secret"
         };
         let message = format!("The operator has read every {named} that the policy names.");
-        return Verdict(TYPE, "True", "Resolved", message);
+        return Verdict(TYPE, "True", ConditionReason::Resolved, message);
     }
     let services = report
         .unresolved
         .iter()
         .all(|problem| problem.starts_with("Service "));
     let reason = if services {
-        "ServiceUnresolved"
+        ConditionReason::ServiceUnresolved
     } else {
-        "SecretUnresolved"
+        ConditionReason::SecretUnresolved
     };
     Verdict(TYPE, "False", reason, report.unresolved.join("; "))
 }
 
 fn programmed(report: &Report<'_>) -> Verdict {
-    let no = |reason, message| Verdict("Programmed", "False", reason, message);
+    let no = |reason, message| Verdict(ConditionType::Programmed, "False", reason, message);
     match &report.written {
         WriteOutcome::Programmed => Verdict(
-            "Programmed",
+            ConditionType::Programmed,
             "True",
-            "Programmed",
+            ConditionReason::Programmed,
             "The routes are written.".to_owned(),
         ),
-        WriteOutcome::Waiting => no("Waiting", waiting(report)),
+        WriteOutcome::Waiting => no(ConditionReason::Waiting, waiting(report)),
         WriteOutcome::Observing => no(
-            "Observing",
+            ConditionReason::Observing,
             "mode is Observe: the operator decides the routes, but does not write them.".to_owned(),
         ),
         WriteOutcome::Suspended => no(
-            "Suspended",
+            ConditionReason::Suspended,
             "mode is Suspend: the routes stay as they are.".to_owned(),
         ),
-        WriteOutcome::IdentityChanged => no("IdentityChanged", identity_changed(report)),
-        WriteOutcome::NameConflict(objects) => no("NameConflict", conflict(objects)),
-        WriteOutcome::ForeignEndpoints(slices) => no("ForeignEndpoints", foreign(slices)),
-        WriteOutcome::Failed(category) => no("WriteFailed", failed(category)),
+        WriteOutcome::IdentityChanged => no(ConditionReason::IdentityChanged, identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::Failed(category) => no(ConditionReason::WriteFailed, failed(category)),
     }
 }
 
@@ -183,24 +200,24 @@ fn failed(category: &str) -> String {
 }
 
 fn reconciling(report: &Report<'_>) -> Verdict {
-    let yes = |reason, message| Verdict("Reconciling", "True", reason, message);
+    let yes = |reason, message| Verdict(ConditionType::Reconciling, "True", reason, message);
     match &report.written {
-        WriteOutcome::Waiting if report.problems.is_empty() => yes("Waiting", waiting(report)),
-        WriteOutcome::Failed(category) => yes("Retrying", failed(category)),
+        WriteOutcome::Waiting if report.problems.is_empty() => yes(ConditionReason::Waiting, waiting(report)),
+        WriteOutcome::Failed(category) => yes(ConditionReason::Retrying, failed(category)),
         _ => Verdict(
-            "Reconciling",
+            ConditionType::Reconciling,
             "False",
-            "Settled",
+            ConditionReason::Settled,
             "The operator has nothing left to do.".to_owned(),
         ),
     }
 }
 
 fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
-    let yes = |reason, message| Verdict("Stalled", "True", reason, message);
+    let yes = |reason, message| Verdict(ConditionType::Stalled, "True", reason, message);
     if !report.problems.is_empty() {
         return yes(
-            "Invalid",
+            ConditionReason::Invalid,
             "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
         );
     }
@@ -210,14 +227,14 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
         .filter(|view| view.state.reason == Reason::AddressRefused)
         .collect();
     match &report.written {
-        WriteOutcome::IdentityChanged => yes("IdentityChanged", identity_changed(report)),
-        WriteOutcome::NameConflict(objects) => yes("NameConflict", conflict(objects)),
-        WriteOutcome::ForeignEndpoints(slices) => yes("ForeignEndpoints", foreign(slices)),
-        _ if !refused.is_empty() => yes("AddressRefused", named(&refused)),
+        WriteOutcome::IdentityChanged => yes(ConditionReason::IdentityChanged, identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
+        _ if !refused.is_empty() => yes(ConditionReason::AddressRefused, named(&refused)),
         _ => Verdict(
-            "Stalled",
+            ConditionType::Stalled,
             "False",
-            "Progressing",
+            ConditionReason::Progressing,
             "No action is required.".to_owned(),
         ),
     }
@@ -225,39 +242,42 @@ fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
 
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
 fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
-    let no = |reason, message: &str| Verdict("Ready", "False", reason, message.to_owned());
+    let no = |reason, message: &str| Verdict(ConditionType::Ready, "False", reason, message.to_owned());
     match (&report.written, plan.rw.state, plan.ro.state) {
-        (WriteOutcome::Observing, ..) => no("Observing", "mode is Observe: the operator writes no routes."),
+        (WriteOutcome::Observing, ..) => no(
+            ConditionReason::Observing,
+            "mode is Observe: the operator writes no routes.",
+        ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) => Verdict(
-            "Ready",
+            ConditionType::Ready,
             "True",
-            "Routable",
+            ConditionReason::Routable,
             "Reads and writes are routed.".to_owned(),
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Fallback) => Verdict(
-            "Ready",
+            ConditionType::Ready,
             "True",
-            "RoutableByFallback",
+            ConditionReason::RoutableByFallback,
             "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
         ),
         (WriteOutcome::Programmed, RouteState::Held, _) => no(
-            "PrimaryUnreachable",
+            ConditionReason::PrimaryUnreachable,
             "The primary is not well. NAME-rw still leads to it, so writes may fail.",
         ),
         (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => no(
-            "NoPrimary",
+            ConditionReason::NoPrimary,
             "No server is proven to be the write primary: NAME-rw leads nowhere.",
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => no(
-            "NoReadTarget",
+            ConditionReason::NoReadTarget,
             "No server for reads is well. NAME-ro keeps the servers that are only unhealthy or behind.",
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => no(
-            "NoReadTarget",
+            ConditionReason::NoReadTarget,
             "No server may serve reads: NAME-ro leads nowhere.",
         ),
         _ => no(
-            "NotProgrammed",
+            ConditionReason::NotProgrammed,
             "The routes are not written; see the condition Programmed.",
         ),
     }
@@ -268,9 +288,9 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
     if worse.is_empty() {
         return Verdict(
-            "Degraded",
+            ConditionType::Degraded,
             "False",
-            "AllServing",
+            ConditionReason::AllServing,
             "Every active endpoint is well.".to_owned(),
         );
     }
@@ -278,7 +298,12 @@ fn degraded(endpoints: &[EndpointView]) -> Verdict {
     if worse.iter().any(|view| view.state.reason == Reason::LagUnknown) {
         message.push_str(LAG_UNKNOWN);
     }
-    Verdict("Degraded", "True", "EndpointsNotServing", message)
+    Verdict(
+        ConditionType::Degraded,
+        "True",
+        ConditionReason::EndpointsNotServing,
+        message,
+    )
 }
 
 fn named(endpoints: &[&EndpointView]) -> String {
@@ -295,7 +320,7 @@ fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String 
 
 /// The one that takes the writes, or took them last; before, the declared one.
 fn primary_reachable(decided: &Decided) -> Verdict {
-    const TYPE: &str = "PrimaryReachable";
+    const TYPE: ConditionType = ConditionType::PrimaryReachable;
     let holder = decided.holding.holder.as_ref();
     let is_it = |view: &&EndpointView| match holder {
         Some(holder) => view.id == holder.endpoint,
@@ -305,7 +330,7 @@ fn primary_reachable(decided: &Decided) -> Verdict {
         return Verdict(
             TYPE,
             "Unknown",
-            "NotDeclared",
+            ConditionReason::NotDeclared,
             "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
     };
@@ -319,43 +344,51 @@ fn primary_reachable(decided: &Decided) -> Verdict {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,
             "Unknown",
-            "NotChecked",
+            ConditionReason::NotChecked,
             format!("{} is not checked.", view.id),
         ),
         (_, Some(Role::Standby), _) => Verdict(
             TYPE,
             "False",
-            "InRecovery",
+            ConditionReason::InRecovery,
             format!("{} is a standby: it takes no writes.", view.id),
         ),
         (Reason::Saturated | Reason::AnswersWithError, Some(Role::Primary), _) => Verdict(
             TYPE,
             "True",
-            "Answers",
+            ConditionReason::Answers,
             format!("{} answers with an error.", view.id),
         ),
         (Reason::WritableReplica, ..) => Verdict(
             TYPE,
             "False",
-            "OlderTimeline",
+            ConditionReason::OlderTimeline,
             format!(
                 "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
                  failover.acceptPrimary.",
                 view.id
             ),
         ),
-        (_, Some(Role::Primary), None) => {
-            Verdict(TYPE, "True", "Writable", format!("{} takes writes.", view.id))
-        }
-        _ => Verdict(TYPE, "False", "NotReachable", why(&view.id, reason, failure)),
+        (_, Some(Role::Primary), None) => Verdict(
+            TYPE,
+            "True",
+            ConditionReason::Writable,
+            format!("{} takes writes.", view.id),
+        ),
+        _ => Verdict(
+            TYPE,
+            "False",
+            ConditionReason::NotReachable,
+            why(&view.id, reason, failure),
+        ),
     }
 }
 
 fn split_brain(decided: &Decided) -> Verdict {
-    const TYPE: &str = "SplitBrainSuspected";
+    const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
     if decided.split.is_empty() {
         let message = "At most one endpoint takes writes.".to_owned();
-        return Verdict(TYPE, "False", "NotSuspected", message);
+        return Verdict(TYPE, "False", ConditionReason::NotSuspected, message);
     }
     let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
     let holder = decided.holding.holder.as_ref();
@@ -364,7 +397,7 @@ fn split_brain(decided: &Decided) -> Verdict {
         "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
         ids.join(", ")
     );
-    Verdict(TYPE, "True", "SeveralWritable", message)
+    Verdict(TYPE, "True", ConditionReason::SeveralWritable, message)
 }
 
 /// Before the first decision what was known stays; a new policy is not ready.
@@ -374,27 +407,27 @@ fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
         return held_for_identity(report, previous);
     }
     let types = [
-        ("Ready", "False"),
-        ("Degraded", "Unknown"),
-        ("PrimaryReachable", "Unknown"),
-        ("ReadFallbackActive", "Unknown"),
-        ("SplitBrainSuspected", "Unknown"),
-        ("StrategyEnforced", "Unknown"),
+        (ConditionType::Ready, "False"),
+        (ConditionType::Degraded, "Unknown"),
+        (ConditionType::PrimaryReachable, "Unknown"),
+        (ConditionType::ReadFallbackActive, "Unknown"),
+        (ConditionType::SplitBrainSuspected, "Unknown"),
+        (ConditionType::StrategyEnforced, "Unknown"),
     ];
     let reason = if suspended {
-        "Suspended"
+        ConditionReason::Suspended
     } else if report.problems.is_empty() {
-        "Waiting"
+        ConditionReason::Waiting
     } else {
-        "Invalid"
+        ConditionReason::Invalid
     };
     let message = if suspended {
         "mode is Suspend: the operator checks no server.".to_owned()
     } else {
         waiting(report)
     };
-    let one = |(type_, status): (&'static str, &'static str)| {
-        let before = previous.iter().find(|condition| condition.type_ == type_);
+    let one = |(type_, status): (ConditionType, &'static str)| {
+        let before = known(previous, type_);
         let status = match before.map(|condition| condition.status.as_str()) {
             _ if suspended => "Unknown",
             Some("True") => "True",
@@ -406,13 +439,19 @@ fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
     types.into_iter().map(one).collect()
 }
 
+fn known(previous: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    previous
+        .iter()
+        .find(|condition| condition.type_ == type_.into_str())
+}
+
 /// Nothing was decided: Ready is False, what else was known stays.
 fn held_for_identity(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
-    const REASON: &str = "IdentityChanged";
+    const REASON: ConditionReason = ConditionReason::IdentityChanged;
     let message = identity_changed(report);
     let endpoints = report.decision.and_then(|decision| decision.state.endpoints());
-    let stays = |type_: &'static str| {
-        let before = previous.iter().find(|condition| condition.type_ == type_);
+    let stays = |type_| {
+        let before = known(previous, type_);
         let status = match before.map(|condition| condition.status.as_str()) {
             Some("True") => "True",
             Some("False") => "False",
@@ -421,11 +460,11 @@ fn held_for_identity(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict
         Verdict(type_, status, REASON, message.clone())
     };
     vec![
-        Verdict("Ready", "False", REASON, message.clone()),
+        Verdict(ConditionType::Ready, "False", REASON, message.clone()),
         degraded(endpoints.unwrap_or_default()),
-        stays("PrimaryReachable"),
-        stays("ReadFallbackActive"),
-        stays("SplitBrainSuspected"),
-        stays("StrategyEnforced"),
+        stays(ConditionType::PrimaryReachable),
+        stays(ConditionType::ReadFallbackActive),
+        stays(ConditionType::SplitBrainSuspected),
+        stays(ConditionType::StrategyEnforced),
     ]
 }

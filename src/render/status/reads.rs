@@ -2,19 +2,20 @@
 
 use super::Report;
 use super::conditions::Verdict;
+use super::words::{ConditionReason, ConditionType};
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::{Policy, Strategy};
 
 pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
-    let yes = |reason, message| Verdict("ReadFallbackActive", "True", reason, message);
+    let yes = |reason, message| Verdict(ConditionType::ReadFallbackActive, "True", reason, message);
     if plan.ro.state == RouteState::Fallback {
         let message = format!(
             "No replica can serve reads. Reads go to {}.",
             ids(&plan.ro.serving())
         );
-        return yes("NoReplicaEligible", message);
+        return yes(ConditionReason::NoReplicaEligible, message);
     }
     let stand_ins = plan.ro.stand_ins();
     if !stand_ins.is_empty() {
@@ -22,7 +23,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
             "Fewer replicas than failover.minHealthyReplicas can serve reads. Reads also go to {}.",
             ids(&stand_ins)
         );
-        return yes("TooFewReplicas", message);
+        return yes(ConditionReason::TooFewReplicas, message);
     }
     let policy = report.decision.map(|decision| &decision.policy);
     let classes = policy.map(|policy| policy.routing.classes.as_slice());
@@ -39,12 +40,12 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
             "The fallback serves classes in place of their replicas. {}.",
             elsewhere.join("; ")
         );
-        return yes("ClassByFallback", message);
+        return yes(ConditionReason::ClassByFallback, message);
     }
     Verdict(
-        "ReadFallbackActive",
+        ConditionType::ReadFallbackActive,
         "False",
-        "NotNeeded",
+        ConditionReason::NotNeeded,
         "Reads need no fallback.".to_owned(),
     )
 }
@@ -56,22 +57,29 @@ fn ids(endpoints: &[EndpointId]) -> String {
 
 /// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
 pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
-    const TYPE: &str = "StrategyEnforced";
+    const TYPE: ConditionType = ConditionType::StrategyEnforced;
     let services = outputs.services.is_some();
     let per_region = outputs.per_region && !policy.routing.regions.is_empty();
     let yes = |reason, message: &str| Verdict(TYPE, "True", reason, message.to_owned());
-    let no = |message: &str| Verdict(TYPE, "False", "ServicesSpreadEvenly", message.to_owned());
+    let no = |message: &str| {
+        Verdict(
+            TYPE,
+            "False",
+            ConditionReason::ServicesSpreadEvenly,
+            message.to_owned(),
+        )
+    };
     match policy.strategy {
         _ if !services => yes(
-            "ByClients",
+            ConditionReason::ByClients,
             "The policy has no Services; clients that read routing.json spread reads as the strategy says.",
         ),
         Strategy::RoundRobin => yes(
-            "Everywhere",
+            ConditionReason::Everywhere,
             "Services spread connections evenly; clients that read routing.json also follow the weights.",
         ),
         Strategy::Geographic if per_region => yes(
-            "ByRegion",
+            ConditionReason::ByRegion,
             "The Services of regions lead to the nearest servers, as routing.json does; NAME-ro ignores regions.",
         ),
         Strategy::Geographic => no(
