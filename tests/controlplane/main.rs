@@ -51,7 +51,10 @@ impl Place {
 
     fn start(&self) -> Child {
         let path = format!("{}:{}", self.0.display(), std::env::var("PATH").unwrap());
-        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/controlplane/build"))
+        // A shell cannot trap what its parent ignores, and one that is started in the background ignores SIGINT.
+        Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/controlplane/build"))
             .env("PATH", path)
             .env("CARGO_TARGET_DIR", &self.0)
             .env("PROGRESS_SECONDS", "0.05")
@@ -134,7 +137,7 @@ fn a_build_that_fails_says_why_and_keeps_the_exit_code() {
 fn a_build_ends_with_the_script() {
     for (signal, code) in [("TERM", Some(143)), ("INT", Some(130)), ("KILL", None)] {
         let place = Place::new(signal);
-        let script = place.start();
+        let mut script = place.start();
         until("no build", || place.0.join("pid").exists());
         let pid = script.id().to_string();
         assert!(
@@ -144,6 +147,7 @@ fn a_build_ends_with_the_script() {
                 .unwrap()
                 .success()
         );
+        until("it does not end", || script.try_wait().unwrap().is_some());
         let output = script.wait_with_output().unwrap();
         assert_eq!(output.status.code(), code, "{signal}: {output:?}");
         until("it goes on to build", || !place.builds());
