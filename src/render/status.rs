@@ -5,6 +5,7 @@ mod conditions;
 mod history;
 mod reads;
 mod words;
+mod writes;
 
 use std::collections::BTreeMap;
 

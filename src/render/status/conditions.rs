@@ -4,14 +4,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::words::{ConditionReason, ConditionType};
-use super::{Report, WriteOutcome, reads};
+use super::{Report, WriteOutcome, reads, writes};
 use crate::render::advice;
-use distributary_core::decision::{Decided, DecisionState, EndpointView};
+use distributary_core::decision::{DecisionState, EndpointView};
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
-use distributary_core::observation::{FailureKind, Role};
+use distributary_core::observation::FailureKind;
 use distributary_core::plan::{RouteState, RoutingPlan};
-use distributary_core::policy::DeclaredRole;
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -41,9 +40,9 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
         Some(decided) => {
             verdicts.push(ready(report, &decided.plan));
             verdicts.push(degraded(&decided.endpoints));
-            verdicts.push(primary_reachable(decided));
+            verdicts.push(writes::primary_reachable(decided));
             verdicts.push(reads::fallback(report, &decided.plan));
-            verdicts.push(split_brain(decided));
+            verdicts.push(writes::split_brain(decided));
             let known = report.decision.zip(report.outputs);
             verdicts.extend(known.map(|(decision, outputs)| reads::strategy(&decision.policy, outputs)));
         }
@@ -311,93 +310,11 @@ fn named(endpoints: &[&EndpointView]) -> String {
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
+pub(super) fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
     match failure {
         Some(failure) => format!("{id}: {reason} ({failure})"),
         None => format!("{id}: {reason}"),
     }
-}
-
-/// The one that takes the writes, or took them last; before, the declared one.
-fn primary_reachable(decided: &Decided) -> Verdict {
-    const TYPE: ConditionType = ConditionType::PrimaryReachable;
-    let holder = decided.holding.holder.as_ref();
-    let is_it = |view: &&EndpointView| match holder {
-        Some(holder) => view.id == holder.endpoint,
-        None => view.declared == DeclaredRole::Primary,
-    };
-    let Some(view) = decided.endpoints.iter().find(is_it) else {
-        return Verdict(
-            TYPE,
-            "Unknown",
-            ConditionReason::NotDeclared,
-            "The policy no longer declares the endpoint that took the writes.".to_owned(),
-        );
-    };
-    // Of several pods the one that holds the writes counts.
-    let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
-    let (reason, role, failure) = pod
-        .map_or((view.state.reason, view.state.role, view.state.failure), |pod| {
-            (pod.state.reason, pod.state.role, pod.state.failure)
-        });
-    match (reason, role, failure) {
-        (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
-            TYPE,
-            "Unknown",
-            ConditionReason::NotChecked,
-            format!("{} is not checked.", view.id),
-        ),
-        (_, Some(Role::Standby), _) => Verdict(
-            TYPE,
-            "False",
-            ConditionReason::InRecovery,
-            format!("{} is a standby: it takes no writes.", view.id),
-        ),
-        (Reason::Saturated | Reason::AnswersWithError, Some(Role::Primary), _) => Verdict(
-            TYPE,
-            "True",
-            ConditionReason::Answers,
-            format!("{} answers with an error.", view.id),
-        ),
-        (Reason::WritableReplica, ..) => Verdict(
-            TYPE,
-            "False",
-            ConditionReason::OlderTimeline,
-            format!(
-                "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
-                 failover.acceptPrimary.",
-                view.id
-            ),
-        ),
-        (_, Some(Role::Primary), None) => Verdict(
-            TYPE,
-            "True",
-            ConditionReason::Writable,
-            format!("{} takes writes.", view.id),
-        ),
-        _ => Verdict(
-            TYPE,
-            "False",
-            ConditionReason::NotReachable,
-            why(&view.id, reason, failure),
-        ),
-    }
-}
-
-fn split_brain(decided: &Decided) -> Verdict {
-    const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
-    if decided.split.is_empty() {
-        let message = "At most one endpoint takes writes.".to_owned();
-        return Verdict(TYPE, "False", ConditionReason::NotSuspected, message);
-    }
-    let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
-    let holder = decided.holding.holder.as_ref();
-    let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
-    let message = format!(
-        "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
-        ids.join(", ")
-    );
-    Verdict(TYPE, "True", ConditionReason::SeveralWritable, message)
 }
 
 /// Before the first decision what was known stays; a new policy is not ready.

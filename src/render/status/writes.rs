@@ -1,0 +1,90 @@
+//! The conditions of writes: whether the server that takes them answers, and whether several take them.
+
+use super::conditions::{Verdict, why};
+use super::words::{ConditionReason, ConditionType};
+use distributary_core::decision::{Decided, EndpointView};
+use distributary_core::health::Reason;
+use distributary_core::observation::Role;
+use distributary_core::policy::DeclaredRole;
+
+/// The one that takes the writes, or took them last; before, the declared one.
+pub fn primary_reachable(decided: &Decided) -> Verdict {
+    const TYPE: ConditionType = ConditionType::PrimaryReachable;
+    let holder = decided.holding.holder.as_ref();
+    let is_it = |view: &&EndpointView| match holder {
+        Some(holder) => view.id == holder.endpoint,
+        None => view.declared == DeclaredRole::Primary,
+    };
+    let Some(view) = decided.endpoints.iter().find(is_it) else {
+        return Verdict(
+            TYPE,
+            "Unknown",
+            ConditionReason::NotDeclared,
+            "The policy no longer declares the endpoint that took the writes.".to_owned(),
+        );
+    };
+    // Of several pods the one that holds the writes counts.
+    let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
+    let (reason, role, failure) = pod
+        .map_or((view.state.reason, view.state.role, view.state.failure), |pod| {
+            (pod.state.reason, pod.state.role, pod.state.failure)
+        });
+    match (reason, role, failure) {
+        (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
+            TYPE,
+            "Unknown",
+            ConditionReason::NotChecked,
+            format!("{} is not checked.", view.id),
+        ),
+        (_, Some(Role::Standby), _) => Verdict(
+            TYPE,
+            "False",
+            ConditionReason::InRecovery,
+            format!("{} is a standby: it takes no writes.", view.id),
+        ),
+        (Reason::Saturated | Reason::AnswersWithError, Some(Role::Primary), _) => Verdict(
+            TYPE,
+            "True",
+            ConditionReason::Answers,
+            format!("{} answers with an error.", view.id),
+        ),
+        (Reason::WritableReplica, ..) => Verdict(
+            TYPE,
+            "False",
+            ConditionReason::OlderTimeline,
+            format!(
+                "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
+                 failover.acceptPrimary.",
+                view.id
+            ),
+        ),
+        (_, Some(Role::Primary), None) => Verdict(
+            TYPE,
+            "True",
+            ConditionReason::Writable,
+            format!("{} takes writes.", view.id),
+        ),
+        _ => Verdict(
+            TYPE,
+            "False",
+            ConditionReason::NotReachable,
+            why(&view.id, reason, failure),
+        ),
+    }
+}
+
+pub fn split_brain(decided: &Decided) -> Verdict {
+    const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
+    if decided.split.is_empty() {
+        let message = "At most one endpoint takes writes.".to_owned();
+        return Verdict(TYPE, "False", ConditionReason::NotSuspected, message);
+    }
+    let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
+    let holder = decided.holding.holder.as_ref();
+    let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
+    let message = format!(
+        "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
+        ids.join(", ")
+    );
+    Verdict(TYPE, "True", ConditionReason::SeveralWritable, message)
+}
