@@ -7,7 +7,9 @@ use std::sync::Arc;
 /// Namespace and name of a policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PolicyKey {
+    /// The namespace of the object.
     pub namespace: String,
+    /// The name of the object.
     pub name: String,
 }
 
@@ -76,6 +78,7 @@ impl fmt::Display for ClassName {
 /// One server of a policy: an endpoint, and which of the pods behind its Service where it names one.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TargetId {
+    /// The endpoint that it belongs to.
     pub endpoint: EndpointId,
     /// The address of a pod; `None`: the target follows the endpoint's host.
     pub pod: Option<IpAddr>,

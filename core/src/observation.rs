@@ -11,16 +11,20 @@ use crate::words::words;
 /// The result of one whole check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
+    /// When the check began.
     pub started: Moment,
+    /// When its result was known.
     pub ended: Moment,
     /// The address that was connected to, where it came so far.
     pub address: Option<IpAddr>,
+    /// What the server said, or why it said nothing.
     pub result: Result<Sample, FailureKind>,
 }
 
 /// What a server said of itself. `None`: it would not tell.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sample {
+    /// Whether it takes writes.
     pub role: Role,
     /// `pg_current_wal_lsn()` of a primary, `pg_last_wal_replay_lsn()` of a standby.
     pub lsn: Option<Lsn>,
@@ -31,6 +35,7 @@ pub struct Sample {
     /// Of a primary: of the WAL file that it writes (`pg_walfile_name()`). Of a standby: `received_tli` of
     /// `pg_stat_wal_receiver`, told to members of `pg_monitor` while it streams; what it replayed may be older.
     pub timeline: Option<u32>,
+    /// How busy it is.
     pub load: Option<Load>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or its answer is no number of seconds.
     pub lag: Option<Duration>,
@@ -112,6 +117,7 @@ impl std::str::FromStr for Lsn {
     }
 }
 
+/// A text that is no position in the write-ahead log.
 #[derive(Debug, thiserror::Error)]
 #[error("not a log position of the form 16/B374D848")]
 pub struct InvalidLsn;
@@ -122,10 +128,15 @@ pub struct InvalidLsn;
 )]
 #[strum(const_into_str)]
 pub enum FailureKind {
+    /// Nobody listens at the port (ECONNREFUSED).
     ConnectRefused,
+    /// The connection was reset (ECONNRESET).
     ConnectionReset,
+    /// The connection was closed in the middle of the check.
     ConnectionClosed,
+    /// The deadline of the check passed.
     TimedOut,
+    /// No way leads to the address (EHOSTUNREACH, ENETUNREACH).
     Unreachable,
     /// 57P03 and crash recovery.
     Starting,
@@ -185,6 +196,7 @@ pub enum FailureClass {
 }
 
 impl FailureKind {
+    /// What it means.
     #[must_use]
     pub const fn class(self) -> FailureClass {
         match self {

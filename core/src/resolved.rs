@@ -35,29 +35,37 @@ pub struct Pods {
     pub ready: Result<Vec<SocketAddr>, ServiceProblem>,
 }
 
+/// Why the pods behind a Service are not known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServiceProblem {
+    /// There is no Service of the name.
     #[error("does not exist")]
     NotFound,
+    /// The Service has no port as the policy names it.
     #[error("has no such port")]
     PortMissing,
+    /// The Service is of type ExternalName.
     #[error("is of type ExternalName and has no pods; name its host instead")]
     External,
+    /// The API server did not tell.
     #[error("could not be read")]
     Unavailable,
 }
 
 impl Resolved {
+    /// What was looked up, by endpoint.
     #[must_use]
     pub const fn new(endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
         Self(endpoints)
     }
 
+    /// What was looked up for an endpoint; `None`: the policy does not declare it.
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Option<&ResolvedEndpoint> {
         self.0.get(id)
     }
 
+    /// Where an endpoint is; `None`: that is not known.
     #[must_use]
     pub fn location(&self, id: &EndpointId) -> Option<&Location> {
         self.endpoint(id)?.location.as_ref()

@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use super::login::TlsMode;
 
+/// Where a server listens.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Location {
+    /// Its name or address.
     pub host: Host,
+    /// Its TCP port, at least 1.
     pub port: u16,
 }
 
+/// How a server is named.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Host {
+    /// A name, which is resolved before each check.
     Name(String),
+    /// An address.
     Address(IpAddr),
 }
 
@@ -61,7 +67,10 @@ impl ServerKey {
 /// What clients need to know to connect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientSettings {
+    /// The database to connect to.
     pub database: String,
+    /// Whether the transport is encrypted and the server proves who it is.
     pub tls: TlsMode,
+    /// How long to wait for a connection.
     pub connect_timeout: Duration,
 }

@@ -13,6 +13,7 @@ use super::server::Location;
 /// One probed server of one policy.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProbeKey {
+    /// The policy that wants it probed.
     pub policy: PolicyKey,
     pub target: TargetId,
 }
@@ -24,12 +25,15 @@ pub struct ProbeOrder {
     pub incarnation: Incarnation,
     /// The host is the name that a certificate must have; it is resolved where the target is no pod.
     pub location: Location,
+    /// How to log in.
     pub login: Arc<Login>,
     /// Asked after the questions of every check and heartbeat, read-only: one value, the lag in seconds.
     pub lag_query: Option<Arc<str>>,
     /// Asked in every whole check, read-only: whether each is answered.
     pub probe_queries: Vec<Arc<str>>,
+    /// What the deadlines of its checks follow from.
     pub deadlines: Deadlines,
+    /// When to check it next.
     pub check: NextCheck,
 }
 
@@ -51,6 +55,7 @@ pub struct Incarnation(pub u64);
 pub struct NextCheck {
     /// Rises with every instruction for the target.
     pub number: u64,
+    /// When it is due.
     pub at: Moment,
     /// The deadline of the whole check: name, connection, TLS, login and query.
     pub timeout: Duration,
@@ -75,10 +80,8 @@ pub struct Hold {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// A whole check; `late`: so long after it was due.
-    Checked {
-        observed: CheckAnswer,
-        late: Duration,
-    },
+    Checked { observed: CheckAnswer, late: Duration },
+    /// A heartbeat on the held session.
     Heard(SessionAnswer),
 }
 
@@ -87,6 +90,7 @@ pub enum Answer {
 pub struct CheckAnswer {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
+    /// What it found.
     pub observation: Observation,
 }
 

@@ -5,43 +5,58 @@ use crate::ids::EndpointId;
 use crate::server::{Location, ServerKey};
 use crate::words::words;
 
+/// What a policy takes an endpoint for, whatever it is at the moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum DeclaredRole {
+    /// It takes the writes.
     Primary,
+    /// It serves reads.
     Replica,
 }
 
 /// A declared server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
+    /// Unique in the policy.
     pub id: EndpointId,
+    /// What the policy takes it for.
     pub declared: DeclaredRole,
+    /// A name for people.
     pub display_name: Option<String>,
     /// Where it is, as far as the policy says.
     pub server: DeclaredServer,
+    /// Where it is; `None`: in no region.
     pub region: Option<String>,
+    /// The zone that EndpointSlices tell; `None`: none.
     pub zone: Option<String>,
     /// Share under the strategy Weighted, 0 to 1000; 0 is never sent a read.
     pub weight: u16,
     /// Lowest first.
     pub priority: u16,
+    /// The sessions that it is meant to carry, at least 1: the measure of LeastConnections and the size of a client's pool.
     pub max_connections: u32,
+    /// Whether it is checked and routed.
     pub state: EndpointState,
     /// False: it never takes the writes over.
     pub promotable: bool,
+    /// Words for its use, by which classes select replicas.
     pub tags: Vec<String>,
+    /// When it is too far behind to serve.
     pub lag: LagSettings,
 }
 
 /// Where a server is, as a policy declares it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum DeclaredServer {
+    /// A host that the policy names.
     Host(Location),
     /// The ready pods behind a Service of the policy's namespace. `location`: its name inside the cluster, which
     /// certificates are checked against.
     Service {
+        /// The name of the Service.
         service: String,
+        /// Its name inside the cluster, and the port that the policy names.
         location: Location,
     },
     /// A URL in a Secret says where.
@@ -60,6 +75,7 @@ impl DeclaredServer {
     }
 }
 
+/// Whether an endpoint is checked and routed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum EndpointState {

@@ -9,18 +9,27 @@ use crate::server::ClientSettings;
 /// What a [`super::Policy`] is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyParts {
+    /// Namespace and name.
     pub key: PolicyKey,
     /// The uid of the object: an object of the same name made later is another policy.
     pub uid: String,
+    /// `metadata.generation`: rises with every change of the spec.
     pub generation: i64,
+    /// What the operator does with it.
     pub mode: Mode,
     /// The declared primary first, then the replicas as declared; ids are unique.
     pub endpoints: Vec<Endpoint>,
+    /// How servers prove that they belong to this database.
     pub identity: IdentityRule,
+    /// What the weights of targets come from.
     pub strategy: Strategy,
+    /// Which routes there are, and who may serve them.
     pub routing: Routing,
+    /// When servers are checked.
     pub probing: Probing,
+    /// When circuits open and close.
     pub breaker: BreakerSettings,
+    /// What happens when servers are lost.
     pub failover: Failover,
     /// How clients connect, where an endpoint says nothing else.
     pub clients: ClientSettings,
@@ -46,6 +55,7 @@ impl PolicyParts {
         lists.any(|list| list.contains(&ReadFallback::LaggingReplicas))
     }
 
+    /// The declared replicas, in their order.
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .iter()

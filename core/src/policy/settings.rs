@@ -11,6 +11,7 @@ use crate::words::words;
 /// The shortest attempt that a policy can ask for.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
+/// What the operator does with a policy.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum Mode {
@@ -23,9 +24,11 @@ pub enum Mode {
     Suspend,
 }
 
+/// What the weights of targets come from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum Strategy {
+    /// All alike.
     #[default]
     RoundRobin,
     /// By the declared weight.
@@ -54,12 +57,15 @@ pub struct Failover {
     pub read_fallback: Vec<ReadFallback>,
     /// With fewer eligible replicas the fallback is added.
     pub min_healthy: Least,
+    /// Whether the writes move to another endpoint that takes them.
     pub primary_role: PrimaryRole,
+    /// What becomes of the routes of writes while nobody takes them.
     pub on_primary_loss: OnPrimaryLoss,
     /// A person's word which of two writable servers is the primary.
     pub accept_primary: Option<EndpointId>,
 }
 
+/// Who may take the writes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum PrimaryRole {
@@ -70,6 +76,7 @@ pub enum PrimaryRole {
     Pinned,
 }
 
+/// What becomes of the routes of writes while nobody takes them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum OnPrimaryLoss {
@@ -85,14 +92,17 @@ pub enum OnPrimaryLoss {
 pub struct LagSettings {
     /// The bounds are the endpoint's own, as those of a delayed standby, which is never a fallback.
     pub own: bool,
+    /// Where the lag comes from.
     pub source: LagSource,
     /// It leaves the routes past this.
     pub max: Duration,
+    /// It leaves the routes past so many bytes, too; `None`: bytes are not judged.
     pub max_bytes: Option<u64>,
     /// It returns at this or below; of the bytes, at the same share of their bound.
     pub recover: Duration,
 }
 
+/// Where the lag of a replica comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LagSource {
     /// The primary's history of log positions.
@@ -116,12 +126,14 @@ pub struct Probing {
     pub failover_timeout: Duration,
 }
 
+/// When circuits open, and how they close again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BreakerSettings {
     /// False: an endpoint leaves after the same failures, and returns with its first good check.
     pub enabled: bool,
     /// Consecutive failures that open the circuit, at least 1.
     pub failure_threshold: u32,
+    /// How long a circuit stays open at first.
     pub reset_timeout: Duration,
     /// What the reset timeout doubles up to, trip by trip; trips longer ago than this no longer count.
     pub max_reset_timeout: Duration,
