@@ -136,7 +136,7 @@ pub enum FailureKind {
     ConnectionClosed,
     /// The deadline of the check passed.
     TimedOut,
-    /// No way leads to the address (EHOSTUNREACH, ENETUNREACH).
+    /// No way leads to the address (EHOSTUNREACH, ENETUNREACH, ENETDOWN).
     Unreachable,
     /// 57P03 and crash recovery.
     Starting,
