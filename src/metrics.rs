@@ -1,6 +1,6 @@
 //! OpenMetrics of the process. docs/metrics.md lists them for people.
 
-mod registered;
+mod registry;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +20,7 @@ use distributary_core::lag::Lag;
 use distributary_core::observation::{FailureKind, Observation};
 use distributary_core::target::ProbeKey;
 use distributary_core::world::Figures;
-use registered::Registered;
+use registry::MetricRegistry;
 
 /// The result of a check: `Good`, or the name of a failure.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -55,7 +55,7 @@ struct ErrorLabels {
 /// All metrics. Series of an endpoint end with its policy.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    registered: Arc<Registered>,
+    registry: Arc<MetricRegistry>,
     checks: Family<CheckLabels, Counter>,
     check_seconds: Histogram,
     late_seconds: Histogram,
@@ -79,7 +79,7 @@ impl Metrics {
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
         ];
         let mut metrics = Self {
-            registered: Arc::default(),
+            registry: Arc::default(),
             checks: Family::default(),
             check_seconds: Histogram::new(buckets),
             late_seconds: Histogram::new(buckets),
@@ -94,12 +94,12 @@ impl Metrics {
             writes: Family::default(),
             errors: Family::default(),
         };
-        metrics.registered = Arc::new(metrics.register());
+        metrics.registry = Arc::new(metrics.register());
         metrics
     }
 
-    fn register(&self) -> Registered {
-        let mut all = Registered::default();
+    fn register(&self) -> MetricRegistry {
+        let mut all = MetricRegistry::default();
         all.add("checks", "Checks of servers, by result", self.checks.clone());
         all.add_with_unit(
             "check_duration",
@@ -168,7 +168,7 @@ impl Metrics {
     /// The name of every metric, whether it has a series or not, as the lines `# TYPE` of `/metrics` tell it.
     #[must_use]
     pub fn names(&self) -> &[String] {
-        self.registered.names()
+        self.registry.names()
     }
 
     /// The text of `/metrics`.
@@ -177,7 +177,7 @@ impl Metrics {
     /// Only if a metric cannot be written as text, which is a fault of this module.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut page = String::new();
-        self.registered.encode(&mut page)?;
+        self.registry.encode(&mut page)?;
         Ok(page)
     }
 

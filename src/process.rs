@@ -130,7 +130,9 @@ async fn forward(mut reports: mpsc::Receiver<DecisionChange>, context: Arc<Conte
             about: events::about(&policy),
             notice,
         };
-        let events = transitions.iter().filter_map(render::events::notice).map(event);
+        let outputs = context.outputs(&policy.key);
+        let notice = |transition| render::events::notice(transition, outputs.as_deref());
+        let events = transitions.iter().filter_map(notice).map(event);
         context.write_slices_first(&policy.key, events.collect());
         context.triggers.ask(policy.key.clone()).await;
     }

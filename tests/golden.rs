@@ -10,26 +10,29 @@ use std::sync::Arc;
 use distributary::rehearse::{Observations, rehearse};
 use distributary::render::Subject;
 use distributary::render::render;
-use distributary::render::status::{ConditionType, Report, WriteOutcome, status};
+use distributary::render::status::{
+    ConditionReason, ConditionStatus, ConditionType, Report, UnresolvedReference, WriteOutcome, status,
+};
 use distributary_api::validate::{self, SecretKeys, Secrets};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
+use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
 use distributary_core::login::SecretProblem;
 use distributary_core::plan::{Member, Route, RoutingPlan};
 use distributary_core::policy::Mode;
 use distributary_core::table::{RoutingTable, is_intact};
 use distributary_core::world::Memory;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-/// What is given beside the policy; tests/golden/README.md tells the words.
+/// The file `observations.yaml` of a case; tests/golden/README.md tells the words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+struct CaseInput {
     #[serde(default)]
     checks: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -43,8 +46,8 @@ struct Given {
     written: BTreeMap<String, Vec<String>>,
 }
 
-impl Given {
-    fn seen(&self) -> Observations {
+impl CaseInput {
+    fn observations(&self) -> Observations {
         Observations {
             checks: self.checks.clone(),
             addresses: self.addresses.clone(),
@@ -63,10 +66,10 @@ struct Outcome {
 
 fn outcome(folder: &Path) -> Outcome {
     let object: ReplicaSetPolicy = read(&folder.join("policy.yaml"));
-    let given: Given = read(&folder.join("observations.yaml"));
-    let secrets = secrets(&object, &given);
-    let services = given
-        .seen()
+    let input: CaseInput = read(&folder.join("observations.yaml"));
+    let secrets = secrets(&object, &input);
+    let services = input
+        .observations()
         .services(validate::service_references(&object, &secrets));
     let validated = validate::policy(&object)
         .and_then(|valid| Ok(valid.with(validate::resolve(&object, &secrets, &services)?)));
@@ -75,11 +78,12 @@ fn outcome(folder: &Path) -> Outcome {
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };
     let unresolved = declared.as_ref().map(|declared| declared.resolved.problems());
-    let unresolved: Vec<_> = unresolved.unwrap_or_default().into_iter().collect();
+    let unresolved = unresolved.unwrap_or_default().into_iter();
+    let unresolved: Vec<_> = unresolved.map(UnresolvedReference::Secret).collect();
     let outputs = declared.as_ref().map(|declared| Arc::clone(&declared.outputs));
     let (decision, moment) = declared.map_or((None, Moment::default()), |declared| {
         let known = (&declared.policy, &declared.resolved);
-        let rehearsed = rehearse(known, &given.seen(), Memory::default(), &BTreeSet::new());
+        let rehearsed = rehearse(known, &input.observations(), Memory::default(), &BTreeSet::new());
         let rehearsed = rehearsed.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         (Some(rehearsed.decision), rehearsed.moment)
     });
@@ -95,7 +99,7 @@ fn outcome(folder: &Path) -> Outcome {
         unresolved: &unresolved,
         decision: decision.as_deref(),
         outputs: outputs.as_deref(),
-        written: written(decision.as_deref(), &given),
+        written: written(decision.as_deref(), &input),
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
         moment,
     };
@@ -109,7 +113,7 @@ fn outcome(folder: &Path) -> Outcome {
     }
 }
 
-fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
+fn secrets(object: &ReplicaSetPolicy, input: &CaseInput) -> Secrets {
     let keys = |keys: &BTreeMap<String, String>| {
         let keys = keys
             .iter()
@@ -119,15 +123,15 @@ fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
     validate::references(&object.spec)
         .into_iter()
         .map(|name| {
-            let secret = given.secrets.get(&name).map(keys).ok_or(SecretProblem::NotFound);
+            let secret = input.secrets.get(&name).map(keys).ok_or(SecretProblem::NotFound);
             (name, secret)
         })
         .collect()
 }
 
 /// As the writing side concludes it, where the case says nothing else.
-fn written(decision: Option<&Decision>, given: &Given) -> WriteOutcome {
-    if let Some((what, names)) = given.written.first_key_value() {
+fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
+    if let Some((what, names)) = input.written.first_key_value() {
         return match what.as_str() {
             "NameConflict" => WriteOutcome::NameConflict(names.clone()),
             "ForeignEndpoints" => WriteOutcome::ForeignEndpoints(names.clone()),
@@ -189,11 +193,11 @@ fn route(route: &Route) -> Value {
             "weight": member.weight,
             "order": member.order,
             "inSlice": member.in_slice,
-            "admission": format!("{:?}", member.admission),
+            "admission": member.admission,
         })
     };
     json!({
-        "state": format!("{:?}", route.state),
+        "state": route.state,
         "members": route.members.iter().map(member).collect::<Vec<_>>(),
     })
 }
@@ -301,130 +305,111 @@ fn difference(file: &Path, expected: &str, text: &str) -> String {
     format!("{}: {what}", file.display())
 }
 
-/// Type, status and reason of every condition of every case.
-fn conditions() -> BTreeSet<(String, String, String)> {
-    cases()
-        .iter()
-        .flat_map(|folder| outcome(folder).status.conditions)
-        .map(|condition| (condition.type_, condition.status, condition.reason))
-        .collect()
+fn conditions() -> Vec<Condition> {
+    let statuses = cases().into_iter().map(|folder| outcome(&folder).status);
+    statuses.flat_map(|status| status.conditions).collect()
 }
 
 #[test]
 fn every_condition_is_true_in_a_case_and_false_in_another() {
     let seen = conditions();
     for type_ in ConditionType::VARIANTS.iter().map(ConditionType::into_str) {
-        for wanted in ["True", "False"] {
-            let shown = seen.iter().any(|(t, status, _)| t == type_ && status == wanted);
+        for wanted in [ConditionStatus::True, ConditionStatus::False].map(|status| status.into_str()) {
+            let shown = seen
+                .iter()
+                .any(|condition| condition.type_ == type_ && condition.status == wanted);
             assert!(shown, "no case shows {type_} {wanted}");
+        }
+    }
+}
+
+/// Every word is in a case, but for the exceptions, which must be in none: one that is shown needs no exception.
+fn must_be_shown(
+    words: impl IntoIterator<Item = &'static str>,
+    shown: &BTreeSet<String>,
+    exceptions: &[(&str, &str)],
+) {
+    for word in words {
+        let exception = exceptions.iter().find(|(name, _)| *name == word);
+        match exception {
+            None => assert!(shown.contains(word), "no case shows {word}"),
+            Some((_, why)) => assert!(!shown.contains(word), "a case shows {word} ({why})"),
         }
     }
 }
 
 #[test]
 fn every_reason_of_an_endpoint_has_a_case() {
-    let shown: BTreeSet<_> = cases()
-        .iter()
-        .flat_map(|folder| outcome(folder).status.endpoints)
-        .map(|endpoint| endpoint.server.reason)
+    let servers = cases()
+        .into_iter()
+        .flat_map(|folder| outcome(&folder).status.endpoints)
+        .map(|endpoint| endpoint.server);
+    let shown = servers
+        .flat_map(|server| {
+            let of_classes = server.classes.into_iter().map(|class| class.reason);
+            of_classes.chain([server.reason]).collect::<Vec<_>>()
+        })
         .collect();
-    for reason in [
-        "Serving",
-        "PrimaryInRecovery",
-        "Saturated",
-        "Returning",
-        "AdmittedEarly",
-        "Held",
-        "Suspect",
-        "CircuitOpen",
-        "Lagging",
-        "ReplayStalled",
-        "LagUnknown",
-        "ConfigurationFailed",
-        "AddressRefused",
-        "WritableReplica",
-        "IdentityMismatch",
-        "Diverged",
-        "WeightZero",
-        "NoReadyPod",
-        "Draining",
-        "Disabled",
-    ] {
-        assert!(shown.contains(reason), "no case shows {reason}: {shown:?}");
-    }
+    let reasons = Reason::ALL.iter().map(|reason| reason.word());
+    let waits = "the first decision waits until every server has been checked";
+    must_be_shown(reasons, &shown, &[(Reason::NotCheckedYet.word(), waits)]);
 }
 
 #[test]
 fn every_reason_of_the_conditions_has_a_case() {
+    let shown = conditions()
+        .into_iter()
+        .map(|condition| condition.reason)
+        .collect();
+    let reasons = ConditionReason::VARIANTS.iter().map(ConditionReason::into_str);
+    let exceptions = [
+        (ConditionReason::NotDeclared, "a case has no earlier policy"),
+        (ConditionReason::ServiceUnresolved, "a case reads no API server"),
+    ];
+    let exceptions = exceptions.map(|(reason, why)| (reason.into_str(), why));
+    must_be_shown(reasons, &shown, &exceptions);
+}
+
+#[test]
+fn a_condition_of_several_statuses_has_a_case_of_each() {
+    use ConditionReason as Reason;
+    use ConditionStatus::{False, True, Unknown};
     let seen = conditions();
-    for (type_, status, reasons) in [
-        ("Accepted", "False", vec!["Invalid"]),
-        ("ResolvedRefs", "False", vec!["SecretUnresolved"]),
-        (
-            "Programmed",
-            "False",
-            vec![
-                "Waiting",
-                "Observing",
-                "Suspended",
-                "NameConflict",
-                "ForeignEndpoints",
-                "WriteFailed",
-                "IdentityChanged",
-            ],
-        ),
-        ("Ready", "True", vec!["Routable", "RoutableByFallback"]),
-        (
-            "Ready",
-            "False",
-            vec![
-                "Waiting",
-                "Invalid",
-                "Observing",
-                "NotProgrammed",
-                "IdentityChanged",
-                "PrimaryUnreachable",
-                "NoPrimary",
-                "NoReadTarget",
-            ],
-        ),
-        ("Ready", "Unknown", vec!["Suspended"]),
-        ("Reconciling", "True", vec!["Waiting", "Retrying"]),
-        (
-            "Stalled",
-            "True",
-            vec![
-                "Invalid",
-                "NameConflict",
-                "ForeignEndpoints",
-                "AddressRefused",
-                "IdentityChanged",
-            ],
-        ),
-        ("SplitBrainSuspected", "True", vec!["SeveralWritable"]),
-        ("PrimaryReachable", "True", vec!["Writable"]),
-        (
-            "PrimaryReachable",
-            "False",
-            vec!["InRecovery", "NotReachable", "OlderTimeline"],
-        ),
-        ("PrimaryReachable", "Unknown", vec!["NotChecked"]),
-        (
-            "ReadFallbackActive",
-            "True",
-            vec!["NoReplicaEligible", "TooFewReplicas", "ClassByFallback"],
-        ),
-        (
-            "StrategyEnforced",
-            "True",
-            vec!["Everywhere", "ByRegion", "ByClients"],
-        ),
-        ("StrategyEnforced", "False", vec!["ServicesSpreadEvenly"]),
+    for (type_, status, reason) in [
+        (ConditionType::Programmed, False, Reason::Waiting),
+        (ConditionType::Programmed, False, Reason::Observing),
+        (ConditionType::Programmed, False, Reason::Suspended),
+        (ConditionType::Programmed, False, Reason::NameConflict),
+        (ConditionType::Programmed, False, Reason::ForeignEndpoints),
+        (ConditionType::Programmed, False, Reason::IdentityChanged),
+        (ConditionType::Ready, False, Reason::Waiting),
+        (ConditionType::Ready, False, Reason::Invalid),
+        (ConditionType::Ready, False, Reason::Observing),
+        (ConditionType::Ready, False, Reason::IdentityChanged),
+        (ConditionType::Ready, Unknown, Reason::Suspended),
+        (ConditionType::Reconciling, True, Reason::Waiting),
+        (ConditionType::Stalled, True, Reason::Invalid),
+        (ConditionType::Stalled, True, Reason::NameConflict),
+        (ConditionType::Stalled, True, Reason::ForeignEndpoints),
+        (ConditionType::Stalled, True, Reason::IdentityChanged),
     ] {
-        for reason in reasons {
-            let key = (type_.to_owned(), status.to_owned(), reason.to_owned());
-            assert!(seen.contains(&key), "no case shows {type_} {status} {reason}");
-        }
+        let (type_, status, reason) = (type_.into_str(), status.into_str(), reason.into_str());
+        let is_shown = seen
+            .iter()
+            .any(|it| it.type_ == type_ && it.status == status && it.reason == reason);
+        assert!(is_shown, "no case shows {type_} {status} {reason}");
+    }
+}
+
+#[test]
+fn a_message_has_the_name_of_the_service_and_no_placeholder() {
+    let messages: Vec<_> = conditions()
+        .into_iter()
+        .map(|condition| condition.message)
+        .collect();
+    assert!(messages.iter().any(|message| message.contains("orders-rw")));
+    for message in messages {
+        assert!(!message.contains("NAME"), "{message}");
     }
 }
 

@@ -22,13 +22,13 @@ use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::jitter::Jitter;
 use distributary_core::lag::Lag;
-use distributary_core::observation::{FailureClass, FailureKind};
+use distributary_core::observation::{FailureClass, FailureKind, Role};
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
 
-/// A standby whose lag one look does not tell is looked at again for so long.
+/// A standby whose lag one check does not show is checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Check the real servers of a policy once, and show the routes that would follow.
@@ -36,7 +36,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Needs no cluster and writes nothing; run it where the servers can be reached. The login comes from the Secrets in the
 /// files. For a Secret that is not in the files it comes from variables such as DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD
 /// (key password of the Secret orders-probe). Without those, the user is PGUSER (default: distributary), and the password
-/// is PGPASSWORD or the one in PGPASSFILE (default: ~/.pgpass). CIRCUIT shows the circuit if the server stays as it is.
+/// is PGPASSWORD or the one in PGPASSFILE (default: ~/.pgpass). CIRCUIT shows when a circuit opens if
+/// the checks go on failing.
 ///
 /// Exit codes: 0; 3 the policy is invalid; 4 a server is not well, or a route would be held or lead nowhere.
 #[derive(Debug, clap::Args)]
@@ -48,12 +49,13 @@ pub struct Arguments {
 }
 
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
-    let mut documents = arguments.source.documents()?;
+    // A check is wanted, whatever the mode.
+    let documents = arguments.source.documents()?.enforced();
     let credentials = Credentials::of_environment();
-    let policies = policies(&mut documents, &credentials)?;
+    let policies = policies(&documents, &credentials)?;
     let mut results = Vec::new();
     for policy in policies {
-        results.push(block_on(look(policy))?);
+        results.push(block_on(check(policy))?);
     }
     let document = json!({"policies": results.iter().map(CheckResult::document).collect::<Vec<_>>()});
     let text = || {
@@ -71,15 +73,11 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     })
 }
 
-fn policies(documents: &mut Documents, credentials: &Credentials) -> Result<Vec<Declaration>, Error> {
-    // Who asks for a check wants one, whatever the mode.
-    documents.enforce();
+fn policies(documents: &Documents, credentials: &Credentials) -> Result<Vec<Declaration>, Error> {
     policy_file::policies(documents, |object| {
-        let secrets = credentials.secrets(object, documents);
-        let services = policy_file::services(object, &secrets, documents);
-        let mut endpoints = validate::resolve(object, &secrets, &services)?;
-        credentials.complete(&mut endpoints);
-        Ok(endpoints)
+        let logins = credentials.logins(object, documents);
+        let services = policy_file::services(object, &logins.secrets, documents);
+        validate::resolve_with(object, &logins.secrets, &services, &logins)
     })
 }
 
@@ -88,9 +86,18 @@ struct CheckResult {
     policy: Arc<Policy>,
     outputs: Arc<Outputs>,
     decision: Option<Arc<Decision>>,
-    figures: BTreeMap<String, Figures>,
+    servers: Vec<CheckedServer>,
 }
 
+/// A server as it is shown.
+struct CheckedServer {
+    row: Row,
+    figures: Option<Figures>,
+    /// The time after which its circuit opens if it goes on failing like this; `None`: its failure opens none.
+    opens_in: Option<Duration>,
+}
+
+/// What the checks of a server measured.
 #[derive(Clone, Debug, Default)]
 struct Figures {
     latency: Duration,
@@ -103,51 +110,75 @@ struct CheckRun {
     clock: Clock,
     world: World,
     registry: Registry,
-    looked: CheckResult,
-    /// Who may be looked at again.
+    decision: Option<Arc<Decision>>,
+    /// By the id of the server.
+    figures: BTreeMap<String, Figures>,
+    /// The servers that may be checked again.
     next: BTreeMap<ProbeKey, NextCheck>,
 }
 
-async fn look(declared: Declaration) -> Result<CheckResult, Error> {
-    let policy = declared.policy;
+async fn check(declared: Declaration) -> Result<CheckResult, Error> {
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
     let resolver = Resolver::from_system(clock, AddressRules::default());
-    let mut looking = CheckRun {
+    let mut run = CheckRun {
         clock,
         world: World::new(Jitter::Spread),
         registry: Registry::new(clock, resolver, Limits::default(), answers),
-        looked: CheckResult {
-            policy: Arc::clone(&policy),
-            outputs: declared.outputs,
-            decision: None,
-            figures: BTreeMap::new(),
-        },
+        decision: None,
+        figures: BTreeMap::new(),
         next: BTreeMap::new(),
     };
+    let Declaration {
+        policy,
+        resolved,
+        outputs,
+    } = declared;
     let changed = Event::PolicyChanged {
         policy: Arc::clone(&policy),
-        resolved: declared.resolved,
+        resolved,
         memory: Memory::default(),
     };
     let end = clock.now() + policy.probing.timeout + LOOK_AGAIN;
-    looking.advance(Some(changed));
-    while !looking.is_over() && clock.now() < end {
-        let wake = looking.world.deadline().unwrap_or(Moment::NEVER).min(end);
+    run.advance(Some(changed));
+    while !run.is_over() && clock.now() < end {
+        let wake = run.world.deadline().unwrap_or(Moment::NEVER).min(end);
         let event = tokio::select! {
             answer = answered.recv() => match answer {
-                Some(answer) => looking.take(answer),
+                Some(answer) => run.take(answer),
                 None => break,
             },
             () = clock.sleep_until(wake) => None,
         };
-        looking.advance(event);
+        run.advance(event);
     }
     // What is still gathered is decided now.
-    if let Some(due) = looking.world.deadline() {
+    if let Some(due) = run.world.deadline() {
         clock.sleep_until(due.min(end)).await;
-        looking.advance(None);
+        run.advance(None);
     }
-    Ok(looking.looked)
+    Ok(CheckResult {
+        servers: servers(&policy, run.decision.as_deref(), &run.figures),
+        decision: run.decision,
+        policy,
+        outputs,
+    })
+}
+
+fn servers(
+    policy: &Policy,
+    decision: Option<&Decision>,
+    figures: &BTreeMap<String, Figures>,
+) -> Vec<CheckedServer> {
+    let failure = |id: &str| figures.get(id).and_then(|figures| figures.failure);
+    let rows = decision.map(|decision| endpoints::of_decision(decision, failure));
+    let server = |row: Row| CheckedServer {
+        figures: figures.get(&row.id).cloned(),
+        opens_in: failure(&row.id)
+            .filter(|failure| matches!(failure.class(), FailureClass::Dead { .. }))
+            .map(|_| policy.probing.failover_timeout),
+        row,
+    };
+    rows.unwrap_or_default().into_iter().map(server).collect()
 }
 
 impl CheckRun {
@@ -156,11 +187,8 @@ impl CheckRun {
             return None;
         };
         let observation = &observed.observation;
-        let figures = self
-            .looked
-            .figures
-            .entry(observed.key.target.to_string())
-            .or_default();
+        let id = observed.key.target.to_string();
+        let figures = self.figures.entry(id).or_default();
         figures.latency = observation.ended.since(observation.started);
         figures.failure = observation.result.as_ref().err().copied();
         Some(Event::Observed(observed))
@@ -177,20 +205,20 @@ impl CheckRun {
             }
         }
         for Measurement { key, figures } in effects.figures {
-            let known = self.looked.figures.entry(key.target.to_string()).or_default();
+            let known = self.figures.entry(key.target.to_string()).or_default();
             known.lag = figures.and_then(|figures| figures.lag);
         }
         for report in effects.writer {
             if let Report::Decided { decision, .. } = report {
-                self.looked.decision = Some(decision);
+                self.decision = Some(decision);
             }
         }
         if self.is_over() {
             return;
         }
-        // One look was not enough: who answered is looked at again, over a new connection.
+        // One check was not enough: a server that answered is checked again, over a new connection.
         for (key, check) in std::mem::take(&mut self.next) {
-            let figures = self.looked.figures.get(&key.target.to_string());
+            let figures = self.figures.get(&key.target.to_string());
             if figures.is_some_and(|figures| figures.failure.is_none()) {
                 self.registry.next(&key, NextCheck { hold: None, ..check });
             }
@@ -199,7 +227,7 @@ impl CheckRun {
 
     /// Whether every server was checked, and what is not known will not be known soon.
     fn is_over(&self) -> bool {
-        match self.looked.decision.as_ref().map(|decision| &decision.state) {
+        match self.decision.as_ref().map(|decision| &decision.state) {
             None | Some(DecisionState::Waiting { .. }) => false,
             Some(DecisionState::Suspended | DecisionState::IdentityChanged { .. }) => true,
             Some(DecisionState::Decided(decided)) => {
@@ -210,60 +238,62 @@ impl CheckRun {
                 }) || !decided
                     .endpoints
                     .iter()
-                    .any(|view| view.state.role == Some(distributary_core::observation::Role::Primary))
+                    .any(|view| view.state.role == Some(Role::Primary))
             }
         }
     }
 }
 
-impl CheckResult {
-    fn shown(&self) -> Vec<Row> {
-        let mut shown = self
-            .decision
-            .as_ref()
-            .map(|it| endpoints::of_decision(it))
-            .unwrap_or_default();
-        for it in &mut shown {
-            let failure = self.figures.get(&it.id).and_then(|figures| figures.failure);
-            it.server.failure = it
-                .server
-                .failure
-                .take()
-                .or(failure.map(|failure| failure.to_string()));
-            if let Some(circuit) = self.circuit_to_be(failure) {
-                it.server.circuit = circuit;
-            }
+impl CheckedServer {
+    fn document(&self) -> Value {
+        let mut document = self.row.document();
+        if let Some(figures) = &self.figures {
+            document["latencyMilliseconds"] = json!(millis(figures.latency));
+            document["lag"] = json!(figures.lag.map(lag));
         }
-        shown
+        if let Some(time) = self.opens_in {
+            document["circuitOpensIn"] = json!(notation(time));
+        }
+        document
     }
 
-    /// What the circuit of a server would be that goes on failing like this.
-    fn circuit_to_be(&self, failure: Option<FailureKind>) -> Option<String> {
-        let dead = matches!(failure?.class(), FailureClass::Dead { .. });
-        dead.then(|| format!("Open in {:?}", self.policy.probing.failover_timeout))
+    fn cells(&self) -> [String; 7] {
+        let (row, figures) = (&self.row, self.figures.as_ref());
+        let latency = figures.map(|figures| format!("{} ms", millis(figures.latency)));
+        let circuit = self.opens_in.map(|time| format!("Open in {}", notation(time)));
+        [
+            row.id.clone(),
+            row.address.clone().unwrap_or_default(),
+            row.server.role.clone(),
+            figures
+                .and_then(|figures| figures.lag)
+                .map(lag)
+                .unwrap_or_default(),
+            latency.unwrap_or_default(),
+            circuit.unwrap_or_else(|| row.server.circuit.clone()),
+            endpoints::reason(row),
+        ]
     }
+}
 
+impl CheckResult {
     fn is_well(&self) -> bool {
         let decided = self
             .decision
             .as_ref()
             .and_then(|decision| decision.state.decided());
         decided.is_some_and(|decided| routes::are_well(&self.policy, &decided.plan))
-            && self.shown().iter().all(Row::is_plain)
+            && self.rows().all(Row::is_plain)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.servers.iter().map(|server| &server.row)
     }
 
     fn document(&self) -> Value {
-        let endpoint = |shown: &Row| {
-            let mut document = shown.document();
-            if let Some(figures) = self.figures.get(&shown.id) {
-                document["latencyMilliseconds"] = json!(millis(figures.latency));
-                document["lag"] = json!(figures.lag.map(lag));
-            }
-            document
-        };
         let mut document = json!({
             "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
-            "endpoints": self.shown().iter().map(endpoint).collect::<Vec<_>>(),
+            "endpoints": self.servers.iter().map(CheckedServer::document).collect::<Vec<_>>(),
         });
         let state = self.decision.as_ref().map(|decision| &decision.state);
         let subject = self.decision.as_deref();
@@ -277,26 +307,11 @@ impl CheckResult {
     }
 
     fn text(&self) -> String {
-        let shown = self.shown();
         let mut table = Table::new(&[
             "ENDPOINT", "ADDRESS", "ROLE", "LAG", "LATENCY", "CIRCUIT", "REASON",
         ]);
-        for it in &shown {
-            let figures = self.figures.get(&it.id);
-            table.row([
-                it.id.clone(),
-                it.address.clone(),
-                it.server.role.clone(),
-                figures
-                    .and_then(|figures| figures.lag)
-                    .map(lag)
-                    .unwrap_or_default(),
-                figures
-                    .map(|figures| format!("{} ms", millis(figures.latency)))
-                    .unwrap_or_default(),
-                it.server.circuit.clone(),
-                endpoints::reason(it),
-            ]);
+        for server in &self.servers {
+            table.row(server.cells());
         }
         let mut text = format!("{}\n\n{}", self.policy.key, table.text());
         let state = self.decision.as_ref().map(|decision| &decision.state);
@@ -306,7 +321,7 @@ impl CheckResult {
         if let Some(why) = state.and_then(routes::undecided) {
             text.push_str(&format!("\n{why}\n"));
         }
-        let explanations = endpoints::explanations(&shown);
+        let explanations = endpoints::explanations(self.rows());
         if !explanations.is_empty() {
             text.push_str(&format!("\n{explanations}"));
         }
@@ -325,5 +340,13 @@ fn lag(lag: Lag) -> String {
         Lag::Unknown => "unknown".to_owned(),
         Lag::Behind { time, .. } => seconds(time),
         Lag::AtLeast { time, .. } => format!("over {}", seconds(time)),
+    }
+}
+
+/// A time of the policy in its own notation: `5s`, `2500ms`.
+fn notation(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
     }
 }

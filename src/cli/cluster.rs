@@ -62,7 +62,7 @@ pub async fn config_map(client: &Client, namespace: &str, name: &str) -> Result<
 pub async fn objects(client: &Client, policy: &PolicyKey, desired: &[Manifest]) -> Result<Observed, Error> {
     let PolicyKey { namespace, name } = policy;
     let mut observed = Observed::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().copied() {
         let api = k8s::api(client, kind, namespace);
         let what = || format!("cannot read objects of kind {} in {namespace}", kind.name());
         let ours = ListParams::default().labels(&format!("{}={name}", labels::POLICY));

@@ -1,37 +1,42 @@
 //! Secrets and passwords from the environment, for a check without a cluster.
 //!
-//! Of a Secret that no file has, `DISTRIBUTARY_SECRET_NAME_KEY` is a key. Where nothing gives a password, libpq's places
-//! do: `PGPASSWORD`, then the file of passwords. No message holds a value.
+//! Of a Secret that no file has, `DISTRIBUTARY_SECRET_NAME_KEY` is a key. A password that no Secret has comes from where
+//! libpq looks: `PGPASSWORD`, then the file of passwords. No message holds a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::documents::{Documents, read};
 use super::policy_file;
 use super::warn;
 use distributary_api::ReplicaSetPolicy;
-use distributary_api::validate::{SecretKeys, Secrets};
-use distributary_core::ids::EndpointId;
-use distributary_core::login::{Login, Sensitive};
-use distributary_core::resolved::ResolvedEndpoint;
+use distributary_api::validate::{PasswordSource, SecretKeys, Secrets};
+use distributary_core::login::Sensitive;
+use distributary_core::server::Location;
 
 const PREFIX: &str = "DISTRIBUTARY_SECRET_";
-/// In place of a password that no Secret tells; no password holds a control character by accident.
-const UNTOLD: &str = "\u{1}untold\u{1}";
 const USER: &str = "distributary";
 
-/// What the environment tells.
+/// The logins in the environment.
 pub struct Credentials {
     variables: BTreeMap<String, String>,
     passwords: Vec<Entry>,
 }
 
-/// A line of a file of passwords; `None`: any.
+/// The Secrets that a policy names, and the passwords that none of them has.
+pub struct Logins<'a> {
+    credentials: &'a Credentials,
+    pub secrets: Secrets,
+    /// The Secrets that no file has: they need no password.
+    of_environment: BTreeSet<String>,
+}
+
+/// A line of a file of passwords.
 #[derive(Debug, Eq, PartialEq)]
 struct Entry {
-    place: [Option<String>; 4],
+    /// Host, port, database and user; `None`: any.
+    pattern: [Option<String>; 4],
     password: String,
 }
 
@@ -52,12 +57,13 @@ impl Credentials {
             .filter(|value| !value.is_empty())
     }
 
-    /// The Secrets of the files, and those that the environment tells. One with a login that nobody tells has a user and
-    /// no password.
-    pub fn secrets(&self, object: &ReplicaSetPolicy, documents: &Documents) -> Secrets {
-        let mut all = policy_file::secrets(object, documents);
+    /// The Secrets of the files and those of the environment. A Secret with a login that is in neither has a user and no
+    /// password.
+    pub fn logins(&self, object: &ReplicaSetPolicy, documents: &Documents) -> Logins<'_> {
+        let mut secrets = policy_file::secrets(object, documents);
+        let mut of_environment = BTreeSet::new();
         for (name, asked) in policy_file::keys_of_secrets(object) {
-            if all.get(&name).is_some_and(Result::is_ok) {
+            if secrets.get(&name).is_some_and(Result::is_ok) {
                 continue;
             }
             let value = |key: &String| {
@@ -76,52 +82,42 @@ impl Credentials {
             if policy_file::is_login(object, &name) {
                 let user = self.variable("PGUSER").unwrap_or(USER);
                 keys.entry("username".to_owned()).or_insert_with(|| user.into());
-                keys.entry("password".to_owned()).or_insert_with(|| UNTOLD.into());
             }
-            all.insert(name, Ok(SecretKeys(keys)));
+            secrets.insert(name.clone(), Ok(SecretKeys(keys)));
+            of_environment.insert(name);
         }
-        all
-    }
-
-    /// Adds the passwords that no Secret tells, where the environment does.
-    pub fn complete(&self, endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>) {
-        for endpoint in endpoints.values_mut() {
-            let Ok(login) = &endpoint.login else { continue };
-            let untold = login
-                .password
-                .as_ref()
-                .is_none_or(|password| password.reveal() == UNTOLD);
-            if untold {
-                let password = self.password(endpoint, login);
-                endpoint.login = Ok(Arc::new(Login {
-                    password,
-                    ..Login::clone(login)
-                }));
-            }
+        Logins {
+            credentials: self,
+            secrets,
+            of_environment,
         }
     }
+}
 
-    fn password(&self, endpoint: &ResolvedEndpoint, login: &Login) -> Option<Sensitive> {
-        if let Some(password) = self.variable("PGPASSWORD") {
+impl PasswordSource for Logins<'_> {
+    fn needs_password(&self, secret: &str) -> bool {
+        !self.of_environment.contains(secret)
+    }
+
+    fn password(&self, location: Option<&Location>, database: &str, user: &str) -> Option<Sensitive> {
+        if let Some(password) = self.credentials.variable("PGPASSWORD") {
             return Some(Sensitive::new(password));
         }
-        let location = endpoint.location.as_ref()?;
-        let place = [
-            location.host.to_string(),
-            location.port.to_string(),
-            login.database.clone(),
-            login.user.clone(),
-        ];
-        let entry = self.passwords.iter().find(|entry| entry.matches(&place))?;
+        let location = location?;
+        let (host, port) = (location.host.to_string(), location.port.to_string());
+        let connection = [host.as_str(), &port, database, user];
+        let mut entries = self.credentials.passwords.iter();
+        let entry = entries.find(|entry| entry.matches(&connection))?;
         Some(Sensitive::new(&entry.password))
     }
 }
 
 impl Entry {
-    fn matches(&self, place: &[String; 4]) -> bool {
-        self.place
+    /// `connection`: host, port, database and user.
+    fn matches(&self, connection: &[&str; 4]) -> bool {
+        self.pattern
             .iter()
-            .zip(place)
+            .zip(connection)
             .all(|(pattern, is)| pattern.as_ref().is_none_or(|pattern| pattern == is))
     }
 }
@@ -179,9 +175,9 @@ fn entry(line: &str) -> Option<Entry> {
     }
     let password = fields.pop().filter(|password| !password.is_empty())?;
     let any = |field: String| (field != "*").then_some(field);
-    let place: Vec<_> = fields.into_iter().map(any).collect();
+    let pattern: Vec<_> = fields.into_iter().map(any).collect();
     Some(Entry {
-        place: place.try_into().ok()?,
+        pattern: pattern.try_into().ok()?,
         password,
     })
 }
@@ -194,9 +190,8 @@ mod tests {
     fn a_line_of_passwords_may_have_wildcards_and_escapes() {
         let found = entry(r"pg-0:*:orders:a\:b:p\\:w").unwrap();
         assert_eq!(found.password, r"p\:w");
-        let place = |database: &str| ["pg-0", "5433", database, "a:b"].map(ToOwned::to_owned);
-        assert!(found.matches(&place("orders")));
-        assert!(!found.matches(&place("other")));
+        assert!(found.matches(&["pg-0", "5433", "orders", "a:b"]));
+        assert!(!found.matches(&["pg-0", "5433", "other", "a:b"]));
         for line in ["", "# pg-0:*:*:*:secret", "a:b:c:d", "a:b:c:d:"] {
             assert_eq!(entry(line), None, "{line}");
         }

@@ -44,8 +44,9 @@ impl Documents {
         Ok(documents)
     }
 
-    /// The policies as in mode Enforce; a mode that is none stays, for its problem to be told.
-    pub fn enforce(&mut self) {
+    /// The policies as in mode Enforce; a mode that is none stays, so that it is reported.
+    #[must_use]
+    pub fn enforced(mut self) -> Self {
         for policy in &mut self.policies {
             if let Some(mode) = policy.pointer_mut("/spec/mode")
                 && mode.as_str().and_then(Mode::from_word).is_some()
@@ -53,6 +54,7 @@ impl Documents {
                 *mode = Mode::Enforce.word().into();
             }
         }
+        self
     }
 
     pub fn take(&mut self, mut document: Value, default: &str, file: &Path) -> Result<(), Error> {
@@ -108,12 +110,11 @@ pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
     let text = read(file)?;
     let each = |document: serde_yaml::Deserializer<'_>| {
         Value::deserialize(document).map_err(|error| {
-            let place = error.location();
-            let place = place.map_or(String::new(), |place| {
-                format!(", line {}, column {}", place.line(), place.column())
+            let position = error.location().map_or(String::new(), |location| {
+                format!(", line {}, column {}", location.line(), location.column())
             });
             Error::invalid(format!(
-                "{}{place}: this is neither YAML nor JSON",
+                "{}{position}: this is neither YAML nor JSON",
                 file.display()
             ))
         })

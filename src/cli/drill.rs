@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::endpoints::servers;
 use super::output::{Output, Table};
 use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
 use super::{Error, ExitStatus, routes};
 use crate::rehearse::Observations;
 use distributary_api::validate::Declaration;
+use distributary_core::breaker::CircuitState;
+use distributary_core::decision::{EndpointView, TargetState};
 use distributary_core::ids::EndpointId;
+use distributary_core::observation::Role;
 use distributary_core::plan::{Route, RoutingPlan};
 use distributary_core::policy::{EndpointState, Policy};
+use distributary_core::table::named;
 use distributary_core::world::Memory;
-
-/// The route that a promotion moves, and nothing else.
-const WRITES: &str = "rw";
 
 /// Show the routes that would remain after the loss of each server and of each region.
 ///
@@ -40,9 +42,8 @@ pub struct Arguments {
 
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let seen = policy_file::observations(arguments.observations.as_deref())?;
-    let mut documents = arguments.source.documents()?;
     // A drill is wanted, whatever the mode.
-    documents.enforce();
+    let documents = arguments.source.documents()?.enforced();
     let mut examples = Examples::default();
     let policies = planned::assumed(&documents, &seen, &mut examples)?;
     if arguments.observations.is_some() && policies.len() > 1 {
@@ -54,7 +55,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     for declared in policies {
         drills.push(Drill::new(&declared, &seen, &mut examples)?);
     }
-    planned::tell(&examples);
+    planned::warn_of(&examples);
     let document = json!({"policies": drills.iter().map(Drill::document).collect::<Vec<_>>()});
     let text = || drills.iter().map(Drill::text).collect::<Vec<_>>().join("\n");
     arguments.output.print(&document, text)?;
@@ -119,40 +120,35 @@ impl Drill {
         Ok(drill)
     }
 
-    /// Whether every loss leaves every route but that of writes with somebody who is well.
+    /// Whether every loss leaves every route but that of writes with a server that is well.
     fn keeps_reads(&self) -> bool {
         self.losses.iter().all(|(_, planned)| {
             let reads = |plan: &RoutingPlan| {
                 routes::all(&self.policy, plan)
                     .into_iter()
-                    .filter(|(name, _)| name != WRITES)
+                    .filter(|(name, _)| name != named::WRITES)
                     .all(|(_, route)| routes::is_well(route))
             };
             planned.plan().is_some_and(reads)
         })
     }
 
-    /// Who may take the writes over when it is promoted, where a loss leaves them without a primary that is well.
+    /// The servers that may take the writes over when promoted, where a loss leaves no primary that is well.
     fn candidates(&self, loss: &Loss, planned: &PolicyPlan) -> Option<Vec<String>> {
-        let writes = routes::all(&self.policy, planned.plan()?)
-            .into_iter()
-            .find(|(name, _)| name == WRITES)?
-            .1
-            .clone();
-        if routes::is_well(&writes) {
+        if routes::is_well(&planned.plan()?.rw) {
             return None;
         }
-        let shown = planned.shown();
-        let may = |it: &&super::endpoints::Row| {
-            let id = EndpointId::from(it.id.split('@').next().unwrap_or_default());
-            let endpoint = self.policy.endpoint(&id);
+        let is_candidate = |view: &&EndpointView| {
+            let endpoint = self.policy.endpoint(&view.id);
             let promotable = endpoint.is_some_and(|it| it.promotable && it.state == EndpointState::Active);
-            promotable
-                && it.server.role == "Standby"
-                && it.server.circuit == "Closed"
-                && !loss.includes(&self.policy, &id)
+            promotable && !loss.includes(&self.policy, &view.id)
         };
-        Some(shown.iter().filter(may).map(|it| it.id.clone()).collect())
+        let is_well = |state: &TargetState| {
+            state.role == Some(Role::Standby) && state.circuit.state() == CircuitState::Closed
+        };
+        let servers = planned.views().iter().filter(is_candidate).flat_map(servers);
+        let well = servers.filter(|(_, state)| is_well(state));
+        Some(well.map(|(target, _)| target.to_string()).collect())
     }
 
     fn document(&self) -> Value {

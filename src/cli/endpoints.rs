@@ -7,18 +7,18 @@ use super::routes;
 use crate::render::advice;
 use crate::render::status::in_words;
 use distributary_api::{ClassStatus, ServerStatus};
-use distributary_core::decision::{Decided, Decision, EndpointView, TargetView};
+use distributary_core::decision::{Decision, EndpointView, TargetState, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::observation::FailureKind;
-use distributary_core::policy::Policy;
 
 /// An endpoint, or one of its pods, as it is shown.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     /// With its address, of a pod.
     pub id: String,
-    pub address: String,
+    /// `None`: it is not known.
+    pub address: Option<String>,
     /// The routes that it is in.
     pub routes: Vec<String>,
     /// Since when, where that is known.
@@ -59,10 +59,7 @@ impl Row {
         });
         let failure = self.server.failure.as_deref().and_then(FailureKind::from_word);
         let optional = [
-            (
-                "address",
-                Some(self.address.clone()).filter(|address| !address.is_empty()),
-            ),
+            ("address", self.address.clone()),
             ("failure", self.server.failure.clone()),
             (
                 "failureMeans",
@@ -154,56 +151,55 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
 }
 
 /// What has to be said of those that are not as they were declared, or drain; empty: nothing.
-pub fn explanations<'a>(shown: impl IntoIterator<Item = &'a Row>) -> String {
-    let told = shown
-        .into_iter()
-        .filter(|it| !it.is_plain() || it.sessions.is_some());
-    told.map(Row::explanation).collect()
-}
-
-/// The endpoints of a decision, each followed by its pods where one of them is not as it should be.
-pub fn of_decision(decision: &Decision) -> Vec<Row> {
-    let decided = decision.state.decided();
-    let views = decision.state.endpoints().unwrap_or_default();
-    views
-        .iter()
-        .flat_map(|view| of_view(&decision.policy, view, decided))
+pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
+    rows.into_iter()
+        .filter(|row| !row.is_plain() || row.sessions.is_some())
+        .map(Row::explanation)
         .collect()
 }
 
-fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> Vec<Row> {
-    let routes = |pod| {
-        let target = TargetId {
-            endpoint: view.id.clone(),
-            pod,
-        };
-        decided
-            .map(|decided| routes::of_target(policy, &decided.plan, &target))
-            .unwrap_or_default()
+/// The servers of a decision: each endpoint, or each of its pods where it has some. `failure`: the failure of the newest check
+/// of a server, by its id, where the decision passes over it.
+pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<FailureKind>) -> Vec<Row> {
+    let plan = decision.state.decided().map(|decided| &decided.plan);
+    let row = |view: &EndpointView, target: &TargetId, state: &TargetState| {
+        let id = target.to_string();
+        let routes = plan.map(|plan| routes::of_target(&decision.policy, plan, target));
+        let address = target.pod.or(view.address);
+        let failure = state.failure.or_else(|| failure(&id));
+        Row {
+            id,
+            address: address.map(|address| address.to_string()),
+            routes: routes.unwrap_or_default(),
+            since: None,
+            sessions: view.sessions.filter(|_| target.pod.is_none()),
+            server: ServerStatus {
+                failure: failure.map(|failure| failure.to_string()),
+                ..in_words(state)
+            },
+        }
     };
-    let host = || Row {
-        id: view.id.to_string(),
-        address: view
-            .address
-            .map(|address| address.to_string())
-            .unwrap_or_default(),
-        routes: routes(None),
-        sessions: view.sessions,
-        server: in_words(&view.state),
-        since: None,
-    };
-    let pod = |pod: &TargetView| Row {
-        id: format!("{}@{}", view.id, pod.address),
-        address: pod.address.to_string(),
-        routes: routes(Some(pod.address)),
-        server: in_words(&pod.state),
-        ..Row::default()
-    };
-    if view.targets.is_empty() {
-        vec![host()]
-    } else {
-        view.targets.iter().map(pod).collect()
+    let mut rows = Vec::new();
+    for view in decision.state.endpoints().unwrap_or_default() {
+        rows.extend(
+            servers(view)
+                .iter()
+                .map(|(target, state)| row(view, target, state)),
+        );
     }
+    rows
+}
+
+/// The servers of an endpoint with their states: the one that follows its host, or each of its pods.
+pub fn servers(view: &EndpointView) -> Vec<(TargetId, &TargetState)> {
+    if view.targets.is_empty() {
+        return vec![(TargetId::host(view.id.clone()), &view.state)];
+    }
+    let pod = |pod: &TargetView| TargetId {
+        endpoint: view.id.clone(),
+        pod: Some(pod.address),
+    };
+    view.targets.iter().map(|it| (pod(it), &it.state)).collect()
 }
 
 pub fn table(shown: &[Row]) -> String {
@@ -214,7 +210,7 @@ pub fn table(shown: &[Row]) -> String {
     for it in shown {
         let mut cells = vec![
             it.id.clone(),
-            it.address.clone(),
+            it.address.clone().unwrap_or_default(),
             it.server.role.clone(),
             it.routes.join(","),
             it.server.circuit.clone(),

@@ -5,7 +5,9 @@ mod asked;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
 
@@ -14,10 +16,11 @@ use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::{Error, ExitStatus, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
-use crate::render::status::ConditionType;
+use crate::render::status::{ConditionStatus, ConditionType};
 use crate::telemetry::chain;
 use asked::RouteQuery;
 use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use distributary_core::routing::Priority;
 use distributary_core::table::{Route, RoutingTable};
 
 /// Explain the status of a policy: which servers serve, which do not, why, since when, and what to do.
@@ -51,13 +54,19 @@ pub struct Arguments {
     pub region: Option<String>,
     /// Explain only the route of operations of this priority. Where the policy does not route the priority, explain the
     /// route of the class, of the region, or of reads without a class.
-    #[arg(long, value_name = "WORD", value_parser = ["critical", "high", "medium", "low"])]
-    pub priority: Option<String>,
+    #[arg(long, value_name = "WORD", value_parser = priorities())]
+    pub priority: Option<Priority>,
     /// File with the policy and its status, read instead of the cluster; may be given more than once; - is standard input.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+fn priorities() -> impl TypedValueParser<Value = Priority> {
+    let words = Priority::ALL.iter().map(|priority| priority.word());
+    PossibleValuesParser::new(words)
+        .try_map(|word| Priority::from_word(&word).ok_or_else(|| format!("{word} is no priority")))
 }
 
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
@@ -200,33 +209,23 @@ impl Explanation {
             .find(|condition| condition.type_ == type_.into_str())
     }
 
+    /// Whether reads and writes are routed; `None`: the status does not say it.
+    fn is_ready(&self) -> Option<bool> {
+        let ready = self.condition(ConditionType::Ready)?;
+        Some(ready.status == ConditionStatus::True.into_str())
+    }
+
     fn is_well(&self) -> bool {
-        let ready = self
-            .condition(ConditionType::Ready)
-            .is_some_and(|condition| condition.status == "True");
-        ready && self.shown.iter().all(Row::is_plain)
+        self.is_ready() == Some(true) && self.shown.iter().all(Row::is_plain)
     }
 
     /// The conditions that say more than that all is well, as `TYPE: MESSAGE`.
     fn conditions(&self) -> Vec<String> {
-        const GOOD: [(ConditionType, &str); 11] = [
-            (ConditionType::Accepted, "True"),
-            (ConditionType::ResolvedRefs, "True"),
-            (ConditionType::Programmed, "True"),
-            (ConditionType::Ready, "True"),
-            (ConditionType::PrimaryReachable, "True"),
-            (ConditionType::Degraded, "False"),
-            (ConditionType::Reconciling, "False"),
-            (ConditionType::Stalled, "False"),
-            (ConditionType::ReadFallbackActive, "False"),
-            (ConditionType::SplitBrainSuspected, "False"),
-            (ConditionType::StrategyEnforced, "True"),
-        ];
-        let conditions = self.status.iter().flat_map(|status| &status.conditions);
         let is_good = |condition: &&Condition| {
-            GOOD.iter()
-                .any(|(type_, status)| condition.type_ == type_.into_str() && condition.status == *status)
+            ConditionType::from_str(&condition.type_)
+                .is_ok_and(|type_| condition.status == type_.good().into_str())
         };
+        let conditions = self.status.iter().flat_map(|status| &status.conditions);
         let worse = conditions.filter(|condition| !is_good(condition));
         worse
             .map(|it| {
@@ -249,7 +248,7 @@ impl Explanation {
             "policy": self.title,
             "route": self.asked.as_ref().map(|asked| &asked.route),
             "leftOut": left_out.collect::<Vec<_>>(),
-            "ready": self.condition(ConditionType::Ready).map(|condition| condition.status == "True"),
+            "ready": self.is_ready(),
             "outdated": self.outdated,
             "writes": status.and_then(|status| status.primary.as_ref()),
             "conditions": self.conditions(),
@@ -333,8 +332,8 @@ fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
     }
     vec![Row {
         id: status.id.clone(),
-        address: status.address.clone().unwrap_or_default(),
-        routes: places(
+        address: status.address.clone(),
+        routes: routes_of(
             routes,
             &status.id,
             status.address.as_deref(),
@@ -349,8 +348,8 @@ fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
 fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) -> Row {
     Row {
         id: format!("{id}@{}", pod.address),
-        address: pod.address.clone(),
-        routes: places(routes, id, Some(&pod.address), pod.server.eligible),
+        address: Some(pod.address.clone()),
+        routes: routes_of(routes, id, Some(&pod.address), pod.server.eligible),
         since: Some(since.to_owned()),
         sessions: None,
         server: pod.server.clone(),
@@ -358,7 +357,7 @@ fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) ->
 }
 
 /// The routes that an address of an endpoint is in; without routing.json only whether it is in one.
-fn places(routes: Option<&Routes>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
+fn routes_of(routes: Option<&Routes>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
     let Some(routes) = routes else {
         return if eligible {
             vec!["yes".to_owned()]

@@ -1,8 +1,8 @@
 //! `distributary import`: a policy and its Secrets from the environment variables of an application.
 
 mod env_file;
+mod fields;
 mod mapping;
-mod places;
 
 use std::path::PathBuf;
 
@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::documents::{Documents, read};
 use super::output::{print, yaml};
 use super::{Error, ExitStatus, policy_file, warn};
-use distributary_api::validate;
+use distributary_api::{ReplicaSetPolicy, validate};
+use distributary_core::login::{SecretProblem, Unresolved};
 use env_file::Variable;
+pub use fields::known_variables;
 use mapping::Import;
-pub use places::known_variables;
 
 /// Print the policy and the Secrets for the environment variables of an application.
 ///
@@ -65,7 +66,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     Ok(ExitStatus::Well)
 }
 
-/// Every rule that does not hold, told by the variable that it comes from.
+/// Every rule that does not hold, with the variable that it comes from.
 fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
     let mut documents = Documents::default();
     for object in objects {
@@ -74,40 +75,13 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
     let [document] = &documents.policies[..] else {
         return Err(Error::invalid("there is no policy"));
     };
-    let mut problems = Vec::new();
-    match policy_file::object(document) {
-        Err(misfits) => {
-            problems.extend(
-                misfits
-                    .iter()
-                    .map(|misfit| format!("{}: {}", import.cause(&misfit.field), misfit.says)),
-            );
-        }
-        Ok(object) => {
-            let secrets = policy_file::secrets(&object, &documents);
-            let services = policy_file::services(&object, &secrets, &documents);
-            let resolved =
-                validate::policy(&object).and_then(|_| validate::resolve(&object, &secrets, &services));
-            match resolved {
-                Err(told) => problems.extend(
-                    told.iter()
-                        .map(|problem| format!("{}: {}", import.cause(&problem.field), problem.rule)),
-                ),
-                Ok(endpoints) => {
-                    let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
-                    problems.extend(refused.map(|refused| {
-                        let variable = import.variable_of_secret(&refused.secret);
-                        match &refused.problem {
-                            distributary_core::login::SecretProblem::Malformed { must, .. } => {
-                                format!("{variable}: {must}")
-                            }
-                            problem => format!("{variable}: {problem}"),
-                        }
-                    }));
-                }
-            }
-        }
-    }
+    let problems: Vec<_> = match policy_file::object(document) {
+        Err(misfits) => misfits
+            .iter()
+            .map(|misfit| format!("{}: {}", import.cause(&misfit.field), misfit.says))
+            .collect(),
+        Ok(object) => problems(import, &object, &documents),
+    };
     if problems.is_empty() {
         Ok(())
     } else {
@@ -115,8 +89,32 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
     }
 }
 
+/// What is wrong with a policy that the schema accepts, and with its URLs.
+fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -> Vec<String> {
+    let secrets = policy_file::secrets(object, documents);
+    let services = policy_file::services(object, &secrets, documents);
+    let resolved = validate::policy(object).and_then(|_| validate::resolve(object, &secrets, &services));
+    match resolved {
+        Err(problems) => problems
+            .iter()
+            .map(|problem| format!("{}: {}", import.cause(&problem.field), problem.rule))
+            .collect(),
+        Ok(endpoints) => {
+            let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
+            let one = |refused: &Unresolved| {
+                let variable = import.variable_of_secret(&refused.secret);
+                match &refused.problem {
+                    SecretProblem::Malformed { must, .. } => format!("{variable}: {must}"),
+                    problem => format!("{variable}: {problem}"),
+                }
+            };
+            refused.map(one).collect()
+        }
+    }
+}
+
 /// A variable's value, or what must hold of it.
-type Parsed<T> = Result<T, String>;
+type ReadResult<T> = Result<T, String>;
 
 /// `VARIABLE: what must hold`; never the value.
 fn must(variable: &Variable, what: &str) -> String {

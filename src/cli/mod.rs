@@ -20,7 +20,7 @@ mod run;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::telemetry;
 pub use import::known_variables;
@@ -83,6 +83,14 @@ impl Error {
             Self::Invalid(_) => 3,
         }
     }
+}
+
+/// The name of every command.
+#[must_use]
+pub fn command_names() -> Vec<String> {
+    let command = Arguments::command();
+    let names = command.get_subcommands().map(|it| it.get_name().to_owned());
+    names.collect()
 }
 
 /// Runs the command that the arguments name.

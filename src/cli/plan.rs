@@ -96,7 +96,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
         None if arguments.diff => Some(block_on(to_cluster(&plans))?),
         None => None,
     };
-    planned::tell(&examples);
+    planned::warn_of(&examples);
     show(arguments, &plans, changes.as_deref())?;
     Ok(match changes {
         Some(changes) if changes.iter().any(Change::is_one) => ExitStatus::Different,

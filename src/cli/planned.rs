@@ -11,7 +11,7 @@ use super::{Error, routes, warn};
 use crate::rehearse::{Observations, Rehearsal, rehearse};
 use crate::render::{Manifest, Manifests, Subject, render};
 use distributary_api::validate::{self, Declaration};
-use distributary_core::decision::DecisionState;
+use distributary_core::decision::{DecisionState, EndpointView};
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::policy::{Mode, Policy};
@@ -24,7 +24,7 @@ pub struct PolicyPlan {
     pub manifests: Option<Manifests>,
 }
 
-/// The policies of documents, in whose place what is missing is assumed.
+/// The policies of documents. A Secret, Service or address that is missing is assumed.
 pub fn assumed(
     documents: &Documents,
     seen: &Observations,
@@ -46,18 +46,18 @@ pub fn assumed(
 }
 
 /// Says which addresses are none of a server.
-pub fn tell(examples: &Examples) {
-    let told = examples.told();
-    if !told.is_empty() {
+pub fn warn_of(examples: &Examples) {
+    let list = examples.list();
+    if !list.is_empty() {
         warn(&format!(
             "these addresses are examples, as names are not resolved: {}",
-            told.join(", ")
+            list.join(", ")
         ));
     }
 }
 
 impl PolicyPlan {
-    /// Whoever `seen` says nothing of is well. `lost`: who then refuses connections.
+    /// A server of which `seen` says nothing is well. `lost`: the endpoints that then refuse connections.
     pub fn new(
         declared: &Declaration,
         mut seen: Observations,
@@ -104,6 +104,11 @@ impl PolicyPlan {
             .unwrap_or_default()
     }
 
+    /// Every endpoint, where they were judged.
+    pub fn views(&self) -> &[EndpointView] {
+        self.state().endpoints().unwrap_or_default()
+    }
+
     fn state(&self) -> &DecisionState {
         &self.rehearsed.decision.state
     }
@@ -118,7 +123,7 @@ impl PolicyPlan {
     }
 
     pub fn shown(&self) -> Vec<Row> {
-        endpoints::of_decision(&self.rehearsed.decision)
+        endpoints::of_decision(&self.rehearsed.decision, |_| None)
     }
 
     pub fn document(&self) -> Value {

@@ -35,7 +35,7 @@ impl Examples {
     }
 
     /// Each name with its address, in the order of their names.
-    pub fn told(&self) -> Vec<String> {
+    pub fn list(&self) -> Vec<String> {
         self.0
             .iter()
             .map(|(name, address)| format!("{name} {address}"))
@@ -88,10 +88,10 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         return Err(found);
     };
     let resolved = || validate::resolve(&object, &every_secret(&object), &Services::new());
-    let told = validate::policy(&object)
+    let valid = validate::policy(&object)
         .map(drop)
         .and_then(|()| resolved().map(drop));
-    for problem in told.err().unwrap_or_default() {
+    for problem in valid.err().unwrap_or_default() {
         // Of one field its misfit says enough.
         if !found
             .iter()
@@ -110,7 +110,7 @@ fn misfit(field: &str, says: &str) -> Misfit {
     }
 }
 
-/// Takes the field at a path such as `spec.replicas[0].port` out; an item of a list stays, as places are counted.
+/// Takes the field at a path such as `spec.replicas[0].port` out; an item of a list stays, as items are counted.
 fn leave_out(document: &mut Value, field: &str) {
     let path = field.replace('[', ".").replace(']', "");
     let Some((inner, last)) = path.rsplit_once('.') else {
@@ -156,7 +156,7 @@ pub fn policies(
                 let declared = validate::policy(&object).and_then(|valid| Ok(valid.with(resolved?)));
                 match declared {
                     Ok(declared) => found.push(declared),
-                    Err(told) => problems.extend(told.iter().map(|problem| format!("{title}: {problem}"))),
+                    Err(wrong) => problems.extend(wrong.iter().map(|problem| format!("{title}: {problem}"))),
                 }
             }
             Err(misfits) => problems.extend(misfits.iter().map(|misfit| format!("{title}: {misfit}"))),

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::secrets::SecretAccess;
 use super::stored::StoredPolicy;
 use super::{services, watch};
+use crate::render::status::UnresolvedReference;
 use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::ids::{EndpointId, PolicyKey};
@@ -25,7 +26,7 @@ pub(super) struct PolicyReading {
     pub(super) previous: ReplicaSetPolicyStatus,
     pub(super) valid: Option<Declaration>,
     pub(super) problems: Vec<String>,
-    pub(super) unresolved: Vec<String>,
+    pub(super) unresolved: Vec<UnresolvedReference>,
     /// A Service that it names is not known yet: its watch asks for another pass.
     pub(super) awaiting: bool,
 }
@@ -83,8 +84,10 @@ impl Context {
         if let Some((valid, mut endpoints)) = valid {
             let unread = self.hold(&valid.policy, &mut endpoints, &seen.previous);
             let declared = valid.with(endpoints);
-            seen.unresolved = declared.resolved.problems().into_iter().collect();
-            seen.unresolved.extend(unread);
+            let secrets = declared.resolved.problems().into_iter();
+            seen.unresolved = secrets.map(UnresolvedReference::Secret).collect();
+            seen.unresolved
+                .extend(unread.into_iter().map(UnresolvedReference::Service));
             seen.valid = Some(declared);
         }
         Ok(seen)

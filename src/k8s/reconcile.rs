@@ -56,7 +56,7 @@ pub async fn run(
         .reconcile_on(asked(triggers))
         .reconcile_on(watch::foreign_slices(Arc::clone(&context), scope.clone()))
         .graceful_shutdown_on(stop.cancelled_owned());
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().copied() {
         controller = controller.reconcile_on(watch::owned(Arc::clone(&context), kind, scope.clone()));
     }
     if context.access == SecretAccess::ClusterWide {
@@ -207,9 +207,7 @@ impl Context {
         written: &WriteOutcome,
         revision: Option<&str>,
     ) -> Result<(), Error> {
-        let outputs = lock(&self.told)
-            .get(&seen.key)
-            .map(|told| Arc::clone(&told.outputs));
+        let outputs = self.outputs(&seen.key);
         let report = Report {
             generation: seen.generation,
             problems: &seen.problems,

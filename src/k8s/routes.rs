@@ -21,6 +21,7 @@ use crate::render::{self, Manifests, Subject};
 use distributary_core::decision::Decision;
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
+use distributary_core::outputs::Outputs;
 use distributary_core::policy::Mode;
 
 /// From one write of a policy's slices to the next; the first of a row waits for nothing.
@@ -141,7 +142,7 @@ impl Context {
                 .decisions
                 .get(key)
                 .filter(|decision| uid.is_none_or(|uid| decision.policy.uid == uid));
-            let outputs = lock(&self.told).get(key).map(|told| Arc::clone(&told.outputs));
+            let outputs = self.outputs(key);
             let subject = decision
                 .as_deref()
                 .filter(|decision| decision.policy.mode == Mode::Enforce)
@@ -164,6 +165,11 @@ impl Context {
             }
             return (decision, Some(manifests));
         }
+    }
+
+    /// Which objects are written for a policy; `None`: it is not known.
+    pub fn outputs(&self, key: &PolicyKey) -> Option<Arc<Outputs>> {
+        lock(&self.told).get(key).map(|told| Arc::clone(&told.outputs))
     }
 
     pub(super) fn writer<'a>(&'a self, key: &'a PolicyKey, uid: &'a str) -> Writer<'a> {

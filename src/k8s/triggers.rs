@@ -61,9 +61,11 @@ pub struct FirstLists {
 impl FirstLists {
     #[must_use]
     pub fn new(scopes: &[Scope]) -> Self {
-        let lists = scopes
-            .iter()
-            .flat_map(|scope| Kind::ALL.map(|kind| First::List(kind, scope.clone())));
+        let lists = scopes.iter().flat_map(|scope| {
+            Kind::ALL
+                .iter()
+                .map(move |kind| First::List(*kind, scope.clone()))
+        });
         Self {
             left: Mutex::new(lists.chain([First::Addresses]).collect()),
             all: tokio::sync::watch::Sender::new(false),

@@ -75,7 +75,8 @@ impl Observations {
         asked.into_iter().map(known).collect()
     }
 
-    /// Whoever nothing is said of is well, and is what it is declared as; the database is the one that the policy names.
+    /// A server of which nothing is said is well, and is what it is declared as; the database is the one that the policy
+    /// names.
     #[must_use]
     pub fn or_well(mut self, policy: &Policy, resolved: &Resolved) -> Self {
         if let IdentityRule::Declared(system) = policy.identity {

@@ -24,109 +24,110 @@ pub const fn is_plain(reason: Reason) -> bool {
 /// What a reason means.
 #[must_use]
 pub const fn of(reason: Reason) -> Advice {
-    let (means, next) = sentences(reason);
-    let next = if next.is_empty() { None } else { Some(next) };
-    Advice { means, next }
+    Advice {
+        means: means(reason),
+        next: next(reason),
+    }
 }
 
-const fn sentences(reason: Reason) -> (&'static str, &'static str) {
+/// What is the case.
+const fn means(reason: Reason) -> &'static str {
     match reason {
-        Reason::Serving => ("The server is well.", ""),
-        Reason::PrimaryInRecovery => (
-            "The declared primary is a standby, and no other server has taken over the writes.",
-            "Promote a server, or declare as spec.primary the server that takes writes.",
-        ),
-        Reason::Saturated => (
-            "The server has no free connection.",
-            "Raise max_connections on the server, or reduce the connection pools of its clients.",
-        ),
-        Reason::AnswersWithError => (
-            "The server answers with an error that says nothing about its health.",
-            "Look in the server's log for errors of the user and the database of the checks.",
-        ),
-        Reason::ConfigurationHeld => (
-            "A Secret, the login or TLS prevents checks of the server; it keeps the traffic that it had.",
-            "Fix the cause that the failure names.",
-        ),
-        Reason::Returning => (
-            "The server was out of the routes, and receives a growing share of the reads.",
-            "Wait: good checks bring the server back to its full share.",
-        ),
-        Reason::AdmittedEarly => (
-            "The circuit of the server is not closed, but its newest check was good and too few other servers can serve.",
-            "Look at the reasons of the other servers.",
-        ),
-        Reason::Held => (
-            "No server of the route is well, so the route keeps this one.",
-            "Fix the cause that the failure names; if all servers have the same failure, check the network of the operator.",
-        ),
-        Reason::Suspect => (
-            "The server refused, reset or closed connections twice, or it fails and never had a good check.",
-            "Check that the server runs and accepts connections: it returns after two good checks.",
-        ),
-        Reason::Starting => (
-            "The server is starting up or shutting down.",
-            "Wait until the server has started: it returns after two good checks.",
-        ),
-        Reason::CircuitOpen => (
-            "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout.",
-            "Check that the server answers: from retryAt on, good checks let it return in steps.",
-        ),
-        Reason::Lagging => (
-            "The server lags by more than replicationLag, or maxLag of the class, allows.",
-            "Look at the load and the network of the server, or raise the bound: it returns when its lag is down to replicationLag.recover, or half of maxLag.",
-        ),
-        Reason::ReplayStalled => (
-            "The server lags by more than replicationLag, or maxLag of the class, allows, and its replay stands still.",
-            "Look for a paused replay, a conflict with a long query, a full disk, or a lost connection to the primary.",
-        ),
-        Reason::LagUnknown => (
-            "The lag of the server is not known.",
-            "Wait for a heartbeat. If the server does not tell its log position, set replicationLag.source to Query or None.",
-        ),
-        Reason::ProbeQueryFailed => (
-            "The server did not answer the probeQuery of the class for healthCheck.failoverTimeout.",
-            "Run the query on the server as the user of the checks: from retryAt on, good answers let the class return in steps.",
-        ),
-        Reason::NameUnresolved => ("The host name has no address.", "Check DNS and the field host."),
-        Reason::NotCheckedYet => ("The first check has not ended yet.", "Wait for the check."),
-        Reason::ConfigurationFailed => (
-            "A Secret, the login or TLS prevents checks of the server, and it never served before.",
-            "Fix the cause that the failure names.",
-        ),
-        Reason::AddressRefused => (
-            "The address of the server may not be used.",
-            "Set another host, or correct DNS and then edit the policy.",
-        ),
-        Reason::WritableReplica => (
-            "The server takes writes, but is not the write primary.",
-            "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
-        ),
-        Reason::IdentityMismatch => (
-            "The server belongs to another database system than the primary.",
-            "Correct the host of the server, or rebuild the server from the primary.",
-        ),
-        Reason::Diverged => (
-            "The server replayed log that is not on the timeline of the primary.",
-            "Rebuild the server, for example with pg_rewind.",
-        ),
-        Reason::WeightZero => (
-            "The weight is 0: the server is checked, and receives no reads.",
-            "",
-        ),
-        Reason::NoReadyPod => (
-            "The Service of the endpoint has no ready pod, or the operator could not read it.",
-            "Check the Service and its pods.",
-        ),
-        Reason::Draining => (
-            "The state of the server is Draining: it is checked, and receives no new connections.",
-            "",
-        ),
-        Reason::Disabled => (
-            "The state of the server is Disabled: it is neither checked nor in a route.",
-            "",
-        ),
+        Reason::Serving => "The server is well.",
+        Reason::PrimaryInRecovery => {
+            "The declared primary is a standby, and no other server has taken over the writes."
+        }
+        Reason::Saturated => "The server has no free connection.",
+        Reason::AnswersWithError => "The server answers with an error that says nothing about its health.",
+        Reason::ConfigurationHeld => {
+            "A Secret, the login or TLS prevents checks of the server, or the operator lacks a resource for them; the server keeps the traffic that it had."
+        }
+        Reason::Returning => "The server was out of the routes, and receives a growing share of the reads.",
+        Reason::AdmittedEarly => {
+            "The circuit of the server is not closed, but its newest check was good and too few other servers can serve."
+        }
+        Reason::Held => "No server of the route is well, so the route keeps this one.",
+        Reason::Suspect => {
+            "The server refused, reset or closed connections twice, or it fails and never had a good check."
+        }
+        Reason::Starting => "The server is starting up or shutting down.",
+        Reason::CircuitOpen => {
+            "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout."
+        }
+        Reason::Lagging => "The server lags by more than replicationLag, or maxLag of the class, allows.",
+        Reason::ReplayStalled => {
+            "The server lags by more than replicationLag, or maxLag of the class, allows, and its replay stands still."
+        }
+        Reason::LagUnknown => "The lag of the server is not known.",
+        Reason::ProbeQueryFailed => {
+            "The server did not answer the probeQuery of the class for healthCheck.failoverTimeout."
+        }
+        Reason::NameUnresolved => "The host name has no address.",
+        Reason::NotCheckedYet => "The first check has not ended yet.",
+        Reason::ConfigurationFailed => {
+            "A Secret, the login or TLS prevents checks of the server, or the operator lacks a resource for them; the server never served before."
+        }
+        Reason::AddressRefused => "The address of the server may not be used.",
+        Reason::WritableReplica => "The server takes writes, but is not the write primary.",
+        Reason::IdentityMismatch => "The server belongs to another database system than the primary.",
+        Reason::Diverged => "The server replayed log that is not on the timeline of the primary.",
+        Reason::WeightZero => "The weight is 0: the server is checked, and receives no reads.",
+        Reason::NoReadyPod => {
+            "The Service of the endpoint has no ready pod, or the operator could not read it."
+        }
+        Reason::Draining => {
+            "The state of the server is Draining: it is checked, and receives no new connections."
+        }
+        Reason::Disabled => "The state of the server is Disabled: it is neither checked nor in a route.",
     }
+}
+
+/// What must happen next; `None`: nothing.
+const fn next(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::PrimaryInRecovery => {
+            "Promote a server, or declare as spec.primary the server that takes writes."
+        }
+        Reason::Saturated => {
+            "Raise max_connections on the server, or reduce the connection pools of its clients."
+        }
+        Reason::AnswersWithError => {
+            "Look in the server's log for errors of the user and the database of the checks."
+        }
+        Reason::ConfigurationHeld | Reason::ConfigurationFailed => "Fix the cause that the failure names.",
+        Reason::Returning => "Wait: good checks bring the server back to its full share.",
+        Reason::AdmittedEarly => "Look at the reasons of the other servers.",
+        Reason::Held => {
+            "Fix the cause that the failure names; if all servers have the same failure, check the network of the operator."
+        }
+        Reason::Suspect => {
+            "Check that the server runs and accepts connections: it returns after two good checks."
+        }
+        Reason::Starting => "Wait until the server has started: it returns after two good checks.",
+        Reason::CircuitOpen => {
+            "Check that the server answers: from retryAt on, good checks let it return in steps."
+        }
+        Reason::Lagging => {
+            "Look at the load and the network of the server, or raise the bound: it returns when its lag is down to replicationLag.recover, or half of maxLag."
+        }
+        Reason::ReplayStalled => {
+            "Look for a paused replay, a conflict with a long query, a full disk, or a lost connection to the primary."
+        }
+        Reason::LagUnknown => {
+            "Wait for a heartbeat. If the server does not tell its log position, set replicationLag.source to Query or None."
+        }
+        Reason::ProbeQueryFailed => {
+            "Run the query on the server as the user of the checks: from retryAt on, good answers let the class return in steps."
+        }
+        Reason::NameUnresolved => "Check DNS and the field host.",
+        Reason::NotCheckedYet => "Wait for the check.",
+        Reason::AddressRefused => "Set another host, or correct DNS and then edit the policy.",
+        Reason::WritableReplica => "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
+        Reason::IdentityMismatch => "Correct the host of the server, or rebuild the server from the primary.",
+        Reason::Diverged => "Rebuild the server, for example with pg_rewind.",
+        Reason::NoReadyPod => "Check the Service and its pods.",
+        Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled => return None,
+    })
 }
 
 /// What a failed check found, and what to look at.

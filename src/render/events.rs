@@ -1,13 +1,18 @@
 //! Kubernetes Events for what a person may want to know: reason, severity and text.
 
+use std::str::FromStr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::status::{ConditionReason, ConditionType};
+use super::names;
+use super::status::{ConditionReason, ConditionStatus, ConditionType};
 use distributary_api::RouteStatus;
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::FailureKind;
+use distributary_core::outputs::Outputs;
 use distributary_core::plan::RouteState;
+use distributary_core::table::named::{DEFAULT, WRITES};
 use distributary_core::transition::Transition;
 
 /// An Event of a policy.
@@ -47,9 +52,10 @@ pub enum EventReason {
     WouldRoute,
 }
 
-/// The Event of a transition; none for the first look at an endpoint that is as it should be.
+/// The Event of a transition; none for the first look at an endpoint that is as it should be. `outputs`: which objects are
+/// written for the policy.
 #[must_use]
-pub fn notice(transition: &Transition) -> Option<Notice> {
+pub fn notice(transition: &Transition, outputs: Option<&Outputs>) -> Option<Notice> {
     match transition {
         Transition::Endpoint {
             from: None,
@@ -67,25 +73,14 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
             to,
             failure,
             eligible,
-        } => Some(judged(id.as_str(), *from, *to, *failure, *eligible)),
-        Transition::Class { id, class, to, .. } => Some(used(id.as_str(), class.as_str(), *to)),
+        } => Some(of_endpoint(id.as_str(), *from, *to, *failure, *eligible)),
+        Transition::Class { id, class, to, .. } => Some(of_class(id.as_str(), class.as_str(), *to)),
         Transition::PrimaryMoved { from, to } => Some(route(
             true,
             EventReason::PrimaryMoved,
             &format!("Writes moved from {from} to {to}."),
         )),
-        Transition::SplitBrain { endpoints } if endpoints.is_empty() => Some(route(
-            false,
-            EventReason::SplitBrainEnded,
-            "At most one endpoint takes writes now.",
-        )),
-        Transition::SplitBrain { endpoints } => {
-            let note = format!(
-                "{} take writes at the same time; NAME-rw stays where it is.",
-                ids(endpoints)
-            );
-            Some(route(true, EventReason::SplitBrainSuspected, &note))
-        }
+        Transition::SplitBrain { endpoints } => Some(of_split_brain(endpoints, outputs)),
         Transition::IdentityChanged { known, shown } => Some(route(
             true,
             EventReason::IdentityChanged,
@@ -93,54 +88,71 @@ pub fn notice(transition: &Transition) -> Option<Notice> {
                 "The primary shows the system identifier {shown}, not {known}: the routes stay as they are."
             ),
         )),
-        Transition::ReadFallback { active: true, to, .. } => Some(route(
-            true,
-            EventReason::ReadFallbackActive,
-            &format!("Too few replicas can serve reads. Reads go to {}.", ids(to)),
-        )),
-        Transition::ReadFallback { active: false, .. } => Some(route(
+        Transition::ReadFallback { active, to, .. } => Some(of_fallback(*active, to)),
+        Transition::Writes { state } => Some(of_writes(*state, outputs)),
+        Transition::Reads { state } => Some(of_reads(*state, outputs)),
+    }
+}
+
+fn of_split_brain(endpoints: &[EndpointId], outputs: Option<&Outputs>) -> Notice {
+    if endpoints.is_empty() {
+        return route(
+            false,
+            EventReason::SplitBrainEnded,
+            "At most one endpoint takes writes now.",
+        );
+    }
+    let (ids, writes) = (ids(endpoints), names::of_route(outputs, WRITES));
+    let note = format!("{ids} take writes at the same time; {writes} stays where it is.");
+    route(true, EventReason::SplitBrainSuspected, &note)
+}
+
+fn of_fallback(active: bool, to: &[EndpointId]) -> Notice {
+    if active {
+        let note = format!("Too few replicas can serve reads. Reads go to {}.", ids(to));
+        route(true, EventReason::ReadFallbackActive, &note)
+    } else {
+        route(
             false,
             EventReason::ReadFallbackEnded,
             "Reads no longer need the fallback.",
-        )),
-        Transition::Writes {
-            state: RouteState::Served | RouteState::Fallback,
-        } => Some(route(
-            false,
-            EventReason::WritesRouted,
-            "Writes go to the primary.",
-        )),
-        Transition::Writes {
-            state: RouteState::Held,
-        } => Some(route(
-            true,
-            EventReason::WritesHeld,
-            "The primary is not well; NAME-rw still leads to it.",
-        )),
-        Transition::Writes {
-            state: RouteState::Empty,
-        } => Some(route(
-            true,
-            EventReason::WritesWithdrawn,
-            "No server is proven to be the write primary; NAME-rw leads nowhere.",
-        )),
-        Transition::Reads {
-            state: RouteState::Served | RouteState::Fallback,
-        } => Some(route(false, EventReason::ReadsRouted, "Reads are routed.")),
-        Transition::Reads {
-            state: RouteState::Held,
-        } => Some(route(
-            true,
-            EventReason::ReadsHeld,
-            "No server for reads is well; NAME-ro keeps the servers that are only unhealthy or behind.",
-        )),
-        Transition::Reads {
-            state: RouteState::Empty,
-        } => Some(route(
-            true,
-            EventReason::ReadsWithdrawn,
-            "No server may serve reads; NAME-ro leads nowhere.",
-        )),
+        )
+    }
+}
+
+fn of_writes(state: RouteState, outputs: Option<&Outputs>) -> Notice {
+    let writes = names::of_route(outputs, WRITES);
+    match state {
+        RouteState::Served | RouteState::Fallback => {
+            route(false, EventReason::WritesRouted, "Writes go to the primary.")
+        }
+        RouteState::Held => {
+            let note = format!("The primary is not well; {writes} still leads to it.");
+            route(true, EventReason::WritesHeld, &note)
+        }
+        RouteState::Empty => {
+            let note = format!("No server is proven to be the write primary; {writes} leads nowhere.");
+            route(true, EventReason::WritesWithdrawn, &note)
+        }
+    }
+}
+
+fn of_reads(state: RouteState, outputs: Option<&Outputs>) -> Notice {
+    let reads = names::of_route(outputs, DEFAULT);
+    match state {
+        RouteState::Served | RouteState::Fallback => {
+            route(false, EventReason::ReadsRouted, "Reads are routed.")
+        }
+        RouteState::Held => {
+            let note = format!(
+                "No server for reads is well; {reads} keeps the servers that are only unhealthy or behind."
+            );
+            route(true, EventReason::ReadsHeld, &note)
+        }
+        RouteState::Empty => {
+            let note = format!("No server may serve reads; {reads} leads nowhere.");
+            route(true, EventReason::ReadsWithdrawn, &note)
+        }
     }
 }
 
@@ -152,7 +164,7 @@ fn ids(endpoints: &[EndpointId]) -> String {
     ids.join(", ")
 }
 
-fn judged(
+fn of_endpoint(
     id: &str,
     from: Option<Reason>,
     to: Reason,
@@ -161,7 +173,7 @@ fn judged(
 ) -> Notice {
     let before = from.map(|from| format!(", was {from}")).unwrap_or_default();
     let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
-    let place = if eligible {
+    let membership = if eligible {
         "in the routes"
     } else {
         "not in the routes"
@@ -179,12 +191,12 @@ fn judged(
         warning,
         reason: to.to_string(),
         action: "Judge",
-        note: format!("Endpoint {id} is {to}{cause}{before}; it is {place}."),
+        note: format!("Endpoint {id} is {to}{cause}{before}; it is {membership}."),
         endpoint: Some(id.to_owned()),
     }
 }
 
-fn used(id: &str, class: &str, to: Reason) -> Notice {
+fn of_class(id: &str, class: &str, to: Reason) -> Notice {
     let (warning, reason, note) = match to {
         Reason::Serving => (
             false,
@@ -252,40 +264,44 @@ pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice>
 /// Notes are cut at this length; the API server refuses 1,024 bytes.
 const LONGEST: usize = 300;
 
-/// The conditions whose change is told: the reason of the Event is the condition's type, or `Not` and its type.
-pub const TOLD: [ConditionType; 4] = [
+/// The conditions whose change is an Event: its reason is the condition's type, or `Not` and its type.
+pub const ANNOUNCED: [ConditionType; 4] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
     ConditionType::Programmed,
     ConditionType::Ready,
 ];
 
-/// The Events of conditions that turned. What only waits is not told, nor what is as it should be from the start.
+/// The Events of conditions that turned. What only waits is no Event, nor what is as it should be from the start.
 #[must_use]
 pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
-    let told = |condition: &&Condition| {
+    let is_news = |condition: &&Condition| {
         let old = before.iter().find(|old| old.type_ == condition.type_);
-        let turned = old.map_or(condition.status == "False", |old| {
+        let turned = old.map_or(is(condition, ConditionStatus::False), |old| {
             (&old.status, &old.reason) != (&condition.status, &condition.reason)
         });
         let is_of = |type_: ConditionType| condition.type_ == type_.into_str();
         let first = old.is_none() && is_of(ConditionType::Ready);
-        TOLD.into_iter().any(is_of) && !has(condition, ConditionReason::Waiting) && (turned || first)
+        ANNOUNCED.into_iter().any(is_of) && !has(condition, ConditionReason::Waiting) && (turned || first)
     };
     let notice = |condition: &Condition| Notice {
-        warning: condition.status == "False"
+        warning: is(condition, ConditionStatus::False)
             && !has(condition, ConditionReason::Suspended)
             && !has(condition, ConditionReason::Observing),
-        reason: match condition.status.as_str() {
-            "True" => condition.type_.clone(),
-            "False" => format!("Not{}", condition.type_),
+        reason: match ConditionStatus::from_str(&condition.status) {
+            Ok(ConditionStatus::True) => condition.type_.clone(),
+            Ok(ConditionStatus::False) => format!("Not{}", condition.type_),
             _ => condition.reason.clone(),
         },
         action: "Reconcile",
         note: format!("{}: {}", condition.reason, condition.message),
         endpoint: None,
     };
-    after.iter().filter(told).map(notice).collect()
+    after.iter().filter(is_news).map(notice).collect()
+}
+
+fn is(condition: &Condition, status: ConditionStatus) -> bool {
+    condition.status == status.into_str()
 }
 
 fn has(condition: &Condition, reason: ConditionReason) -> bool {

@@ -18,7 +18,10 @@ pub use distributary_core::table::Subject;
 use distributary_core::table::named::{self, NamedRoute};
 
 /// The kinds of objects that the operator writes.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(const_into_str)]
 pub enum Kind {
     EndpointSlice,
     Service,
@@ -26,7 +29,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::EndpointSlice, Self::Service, Self::ConfigMap];
+    /// Every kind.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     #[must_use]
     pub const fn api_version(self) -> &'static str {
@@ -38,11 +42,7 @@ impl Kind {
 
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Service => "Service",
-            Self::ConfigMap => "ConfigMap",
-        }
+        self.into_str()
     }
 }
 

@@ -3,11 +3,14 @@
 
 mod conditions;
 mod history;
+mod progress;
 mod reads;
+mod serving;
 mod words;
 mod writes;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -23,7 +26,7 @@ use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
-pub use words::{ConditionReason, ConditionType};
+pub use words::{ConditionReason, ConditionStatus, ConditionType, FailoverKind};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
@@ -37,8 +40,8 @@ pub struct Report<'a> {
     pub generation: i64,
     /// What is wrong with the spec, one problem a line; empty: nothing.
     pub problems: &'a [String],
-    /// What is wrong with the Secrets and the Services that it names: lines that begin with the kind.
-    pub unresolved: &'a [String],
+    /// What is wrong with the Secrets and the Services that it names.
+    pub unresolved: &'a [UnresolvedReference],
     /// The newest decision; of the last valid spec where this one is not.
     pub decision: Option<&'a Decision>,
     /// Which objects are written for it.
@@ -50,7 +53,22 @@ pub struct Report<'a> {
     pub moment: Moment,
 }
 
-/// What became of the routes in this pass.
+/// A Secret or a Service that could not be read, as a message that names it and its problem.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UnresolvedReference {
+    Secret(String),
+    Service(String),
+}
+
+impl fmt::Display for UnresolvedReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(problem) | Self::Service(problem) => f.write_str(problem),
+        }
+    }
+}
+
+/// The result of writing the routes in this pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WriteOutcome {
     /// They are as decided.
@@ -108,7 +126,7 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         }
         status.routes = routes;
     }
-    // The decision stands, whatever became of its writes: the next process goes on from it.
+    // The decision stands whether it was written or not: the next process goes on from it.
     if report.written != WriteOutcome::Waiting {
         status.system_identifier = decided.holding.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);

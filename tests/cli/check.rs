@@ -9,7 +9,7 @@ use harness::postgres::{DATABASE, PROBE};
 use harness::suite::Suite;
 use serde_json::{Value, json};
 
-use crate::invocation::{Said, distributary, file};
+use crate::invocation::{CommandOutput, distributary, file};
 
 pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
@@ -46,7 +46,7 @@ fn secret(password: &str) -> Value {
     })
 }
 
-fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<Said> {
+fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<CommandOutput> {
     let texts: Vec<_> = objects.iter().map(ToString::to_string).collect();
     let said = distributary(&["check", "-f", "-"], &texts.join("\n---\n"), environment)?;
     for word in [PROBE.password, "canary"] {
@@ -119,6 +119,16 @@ async fn unwell(_: Arc<()>) -> Result<()> {
         "{said:#?}"
     );
     ensure!(said.row(&["ro", "Served"])?[2] == "replica-2", "{said:#?}");
+    let texts = format!("{good}\n---\n{policy}");
+    let json = distributary(&["check", "-f", "-", "-o", "json"], &texts, &[])?
+        .with(4)?
+        .json()?;
+    let servers = &json["policies"][0]["endpoints"];
+    ensure!(
+        servers[1]["circuit"] == "Closed" && servers[1]["circuitOpensIn"] == "5s",
+        "{json:#}"
+    );
+    ensure!(servers[2]["circuitOpensIn"].is_null(), "{json:#}");
     ensure!(
         said.out.contains("ConnectRefused: nothing listens on the port"),
         "{said:#?}"

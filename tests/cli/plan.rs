@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admission::broken::{Validated, minimal, put};
 use crate::admission::cases;
-use crate::invocation::{Said, distributary, file, sample};
+use crate::invocation::{CommandOutput, distributary, file, sample};
 
 pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
@@ -38,7 +38,7 @@ spec:
   - {id: b, host: 198.18.0.3}
 ";
 
-fn plan(policy: &str, arguments: &[&str]) -> Result<Said> {
+fn plan(policy: &str, arguments: &[&str]) -> Result<CommandOutput> {
     distributary(&[&["plan", "-f", "-"], arguments].concat(), policy, &[])
 }
 

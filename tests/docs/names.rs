@@ -54,8 +54,8 @@ fn every_event_is_listed() {
         .iter()
         .map(|it| it.into_str().to_owned())
         .collect();
-    for told in events::TOLD {
-        events.extend([told.into_str().to_owned(), format!("Not{}", told.into_str())]);
+    for type_ in events::ANNOUNCED {
+        events.extend([type_.into_str().to_owned(), format!("Not{}", type_.into_str())]);
     }
     must_name("docs/conditions.md", &events);
 }

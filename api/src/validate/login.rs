@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::secrets::{Secrets, secret_text};
+use super::secrets::{PasswordSource, Secrets, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
-use distributary_core::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, Unresolved};
-use distributary_core::server::ClientSettings;
+use distributary_core::login::{
+    ClientCertificate, Login, SecretProblem, Sensitive, TlsMode, TlsSettings, Unresolved,
+};
+use distributary_core::server::{ClientSettings, Location};
 
 /// Where a connection names none.
 pub const DATABASE: &str = "postgres";
@@ -127,28 +129,34 @@ pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -
     }
 }
 
+/// A login. `passwords` has those that no Secret has; `location`: the server.
 pub fn login(
     connection: &api::Connection,
     url: Option<Result<ServerUrl, Unresolved>>,
     secrets: &Secrets,
+    (passwords, location): (Option<&dyn PasswordSource>, Option<&Location>),
 ) -> Result<Login, Unresolved> {
     let url = url.transpose()?;
     let named = url.as_ref().and_then(|url| url.user.clone());
     let (user, password) = match (named, &connection.credentials_secret_ref) {
         (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
         (None, Some(reference)) => {
-            let password = secret_text(secrets, &reference.name, "password")?;
-            (
-                secret_text(secrets, &reference.name, "username")?,
-                Some(Sensitive::new(&password)),
-            )
+            let optional = passwords.is_some_and(|source| !source.needs_password(&reference.name));
+            let password = match secret_text(secrets, &reference.name, "password") {
+                Ok(password) => Some(Sensitive::new(&password)),
+                Err(unresolved) if optional && is_missing_key(&unresolved) => None,
+                Err(unresolved) => return Err(unresolved),
+            };
+            (secret_text(secrets, &reference.name, "username")?, password)
         }
         (None, None) => (USER.to_owned(), None),
     };
     let database = url
         .as_ref()
         .and_then(|url| url.database.clone())
-        .or_else(|| connection.database.clone());
+        .or_else(|| connection.database.clone())
+        .unwrap_or_else(|| DATABASE.to_owned());
+    let password = password.or_else(|| passwords?.password(location, &database, &user));
     let tls = connection.tls.clone().unwrap_or_default();
     let mode = url
         .and_then(|url| url.tls)
@@ -157,9 +165,13 @@ pub fn login(
     Ok(Login {
         user,
         password,
-        database: database.unwrap_or_else(|| DATABASE.to_owned()),
+        database,
         tls,
     })
+}
+
+const fn is_missing_key(unresolved: &Unresolved) -> bool {
+    matches!(unresolved.problem, SecretProblem::KeyMissing(_))
 }
 
 /// Only what the mode uses is asked of the Secrets.

@@ -28,8 +28,8 @@ use distributary_core::policy::{DeclaredRole, Endpoint, InvalidPolicy, Policy, P
 use distributary_core::resolved::{Resolved, ResolvedEndpoint};
 use distributary_core::server::ClientSettings;
 
-pub use resolve::resolve;
-pub use secrets::{SecretKeys, Secrets, references};
+pub use resolve::{resolve, resolve_with};
+pub use secrets::{PasswordSource, SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
 
 /// The id of a primary that names none.

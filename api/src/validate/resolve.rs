@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::secrets::Secrets;
+use super::secrets::{PasswordSource, Secrets};
 use super::services::{ServicePort, Services};
 use super::{PRIMARY_ID, PolicySource, Problem, endpoint, login, url};
 use crate::{self as api, rules};
@@ -20,11 +20,32 @@ pub fn resolve<'a>(
     secrets: &Secrets,
     services: &Services,
 ) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
-    let declared = declared.into();
+    all(declared.into(), secrets, services, None)
+}
+
+/// The same; a password that no Secret has comes from `passwords`.
+///
+/// # Errors
+/// Two endpoints whose URLs name one server.
+pub fn resolve_with<'a>(
+    declared: impl Into<PolicySource<'a>>,
+    secrets: &Secrets,
+    services: &Services,
+    passwords: &dyn PasswordSource,
+) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
+    all(declared.into(), secrets, services, Some(passwords))
+}
+
+fn all(
+    declared: PolicySource<'_>,
+    secrets: &Secrets,
+    services: &Services,
+    passwords: Option<&dyn PasswordSource>,
+) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
     let (mut all, mut servers, mut problems) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     for endpoint in endpoints(declared) {
         let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
-        let resolved = one(endpoint, declared, secrets, services);
+        let resolved = one(endpoint, declared, (secrets, services), passwords);
         let watched = endpoint.state != Some(api::EndpointState::Disabled);
         let server = server_of(&resolved).filter(|_| watched);
         if server.is_some_and(|server| !servers.insert(server)) {
@@ -49,8 +70,8 @@ pub fn endpoints(declared: PolicySource<'_>) -> impl Iterator<Item = &api::Endpo
 fn one(
     endpoint: &api::Endpoint,
     declared: PolicySource<'_>,
-    secrets: &Secrets,
-    services: &Services,
+    (secrets, services): (&Secrets, &Services),
+    passwords: Option<&dyn PasswordSource>,
 ) -> ResolvedEndpoint {
     let (namespace, policys) = (declared.namespace, declared.spec.connection.as_ref());
     let connection = login::merged(policys, endpoint.connection.as_ref());
@@ -64,9 +85,9 @@ fn one(
         .and_then(|location| endpoint::service(location, namespace));
     ResolvedEndpoint {
         pods: service.map(|service| pods(service, services)),
-        location,
         clients: login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok())),
-        login: login::login(&connection, url, secrets).map(Arc::new),
+        login: login::login(&connection, url, secrets, (passwords, location.as_ref())).map(Arc::new),
+        location,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{self as api, ReplicaSetPolicySpec};
-use distributary_core::login::{SecretProblem, Unresolved};
+use distributary_core::login::{SecretProblem, Sensitive, Unresolved};
+use distributary_core::server::Location;
 
 /// Keys and values of one Secret. No `Debug`: the values are not to be shown.
 #[derive(Clone, Eq, PartialEq)]
@@ -11,6 +12,15 @@ pub struct SecretKeys(pub BTreeMap<String, Vec<u8>>);
 
 /// Each Secret by its name, or why it cannot be had.
 pub type Secrets = BTreeMap<String, Result<SecretKeys, SecretProblem>>;
+
+/// Where passwords are that no Secret has.
+pub trait PasswordSource {
+    /// Whether a login by this Secret needs its key password.
+    fn needs_password(&self, secret: &str) -> bool;
+
+    /// The password of a user for a database; `None`: there is none. `location`: the server, where it is known.
+    fn password(&self, location: Option<&Location>, database: &str, user: &str) -> Option<Sensitive>;
+}
 
 /// The names of the Secrets that a policy refers to, all in its own namespace.
 #[must_use]

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use distributary_core::login::{Login, SecretProblem, TlsMode, Unresolved};
+use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, Unresolved};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
     BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss,
     PrimaryRole, Probing,
 };
 use distributary_core::routing::{Least, ReadFallback};
+use distributary_core::server::Location;
 
 fn object(spec: Value) -> crate::ReplicaSetPolicy {
     let object = json!({
@@ -483,4 +484,43 @@ fn a_bad_url_shows_nothing_of_itself() {
         unresolved.to_string(),
         "Secret u has a value under url that must not name a loopback, link-local, multicast or unspecified address"
     );
+}
+
+/// A password for one Secret that has none, and for one server.
+struct Outside;
+
+impl PasswordSource for Outside {
+    fn needs_password(&self, secret: &str) -> bool {
+        secret != "c"
+    }
+
+    fn password(&self, location: Option<&Location>, database: &str, user: &str) -> Option<Sensitive> {
+        let host = location?.host.to_string();
+        (host == "198.18.0.2").then(|| Sensitive::new(&format!("{user} of {database}")))
+    }
+}
+
+#[test]
+fn a_password_that_no_secret_has_comes_from_outside_where_a_secret_may_lack_it() {
+    let login = |secret_name: &str, keys: &[(&str, &str)], host: &str| {
+        let reference = json!({"credentialsSecretRef": {"name": secret_name}});
+        let object = object(replica(&json!({"host": host, "connection": reference})));
+        let secrets = secret(secret_name, keys);
+        let endpoints = resolve_with(&object, &secrets, &Services::new(), &Outside).unwrap();
+        let login = endpoints[&"a".into()].login.clone();
+        login.map(|login| {
+            login
+                .password
+                .as_ref()
+                .map(|password| password.reveal().to_owned())
+        })
+    };
+    let user = ("username", "u");
+    let outside = login("c", &[user], "198.18.0.2").unwrap();
+    assert_eq!(outside.as_deref(), Some("u of postgres"));
+    assert_eq!(login("c", &[user], "198.18.0.3").unwrap(), None);
+    let own = login("c", &[user, ("password", "p")], "198.18.0.2").unwrap();
+    assert_eq!(own.as_deref(), Some("p"));
+    let needed = login("d", &[user], "198.18.0.2").unwrap_err();
+    assert_eq!(needed.problem, SecretProblem::KeyMissing("password".to_owned()));
 }

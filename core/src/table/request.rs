@@ -30,6 +30,8 @@ pub struct RouteChoice<'a> {
     pub route: &'a str,
     /// Who is to serve it.
     pub target: Destination,
+    /// The class whose route it is, by its name; `None`: a route of no class.
+    pub class: Option<&'a str>,
 }
 
 /// Why a request has no route.
@@ -141,6 +143,7 @@ impl RoutingTable {
         Ok(RouteChoice {
             route,
             target: self.default_target,
+            class: None,
         })
     }
 
@@ -180,6 +183,7 @@ const fn writes(target: Destination) -> RouteChoice<'static> {
     RouteChoice {
         route: WRITES,
         target,
+        class: None,
     }
 }
 
@@ -187,5 +191,6 @@ fn of_class(class: &Class) -> RouteChoice<'_> {
     RouteChoice {
         route: &class.route,
         target: class.target,
+        class: Some(&class.name),
     }
 }

@@ -4,13 +4,15 @@ use super::Arguments;
 use crate::cli::Error;
 use crate::cli::endpoints::Row;
 use distributary_core::observation::Role;
-use distributary_core::routing::{Destination, Priority};
+use distributary_core::routing::Destination;
 use distributary_core::table::{Request, RoutingTable};
 
 /// The one route that is asked for, and who is to serve it.
 pub struct RouteQuery {
     pub route: String,
     target: Destination,
+    /// The class whose route it is.
+    class: Option<String>,
 }
 
 impl RouteQuery {
@@ -28,18 +30,19 @@ impl RouteQuery {
                     .to_owned(),
             )
         })?;
-        let routed = table
+        let choice = table
             .route(&request)
             .map_err(|error| Error::invalid(error.to_string()))?;
         Ok(Some(Self {
-            route: routed.route.to_owned(),
-            target: routed.target,
+            route: choice.route.to_owned(),
+            target: choice.target,
+            class: choice.class.map(ToOwned::to_owned),
         }))
     }
 
     /// Why a server that is well is not in the route.
     pub fn why_not(&self, row: &Row) -> &'static str {
-        if row.away().any(|class| class.name == self.route) {
+        if row.away().any(|class| Some(&class.name) == self.class.as_ref()) {
             return "the class does not use it, see above";
         }
         match (self.target, Role::from_word(&row.server.role)) {
@@ -64,7 +67,7 @@ fn request(arguments: &Arguments) -> Option<Request<'_>> {
         operation: arguments.operation.as_deref(),
         class: arguments.class.as_deref(),
         region: arguments.region.as_deref(),
-        priority: arguments.priority.as_deref().and_then(Priority::from_word),
+        priority: arguments.priority,
         read_only: arguments.read_only,
         prefer_primary: arguments.prefer_primary,
     };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Parsed;
+use super::ReadResult;
 use super::env_file::Variable;
-use super::places::{PRIMARY_URL, Place, place};
+use super::fields::{Assignment, PRIMARY_URL, assignment};
 
 const KEY: &str = "url";
 
@@ -35,12 +35,12 @@ impl Import {
         };
         let mut replicas = BTreeMap::new();
         for variable in variables {
-            match place(&variable.name) {
-                Place::PrimaryUrl => {
+            match assignment(&variable.name) {
+                Assignment::PrimaryUrl => {
                     import.spec["primary"] = import.url("primary", variable);
                     import.note("spec.primary", variable);
                 }
-                Place::ReplicaUrl(number) => {
+                Assignment::ReplicaUrl(number) => {
                     let id = format!("replica-{number}");
                     let mut replica = import.url(&id, variable);
                     replica["id"] = json!(id);
@@ -78,12 +78,12 @@ impl Import {
         }
     }
 
-    fn take(&mut self, variable: &Variable, replicas: &[(u32, usize)]) -> Parsed<()> {
-        match place(&variable.name) {
-            Place::PrimaryUrl | Place::ReplicaUrl(_) => {}
-            Place::Unknown => self.unknown.push(variable.name.clone()),
-            Place::Field(field, read) => self.set(&format!("spec.{field}"), read(variable)?, variable),
-            Place::Replica(number, field, read) => {
+    fn take(&mut self, variable: &Variable, replicas: &[(u32, usize)]) -> ReadResult<()> {
+        match assignment(&variable.name) {
+            Assignment::PrimaryUrl | Assignment::ReplicaUrl(_) => {}
+            Assignment::Unknown => self.unknown.push(variable.name.clone()),
+            Assignment::Field(field, read) => self.set(&format!("spec.{field}"), read(variable)?, variable),
+            Assignment::Replica(number, field, read) => {
                 let value = read(variable)?;
                 match replicas.iter().find(|(known, _)| *known == number) {
                     Some((_, at)) => self.set(&format!("spec.replicas[{at}].{field}"), value, variable),
@@ -96,14 +96,14 @@ impl Import {
 
     fn set(&mut self, field: &str, value: Value, variable: &Variable) {
         let path = field.replace('[', ".").replace(']', "");
-        let mut place = &mut self.spec;
+        let mut old = &mut self.spec;
         for key in path.split('.').skip(1) {
-            place = match key.parse::<usize>() {
-                Ok(at) => &mut place[at],
-                Err(_) => &mut place[key],
+            old = match key.parse::<usize>() {
+                Ok(at) => &mut old[at],
+                Err(_) => &mut old[key],
             };
         }
-        *place = value;
+        *old = value;
         self.note(field, variable);
     }
 

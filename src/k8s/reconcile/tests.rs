@@ -93,7 +93,7 @@ fn bench() -> Bench {
     let client = kube::Client::new(server, "default");
     let access = SecretAccess::ClusterWide;
     let context = Context::new(client, clock, handle, metrics, &[None], triggers, access, events);
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().copied() {
         context.synced.done(kind, None);
     }
     context.synced.addresses_known();

@@ -4,6 +4,19 @@ use k8s_openapi::jiff::Timestamp;
 use super::*;
 use distributary_core::observation::FailureKind;
 
+/// The Event of a policy whose Services begin with `orders`.
+fn notice(transition: &Transition) -> Option<Notice> {
+    let outputs = Outputs {
+        retain: false,
+        services: Some("orders".to_owned()),
+        per_class: true,
+        per_region: true,
+        config_map: "orders-routing".to_owned(),
+        formats: Vec::new(),
+    };
+    super::notice(transition, Some(&outputs))
+}
+
 fn endpoint(from: Option<Reason>, to: Reason, failure: Option<FailureKind>, eligible: bool) -> Transition {
     Transition::Endpoint {
         id: "replica-1".into(),
@@ -80,7 +93,9 @@ fn where_the_writes_go_is_told_with_names() {
         endpoints: vec!["primary".into(), "a".into()],
     });
     assert!(
-        split.0 && split.1 == "SplitBrainSuspected" && split.2.contains("primary, a"),
+        split.0
+            && split.1 == "SplitBrainSuspected"
+            && split.2 == "primary, a take writes at the same time; orders-rw stays where it is.",
         "{split:?}"
     );
     let ended = told(Transition::SplitBrain {
@@ -142,13 +157,22 @@ fn every_state_of_a_route_is_told() {
     for state in states {
         let well = matches!(state, RouteState::Served | RouteState::Fallback);
         for change in [Transition::Writes { state }, Transition::Reads { state }] {
-            assert_eq!(
-                notice(&change).map(|told| told.warning),
-                Some(!well),
-                "{change:?}"
-            );
+            let notice = notice(&change).unwrap();
+            assert_eq!(notice.warning, !well, "{change:?}");
+            let names_the_service = notice.note.contains("orders-rw") || notice.note.contains("orders-ro");
+            assert_eq!(names_the_service, !well, "{}", notice.note);
         }
     }
+}
+
+#[test]
+fn without_services_a_note_names_the_route() {
+    let state = RouteState::Empty;
+    let notice = super::notice(&Transition::Reads { state }, None).unwrap();
+    assert_eq!(
+        notice.note,
+        "No server may serve reads; the route ro leads nowhere."
+    );
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::serving::why;
+use super::words::FailoverKind;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
-use distributary_core::decision::{Decided, Decision};
+use distributary_core::decision::{Decided, Decision, EndpointView};
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
-use distributary_core::table::named;
+use distributary_core::table::named::{self, DEFAULT, WRITES};
 
 /// So many are remembered.
 const MOST: usize = 10;
@@ -18,15 +20,16 @@ const LONGEST: usize = 256;
 /// `rw`, `ro`, and each other route with a Service.
 pub fn routes(policy: &Policy, outputs: &Outputs, plan: &RoutingPlan) -> Vec<RouteStatus> {
     let routes = named::routes(policy, outputs, plan);
-    let told = routes
+    let shown = routes
         .into_iter()
-        .filter(|named| named.service || named.name == "rw" || named.name == "ro");
-    told.map(|named| RouteStatus {
-        state: named.route.state.to_string(),
-        endpoints: named.route.serving().iter().map(ToString::to_string).collect(),
-        name: named.name,
-    })
-    .collect()
+        .filter(|named| named.service || named.name == WRITES || named.name == DEFAULT);
+    shown
+        .map(|named| RouteStatus {
+            state: named.route.state.to_string(),
+            endpoints: named.route.serving().iter().map(ToString::to_string).collect(),
+            name: named.name,
+        })
+        .collect()
 }
 
 /// What was known, and what the routes say now, compared with the previous status.
@@ -37,61 +40,77 @@ pub fn failovers(
     previous: &ReplicaSetPolicyStatus,
     now: &Time,
 ) -> Vec<FailoverStatus> {
-    let mut all = previous.failovers.clone();
-    let mut add = |route: &RouteStatus, kind: &str, from: &[String]| {
+    let failover = |route: &RouteStatus| {
+        let before = previous.routes.iter().find(|before| before.name == route.name)?;
+        let (kind, from) = change(decision, decided, (before, route), previous)?;
         let left: Vec<_> = from.iter().filter(|id| !route.endpoints.contains(id)).collect();
-        all.push(FailoverStatus {
+        Some(FailoverStatus {
             at: now.clone(),
             route: route.name.clone(),
-            kind: kind.to_owned(),
-            from: from.to_vec(),
-            to: route.endpoints.clone(),
+            kind: kind.into_str().to_owned(),
             reason: reason(decided, &left),
-        });
+            from,
+            to: route.endpoints.clone(),
+        })
     };
-    for route in routes {
-        let Some(before) = previous.routes.iter().find(|before| before.name == route.name) else {
-            continue;
-        };
-        let from = &before.endpoints;
-        let fallback =
-            |route: &RouteStatus| RouteState::from_word(&route.state) == Some(RouteState::Fallback);
-        if route.name == "rw" {
-            let held_before = previous.primary.as_ref().map(|primary| primary.id.clone());
-            let holds = decided
-                .holding
-                .holder
-                .as_ref()
-                .map(|holder| holder.endpoint.to_string());
-            if let (Some(old), Some(new)) = (held_before, holds)
-                && old != new
-            {
-                add(route, "PrimaryMoved", &[old]);
-            } else if route.endpoints.is_empty() && !from.is_empty() {
-                add(route, "WritesWithdrawn", from);
-            }
-        } else if fallback(route) != fallback(before) {
-            let kind = if fallback(route) {
-                "ReadFallback"
-            } else {
-                "ReadFallbackEnded"
-            };
-            add(route, kind, from);
-        } else if let Some(home) = route.name.strip_prefix("ro-") {
-            let near = |route: &RouteStatus| at_home(&decision.policy, home, route);
-            match (near(before), near(route)) {
-                (Some(true), Some(false)) => add(route, "RegionLeft", from),
-                (Some(false), Some(true)) => add(route, "RegionRegained", from),
-                _ => {}
-            }
-        }
-    }
+    let mut all = previous.failovers.clone();
+    all.extend(routes.iter().filter_map(failover));
     let old = all.len().saturating_sub(MOST);
     all.split_off(old)
 }
 
+/// What happened to a route between two statuses of it, and which endpoints served it before; `None`: nobody took over.
+fn change(
+    decision: &Decision,
+    decided: &Decided,
+    (before, after): (&RouteStatus, &RouteStatus),
+    previous: &ReplicaSetPolicyStatus,
+) -> Option<(FailoverKind, Vec<String>)> {
+    if after.name == WRITES {
+        return change_of_writes(decided, (before, after), previous);
+    }
+    let is_fallback = |route: &RouteStatus| RouteState::from_word(&route.state) == Some(RouteState::Fallback);
+    let kind = match (is_fallback(before), is_fallback(after)) {
+        (false, true) => FailoverKind::ReadFallback,
+        (true, false) => FailoverKind::ReadFallbackEnded,
+        _ => {
+            let regions = &decision.policy.routing.regions;
+            let home = regions
+                .iter()
+                .find(|region| named::of_region(&region.name) == after.name)?;
+            let is_near = |route: &RouteStatus| is_at_home(&decision.policy, &home.name, route);
+            match (is_near(before)?, is_near(after)?) {
+                (true, false) => FailoverKind::RegionLeft,
+                (false, true) => FailoverKind::RegionRegained,
+                _ => return None,
+            }
+        }
+    };
+    Some((kind, before.endpoints.clone()))
+}
+
+fn change_of_writes(
+    decided: &Decided,
+    (before, after): (&RouteStatus, &RouteStatus),
+    previous: &ReplicaSetPolicyStatus,
+) -> Option<(FailoverKind, Vec<String>)> {
+    let old = previous.primary.as_ref().map(|primary| primary.id.as_str());
+    let new = decided
+        .holding
+        .holder
+        .as_ref()
+        .map(|holder| holder.endpoint.as_str());
+    match (old, new) {
+        (Some(old), Some(new)) if old != new => Some((FailoverKind::PrimaryMoved, vec![old.to_owned()])),
+        _ if after.endpoints.is_empty() && !before.endpoints.is_empty() => {
+            Some((FailoverKind::WritesWithdrawn, before.endpoints.clone()))
+        }
+        _ => None,
+    }
+}
+
 /// Whether servers of the region serve its route; `None`: nobody does.
-fn at_home(policy: &Policy, region: &str, route: &RouteStatus) -> Option<bool> {
+fn is_at_home(policy: &Policy, region: &str, route: &RouteStatus) -> Option<bool> {
     let first = route.endpoints.first()?;
     let endpoint = policy.endpoint(&EndpointId::from(first.as_str()));
     Some(endpoint.and_then(|endpoint| endpoint.region.as_deref()) == Some(region))
@@ -103,10 +122,7 @@ fn reason(decided: &Decided, left: &[&String]) -> String {
         .endpoints
         .iter()
         .filter(|view| left.iter().any(|id| **id == view.id.as_str()));
-    let one = |view: &distributary_core::decision::EndpointView| match view.state.failure {
-        Some(failure) => format!("{}: {} ({failure})", view.id, view.state.reason),
-        None => format!("{}: {}", view.id, view.state.reason),
-    };
+    let one = |view: &EndpointView| why(&view.id, view.state.reason, view.state.failure);
     let mut text = views.map(one).collect::<Vec<_>>().join("; ");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(at);

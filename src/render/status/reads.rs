@@ -2,14 +2,23 @@
 
 use super::Report;
 use super::conditions::Verdict;
-use super::words::{ConditionReason, ConditionType};
+use super::words::{ConditionReason, ConditionStatus, ConditionType};
+use crate::render::names;
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
 use distributary_core::policy::{Policy, Strategy};
+use distributary_core::table::named::DEFAULT;
 
 pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
-    let yes = |reason, message| Verdict(ConditionType::ReadFallbackActive, "True", reason, message);
+    let yes = |reason, message| {
+        Verdict(
+            ConditionType::ReadFallbackActive,
+            ConditionStatus::True,
+            reason,
+            message,
+        )
+    };
     if plan.ro.state == RouteState::Fallback {
         let message = format!(
             "No replica can serve reads. Reads go to {}.",
@@ -44,7 +53,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     }
     Verdict(
         ConditionType::ReadFallbackActive,
-        "False",
+        ConditionStatus::False,
         ConditionReason::NotNeeded,
         "Reads need no fallback.".to_owned(),
     )
@@ -60,11 +69,11 @@ pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
     const TYPE: ConditionType = ConditionType::StrategyEnforced;
     let services = outputs.services.is_some();
     let per_region = outputs.per_region && !policy.routing.regions.is_empty();
-    let yes = |reason, message: &str| Verdict(TYPE, "True", reason, message.to_owned());
+    let yes = |reason, message: &str| Verdict(TYPE, ConditionStatus::True, reason, message.to_owned());
     let no = |message: &str| {
         Verdict(
             TYPE,
-            "False",
+            ConditionStatus::False,
             ConditionReason::ServicesSpreadEvenly,
             message.to_owned(),
         )
@@ -80,7 +89,10 @@ pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
         ),
         Strategy::Geographic if per_region => yes(
             ConditionReason::ByRegion,
-            "The Services of regions lead to the nearest servers, as routing.json does; NAME-ro ignores regions.",
+            &format!(
+                "The Services of regions lead to the nearest servers, as routing.json does; {} ignores regions.",
+                names::of_route(Some(outputs), DEFAULT)
+            ),
         ),
         Strategy::Geographic => no(
             "The policy has no Services of regions, and its other Services spread connections over all regions; only clients that read routing.json prefer near servers.",

@@ -1,11 +1,15 @@
 //! The conditions of writes: whether the server that takes them answers, and whether several take them.
 
-use super::conditions::{Verdict, why};
-use super::words::{ConditionReason, ConditionType};
+use super::Report;
+use super::conditions::Verdict;
+use super::serving::why;
+use super::words::{ConditionReason, ConditionStatus, ConditionType};
+use crate::render::names;
 use distributary_core::decision::{Decided, EndpointView};
 use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
+use distributary_core::table::named::WRITES;
 
 /// The one that takes the writes, or took them last; before, the declared one.
 pub fn primary_reachable(decided: &Decided) -> Verdict {
@@ -18,7 +22,7 @@ pub fn primary_reachable(decided: &Decided) -> Verdict {
     let Some(view) = decided.endpoints.iter().find(is_it) else {
         return Verdict(
             TYPE,
-            "Unknown",
+            ConditionStatus::Unknown,
             ConditionReason::NotDeclared,
             "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
@@ -32,25 +36,25 @@ pub fn primary_reachable(decided: &Decided) -> Verdict {
     match (reason, role, failure) {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,
-            "Unknown",
+            ConditionStatus::Unknown,
             ConditionReason::NotChecked,
             format!("{} is not checked.", view.id),
         ),
         (_, Some(Role::Standby), _) => Verdict(
             TYPE,
-            "False",
+            ConditionStatus::False,
             ConditionReason::InRecovery,
             format!("{} is a standby: it takes no writes.", view.id),
         ),
         (Reason::Saturated | Reason::AnswersWithError, Some(Role::Primary), _) => Verdict(
             TYPE,
-            "True",
+            ConditionStatus::True,
             ConditionReason::Answers,
             format!("{} answers with an error.", view.id),
         ),
         (Reason::WritableReplica, ..) => Verdict(
             TYPE,
-            "False",
+            ConditionStatus::False,
             ConditionReason::OlderTimeline,
             format!(
                 "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
@@ -60,31 +64,42 @@ pub fn primary_reachable(decided: &Decided) -> Verdict {
         ),
         (_, Some(Role::Primary), None) => Verdict(
             TYPE,
-            "True",
+            ConditionStatus::True,
             ConditionReason::Writable,
             format!("{} takes writes.", view.id),
         ),
         _ => Verdict(
             TYPE,
-            "False",
+            ConditionStatus::False,
             ConditionReason::NotReachable,
             why(&view.id, reason, failure),
         ),
     }
 }
 
-pub fn split_brain(decided: &Decided) -> Verdict {
+pub fn split_brain(report: &Report<'_>, decided: &Decided) -> Verdict {
     const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
     if decided.split.is_empty() {
         let message = "At most one endpoint takes writes.".to_owned();
-        return Verdict(TYPE, "False", ConditionReason::NotSuspected, message);
+        return Verdict(
+            TYPE,
+            ConditionStatus::False,
+            ConditionReason::NotSuspected,
+            message,
+        );
     }
     let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();
     let holder = decided.holding.holder.as_ref();
     let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
     let message = format!(
-        "{} take writes at the same time. NAME-rw leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
-        ids.join(", ")
+        "{} take writes at the same time; {} leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
+        ids.join(", "),
+        names::of_route(report.outputs, WRITES)
     );
-    Verdict(TYPE, "True", ConditionReason::SeveralWritable, message)
+    Verdict(
+        TYPE,
+        ConditionStatus::True,
+        ConditionReason::SeveralWritable,
+        message,
+    )
 }

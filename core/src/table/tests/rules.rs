@@ -58,11 +58,22 @@ fn operation(name: &str) -> Request<'_> {
 
 #[track_caller]
 fn takes(table: &RoutingTable, request: Request<'_>, route: &str, target: Destination) {
-    assert_eq!(
-        table.route(&request),
-        Ok(RouteChoice { route, target }),
-        "{request:?}"
-    );
+    let choice = table.route(&request).map(|choice| (choice.route, choice.target));
+    assert_eq!(choice, Ok((route, target)), "{request:?}");
+}
+
+#[test]
+fn a_choice_names_the_class_whose_route_it_is() {
+    let table = table();
+    for (request, expected) in [
+        (class("reports"), Some("reports")),
+        (operation("search"), Some("analytics")),
+        (class("write"), None),
+        (READ, None),
+    ] {
+        let choice = table.route(&request).unwrap();
+        assert_eq!(choice.class, expected, "{request:?}");
+    }
 }
 
 #[test]

@@ -8,12 +8,12 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 const PREFIX: &str = "distributary";
 
 #[derive(Debug)]
-pub struct Registered {
+pub struct MetricRegistry {
     registry: Registry,
     names: Vec<String>,
 }
 
-impl Default for Registered {
+impl Default for MetricRegistry {
     fn default() -> Self {
         Self {
             registry: Registry::with_prefix(PREFIX),
@@ -22,7 +22,7 @@ impl Default for Registered {
     }
 }
 
-impl Registered {
+impl MetricRegistry {
     pub fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
         self.names.push(format!("{PREFIX}_{name}"));
         self.registry.register(name, help, metric);

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::env_file::Variable;
-use super::{Parsed, must};
+use super::{ReadResult, must};
 
 /// Reads the value of a variable.
-type Reader = fn(&Variable) -> Parsed<Value>;
+type Reader = fn(&Variable) -> ReadResult<Value>;
 
-/// Where a variable goes.
-pub enum Place {
+/// What a variable sets.
+pub enum Assignment {
     Field(&'static str, Reader),
     /// Of the replica N of its name.
     Replica(u32, &'static str, Reader),
@@ -71,18 +71,19 @@ pub fn known_variables() -> Vec<String> {
     all
 }
 
-pub fn place(name: &str) -> Place {
+/// What a variable of this name sets.
+pub fn assignment(name: &str) -> Assignment {
     if name == PRIMARY_URL {
-        return Place::PrimaryUrl;
+        return Assignment::PrimaryUrl;
     }
     let field = FIELDS.into_iter().find(|(known, ..)| *known == name);
     field
-        .map(|(_, field, read)| Place::Field(field, read))
+        .map(|(_, field, read)| Assignment::Field(field, read))
         .or_else(|| of_replica(name))
-        .unwrap_or(Place::Unknown)
+        .unwrap_or(Assignment::Unknown)
 }
 
-fn of_replica(name: &str) -> Option<Place> {
+fn of_replica(name: &str) -> Option<Assignment> {
     let counted = |text: &str| {
         text.parse()
             .ok()
@@ -90,15 +91,15 @@ fn of_replica(name: &str) -> Option<Place> {
     };
     let (before, after) = REPLICA_URL;
     if let Some(rest) = name.strip_prefix(before) {
-        return counted(rest.strip_suffix(after)?).map(Place::ReplicaUrl);
+        return counted(rest.strip_suffix(after)?).map(Assignment::ReplicaUrl);
     }
     let rest = name.strip_prefix(OF_REPLICA)?;
     let (digits, end) = rest.split_at(rest.find('_')?);
     let (_, field, read) = FIELDS_OF_REPLICA.into_iter().find(|(known, ..)| *known == end)?;
-    Some(Place::Replica(counted(digits)?, field, read))
+    Some(Assignment::Replica(counted(digits)?, field, read))
 }
 
-fn number(variable: &Variable) -> Parsed<Value> {
+fn number(variable: &Variable) -> ReadResult<Value> {
     let number: Option<u32> = variable.value.parse().ok();
     number
         .map(|number| json!(number))
@@ -106,7 +107,7 @@ fn number(variable: &Variable) -> Parsed<Value> {
 }
 
 /// In the unit that says it in five digits.
-fn milliseconds(variable: &Variable) -> Parsed<Value> {
+fn milliseconds(variable: &Variable) -> ReadResult<Value> {
     let refused = || must(variable, "a whole number of milliseconds");
     let millis: u64 = variable.value.parse().map_err(|_| refused())?;
     let text = match millis {
@@ -119,7 +120,7 @@ fn milliseconds(variable: &Variable) -> Parsed<Value> {
     Ok(json!(text))
 }
 
-fn is_on(variable: &Variable) -> Parsed<bool> {
+fn is_on(variable: &Variable) -> ReadResult<bool> {
     match variable.value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
@@ -127,24 +128,24 @@ fn is_on(variable: &Variable) -> Parsed<bool> {
     }
 }
 
-fn switch(variable: &Variable) -> Parsed<Value> {
+fn switch(variable: &Variable) -> ReadResult<Value> {
     is_on(variable).map(|on| json!(if on { "Enabled" } else { "Disabled" }))
 }
 
-fn target(variable: &Variable) -> Parsed<Value> {
+fn target(variable: &Variable) -> ReadResult<Value> {
     is_on(variable).map(|on| json!(if on { "Replicas" } else { "Primary" }))
 }
 
-fn state(variable: &Variable) -> Parsed<Value> {
+fn state(variable: &Variable) -> ReadResult<Value> {
     is_on(variable).map(|on| json!(if on { "Active" } else { "Disabled" }))
 }
 
-fn text(variable: &Variable) -> Parsed<Value> {
+fn text(variable: &Variable) -> ReadResult<Value> {
     Ok(json!(variable.value))
 }
 
 /// `round-robin`, `ROUND_ROBIN` and `roundRobin` are RoundRobin; which words there are the schema says.
-fn strategy(variable: &Variable) -> Parsed<Value> {
+fn strategy(variable: &Variable) -> ReadResult<Value> {
     let parts = variable
         .value
         .split(['-', '_', ' '])

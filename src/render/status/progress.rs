@@ -1,0 +1,167 @@
+//! The conditions of the spec and of its writing: whether it is valid, whether what it names could be read, whether its
+//! routes are written, and whether waiting helps.
+
+use super::conditions::Verdict;
+use super::serving::named;
+use super::words::{ConditionReason, ConditionStatus, ConditionType};
+use super::{Report, UnresolvedReference, WriteOutcome};
+use distributary_core::decision::{DecisionState, EndpointView};
+use distributary_core::health::Reason;
+
+pub fn accepted(report: &Report<'_>) -> Verdict {
+    if report.problems.is_empty() {
+        return Verdict(
+            ConditionType::Accepted,
+            ConditionStatus::True,
+            ConditionReason::Valid,
+            "The policy is valid.".to_owned(),
+        );
+    }
+    Verdict(
+        ConditionType::Accepted,
+        ConditionStatus::False,
+        ConditionReason::Invalid,
+        report.problems.join("; "),
+    )
+}
+
+pub fn resolved_refs(report: &Report<'_>) -> Verdict {
+    const TYPE: ConditionType = ConditionType::ResolvedRefs;
+    if report.unresolved.is_empty() {
+        let by_service = report
+            .decision
+            .is_some_and(|decision| decision.resolved.names_services());
+        let named = if by_service {
+            "Secret and Service"
+        } else {
+            "Secret"
+        };
+        let message = format!("The operator has read every {named} that the policy names.");
+        return Verdict(TYPE, ConditionStatus::True, ConditionReason::Resolved, message);
+    }
+    let is_service = |reference: &UnresolvedReference| matches!(reference, UnresolvedReference::Service(_));
+    let reason = if report.unresolved.iter().all(is_service) {
+        ConditionReason::ServiceUnresolved
+    } else {
+        ConditionReason::SecretUnresolved
+    };
+    let problems: Vec<_> = report.unresolved.iter().map(ToString::to_string).collect();
+    Verdict(TYPE, ConditionStatus::False, reason, problems.join("; "))
+}
+
+pub fn programmed(report: &Report<'_>) -> Verdict {
+    let no = |reason, message| Verdict(ConditionType::Programmed, ConditionStatus::False, reason, message);
+    match &report.written {
+        WriteOutcome::Programmed => Verdict(
+            ConditionType::Programmed,
+            ConditionStatus::True,
+            ConditionReason::Programmed,
+            "The routes are written.".to_owned(),
+        ),
+        WriteOutcome::Waiting => no(ConditionReason::Waiting, waiting(report)),
+        WriteOutcome::Observing => no(
+            ConditionReason::Observing,
+            "mode is Observe: the operator decides the routes, but does not write them.".to_owned(),
+        ),
+        WriteOutcome::Suspended => no(
+            ConditionReason::Suspended,
+            "mode is Suspend: the routes stay as they are.".to_owned(),
+        ),
+        WriteOutcome::IdentityChanged => no(ConditionReason::IdentityChanged, identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::Failed(category) => no(ConditionReason::WriteFailed, failed(category)),
+    }
+}
+
+pub fn waiting(report: &Report<'_>) -> String {
+    match report.decision.map(|decision| &decision.state) {
+        Some(DecisionState::Waiting { unchecked }) => {
+            format!(
+                "The routes stay as they are until every endpoint has been checked once; not checked yet: {unchecked}."
+            )
+        }
+        _ if !report.problems.is_empty() => {
+            "The routes stay as they are until the policy is valid.".to_owned()
+        }
+        _ => "The routes stay as they are until every endpoint has been checked once.".to_owned(),
+    }
+}
+
+pub fn identity_changed(report: &Report<'_>) -> String {
+    match report.decision.map(|decision| &decision.state) {
+        Some(DecisionState::IdentityChanged { known, shown, .. }) => {
+            let shows = shown.map_or_else(
+                || {
+                    format!(
+                        "The primary showed a system identifier other than {known} before the operator restarted, and none since"
+                    )
+                },
+                |shown| format!("The primary shows the system identifier {shown}, not {known}"),
+            );
+            format!(
+                "{shows}: the routes stay as they are. After an upgrade or a restore, set identity.systemIdentifier."
+            )
+        }
+        _ => "The primary shows another system identifier.".to_owned(),
+    }
+}
+
+fn conflict(objects: &[String]) -> String {
+    format!(
+        "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
+        objects.join(", ")
+    )
+}
+
+fn foreign(slices: &[String]) -> String {
+    format!(
+        "Another writer made EndpointSlices for the Services of this policy, and kube-proxy uses them too: {}. Delete them.",
+        slices.join(", ")
+    )
+}
+
+fn failed(category: &str) -> String {
+    format!("A request to the API server failed ({category}); the operator will repeat it.")
+}
+
+pub fn reconciling(report: &Report<'_>) -> Verdict {
+    let yes = |reason, message| Verdict(ConditionType::Reconciling, ConditionStatus::True, reason, message);
+    match &report.written {
+        WriteOutcome::Waiting if report.problems.is_empty() => yes(ConditionReason::Waiting, waiting(report)),
+        WriteOutcome::Failed(category) => yes(ConditionReason::Retrying, failed(category)),
+        _ => Verdict(
+            ConditionType::Reconciling,
+            ConditionStatus::False,
+            ConditionReason::Settled,
+            "The operator has nothing left to do.".to_owned(),
+        ),
+    }
+}
+
+pub fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
+    let yes = |reason, message| Verdict(ConditionType::Stalled, ConditionStatus::True, reason, message);
+    if !report.problems.is_empty() {
+        return yes(
+            ConditionReason::Invalid,
+            "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
+        );
+    }
+    let refused: Vec<_> = endpoints
+        .unwrap_or_default()
+        .iter()
+        .filter(|view| view.state.reason == Reason::AddressRefused)
+        .collect();
+    match &report.written {
+        WriteOutcome::IdentityChanged => yes(ConditionReason::IdentityChanged, identity_changed(report)),
+        WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
+        WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
+        _ if !refused.is_empty() => yes(ConditionReason::AddressRefused, named(&refused)),
+        _ => Verdict(
+            ConditionType::Stalled,
+            ConditionStatus::False,
+            ConditionReason::Progressing,
+            "No action is required.".to_owned(),
+        ),
+    }
+}

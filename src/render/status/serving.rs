@@ -1,0 +1,110 @@
+//! The conditions of what is served: whether reads and writes are routed, and which endpoints are not well.
+
+use super::conditions::Verdict;
+use super::words::{ConditionReason, ConditionStatus, ConditionType};
+use super::{Report, WriteOutcome};
+use crate::render::{advice, names};
+use distributary_core::decision::EndpointView;
+use distributary_core::health::Reason;
+use distributary_core::ids::EndpointId;
+use distributary_core::observation::FailureKind;
+use distributary_core::outputs::Outputs;
+use distributary_core::plan::{RouteState, RoutingPlan};
+use distributary_core::table::named::{DEFAULT, WRITES};
+
+/// What to do about a lag that stays unknown.
+const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server does not tell its log position, set \
+                           replicationLag.source to Query or None.";
+
+/// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
+pub fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
+    let (status, reason, message) = match (&report.written, plan.rw.state, plan.ro.state) {
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) => (
+            ConditionStatus::True,
+            ConditionReason::Routable,
+            "Reads and writes are routed.".to_owned(),
+        ),
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Fallback) => (
+            ConditionStatus::True,
+            ConditionReason::RoutableByFallback,
+            "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
+        ),
+        (written, ..) => {
+            let (reason, message) = obstacle(written, plan, report.outputs);
+            (ConditionStatus::False, reason, message)
+        }
+    };
+    Verdict(ConditionType::Ready, status, reason, message)
+}
+
+/// Why reads or writes are not routable.
+fn obstacle(
+    written: &WriteOutcome,
+    plan: &RoutingPlan,
+    outputs: Option<&Outputs>,
+) -> (ConditionReason, String) {
+    let [writes, reads] = [WRITES, DEFAULT].map(|route| names::of_route(outputs, route));
+    match (written, plan.rw.state, plan.ro.state) {
+        (WriteOutcome::Observing, ..) => (
+            ConditionReason::Observing,
+            "mode is Observe: the operator writes no routes.".to_owned(),
+        ),
+        (WriteOutcome::Programmed, RouteState::Held, _) => (
+            ConditionReason::PrimaryUnreachable,
+            format!("The primary is not well; {writes} still leads to it, so writes may fail."),
+        ),
+        (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => (
+            ConditionReason::NoPrimary,
+            format!("No server is proven to be the write primary: {writes} leads nowhere."),
+        ),
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => (
+            ConditionReason::NoReadTarget,
+            format!(
+                "No server for reads is well; {reads} keeps the servers that are only unhealthy or behind."
+            ),
+        ),
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => (
+            ConditionReason::NoReadTarget,
+            format!("No server may serve reads: {reads} leads nowhere."),
+        ),
+        _ => (
+            ConditionReason::NotProgrammed,
+            "The routes are not written; see the condition Programmed.".to_owned(),
+        ),
+    }
+}
+
+pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
+    let plain = |view: &&EndpointView| advice::is_plain(view.state.reason);
+    let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
+    if worse.is_empty() {
+        return Verdict(
+            ConditionType::Degraded,
+            ConditionStatus::False,
+            ConditionReason::AllServing,
+            "Every active endpoint is well.".to_owned(),
+        );
+    }
+    let mut message = named(&worse);
+    if worse.iter().any(|view| view.state.reason == Reason::LagUnknown) {
+        message.push_str(LAG_UNKNOWN);
+    }
+    Verdict(
+        ConditionType::Degraded,
+        ConditionStatus::True,
+        ConditionReason::EndpointsNotServing,
+        message,
+    )
+}
+
+pub fn named(endpoints: &[&EndpointView]) -> String {
+    let one = |view: &&EndpointView| why(&view.id, view.state.reason, view.state.failure);
+    endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+pub fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
+    match failure {
+        Some(failure) => format!("{id}: {reason} ({failure})"),
+        None => format!("{id}: {reason}"),
+    }
+}
