@@ -29,7 +29,7 @@ use strum::VariantArray;
 /// What is given beside the policy; tests/golden/README.md tells the words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+struct CaseInput {
     #[serde(default)]
     checks: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -43,7 +43,7 @@ struct Given {
     written: BTreeMap<String, Vec<String>>,
 }
 
-impl Given {
+impl CaseInput {
     fn seen(&self) -> Observations {
         Observations {
             checks: self.checks.clone(),
@@ -63,7 +63,7 @@ struct Outcome {
 
 fn outcome(folder: &Path) -> Outcome {
     let object: ReplicaSetPolicy = read(&folder.join("policy.yaml"));
-    let given: Given = read(&folder.join("observations.yaml"));
+    let given: CaseInput = read(&folder.join("observations.yaml"));
     let secrets = secrets(&object, &given);
     let services = given
         .seen()
@@ -109,7 +109,7 @@ fn outcome(folder: &Path) -> Outcome {
     }
 }
 
-fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
+fn secrets(object: &ReplicaSetPolicy, given: &CaseInput) -> Secrets {
     let keys = |keys: &BTreeMap<String, String>| {
         let keys = keys
             .iter()
@@ -126,7 +126,7 @@ fn secrets(object: &ReplicaSetPolicy, given: &Given) -> Secrets {
 }
 
 /// As the writing side concludes it, where the case says nothing else.
-fn written(decision: Option<&Decision>, given: &Given) -> WriteOutcome {
+fn written(decision: Option<&Decision>, given: &CaseInput) -> WriteOutcome {
     if let Some((what, names)) = given.written.first_key_value() {
         return match what.as_str() {
             "NameConflict" => WriteOutcome::NameConflict(names.clone()),

@@ -9,7 +9,7 @@ use harness::postgres::{DATABASE, PROBE};
 use harness::suite::Suite;
 use serde_json::{Value, json};
 
-use crate::invocation::{Said, distributary, file};
+use crate::invocation::{Output, distributary, file};
 
 pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
@@ -46,7 +46,7 @@ fn secret(password: &str) -> Value {
     })
 }
 
-fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<Said> {
+fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<Output> {
     let texts: Vec<_> = objects.iter().map(ToString::to_string).collect();
     let said = distributary(&["check", "-f", "-"], &texts.join("\n---\n"), environment)?;
     for word in [PROBE.password, "canary"] {

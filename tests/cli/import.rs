@@ -8,7 +8,7 @@ use harness::suite::Suite;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::invocation::{Said, distributary};
+use crate::invocation::{Output, distributary};
 
 pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
@@ -39,7 +39,7 @@ DB_CIRCUIT_BREAKER_RESET_TIMEOUT=60000
 API_KEY=canary
 ";
 
-fn import(environment: &str, arguments: &[&str]) -> Result<Said> {
+fn import(environment: &str, arguments: &[&str]) -> Result<Output> {
     distributary(
         &[&["import", "--env-file", "-"], arguments].concat(),
         environment,
@@ -47,7 +47,7 @@ fn import(environment: &str, arguments: &[&str]) -> Result<Said> {
     )
 }
 
-fn documents(said: &Said) -> Result<Vec<Value>> {
+fn documents(said: &Output) -> Result<Vec<Value>> {
     serde_yaml::Deserializer::from_str(&said.out)
         .map(|document| Ok(Value::deserialize(document)?))
         .collect()

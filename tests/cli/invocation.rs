@@ -9,13 +9,13 @@ use serde_json::Value;
 
 /// What a run said, and how it ended.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
+impl Output {
     /// Itself, where it ended with this code.
     pub fn with(self, code: i32) -> Result<Self> {
         ensure!(
@@ -45,7 +45,7 @@ impl Said {
 }
 
 /// Runs it; `input`: its standard input. Nothing of the environment of the tests reaches it.
-pub fn distributary(arguments: &[&str], input: &str, environment: &[(&str, &str)]) -> Result<Said> {
+pub fn distributary(arguments: &[&str], input: &str, environment: &[(&str, &str)]) -> Result<Output> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_distributary"))
         .args(arguments)
         .env_clear()
@@ -59,7 +59,7 @@ pub fn distributary(arguments: &[&str], input: &str, environment: &[(&str, &str)
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let ended = child.wait_with_output()?;
-    Ok(Said {
+    Ok(Output {
         code: ended.status.code().context("ended by a signal")?,
         out: String::from_utf8(ended.stdout)?,
         err: String::from_utf8(ended.stderr)?,
