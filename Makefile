@@ -29,7 +29,6 @@ missing() {
     done | xargs
 }
 command -v cargo >/dev/null || { say "Rust is missing, see https://rustup.rs"; exit 1; }
-command -v go >/dev/null || { say "Go 1.26 or newer is missing, see https://go.dev/doc/install"; exit 1; }
 [ -n "$$(missing)" ] || exit 0
 command -v apt-get >/dev/null || { say "missing: $$(missing) (names of Debian packages); install them, then try again"; exit 1; }
 [ "$$(id -u)" = 0 ] || { say "missing: $$(missing); run 'make setup' as root"; exit 1; }
@@ -69,13 +68,20 @@ build: ## Build the release binary
 lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	@# What --all-targets leaves out, as `cargo test` does.
+	cargo clippy --package distributary --test timing -- -D warnings
+	@# As others depend on them: without the features that the operator turns on.
+	cargo clippy --package distributary-core --all-targets -- -D warnings
+	cargo clippy --package distributary-api --all-targets -- -D warnings
+
+# Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
+IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 
 test: setup controlplane clients ## Run every test
 	cargo test --workspace
 	@# What measures time, alone.
 	cargo test --workspace --test timing
-	@# One at a time: two of these may run in one clone.
-	@flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
+	@$(IMAGE_TEST)
 
 # Their version, where it is not there yet: it stays under target/.
 MUTANTS := target/tools/bin/cargo-mutants

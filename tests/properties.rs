@@ -49,15 +49,15 @@ fn cases(count: u32) -> ProptestConfig {
 /// The moment of every situation.
 const NOW: Moment = Moment::new(Duration::from_secs(20));
 
-/// What the domain makes of a situation.
-struct Judged {
+/// What the core decides in a situation.
+struct Verdict {
     claims: Vec<Claim>,
     choice: WriteChoice,
     judgements: Vec<Judgement>,
     plan: RoutingPlan,
 }
 
-fn judge(situation: &Situation) -> Judged {
+fn judge(situation: &Situation) -> Verdict {
     let Situation {
         policy,
         known,
@@ -91,7 +91,7 @@ fn judge(situation: &Situation) -> Judged {
         .map(|known| known.judge(policy, &choice.holding))
         .collect();
     let plan = plan(policy, &judgements, &choice);
-    Judged {
+    Verdict {
         claims,
         choice,
         judgements,
@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn who_is_not_well_is_routed_only_early_or_held(situation in situations()) {
         let policy = &situation.policy;
-        let Judged { judgements, plan, choice, .. } = judge(&situation);
+        let Verdict { judgements, plan, choice, .. } = judge(&situation);
         let of = |id: &TargetId| judgements.iter().find(|judgement| judgement.target == *id);
         for member in &plan.ro.members {
             let judgement = of(&member.target).unwrap();
@@ -147,7 +147,7 @@ proptest! {
     #[test]
     fn reads_are_never_without_a_target_while_anyone_is_well(situation in situations()) {
         let policy = &situation.policy;
-        let Judged { judgements, plan, choice, .. } = judge(&situation);
+        let Verdict { judgements, plan, choice, .. } = judge(&situation);
         let any = |role, holder: bool| {
             judgements.iter().any(|judgement| {
                 let endpoint = policy.endpoint(&judgement.target.endpoint).unwrap();
@@ -164,7 +164,7 @@ proptest! {
     /// Lag that is not known to be within its bound is never served as if it were.
     #[test]
     fn who_is_not_proven_fresh_is_at_most_held(situation in situations()) {
-        let Judged { judgements, plan, .. } = judge(&situation);
+        let Verdict { judgements, plan, .. } = judge(&situation);
         for (judgement, (health, replay)) in judgements.iter().zip(&situation.known) {
             let endpoint = situation.policy.endpoint(&judgement.target.endpoint).unwrap();
             let judged = endpoint.lag.source != LagSource::None && health.role == Some(Role::Standby);
@@ -181,7 +181,7 @@ proptest! {
     /// S1, S2.
     #[test]
     fn writes_have_at_most_one_target_which_proved_itself(situation in situations()) {
-        let Judged { claims, judgements, plan, choice } = judge(&situation);
+        let Verdict { claims, judgements, plan, choice } = judge(&situation);
         prop_assert!(plan.rw.members.len() <= 1);
         let claim = |id: &TargetId| claims.iter().find(|claim| claim.target == *id);
         for member in &plan.rw.members {
@@ -200,7 +200,7 @@ proptest! {
     /// S2.
     #[test]
     fn writes_never_leave_a_holder_that_proves_to_take_them(situation in situations()) {
-        let Judged { claims, choice, .. } = judge(&situation);
+        let Verdict { claims, choice, .. } = judge(&situation);
         let before = situation.holding.holder.as_ref();
         let Some(holder) = claims.iter().find(|claim| Some(&claim.target) == before) else { return Ok(()) };
         let pinned = situation.policy.failover.primary_role == PrimaryRole::Pinned;
@@ -227,7 +227,7 @@ proptest! {
 
     #[test]
     fn who_is_proven_wrong_not_active_or_of_weight_0_is_never_sent_a_read(situation in situations()) {
-        let Judged { judgements, plan, choice, .. } = judge(&situation);
+        let Verdict { judgements, plan, choice, .. } = judge(&situation);
         for judgement in &judgements {
             let endpoint = situation.policy.endpoint(&judgement.target.endpoint).unwrap();
             let (reads, writes) = plan.membership(&judgement.target);
@@ -246,7 +246,7 @@ proptest! {
     #[test]
     fn the_order_of_judgements_changes_no_byte(situation in situations(), by in 0..5_usize) {
         let policy = &situation.policy;
-        let Judged { mut judgements, choice, plan: straight, .. } = judge(&situation);
+        let Verdict { mut judgements, choice, plan: straight, .. } = judge(&situation);
         let straight = rendered(policy, &outputs(), &straight);
         let by = by % judgements.len();
         judgements.rotate_left(by);

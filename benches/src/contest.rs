@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::contestants::{Distributary, Haproxy, Pgpool, Policy};
 use crate::faults::Fault;
 use crate::figures::{Times, show};
-use crate::journal::{Journal, Said};
+use crate::journal::{Journal, Statement};
 
 /// How long a contestant may take to see a fault, and to see that it is over.
 const SEEN: Duration = Duration::from_mins(1);
@@ -181,10 +181,10 @@ impl Contest {
         let names = self.active.clone();
         self.any_moment(server, results).await?;
         let before = self.totals();
-        let done = fault.befall(server)?;
-        let (at, down) = (done.at, Said::Down(server.address()));
+        let incident = fault.befall(server)?;
+        let (at, down) = (incident.at, Statement::Down(server.address()));
         self.journal.all_said(&names, &down, at, SEEN).await;
-        fault.mend(server, done).await?;
+        fault.mend(server, incident).await?;
         self.well(server).await?;
         let after = self.totals();
         let mut line = format!("{fault:<16}");

@@ -24,9 +24,9 @@ pub enum Fault {
     BlackHole,
 }
 
-/// What was done, and when it began.
+/// A fault that a server suffered, and when it began.
 #[derive(Debug)]
-pub struct Done {
+pub struct Incident {
     /// Just before the first signal, or before nft was started: some milliseconds before its rule is there.
     pub at: Instant,
     processes: Vec<Pid>,
@@ -46,7 +46,7 @@ impl Fault {
     ///
     /// # Errors
     /// When the server does not run, or nft fails.
-    pub fn befall(self, server: &Postgres) -> Result<Done> {
+    pub fn befall(self, server: &Postgres) -> Result<Incident> {
         // The postmaster comes first. Looking for its processes takes time, which is not the fault's.
         let processes = server.processes();
         let Some(postmaster) = processes.first() else {
@@ -64,17 +64,17 @@ impl Fault {
             }
             Self::BlackHole => server.black_hole()?,
         }
-        Ok(Done { at, processes })
+        Ok(Incident { at, processes })
     }
 
     /// Undoes it; returns when the server accepts connections again.
     ///
     /// # Errors
     /// When it does not.
-    pub async fn mend(self, server: &Postgres, done: Done) -> Result<()> {
+    pub async fn mend(self, server: &Postgres, incident: Incident) -> Result<()> {
         match self {
             Self::Kill | Self::KillPostmaster | Self::ImmediateStop => {
-                server.gone(&done.processes).await?;
+                server.gone(&incident.processes).await?;
                 server.start().await
             }
             Self::Freeze => server.thaw(),

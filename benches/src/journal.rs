@@ -10,7 +10,7 @@ use harness::wait;
 
 /// What a contestant said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Statement {
     /// This server gets no reads.
     Down(Ipv4Addr),
     /// This server gets reads.
@@ -23,7 +23,7 @@ pub enum Said {
 struct Entry {
     at: Instant,
     who: &'static str,
-    said: Said,
+    said: Statement,
 }
 
 /// All that was said, in the order of the moments at which it was read.
@@ -32,14 +32,14 @@ pub struct Journal(Arc<Mutex<Vec<Entry>>>);
 
 impl Journal {
     /// Adds what `who` has just said.
-    pub fn add(&self, who: &'static str, said: Said) {
+    pub fn add(&self, who: &'static str, said: Statement) {
         let at = Instant::now();
         self.entries().push(Entry { at, who, said });
     }
 
     /// When `who` first said this, from `since` on.
     #[must_use]
-    pub fn first(&self, who: &str, said: &Said, since: Instant) -> Option<Instant> {
+    pub fn first(&self, who: &str, said: &Statement, since: Instant) -> Option<Instant> {
         let entries = self.entries();
         let found = entries
             .iter()
@@ -50,7 +50,7 @@ impl Journal {
     /// Whether the last word of `who` on this server, by `at`, is that it is up.
     #[must_use]
     pub fn is_up(&self, who: &str, server: Ipv4Addr, at: Instant) -> bool {
-        let (up, down) = (Said::Up(server), Said::Down(server));
+        let (up, down) = (Statement::Up(server), Statement::Down(server));
         let entries = self.entries();
         let mut words = entries
             .iter()
@@ -68,7 +68,8 @@ impl Journal {
         let said = entries
             .iter()
             .filter(|entry| entry.who == who && entry.at >= since);
-        said.filter(|entry| matches!(entry.said, Said::Down(_))).count()
+        said.filter(|entry| matches!(entry.said, Statement::Down(_)))
+            .count()
     }
 
     /// All sets of servers that took writes since then, as `who` saw them.
@@ -79,7 +80,7 @@ impl Journal {
             .iter()
             .filter(|entry| entry.who == who && entry.at >= since);
         said.filter_map(|entry| match &entry.said {
-            Said::Writes(servers) => Some(servers.clone()),
+            Statement::Writes(servers) => Some(servers.clone()),
             _ => None,
         })
         .collect()
@@ -89,7 +90,7 @@ impl Journal {
     pub async fn all_said(
         &self,
         who: &[&'static str],
-        said: &Said,
+        said: &Statement,
         since: Instant,
         deadline: Duration,
     ) -> bool {

@@ -8,18 +8,18 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// Processor time of a process up to now, and of its children that have ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Spent {
+pub struct CpuTime {
     own: Duration,
     children: Duration,
     at: Instant,
 }
 
-impl Spent {
+impl CpuTime {
     /// Reads it.
     ///
     /// # Errors
     /// When there is no such process.
-    pub fn by(pid: Pid) -> Result<Self> {
+    pub fn of(pid: Pid) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let (_, fields) = stat.rsplit_once(") ").context("no name in the state")?;
         let fields: Vec<_> = fields.split(' ').collect();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -65,6 +66,10 @@ impl Source {
     }
 }
 
+/// What the CustomResourceDefinition says of a policy. Made once: a file may have hundreds of policies.
+static SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take());
+
 /// The object of a document; every misfit with the CustomResourceDefinition, and every rule that does not hold, otherwise.
 pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
     let mut document = without_null(document.clone());
@@ -75,8 +80,7 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
             "supported values: \"distributary.dev/v1alpha1\"",
         ));
     }
-    let schema = &api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    found.extend(misfits(&document, schema));
+    found.extend(misfits(&document, &SCHEMA));
     // What does not fit is left out, for the rules to judge the rest.
     for misfit in &found {
         leave_out(&mut document, &misfit.field);

@@ -10,7 +10,7 @@ pub struct Code(String);
 
 impl Code {
     pub fn of(source: &str) -> Self {
-        Self(production(&stripped(source)).to_owned())
+        Self(production(&stripped(source)))
     }
 
     pub fn contains(&self, text: &str) -> bool {
@@ -152,9 +152,30 @@ fn character(rest: &str) -> Option<usize> {
     (second == '\'').then_some(at + 2)
 }
 
-/// The code up to its unit tests, and without items that only tests have.
-fn production(code: &str) -> &str {
-    code.find("#[cfg(test)]\nmod ").map_or(code, |at| &code[..at])
+/// The code without the items that only tests have: `code` has no comments and no strings.
+fn production(code: &str) -> String {
+    const OF_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(any(test,"];
+    let (mut kept, mut rest) = (String::with_capacity(code.len()), code);
+    while let Some(at) = OF_TESTS.iter().filter_map(|attribute| rest.find(attribute)).min() {
+        kept.push_str(&rest[..at]);
+        rest = &rest[at + item(&rest[at..])..];
+    }
+    kept + rest
+}
+
+/// The length of an item with its attributes: up to a semicolon, or to the end of the braces that come first.
+fn item(code: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in code.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth <= 1 => return at + 1,
+            '}' => depth -= 1,
+            ';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    code.len()
 }
 
 /// The parts between commas that no brace encloses.

@@ -1,8 +1,7 @@
 //! The command line as a user meets it: the binary, its answers and its exit codes; `check` with real PostgreSQL servers.
 
-#[allow(dead_code, reason = "its table of what is refused is used")]
-#[path = "../cluster/admission.rs"]
-mod admission;
+#[path = "../../api/tests/broken/mod.rs"]
+mod broken;
 
 mod check;
 mod drill;

@@ -1,15 +1,14 @@
 //! What the API server takes and refuses, and the words in which it refuses.
 
 #[path = "../../api/tests/broken/mod.rs"]
-pub mod broken;
-#[path = "admission/routing.rs"]
+mod broken;
 mod routing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use broken::{Case, minimal, put};
+use broken::{minimal, put};
 use distributary_api::rules;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
@@ -46,11 +45,6 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("kubectl_explain_reads_well", kubectl_explain_reads_well)
 }
 
-/// The table of broken policies; of a few the API server sees nothing.
-pub fn cases() -> Vec<Case> {
-    broken::cases(rules::ALL)
-}
-
 fn long(length: usize) -> Value {
     json!("a".repeat(length))
 }
@@ -62,7 +56,8 @@ async fn invalid_policies_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         .await
         .context("the policy that the cases change")?;
     let mut wrong = vec![];
-    for case in cases() {
+    // Of a few the API server sees nothing.
+    for case in broken::cases(rules::ALL) {
         let answer = create(&api, &case.policy(), true).await;
         let mut said = answer.map_or_else(|error| causes(&error), |_| Ok(vec![]))?;
         let mut expected = case.admission;

@@ -1,4 +1,4 @@
-//! What befalls servers, and what becomes of the routes. Times are those of the fixture's policy: interval 1 s,
+//! Faults of servers, and the routes that follow. Times are those of the fixture's policy: interval 1 s,
 //! failoverTimeout 3 s, resetTimeout 2 s. How soon a server is out is measured in tests/timing, where nothing else runs.
 
 use std::sync::Arc;
@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
-use harness::wait::{self, Stopwatch};
-use harness::{ControlPlane, Reader};
+use harness::{ControlPlane, wait};
 use serde_json::json;
 
 use crate::fixture::{Fixture, POLICY, SOON, endpoint};
-use crate::reads::lost_no_more;
+use crate::reads::served_by;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -41,15 +40,9 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let (dead, alive) = (it.postgres.replica(0), it.postgres.replica(1));
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
-        .rate(20)
-        .retry_after(Duration::from_millis(250))
-        .start();
-
-    let watch = Stopwatch::start();
+    served_by(&it, "ro", &[dead, alive]).await?;
     dead.kill().await?;
-    it.leads("ro", &[alive], SOON).await?;
-    let out = watch.elapsed();
+    served_by(&it, "ro", &[alive]).await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     ensure!(
         open.server.circuit == "Open"
@@ -73,9 +66,7 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
         "{closed:?}"
     );
     it.condition("Degraded", "False", "AllServing").await?;
-    let totals = reader.stop();
-    ensure!(totals.by_server.len() == 2, "{totals:?}");
-    lost_no_more(&totals, out)?;
+    served_by(&it, "ro", &[dead, alive]).await?;
 
     let events = it
         .plane
@@ -123,18 +114,7 @@ async fn all_replicas_down(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
         .await?;
     it.condition("Ready", "True", "RoutableByFallback").await?;
-    // Reads follow the slice by PROXY_DELAY.
-    let reader = Reader::builder(it.cluster_ip("ro").await?).rate(20).start();
-    let primary = it.postgres.primary().address();
-    reader
-        .until("reads on the primary", SOON, |totals| {
-            totals.by_server.get(&primary).is_some_and(|reads| *reads > 5)
-        })
-        .await?;
-    ensure!(
-        reader.stop().by_server.keys().eq([&primary]),
-        "another server was read"
-    );
+    served_by(&it, "ro", &[it.postgres.primary()]).await?;
     for replica in it.postgres.replicas() {
         replica.start().await?;
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use distributary_api::{EndpointStatus, ReplicaSetPolicy};
-use harness::control_plane::{AuditEvent, Namespace, service_account_user};
+use harness::control_plane::{AuditEvent, Namespace, PROXY_DELAY, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
-use harness::{ControlPlane, Operator, PgCluster, Postgres, wait, watch};
+use harness::{ControlPlane, Operator, PgCluster, Postgres, reader, wait, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -221,13 +221,35 @@ impl Fixture {
 
     /// Whole checks that the operator has made.
     pub async fn checks(&self) -> Result<u64> {
+        self.checks_of("").await
+    }
+
+    /// Whole checks with this result.
+    pub async fn checks_of(&self, result: &str) -> Result<u64> {
         let page = self.operator.http_get("/metrics").await?.body;
         let counts = page
             .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{"));
+            .filter(|line| line.starts_with("distributary_checks_total{") && line.contains(result));
         Ok(counts
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum())
+    }
+
+    /// Waits by `kubectl wait` until a policy is as `--for` says, such as `condition=Ready`.
+    pub async fn kubectl_wait(&self, policy: &str, condition: &str) -> Result<()> {
+        let (condition, timeout) = (
+            format!("--for={condition}"),
+            format!("--timeout={}s", SOON.as_secs()),
+        );
+        let arguments = ["wait", "-n", &self.namespace, &condition, &timeout, "rsp", policy];
+        self.plane.kubectl(&arguments).await.map(drop)
+    }
+
+    /// Applies another policy of the same servers, and waits until it is ready.
+    pub async fn apply_another(&self, name: &str, mut policy: Value) -> Result<()> {
+        policy["metadata"]["name"] = json!(name);
+        self.apply(&policy).await?;
+        self.kubectl_wait(name, "condition=Ready").await
     }
 
     pub async fn get(&self) -> Result<ReplicaSetPolicy> {
@@ -253,6 +275,16 @@ impl Fixture {
             .and_then(|spec| spec.cluster_ip)
             .context("no clusterIP")?;
         Ok(SocketAddr::new(address.parse()?, 5432))
+    }
+
+    /// Waits until kube-proxy knows the Service of a route: within `PROXY_DELAY` of the first slice, if the machine is not
+    /// busy. From then on a read fails only where it meets a server that has ended, or that kube-proxy still takes for one.
+    pub async fn readable(&self, route: &str) -> Result<SocketAddr> {
+        const ATTEMPT: Duration = Duration::from_secs(2);
+        let address = self.cluster_ip(route).await?;
+        let read = || wait::within("an answer", ATTEMPT, reader::ask(address));
+        wait::eventually(&format!("a read of {route} after {PROXY_DELAY:?}"), SOON, read).await?;
+        Ok(address)
     }
 
     /// What the operator asked the API server.

@@ -44,6 +44,8 @@ fn tests() -> ExitCode {
         "/crds/replicasetpolicies.distributary.dev.yaml"
     );
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
+    // First what takes two minutes, beside all others.
+    let suite = process::tests(suite);
     let suite = routes::tests(suite);
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);
@@ -65,7 +67,6 @@ fn tests() -> ExitCode {
     let suite = objects::tests(suite);
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
-    let suite = process::tests(suite);
     let suite = command_line::tests(suite);
     let suite = admission::tests(suite);
     packaging::tests(suite).run()

@@ -1,32 +1,24 @@
 //! Who answers reads through the ClusterIP of a Service.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::control_plane::PROXY_DELAY;
-use harness::reader::Totals;
 use harness::{Postgres, Reader, wait};
 
 use crate::fixture::{Fixture, SOON};
 
-/// What the machine may add to a time, as these tests share it with others; tests/timing measures.
-const BUSY: Duration = Duration::from_secs(2);
-
-/// Reads failed no longer than a dead server was in the slice, `out` after it died, and kube-proxy took to follow.
-pub fn lost_no_more(totals: &Totals, out: Duration) -> Result<()> {
-    let bound = out + PROXY_DELAY + BUSY;
-    ensure!(
-        totals.failing <= bound,
-        "reads failed for longer than {bound:?}: {totals:?}"
-    );
-    Ok(())
-}
-
 /// A client that never tries a second time: every read that fails is counted. That a machine is slow is no failure.
 pub async fn reader(it: &Fixture, route: &str) -> Result<Reader> {
-    let target = it.cluster_ip(route).await?;
+    let target = it.readable(route).await?;
     Ok(Reader::builder(target).rate(20).timeout(SOON).start())
+}
+
+/// Waits until so many reads were answered.
+pub async fn answers(reader: &Reader, reads: u64) -> Result<()> {
+    let what = format!("{reads} answers");
+    reader
+        .until(&what, SOON, |totals| (totals.reads >= reads).then_some(()))
+        .await
 }
 
 /// Waits until the slices of a route have exactly these servers and a hundred reads through its ClusterIP are answered by
@@ -34,7 +26,7 @@ pub async fn reader(it: &Fixture, route: &str) -> Result<Reader> {
 pub async fn served_by(it: &Fixture, route: &str, servers: &[&Postgres]) -> Result<()> {
     it.leads(route, servers, SOON).await?;
     let what = format!("reads of {route} by {} servers alone", servers.len());
-    // Within PROXY_DELAY kube-proxy follows the slices.
+    // kube-proxy follows the slices within PROXY_DELAY, so the first reads may fail or be answered by others.
     wait::eventually(&what, SOON * 2, || reads(it, route, servers, 100)).await
 }
 

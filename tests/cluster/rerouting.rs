@@ -1,15 +1,14 @@
 //! Routes that change while they are read: a class, a strategy, an edit; and what the status tells of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, Reader, wait};
+use harness::{ControlPlane, wait};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON};
-use crate::reads::lost_no_more;
+use crate::reads::{answers, reader, served_by};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -39,25 +38,15 @@ async fn class(plane: Arc<ControlPlane>) -> Result<()> {
     it.apply(&with(&it, analytics)).await?;
     it.condition("Ready", "True", "Routable").await?;
     let (tagged, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    it.leads("analytics", &[tagged], SOON).await?;
     it.leads("ro", &[tagged, other], SOON).await?;
-    let reader = Reader::builder(it.cluster_ip("analytics").await?)
-        .rate(20)
-        .retry_after(Duration::from_millis(100))
-        .start();
-    answers(&reader, 20).await?;
-    let watch = wait::Stopwatch::start();
+    served_by(&it, "analytics", &[tagged]).await?;
     tagged.kill().await?;
-    it.leads("analytics", &[other], SOON).await?;
-    let out = watch.elapsed();
+    served_by(&it, "analytics", &[other]).await?;
     it.condition("ReadFallbackActive", "True", "ClassByFallback")
         .await?;
     tagged.start().await?;
-    it.leads("analytics", &[tagged], SOON).await?;
+    served_by(&it, "analytics", &[tagged]).await?;
     it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
-    answers(&reader, reader.totals().reads + 20).await?;
-    let totals = reader.stop();
-    lost_no_more(&totals, out)?;
     let failovers = it.until("two failovers of the class", SOON, |policy| {
         let failovers = &policy.status.as_ref()?.failovers;
         let of_class = failovers.iter().filter(|failover| failover.route == "analytics");
@@ -69,22 +58,11 @@ async fn class(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
-/// Waits until so many reads were answered.
-async fn answers(reader: &Reader, reads: u64) -> Result<()> {
-    let what = format!("{reads} answers");
-    reader
-        .until(&what, SOON, |totals| (totals.reads >= reads).then_some(()))
-        .await
-}
-
+/// No server ends here, so no read fails, however late kube-proxy follows.
 async fn come_and_go(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let (tagged, other) = (it.postgres.replica(0), it.postgres.replica(1));
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
-        .rate(20)
-        .retry_after(Duration::from_millis(100))
-        .timeout(SOON)
-        .start();
+    let reader = reader(&it, "ro").await?;
     answers(&reader, 20).await?;
     it.apply(&with(&it, analytics)).await?;
     it.leads("analytics", &[tagged], SOON).await?;

@@ -1,16 +1,16 @@
 //! From `kubectl apply` to working routes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use harness::ControlPlane;
 use harness::suite::Suite;
-use harness::{ControlPlane, Reader};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
 
 use crate::fixture::{Fixture, POLICY, SOON, condition, endpoint};
+use crate::reads::served_by;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -29,29 +29,8 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 async fn apply_gives_routes(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let replicas: Vec<_> = it.postgres.replicas().iter().collect();
-    it.leads("rw", &[it.postgres.primary()], SOON).await?;
-    it.leads("ro", &replicas, SOON).await?;
-
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
-        .rate(50)
-        .reads(100)
-        .start();
-    let totals = reader.end(SOON).await?;
-    let servers: BTreeSet<_> = totals.by_server.keys().copied().collect();
-    let expected: BTreeSet<_> = replicas.iter().map(|server| server.address()).collect();
-    ensure!(
-        totals.failures == 0 && servers == expected,
-        "the reader saw {totals:?}, not {expected:?}"
-    );
-    let writer = Reader::builder(it.cluster_ip("rw").await?)
-        .reads(5)
-        .start()
-        .end(SOON)
-        .await?;
-    ensure!(
-        writer.by_server.keys().eq([&it.postgres.primary().address()]),
-        "rw led to {writer:?}"
-    );
+    served_by(&it, "ro", &replicas).await?;
+    served_by(&it, "rw", &[it.postgres.primary()]).await?;
 
     let service: Service = it.api().get(&format!("{POLICY}-ro")).await?;
     let spec = service.spec.unwrap_or_default();
@@ -118,15 +97,7 @@ async fn apply_gives_routes(plane: Arc<ControlPlane>) -> Result<()> {
 async fn kubectl_shows_it(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     it.apply(&it.policy()).await?;
-    let wait = [
-        "wait",
-        "-n",
-        &it.namespace,
-        "--for=condition=Ready",
-        "--timeout=20s",
-        "rsp/orders",
-    ];
-    it.plane.kubectl(&wait).await?;
+    it.kubectl_wait(POLICY, "condition=Ready").await?;
     let table = it.plane.kubectl(&["get", "rsp", "-n", &it.namespace]).await?;
     let words: Vec<Vec<_>> = table
         .lines()

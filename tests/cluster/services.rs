@@ -389,15 +389,4 @@ impl Fixture {
         self.operator = crate::fixture::operator(&self.plane, &self.namespace, arguments).await?;
         Ok(())
     }
-
-    /// Whole checks with this result.
-    async fn checks_of(&self, result: &str) -> Result<u64> {
-        let page = self.operator.http_get("/metrics").await?.body;
-        let counts = page
-            .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{") && line.contains(result));
-        Ok(counts
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum())
-    }
 }

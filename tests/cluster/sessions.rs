@@ -19,13 +19,11 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 async fn shared(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 1).await?;
     let mut second = it.defaults();
-    second["metadata"]["name"] = json!("second");
     // Another Secret of the same content is the same login; another time is no other session.
     it.apply(&secret("same", PROBE.user, PROBE.password)).await?;
     second["spec"]["connection"]["credentialsSecretRef"]["name"] = json!("same");
     second["spec"]["healthCheck"] = json!({"heartbeat": "500ms"});
-    it.apply(&second).await?;
-    wait_ready(&it, "second").await?;
+    it.apply_another("second", second).await?;
     it.holds_sessions().await?;
     // The session stays for the one that is left, and ends with the last.
     let delete = |name| ["delete", "rsp", "-n", &it.namespace, name].map(str::to_owned);
@@ -44,11 +42,9 @@ async fn apart(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 1).await?;
     let replica = it.postgres.replica(0);
     let mut second = it.defaults();
-    second["metadata"]["name"] = json!("second");
     it.apply(&secret("app", APP.user, APP.password)).await?;
     second["spec"]["connection"]["credentialsSecretRef"]["name"] = json!("app");
-    it.apply(&second).await?;
-    wait_ready(&it, "second").await?;
+    it.apply_another("second", second).await?;
     has_sessions(replica, 2).await?;
     let users = replica
         .rows("select usename from pg_stat_activity where application_name = 'distributary' order by 1")
@@ -56,10 +52,8 @@ async fn apart(plane: Arc<ControlPlane>) -> Result<()> {
     ensure!(users == [["app"], ["probe"]], "{users:?}");
     // The same user in another database is another session, too.
     let mut third = it.defaults();
-    third["metadata"]["name"] = json!("third");
     third["spec"]["connection"]["database"] = json!("postgres");
-    it.apply(&third).await?;
-    wait_ready(&it, "third").await?;
+    it.apply_another("third", third).await?;
     has_sessions(replica, 3).await?;
     // A wrong password uses nobody's session.
     let mut fourth = it.defaults();
@@ -67,27 +61,10 @@ async fn apart(plane: Arc<ControlPlane>) -> Result<()> {
     it.apply(&secret("wrong", PROBE.user, "wrong")).await?;
     fourth["spec"]["connection"]["credentialsSecretRef"]["name"] = json!("wrong");
     it.apply(&fourth).await?;
-    let wait = [
-        "wait",
-        "-n",
-        &it.namespace,
-        "--for=jsonpath={.status.endpoints[1].failure}=AuthenticationFailed",
-        "--timeout=20s",
-        "rsp/fourth",
-    ];
-    it.plane.kubectl(&wait).await?;
+    it.kubectl_wait(
+        "fourth",
+        "jsonpath={.status.endpoints[1].failure}=AuthenticationFailed",
+    )
+    .await?;
     has_sessions(replica, 3).await
-}
-
-async fn wait_ready(it: &Fixture, policy: &str) -> Result<()> {
-    let wait = [
-        "wait",
-        "-n",
-        &it.namespace,
-        "--for=condition=Ready",
-        "--timeout=20s",
-        "rsp",
-        policy,
-    ];
-    it.plane.kubectl(&wait).await.map(drop)
 }

@@ -6,7 +6,7 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -51,18 +51,24 @@ impl Place {
 
     fn start(&self) -> Child {
         let path = format!("{}:{}", self.0.display(), std::env::var("PATH").unwrap());
+        self.command(&path)
+            .env_remove("KUBEBUILDER_ASSETS")
+            .spawn()
+            .unwrap()
+    }
+
+    fn command(&self, path: &str) -> Command {
+        let mut command = Command::new("/usr/bin/env");
         // A shell cannot trap what its parent ignores, and one that is started in the background ignores SIGINT.
-        Command::new("env")
+        command
             .arg("--default-signal=INT")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/controlplane/build"))
             .env("PATH", path)
             .env("CARGO_TARGET_DIR", &self.0)
             .env("PROGRESS_SECONDS", "0.05")
-            .env_remove("KUBEBUILDER_ASSETS")
             .stdout(fs::File::create(self.0.join("said")).unwrap())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
     }
 
     fn said(&self) -> String {
@@ -105,7 +111,7 @@ fn told(output: &Output) -> String {
 fn a_build_tells_how_far_it_is_until_it_is_done() {
     let place = Place::new("progress");
     let build = place.start();
-    let line = "2 packages compiled";
+    let line = "1 modules downloaded, 2 packages compiled";
     until("no progress", || place.said().matches(line).count() > 1);
     place.ends("0");
     let output = build.wait_with_output().unwrap();
@@ -121,6 +127,51 @@ fn a_build_tells_how_far_it_is_until_it_is_done() {
     let again = place.start().wait_with_output().unwrap();
     assert!(again.status.success(), "{again:?}");
     assert_eq!(place.said().lines().count(), 1, "{}", place.said());
+}
+
+#[test]
+fn go_is_not_needed_when_every_program_is_there() {
+    const PROGRAMS: [&str; 6] = [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "kubectl",
+        "etcd",
+        "helm",
+    ];
+    let place = Place::new("assets");
+    let (assets, tools) = (place.0.join("assets"), place.0.join("tools"));
+    fs::create_dir_all(&assets).unwrap();
+    fs::create_dir_all(&tools).unwrap();
+    for program in PROGRAMS {
+        fs::copy(place.0.join("go"), assets.join(program)).unwrap();
+    }
+    // What the script needs, and no `go`.
+    for tool in [
+        "awk", "bash", "dirname", "flock", "ln", "mkdir", "mv", "readlink", "rm",
+    ] {
+        symlink(Path::new("/usr/bin").join(tool), tools.join(tool)).unwrap();
+    }
+    let build = |assets: &Path| {
+        let mut command = place.command(tools.to_str().unwrap());
+        command.env("KUBEBUILDER_ASSETS", assets).output().unwrap()
+    };
+    let output = build(&assets);
+    assert!(output.status.success(), "{output:?}");
+    for program in PROGRAMS {
+        let link = place.0.join("controlplane/bin").join(program);
+        assert_eq!(fs::read_link(link).unwrap(), assets.join(program));
+    }
+
+    // Without it, what is missing is named.
+    fs::remove_file(assets.join("helm")).unwrap();
+    let output = build(&assets);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = told(&output);
+    assert!(
+        told.contains("Go 1.26 or newer is needed to build Helm"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ use proptest::prelude::*;
 
 use super::support::arbitrary::{Situation, situations};
 use super::support::rendered;
-use super::{Judged, cases, judge};
+use super::{Verdict, cases, judge};
 
 const REGIONS: [&str; 3] = ["east", "west", "north"];
 
@@ -174,7 +174,7 @@ prop_compose! {
 /// The judgements with what else is known, and the plan.
 fn planned(case: &Case) -> (Vec<Judgement>, WriteChoice, RoutingPlan) {
     let policy = &case.situation.policy;
-    let Judged {
+    let Verdict {
         mut judgements,
         choice,
         ..

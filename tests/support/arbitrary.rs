@@ -121,19 +121,7 @@ pub fn policies() -> impl Strategy<Value = Case> {
 }
 
 pub fn failures() -> impl Strategy<Value = FailureKind> {
-    prop::sample::select(vec![
-        FailureKind::ConnectRefused,
-        FailureKind::ConnectionReset,
-        FailureKind::TimedOut,
-        FailureKind::Starting,
-        FailureKind::Saturated,
-        FailureKind::AuthenticationFailed,
-        FailureKind::OutOfResources,
-        FailureKind::NameNotFound,
-        FailureKind::AddressRefused,
-        FailureKind::ServerFailing,
-        FailureKind::OtherError,
-    ])
+    prop::sample::select(FailureKind::ALL)
 }
 
 fn circuits() -> impl Strategy<Value = Circuit> {

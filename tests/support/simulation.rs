@@ -50,7 +50,7 @@ pub const STARTING: Answer = Answer::Fails(FailureKind::Starting);
 const REOPEN: Duration = Duration::from_millis(100);
 
 /// One target as the prober sees it.
-struct Probed {
+struct Probe {
     incarnation: Incarnation,
     check: NextCheck,
     /// When the check under way began and ends, and its result.
@@ -81,7 +81,7 @@ pub struct Simulation {
     pub wall_clock: Option<u32>,
     /// When an administrator ends the sessions of a server.
     terminations: BTreeMap<EndpointId, BTreeSet<Moment>>,
-    probed: BTreeMap<TargetId, Probed>,
+    probes: BTreeMap<TargetId, Probe>,
     pub log: Vec<(Moment, String)>,
     pub decisions: Vec<(Moment, Arc<Decision>)>,
     pub transitions: Vec<(Moment, Transition)>,
@@ -115,7 +115,7 @@ impl Simulation {
             wal: Log::default(),
             wall_clock: None,
             terminations: BTreeMap::new(),
-            probed: BTreeMap::new(),
+            probes: BTreeMap::new(),
             log: Vec::new(),
             decisions: Vec::new(),
             transitions: Vec::new(),
@@ -182,12 +182,12 @@ impl Simulation {
     }
 
     fn next_event(&self) -> Option<(Moment, TargetId, Act)> {
-        let events = |(id, probed): (&TargetId, &Probed)| {
-            let check = probed
+        let events = |(id, probe): (&TargetId, &Probe)| {
+            let check = probe
                 .running
                 .as_ref()
-                .map_or(probed.check.at, |observation| observation.ended);
-            let session = probed.session.as_ref().map(|session| {
+                .map_or(probe.check.at, |observation| observation.ended);
+            let session = probe.session.as_ref().map(|session| {
                 let due = session.running.as_ref().map_or(session.next, |heard| heard.ended);
                 self.closes(id, session).map_or(due, |closes| closes.min(due))
             });
@@ -195,7 +195,7 @@ impl Simulation {
             let session = session.map(|at| (at.max(self.now), 1, id.clone()));
             std::iter::once(check).chain(session).min()
         };
-        let (moment, which, id) = self.probed.iter().filter_map(events).min()?;
+        let (moment, which, id) = self.probes.iter().filter_map(events).min()?;
         Some((moment, id, if which == 0 { Act::Check } else { Act::Session }))
     }
 
@@ -225,19 +225,19 @@ impl Simulation {
         let answer = self.answer(&id.endpoint);
         let sample = |role| self.sample(&id.endpoint, answer, role);
         let timeout = self
-            .probed
+            .probes
             .get(id)
-            .map_or(Duration::ZERO, |probed| probed.check.timeout);
+            .map_or(Duration::ZERO, |probe| probe.check.timeout);
         let started = check(answer, self.address(&id.endpoint), now, timeout, sample);
-        let Some(probed) = self.probed.get_mut(id) else {
+        let Some(probe) = self.probes.get_mut(id) else {
             return;
         };
-        let Some(observation) = probed.running.take() else {
-            probed.running = Some(started);
+        let Some(observation) = probe.running.take() else {
+            probe.running = Some(started);
             self.checks += 1;
             return;
         };
-        let incarnation = probed.incarnation;
+        let incarnation = probe.incarnation;
         let asleep = observation.result == Err(FailureKind::AddressRefused);
         self.step(Event::Observed(CheckAnswer {
             key,
@@ -245,7 +245,7 @@ impl Simulation {
             observation,
         }));
         if asleep {
-            self.probed.remove(id);
+            self.probes.remove(id);
         }
     }
 
@@ -255,18 +255,18 @@ impl Simulation {
         let answer = self.answer(&id.endpoint);
         let usual = self.usual(&id.endpoint);
         let due = self
-            .probed
+            .probes
             .get(id)
-            .and_then(|probed| self.closes(id, probed.session.as_ref()?));
+            .and_then(|probe| self.closes(id, probe.session.as_ref()?));
         if let Some(moments) = self.terminations.get_mut(&id.endpoint) {
             moments.retain(|moment| *moment > now);
         }
         let sample = self.heartbeat(&id.endpoint, answer, usual);
-        let Some(probed) = self.probed.get_mut(id) else {
+        let Some(probe) = self.probes.get_mut(id) else {
             return;
         };
-        let incarnation = probed.incarnation;
-        let Some(session) = probed.session.as_mut() else {
+        let incarnation = probe.incarnation;
+        let Some(session) = probe.session.as_mut() else {
             return;
         };
         let address = session.hold.address;
@@ -350,9 +350,9 @@ impl Simulation {
             match instruction {
                 Instruction::Want { wanted, .. } => self.want(wanted),
                 Instruction::Next { key, check } => {
-                    if let Some(probed) = self.probed.get_mut(&key.target) {
-                        assert!(check.number > probed.check.number, "instructions are numbered");
-                        probed.instruct(check, self.now);
+                    if let Some(probe) = self.probes.get_mut(&key.target) {
+                        assert!(check.number > probe.check.number, "instructions are numbered");
+                        probe.instruct(check, self.now);
                     }
                 }
             }
@@ -390,24 +390,24 @@ impl Simulation {
 
     fn want(&mut self, wanted: Vec<ProbeOrder>) {
         let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.target.clone()).collect();
-        self.probed.retain(|id, _| ids.contains(id));
+        self.probes.retain(|id, _| ids.contains(id));
         for wanted in wanted {
             let same = self
-                .probed
+                .probes
                 .get_mut(&wanted.target)
-                .filter(|probed| probed.incarnation == wanted.incarnation);
-            if let Some(probed) = same {
-                probed.instruct(wanted.check, self.now);
+                .filter(|probe| probe.incarnation == wanted.incarnation);
+            if let Some(probe) = same {
+                probe.instruct(wanted.check, self.now);
                 continue;
             }
-            let mut probed = Probed {
+            let mut probe = Probe {
                 incarnation: wanted.incarnation,
                 check: wanted.check,
                 running: None,
                 session: None,
             };
-            probed.instruct(wanted.check, self.now);
-            self.probed.insert(wanted.target, probed);
+            probe.instruct(wanted.check, self.now);
+            self.probes.insert(wanted.target, probe);
         }
     }
 
@@ -552,7 +552,7 @@ impl Simulation {
     }
 }
 
-impl Probed {
+impl Probe {
     /// Obeys an instruction, as the prober does.
     fn instruct(&mut self, check: NextCheck, now: Moment) {
         self.check = check;

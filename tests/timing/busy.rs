@@ -34,7 +34,7 @@ async fn burners(plane: Arc<ControlPlane>) -> Result<()> {
     let burners = Burners::start(BURNERS);
     let mut watched = vec![];
     for it in [&patient, &eager] {
-        let reader = Reader::builder(it.cluster_ip("ro").await?).rate(20).start();
+        let reader = Reader::builder(it.readable("ro").await?).rate(20).start();
         watched.push((it.follow("ro").await?, it.follow("rw").await?, reader));
     }
     wait::pass(

@@ -7,10 +7,16 @@ use anyhow::{Result, ensure};
 use harness::control_plane::PROXY_DELAY;
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
-use harness::wait;
+use harness::wait::{self, Stopwatch};
 use harness::{ControlPlane, Reader};
+use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, addresses};
+
+/// After this a read that failed is tried once more.
+const RETRY: Duration = Duration::from_millis(250);
+/// What the machine may add to a time.
+const SLACK: Duration = Duration::from_secs(2);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -19,13 +25,17 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             rolling_restart,
         )
         .test("a_reader_that_retries_once_outlives_twenty_kills", kills)
+        .test(
+            "reads_fail_no_longer_than_the_route_and_kube_proxy_take_to_follow",
+            lost_no_more,
+        )
 }
 
 async fn rolling_restart(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 3).await?;
     let route = it.follow("ro").await?;
     let all: Vec<_> = it.postgres.replicas().iter().collect();
-    let reader = Reader::builder(it.cluster_ip("ro").await?).rate(200).start();
+    let reader = Reader::builder(it.readable("ro").await?).rate(200).start();
     reader
         .until("reads of every replica", SOON, |totals| {
             totals.by_server.len() == 3
@@ -63,16 +73,11 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 2).await?;
     let route = it.follow("ro").await?;
     let servers = [it.postgres.replica(0), it.postgres.replica(1)];
-    let reader = Reader::builder(it.cluster_ip("ro").await?)
+    let reader = Reader::builder(it.readable("ro").await?)
         .rate(50)
-        .retry_after(Duration::from_millis(250))
+        .retry_after(RETRY)
         .start();
     let mut failed = vec![];
-    wait::pass(
-        PROXY_DELAY,
-        "the Services, which were just made, have reached kube-proxy",
-    )
-    .await;
     for round in 0..KILLS {
         let (dead, other) = (servers[round % 2], servers[1 - round % 2]);
         it.holds_sessions().await?;
@@ -99,5 +104,48 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         "reads failed in these kills: {failed:?}; {totals:?}"
     );
     ensure!(totals.retried > 0, "no read met a kill: {totals:?}");
+    Ok(())
+}
+
+/// A server dies that serves a class alone, and the reads beside another one.
+async fn lost_no_more(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"][0]["tags"] = json!(["analytics"]);
+    policy["spec"]["routing"] =
+        json!({"classes": [{"name": "analytics", "replicaSelector": {"tags": ["analytics"]}}]});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let (dead, alive) = (it.postgres.replica(0), it.postgres.replica(1));
+    let routes = [("ro", vec![dead, alive]), ("analytics", vec![dead])];
+    let mut readers = vec![];
+    for (route, servers) in &routes {
+        it.leads(route, servers, SOON).await?;
+        let reader = Reader::builder(it.readable(route).await?);
+        readers.push(reader.rate(20).retry_after(RETRY).start());
+    }
+    for reader in &readers {
+        reader
+            .until("twenty reads", SOON, |totals| totals.reads >= 20)
+            .await?;
+    }
+    let watch = Stopwatch::start();
+    dead.kill().await?;
+    for (route, _) in &routes {
+        it.leads(route, &[alive], SOON).await?;
+    }
+    let bound = watch.elapsed() + PROXY_DELAY + SLACK;
+    wait::pass(bound, "the reads that fail have ended").await;
+    dead.start().await?;
+    for (route, servers) in &routes {
+        it.leads(route, servers, SOON).await?;
+    }
+    wait::pass(PROXY_DELAY, "the reads follow the routes").await;
+    for ((route, _), reader) in routes.iter().zip(readers) {
+        let totals = reader.stop();
+        println!("reads of {route} while a server died and came back, bound {bound:?}: {totals:?}");
+        ensure!(totals.by_server.len() == 2, "{route}: {totals:?}");
+        ensure!(totals.failing <= bound, "{route}, {bound:?}: {totals:?}");
+    }
     Ok(())
 }

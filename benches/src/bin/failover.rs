@@ -12,7 +12,7 @@ use benches::contest::{Contest, Outcome, versions};
 use benches::contestants::Policy;
 use benches::faults::Fault;
 use benches::figures::{Times, aim, save, show, table};
-use benches::journal::Said;
+use benches::journal::Statement;
 use harness::postgres::Shutdown;
 use harness::{Postgres, node, wait};
 use serde_json::{Value, json};
@@ -117,13 +117,13 @@ fn faults(text: &str) -> Result<(Vec<Fault>, bool)> {
 
 /// What an operator made of the promotions.
 #[derive(Default)]
-struct Promoted {
+struct Promotions {
     times: Times,
     /// Sets of servers that took writes and were not the one primary of their time.
     wrong: usize,
 }
 
-impl Promoted {
+impl Promotions {
     fn json(&self) -> Value {
         let mut value = self.times.json();
         value["wrongWriteRoutes"] = json!(self.wrong);
@@ -135,7 +135,7 @@ impl Promoted {
 async fn promotions(
     contest: &Contest,
     runs: usize,
-    results: &mut BTreeMap<&'static str, Promoted>,
+    results: &mut BTreeMap<&'static str, Promotions>,
 ) -> Result<()> {
     let servers: Vec<&Postgres> = contest.postgres.servers().collect();
     for run in 0..runs {
@@ -151,7 +151,7 @@ async fn promotions(
         let at = Instant::now();
         new.promote().await?;
         let names: Vec<_> = contest.operators.iter().map(|(name, _)| *name).collect();
-        let moved = Said::Writes(BTreeSet::from([new.address()]));
+        let moved = Statement::Writes(BTreeSet::from([new.address()]));
         contest.journal.all_said(&names, &moved, at, DEADLINE).await;
         let mut line = format!("{PROMOTION:<16}");
         for name in names {
@@ -188,7 +188,7 @@ fn wrong(writes: &[BTreeSet<Ipv4Addr>], primaries: [Ipv4Addr; 2]) -> usize {
 struct Results {
     /// By fault and by whose turn it was.
     faults: BTreeMap<(&'static str, &'static str), BTreeMap<&'static str, Outcome>>,
-    promotions: BTreeMap<&'static str, Promoted>,
+    promotions: BTreeMap<&'static str, Promotions>,
 }
 
 impl Results {
@@ -198,7 +198,7 @@ impl Results {
             let json = |(name, one): (&&str, &Outcome)| ((*name).to_owned(), one.json());
             value[fault][turn] = outcomes.iter().map(json).collect();
         }
-        let json = |(name, one): (&&str, &Promoted)| ((*name).to_owned(), one.json());
+        let json = |(name, one): (&&str, &Promotions)| ((*name).to_owned(), one.json());
         value[PROMOTION] = self.promotions.iter().map(json).collect();
         value
     }

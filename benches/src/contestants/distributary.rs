@@ -14,7 +14,7 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::journal::{Journal, Said};
+use crate::journal::{Journal, Statement};
 use crate::routes::{self, Watch};
 
 const NAME: &str = "orders";
@@ -209,13 +209,13 @@ fn watch(
     let mut before = BTreeSet::new();
     routes::follow(slices, move |service, now| {
         if service == format!("{NAME}-rw") {
-            journal.add(name, Said::Writes(now));
+            journal.add(name, Statement::Writes(now));
         } else if service == format!("{NAME}-ro") {
             for server in before.difference(&now) {
-                journal.add(name, Said::Down(*server));
+                journal.add(name, Statement::Down(*server));
             }
             for server in now.difference(&before) {
-                journal.add(name, Said::Up(*server));
+                journal.add(name, Statement::Up(*server));
             }
             before = now;
         }

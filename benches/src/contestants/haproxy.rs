@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use harness::{PgCluster, node};
 
 use super::program::Program;
-use crate::journal::{Journal, Said};
+use crate::journal::{Journal, Statement};
 
 const PORT: u16 = 5432;
 
@@ -51,7 +51,7 @@ impl Haproxy {
         ];
         // It starts with every server up, and says so only of those that were down.
         for (_, server) in names {
-            journal.add(name, Said::Up(server));
+            journal.add(name, Statement::Up(server));
         }
         let journal = journal.clone();
         let said = move |line: &str| {
@@ -74,16 +74,16 @@ impl Haproxy {
 }
 
 /// `Server reads/replica-1 is DOWN, reason: …`
-fn word(line: &str, names: &[(&str, Ipv4Addr)]) -> Option<Said> {
+fn word(line: &str, names: &[(&str, Ipv4Addr)]) -> Option<Statement> {
     let (_, rest) = line.split_once("Server ")?;
     let (name, rest) = rest.split_once(" is ")?;
     let (_, server) = names
         .iter()
         .find(|(known, _)| *known == name.trim_start_matches("Backup "))?;
     if rest.starts_with("DOWN") {
-        Some(Said::Down(*server))
+        Some(Statement::Down(*server))
     } else if rest.starts_with("UP") {
-        Some(Said::Up(*server))
+        Some(Statement::Up(*server))
     } else {
         None
     }

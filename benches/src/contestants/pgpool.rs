@@ -15,7 +15,7 @@ use harness::{PgCluster, node};
 use nix::unistd::User;
 
 use super::program::Program;
-use crate::journal::{Journal, Said};
+use crate::journal::{Journal, Statement};
 
 const PORT: u16 = 5432;
 const PROGRAM: &str = "/usr/sbin/pgpool";
@@ -58,7 +58,7 @@ impl Pgpool {
             .map(|server| (server.address().to_string(), server.address()))
             .collect();
         for server in servers.values() {
-            journal.add(name, Said::Up(*server));
+            journal.add(name, Statement::Up(*server));
         }
         let (journal, log) = (journal.clone(), std::env::var_os("PGPOOL_LOG").is_some());
         let said = move |line: &str| {
@@ -122,11 +122,11 @@ fn files(postgres: &PgCluster, front: SocketAddr, directory: &Path) -> Result<[(
 }
 
 /// `… Starting degeneration. shutdown host 198.18.0.12(5432)`, `… Starting fail back. reconnect host 198.18.0.12(5432)`
-fn word(line: &str, servers: &HashMap<String, Ipv4Addr>) -> Option<Said> {
+fn word(line: &str, servers: &HashMap<String, Ipv4Addr>) -> Option<Statement> {
     let host = |rest: &str| servers.get(rest.split(['(', ' ']).next()?).copied();
     if let Some((_, rest)) = line.split_once("shutdown host ") {
-        return host(rest).map(Said::Down);
+        return host(rest).map(Statement::Down);
     }
     let (_, rest) = line.split_once("reconnect host ")?;
-    host(rest).map(Said::Up)
+    host(rest).map(Statement::Up)
 }

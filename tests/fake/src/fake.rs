@@ -26,10 +26,10 @@ impl Fake {
     ///
     /// # Panics
     /// When there is no such port.
-    pub async fn start<F, Treating>(treat: F) -> Self
+    pub async fn start<F, Treatment>(treat: F) -> Self
     where
-        F: Fn(Session) -> Treating + Send + 'static,
-        Treating: Future<Output = io::Result<()>> + Send + 'static,
+        F: Fn(Session) -> Treatment + Send + 'static,
+        Treatment: Future<Output = io::Result<()>> + Send + 'static,
     {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -41,10 +41,10 @@ impl Fake {
     ///
     /// # Errors
     /// When it has no address.
-    pub fn on<F, Treating>(listener: TcpListener, memory: Memory, treat: F) -> io::Result<Self>
+    pub fn on<F, Treatment>(listener: TcpListener, memory: Memory, treat: F) -> io::Result<Self>
     where
-        F: Fn(Session) -> Treating + Send + 'static,
-        Treating: Future<Output = io::Result<()>> + Send + 'static,
+        F: Fn(Session) -> Treatment + Send + 'static,
+        Treatment: Future<Output = io::Result<()>> + Send + 'static,
     {
         let address = listener.local_addr()?;
         let connections = Arc::new(Connections::new(memory));
@@ -145,22 +145,22 @@ impl Drop for Fake {
     }
 }
 
-/// Counts a connection until it is dropped.
-struct Counted {
+/// A connection, which counts as open until this is dropped.
+struct OpenConnection {
     connections: Arc<Connections>,
     number: u64,
 }
 
-impl Drop for Counted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.connections.ended(self.number);
     }
 }
 
-async fn accept<F, Treating>(listener: TcpListener, connections: Arc<Connections>, treat: F)
+async fn accept<F, Treatment>(listener: TcpListener, connections: Arc<Connections>, treat: F)
 where
-    F: Fn(Session) -> Treating,
-    Treating: Future<Output = io::Result<()>> + Send + 'static,
+    F: Fn(Session) -> Treatment,
+    Treatment: Future<Output = io::Result<()>> + Send + 'static,
 {
     loop {
         // It fails when a client has gone already, or for want of descriptors, which its user ensures.
@@ -173,17 +173,17 @@ where
             let _ = stream.set_zero_linger();
             continue;
         };
-        let treating = treat(Session::new(stream, local, connections.clone()));
+        let treatment = treat(Session::new(stream, local, connections.clone()));
         let connections = connections.clone();
         let noted = connections.clone();
         let task = tokio::spawn(async move {
             noted.began();
-            let _counted = Counted {
+            let _open = OpenConnection {
                 connections: noted,
                 number,
             };
             // The client ends many conversations.
-            let _ = treating.await;
+            let _ = treatment.await;
         });
         connections.treated_by(number, task.abort_handle());
     }

@@ -103,10 +103,10 @@ fn let_in() -> Vec<u8> {
     wire::authentication(wire::AUTHENTICATED, b"")
 }
 
-type Treating = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+type Treatment = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// Follows the script with a session.
-pub(crate) fn treatment(script: Arc<[Step]>) -> impl Fn(Session) -> Treating {
+pub(crate) fn treatment(script: Arc<[Step]>) -> impl Fn(Session) -> Treatment {
     move |session| Box::pin(follow(session, script.clone()))
 }
 

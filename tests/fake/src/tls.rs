@@ -18,11 +18,11 @@ use tokio_rustls::server::TlsStream;
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
-/// Presents whatever it is given, also a certificate whose key is another's.
+/// The certificate that every client is shown, also a certificate whose key is another's.
 #[derive(Debug)]
-struct Presents(Arc<CertifiedKey>);
+struct FixedCertificate(Arc<CertifiedKey>);
 
-impl ResolvesServerCert for Presents {
+impl ResolvesServerCert for FixedCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
@@ -49,8 +49,8 @@ impl Tls {
         let chain: Result<_, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
         let key = provider().key_provider.load_private_key(key)?;
-        let presents = Presents(Arc::new(CertifiedKey::new(chain?, key)));
-        let mut config = builder.with_cert_resolver(Arc::new(presents));
+        let certificate = FixedCertificate(Arc::new(CertifiedKey::new(chain?, key)));
+        let mut config = builder.with_cert_resolver(Arc::new(certificate));
         // PostgreSQL gives none either.
         config.send_tls13_tickets = 0;
         Ok(Self(TlsAcceptor::from(Arc::new(config))))

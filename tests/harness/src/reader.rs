@@ -35,7 +35,7 @@ pub struct Builder {
 /// server takes fewer than 50. Dropping it ends it.
 #[derive(Debug)]
 pub struct Reader {
-    totals: Arc<Mutex<Counting>>,
+    totals: Arc<Mutex<Tally>>,
     task: JoinHandle<()>,
 }
 
@@ -59,7 +59,7 @@ pub struct Totals {
 }
 
 #[derive(Debug)]
-struct Counting {
+struct Tally {
     totals: Totals,
     began: Instant,
     answered: Instant,
@@ -110,7 +110,7 @@ impl Builder {
     #[must_use]
     pub fn start(self) -> Reader {
         let began = Instant::now();
-        let totals = Arc::new(Mutex::new(Counting {
+        let totals = Arc::new(Mutex::new(Tally {
             totals: Totals::default(),
             began,
             answered: began,
@@ -120,7 +120,7 @@ impl Builder {
         Reader { totals, task }
     }
 
-    async fn run(self, totals: Arc<Mutex<Counting>>) {
+    async fn run(self, totals: Arc<Mutex<Tally>>) {
         let end = tokio::time::Instant::now() + self.time;
         let mut ticks = tokio::time::interval(self.period);
         let mut reads = JoinSet::new();
@@ -230,7 +230,7 @@ impl Drop for Reader {
     }
 }
 
-impl Counting {
+impl Tally {
     fn count(&mut self, read: Result<Ipv4Addr, String>, retried: bool) {
         match read {
             Ok(server) => {
@@ -261,7 +261,7 @@ impl Counting {
     }
 }
 
-fn lock(totals: &Mutex<Counting>) -> std::sync::MutexGuard<'_, Counting> {
+fn lock(totals: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
     totals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

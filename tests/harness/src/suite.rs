@@ -6,7 +6,8 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt;
@@ -16,10 +17,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::process;
+use crate::wait::Stopwatch;
 
 /// Tests spend their time waiting, so more of them run at once than there are cores.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 const LOG_LINES: usize = 40;
+/// So many of the slowest tests are listed at the end.
+const SLOWEST: usize = 10;
 
 thread_local! {
     /// Logs to show when the test that runs on this thread fails.
@@ -33,6 +37,7 @@ pub struct Suite<S> {
     shared: Arc<Shared<S>>,
     tests: Vec<Trial>,
     threads: usize,
+    durations: Arc<Mutex<Vec<(Duration, String)>>>,
 }
 
 struct Shared<S> {
@@ -54,6 +59,7 @@ impl<S: Send + Sync + 'static> Suite<S> {
             }),
             tests: vec![],
             threads: THREADS,
+            durations: Arc::default(),
         }
     }
 
@@ -71,21 +77,31 @@ impl<S: Send + Sync + 'static> Suite<S> {
     where
         F: Future<Output = Result<()>>,
     {
-        let shared = self.shared.clone();
+        let (shared, durations) = (self.shared.clone(), self.durations.clone());
+        let this = name.to_owned();
         self.tests.push(Trial::test(name, move || {
+            let watch = Stopwatch::start();
             let ran = async move { test(shared.get().await?).await };
-            report(|| runtime().block_on(ran))
+            let reported = report(|| runtime().block_on(ran));
+            let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+            durations.push((watch.elapsed(), this));
+            reported
         }));
         self
     }
 
-    /// Runs the tests that the arguments of the program ask for, four at a time unless those, or
-    /// [`one_at_a_time`](Self::one_at_a_time), say otherwise.
+    /// Runs the tests that the arguments of the program ask for, six at a time unless those, or
+    /// [`one_at_a_time`](Self::one_at_a_time), say otherwise, and lists the slowest.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert(self.threads);
         let conclusion = libtest_mimic::run(&arguments, self.tests);
+        let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
+        durations.sort_unstable_by(|one, other| other.cmp(one));
+        for (duration, name) in durations.iter().take(SLOWEST) {
+            println!("{duration:7.1?} {name}");
+        }
         // Dropped here, on a thread that may enter the runtime, not at the end of the process.
         runtime().block_on(async move { drop(self.shared) });
         conclusion.exit_code()

@@ -62,7 +62,7 @@ where
     let mut last = "no answer of the API server".to_owned();
     let followed = async {
         let mut events = pin!(watcher(api.clone(), config).default_backoff());
-        let mut seen = Seen::default();
+        let mut seen = ObjectSet::default();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -192,12 +192,12 @@ impl Drop for Route {
 }
 
 /// The state that the events of a watch describe.
-struct Seen<K> {
+struct ObjectSet<K> {
     objects: BTreeMap<(Option<String>, String), K>,
     complete: bool,
 }
 
-impl<K> Default for Seen<K> {
+impl<K> Default for ObjectSet<K> {
     fn default() -> Self {
         Self {
             objects: BTreeMap::new(),
@@ -206,7 +206,7 @@ impl<K> Default for Seen<K> {
     }
 }
 
-impl<K: Resource + Clone> Seen<K> {
+impl<K: Resource + Clone> ObjectSet<K> {
     /// The whole state after this event; nothing while a list is under way.
     fn apply(&mut self, event: Event<K>) -> Option<Vec<K>> {
         match event {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use benches::figures::milliseconds;
-use benches::usage::Spent;
+use benches::usage::CpuTime;
 use harness::postgres::{DATABASE, PROBE, Tls};
 use harness::{Operator, PgCluster, wait};
 use serde_json::{Value, json};
@@ -81,9 +81,9 @@ pub async fn of_one_probe(crowd: &Crowd, tls: bool) -> Result<Cost> {
         .context("the server does not run")?;
     let begun = || async { checks(&operator).await.is_ok_and(|count| count > 20) };
     wait::eventually("the first checks", Duration::from_secs(30), begun).await?;
-    let before = (checks(&operator).await?, Spent::by(ours)?, Spent::by(theirs)?);
+    let before = (checks(&operator).await?, CpuTime::of(ours)?, CpuTime::of(theirs)?);
     wait::pass(TIME, "many checks are needed to see what one costs").await;
-    let after = (checks(&operator).await?, Spent::by(ours)?, Spent::by(theirs)?);
+    let after = (checks(&operator).await?, CpuTime::of(ours)?, CpuTime::of(theirs)?);
     let checks = after.0 - before.0;
     let count = u32::try_from(checks)
         .ok()

@@ -46,7 +46,7 @@ pub struct Crowd {
     pub namespace: Namespace,
     pub plane: ControlPlane,
     tls: bool,
-    seen: Seen,
+    seen: SharedRoutes,
     _watch: Watch,
     stub: Child,
     orders: ChildStdin,
@@ -54,7 +54,7 @@ pub struct Crowd {
 }
 
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Routes>>);
+struct SharedRoutes(Arc<Mutex<Routes>>);
 
 #[derive(Default)]
 struct Routes {
@@ -103,7 +103,10 @@ impl Crowd {
             .spawn()?;
         let orders = stub.stdin.take().context("its input")?;
         let replies = BufReader::new(stub.stdout.take().context("its output")?).lines();
-        let (seen, slices) = (Seen::default(), Api::namespaced(plane.client(), &namespace));
+        let (seen, slices) = (
+            SharedRoutes::default(),
+            Api::namespaced(plane.client(), &namespace),
+        );
         let writer = seen.clone();
         let watch = routes::follow(slices, move |service, now| writer.take(service, now));
         let mut crowd = Self {
@@ -245,7 +248,7 @@ impl Crowd {
     }
 }
 
-impl Seen {
+impl SharedRoutes {
     fn take(&self, service: &str, now: BTreeSet<Ipv4Addr>) {
         let mut routes = self.routes();
         let before = routes

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use benches::contest::versions;
 use benches::figures::{Times, aim, milliseconds, save, show};
-use benches::usage::{Spent, resident};
+use benches::usage::{CpuTime, resident};
 use crowd::{Crowd, PER_POLICY};
 use harness::{Operator, node, wait};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -127,7 +127,7 @@ async fn start(
 }
 
 /// What the operator uses while nothing happens.
-struct Steady {
+struct SteadyState {
     cores: f64,
     resident: u64,
     stub_cores: f64,
@@ -136,16 +136,16 @@ struct Steady {
     writes: u64,
 }
 
-async fn steady(crowd: &mut Crowd, operator: &Operator, time: Duration) -> Result<Steady> {
+async fn steady(crowd: &mut Crowd, operator: &Operator, time: Duration) -> Result<SteadyState> {
     println!("steady state for {time:?}");
     let (ours, theirs) = (pid(operator)?, crowd.stub_pid()?);
     crowd.ask("reset").await?;
     let metrics = operator.http_get("/metrics").await?.body;
-    let before = (Spent::by(ours)?, Spent::by(theirs)?);
+    let before = (CpuTime::of(ours)?, CpuTime::of(theirs)?);
     wait::pass(time, "what is used in a steady state shows only with time").await;
-    let after = (Spent::by(ours)?, Spent::by(theirs)?);
+    let after = (CpuTime::of(ours)?, CpuTime::of(theirs)?);
     let page = operator.http_get("/metrics").await?.body;
-    Ok(Steady {
+    Ok(SteadyState {
         cores: after.0.cores_since(&before.0),
         resident: resident(ours)?,
         stub_cores: after.1.cores_since(&before.1),
@@ -164,7 +164,7 @@ struct Figures {
     cold: (Duration, Duration),
     /// Endpoints that left a route meanwhile, and the time until all sessions are held again.
     warm: (usize, Duration),
-    steady: Steady,
+    steady: SteadyState,
     probe: cost::Cost,
 }
 

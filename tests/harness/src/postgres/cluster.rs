@@ -91,11 +91,23 @@ impl Builder {
             account,
         });
         let primary = Postgres::new(shape.clone())?;
-        template::place(account, &primary.data(), own_identity).await?;
-        primary.configure()?;
-        primary.start().await?;
-        let copies = (0..replicas).map(|_| Postgres::replica_of(&primary));
-        let replicas = try_join_all(copies).await?;
+        let replicas = (0..replicas).map(|_| Postgres::new(shape.clone()));
+        let replicas = replicas.collect::<Result<Vec<_>>>()?;
+        let all = || std::iter::once(&primary).chain(&replicas);
+        // Nothing has been written, so a standby of the first primary is a copy of it, and all can start at once.
+        template::place(
+            account,
+            &all().map(Postgres::data).collect::<Vec<_>>(),
+            own_identity,
+        )
+        .await?;
+        for replica in &replicas {
+            replica.stand_by(&primary)?;
+        }
+        for server in all() {
+            server.configure()?;
+        }
+        try_join_all(all().map(Postgres::start)).await?;
         let cluster = PgCluster {
             replicas,
             primary,
@@ -268,10 +280,27 @@ impl Postgres {
         .await
     }
 
+    /// Makes a standby of a data directory that has no more than that of `upstream`.
+    fn stand_by(&self, upstream: &Self) -> Result<()> {
+        self.replicate_from(upstream.address())?;
+        let source = self.source();
+        let file = self.data().join("postgresql.auto.conf");
+        fs::write(&file, format!("primary_conninfo = '{source}'\n"))?;
+        let signal = self.data().join("standby.signal");
+        fs::write(&signal, "")?;
+        [file, signal]
+            .iter()
+            .try_for_each(|file| self.shape.account.give(file))
+    }
+
+    /// What it connects to for the WAL.
+    fn source(&self) -> String {
+        let (name, host) = (self.name(), self.addresses.upstream);
+        format!("host={host} port={PORT} user=postgres application_name={name}")
+    }
+
     async fn copy(&self, upstream: &Self) -> Result<()> {
         self.replicate_from(upstream.address())?;
-        let (name, host) = (self.name(), self.addresses.upstream);
-        let source = format!("host={host} port={PORT} user=postgres application_name={name}");
         let mut command = self.shape.account.command("pg_basebackup");
         command.args([
             "--write-recovery-conf",
@@ -280,7 +309,7 @@ impl Postgres {
             "--no-sync",
             "--no-password",
         ]);
-        process::output(command.arg("-D").arg(self.data()).arg("-d").arg(source)).await?;
+        process::output(command.arg("-D").arg(self.data()).arg("-d").arg(self.source())).await?;
         self.configure()
     }
 }

@@ -34,7 +34,7 @@ pub enum ServerCertificate {
 }
 
 /// Small, quick to start and to notice a lost upstream. Durability is of no use here; the rest is as it is installed.
-const SETTINGS: &str = "
+pub(super) const SETTINGS: &str = "
 max_connections = 50
 shared_buffers = 16MB
 fsync = off

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use super::settings::SETTINGS;
 use super::{APP, DATABASE, Login, PROBE, program};
 use crate::{node, process};
 
@@ -48,12 +49,14 @@ impl Account {
     }
 }
 
-/// Puts a fresh data directory at `data`: a copy of the one that this process made first, with its system
-/// identifier, or one with an identifier of its own.
-pub(super) async fn place(account: Account, data: &Path, own_identity: bool) -> Result<()> {
+/// Puts the same fresh data directory at each of these places, all of one cluster: copies of the one that this process made
+/// first, with its system identifier, or of one with an identifier of its own.
+pub(super) async fn place(account: Account, places: &[PathBuf], own_identity: bool) -> Result<()> {
     static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
     if own_identity {
-        return make(account, data).await;
+        let (first, others) = places.split_first().context("a place")?;
+        make(account, first).await?;
+        return copy(first, others).await;
     }
     let template = TEMPLATE.get_or_try_init(|| async {
         let directory = node::data_subdir("pg")?.join("template");
@@ -63,9 +66,14 @@ pub(super) async fn place(account: Account, data: &Path, own_identity: bool) -> 
         make(account, &data).await?;
         anyhow::Ok(data)
     });
-    process::output(Command::new("cp").arg("-a").arg(template.await?).arg(data))
-        .await
-        .map(drop)
+    copy(template.await?, places).await
+}
+
+async fn copy(from: &Path, places: &[PathBuf]) -> Result<()> {
+    for place in places {
+        process::output(Command::new("cp").arg("-a").arg(from).arg(place)).await?;
+    }
+    Ok(())
 }
 
 async fn make(account: Account, data: &Path) -> Result<()> {
@@ -86,17 +94,18 @@ async fn make(account: Account, data: &Path) -> Result<()> {
             .arg(data),
     )
     .await?;
+    let file = data.join("postgresql.conf");
+    let settings = fs::read_to_string(&file)?;
+    fs::write(&file, settings + "\ninclude 'harness.conf'\n")?;
+    // A copy that starts as a standby needs settings that are no lower than those of the last start.
+    fs::write(data.join("harness.conf"), SETTINGS)?;
     let role = |login: Login| format!("create role {} login password '{}'", login.user, login.password);
     let globals = [role(PROBE), role(APP), format!("create database {DATABASE}")].join("\n");
     single(account, data, "postgres", &globals).await?;
     let table = "create table note (id bigint generated always as identity primary key, body text not null)\n\
                  insert into note (body) select 'note ' || n from generate_series(1, 100) n\n\
                  alter table note owner to app\n";
-    single(account, data, DATABASE, table).await?;
-    let file = data.join("postgresql.conf");
-    let settings = fs::read_to_string(&file)?;
-    fs::write(&file, settings + "\ninclude 'harness.conf'\n")?;
-    Ok(())
+    single(account, data, DATABASE, table).await
 }
 
 /// Runs statements, one to a line, without a server. In that mode errors are only printed.

@@ -21,7 +21,7 @@ type Shared = Arc<ControlPlane>;
 
 /// The program that runs in such a node: a PostgreSQL server, until somebody ends it. Told to, it ends by itself.
 pub fn hold() -> ExitCode {
-    let held = suite::runtime().block_on(async {
+    let result = suite::runtime().block_on(async {
         let cluster = PgCluster::start(0).await?;
         println!("ready");
         if std::env::var(HELD).as_deref() == Ok("forever") {
@@ -31,7 +31,7 @@ pub fn hold() -> ExitCode {
         std::mem::forget(cluster);
         anyhow::Ok(())
     });
-    match held {
+    match result {
         Ok(()) => ExitCode::from(CODE),
         Err(error) => {
             eprintln!("{error:#}");
@@ -41,43 +41,43 @@ pub fn hold() -> ExitCode {
 }
 
 pub async fn ends_with_its_program(_: Shared) -> Result<()> {
-    let held = Held::start("once")?;
-    held.leaves_nothing().await
+    let child = ChildNode::start("once")?;
+    child.leaves_nothing().await
 }
 
 pub async fn passes_the_exit_code_on(_: Shared) -> Result<()> {
-    let mut held = Held::start("once")?;
-    let status = held.ended().await?;
+    let mut child = ChildNode::start("once")?;
+    let status = child.ended().await?;
     ensure!(status.code() == Some(i32::from(CODE)), "it ended with {status}");
     Ok(())
 }
 
 pub async fn ends_on_sigterm(_: Shared) -> Result<()> {
-    let held = Held::start("forever")?;
-    kill(held.pid()?, Signal::SIGTERM)?;
-    held.leaves_nothing().await
+    let child = ChildNode::start("forever")?;
+    kill(child.pid()?, Signal::SIGTERM)?;
+    child.leaves_nothing().await
 }
 
 pub async fn ends_on_interrupt_of_its_process_group(_: Shared) -> Result<()> {
-    let held = Held::start("forever")?;
-    killpg(held.pid()?, Signal::SIGINT)?;
-    held.leaves_nothing().await
+    let child = ChildNode::start("forever")?;
+    killpg(child.pid()?, Signal::SIGINT)?;
+    child.leaves_nothing().await
 }
 
 pub async fn ends_when_the_outside_is_killed(_: Shared) -> Result<()> {
-    let held = Held::start("forever")?;
-    kill(held.pid()?, Signal::SIGKILL)?;
-    held.leaves_nothing().await
+    let child = ChildNode::start("forever")?;
+    kill(child.pid()?, Signal::SIGKILL)?;
+    child.leaves_nothing().await
 }
 
 /// A node that has started its server, and what it consists of.
-struct Held {
+struct ChildNode {
     outside: Child,
     processes: BTreeSet<i32>,
     mounts: String,
 }
 
-impl Held {
+impl ChildNode {
     fn start(how: &str) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         // A test run in the background inherits that interrupts are ignored.
@@ -134,7 +134,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ChildNode {
     fn drop(&mut self) {
         let _ = self.outside.kill();
         let _ = self.outside.wait();

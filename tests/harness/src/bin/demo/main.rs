@@ -1,4 +1,4 @@
-//! The demo: a policy, two replicas, and what becomes of reads when the replicas fail. `make demo` runs it.
+//! The demo: a policy, two replicas, and which servers answer reads while the replicas fail. `make demo` runs it.
 //!
 //! It asserts every step and exits 1 when one fails. With `KEEP` set it leaves everything running until ^C.
 
