@@ -7,7 +7,7 @@ use super::routes;
 use crate::render::advice;
 use crate::render::status::in_words;
 use distributary_api::{ClassStatus, ServerStatus};
-use distributary_core::decision::{Decided, Decision, EndpointView, TargetView};
+use distributary_core::decision::{Decision, EndpointView, RouteDecision, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::observation::FailureKind;
@@ -171,7 +171,7 @@ pub fn of_decision(decision: &Decision) -> Vec<Row> {
         .collect()
 }
 
-fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&Decided>) -> Vec<Row> {
+fn of_view(policy: &Policy, view: &EndpointView, decided: Option<&RouteDecision>) -> Vec<Row> {
     let routes = |pod| {
         let target = TargetId {
             endpoint: view.id.clone(),

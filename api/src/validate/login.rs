@@ -6,7 +6,7 @@ use super::secrets::{Secrets, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
-use distributary_core::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, Unresolved};
+use distributary_core::login::{ClientCertificate, Login, Sensitive, TlsMode, TlsSettings, UnresolvedSecret};
 use distributary_core::server::ClientSettings;
 
 /// Where a connection names none.
@@ -82,6 +82,7 @@ pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems
         rules::CONNECT_TIMEOUT,
         problems,
     )
+    .unwrap_or(CONNECT_TIMEOUT)
 }
 
 /// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
@@ -129,9 +130,9 @@ pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -
 
 pub fn login(
     connection: &api::Connection,
-    url: Option<Result<ServerUrl, Unresolved>>,
+    url: Option<Result<ServerUrl, UnresolvedSecret>>,
     secrets: &Secrets,
-) -> Result<Login, Unresolved> {
+) -> Result<Login, UnresolvedSecret> {
     let url = url.transpose()?;
     let named = url.as_ref().and_then(|url| url.user.clone());
     let (user, password) = match (named, &connection.credentials_secret_ref) {
@@ -163,7 +164,7 @@ pub fn login(
 }
 
 /// Only what the mode uses is asked of the Secrets.
-fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, Unresolved> {
+fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, UnresolvedSecret> {
     let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
     let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
         secret_text(

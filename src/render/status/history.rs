@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
-use distributary_core::decision::{Decided, Decision};
+use distributary_core::decision::{Decision, RouteDecision};
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
@@ -32,7 +32,7 @@ pub fn routes(policy: &Policy, outputs: &Outputs, plan: &RoutingPlan) -> Vec<Rou
 /// What was known, and what the routes say now, compared with the previous status.
 pub fn failovers(
     decision: &Decision,
-    decided: &Decided,
+    decided: &RouteDecision,
     routes: &[RouteStatus],
     previous: &ReplicaSetPolicyStatus,
     now: &Time,
@@ -98,7 +98,7 @@ fn at_home(policy: &Policy, region: &str, route: &RouteStatus) -> Option<bool> {
 }
 
 /// What is known of those that left.
-fn reason(decided: &Decided, left: &[&String]) -> String {
+fn reason(decided: &RouteDecision, left: &[&String]) -> String {
     let views = decided
         .endpoints
         .iter()

@@ -2,13 +2,13 @@
 
 use super::conditions::{Verdict, why};
 use super::words::{ConditionReason, ConditionType};
-use distributary_core::decision::{Decided, EndpointView};
+use distributary_core::decision::{EndpointView, RouteDecision};
 use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
 
 /// The one that takes the writes, or took them last; before, the declared one.
-pub fn primary_reachable(decided: &Decided) -> Verdict {
+pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::PrimaryReachable;
     let holder = decided.holding.holder.as_ref();
     let is_it = |view: &&EndpointView| match holder {
@@ -73,7 +73,7 @@ pub fn primary_reachable(decided: &Decided) -> Verdict {
     }
 }
 
-pub fn split_brain(decided: &Decided) -> Verdict {
+pub fn split_brain(decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
     if decided.split.is_empty() {
         let message = "At most one endpoint takes writes.".to_owned();
