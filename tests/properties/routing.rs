@@ -53,6 +53,8 @@ prop_compose! {
         read_fallback in prop::option::weighted(0.4, fallbacks()),
     ) -> Class {
         let chooses = destination != Destination::Primary;
+        let without_primary = destination == Destination::ReplicasOnly;
+        let allowed = |fallback: &ReadFallback| !without_primary || *fallback != ReadFallback::Primary;
         Class {
             name: "c".into(),
             declared: true,
@@ -63,7 +65,7 @@ prop_compose! {
                 ids: Vec::new(),
             },
             max_lag: max_lag.filter(|_| chooses).map(Duration::from_secs),
-            read_fallback: read_fallback.filter(|_| chooses),
+            read_fallback: read_fallback.filter(|_| chooses).map(|all| all.into_iter().filter(allowed).collect()),
             probe_query: (probed && chooses).then(|| "SELECT 1".into()),
         }
     }

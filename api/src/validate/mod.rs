@@ -131,9 +131,9 @@ pub fn policy<'a>(declared: impl Into<PolicySource<'a>>) -> Result<ValidPolicy, 
         Ok(_) => Err(problems.sorted()),
         Err(broken) => {
             let fields = DeclaredFields { spec, classes };
-            broken
-                .iter()
-                .for_each(|broken| problems.add(fields.problem(broken)));
+            for broken in &broken {
+                problems.add(fields.problem(broken));
+            }
             Err(problems.sorted())
         }
     }

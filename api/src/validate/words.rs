@@ -21,10 +21,10 @@ impl DeclaredFields<'_> {
         let spec = |name: &str| format!("spec.{name}");
         match broken {
             Broken::IdOfPrimary(_) | Broken::Primary => (spec("primary.id"), rules::PRIMARY_ID),
-            Broken::IdTwice { at, .. } => (self.endpoint(*at, "id"), rules::ID_ONCE),
+            Broken::IdTwice { at, .. } => (endpoint_field(*at, "id"), rules::ID_ONCE),
             Broken::SameServer(id) => (format!("endpoint {id}"), rules::SAME_SERVER),
-            Broken::Weight(at) => (self.endpoint(*at, "weight"), rules::WEIGHT),
-            Broken::NoConnections(at) => (self.endpoint(*at, "maxConnections"), rules::MAX_CONNECTIONS),
+            Broken::Weight(at) => (endpoint_field(*at, "weight"), rules::WEIGHT),
+            Broken::NoConnections(at) => (endpoint_field(*at, "maxConnections"), rules::MAX_CONNECTIONS),
             Broken::Port(at) => (self.port(*at), rules::PORT),
             Broken::Recover(at) => (self.lag(*at, "recover"), rules::RECOVER),
             Broken::LagQuery(at) => (self.lag(*at, "lagQuery"), rules::LAG_QUERY),
@@ -54,14 +54,6 @@ impl DeclaredFields<'_> {
         }
     }
 
-    /// The primary is the first endpoint.
-    fn endpoint(&self, at: usize, name: &str) -> String {
-        at.checked_sub(1).map_or_else(
-            || format!("spec.primary.{name}"),
-            |replica| format!("spec.replicas[{replica}].{name}"),
-        )
-    }
-
     fn declared(&self, at: usize) -> Option<&api::Endpoint> {
         at.checked_sub(1).map_or(Some(&self.spec.primary), |replica| {
             self.spec.replicas.get(replica)
@@ -72,7 +64,7 @@ impl DeclaredFields<'_> {
         let by_service = self
             .declared(at)
             .is_some_and(|declared| declared.service_ref.is_some());
-        self.endpoint(at, if by_service { "serviceRef.port" } else { "port" })
+        endpoint_field(at, if by_service { "serviceRef.port" } else { "port" })
     }
 
     /// A field of the lag: the endpoint's own where it says anything of it, or else the policy's.
@@ -85,7 +77,7 @@ impl DeclaredFields<'_> {
             _ => own.source.is_some() || own.lag_query.is_some(),
         });
         if says {
-            self.endpoint(at, &format!("replicationLag.{name}"))
+            endpoint_field(at, &format!("replicationLag.{name}"))
         } else {
             format!("spec.replicationLag.{name}")
         }
@@ -101,4 +93,12 @@ impl DeclaredFields<'_> {
             |at| format!("spec.routing.classes[{at}].{name}"),
         )
     }
+}
+
+/// The primary is the first endpoint.
+fn endpoint_field(at: usize, name: &str) -> String {
+    at.checked_sub(1).map_or_else(
+        || format!("spec.primary.{name}"),
+        |replica| format!("spec.replicas[{replica}].{name}"),
+    )
 }

@@ -184,7 +184,7 @@ fn the_figures_of_an_endpoint_are_in_their_bounds() {
                 it.server = DeclaredServer::Host(Location {
                     port: 0,
                     ..fixture::location(2)
-                })
+                });
             },
             InvalidPolicy::Port(1),
         ),
