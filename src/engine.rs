@@ -1,4 +1,4 @@
-//! The one task that decides. It alone owns the [`World`]; its body is [`World::step`].
+//! The one task that decides. It alone owns the [`World`]; its body is [`World::advance`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,13 +11,13 @@ use crate::probe::Registry;
 use distributary_core::decision::Decision;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
-use distributary_core::jitter::Jitter;
+use distributary_core::jitter;
 use distributary_core::observation::FailureKind;
 use distributary_core::policy::Policy;
 use distributary_core::resolved::Resolved;
 use distributary_core::target::Answer;
 use distributary_core::transition::Transition;
-use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
+use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
 
 /// Events taken in before the marked policies are decided.
 const BATCH: usize = 256;
@@ -162,7 +162,7 @@ impl Engine {
             commands: sender,
             decisions: decisions.clone(),
         };
-        let (world, decided) = (World::new(Jitter::Spread), Vec::new());
+        let (world, decided) = (World::new(jitter::spread), Vec::new());
         (
             Self {
                 world,
@@ -264,13 +264,13 @@ impl Engine {
         }
     }
 
-    async fn report(&mut self, report: Report) {
+    async fn report(&mut self, report: Announcement) {
         match report {
-            Report::Gone { key } => {
+            Announcement::Gone { key } => {
                 let last = self.decisions.remove(&key);
                 self.metrics.forget(&key, last.as_deref());
             }
-            Report::Decided {
+            Announcement::Decided {
                 key,
                 decision,
                 transitions,

@@ -208,7 +208,14 @@ impl Metrics {
         }
         if let Some(Lag::Behind { time, bytes } | Lag::AtLeast { time, bytes }) = figures.lag {
             self.lag.get_or_create(&labels).set(time.as_secs_f64());
-            self.lag_bytes.get_or_create(&labels).set(count(bytes));
+            match bytes {
+                Some(bytes) => {
+                    self.lag_bytes.get_or_create(&labels).set(count(bytes));
+                }
+                None => {
+                    self.lag_bytes.remove(&labels);
+                }
+            }
         } else {
             self.lag.remove(&labels);
             self.lag_bytes.remove(&labels);

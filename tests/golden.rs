@@ -413,13 +413,38 @@ fn a_message_has_the_name_of_the_service_and_no_placeholder() {
     }
 }
 
-fn schema() -> jsonschema::Validator {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/routing.v1.json");
-    let schema: Value = read(&file);
+fn published() -> Value {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/routing.v1.json"))
+}
+
+fn validator(schema: &Value) -> jsonschema::Validator {
     jsonschema::options()
         .should_validate_formats(true)
-        .build(&schema)
+        .build(schema)
         .expect("a JSON Schema")
+}
+
+/// The published schema, which lets a reader pass over fields that it does not know.
+fn schema() -> jsonschema::Validator {
+    validator(&published())
+}
+
+/// The same without any other field: what is written is described.
+fn closed_schema() -> jsonschema::Validator {
+    fn close(schema: &mut Value) {
+        if schema["properties"].is_object() && schema["type"] == "object" {
+            let fields = schema.as_object_mut().expect("an object");
+            fields.entry("additionalProperties").or_insert(json!(false));
+        }
+        match schema {
+            Value::Object(fields) => fields.values_mut().for_each(close),
+            Value::Array(items) => items.iter_mut().for_each(close),
+            _ => {}
+        }
+    }
+    let mut schema = published();
+    close(&mut schema);
+    validator(&schema)
 }
 
 /// The routing.json of a case, as it is written.
@@ -451,8 +476,8 @@ fn every_routing_json_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn every_routing_json_matches_its_schema() {
-    let schema = schema();
+fn every_routing_json_matches_its_schema_and_has_no_field_that_it_does_not_describe() {
+    let schema = closed_schema();
     let mut checked = 0;
     for folder in cases() {
         if let Some(document) = routing(&folder) {
@@ -486,9 +511,9 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn the_schema_refuses_an_unknown_field_and_a_missing_one_at_every_level() {
+fn the_schema_passes_over_an_unknown_field_and_refuses_a_missing_one_at_every_level() {
     const OPTIONAL: [&str; 6] = ["service", "displayName", "host", "port", "region", "zone"];
-    let schema = schema();
+    let (schema, closed) = (schema(), closed_schema());
     let document = routing(&root().join("zone")).expect("the case has routes");
     let mut pointers = Vec::new();
     objects(&document, "", &mut pointers);
@@ -497,17 +522,22 @@ fn the_schema_refuses_an_unknown_field_and_a_missing_one_at_every_level() {
         let edited = |edit: &dyn Fn(&mut Value)| {
             let mut document = document.clone();
             edit(document.pointer_mut(&pointer).expect("it is there"));
-            schema.is_valid(&document)
+            document
         };
-        assert!(
-            !edited(&|object| object["surprise"] = json!(1)),
+        let surprise = edited(&|object| object["surprise"] = json!(1));
+        // A route of any name has the form of a route.
+        assert_eq!(
+            schema.is_valid(&surprise),
+            pointer != "/routes",
             "unknown field at '{pointer}'"
         );
+        assert!(!closed.is_valid(&surprise), "undescribed field at '{pointer}'");
         let fields = document.pointer(&pointer).and_then(Value::as_object);
         for key in fields.into_iter().flat_map(|fields| fields.keys()) {
             let missing = edited(&|object| {
                 object.as_object_mut().expect("an object").remove(key);
             });
+            let missing = schema.is_valid(&missing);
             let by_choice =
                 OPTIONAL.contains(&key.as_str()) && (pointer.contains("endpoints/") || key == "service");
             // Which routes there are beside two, and which priorities, is the policy's word.

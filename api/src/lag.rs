@@ -1,9 +1,8 @@
 //! When a replica is too far behind to serve.
 
+use distributary_core::policy::LagSourceKind;
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
-#[cfg(feature = "kube")]
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::DurationText;
@@ -39,20 +38,11 @@ pub struct ReplicationLag {
     /// The source of the lag. Wal: the log positions of the primary over time; the lag is 0 while the primary is idle.
     /// Query: the answer of lagQuery. None: lag is not judged. Default: Wal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<LagSource>,
+    pub source: Option<LagSourceKind>,
     /// For the source Query: one read-only statement that the operator sends to each replica with every heartbeat and
     /// check, 1 to 1024 characters, without `;`. It returns one value: the lag in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 1024)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::STATEMENT).message(rules::LAG_QUERY)))]
     pub lag_query: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum LagSource {
-    #[default]
-    Wal,
-    Query,
-    None,
 }

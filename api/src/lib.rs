@@ -33,16 +33,14 @@ pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls};
 pub use duration::DurationText;
 pub use endpoint::{Endpoint, ServiceRef};
 pub use failover::{Failover, Identity, IdentityCheck};
-pub use lag::{LagSource, ReplicationLag};
+pub use lag::ReplicationLag;
 #[cfg(feature = "kube")]
 pub use policy::ReplicaSetPolicy;
 pub use policy::{
     CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Outputs, PerRegion,
     ReplicaSetPolicySpec, ServicesOutput, Switch,
 };
-pub use routing::{
-    Class, DefaultTarget, Least, Priorities, PriorityTarget, Region, ReplicaSelector, Routing,
-};
+pub use routing::{Class, Least, Priorities, Region, ReplicaSelector, Routing};
 #[cfg(feature = "kube")]
 pub use schema::crd;
 #[cfg(feature = "kube")]

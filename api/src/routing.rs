@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use distributary_core::routing::{Destination, ReadFallback};
+use distributary_core::routing::{
+    DefaultDestination, Destination, Priority, PriorityDestination, ReadFallback,
+};
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
 #[cfg(feature = "kube")]
@@ -24,7 +26,7 @@ pub struct Routing {
     pub replicas: Switch,
     /// The servers of reads without a class, which are the reads of NAME-ro. Default: Replicas.
     #[serde(default)]
-    pub default_target: DefaultTarget,
+    pub default_target: DefaultDestination,
     /// For clients that read routing.json: number of attempts on another server after one failed, 0 to 10. Default: 2.
     #[serde(default = "retry_attempts")]
     #[cfg_attr(feature = "kube", schemars(range(min = 0, max = 10)))]
@@ -43,14 +45,6 @@ pub struct Routing {
 
 const fn retry_attempts() -> u8 {
     2
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum DefaultTarget {
-    #[default]
-    Replicas,
-    Primary,
 }
 
 /// A kind of operations, and the servers that serve it.
@@ -138,24 +132,29 @@ pub struct ReplicaSelector {
 pub struct Priorities {
     /// The target of critical reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub critical: Option<PriorityTarget>,
+    pub critical: Option<PriorityDestination>,
     /// The target of reads of high priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub high: Option<PriorityTarget>,
+    pub high: Option<PriorityDestination>,
     /// The target of reads of medium priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub medium: Option<PriorityTarget>,
+    pub medium: Option<PriorityDestination>,
     /// The target of reads of low priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub low: Option<PriorityTarget>,
+    pub low: Option<PriorityDestination>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "kube", derive(JsonSchema))]
-pub enum PriorityTarget {
-    Primary,
-    PrimaryPreferred,
-    Replicas,
+impl Priorities {
+    /// The target of reads of a priority.
+    #[must_use]
+    pub const fn of(&self, priority: Priority) -> Option<PriorityDestination> {
+        match priority {
+            Priority::Critical => self.critical,
+            Priority::High => self.high,
+            Priority::Medium => self.medium,
+            Priority::Low => self.low,
+        }
+    }
 }
 
 /// A region, and the regions that take over its reads when it has no server.

@@ -77,7 +77,7 @@ fn case(number: usize) -> Case {
             (health.checked, health.admitted) = (true, seen);
             let replay = Replay::fresh_since(now);
             let mut class_states = ClassStates::default();
-            class_states.follow(&policy, endpoint, &replay);
+            class_states.take_classes(&policy, endpoint, &replay);
             (
                 TargetId::host(endpoint.id.clone()),
                 endpoint,

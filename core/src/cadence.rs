@@ -25,7 +25,7 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(5);
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// Gaps between looks at a suspect grow up to this within the failover timeout.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
-/// Heartbeats of those that may follow a primary that is not well.
+/// Heartbeats of servers that may take over from a primary that is not well.
 const URGENT: Duration = Duration::from_millis(500);
 /// The shortest deadline of a heartbeat: it costs a session, which takes longer to open than a query.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Mome
 }
 
 /// The session to hold beside the checks: from the first good check on, until the target is known to be down. While
-/// the primary is not well (`urgent`) whoever may follow it is asked more often.
+/// the primary is not well (`urgent`) servers that may take over are asked more often.
 #[must_use]
 pub fn hold(health: &Health, probing: &Probing, breaker: &BreakerSettings, urgent: bool) -> Option<Hold> {
     let (every, address) = (probing.heartbeat?, health.address?);

@@ -9,7 +9,7 @@ use super::breaker::{Breaker, Circuit, Outcome};
 use super::health::Reason;
 use super::ids::ClassName;
 use super::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
-use super::level::{Behind, Used};
+use super::level::{LagStep, UseStep};
 use super::moment::Moment;
 use super::observation::{Load, Observation, Role};
 use super::policy::{Endpoint, LagSettings, LagSource, Policy, Strategy};
@@ -21,15 +21,15 @@ const USE_APART: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassStates {
     /// Under the strategy `LeastConnections`: how much of it is used, and since when it is that.
-    used: Option<(Used, Moment)>,
+    used: Option<(UseStep, Moment)>,
     /// How far behind it is.
-    behind: Option<Behind>,
-    classes: BTreeMap<ClassName, Particular>,
+    behind: Option<LagStep>,
+    classes: BTreeMap<ClassName, ClassState>,
 }
 
 /// What one class knows of a target.
 #[derive(Clone, Debug, PartialEq)]
-struct Particular {
+struct ClassState {
     /// By the class's own bound, and that bound.
     replay: Option<(Replay, LagSettings)>,
     /// Of its probe query, and that query.
@@ -66,8 +66,8 @@ impl ClassJudgement {
 }
 
 impl ClassStates {
-    /// Follows the policy: what a class asks anew begins with what is known of the target.
-    pub fn follow(&mut self, policy: &Policy, endpoint: &Endpoint, known: &Replay) {
+    /// Takes the classes of the policy: what a class asks anew begins with what is known of the target.
+    pub fn take_classes(&mut self, policy: &Policy, endpoint: &Endpoint, known: &Replay) {
         let mut before = std::mem::take(&mut self.classes);
         let own = policy
             .routing
@@ -77,7 +77,7 @@ impl ClassStates {
         self.classes = own
             .map(|class| {
                 let earlier = before.remove(&class.name);
-                (class.name.clone(), particular(class, endpoint, known, earlier))
+                (class.name.clone(), state(class, endpoint, known, earlier))
             })
             .collect();
         if policy.strategy != Strategy::LeastConnections {
@@ -88,13 +88,13 @@ impl ClassStates {
     /// What a class knew before the operator started: the circuit of its probe query, and that the target was too far
     /// behind for it. What the class does not ask is not taken.
     pub fn recall(&mut self, class: &ClassName, breaker: Breaker, lagged: Option<Replay>) {
-        let Some(particular) = self.classes.get_mut(class) else {
+        let Some(state) = self.classes.get_mut(class) else {
             return;
         };
-        if let Some((known, _)) = &mut particular.breaker {
+        if let Some((known, _)) = &mut state.breaker {
             *known = breaker;
         }
-        if let (Some((replay, _)), Some(lagged)) = (&mut particular.replay, lagged) {
+        if let (Some((replay, _)), Some(lagged)) = (&mut state.replay, lagged) {
             *replay = lagged;
         }
     }
@@ -110,13 +110,13 @@ impl ClassStates {
     /// Takes in the newest sample of a standby; `known`: what the endpoint's own bounds make of it.
     pub fn replayed(
         &mut self,
-        told: ReplayReport,
+        report: ReplayReport,
         known: &Replay,
         history: &WalHistory,
         heartbeat: Duration,
     ) {
         for (replay, settings) in self.classes.values_mut().filter_map(|it| it.replay.as_mut()) {
-            replay.observe(told, history, settings, heartbeat);
+            replay.observe(report, history, settings, heartbeat);
         }
         self.note_lag(known);
     }
@@ -135,7 +135,9 @@ impl ClassStates {
 
     fn note_lag(&mut self, known: &Replay) {
         self.behind = match known.lag {
-            Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) => Some(Behind::of(time, self.behind)),
+            Some(Lag::Behind { time, .. } | Lag::AtLeast { time, .. }) => {
+                Some(LagStep::of(time, self.behind))
+            }
             Some(Lag::Unknown) => self.behind,
             None => None,
         };
@@ -147,7 +149,7 @@ impl ClassStates {
             return;
         };
         let before = self.used.map(|(used, _)| used);
-        let used = Used::of(load.sessions, endpoint.max_connections, before);
+        let used = UseStep::of(load.sessions, endpoint.max_connections, before);
         let soon = self.used.is_some_and(|(_, since)| now.since(since) < USE_APART);
         if before != Some(used) && !soon {
             self.used = Some((used, now));
@@ -194,43 +196,40 @@ impl ClassStates {
     }
 
     #[must_use]
-    pub fn used(&self) -> Used {
+    pub fn used(&self) -> UseStep {
         self.used.map(|(used, _)| used).unwrap_or_default()
     }
 
     #[must_use]
-    pub const fn behind(&self) -> Option<Behind> {
+    pub const fn behind(&self) -> Option<LagStep> {
         self.behind
     }
 
     /// What each class that asks something of its own knows.
     #[must_use]
     pub fn classes(&self) -> BTreeMap<ClassName, ClassJudgement> {
-        let judgement = |particular: &Particular| ClassJudgement {
-            freshness: particular
+        let judgement = |state: &ClassState| ClassJudgement {
+            freshness: state
                 .replay
                 .as_ref()
                 .map(|(replay, settings)| match settings.source {
                     LagSource::None => Freshness::Fresh,
                     _ => replay.freshness,
                 }),
-            circuit: particular
+            circuit: state
                 .breaker
                 .as_ref()
                 .map_or_else(Circuit::default, |(breaker, _)| breaker.circuit.shown()),
-            trips: particular
-                .breaker
-                .as_ref()
-                .map_or(0, |(breaker, _)| breaker.trips()),
+            trips: state.breaker.as_ref().map_or(0, |(breaker, _)| breaker.trips()),
         };
-        let one = |(name, particular): (&ClassName, &Particular)| (name.clone(), judgement(particular));
+        let one = |(name, state): (&ClassName, &ClassState)| (name.clone(), judgement(state));
         self.classes.iter().map(one).collect()
     }
 }
 
-fn particular(class: &Class, endpoint: &Endpoint, known: &Replay, earlier: Option<Particular>) -> Particular {
+fn state(class: &Class, endpoint: &Endpoint, known: &Replay, earlier: Option<ClassState>) -> ClassState {
     let (replay, breaker) = earlier.map_or((None, None), |earlier| (earlier.replay, earlier.breaker));
-    Particular {
+    ClassState {
         replay: class.max_lag.map(|max| {
             let settings = bounds(endpoint, max);
             match replay {

@@ -42,11 +42,11 @@ pub enum DecisionState {
         endpoints: Vec<EndpointView>,
     },
     /// The routes, and every endpoint in declared order.
-    Decided(Box<Decided>),
+    Decided(Box<RouteDecision>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decided {
+pub struct RouteDecision {
     pub plan: RoutingPlan,
     pub endpoints: Vec<EndpointView>,
     /// Who takes the writes, and what is known of this database.
@@ -57,7 +57,7 @@ pub struct Decided {
 
 impl DecisionState {
     #[must_use]
-    pub const fn decided(&self) -> Option<&Decided> {
+    pub const fn decided(&self) -> Option<&RouteDecision> {
         match self {
             Self::Decided(decided) => Some(decided),
             _ => None,
@@ -79,7 +79,7 @@ impl DecisionState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
     pub role: Option<Role>,
-    /// Whether it takes writes, and this policy saw it as a standby of this database before: it may follow the primary.
+    /// Whether it takes writes, and this policy saw it as a standby of this database before: it may take over.
     pub seen_as_standby: bool,
     pub circuit: Circuit,
     /// Trips of its circuit within the last `maxResetTimeout`.
@@ -270,8 +270,8 @@ const fn without_target(endpoint: &Endpoint) -> Reason {
 
 fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &TargetNote) -> TargetState {
     let (reads, _) = plan.membership(&judgement.target);
-    let place = plan.member(policy, &judgement.target);
-    let reason = match place.map(|member| member.admission) {
+    let member = plan.member(policy, &judgement.target);
+    let reason = match member.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
         _ if judgement.standing == Standing::Excluded => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
@@ -283,7 +283,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
-        eligible: place.is_some(),
+        eligible: member.is_some(),
         reason,
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),

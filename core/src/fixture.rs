@@ -1,4 +1,4 @@
-//! Policies and samples for the tests of the domain.
+//! Policies and samples for tests.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -12,7 +12,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decision::{Decision, DecisionState, EndpointView, TargetState, TargetView};
+use super::breaker::Circuit;
+use super::decision::{ClassView, Decision, DecisionState, EndpointView, TargetState, TargetView};
 use super::health::Reason;
 use super::ids::{EndpointId, PolicyKey};
 use super::login::{Login, TlsMode, TlsSettings};
@@ -27,7 +28,7 @@ use super::policy::{
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::routing::{Class, Destination, Least, ReadFallback, Routing, Selector};
 use super::server::{ClientSettings, Host, Location};
-use super::world::{Event, Memory};
+use super::world::{CircuitMemory, ClassMemory, Event, Memory, TargetMemory};
 
 /// The system identifier of the database.
 pub const SYSTEM: u64 = 7;
@@ -113,31 +114,31 @@ pub fn resolved(location: Location) -> ResolvedEndpoint {
     }
 }
 
-/// A policy with what is looked up for it.
+/// What a policy is made of, to be changed, with what is looked up for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    policy: Policy,
+    parts: PolicyParts,
     /// By endpoint; one that is not here is resolved by its host.
     pub looked_up: BTreeMap<EndpointId, ResolvedEndpoint>,
 }
 
 impl Deref for Case {
-    type Target = Policy;
-    fn deref(&self) -> &Policy {
-        &self.policy
+    type Target = PolicyParts;
+    fn deref(&self) -> &PolicyParts {
+        &self.parts
     }
 }
 
 impl DerefMut for Case {
-    fn deref_mut(&mut self) -> &mut Policy {
-        &mut self.policy
+    fn deref_mut(&mut self) -> &mut PolicyParts {
+        &mut self.parts
     }
 }
 
 impl Case {
     #[must_use]
-    pub const fn new(policy: Policy, looked_up: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
-        Self { policy, looked_up }
+    pub const fn new(parts: PolicyParts, looked_up: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
+        Self { parts, looked_up }
     }
 
     /// What is looked up for an endpoint, to be changed.
@@ -148,15 +149,17 @@ impl Case {
     }
 
     fn usual(&self, id: &EndpointId) -> ResolvedEndpoint {
-        let server = self.policy.endpoint(id).map(|endpoint| &endpoint.server);
+        let server = self.endpoint(id).map(|endpoint| &endpoint.server);
         match server {
             Some(DeclaredServer::Host(location)) => resolved(location.clone()),
             _ => panic!("{id} is declared by no host"),
         }
     }
 
+    /// The policy of its parts, which must fit together.
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::new(self.policy.clone())
+        let policy = Policy::new(self.parts.clone());
+        Arc::new(policy.unwrap_or_else(|broken| panic!("{broken:?}")))
     }
 
     pub fn resolved(&self) -> Arc<Resolved> {
@@ -167,7 +170,7 @@ impl Case {
                 known.unwrap_or_else(|| self.usual(&endpoint.id)),
             )
         };
-        let endpoints = self.policy.endpoints.iter().map(endpoint).collect();
+        let endpoints = self.endpoints.iter().map(endpoint).collect();
         Arc::new(Resolved::new(endpoints))
     }
 
@@ -253,13 +256,45 @@ pub fn pod(last: u8) -> TargetView {
     }
 }
 
+/// What a process that begins at `now`, with a clock of its own, remembers of a server.
+pub fn remembered(address: Option<IpAddr>, state: &TargetState, now: Moment) -> TargetMemory {
+    let class = |view: &ClassView| ClassMemory {
+        reason: Some(view.reason),
+        circuit: Some(circuit_memory(view.circuit, now)),
+        share: view.share,
+        trips: view.trips,
+    };
+    let classes = state.classes.iter();
+    TargetMemory {
+        address,
+        role: state.role,
+        seen_as_standby: state.seen_as_standby,
+        circuit: Some(circuit_memory(state.circuit, now)),
+        trips: state.trips,
+        eligible: state.eligible,
+        reason: Some(state.reason),
+        weight: state.weight,
+        classes: classes.map(|(name, view)| (name.clone(), class(view))).collect(),
+    }
+}
+
+fn circuit_memory(circuit: Circuit, now: Moment) -> CircuitMemory {
+    match circuit {
+        Circuit::Closed { .. } => CircuitMemory::Closed,
+        Circuit::Open { until } => CircuitMemory::Open {
+            until: Moment::new(until.since(now)),
+        },
+        Circuit::HalfOpen { .. } => CircuitMemory::HalfOpen,
+    }
+}
+
 /// A class of replicas, and nothing else said of it.
 pub fn class(name: &str) -> Class {
     Class {
         name: name.into(),
         declared: true,
         operations: Vec::new(),
-        target: Destination::Replicas,
+        destination: Destination::Replicas,
         selector: Selector::default(),
         max_lag: None,
         read_fallback: None,
@@ -285,10 +320,7 @@ pub fn policy(replicas: &[&str]) -> Case {
         clients: clients(),
         check_request: None,
     };
-    Case {
-        policy: Policy::new(parts).unwrap_or_else(|broken| panic!("{broken:?}")),
-        looked_up: BTreeMap::new(),
-    }
+    Case::new(parts, BTreeMap::new())
 }
 
 /// Everything is written, the URIs of libpq among it.

@@ -28,7 +28,7 @@ pub struct Health {
     /// It was of another database when the operator restarted, and has not told since.
     pub other_database: bool,
     /// When the newest sample was asked for.
-    pub(super) asked: Moment,
+    pub(super) asked: Option<Moment>,
     /// The newest that was told: the present one of a primary, the received one of a standby.
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
@@ -222,7 +222,7 @@ impl Health {
         if self.address.is_some_and(|before| before != address) {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
-            (self.role, self.asked) = (None, Moment::default());
+            (self.role, self.asked) = (None, None);
         }
         self.address = Some(address);
     }
@@ -235,7 +235,7 @@ impl Health {
         if self.role != Some(sample.role) {
             self.timeline = None;
         }
-        self.asked = asked;
+        self.asked = Some(asked);
         self.role = Some(sample.role);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
         self.other_database &= sample.system_identifier.is_none();
@@ -247,14 +247,14 @@ impl Health {
     pub fn verdict(&self) -> Self {
         let mut verdict = self.clone();
         verdict.breaker.circuit = verdict.breaker.circuit.shown();
-        (verdict.asked, verdict.doubted_since) = (Moment::default(), None);
+        (verdict.asked, verdict.doubted_since) = (None, None);
         verdict
     }
 
     /// Whether something newer is known than an answer that was asked for at this moment.
     #[must_use]
     pub fn is_outdated(&self, asked: Moment) -> bool {
-        asked < self.asked
+        self.asked.is_some_and(|newest| asked < newest)
     }
 
     /// Whether neither suspicion nor circuit keeps it out.

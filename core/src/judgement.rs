@@ -7,7 +7,7 @@ use super::breaker::Circuit;
 use super::class_states::ClassJudgement;
 use super::health::{Reason, Standing};
 use super::ids::{ClassName, TargetId};
-use super::level::{Behind, Used};
+use super::level::{LagStep, UseStep};
 use super::observation::{FailureKind, Role};
 use super::write_primary::Holding;
 
@@ -29,9 +29,9 @@ pub struct Judgement {
     pub reason: Reason,
     pub failure: Option<FailureKind>,
     /// How far behind it is, where that is known.
-    pub behind: Option<Behind>,
+    pub behind: Option<LagStep>,
     /// How much of it is used, under the strategy `LeastConnections`.
-    pub used: Used,
+    pub used: UseStep,
     /// What the classes know of it that have a bound of lag or a probe query of their own.
     pub classes: BTreeMap<ClassName, ClassJudgement>,
 }

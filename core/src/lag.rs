@@ -37,13 +37,10 @@ pub struct WalHistory {
 pub enum Lag {
     /// There is nothing to compare with.
     Unknown,
-    Behind {
-        time: Duration,
-        /// Zero where the source tells no positions.
-        bytes: u64,
-    },
+    /// `bytes`, here and below: `None` where the source tells no positions.
+    Behind { time: Duration, bytes: Option<u64> },
     /// The history does not reach back: at least.
-    AtLeast { time: Duration, bytes: u64 },
+    AtLeast { time: Duration, bytes: Option<u64> },
 }
 
 /// Whether a standby is fresh enough.
@@ -84,10 +81,10 @@ impl WalHistory {
     /// The primary's own position. `span`: the longest lag that must be told apart. A new timeline begins a new history.
     pub fn primary_at(&mut self, moment: Moment, position: Lsn, timeline: Option<u32>, span: Duration) {
         if timeline.is_some() && timeline != self.timeline {
-            let followed = self.timeline.is_some();
+            let had_another = self.timeline.is_some();
             *self = Self {
                 timeline,
-                first_seen: followed.then_some(position),
+                first_seen: had_another.then_some(position),
                 ..Self::default()
             };
         }
@@ -110,8 +107,8 @@ impl WalHistory {
         span: Duration,
     ) {
         let silent = self.primary_told.is_none_or(|told| moment.since(told) > silence);
-        let foreign = timeline.is_some() && self.timeline.is_some() && timeline != self.timeline;
-        if silent && !foreign {
+        let elsewhere = timeline.is_some() && self.timeline.is_some() && timeline != self.timeline;
+        if silent && !elsewhere {
             self.advance(moment, position, span);
         }
     }
@@ -184,12 +181,15 @@ impl WalHistory {
         if bytes == 0 {
             return Lag::Behind {
                 time: Duration::ZERO,
-                bytes,
+                bytes: Some(bytes),
             };
         }
         if position < start {
             let time = moment.since(oldest);
-            return Lag::AtLeast { time, bytes };
+            return Lag::AtLeast {
+                time,
+                bytes: Some(bytes),
+            };
         }
         // The newest moment at which the head was here.
         let after = self.positions.partition_point(|(_, head)| *head <= position);
@@ -199,7 +199,7 @@ impl WalHistory {
         let left = from + Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX));
         Lag::Behind {
             time: moment.since(left),
-            bytes,
+            bytes: Some(bytes),
         }
     }
 
@@ -240,8 +240,8 @@ pub struct Replay {
     known: Option<Moment>,
     /// The newest position replayed, and since when it is that.
     position: Option<(Moment, Lsn)>,
-    /// When it told last.
-    told: Option<Moment>,
+    /// When its newest sample was taken.
+    sampled: Option<Moment>,
     /// The newest figure, for people.
     pub lag: Option<Lag>,
 }
@@ -275,9 +275,9 @@ impl Replay {
             judged: None,
             ..self.clone()
         };
-        other.freshness = match (self.lag, self.told) {
-            (Some(lag @ (Lag::Behind { .. } | Lag::AtLeast { .. })), Some(told)) => {
-                other.verdict(lag, told, settings)
+        other.freshness = match (self.lag, self.sampled) {
+            (Some(lag @ (Lag::Behind { .. } | Lag::AtLeast { .. })), Some(sampled)) => {
+                other.verdict(lag, sampled, settings)
             }
             _ if self.freshness == Freshness::Fresh => Freshness::Fresh,
             _ => Freshness::Unknown,
@@ -288,7 +288,7 @@ impl Replay {
     /// Takes in the newest sample of the standby.
     pub fn observe(
         &mut self,
-        told: ReplayReport,
+        report: ReplayReport,
         history: &WalHistory,
         settings: &LagSettings,
         heartbeat: Duration,
@@ -298,8 +298,8 @@ impl Replay {
             position,
             timeline,
             queried,
-        } = told;
-        self.told = Some(moment);
+        } = report;
+        self.sampled = Some(moment);
         if let Some(position) = position {
             if self.position.is_none_or(|(_, before)| before != position) {
                 self.position = Some((moment, position));
@@ -310,7 +310,7 @@ impl Replay {
         }
         let lag = match &settings.source {
             LagSource::Wal => position.map_or(Lag::Unknown, |position| history.behind(position, moment)),
-            LagSource::Query(_) => queried.map_or(Lag::Unknown, |time| Lag::Behind { time, bytes: 0 }),
+            LagSource::Query(_) => queried.map_or(Lag::Unknown, |time| Lag::Behind { time, bytes: None }),
             LagSource::None => {
                 self.freshness = Freshness::Fresh;
                 self.lag = None;
@@ -334,13 +334,13 @@ impl Replay {
         if self.freshness != Freshness::Unknown || settings.source != LagSource::Wal {
             return;
         }
-        if let (Some((_, position)), Some(told)) = (self.position, self.told) {
-            let lag = history.behind(position, told);
+        if let (Some((_, position)), Some(sampled)) = (self.position, self.sampled) {
+            let lag = history.behind(position, sampled);
             self.lag = Some(lag);
             if lag != Lag::Unknown {
-                self.known = Some(told);
+                self.known = Some(sampled);
             }
-            self.judge(lag, told, history, settings, heartbeat);
+            self.judge(lag, sampled, history, settings, heartbeat);
         }
     }
 
@@ -375,12 +375,18 @@ impl Replay {
 
     /// The verdict that the figure asks for; where it says nothing, the present one.
     fn verdict(&self, lag: Lag, now: Moment, settings: &LagSettings) -> Freshness {
-        let past_bytes = |bytes: u64| settings.max_bytes.is_some_and(|most| bytes > most);
+        let within = |bytes: Option<u64>, most: Option<u64>| {
+            let both = bytes.zip(most);
+            both.is_none_or(|(bytes, most)| bytes <= most)
+        };
         match lag {
-            Lag::Behind { time, bytes } if time > settings.max || past_bytes(bytes) => Freshness::Lagging,
-            Lag::AtLeast { time, bytes } if time > settings.max || past_bytes(bytes) => Freshness::Lagging,
+            Lag::Behind { time, bytes } | Lag::AtLeast { time, bytes }
+                if time > settings.max || !within(bytes, settings.max_bytes) =>
+            {
+                Freshness::Lagging
+            }
             Lag::Behind { time, bytes } => {
-                let below = time <= settings.recover && bytes <= settings.recover_bytes();
+                let below = time <= settings.recover && within(bytes, settings.recover_bytes());
                 if below || self.freshness == Freshness::Unknown {
                     Freshness::Fresh
                 } else {
@@ -407,15 +413,13 @@ impl Replay {
 impl LagSettings {
     /// The bound in bytes below which a standby returns: the share of `max_bytes` that `recover` is of `max`.
     #[must_use]
-    pub fn recover_bytes(&self) -> u64 {
-        let Some(most) = self.max_bytes else {
-            return u64::MAX;
-        };
+    pub fn recover_bytes(&self) -> Option<u64> {
+        let most = self.max_bytes?;
         if self.max.is_zero() {
-            return most;
+            return Some(most);
         }
         let share = u128::from(most) * self.recover.as_millis() / self.max.as_millis().max(1);
-        u64::try_from(share).unwrap_or(most)
+        Some(u64::try_from(share).unwrap_or(most))
     }
 }
 

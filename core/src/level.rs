@@ -14,9 +14,9 @@ const DAMPING: u32 = 8;
 
 /// How much of a server is used, from 0, the least.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Used(u8);
+pub struct UseStep(u8);
 
-impl Used {
+impl UseStep {
     /// The step of `sessions` on a server for `most` connections; `before`: the present one.
     #[must_use]
     pub fn of(sessions: u32, most: u32, before: Option<Self>) -> Self {
@@ -39,9 +39,9 @@ impl Used {
 
 /// How far behind a standby is, from 0; each step is twice the one before it, in seconds.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Behind(u8);
+pub struct LagStep(u8);
 
-impl Behind {
+impl LagStep {
     /// The step of a lag; `before`: the present one.
     #[must_use]
     pub fn of(lag: Duration, before: Option<Self>) -> Self {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn used(sessions: u32, before: Option<u8>) -> u8 {
-        Used::of(sessions, 100, before.map(Used)).0
+        UseStep::of(sessions, 100, before.map(UseStep)).0
     }
 
     #[test]
@@ -88,8 +88,8 @@ mod tests {
             assert_eq!(used(sessions, None), expected, "{sessions}");
         }
         assert_eq!(
-            Used::of(3, 0, None),
-            Used::of(300, 100, None),
+            UseStep::of(3, 0, None),
+            UseStep::of(300, 100, None),
             "for no connections at all"
         );
     }
@@ -109,18 +109,18 @@ mod tests {
 
     #[test]
     fn the_more_is_used_the_smaller_the_share() {
-        assert_eq!(Used(0).share(), 100);
-        assert_eq!(Used(1).share(), 50);
-        assert_eq!(Used(7).share(), 10);
-        assert_eq!(Used(18).share(), 1);
-        let shares: Vec<_> = (0..=18).map(|step| Used(step).share()).collect();
+        assert_eq!(UseStep(0).share(), 100);
+        assert_eq!(UseStep(1).share(), 50);
+        assert_eq!(UseStep(7).share(), 10);
+        assert_eq!(UseStep(18).share(), 1);
+        let shares: Vec<_> = (0..=18).map(|step| UseStep(step).share()).collect();
         assert!(shares.windows(2).all(|pair| pair[0] >= pair[1]), "{shares:?}");
     }
 
     #[test]
     fn lag_is_told_in_steps_that_double() {
         let behind =
-            |seconds, before: Option<u8>| Behind::of(Duration::from_secs(seconds), before.map(Behind)).0;
+            |seconds, before: Option<u8>| LagStep::of(Duration::from_secs(seconds), before.map(LagStep)).0;
         for (seconds, expected) in [
             (0, 0),
             (1, 0),

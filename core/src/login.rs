@@ -65,7 +65,7 @@ pub struct ClientCertificate {
 
 /// Why a reference to a Secret gives nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Unresolved {
+pub struct UnresolvedSecret {
     pub secret: String,
     pub problem: SecretProblem,
 }
@@ -84,7 +84,7 @@ pub enum SecretProblem {
     Malformed { key: String, must: &'static str },
 }
 
-impl fmt::Display for Unresolved {
+impl fmt::Display for UnresolvedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {} {}", self.secret, self.problem)
     }

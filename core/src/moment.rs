@@ -1,16 +1,13 @@
-//! Time as the domain knows it: an argument.
+//! Time as decisions know it: an argument.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point of monotonic time, counted from the start of the process. Only [`crate::clock`] reads it.
+/// A point of monotonic time, counted from the start of the process. The caller reads the clock.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Moment(Duration);
 
 impl Moment {
-    /// A moment that does not come.
-    pub const NEVER: Self = Self(Duration::MAX);
-
     /// The moment `since_start` after the start of the process.
     #[must_use]
     pub const fn new(since_start: Duration) -> Self {

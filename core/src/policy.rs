@@ -9,8 +9,8 @@ pub use endpoint::{DeclaredRole, DeclaredServer, Endpoint, EndpointState};
 pub use invariants::InvalidPolicy;
 pub use parts::PolicyParts;
 pub use settings::{
-    BreakerSettings, Failover, IdentityRule, LagSettings, LagSource, Mode, OnPrimaryLoss, PrimaryRole,
-    Probing, SHORTEST_ATTEMPT, Strategy,
+    BreakerSettings, Failover, IdentityRule, LagSettings, LagSource, LagSourceKind, MOST_WEIGHT, Mode,
+    OnPrimaryLoss, PrimaryRole, Probing, SHORTEST_ATTEMPT, Strategy,
 };
 
 /// A policy as it was declared. It upholds what [`InvalidPolicy`] names, and is not changed after it was made.
@@ -36,14 +36,6 @@ impl std::ops::Deref for Policy {
     type Target = PolicyParts;
     fn deref(&self) -> &PolicyParts {
         &self.0
-    }
-}
-
-/// Tests bend a policy that they hold; the operator cannot.
-#[cfg(any(test, feature = "fixture"))]
-impl std::ops::DerefMut for Policy {
-    fn deref_mut(&mut self) -> &mut PolicyParts {
-        &mut self.0
     }
 }
 

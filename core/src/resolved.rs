@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::ids::{EndpointId, TargetId};
-use super::login::{Login, Unresolved};
+use super::login::{Login, UnresolvedSecret};
 use super::server::{ClientSettings, Location};
 
 /// What was looked up for the endpoints of a policy. It is not changed after it was made.
@@ -21,7 +21,7 @@ pub struct ResolvedEndpoint {
     /// The ready pods behind the Service that it names; `None`: it names a host.
     pub pods: Option<Pods>,
     /// How to log in; an error where a Secret is missing or wrong.
-    pub login: Result<Arc<Login>, Unresolved>,
+    pub login: Result<Arc<Login>, UnresolvedSecret>,
     /// How clients connect to it.
     pub clients: ClientSettings,
 }
@@ -115,7 +115,7 @@ impl ResolvedEndpoint {
         }
     }
 
-    /// The login to a server whose place is known.
+    /// The login to a server whose location is known.
     #[must_use]
     pub fn usable_login(&self) -> Option<&Arc<Login>> {
         self.login.as_ref().ok().filter(|_| self.location.is_some())

@@ -8,6 +8,12 @@ use super::ids::{ClassName, EndpointId};
 use super::percent::Percent;
 use crate::words::words;
 
+/// The name of the route of writes.
+pub const WRITES: &str = "rw";
+/// The name of the route of reads that no class names.
+pub const DEFAULT: &str = "ro";
+/// What the names of the routes of regions begin with.
+pub const REGION_PREFIX: &str = "ro-";
 const RETRY_ATTEMPTS: u8 = 2;
 const WRITE: [&str; 7] = [
     "create",
@@ -27,14 +33,14 @@ pub struct Routing {
     /// False: everything goes to the primary.
     pub replicas: bool,
     /// Of reads that no class names.
-    pub default_target: Destination,
+    pub default_destination: DefaultDestination,
     /// For clients and proxies: attempts on another server after the first one failed.
     pub retry_attempts: u8,
     /// Every class, the built-in ones that are not replaced among them, by name.
     pub classes: Vec<Class>,
     /// For clients: where an operation of this priority goes, whatever its class.
-    pub priorities: BTreeMap<Priority, Destination>,
-    /// Regions with an order of fallbacks, as declared.
+    pub priorities: BTreeMap<Priority, PriorityDestination>,
+    /// Regions with an order of fallbacks, as declared, each once.
     pub regions: Vec<Region>,
     pub zone_hints: ZoneHints,
 }
@@ -44,7 +50,7 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             replicas: true,
-            default_target: Destination::Replicas,
+            default_destination: DefaultDestination::default(),
             retry_attempts: RETRY_ATTEMPTS,
             classes: built_in(),
             priorities: BTreeMap::new(),
@@ -57,11 +63,11 @@ impl Default for Routing {
 /// The classes that every policy has, in the order of their names, unless it declares others of these names.
 #[must_use]
 pub fn built_in() -> Vec<Class> {
-    let class = |name: &str, target, operations: &[&str]| Class {
+    let class = |name: &str, destination, operations: &[&str]| Class {
         name: name.into(),
         declared: false,
         operations: operations.iter().map(|&operation| operation.to_owned()).collect(),
-        target,
+        destination,
         selector: Selector::default(),
         max_lag: None,
         read_fallback: None,
@@ -96,26 +102,32 @@ impl Routing {
 /// A kind of operations, and who serves it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Class {
+    /// Unique in the policy, and not the name of another route: `rw`, `ro`, `ro-REGION`.
     pub name: ClassName,
     /// False: it is built in, and nothing is said of it.
     pub declared: bool,
     /// Names of operations, for clients; each belongs to one class.
     pub operations: Vec<String>,
-    pub target: Destination,
+    pub destination: Destination,
     pub selector: Selector,
     /// The bound of lag in place of the endpoint's.
     pub max_lag: Option<Duration>,
-    /// In place of the policy's.
+    /// In place of the policy's; of a class that replicas alone serve, without the primary.
     pub read_fallback: Option<Vec<ReadFallback>>,
     /// Asked with every whole check, read-only: whether it is answered has a circuit of its own.
     pub probe_query: Option<Arc<str>>,
+}
+
+/// Whether a route has this name whatever the classes are: that of the writes, of all reads, or of a region.
+pub(crate) fn is_route_name(name: &str) -> bool {
+    name == WRITES || name == DEFAULT || name.starts_with(REGION_PREFIX)
 }
 
 impl Class {
     /// Whether it may read from replicas, and so has a route of its own beside that of the writes.
     #[must_use]
     pub const fn has_route(&self) -> bool {
-        !matches!(self.target, Destination::Primary)
+        !matches!(self.destination, Destination::Primary)
     }
 }
 
@@ -132,12 +144,42 @@ pub enum Destination {
     ReplicasOnly,
 }
 
+/// Who serves reads that no class names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum DefaultDestination {
+    /// Replicas, and the fallback.
+    #[default]
+    Replicas,
+    Primary,
+}
+
+impl From<DefaultDestination> for Destination {
+    fn from(destination: DefaultDestination) -> Self {
+        match destination {
+            DefaultDestination::Replicas => Self::Replicas,
+            DefaultDestination::Primary => Self::Primary,
+        }
+    }
+}
+
+/// Who serves reads of a priority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum PriorityDestination {
+    Primary,
+    /// The primary while it is well, else the servers of the class.
+    PrimaryPreferred,
+    /// The servers of the class.
+    Replicas,
+}
+
 /// Which replicas a class prefers. Where none of them is eligible, any replica serves.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Selector {
     /// Any of these tags.
     pub tags: Vec<String>,
-    /// Or one of these.
+    /// Or one of these, which endpoints have.
     pub ids: Vec<EndpointId>,
 }
 
@@ -206,7 +248,14 @@ pub enum ZoneHints {
     Auto,
 }
 
-words!(Destination, Priority, ReadFallback, ZoneHints);
+words!(
+    Destination,
+    DefaultDestination,
+    PriorityDestination,
+    Priority,
+    ReadFallback,
+    ZoneHints
+);
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
 //! The routing table: `routing.json` as a type. It is made of a plan, written to the ConfigMap `NAME-routing`, and read back
-//! by whoever routes by it; its schema, docs/schemas/routing.v1.json, is generated from it.
+//! by clients and proxies; its schema, docs/schemas/routing.v1.json, is generated from it.
 //!
 //! [`RoutingTable::route`] says which route a request takes. No SQL is parsed. The first row that fits holds:
 //!
@@ -24,6 +24,7 @@
 
 mod build;
 mod document;
+mod earlier;
 mod entry;
 pub mod named;
 mod request;
@@ -33,8 +34,8 @@ mod subject;
 mod text;
 mod word;
 
-pub use document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
-pub use entry::{Connection, Endpoint, Route, Service, Target};
+pub use document::{CircuitBreaker, Class, HealthCheck, PolicyName, Region, RoutingTable};
+pub use entry::{Connection, Endpoint, Route, RouteTarget, Service};
 pub use request::{NoRoute, Request, RouteChoice};
 #[cfg(feature = "schema")]
 pub use schema::schema;

@@ -55,8 +55,8 @@ pub struct Incarnation(pub u64);
 pub struct NextCheck {
     /// Rises with every instruction for the target.
     pub number: u64,
-    /// When it is due.
-    pub at: Moment,
+    /// When it is due; `None`: not before the policy changes.
+    pub at: Option<Moment>,
     /// The deadline of the whole check: name, connection, TLS, login and query.
     pub timeout: Duration,
     /// The address of the last good check, taken where the name still has it.

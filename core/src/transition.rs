@@ -1,6 +1,6 @@
 //! What changed from one decision to the next.
 
-use super::decision::{Decided, DecisionState, EndpointView};
+use super::decision::{DecisionState, EndpointView, RouteDecision};
 use super::health::Reason;
 use super::ids::{ClassName, EndpointId};
 use super::observation::FailureKind;
@@ -68,7 +68,7 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
     ));
     let before = before.decided();
     changes.extend(routes(before.map(|before| &before.plan), &after.plan));
-    let holder = |decided: &Decided| {
+    let holder = |decided: &RouteDecision| {
         decided
             .holding
             .holder

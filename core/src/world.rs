@@ -1,4 +1,4 @@
-//! All state, and [`World::step`]: the one place where events become effects. The engine runs it on live events, the
+//! All state, and [`World::advance`]: the one place where events become effects. The engine runs it on live events, the
 //! tests on scripted ones.
 
 mod deciding;
@@ -12,19 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ids::PolicyKey;
-use super::jitter::Jitter;
+use super::jitter::{self, Jitter};
 use super::moment::Moment;
 use super::policy::Policy;
 use super::resolved::Resolved;
 use super::target::{CheckAnswer, ProbeKey, SessionAnswer};
 use deciding::Conclusion;
-pub use event::{Effects, Event, Figures, Instruction, Measurement, Report};
-pub use memory::{EndpointMemory, Memory, TargetMemory};
+pub use event::{Announcement, Effects, Event, Figures, Instruction, Measurement};
+pub use memory::{CircuitMemory, ClassMemory, EndpointMemory, Memory, TargetMemory};
 use policy::{Incarnations, PolicyState};
 use samples::SampleOutcome;
 
 /// All policies and their targets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
     policies: BTreeMap<PolicyKey, PolicyState>,
     /// Policies to decide anew.
@@ -35,13 +35,23 @@ pub struct World {
     jitter: Jitter,
 }
 
+/// Without jitter.
+impl Default for World {
+    fn default() -> Self {
+        Self::new(jitter::none)
+    }
+}
+
 impl World {
     /// A world without policies, whose checks are spread so.
     #[must_use]
     pub fn new(jitter: Jitter) -> Self {
         Self {
+            policies: BTreeMap::new(),
+            marked: BTreeSet::new(),
+            wakes: BTreeMap::new(),
+            incarnations: Incarnations::default(),
             jitter,
-            ..Self::default()
         }
     }
 
@@ -59,8 +69,8 @@ impl World {
         effects
     }
 
-    /// Takes in one event. Decisions follow with [`World::decide`], once per batch of events.
-    pub fn step(&mut self, event: Event, now: Moment) -> Effects {
+    /// Takes in one event. Decisions follow, once per batch of events.
+    fn step(&mut self, event: Event, now: Moment) -> Effects {
         match event {
             Event::PolicyChanged {
                 policy,
@@ -68,21 +78,21 @@ impl World {
                 memory,
             } => self.change((policy, resolved), memory, now),
             Event::PolicyGone { key } => self.forget(&key),
-            Event::Recalled { key, memory } => self.recall(&key, &memory),
+            Event::Recalled { key, memory } => self.recall(&key, memory, now),
             Event::Observed(observed) => self.observe(&observed),
             Event::Heard(heard) => self.hear(&heard, now),
             Event::AddressesChanged => self.wake_all(now),
         }
     }
 
-    /// When [`World::decide`] must be called at the latest, events or not.
+    /// When [`World::advance`] must be called at the latest, events or not.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         self.wakes.values().min().copied()
     }
 
     /// Decides the marked policies, and those whose time has come. A decision that equals the last one is none.
-    pub fn decide(&mut self, now: Moment) -> Effects {
+    fn decide(&mut self, now: Moment) -> Effects {
         let due = self.wakes.iter().filter(|(_, at)| **at <= now);
         self.marked.extend(due.map(|(key, _)| key.clone()));
         let mut effects = Effects::default();
@@ -107,7 +117,7 @@ impl World {
                     }));
                 effects
                     .writer
-                    .extend(decided.map(|(decision, transitions)| Report::Decided {
+                    .extend(decided.map(|(decision, transitions)| Announcement::Decided {
                         key,
                         decision,
                         transitions,
@@ -128,20 +138,26 @@ impl World {
                 policy: key.clone(),
                 wanted: Vec::new(),
             }],
-            writer: vec![Report::Gone { key: key.clone() }],
+            writer: vec![Announcement::Gone { key: key.clone() }],
             figures: Vec::new(),
         }
     }
 
-    fn recall(&mut self, key: &PolicyKey, memory: &Memory) -> Effects {
-        if self
-            .policies
-            .get_mut(key)
-            .is_some_and(|state| state.recall(memory))
-        {
-            self.marked.insert(key.clone());
+    fn recall(&mut self, key: &PolicyKey, memory: Memory, now: Moment) -> Effects {
+        let Some(state) = self.policies.get_mut(key) else {
+            return Effects::default();
+        };
+        if !state.is_of_another_database(&memory) {
+            if state.recall(&memory) {
+                self.marked.insert(key.clone());
+            }
+            return Effects::default();
         }
-        Effects::default()
+        // What was seen says nothing of that database: the policy begins with the memory, as after a restart.
+        let known = (Arc::clone(&state.policy), Arc::clone(&state.resolved));
+        *state = PolicyState::new(known, memory, &mut self.incarnations, now);
+        self.marked.insert(key.clone());
+        self.want(key)
     }
 
     fn change(&mut self, known: (Arc<Policy>, Arc<Resolved>), memory: Memory, now: Moment) -> Effects {
@@ -165,12 +181,15 @@ impl World {
             }
         }
         self.marked.insert(key.clone());
-        let wanted = self
-            .policies
-            .get(&key)
-            .map(PolicyState::wanted)
-            .unwrap_or_default();
-        Effects::for_prober([Instruction::Want { policy: key, wanted }])
+        self.want(&key)
+    }
+
+    /// The servers that a policy wants probed now.
+    fn want(&self, key: &PolicyKey) -> Effects {
+        let state = self.policies.get(key);
+        let wanted = state.map(PolicyState::wanted).unwrap_or_default();
+        let policy = key.clone();
+        Effects::for_prober([Instruction::Want { policy, wanted }])
     }
 
     fn observe(&mut self, observed: &CheckAnswer) -> Effects {

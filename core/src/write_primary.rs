@@ -3,17 +3,17 @@
 //! | the holder             | another server                       | writes                                     |
 //! |------------------------|--------------------------------------|--------------------------------------------|
 //! | is proven writable     | any                                  | stay                                       |
-//! | is a proven standby    | exactly one may follow               | move                                       |
-//! | is a proven standby    | none, or more than one, may follow   | are withdrawn                              |
+//! | is a proven standby    | exactly one may take over            | move                                       |
+//! | is a proven standby    | none, or several, may take over      | are withdrawn                              |
 //! | is silent              | exactly one, after `failoverTimeout` | move                                       |
 //! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
 //!
-//! The holder is the write primary that is remembered. A server may follow it if the newest check proves that the server is
+//! The holder is the write primary that is remembered. A server may take over if the newest check proves that the server is
 //! writable, if it belongs to the same database system, if this policy saw it as a standby before, if `promotable` is not
 //! false, and if its timeline is not older than that of the last holder. So an old primary that returns never takes the writes
 //! back by itself. A holder on an older timeline, or of another database, counts as a standby. If a holder of another database
-//! took writes when it was last seen and no server follows it, the routes stay and a person is asked. `acceptPrimary` is the
-//! word of a person, and is obeyed once. Under `Pinned` only the declared primary may follow: for a Service, another pod.
+//! took writes when it was last seen and no server takes over, the routes stay and a person is asked. `acceptPrimary` is the
+//! word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -106,8 +106,17 @@ pub struct Rules<'a> {
     pub failover_timeout: Duration,
     /// Whether every target was checked: before, nobody new takes the writes.
     pub warm: bool,
-    /// Until when a holder is awaited that is another server since an edit, and had no good check yet.
-    pub awaited: Option<Moment>,
+    /// How long a holder is awaited that is another server since an edit, and had no good check yet; `None`: there is none.
+    pub awaited: Option<Patience>,
+}
+
+/// How long a holder is awaited.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Patience {
+    /// No check of it failed yet.
+    Unbounded,
+    /// It is out for `failoverTimeout` then.
+    Until(Moment),
 }
 
 impl<'a> Rules<'a> {
@@ -226,16 +235,17 @@ impl<'a> Contenders<'a> {
     }
 
     /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
-    /// or the one that was followed. While another server is the primary, or the known one is still there, who shows
+    /// or the one that took over. While another server is the primary, or the known one is still there, who shows
     /// another one just does not belong. `holder`: as chosen.
     fn changed(&self, holding: &Holding, holder: Option<&Claim>) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
         let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let followed = self.present(holding).filter(|before| !before.declared);
-        let other = if let Some(followed) = followed {
-            let stays = holder.is_some_and(|holder| holder.target == followed.target);
-            let other = stays && followed.role == Some(Role::Primary) && self.is_other_database(followed);
-            other.then_some(followed)?
+        let other_holder = self.present(holding).filter(|before| !before.declared);
+        let other = if let Some(other_holder) = other_holder {
+            let stays = holder.is_some_and(|holder| holder.target == other_holder.target);
+            let other =
+                stays && other_holder.role == Some(Role::Primary) && self.is_other_database(other_holder);
+            other.then_some(other_holder)?
         } else {
             let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
             declared().find(|claim| self.is_other_database(claim) && !still_there)?
@@ -287,10 +297,11 @@ impl<'a> Contenders<'a> {
         let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
         let present = self.present(holding).filter(|claim| claim.declared || !pinned);
         let Some(present) = present else {
-            if let Some(until) = rules.awaited.filter(|until| now < *until) {
-                return (None, Some(until).filter(|until| *until != Moment::NEVER));
-            }
-            return (successor().or_else(|| self.first()), None);
+            return match rules.awaited {
+                Some(Patience::Unbounded) => (None, None),
+                Some(Patience::Until(until)) if now < until => (None, Some(until)),
+                _ => (successor().or_else(|| self.first()), None),
+            };
         };
         if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {
             return (successor().or(Some(present)), None);
@@ -319,15 +330,16 @@ impl<'a> Contenders<'a> {
         self.writable().find(new)
     }
 
-    /// The one server that may follow; `None` where there are more. `pinned`: of the declared primary, whose Service
+    /// The one server that may take over; `None` where there are more. `pinned`: of the declared primary, whose Service
     /// leads to another pod.
     fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
         let named = |claim: &Claim| claim.declared && claim.by_service;
         let told =
             |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
-        let follows = |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
+        let takes_over =
+            |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
         let may = |claim: &&Claim| {
-            let may = if pinned { claim.declared } else { follows(claim) };
+            let may = if pinned { claim.declared } else { takes_over(claim) };
             may && claim.well && self.is_current(claim)
         };
         let others = || {
@@ -357,9 +369,9 @@ impl<'a> Contenders<'a> {
         if holding.accepted.as_ref() == Some(word) {
             return None;
         }
-        let follows = failover.primary_role == PrimaryRole::Follow;
+        let moves = failover.primary_role == PrimaryRole::Follow;
         self.writable()
-            .find(|claim| claim.target.endpoint == *word && (follows || claim.declared))
+            .find(|claim| claim.target.endpoint == *word && (moves || claim.declared))
     }
 }
 

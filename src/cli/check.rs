@@ -17,16 +17,15 @@ use crate::clock::Clock;
 use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Subject;
 use distributary_api::validate::{self, Declaration};
-use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
-use distributary_core::jitter::Jitter;
+use distributary_core::jitter;
 use distributary_core::lag::Lag;
 use distributary_core::observation::{FailureClass, FailureKind, Role};
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
-use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
+use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
 
 /// A standby whose lag one check does not show is checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -122,7 +121,7 @@ async fn check(declared: Declaration) -> Result<CheckResult, Error> {
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let mut run = CheckRun {
         clock,
-        world: World::new(Jitter::Spread),
+        world: World::new(jitter::spread),
         registry: Registry::new(clock, resolver, Limits::default(), answers),
         decision: None,
         figures: BTreeMap::new(),
@@ -141,7 +140,7 @@ async fn check(declared: Declaration) -> Result<CheckResult, Error> {
     let end = clock.now() + policy.probing.timeout + LOOK_AGAIN;
     run.advance(Some(changed));
     while !run.is_over() && clock.now() < end {
-        let wake = run.world.deadline().unwrap_or(Moment::NEVER).min(end);
+        let wake = run.world.deadline().map_or(end, |due| due.min(end));
         let event = tokio::select! {
             answer = answered.recv() => match answer {
                 Some(answer) => run.take(answer),
@@ -209,7 +208,7 @@ impl CheckRun {
             known.lag = figures.and_then(|figures| figures.lag);
         }
         for report in effects.writer {
-            if let Report::Decided { decision, .. } = report {
+            if let Announcement::Decided { decision, .. } = report {
                 self.decision = Some(decision);
             }
         }

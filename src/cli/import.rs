@@ -12,7 +12,7 @@ use super::documents::{Documents, read};
 use super::output::{print, yaml};
 use super::{Error, ExitStatus, policy_file, warn};
 use distributary_api::{ReplicaSetPolicy, validate};
-use distributary_core::login::{SecretProblem, Unresolved};
+use distributary_core::login::{SecretProblem, UnresolvedSecret};
 use env_file::Variable;
 pub use fields::known_variables;
 use mapping::Import;
@@ -101,7 +101,7 @@ fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -
             .collect(),
         Ok(endpoints) => {
             let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
-            let one = |refused: &Unresolved| {
+            let one = |refused: &UnresolvedSecret| {
                 let variable = import.variable_of_secret(&refused.secret);
                 match &refused.problem {
                     SecretProblem::Malformed { must, .. } => format!("{variable}: {must}"),

@@ -1,21 +1,21 @@
 //! What the status of a policy says from before the operator started, in the words of the core.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, ServerStatus, TargetStatus};
-use distributary_core::breaker::{Circuit, CircuitState};
-use distributary_core::decision::{ClassView, TargetState};
+use distributary_core::breaker::CircuitState;
 use distributary_core::health::Reason;
 use distributary_core::ids::{ClassName, EndpointId, TargetId};
 use distributary_core::moment::Moment;
-use distributary_core::observation::{FailureKind, Role};
+use distributary_core::observation::Role;
 use distributary_core::percent::Percent;
 use distributary_core::server::{Host, Location};
-use distributary_core::world::{EndpointMemory, Memory, TargetMemory};
+use distributary_core::world::{CircuitMemory, ClassMemory, EndpointMemory, Memory, TargetMemory};
 use distributary_core::write_primary::Holding;
 
 /// The present moment, by the clock of the status and by that of the decisions.
@@ -29,19 +29,19 @@ pub struct Now {
 pub fn memory(status: &ReplicaSetPolicyStatus, now: Now) -> Memory {
     let endpoint = |endpoint: &EndpointStatus| {
         let targets = if endpoint.targets.is_empty() {
-            vec![TargetMemory {
-                address: endpoint.address.as_ref().and_then(|address| address.parse().ok()),
-                state: state(&endpoint.server, now),
-            }]
+            let address = endpoint.address.as_ref();
+            let address = address.and_then(|address| address.parse().ok());
+            vec![target(address, &endpoint.server, now)]
         } else {
-            endpoint.targets.iter().map(|pod| target(pod, now)).collect()
+            let pod = |pod: &TargetStatus| target(pod.address.parse().ok(), &pod.server, now);
+            endpoint.targets.iter().map(pod).collect()
         };
         let classes = endpoint.server.classes.iter();
         let memory = EndpointMemory {
             location: location(endpoint),
-            reason: reason(&endpoint.server.reason),
+            reason: Reason::from_word(&endpoint.server.reason),
             classes: classes
-                .map(|class| (class.name.as_str().into(), reason(&class.reason)))
+                .filter_map(|class| Some((class.name.as_str().into(), Reason::from_word(&class.reason)?)))
                 .collect(),
             targets,
         };
@@ -90,31 +90,24 @@ pub fn holding(status: &ReplicaSetPolicyStatus) -> Holding {
     }
 }
 
-fn target(status: &TargetStatus, now: Now) -> TargetMemory {
+fn target(address: Option<IpAddr>, status: &ServerStatus, now: Now) -> TargetMemory {
     TargetMemory {
-        address: status.address.parse().ok(),
-        state: state(&status.server, now),
-    }
-}
-
-fn state(status: &ServerStatus, now: Now) -> TargetState {
-    TargetState {
+        address,
         role: Role::from_word(&status.role),
         seen_as_standby: status.seen_as_standby,
         circuit: circuit(&status.circuit, status.retry_at.as_ref(), now),
         trips: status.trips,
         eligible: status.eligible,
-        reason: reason(&status.reason),
-        failure: status.failure.as_deref().and_then(FailureKind::from_word),
+        reason: Reason::from_word(&status.reason),
         weight: status.effective_weight,
         classes: classes(&status.classes, now),
     }
 }
 
-fn classes(status: &[ClassStatus], now: Now) -> BTreeMap<ClassName, ClassView> {
+fn classes(status: &[ClassStatus], now: Now) -> BTreeMap<ClassName, ClassMemory> {
     let class = |status: &ClassStatus| {
-        let known = ClassView {
-            reason: reason(&status.reason),
+        let known = ClassMemory {
+            reason: Reason::from_word(&status.reason),
             circuit: circuit(&status.circuit, status.retry_at.as_ref(), now),
             trips: status.trips,
             share: Percent::new(status.share.min(100)),
@@ -124,27 +117,19 @@ fn classes(status: &[ClassStatus], now: Now) -> BTreeMap<ClassName, ClassView> {
     status.iter().map(class).collect()
 }
 
-/// A word of another version says nothing of how it is.
-fn reason(word: &str) -> Reason {
-    Reason::from_word(word).unwrap_or(Reason::NotCheckedYet)
-}
-
-/// A word of another version is a circuit that is closed: the next checks tell.
-fn circuit(word: &str, retry_at: Option<&Time>, now: Now) -> Circuit {
-    match CircuitState::from_word(word) {
-        None | Some(CircuitState::Closed) => Circuit::default(),
-        Some(CircuitState::HalfOpen) => Circuit::HalfOpen {
-            step: 0,
-            successes: 0,
-        },
-        Some(CircuitState::Open) => {
+/// `None`: in a word of another version.
+fn circuit(word: &str, retry_at: Option<&Time>, now: Now) -> Option<CircuitMemory> {
+    Some(match CircuitState::from_word(word)? {
+        CircuitState::Closed => CircuitMemory::Closed,
+        CircuitState::HalfOpen => CircuitMemory::HalfOpen,
+        CircuitState::Open => {
             let left = retry_at.map(|at| at.0.duration_since(now.wall));
             let left = left.and_then(|left| Duration::try_from(left).ok());
-            Circuit::Open {
+            CircuitMemory::Open {
                 until: now.moment + left.unwrap_or_default(),
             }
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use distributary_core::fixture::{Case, at, login, policy, sample};
-use distributary_core::login::{SecretProblem, Unresolved};
+use distributary_core::login::{SecretProblem, UnresolvedSecret};
 use distributary_core::observation::{Load, Role, Sample, Silence};
 use distributary_core::policy::{EndpointState, Mode};
 use distributary_core::target::{CheckAnswer, ProbeOrder, SessionAnswer};
-use distributary_core::world::{Event, Instruction, Memory, Report, World};
+use distributary_core::world::{Announcement, Event, Instruction, Memory, World};
 
 /// A world whose effects are measured, as the engine does it.
 struct Scene {
@@ -91,11 +91,11 @@ impl Scene {
         }
         for report in effects.writer {
             match report {
-                Report::Decided { key, decision, .. } => {
+                Announcement::Decided { key, decision, .. } => {
                     self.metrics.decided(&key, self.last.as_deref(), &decision);
                     self.last = Some(decision);
                 }
-                Report::Gone { key } => self.metrics.forget(&key, self.last.take().as_deref()),
+                Announcement::Gone { key } => self.metrics.forget(&key, self.last.take().as_deref()),
             }
         }
     }
@@ -199,7 +199,7 @@ fn what_nobody_asks_tells_nothing() {
     let edits: [fn(&mut Case); 2] = [
         |policy| policy.endpoints[2].state = EndpointState::Disabled,
         |policy| {
-            policy.of("b").login = Err(Unresolved {
+            policy.of("b").login = Err(UnresolvedSecret {
                 secret: "probe".to_owned(),
                 problem: SecretProblem::NotFound,
             });

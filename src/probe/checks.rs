@@ -153,7 +153,11 @@ async fn answer(
         result,
     };
     tracing::trace!(policy = %subscriber.key.policy, endpoint = %subscriber.key.target, ?observation);
-    let late = started.since(subscriber.check.at);
+    let late = subscriber
+        .check
+        .at
+        .map(|at| started.since(at))
+        .unwrap_or_default();
     let observed = CheckAnswer {
         key: subscriber.key,
         incarnation: subscriber.incarnation,

@@ -151,7 +151,7 @@ impl Subscribers {
     pub fn due(&self, group: u32) -> Option<Moment> {
         let all = self.0.borrow();
         let open = all.iter().filter(|known| known.group == group && known.awaits());
-        open.map(|known| known.check.at).min()
+        open.filter_map(|known| known.check.at).min()
     }
 
     /// Those of a group whose moment has come, the shortest deadline first.
@@ -159,7 +159,9 @@ impl Subscribers {
         let all = self.0.borrow();
         let mut due: Vec<_> = all
             .iter()
-            .filter(|known| known.group == group && known.awaits() && known.check.at <= now)
+            .filter(|known| {
+                known.group == group && known.awaits() && known.check.at.is_some_and(|at| at <= now)
+            })
             .cloned()
             .collect();
         due.sort_by_key(|known| known.check.timeout);

@@ -20,7 +20,7 @@ use distributary_core::policy::{DeclaredRole, Endpoint, IdentityRule, Policy};
 use distributary_core::resolved::Resolved;
 use distributary_core::resolved::ServiceProblem;
 use distributary_core::target::{CheckAnswer, ProbeKey, ProbeOrder, SessionAnswer};
-use distributary_core::world::{Event, Instruction, Memory, Report, World};
+use distributary_core::world::{Announcement, Event, Instruction, Memory, World};
 use story::{Setting, Statement};
 
 /// From one thing that is said of a target to the next.
@@ -224,7 +224,7 @@ impl Stage {
             }
         }
         for report in effects.writer {
-            if let Report::Decided { decision, .. } = report {
+            if let Announcement::Decided { decision, .. } = report {
                 self.last = Some(decision);
             }
         }

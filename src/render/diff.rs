@@ -152,7 +152,7 @@ fn rank(observed: Option<&Value>, manifest: &Manifest, desired: &[Manifest]) -> 
 
 fn place(slice: &Value) -> u8 {
     let name = slice["metadata"]["labels"][labels::ROUTE].as_str();
-    named::write_order(name.unwrap_or_default())
+    name.map_or(0, named::write_order)
 }
 
 fn only_loses(observed: &Value, desired: &Value) -> bool {

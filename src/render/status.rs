@@ -21,7 +21,9 @@ use distributary_api::{
 };
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::decision::{ClassView, Decided, Decision, EndpointView, TargetState, TargetView};
+use distributary_core::decision::{
+    ClassView, Decision, EndpointView, RouteDecision, TargetState, TargetView,
+};
 use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
@@ -286,7 +288,7 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn primary(policy: &Policy, decided: &Decided) -> Option<PrimaryStatus> {
+fn primary(policy: &Policy, decided: &RouteDecision) -> Option<PrimaryStatus> {
     let holding = &decided.holding;
     let declared = policy
         .endpoints

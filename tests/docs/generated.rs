@@ -8,12 +8,12 @@ use distributary::render::{self, Subject};
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::decision::{Decided, Decision, DecisionState, TargetNote, explain};
+use distributary_core::decision::{Decision, DecisionState, RouteDecision, TargetNote, explain};
 use distributary_core::health::{Reason, Standing};
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
 use distributary_core::lag::Lag;
-use distributary_core::level::Used;
+use distributary_core::level::UseStep;
 use distributary_core::observation::{Load, Observation, Role, Sample};
 use distributary_core::percent::Percent;
 use distributary_core::plan::plan;
@@ -71,7 +71,7 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
             reason,
             failure: None,
             behind: None,
-            used: Used::default(),
+            used: UseStep::default(),
             classes: BTreeMap::new(),
         })
         .collect()
@@ -156,7 +156,7 @@ fn every_metric_is_listed_and_no_other() {
     metrics.observed(&observation);
     let lag = Lag::Behind {
         time: Duration::from_secs(1),
-        bytes: 1,
+        bytes: Some(1),
     };
     let load = Load {
         sessions: 1,
@@ -177,7 +177,7 @@ fn every_metric_is_listed_and_no_other() {
         sessions: Some(1),
         ..TargetNote::default()
     });
-    let decided = Decided {
+    let decided = RouteDecision {
         plan,
         endpoints,
         holding: choice.holding,

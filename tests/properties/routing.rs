@@ -6,18 +6,20 @@ use std::time::Duration;
 use distributary::render::diff::{Observed, diff};
 use distributary_core::breaker::Circuit;
 use distributary_core::class_states::ClassJudgement;
-use distributary_core::fixture::outputs;
+use distributary_core::fixture::{self, outputs};
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
 use distributary_core::lag::Freshness;
-use distributary_core::level::{Behind, Used};
+use distributary_core::level::{LagStep, UseStep};
 use distributary_core::observation::Role;
 use distributary_core::percent::Percent;
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan, plan};
-use distributary_core::policy::{Endpoint, EndpointState, Policy, Strategy as Balancing};
+use distributary_core::policy::{
+    DeclaredServer, Endpoint, EndpointState, PolicyParts, Strategy as Balancing,
+};
 use distributary_core::routing::{
-    Class, Destination, Least, ReadFallback, Region, Routing, Selector, ZoneHints,
+    Class, DefaultDestination, Destination, Least, ReadFallback, Region, Routing, Selector, ZoneHints,
 };
 use distributary_core::table::named;
 use distributary_core::write_primary::WriteChoice;
@@ -42,7 +44,7 @@ fn fallbacks() -> impl Strategy<Value = Vec<ReadFallback>> {
 
 prop_compose! {
     fn classes()(
-        target in prop::sample::select(vec![
+        destination in prop::sample::select(vec![
             Destination::Primary, Destination::PrimaryPreferred, Destination::Replicas, Destination::ReplicasOnly,
         ]),
         tag in prop::option::of(prop::sample::select(vec!["x", "y"])),
@@ -50,18 +52,20 @@ prop_compose! {
         probed in prop::bool::weighted(0.4),
         read_fallback in prop::option::weighted(0.4, fallbacks()),
     ) -> Class {
-        let chooses = target != Destination::Primary;
+        let chooses = destination != Destination::Primary;
+        let without_primary = destination == Destination::ReplicasOnly;
+        let allowed = |fallback: &ReadFallback| !without_primary || *fallback != ReadFallback::Primary;
         Class {
             name: "c".into(),
             declared: true,
-            operations: vec!["op".to_owned()],
-            target,
+            operations: Vec::new(),
+            destination,
             selector: Selector {
                 tags: tag.filter(|_| chooses).into_iter().map(ToOwned::to_owned).collect(),
                 ids: Vec::new(),
             },
             max_lag: max_lag.filter(|_| chooses).map(Duration::from_secs),
-            read_fallback: read_fallback.filter(|_| chooses),
+            read_fallback: read_fallback.filter(|_| chooses).map(|all| all.into_iter().filter(allowed).collect()),
             probe_query: (probed && chooses).then(|| "SELECT 1".into()),
         }
     }
@@ -77,10 +81,11 @@ prop_compose! {
     ) -> Routing {
         for (at, class) in classes.iter_mut().enumerate() {
             class.name = format!("c{at}").as_str().into();
+            class.operations = vec![format!("op{at}")];
         }
         Routing {
             replicas,
-            default_target: if to_primary { Destination::Primary } else { Destination::Replicas },
+            default_destination: if to_primary { DefaultDestination::Primary } else { DefaultDestination::Replicas },
             classes,
             regions: vec![
                 Region {
@@ -180,8 +185,8 @@ fn planned(case: &Case) -> (Vec<Judgement>, WriteChoice, RoutingPlan) {
         ..
     } = judge(&case.situation);
     for (judgement, more) in judgements.iter_mut().zip(&case.more) {
-        judgement.behind = Some(Behind::of(Duration::from_secs(more.0), None));
-        judgement.used = Used::of(more.1, 20, None);
+        judgement.behind = Some(LagStep::of(Duration::from_secs(more.0), None));
+        judgement.used = UseStep::of(more.1, 20, None);
         let own = policy.routing.classes.iter().filter_map(|class| {
             let asks = class.max_lag.is_some() || class.probe_query.is_some();
             asks.then(|| {
@@ -198,7 +203,7 @@ fn planned(case: &Case) -> (Vec<Judgement>, WriteChoice, RoutingPlan) {
         });
         judgement.classes = own.collect::<BTreeMap<_, _>>();
     }
-    let plan = plan(policy, &judgements, &choice);
+    let plan = plan(&policy.policy(), &judgements, &choice);
     (judgements, choice, plan)
 }
 
@@ -207,12 +212,12 @@ fn serving(route: &Route) -> Vec<&Member> {
 }
 
 /// Every route for reads that was chosen among replicas, with the class that it is of.
-fn readings<'a>(policy: &'a Policy, plan: &'a RoutingPlan) -> Vec<(Option<&'a Class>, &'a Route)> {
+fn readings<'a>(policy: &'a PolicyParts, plan: &'a RoutingPlan) -> Vec<(Option<&'a Class>, &'a Route)> {
     let mut all = Vec::new();
     if !policy.routing.replicas {
         return all;
     }
-    if policy.routing.default_target == Destination::Replicas {
+    if policy.routing.default_destination == DefaultDestination::Replicas {
         all.push((None, &plan.ro));
         all.extend(plan.regions.values().map(|route| (None, route)));
     }
@@ -225,7 +230,7 @@ fn readings<'a>(policy: &'a Policy, plan: &'a RoutingPlan) -> Vec<(Option<&'a Cl
     all
 }
 
-fn declared<'a>(policy: &'a Policy, target: &TargetId) -> &'a Endpoint {
+fn declared<'a>(policy: &'a PolicyParts, target: &TargetId) -> &'a Endpoint {
     policy.endpoint(&target.endpoint).unwrap()
 }
 
@@ -268,7 +273,7 @@ proptest! {
         let (judgements, choice, plan) = planned(&case);
         for (class, route) in readings(policy, &plan) {
             let fallback = class.and_then(|class| class.read_fallback.as_ref()).unwrap_or(&policy.failover.read_fallback);
-            let primary_allowed = match class.map(|class| class.target) {
+            let primary_allowed = match class.map(|class| class.destination) {
                 Some(Destination::ReplicasOnly) => false,
                 Some(Destination::PrimaryPreferred) => true,
                 _ => fallback.contains(&ReadFallback::Primary),
@@ -310,7 +315,7 @@ proptest! {
                     Admission::Held => prop_assert!(route.state == RouteState::Held && member.in_slice && few == 0),
                     Admission::Fallback if judgement.role == Some(Role::Primary) => {
                         prop_assert_eq!(choice.holding.holder.as_ref(), Some(&member.target));
-                        prop_assert!(class.is_none_or(|class| class.target != Destination::ReplicasOnly));
+                        prop_assert!(class.is_none_or(|class| class.destination != Destination::ReplicasOnly));
                     }
                     Admission::Fallback => prop_assert!(!endpoint.lag.own, "a delayed standby"),
                 }
@@ -322,7 +327,7 @@ proptest! {
     fn a_stale_server_never_comes_before_a_fresh_one_farther_away(case in routed()) {
         let policy = &case.situation.policy;
         let (_, _, plan) = planned(&case);
-        if policy.routing.default_target != Destination::Replicas || !policy.routing.replicas {
+        if policy.routing.default_destination != DefaultDestination::Replicas || !policy.routing.replicas {
             return Ok(());
         }
         for route in plan.regions.values() {
@@ -347,6 +352,7 @@ proptest! {
         let mut added = case.situation.policy.endpoints[0].clone();
         (added.id, added.declared, added.weight) = ("added".into(), distributary_core::policy::DeclaredRole::Replica, 1);
         added.state = EndpointState::Active;
+        added.server = DeclaredServer::Host(fixture::location(200));
         added.tags.clear();
         wider.situation.policy.endpoints.push(added);
         let mut health = distributary_core::health::Health::default();
@@ -369,7 +375,7 @@ proptest! {
             route.members.iter().filter(member).count()
         };
         let routes = |plan: &RoutingPlan| -> Vec<(String, Route)> {
-            named::routes(policy, &outputs(), plan).into_iter().map(|named| (named.name, named.route.clone())).collect()
+            named::routes(&policy.policy(), &outputs(), plan).into_iter().map(|named| (named.name, named.route.clone())).collect()
         };
         for ((name, was), (_, is)) in routes(&before.2).into_iter().zip(routes(&after.2)) {
             let class = policy.routing.class(&name.as_str().into());
@@ -391,19 +397,19 @@ proptest! {
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        prop_assert_eq!(&rendered(policy, &outputs(), &plan(policy, &judgements, &choice)), &manifests);
+        prop_assert_eq!(&rendered(policy, &outputs(), &plan(&policy.policy(), &judgements, &choice)), &manifests);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
         let diff = diff(&manifests.objects, &observed, &policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");
         prop_assert_eq!(observed.len(), manifests.objects.len(), "each name once");
-        let services: Vec<_> = named::services(policy, &outputs());
+        let services: Vec<_> = named::services(&policy.policy(), &outputs());
         prop_assert!(services.iter().all(|name| name.len() <= 63));
     }
 
     /// Of servers alike in all else the more used one gets no more.
     #[test]
     fn the_more_is_used_the_less_is_given(sessions in vec(0..200_u32, 2)) {
-        let share = |sessions| Used::of(sessions, 20, None).share();
+        let share = |sessions| UseStep::of(sessions, 20, None).share();
         let (less, more) = (sessions[0].min(sessions[1]), sessions[0].max(sessions[1]));
         prop_assert!(share(less) >= share(more));
     }

@@ -13,6 +13,7 @@ use distributary_core::fixture::Case;
 use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::RoutingPlan;
+use distributary_core::policy::PolicyParts;
 
 /// The policy of a spec in YAML, as `shop/orders`.
 pub fn policy(spec: &str) -> Case {
@@ -27,13 +28,13 @@ pub fn policy(spec: &str) -> Case {
     let valid = validate::policy(&object).expect("the policy is valid");
     let looked_up =
         validate::resolve(&object, &Secrets::new(), &Services::new()).expect("each server is named once");
-    Case::new(valid.policy, looked_up)
+    Case::new(PolicyParts::clone(&valid.policy), looked_up)
 }
 
 /// The objects of a plan, under the usual names.
 pub fn rendered(policy: &Case, outputs: &Outputs, plan: &RoutingPlan) -> Manifests {
     render(&Subject {
-        policy,
+        policy: &policy.policy(),
         resolved: &policy.resolved(),
         outputs,
         plan,

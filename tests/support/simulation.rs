@@ -7,21 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::Moment;
-use distributary_core::breaker::Circuit;
 use distributary_core::decision::{Decision, DecisionState};
-use distributary_core::fixture::Case;
+use distributary_core::fixture::{self, Case};
 use distributary_core::health::Reason;
 use distributary_core::ids::{EndpointId, TargetId};
-use distributary_core::jitter::Jitter;
+use distributary_core::jitter;
 use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::plan::{Route, RouteState};
 use distributary_core::target::{
     CheckAnswer, Hold, Incarnation, NextCheck, ProbeKey, ProbeOrder, SessionAnswer,
 };
 use distributary_core::transition::Transition;
-use distributary_core::world::{
-    Effects, EndpointMemory, Event, Instruction, Memory, Report, TargetMemory, World,
-};
+use distributary_core::world::{Announcement, Effects, EndpointMemory, Event, Instruction, Memory, World};
 
 use super::log::Log;
 
@@ -107,7 +104,7 @@ impl Simulation {
     /// Begins with what a status remembers.
     pub fn restarted(policy: &Case, memory: Memory) -> Self {
         let mut simulation = Self {
-            world: World::new(Jitter::None),
+            world: World::new(jitter::none),
             policy: policy.clone(),
             now: BEGIN,
             tells_waiting: !memory.endpoints.is_empty(),
@@ -183,17 +180,17 @@ impl Simulation {
 
     fn next_event(&self) -> Option<(Moment, TargetId, Act)> {
         let events = |(id, probe): (&TargetId, &Probe)| {
-            let check = probe
-                .running
-                .as_ref()
-                .map_or(probe.check.at, |observation| observation.ended);
+            let check = match &probe.running {
+                Some(observation) => Some(observation.ended),
+                None => probe.check.at,
+            };
             let session = probe.session.as_ref().map(|session| {
                 let due = session.running.as_ref().map_or(session.next, |heard| heard.ended);
                 self.closes(id, session).map_or(due, |closes| closes.min(due))
             });
-            let check = (check.max(self.now), 0, id.clone());
+            let check = check.map(|at| (at.max(self.now), 0, id.clone()));
             let session = session.map(|at| (at.max(self.now), 1, id.clone()));
-            std::iter::once(check).chain(session).min()
+            check.into_iter().chain(session).min()
         };
         let (moment, which, id) = self.probes.iter().filter_map(events).min()?;
         Some((moment, id, if which == 0 { Act::Check } else { Act::Session }))
@@ -365,7 +362,7 @@ impl Simulation {
             }
         }
         for report in effects.writer {
-            if let Report::Decided {
+            if let Announcement::Decided {
                 decision,
                 transitions,
                 ..
@@ -457,7 +454,7 @@ impl Simulation {
     }
 
     /// The routes of every decision that had some.
-    pub fn plans(&self) -> impl Iterator<Item = (f64, &distributary_core::decision::Decided)> {
+    pub fn plans(&self) -> impl Iterator<Item = (f64, &distributary_core::decision::RouteDecision)> {
         self.decisions.iter().filter_map(|(moment, decision)| {
             let decided = decision.state.decided()?;
             Some((moment.since_start().as_secs_f64(), decided))
@@ -511,22 +508,15 @@ impl Simulation {
             return Memory::default();
         };
         let one = |view: &distributary_core::decision::EndpointView| {
-            let mut state = view.state.clone();
-            state.circuit = self.as_told(state.circuit);
-            for class in state.classes.values_mut() {
-                class.circuit = self.as_told(class.circuit);
-            }
-            let classes = state.classes.iter();
+            let classes = view.state.classes.iter();
             let memory = EndpointMemory {
                 location: view.location.clone(),
-                reason: state.reason,
+                reason: Some(view.state.reason),
                 classes: classes
                     .map(|(name, class)| (name.clone(), class.reason))
                     .collect(),
-                targets: vec![TargetMemory {
-                    address: view.address,
-                    state,
-                }],
+                // The clock of the next process begins anew.
+                targets: vec![fixture::remembered(view.address, &view.state, self.now)],
             };
             (view.id.clone(), memory)
         };
@@ -534,20 +524,6 @@ impl Simulation {
             endpoints: decided.endpoints.iter().map(one).collect(),
             holding: decided.holding.clone(),
             answered: None,
-        }
-    }
-
-    /// A circuit as a process remembers it that begins now, whose clock begins anew.
-    fn as_told(&self, circuit: Circuit) -> Circuit {
-        match circuit {
-            Circuit::Closed { .. } => Circuit::default(),
-            Circuit::Open { until } => Circuit::Open {
-                until: Moment::new(until.since(self.now)),
-            },
-            Circuit::HalfOpen { .. } => Circuit::HalfOpen {
-                step: 0,
-                successes: 0,
-            },
         }
     }
 }

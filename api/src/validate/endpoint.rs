@@ -7,7 +7,7 @@ use super::services::ServicePort;
 use super::url::ServerUrl;
 use super::{DeclaredRole, PolicySource, Problems, endpoint_id, is_label, is_word, lag, login};
 use crate::{self as api, rules};
-use distributary_core::login::Unresolved;
+use distributary_core::login::UnresolvedSecret;
 use distributary_core::policy::{DeclaredServer, Endpoint};
 use distributary_core::server::{Host, Location};
 
@@ -26,15 +26,12 @@ pub fn validate(
     bounds(declared, field, problems);
     words(declared, field, problems);
     login::connection_rules(declared.connection.as_ref(), field, problems);
-    let server = if declared.url_secret_ref.is_some() {
-        DeclaredServer::Url
-    } else {
-        // Without an address there is no policy.
-        location(declared, field, policy.namespace, problems)
-            .map_or(DeclaredServer::Url, |location| server(location, policy.namespace))
-    };
+    let location = || location(declared, field, policy.namespace, problems);
+    let located = declared.url_secret_ref.is_none().then(location).flatten();
+    // A URL, which names no server yet, also stands for an address that cannot be read.
+    let server = located.map_or(DeclaredServer::Url, |location| server(location, policy.namespace));
     Endpoint {
-        id: endpoint_id(id, field, problems),
+        id: endpoint_id(id, kind, field, problems),
         declared: kind,
         display_name: declared.display_name.clone(),
         server,
@@ -72,7 +69,6 @@ fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
     if let Some(reference) = by_service {
         let name = is_label(&reference.name, 63, false);
         problems.require(name, at("serviceRef.name"), rules::SERVICE_NAME);
-        problems.require(reference.port != Some(0), at("serviceRef.port"), rules::PORT);
     }
     if let Some(reference) = by_url {
         login::secret_rules(
@@ -82,20 +78,12 @@ fn bounds(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
             problems,
         );
     }
-    problems.require(declared.port != Some(0), at("port"), rules::PORT);
-    problems.require(
-        declared.weight.is_none_or(|weight| weight <= 1000),
-        at("weight"),
-        rules::WEIGHT,
-    );
     problems.require(
         declared.priority.is_none_or(|priority| priority <= 1000),
         at("priority"),
         rules::PRIORITY,
     );
-    let pool = declared
-        .max_connections
-        .is_none_or(|most| (1..=100_000).contains(&most));
+    let pool = declared.max_connections.is_none_or(|most| most <= 100_000);
     problems.require(pool, at("maxConnections"), rules::MAX_CONNECTIONS);
 }
 
@@ -125,8 +113,8 @@ fn location(
     problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
     let host = host?;
     problems.require(is_routable(&host), field.clone(), rules::HOST);
-    let foreign = host::in_cluster(&host, namespace) == InCluster::OtherNamespace;
-    problems.require(!foreign, field, rules::OTHER_NAMESPACE);
+    let elsewhere = host::in_cluster(&host, namespace) == InCluster::OtherNamespace;
+    problems.require(!elsewhere, field, rules::OTHER_NAMESPACE);
     Some(Location {
         host,
         port: declared.port.unwrap_or(PORT),
@@ -160,9 +148,9 @@ pub fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
 }
 
 /// Where an endpoint is: by its `serviceRef`, its host, or the URL in a Secret, which has its own problems.
-pub fn place(
+pub fn resolved_location(
     declared: &api::Endpoint,
-    url: Option<&Result<ServerUrl, Unresolved>>,
+    url: Option<&Result<ServerUrl, UnresolvedSecret>>,
     namespace: &str,
 ) -> Option<Location> {
     match url {

@@ -3,7 +3,7 @@
 use super::{Problems, routing};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::EndpointId;
-use distributary_core::policy::{Failover, IdentityRule, PrimaryRole};
+use distributary_core::policy::{Failover, IdentityRule};
 use distributary_core::routing::ReadFallback;
 
 pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> IdentityRule {
@@ -11,21 +11,16 @@ pub fn identity(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Identit
         return IdentityRule::Learned;
     };
     let unchecked = declared.check == api::IdentityCheck::None;
-    let failover = spec.failover.as_ref();
-    let pinned = failover.is_some_and(|failover| failover.primary_role == PrimaryRole::Pinned);
-    problems.require(!unchecked || pinned, "spec.failover.primaryRole", rules::PINNED);
     let field = "spec.identity.systemIdentifier";
-    let Some(text) = &declared.system_identifier else {
-        return if unchecked {
-            IdentityRule::Unchecked
-        } else {
-            IdentityRule::Learned
-        };
-    };
-    problems.require(!unchecked, field, rules::IDENTIFIER_NEEDS_CHECK);
-    let identifier = system_identifier(text);
-    problems.require(identifier.is_some(), field, rules::SYSTEM_IDENTIFIER);
-    identifier.map_or(IdentityRule::Learned, IdentityRule::Declared)
+    let text = declared.system_identifier.as_deref();
+    problems.require(!unchecked || text.is_none(), field, rules::IDENTIFIER_NEEDS_CHECK);
+    let identifier = text.map(system_identifier);
+    problems.require(identifier != Some(None), field, rules::SYSTEM_IDENTIFIER);
+    match identifier.flatten() {
+        _ if unchecked => IdentityRule::Unchecked,
+        Some(identifier) => IdentityRule::Declared(identifier),
+        None => IdentityRule::Learned,
+    }
 }
 
 /// Digits alone, of which the first is not 0.
@@ -36,9 +31,6 @@ fn system_identifier(text: &str) -> Option<u64> {
 
 pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failover {
     let declared = spec.failover.clone().unwrap_or_default();
-    let accepted = declared.accept_primary.as_deref();
-    let known = accepted.is_none_or(|accepted| routing::is_declared(accepted, spec));
-    problems.require(known, "spec.failover.acceptPrimary", rules::ACCEPT_PRIMARY);
     Failover {
         read_fallback: read_fallback(declared.read_fallback.as_deref(), problems),
         min_healthy: routing::least(
@@ -48,7 +40,7 @@ pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failove
         ),
         primary_role: declared.primary_role,
         on_primary_loss: declared.on_primary_loss,
-        accept_primary: accepted.map(EndpointId::from),
+        accept_primary: declared.accept_primary.as_deref().map(EndpointId::from),
     }
 }
 

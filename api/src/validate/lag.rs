@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Problems, duration};
 use crate::{self as api, DurationText, rules};
-use distributary_core::policy::{LagSettings, LagSource};
+use distributary_core::policy::{LagSettings, LagSource, LagSourceKind};
 
 const MAX: Duration = Duration::from_secs(30);
 pub const LONGEST: Duration = Duration::from_hours(168);
@@ -13,10 +13,12 @@ const QUERY_CHARACTERS: usize = 1024;
 
 /// What must hold of the policy's own.
 pub fn of_policy(declared: Option<&api::ReplicationLag>, problems: &mut Problems) {
-    if let Some(declared) = declared {
-        bounds(declared, "spec", problems);
-        relations(declared, declared, "spec", problems);
-    }
+    let Some(declared) = declared else { return };
+    bounds(declared, "spec", problems);
+    query_relations(declared, declared, "spec", problems);
+    // Endpoints may all have bounds of their own: then nobody else judges these.
+    let LagSettings { max, recover, .. } = settings(declared);
+    problems.require(recover <= max, "spec.replicationLag.recover", rules::RECOVER);
 }
 
 /// The settings of an endpoint: its own go before the policy's, field by field; and what must hold of its own.
@@ -29,7 +31,7 @@ pub fn of_endpoint(
     let merged = merged(policy, own);
     if let Some(own) = own {
         bounds(own, field, problems);
-        relations(own, &merged, field, problems);
+        query_relations(own, &merged, field, problems);
     }
     let own = own.is_some_and(|own| own.max.is_some() || own.max_bytes.is_some());
     LagSettings {
@@ -67,16 +69,15 @@ fn bounds(own: &api::ReplicationLag, field: &str, problems: &mut Problems) {
     problems.require(query, at("lagQuery"), rules::LAG_QUERY);
 }
 
-/// What must hold between fields, told where one of them is declared.
-fn relations(own: &api::ReplicationLag, merged: &api::ReplicationLag, field: &str, problems: &mut Problems) {
+/// What must hold between a query and its source, told where one of them is declared.
+fn query_relations(
+    own: &api::ReplicationLag,
+    merged: &api::ReplicationLag,
+    field: &str,
+    problems: &mut Problems,
+) {
     let at = |name: &str| format!("{field}.replicationLag.{name}");
-    if own.max.is_some() || own.recover.is_some() {
-        let most = merged.max.as_ref().map_or(Some(MAX), DurationText::parse);
-        let recover = merged.recover.as_ref().and_then(DurationText::parse);
-        let fits = most.zip(recover).is_none_or(|(most, recover)| recover <= most);
-        problems.require(fits, at("recover"), rules::RECOVER);
-    }
-    let queries = merged.source == Some(api::LagSource::Query);
+    let queries = merged.source == Some(LagSourceKind::Query);
     problems.require(
         own.lag_query.is_none() || queries,
         at("lagQuery"),
@@ -89,20 +90,29 @@ fn relations(own: &api::ReplicationLag, merged: &api::ReplicationLag, field: &st
     );
 }
 
+/// What breaks no rule stands for what cannot be read.
 fn settings(merged: &api::ReplicationLag) -> LagSettings {
-    let length = |text: &Option<DurationText>| text.as_ref().and_then(DurationText::parse);
-    let max = length(&merged.max).unwrap_or(MAX);
-    let query = || merged.lag_query.clone().unwrap_or_default();
+    let length = |text: &DurationText, otherwise| text.parse().unwrap_or(otherwise);
+    let max = merged.max.as_ref().map_or(MAX, |text| length(text, LONGEST));
+    let half = max / 2;
     LagSettings {
         own: false,
-        source: match merged.source.unwrap_or_default() {
-            api::LagSource::Wal => LagSource::Wal,
-            api::LagSource::Query => LagSource::Query(query().into()),
-            api::LagSource::None => LagSource::None,
-        },
+        source: source(merged).unwrap_or_default(),
         max,
         max_bytes: merged.max_bytes.as_deref().and_then(bytes),
-        recover: length(&merged.recover).unwrap_or(max / 2),
+        recover: merged.recover.as_ref().map_or(half, |text| length(text, half)),
+    }
+}
+
+/// `None`: its query is missing, or no statement.
+fn source(merged: &api::ReplicationLag) -> Option<LagSource> {
+    match merged.source.unwrap_or_default() {
+        LagSourceKind::Wal => Some(LagSource::Wal),
+        LagSourceKind::Query => {
+            let query = merged.lag_query.as_deref().filter(|query| is_statement(query));
+            query.map(|query| LagSource::Query(query.into()))
+        }
+        LagSourceKind::None => Some(LagSource::None),
     }
 }
 

@@ -7,7 +7,7 @@ use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
 use distributary_core::login::{
-    ClientCertificate, Login, SecretProblem, Sensitive, TlsMode, TlsSettings, Unresolved,
+    ClientCertificate, Login, SecretProblem, Sensitive, TlsMode, TlsSettings, UnresolvedSecret,
 };
 use distributary_core::server::{ClientSettings, Location};
 
@@ -84,6 +84,7 @@ pub fn connect_timeout(text: &DurationText, field: &str, problems: &mut Problems
         rules::CONNECT_TIMEOUT,
         problems,
     )
+    .unwrap_or(CONNECT_TIMEOUT)
 }
 
 /// How clients connect: what the URL names, then what the endpoint and the policy say; the rules of those are required
@@ -132,10 +133,10 @@ pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -
 /// A login. `passwords` has those that no Secret has; `location`: the server.
 pub fn login(
     connection: &api::Connection,
-    url: Option<Result<ServerUrl, Unresolved>>,
+    url: Option<Result<ServerUrl, UnresolvedSecret>>,
     secrets: &Secrets,
     (passwords, location): (Option<&dyn PasswordSource>, Option<&Location>),
-) -> Result<Login, Unresolved> {
+) -> Result<Login, UnresolvedSecret> {
     let url = url.transpose()?;
     let named = url.as_ref().and_then(|url| url.user.clone());
     let (user, password) = match (named, &connection.credentials_secret_ref) {
@@ -170,12 +171,12 @@ pub fn login(
     })
 }
 
-const fn is_missing_key(unresolved: &Unresolved) -> bool {
+const fn is_missing_key(unresolved: &UnresolvedSecret) -> bool {
     matches!(unresolved.problem, SecretProblem::KeyMissing(_))
 }
 
 /// Only what the mode uses is asked of the Secrets.
-fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, Unresolved> {
+fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, UnresolvedSecret> {
     let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
     let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
         secret_text(

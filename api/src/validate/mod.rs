@@ -8,6 +8,7 @@ mod failover;
 mod host;
 mod lag;
 mod login;
+mod problems;
 mod resolve;
 mod routing;
 mod secrets;
@@ -15,19 +16,22 @@ mod services;
 mod settings;
 pub mod structure;
 mod url;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::outputs::{Format, Outputs};
-use distributary_core::policy::{DeclaredRole, Endpoint, InvalidPolicy, Policy, PolicyParts};
+use distributary_core::policy::{DeclaredRole, Endpoint, Policy, PolicyParts};
 use distributary_core::resolved::{Resolved, ResolvedEndpoint};
 use distributary_core::server::ClientSettings;
+use problems::Problems;
+use words::DeclaredFields;
 
+pub use problems::Problem;
 pub use resolve::{resolve, resolve_with};
 pub use secrets::{PasswordSource, SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
@@ -37,36 +41,6 @@ const PRIMARY_ID: &str = "primary";
 const REPLICAS_AT_MOST: usize = 64;
 /// What counts of the annotation that asks for a check.
 const CHECK_REQUEST_CHARACTERS: usize = 64;
-
-/// A rule that does not hold.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
-    /// The field, as a path from the root of the object.
-    pub field: String,
-    /// What must hold: one of [`rules`].
-    pub rule: &'static str,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.rule)
-    }
-}
-
-/// The problems of a policy, in the order of its fields.
-#[derive(Debug, Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn require(&mut self, holds: bool, field: impl Into<String>, rule: &'static str) {
-        if !holds {
-            self.0.push(Problem {
-                field: field.into(),
-                rule,
-            });
-        }
-    }
-}
 
 /// A policy as somebody declared it, whatever holds it.
 #[derive(Clone, Copy, Debug)]
@@ -135,14 +109,14 @@ pub fn policy<'a>(declared: impl Into<PolicySource<'a>>) -> Result<ValidPolicy, 
     let mut problems = Problems::default();
     problems.require(is_label(name, 40, true), "metadata.name", rules::NAME);
     let endpoints = endpoints(declared, &mut problems);
-    let after_endpoints = problems.0.len();
+    let (routing, classes) = routing::routing(spec, &endpoints, &mut problems);
     let parts = PolicyParts {
         uid: declared.uid.to_owned(),
         generation: declared.generation,
         mode: spec.mode,
         identity: failover::identity(spec, &mut problems),
         strategy: spec.load_balancing.strategy,
-        routing: routing::routing(spec, &endpoints, &mut problems),
+        routing,
         probing: settings::probing(&spec.health_check, &mut problems),
         breaker: settings::breaker(&spec.circuit_breaker, &mut problems),
         failover: failover::failover(spec, &mut problems),
@@ -153,60 +127,15 @@ pub fn policy<'a>(declared: impl Into<PolicySource<'a>>) -> Result<ValidPolicy, 
     };
     let outputs = outputs(spec, name, &mut problems);
     match Policy::new(parts) {
-        Ok(policy) if problems.0.is_empty() => return Ok(ValidPolicy { policy, outputs }),
-        Ok(_) => {}
+        Ok(policy) if problems.is_empty() => Ok(ValidPolicy { policy, outputs }),
+        Ok(_) => Err(problems.sorted()),
         Err(broken) => {
-            // In the order of the fields.
-            let rest = problems.0.split_off(after_endpoints);
-            broken
-                .iter()
-                .filter(|it| it.is_of_endpoints())
-                .for_each(|it| problems.add(it));
-            problems.0.extend(rest);
-            broken
-                .iter()
-                .filter(|it| !it.is_of_endpoints())
-                .for_each(|it| problems.add(it));
+            let fields = DeclaredFields { spec, classes };
+            for broken in &broken {
+                problems.add(fields.problem(broken));
+            }
+            Err(problems.sorted())
         }
-    }
-    Err(problems.0)
-}
-
-impl Problems {
-    /// The words for what the parts of a policy do not uphold together.
-    fn add(&mut self, broken: &InvalidPolicy) {
-        let (field, rule) = match broken {
-            // The primary is the first endpoint.
-            InvalidPolicy::IdTwice { at, .. } => (
-                format!("spec.replicas[{}].id", at.saturating_sub(1)),
-                rules::ID_ONCE,
-            ),
-            InvalidPolicy::IdOfPrimary(_) | InvalidPolicy::Primary => {
-                ("spec.primary.id".to_owned(), rules::PRIMARY_ID)
-            }
-            InvalidPolicy::SameServer(id) => (format!("endpoint {id}"), rules::SAME_SERVER),
-            InvalidPolicy::AcceptedUnknown => {
-                ("spec.failover.acceptPrimary".to_owned(), rules::ACCEPT_PRIMARY)
-            }
-            InvalidPolicy::FollowsUnchecked => ("spec.failover.primaryRole".to_owned(), rules::PINNED),
-            InvalidPolicy::FailureThreshold => (
-                "spec.circuitBreaker.failureThreshold".to_owned(),
-                rules::FAILURE_THRESHOLD,
-            ),
-            InvalidPolicy::SuccessThreshold => (
-                "spec.circuitBreaker.halfOpen.successThreshold".to_owned(),
-                rules::SUCCESS_THRESHOLD,
-            ),
-            InvalidPolicy::TrafficSteps => (
-                "spec.circuitBreaker.halfOpen.trafficSteps".to_owned(),
-                rules::TRAFFIC_STEPS,
-            ),
-            InvalidPolicy::Attempts { .. } => ("spec.healthCheck.failoverTimeout".to_owned(), rules::ATTEMPT),
-            InvalidPolicy::ClassTwice(_) => ("spec.routing.classes".to_owned(), rules::CLASS_ONCE),
-            InvalidPolicy::OperationTwice(_) => ("spec.routing.classes".to_owned(), rules::OPERATION_ONCE),
-        };
-        let known = self.0.iter().any(|problem| problem.rule == rule);
-        self.require(known, field, rule);
     }
 }
 
@@ -237,7 +166,6 @@ fn endpoints(declared: PolicySource<'_>, problems: &mut Problems) -> Vec<Endpoin
     for (at, replica) in spec.replicas.iter().enumerate() {
         let field = format!("spec.replicas[{at}]");
         let id = replica.id.as_deref().unwrap_or_default();
-        problems.require(!id.is_empty(), format!("{field}.id"), rules::ID_ONCE);
         let kind = (id, DeclaredRole::Replica);
         endpoints.push(endpoint::validate(replica, kind, &field, declared, problems));
     }
@@ -247,20 +175,21 @@ fn endpoints(declared: PolicySource<'_>, problems: &mut Problems) -> Vec<Endpoin
 fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> Outputs {
     let declared = spec.outputs.clone().unwrap_or_default();
     let services = declared.services.unwrap_or_default();
-    let prefix = services.name_prefix.unwrap_or_else(|| name.to_owned());
-    let config_map = declared.config_map.unwrap_or_default();
+    let (prefix, config_map) = (services.name_prefix, declared.config_map.unwrap_or_default());
     let formats = formats(config_map.formats.as_deref(), problems);
-    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
+    // The defaults are as good as the name of the policy, which has a rule of its own.
     problems.require(
-        is_label(&prefix, 40, true),
+        prefix.as_ref().is_none_or(|prefix| is_label(prefix, 40, true)),
         "spec.outputs.services.namePrefix",
         rules::NAME_PREFIX,
     );
     problems.require(
-        is_subdomain(&config_map),
+        config_map.name.as_ref().is_none_or(|name| is_subdomain(name)),
         "spec.outputs.configMap.name",
         rules::CONFIG_MAP_NAME,
     );
+    let prefix = prefix.unwrap_or_else(|| name.to_owned());
+    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
     Outputs {
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         services: (services.state == api::Switch::Enabled).then_some(prefix),
@@ -296,21 +225,21 @@ fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettin
     }
 }
 
-/// The length of `text`; where it is no duration or out of bounds, a problem.
+/// The length of `text`; where it is no duration or out of bounds, a problem. `None`: it cannot be read.
 fn duration(
     text: &DurationText,
     field: &str,
     (least, most): (Duration, Duration),
     rule: &'static str,
     problems: &mut Problems,
-) -> Duration {
+) -> Option<Duration> {
     let length = text.parse();
     problems.require(
         length.is_some_and(|length| (least..=most).contains(&length)),
         field,
         rule,
     );
-    length.unwrap_or(least)
+    length
 }
 
 /// DNS-1035 where it must begin with a letter, else DNS-1123.
@@ -334,9 +263,14 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| is_label(label, 253, false))
 }
 
-/// The id of an endpoint, for messages and keys.
-fn endpoint_id(id: &str, field: &str, problems: &mut Problems) -> EndpointId {
-    problems.require(is_label(id, 40, false), format!("{field}.id"), rules::ID_FORM);
+/// The id of an endpoint, for messages and keys. That of a replica has no default.
+fn endpoint_id(id: &str, kind: DeclaredRole, field: &str, problems: &mut Problems) -> EndpointId {
+    let rule = if id.is_empty() && kind == DeclaredRole::Replica {
+        rules::ID_ONCE
+    } else {
+        rules::ID_FORM
+    };
+    problems.require(is_label(id, 40, false), format!("{field}.id"), rule);
     EndpointId::from(id)
 }
 

@@ -79,7 +79,7 @@ fn one(
         .url_secret_ref
         .as_ref()
         .map(|reference| url::from_secret(reference, secrets, namespace));
-    let location = endpoint::place(endpoint, url.as_ref(), namespace);
+    let location = endpoint::resolved_location(endpoint, url.as_ref(), namespace);
     let service = location
         .as_ref()
         .and_then(|location| endpoint::service(location, namespace));

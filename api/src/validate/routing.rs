@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{PRIMARY_ID, Problems, duration, is_label, is_word, lag};
+use super::{Problems, duration, is_label, is_word, lag};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::EndpointId;
 use distributary_core::percent::Percent;
 use distributary_core::policy::Endpoint;
 use distributary_core::routing::{
-    Class, Destination, Least, Priority, ReadFallback, Region, Routing, Selector, built_in,
+    Class, Destination, Least, Priority, PriorityDestination, ReadFallback, Region, Routing, Selector,
+    built_in,
 };
 
 const CLASSES_AT_MOST: usize = 16;
@@ -17,8 +18,13 @@ const OPERATIONS_AT_MOST: usize = 64;
 const REGIONS_AT_MOST: usize = 16;
 const RETRIES_AT_MOST: u8 = 10;
 
-/// `endpoints`: the validated ones, whose regions have a Service under the strategy Geographic.
-pub fn routing(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut Problems) -> Routing {
+/// The routing, and the index of each of its classes among the declared ones; `None`: it is built in. `endpoints`: the
+/// validated ones, whose regions have a Service under the strategy Geographic.
+pub fn routing(
+    spec: &ReplicaSetPolicySpec,
+    endpoints: &[Endpoint],
+    problems: &mut Problems,
+) -> (Routing, Vec<Option<usize>>) {
     let usual = Routing::default();
     let declared = spec.routing.clone().unwrap_or_else(|| api::Routing {
         retry_attempts: usual.retry_attempts,
@@ -29,86 +35,50 @@ pub fn routing(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &m
         "spec.routing.retryAttempts",
         rules::RETRY_ATTEMPTS,
     );
-    Routing {
+    let (classes, indexes) = classes(&declared.classes, problems).into_iter().unzip();
+    let routing = Routing {
         replicas: declared.replicas == api::Switch::Enabled,
-        default_target: match declared.default_target {
-            api::DefaultTarget::Replicas => Destination::Replicas,
-            api::DefaultTarget::Primary => Destination::Primary,
-        },
+        default_destination: declared.default_target,
         retry_attempts: declared.retry_attempts,
-        classes: classes(&declared.classes, spec, problems),
-        priorities: priorities(declared.priorities.unwrap_or_default()),
+        classes,
+        priorities: priorities(declared.priorities.as_ref()),
         regions: regions(spec, endpoints, problems),
         zone_hints: spec.load_balancing.zone_hints,
-    }
+    };
+    (routing, indexes)
 }
 
-/// The declared ones, and the built-in ones of other names less what the declared ones name; by name.
-fn classes(declared: &[api::Class], spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Vec<Class> {
+/// The declared ones with their index, and the built-in ones of other names less what the declared ones name; by name.
+fn classes(declared: &[api::Class], problems: &mut Problems) -> Vec<(Class, Option<usize>)> {
     problems.require(
         declared.len() <= CLASSES_AT_MOST,
         "spec.routing.classes",
         rules::CLASSES,
     );
-    let (mut names, mut taken) = (BTreeSet::new(), BTreeSet::new());
-    for (at, class) in declared.iter().enumerate() {
-        let field = format!("spec.routing.classes[{at}]");
-        problems.require(
-            names.insert(class.name.as_str()),
-            format!("{field}.name"),
-            rules::CLASS_ONCE,
-        );
-        let own = class
-            .operations
-            .iter()
-            .filter(|operation| !taken.insert(operation.as_str()));
-        problems.require(
-            own.count() == 0,
-            format!("{field}.operations"),
-            rules::OPERATION_ONCE,
-        );
-    }
+    let taken: BTreeSet<_> = declared.iter().flat_map(|class| &class.operations).collect();
     let mut usual: BTreeMap<String, Class> = built_in()
         .into_iter()
         .map(|mut class| {
-            class
-                .operations
-                .retain(|operation| !taken.contains(operation.as_str()));
+            class.operations.retain(|operation| !taken.contains(operation));
             (class.name.to_string(), class)
         })
         .collect();
-    let mut classes: Vec<Class> = declared
-        .iter()
-        .enumerate()
-        .map(|(at, class)| {
-            let usual = usual.remove(&class.name);
-            one(
-                class,
-                usual,
-                &format!("spec.routing.classes[{at}]"),
-                spec,
-                problems,
-            )
-        })
-        .collect();
-    classes.extend(usual.into_values());
-    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut classes = Vec::with_capacity(declared.len() + usual.len());
+    for (at, class) in declared.iter().enumerate() {
+        let (usual, field) = (usual.remove(&class.name), format!("spec.routing.classes[{at}]"));
+        classes.push((one(class, usual, &field, problems), Some(at)));
+    }
+    classes.extend(usual.into_values().map(|class| (class, None)));
+    classes.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     classes
 }
 
 /// `usual`: the built-in class of the same name.
-fn one(
-    declared: &api::Class,
-    usual: Option<Class>,
-    field: &str,
-    spec: &ReplicaSetPolicySpec,
-    problems: &mut Problems,
-) -> Class {
+fn one(declared: &api::Class, usual: Option<Class>, field: &str, problems: &mut Problems) -> Class {
     let at = |name: &str| format!("{field}.{name}");
-    let reserved =
-        ["rw", "ro", "routing"].contains(&declared.name.as_str()) || declared.name.starts_with("ro-");
+    // NAME-routing is the ConfigMap.
     problems.require(
-        !reserved && is_label(&declared.name, 22, false),
+        declared.name != "routing" && is_label(&declared.name, 22, false),
         at("name"),
         rules::CLASS_NAME,
     );
@@ -116,15 +86,15 @@ fn one(
     let few = declared.operations.len() <= OPERATIONS_AT_MOST;
     problems.require(words && few, at("operations"), rules::OPERATIONS);
     let (operations, usual) = usual.map_or((Vec::new(), Destination::Replicas), |usual| {
-        (usual.operations, usual.target)
+        (usual.operations, usual.destination)
     });
-    let target = declared.target.unwrap_or(usual);
+    let destination = declared.target.unwrap_or(usual);
     let chooses = declared.replica_selector.is_some()
         || declared.max_lag.is_some()
         || declared.probe_query.is_some()
         || declared.read_fallback.is_some();
     problems.require(
-        target != Destination::Primary || !chooses,
+        destination != Destination::Primary || !chooses,
         at("target"),
         rules::CLASS_OF_PRIMARY,
     );
@@ -138,14 +108,6 @@ fn one(
         .read_fallback
         .as_deref()
         .map(|members| read_fallback(members, &at("readFallback"), problems));
-    let to_primary = read_fallback
-        .as_ref()
-        .is_some_and(|members| members.contains(&ReadFallback::Primary));
-    problems.require(
-        target != Destination::ReplicasOnly || !to_primary,
-        at("readFallback"),
-        rules::REPLICAS_ONLY,
-    );
     Class {
         name: declared.name.as_str().into(),
         declared: true,
@@ -154,13 +116,13 @@ fn one(
         } else {
             declared.operations.clone()
         },
-        target,
+        destination,
         selector: declared
             .replica_selector
             .as_ref()
-            .map(|selector| self::selector(selector, &at("replicaSelector"), spec, problems))
+            .map(|selector| self::selector(selector, &at("replicaSelector"), problems))
             .unwrap_or_default(),
-        max_lag: declared.max_lag.as_ref().map(|text| {
+        max_lag: declared.max_lag.as_ref().and_then(|text| {
             let bounds = (Duration::ZERO, lag::LONGEST);
             duration(text, &at("maxLag"), bounds, rules::CLASS_MAX_LAG, problems)
         }),
@@ -169,18 +131,11 @@ fn one(
     }
 }
 
-fn selector(
-    declared: &api::ReplicaSelector,
-    field: &str,
-    spec: &ReplicaSetPolicySpec,
-    problems: &mut Problems,
-) -> Selector {
+fn selector(declared: &api::ReplicaSelector, field: &str, problems: &mut Problems) -> Selector {
     let any = !declared.tags.is_empty() || !declared.ids.is_empty();
     problems.require(any, format!("{field}.tags"), rules::SELECTOR);
     let words = declared.tags.iter().all(|tag| is_word(tag));
     problems.require(words, format!("{field}.tags"), rules::SELECTOR_TAGS);
-    let known = declared.ids.iter().all(|id| is_declared(id, spec));
-    problems.require(known, format!("{field}.ids"), rules::SELECTOR_IDS);
     Selector {
         tags: declared.tags.clone(),
         ids: declared
@@ -191,34 +146,14 @@ fn selector(
     }
 }
 
-/// Whether an endpoint has this id.
-pub fn is_declared(id: &str, spec: &ReplicaSetPolicySpec) -> bool {
-    let primary = spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
-    let mut replicas = spec.replicas.iter().filter_map(|replica| replica.id.as_deref());
-    primary == id || replicas.any(|replica| replica == id)
-}
-
-fn priorities(declared: api::Priorities) -> BTreeMap<Priority, Destination> {
-    let target = |declared| match declared {
-        api::PriorityTarget::Primary => Destination::Primary,
-        api::PriorityTarget::PrimaryPreferred => Destination::PrimaryPreferred,
-        api::PriorityTarget::Replicas => Destination::Replicas,
-    };
-    [
-        (Priority::Critical, declared.critical),
-        (Priority::High, declared.high),
-        (Priority::Medium, declared.medium),
-        (Priority::Low, declared.low),
-    ]
-    .into_iter()
-    .filter_map(|(priority, declared)| Some((priority, target(declared?))))
-    .collect()
+fn priorities(declared: Option<&api::Priorities>) -> BTreeMap<Priority, PriorityDestination> {
+    let of = |priority: &Priority| Some((*priority, declared?.of(*priority)?));
+    Priority::ALL.iter().filter_map(of).collect()
 }
 
 /// As declared; under the strategy Geographic also those that endpoints name.
 fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut Problems) -> Vec<Region> {
     let declared = &spec.load_balancing.regions;
-    let mut names = BTreeSet::new();
     for (at, region) in declared.iter().enumerate() {
         let field = format!("spec.loadBalancing.regions[{at}]");
         problems.require(
@@ -230,10 +165,9 @@ fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut P
         let once = region.failover.iter().all(|other| others.insert(other));
         let few = region.failover.len() <= REGIONS_AT_MOST;
         problems.require(once && few, format!("{field}.failover"), rules::REGION_FAILOVER);
-        names.insert(region.name.as_str());
     }
     problems.require(
-        names.len() == declared.len() && declared.len() <= REGIONS_AT_MOST,
+        declared.len() <= REGIONS_AT_MOST,
         "spec.loadBalancing.regions",
         rules::REGIONS,
     );
@@ -248,7 +182,7 @@ fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut P
         let others: BTreeSet<_> = endpoints
             .iter()
             .filter_map(|endpoint| endpoint.region.as_deref())
-            .filter(|name| !names.contains(name))
+            .filter(|name| declared.iter().all(|region| region.name != *name))
             .collect();
         problems.require(
             declared.len() + others.len() <= REGIONS_AT_MOST,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{self as api, ReplicaSetPolicySpec};
-use distributary_core::login::{SecretProblem, Sensitive, Unresolved};
+use distributary_core::login::{SecretProblem, Sensitive, UnresolvedSecret};
 use distributary_core::server::Location;
 
 /// Keys and values of one Secret. No `Debug`: the values are not to be shown.
@@ -46,8 +46,8 @@ fn of_connection(connection: &api::Connection) -> impl Iterator<Item = String> {
 }
 
 /// The text under `key` of the Secret `name`.
-pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, Unresolved> {
-    let unresolved = |problem| Unresolved {
+pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, UnresolvedSecret> {
+    let unresolved = |problem| UnresolvedSecret {
         secret: name.to_owned(),
         problem,
     };

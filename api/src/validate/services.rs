@@ -30,7 +30,7 @@ pub fn service_references<'a>(
     let named = |one: &crate::Endpoint| {
         let reference = one.url_secret_ref.as_ref();
         let url = reference.map(|reference| url::from_secret(reference, secrets, declared.namespace));
-        let location = endpoint::place(one, url.as_ref(), declared.namespace)?;
+        let location = endpoint::resolved_location(one, url.as_ref(), declared.namespace)?;
         endpoint::service(&location, declared.namespace)
     };
     endpoints(declared).filter_map(named).collect()

@@ -166,7 +166,8 @@ fn bounds(number: Option<f64>, schema: &Value, field: &str, found: &mut Vec<Misf
     }
 }
 
-#[cfg(test)]
+// The schema of the tests is that of the custom resource.
+#[cfg(all(test, feature = "kube"))]
 mod tests {
     use serde_json::json;
 

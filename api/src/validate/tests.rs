@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
-use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, Unresolved};
+use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
     BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss,
@@ -68,7 +68,7 @@ fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
     Secrets::from([(name.to_owned(), Ok(SecretKeys(keys)))])
 }
 
-fn login(spec: Value, secrets: &Secrets, id: &str) -> Result<Login, Unresolved> {
+fn login(spec: Value, secrets: &Secrets, id: &str) -> Result<Login, UnresolvedSecret> {
     let login = resolved(spec, secrets, id).login;
     login.map(|login| Login::clone(&login))
 }

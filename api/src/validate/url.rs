@@ -3,7 +3,7 @@
 use super::host::{InCluster, host, in_cluster, is_routable};
 use super::secrets::{Secrets, secret_text};
 use crate::KeyRef;
-use distributary_core::login::{SecretProblem, Sensitive, TlsMode, Unresolved};
+use distributary_core::login::{SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
 use distributary_core::server::Location;
 
 /// What a URL names.
@@ -17,10 +17,14 @@ pub struct ServerUrl {
 }
 
 /// The URL under a key of a Secret. An error says what must hold, and nothing of the URL.
-pub fn from_secret(reference: &KeyRef, secrets: &Secrets, namespace: &str) -> Result<ServerUrl, Unresolved> {
+pub fn from_secret(
+    reference: &KeyRef,
+    secrets: &Secrets,
+    namespace: &str,
+) -> Result<ServerUrl, UnresolvedSecret> {
     let text = secret_text(secrets, &reference.name, &reference.key)?;
     let url = parse(text.trim()).and_then(|url| of_namespace(url, namespace));
-    url.map_err(|must| Unresolved {
+    url.map_err(|must| UnresolvedSecret {
         secret: reference.name.clone(),
         problem: SecretProblem::Malformed {
             key: reference.key.clone(),

@@ -32,12 +32,13 @@ impl Scene {
 
     fn edit(&mut self, edit: impl Fn(&mut Class)) {
         edit(&mut self.policy.routing.classes[0]);
-        self.follow();
+        self.take_classes();
     }
 
-    fn follow(&mut self) {
+    fn take_classes(&mut self) {
         let endpoint = self.policy.endpoint(&"a".into()).unwrap();
-        self.class_states.follow(&self.policy, endpoint, &self.known);
+        self.class_states
+            .take_classes(&self.policy.policy(), endpoint, &self.known);
     }
 
     fn class(&self) -> ClassJudgement {
@@ -77,10 +78,10 @@ impl Scene {
             address: None,
             result: Ok(sample),
         };
-        self.class_states.probed(&observation, &self.policy);
+        self.class_states.probed(&observation, &self.policy.policy());
     }
 
-    fn used(&mut self, sessions: u32, second: u64) -> Used {
+    fn used(&mut self, sessions: u32, second: u64) -> UseStep {
         let load = Load {
             sessions,
             max_connections: 100,
@@ -114,7 +115,7 @@ fn only_a_class_that_asks_something_knows_something() {
 fn a_class_has_a_bound_of_its_own_and_returns_at_half_of_it() {
     let mut scene = Scene::bounded(8);
     scene.policy.endpoints[1].lag.max_bytes = Some(1);
-    scene.follow();
+    scene.take_classes();
     behind(&mut scene, 7);
     assert_eq!(scene.freshness(), Freshness::Fresh, "whatever the bound in bytes");
     behind(&mut scene, 10);
@@ -143,7 +144,7 @@ fn another_bound_is_judged_anew_and_the_same_one_is_not() {
     for second in (42..80).step_by(2) {
         scene.beat(second, 5);
     }
-    scene.follow();
+    scene.take_classes();
     assert_eq!(
         scene.freshness(),
         Freshness::Lagging,
@@ -163,7 +164,7 @@ fn another_bound_is_judged_anew_and_the_same_one_is_not() {
 fn where_lag_is_not_judged_everybody_is_fresh_for_every_class() {
     let mut scene = Scene::bounded(1);
     scene.policy.endpoints[1].lag.source = LagSource::None;
-    scene.follow();
+    scene.take_classes();
     assert_eq!(scene.freshness(), Freshness::Fresh);
 }
 
@@ -174,7 +175,7 @@ fn another_server_has_no_lag_yet() {
     assert_eq!(scene.freshness(), Freshness::Fresh);
     assert_eq!(
         scene.class_states.behind(),
-        Some(Behind::of(Duration::from_secs(3), None))
+        Some(LagStep::of(Duration::from_secs(3), None))
     );
     scene.class_states.forget_lag();
     assert_eq!(scene.freshness(), Freshness::Unknown);
@@ -204,7 +205,7 @@ fn what_was_unknown_is_known_when_the_history_moves_on() {
     let mut second = scene.policy.routing.classes[0].clone();
     second.name = "d".into();
     scene.policy.routing.classes.push(second);
-    scene.follow();
+    scene.take_classes();
     scene.tell(2, Some(2000));
     scene.history.primary_at(at(2001), Lsn(2000), Some(1), SPAN);
     scene
@@ -218,7 +219,7 @@ fn how_far_behind_it_is_stays_known_while_it_does_not_tell() {
     let mut scene = Scene::bounded(8);
     behind(&mut scene, 20);
     let known = scene.class_states.behind();
-    assert_eq!(known, Some(Behind::of(Duration::from_secs(20), None)));
+    assert_eq!(known, Some(LagStep::of(Duration::from_secs(20), None)));
     scene.tell(42, None);
     assert_eq!(scene.class_states.behind(), known);
     scene.known = Replay::default();
@@ -240,7 +241,7 @@ fn another_query_has_a_circuit_of_its_own() {
     let open = |scene: &Scene| matches!(scene.class().circuit, Circuit::Open { .. });
     assert!(open(&scene) && scene.class().trips == 1);
     assert!(scene.class_states.is_returning() && scene.class_states.failures().is_none());
-    scene.follow();
+    scene.take_classes();
     assert!(open(&scene), "the same query");
     scene.edit(|class| class.probe_query = Some("other".into()));
     assert!(!open(&scene) && !scene.class_states.is_returning());
@@ -327,16 +328,16 @@ fn why_a_class_stays_away_is_its_lag_first_and_then_its_circuit() {
 #[test]
 fn two_steps_of_use_are_ten_seconds_apart() {
     let mut scene = Scene::new(|_| {});
-    assert_eq!(scene.used(15, 0), Used::default(), "under another strategy");
+    assert_eq!(scene.used(15, 0), UseStep::default(), "under another strategy");
     scene.policy.strategy = Strategy::LeastConnections;
-    let full = Used::of(15, 15, None);
+    let full = UseStep::of(15, 15, None);
     assert_eq!(scene.used(15, 0), full);
     assert_eq!(scene.used(0, 9), full, "too soon");
-    assert_eq!(scene.used(0, 10), Used::default());
+    assert_eq!(scene.used(0, 10), UseStep::default());
     assert_eq!(scene.used(15, 20), full);
-    scene.follow();
+    scene.take_classes();
     assert_eq!(scene.class_states.used(), full);
     scene.policy.strategy = Strategy::Weighted;
-    scene.follow();
-    assert_eq!(scene.class_states.used(), Used::default());
+    scene.take_classes();
+    assert_eq!(scene.class_states.used(), UseStep::default());
 }

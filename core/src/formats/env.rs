@@ -5,9 +5,9 @@
 use super::document::Document;
 use super::uri::{escaped, server};
 use crate::policy::{DeclaredRole, EndpointState, Strategy};
-use crate::routing;
+use crate::routing::DefaultDestination;
 use crate::table::named::WRITES;
-use crate::table::{Endpoint, RoutingTable};
+use crate::table::{Endpoint, HealthCheck, RoutingTable};
 
 /// A document for each variable: its name and its value.
 pub fn documents(table: &RoutingTable) -> Vec<Document> {
@@ -67,20 +67,12 @@ fn of_replica(number: usize, replica: &Endpoint, writes: Option<&str>) -> Vec<Do
 }
 
 fn of_policy(table: &RoutingTable) -> Vec<Document> {
-    let (check, breaker) = (&table.health_check, &table.circuit_breaker);
-    let reads = table.default_target != routing::Destination::Primary;
-    [
+    let breaker = &table.circuit_breaker;
+    let reads = table.default_destination == DefaultDestination::Replicas;
+    let mut documents = [
         ("DB_READ_REPLICAS_ENABLED", table.replicas.to_string()),
         ("DB_DEFAULT_TO_REPLICA", reads.to_string()),
         ("DB_LOAD_BALANCING_STRATEGY", strategy(table.strategy).to_owned()),
-        (
-            "DB_HEALTH_CHECK_INTERVAL",
-            check.interval_milliseconds.to_string(),
-        ),
-        (
-            "DB_FAILOVER_TIMEOUT",
-            check.failover_timeout_milliseconds.to_string(),
-        ),
         ("DB_RETRY_ATTEMPTS", table.retry_attempts.to_string()),
         ("DB_CIRCUIT_BREAKER_ENABLED", breaker.enabled.to_string()),
         (
@@ -93,7 +85,17 @@ fn of_policy(table: &RoutingTable) -> Vec<Document> {
         ),
     ]
     .map(|(name, value)| Document::new(name, value))
-    .to_vec()
+    .to_vec();
+    documents.extend(table.health_check.iter().flat_map(of_checks));
+    documents
+}
+
+fn of_checks(check: &HealthCheck) -> [Document; 2] {
+    let (interval, timeout) = (check.interval_milliseconds, check.failover_timeout_milliseconds);
+    [
+        Document::new("DB_HEALTH_CHECK_INTERVAL", interval.to_string()),
+        Document::new("DB_FAILOVER_TIMEOUT", timeout.to_string()),
+    ]
 }
 
 /// `None` while the Secret with its URL cannot be read.

@@ -3,17 +3,17 @@
 use std::net::Ipv6Addr;
 
 use super::document::Document;
-use super::uri::{ReplayReport, escaped, told};
+use super::uri::{UriRoute, escaped, routes_with_uris};
 use crate::table::RoutingTable;
 
 /// `jdbc-ROUTE` for each route that has somebody in its slice.
 pub fn documents(table: &RoutingTable) -> Vec<Document> {
-    told(table)
+    routes_with_uris(table)
         .map(|route| Document::new(format!("jdbc-{}", route.name), uri(&route)))
         .collect()
 }
 
-fn uri(route: &ReplayReport<'_>) -> String {
+fn uri(route: &UriRoute<'_>) -> String {
     let clients = &route.table.connection;
     let servers = if route.writes() {
         "targetServerType=primary"

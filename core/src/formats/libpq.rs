@@ -4,12 +4,12 @@
 //! random.
 
 use super::document::Document;
-use super::uri::{ReplayReport, escaped, told};
+use super::uri::{UriRoute, escaped, routes_with_uris};
 use crate::table::RoutingTable;
 
 /// Two URIs for each route that has somebody in its slice.
 pub fn documents(table: &RoutingTable) -> Vec<Document> {
-    let each = |route: ReplayReport<'_>| {
+    let each = |route: UriRoute<'_>| {
         let uri = uri(&route);
         let of_16 = if route.writes() {
             uri.clone()
@@ -21,10 +21,10 @@ pub fn documents(table: &RoutingTable) -> Vec<Document> {
             Document::new(format!("libpq16-{}", route.name), of_16),
         ]
     };
-    told(table).flat_map(each).collect()
+    routes_with_uris(table).flat_map(each).collect()
 }
 
-fn uri(route: &ReplayReport<'_>) -> String {
+fn uri(route: &UriRoute<'_>) -> String {
     let clients = &route.table.connection;
     let session = if route.writes() { "read-write" } else { "any" };
     format!(

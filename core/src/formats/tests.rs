@@ -30,7 +30,7 @@ fn table(policy: &fixture::Case, members: Vec<Member>) -> RoutingTable {
         ..RoutingPlan::default()
     };
     RoutingTable::new(&Subject {
-        policy,
+        policy: &policy.policy(),
         resolved: &policy.resolved(),
         outputs: &fixture::outputs(),
         plan: &plan,

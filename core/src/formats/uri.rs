@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::table::named::WRITES;
-use crate::table::{Route, RoutingTable, Target};
+use crate::table::{Route, RouteTarget, RoutingTable};
 
 /// A route that has URIs.
-pub struct ReplayReport<'a> {
+pub struct UriRoute<'a> {
     pub name: &'a str,
     pub table: &'a RoutingTable,
     pub route: &'a Route,
@@ -14,7 +14,7 @@ pub struct ReplayReport<'a> {
 
 /// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
 /// that are built in.
-pub fn told(table: &RoutingTable) -> impl Iterator<Item = ReplayReport<'_>> {
+pub fn routes_with_uris(table: &RoutingTable) -> impl Iterator<Item = UriRoute<'_>> {
     let is_declared = |name: &str| {
         let class = table.classes.iter().find(|class| class.name == name);
         class.is_none_or(|class| !class.built_in)
@@ -22,10 +22,10 @@ pub fn told(table: &RoutingTable) -> impl Iterator<Item = ReplayReport<'_>> {
     let routes = table.routes.iter().filter(move |(name, route)| {
         is_declared(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
     });
-    routes.map(move |(name, route)| ReplayReport { name, table, route })
+    routes.map(move |(name, route)| UriRoute { name, table, route })
 }
 
-impl ReplayReport<'_> {
+impl UriRoute<'_> {
     /// Whether it is the route of writes.
     pub fn writes(&self) -> bool {
         self.name == WRITES
@@ -39,7 +39,7 @@ impl ReplayReport<'_> {
     }
 
     /// The host as declared where it is a name, which is what a certificate has; else the address.
-    fn host(&self, target: &Target, ipv6: fn(Ipv6Addr) -> String) -> String {
+    fn host(&self, target: &RouteTarget, ipv6: fn(Ipv6Addr) -> String) -> String {
         let mut endpoints = self.table.endpoints.iter();
         let declared = endpoints
             .find(|endpoint| endpoint.id == target.endpoint)

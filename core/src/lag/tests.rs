@@ -19,7 +19,10 @@ fn history(told: &[(u64, u64)]) -> WalHistory {
 
 fn behind(millis: u64, bytes: u64) -> Lag {
     let time = Duration::from_millis(millis);
-    Lag::Behind { time, bytes }
+    Lag::Behind {
+        time,
+        bytes: Some(bytes),
+    }
 }
 
 #[test]
@@ -84,7 +87,10 @@ fn below_the_oldest_position_it_is_at_least() {
     let time = Duration::from_secs(10);
     assert_eq!(
         history.behind(Lsn(99), at(20_000)),
-        Lag::AtLeast { time, bytes: 101 }
+        Lag::AtLeast {
+            time,
+            bytes: Some(101)
+        }
     );
 }
 
@@ -590,7 +596,11 @@ fn bytes_have_a_bound_of_their_own() {
         max_bytes: Some(1000),
         ..settings()
     };
-    assert_eq!(settings.recover_bytes(), 500, "the share that recover is of max");
+    assert_eq!(
+        settings.recover_bytes(),
+        Some(500),
+        "the share that recover is of max"
+    );
     let mut standby = Standby::new(settings);
     for beat in 1..5 {
         assert_eq!(standby.beat(beat * 1000, beat * 1000), Freshness::Fresh);
@@ -611,7 +621,7 @@ fn zero_is_a_bound_and_not_set_is_none() {
         max_bytes: Some(0),
         ..settings()
     };
-    assert_eq!(zero.recover_bytes(), 0);
+    assert_eq!(zero.recover_bytes(), Some(0));
     let mut standby = Standby::new(zero);
     for beat in 1..6 {
         assert_eq!(
@@ -621,7 +631,7 @@ fn zero_is_a_bound_and_not_set_is_none() {
         );
     }
     assert_eq!(standby.beat(100, 99), Freshness::Lagging);
-    assert_eq!(settings().recover_bytes(), u64::MAX);
+    assert_eq!(settings().recover_bytes(), None);
 }
 
 #[test]
@@ -752,7 +762,7 @@ fn a_divergence_stands_until_the_opposite_is_proven() {
     };
     assert!(tell(2000, Some(1)));
     assert!(tell(2000, None), "it does not tell any more");
-    assert!(!tell(1100, Some(1)), "rebuilt from before the fork");
+    assert!(!tell(1100, Some(1)), "rebuilt from before the timelines part");
     assert!(tell(2000, Some(1)));
     assert!(!tell(1100, Some(2)), "rebuilt on the new timeline");
 }

@@ -16,7 +16,7 @@ fn why_a_secret_gives_nothing_is_told_with_its_name() {
             "Secret probe has no key password",
         ),
     ] {
-        let unresolved = Unresolved {
+        let unresolved = UnresolvedSecret {
             secret: "probe".to_owned(),
             problem,
         };

@@ -7,7 +7,7 @@ use crate::breaker::Circuit;
 use crate::health::Standing;
 use crate::judgement::Judgement;
 use crate::lag::Freshness;
-use crate::level::Behind;
+use crate::level::LagStep;
 use crate::observation::{FailureClass, FailureKind, Role};
 use crate::percent::Percent;
 use crate::policy::{Endpoint, EndpointState, Policy, Strategy};
@@ -133,7 +133,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// How far behind one is that is nothing but behind. A delayed standby is never one, nor is who does not tell.
-    pub fn behind(&self) -> Option<Behind> {
+    pub fn behind(&self) -> Option<LagStep> {
         let lags = self.standing == Standing::Behind && !self.endpoint.lag.own;
         self.judgement.behind.filter(|_| lags)
     }

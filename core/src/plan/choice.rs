@@ -2,7 +2,7 @@
 
 use super::candidate::Candidate;
 use super::route::{Admission, Member, Route, RouteState};
-use crate::level::Behind;
+use crate::level::LagStep;
 use crate::policy::Policy;
 use crate::routing::ReadFallback;
 
@@ -69,7 +69,7 @@ impl Choice<'_> {
 
     /// The least behind, at least so many where there are; those that are as far behind as the last of them serve too.
     fn lagging(&self, missing: usize) -> Vec<Member> {
-        let mut steps: Vec<Behind> = self.replicas.iter().filter_map(Candidate::behind).collect();
+        let mut steps: Vec<LagStep> = self.replicas.iter().filter_map(Candidate::behind).collect();
         steps.sort_unstable();
         let Some(last) = steps.get(missing.min(steps.len()).saturating_sub(1)) else {
             return Vec::new();

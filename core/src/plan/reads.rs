@@ -23,7 +23,7 @@ use crate::write_primary::WriteChoice;
 /// Whose reads they are.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
-    target: Destination,
+    destination: Destination,
     class: Option<&'a Class>,
     region: Option<&'a Region>,
     fallback: &'a [ReadFallback],
@@ -33,7 +33,7 @@ impl<'a> Reading<'a> {
     /// Reads that no class names.
     pub fn unnamed(policy: &'a Policy) -> Self {
         Self {
-            target: policy.routing.default_target,
+            destination: policy.routing.default_destination.into(),
             class: None,
             region: None,
             fallback: &policy.failover.read_fallback,
@@ -43,7 +43,7 @@ impl<'a> Reading<'a> {
     pub fn of_class(policy: &'a Policy, class: &'a Class) -> Self {
         let own = class.read_fallback.as_ref();
         Self {
-            target: class.target,
+            destination: class.destination,
             class: Some(class),
             region: None,
             fallback: own.unwrap_or(&policy.failover.read_fallback),
@@ -66,7 +66,7 @@ impl<'a> Reading<'a> {
 
     /// Whether the primary may stand in. Where it is preferred it always may.
     fn may_use_primary(&self) -> bool {
-        match self.target {
+        match self.destination {
             Destination::ReplicasOnly => false,
             Destination::PrimaryPreferred | Destination::Primary => true,
             Destination::Replicas => self.fallback.contains(&ReadFallback::Primary),
@@ -82,13 +82,13 @@ pub fn reads(
     rw: &Route,
     reading: Reading<'_>,
 ) -> Route {
-    let target = if policy.routing.replicas {
-        reading.target
+    let destination = if policy.routing.replicas {
+        reading.destination
     } else {
         Destination::Primary
     };
     let preferred = || rw.state == RouteState::Served && !is_open_for(reading.class, known, rw);
-    match target {
+    match destination {
         Destination::Primary => rw.clone(),
         Destination::PrimaryPreferred if preferred() => rw.clone(),
         Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {

@@ -7,12 +7,12 @@ use super::*;
 use crate::Moment;
 use crate::breaker::{Breaker, Circuit};
 use crate::class_states::ClassStates;
-use crate::fixture::{SYSTEM, policy};
+use crate::fixture::{Case, SYSTEM, policy};
 use crate::health::{Health, Reason};
 use crate::ids::TargetId;
 use crate::lag::Replay;
 use crate::observation::{FailureKind, Role};
-use crate::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss};
+use crate::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss, PrimaryRole};
 use crate::role::Evidence;
 use crate::routing::ReadFallback;
 use crate::server::Location;
@@ -92,7 +92,8 @@ fn holding() -> Holding {
     }
 }
 
-fn judge_after(before: &Holding, policy: &Policy, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
+fn judge_after(before: &Holding, policy: &Case, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
+    let policy = policy.policy();
     let targets: Vec<_> = policy
         .endpoints
         .iter()
@@ -124,24 +125,24 @@ fn judge_after(before: &Holding, policy: &Policy, are: &[Is]) -> (Vec<Judgement>
     };
 
     let claims: Vec<Claim> = known().filter_map(|known| known.claim(|_| true)).collect();
-    let choice = choose_write_primary(before, &claims, Rules::of(policy), Moment::default());
+    let choice = choose_write_primary(before, &claims, Rules::of(&policy), Moment::default());
     let judgements = known()
-        .map(|known| known.judge(policy, &choice.holding))
+        .map(|known| known.judge(&policy, &choice.holding))
         .collect();
     (judgements, choice)
 }
 
-fn judge(policy: &Policy, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
+fn judge(policy: &Case, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
     judge_after(&holding(), policy, are)
 }
 
-fn planned(policy: &Policy, are: &[Is]) -> RoutingPlan {
+fn planned(policy: &Case, are: &[Is]) -> RoutingPlan {
     let (judgements, choice) = judge(policy, are);
-    plan(policy, &judgements, &choice)
+    plan(&policy.policy(), &judgements, &choice)
 }
 
 /// The routes, in words: `rw Served primary` and `ro Served a=100 b=10(not in slice)`. Primary first in `are`.
-fn routes(policy: &Policy, are: &[Is]) -> [String; 2] {
+fn routes(policy: &Case, are: &[Is]) -> [String; 2] {
     let plan = planned(policy, are);
     [words("rw", &plan.rw), words("ro", &plan.ro)]
 }
@@ -155,21 +156,21 @@ fn words(name: &str, route: &Route) -> String {
     format!("{name} {:?}{members}", route.state)
 }
 
-fn reads(policy: &Policy, are: &[Is]) -> String {
+fn reads(policy: &Case, are: &[Is]) -> String {
     let [_, reads] = routes(policy, are);
     reads
 }
 
 /// The reads where more is known of some targets, by their place.
-fn reads_knowing(policy: &Policy, are: &[Is], know: impl Fn(usize, &mut Judgement)) -> RoutingPlan {
+fn reads_knowing(policy: &Case, are: &[Is], know: impl Fn(usize, &mut Judgement)) -> RoutingPlan {
     let (mut judgements, choice) = judge(policy, are);
     for (at, judgement) in judgements.iter_mut().enumerate() {
         know(at, judgement);
     }
-    plan(policy, &judgements, &choice)
+    plan(&policy.policy(), &judgements, &choice)
 }
 
-fn writes(policy: &Policy, are: &[Is]) -> String {
+fn writes(policy: &Case, are: &[Is]) -> String {
     let [writes, _] = routes(policy, are);
     writes
 }
@@ -256,7 +257,7 @@ fn three_replicas() {
 }
 
 #[test]
-fn with_nobody_well_whoever_served_is_held() {
+fn with_nobody_well_those_that_served_are_held() {
     let policy = policy(&["a", "b"]);
     assert_eq!(
         routes(&policy, &[Is::Suspect, Is::Suspect, OPEN]),
@@ -429,7 +430,7 @@ fn a_replica_of_another_system_is_not_routed() {
     assert_eq!(judgements[1].reason, Reason::IdentityMismatch);
     assert!(judgements[1].is_excluded(&choice.holding));
     assert_eq!(
-        words("ro", &plan(&policy, &judgements, &choice).ro),
+        words("ro", &plan(&policy.policy(), &judgements, &choice).ro),
         "ro Served b=100"
     );
 }
@@ -438,6 +439,7 @@ fn a_replica_of_another_system_is_not_routed() {
 fn where_identity_is_not_checked_nobody_is_of_another_system() {
     let mut policy = policy(&["a", "b"]);
     policy.identity = IdentityRule::Unchecked;
+    policy.failover.primary_role = PrimaryRole::Pinned;
     assert_eq!(
         reads(&policy, &[Is::Good, Is::Foreign, Is::Good]),
         "ro Served a=100 b=100"
@@ -449,7 +451,7 @@ fn without_a_primary_no_identity_is_wrong() {
     let policy = policy(&["a", "b"]);
     let are = [Is::Unknown, Is::Foreign, Is::Good];
     let (judgements, choice) = judge_after(&Holding::default(), &policy, &are);
-    let plan = plan(&policy, &judgements, &choice);
+    let plan = plan(&policy.policy(), &judgements, &choice);
     assert_eq!(words("ro", &plan.ro), "ro Served a=100 b=100");
 }
 
@@ -480,9 +482,9 @@ fn order_is_by_priority_then_id() {
 fn the_order_of_judgements_does_not_matter() {
     let policy = policy(&["a", "b", "c"]);
     let (mut judgements, choice) = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
-    let straight = plan(&policy, &judgements, &choice);
+    let straight = plan(&policy.policy(), &judgements, &choice);
     judgements.reverse();
-    assert_eq!(plan(&policy, &judgements, &choice), straight);
+    assert_eq!(plan(&policy.policy(), &judgements, &choice), straight);
 }
 
 #[test]
@@ -492,7 +494,7 @@ fn two_targets_of_one_endpoint_are_ordered_by_address() {
     let mut other = judgements[1].clone();
     other.address = Some(IpAddr::from([198, 18, 0, 1]));
     judgements.push(other);
-    let addresses: Vec<_> = plan(&policy, &judgements, &choice)
+    let addresses: Vec<_> = plan(&policy.policy(), &judgements, &choice)
         .ro
         .members
         .iter()
@@ -506,7 +508,7 @@ fn a_judgement_of_an_endpoint_that_is_not_declared_is_ignored() {
     let (wide, narrow) = (policy(&["a", "b"]), policy(&["a"]));
     let (judgements, choice) = judge(&wide, &[Is::Good; 3]);
     assert_eq!(
-        words("ro", &plan(&narrow, &judgements, &choice).ro),
+        words("ro", &plan(&narrow.policy(), &judgements, &choice).ro),
         "ro Served a=100"
     );
 }

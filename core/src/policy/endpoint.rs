@@ -73,6 +73,15 @@ impl DeclaredServer {
             Self::Url => None,
         }
     }
+
+    /// The port that the policy names; `None`: it names none.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        match self {
+            Self::Host(location) | Self::Service { location, .. } => Some(location.port),
+            Self::Url => None,
+        }
+    }
 }
 
 /// Whether an endpoint is checked and routed.

@@ -1,11 +1,12 @@
 //! What the parts of a policy uphold together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::endpoint::DeclaredRole;
+use super::endpoint::{DeclaredRole, Endpoint};
 use super::parts::PolicyParts;
-use super::settings::{IdentityRule, PrimaryRole, SHORTEST_ATTEMPT};
+use super::settings::{IdentityRule, LagSource, MOST_WEIGHT, PrimaryRole, SHORTEST_ATTEMPT};
 use crate::ids::{ClassName, EndpointId};
+use crate::routing::{Class, Destination, ReadFallback, is_route_name};
 
 /// What must hold of the parts of a policy together, and does not.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -14,74 +15,105 @@ pub enum InvalidPolicy {
     Primary,
     #[error("the id {0} of the declared primary must not be that of a replica")]
     IdOfPrimary(EndpointId),
+    /// `at`: its index among the endpoints.
     #[error("the id {id} must be used once")]
-    IdTwice {
-        id: EndpointId,
-        /// Its place among the endpoints.
-        at: usize,
-    },
+    IdTwice { id: EndpointId, at: usize },
     #[error("endpoint {0} must name another server than those before it")]
     SameServer(EndpointId),
+    /// Of the endpoint at this index, as of all that follow.
+    #[error("the weight of endpoint {0} must be at most {MOST_WEIGHT}")]
+    Weight(usize),
+    #[error("endpoint {0} must be for at least 1 connection")]
+    NoConnections(usize),
+    #[error("the port of endpoint {0} must not be 0")]
+    Port(usize),
+    #[error("endpoint {0} must return at its largest lag or below")]
+    Recover(usize),
+    #[error("the lag query of endpoint {0} must not be empty")]
+    LagQuery(usize),
     #[error("acceptPrimary must be the id of an endpoint")]
     AcceptedUnknown,
-    #[error("servers whose identity is not checked must not be followed")]
-    FollowsUnchecked,
+    #[error("the writes must not move between servers whose identity is not checked")]
+    MovesUnchecked,
     #[error("failureThreshold must be at least 1")]
     FailureThreshold,
     #[error("successThreshold must be at least 1")]
     SuccessThreshold,
-    #[error("there must be a traffic step, and each must be above the one before it")]
+    #[error("there must be a traffic step, each must be above the one before it, and the first above 0")]
     TrafficSteps,
+    #[error("maxResetTimeout must be at least resetTimeout")]
+    ResetTimeouts,
     #[error("{threshold} attempts of at least {SHORTEST_ATTEMPT:?} must fit into the failover timeout")]
     Attempts { threshold: u32 },
-    #[error("the class {0} must be there once")]
-    ClassTwice(ClassName),
-    #[error("an operation must be of one class; {0} is of two")]
-    OperationTwice(String),
+    /// `at`: its index among the classes.
+    #[error("the class {class} must be there once")]
+    ClassTwice { class: ClassName, at: usize },
+    /// The name of the class at this index is that of another route, as of all that follow.
+    #[error("class {0} must not have the name of another route")]
+    ClassName(usize),
+    #[error("the selector of class {0} must have ids of endpoints")]
+    SelectorUnknown(usize),
+    #[error("the read fallback of class {0} must not have the primary: replicas alone serve the class")]
+    FallbackToPrimary(usize),
+    /// `at`: the indexes of both.
+    #[error("an operation must be of one class; {operation} is of two")]
+    OperationTwice { operation: String, at: [usize; 2] },
+    #[error("the region {0} must be there once")]
+    RegionTwice(String),
 }
 
-impl InvalidPolicy {
-    /// Whether the endpoints alone break it.
-    #[must_use]
-    pub const fn is_of_endpoints(&self) -> bool {
-        matches!(
-            self,
-            Self::Primary | Self::IdOfPrimary(_) | Self::IdTwice { .. } | Self::SameServer(_)
-        )
-    }
+/// Those that do not hold.
+fn failing(rules: impl IntoIterator<Item = (bool, InvalidPolicy)>) -> impl Iterator<Item = InvalidPolicy> {
+    let rules = rules.into_iter();
+    rules.filter_map(|(holds, broken)| (!holds).then_some(broken))
 }
 
 impl PolicyParts {
     pub(super) fn broken(&self) -> Vec<InvalidPolicy> {
         let mut broken = self.broken_endpoints();
-        let accepted = self.failover.accept_primary.as_ref();
-        if accepted.is_some_and(|id| self.endpoint(id).is_none()) {
-            broken.push(InvalidPolicy::AcceptedUnknown);
-        }
-        if self.identity == IdentityRule::Unchecked && self.failover.primary_role == PrimaryRole::Follow {
-            broken.push(InvalidPolicy::FollowsUnchecked);
-        }
+        broken.extend(self.broken_failover());
         broken.extend(self.broken_breaker());
-        let threshold = self.breaker.failure_threshold;
-        if self.probing.failover_timeout < SHORTEST_ATTEMPT.saturating_mul(threshold) {
-            broken.push(InvalidPolicy::Attempts { threshold });
-        }
         broken.extend(self.broken_classes());
+        broken.extend(self.broken_regions());
         broken
     }
 
-    fn broken_breaker(&self) -> impl Iterator<Item = InvalidPolicy> {
-        let breaker = &self.breaker;
-        let rising = breaker.traffic_steps.windows(2).all(|pair| pair[0] < pair[1]);
-        let broken = [
-            (breaker.failure_threshold == 0, InvalidPolicy::FailureThreshold),
-            (breaker.success_threshold == 0, InvalidPolicy::SuccessThreshold),
+    fn broken_failover(&self) -> impl Iterator<Item = InvalidPolicy> {
+        let accepted = self.failover.accept_primary.as_ref();
+        let moves = self.failover.primary_role == PrimaryRole::Follow;
+        failing([
             (
-                !rising || breaker.traffic_steps.is_empty(),
+                accepted.is_none_or(|id| self.endpoint(id).is_some()),
+                InvalidPolicy::AcceptedUnknown,
+            ),
+            (
+                self.identity != IdentityRule::Unchecked || !moves,
+                InvalidPolicy::MovesUnchecked,
+            ),
+        ])
+    }
+
+    fn broken_breaker(&self) -> impl Iterator<Item = InvalidPolicy> {
+        let (breaker, threshold) = (&self.breaker, self.breaker.failure_threshold);
+        let steps = &breaker.traffic_steps;
+        let rising = steps.windows(2).all(|pair| pair[0] < pair[1]);
+        let attempts = SHORTEST_ATTEMPT.saturating_mul(threshold);
+        failing([
+            (threshold > 0, InvalidPolicy::FailureThreshold),
+            (breaker.success_threshold > 0, InvalidPolicy::SuccessThreshold),
+            (
+                rising && steps.first().is_some_and(|first| first.get() > 0),
                 InvalidPolicy::TrafficSteps,
             ),
-        ];
-        broken.into_iter().filter_map(|(is, broken)| is.then_some(broken))
+            (
+                breaker.reset_timeout <= breaker.max_reset_timeout,
+                InvalidPolicy::ResetTimeouts,
+            ),
+            (
+                self.probing.failover_timeout >= attempts,
+                InvalidPolicy::Attempts { threshold },
+            ),
+        ])
     }
 
     fn broken_endpoints(&self) -> Vec<InvalidPolicy> {
@@ -104,22 +136,67 @@ impl PolicyParts {
             if server.is_some_and(|server| !servers.insert(server)) {
                 broken.push(InvalidPolicy::SameServer(endpoint.id.clone()));
             }
+            broken.extend(broken_endpoint(endpoint, at));
         }
         broken
     }
 
     fn broken_classes(&self) -> Vec<InvalidPolicy> {
-        let (mut names, mut operations, mut broken) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        for class in &self.routing.classes {
+        let (mut names, mut operations, mut broken) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        for (at, class) in self.routing.classes.iter().enumerate() {
             if !names.insert(&class.name) {
-                broken.push(InvalidPolicy::ClassTwice(class.name.clone()));
+                let class = class.name.clone();
+                broken.push(InvalidPolicy::ClassTwice { class, at });
             }
-            let twice = class
-                .operations
-                .iter()
-                .filter(|operation| !operations.insert(operation.as_str()));
-            broken.extend(twice.map(|operation| InvalidPolicy::OperationTwice(operation.clone())));
+            broken.extend(self.broken_class(class, at));
+            for operation in &class.operations {
+                if let Some(first) = operations.insert(operation.as_str(), at) {
+                    broken.push(InvalidPolicy::OperationTwice {
+                        operation: operation.clone(),
+                        at: [first, at],
+                    });
+                }
+            }
         }
         broken
     }
+
+    fn broken_class(&self, class: &Class, at: usize) -> impl Iterator<Item = InvalidPolicy> {
+        let mut selected = class.selector.ids.iter();
+        let mut falls_back = class.read_fallback.iter().flatten();
+        let to_primary = falls_back.any(|fallback| *fallback == ReadFallback::Primary);
+        failing([
+            (!is_route_name(class.name.as_str()), InvalidPolicy::ClassName(at)),
+            (
+                selected.all(|id| self.endpoint(id).is_some()),
+                InvalidPolicy::SelectorUnknown(at),
+            ),
+            (
+                class.destination != Destination::ReplicasOnly || !to_primary,
+                InvalidPolicy::FallbackToPrimary(at),
+            ),
+        ])
+    }
+
+    fn broken_regions(&self) -> impl Iterator<Item = InvalidPolicy> {
+        let mut names = BTreeSet::new();
+        let regions = self.routing.regions.iter();
+        let twice = regions.filter(move |region| !names.insert(&region.name));
+        twice.map(|region| InvalidPolicy::RegionTwice(region.name.clone()))
+    }
+}
+
+fn broken_endpoint(endpoint: &Endpoint, at: usize) -> impl Iterator<Item = InvalidPolicy> {
+    let (lag, port) = (&endpoint.lag, endpoint.server.port());
+    let asks = match &lag.source {
+        LagSource::Query(query) => !query.is_empty(),
+        LagSource::Wal | LagSource::None => true,
+    };
+    failing([
+        (endpoint.weight <= MOST_WEIGHT, InvalidPolicy::Weight(at)),
+        (endpoint.max_connections > 0, InvalidPolicy::NoConnections(at)),
+        (port != Some(0), InvalidPolicy::Port(at)),
+        (lag.recover <= lag.max, InvalidPolicy::Recover(at)),
+        (asks, InvalidPolicy::LagQuery(at)),
+    ])
 }

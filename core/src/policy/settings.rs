@@ -11,6 +11,9 @@ use crate::words::words;
 /// The shortest attempt that a policy can ask for.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
 
+/// The largest weight of an endpoint.
+pub const MOST_WEIGHT: u16 = 1000;
+
 /// What the operator does with a policy.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
@@ -59,7 +62,7 @@ pub struct Failover {
     pub min_healthy: Least,
     /// Whether the writes move to another endpoint that takes them.
     pub primary_role: PrimaryRole,
-    /// What becomes of the routes of writes while nobody takes them.
+    /// Where the routes of writes lead while nobody takes them.
     pub on_primary_loss: OnPrimaryLoss,
     /// A person's word which of two writable servers is the primary.
     pub accept_primary: Option<EndpointId>,
@@ -76,7 +79,7 @@ pub enum PrimaryRole {
     Pinned,
 }
 
-/// What becomes of the routes of writes while nobody takes them.
+/// Where the routes of writes lead while nobody takes them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum OnPrimaryLoss {
@@ -98,16 +101,23 @@ pub struct LagSettings {
     pub max: Duration,
     /// It leaves the routes past so many bytes, too; `None`: bytes are not judged.
     pub max_bytes: Option<u64>,
-    /// It returns at this or below; of the bytes, at the same share of their bound.
+    /// It returns at this or below, which is no more than `max`; of the bytes, at the same share of their bound.
     pub recover: Duration,
 }
 
 /// Where the lag of a replica comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(LagSourceKind),
+    doc = "Where the lag of a replica comes from, without the query.",
+    derive(strum::IntoStaticStr, strum::VariantArray),
+    strum(const_into_str)
+)]
 pub enum LagSource {
     /// The primary's history of log positions.
+    #[default]
     Wal,
-    /// A query on the replica: one value, seconds.
+    /// A query on the replica: one value, seconds. It is not empty.
     Query(Arc<str>),
     /// Lag is not judged.
     None,
@@ -135,12 +145,12 @@ pub struct BreakerSettings {
     pub failure_threshold: u32,
     /// How long a circuit stays open at first.
     pub reset_timeout: Duration,
-    /// What the reset timeout doubles up to, trip by trip; trips longer ago than this no longer count.
+    /// What the reset timeout, which is no longer, doubles up to, trip by trip; trips longer ago than this no longer count.
     pub max_reset_timeout: Duration,
     /// Good checks from one traffic step to the next, at least 1.
     pub success_threshold: u32,
-    /// Rising percentages, at least one.
+    /// Rising percentages above 0, at least one.
     pub traffic_steps: Vec<Percent>,
 }
 
-words!(Mode, Strategy, PrimaryRole, OnPrimaryLoss);
+words!(Mode, Strategy, PrimaryRole, OnPrimaryLoss, LagSourceKind);

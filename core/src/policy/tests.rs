@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::fixture;
 use crate::ids::PolicyKey;
 use crate::percent::Percent;
-use crate::routing::ReadFallback;
+use crate::routing::{Class, Destination, ReadFallback, Region};
 use crate::server::Location;
 
 #[test]
@@ -115,9 +115,9 @@ fn the_accepted_primary_is_declared() {
 }
 
 #[test]
-fn servers_that_do_not_tell_who_they_are_are_not_followed() {
+fn writes_do_not_move_between_servers_that_do_not_tell_who_they_are() {
     let unchecked = |parts: &mut PolicyParts| parts.identity = IdentityRule::Unchecked;
-    assert_eq!(broken(unchecked), [InvalidPolicy::FollowsUnchecked]);
+    assert_eq!(broken(unchecked), [InvalidPolicy::MovesUnchecked]);
     let pinned = |parts: &mut PolicyParts| {
         unchecked(parts);
         parts.failover.primary_role = PrimaryRole::Pinned;
@@ -135,7 +135,7 @@ fn a_breaker_counts_and_its_steps_rise() {
         broken(|parts| parts.breaker.success_threshold = 0),
         [InvalidPolicy::SuccessThreshold]
     );
-    for steps in [&[][..], &[50, 50], &[50, 10]] {
+    for steps in [&[][..], &[50, 50], &[50, 10], &[0, 50]] {
         let steps = |parts: &mut PolicyParts| {
             parts.breaker.traffic_steps = steps.iter().copied().map(Percent::new).collect();
         };
@@ -156,7 +156,8 @@ fn a_class_and_an_operation_are_there_once() {
     let twice = |parts: &mut PolicyParts| {
         parts.routing.classes = vec![fixture::class("c"), fixture::class("c")];
     };
-    assert_eq!(broken(twice), [InvalidPolicy::ClassTwice("c".into())]);
+    let class = "c".into();
+    assert_eq!(broken(twice), [InvalidPolicy::ClassTwice { class, at: 1 }]);
     let operation = |parts: &mut PolicyParts| {
         parts.routing.classes = ["c", "d"].map(fixture::class).into();
         for class in &mut parts.routing.classes {
@@ -165,8 +166,107 @@ fn a_class_and_an_operation_are_there_once() {
     };
     assert_eq!(
         broken(operation),
-        [InvalidPolicy::OperationTwice("audit".to_owned())]
+        [InvalidPolicy::OperationTwice {
+            operation: "audit".to_owned(),
+            at: [0, 1],
+        }]
     );
+}
+
+#[test]
+fn the_figures_of_an_endpoint_are_in_their_bounds() {
+    type Edit = fn(&mut Endpoint);
+    let edits: [(Edit, InvalidPolicy); 5] = [
+        (|it| it.weight = MOST_WEIGHT + 1, InvalidPolicy::Weight(1)),
+        (|it| it.max_connections = 0, InvalidPolicy::NoConnections(1)),
+        (
+            |it| {
+                it.server = DeclaredServer::Host(Location {
+                    port: 0,
+                    ..fixture::location(2)
+                });
+            },
+            InvalidPolicy::Port(1),
+        ),
+        (
+            |it| it.lag.recover = it.lag.max + Duration::from_nanos(1),
+            InvalidPolicy::Recover(1),
+        ),
+        (
+            |it| it.lag.source = LagSource::Query("".into()),
+            InvalidPolicy::LagQuery(1),
+        ),
+    ];
+    for (edit, expected) in edits {
+        assert_eq!(broken(|parts| edit(&mut parts.endpoints[1])), [expected]);
+    }
+    let at_the_bound = |parts: &mut PolicyParts| {
+        parts.endpoints[1].weight = MOST_WEIGHT;
+        parts.endpoints[1].lag.recover = parts.endpoints[1].lag.max;
+    };
+    assert_eq!(broken(at_the_bound), []);
+}
+
+#[test]
+fn a_circuit_stays_open_no_longer_at_first_than_at_most() {
+    let longest = |time: Duration| move |parts: &mut PolicyParts| parts.breaker.max_reset_timeout = time;
+    let reset = fixture::breaker().reset_timeout;
+    assert_eq!(broken(longest(reset)), []);
+    let shorter = reset - Duration::from_nanos(1);
+    assert_eq!(broken(longest(shorter)), [InvalidPolicy::ResetTimeouts]);
+}
+
+/// What does not hold where there is one class, after an edit of it.
+fn broken_class(edit: impl FnOnce(&mut Class)) -> Vec<InvalidPolicy> {
+    broken(|parts| {
+        let mut class = fixture::class("c");
+        edit(&mut class);
+        parts.routing.classes = vec![class];
+    })
+}
+
+#[test]
+fn a_class_has_a_route_of_its_own() {
+    for name in ["rw", "ro", "ro-east"] {
+        let named = broken_class(|class| class.name = name.into());
+        assert_eq!(named, [InvalidPolicy::ClassName(0)], "{name}");
+    }
+    assert_eq!(broken_class(|class| class.name = "row".into()), []);
+}
+
+#[test]
+fn a_selector_has_ids_of_endpoints() {
+    let selects =
+        |id: &'static str| move |class: &mut Class| class.selector.ids = vec!["b".into(), id.into()];
+    assert_eq!(broken_class(selects("primary")), []);
+    assert_eq!(broken_class(selects("c")), [InvalidPolicy::SelectorUnknown(0)]);
+}
+
+#[test]
+fn a_class_of_replicas_alone_does_not_fall_back_to_the_primary() {
+    let falls_back = |to: ReadFallback| {
+        move |class: &mut Class| {
+            class.destination = Destination::ReplicasOnly;
+            class.read_fallback = Some(vec![to]);
+        }
+    };
+    assert_eq!(broken_class(falls_back(ReadFallback::LaggingReplicas)), []);
+    assert_eq!(
+        broken_class(falls_back(ReadFallback::Primary)),
+        [InvalidPolicy::FallbackToPrimary(0)]
+    );
+}
+
+#[test]
+fn a_region_is_there_once() {
+    let region = |name: &str| Region {
+        name: name.to_owned(),
+        failover: Vec::new(),
+    };
+    let twice = |parts: &mut PolicyParts| {
+        parts.routing.regions = ["east", "west", "east"].map(region).into();
+    };
+    assert_eq!(broken(twice), [InvalidPolicy::RegionTwice("east".to_owned())]);
 }
 
 #[test]
@@ -183,6 +283,4 @@ fn everything_that_does_not_hold_is_told_and_in_words() {
             "failureThreshold must be at least 1"
         ]
     );
-    let of_endpoints: Vec<_> = both.iter().map(InvalidPolicy::is_of_endpoints).collect();
-    assert_eq!(of_endpoints, [true, false]);
 }

@@ -13,8 +13,8 @@ fn pods(ready: Result<&[&str], ServiceProblem>) -> ResolvedEndpoint {
     }
 }
 
-fn secret(name: &str) -> Unresolved {
-    Unresolved {
+fn secret(name: &str) -> UnresolvedSecret {
+    UnresolvedSecret {
         secret: name.to_owned(),
         problem: SecretProblem::NotFound,
     }

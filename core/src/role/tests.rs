@@ -5,6 +5,7 @@ use crate::fixture::Case;
 use crate::fixture::{SYSTEM, address, at, policy};
 use crate::health::Suspicion;
 use crate::observation::FailureKind;
+use crate::policy::PrimaryRole;
 
 /// A target of the policy in a state that `edit` made of a good one; replicas are standbys.
 fn judged(
@@ -42,7 +43,7 @@ fn judged(
         replay: &replay,
         class_states: &ClassStates::default(),
     };
-    let judgement = known.judge(&policy, &holding);
+    let judgement = known.judge(&policy.policy(), &holding);
     (judgement.standing, judgement.reason)
 }
 
@@ -92,6 +93,7 @@ fn then_the_identity_silent_or_not() {
     );
     let unchecked = judged("a", |policy, health, _, _| {
         policy.identity = IdentityRule::Unchecked;
+        policy.failover.primary_role = PrimaryRole::Pinned;
         other_database(health);
     });
     assert_eq!(unchecked, (Standing::Good, Reason::Serving));

@@ -15,13 +15,16 @@ fn a_class_is_found_by_its_name() {
 
 #[test]
 fn a_class_of_the_primary_has_the_route_of_the_writes() {
-    for (target, expected) in [
+    for (destination, expected) in [
         (Destination::Primary, false),
         (Destination::PrimaryPreferred, true),
         (Destination::Replicas, true),
         (Destination::ReplicasOnly, true),
     ] {
-        let class = Class { target, ..class("c") };
-        assert_eq!(class.has_route(), expected, "{target:?}");
+        let class = Class {
+            destination,
+            ..class("c")
+        };
+        assert_eq!(class.has_route(), expected, "{destination}");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::document::{CircuitBreaker, Class, HealthCheck, PolicyName, Priorities, Region, RoutingTable};
-use super::entry::{Connection, Endpoint, Route, Service, Target};
+use super::document::{CircuitBreaker, Class, HealthCheck, PolicyName, Region, RoutingTable};
+use super::entry::{Connection, Endpoint, Route, RouteTarget, Service};
 use super::named::{self, DEFAULT, NamedRoute, SERVICE_PORT, WRITES};
 use super::subject::Subject;
 use super::word::Version;
@@ -11,7 +11,7 @@ use crate::outputs::Outputs;
 use crate::plan::Member;
 use crate::policy::{BreakerSettings, Policy, Probing};
 use crate::resolved::Resolved;
-use crate::routing::{self, Priority};
+use crate::routing;
 use crate::server::ClientSettings;
 use crate::{plan, policy};
 
@@ -28,29 +28,32 @@ impl RoutingTable {
         let (all, declared) = (named::routes(policy, outputs, plan), &policy.routing);
         let route = |named: &NamedRoute<'_>| (named.name.clone(), route(outputs, named));
         let endpoint = |declared| endpoint(policy, resolved, declared, &all);
-        let mut table = Self {
+        let table = Self {
             version: Version,
             policy: PolicyName {
                 namespace: policy.key.namespace.clone(),
                 name: policy.key.name.clone(),
             },
+            // Of what follows, without it.
             revision: String::new(),
             strategy: policy.strategy,
             connection: connection(&policy.clients),
             replicas: declared.replicas,
-            default_target: declared.default_target,
+            default_destination: declared.default_destination,
             retry_attempts: declared.retry_attempts,
-            health_check: health_check(&policy.probing),
+            health_check: Some(health_check(&policy.probing)),
             circuit_breaker: circuit_breaker(&policy.breaker),
             classes: declared.classes.iter().map(class).collect(),
             default_route: DEFAULT.to_owned(),
-            priorities: priorities(declared),
+            priorities: declared.priorities.clone(),
             regions: declared.regions.iter().map(region).collect(),
             routes: all.iter().map(route).collect(),
             endpoints: policy.endpoints.iter().map(endpoint).collect(),
         };
-        table.revision = table.digest();
-        table
+        Self {
+            revision: table.digest(),
+            ..table
+        }
     }
 }
 
@@ -77,23 +80,13 @@ fn class(class: &routing::Class) -> Class {
     Class {
         built_in: !class.declared,
         operations: class.operations.clone(),
-        target: class.target,
+        destination: class.destination,
         route: if class.has_route() {
             name.clone()
         } else {
             WRITES.to_owned()
         },
         name,
-    }
-}
-
-fn priorities(declared: &routing::Routing) -> Priorities {
-    let of = |priority| declared.priorities.get(&priority).copied();
-    Priorities {
-        critical: of(Priority::Critical),
-        high: of(Priority::High),
-        medium: of(Priority::Medium),
-        low: of(Priority::Low),
     }
 }
 
@@ -118,8 +111,8 @@ fn route(outputs: &Outputs, named: &NamedRoute<'_>) -> Route {
     }
 }
 
-fn target(member: &Member) -> Target {
-    Target {
+fn target(member: &Member) -> RouteTarget {
+    RouteTarget {
         endpoint: member.target.endpoint.to_string(),
         address: member.address,
         port: member.port,

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::entry::{Connection, Endpoint, Route};
 use super::word::Version;
 use crate::policy::Strategy;
-use crate::routing::{Destination, Priority};
+use crate::routing::{DefaultDestination, Destination, Priority, PriorityDestination};
 
 /// The key routing.json of the ConfigMap NAME-routing: who serves writes and who serves reads now, for clients that route by themselves. It changes only when a decision changes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -34,13 +36,19 @@ pub struct RoutingTable {
     /// False: replicas are switched off, and every route leads to the primary.
     pub replicas: bool,
     /// Who serves the reads that no class names. Their routes have obeyed it already.
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::DefaultTarget"))]
-    pub default_target: Destination,
+    #[cfg_attr(
+        feature = "schema",
+        schemars(schema_with = "super::schema::default_destination")
+    )]
+    #[serde(rename = "defaultTarget")]
+    pub default_destination: DefaultDestination,
     /// How often to try another target of a route after one failed.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10)))]
     pub retry_attempts: u8,
     /// How the servers are checked.
-    pub health_check: HealthCheck,
+    // Version 0.1.0 did not tell it.
+    #[cfg_attr(feature = "schema", schemars(with = "HealthCheck"))]
+    pub health_check: Option<HealthCheck>,
     /// How a client that has circuits of its own should set them.
     pub circuit_breaker: CircuitBreaker,
     /// Kinds of operations, by name: write, primary-preferred and analytics where the policy declares nothing else.
@@ -50,7 +58,9 @@ pub struct RoutingTable {
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub default_route: String,
     /// For reads of a priority, whatever the route of their class. Primary: rw. PrimaryPreferred: rw while its state is Served, else that route. Replicas: that route. Operations of a class whose target is Primary have no other route.
-    pub priorities: Priorities,
+    #[serde(deserialize_with = "known_priorities")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::schema::priorities"))]
+    pub priorities: BTreeMap<Priority, PriorityDestination>,
     /// The regions that have a route, as declared, then those of endpoints.
     #[cfg_attr(feature = "schema", schemars(length(max = 16)))]
     pub regions: Vec<Region>,
@@ -131,45 +141,11 @@ pub struct Class {
     )]
     pub operations: Vec<String>,
     /// Who serves it: Primary; PrimaryPreferred, the primary while it is well; Replicas, or the fallback; ReplicasOnly, and never the primary. The route has obeyed it already.
-    pub target: Destination,
+    #[serde(rename = "target")]
+    pub destination: Destination,
     /// Its route: a key of routes.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub route: String,
-}
-
-/// Where reads of a priority go.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
-pub struct Priorities {
-    /// Of critical reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub critical: Option<Destination>,
-    /// Of high-priority reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub high: Option<Destination>,
-    /// Of medium-priority reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub medium: Option<Destination>,
-    /// Of low-priority reads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Priority"))]
-    pub low: Option<Destination>,
-}
-
-impl Priorities {
-    /// What the policy maps a priority to; `None`: it says nothing of it.
-    #[must_use]
-    pub const fn of(&self, priority: Priority) -> Option<Destination> {
-        match priority {
-            Priority::Critical => self.critical,
-            Priority::High => self.high,
-            Priority::Medium => self.medium,
-            Priority::Low => self.low,
-        }
-    }
 }
 
 /// A region with a route of its own.
@@ -188,4 +164,17 @@ pub struct Region {
     /// The route of reads from it that no class names: a key of routes.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub route: String,
+}
+
+/// Those that this version knows: a reader passes over the others.
+fn known_priorities<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Priority, PriorityDestination>, D::Error> {
+    let all = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let known = |(word, destination): (String, Value)| Some((Priority::from_word(&word)?, destination));
+    let read = |(priority, destination)| {
+        let destination = PriorityDestination::deserialize(destination).map_err(D::Error::custom)?;
+        Ok((priority, destination))
+    };
+    all.into_iter().filter_map(known).map(read).collect()
 }

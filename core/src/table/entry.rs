@@ -15,7 +15,7 @@ pub struct Route {
     /// Served: its targets are well. Fallback: the read fallback serves, or other replicas than the class selects. Held: nobody is well, and who is merely unhealthy is kept. Empty: nobody may serve.
     pub state: RouteState,
     /// Who serves, in order: by order, priority, id and address.
-    pub targets: Vec<Target>,
+    pub targets: Vec<RouteTarget>,
     /// The Service that leads to the targets; absent where none is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Service"))]
@@ -38,7 +38,7 @@ pub struct Service {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "target"))]
 #[serde(rename_all = "camelCase")]
-pub struct Target {
+pub struct RouteTarget {
     /// The id of its endpoint.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Id"))]
     pub endpoint: String,

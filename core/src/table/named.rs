@@ -5,12 +5,10 @@
 use crate::outputs::Outputs;
 use crate::plan::{Route, RoutingPlan};
 use crate::policy::Policy;
-use crate::routing::Class;
+use crate::routing::{Class, REGION_PREFIX};
 
-/// The route of writes.
-pub const WRITES: &str = "rw";
-/// The route of reads that no class names.
-pub const DEFAULT: &str = "ro";
+pub use crate::routing::{DEFAULT, WRITES};
+
 /// The class, and so the route, of reads that prefer the primary, unless the policy gives the name to others.
 pub const PRIMARY_PREFERRED: &str = "primary-preferred";
 /// The TCP port of every Service.
@@ -103,15 +101,15 @@ pub fn service(prefix: &str, route: &str) -> String {
 /// The name of the route of a region.
 #[must_use]
 pub fn of_region(region: &str) -> String {
-    format!("ro-{region}")
+    format!("{REGION_PREFIX}{region}")
 }
 
 /// The place of a route in the order of writes, by its name.
 #[must_use]
 pub fn write_order(name: &str) -> u8 {
     match name {
-        WRITES | DEFAULT | "" => 0,
-        name if name.starts_with("ro-") => 2,
+        WRITES | DEFAULT => 0,
+        name if name.starts_with(REGION_PREFIX) => 2,
         _ => 1,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::document::{Class, RoutingTable};
 use super::named::{PRIMARY_PREFERRED, WRITES};
 use crate::plan::RouteState;
-use crate::routing::{Destination, Priority};
+use crate::routing::{Destination, Priority, PriorityDestination};
 
 /// What a client says of an operation. The default says nothing, and is a write.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,7 +29,7 @@ pub struct RouteChoice<'a> {
     /// The name of the route: a key of `routes`.
     pub route: &'a str,
     /// Who is to serve it.
-    pub target: Destination,
+    pub destination: Destination,
     /// The class whose route it is, by its name; `None`: a route of no class.
     pub class: Option<&'a str>,
 }
@@ -37,13 +37,13 @@ pub struct RouteChoice<'a> {
 /// Why a request has no route.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoRoute {
-    #[error("there is no class {class}{}", There(known))]
+    #[error("there is no class {class}{}", KnownNames(known))]
     UnknownClass {
         class: String,
         /// The classes that there are, in the order of their names.
         known: Vec<String>,
     },
-    #[error("there is no region {region} in loadBalancing.regions{}", There(known))]
+    #[error("there is no region {region} in loadBalancing.regions{}", KnownNames(known))]
     UnknownRegion {
         region: String,
         /// The regions that have a route, as declared.
@@ -51,10 +51,10 @@ pub enum NoRoute {
     },
 }
 
-/// What there is instead.
-struct There<'a>(&'a [String]);
+/// The names that there are instead.
+struct KnownNames<'a>(&'a [String]);
 
-impl fmt::Display for There<'_> {
+impl fmt::Display for KnownNames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
@@ -75,12 +75,15 @@ impl RoutingTable {
             Kind::Write => writes(Destination::Primary),
             Kind::Read(class) => self.read_route(request, class)?,
         };
-        let target = if self.replicas {
-            routed.target
+        let destination = if self.replicas {
+            routed.destination
         } else {
             Destination::Primary
         };
-        Ok(RouteChoice { target, ..routed })
+        Ok(RouteChoice {
+            destination,
+            ..routed
+        })
     }
 
     fn classified(&self, request: &Request<'_>) -> Result<Kind<'_>, NoRoute> {
@@ -89,7 +92,7 @@ impl RoutingTable {
             self.classes.iter().find(has)
         });
         let named = request.class.map(|class| self.class(class)).transpose()?;
-        let is_write = |class: &Class| class.target == Destination::Primary;
+        let is_write = |class: &Class| class.destination == Destination::Primary;
         if of_operation.is_some_and(is_write) || named.is_some_and(is_write) {
             return Ok(Kind::Write);
         }
@@ -104,12 +107,12 @@ impl RoutingTable {
         request: &Request<'_>,
         class: Option<&'a Class>,
     ) -> Result<RouteChoice<'a>, NoRoute> {
-        let mapped = request.priority.and_then(|priority| self.priorities.of(priority));
-        let decided = match mapped {
-            Some(Destination::Primary) => Some(writes(Destination::Primary)),
-            Some(Destination::PrimaryPreferred) => self.writes_if_served(),
+        let priority = request.priority.as_ref();
+        let decided = match priority.and_then(|priority| self.priorities.get(priority)) {
+            Some(PriorityDestination::Primary) => Some(writes(Destination::Primary)),
+            Some(PriorityDestination::PrimaryPreferred) => self.writes_if_served(),
             None if request.prefer_primary => self.preferred(class),
-            Some(Destination::Replicas | Destination::ReplicasOnly) | None => None,
+            Some(PriorityDestination::Replicas) | None => None,
         };
         match decided {
             Some(routed) => Ok(routed),
@@ -119,11 +122,11 @@ impl RoutingTable {
 
     /// The route of reads that prefer the primary; `None`: the policy keeps the class from it, or nobody serves there.
     fn preferred(&self, class: Option<&Class>) -> Option<RouteChoice<'_>> {
-        if class.is_some_and(|class| class.target == Destination::ReplicasOnly) {
+        if class.is_some_and(|class| class.destination == Destination::ReplicasOnly) {
             return None;
         }
         let own = self.classes.iter().find(|class| class.name == PRIMARY_PREFERRED);
-        match own.filter(|class| class.target == Destination::PrimaryPreferred) {
+        match own.filter(|class| class.destination == Destination::PrimaryPreferred) {
             Some(own) => Some(of_class(own)),
             None => self.writes_if_served(),
         }
@@ -142,7 +145,7 @@ impl RoutingTable {
         };
         Ok(RouteChoice {
             route,
-            target: self.default_target,
+            destination: self.default_destination.into(),
             class: None,
         })
     }
@@ -179,10 +182,10 @@ enum Kind<'a> {
     Read(Option<&'a Class>),
 }
 
-const fn writes(target: Destination) -> RouteChoice<'static> {
+const fn writes(destination: Destination) -> RouteChoice<'static> {
     RouteChoice {
         route: WRITES,
-        target,
+        destination,
         class: None,
     }
 }
@@ -190,7 +193,7 @@ const fn writes(target: Destination) -> RouteChoice<'static> {
 fn of_class(class: &Class) -> RouteChoice<'_> {
     RouteChoice {
         route: &class.route,
-        target: class.target,
+        destination: class.destination,
         class: Some(&class.name),
     }
 }

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::document::RoutingTable;
 use super::entry::Route;
 use super::word::{VERSION, Version};
+use crate::routing::{DefaultDestination, Priority, PriorityDestination};
 
-/// docs/schemas/routing.v1.json. It allows what is written today and nothing else; a reader passes over fields that it does
-/// not know.
+/// docs/schemas/routing.v1.json: what is written today. It allows fields that it does not know, as a reader must.
 #[must_use]
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
@@ -24,15 +24,11 @@ pub fn schema() -> Value {
     schema.into()
 }
 
-/// Objects have no other fields, enums say no type, whole numbers no format of Rust's, and a description is one line.
+/// Enums say no type, and whole numbers no format of Rust's.
 struct Mend;
 
 impl Transform for Mend {
     fn transform(&mut self, schema: &mut Schema) {
-        if schema.get("properties").is_some() && schema.get("type").is_some() {
-            let fields = schema.ensure_object();
-            fields.entry("additionalProperties").or_insert(json!(false));
-        }
         if schema.get("enum").is_some() {
             schema.remove("type");
         }
@@ -64,22 +60,7 @@ definition! {
     Id, "id": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 40};
     Word, "word": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 22};
     Port, "port": {"type": "integer", "minimum": 1, "maximum": 65535};
-    Priority, "priority": {"enum": ["Primary", "PrimaryPreferred", "Replicas"]};
-}
-
-/// Who serves reads that no class names.
-pub struct DefaultTarget;
-
-impl JsonSchema for DefaultTarget {
-    fn schema_name() -> Cow<'static, str> {
-        "defaultTarget".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"enum": ["Primary", "Replicas"]})
-    }
+    ReadDestination, "priority": {"enum": (PriorityDestination::ALL)};
 }
 
 impl JsonSchema for Version {
@@ -96,6 +77,31 @@ impl JsonSchema for Version {
 
 pub fn address(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})
+}
+
+/// In the order in which version 1 was published.
+pub fn default_destination(_: &mut SchemaGenerator) -> Schema {
+    let mut words: Vec<_> = DefaultDestination::ALL
+        .iter()
+        .map(|destination| destination.word())
+        .collect();
+    words.sort_unstable();
+    json_schema!({"enum": words})
+}
+
+/// Any of them may be there.
+pub fn priorities(generator: &mut SchemaGenerator) -> Schema {
+    let destination = generator.subschema_for::<ReadDestination>();
+    let property = |priority: &Priority| {
+        let mut property = destination.clone();
+        property.insert(
+            "description".to_owned(),
+            json!(format!("Of {priority}-priority reads.")),
+        );
+        (priority.to_string(), Value::from(property))
+    };
+    let properties: Map<String, Value> = Priority::ALL.iter().map(property).collect();
+    json_schema!({"type": "object", "properties": properties})
 }
 
 /// Two routes are always there.

@@ -3,9 +3,10 @@ use crate::fixture;
 use crate::ids::TargetId;
 use crate::outputs::Outputs;
 use crate::plan::{self, Admission, Member, RouteState, RoutingPlan};
-use crate::policy::Policy;
+use crate::policy::PolicyParts;
 
 mod combinations;
+mod earlier;
 mod mutated;
 mod rules;
 mod text;
@@ -31,7 +32,7 @@ fn of(members: Vec<Member>) -> plan::Route {
 
 /// The primary takes the writes; `a` and `b` serve the reads, those of every class that may read from replicas and those of
 /// every region too.
-fn plan_of(policy: &Policy) -> RoutingPlan {
+fn plan_of(policy: &PolicyParts) -> RoutingPlan {
     let reads = || of(vec![member("a", 2), member("b", 3)]);
     let classes = policy.routing.classes.iter();
     RoutingPlan {
@@ -55,7 +56,7 @@ fn made(change: impl FnOnce(&mut fixture::Case)) -> RoutingTable {
 
 fn table_of(policy: &fixture::Case, outputs: &Outputs) -> RoutingTable {
     RoutingTable::new(&Subject {
-        policy,
+        policy: &policy.policy(),
         resolved: &policy.resolved(),
         outputs,
         plan: &plan_of(policy),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::document::RoutingTable;
+use super::earlier;
 use super::named::{DEFAULT, WRITES};
 use super::word::VERSION;
 
@@ -32,13 +33,13 @@ pub enum TableError {
 
 /// What every version has.
 #[derive(Deserialize)]
-struct Versioned {
+struct Head {
     version: String,
 }
 
 impl RoutingTable {
-    /// Reads `routing.json`. Fields that are not known are passed over. The revision is taken as it stands: [`is_intact`]
-    /// proves it.
+    /// Reads `routing.json`, also as version 0.1.0 wrote it. Fields that are not known are passed over. The revision is taken
+    /// as it stands: [`is_intact`] proves it.
     ///
     /// # Errors
     /// The text is longer than 1 MiB, is of another version, is not of the form of the schema, or names a route that it does
@@ -48,12 +49,13 @@ impl RoutingTable {
             return Err(TableError::TooLong);
         }
         let malformed = |source| TableError::Malformed { source };
-        let Versioned { version } = serde_json::from_str(text).map_err(malformed)?;
+        let Head { version } = serde_json::from_str(text).map_err(malformed)?;
         if version != VERSION {
             let version = version.chars().take(VERSION_TOLD).collect();
             return Err(TableError::OtherVersion { version });
         }
-        let table: Self = serde_json::from_str(text).map_err(malformed)?;
+        let document = serde_json::from_str(text).map_err(malformed)?;
+        let table: Self = serde_json::from_value(earlier::completed(document)).map_err(malformed)?;
         match table.missing() {
             Some(route) => Err(TableError::NoSuchRoute {
                 route: route.to_owned(),

@@ -38,8 +38,8 @@ fn route(state: RouteState, members: &[(&str, Admission)]) -> Route {
 }
 
 /// a serves reads, the primary takes the writes.
-fn decided(edit: impl FnOnce(&mut Decided)) -> DecisionState {
-    let mut decided = Decided {
+fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
+    let mut decided = RouteDecision {
         plan: RoutingPlan {
             rw: route(RouteState::Served, &[("primary", Admission::Eligible)]),
             ro: route(RouteState::Served, &[("a", Admission::Eligible)]),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::PolicyState;
-use super::watched::Target;
-use crate::decision::{Decided, Decision, DecisionState, EndpointView, TargetNote, explain};
+use super::watched::WatchedTarget;
+use crate::decision::{Decision, DecisionState, EndpointView, RouteDecision, TargetNote, explain};
 use crate::health::{Reason, Standing, Suspicion};
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::judgement::Judgement;
@@ -18,12 +18,12 @@ use crate::role::Evidence;
 use crate::target::NextCheck;
 use crate::transition::{Transition, transitions};
 use crate::write_primary::{
-    Claim, Holding, IdentityChange, Rules, WriteChoice, Writes, choose_write_primary,
+    Claim, Holding, IdentityChange, Patience, Rules, WriteChoice, Writes, choose_write_primary,
 };
 
 /// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
 const GATHER: Duration = Duration::from_millis(25);
-/// What became of a call to decide.
+/// The result of a call to decide.
 pub(super) enum Conclusion {
     /// Signs are being confirmed, until then.
     Gathering(Moment),
@@ -47,7 +47,7 @@ impl Conclusion {
 impl PolicyState {
     /// Decides, unless signs of a crash are about to be confirmed.
     pub(super) fn settle(&mut self, now: Moment) -> Conclusion {
-        let confirming = |target: &Target| matches!(target.health.suspicion, Suspicion::Confirming { since } if now.since(since) < GATHER);
+        let confirming = |target: &WatchedTarget| matches!(target.health.suspicion, Suspicion::Confirming { since } if now.since(since) < GATHER);
         if self.policy.mode != Mode::Suspend && self.targets.values().any(confirming) {
             let until = *self.gathering.get_or_insert(now) + GATHER;
             if now < until {
@@ -120,7 +120,7 @@ impl PolicyState {
         self.holding = choice.holding.clone();
         self.routes = routes.clone();
         let split = choice.split.iter().map(|target| target.endpoint.clone());
-        let decided = Decided {
+        let decided = RouteDecision {
             plan: routes,
             endpoints,
             holding: choice.holding,
@@ -163,16 +163,16 @@ impl PolicyState {
         choose_write_primary(&self.holding, &claims, rules, now)
     }
 
-    /// Until when a holder that had no good check yet is waited for: it is out for `failoverTimeout` then.
-    fn awaited(&self) -> Option<Moment> {
+    /// How long a holder that had no good check yet is awaited.
+    fn awaited(&self) -> Option<Patience> {
         let id = self.holding.holder.as_ref()?;
         let target = self.targets.get(id)?;
         let active = self.policy.endpoint(&id.endpoint)?.state == EndpointState::Active;
         let since = target.health.failing_since;
-        let until = since.map_or(Moment::NEVER, |since| {
-            since + self.policy.probing.failover_timeout
+        let patience = since.map_or(Patience::Unbounded, |since| {
+            Patience::Until(since + self.policy.probing.failover_timeout)
         });
-        (active && target.health.address.is_none()).then_some(until)
+        (active && target.health.address.is_none()).then_some(patience)
     }
 
     /// Whether this policy saw the server as a standby of this database.
@@ -224,9 +224,9 @@ impl PolicyState {
             let target = self.targets.get(id);
             TargetNote {
                 location: target.and_then(|target| target.location.clone()),
-                sessions: target.and_then(|target| target.sessions.count),
+                sessions: target.and_then(|target| Some(target.sessions?.count)),
                 was_standby: target
-                    .and_then(Target::server)
+                    .and_then(WatchedTarget::server)
                     .is_some_and(|server| self.was_standby(server)),
             }
         };
@@ -247,8 +247,8 @@ impl PolicyState {
             target.served = None;
         }
         for Judgement { target, standing, .. } in judgements {
-            let place = routes.member(&self.policy, target);
-            let served = place.map(|_| standing.in_route());
+            let member = routes.member(&self.policy, target);
+            let served = member.map(|_| standing.in_route());
             if let Some(known) = self.targets.get_mut(target) {
                 known.served = served;
                 known.lagged = *standing == Standing::Behind;
@@ -259,7 +259,7 @@ impl PolicyState {
     /// Another cadence for the held sessions, where the primary is lost or is back.
     fn hurry(&mut self) -> Vec<(TargetId, NextCheck)> {
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
-        let hurried = |(id, target): (&TargetId, &mut Target)| {
+        let hurried = |(id, target): (&TargetId, &mut WatchedTarget)| {
             target.hurry(&policy, urgent).then(|| (id.clone(), target.check))
         };
         self.targets.iter_mut().filter_map(hurried).collect()

@@ -27,7 +27,8 @@ pub enum Event {
         key: PolicyKey,
     },
     /// Another process decided about a known policy, and wrote what it remembers: its write primary, the highest
-    /// timeline, the identity, the accepted word and the servers seen as standbys go before our own.
+    /// timeline, the identity, the accepted word and the answered request go before our own, and the servers seen as standbys
+    /// are added. With another identity the policy begins anew, with this memory.
     Recalled {
         key: PolicyKey,
         memory: Memory,
@@ -45,7 +46,7 @@ pub struct Effects {
     /// For the prober, in this order.
     pub prober: Vec<Instruction>,
     /// For the one who writes.
-    pub writer: Vec<Report>,
+    pub writer: Vec<Announcement>,
     /// For the metrics.
     pub figures: Vec<Measurement>,
 }
@@ -64,7 +65,7 @@ pub enum Instruction {
 
 /// What the one who writes must know.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Report {
+pub enum Announcement {
     /// The newest decision of a policy, and what changed by it.
     Decided {
         key: PolicyKey,

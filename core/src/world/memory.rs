@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::breaker::{Breaker, Circuit};
-use crate::decision::{ClassView, TargetState};
 use crate::health::Reason;
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::moment::Moment;
@@ -29,19 +28,57 @@ pub struct Memory {
 pub struct EndpointMemory {
     /// Where it was.
     pub location: Option<Location>,
-    /// Why it was as it was; `NotCheckedYet` where another version said it in a word of its own.
-    pub reason: Reason,
+    /// Why it was as it was; `None`: another version says it in a word of its own.
+    pub reason: Option<Reason>,
     /// Why classes stayed away from it.
     pub classes: BTreeMap<ClassName, Reason>,
     /// Its pods; of a host, the one server.
     pub targets: Vec<TargetMemory>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMemory {
     pub address: Option<IpAddr>,
-    /// An open circuit is so until a moment of this process's clock; a half-open one tells no step.
-    pub state: TargetState,
+    pub role: Option<Role>,
+    /// Whether it took writes, and was seen as a standby of this database before.
+    pub seen_as_standby: bool,
+    /// `None`: another version says it in a word of its own.
+    pub circuit: Option<CircuitMemory>,
+    /// Trips of its circuit within the last `maxResetTimeout`.
+    pub trips: u32,
+    /// Whether it was in a route.
+    pub eligible: bool,
+    /// `None`: another version says it in a word of its own.
+    pub reason: Option<Reason>,
+    /// Its share of the reads in hundredths.
+    pub weight: u32,
+    /// Where a class stayed away, or had done lately.
+    pub classes: BTreeMap<ClassName, ClassMemory>,
+}
+
+/// What one class knew of a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassMemory {
+    /// `None`: another version says it in a word of its own.
+    pub reason: Option<Reason>,
+    /// Of its probe query; `None`: another version says it in a word of its own.
+    pub circuit: Option<CircuitMemory>,
+    /// What that circuit let through.
+    pub share: Percent,
+    /// Trips of that circuit within the last `maxResetTimeout`.
+    pub trips: u32,
+}
+
+/// A circuit as a status tells it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CircuitMemory {
+    Closed,
+    /// `until`: by the clock of this process.
+    Open {
+        until: Moment,
+    },
+    /// At the traffic step that the weight shows.
+    HalfOpen,
 }
 
 impl EndpointMemory {
@@ -56,8 +93,7 @@ impl EndpointMemory {
             .is_none_or(|location| self.location.as_ref() == Some(location))
     }
 
-    /// What is known of this target, whatever server it is now.
-    pub(super) fn target(&self, id: &TargetId) -> Option<&TargetMemory> {
+    fn target(&self, id: &TargetId) -> Option<&TargetMemory> {
         match id.pod {
             None => self.targets.first(),
             Some(_) => self.targets.iter().find(|target| target.address == id.pod),
@@ -67,58 +103,61 @@ impl EndpointMemory {
 
 impl TargetMemory {
     pub(super) fn was(&self, reason: Reason) -> bool {
-        self.state.reason == reason
+        self.reason == Some(reason)
     }
 
     pub(super) fn lagged(&self) -> bool {
-        lagged(self.state.reason)
+        lagged(self.reason)
     }
 
     pub(super) fn was_standby(&self) -> bool {
-        self.state.seen_as_standby || self.state.role == Some(Role::Standby)
+        self.seen_as_standby || self.role == Some(Role::Standby)
     }
 
     /// The breaker as of `now`.
     pub(super) fn breaker(&self, policy: &Policy, endpoint: &Endpoint, now: Moment) -> Breaker {
         // The traffic step that its weight shows; the first one where it had none.
-        let (full, weight) = (full_weight(endpoint, policy.strategy), self.state.weight);
+        let (full, weight) = (full_weight(endpoint, policy.strategy), self.weight);
         let reached = |share: &Percent| weight > 0 && part(full, u32::from(share.get()), 100) <= weight;
-        let circuit = restored(self.state.circuit, &policy.breaker, now, reached);
-        Breaker::restored(circuit, self.state.trips, now)
+        let circuit = restored(self.circuit, &policy.breaker, now, reached);
+        Breaker::restored(circuit, self.trips, now)
     }
 }
 
-/// Whether a class stayed away because of lag.
-pub(super) fn class_lagged(class: &ClassView) -> bool {
-    lagged(class.reason)
+impl ClassMemory {
+    /// Whether the class stayed away because of lag.
+    pub(super) const fn lagged(&self) -> bool {
+        lagged(self.reason)
+    }
+
+    /// The breaker of the class as of `now`.
+    pub(super) fn breaker(&self, settings: &BreakerSettings, now: Moment) -> Breaker {
+        let circuit = restored(self.circuit, settings, now, |share| *share <= self.share);
+        Breaker::restored(circuit, self.trips, now)
+    }
 }
 
-/// The breaker of a class as of `now`.
-pub(super) fn class_breaker(class: &ClassView, settings: &BreakerSettings, now: Moment) -> Breaker {
-    let circuit = restored(class.circuit, settings, now, |share| *share <= class.share);
-    Breaker::restored(circuit, class.trips, now)
-}
-
-/// The circuit as of `now`; an open one no longer than the policy allows, a half-open one at the last traffic step that was
-/// `reached`.
+/// The circuit as of `now`: an open one no longer than the policy allows, a half-open one at the last traffic step that was
+/// `reached`. One in an unknown word is half-open at the first step: new checks decide.
 fn restored(
-    circuit: Circuit,
+    circuit: Option<CircuitMemory>,
     settings: &BreakerSettings,
     now: Moment,
     reached: impl Fn(&Percent) -> bool,
 ) -> Circuit {
+    let half_open = |step| Circuit::HalfOpen { step, successes: 0 };
     match circuit {
-        Circuit::Closed { .. } => Circuit::default(),
-        Circuit::Open { until } => Circuit::Open {
+        Some(CircuitMemory::Closed) => Circuit::default(),
+        Some(CircuitMemory::Open { until }) => Circuit::Open {
             until: until.clamp(now, now + settings.max_reset_timeout),
         },
-        Circuit::HalfOpen { .. } => Circuit::HalfOpen {
-            step: settings.traffic_steps.iter().rposition(reached).unwrap_or(0),
-            successes: 0,
-        },
+        Some(CircuitMemory::HalfOpen) => {
+            half_open(settings.traffic_steps.iter().rposition(reached).unwrap_or(0))
+        }
+        None => half_open(0),
     }
 }
 
-const fn lagged(reason: Reason) -> bool {
-    matches!(reason, Reason::Lagging | Reason::ReplayStalled)
+const fn lagged(reason: Option<Reason>) -> bool {
+    matches!(reason, Some(Reason::Lagging | Reason::ReplayStalled))
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::memory::{EndpointMemory, Memory, TargetMemory};
-use super::watched::Target;
+use super::watched::WatchedTarget;
 use crate::decision::Decision;
 use crate::health::Reason;
 use crate::ids::{ClassName, EndpointId, TargetId};
@@ -21,18 +21,18 @@ use crate::write_primary::Holding;
 pub(super) struct PolicyState {
     pub(super) policy: Arc<Policy>,
     pub(super) resolved: Arc<Resolved>,
-    pub(super) targets: BTreeMap<TargetId, Target>,
+    pub(super) targets: BTreeMap<TargetId, WatchedTarget>,
     pub(super) history: WalHistory,
     pub(super) holding: Holding,
     /// Servers seen as standbys, with the system identifier that they showed.
     pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
     /// Whether every target was checked since probing began.
     pub(super) warm: bool,
-    /// Whether whoever may follow the primary is asked more often.
+    /// Whether servers that may take over the writes are asked more often.
     pub(super) urgent: bool,
     /// Since when a decision waits for signs to be confirmed.
     pub(super) gathering: Option<Moment>,
-    pub(super) request: Request,
+    pub(super) request: CheckRequest,
     pub(super) decision: Option<Arc<Decision>>,
     /// The newest decision that judged the endpoints.
     pub(super) judged: Option<Arc<Decision>>,
@@ -45,8 +45,8 @@ pub(super) struct PolicyState {
 
 /// A person's request for checks.
 #[derive(Debug, Default)]
-pub(super) struct Request {
-    pub(super) made: Moment,
+pub(super) struct CheckRequest {
+    pub(super) made: Option<Moment>,
     /// Who has not answered yet.
     pub(super) open: BTreeSet<TargetId>,
     pub(super) answered: Option<String>,
@@ -70,7 +70,7 @@ impl PolicyState {
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
             let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
-            let target = Target::restored(&id, endpoint, incarnations.next(), known, &policy, now);
+            let target = WatchedTarget::restored(&id, endpoint, incarnations.next(), known, &policy, now);
             let was_standby = known
                 .and_then(|known| known.of(endpoint.1, &id))
                 .is_some_and(TargetMemory::was_standby);
@@ -82,9 +82,9 @@ impl PolicyState {
         let mut state = Self {
             standbys,
             reasons: endpoints.into_iter().flat_map(reasons).collect(),
-            request: Request {
+            request: CheckRequest {
                 answered,
-                ..Request::default()
+                ..CheckRequest::default()
             },
             targets,
             history: WalHistory::on(holding.timeline),
@@ -121,7 +121,7 @@ impl PolicyState {
                 Some(target) if same_database && target.is_still(&id, endpoint.1) => {
                     target.kept(endpoint, &before, &policy, now)
                 }
-                _ => Target::new(&id, endpoint, incarnations.next(), &policy, now),
+                _ => WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now),
             };
             self.targets.insert(id, target);
         }
@@ -141,30 +141,47 @@ impl PolicyState {
         }
     }
 
-    /// Takes what another process wrote for its own: whether anything is different by it.
+    /// Whether another process decided about another database than this state knows.
+    pub(super) fn is_of_another_database(&self, memory: &Memory) -> bool {
+        let identity = memory.holding.clone().under(self.policy.identity).identity;
+        !same_database(self.holding.identity, identity)
+    }
+
+    /// Takes what another process wrote about the same database for its own: whether anything is different by it.
     pub(super) fn recall(&mut self, memory: &Memory) -> bool {
-        let known = (self.holding.clone(), self.standbys.len());
+        let before = (
+            self.holding.clone(),
+            self.standbys.len(),
+            self.request.answered.clone(),
+        );
         let holding = memory.holding.clone().under(self.policy.identity);
-        if !same_database(self.holding.identity, holding.identity) {
-            self.standbys.clear();
-            self.history = WalHistory::on(holding.timeline);
-        } else if holding.timeline > self.holding.timeline {
+        if holding.timeline > self.holding.timeline {
             // The log went on from there; positions on the earlier timeline say nothing of it.
             self.history = WalHistory::on(holding.timeline);
         }
         for (id, target) in &self.targets {
-            let seen = memory
-                .endpoints
-                .get(&id.endpoint)
-                .and_then(|endpoint| endpoint.target(id));
-            let seen = seen.filter(|seen| seen.was_standby() && seen.address == target.health.address);
-            if let Some(server) = seen.and_then(|_| target.server()) {
+            if let Some(server) = self.remembered_standby(memory, id, target) {
                 self.standbys.entry(server).or_insert(holding.identity);
             }
         }
         self.request.answered.clone_from(&memory.answered);
         self.holding = holding;
-        known != (self.holding.clone(), self.standbys.len())
+        before.0 != self.holding || before.1 != self.standbys.len() || before.2 != self.request.answered
+    }
+
+    /// Where a target was seen as a standby, whether this process ever reached it or not.
+    fn remembered_standby(
+        &self,
+        memory: &Memory,
+        id: &TargetId,
+        target: &WatchedTarget,
+    ) -> Option<SocketAddr> {
+        let (known, resolved) = (
+            memory.endpoints.get(&id.endpoint)?,
+            self.resolved.endpoint(&id.endpoint)?,
+        );
+        let seen = known.of(resolved, id).filter(|seen| seen.was_standby())?;
+        Some(SocketAddr::new(seen.address?, target.port?))
     }
 
     /// Another identity is another database: nothing that was seen says anything of it. Whether it is the same.
@@ -184,7 +201,7 @@ impl PolicyState {
         if self.policy.check_request.is_none() || self.policy.check_request == self.request.answered {
             return;
         }
-        self.request.made = now;
+        self.request.made = Some(now);
         self.request.open = self
             .targets
             .iter()
@@ -210,7 +227,7 @@ impl PolicyState {
         if self.policy.mode == Mode::Suspend {
             return Vec::new();
         }
-        let wanted = |(id, target): (&TargetId, &Target)| {
+        let wanted = |(id, target): (&TargetId, &WatchedTarget)| {
             let endpoint = self.policy.endpoint(&id.endpoint)?;
             let mut location = self.resolved.location(&id.endpoint)?.clone();
             location.port = target.port?;
@@ -236,7 +253,7 @@ impl PolicyState {
     }
 
     pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
-        let woken = |(id, target): (&TargetId, &mut Target)| {
+        let woken = |(id, target): (&TargetId, &mut WatchedTarget)| {
             target.ask(now);
             (id.clone(), target.check)
         };
@@ -275,9 +292,9 @@ impl Incarnations {
 fn reasons(
     (id, known): (EndpointId, EndpointMemory),
 ) -> impl Iterator<Item = ((EndpointId, Option<ClassName>), Reason)> {
-    let own = ((id.clone(), None), known.reason);
+    let own = known.reason.map(|reason| ((id.clone(), None), reason));
     let of_class = move |(class, reason)| ((id.clone(), Some(class)), reason);
-    std::iter::once(own).chain(known.classes.into_iter().map(of_class))
+    own.into_iter().chain(known.classes.into_iter().map(of_class))
 }
 
 fn same_database(before: Option<u64>, now: Option<u64>) -> bool {

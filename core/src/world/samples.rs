@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::event::Figures;
 use super::policy::PolicyState;
-use super::watched::Target;
+use super::watched::WatchedTarget;
 use crate::class_states::ClassJudgement;
 use crate::health::Health;
 use crate::ids::{ClassName, TargetId};
 use crate::jitter::Jitter;
 use crate::lag::{Freshness, Replay, ReplayReport};
-use crate::level::{Behind, Used};
+use crate::level::{LagStep, UseStep};
 use crate::moment::Moment;
 use crate::observation::{Role, Sample};
 use crate::policy::{DeclaredRole, EndpointState};
@@ -25,7 +25,7 @@ const STANDBYS: usize = 256;
 /// Lags are told apart up to so many times their bound, where lagging replicas may stand in.
 const PAST_BOUND: u32 = 8;
 
-/// What became of one sample.
+/// What follows from one sample.
 pub(super) struct SampleOutcome {
     /// The policy must be decided anew.
     pub(super) changed: bool,
@@ -62,7 +62,7 @@ impl PolicyState {
             target.look_again_soon(observation.ended);
         }
         if observation.result.is_ok() {
-            target.follow_classes(&policy, observation.ended);
+            target.check_classes_soon(&policy, observation.ended);
         }
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
@@ -70,8 +70,8 @@ impl PolicyState {
         let figures = sample.map(|sample| figures(target, sample, Some(took)));
         // A session that is held may tell more.
         let silent = sample.is_none() && target.check.hold.is_none() && self.is_alone(id);
-        let answers =
-            observation.started >= self.request.made && self.request.open.remove(id) && self.note_answer();
+        let after = self.request.made.is_some_and(|made| observation.started >= made);
+        let answers = after && self.request.open.remove(id) && self.note_answer();
         Some(SampleOutcome {
             changed: changed || answers,
             check,
@@ -89,19 +89,19 @@ impl PolicyState {
         let before = Verdict::of(target);
         let current =
             target.health.address == Some(heard.address) && !target.health.is_outdated(heard.started);
-        let told = heard.result.as_ref().map_err(|silence| *silence);
+        let answer = heard.result.as_ref().map_err(|silence| *silence);
         let check = target
             .health
-            .hear(heard.address, heard.started, heard.ended, told)
-            && !target.asleep;
+            .hear(heard.address, heard.started, heard.ended, answer)
+            && !target.is_asleep();
         if check {
             target.wake(now);
         }
-        let sample = told.ok().filter(|_| current);
+        let sample = answer.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
         let target = self.targets.get(id)?;
         let figures = sample.map(|sample| figures(target, sample, None));
-        let silent = told.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
+        let silent = answer.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
         Some(SampleOutcome {
             changed: Verdict::of(target) != before || read,
             check: Some(target.check).filter(|_| check),
@@ -112,7 +112,7 @@ impl PolicyState {
 
     /// Whether no other target of its endpoint answers.
     fn is_alone(&self, id: &TargetId) -> bool {
-        let answers = |(other, target): (&TargetId, &Target)| {
+        let answers = |(other, target): (&TargetId, &WatchedTarget)| {
             other.endpoint == id.endpoint && other != id && target.health.answers()
         };
         !self.targets.iter().any(answers)
@@ -138,7 +138,7 @@ impl PolicyState {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
             }
-            let told = ReplayReport {
+            let report = ReplayReport {
                 moment: ended,
                 position: sample.lsn,
                 timeline: sample.timeline,
@@ -146,10 +146,10 @@ impl PolicyState {
             };
             target
                 .replay
-                .observe(told, &self.history, &endpoint.lag, heartbeat);
+                .observe(report, &self.history, &endpoint.lag, heartbeat);
             target
                 .class_states
-                .replayed(told, &target.replay, &self.history, heartbeat);
+                .replayed(report, &target.replay, &self.history, heartbeat);
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }
@@ -184,7 +184,7 @@ impl PolicyState {
     fn remember_standby(&mut self, server: SocketAddr, identity: Option<u64>) {
         self.standbys.insert(server, identity);
         if self.standbys.len() > STANDBYS {
-            let watched: BTreeSet<_> = self.targets.values().filter_map(Target::server).collect();
+            let watched: BTreeSet<_> = self.targets.values().filter_map(WatchedTarget::server).collect();
             self.standbys.retain(|server, _| watched.contains(server));
         }
     }
@@ -221,13 +221,13 @@ struct Verdict {
     freshness: Freshness,
     diverged: bool,
     /// Of one that is too far behind: the least far serves first.
-    behind: Option<Behind>,
-    used: Used,
+    behind: Option<LagStep>,
+    used: UseStep,
     classes: BTreeMap<ClassName, ClassJudgement>,
 }
 
 impl Verdict {
-    fn of(target: &Target) -> Self {
+    fn of(target: &WatchedTarget) -> Self {
         Self {
             health: target.health.verdict(),
             freshness: target.replay.freshness,
@@ -242,7 +242,7 @@ impl Verdict {
     }
 }
 
-fn figures(target: &Target, sample: &Sample, took: Option<Duration>) -> Figures {
+fn figures(target: &WatchedTarget, sample: &Sample, took: Option<Duration>) -> Figures {
     Figures {
         lag: target.replay.lag.filter(|_| sample.role == Role::Standby),
         load: sample.load,

@@ -7,7 +7,7 @@ mod recalled;
 mod restart;
 mod sessions;
 
-use crate::decision::{Decided, Decision, DecisionState, TargetState};
+use crate::decision::{Decision, DecisionState, RouteDecision, TargetState};
 use crate::fixture::Case;
 use crate::target::{Incarnation, NextCheck, ProbeOrder};
 use crate::transition::Transition;
@@ -23,8 +23,8 @@ use crate::percent::Percent;
 use crate::plan::RoutingPlan;
 use crate::policy::{DeclaredRole, EndpointState, Mode};
 
-/// As a memory has it, which tells no step.
-const HALF_OPEN: Circuit = Circuit::HalfOpen {
+/// Half-open, and nothing was good yet.
+const FIRST_STEP: Circuit = Circuit::HalfOpen {
     step: 0,
     successes: 0,
 };
@@ -45,11 +45,15 @@ fn edited(edit: impl FnOnce(&mut Case)) -> Case {
     policy
 }
 
-/// A world with the prober's view of it: who is wanted, as the last instruction says.
+/// A world with the views of it: whom the prober wants, as the last instruction says, and what the writer was told.
 #[derive(Default)]
 struct Scene {
     world: World,
     wanted: BTreeMap<TargetId, ProbeOrder>,
+    /// Not looked at yet.
+    announced: Vec<Announcement>,
+    /// The newest decision of each policy that was looked at.
+    seen: BTreeMap<PolicyKey, Arc<Decision>>,
     now: Moment,
 }
 
@@ -58,14 +62,6 @@ impl Scene {
         let mut scene = Self::default();
         scene.apply(policy(), &Memory::default(), 0);
         scene
-    }
-
-    /// A scene whose checks do not gather, without a policy yet.
-    fn spread() -> Self {
-        Self {
-            world: World::new(Jitter::Spread),
-            ..Self::default()
-        }
     }
 
     /// A scene whose endpoints were all checked and are well.
@@ -81,24 +77,22 @@ impl Scene {
         let effects = self.step(policy.changed(memory.clone()), millis);
         for instruction in &effects.prober {
             if let Instruction::Want { wanted, .. } = instruction {
-                self.wanted = wanted
-                    .iter()
-                    .map(|wanted| (wanted.target.clone(), wanted.clone()))
-                    .collect();
+                let by_target = |order: &ProbeOrder| (order.target.clone(), order.clone());
+                self.wanted = wanted.iter().map(by_target).collect();
             }
         }
         effects
     }
 
-    /// Steps the world, and takes its instructions as a prober does.
+    /// Something happens, and the world decides.
     fn step(&mut self, event: Event, millis: u64) -> Effects {
         self.now = at(millis);
-        let effects = self.world.step(event, self.now);
-        self.obey(&effects);
-        effects
+        self.advance([event])
     }
 
-    fn obey(&mut self, effects: &Effects) {
+    /// The world takes in these events now. Its instructions are obeyed as a prober does.
+    fn advance(&mut self, events: impl IntoIterator<Item = Event>) -> Effects {
+        let effects = self.world.advance(self.now, events);
         for instruction in &effects.prober {
             if let Instruction::Next { key, check } = instruction
                 && let Some(wanted) = self.wanted.get_mut(&key.target)
@@ -107,6 +101,8 @@ impl Scene {
                 wanted.check = *check;
             }
         }
+        self.announced.extend(effects.writer.iter().cloned());
+        effects
     }
 
     fn check(&mut self, id: &str, millis: u64, result: Result<Sample, FailureKind>) -> Effects {
@@ -116,17 +112,21 @@ impl Scene {
 
     /// What the held session said.
     fn hear(&mut self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Effects {
+        let event = self.heard(id, millis, result);
+        self.step(event, millis)
+    }
+
+    fn heard(&self, id: &str, millis: u64, result: Result<Sample, Silence>) -> Event {
         let wanted = &self.wanted[&target(id)];
         let (incarnation, address) = (wanted.incarnation, wanted.location.host.to_string());
-        let heard = SessionAnswer {
+        Event::Heard(SessionAnswer {
             key: key(id),
             incarnation,
             address: address.parse().unwrap(),
             started: at(millis),
             ended: at(millis),
             result,
-        };
-        self.step(Event::Heard(heard), millis)
+        })
     }
 
     /// Heartbeats of all three: the primary's log is at `primary`, the standbys replayed up to `a` and `b`.
@@ -154,6 +154,17 @@ impl Scene {
         millis: u64,
         result: Result<Sample, FailureKind>,
     ) -> Effects {
+        let event = self.checked(id, incarnation, millis, result);
+        self.step(event, millis)
+    }
+
+    fn checked(
+        &self,
+        id: &str,
+        incarnation: Incarnation,
+        millis: u64,
+        result: Result<Sample, FailureKind>,
+    ) -> Event {
         let key = key(id);
         let address = key
             .target
@@ -165,36 +176,38 @@ impl Scene {
             address: address.filter(|_| result.is_ok()),
             result,
         };
-        let event = Event::Observed(CheckAnswer {
+        Event::Observed(CheckAnswer {
             key,
             incarnation,
             observation,
-        });
-        self.step(event, millis)
+        })
     }
 
-    /// Decides now: the new decision, where there is one, with what changed by it.
+    /// The newest decision where it is another one than was looked at last, with all that changed since.
     fn decision(&mut self) -> Option<(Arc<Decision>, Vec<Transition>)> {
-        let effects = self.world.decide(self.now);
-        self.obey(&effects);
-        let mut decided = effects.writer.into_iter().filter_map(|report| match report {
-            Report::Decided {
+        self.advance([]);
+        let (mut newest, mut changes) = (None, Vec::new());
+        for announced in std::mem::take(&mut self.announced) {
+            if let Announcement::Decided {
+                key,
                 decision,
                 transitions,
-                ..
-            } => Some((decision, transitions)),
-            Report::Gone { .. } => None,
-        });
-        let first = decided.next();
-        assert!(decided.next().is_none(), "one decision for a policy");
-        first
+            } = announced
+            {
+                changes.extend(transitions);
+                newest = Some((key, decision));
+            }
+        }
+        let (key, decision) = newest?;
+        let before = self.seen.insert(key, Arc::clone(&decision));
+        (before != Some(Arc::clone(&decision))).then_some((decision, changes))
     }
 
     fn decide(&mut self) -> Option<DecisionState> {
         self.decision().map(|(decision, _)| decision.state.clone())
     }
 
-    fn decided(&mut self) -> Decided {
+    fn decided(&mut self) -> RouteDecision {
         match self.decide() {
             Some(DecisionState::Decided(decided)) => *decided,
             other => panic!("{other:?}"),
@@ -216,13 +229,20 @@ impl Scene {
     fn routes(&mut self) -> String {
         match self.decide() {
             Some(DecisionState::Decided(decided)) => words(&decided.plan),
-            Some(other) => format!("{other:?}"),
+            Some(DecisionState::Waiting { unchecked }) => waiting(unchecked),
+            Some(DecisionState::Suspended) => "suspended".to_owned(),
+            Some(DecisionState::IdentityChanged { .. }) => "another identity".to_owned(),
             None => "no change".to_owned(),
         }
     }
 
     fn instruction(&self, id: &str) -> &NextCheck {
         &self.wanted[&target(id)].check
+    }
+
+    /// When it is checked next.
+    fn due(&self, id: &str) -> Moment {
+        self.instruction(id).at.expect("it is checked again")
     }
 }
 
@@ -264,7 +284,9 @@ fn good(id: &str) -> Result<Sample, FailureKind> {
 }
 
 const REFUSED: Result<Sample, FailureKind> = Err(FailureKind::ConnectRefused);
-const WAITING: &str = "Waiting { unchecked: ";
+fn waiting(unchecked: usize) -> String {
+    format!("waiting for {unchecked}")
+}
 
 #[test]
 fn a_new_policy_wants_every_endpoint_checked_now() {
@@ -274,7 +296,7 @@ fn a_new_policy_wants_every_endpoint_checked_now() {
     for wanted in scene.wanted.values() {
         assert_eq!(
             (wanted.check.at, wanted.check.timeout),
-            (at(0), Duration::from_secs(2))
+            (Some(at(0)), Duration::from_secs(2))
         );
     }
 }
@@ -282,10 +304,10 @@ fn a_new_policy_wants_every_endpoint_checked_now() {
 #[test]
 fn routes_wait_until_every_endpoint_was_checked_once() {
     let mut scene = Scene::new();
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.routes(), waiting(3));
     scene.check("primary", 1, good("primary"));
     scene.check("a", 2, good("a"));
-    assert_eq!(scene.routes(), format!("{WAITING}1 }}"));
+    assert_eq!(scene.routes(), waiting(1));
     scene.check("b", 3, Err(FailureKind::TimedOut));
     assert_eq!(scene.routes(), "rw primary; ro a");
 }
@@ -303,7 +325,7 @@ fn the_same_policy_twice_has_no_effects() {
     let mut scene = Scene::well();
     scene.decide();
     assert!(scene.apply(policy(), &Memory::default(), 500).is_empty());
-    assert!(scene.world.decide(scene.now).is_empty());
+    assert!(scene.advance([]).is_empty());
 }
 
 #[test]
@@ -317,23 +339,35 @@ fn every_observation_is_answered_by_one_instruction() {
     assert_eq!(key.target, target("a"));
     assert_eq!(check.number, 1);
     assert_eq!(check.prefer, Some(address(2)));
-    assert_eq!(check.at, at(30_040));
+    assert_eq!(check.at, Some(at(30_040)));
 }
 
 #[test]
-fn checks_of_many_targets_do_not_gather() {
-    let mut scene = Scene::spread();
+fn a_check_comes_as_much_sooner_as_the_jitter_says() {
+    let jitter: Jitter = |key, number| match (key.target.to_string().as_str(), number) {
+        ("a", 1) => 100,
+        ("a", _) => 10,
+        ("b", _) => 50,
+        _ => 0,
+    };
+    let mut scene = Scene {
+        world: World::new(jitter),
+        ..Scene::default()
+    };
     scene.apply(policy(), &Memory::default(), 0);
-    let mut moments: Vec<_> = ["primary", "a", "b"]
-        .into_iter()
-        .flat_map(|id| scene.check(id, 0, good(id)).prober)
-        .filter_map(|instruction| match instruction {
-            Instruction::Next { check, .. } => Some(check.at),
-            Instruction::Want { .. } => None,
-        })
-        .collect();
-    moments.dedup();
-    assert_eq!(moments.len(), 3, "{moments:?}");
+    let mut next = |id, millis| {
+        scene.check(id, millis, good(id));
+        scene.instruction(id).at
+    };
+    // Up to a tenth of 30 s.
+    assert_eq!(next("primary", 0), Some(at(30_000)));
+    assert_eq!(next("a", 0), Some(at(27_000)));
+    assert_eq!(next("b", 0), Some(at(28_500)));
+    assert_eq!(
+        next("a", 27_000),
+        Some(at(27_000 + 29_700)),
+        "each check has its own"
+    );
 }
 
 #[test]
@@ -351,7 +385,7 @@ fn an_observation_of_an_unknown_target_is_ignored() {
     scene.decide();
     scene.wanted = wanted;
     assert!(scene.check("b", 11, good("b")).is_empty());
-    assert!(scene.world.decide(scene.now).is_empty());
+    assert!(scene.advance([]).is_empty());
 }
 
 #[test]
@@ -362,19 +396,19 @@ fn a_policy_that_is_gone_is_forgotten_once() {
         key: policy().key.clone(),
     };
     assert_eq!(
-        scene.world.step(gone(), at(10)),
+        scene.step(gone(), 10),
         Effects {
             prober: vec![Instruction::Want {
                 policy: key.clone(),
                 wanted: Vec::new()
             }],
-            writer: vec![Report::Gone { key }],
+            writer: vec![Announcement::Gone { key }],
             figures: Vec::new(),
         }
     );
-    assert!(scene.world.step(gone(), at(11)).is_empty());
+    assert!(scene.step(gone(), 11).is_empty());
     assert!(scene.check("a", 12, good("a")).is_empty());
-    assert!(scene.world.decide(scene.now).is_empty());
+    assert!(scene.advance([]).is_empty());
 }
 
 #[test]
@@ -386,7 +420,7 @@ fn a_policy_of_a_new_uid_starts_anew() {
         &Memory::default(),
         10,
     );
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.routes(), waiting(3));
 }
 
 #[test]
@@ -397,8 +431,8 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
         policy.key = PolicyKey::new("crm", "orders");
         policy.uid = "uid-2".to_owned();
     });
-    scene.world.step(other.changed(Memory::default()), at(10));
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"), "the new one alone");
+    scene.step(other.changed(Memory::default()), 10);
+    assert_eq!(scene.routes(), waiting(3), "the new one alone");
     scene.check("a", 11, REFUSED);
     scene.check("a", 17, REFUSED);
     assert_eq!(scene.routes(), "rw primary; ro b", "the old one alone");
@@ -408,7 +442,7 @@ fn two_policies_of_one_name_in_two_namespaces_are_two() {
 fn an_address_that_is_refused_is_asked_for_no_more() {
     let mut scene = Scene::new();
     scene.check("a", 1, Err(FailureKind::AddressRefused));
-    assert_eq!(scene.instruction("a").at, Moment::NEVER);
+    assert_eq!(scene.instruction("a").at, None);
 }
 
 #[test]
@@ -455,35 +489,4 @@ fn who_is_admitted_early_or_held_says_so_and_is_not_well() {
     scene.check("a", 7000, good("a"));
     let early = (Reason::AdmittedEarly, false);
     assert_eq!(shown(&mut scene), [well, early, (Reason::CircuitOpen, false)]);
-}
-
-#[test]
-fn checks_that_begin_together_are_spread_over_a_tenth_of_the_interval() {
-    let ids: Vec<_> = (0..64).map(|number| format!("replica-{number}")).collect();
-    let spec = edited(|policy| {
-        let replicas = ids.iter().zip(2..).map(|(id, last)| endpoint(id, last));
-        policy.endpoints = std::iter::once(endpoint("primary", 1)).chain(replicas).collect();
-    });
-    let mut scene = Scene::spread();
-    scene.apply(spec, &Memory::default(), 0);
-    let mut gaps: Vec<_> = ids
-        .iter()
-        .map(|id| {
-            scene.check(id, 0, good("a"));
-            scene.instruction(id).at.since(at(0))
-        })
-        .collect();
-    gaps.sort_unstable();
-    let (least, most) = (Duration::from_secs(27), Duration::from_secs(30));
-    assert!(gaps.iter().all(|gap| (least..=most).contains(gap)));
-    // Each third of it has some.
-    for third in 0..3 {
-        let from = least + Duration::from_secs(third);
-        let within = gaps
-            .iter()
-            .filter(|gap| (from..from + Duration::from_secs(1)).contains(*gap));
-        assert!(within.count() >= 10, "{third}: {gaps:?}");
-    }
-    gaps.dedup();
-    assert!(gaps.len() > 32, "{gaps:?}");
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::memory::{EndpointMemory, TargetMemory, class_breaker, class_lagged};
+use super::memory::{EndpointMemory, TargetMemory};
 use crate::breaker::spacing;
 use crate::cadence;
 use crate::class_states::ClassStates;
@@ -27,7 +27,7 @@ const SESSIONS_APART: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct WatchedTarget {
     pub(super) incarnation: Incarnation,
     /// Where its endpoint is, as it was last read.
     pub(super) location: Option<Location>,
@@ -36,7 +36,8 @@ pub(super) struct Target {
     pub(super) health: Health,
     pub(super) replay: Replay,
     pub(super) class_states: ClassStates,
-    pub(super) sessions: Sessions,
+    /// Those that people were told of; `None`: none yet.
+    pub(super) sessions: Option<Sessions>,
     pub(super) login: Option<Arc<Login>>,
     /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
     pub(super) served: Option<Standing>,
@@ -44,18 +45,17 @@ pub(super) struct Target {
     pub(super) lagged: bool,
     pub(super) check: NextCheck,
     /// A check that began before this leaves the next one due at once.
-    asked: Moment,
-    pub(super) asleep: bool,
+    asked: Option<Moment>,
 }
 
-/// Sessions of others on a target, as they are told to people.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Sessions of others on a target, as they were told to people.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sessions {
-    pub(super) count: Option<u32>,
+    pub(super) count: u32,
     at: Moment,
 }
 
-impl Target {
+impl WatchedTarget {
     pub(super) fn new(
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
@@ -71,22 +71,21 @@ impl Target {
             health: Health::default(),
             replay: Replay::default(),
             class_states: ClassStates::default(),
-            sessions: Sessions::default(),
+            sessions: None,
             login: None,
             served: None,
             lagged: false,
             check: NextCheck {
                 number: 0,
-                at: now,
+                at: Some(now),
                 timeout,
                 prefer: id.pod,
                 hold: None,
             },
-            asked: Moment::default(),
-            asleep: false,
+            asked: None,
         };
         target.log_in_as(resolved);
-        target.class_states.follow(policy, endpoint, &target.replay);
+        target.class_states.take_classes(policy, endpoint, &target.replay);
         target
     }
 
@@ -102,13 +101,13 @@ impl Target {
         if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
             target.class_states = ClassStates::default();
-            target.class_states.follow(policy, endpoint, &target.replay);
-            for (class, own) in &known.state.classes {
-                let lagged = class_lagged(own).then(|| Replay::lagging_since(now));
-                let breaker = class_breaker(own, &policy.breaker, now);
+            target.class_states.take_classes(policy, endpoint, &target.replay);
+            for (class, own) in &known.classes {
+                let lagged = own.lagged().then(|| Replay::lagging_since(now));
+                let breaker = own.breaker(&policy.breaker, now);
                 target.class_states.recall(class, breaker, lagged);
             }
-            if known.state.eligible && known.lagged() {
+            if known.eligible && known.lagged() {
                 // Whom it served it serves on; others it did not serve.
                 target.replay = Replay::lagging_since(now);
                 target.lagged = true;
@@ -124,11 +123,11 @@ impl Target {
     }
 
     fn recall(&mut self, known: &TargetMemory, endpoint: &Endpoint, policy: &Policy, now: Moment) {
-        self.health.admitted = known.state.eligible && known.state.role.is_some();
+        self.health.admitted = known.eligible && known.role.is_some();
         self.health.address = known.address;
-        self.health.role = known.state.role;
+        self.health.role = known.role;
         self.health.breaker = known.breaker(policy, endpoint, now);
-        if known.state.eligible {
+        if known.eligible {
             self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
@@ -157,8 +156,8 @@ impl Target {
         self.location = resolved.location.clone().or(self.location);
         let login = self.login.take();
         self.log_in_as(resolved);
-        self.class_states.follow(policy, endpoint, &self.replay);
-        if self.asleep {
+        self.class_states.take_classes(policy, endpoint, &self.replay);
+        if self.is_asleep() {
             self.ask(now);
         }
         if login.is_none() && self.login.is_some() {
@@ -167,14 +166,14 @@ impl Target {
         let sooner = if login == self.login {
             now + policy.probing.interval
         } else {
-            self.asked = now;
+            self.asked = Some(now);
             now
         };
         if login != self.login || before.probing != policy.probing || before.breaker != policy.breaker {
             let timeout = cadence::first_attempt(&policy.probing, &policy.breaker);
             self.check = NextCheck {
                 number: self.check.number + 1,
-                at: self.check.at.min(sooner),
+                at: Some(self.check.at.map_or(sooner, |at| at.min(sooner))),
                 timeout,
                 hold: cadence::hold(&self.health, &policy.probing, &policy.breaker, false),
                 ..self.check
@@ -191,16 +190,15 @@ impl Target {
 
     /// Checks it at once. A check that is under way is no answer.
     pub(super) fn ask(&mut self, now: Moment) {
-        self.asked = now;
+        self.asked = Some(now);
         self.wake(now);
     }
 
     /// Checks it at once. A check that is under way, and ends later, says when the next one is due.
     pub(super) fn wake(&mut self, now: Moment) {
-        self.asleep = false;
         self.check = NextCheck {
             number: self.check.number + 1,
-            at: now,
+            at: Some(now),
             ..self.check
         };
     }
@@ -229,42 +227,50 @@ impl Target {
             observation,
             &policy.probing,
             &policy.breaker,
-            jitter.of(key, number),
+            jitter(key, number),
         );
         if let Some((at, timeout)) = next {
             let hold = self.hold(policy, urgent);
             self.check = NextCheck {
                 number,
-                at,
+                at: Some(at),
                 timeout,
                 prefer,
                 hold,
             };
         } else {
-            self.asleep = true;
             self.check.number = number;
-            self.check.at = Moment::NEVER;
+            self.check.at = None;
             self.check.hold = None;
         }
-        if observation.started < self.asked {
+        if self.asked.is_some_and(|asked| observation.started < asked) {
             self.wake(observation.ended);
         }
     }
 
     /// How far it is behind is not known yet: no interval goes by before it is asked again.
     pub(super) fn look_again_soon(&mut self, now: Moment) {
-        self.check.at = self.check.at.min(now + LOOK_AGAIN);
+        self.check_by(now + LOOK_AGAIN);
     }
 
-    /// A class's circuit is followed as closely as the target's own would be.
-    pub(super) fn follow_classes(&mut self, policy: &Policy, now: Moment) {
+    fn check_by(&mut self, latest: Moment) {
+        self.check.at = self.check.at.map(|at| at.min(latest));
+    }
+
+    /// Whether it is not checked before the policy changes.
+    pub(super) const fn is_asleep(&self) -> bool {
+        self.check.at.is_none()
+    }
+
+    /// A class's circuit is checked as closely as the target's own would be.
+    pub(super) fn check_classes_soon(&mut self, policy: &Policy, now: Moment) {
         let window = policy.probing.failover_timeout;
         if let Some(count) = self.class_states.failures() {
             let threshold = policy.breaker.failure_threshold;
             let gap = spacing(count, threshold, window).saturating_sub(spacing(count - 1, threshold, window));
-            self.check.at = self.check.at.min(now + gap);
+            self.check_by(now + gap);
         } else if self.class_states.is_returning() {
-            self.check.at = self.check.at.min(now + window);
+            self.check_by(now + window);
         }
     }
 
@@ -275,7 +281,7 @@ impl Target {
     /// Another cadence of heartbeats; whether there is one to tell.
     pub(super) fn hurry(&mut self, policy: &Policy, urgent: bool) -> bool {
         let hold = self.hold(policy, urgent);
-        if self.asleep || hold == self.check.hold {
+        if self.is_asleep() || hold == self.check.hold {
             return false;
         }
         self.check.number += 1;
@@ -288,15 +294,17 @@ impl Target {
         let Some(Load { sessions, .. }) = load else {
             return false;
         };
-        let due =
-            sessions == 0 || now.since(self.sessions.at) >= SESSIONS_APART || self.sessions.count.is_none();
-        if self.sessions.count == Some(sessions) || !due {
+        let is_new = |told: Sessions| {
+            let due = sessions == 0 || now.since(told.at) >= SESSIONS_APART;
+            told.count != sessions && due
+        };
+        if !self.sessions.is_none_or(is_new) {
             return false;
         }
-        self.sessions = Sessions {
-            count: Some(sessions),
+        self.sessions = Some(Sessions {
+            count: sessions,
             at: now,
-        };
+        });
         true
     }
 

@@ -88,12 +88,14 @@ impl Setting {
 }
 
 fn words(choice: &WriteChoice) -> String {
+    let writes = match choice.writes {
+        Writes::Served => "Served",
+        Writes::Held => "Held",
+        Writes::Withdrawn => "Withdrawn",
+    };
     let holder = choice.holding.holder.as_ref();
-    format!(
-        "{:?} {}",
-        choice.writes,
-        holder.map_or("nobody".to_owned(), ToString::to_string)
-    )
+    let holder = holder.map_or("nobody".to_owned(), ToString::to_string);
+    format!("{writes} {holder}")
 }
 
 /// The primary shows this identifier instead of the known one.
@@ -760,7 +762,7 @@ fn who_does_not_tell_its_identity_is_no_split_brain() {
 }
 
 #[test]
-fn a_tenure_outlives_that_its_identity_is_declared() {
+fn a_holder_stays_when_its_identity_is_declared() {
     let declared = IdentityRule::Declared(SYSTEM);
     assert_eq!(holding().under(declared), holding());
     let unknown = Holding {

@@ -10,7 +10,7 @@ use distributary_core::table::{Request, RoutingTable};
 /// The one route that is asked for, and who is to serve it.
 pub struct RouteQuery {
     pub route: String,
-    target: Destination,
+    destination: Destination,
     /// The class whose route it is.
     class: Option<String>,
 }
@@ -35,7 +35,7 @@ impl RouteQuery {
             .map_err(|error| Error::invalid(error.to_string()))?;
         Ok(Some(Self {
             route: choice.route.to_owned(),
-            target: choice.target,
+            destination: choice.destination,
             class: choice.class.map(ToOwned::to_owned),
         }))
     }
@@ -45,7 +45,7 @@ impl RouteQuery {
         if row.away().any(|class| Some(&class.name) == self.class.as_ref()) {
             return "the class does not use it, see above";
         }
-        match (self.target, Role::from_word(&row.server.role)) {
+        match (self.destination, Role::from_word(&row.server.role)) {
             (Destination::Primary, Some(Role::Standby)) => "only the primary serves this route",
             (Destination::PrimaryPreferred, Some(Role::Standby)) => {
                 "the primary serves this route while it is well"

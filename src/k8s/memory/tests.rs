@@ -55,43 +55,30 @@ fn what_the_status_says_is_remembered_by_id() {
     };
     assert_eq!(
         (a.location.as_ref(), a.reason),
-        (Some(&location), Reason::CircuitOpen)
+        (Some(&location), Some(Reason::CircuitOpen))
     );
     let [target] = a.targets.as_slice() else {
         panic!("{:?}", a.targets);
     };
     assert_eq!(target.address, "198.18.0.11".parse().ok());
     assert_eq!(
-        (
-            target.state.role,
-            target.state.eligible,
-            target.state.trips,
-            target.state.weight
-        ),
+        (target.role, target.eligible, target.trips, target.weight),
         (Some(Role::Standby), false, 2, 50)
     );
-    assert_eq!(target.state.reason, Reason::CircuitOpen);
+    assert_eq!(target.reason, Some(Reason::CircuitOpen));
     assert_eq!(memory.answered.as_deref(), Some("now"));
 }
 
 #[test]
 fn who_was_seen_as_a_standby_is_remembered() {
     let memory = memory(&status());
-    let seen = |id: &str| {
-        memory.endpoints[&EndpointId::from(id)].targets[0]
-            .state
-            .seen_as_standby
-    };
+    let seen = |id: &str| memory.endpoints[&EndpointId::from(id)].targets[0].seen_as_standby;
     assert!(seen("primary"), "of a pod");
     assert!(!seen("a"));
     let mut status = status();
     status.endpoints[1].server.seen_as_standby = true;
     let memory = super::memory(&status, now());
-    assert!(
-        memory.endpoints[&EndpointId::from("a")].targets[0]
-            .state
-            .seen_as_standby
-    );
+    assert!(memory.endpoints[&EndpointId::from("a")].targets[0].seen_as_standby);
 }
 
 #[test]
@@ -114,42 +101,39 @@ fn what_classes_knew_is_remembered() {
         reasons,
         [("exports", Reason::Lagging), ("reports", Reason::Returning)]
     );
-    let reports = ClassView {
-        reason: Reason::Returning,
-        circuit: HALF_OPEN,
+    let reports = ClassMemory {
+        reason: Some(Reason::Returning),
+        circuit: Some(CircuitMemory::HalfOpen),
         trips: 3,
         share: Percent::new(50),
     };
     let [target] = a.targets.as_slice() else {
         panic!("{:?}", a.targets);
     };
-    assert_eq!(target.state.classes[&"reports".into()], reports);
+    assert_eq!(target.classes[&"reports".into()], reports);
     assert_eq!(
-        target.state.classes[&"exports".into()].circuit,
-        Circuit::default()
+        target.classes[&"exports".into()].circuit,
+        Some(CircuitMemory::Closed)
     );
 }
-
-/// A status tells no step.
-const HALF_OPEN: Circuit = Circuit::HalfOpen {
-    step: 0,
-    successes: 0,
-};
 
 #[test]
 fn an_open_circuit_whose_time_is_past_has_nothing_left() {
     let a = &memory(&status()).endpoints[&EndpointId::from("a")].targets[0];
     let until = now().moment;
-    assert_eq!(a.state.circuit, Circuit::Open { until });
+    assert_eq!(a.circuit, Some(CircuitMemory::Open { until }));
 }
 
 #[test]
 fn every_word_for_a_circuit_is_read_back() {
-    assert_eq!(circuit("Closed", None, now()), Circuit::default());
-    assert_eq!(circuit("HalfOpen", None, now()), HALF_OPEN);
+    assert_eq!(circuit("Closed", None, now()), Some(CircuitMemory::Closed));
+    assert_eq!(circuit("HalfOpen", None, now()), Some(CircuitMemory::HalfOpen));
     let ahead = Time(now().wall + Duration::from_secs(40));
     let until = now().moment + Duration::from_secs(40);
-    assert_eq!(circuit("Open", Some(&ahead), now()), Circuit::Open { until });
+    assert_eq!(
+        circuit("Open", Some(&ahead), now()),
+        Some(CircuitMemory::Open { until })
+    );
 }
 
 #[test]
@@ -165,6 +149,15 @@ const WRITTEN_BY_0_1_0: [&str; 4] = [
     include_str!("tests/class-probe-failed.0.1.0.yaml"),
 ];
 
+fn word(circuit: Option<CircuitMemory>) -> &'static str {
+    match circuit {
+        Some(CircuitMemory::Closed) => "Closed",
+        Some(CircuitMemory::Open { .. }) => "Open",
+        Some(CircuitMemory::HalfOpen) => "HalfOpen",
+        None => "unknown",
+    }
+}
+
 #[test]
 fn a_status_of_an_earlier_version_is_read_whole() {
     let (mut reasons, mut circuits) = (BTreeSet::new(), BTreeSet::new());
@@ -176,15 +169,11 @@ fn a_status_of_an_earlier_version_is_read_whole() {
         assert_eq!(memory.endpoints.len(), status.endpoints.len());
         for told in &status.endpoints {
             let known = &memory.endpoints[&EndpointId::from(told.id.as_str())];
-            assert_eq!(known.reason.word(), told.server.reason);
+            assert_eq!(known.reason.map(Reason::word), Some(told.server.reason.as_str()));
             for target in &known.targets {
-                reasons.insert(target.state.reason.word());
-                let of_classes = target.state.classes.values().map(|class| class.circuit);
-                circuits.extend(
-                    of_classes
-                        .chain([target.state.circuit])
-                        .map(|circuit| circuit.state().word()),
-                );
+                reasons.extend(target.reason.map(Reason::word));
+                let of_classes = target.classes.values().map(|class| class.circuit);
+                circuits.extend(of_classes.chain([target.circuit]).map(word));
             }
         }
         let value = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).unwrap();
@@ -206,13 +195,8 @@ fn a_word_of_another_version_is_not_known() {
     for word in [&mut server.reason, &mut server.role, &mut server.circuit] {
         "Unheard".clone_into(word);
     }
-    server.failure = Some("Unheard".to_owned());
     let a = &memory(&status).endpoints[&EndpointId::from("a")];
-    let state = &a.targets[0].state;
-    assert_eq!(
-        (a.reason, state.reason),
-        (Reason::NotCheckedYet, Reason::NotCheckedYet)
-    );
-    assert_eq!((state.role, state.failure), (None, None));
-    assert_eq!(state.circuit, Circuit::default());
+    let target = &a.targets[0];
+    assert_eq!((a.reason, target.reason), (None, None));
+    assert_eq!((target.role, target.circuit), (None, None));
 }

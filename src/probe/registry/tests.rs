@@ -66,7 +66,7 @@ impl Bench {
     fn now(&self, number: u64) -> NextCheck {
         NextCheck {
             number,
-            at: self.clock.now(),
+            at: Some(self.clock.now()),
             timeout: LONG,
             prefer: None,
             hold: None,
@@ -75,7 +75,7 @@ impl Bench {
 
     fn later(&self, number: u64) -> NextCheck {
         NextCheck {
-            at: self.clock.now() + LONG,
+            at: Some(self.clock.now() + LONG),
             ..self.now(number)
         }
     }
@@ -179,7 +179,10 @@ async fn one_instruction_has_one_answer() {
 async fn a_check_waits_for_its_moment() {
     let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
     let at = bench.clock.now() + PAUSE;
-    let check = NextCheck { at, ..bench.now(1) };
+    let check = NextCheck {
+        at: Some(at),
+        ..bench.now(1)
+    };
     bench
         .registry
         .want(&policy("a"), vec![wanted("one", &fake, check)]);

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::serving::why;
 use super::words::FailoverKind;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
-use distributary_core::decision::{Decided, Decision, EndpointView};
+use distributary_core::decision::{RouteDecision, Decision, EndpointView};
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
@@ -35,7 +35,7 @@ pub fn routes(policy: &Policy, outputs: &Outputs, plan: &RoutingPlan) -> Vec<Rou
 /// What was known, and what the routes say now, compared with the previous status.
 pub fn failovers(
     decision: &Decision,
-    decided: &Decided,
+    decided: &RouteDecision,
     routes: &[RouteStatus],
     previous: &ReplicaSetPolicyStatus,
     now: &Time,
@@ -62,7 +62,7 @@ pub fn failovers(
 /// What happened to a route between two statuses of it, and which endpoints served it before; `None`: nobody took over.
 fn change(
     decision: &Decision,
-    decided: &Decided,
+    decided: &RouteDecision,
     (before, after): (&RouteStatus, &RouteStatus),
     previous: &ReplicaSetPolicyStatus,
 ) -> Option<(FailoverKind, Vec<String>)> {
@@ -90,7 +90,7 @@ fn change(
 }
 
 fn change_of_writes(
-    decided: &Decided,
+    decided: &RouteDecision,
     (before, after): (&RouteStatus, &RouteStatus),
     previous: &ReplicaSetPolicyStatus,
 ) -> Option<(FailoverKind, Vec<String>)> {
@@ -117,7 +117,7 @@ fn is_at_home(policy: &Policy, region: &str, route: &RouteStatus) -> Option<bool
 }
 
 /// What is known of those that left.
-fn reason(decided: &Decided, left: &[&String]) -> String {
+fn reason(decided: &RouteDecision, left: &[&String]) -> String {
     let views = decided
         .endpoints
         .iter()

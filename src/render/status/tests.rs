@@ -85,7 +85,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         view("a", DeclaredRole::Replica, Role::Standby),
     ];
     edit(&mut plan, &mut endpoints);
-    of(DecisionState::Decided(Box::new(Decided {
+    of(DecisionState::Decided(Box::new(RouteDecision {
         plan,
         endpoints,
         holding: holding(),
@@ -113,7 +113,7 @@ fn holding() -> Holding {
 }
 
 /// A decision after `edit` of all that was decided.
-fn decided(edit: impl FnOnce(&mut Decided)) -> Decision {
+fn decided(edit: impl FnOnce(&mut RouteDecision)) -> Decision {
     let mut decision = well();
     if let DecisionState::Decided(decided) = &mut decision.state {
         edit(decided);

@@ -5,14 +5,14 @@ use super::conditions::Verdict;
 use super::serving::why;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use crate::render::names;
-use distributary_core::decision::{Decided, EndpointView};
+use distributary_core::decision::{RouteDecision, EndpointView};
 use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::WRITES;
 
 /// The one that takes the writes, or took them last; before, the declared one.
-pub fn primary_reachable(decided: &Decided) -> Verdict {
+pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::PrimaryReachable;
     let holder = decided.holding.holder.as_ref();
     let is_it = |view: &&EndpointView| match holder {
@@ -77,7 +77,7 @@ pub fn primary_reachable(decided: &Decided) -> Verdict {
     }
 }
 
-pub fn split_brain(report: &Report<'_>, decided: &Decided) -> Verdict {
+pub fn split_brain(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
     if decided.split.is_empty() {
         let message = "At most one endpoint takes writes.".to_owned();

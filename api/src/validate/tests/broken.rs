@@ -70,7 +70,7 @@ fn every_broken_rule_is_told_at_once() {
     let told: Vec<_> = problems(spec).into_iter().map(|problem| problem.rule).collect();
     assert_eq!(
         told,
-        [rules::WEIGHT, rules::ID_FORM, rules::SAME_SERVER, rules::INTERVAL]
+        [rules::ID_FORM, rules::WEIGHT, rules::SAME_SERVER, rules::INTERVAL]
     );
 }
 

@@ -1,7 +1,9 @@
 //! Classes, regions, fallbacks.
 
 use super::*;
-use distributary_core::routing::{Class, Destination, Priority, Routing, Selector, ZoneHints};
+use distributary_core::routing::{
+    Class, DefaultDestination, Destination, Priority, PriorityDestination, Routing, Selector, ZoneHints,
+};
 
 fn class(edit: &Value) -> Value {
     let mut class = json!({"name": "c"});
@@ -64,7 +66,7 @@ fn a_class_of_a_built_in_name_takes_its_place() {
     );
     assert_eq!(operations(&routing, "write"), ["insert"]);
     let write = routing.class(&"write".into()).unwrap();
-    assert_eq!((write.target, write.declared), (Destination::Primary, true));
+    assert_eq!((write.destination, write.declared), (Destination::Primary, true));
     assert_eq!(
         routing.class(&"analytics".into()).unwrap().max_lag,
         Some(Duration::from_mins(5))
@@ -88,7 +90,7 @@ fn everything_of_a_class_is_taken() {
         name: "c".into(),
         declared: true,
         operations: vec!["audit".to_owned()],
-        target: Destination::ReplicasOnly,
+        destination: Destination::ReplicasOnly,
         selector: Selector {
             tags: vec!["analytics".to_owned()],
             ids: vec!["primary".into()],
@@ -99,7 +101,10 @@ fn everything_of_a_class_is_taken() {
     };
     assert_eq!(routing.class(&"c".into()), Some(&expected));
     let usual = valid(class(&json!({}))).routing.clone();
-    assert_eq!(usual.class(&"c".into()).unwrap().target, Destination::Replicas);
+    assert_eq!(
+        usual.class(&"c".into()).unwrap().destination,
+        Destination::Replicas
+    );
 }
 
 #[test]
@@ -112,15 +117,15 @@ fn switches_and_priorities_are_taken() {
     }}));
     assert!(!routing.replicas);
     assert_eq!(
-        (routing.default_target, routing.retry_attempts),
-        (Destination::Primary, 0)
+        (routing.default_destination, routing.retry_attempts),
+        (DefaultDestination::Primary, 0)
     );
     let priorities: Vec<_> = routing.priorities.into_iter().collect();
     assert_eq!(
         priorities,
         [
-            (Priority::Critical, Destination::Primary),
-            (Priority::Low, Destination::Replicas)
+            (Priority::Critical, PriorityDestination::Primary),
+            (Priority::Low, PriorityDestination::Replicas)
         ]
     );
 }

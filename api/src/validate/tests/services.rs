@@ -1,4 +1,4 @@
-//! Services: what names one, and what becomes of it.
+//! Services: what names one, and the pods that it leads to.
 
 use std::net::SocketAddr;
 

@@ -2,9 +2,8 @@
 
 use crate::breaker::Circuit;
 use crate::class_states::ClassJudgement;
-use crate::fixture::Case;
-use crate::level::Behind;
-use crate::level::Used;
+use crate::level::LagStep;
+use crate::level::UseStep;
 use crate::observation::FailureKind;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use super::*;
 use crate::fixture;
 use crate::lag::Freshness;
 use crate::percent::Percent;
-use crate::routing::{Destination, Least, Selector};
+use crate::routing::{DefaultDestination, Destination, Least, Selector};
 
 /// A class of this name, and nothing else said of it.
-fn class(name: &str, target: Destination) -> Class {
+fn class(name: &str, destination: Destination) -> Class {
     Class {
-        target,
+        destination,
         ..fixture::class(name)
     }
 }
@@ -34,7 +33,7 @@ fn of_class(plan: &RoutingPlan) -> String {
     words(name.as_str(), route)
 }
 
-fn classed(policy: &Policy, are: &[Is]) -> String {
+fn classed(policy: &Case, are: &[Is]) -> String {
     of_class(&planned(policy, are))
 }
 
@@ -226,9 +225,9 @@ fn a_class_has_a_fallback_of_its_own() {
 }
 
 /// These lags in seconds, by the place of the target.
-fn lagging(policy: &Policy, are: &[Is], seconds: [u64; 4]) -> String {
+fn lagging(policy: &Case, are: &[Is], seconds: [u64; 4]) -> String {
     let know = |at: usize, judgement: &mut Judgement| {
-        judgement.behind = Some(Behind::of(Duration::from_secs(seconds[at]), None));
+        judgement.behind = Some(LagStep::of(Duration::from_secs(seconds[at]), None));
     };
     words("ro", &reads_knowing(policy, are, know).ro)
 }
@@ -362,7 +361,7 @@ fn with_replicas_off_everything_goes_to_the_primary() {
 #[test]
 fn unnamed_reads_go_where_the_policy_says() {
     let mut policy = with(&["a"], class("c", Destination::Replicas));
-    policy.routing.default_target = Destination::Primary;
+    policy.routing.default_destination = DefaultDestination::Primary;
     let plan = planned(&policy, &[G, G]);
     assert_eq!(words("ro", &plan.ro), "ro Served primary=100");
     assert_eq!(
@@ -378,7 +377,7 @@ fn under_least_connections_the_less_used_get_more() {
     policy.strategy = Strategy::LeastConnections;
     policy.endpoints[2].weight = 500;
     let know = |at: usize, judgement: &mut Judgement| {
-        judgement.used = Used::of([0, 0, 20, 100][at], 100, None);
+        judgement.used = UseStep::of([0, 0, 20, 100][at], 100, None);
     };
     let plan = reads_knowing(&policy, &[G; 4], know);
     assert_eq!(
@@ -429,7 +428,7 @@ fn regional() -> Case {
     policy
 }
 
-fn east(policy: &Policy, are: [Is; 5]) -> String {
+fn east(policy: &Case, are: [Is; 5]) -> String {
     words("east", &planned(policy, &are).regions["east"])
 }
 
@@ -485,7 +484,7 @@ fn a_fresh_remote_beats_a_stale_local() {
     policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas, ReadFallback::Primary];
     policy.failover.min_healthy = Least::Count(2);
     let know = |at: usize, judgement: &mut Judgement| {
-        judgement.behind = (at == 1).then(|| Behind::of(Duration::from_secs(40), None));
+        judgement.behind = (at == 1).then(|| LagStep::of(Duration::from_secs(40), None));
     };
     let plan = reads_knowing(&policy, &[G, Is::Behind, G, OPEN, OPEN], know);
     assert_eq!(
@@ -500,7 +499,7 @@ fn a_fresh_server_of_no_region_beats_a_stale_local() {
     policy.failover.read_fallback = vec![ReadFallback::LaggingReplicas];
     policy.failover.min_healthy = Least::Count(2);
     let know = |at: usize, judgement: &mut Judgement| {
-        judgement.behind = (at == 1).then(|| Behind::of(Duration::from_secs(40), None));
+        judgement.behind = (at == 1).then(|| LagStep::of(Duration::from_secs(40), None));
     };
     let plan = reads_knowing(&policy, &[G, Is::Behind, OPEN, OPEN, G], know);
     assert_eq!(

@@ -58,7 +58,7 @@ fn holds(table: &RoutingTable, request: &Request<'_>) {
                 || request.class == Some("write")
                 || unnamed && !request.read_only;
             assert!(
-                !write || routed.route == "rw" && routed.target == Destination::Primary,
+                !write || routed.route == "rw" && routed.destination == Destination::Primary,
                 "{request:?}"
             );
         }

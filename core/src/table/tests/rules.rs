@@ -1,13 +1,13 @@
 //! The rows of the table of rules, each by its number.
 
 use super::*;
-use crate::routing::{self, Destination, Priority};
+use crate::routing::{self, DefaultDestination, Destination, Priority, PriorityDestination};
 
 /// Classes `audit` (ReplicasOnly) and `reports` (Replicas) beside the built-in ones, the region `east`, and three priorities.
 pub fn table() -> RoutingTable {
     made(|policy| {
-        let class = |name: &str, target| routing::Class {
-            target,
+        let class = |name: &str, destination| routing::Class {
+            destination,
             ..fixture::class(name)
         };
         let classes = &mut policy.routing.classes;
@@ -19,9 +19,9 @@ pub fn table() -> RoutingTable {
             failover: Vec::new(),
         }];
         policy.routing.priorities = [
-            (Priority::Critical, Destination::Primary),
-            (Priority::High, Destination::PrimaryPreferred),
-            (Priority::Low, Destination::Replicas),
+            (Priority::Critical, PriorityDestination::Primary),
+            (Priority::High, PriorityDestination::PrimaryPreferred),
+            (Priority::Low, PriorityDestination::Replicas),
         ]
         .into();
     })
@@ -57,9 +57,9 @@ fn operation(name: &str) -> Request<'_> {
 }
 
 #[track_caller]
-fn takes(table: &RoutingTable, request: Request<'_>, route: &str, target: Destination) {
-    let choice = table.route(&request).map(|choice| (choice.route, choice.target));
-    assert_eq!(choice, Ok((route, target)), "{request:?}");
+fn takes(table: &RoutingTable, request: Request<'_>, route: &str, destination: Destination) {
+    let choice = table.route(&request).map(|choice| (choice.route, choice.destination));
+    assert_eq!(choice, Ok((route, destination)), "{request:?}");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn row_7_is_rw_while_that_is_served_where_the_policy_gives_the_name_to_replicas(
         classes
             .find(|class| class.name == "primary-preferred")
             .unwrap()
-            .target = Destination::Replicas;
+            .destination = Destination::Replicas;
         table
     };
     let preferring = Request {
@@ -285,7 +285,7 @@ fn row_11_any_other_read_takes_the_default_route() {
 
 #[test]
 fn the_default_target_and_the_master_switch_are_told_beside_the_same_routes() {
-    let to_primary = made(|policy| policy.routing.default_target = Destination::Primary);
+    let to_primary = made(|policy| policy.routing.default_destination = DefaultDestination::Primary);
     takes(&to_primary, READ, "ro", Destination::Primary);
     takes(
         &to_primary,

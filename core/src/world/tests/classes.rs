@@ -3,8 +3,8 @@
 use super::*;
 use crate::breaker::Circuit;
 use crate::decision::ClassView;
-use crate::fixture::Case;
-use crate::fixture::{self, breaker};
+use crate::fixture::breaker;
+use crate::fixture::{self, Case};
 use crate::ids::ClassName;
 use crate::observation::Load;
 use crate::plan::Route;
@@ -34,7 +34,7 @@ fn answering(answered: bool) -> Result<Sample, FailureKind> {
 
 fn of_class(transition: &Transition) -> Option<String> {
     match transition {
-        Transition::Class { id, class, to, .. } => Some(format!("{class} stays away from {id}: {to:?}")),
+        Transition::Class { id, class, to, .. } => Some(format!("{class} stays away from {id}: {to}")),
         _ => None,
     }
 }
@@ -52,12 +52,8 @@ impl Scene {
 
     /// The transitions of classes; `None`: there was no decision.
     fn told(&mut self) -> Option<Vec<String>> {
-        let effects = self.world.decide(self.now);
-        self.obey(&effects);
-        effects.writer.into_iter().find_map(|report| match report {
-            Report::Decided { transitions, .. } => Some(transitions.iter().filter_map(of_class).collect()),
-            Report::Gone { .. } => None,
-        })
+        let (_, transitions) = self.decision()?;
+        Some(transitions.iter().filter_map(of_class).collect())
     }
 
     /// What people see of the class at an endpoint.
@@ -108,7 +104,7 @@ fn a_probe_query_that_fails_opens_the_circuit_of_its_class_alone_within_the_fail
     assert_eq!(scene.class(), "no change", "once is not enough");
     let mut checks = 1;
     let opened = loop {
-        let due = scene.instruction("a").at;
+        let due = scene.due("a");
         let millis = u64::try_from(due.since(at(0)).as_micros().div_ceil(1000)).unwrap();
         assert!(millis <= start + 5000, "the next look is at {millis}");
         assert!(due > scene.now, "not at once");
@@ -147,8 +143,8 @@ fn a_class_returns_to_a_server_step_by_step() {
         if class != "no change" {
             shown.push(class);
         }
-        let next = scene.instruction("a").at.since(at(0));
-        assert!(scene.instruction("a").at > scene.now, "not at once");
+        let next = scene.due("a").since(at(0));
+        assert!(scene.due("a") > scene.now, "not at once");
         assert!(next.as_millis() <= u128::from(millis) + 30_000 * 11 / 10);
         millis += 5000;
     }
@@ -260,16 +256,14 @@ fn remembered(policy: &Case, edit: impl Fn(&str, &mut EndpointMemory)) -> Memory
         } else {
             Role::Standby
         };
-        let target = TargetMemory {
-            address: location.host.to_string().parse().ok(),
-            state: TargetState {
-                role: Some(role),
-                ..serving()
-            },
+        let state = TargetState {
+            role: Some(role),
+            ..serving()
         };
+        let target = fixture::remembered(location.host.to_string().parse().ok(), &state, at(0));
         let mut endpoint = EndpointMemory {
             location: Some(location),
-            reason: Reason::Serving,
+            reason: Some(Reason::Serving),
             classes: BTreeMap::new(),
             targets: vec![target],
         };
@@ -283,19 +277,20 @@ fn remembered(policy: &Case, edit: impl Fn(&str, &mut EndpointMemory)) -> Memory
 }
 
 /// What the status says where the class stays away from a.
-fn away(policy: &Case, known: &ClassView) -> Memory {
+fn away(policy: &Case, known: &ClassMemory) -> Memory {
     remembered(policy, |id, endpoint| {
         if id == "a" {
-            endpoint.classes.insert("c".into(), known.reason);
-            endpoint.targets[0].state.classes.insert("c".into(), *known);
+            let reason = known.reason.map(|reason| ("c".into(), reason));
+            endpoint.classes.extend(reason);
+            endpoint.targets[0].classes.insert("c".into(), *known);
         }
     })
 }
 
-fn known(reason: Reason, circuit: Circuit, share: u8) -> ClassView {
-    ClassView {
-        reason,
-        circuit,
+fn known(reason: Reason, circuit: CircuitMemory, share: u8) -> ClassMemory {
+    ClassMemory {
+        reason: Some(reason),
+        circuit: Some(circuit),
         trips: 1,
         share: Percent::new(share),
     }
@@ -306,8 +301,8 @@ fn who_served_a_class_alone_serves_it_alone_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_mins(2)));
     let remembered = remembered(&policy, |id, endpoint| {
         if id == "a" {
-            endpoint.reason = Reason::Lagging;
-            endpoint.targets[0].state.reason = Reason::Lagging;
+            endpoint.reason = Some(Reason::Lagging);
+            endpoint.targets[0].reason = Some(Reason::Lagging);
         }
     });
     let mut scene = Scene::default();
@@ -324,7 +319,7 @@ fn who_was_too_far_behind_for_a_class_is_so_after_a_restart() {
     let policy = class(|class| class.max_lag = Some(Duration::from_secs(3)));
     for reason in [Reason::Lagging, Reason::ReplayStalled] {
         let mut scene = Scene::default();
-        let known = known(reason, Circuit::default(), 100);
+        let known = known(reason, CircuitMemory::Closed, 100);
         scene.apply(policy.clone(), &away(&policy, &known), 0);
         scene.check("primary", 1, Ok(sample_at(Role::Primary, 100_000)));
         scene.check("b", 2, Ok(sample_at(Role::Standby, 100_000)));
@@ -338,7 +333,7 @@ fn the_circuit_of_a_class_outlives_a_restart_with_what_is_left_of_its_time() {
     let policy = probed();
     let known = known(
         Reason::ProbeQueryFailed,
-        Circuit::Open {
+        CircuitMemory::Open {
             until: Moment::default() + Duration::from_secs(40),
         },
         0,
@@ -377,7 +372,7 @@ fn the_circuit_of_a_class_outlives_a_restart_with_what_is_left_of_its_time() {
 fn a_class_that_returns_goes_on_at_its_step_after_a_restart() {
     let policy = probed();
     let mut scene = Scene::default();
-    let known = known(Reason::Returning, HALF_OPEN, 50);
+    let known = known(Reason::Returning, CircuitMemory::HalfOpen, 50);
     scene.apply(policy.clone(), &away(&policy, &known), 0);
     scene.check("primary", 1, good("primary"));
     for id in ["a", "b"] {
@@ -432,7 +427,7 @@ fn a_class_that_left_because_of_its_query_was_not_too_far_behind() {
     ] {
         let known = known(
             reason,
-            Circuit::Open {
+            CircuitMemory::Open {
                 until: Moment::default() + left,
             },
             0,

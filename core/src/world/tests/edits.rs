@@ -4,7 +4,7 @@ use super::*;
 use crate::breaker::Circuit;
 use crate::fixture::{Case, SYSTEM};
 use crate::health::Reason;
-use crate::login::{SecretProblem, Unresolved};
+use crate::login::{SecretProblem, UnresolvedSecret};
 use crate::policy::IdentityRule;
 
 #[test]
@@ -97,7 +97,7 @@ fn a_new_host_is_another_server() {
     );
     let second = scene.wanted[&target("a")].incarnation;
     assert_ne!(first, second);
-    assert_eq!(scene.instruction("a").at, at(10));
+    assert_eq!(scene.due("a"), at(10));
     assert_eq!(scene.routes(), "rw primary; ro b", "unknown again");
     assert!(scene.check_incarnation("a", first, 11, good("a")).is_empty());
     assert_eq!(scene.routes(), "no change");
@@ -109,7 +109,7 @@ fn a_new_host_is_another_server() {
 fn a_url_that_comes_back_with_another_host_is_another_server() {
     let unread = |policy: &mut Case| {
         policy.of("a").location = None;
-        policy.of("a").login = Err(Unresolved {
+        policy.of("a").login = Err(UnresolvedSecret {
             secret: "url".to_owned(),
             problem: SecretProblem::NotFound,
         });
@@ -192,6 +192,7 @@ fn another_declared_primary_moves_nothing_while_the_old_one_takes_writes() {
         edited(|policy| {
             policy.endpoints[0].declared = DeclaredRole::Replica;
             policy.endpoints[1].declared = DeclaredRole::Primary;
+            policy.endpoints.swap(0, 1);
         }),
         &Memory::default(),
         10,
@@ -209,18 +210,14 @@ fn a_new_login_is_checked_now_and_changes_no_route() {
         &Memory::default(),
         10,
     );
-    assert_eq!(
-        scene.instruction("a").at,
-        at(10),
-        "a rotated Secret is used at once"
-    );
+    assert_eq!(scene.due("a"), at(10), "a rotated Secret is used at once");
     assert_eq!(scene.wanted[&target("a")].login.user, "probe");
     assert_eq!(
         scene.wanted[&target("a")].incarnation,
         before[&target("a")].incarnation
     );
     assert!(scene.instruction("a").number > before[&target("a")].check.number);
-    assert!(scene.instruction("b").at > at(10), "others never notice");
+    assert!(scene.due("b") > at(10), "others never notice");
     assert_eq!(scene.routes(), "rw primary; ro a b");
 }
 
@@ -228,7 +225,7 @@ fn a_new_login_is_checked_now_and_changes_no_route() {
 fn a_login_that_is_lost_holds_what_is_served() {
     let mut scene = Scene::well();
     scene.decide();
-    let unresolved = Unresolved {
+    let unresolved = UnresolvedSecret {
         secret: "credentials".to_owned(),
         problem: SecretProblem::NotFound,
     };
@@ -237,7 +234,7 @@ fn a_login_that_is_lost_holds_what_is_served() {
         &Memory::default(),
         10,
     );
-    let Decided { plan, endpoints, .. } = scene.decided();
+    let RouteDecision { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro a b");
     assert_eq!(endpoints[1].state.reason, Reason::ConfigurationHeld);
     assert!(
@@ -249,7 +246,7 @@ fn a_login_that_is_lost_holds_what_is_served() {
 #[test]
 fn a_login_that_was_never_had_does_not_hold_up_the_others() {
     let mut scene = Scene::default();
-    let unresolved = Unresolved {
+    let unresolved = UnresolvedSecret {
         secret: "credentials".to_owned(),
         problem: SecretProblem::NotFound,
     };
@@ -260,7 +257,7 @@ fn a_login_that_was_never_had_does_not_hold_up_the_others() {
     );
     scene.check("primary", 1, good("primary"));
     scene.check("b", 2, good("b"));
-    let Decided { plan, endpoints, .. } = scene.decided();
+    let RouteDecision { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro b");
     assert_eq!(endpoints[1].state.reason, Reason::ConfigurationFailed);
 }
@@ -276,7 +273,7 @@ fn a_new_interval_keeps_the_state_and_is_used_at_once() {
     );
     assert_eq!(scene.routes(), "rw primary; ro a b");
     for id in ["primary", "a", "b"] {
-        assert_eq!(scene.instruction(id).at, at(1010), "{id}");
+        assert_eq!(scene.due(id), at(1010), "{id}");
     }
 }
 
@@ -292,7 +289,7 @@ fn a_new_threshold_keeps_an_open_circuit() {
         &Memory::default(),
         6100,
     );
-    let Decided { endpoints, .. } = scene.decided();
+    let RouteDecision { endpoints, .. } = scene.decided();
     assert!(matches!(endpoints[1].state.circuit, Circuit::Open { .. }));
 }
 
@@ -330,8 +327,8 @@ fn resumed(edit: impl Fn(&mut Case)) -> Scene {
 #[test]
 fn resumed_routes_wait_until_everyone_was_checked_again() {
     let mut scene = resumed(|_| {});
-    assert_eq!(scene.instruction("a").at, at(90_000));
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.due("a"), at(90_000));
+    assert_eq!(scene.routes(), waiting(3));
     for id in ["primary", "a"] {
         scene.check(id, 90_001, good(id));
     }
@@ -382,7 +379,7 @@ fn a_failure_before_a_login_was_lost_counts_no_longer_when_it_is_there_again() {
     let mut scene = failing();
     let lost = |policy: &mut Case| {
         for id in ["primary", "a", "b"] {
-            policy.of(id).login = Err(Unresolved {
+            policy.of(id).login = Err(UnresolvedSecret {
                 secret: "credentials".to_owned(),
                 problem: SecretProblem::NotFound,
             });
@@ -406,7 +403,7 @@ fn a_refused_address_is_checked_again_after_any_edit() {
     scene.decide();
     scene.check("a", 5, Err(FailureKind::AddressRefused));
     let before = *scene.instruction("a");
-    assert_eq!((before.at, before.hold), (Moment::NEVER, None), "nor a session");
+    assert_eq!((before.at, before.hold), (None, None), "nor a session");
     scene.apply(
         edited(|policy| policy.endpoints[1].priority = 7),
         &Memory::default(),
@@ -489,5 +486,5 @@ fn to_declare_the_identity_of_a_database_that_told_none_loses_nothing() {
     scene.decide();
     let other = edited(|policy| policy.identity = IdentityRule::Declared(SYSTEM + 1));
     scene.apply(other, &Memory::default(), 10);
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.routes(), waiting(3));
 }

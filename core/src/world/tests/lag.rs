@@ -163,23 +163,23 @@ fn without_heartbeats_whole_checks_tell_the_lag_and_what_is_unknown_is_asked_aga
     scene.check("b", 3, Ok(sample_at(Role::Standby, 5000)));
     assert_eq!(scene.routes(), "rw primary; ro b");
     let again = scene.instruction("a");
-    assert!(again.at == at(1002) && again.hold.is_none(), "{again:?}");
-    assert!(scene.instruction("b").at > at(20_000), "known: at its interval");
+    assert!(again.at == Some(at(1002)) && again.hold.is_none(), "{again:?}");
+    assert!(scene.due("b") > at(20_000), "known: at its interval");
     scene.check("a", 1002, Ok(sample_at(Role::Standby, 5000)));
     assert_eq!(scene.routes(), "rw primary; ro a b");
-    assert!(scene.instruction("a").at > at(20_000), "known");
+    assert!(scene.due("a") > at(20_000), "known");
     // A primary has no lag, a standby that does not tell its position will not do so soon.
     scene.check("primary", 2000, Ok(sample_at(Role::Primary, 5000)));
-    assert!(scene.instruction("primary").at > at(20_000));
+    assert!(scene.due("primary") > at(20_000));
     let mut silent = Scene::default();
     let spec = edited(|policy| policy.probing.heartbeat = None);
     silent.apply(spec, &Memory::default(), 0);
     silent.check("a", 2, Ok(Sample::of(Role::Standby)));
-    assert!(silent.instruction("a").at > at(20_000));
+    assert!(silent.due("a") > at(20_000));
     // With heartbeats the next one tells.
     let mut held = Scene::new();
     held.check("a", 2, good("a"));
-    assert!(held.instruction("a").at > at(20_000));
+    assert!(held.due("a") > at(20_000));
 }
 
 /// A server that never tells its position is not fresh, and says why; without lag to judge it serves.
@@ -317,7 +317,7 @@ fn what_a_standby_received_moves_no_head_while_the_primary_tells() {
         .find_map(|measured| measured.figures.as_ref()?.lag);
     let none = Lag::Behind {
         time: Duration::ZERO,
-        bytes: 0,
+        bytes: Some(0),
     };
     assert_eq!(lag, Some(none));
 }
@@ -376,17 +376,17 @@ fn who_falls_further_behind_than_another_one_hands_over_while_both_lag() {
             ],
         );
         if let Some(DecisionState::Decided(decided)) = scene.decide() {
-            let of = |at: usize| format!("{:?}", decided.endpoints[at].state.reason);
+            let of = |at: usize| decided.endpoints[at].state.reason;
             seen.push((beat, words(&decided.plan), [of(1), of(2)]));
         }
     }
     let (beat, reads, _) = seen.last().unwrap();
     assert_eq!(reads, "rw primary; ro b", "{seen:#?}");
-    let lagging = || ["Lagging".to_owned(), "Lagging".to_owned()];
+    let lagging = [Reason::Lagging; 2];
     let before = &seen[seen.len() - 2];
     assert_eq!(
         (&before.1[..], &before.2),
-        ("rw primary; ro a b", &lagging()),
+        ("rw primary; ro a b", &lagging),
         "{seen:#?}"
     );
     assert!(*beat > 70, "{seen:#?}");

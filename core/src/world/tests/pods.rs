@@ -1,6 +1,6 @@
 //! Endpoints that name a Service: a target for each ready pod.
 
-use crate::fixture::Case;
+use crate::fixture::{Case, remembered};
 use std::net::SocketAddr;
 
 use super::*;
@@ -181,32 +181,32 @@ fn an_endpoint_tells_figures_while_any_of_its_pods_does() {
 #[test]
 fn each_pod_is_remembered_by_its_address() {
     let policy = with_pods(Ok(&[20, 21]));
-    let pod = |last: u8, circuit| TargetMemory {
-        address: Some(address(last)),
-        state: TargetState {
+    let pod = |last: u8, circuit| {
+        let state = TargetState {
             role: Some(Role::Standby),
             eligible: circuit == Circuit::default(),
             circuit,
             trips: 1,
             weight: 0,
             ..serving()
-        },
+        };
+        remembered(Some(address(last)), &state, at(0))
     };
     let a = EndpointMemory {
         location: Some(location(2)),
-        reason: Reason::Serving,
+        reason: Some(Reason::Serving),
         classes: BTreeMap::new(),
         targets: vec![
             pod(20, Circuit::default()),
             pod(21, Circuit::Open { until: at(60_000) }),
         ],
     };
-    let remembered = Memory {
+    let memory = Memory {
         endpoints: [("a".into(), a)].into(),
         ..Memory::default()
     };
     let mut scene = Scene::default();
-    scene.apply(policy, &remembered, 0);
+    scene.apply(policy, &memory, 0);
     scene.check("primary", 1, good("primary"));
     scene.check("b", 2, good("b"));
     for pod in ["a@198.18.0.20", "a@198.18.0.21"] {

@@ -1,7 +1,7 @@
 //! Another process decided, and its memory is read.
 
 use super::*;
-use crate::fixture::SYSTEM;
+use crate::fixture::{SYSTEM, remembered};
 use crate::write_primary::Holding;
 
 fn recalled(holding: Holding) -> Event {
@@ -28,6 +28,29 @@ fn on(timeline: u32, role: Role) -> Result<Sample, FailureKind> {
         timeline: Some(timeline),
         ..sample(role)
     })
+}
+
+/// The memory of a process that found a writable beside the primary, and whether it had seen a as a standby.
+fn recalled_writable(seen_as_standby: bool) -> Event {
+    let state = TargetState {
+        role: Some(Role::Primary),
+        seen_as_standby,
+        ..TargetState::unknown(Reason::WritableReplica)
+    };
+    let a = EndpointMemory {
+        location: Some(location(2)),
+        reason: Some(Reason::WritableReplica),
+        classes: BTreeMap::new(),
+        targets: vec![remembered(Some(address(2)), &state, at(0))],
+    };
+    Event::Recalled {
+        key: policy().key.clone(),
+        memory: Memory {
+            endpoints: [("a".into(), a)].into(),
+            holding: held_by("primary", 1),
+            answered: None,
+        },
+    }
 }
 
 #[test]
@@ -75,29 +98,7 @@ fn who_another_process_saw_as_a_standby_may_follow() {
         scene.check("a", 2, on(2, Role::Primary));
         scene.check("b", 3, on(1, Role::Standby));
         scene.decide();
-        let state = TargetState {
-            role: Some(Role::Primary),
-            seen_as_standby: seen,
-            ..TargetState::unknown(Reason::WritableReplica)
-        };
-        let a = EndpointMemory {
-            location: Some(location(2)),
-            reason: Reason::WritableReplica,
-            classes: BTreeMap::new(),
-            targets: vec![TargetMemory {
-                address: Some(address(2)),
-                state,
-            }],
-        };
-        let event = Event::Recalled {
-            key: policy().key.clone(),
-            memory: Memory {
-                endpoints: [("a".into(), a)].into(),
-                holding: held_by("primary", 1),
-                answered: None,
-            },
-        };
-        scene.step(event, 10);
+        scene.step(recalled_writable(seen), 10);
         scene.check("primary", 11, on(1, Role::Standby));
         let writes = if seen { "rw a" } else { "rw;" };
         let routes = scene.routes();
@@ -106,12 +107,59 @@ fn who_another_process_saw_as_a_standby_may_follow() {
 }
 
 #[test]
+fn a_standby_that_this_process_never_reached_may_take_over_where_another_one_saw_it() {
+    let mut scene = Scene::new();
+    scene.check("primary", 1, on(1, Role::Primary));
+    scene.check("a", 2, Err(FailureKind::TimedOut));
+    scene.check("b", 3, on(1, Role::Standby));
+    scene.decide();
+    scene.step(recalled_writable(true), 10);
+    scene.check("a", 11, on(2, Role::Primary));
+    scene.check("primary", 12, on(1, Role::Standby));
+    let routes = scene.routes();
+    assert!(routes.starts_with("rw a"), "{routes}");
+}
+
+#[test]
+fn a_request_for_checks_that_another_process_answered_is_told() {
+    let mut scene = Scene::well();
+    let holding = scene.decided().holding;
+    let event = Event::Recalled {
+        key: policy().key.clone(),
+        memory: Memory {
+            holding,
+            answered: Some("now".to_owned()),
+            ..Memory::default()
+        },
+    };
+    scene.step(event, 10);
+    let (decision, _) = scene.decision().expect("another answer");
+    assert_eq!(decision.answered.as_deref(), Some("now"));
+}
+
+#[test]
+fn with_a_memory_of_another_database_a_policy_begins_anew() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let before = scene.wanted[&target("a")].incarnation;
+    let other = Holding {
+        identity: Some(SYSTEM + 1),
+        ..held_by("primary", 1)
+    };
+    let effects = scene.step(recalled(other), 10);
+    let [Instruction::Want { wanted, .. }] = effects.prober.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert!(wanted.iter().all(|order| order.incarnation != before));
+    assert_eq!(scene.decide(), Some(DecisionState::Waiting { unchecked: 3 }));
+}
+
+#[test]
 fn what_was_due_is_decided_at_its_own_moment_before_later_events_are_taken() {
     let mut scene = Scene::well();
     scene.decide();
     // A sign of a crash makes the decision wait; nothing confirms it.
     scene.hear("a", 100, Err(Silence::Closed));
-    scene.world.decide(at(100));
     let due = scene.world.deadline().unwrap();
     assert!(due > at(100) && due < at(1000));
     let effects = scene.world.advance(at(1000), []);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::breaker::Circuit;
-use crate::fixture::{Case, SYSTEM};
+use crate::fixture::{Case, SYSTEM, remembered as remembered_target};
 use crate::plan::RouteState;
 use crate::policy::{IdentityRule, LagSource, Strategy};
 use crate::transition::Transition;
@@ -10,20 +10,19 @@ use crate::write_primary::Holding;
 
 /// What the status says of a target that served.
 fn served(id: &str) -> TargetMemory {
-    TargetMemory {
-        address: policy()
-            .resolved()
-            .location(&id.into())
-            .and_then(|location| location.host.to_string().parse().ok()),
-        state: TargetState {
-            role: Some(if id == "primary" {
-                Role::Primary
-            } else {
-                Role::Standby
-            }),
-            ..serving()
-        },
-    }
+    let address = policy()
+        .resolved()
+        .location(&id.into())
+        .and_then(|location| location.host.to_string().parse().ok());
+    let state = TargetState {
+        role: Some(if id == "primary" {
+            Role::Primary
+        } else {
+            Role::Standby
+        }),
+        ..serving()
+    };
+    remembered_target(address, &state, at(0))
 }
 
 /// What the status says of these endpoints, all of which served, after `edit`.
@@ -34,7 +33,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
         edit(id, &mut known);
         let endpoint = EndpointMemory {
             location: Some(location),
-            reason: known.state.reason,
+            reason: known.reason,
             classes: BTreeMap::default(),
             targets: vec![known],
         };
@@ -69,15 +68,11 @@ fn restarted_as(edit: impl Fn(&str, &mut TargetMemory)) -> Scene {
 #[test]
 fn after_a_restart_routes_stay_until_everyone_was_checked() {
     let mut scene = restarted();
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.routes(), waiting(3));
     scene.check("primary", 1, good("primary"));
     scene.check("a", 2, REFUSED);
     scene.check("a", 8, REFUSED);
-    assert_eq!(
-        scene.routes(),
-        format!("{WAITING}1 }}"),
-        "merely unhealthy, it is held"
-    );
+    assert_eq!(scene.routes(), waiting(1), "merely unhealthy, it is held");
     scene.check("b", 9, good("b"));
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
@@ -86,7 +81,7 @@ fn after_a_restart_routes_stay_until_everyone_was_checked() {
 fn after_a_restart_what_is_proven_wrong_leaves_at_once() {
     let mut scene = restarted();
     scene.check("a", 1, Ok(sample(Role::Primary)));
-    let Decided { plan, endpoints, .. } = scene.decided();
+    let RouteDecision { plan, endpoints, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro b", "the others stay, unchecked");
     assert_eq!(endpoints[1].state.reason, Reason::WritableReplica);
 }
@@ -156,7 +151,7 @@ fn with_nobody_reachable_after_a_restart_who_served_is_held() {
         scene.check(id, 1, REFUSED);
         scene.check(id, 7, REFUSED);
     }
-    let Decided { plan, .. } = scene.decided();
+    let RouteDecision { plan, .. } = scene.decided();
     assert_eq!(words(&plan), "rw primary; ro a b primary");
     assert_eq!(
         (plan.rw.state, plan.ro.state),
@@ -174,12 +169,12 @@ fn check_all(scene: &mut Scene, millis: u64) {
 fn open(left: Duration) -> impl Fn(&str, &mut TargetMemory) {
     move |id, known| {
         if id == "a" {
-            known.state.eligible = false;
-            known.state.reason = Reason::CircuitOpen;
-            known.state.circuit = Circuit::Open {
+            known.eligible = false;
+            known.reason = Some(Reason::CircuitOpen);
+            known.circuit = Some(CircuitMemory::Open {
                 until: Moment::default() + left,
-            };
-            known.state.trips = 2;
+            });
+            known.trips = 2;
         }
     }
 }
@@ -226,10 +221,10 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
     ] {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
-                known.state.circuit = HALF_OPEN;
-                known.state.trips = 1;
-                known.state.reason = Reason::Returning;
-                known.state.weight = weight;
+                known.circuit = Some(CircuitMemory::HalfOpen);
+                known.trips = 1;
+                known.reason = Some(Reason::Returning);
+                known.weight = weight;
             }
         });
         let mut scene = Scene::default();
@@ -258,8 +253,8 @@ fn a_half_open_circuit_goes_on_at_its_traffic_step() {
 fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
-            known.state.eligible = false;
-            known.state.reason = Reason::IdentityMismatch;
+            known.eligible = false;
+            known.reason = Some(Reason::IdentityMismatch);
         }
     });
     scene.check("primary", 1, good("primary"));
@@ -276,8 +271,8 @@ fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
 fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
-            known.state.eligible = false;
-            known.state.reason = Reason::Diverged;
+            known.eligible = false;
+            known.reason = Some(Reason::Diverged);
         }
     });
     let on = |timeline| Sample {
@@ -355,7 +350,7 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
 /// The status while routes are held for the identity: everybody was upgraded, and is in a route.
 fn restarted_upgraded(spec: Case) -> Scene {
     let known = remembered_as(&["primary", "a", "b"], |_, known| {
-        known.state.reason = Reason::IdentityMismatch;
+        known.reason = Some(Reason::IdentityMismatch);
     });
     let mut scene = Scene::default();
     scene.apply(spec, &known, 0);
@@ -420,7 +415,7 @@ fn an_identity_that_is_set_while_the_operator_is_down_makes_everybody_new() {
     let mut scene = restarted_upgraded(edited(|policy| {
         policy.identity = IdentityRule::Declared(SYSTEM + 1);
     }));
-    assert_eq!(scene.routes(), format!("{WAITING}3 }}"));
+    assert_eq!(scene.routes(), waiting(3));
     for id in ["primary", "a", "b"] {
         scene.check(id, 1, Ok(upgraded(id)));
     }
@@ -451,10 +446,10 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
     for seen in [true, false] {
         let mut scene = restarted_as(|id, known| {
             if id == "a" {
-                known.state.role = Some(Role::Primary);
-                known.state.eligible = false;
-                known.state.reason = Reason::WritableReplica;
-                known.state.seen_as_standby = seen;
+                known.role = Some(Role::Primary);
+                known.eligible = false;
+                known.reason = Some(Reason::WritableReplica);
+                known.seen_as_standby = seen;
             }
         });
         let mut promoted = sample(Role::Primary);
@@ -483,8 +478,8 @@ fn who_was_a_standby_before_a_restart_may_follow_after_it() {
 #[test]
 fn a_followed_primary_is_followed_on_after_a_restart() {
     let mut remembered = remembered_as(&["primary", "a", "b"], |id, known| match id {
-        "a" => known.state.role = Some(Role::Primary),
-        _ => known.state.role = Some(Role::Standby),
+        "a" => known.role = Some(Role::Primary),
+        _ => known.role = Some(Role::Standby),
     });
     remembered.holding.holder = Some(target("a"));
     remembered.holding.timeline = Some(2);
@@ -522,7 +517,7 @@ fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
     ] {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "a" {
-                known.state.reason = reason;
+                known.reason = Some(reason);
             }
         });
         let mut scene = Scene::default();
@@ -543,8 +538,8 @@ fn who_lagged_before_a_restart_is_not_held_as_if_it_had_been_fresh() {
 fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() {
     let known = remembered_as(&["primary", "a", "b"], |id, known| {
         if id == "a" {
-            known.state.eligible = false;
-            known.state.reason = Reason::Suspect;
+            known.eligible = false;
+            known.reason = Some(Reason::Suspect);
         }
     });
     let mut scene = Scene::default();
@@ -561,8 +556,8 @@ fn who_did_not_serve_before_a_restart_is_not_held_by_a_fault_of_configuration() 
 fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
     let mut scene = restarted_as(|id, known| {
         if id == "b" {
-            known.state.eligible = false;
-            known.state.reason = Reason::Suspect;
+            known.eligible = false;
+            known.reason = Some(Reason::Suspect);
         }
     });
     for id in ["primary", "b"] {
@@ -574,7 +569,7 @@ fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
     let told: Vec<_> = transitions
         .iter()
         .filter_map(|change| match change {
-            Transition::Endpoint { id, to, .. } => Some(format!("{id} {to:?}")),
+            Transition::Endpoint { id, to, .. } => Some(format!("{id} {to}")),
             _ => None,
         })
         .collect();
@@ -604,8 +599,8 @@ fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
         let known = remembered_as(&["primary", "a", "b"], |id, known| {
             if id == "primary" {
                 known.address = None;
-                known.state.role = None;
-                known.state.eligible = false;
+                known.role = None;
+                known.eligible = false;
             }
         });
         let mut scene = Scene::default();
@@ -626,6 +621,39 @@ fn who_had_no_weight_begins_at_the_first_step() {
         policy.breaker.traffic_steps = [10, 50].map(Percent::new).to_vec();
     });
     let mut known = served("a");
-    (known.state.circuit, known.state.weight) = (HALF_OPEN, 0);
-    assert_eq!(known.breaker(&spec, &spec.endpoints[1], at(0)).circuit, HALF_OPEN);
+    (known.circuit, known.weight) = (Some(CircuitMemory::HalfOpen), 0);
+    assert_eq!(
+        known.breaker(&spec.policy(), &spec.endpoints[1], at(0)).circuit,
+        FIRST_STEP
+    );
+}
+
+/// A word of another version says nothing of how it is: it was in the route, and new checks lead on from the first step.
+#[test]
+fn a_circuit_in_an_unknown_word_is_never_taken_for_a_closed_one() {
+    let mut known = served("a");
+    (known.circuit, known.reason) = (None, None);
+    let policy = policy();
+    let breaker = known.breaker(&policy.policy(), &policy.endpoints[1], at(0));
+    assert_eq!(breaker.circuit, FIRST_STEP);
+    let own = ClassMemory {
+        reason: None,
+        circuit: None,
+        share: Percent::FULL,
+        trips: 0,
+    };
+    assert_eq!(own.breaker(&policy.breaker, at(0)).circuit, FIRST_STEP);
+    let memory = remembered_as(&["primary", "a", "b"], |id, known| {
+        if id == "a" {
+            (known.circuit, known.reason) = (None, None);
+        }
+    });
+    let mut scene = Scene::default();
+    scene.apply(edited(|policy| policy.breaker.success_threshold = 2), &memory, 0);
+    check_all(&mut scene, 1);
+    let decided = scene.decided();
+    let view = &decided.endpoints[1];
+    assert_eq!((view.state.reason, view.state.weight), (Reason::Returning, 50));
+    scene.check("a", 10_000, good("a"));
+    assert_eq!(scene.decided().endpoints[1].state.reason, Reason::Serving);
 }

@@ -214,7 +214,7 @@ async fn one_check_answers_all_who_are_due_each_within_its_own_deadline() {
     .await;
     let at = bench.clock.now() + PAUSE;
     let check = |timeout| NextCheck {
-        at,
+        at: Some(at),
         timeout,
         ..bench.now(1)
     };

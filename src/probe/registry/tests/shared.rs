@@ -36,7 +36,7 @@ async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
     bench.answer().await;
     let at = bench.clock.now() + PAUSE;
     let later = |number| NextCheck {
-        at,
+        at: Some(at),
         ..bench.now(number)
     };
     let (patient, hasty) = (wanted("one", &fake, later(2)), wanted("one", &fake, later(4)));

@@ -6,7 +6,7 @@ use super::*;
 fn after(
     before: &ReplicaSetPolicyStatus,
     minute: u32,
-    edit: impl FnOnce(&mut Decided),
+    edit: impl FnOnce(&mut RouteDecision),
 ) -> ReplicaSetPolicyStatus {
     let mut decision = well();
     let DecisionState::Decided(decided) = &mut decision.state else {
@@ -16,7 +16,7 @@ fn after(
     status(&report(&decision), before, &at(minute))
 }
 
-fn lost(decided: &mut Decided) {
+fn lost(decided: &mut RouteDecision) {
     decided.plan.ro = Route {
         state: RouteState::Fallback,
         ..route("primary", 1)

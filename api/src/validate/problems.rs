@@ -1,0 +1,76 @@
+//! What is wrong with a policy, in words.
+
+use std::fmt;
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The field, as a path from the root of the object.
+    pub field: String,
+    /// What must hold: one of [`crate::rules`].
+    pub rule: &'static str,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.rule)
+    }
+}
+
+/// The problems of a policy. What cannot be read is a problem, and a value that breaks no other rule stands for it: so that
+/// every other problem is told too.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn require(&mut self, holds: bool, field: impl Into<String>, rule: &'static str) {
+        if !holds {
+            self.add(Problem {
+                field: field.into(),
+                rule,
+            });
+        }
+    }
+
+    /// A field that breaks a rule in two ways is told once.
+    pub(super) fn add(&mut self, problem: Problem) {
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In the order of the fields.
+    pub(super) fn sorted(mut self) -> Vec<Problem> {
+        self.0.sort_by_key(|problem| order(&problem.field));
+        self.0
+    }
+}
+
+/// The blocks of a policy in the order in which their problems are told.
+const BLOCKS: [&str; 13] = [
+    "metadata",
+    "spec.connection",
+    "spec.replicationLag",
+    "spec.primary",
+    "spec.replicas",
+    "endpoint",
+    "spec.identity",
+    "spec.routing",
+    "spec.loadBalancing",
+    "spec.healthCheck",
+    "spec.circuitBreaker",
+    "spec.failover",
+    "spec.outputs",
+];
+
+/// The block of a field, and its index where the block is a list.
+fn order(field: &str) -> (usize, Option<usize>) {
+    let block = BLOCKS.iter().position(|block| field.starts_with(block));
+    let index = field.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let index = index.and_then(|(index, _)| index.parse().ok());
+    (block.unwrap_or(BLOCKS.len()), index)
+}
