@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::probe::Registry;
 use distributary_core::decision::Decision;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
@@ -18,6 +17,7 @@ use distributary_core::resolved::Resolved;
 use distributary_core::target::Answer;
 use distributary_core::transition::Transition;
 use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
+use distributary_probe::Registry;
 
 /// Events taken in before the marked policies are decided.
 const BATCH: usize = 256;

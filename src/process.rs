@@ -20,8 +20,8 @@ use crate::k8s::secrets::SecretAccess;
 use crate::k8s::service_cidrs;
 use crate::k8s::triggers::Triggers;
 use crate::metrics::Metrics;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render;
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 /// Answers of probes, decisions and Events under way; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;

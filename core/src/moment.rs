@@ -3,7 +3,7 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point of monotonic time, counted from the start of the process. Only [`crate::clock`] reads it.
+/// A point of monotonic time, counted from the start of the process. Nothing in this crate reads it: the clock of who uses it does.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Moment(Duration);
 

@@ -14,7 +14,6 @@ use super::output::{Output, Table};
 use super::policy_file::{self, Source};
 use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Subject;
 use distributary_api::validate::{self, Declaration};
 use distributary_core::Moment;
@@ -27,6 +26,7 @@ use distributary_core::outputs::Outputs;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Event, Instruction, Measurement, Memory, Report, World};
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 /// A standby whose lag one look does not tell is looked at again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

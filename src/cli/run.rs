@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
 use crate::k8s::secrets::SecretAccess;
-use crate::probe::{AddressRules, Limits, address};
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
+use distributary_probe::{AddressRules, Cidr, Limits};
 
 /// Run the operator.
 ///
@@ -57,20 +56,18 @@ pub struct Arguments {
         long = "allow-cidrs",
         env = "DISTRIBUTARY_ALLOW_CIDRS",
         value_name = "CIDR",
-        value_delimiter = ',',
-        value_parser = address::cidr
+        value_delimiter = ','
     )]
-    allow_cidrs: Vec<IpNet>,
+    allow_cidrs: Vec<Cidr>,
     /// Addresses that may not be servers, even if --allow-cidrs contains them. Special addresses (loopback, link-local,
     /// multicast) and the Service CIDRs of the cluster are always refused.
     #[arg(
         long = "deny-cidrs",
         env = "DISTRIBUTARY_DENY_CIDRS",
         value_name = "CIDR",
-        value_delimiter = ',',
-        value_parser = address::cidr
+        value_delimiter = ','
     )]
-    deny_cidrs: Vec<IpNet>,
+    deny_cidrs: Vec<Cidr>,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -125,7 +122,7 @@ fn settings(arguments: Arguments) -> Settings {
         http_address: arguments.http_address,
         secrets: arguments.secrets,
         limits: Limits {
-            operator: arguments.probes,
+            all: arguments.probes,
             policy: arguments.probes_per_policy,
         },
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),

@@ -24,7 +24,7 @@ use super::secrets::SecretAccess;
 use super::services::FIRST_LISTS;
 use super::stored::StoredPolicy;
 use super::{policy_resource, watch};
-use crate::clock::Clock;
+use crate::clock::timestamp;
 use crate::render::status::{Report, WriteOutcome, status};
 use crate::render::{self, Kind};
 use crate::telemetry::chain;
@@ -153,7 +153,7 @@ impl Context {
 
     fn memory(&self, status: &ReplicaSetPolicyStatus) -> Memory {
         let now = Now {
-            wall: Clock::timestamp(),
+            wall: timestamp(),
             moment: self.clock.now(),
         };
         memory(status, now)
@@ -277,7 +277,7 @@ fn back_off(object: Arc<StoredPolicy>, error: &Error, context: Arc<Context>) -> 
 
 /// The wall clock in whole seconds, as Kubernetes writes times.
 fn now() -> Time {
-    let now = Clock::timestamp();
+    let now = timestamp();
     Time(k8s_openapi::jiff::Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 

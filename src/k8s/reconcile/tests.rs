@@ -12,11 +12,12 @@ use super::super::dereference::parse;
 use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
 use super::*;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Kind;
 use distributary_core::world::Memory;
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 fn object(mode: &str) -> Value {
     json!({

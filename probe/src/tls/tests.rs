@@ -3,7 +3,7 @@ use fake_postgres::{Fake, Session, Standing, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::*;
-use crate::probe::fixture::{self, Checked, PASSWORD};
+use crate::fixture::{self, Checked, PASSWORD};
 use distributary_core::login::{Login, Sensitive};
 use distributary_core::observation::Role;
 use distributary_core::server::Location;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::address::Rotation;
+use super::clock::Clock;
 use super::dns::Resolver;
 use super::login::Server;
 use super::query::{Lags, Queries, Refused, ask, probe};
-use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Sample};
 use distributary_core::server::Host;

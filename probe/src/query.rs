@@ -22,7 +22,11 @@ enum Part {
     Load,
 }
 
-/// The statements of the question, for who wants to know what a check asks.
+/// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
+/// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
+/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), and the load (`pg_stat_activity`,
+/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`). One that a server refuses is left out of the next
+/// questions. Queries of policies come after these.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     Part::ALL.into_iter().map(Part::statement)
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use fake_postgres::Fake;
 
 use super::check::{Checker, Found};
+use super::clock::Clock;
 use super::dns::Resolver;
 use super::login::{Server, SharedEncryption};
 use super::query::Queries;
-use crate::clock::Clock;
 use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
 use distributary_core::observation::{FailureKind, Sample};
 use distributary_core::server::{Host, Location};

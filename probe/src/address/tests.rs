@@ -39,8 +39,8 @@ fn addresses_that_mean_something_else_on_each_node_are_refused() {
     }
 }
 
-fn nets(texts: &[&str]) -> Vec<IpNet> {
-    texts.iter().map(|text| cidr(text).unwrap()).collect()
+fn nets(texts: &[&str]) -> Vec<Cidr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
 fn allowed(rules: &AddressRules, address: &str) -> bool {
@@ -89,28 +89,6 @@ fn the_service_cidrs_are_refused_while_the_cluster_has_them() {
     assert!(!rules.refuse_services(["fd00:96::/112", "10.96.0.0/12", "10.96.0.0/12", "nonsense"]));
     assert!(rules.refuse_services([]));
     assert!(allowed(&clone, "10.96.0.1"));
-}
-
-#[test]
-fn a_cidr_is_read_or_what_must_hold_is_said() {
-    for (text, read) in [
-        ("10.0.0.0/8", "10.0.0.0/8"),
-        (" 10.0.0.1 ", "10.0.0.1/32"),
-        ("fd00::/8", "fd00::/8"),
-        ("::1", "::1/128"),
-        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-        ("0.0.0.0/0", "0.0.0.0/0"),
-        ("::/0", "::/0"),
-    ] {
-        assert_eq!(cidr(text).unwrap().to_string(), read, "{text}");
-    }
-    assert_eq!(
-        cidr("10.0.0.1/8"),
-        Err("has an address with bits after the prefix: write 10.0.0.0/8".to_owned())
-    );
-    for text in ["", "10.0.0.0/33", "10.0.0/8", "pg.example.com", "fd00::/129"] {
-        assert!(cidr(text).unwrap_err().starts_with("must be a CIDR"), "{text}");
-    }
 }
 
 #[test]

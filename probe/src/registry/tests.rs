@@ -8,7 +8,7 @@ use fake_postgres::{Counts, Fake, Standing, script};
 use tokio::time::timeout;
 
 use super::*;
-use crate::probe::fixture::{location, login};
+use crate::fixture::{location, login};
 use distributary_core::login::TlsMode;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Lsn, Role, Silence};
@@ -298,13 +298,7 @@ async fn never_two_checks_of_a_target_at_once() {
 
 #[tokio::test]
 async fn hung_targets_starve_no_other_policy() {
-    let mut bench = bench(
-        Limits {
-            operator: 2,
-            policy: 1,
-        },
-        64,
-    );
+    let mut bench = bench(Limits { all: 2, policy: 1 }, 64);
     let (fake, good) = (hung().await, good().await);
     let check = bench.now(1);
     let targets = ["one", "two", "three"].map(|endpoint| wanted(endpoint, &fake, check));
@@ -331,16 +325,7 @@ async fn hung_targets_starve_no_other_policy() {
 
 #[tokio::test]
 async fn hung_targets_of_one_policy_take_turns() {
-    let (mut bench, fake) = (
-        bench(
-            Limits {
-                operator: 9,
-                policy: 1,
-            },
-            64,
-        ),
-        hung().await,
-    );
+    let (mut bench, fake) = (bench(Limits { all: 9, policy: 1 }, 64), hung().await);
     let check = NextCheck {
         timeout: Duration::from_millis(30),
         ..bench.now(1)
@@ -376,10 +361,7 @@ async fn hung_targets_of_one_policy_take_turns() {
 
 #[tokio::test]
 async fn the_operators_limit_holds_for_all_policies() {
-    let limits = Limits {
-        operator: 3,
-        policy: 2,
-    };
+    let limits = Limits { all: 3, policy: 2 };
     let (mut bench, fake) = (bench(limits, 64), hung().await);
     let check = bench.now(1);
     for name in ["a", "b", "c"] {
@@ -397,10 +379,7 @@ async fn the_operators_limit_holds_for_all_policies() {
 
 #[tokio::test]
 async fn a_full_channel_holds_answers_back_and_loses_none() {
-    let limits = Limits {
-        operator: 1,
-        policy: 1,
-    };
+    let limits = Limits { all: 1, policy: 1 };
     let mut bench = bench(limits, 1);
     let fake = good().await;
     let check = bench.now(1);

@@ -5,8 +5,8 @@ use fake_postgres::{Fake, Standing, Step, script};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::probe::AddressRules;
-use crate::probe::fixture::{self, Checked, PASSWORD, checked, location, login};
+use crate::address::AddressRules;
+use crate::fixture::{self, Checked, PASSWORD, checked, location, login};
 use distributary_core::login::{Login, TlsMode};
 use distributary_core::observation::{Load, Lsn, Role};
 use distributary_core::server::Location;

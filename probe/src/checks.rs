@@ -8,14 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::Instrument;
 
 use super::check::{Checker, Found};
+use super::clock::Clock;
 use super::panics::caught;
 use super::subscribers::{Subscriber, Subscribers};
-use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Observation};
 use distributary_core::target::{Answer, CheckAnswer};
 
-/// A place of a policy, where one was asked for, and of the operator.
+/// A place of a policy, where one was asked for, and one of all policies'.
 type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 /// Waits for the moment of an instruction and for a free place, checks, answers, and waits for the next one.
@@ -25,8 +25,8 @@ pub struct Checks {
     pub subscribers: Subscribers,
     /// Those whom it serves.
     pub group: u32,
-    /// The operator's. Who waits for a place of a policy holds none of these, and who holds one gives it back within a
-    /// deadline.
+    /// Those of all policies. Who waits for a place of a policy holds none of these, and who holds one gives it back within
+    /// a deadline.
     pub places: Arc<Semaphore>,
     pub answers: mpsc::Sender<Answer>,
 }
@@ -62,7 +62,7 @@ impl Checks {
         }
     }
 
-    /// A place of one of the policies, whichever is free first, and one of the operator.
+    /// A place of one of the policies, whichever is free first, and one of all policies'.
     async fn place(
         &self,
         due: &[Subscriber],
@@ -76,8 +76,8 @@ impl Checks {
         } else {
             Some(select_all(places).await.0.ok()?)
         };
-        let operator = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        Some((policy, operator))
+        let all = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        Some((policy, all))
     }
 
     /// One check under the longest deadline of those who are due, in order of their deadlines. Whose deadline passes

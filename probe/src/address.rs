@@ -1,16 +1,14 @@
 //! Which addresses may be connected to, and which one of a host's it is this time.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ipnet::{IpNet, Ipv4Net};
-
+use super::cidr::Cidr;
 use distributary_core::observation::{FailureClass, FailureKind};
 
 /// Whether a server may have this address at all. Loopback, link-local, multicast, unspecified and broadcast addresses
 /// mean something else on each node; `EndpointSlice`s may not hold them. An IPv4 address mapped into IPv6 is the same.
-#[must_use]
-pub fn address_allowed(address: IpAddr) -> bool {
+fn address_allowed(address: IpAddr) -> bool {
     let special = address.is_loopback() || address.is_multicast() || address.is_unspecified();
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -21,26 +19,30 @@ pub fn address_allowed(address: IpAddr) -> bool {
     }
 }
 
-/// The operator's rules of addresses. Clones share what is learned of the cluster.
+/// Which addresses may be connected to and published. The default refuses special addresses alone. Clones share what is
+/// learned of the cluster.
 ///
-/// ```text
-/// special (see [`address_allowed`])         refused
-/// in the deny list, or a Service CIDR       refused
-/// no allow list, or in it                   allowed
-/// ```
+/// | address | |
+/// |---|---|
+/// | loopback, link-local, multicast, unspecified, broadcast: what an `EndpointSlice` of Kubernetes may not hold | refused |
+/// | in the deny list, or in a Service CIDR | refused |
+/// | there is an allow list, and it is not in it | refused |
+/// | any other | allowed |
+///
+/// An IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
 #[derive(Clone, Debug, Default)]
 pub struct AddressRules {
-    allow: Arc<[IpNet]>,
-    deny: Arc<[IpNet]>,
-    services: Arc<RwLock<Vec<IpNet>>>,
+    allow: Arc<[Cidr]>,
+    deny: Arc<[Cidr]>,
+    services: Arc<RwLock<Vec<Cidr>>>,
     #[cfg(test)]
     anything: bool,
 }
 
 impl AddressRules {
-    /// `allow`: where it is not empty, only what it contains. `deny` goes before it.
+    /// `allow`: where it is not empty, only what it contains. `deny` goes before it. No Service CIDR is known yet.
     #[must_use]
-    pub fn new(allow: &[IpNet], deny: &[IpNet]) -> Self {
+    pub fn new(allow: &[Cidr], deny: &[Cidr]) -> Self {
         Self {
             allow: allow.into(),
             deny: deny.into(),
@@ -56,7 +58,7 @@ impl AddressRules {
             return true;
         }
         let address = address.to_canonical();
-        let within = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
         let services = || within(&self.services.read().unwrap_or_else(PoisonError::into_inner));
         address_allowed(address)
             && !within(&self.deny)
@@ -64,10 +66,10 @@ impl AddressRules {
             && (self.allow.is_empty() || within(&self.allow))
     }
 
-    /// Replaces the Service CIDRs of the cluster: a ClusterIP is no server. Whether they differ from before; what is no
-    /// CIDR is left out.
+    /// Replaces the Service CIDRs of the cluster (`ServiceCIDR` of networking.k8s.io/v1, `spec.cidrs`): a ClusterIP is no
+    /// server. Whether they differ from before; what is no CIDR is left out.
     pub fn refuse_services<'a>(&self, cidrs: impl IntoIterator<Item = &'a str>) -> bool {
-        let mut services: Vec<_> = cidrs.into_iter().filter_map(|text| cidr(text).ok()).collect();
+        let mut services: Vec<Cidr> = cidrs.into_iter().filter_map(|text| text.parse().ok()).collect();
         services.sort_unstable();
         services.dedup();
         let mut known = self.services.write().unwrap_or_else(PoisonError::into_inner);
@@ -78,42 +80,12 @@ impl AddressRules {
 
     /// No rules, not even those of special addresses: servers of tests listen on loopback.
     #[cfg(test)]
-    pub(super) fn anything() -> Self {
+    pub(crate) fn anything() -> Self {
         Self {
             anything: true,
             ..Self::default()
         }
     }
-}
-
-/// Reads a CIDR, or an address alone, of either family. IPv4 mapped into IPv6 is IPv4.
-///
-/// # Errors
-/// What must hold, for people.
-pub fn cidr(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    let net: IpNet = text
-        .parse()
-        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
-        .map_err(|_| "must be a CIDR such as 10.0.0.0/8 or fd00::/8, or an address".to_owned())?;
-    if net.addr() != net.network() {
-        return Err(format!(
-            "has an address with bits after the prefix: write {}",
-            net.trunc()
-        ));
-    }
-    Ok(canonical(net))
-}
-
-fn canonical(net: IpNet) -> IpNet {
-    const MAPPED: u8 = 96;
-    let v4 = |address: Ipv6Addr| address.to_ipv4_mapped();
-    let (address, prefix) = (net.addr(), net.prefix_len());
-    let mapped = match address {
-        IpAddr::V6(v6) if prefix >= MAPPED => v4(v6).and_then(|v4| Ipv4Net::new(v4, prefix - MAPPED).ok()),
-        _ => None,
-    };
-    mapped.map_or(net, IpNet::V4)
 }
 
 /// Which of a host's addresses is checked: the preferred one; without it, one after the other, so that a dead one does

@@ -19,7 +19,7 @@ use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
 use super::address::AddressRules;
 use super::classify::is_own_lack;
-use crate::clock::Clock;
+use super::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::FailureKind;
 use distributary_core::server::Host;
@@ -38,7 +38,14 @@ const ADDRESSES: usize = 64;
 /// Any address and port of this machine.
 const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
-/// Resolves names. Clones share what they remember.
+/// Resolves names by the system's configuration: `/etc/hosts`, then the name servers, search list and options of
+/// `/etc/resolv.conf`, both read once. Clones share what they remember.
+///
+/// # Guarantees
+/// - An answer is asked for again after its TTL; "no such name" after a second.
+/// - Where a later lookup fails, the last good answer serves for three times its TTL, at least 60 s, at most a day: an
+///   unreachable resolver alone takes no server out.
+/// - Of a name at most 64 addresses are used, the lowest ones.
 #[derive(Clone)]
 pub struct Resolver {
     clock: Clock,
@@ -73,8 +80,8 @@ struct Answer {
 }
 
 impl Resolver {
-    /// A resolver by the system's configuration, for the addresses that `rules` allow. Where it names no resolver, names
-    /// fail with [`FailureKind::ResolverFailed`], and declared addresses work.
+    /// A resolver for the addresses that `rules` allow. Where the system names no resolver, that is logged, names fail with
+    /// [`FailureKind::ResolverFailed`], and declared addresses work.
     #[must_use]
     pub fn from_system(clock: Clock, rules: AddressRules) -> Self {
         let warn =
@@ -94,7 +101,7 @@ impl Resolver {
     }
 
     /// The addresses of `host` that may be connected to, of both families, in ascending order, at least one. A lookup
-    /// takes at most `within`. The address `keep` is among them while the name had it within [`stale_bound`].
+    /// takes at most `within`. The address `keep` is among them where the name had it, by an answer that may still be used.
     ///
     /// # Errors
     /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], [`FailureKind::OutOfResources`] where this process
@@ -119,7 +126,7 @@ impl Resolver {
 
     /// Every name is 127.0.0.1, and every address is allowed.
     #[cfg(test)]
-    pub(super) fn anywhere(clock: Clock) -> Self {
+    pub(crate) fn anywhere(clock: Clock) -> Self {
         let lookup = Lookup::Script(tests::Script::always_loopback());
         Self::new(clock, lookup, AddressRules::anything())
     }
@@ -270,8 +277,7 @@ fn failure_of(error: &NetError, socket: impl FnOnce() -> io::Result<UdpSocket>) 
 
 /// For how long after a good answer its addresses are used when the resolver fails: three times its TTL, at least
 /// 60 s, at most a day.
-#[must_use]
-pub fn stale_bound(ttl: Duration) -> Duration {
+fn stale_bound(ttl: Duration) -> Duration {
     ttl.saturating_mul(3).clamp(LEAST_STALE, MOST_STALE)
 }
 

@@ -3,7 +3,7 @@ use fake_postgres::{Fake, Step};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::probe::fixture::{location, login, server};
+use crate::fixture::{location, login, server};
 use distributary_core::login::TlsMode;
 
 const LONG: Duration = Duration::from_secs(20);

@@ -17,12 +17,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use super::clock::Clock;
 use super::conversation::Conversation;
 use super::login::Server;
 use super::panics::caught;
 use super::query::{Lags, Refused, ask};
 use super::subscribers::{Subscriber, Subscribers};
-use crate::clock::Clock;
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureClass, FailureKind, Sample, Silence};
 use distributary_core::target::{Answer, Hold, SessionAnswer};
@@ -46,7 +46,7 @@ pub struct Held {
     pub subscribers: Subscribers,
     /// Gone once nobody wanted this session: who then wants one gets another.
     pub wanted: Weak<()>,
-    /// The operator's, taken while a session is opened.
+    /// Those of all policies; one is taken while a session is opened.
     pub places: Arc<Semaphore>,
     pub answers: mpsc::Sender<Answer>,
 }

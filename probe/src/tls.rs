@@ -50,7 +50,7 @@ pub enum TlsSettingsError {
 }
 
 impl TlsSettingsError {
-    /// A wrong text comes from a Secret; anything else is the operator's own.
+    /// A wrong text comes from a Secret; anything else is this process's own.
     #[must_use]
     pub const fn kind(&self) -> FailureKind {
         match self {

@@ -9,14 +9,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Limits;
 use super::check::Checker;
 use super::checks::Checks;
+use super::clock::Clock;
 use super::dns::Resolver;
 use super::held::Held;
+use super::limits::Limits;
 use super::login::{EncryptionResult, Server, SharedEncryption};
 use super::subscribers::{Subscriber, Subscribers};
-use crate::clock::Clock;
 use distributary_core::ids::{PolicyKey, TargetId};
 use distributary_core::login::{Login, TlsSettings};
 use distributary_core::server::Location;
@@ -31,7 +31,7 @@ use distributary_core::target::{Answer, NextCheck, ProbeKey, ProbeOrder};
 /// - Nobody waits for a check that takes longer than its own settings let one take.
 /// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
 ///   on its way, under its incarnation.
-/// - A policy takes at most its own limit of the operator's places, first come, first served.
+/// - A policy takes at most its own limit ([`Limits`]) of the places, first come, first served.
 pub struct Registry {
     clock: Clock,
     resolver: Resolver,
@@ -79,10 +79,11 @@ struct Holding {
 }
 
 impl Registry {
-    /// Answers go to `answers`; a full channel holds back the next checks.
+    /// A registry that probes nothing yet. Answers go to `answers`; a full channel holds back the next checks, and one whose
+    /// receiver is gone ends the tasks.
     #[must_use]
     pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Answer>) -> Self {
-        let places = Arc::new(Semaphore::new(limits.operator.max(1)));
+        let places = Arc::new(Semaphore::new(limits.all.max(1)));
         Self {
             clock,
             resolver,
@@ -99,7 +100,8 @@ impl Registry {
     /// login start anew; all others run on, and take their instruction where it is newer. An empty set forgets the
     /// policy.
     ///
-    /// Must be called within a tokio runtime.
+    /// # Panics
+    /// Outside a tokio runtime, where a task is to be started.
     pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<ProbeOrder>) {
         let known = self.policies.remove(policy);
         let (places, mut before) = match known {
@@ -153,6 +155,9 @@ impl Registry {
 
     /// Gives one target its next instruction. One that is not wanted, or an instruction that is not newer than the
     /// last, is ignored.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, where a task is to be started.
     pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
         let probes = self.policies.get(&key.policy);
         let server = probes.and_then(|probes| probes.targets.get(&key.target));
