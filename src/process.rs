@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::engine::{DecisionChange, Engine};
 use crate::k8s::Scope;
+use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
 use crate::k8s::events::{self, PolicyEvent};
 use crate::k8s::reconcile;
@@ -44,10 +44,6 @@ pub struct Settings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot find the API server: no kubeconfig and no in-cluster credentials")]
-    Config(#[source] Box<kube::config::InferConfigError>),
-    #[error("cannot make a client of the API server")]
-    Client(#[source] Box<kube::Error>),
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -55,15 +51,12 @@ pub enum Error {
     },
 }
 
-/// Runs until `stop`, then finishes what is under way.
+/// Runs until `stop`, then finishes what is under way. Every request to the API server goes through `clients`.
 ///
 /// # Errors
 /// What keeps the process from starting; afterwards it retries whatever fails.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
-    let config = kube::Config::infer()
-        .await
-        .map_err(|error| Error::Config(Box::new(error)))?;
-    let client = Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))?;
+pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
+    let client = clients.api;
     let address = settings.http_address;
     let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
     let metrics = Metrics::new();

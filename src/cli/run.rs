@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
+use crate::k8s::clients::{self, Clients};
 use crate::k8s::secrets::SecretAccess;
 use crate::probe::{AddressRules, Limits, address};
 use crate::process::{self, Settings};
@@ -83,7 +84,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "must be a number of at least 1".to_owned())
 }
 
-pub fn main(arguments: Arguments) -> ExitCode {
+/// Runs until a signal; `clients` are made on the runtime of the operator.
+pub fn main<F>(arguments: Arguments, clients: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = Result<Clients, clients::Error>>,
+{
     if let Err(error) = telemetry::start(arguments.log_format, &arguments.log_level) {
         return fail(&error);
     }
@@ -96,16 +101,16 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(async {
+    let ended: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
-        process::run(settings(arguments), stop).await
+        Ok(process::run(settings(arguments), clients().await?, stop).await?)
     });
     // Probes hold no state: what is left of them may go at once.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(&*error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Kubernetes side: watching, reading Secrets and Services, writing.
 
 pub mod apply;
+pub mod clients;
 pub mod context;
 mod dereference;
 pub mod error;

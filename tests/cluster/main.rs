@@ -26,16 +26,21 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod stops;
 mod writes;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use harness::ControlPlane;
+use harness::stop::Stop;
 use harness::suite::Suite;
 
 fn main() -> ExitCode {
-    harness::node::enter(tests)
+    match Stop::asked() {
+        Some(stop) => stops::operator(&stop),
+        None => harness::node::enter(tests),
+    }
 }
 
 fn tests() -> ExitCode {
@@ -57,6 +62,7 @@ fn tests() -> ExitCode {
     let suite = names::tests(suite);
     let suite = sessions::tests(suite);
     let suite = writes::tests(suite);
+    let suite = stops::tests(suite);
     let suite = lag::tests(suite);
     let suite = fallback::tests(suite);
     let suite = primary::tests(suite);

@@ -1,5 +1,7 @@
 //! The operator's own binary, as a user runs it.
 
+mod stopping;
+
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
 use crate::process::Daemon;
+use crate::stop::{self, Stop};
 use crate::web::{self, Response};
 use crate::{node, suite, wait};
 
@@ -25,6 +28,7 @@ pub struct Builder {
     kubeconfig: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    stop: Option<Stop>,
 }
 
 /// A running operator with an address of its own. Dropping it kills it.
@@ -34,6 +38,7 @@ pub struct Builder {
 pub struct Operator {
     daemon: Daemon,
     address: Ipv4Addr,
+    builder: Builder,
 }
 
 impl Builder {
@@ -57,6 +62,14 @@ impl Builder {
         self
     }
 
+    /// Runs it with a layer around its client that counts its requests to the API server, and stops it at one of them. The
+    /// program that runs is this one, whose main function asks for [`Stop::asked`].
+    #[must_use]
+    pub fn stop_at(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
     /// Starts it and waits until `/livez` answers 200.
     ///
     /// # Errors
@@ -73,27 +86,44 @@ impl Builder {
     /// When the binary is missing.
     pub fn start_no_wait(self) -> Result<Operator> {
         let address = node::claim_address()?.server;
+        let daemon = self.daemon(address)?;
+        suite::show_on_failure(daemon.log_path());
+        daemon.start()?;
+        Ok(Operator {
+            daemon,
+            address,
+            builder: self,
+        })
+    }
+
+    fn daemon(&self, address: Ipv4Addr) -> Result<Daemon> {
         let [_, _, third, fourth] = address.octets();
+        let program = match &self.stop {
+            Some(_) => env::current_exe()?,
+            None => binary()?,
+        };
         let level: &[&str] = if self.arguments.iter().any(|argument| argument == LOG_LEVEL) {
             &[]
         } else {
             &[LOG_LEVEL, "debug"]
         };
-        let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), binary()?)?
+        let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), program)?
             .args(["run", "--log-format", "json"])
             .args(level.iter().copied())
             .args([
                 "--http-address".to_owned(),
                 SocketAddr::from((address, HTTP_PORT)).to_string(),
             ])
-            .args(self.arguments)
+            .args(self.arguments.iter().cloned())
             .env("KUBECONFIG", self.kubeconfig.display().to_string());
-        for (name, value) in self.environment {
+        let stop = self
+            .stop
+            .iter()
+            .map(|stop| (stop::VARIABLE.to_owned(), stop.text()));
+        for (name, value) in self.environment.iter().cloned().chain(stop) {
             daemon = daemon.env(&name, value);
         }
-        suite::show_on_failure(daemon.log_path());
-        daemon.start()?;
-        Ok(Operator { daemon, address })
+        Ok(daemon)
     }
 }
 
@@ -105,6 +135,7 @@ impl Operator {
             kubeconfig: kubeconfig.to_owned(),
             arguments: vec![],
             environment: vec![],
+            stop: None,
         }
     }
 
