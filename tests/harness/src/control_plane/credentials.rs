@@ -7,6 +7,7 @@ use anyhow::Result;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
+use super::API_PORT;
 use crate::certificates::Authority;
 use crate::node;
 
@@ -66,7 +67,7 @@ impl Credentials {
 
 /// Writes a kubeconfig with one cluster, one user and one context. JSON is YAML.
 pub(super) fn write(path: &Path, authority: &Path, user: &Value, namespace: &str) -> Result<()> {
-    let server = format!("https://{}:6443", node::API_SERVER);
+    let server = format!("https://{}:{API_PORT}", node::API_SERVER);
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
