@@ -1,5 +1,6 @@
 //! The operator's own binary, as a user runs it.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
+use crate::node::connections;
 use crate::process::Daemon;
 use crate::web::{self, Response};
 use crate::{node, suite, wait};
@@ -181,6 +183,40 @@ impl Operator {
     pub fn open_files(&self) -> Result<usize> {
         let pid = self.daemon.pid().context("the operator does not run")?;
         Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+    }
+
+    /// The ports of its connections to the API server.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn connections(&self) -> Result<Vec<u16>> {
+        let pid = self.daemon.pid().context("the operator does not run")?;
+        let mut sockets = BTreeSet::new();
+        for file in fs::read_dir(format!("/proc/{pid}/fd"))? {
+            // It may close a file while they are read.
+            let link = fs::read_link(file?.path()).unwrap_or_default();
+            let link = link.to_string_lossy();
+            let inode = link
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            sockets.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
+        }
+        let all = connections::established(node::API_SERVER, node::API_PORT)?;
+        let its = all
+            .iter()
+            .filter(|connection| sockets.contains(&connection.inode));
+        Ok(its.map(|connection| connection.port).collect())
+    }
+
+    /// Drops the packets of its connections to the API server, as when a firewall forgets them; new ones go through.
+    /// Returns how many there are.
+    ///
+    /// # Errors
+    /// When it does not run, or nft fails.
+    pub fn sever_connections(&self) -> Result<usize> {
+        let ports = self.connections()?;
+        connections::sever(node::API_SERVER, &ports)?;
+        Ok(ports.len())
     }
 
     /// Sets its soft limit of open files, as text; what is open stays. Returns the limit before.
