@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::engine::{DecisionChange, Engine};
 use crate::k8s::Scope;
+use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
 use crate::k8s::events::{self, PolicyEvent};
 use crate::k8s::reconcile;
@@ -63,7 +63,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     let config = kube::Config::infer()
         .await
         .map_err(|error| Error::Config(Box::new(error)))?;
-    let client = Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))?;
+    let clients = Clients::new(&config).map_err(|error| Error::Client(Box::new(error)))?;
     let address = settings.http_address;
     let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
     let metrics = Metrics::new();
@@ -78,7 +78,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     let scopes = scopes(&settings.namespaces);
     let (triggers, ends) = Triggers::new(&scopes);
     let context = Arc::new(Context::new(
-        client.clone(),
+        clients.clone(),
         clock,
         handle.clone(),
         metrics.clone(),
@@ -94,13 +94,13 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     background.spawn(service_cidrs::follow(Arc::clone(&context), move |cidrs| {
         rules.refuse_services(cidrs.iter().map(String::as_str))
     }));
-    background.spawn(events::publish(client, settings.instance, events_out));
+    background.spawn(events::publish(clients.requests, settings.instance, events_out));
     background.spawn(admin::serve(
         listener,
         admin::State {
             engine: handle,
             metrics,
-            context: Arc::clone(&context),
+            readiness: context.synced.subscribe(),
         },
     ));
     let mut controllers = JoinSet::new();

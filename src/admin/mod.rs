@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract;
@@ -12,9 +11,10 @@ use axum::routing::get;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::engine::EngineHandle;
-use crate::k8s::context::Context;
+use crate::k8s::readiness::Readiness;
 use crate::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,7 +27,7 @@ const BACKLOG: i32 = 128;
 pub struct State {
     pub engine: EngineHandle,
     pub metrics: Metrics,
-    pub context: Arc<Context>,
+    pub readiness: watch::Receiver<Readiness>,
 }
 
 /// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
@@ -79,23 +79,31 @@ pub async fn serve(listener: TcpListener, state: State) {
 
 /// 200 while the engine decides.
 async fn livez(extract::State(state): extract::State<State>) -> Response {
-    answer(state.engine.is_alive(), "engine stopped\n")
-}
-
-/// 200 once everything that the operator watches was listed.
-async fn readyz(extract::State(state): extract::State<State>) -> Response {
-    answer(
-        state.context.synced.is_done() && state.engine.is_alive(),
-        "first lists not complete\n",
-    )
-}
-
-fn answer(good: bool, otherwise: &'static str) -> Response {
-    if good {
+    if state.engine.is_alive() {
         "ok\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, otherwise).into_response()
+        engine_stopped()
     }
+}
+
+/// 200 once everything that the operator watches was listed; a line for each watch that lags.
+async fn readyz(extract::State(state): extract::State<State>) -> Response {
+    if !state.engine.is_alive() {
+        return engine_stopped();
+    }
+    told(&state.readiness.borrow()).into_response()
+}
+
+fn told(readiness: &Readiness) -> (StatusCode, String) {
+    if readiness.is_ready() {
+        (StatusCode::OK, format!("ok\n{readiness}"))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, readiness.to_string())
+    }
+}
+
+fn engine_stopped() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "engine stopped\n").into_response()
 }
 
 async fn metrics(extract::State(state): extract::State<State>) -> Response {

@@ -7,14 +7,16 @@ use kube::Client;
 use tokio::sync::mpsc;
 
 use super::Scope;
+use super::clients::Clients;
 use super::events::PolicyEvent;
 use super::foreign::ForeignSlices;
 use super::known::KnownPolicies;
 use super::observed::ObservedObjects;
+use super::readiness::FirstLists;
 use super::routes::RouteWriting;
-use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
-use super::services::{self, ServiceCache};
-use super::triggers::{FirstLists, Triggers};
+use super::secrets::{NamedWatches, SecretAccess, SecretCache};
+use super::services::ServiceCache;
+use super::triggers::Triggers;
 use super::update_status::WrittenStatus;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
@@ -25,6 +27,8 @@ use distributary_core::ids::PolicyKey;
 /// What passes share.
 pub struct Context {
     pub client: Client,
+    /// For watches alone.
+    pub(super) watches: Client,
     pub clock: Clock,
     pub engine: EngineHandle,
     pub observed: ObservedObjects,
@@ -52,7 +56,7 @@ impl Context {
         reason = "one for each part, made once by the wiring"
     )]
     pub fn new(
-        client: Client,
+        clients: Clients,
         clock: Clock,
         engine: EngineHandle,
         metrics: Metrics,
@@ -62,7 +66,8 @@ impl Context {
         events: mpsc::Sender<PolicyEvent>,
     ) -> Self {
         Self {
-            client,
+            client: clients.requests,
+            watches: clients.watches,
             clock,
             engine,
             observed: ObservedObjects::default(),
@@ -71,7 +76,7 @@ impl Context {
             secrets: SecretCache::default(),
             services: ServiceCache::default(),
             routes: RouteWriting::default(),
-            synced: FirstLists::new(scopes),
+            synced: FirstLists::new(scopes, access),
             triggers,
             metrics,
             written: WrittenStatus::default(),
@@ -106,19 +111,17 @@ impl Context {
         }
     }
 
-    /// Says which Secrets a policy names; watches of others end. All that are named now.
-    pub(super) fn uses_secrets(&self, key: &PolicyKey, names: &BTreeSet<String>) -> BTreeSet<SecretKey> {
-        let used = self.secrets.used_by(key, names);
-        self.named.keep_only(&used);
-        used
+    /// Says which Secrets a policy names; watches of those that nobody names any more end.
+    pub(super) fn uses_secrets(&self, key: &PolicyKey, names: &BTreeSet<String>) {
+        for unused in self.secrets.used_by(key, names) {
+            self.named.end(&unused, || self.secrets.is_named(&unused));
+        }
     }
 
-    /// Says which Services a policy names: they are followed, others no longer.
-    pub(super) fn uses_services(self: &Arc<Self>, key: &PolicyKey, ports: &BTreeSet<ServicePort>) {
+    /// Says which Services a policy names.
+    pub(super) fn uses_services(&self, key: &PolicyKey, ports: &BTreeSet<ServicePort>) {
         let names = ports.iter().map(|port| port.service.as_str()).collect();
-        let start =
-            |service, watch| tokio::spawn(services::follow(Arc::clone(self), service, watch)).abort_handle();
-        self.services.used_by(key, &names, self.clock.now(), start);
+        self.services.used_by(key, &names);
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct PolicyReading {
     pub(super) valid: Option<Declaration>,
     pub(super) problems: Vec<String>,
     pub(super) unresolved: Vec<String>,
-    /// A Service that it names is not known yet: its watch asks for another pass.
+    /// Services are not listed yet, and it names one: the end of the lists asks for another pass.
     pub(super) awaiting: bool,
 }
 
@@ -90,27 +90,33 @@ impl Context {
         Ok(seen)
     }
 
-    /// What these specs name; `None` while the first lists of a Service are awaited.
+    /// What these specs name; `None` while the first lists of Services are awaited.
     async fn dereference(
         self: &Arc<Self>,
         key: &PolicyKey,
         policies: &[&ReplicaSetPolicy],
     ) -> Result<Option<(Secrets, Services)>, Error> {
         let names = secret_names(policies);
-        let used = self.uses_secrets(key, &names);
+        self.uses_secrets(key, &names);
         if self.access == SecretAccess::Named {
-            let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
-            self.named.start(&used, watch);
+            for name in &names {
+                let watch =
+                    |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+                self.named.start((key.namespace.clone(), name.clone()), watch);
+            }
         }
         let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         let ports = service_ports(policies, &secrets);
         self.uses_services(key, &ports);
-        let services = self.services.dereference(key, &ports, self.clock.now());
+        let listed = self.synced.knows_services(&key.namespace);
+        let services = self
+            .services
+            .dereference(&self.foreign, key, &ports, listed, self.clock.now());
         Ok(services.map(|services| (secrets, services)))
     }
 
     /// Nothing but what these specs name is watched for the policy any more.
-    fn follow(self: &Arc<Self>, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
+    fn follow(&self, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
         self.uses_secrets(key, &secret_names(policies));
         self.uses_services(key, &service_ports(policies, secrets));
     }

@@ -18,6 +18,8 @@ pub enum Error {
     UpdateStatus { name: String, source: CallError },
     #[error("cannot read Secret {name}")]
     ReadSecret { name: String, source: CallError },
+    #[error("Secret {name} changes faster than it is read")]
+    SecretChanges { name: String },
     #[error("cannot hand the policy to the engine")]
     Engine(#[from] Stopped),
 }
@@ -30,6 +32,7 @@ impl Error {
             Self::Write { source, .. }
             | Self::UpdateStatus { source, .. }
             | Self::ReadSecret { source, .. } => source.category(),
+            Self::SecretChanges { .. } => "Conflict",
             Self::Engine(_) => "Stopping",
         }
     }
@@ -79,13 +82,30 @@ impl CallError {
     pub const fn category(&self) -> &'static str {
         match (self, self.code()) {
             (Self::Deadline(_), _) => "Deadline",
-            (_, 401 | 403) => "Forbidden",
+            (_, 401) => "Unauthorized",
+            (_, 403) => "Forbidden",
             (_, 404) => "NotFound",
             (_, 409) => "Conflict",
+            (_, 410) => "Expired",
             (_, 422 | 400) => "Invalid",
             (_, 429) => "TooManyRequests",
             (_, 500..) => "ServerError",
             _ => "Unreachable",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_known_is_told_apart_from_who_may_not() {
+        let category =
+            |code| CallError::Refused(Status::failure("no", "No").with_code(code).boxed()).category();
+        assert_eq!(
+            [401, 403, 410].map(category),
+            ["Unauthorized", "Forbidden", "Expired"]
+        );
     }
 }

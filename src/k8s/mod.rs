@@ -1,17 +1,20 @@
 //! The Kubernetes side: watching, reading Secrets and Services, writing.
 
 pub mod apply;
+pub mod clients;
 pub mod context;
 mod dereference;
 pub mod error;
 pub mod events;
 pub mod foreign;
 mod known;
+mod list_watch;
 pub(crate) mod memory;
 pub mod observed;
 mod patience;
+mod policies;
+pub mod readiness;
 pub mod reconcile;
-
 pub mod routes;
 pub mod secrets;
 pub mod service_cidrs;

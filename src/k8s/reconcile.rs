@@ -51,10 +51,13 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let (policies, store) = watch::policies(Arc::clone(&context), scope.clone());
-    let mut controller = Controller::for_stream_with(policies, store, policy_resource())
+    // Every pass is asked for by a key: no error of a watch can reach the controller, which would pause all of them.
+    let mut controller = Controller::for_stream_with(futures::stream::pending(), store, policy_resource())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(policies)
         .reconcile_on(asked(triggers))
-        .reconcile_on(watch::foreign_slices(Arc::clone(&context), scope.clone()))
+        .reconcile_on(watch::services(Arc::clone(&context), scope.clone()))
+        .reconcile_on(watch::slices_of_others(Arc::clone(&context), scope.clone()))
         .graceful_shutdown_on(stop.cancelled_owned());
     for kind in Kind::ALL {
         controller = controller.reconcile_on(watch::owned(Arc::clone(&context), kind, scope.clone()));
@@ -65,13 +68,9 @@ pub async fn run(
     let passes = controller.run(reconcile, back_off, context);
     passes
         .for_each(|pass| async move {
-            match pass {
-                Ok((policy, _)) => tracing::debug!(policy = %policy.name, "pass done"),
-                Err(controller::Error::QueueError(error)) => {
-                    tracing::warn!(%error, "watch of policies failed, and is tried again");
-                }
-                // A failed pass was logged with its back-off; an object that is gone needs none.
-                Err(_) => {}
+            // A failed pass was logged with its back-off; an object that is gone needs none.
+            if let Ok((policy, _)) = pass {
+                tracing::debug!(policy = %policy.name, "pass done");
             }
         })
         .await;
@@ -86,8 +85,8 @@ async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<A
         context.forget(&object.key()).await;
         return Ok(Action::await_change());
     }
-    context.synced.wait().await;
     let (key, uid) = (object.key(), object.meta().uid.clone());
+    context.synced.wait(&key.namespace).await;
     context.policies.begin(&key);
     let done = context.pass(&object).await;
     if context.policies.has(&key, &uid.unwrap_or_default()) {

@@ -79,8 +79,8 @@ impl Context {
             let _place = Arc::clone(&context.routes.places).acquire_owned().await;
             let mut turn = context.routes.turn(&key).await;
             let events = lock(&context.routes.queued).remove(&key);
-            // Before the first lists have ended nothing is known to be missing.
-            if context.synced.is_done() {
+            // Before the first lists of its scope have ended nothing is known to be missing.
+            if context.synced.lets_pass(&key.namespace) {
                 context.write_newest_slices(&key, &mut turn).await;
             }
             drop(turn);

@@ -1,23 +1,29 @@
-//! Watches: policies, our objects, slices of others, metadata of Secrets. Each says which policy needs a pass.
+//! Watches: policies, our objects, Services, slices of others, metadata of Secrets. Each says which policy needs a pass.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PartialObjectMeta;
-use kube::core::DynamicObject;
-use kube::runtime::reflector::{ObjectRef, Store, reflector, store::Writer};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
+use kube::core::{DynamicObject, NamespaceResourceScope};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::Event;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use super::context::Context;
+use super::list_watch::{Report, Selection, list_watch};
 use super::patience::Patience;
-use super::secrets::{SecretCache, SecretKey};
+use super::policies::{self, PolicyChange};
+use super::readiness::{Subject, Watched};
+use super::secrets::{SecretCache, SecretKey, Shown};
 use super::stored::StoredPolicy;
 use super::{Scope, apply, foreign, policy_resource, resource, scoped};
 use crate::render::{Kind, labels};
+use crate::telemetry::chain;
 use distributary_core::ids::PolicyKey;
 
 /// The policies of a scope: what changes needs a pass; what goes is taken from the engine.
@@ -25,32 +31,30 @@ pub fn policies(
     context: Arc<Context>,
     scope: Scope,
 ) -> (
-    impl Stream<Item = Result<StoredPolicy, watcher::Error>> + Send + 'static,
+    impl Stream<Item = ObjectRef<StoredPolicy>> + Send + 'static,
     Store<StoredPolicy>,
 ) {
     let writer = Writer::<StoredPolicy>::new(policy_resource());
     let store = writer.as_reader();
     context.policies.of_store(store.clone());
-    let api: Api<StoredPolicy> = scoped(&context.client, &policy_resource(), &scope);
-    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
-    let known = store.clone();
-    let stream = reflector(writer, events).filter_map(move |event| {
-        let (context, scope, known) = (Arc::clone(&context), scope.clone(), known.clone());
+    let api: Api<StoredPolicy> = scoped(&context.watches, &policy_resource(), &scope);
+    let watched = Watched {
+        subject: Subject::Policies,
+        scope,
+    };
+    let events = followed(&context, &watched, api, Selection::default());
+    let stream = policies::changes(writer, events).filter_map(move |change| {
+        let (context, watched) = (Arc::clone(&context), watched.clone());
         async move {
-            match event {
-                Ok(Event::Apply(policy) | Event::InitApply(policy)) => Some(Ok(policy)),
-                Ok(Event::Delete(policy)) => {
-                    context.forget(&policy.key()).await;
-                    None
+            match change {
+                PolicyChange::Changed(key) => return Some(reference(&key)),
+                PolicyChange::Gone(key) => context.forget(&key).await,
+                PolicyChange::Listed(listed) => {
+                    context.forget_all_but(&listed, watched.scope.as_deref()).await;
+                    context.synced.listed(&watched);
                 }
-                Ok(Event::InitDone) => {
-                    let listed = known.state().iter().map(|policy| policy.key()).collect();
-                    context.forget_all_but(&listed, scope.as_deref()).await;
-                    None
-                }
-                Ok(Event::Init) => None,
-                Err(error) => Some(Err(error)),
             }
+            None
         }
     });
     (stream, store)
@@ -62,69 +66,92 @@ pub fn owned(
     kind: Kind,
     scope: Scope,
 ) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let selector = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
-    let config = watcher::Config::default().labels(&selector);
-    let api: Api<DynamicObject> = scoped(&context.client, &resource(kind), &scope);
-    let events = watch(api, config).backoff(Patience::default());
-    events
-        .map(move |event| owned_event(&context, kind, scope.as_deref(), event))
+    let ours = Selection::labels(format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let api: Api<DynamicObject> = scoped(&context.watches, &resource(kind), &scope);
+    let watched = Watched {
+        subject: Subject::Written(kind),
+        scope,
+    };
+    followed(&context, &watched, api, ours)
+        .map(move |event| owned_event(&context, kind, &watched, event))
         .flat_map(references)
 }
 
 fn owned_event(
     context: &Context,
     kind: Kind,
-    scope: Option<&str>,
-    event: Result<Event<DynamicObject>, watcher::Error>,
+    watched: &Watched,
+    event: Event<DynamicObject>,
 ) -> Vec<PolicyKey> {
     let observed = &context.observed;
+    let scope = watched.scope.as_deref();
     match event {
-        Ok(Event::Init) => {
+        Event::Init => {
             observed.list_begins(kind, scope);
             Vec::new()
         }
-        Ok(Event::InitApply(object) | Event::Apply(object)) => apply::as_json(&object)
+        Event::InitApply(object) | Event::Apply(object) => apply::as_json(&object)
             .ok()
             .and_then(|object| observed.seen(kind, object))
             .into_iter()
             .collect(),
-        Ok(Event::Delete(object)) => apply::as_json(&object)
+        Event::Delete(object) => apply::as_json(&object)
             .ok()
             .and_then(|object| observed.gone(kind, &object))
             .into_iter()
             .collect(),
-        Ok(Event::InitDone) => {
+        Event::InitDone => {
             let lost = observed.list_ends(kind, scope);
-            context.synced.done(kind, scope);
+            context.synced.listed(watched);
             lost
         }
-        Err(error) => failed(kind.name(), &error),
     }
 }
 
-/// Slices of others for Services of ours.
-pub fn foreign_slices(
+/// All Services of a scope: those that policies name are followed.
+pub fn services(context: Arc<Context>, scope: Scope) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
+    let api: Api<Service> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::Services,
+        scope,
+    };
+    let events =
+        followed(&context, &watched, api, Selection::default()).map(move |event| -> Vec<PolicyKey> {
+            let changed = context.services.event(&event, &watched.scope);
+            let waited = first_listed(&context, &watched, &event);
+            changed.union(&waited).cloned().collect()
+        });
+    events.flat_map(references)
+}
+
+/// Slices of others: in the way of our Services, or behind those that policies name.
+pub fn slices_of_others(
     context: Arc<Context>,
     scope: Scope,
 ) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let config = watcher::Config::default().labels(&foreign::selector());
-    let api: Api<PartialObjectMeta<DynamicObject>> = match &scope {
-        Some(namespace) => {
-            Api::namespaced_with(context.client.clone(), namespace, &resource(Kind::EndpointSlice))
-        }
-        None => Api::all_with(context.client.clone(), &resource(Kind::EndpointSlice)),
+    let api: Api<EndpointSlice> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::SlicesOfOthers,
+        scope,
     };
-    let events = watch(api, config).backoff(Patience::default());
-    let events = events.map(move |event| match event {
-        Ok(event) => {
-            let services = context.foreign.event(&event, &scope).into_iter();
-            let owner =
-                |(namespace, name): (String, String)| context.observed.owner_of_service(&namespace, &name);
-            services.filter_map(owner).collect()
-        }
-        Err(error) => failed("EndpointSlice", &error),
+    let selection = Selection::labels(foreign::selector());
+    let events = followed(&context, &watched, api, selection).map(move |event| -> Vec<PolicyKey> {
+        let services = context.foreign.event(&event, &watched.scope);
+        let owner = |(namespace, name): &(String, String)| context.observed.owner_of_service(namespace, name);
+        let mut concerned = first_listed(&context, &watched, &event);
+        concerned.extend(services.iter().filter_map(owner));
+        concerned.extend(context.services.users(&services));
+        concerned.into_iter().collect()
     });
     events.flat_map(references)
+}
+
+/// The policies that have waited for the first list of Services, or of slices, which ends with this event.
+fn first_listed<K>(context: &Context, watched: &Watched, event: &Event<K>) -> BTreeSet<PolicyKey> {
+    if matches!(event, Event::InitDone) && context.synced.listed(watched) {
+        return context.services.users_in(&watched.scope);
+    }
+    BTreeSet::new()
 }
 
 /// Metadata of all Secrets of a scope.
@@ -132,15 +159,19 @@ pub fn all_secrets(
     context: Arc<Context>,
     scope: Scope,
 ) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let api: Api<PartialObjectMeta<Secret>> = match &scope {
-        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-        None => Api::all(context.client.clone()),
+    let api: Api<PartialObjectMeta<Secret>> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::Secrets,
+        scope,
     };
-    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
     let mut unseen = BTreeSet::new();
-    events
+    followed(&context, &watched, api, Selection::default())
         .map(move |event| {
-            let in_scope = |(namespace, _): &SecretKey| scope.as_ref().is_none_or(|scope| scope == namespace);
+            if matches!(event, Event::InitDone) {
+                context.synced.listed(&watched);
+            }
+            let in_scope =
+                |(namespace, _): &SecretKey| watched.scope.as_ref().is_none_or(|scope| scope == namespace);
             secret_event(&context.secrets, in_scope, &mut unseen, event)
         })
         .flat_map(references)
@@ -152,32 +183,46 @@ fn secret_event(
     secrets: &SecretCache,
     in_scope: impl Fn(&SecretKey) -> bool,
     unseen: &mut BTreeSet<SecretKey>,
-    event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
+    event: Event<PartialObjectMeta<Secret>>,
 ) -> Vec<PolicyKey> {
     let (secret, exists) = match event {
-        Ok(Event::Apply(secret) | Event::InitApply(secret)) => (secret, true),
-        Ok(Event::Delete(secret)) => (secret, false),
-        Ok(Event::Init) => {
+        Event::Apply(secret) | Event::InitApply(secret) => (secret, true),
+        Event::Delete(secret) => (secret, false),
+        Event::Init => {
             *unseen = secrets.read_of(in_scope);
             return Vec::new();
         }
-        Ok(Event::InitDone) => {
+        Event::InitDone => {
             let gone = std::mem::take(unseen);
-            let concerned: BTreeSet<_> = gone.iter().flat_map(|key| secrets.changed(key, None)).collect();
+            let changed = |key| secrets.changed(key, Shown::Gone(None));
+            let concerned: BTreeSet<_> = gone.iter().flat_map(changed).collect();
             return concerned.into_iter().collect();
         }
-        Err(error) => return failed("Secret", &error),
     };
     let key = (secret.namespace().unwrap_or_default(), secret.name_any());
     unseen.remove(&key);
-    secrets.changed(&key, secret.resource_version().as_deref().filter(|_| exists))
+    let version = secret.resource_version();
+    let shown = if exists {
+        Shown::At(version.unwrap_or_default())
+    } else {
+        Shown::Gone(version)
+    };
+    secrets.changed(&key, shown)
 }
 
 /// One Secret that a policy names; asks for passes itself, until it is aborted.
 pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watch(api, config).backoff(Patience::default()));
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.watches.clone(), &namespace);
+    let told = Arc::clone(&context);
+    let report = move |report: Report<'_>| {
+        if let Report::Failed(failure) = report {
+            let kind = Subject::Secrets.kind();
+            tracing::warn!(kind, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
+            told.metrics.watch_failed(kind, failure.category());
+        }
+    };
+    let events = list_watch(api, Selection::name(&name), Patience::default(), report);
+    let mut events = std::pin::pin!(events);
     let this = (namespace, name);
     let mut unseen = BTreeSet::new();
     while let Some(event) = events.next().await {
@@ -185,6 +230,39 @@ pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
         for key in concerned {
             context.triggers.ask(key).await;
         }
+    }
+}
+
+/// What a watch shows. How it fares is logged and counted, and in `/readyz`; it never stops a stream.
+fn followed<K>(
+    context: &Arc<Context>,
+    watched: &Watched,
+    api: Api<K>,
+    selection: Selection,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let (context, watched) = (Arc::clone(context), watched.clone());
+    let report = move |report: Report<'_>| match report {
+        Report::Heard => context.synced.heard(&watched),
+        Report::Failed(failure) => {
+            let (kind, category) = (watched.subject.kind(), failure.category());
+            tracing::warn!(kind, scope = watched.scope, error = %chain(failure), category, "watch failed, and is tried again");
+            context.metrics.watch_failed(kind, category);
+            context.synced.failed(&watched, category);
+        }
+    };
+    list_watch(api, selection, Patience::default(), report)
+}
+
+fn typed<K>(context: &Context, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(context.watches.clone(), namespace),
+        None => Api::all(context.watches.clone()),
     }
 }
 
@@ -196,11 +274,6 @@ pub fn reference(key: &PolicyKey) -> ObjectRef<StoredPolicy> {
 
 fn references(keys: Vec<PolicyKey>) -> impl Stream<Item = ObjectRef<StoredPolicy>> {
     futures::stream::iter(keys.into_iter().map(|key| reference(&key)))
-}
-
-fn failed(kind: &str, error: &watcher::Error) -> Vec<PolicyKey> {
-    tracing::warn!(kind, %error, "watch failed, and is tried again");
-    Vec::new()
 }
 
 #[cfg(test)]

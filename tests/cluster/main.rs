@@ -26,6 +26,7 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod watches;
 mod writes;
 
 use std::path::Path;
@@ -56,6 +57,7 @@ fn tests() -> ExitCode {
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = sessions::tests(suite);
+    let suite = watches::tests(suite);
     let suite = writes::tests(suite);
     let suite = lag::tests(suite);
     let suite = fallback::tests(suite);
