@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use futures::{StreamExt, TryStreamExt};
 use harness::suite::Suite;
 use harness::wait::{self, Stopwatch};
 use harness::{ControlPlane, PgCluster};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, POLICY, SOON};
@@ -27,6 +31,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             forbidden_namespace,
         )
         .test("an_operator_at_rest_lists_nothing", lists_at_rest)
+        .test("large_secrets_do_not_fill_its_memory", large_secrets)
 }
 
 /// Packets of the established connections are dropped, and nobody is told.
@@ -123,6 +128,38 @@ async fn forbidden_namespace(plane: Arc<ControlPlane>) -> Result<()> {
         it.get().await?.metadata.name.as_deref() == Some(POLICY),
         "another policy"
     );
+    Ok(())
+}
+
+/// kubectl keeps a copy of what was applied, in metadata that every list and watch shows.
+async fn large_secrets(plane: Arc<ControlPlane>) -> Result<()> {
+    const COUNT: usize = 500;
+    const MEGABYTE: u64 = 1_000_000;
+    let it = Fixture::ready(plane, 1).await?;
+    it.rests().await?;
+    let before = it.operator.vm_hwm()?;
+    it.operator.kill();
+    let api: Api<Secret> = it.api();
+    let copy = "x".repeat(250_000);
+    let create = |number: usize| {
+        let (api, copy) = (api.clone(), copy.clone());
+        async move {
+            let secret = json!({"metadata": {
+                "name": format!("large-{number}"),
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": copy},
+            }});
+            api.create(&PostParams::default(), &serde_json::from_value(secret)?)
+                .await?;
+            anyhow::Ok(())
+        }
+    };
+    let all = futures::stream::iter((0..COUNT).map(create)).buffer_unordered(32);
+    all.try_collect::<()>().await?;
+    it.operator.start_again().await?;
+    it.operator.answers("/readyz").await?;
+    it.rests().await?;
+    let most = it.operator.vm_hwm()?;
+    ensure!(most < before + 40 * MEGABYTE, "{before} bytes before, {most} now");
     Ok(())
 }
 
