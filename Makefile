@@ -128,10 +128,9 @@ bench-calm: setup controlplane ## Look for false alarms on a busy machine, 10 mi
 	$(BENCH) --bin calm
 	$(RUN)/calm
 
-bench-scale: setup controlplane ## Measure 10,000 endpoints, without and with TLS (ENDPOINTS, MINUTES, KILLS)
+bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES)
 	$(BENCH) --bin scale
-	TLS=0 $(RUN)/scale
-	TLS=1 $(RUN)/scale
+	$(RUN)/scale
 
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory

@@ -5,24 +5,29 @@
 //! - [`distributary_api`]: the wire types of a `ReplicaSetPolicy`, and `validate`, which makes a policy of them that cannot
 //!   be wrong; a crate of its own.
 //! - [`distributary_core`]: how it decides, a crate of its own.
+//! - [`distributary_probe`]: checks servers over the PostgreSQL protocol, a crate of its own.
 //! - [`rehearse`]: decisions from observations that a person writes down.
-//! - [`render`]: from a plan to whole objects, the list of writes, the status.
-//! - [`probe`]: checks servers over the PostgreSQL protocol.
-//! - [`k8s`]: watches, reads Secrets, writes.
-//! - [`engine`]: the one task that decides; [`process`] makes every part and connects them; [`admin`], [`metrics`],
-//!   [`telemetry`], [`cli`].
-//! - [`clock`]: the only place that reads time.
+//! - [`render`]: from a plan to whole objects and the status.
+//! - [`writing`]: what to send to the API server, and when.
+//! - `k8s`: intake, which watches and reads, and the desk, which carries out what `writing` asks for.
+//! - `engine`: the one task that decides; `process` makes every part and connects them; `admin`, [`metrics`], `telemetry`,
+//!   [`cli`].
+//! - `clock`: the prober's clock and the wall clock, the only place here that reads time.
+//!
+//! Public is what the binary, the tests and the benchmarks use. Other programs use the crates.
 
 #![forbid(unsafe_code)]
 
-pub mod admin;
+mod admin;
 pub mod cli;
-pub mod clock;
-pub mod engine;
-pub mod k8s;
+mod clock;
+mod engine;
+mod k8s;
 pub mod metrics;
-pub mod probe;
-pub mod process;
+mod process;
 pub mod rehearse;
 pub mod render;
-pub mod telemetry;
+mod telemetry;
+pub mod writing;
+
+pub use k8s::clients::Clients;

@@ -52,6 +52,12 @@ struct ErrorLabels {
     category: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WatchLabels {
+    kind: &'static str,
+    category: &'static str,
+}
+
 /// All metrics. Series of an endpoint end with its policy.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -69,6 +75,7 @@ pub struct Metrics {
     transactions: Family<EndpointLabels, Gauge>,
     writes: Family<WriteLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
+    watch_failures: Family<WatchLabels, Counter>,
 }
 
 impl Metrics {
@@ -93,6 +100,7 @@ impl Metrics {
             transactions: Family::default(),
             writes: Family::default(),
             errors: Family::default(),
+            watch_failures: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -162,6 +170,11 @@ impl Metrics {
             self.writes.clone(),
         );
         all.add("errors", "Failed passes, by category", self.errors.clone());
+        all.add(
+            "watch_failures",
+            "Lists and watches that failed or were silent, by kind and category",
+            self.watch_failures.clone(),
+        );
         all
     }
 
@@ -293,6 +306,12 @@ impl Metrics {
 
     pub fn failed(&self, category: &'static str) {
         self.errors.get_or_create(&ErrorLabels { category }).inc();
+    }
+
+    pub fn watch_failed(&self, kind: &'static str, category: &'static str) {
+        self.watch_failures
+            .get_or_create(&WatchLabels { kind, category })
+            .inc();
     }
 }
 

@@ -2,31 +2,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::engine::{DecisionChange, Engine};
-use crate::k8s::Scope;
+use crate::engine::Engine;
+use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
-use crate::k8s::events::{self, PolicyEvent};
-use crate::k8s::reconcile;
+use crate::k8s::desk::{self, Desk, GRACE};
+use crate::k8s::events;
 use crate::k8s::secrets::SecretAccess;
 use crate::k8s::service_cidrs;
 use crate::k8s::triggers::Triggers;
+use crate::k8s::{Scope, reconcile, watch};
 use crate::metrics::Metrics;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
-use crate::render;
+use crate::render::Kind;
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
-/// Answers of probes, decisions and Events under way; a fuller queue makes the sender wait.
+/// Answers of probes and Events under way; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;
-/// Passes under way have this long to finish after the signal to stop.
-const GRACE: Duration = Duration::from_millis(1500);
 
 /// What `distributary run` was asked for.
 #[derive(Clone, Debug)]
@@ -44,73 +41,78 @@ pub struct Settings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot find the API server: no kubeconfig and no in-cluster credentials")]
-    Config(#[source] Box<kube::config::InferConfigError>),
-    #[error("cannot make a client of the API server")]
-    Client(#[source] Box<kube::Error>),
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("a part of the operator has ended; the log says which")]
+    PartEnded,
 }
 
-/// Runs until `stop`, then finishes what is under way.
+/// Runs until `stop`, then finishes what is under way. Every request to the API server goes through `clients`.
 ///
 /// # Errors
 /// What keeps the process from starting; afterwards it retries whatever fails.
-pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Error> {
-    let config = kube::Config::infer()
-        .await
-        .map_err(|error| Error::Config(Box::new(error)))?;
-    let client = Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))?;
+pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
+    let client = clients.requests.clone();
     let address = settings.http_address;
     let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
     let metrics = Metrics::new();
     let (answers, answered) = mpsc::channel(QUEUE);
-    let (reports, reported) = mpsc::channel(QUEUE);
+    let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
     let clock = Clock::new();
     let rules = settings.addresses;
     let resolver = Resolver::from_system(clock, rules.clone());
     let registry = Registry::new(clock, resolver, settings.limits, answers);
-    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, reports);
+    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, desk.inputs());
     let scopes = scopes(&settings.namespaces);
     let (triggers, ends) = Triggers::new(&scopes);
     let context = Arc::new(Context::new(
-        client.clone(),
+        clients.clone(),
         clock,
         handle.clone(),
+        desk,
         metrics.clone(),
         &scopes,
         triggers,
         settings.secrets,
-        events_in,
     ));
+    let desk = Desk::new(
+        inputs,
+        client.clone(),
+        clock,
+        metrics.clone(),
+        handle.clone(),
+        events_in,
+    );
 
     let mut background = JoinSet::new();
     background.spawn(engine.run());
-    background.spawn(forward(reported, Arc::clone(&context)));
     background.spawn(service_cidrs::follow(Arc::clone(&context), move |cidrs| {
         rules.refuse_services(cidrs.iter().map(String::as_str))
     }));
-    background.spawn(events::publish(client, settings.instance, events_out));
+    background.spawn(events::publish(clients.requests, settings.instance, events_out));
     background.spawn(admin::serve(
         listener,
         admin::State {
             engine: handle,
+            desk: context.desk.clone(),
             metrics,
-            context: Arc::clone(&context),
+            readiness: context.synced.subscribe(),
         },
     ));
-    let mut controllers = JoinSet::new();
     for (scope, end) in ends {
-        controllers.spawn(reconcile::run(Arc::clone(&context), scope, end, stop.clone()));
+        for kind in Kind::ALL.iter().copied() {
+            background.spawn(watch::owned(Arc::clone(&context), kind, scope.clone()));
+        }
+        background.spawn(reconcile::run(Arc::clone(&context), scope, end, stop.clone()));
     }
+    let mut desk = tokio::spawn(desk.run(stop.clone()));
     tracing::info!(%address, namespaces = ?settings.namespaces, "started");
-    stop.cancelled().await;
-    let finished =
-        tokio::time::timeout(GRACE, async { while controllers.join_next().await.is_some() {} }).await;
+    run_until(&stop, &mut background, &mut desk).await?;
+    let finished = tokio::time::timeout(GRACE, &mut desk).await;
     tracing::info!(finished = finished.is_ok(), "stopped");
     Ok(())
 }
@@ -123,17 +125,20 @@ fn scopes(namespaces: &[String]) -> Vec<Scope> {
     }
 }
 
-/// From the engine to the writer: the slices first, then the Events, and a pass for the rest.
-async fn forward(mut reports: mpsc::Receiver<DecisionChange>, context: Arc<Context>) {
-    while let Some(DecisionChange { policy, transitions }) = reports.recv().await {
-        let event = |notice| PolicyEvent {
-            about: events::about(&policy),
-            notice,
-        };
-        let outputs = context.outputs(&policy.key);
-        let notice = |transition| render::events::notice(transition, outputs.as_deref());
-        let events = transitions.iter().filter_map(notice).map(event);
-        context.write_slices_first(&policy.key, events.collect());
-        context.triggers.ask(policy.key.clone()).await;
+/// Waits for the signal to stop. Every task runs as long as the process: one that panics, or ends, ends it.
+async fn run_until(
+    stop: &CancellationToken,
+    background: &mut JoinSet<()>,
+    desk: &mut JoinHandle<()>,
+) -> Result<(), Error> {
+    let ended = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        Some(ended) = background.join_next() => ended,
+        ended = desk => ended,
+    };
+    match ended {
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        _ if stop.is_cancelled() => Ok(()),
+        _ => Err(Error::PartEnded),
     }
 }

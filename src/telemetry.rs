@@ -20,21 +20,25 @@ pub struct InvalidLevel(String);
 /// # Errors
 /// The level cannot be read.
 pub fn start(format: LogFormat, level: &str) -> Result<(), InvalidLevel> {
-    let directives = if level.contains('=') {
-        level.to_owned()
-    } else {
-        // What kube says of a failed watch is said here too, without the whole answer.
-        format!("warn,kube_runtime=off,kube_client=error,distributary={level}")
-    };
-    let filter = EnvFilter::try_new(directives).map_err(|_| InvalidLevel(level.to_owned()))?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.init(),
     }
     Ok(())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, InvalidLevel> {
+    let directives = if level.contains('=') {
+        level.to_owned()
+    } else {
+        // `distributary` stands for all targets that begin with it: those of our other crates, too. What kube says of a failed
+        // watch is said here too, without the whole answer.
+        format!("warn,kube_runtime=off,kube_client=error,distributary={level}")
+    };
+    EnvFilter::try_new(directives).map_err(|_| InvalidLevel(level.to_owned()))
 }
 
 /// An error with its causes, each once, as `what: why`.
@@ -51,4 +55,32 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_level_is_that_of_the_prober_too() {
+        for level in ["debug", "warn,distributary=debug"] {
+            let log = tracing_subscriber::fmt().with_env_filter(filter(level).unwrap());
+            tracing::subscriber::with_default(log.finish(), || {
+                assert!(
+                    tracing::enabled!(target: "distributary::engine", Level::DEBUG),
+                    "{level}"
+                );
+                assert!(
+                    tracing::enabled!(target: "distributary_probe::login", Level::DEBUG),
+                    "{level}"
+                );
+                assert!(
+                    !tracing::enabled!(target: "hyper::client", Level::DEBUG),
+                    "{level}"
+                );
+            });
+        }
+    }
 }

@@ -11,7 +11,8 @@ use distributary::rehearse::{Observations, rehearse};
 use distributary::render::Subject;
 use distributary::render::render;
 use distributary::render::status::{
-    ConditionReason, ConditionStatus, ConditionType, Report, UnresolvedReference, WriteOutcome, status,
+    ConditionReason, ConditionStatus, ConditionType, Refusal, RefusedWrite, Report, UnresolvedReference,
+    WriteOutcome, status,
 };
 use distributary_api::validate::{self, SecretKeys, Secrets};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
@@ -41,7 +42,7 @@ struct CaseInput {
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     services: BTreeMap<String, Vec<SocketAddr>>,
-    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints (with names) or Failed (with a category).
+    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints or Refused (with names).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
 }
@@ -100,6 +101,7 @@ fn outcome(folder: &Path) -> Outcome {
         decision: decision.as_deref(),
         outputs: outputs.as_deref(),
         written: written(decision.as_deref(), &input),
+        remembered: true,
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
         moment,
     };
@@ -135,7 +137,7 @@ fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
         return match what.as_str() {
             "NameConflict" => WriteOutcome::NameConflict(names.clone()),
             "ForeignEndpoints" => WriteOutcome::ForeignEndpoints(names.clone()),
-            "Failed" => WriteOutcome::Failed(names.concat()),
+            "Refused" => WriteOutcome::Refused(names.iter().map(|name| refused(name)).collect()),
             other => panic!("{other} is no outcome of a write"),
         };
     }
@@ -145,6 +147,15 @@ fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
         Some((_, Mode::Observe)) => WriteOutcome::Observing,
         Some((DecisionState::Decided(_), _)) => WriteOutcome::Programmed,
         Some((DecisionState::Waiting { .. }, _)) | None => WriteOutcome::Waiting,
+    }
+}
+
+/// A write of an object that the API server refused.
+fn refused(object: &str) -> RefusedWrite {
+    RefusedWrite {
+        object: object.to_owned(),
+        verb: "create",
+        refusal: Refusal::new("Forbidden", "exceeded quota: shop"),
     }
 }
 

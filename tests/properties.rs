@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use distributary::render::diff::{Observed, Write, diff};
 use distributary::render::{Kind, Manifest};
+use distributary::writing::diff::{Observed, Write, diff};
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::cadence;

@@ -45,6 +45,6 @@ pub use routing::{Class, Least, Priorities, Region, ReplicaSelector, Routing};
 pub use schema::crd;
 #[cfg(feature = "kube")]
 pub use status::{
-    ClassStatus, EndpointStatus, FailoverStatus, PrimaryStatus, ReplicaSetPolicyStatus, RouteStatus,
-    RoutingStatus, ServerStatus, Summary, TargetStatus,
+    ClassStatus, EndpointStatus, FailoverStatus, HolderStatus, MemoryStatus, PrimaryStatus,
+    ReplicaSetPolicyStatus, RouteStatus, RoutingStatus, ServerStatus, Summary, TargetStatus,
 };

@@ -24,6 +24,10 @@ pub struct ReplicaSetPolicyStatus {
     /// The endpoint that takes the writes, or took them last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<PrimaryStatus>,
+    /// What the choice of the write primary depends on. The operator writes it before NAME-rw leads to another server, and goes
+    /// by it after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStatus>,
     /// The number of healthy replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -74,6 +78,38 @@ pub struct PrimaryStatus {
     /// The value of failover.acceptPrimary that the operator obeyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
+}
+
+/// What the choice of the write primary depends on.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryStatus {
+    /// The server that takes the writes, or took them last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HolderStatus>,
+    /// The highest timeline that a write primary was seen on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
+    /// The system identifier of this database: declared, or what the declared primary showed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The value of failover.acceptPrimary that the operator obeyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+/// The server that takes the writes, or took them last.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderStatus {
+    /// The id of the endpoint.
+    pub endpoint: String,
+    /// The address of its last good check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The TCP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// The number of healthy replicas.

@@ -4,7 +4,8 @@
 //! - [`contestants`]: one file for each of them; what they see goes into one [`journal`].
 //! - [`faults`]: what befalls a server, and how it is mended.
 //! - [`figures`]: medians, tables, JSON.
-//! - [`usage`]: processor time and memory of a process.
+//! - [`page`]: what the pages of the operator's metrics say.
+//! - [`usage`]: processor time, memory and connections of a process.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod contestants;
 pub mod faults;
 pub mod figures;
 pub mod journal;
+pub mod page;
 pub mod routes;
 pub mod usage;
 

@@ -1,6 +1,8 @@
-//! Processor time and memory of a process, from /proc.
+//! Processor time, memory and connections of a process, from /proc.
 
+use std::collections::HashSet;
 use std::fs;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -51,6 +53,13 @@ impl CpuTime {
         self.own.saturating_sub(before.own)
     }
 
+    /// The same less what it uses anyway, so many cores.
+    #[must_use]
+    pub fn own_beyond(&self, before: &Self, cores: f64) -> Duration {
+        let anyway = (self.at - before.at).mul_f64(cores.max(0.0));
+        self.own_since(before).saturating_sub(anyway)
+    }
+
     /// The same with what its ended children used.
     #[must_use]
     pub fn all_since(&self, before: &Self) -> Duration {
@@ -67,4 +76,34 @@ pub fn resident(pid: Pid) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024)
+}
+
+/// The connections of a process to this address that are established.
+///
+/// # Errors
+/// When there is no such process.
+pub fn connections(pid: Pid, to: SocketAddrV4) -> Result<usize> {
+    let mut sockets = HashSet::new();
+    for file in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // A file may be closed meanwhile.
+        let Ok(target) = fs::read_link(file?.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        let inode = target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
+        sockets.extend(inode.map(ToOwned::to_owned));
+    }
+    // The table is that of the whole network namespace. Its third field is the other end, the address as the number that its bytes are in
+    // memory; then the state, of which 01 is ESTABLISHED; the tenth is the inode (proc_net_tcp.rst of Linux).
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
+    let end = format!("{:08X}:{:04X}", u32::from_ne_bytes(to.ip().octets()), to.port());
+    let ours = table.lines().skip(1).filter(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(2) == Some(&end.as_str())
+            && fields.get(3) == Some(&"01")
+            && fields.get(9).is_some_and(|inode| sockets.contains(*inode))
+    });
+    Ok(ours.count())
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract;
@@ -12,9 +11,11 @@ use axum::routing::get;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::engine::EngineHandle;
-use crate::k8s::context::Context;
+use crate::k8s::desk::DeskHandle;
+use crate::k8s::readiness::Readiness;
 use crate::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,8 +27,9 @@ const BACKLOG: i32 = 128;
 #[derive(Clone)]
 pub struct State {
     pub engine: EngineHandle,
+    pub desk: DeskHandle,
     pub metrics: Metrics,
-    pub context: Arc<Context>,
+    pub readiness: watch::Receiver<Readiness>,
 }
 
 /// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
@@ -77,25 +79,43 @@ pub async fn serve(listener: TcpListener, state: State) {
     }
 }
 
-/// 200 while the engine decides.
+/// 200 while the engine decides and the desk writes.
 async fn livez(extract::State(state): extract::State<State>) -> Response {
-    answer(state.engine.is_alive(), "engine stopped\n")
-}
-
-/// 200 once everything that the operator watches was listed.
-async fn readyz(extract::State(state): extract::State<State>) -> Response {
-    answer(
-        state.context.synced.is_done() && state.engine.is_alive(),
-        "first lists not complete\n",
-    )
-}
-
-fn answer(good: bool, otherwise: &'static str) -> Response {
-    if good {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, otherwise).into_response()
+    match ended(&state) {
+        None => "ok\n".into_response(),
+        Some(ended) => unavailable(ended),
     }
+}
+
+/// 200 once everything that the operator watches was listed; a line for each watch that lags.
+async fn readyz(extract::State(state): extract::State<State>) -> Response {
+    match ended(&state) {
+        None => told(&state.readiness.borrow()).into_response(),
+        Some(ended) => unavailable(ended),
+    }
+}
+
+fn told(readiness: &Readiness) -> (StatusCode, String) {
+    if readiness.is_ready() {
+        (StatusCode::OK, format!("ok\n{readiness}"))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, readiness.to_string())
+    }
+}
+
+/// The task that has ended, which the process does not outlive for long.
+fn ended(state: &State) -> Option<&'static str> {
+    if !state.engine.is_alive() {
+        Some("engine stopped\n")
+    } else if !state.desk.is_alive() {
+        Some("desk stopped\n")
+    } else {
+        None
+    }
+}
+
+fn unavailable(why: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 async fn metrics(extract::State(state): extract::State<State>) -> Response {

@@ -3,6 +3,8 @@ use std::net::IpAddr;
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::k8s::readiness::FirstLists;
+use crate::k8s::secrets::SecretAccess;
 
 const EVERY_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
@@ -38,4 +40,17 @@ fn without_ipv6_every_address_is_one_of_ipv4() {
     // What stands in the way otherwise is told.
     let taken = |_| Err::<SocketAddr, _>(io::Error::from_raw_os_error(Errno::EADDRINUSE as i32));
     assert!(listen_with(port("[::]:8080"), taken).is_err());
+}
+
+#[test]
+fn readiness_names_what_was_not_listed() {
+    let lists = FirstLists::new(&[Some("shop".to_owned())], SecretAccess::Named);
+    let (code, body) = told(&lists.subscribe().borrow());
+    assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        body.contains("namespace shop: ReplicaSetPolicy: not listed\n"),
+        "{body}"
+    );
+    let (code, body) = told(&Readiness::default());
+    assert_eq!((code, body.as_str()), (StatusCode::OK, "ok\n"));
 }

@@ -14,7 +14,6 @@ use super::output::{Output, Table};
 use super::policy_file::{self, Source};
 use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Subject;
 use distributary_api::validate::{self, Declaration};
 use distributary_core::decision::{Decision, DecisionState};
@@ -26,6 +25,7 @@ use distributary_core::outputs::Outputs;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 /// A standby whose lag one check does not show is checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::documents::{Documents, secret_keys};
 use super::{Error, policy_file};
 use crate::k8s;
+use crate::k8s::clients::Clients;
 use crate::k8s::error::CallError;
 use crate::rehearse::Observations;
-use crate::render::diff::Observed;
 use crate::render::{Kind, Manifest, ObjectId, labels};
+use crate::writing::diff::Observed;
 use distributary_api::validate;
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::ids::PolicyKey;
@@ -31,16 +32,12 @@ fn failed(what: impl Into<String>) -> impl FnOnce(CallError) -> Error {
 
 /// A client by the kubeconfig, and the namespace that it names.
 pub async fn client() -> Result<(Client, String), Error> {
-    let config = kube::Config::infer().await.map_err(|source| Error::Failed {
-        what: "cannot find the API server: no kubeconfig and no in-cluster credentials".to_owned(),
-        source: source.into(),
+    let Clients { requests: api, .. } = Clients::infer().await.map_err(|error| Error::Failed {
+        what: error.to_string(),
+        source: error.into(),
     })?;
-    let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).map_err(|source| Error::Failed {
-        what: "cannot make a client of the API server".to_owned(),
-        source: source.into(),
-    })?;
-    Ok((client, namespace))
+    let namespace = api.default_namespace().to_owned();
+    Ok((api, namespace))
 }
 
 /// The policy as it is in the cluster; `None`: there is none of this name.

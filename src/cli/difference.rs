@@ -5,7 +5,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::Error;
 use super::output::yaml;
-use crate::render::diff::{Diff, Observed, Write};
+use crate::writing::diff::{Diff, Observed, Write};
 
 /// Fields of the API server that say nothing of a change.
 const SERVERS_OWN: [&str; 6] = [

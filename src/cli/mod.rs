@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::k8s::clients::{self, Clients};
 use crate::telemetry;
 pub use import::known_variables;
 
@@ -96,8 +97,17 @@ pub fn command_names() -> Vec<String> {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_over(Clients::infer)
+}
+
+/// The same, where `run` reaches the API server through `clients`.
+#[must_use]
+pub fn main_over<F>(clients: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = Result<Clients, clients::Error>>,
+{
     let ended = match Arguments::parse().command {
-        Command::Run(arguments) => return run::main(arguments),
+        Command::Run(arguments) => return run::main(arguments, clients),
         Command::Crd(arguments) => return crd::main(&arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),

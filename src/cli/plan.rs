@@ -12,7 +12,7 @@ use super::policy_file::{self, Examples, Source};
 use super::{Error, ExitStatus, block_on, cluster, difference};
 use crate::k8s::memory::holding;
 use crate::rehearse::Observations;
-use crate::render::diff::{Diff, Observed, diff};
+use crate::writing::diff::{Diff, Observed, diff};
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Mode;

@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
+use crate::k8s::clients::{self, Clients};
 use crate::k8s::secrets::SecretAccess;
-use crate::probe::{AddressRules, Limits, address};
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
+use distributary_probe::{AddressRules, Cidr, Limits};
 
 /// Run the operator.
 ///
@@ -57,20 +57,18 @@ pub struct Arguments {
         long = "allow-cidrs",
         env = "DISTRIBUTARY_ALLOW_CIDRS",
         value_name = "CIDR",
-        value_delimiter = ',',
-        value_parser = address::cidr
+        value_delimiter = ','
     )]
-    allow_cidrs: Vec<IpNet>,
+    allow_cidrs: Vec<Cidr>,
     /// Addresses that may not be servers, even if --allow-cidrs contains them. Special addresses (loopback, link-local,
     /// multicast) and the Service CIDRs of the cluster are always refused.
     #[arg(
         long = "deny-cidrs",
         env = "DISTRIBUTARY_DENY_CIDRS",
         value_name = "CIDR",
-        value_delimiter = ',',
-        value_parser = address::cidr
+        value_delimiter = ','
     )]
-    deny_cidrs: Vec<IpNet>,
+    deny_cidrs: Vec<Cidr>,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -83,7 +81,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "must be a number of at least 1".to_owned())
 }
 
-pub fn main(arguments: Arguments) -> ExitCode {
+/// Runs until a signal; `clients` are made on the runtime of the operator.
+pub fn main<F>(arguments: Arguments, clients: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = Result<Clients, clients::Error>>,
+{
     if let Err(error) = telemetry::start(arguments.log_format, &arguments.log_level) {
         return fail(&error);
     }
@@ -96,16 +98,16 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(async {
+    let ended: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
-        process::run(settings(arguments), stop).await
+        Ok(process::run(settings(arguments), clients().await?, stop).await?)
     });
     // Probes hold no state: what is left of them may go at once.
     runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(&*error),
     }
 }
 
@@ -125,7 +127,7 @@ fn settings(arguments: Arguments) -> Settings {
         http_address: arguments.http_address,
         secrets: arguments.secrets,
         limits: Limits {
-            operator: arguments.probes,
+            all: arguments.probes,
             policy: arguments.probes_per_policy,
         },
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),

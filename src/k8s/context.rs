@@ -1,48 +1,44 @@
 //! What passes over policies share.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kube::Client;
-use tokio::sync::mpsc;
 
 use super::Scope;
-use super::events::PolicyEvent;
+use super::clients::Clients;
+use super::desk::DeskHandle;
 use super::foreign::ForeignSlices;
 use super::known::KnownPolicies;
-use super::observed::ObservedObjects;
-use super::routes::RouteWriting;
-use super::secrets::{NamedWatches, SecretAccess, SecretCache, SecretKey};
-use super::services::{self, ServiceCache};
-use super::triggers::{FirstLists, Triggers};
-use super::update_status::WrittenStatus;
+use super::readiness::FirstLists;
+use super::routed::RoutedServers;
+use super::secrets::{NamedWatches, SecretAccess, SecretCache};
+use super::services::ServiceCache;
+use super::triggers::Triggers;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
-use distributary_api::validate::{Declaration, ServicePort};
+use distributary_api::validate::ServicePort;
 use distributary_core::ids::PolicyKey;
 
 /// What passes share.
 pub struct Context {
     pub client: Client,
+    /// For watches alone.
+    pub(super) watches: Client,
     pub clock: Clock,
     pub engine: EngineHandle,
-    pub observed: ObservedObjects,
+    pub desk: DeskHandle,
+    pub(super) routed: RoutedServers,
     pub foreign: ForeignSlices,
     pub(super) policies: KnownPolicies,
     pub secrets: SecretCache,
     pub services: ServiceCache,
-    pub routes: RouteWriting,
     pub synced: FirstLists,
     pub triggers: Triggers,
     pub metrics: Metrics,
-    pub(super) written: WrittenStatus,
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
-    pub(super) events: mpsc::Sender<PolicyEvent>,
-    pub(super) failures: Mutex<HashMap<PolicyKey, u32>>,
-    /// What the engine was last told of each policy, and which objects are written for it.
-    pub(super) told: Mutex<HashMap<PolicyKey, Declaration>>,
 }
 
 impl Context {
@@ -52,47 +48,40 @@ impl Context {
         reason = "one for each part, made once by the wiring"
     )]
     pub fn new(
-        client: Client,
+        clients: Clients,
         clock: Clock,
         engine: EngineHandle,
+        desk: DeskHandle,
         metrics: Metrics,
         scopes: &[Scope],
         triggers: Triggers,
         access: SecretAccess,
-        events: mpsc::Sender<PolicyEvent>,
     ) -> Self {
         Self {
-            client,
+            client: clients.requests,
+            watches: clients.watches,
             clock,
             engine,
-            observed: ObservedObjects::default(),
+            desk,
+            routed: RoutedServers::default(),
             foreign: ForeignSlices::default(),
             policies: KnownPolicies::default(),
             secrets: SecretCache::default(),
             services: ServiceCache::default(),
-            routes: RouteWriting::default(),
-            synced: FirstLists::new(scopes),
+            synced: FirstLists::new(scopes, access),
             triggers,
             metrics,
-            written: WrittenStatus::default(),
             access,
             named: NamedWatches::default(),
-            events,
-            failures: Mutex::default(),
-            told: Mutex::default(),
         }
     }
 
     /// A policy is gone. What a pass that is under way puts back, it takes away again at its end.
     pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
-        lock(&self.told).remove(key);
-        lock(&self.failures).remove(key);
         self.policies.forget(key);
-        self.written.forget(key);
-        self.observed.forget(key);
         self.uses_secrets(key, &BTreeSet::new());
         self.uses_services(key, &BTreeSet::new());
-        self.routes.forget(key);
+        self.desk.gone(key.clone()).await;
         // The engine has ended only while the process ends.
         let _ = self.engine.gone(key.clone()).await;
     }
@@ -106,23 +95,16 @@ impl Context {
         }
     }
 
-    /// Says which Secrets a policy names; watches of others end. All that are named now.
-    pub(super) fn uses_secrets(&self, key: &PolicyKey, names: &BTreeSet<String>) -> BTreeSet<SecretKey> {
-        let used = self.secrets.used_by(key, names);
-        self.named.keep_only(&used);
-        used
+    /// Says which Secrets a policy names; watches of those that nobody names any more end.
+    pub(super) fn uses_secrets(&self, key: &PolicyKey, names: &BTreeSet<String>) {
+        for unused in self.secrets.used_by(key, names) {
+            self.named.end(&unused, || self.secrets.is_named(&unused));
+        }
     }
 
-    /// Says which Services a policy names: they are followed, others no longer.
-    pub(super) fn uses_services(self: &Arc<Self>, key: &PolicyKey, ports: &BTreeSet<ServicePort>) {
+    /// Says which Services a policy names.
+    pub(super) fn uses_services(&self, key: &PolicyKey, ports: &BTreeSet<ServicePort>) {
         let names = ports.iter().map(|port| port.service.as_str()).collect();
-        let start =
-            |service, watch| tokio::spawn(services::follow(Arc::clone(self), service, watch)).abort_handle();
-        self.services.used_by(key, &names, self.clock.now(), start);
+        self.services.used_by(key, &names);
     }
-}
-
-/// The value of a lock, also after a panic of its holder: it is replaced whole, never left half done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

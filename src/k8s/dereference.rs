@@ -6,11 +6,13 @@ use std::sync::Arc;
 use kube::Resource;
 use serde_json::Value;
 
-use super::context::{Context, lock};
+use super::context::Context;
 use super::error::Error;
 use super::secrets::SecretAccess;
+use super::services::HeldEndpoints;
 use super::stored::StoredPolicy;
-use super::{services, watch};
+use super::{requests, services, watch};
+use crate::render::reading::Version;
 use crate::render::status::UnresolvedReference;
 use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
@@ -23,11 +25,12 @@ pub(super) struct PolicyReading {
     pub(super) key: PolicyKey,
     pub(super) uid: String,
     pub(super) generation: i64,
+    pub(super) version: Version,
     pub(super) previous: ReplicaSetPolicyStatus,
     pub(super) valid: Option<Declaration>,
     pub(super) problems: Vec<String>,
     pub(super) unresolved: Vec<UnresolvedReference>,
-    /// A Service that it names is not known yet: its watch asks for another pass.
+    /// Services are not listed yet, and it names one: the end of the lists asks for another pass.
     pub(super) awaiting: bool,
 }
 
@@ -42,7 +45,8 @@ impl Context {
         let mut seen = PolicyReading {
             uid: object.meta().uid.clone().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
-            previous: self.written.of(&key, &json),
+            version: Version::new(object.meta().resource_version.clone().unwrap_or_default()),
+            previous: requests::status(json["status"].clone()),
             key,
             valid: None,
             problems: Vec::new(),
@@ -81,59 +85,60 @@ impl Context {
                 before.and_then(|before| judge(&before).ok())
             }
         };
-        if let Some((valid, mut endpoints)) = valid {
-            let unread = self.hold(&valid.policy, &mut endpoints, &seen.previous);
+        if let Some((valid, read)) = valid {
+            let HeldEndpoints { endpoints, problems } = self.hold(&valid.policy, read, &seen.previous);
             let declared = valid.with(endpoints);
             let secrets = declared.resolved.problems().into_iter();
             seen.unresolved = secrets.map(UnresolvedReference::Secret).collect();
             seen.unresolved
-                .extend(unread.into_iter().map(UnresolvedReference::Service));
+                .extend(problems.into_iter().map(UnresolvedReference::Service));
             seen.valid = Some(declared);
         }
         Ok(seen)
     }
 
-    /// What these specs name; `None` while the first lists of a Service are awaited.
+    /// What these specs name; `None` while the first lists of Services are awaited.
     async fn dereference(
         self: &Arc<Self>,
         key: &PolicyKey,
         policies: &[&ReplicaSetPolicy],
     ) -> Result<Option<(Secrets, Services)>, Error> {
         let names = secret_names(policies);
-        let used = self.uses_secrets(key, &names);
+        self.uses_secrets(key, &names);
         if self.access == SecretAccess::Named {
-            let watch = |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
-            self.named.start(&used, watch);
+            for name in &names {
+                let watch =
+                    |secret| tokio::spawn(watch::named_secret(Arc::clone(self), secret)).abort_handle();
+                self.named.start((key.namespace.clone(), name.clone()), watch);
+            }
         }
         let secrets = self.secrets.dereference(&self.client, key, &names).await?;
         let ports = service_ports(policies, &secrets);
         self.uses_services(key, &ports);
-        let services = self.services.dereference(key, &ports, self.clock.now());
+        let listed = self.synced.knows_services(&key.namespace);
+        let services = self
+            .services
+            .dereference(&self.foreign, key, &ports, listed, self.clock.now());
         Ok(services.map(|services| (secrets, services)))
     }
 
     /// Nothing but what these specs name is watched for the policy any more.
-    fn follow(self: &Arc<Self>, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
+    fn follow(&self, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
         self.uses_secrets(key, &secret_names(policies));
         self.uses_services(key, &service_ports(policies, secrets));
     }
 
-    /// What cannot be read of a Service changes no route. What is wrong with the Services.
+    /// What cannot be read of a Service changes no route.
     fn hold(
         &self,
         policy: &Policy,
-        endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>,
+        read: BTreeMap<EndpointId, ResolvedEndpoint>,
         status: &ReplicaSetPolicyStatus,
-    ) -> Vec<String> {
-        let told = lock(&self.told).get(&policy.key).cloned();
+    ) -> HeldEndpoints {
+        let told = self.policies.handed(&policy.key);
         let told = told.filter(|told| told.policy.uid == policy.uid);
-        let routes = self.observed.of(&policy.key);
-        services::hold(
-            endpoints,
-            told.map(|told| told.resolved).as_deref(),
-            status,
-            &routes,
-        )
+        let port = |address| self.routed.port(&policy.key.namespace, &policy.uid, address);
+        services::hold(read, told.map(|told| told.resolved).as_deref(), status, port)
     }
 }
 

@@ -1,23 +1,16 @@
-//! Errors of the writing side.
+//! Errors of requests to the API server.
 
 use kube::core::Status;
 
 use crate::engine::Stopped;
-use crate::render::ObjectId;
 
 /// Why a pass over a policy ended early; it will be made again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {verb} {id}")]
-    Write {
-        verb: &'static str,
-        id: ObjectId,
-        source: CallError,
-    },
-    #[error("cannot update the status of {name}")]
-    UpdateStatus { name: String, source: CallError },
     #[error("cannot read Secret {name}")]
     ReadSecret { name: String, source: CallError },
+    #[error("Secret {name} changes faster than it is read")]
+    SecretChanges { name: String },
     #[error("cannot hand the policy to the engine")]
     Engine(#[from] Stopped),
 }
@@ -27,9 +20,8 @@ impl Error {
     #[must_use]
     pub const fn category(&self) -> &'static str {
         match self {
-            Self::Write { source, .. }
-            | Self::UpdateStatus { source, .. }
-            | Self::ReadSecret { source, .. } => source.category(),
+            Self::ReadSecret { source, .. } => source.category(),
+            Self::SecretChanges { .. } => "Conflict",
             Self::Engine(_) => "Stopping",
         }
     }
@@ -79,13 +71,30 @@ impl CallError {
     pub const fn category(&self) -> &'static str {
         match (self, self.code()) {
             (Self::Deadline(_), _) => "Deadline",
-            (_, 401 | 403) => "Forbidden",
+            (_, 401) => "Unauthorized",
+            (_, 403) => "Forbidden",
             (_, 404) => "NotFound",
             (_, 409) => "Conflict",
+            (_, 410) => "Expired",
             (_, 422 | 400) => "Invalid",
             (_, 429) => "TooManyRequests",
             (_, 500..) => "ServerError",
             _ => "Unreachable",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_known_is_told_apart_from_who_may_not() {
+        let category =
+            |code| CallError::Refused(Status::failure("no", "No").with_code(code).boxed()).category();
+        assert_eq!(
+            [401, 403, 410].map(category),
+            ["Unauthorized", "Forbidden", "Expired"]
+        );
     }
 }

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 
 use super::call;
 use crate::render::events::Notice;
-use distributary_core::policy::Policy;
 
 /// The name under which Events are reported.
 const CONTROLLER: &str = "distributary";
@@ -27,10 +26,6 @@ pub struct PolicyEvent {
 
 /// A reference to a policy.
 #[must_use]
-pub fn about(policy: &Policy) -> ObjectReference {
-    reference(&policy.key.namespace, &policy.key.name, &policy.uid)
-}
-
 pub fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some("distributary.dev/v1alpha1".to_owned()),

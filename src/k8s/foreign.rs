@@ -1,17 +1,22 @@
-//! EndpointSlices of others for our Services: kube-proxy would merge them with ours.
+//! EndpointSlices of others. Those for a Service of ours are in the way: kube-proxy would merge them with ours. Those for
+//! a Service that a policy names tell its pods. Nobody knows which Services will be ours, or named: what matters of each
+//! slice in scope is kept, about 300 bytes for one of three pods.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use kube::api::PartialObjectMeta;
-use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
 
 use super::Scope;
+use super::services::ServiceKey;
+use super::services::pods::{self, Ports, Ready};
 use crate::render::labels;
+use distributary_core::resolved::ServiceProblem;
 
-/// Slices that others manage, all of them: few words each, as nobody knows whose Service will be ours.
+/// Slices that others manage, all of them. A policy never leads to its own routes, nor to those of another one.
 pub fn selector() -> String {
     format!(
         "{},{}!={}",
@@ -20,11 +25,6 @@ pub fn selector() -> String {
         labels::SLICE_MANAGER
     )
 }
-
-type Service = (String, String);
-
-/// Names of slices by namespace and Service.
-type Slices = BTreeMap<Service, BTreeSet<String>>;
 
 /// The slices of others. During a new list, and while the watch fails, what was known stands.
 #[derive(Debug, Default)]
@@ -43,36 +43,29 @@ impl ForeignSlices {
     }
 
     /// Takes in a watch event; the Services of which something else is known now.
-    pub fn event(&self, event: &Event<PartialObjectMeta<DynamicObject>>, scope: &Scope) -> Vec<Service> {
+    pub fn event(&self, event: &Event<EndpointSlice>, scope: &Scope) -> Vec<ServiceKey> {
         let mut state = self.state();
         match event {
             Event::Init => {
-                state.listing.insert(scope.clone(), Slices::new());
+                state.listing.insert(scope.clone(), Slices::default());
                 Vec::new()
             }
             Event::InitApply(slice) => {
-                if let Some(service) = service(slice) {
-                    let listing = state.listing.entry(scope.clone()).or_default();
-                    listing.entry(service).or_default().insert(slice.name_any());
-                }
+                state.listing.entry(scope.clone()).or_default().put(slice);
                 Vec::new()
             }
             Event::InitDone => {
                 let listed = state.listing.remove(scope).unwrap_or_default();
-                state.replace(scope.as_deref(), listed)
+                state.known.replace(scope.as_deref(), listed)
             }
-            Event::Apply(slice) => {
-                let moved = state.remove(slice);
-                let service = service(slice);
-                if let Some(service) = service.clone() {
-                    state.known.entry(service).or_default().insert(slice.name_any());
-                }
-                if moved == service {
-                    return Vec::new();
-                }
-                moved.into_iter().chain(service).collect()
+            Event::Apply(slice) => state.known.put(slice),
+            Event::Delete(slice) => {
+                let namespace = slice.namespace().unwrap_or_default();
+                let gone = state.known.remove(&namespace, &slice.name_any());
+                gone.map(|slice| (namespace, slice.service.to_string()))
+                    .into_iter()
+                    .collect()
             }
-            Event::Delete(slice) => state.remove(slice).into_iter().collect(),
         }
     }
 
@@ -80,50 +73,140 @@ impl ForeignSlices {
     #[must_use]
     pub fn of(&self, namespace: &str, service: &str) -> Vec<String> {
         let state = self.state();
-        let slices = state.known.get(&(namespace.to_owned(), service.to_owned()));
-        slices.into_iter().flatten().cloned().collect()
+        let slices = state.known.of(namespace, service);
+        slices.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// Where the ready pods behind `port` of a Service with these ports listen.
+    ///
+    /// # Errors
+    /// As of [`pods::ready`].
+    pub fn ready(
+        &self,
+        (namespace, name): &ServiceKey,
+        ports: &Ports,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, ServiceProblem> {
+        let state = self.state();
+        let slices: Vec<_> = state.known.of(namespace, name).map(|(_, ready)| ready).collect();
+        pods::ready(ports, slices.into_iter(), port)
     }
 }
 
-impl State {
-    /// The slices of a scope are exactly these.
-    fn replace(&mut self, scope: Option<&str>, listed: Slices) -> Vec<Service> {
-        let in_scope = |service: &Service| scope.is_none_or(|scope| scope == service.0);
-        let before: Slices = self
-            .known
-            .extract_if(.., |service, _| in_scope(service))
-            .collect();
-        let either: BTreeSet<_> = before.keys().chain(listed.keys()).collect();
-        let differ = either
-            .into_iter()
-            .filter(|service| before.get(*service) != listed.get(*service));
-        let differ = differ.cloned().collect();
-        self.known.extend(listed);
-        differ
+/// Slices by namespace.
+#[derive(Debug, Default)]
+struct Slices(BTreeMap<String, Namespace>);
+
+/// Slices by name, and their names by Service.
+#[derive(Debug, Default)]
+struct Namespace {
+    slices: BTreeMap<Arc<str>, Slice>,
+    services: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Slice {
+    service: Arc<str>,
+    ready: Ready,
+}
+
+impl Slices {
+    fn of(&self, namespace: &str, service: &str) -> impl Iterator<Item = (&Arc<str>, &Ready)> {
+        let namespace = self.0.get(namespace);
+        namespace.into_iter().flat_map(move |known| known.of(service))
+    }
+
+    /// Keeps a slice; the Services of which something else is known now.
+    fn put(&mut self, slice: &EndpointSlice) -> Vec<ServiceKey> {
+        let (Some(namespace), Some(service)) = (slice.namespace(), slice.labels().get(labels::SERVICE_NAME))
+        else {
+            return Vec::new();
+        };
+        let known = self.0.entry(namespace.clone()).or_default();
+        let service: Arc<str> = match known.services.get_key_value(service.as_str()) {
+            Some((service, _)) => Arc::clone(service),
+            None => service.as_str().into(),
+        };
+        let now = Slice {
+            ready: Ready::of(slice),
+            service: Arc::clone(&service),
+        };
+        let name = slice.name_any();
+        let before = known.remove(&name);
+        let same = before.as_ref() == Some(&now);
+        let name: Arc<str> = name.into();
+        known
+            .services
+            .entry(Arc::clone(&service))
+            .or_default()
+            .insert(Arc::clone(&name));
+        known.slices.insert(name, now);
+        if same {
+            return Vec::new();
+        }
+        let services = before.map(|before| before.service).into_iter().chain([service]);
+        let services: BTreeSet<_> = services.collect();
+        services
+            .iter()
+            .map(|service| (namespace.clone(), service.to_string()))
+            .collect()
     }
 
     /// Forgets a slice, whichever Service it was for.
-    fn remove(&mut self, slice: &PartialObjectMeta<DynamicObject>) -> Option<Service> {
-        let (namespace, name) = (slice.namespace()?, slice.name_any());
-        let mut here = self
-            .known
-            .range_mut((namespace.clone(), String::new())..)
-            .take_while(|(service, _)| service.0 == namespace);
-        let (service, names) = here.find(|(_, names)| names.contains(&name))?;
-        let service = service.clone();
-        names.remove(&name);
-        if names.is_empty() {
-            self.known.remove(&service);
+    fn remove(&mut self, namespace: &str, name: &str) -> Option<Slice> {
+        let known = self.0.get_mut(namespace)?;
+        let gone = known.remove(name);
+        if known.slices.is_empty() {
+            self.0.remove(namespace);
         }
-        Some(service)
+        gone
+    }
+
+    /// The slices of a scope are exactly these; the Services of which something else is known now.
+    fn replace(&mut self, scope: Option<&str>, listed: Self) -> Vec<ServiceKey> {
+        let in_scope = |namespace: &String| scope.is_none_or(|scope| scope == namespace);
+        let before = self.0.extract_if(.., |namespace, _| in_scope(namespace));
+        let before = Self(before.collect());
+        let either: BTreeSet<_> = before.services().chain(listed.services()).collect();
+        let differs = |(namespace, service): &(&String, &Arc<str>)| {
+            !before.of(namespace, service).eq(listed.of(namespace, service))
+        };
+        let differ = either.into_iter().filter(differs);
+        let differ = differ.map(|(namespace, service)| (namespace.clone(), service.to_string()));
+        let differ = differ.collect();
+        self.0.extend(listed.0);
+        differ
+    }
+
+    fn services(&self) -> impl Iterator<Item = (&String, &Arc<str>)> {
+        let of = |(namespace, known)| -> Vec<_> {
+            let known: &Namespace = known;
+            known
+                .services
+                .keys()
+                .map(|service| (namespace, service))
+                .collect()
+        };
+        self.0.iter().flat_map(of)
     }
 }
 
-fn service(slice: &PartialObjectMeta<DynamicObject>) -> Option<Service> {
-    Some((
-        slice.namespace()?,
-        slice.labels().get(labels::SERVICE_NAME)?.clone(),
-    ))
+impl Namespace {
+    fn of(&self, service: &str) -> impl Iterator<Item = (&Arc<str>, &Ready)> {
+        let names = self.services.get(service).into_iter().flatten();
+        names.filter_map(|name| Some((name, &self.slices.get(name)?.ready)))
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Slice> {
+        let slice = self.slices.remove(name)?;
+        if let Some(names) = self.services.get_mut(&slice.service) {
+            names.remove(name);
+            if names.is_empty() {
+                self.services.remove(&slice.service);
+            }
+        }
+        Some(slice)
+    }
 }
 
 #[cfg(test)]

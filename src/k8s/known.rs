@@ -1,30 +1,39 @@
 //! Which policies there are, and what is kept of them between passes.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::Resource;
 use kube::runtime::reflector::Store;
+use parking_lot::Mutex;
 
-use super::context::lock;
 use super::stored::StoredPolicy;
 use super::watch;
+use distributary_api::validate::Declaration;
 use distributary_core::ids::PolicyKey;
 
-/// What watches show, which passes over policies began, and the last valid object of each.
+/// What watches show, and what is kept of the policies of which a pass began.
 #[derive(Default)]
 pub struct KnownPolicies {
     /// One for each scope.
     stores: Mutex<Vec<Store<StoredPolicy>>>,
-    /// Something may be kept of them.
-    begun: Mutex<BTreeSet<PolicyKey>>,
-    /// Most are the same that the store has.
-    valid: Mutex<HashMap<PolicyKey, Arc<StoredPolicy>>>,
+    intakes: Mutex<BTreeMap<PolicyKey, PolicyIntake>>,
+}
+
+/// What is kept of one policy between passes.
+#[derive(Default)]
+struct PolicyIntake {
+    /// The last valid object; most are the same that the store has.
+    valid: Option<Arc<StoredPolicy>>,
+    /// What was last handed on.
+    handed: Option<Declaration>,
+    /// Passes that failed in a row.
+    failures: u32,
 }
 
 impl KnownPolicies {
     pub(super) fn of_store(&self, store: Store<StoredPolicy>) {
-        lock(&self.stores).push(store);
+        self.stores.lock().push(store);
     }
 
     /// Whether a policy exists, of this uid.
@@ -33,40 +42,67 @@ impl KnownPolicies {
             .is_some_and(|policy| policy.meta().uid.as_deref().unwrap_or_default() == uid)
     }
 
-    pub(super) fn has_any(&self, key: &PolicyKey) -> bool {
-        self.get(key).is_some()
-    }
-
     fn get(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
         let reference = watch::reference(key);
-        lock(&self.stores).iter().find_map(|store| store.get(&reference))
+        self.stores.lock().iter().find_map(|store| store.get(&reference))
     }
 
+    /// A pass begins.
     pub(super) fn begin(&self, key: &PolicyKey) {
-        let mut begun = lock(&self.begun);
-        if !begun.contains(key) {
-            begun.insert(key.clone());
+        let mut intakes = self.intakes.lock();
+        if !intakes.contains_key(key) {
+            intakes.insert(key.clone(), PolicyIntake::default());
         }
     }
 
+    /// The policies of which something is kept.
     pub(super) fn begun(&self) -> BTreeSet<PolicyKey> {
-        lock(&self.begun).clone()
+        self.intakes.lock().keys().cloned().collect()
     }
 
     /// The spec of `object` is valid.
     pub(super) fn is_valid(&self, key: &PolicyKey, object: &Arc<StoredPolicy>) {
-        lock(&self.valid).insert(key.clone(), Arc::clone(object));
+        if let Some(intake) = self.intakes.lock().get_mut(key) {
+            intake.valid = Some(Arc::clone(object));
+        }
     }
 
     /// The last valid object of the same policy, where its spec is another one.
     pub(super) fn valid_before(&self, key: &PolicyKey, object: &StoredPolicy) -> Option<Arc<StoredPolicy>> {
-        let valid = Arc::clone(lock(&self.valid).get(key)?);
+        let valid = self.intakes.lock().get(key)?.valid.clone()?;
         let (before, now) = (valid.meta(), object.meta());
         (before.uid == now.uid && before.generation != now.generation).then_some(valid)
     }
 
+    /// What was last handed on of a policy.
+    pub(super) fn handed(&self, key: &PolicyKey) -> Option<Declaration> {
+        self.intakes.lock().get(key)?.handed.clone()
+    }
+
+    /// A pass has read everything, and hands this on; what was handed on before.
+    pub(super) fn hand(&self, key: &PolicyKey, declared: Option<&Declaration>) -> Option<Declaration> {
+        let mut intakes = self.intakes.lock();
+        let intake = intakes.get_mut(key)?;
+        intake.failures = 0;
+        match declared {
+            Some(declared) => intake.handed.replace(declared.clone()),
+            None => intake.handed.clone(),
+        }
+    }
+
+    /// A pass failed; how often in a row others did before.
+    pub(super) fn fail(&self, key: &PolicyKey) -> u32 {
+        let mut intakes = self.intakes.lock();
+        let Some(intake) = intakes.get_mut(key) else {
+            return 0;
+        };
+        let before = intake.failures;
+        intake.failures = (before + 1).min(16);
+        before
+    }
+
+    /// Nothing is kept of a policy that is gone.
     pub(super) fn forget(&self, key: &PolicyKey) {
-        lock(&self.begun).remove(key);
-        lock(&self.valid).remove(key);
+        self.intakes.lock().remove(key);
     }
 }

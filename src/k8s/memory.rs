@@ -7,7 +7,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use distributary_api::{ClassStatus, EndpointStatus, ReplicaSetPolicyStatus, ServerStatus, TargetStatus};
+use distributary_api::{
+    ClassStatus, EndpointStatus, MemoryStatus, ReplicaSetPolicyStatus, ServerStatus, TargetStatus,
+};
 use distributary_core::breaker::CircuitState;
 use distributary_core::health::Reason;
 use distributary_core::ids::{ClassName, EndpointId, TargetId};
@@ -65,19 +67,43 @@ fn location(status: &EndpointStatus) -> Option<Location> {
     })
 }
 
-/// Who takes the writes, and what is known of the database, by a status.
+/// Who takes the writes, and what is known of the database, by a status: by its memory or, of a version without one, by what
+/// it tells people.
 pub fn holding(status: &ReplicaSetPolicyStatus) -> Holding {
+    match &status.memory {
+        Some(memory) => remembered(memory, status),
+        None => told(status),
+    }
+}
+
+fn remembered(memory: &MemoryStatus, status: &ReplicaSetPolicyStatus) -> Holding {
+    let holder = memory.holder.as_ref().map(|holder| TargetId {
+        endpoint: EndpointId::from(holder.endpoint.as_str()),
+        pod: pod(&holder.endpoint, holder.address.as_deref(), status),
+    });
+    Holding {
+        identity: memory
+            .system_identifier
+            .as_ref()
+            .and_then(|text| text.parse().ok()),
+        holder,
+        timeline: memory.timeline,
+        accepted: memory.accepted.as_deref().map(EndpointId::from),
+    }
+}
+
+/// The address of a pod, where the endpoint has pods.
+fn pod(endpoint: &str, address: Option<&str>, status: &ReplicaSetPolicyStatus) -> Option<IpAddr> {
+    let of_pods = |other: &&EndpointStatus| other.id == endpoint && !other.targets.is_empty();
+    status.endpoints.iter().find(of_pods)?;
+    address?.parse().ok()
+}
+
+fn told(status: &ReplicaSetPolicyStatus) -> Holding {
     let primary = status.primary.as_ref();
-    let holder = primary.map(|primary| {
-        let of_pods = status
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.id == primary.id && !endpoint.targets.is_empty());
-        let address = primary.address.as_ref().and_then(|address| address.parse().ok());
-        TargetId {
-            endpoint: EndpointId::from(primary.id.as_str()),
-            pod: address.filter(|_| of_pods),
-        }
+    let holder = primary.map(|primary| TargetId {
+        endpoint: EndpointId::from(primary.id.as_str()),
+        pod: pod(&primary.id, primary.address.as_deref(), status),
     });
     Holding {
         identity: status

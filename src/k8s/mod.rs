@@ -1,24 +1,26 @@
-//! The Kubernetes side: watching, reading Secrets and Services, writing.
+//! The Kubernetes side: intake (watching, reading Secrets and Services) and the desk, which alone writes.
 
-pub mod apply;
+pub mod clients;
 pub mod context;
 mod dereference;
+pub mod desk;
 pub mod error;
 pub mod events;
 pub mod foreign;
 mod known;
+mod list_watch;
 pub(crate) mod memory;
-pub mod observed;
 mod patience;
+mod policies;
+pub mod readiness;
 pub mod reconcile;
-
-pub mod routes;
+mod requests;
+mod routed;
 pub mod secrets;
 pub mod service_cidrs;
 pub mod services;
 pub mod stored;
 pub mod triggers;
-pub mod update_status;
 pub mod watch;
 
 use std::time::Duration;
@@ -29,7 +31,7 @@ use kube::{Api, Client, Resource};
 use crate::render::Kind;
 use error::CallError;
 
-/// Every request is answered within this time, or has failed.
+/// A request of intake is answered within this time, or has failed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The namespaces that one set of watches covers: all, or one.
@@ -37,9 +39,16 @@ pub type Scope = Option<String>;
 
 /// The result of a request, or [`CallError::Deadline`]: kube retries some answers for minutes.
 pub(crate) async fn call<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
-    match tokio::time::timeout(DEADLINE, request).await {
+    call_within(DEADLINE, request).await
+}
+
+async fn call_within<T>(
+    deadline: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(deadline, request).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(CallError::Deadline(DEADLINE)),
+        Err(_) => Err(CallError::Deadline(deadline)),
     }
 }
 

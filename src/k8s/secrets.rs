@@ -1,18 +1,20 @@
 //! Dereferencing: the Secrets that policies name. Their metadata is watched; only those named are read, once per
 //! version.
 
+mod named;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::task::AbortHandle;
 
 use super::call;
 use super::error::Error;
 use distributary_api::validate::{SecretKeys, Secrets};
 use distributary_core::ids::PolicyKey;
 use distributary_core::login::SecretProblem;
+pub use named::NamedWatches;
 
 /// Namespace and name of a Secret.
 pub type SecretKey = (String, String);
@@ -26,6 +28,9 @@ pub enum SecretAccess {
     Named,
 }
 
+/// How often a Secret is read again at once, because it changed meanwhile.
+const READS: usize = 4;
+
 /// What was read, and who asked for it.
 #[derive(Default)]
 pub struct SecretCache(Mutex<State>);
@@ -33,7 +38,11 @@ pub struct SecretCache(Mutex<State>);
 #[derive(Default)]
 struct State {
     read: HashMap<SecretKey, Read>,
-    used: BTreeMap<SecretKey, BTreeSet<PolicyKey>>,
+    /// Those that are being read.
+    reading: HashMap<SecretKey, Reading>,
+    /// Which policies name a Secret, and which Secrets a policy names.
+    users: BTreeMap<SecretKey, BTreeSet<PolicyKey>>,
+    named: BTreeMap<PolicyKey, BTreeSet<String>>,
 }
 
 struct Read {
@@ -41,28 +50,69 @@ struct Read {
     keys: Result<SecretKeys, SecretProblem>,
 }
 
+/// Reads that are under way at once, and what watches have shown meanwhile.
+#[derive(Default)]
+struct Reading {
+    reads: usize,
+    /// How often a watch has shown something, and what the last time.
+    times: u64,
+    shown: Option<Shown>,
+}
+
+/// What a watch shows of a Secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Shown {
+    /// It exists at this version.
+    At(String),
+    /// It is gone: a watch tells at which version, a list does not.
+    Gone(Option<String>),
+}
+
+impl Shown {
+    /// Whether an answer to a read is at least as new as what was shown.
+    fn is_in(&self, answer: Option<&str>) -> bool {
+        match (self, answer) {
+            (Self::At(shown) | Self::Gone(Some(shown)), Some(read)) => is_at_least(read, shown),
+            (Self::Gone(_), None) => true,
+            // A read that found it, though a list did not; or none, though it was shown.
+            (Self::Gone(None), Some(_)) | (Self::At(_), None) => false,
+        }
+    }
+}
+
+/// Resource versions of one kind compare as numbers; a server of which they are none is not believed.
+fn is_at_least(version: &str, other: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    version == other
+        || number(version)
+            .zip(number(other))
+            .is_some_and(|(this, other)| this > other)
+}
+
 impl SecretCache {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A watch shows a Secret at a version, or that it is gone. The policies that name it, if it was read otherwise.
-    pub fn changed(&self, secret: &SecretKey, version: Option<&str>) -> Vec<PolicyKey> {
+    /// Takes in what a watch shows. The policies that name the Secret, if it was read otherwise.
+    pub fn changed(&self, secret: &SecretKey, shown: Shown) -> Vec<PolicyKey> {
         let mut state = self.state();
-        let known = state
-            .read
-            .get(secret)
-            .map(|read| (read.version.as_str(), read.keys.is_err()));
-        let stale = match (known, version) {
-            (Some((read, _)), Some(now)) => read != now,
-            (Some((_, failed)), None) => !failed,
-            (None, _) => false,
+        if let Some(reading) = state.reading.get_mut(secret) {
+            reading.times += 1;
+            reading.shown = Some(shown.clone());
+        }
+        let Some(read) = state.read.get(secret) else {
+            return Vec::new();
+        };
+        let stale = match &shown {
+            Shown::At(version) => read.version != *version,
+            Shown::Gone(_) => read.keys.is_ok(),
         };
         if !stale {
             return Vec::new();
         }
         state.read.remove(secret);
-        state.used.get(secret).into_iter().flatten().cloned().collect()
+        state.users.get(secret).into_iter().flatten().cloned().collect()
     }
 
     /// Those that were read, of these.
@@ -71,20 +121,37 @@ impl SecretCache {
         state.read.keys().filter(|key| these(key)).cloned().collect()
     }
 
-    /// Says which Secrets a policy names; those that nobody names are forgotten. Returns all that are named.
-    pub fn used_by(&self, policy: &PolicyKey, names: &BTreeSet<String>) -> BTreeSet<SecretKey> {
+    /// Whether any policy names it.
+    pub fn is_named(&self, secret: &SecretKey) -> bool {
+        self.state().users.contains_key(secret)
+    }
+
+    /// Says which Secrets a policy names. Those that nobody names any more are forgotten, and returned.
+    pub fn used_by(&self, policy: &PolicyKey, names: &BTreeSet<String>) -> Vec<SecretKey> {
         let mut state = self.state();
-        for users in state.used.values_mut() {
-            users.remove(policy);
+        let State {
+            read, users, named, ..
+        } = &mut *state;
+        let mut unused = Vec::new();
+        for gone in named.remove(policy).unwrap_or_default().difference(names) {
+            let secret = (policy.namespace.clone(), gone.clone());
+            if let Some(of_it) = users.get_mut(&secret) {
+                of_it.remove(policy);
+                if of_it.is_empty() {
+                    users.remove(&secret);
+                    read.remove(&secret);
+                    unused.push(secret);
+                }
+            }
         }
         for name in names {
             let secret = (policy.namespace.clone(), name.clone());
-            state.used.entry(secret).or_default().insert(policy.clone());
+            users.entry(secret).or_default().insert(policy.clone());
         }
-        state.used.retain(|_, users| !users.is_empty());
-        let State { read, used } = &mut *state;
-        read.retain(|secret, _| used.contains_key(secret));
-        used.keys().cloned().collect()
+        if !names.is_empty() {
+            named.insert(policy.clone(), names.clone());
+        }
+        unused
     }
 
     /// Reads the Secrets of a policy, as far as they are not known at their present version.
@@ -110,60 +177,99 @@ impl SecretCache {
         Ok(secrets)
     }
 
+    /// Reads a Secret, again where it changed between the read and its answer.
     async fn read(
         &self,
         client: &Client,
         key: SecretKey,
     ) -> Result<Result<SecretKeys, SecretProblem>, Error> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), &key.0);
-        let (version, keys) = match call(api.get(&key.1)).await {
-            Ok(secret) => (
-                secret.metadata.resource_version.clone().unwrap_or_default(),
-                Ok(values(secret)),
-            ),
-            Err(error) if error.code() == 404 => (String::new(), Err(SecretProblem::NotFound)),
-            // Rights come without an event: it is asked again with the next pass.
-            Err(error) if error.code() == 403 => return Ok(Err(SecretProblem::Forbidden)),
-            Err(source) => return Err(Error::ReadSecret { name: key.1, source }),
-        };
-        self.state().read.insert(
-            key,
-            Read {
-                version,
-                keys: keys.clone(),
-            },
-        );
-        Ok(keys)
+        let reading = self.begin(&key);
+        for _ in 0..READS {
+            let before = reading.times();
+            let Some((version, keys)) = get(client, &key).await? else {
+                // Rights come without an event: it is asked again with the next pass.
+                return Ok(Err(SecretProblem::Forbidden));
+            };
+            if let Some(keys) = reading.answered(before, version, keys) {
+                return Ok(keys);
+            }
+        }
+        Err(Error::SecretChanges { name: key.1.clone() })
+    }
+
+    fn begin<'a>(&'a self, key: &'a SecretKey) -> Reads<'a> {
+        self.state().reading.entry(key.clone()).or_default().reads += 1;
+        Reads { cache: self, key }
     }
 }
 
-/// The watches of Secrets by name: one for each that a policy names.
-#[derive(Debug, Default)]
-pub struct NamedWatches(Mutex<BTreeMap<SecretKey, AbortHandle>>);
+/// What the API server has of a Secret: its version, where it exists, and its keys. `None`: it may not be read.
+async fn get(
+    client: &Client,
+    (namespace, name): &SecretKey,
+) -> Result<Option<(Option<String>, Result<SecretKeys, SecretProblem>)>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    match call(api.get(name)).await {
+        Ok(secret) => {
+            let version = secret.metadata.resource_version.clone().unwrap_or_default();
+            Ok(Some((Some(version), Ok(values(secret)))))
+        }
+        Err(error) if error.code() == 404 => Ok(Some((None, Err(SecretProblem::NotFound)))),
+        Err(error) if error.code() == 403 => Ok(None),
+        Err(source) => Err(Error::ReadSecret {
+            name: name.clone(),
+            source,
+        }),
+    }
+}
 
-impl NamedWatches {
-    fn watches(&self) -> MutexGuard<'_, BTreeMap<SecretKey, AbortHandle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Reads of a Secret by one pass.
+struct Reads<'a> {
+    cache: &'a SecretCache,
+    key: &'a SecretKey,
+}
+
+impl Reads<'_> {
+    /// How often a watch has shown something.
+    fn times(&self) -> u64 {
+        let state = self.cache.state();
+        state.reading.get(self.key).map_or(0, |reading| reading.times)
     }
 
-    /// Ends the watches of all others.
-    pub fn keep_only(&self, used: &BTreeSet<SecretKey>) {
-        self.watches().retain(|secret, task| {
-            let keep = used.contains(secret);
-            if !keep {
-                task.abort();
+    /// Keeps an answer to a read that began when a watch had shown something `before` times; `None`: it has shown
+    /// something newer since.
+    fn answered(
+        &self,
+        before: u64,
+        version: Option<String>,
+        keys: Result<SecretKeys, SecretProblem>,
+    ) -> Option<Result<SecretKeys, SecretProblem>> {
+        let mut state = self.cache.state();
+        let reading = state
+            .reading
+            .get(self.key)
+            .filter(|reading| reading.times > before);
+        let shown = reading.and_then(|reading| reading.shown.as_ref());
+        if shown.is_some_and(|shown| !shown.is_in(version.as_deref())) {
+            return None;
+        }
+        let read = Read {
+            version: version.unwrap_or_default(),
+            keys: keys.clone(),
+        };
+        state.read.insert(self.key.clone(), read);
+        Some(keys)
+    }
+}
+
+impl Drop for Reads<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.state();
+        if let Some(reading) = state.reading.get_mut(self.key) {
+            reading.reads -= 1;
+            if reading.reads == 0 {
+                state.reading.remove(self.key);
             }
-            keep
-        });
-    }
-
-    /// Starts those that are missing.
-    pub fn start(&self, used: &BTreeSet<SecretKey>, watch: impl Fn(SecretKey) -> AbortHandle) {
-        let mut watches = self.watches();
-        for secret in used {
-            watches
-                .entry(secret.clone())
-                .or_insert_with(|| watch(secret.clone()));
         }
     }
 }
@@ -178,3 +284,6 @@ fn values(secret: Secret) -> SecretKeys {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;

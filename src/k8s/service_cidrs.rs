@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use kube::core::Status;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, ResourceExt, runtime::watcher as watch};
+use kube::runtime::watcher::Event;
+use kube::{Api, ResourceExt};
 
 use super::context::Context;
+use super::list_watch::{Failure, Report, Selection, list_watch};
+use super::patience::Patience;
+use super::readiness::Subject;
 use crate::clock::Clock;
+use crate::telemetry::chain;
 
-/// Neither the API nor the right comes often: it is asked for again after this.
-const ASK_AGAIN: Duration = Duration::from_mins(1);
-/// After another failure.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// From the first retry to the longest wait between two: neither the API nor the right to it comes often.
+const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 /// The first passes wait for the first list at most this long.
 const FIRST_LIST: Duration = Duration::from_secs(10);
 
@@ -36,31 +38,34 @@ pub async fn follow(context: Arc<Context>, learn: impl Fn(Vec<String>) -> bool) 
     }
 }
 
-async fn watch_all(context: &Context, learn: impl Fn(Vec<String>) -> bool) {
-    let api: Api<ServiceCIDR> = Api::all(context.client.clone());
-    let mut events = std::pin::pin!(watch(api, watcher::Config::default()));
+async fn watch_all(context: &Arc<Context>, learn: impl Fn(Vec<String>) -> bool) {
+    let api: Api<ServiceCIDR> = Api::all(context.watches.clone());
+    let (first, longest) = WAITS;
+    let (told, concerned) = (AtomicBool::new(false), Arc::clone(context));
+    let report = move |report: Report<'_>| {
+        if let Report::Failed(failure) = report {
+            failed(&concerned, failure, &told);
+        }
+    };
+    let events = list_watch(api, Selection::default(), Patience::new(first, longest), report);
+    let mut events = std::pin::pin!(events);
     let (mut known, mut listing) = (BTreeMap::new(), BTreeMap::new());
-    let mut told = false;
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => {
+            Event::Init => {
                 listing.clear();
                 continue;
             }
-            Ok(Event::InitApply(object)) => {
+            Event::InitApply(object) => {
                 listing.insert(object.name_any(), cidrs(&object));
                 continue;
             }
-            Ok(Event::InitDone) => known = std::mem::take(&mut listing),
-            Ok(Event::Apply(object)) => {
+            Event::InitDone => known = std::mem::take(&mut listing),
+            Event::Apply(object) => {
                 known.insert(object.name_any(), cidrs(&object));
             }
-            Ok(Event::Delete(object)) => {
+            Event::Delete(object) => {
                 known.remove(&object.name_any());
-            }
-            Err(error) => {
-                Clock::sleep(failed(context, &error, &mut told)).await;
-                continue;
             }
         }
         learned(context, known.values().flatten().cloned().collect(), &learn).await;
@@ -80,36 +85,25 @@ async fn learned(context: &Context, cidrs: Vec<String>, learn: impl Fn(Vec<Strin
     context.synced.addresses_known();
 }
 
-/// Without the API or the right nothing is learned: that is said once. What is known stands. How long to wait.
-fn failed(context: &Context, error: &watcher::Error, told: &mut bool) -> Duration {
-    let code = answer(error).map_or(0, |status| status.code);
-    if !matches!(code, 403 | 404) {
-        tracing::warn!(%error, "watch of ServiceCIDRs failed, and is tried again");
-        return TRY_AGAIN;
-    }
-    if !std::mem::replace(told, true) {
-        let why = if code == 403 {
-            "no right to list them"
-        } else {
-            "no such API"
-        };
+/// Without the API or the right nothing is learned: that is said once, and no failure. What is known stands.
+fn failed(context: &Context, failure: &Failure, told: &AtomicBool) {
+    let why = match failure.code() {
+        403 => "no right to list them",
+        404 => "no such API",
+        _ => {
+            tracing::warn!(error = %chain(failure), category = failure.category(), "watch of ServiceCIDRs failed, and is tried again");
+            return context
+                .metrics
+                .watch_failed(Subject::ServiceCidrs.kind(), failure.category());
+        }
+    };
+    if !told.swap(true, Ordering::Relaxed) {
         tracing::info!(
             why,
             "the cluster's Service CIDRs are not known, and ClusterIPs not refused as addresses; --deny-cidrs names them"
         );
     }
     context.synced.addresses_known();
-    ASK_AGAIN
-}
-
-fn answer(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    }
 }
 
 fn cidrs(object: &ServiceCIDR) -> Vec<String> {

@@ -1,65 +1,48 @@
-//! Dereferencing: the Services that policies name, and the ready pods behind them. Each is followed by two watches, of
-//! the Service and of its EndpointSlices, for as long as a policy names it.
+//! Dereferencing: the Services that policies name, and the ready pods behind them. All Services of a scope are followed by
+//! one watch, and all EndpointSlices of others by another: however many Services are named, they need no connection more,
+//! and one that is named later is known already.
 
 mod hold;
 pub mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
-use tokio::task::AbortHandle;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
 
-use super::context::Context;
-use super::patience::Patience;
-use crate::render::labels;
+use super::Scope;
+use super::foreign::ForeignSlices;
 use distributary_api::validate::{ServicePort, Services};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 use distributary_core::resolved::ServiceProblem;
-pub use hold::hold;
-use pods::{Ports, Ready};
+pub use hold::{HeldEndpoints, hold};
+use pods::Ports;
 
 /// Namespace and name of a Service.
 pub type ServiceKey = (String, String);
 
-/// A pass over a policy that names a Service anew comes again when its lists have ended, at the latest after this.
+/// A pass over a policy that names a Service before the Services were listed comes again when they are, at the latest
+/// after this.
 pub const FIRST_LISTS: Duration = Duration::from_secs(5);
 
-/// The Services that policies name, as last seen.
+/// The Services in scope as last seen, and which of them policies name.
 #[derive(Debug, Default)]
 pub struct ServiceCache(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    followed: BTreeMap<ServiceKey, Followed>,
-    /// Counts the watches: what one says after its end concerns nobody.
-    watches: u64,
-}
-
-#[derive(Debug)]
-struct Followed {
-    users: BTreeSet<PolicyKey>,
-    since: Moment,
-    watch: u64,
-    task: AbortHandle,
-    service: Listed<Ports>,
-    slices: Listed<Ready>,
-    /// A watch failed before the first lists had ended.
-    failed: bool,
-}
-
-/// What a watch sees.
-enum Seen {
-    Service(Box<Event<Service>>),
-    Slice(Box<Event<EndpointSlice>>),
-    Failed,
+    known: BTreeMap<ServiceKey, Ports>,
+    /// What the list that is under way has shown, by scope. Until it ends what was known stands.
+    listing: BTreeMap<Scope, BTreeMap<ServiceKey, Ports>>,
+    /// Which policies name a Service, and which Services a policy names.
+    users: BTreeMap<ServiceKey, BTreeSet<PolicyKey>>,
+    named: BTreeMap<PolicyKey, BTreeSet<String>>,
+    /// Since when somebody waits for the first lists, by namespace.
+    awaited: BTreeMap<String, Moment>,
 }
 
 impl ServiceCache {
@@ -67,195 +50,138 @@ impl ServiceCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which Services a policy names: `start` begins a watch of one that nobody named before, and those that nobody
-    /// names any more are no longer followed.
-    pub fn used_by(
-        &self,
-        policy: &PolicyKey,
-        names: &BTreeSet<&str>,
-        now: Moment,
-        start: impl Fn(ServiceKey, u64) -> AbortHandle,
-    ) {
+    /// Says which Services a policy names.
+    pub fn used_by(&self, policy: &PolicyKey, names: &BTreeSet<&str>) {
         let mut state = self.state();
-        let State { followed, watches } = &mut *state;
-        for (service, followed) in followed.iter_mut() {
-            if service.0 != policy.namespace || !names.contains(service.1.as_str()) {
-                followed.users.remove(policy);
+        let State { users, named, .. } = &mut *state;
+        let key = |name: &str| (policy.namespace.clone(), name.to_owned());
+        for gone in named.remove(policy).unwrap_or_default() {
+            if names.contains(gone.as_str()) {
+                continue;
+            }
+            let service = key(&gone);
+            if let Some(of_it) = users.get_mut(&service) {
+                of_it.remove(policy);
+                if of_it.is_empty() {
+                    users.remove(&service);
+                }
             }
         }
         for name in names {
-            let service = (policy.namespace.clone(), (*name).to_owned());
-            let one = followed.entry(service).or_insert_with_key(|service| {
-                *watches += 1;
-                Followed::new(*watches, start(service.clone(), *watches), now)
-            });
-            one.users.insert(policy.clone());
+            users.entry(key(name)).or_default().insert(policy.clone());
         }
-        followed.retain(|_, followed| {
-            let used = !followed.users.is_empty();
-            if !used {
-                followed.task.abort();
-            }
-            used
-        });
+        if !names.is_empty() {
+            let names = names.iter().map(|name| (*name).to_owned());
+            named.insert(policy.clone(), names.collect());
+        }
     }
 
-    /// Where the ready pods listen; `None` while the first lists of a Service are awaited.
+    /// The policies that name one of these Services.
+    pub fn users<'a>(&self, services: impl IntoIterator<Item = &'a ServiceKey>) -> BTreeSet<PolicyKey> {
+        let state = self.state();
+        let users = services
+            .into_iter()
+            .filter_map(|service| state.users.get(service));
+        users.flatten().cloned().collect()
+    }
+
+    /// The policies of a scope that name any Service.
+    pub fn users_in(&self, scope: &Scope) -> BTreeSet<PolicyKey> {
+        let state = self.state();
+        let policies = state.named.keys();
+        let in_scope = |policy: &&PolicyKey| scope.as_ref().is_none_or(|scope| *scope == policy.namespace);
+        policies.filter(in_scope).cloned().collect()
+    }
+
+    /// Where the ready pods listen; `None` while the first lists are awaited. `listed`: they have ended.
     #[must_use]
     pub fn dereference(
         &self,
+        slices: &ForeignSlices,
         policy: &PolicyKey,
         ports: &BTreeSet<ServicePort>,
+        listed: bool,
         now: Moment,
     ) -> Option<Services> {
-        let state = self.state();
-        let mut services = Services::new();
-        for port in ports {
-            let key = (policy.namespace.clone(), port.service.clone());
-            let ready = match state.followed.get(&key) {
-                Some(followed) => followed.ready(port.port, now)?,
-                None => Err(ServiceProblem::Unavailable),
-            };
-            services.insert(port.clone(), ready);
-        }
-        Some(services)
-    }
-
-    /// Takes in what a watch sees; the policies that it concerns.
-    fn seen(&self, service: &ServiceKey, watch: u64, seen: Seen) -> Vec<PolicyKey> {
         let mut state = self.state();
-        let current = |followed: &&mut Followed| followed.watch == watch;
-        let Some(followed) = state.followed.get_mut(service).filter(current) else {
-            return Vec::new();
-        };
-        let concerns = match seen {
-            Seen::Service(event) => followed.service.take(*event, Ports::of),
-            Seen::Slice(event) => followed.slices.take(*event, Ready::of),
-            Seen::Failed => !followed.is_known() && !std::mem::replace(&mut followed.failed, true),
-        };
-        if concerns {
-            followed.users.iter().cloned().collect()
+        if ports.is_empty() {
+            return Some(Services::new());
+        }
+        if listed {
+            state.awaited.remove(&policy.namespace);
         } else {
-            Vec::new()
+            let since = state.awaited.entry(policy.namespace.clone()).or_insert(now);
+            if now.since(*since) < FIRST_LISTS {
+                return None;
+            }
         }
+        let ready = |port: &ServicePort| {
+            if !listed {
+                return Err(ServiceProblem::Unavailable);
+            }
+            let service = (policy.namespace.clone(), port.service.clone());
+            let known = state.known.get(&service).ok_or(ServiceProblem::NotFound)?;
+            slices.ready(&service, known, port.port)
+        };
+        Some(ports.iter().map(|port| (port.clone(), ready(port))).collect())
+    }
+
+    /// Takes in what the watch of a scope shows; the policies that it concerns.
+    pub fn event(&self, event: &Event<Service>, scope: &Scope) -> BTreeSet<PolicyKey> {
+        let changed = self.state().take(event, scope);
+        self.users(&changed)
     }
 }
 
-impl Followed {
-    fn new(watch: u64, task: AbortHandle, since: Moment) -> Self {
-        Self {
-            users: BTreeSet::new(),
-            since,
-            watch,
-            task,
-            service: Listed::default(),
-            slices: Listed::default(),
-            failed: false,
-        }
-    }
-
-    fn is_known(&self) -> bool {
-        self.service.known.is_some() && self.slices.known.is_some()
-    }
-
-    fn ready(&self, port: u16, now: Moment) -> Option<Result<Vec<std::net::SocketAddr>, ServiceProblem>> {
-        if let (Some(service), Some(slices)) = (&self.service.known, &self.slices.known) {
-            return Some(match service.values().next() {
-                Some(service) => pods::ready(service, slices.values(), port),
-                None => Err(ServiceProblem::NotFound),
-            });
-        }
-        let awaited = !self.failed && now.since(self.since) < FIRST_LISTS;
-        (!awaited).then_some(Err(ServiceProblem::Unavailable))
-    }
-}
-
-/// The objects of a watch by name. During a new list, and while the watch fails, what was known stands.
-#[derive(Debug)]
-struct Listed<T> {
-    /// `None` before the first list has ended.
-    known: Option<BTreeMap<String, T>>,
-    listing: BTreeMap<String, T>,
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Self {
-        Self {
-            known: None,
-            listing: BTreeMap::new(),
-        }
-    }
-}
-
-impl<T: PartialEq> Listed<T> {
-    /// Takes in an event; whether what is known differs.
-    fn take<K: ResourceExt>(&mut self, event: Event<K>, read: impl Fn(&K) -> T) -> bool {
+impl State {
+    /// The Services of which something else is known now.
+    fn take(&mut self, event: &Event<Service>, scope: &Scope) -> Vec<ServiceKey> {
         match event {
             Event::Init => {
-                self.listing.clear();
-                false
+                self.listing.insert(scope.clone(), BTreeMap::new());
+                Vec::new()
             }
-            Event::InitApply(object) => {
-                self.listing.insert(object.name_any(), read(&object));
-                false
+            Event::InitApply(service) => {
+                let listing = self.listing.entry(scope.clone()).or_default();
+                listing.insert(key(service), Ports::of(service));
+                Vec::new()
             }
             Event::InitDone => {
-                let listed = Some(std::mem::take(&mut self.listing));
-                std::mem::replace(&mut self.known, listed) != self.known
+                let listed = self.listing.remove(scope).unwrap_or_default();
+                self.replace(scope, listed)
             }
-            Event::Apply(object) => {
-                let known = self.known.get_or_insert_default();
-                let name = object.name_any();
-                let before = known.insert(name.clone(), read(&object));
-                before.as_ref() != known.get(&name)
+            Event::Apply(service) => {
+                let (key, ports) = (key(service), Ports::of(service));
+                if self.known.get(&key) == Some(&ports) {
+                    return Vec::new();
+                }
+                self.known.insert(key.clone(), ports);
+                vec![key]
             }
-            Event::Delete(object) => {
-                let known = self.known.as_mut();
-                known.is_some_and(|known| known.remove(&object.name_any()).is_some())
+            Event::Delete(service) => {
+                let gone = self.known.remove_entry(&key(service));
+                gone.into_iter().map(|(service, _)| service).collect()
             }
         }
     }
-}
 
-/// Follows one Service; asks for passes itself, until it is aborted.
-pub async fn follow(context: Arc<Context>, service: ServiceKey, number: u64) {
-    let (namespace, name) = &service;
-    let services: Api<Service> = Api::namespaced(context.client.clone(), namespace);
-    let slices: Api<EndpointSlice> = Api::namespaced(context.client.clone(), namespace);
-    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    // A policy never leads to its own routes, nor to those of another one.
-    let behind = watcher::Config::default().labels(&format!(
-        "{}={name},{}!={}",
-        labels::SERVICE_NAME,
-        labels::SLICE_MANAGED_BY,
-        labels::SLICE_MANAGER
-    ));
-    let services = seen("Service", &service, watch(services, by_name), Seen::Service);
-    let slices = seen("EndpointSlice", &service, watch(slices, behind), Seen::Slice);
-    let mut events = std::pin::pin!(futures::stream::select(services, slices));
-    while let Some(event) = events.next().await {
-        for policy in context.services.seen(&service, number, event) {
-            context.triggers.ask(policy).await;
-        }
+    /// The Services of a scope are exactly these.
+    fn replace(&mut self, scope: &Scope, listed: BTreeMap<ServiceKey, Ports>) -> Vec<ServiceKey> {
+        let in_scope = |service: &ServiceKey| scope.as_ref().is_none_or(|scope| *scope == service.0);
+        let before = self.known.extract_if(.., |service, _| in_scope(service));
+        let before: BTreeMap<_, _> = before.collect();
+        let either: BTreeSet<_> = before.keys().chain(listed.keys()).collect();
+        let differ = either
+            .into_iter()
+            .filter(|service| before.get(*service) != listed.get(*service));
+        let differ = differ.cloned().collect();
+        self.known.extend(listed);
+        differ
     }
 }
 
-fn seen<K>(
-    kind: &'static str,
-    (namespace, name): &ServiceKey,
-    events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
-    see: fn(Box<Event<K>>) -> Seen,
-) -> impl Stream<Item = Seen> + Send
-where
-    K: Send,
-{
-    events.backoff(Patience::default()).map(move |event| match event {
-        Ok(event) => see(Box::new(event)),
-        Err(error) => {
-            tracing::warn!(kind, %namespace, service = %name, %error, "watch of a Service that a policy names failed, and is tried again");
-            Seen::Failed
-        }
-    })
+fn key(service: &Service) -> ServiceKey {
+    (service.namespace().unwrap_or_default(), service.name_any())
 }
 
 #[cfg(test)]

@@ -1,23 +1,32 @@
-//! Watches: policies, our objects, slices of others, metadata of Secrets. Each says which policy needs a pass.
+//! Watches: policies, our objects, Services, slices of others, metadata of Secrets. Each says which policy needs a pass.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::PartialObjectMeta;
-use kube::core::DynamicObject;
-use kube::runtime::reflector::{ObjectRef, Store, reflector, store::Writer};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, ResourceExt};
+use kube::core::{DynamicObject, NamespaceResourceScope};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::Event;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use super::context::Context;
+use super::list_watch::{Report, Selection, list_watch};
 use super::patience::Patience;
-use super::secrets::{SecretCache, SecretKey};
+use super::policies::{self, PolicyChange};
+use super::readiness::{Subject, Watched};
+use super::routed::RoutedServers;
+use super::secrets::{SecretCache, SecretKey, Shown};
 use super::stored::StoredPolicy;
-use super::{Scope, apply, foreign, policy_resource, resource, scoped};
-use crate::render::{Kind, labels};
+use super::{Scope, foreign, policy_resource, resource, scoped};
+use crate::render::reading::{self, Text, Version};
+use crate::render::{Kind, ObjectId, labels};
+use crate::telemetry::chain;
+use crate::writing::{Input, Place};
 use distributary_core::ids::PolicyKey;
 
 /// The policies of a scope: what changes needs a pass; what goes is taken from the engine.
@@ -25,106 +34,184 @@ pub fn policies(
     context: Arc<Context>,
     scope: Scope,
 ) -> (
-    impl Stream<Item = Result<StoredPolicy, watcher::Error>> + Send + 'static,
+    impl Stream<Item = ObjectRef<StoredPolicy>> + Send + 'static,
     Store<StoredPolicy>,
 ) {
     let writer = Writer::<StoredPolicy>::new(policy_resource());
     let store = writer.as_reader();
     context.policies.of_store(store.clone());
-    let api: Api<StoredPolicy> = scoped(&context.client, &policy_resource(), &scope);
-    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
-    let known = store.clone();
-    let stream = reflector(writer, events).filter_map(move |event| {
-        let (context, scope, known) = (Arc::clone(&context), scope.clone(), known.clone());
+    let api: Api<StoredPolicy> = scoped(&context.watches, &policy_resource(), &scope);
+    let watched = Watched {
+        subject: Subject::Policies,
+        scope,
+    };
+    let events = followed(&context, &watched, api, Selection::default());
+    let stream = policies::changes(writer, events).filter_map(move |change| {
+        let (context, watched) = (Arc::clone(&context), watched.clone());
         async move {
-            match event {
-                Ok(Event::Apply(policy) | Event::InitApply(policy)) => Some(Ok(policy)),
-                Ok(Event::Delete(policy)) => {
-                    context.forget(&policy.key()).await;
-                    None
+            match change {
+                PolicyChange::Changed(key) => return Some(reference(&key)),
+                PolicyChange::Gone(key) => context.forget(&key).await,
+                PolicyChange::Listed(listed) => {
+                    context.forget_all_but(&listed, watched.scope.as_deref()).await;
+                    context.synced.listed(&watched);
                 }
-                Ok(Event::InitDone) => {
-                    let listed = known.state().iter().map(|policy| policy.key()).collect();
-                    context.forget_all_but(&listed, scope.as_deref()).await;
-                    None
-                }
-                Ok(Event::Init) => None,
-                Err(error) => Some(Err(error)),
             }
+            None
         }
     });
     (stream, store)
 }
 
-/// Our objects of one kind: a change by anyone asks for a pass.
-pub fn owned(
-    context: Arc<Context>,
-    kind: Kind,
-    scope: Scope,
-) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let selector = format!("{}={}", labels::MANAGED_BY, labels::MANAGER);
-    let config = watcher::Config::default().labels(&selector);
-    let api: Api<DynamicObject> = scoped(&context.client, &resource(kind), &scope);
-    let events = watch(api, config).backoff(Patience::default());
-    events
-        .map(move |event| owned_event(&context, kind, scope.as_deref(), event))
-        .flat_map(references)
-}
-
-fn owned_event(
-    context: &Context,
-    kind: Kind,
-    scope: Option<&str>,
-    event: Result<Event<DynamicObject>, watcher::Error>,
-) -> Vec<PolicyKey> {
-    let observed = &context.observed;
-    match event {
-        Ok(Event::Init) => {
-            observed.list_begins(kind, scope);
-            Vec::new()
+/// Our objects of one kind, for the desk; runs until it is dropped.
+pub async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
+    let ours = Selection::labels(format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let api: Api<DynamicObject> = scoped(&context.watches, &resource(kind), &scope);
+    let watched = Watched {
+        subject: Subject::Written(kind),
+        scope,
+    };
+    let mut events = std::pin::pin!(followed(&context, &watched, api, ours));
+    let mut listed = Listed::default();
+    while let Some(event) = events.next().await {
+        let ended = matches!(event, Event::InitDone);
+        for input in listed.take(kind, event, &context.routed) {
+            context.desk.send(input).await;
         }
-        Ok(Event::InitApply(object) | Event::Apply(object)) => apply::as_json(&object)
-            .ok()
-            .and_then(|object| observed.seen(kind, object))
-            .into_iter()
-            .collect(),
-        Ok(Event::Delete(object)) => apply::as_json(&object)
-            .ok()
-            .and_then(|object| observed.gone(kind, &object))
-            .into_iter()
-            .collect(),
-        Ok(Event::InitDone) => {
-            let lost = observed.list_ends(kind, scope);
-            context.synced.done(kind, scope);
-            lost
+        if ended {
+            context.synced.listed(&watched);
         }
-        Err(error) => failed(kind.name(), &error),
     }
 }
 
-/// Slices of others for Services of ours.
-pub fn foreign_slices(
+/// The objects that a watch has shown, each at its version. During a new list, and while the watch fails, what was known
+/// stands.
+#[derive(Debug, Default)]
+struct Listed {
+    known: BTreeMap<Place, Version>,
+    listing: BTreeMap<Place, Version>,
+}
+
+impl Listed {
+    /// What an event says of our objects.
+    fn take(&mut self, kind: Kind, event: Event<DynamicObject>, routed: &RoutedServers) -> Vec<Input<Text>> {
+        match event {
+            Event::Init => {
+                self.listing.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let seen = seen(kind, &object, routed);
+                self.listing.insert(seen.0, seen.1);
+                vec![seen.2]
+            }
+            Event::Apply(object) => {
+                let seen = seen(kind, &object, routed);
+                self.known.insert(seen.0, seen.1);
+                vec![seen.2]
+            }
+            Event::Delete(object) => {
+                let place = place(kind, &object);
+                self.known.remove(&place);
+                vec![lost(place, version(&object), routed)]
+            }
+            Event::InitDone => {
+                let before = std::mem::replace(&mut self.known, std::mem::take(&mut self.listing));
+                let gone = before
+                    .into_iter()
+                    .filter(|(place, _)| !self.known.contains_key(place));
+                gone.map(|(place, version)| lost(place, version, routed))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn place(kind: Kind, object: &DynamicObject) -> Place {
+    Place {
+        namespace: object.namespace().unwrap_or_default(),
+        id: ObjectId {
+            kind,
+            name: object.name_any(),
+        },
+    }
+}
+
+fn version(object: &DynamicObject) -> Version {
+    Version::new(object.resource_version().unwrap_or_default())
+}
+
+fn seen(kind: Kind, object: &DynamicObject, routed: &RoutedServers) -> (Place, Version, Input<Text>) {
+    // An object is JSON, so it can be written as such.
+    let tree = serde_json::to_value(object).unwrap_or_default();
+    let seen = reading::observed(kind, tree);
+    if let Some(slice) = &seen.slice {
+        routed.see(&seen.namespace, &seen.id.name, seen.policy.as_deref(), slice);
+    }
+    (place(kind, object), version(object), Input::Seen(Box::new(seen)))
+}
+
+fn lost(place: Place, version: Version, routed: &RoutedServers) -> Input<Text> {
+    if place.id.kind == Kind::EndpointSlice {
+        routed.lose(&place.namespace, &place.id.name);
+    }
+    Input::Lost { place, version }
+}
+
+/// All Services of a scope: those that policies name are followed.
+pub fn services(context: Arc<Context>, scope: Scope) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
+    let api: Api<Service> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::Services,
+        scope,
+    };
+    let events =
+        followed(&context, &watched, api, Selection::default()).map(move |event| -> Vec<PolicyKey> {
+            let changed = context.services.event(&event, &watched.scope);
+            let waited = first_listed(&context, &watched, &event);
+            changed.union(&waited).cloned().collect()
+        });
+    events.flat_map(references)
+}
+
+/// Slices of others: those for our Services are told to the desk, those behind Services that policies name ask for a pass.
+pub fn slices_of_others(
     context: Arc<Context>,
     scope: Scope,
 ) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let config = watcher::Config::default().labels(&foreign::selector());
-    let api: Api<PartialObjectMeta<DynamicObject>> = match &scope {
-        Some(namespace) => {
-            Api::namespaced_with(context.client.clone(), namespace, &resource(Kind::EndpointSlice))
-        }
-        None => Api::all_with(context.client.clone(), &resource(Kind::EndpointSlice)),
+    let api: Api<EndpointSlice> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::SlicesOfOthers,
+        scope,
     };
-    let events = watch(api, config).backoff(Patience::default());
-    let events = events.map(move |event| match event {
-        Ok(event) => {
-            let services = context.foreign.event(&event, &scope).into_iter();
-            let owner =
-                |(namespace, name): (String, String)| context.observed.owner_of_service(&namespace, &name);
-            services.filter_map(owner).collect()
+    let selection = Selection::labels(foreign::selector());
+    let events = followed(&context, &watched, api, selection).then(move |event| {
+        let (context, watched) = (Arc::clone(&context), watched.clone());
+        async move {
+            let services = context.foreign.event(&event, &watched.scope);
+            let mut concerned = first_listed(&context, &watched, &event);
+            concerned.extend(context.services.users(&services));
+            for (namespace, service) in services {
+                let slices = context.foreign.of(&namespace, &service);
+                let foreign = Input::Foreign {
+                    namespace,
+                    service,
+                    slices,
+                };
+                context.desk.send(foreign).await;
+            }
+            concerned.into_iter().collect::<Vec<_>>()
         }
-        Err(error) => failed("EndpointSlice", &error),
     });
     events.flat_map(references)
+}
+
+/// The policies that have waited for the first list of Services, or of slices, which ends with this event.
+fn first_listed<K>(context: &Context, watched: &Watched, event: &Event<K>) -> BTreeSet<PolicyKey> {
+    if matches!(event, Event::InitDone) && context.synced.listed(watched) {
+        return context.services.users_in(&watched.scope);
+    }
+    BTreeSet::new()
 }
 
 /// Metadata of all Secrets of a scope.
@@ -132,15 +219,19 @@ pub fn all_secrets(
     context: Arc<Context>,
     scope: Scope,
 ) -> impl Stream<Item = ObjectRef<StoredPolicy>> + Send {
-    let api: Api<PartialObjectMeta<Secret>> = match &scope {
-        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-        None => Api::all(context.client.clone()),
+    let api: Api<PartialObjectMeta<Secret>> = typed(&context, &scope);
+    let watched = Watched {
+        subject: Subject::Secrets,
+        scope,
     };
-    let events = watch(api, watcher::Config::default()).backoff(Patience::default());
     let mut unseen = BTreeSet::new();
-    events
+    followed(&context, &watched, api, Selection::default())
         .map(move |event| {
-            let in_scope = |(namespace, _): &SecretKey| scope.as_ref().is_none_or(|scope| scope == namespace);
+            if matches!(event, Event::InitDone) {
+                context.synced.listed(&watched);
+            }
+            let in_scope =
+                |(namespace, _): &SecretKey| watched.scope.as_ref().is_none_or(|scope| scope == namespace);
             secret_event(&context.secrets, in_scope, &mut unseen, event)
         })
         .flat_map(references)
@@ -152,32 +243,46 @@ fn secret_event(
     secrets: &SecretCache,
     in_scope: impl Fn(&SecretKey) -> bool,
     unseen: &mut BTreeSet<SecretKey>,
-    event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
+    event: Event<PartialObjectMeta<Secret>>,
 ) -> Vec<PolicyKey> {
     let (secret, exists) = match event {
-        Ok(Event::Apply(secret) | Event::InitApply(secret)) => (secret, true),
-        Ok(Event::Delete(secret)) => (secret, false),
-        Ok(Event::Init) => {
+        Event::Apply(secret) | Event::InitApply(secret) => (secret, true),
+        Event::Delete(secret) => (secret, false),
+        Event::Init => {
             *unseen = secrets.read_of(in_scope);
             return Vec::new();
         }
-        Ok(Event::InitDone) => {
+        Event::InitDone => {
             let gone = std::mem::take(unseen);
-            let concerned: BTreeSet<_> = gone.iter().flat_map(|key| secrets.changed(key, None)).collect();
+            let changed = |key| secrets.changed(key, Shown::Gone(None));
+            let concerned: BTreeSet<_> = gone.iter().flat_map(changed).collect();
             return concerned.into_iter().collect();
         }
-        Err(error) => return failed("Secret", &error),
     };
     let key = (secret.namespace().unwrap_or_default(), secret.name_any());
     unseen.remove(&key);
-    secrets.changed(&key, secret.resource_version().as_deref().filter(|_| exists))
+    let version = secret.resource_version();
+    let shown = if exists {
+        Shown::At(version.unwrap_or_default())
+    } else {
+        Shown::Gone(version)
+    };
+    secrets.changed(&key, shown)
 }
 
 /// One Secret that a policy names; asks for passes itself, until it is aborted.
 pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watch(api, config).backoff(Patience::default()));
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.watches.clone(), &namespace);
+    let told = Arc::clone(&context);
+    let report = move |report: Report<'_>| {
+        if let Report::Failed(failure) = report {
+            let kind = Subject::Secrets.kind();
+            tracing::warn!(kind, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
+            told.metrics.watch_failed(kind, failure.category());
+        }
+    };
+    let events = list_watch(api, Selection::name(&name), Patience::default(), report);
+    let mut events = std::pin::pin!(events);
     let this = (namespace, name);
     let mut unseen = BTreeSet::new();
     while let Some(event) = events.next().await {
@@ -185,6 +290,39 @@ pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
         for key in concerned {
             context.triggers.ask(key).await;
         }
+    }
+}
+
+/// What a watch shows. How it fares is logged and counted, and in `/readyz`; it never stops a stream.
+fn followed<K>(
+    context: &Arc<Context>,
+    watched: &Watched,
+    api: Api<K>,
+    selection: Selection,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let (context, watched) = (Arc::clone(context), watched.clone());
+    let report = move |report: Report<'_>| match report {
+        Report::Heard => context.synced.heard(&watched),
+        Report::Failed(failure) => {
+            let (kind, category) = (watched.subject.kind(), failure.category());
+            tracing::warn!(kind, scope = watched.scope, error = %chain(failure), category, "watch failed, and is tried again");
+            context.metrics.watch_failed(kind, category);
+            context.synced.failed(&watched, category);
+        }
+    };
+    list_watch(api, selection, Patience::default(), report)
+}
+
+fn typed<K>(context: &Context, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(context.watches.clone(), namespace),
+        None => Api::all(context.watches.clone()),
     }
 }
 
@@ -196,11 +334,6 @@ pub fn reference(key: &PolicyKey) -> ObjectRef<StoredPolicy> {
 
 fn references(keys: Vec<PolicyKey>) -> impl Stream<Item = ObjectRef<StoredPolicy>> {
     futures::stream::iter(keys.into_iter().map(|key| reference(&key)))
-}
-
-fn failed(kind: &str, error: &watcher::Error) -> Vec<PolicyKey> {
-    tracing::warn!(kind, %error, "watch failed, and is tried again");
-    Vec::new()
 }
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ pub const SLICE_MANAGER: &str = "distributary.dev";
 pub const PREFIX: &str = "distributary.dev/";
 }
 
+/// Whether a label or an annotation of an object of ours is ours.
+#[must_use]
+pub fn is_ours(key: &str) -> bool {
+    key.starts_with(PREFIX) || [MANAGED_BY, SERVICE_NAME, SLICE_MANAGED_BY].contains(&key)
+}
+
 /// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.
 pub fn metadata(
     subject: &Subject<'_>,

@@ -3,11 +3,12 @@
 
 pub mod advice;
 pub mod config_map;
-pub mod diff;
 pub mod endpoint_slices;
 pub mod events;
 pub mod labels;
+pub mod merge;
 pub mod names;
+pub mod reading;
 pub mod services;
 pub mod status;
 

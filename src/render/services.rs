@@ -9,6 +9,12 @@ use distributary_core::table::named::{self, SERVICE_PORT};
 /// The name of the port of every Service, which kube-proxy matches with the slices'.
 pub const PORT_NAME: &str = "postgres";
 
+/// The fields of the spec that are ours.
+pub const FIELDS: &[&str] = &["type", "ipFamilyPolicy", "ports"];
+/// The fields of the spec that must not be there: a selector would hand our slices to another controller, the others would
+/// lead traffic elsewhere or take that of others.
+pub const REFUSED: &[&str] = &["selector", "externalIPs", "externalName", "loadBalancerIP"];
+
 pub fn render(subject: &Subject<'_>, prefix: &str, suffix: &str) -> Manifest {
     let name = named::service(prefix, suffix);
     let metadata = labels::metadata(subject, &name, &[(labels::ROUTE, suffix)], &[]);

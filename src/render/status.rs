@@ -3,8 +3,10 @@
 
 mod conditions;
 mod history;
+mod memory;
 mod progress;
 mod reads;
+mod refusals;
 mod serving;
 mod words;
 mod writes;
@@ -28,6 +30,8 @@ use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
+pub use memory::memory;
+pub use refusals::{Refusal, RefusedWrite};
 pub use words::{ConditionReason, ConditionStatus, ConditionType, FailoverKind};
 
 /// Times that differ by no more are the same, told by clocks in whole seconds.
@@ -49,6 +53,8 @@ pub struct Report<'a> {
     /// Which objects are written for it.
     pub outputs: Option<&'a Outputs>,
     pub written: WriteOutcome,
+    /// Whether the choice of the write primary is in the status that was read back.
+    pub remembered: bool,
     /// The revision of the routes that the pass rendered.
     pub revision: Option<&'a str>,
     /// The present moment, of the clock that the decision was made by.
@@ -86,8 +92,8 @@ pub enum WriteOutcome {
     NameConflict(Vec<String>),
     /// Slices of others for our Services, which kube-proxy would merge with ours.
     ForeignEndpoints(Vec<String>),
-    /// A request failed and will be made again; the category of its error.
-    Failed(String),
+    /// These writes were refused, or got no answer, and will be tried again; all that does not depend on them is written.
+    Refused(Vec<RefusedWrite>),
 }
 
 /// The status to write. `previous`: as it is now; `now`: the wall clock.
@@ -132,6 +138,7 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     if report.written != WriteOutcome::Waiting {
         status.system_identifier = decided.holding.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
+        status.memory = memory(decision);
     }
     if let (Some(revision), WriteOutcome::Programmed) = (report.revision, &report.written) {
         status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));

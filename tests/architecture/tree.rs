@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::code::Code;
 
 /// The folders of our crates, with the names that other crates know them by.
-pub const CRATES: [(&str, &str); 3] = [
+pub const CRATES: [(&str, &str); 4] = [
     ("src", "distributary"),
     ("core/src", "distributary_core"),
     ("api/src", "distributary_api"),
+    ("probe/src", "distributary_probe"),
 ];
 
 /// A file of production.

@@ -36,6 +36,8 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 async fn stopping(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_quick(plane, 2).await?;
     let (leaving, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    // A machine that was busy may have had one before.
+    let before = it.endpoint("replica-1", "Serving", SOON).await?.server.trips;
     let stays = format!(
         "do $$ begin while (pg_stat_file('{LEAVE}', true)).size is null loop perform pg_sleep(0.05); end loop; end $$"
     );
@@ -50,14 +52,14 @@ async fn stopping(plane: Arc<ControlPlane>) -> Result<()> {
         it.leads("ro", &[other], SOON).await?;
         let stopping = it.endpoint("replica-1", "Starting", SOON).await?;
         ensure!(
-            stopping.server.circuit == "Closed" && stopping.server.trips == 0,
+            stopping.server.circuit == "Closed" && stopping.server.trips <= before,
             "{stopping:?}"
         );
         wait::pass(LONG, "no trip follows").await;
         let policy = it.get().await?;
         let is = endpoint(&policy, "replica-1");
         ensure!(
-            is.is_some_and(|is| is.server.reason == "Starting" && is.server.trips == 0),
+            is.is_some_and(|is| is.server.reason == "Starting" && is.server.trips <= before),
             "{is:?}"
         );
         Ok(std::fs::write(leaving.data().join(LEAVE), "")?)

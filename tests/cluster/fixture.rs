@@ -350,19 +350,22 @@ impl Fixture {
 }
 
 async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
-    let subject = json!({"kind": "ServiceAccount", "name": "operator", "namespace": namespace});
-    let role =
-        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "operator"},
-            "roleRef": role, "subjects": [subject],
-        },
+        binding(namespace),
         secret("probe", PROBE.user, PROBE.password),
     ]});
     plane.apply(namespace, &objects.to_string()).await?;
     Ok(())
+}
+
+/// Every right in a namespace for the operator's ServiceAccount of `namespace`.
+pub fn binding(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
+    })
 }
 
 pub fn secret(name: &str, user: &str, password: &str) -> Value {

@@ -20,22 +20,29 @@ mod packaging;
 mod primary;
 mod process;
 mod reads;
+mod refusals;
 mod rerouting;
 mod rogues;
 mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod stops;
+mod watches;
 mod writes;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use harness::ControlPlane;
+use harness::stop::Stop;
 use harness::suite::Suite;
 
 fn main() -> ExitCode {
-    harness::node::enter(tests)
+    match Stop::asked() {
+        Some(stop) => stops::operator(&stop),
+        None => harness::node::enter(tests),
+    }
 }
 
 fn tests() -> ExitCode {
@@ -58,13 +65,16 @@ fn tests() -> ExitCode {
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = sessions::tests(suite);
+    let suite = watches::tests(suite);
     let suite = writes::tests(suite);
+    let suite = stops::tests(suite);
     let suite = lag::tests(suite);
     let suite = fallback::tests(suite);
     let suite = primary::tests(suite);
     let suite = secrets::tests(suite);
     let suite = services::tests(suite);
     let suite = objects::tests(suite);
+    let suite = refusals::tests(suite);
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
     let suite = command_line::tests(suite);

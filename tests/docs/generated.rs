@@ -192,6 +192,7 @@ fn every_metric_is_listed_and_no_other() {
     metrics.decided(&key, None, &decision);
     metrics.wrote("Service", "create");
     metrics.failed("Deadline");
+    metrics.watch_failed("Service", "Silent");
 
     let page = metrics.encode().unwrap();
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use distributary::probe::query;
 use distributary::render::events::{self, EventReason};
 use distributary::render::labels;
 use distributary::render::status::{ConditionReason, ConditionType};
@@ -11,6 +10,7 @@ use distributary_core::breaker::spacing;
 use distributary_core::cadence;
 use distributary_core::health::Reason;
 use distributary_core::observation::{FailureClass, FailureKind};
+use distributary_probe::statements;
 use strum::VariantArray;
 
 use crate::{must_name, read};
@@ -115,7 +115,7 @@ fn every_label_is_listed() {
 
 #[test]
 fn what_a_check_asks_of_a_server_is_told() {
-    let query = query::statements().collect::<Vec<_>>().join("\n");
+    let query = statements().collect::<Vec<_>>().join("\n");
     let word = |rest: &str| {
         let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
         rest.split(ends).next().unwrap_or_default().to_owned()

@@ -234,7 +234,12 @@ fn every_directory_of_the_source_is_on_the_map() {
         };
         assert!(map.contains(&shown), "{shown}");
     }
-    for place in map.lines().filter(|line| line.starts_with("src/")) {
+    let crates = ["api/", "core/", "probe/", "src/"];
+    for folder in crates {
+        assert!(map.contains(&format!("\n{folder}")), "{folder}");
+    }
+    let is_place = |line: &&str| crates.iter().any(|folder| line.starts_with(folder));
+    for place in map.lines().filter(is_place) {
         let place = place.split([' ', ',']).next().unwrap();
         assert!(root().join(place).exists(), "{place}");
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distributary::render::diff::{Observed, diff};
+use distributary::writing::diff::{Observed, diff};
 use distributary_core::breaker::Circuit;
 use distributary_core::class_states::ClassJudgement;
 use distributary_core::fixture::{self, outputs};

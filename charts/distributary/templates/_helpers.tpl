@@ -49,10 +49,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "distributary.rules" -}}
 - apiGroups: [distributary.dev]
   resources: [replicasetpolicies]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [distributary.dev]
   resources: [replicasetpolicies/status]
-  verbs: [patch]
+  verbs: [update]
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, watch, create, update, delete]

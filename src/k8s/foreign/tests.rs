@@ -2,20 +2,19 @@ use serde_json::json;
 
 use super::*;
 
-type Slice = PartialObjectMeta<DynamicObject>;
-
-fn slice(namespace: &str, name: &str, service: &str) -> Slice {
+fn slice(namespace: &str, name: &str, service: &str) -> EndpointSlice {
     serde_json::from_value(json!({
         "metadata": {"namespace": namespace, "name": name, "labels": {labels::SERVICE_NAME: service}},
+        "addressType": "IPv4", "endpoints": [],
     }))
     .unwrap()
 }
 
-fn service(namespace: &str, name: &str) -> Service {
+fn service(namespace: &str, name: &str) -> ServiceKey {
     (namespace.to_owned(), name.to_owned())
 }
 
-fn list(slices: &ForeignSlices, scope: &Scope, shown: &[Slice]) -> Vec<Service> {
+fn list(slices: &ForeignSlices, scope: &Scope, shown: &[EndpointSlice]) -> Vec<ServiceKey> {
     assert!(slices.event(&Event::Init, scope).is_empty());
     for slice in shown {
         assert!(slices.event(&Event::InitApply(slice.clone()), scope).is_empty());
@@ -64,9 +63,21 @@ fn a_slice_that_changes_hands_concerns_both_services() {
     let apply = |name: &str| slices.event(&Event::Apply(slice("shop", "one", name)), &None);
     assert_eq!(apply("rw"), [service("shop", "rw")]);
     assert_eq!(apply("rw"), []);
-    assert_eq!(apply("ro"), [service("shop", "rw"), service("shop", "ro")]);
+    assert_eq!(apply("ro"), [service("shop", "ro"), service("shop", "rw")]);
     assert!(slices.of("shop", "rw").is_empty());
     let gone = slices.event(&Event::Delete(slice("shop", "one", "ro")), &None);
     assert_eq!(gone, [service("shop", "ro")]);
     assert!(slices.of("shop", "ro").is_empty());
+}
+
+#[test]
+fn nothing_is_kept_of_what_is_gone() {
+    let slices = ForeignSlices::default();
+    for name in ["one", "two"] {
+        slices.event(&Event::Apply(slice("shop", name, "rw")), &None);
+    }
+    for name in ["one", "two"] {
+        slices.event(&Event::Delete(slice("shop", name, "rw")), &None);
+    }
+    assert!(slices.state().known.0.is_empty());
 }

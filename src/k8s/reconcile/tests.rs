@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use axum::http::{Request, Response};
@@ -8,15 +7,18 @@ use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::super::clients::Clients;
 use super::super::dereference::parse;
+use super::super::desk;
+use super::super::readiness::{Subject, Watched};
 use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
 use super::*;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
-use crate::probe::{AddressRules, Limits, Registry, Resolver};
 use crate::render::Kind;
-use distributary_core::world::Memory;
+use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 fn object(mode: &str) -> Value {
     json!({
@@ -45,26 +47,35 @@ fn a_word_of_a_newer_version_is_a_problem_of_that_policy_alone() {
 #[test]
 fn an_error_is_told_with_its_causes_once() {
     let source = super::super::error::CallError::Deadline(Duration::from_secs(10));
-    let error = Error::UpdateStatus {
-        name: "orders".to_owned(),
+    let error = Error::ReadSecret {
+        name: "probe".to_owned(),
         source,
     };
-    assert_eq!(
-        chain(&error),
-        "cannot update the status of orders: no answer within 10s"
-    );
+    assert_eq!(chain(&error), "cannot read Secret probe: no answer within 10s");
 }
 
-/// A context whose API server knows nothing, and says so about a Secret only when it is let: it tells when it is asked.
+/// A context, and what its API server tells.
 struct Bench {
     context: Arc<Context>,
     store: reflector::store::Writer<StoredPolicy>,
     asked: mpsc::Receiver<()>,
     answer: Arc<Notify>,
+    /// What the desk was handed in.
+    taken: tokio::task::JoinHandle<Vec<String>>,
 }
 
+/// An API server that knows nothing, and says so about a Secret only when it is let: it tells when it is asked.
 fn bench() -> Bench {
-    let (ask, asked) = mpsc::channel(1);
+    bench_with(true, |_| (404, refused(404)))
+}
+
+fn refused(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code})
+}
+
+/// An API server that answers like that to a path and query; `waits`: it lets the reader of a Secret wait.
+fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
+    let (ask, asked) = mpsc::channel(if waits { 1 } else { 1024 });
     let answer = Arc::new(Notify::new());
     let answers = Arc::clone(&answer);
     let server = tower::service_fn(move |request: Request<Body>| {
@@ -72,29 +83,41 @@ fn bench() -> Bench {
         async move {
             if request.uri().path().contains("/secrets/") {
                 let _ = ask.send(()).await;
-                answers.notified().await;
+                if waits {
+                    answers.notified().await;
+                }
             }
-            let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404});
+            let (code, body) = answer_to(&request.uri().to_string());
             let mut response = Response::new(Body::from(body.to_string().into_bytes()));
-            *response.status_mut() = axum::http::StatusCode::NOT_FOUND;
+            *response.status_mut() = code.try_into().unwrap();
             Ok::<_, Infallible>(response)
         }
     });
     let (clock, metrics) = (Clock::new(), Metrics::new());
     let (answers, answered) = mpsc::channel(64);
-    let (reports, mut reported) = mpsc::channel(64);
-    tokio::spawn(async move { while reported.recv().await.is_some() {} });
+    let (desk, mut inputs) = desk::queue();
+    let taken = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(input) = inputs.recv().await {
+            all.push(format!("{input:?}"));
+        }
+        all
+    });
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
-    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, reports);
+    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, desk.inputs());
     tokio::spawn(engine.run());
     let (triggers, _) = Triggers::new(&[None]);
-    let (events, _) = mpsc::channel(64);
     let client = kube::Client::new(server, "default");
+    let clients = Clients {
+        requests: client.clone(),
+        watches: client,
+    };
     let access = SecretAccess::ClusterWide;
-    let context = Context::new(client, clock, handle, metrics, &[None], triggers, access, events);
+    let context = Context::new(clients, clock, handle, desk, metrics, &[None], triggers, access);
     for kind in Kind::ALL.iter().copied() {
-        context.synced.done(kind, None);
+        let subject = Subject::Written(kind);
+        context.synced.listed(&Watched { subject, scope: None });
     }
     context.synced.addresses_known();
     let store = reflector::store::Writer::new(policy_resource());
@@ -104,6 +127,7 @@ fn bench() -> Bench {
         store,
         asked,
         answer,
+        taken,
     }
 }
 
@@ -132,15 +156,49 @@ async fn a_policy_that_goes_during_its_pass_leaves_nothing_behind() {
     bench.answer.notify_one();
     pass.await.unwrap().unwrap();
     let context = bench.context;
-    assert!(lock(&context.told).is_empty() && context.policies.begun().is_empty());
-    let nobody = PolicyKey::new("shop", "nobody");
-    assert!(context.secrets.used_by(&nobody, &BTreeSet::new()).is_empty());
-    // The engine takes everything in order.
-    let mut other = distributary_core::fixture::policy(&["a"]);
-    other.key = nobody;
-    let changed = context
-        .engine
-        .change(other.policy(), other.resolved(), Memory::default());
-    changed.await.unwrap();
-    assert!(context.engine.decisions.get(&key).is_none());
+    assert!(context.policies.begun().is_empty());
+    assert!(!context.secrets.is_named(&("shop".to_owned(), "probe".to_owned())));
+    drop(context);
+    let taken = bench.taken.await.unwrap();
+    assert!(taken.iter().all(|input| input.starts_with("Gone")), "{taken:?}");
+}
+
+/// Every watch fails; there is one policy, whose Secret may not be read, so that every pass asks for it.
+fn failing_watches(uri: &str) -> (u16, Value) {
+    let list = |items: Value| json!({"metadata": {"resourceVersion": "10"}, "items": items});
+    if uri.contains("watch=true") {
+        return (500, refused(500));
+    }
+    if uri.contains("/secrets/") {
+        return (403, refused(403));
+    }
+    if !uri.contains("/replicasetpolicies") {
+        return (200, list(json!([])));
+    }
+    let mut policy = policy_of("first").json();
+    policy["metadata"]["resourceVersion"] = json!("5");
+    policy["spec"]["mode"] = json!("Suspend");
+    (200, list(json!([policy])))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_pauses_no_pass() {
+    let mut bench = bench_with(false, failing_watches);
+    let (triggers, end) = mpsc::channel(8);
+    let stop = CancellationToken::new();
+    let context = Arc::clone(&bench.context);
+    tokio::spawn(run(context, None, end, stop.clone()));
+    bench.asked.recv().await.unwrap();
+    let key = policy_of("first").key();
+    for _ in 0..5 {
+        let _ = tokio::time::timeout(Duration::from_secs(20), std::future::pending::<()>()).await;
+        while bench.asked.try_recv().is_ok() {}
+        triggers.send(key.clone()).await.unwrap();
+        let pass = tokio::time::timeout(Duration::from_millis(50), bench.asked.recv()).await;
+        assert!(pass.is_ok(), "no pass begins");
+    }
+    let page = bench.context.metrics.encode().unwrap();
+    let counted = r#"distributary_watch_failures_total{kind="ReplicaSetPolicy",category="ServerError"}"#;
+    assert!(page.contains(counted), "{page}");
+    stop.cancel();
 }

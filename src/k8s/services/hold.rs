@@ -3,43 +3,54 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use serde_json::Value;
-
-use crate::render::Kind;
-use crate::render::diff::Observed;
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::EndpointId;
 use distributary_core::resolved::{Pods, Resolved, ResolvedEndpoint};
 
+/// The endpoints as the engine is told of them, and what is wrong with their Services.
+pub struct HeldEndpoints {
+    pub endpoints: BTreeMap<EndpointId, ResolvedEndpoint>,
+    pub problems: Vec<String>,
+}
+
 /// Gives every endpoint whose Service could not be read the pods that were known before: those that the engine was
-/// told, or, after a restart of the operator, those that are in the routes. What is wrong with the Services.
+/// told, or, after a restart of the operator, those that are in the routes.
 ///
-/// `told`: what the engine knows of this policy. `status` and `routes`: as they are now.
+/// `told`: what the engine knows of this policy. `status`: as it is now. `port`: the port of a server in the routes.
 pub fn hold(
-    endpoints: &mut BTreeMap<EndpointId, ResolvedEndpoint>,
+    read: BTreeMap<EndpointId, ResolvedEndpoint>,
     told: Option<&Resolved>,
     status: &ReplicaSetPolicyStatus,
-    routes: &Observed,
-) -> Vec<String> {
+    port: impl Fn(IpAddr) -> Option<u16>,
+) -> HeldEndpoints {
     let mut problems = BTreeSet::new();
-    for (id, endpoint) in endpoints {
+    let one = |(id, endpoint): (EndpointId, ResolvedEndpoint)| {
         let Some(Pods {
             service,
             ready: Err(problem),
         }) = &endpoint.pods
         else {
-            continue;
+            return (id, endpoint);
         };
         problems.insert(format!("Service {service} {problem}"));
-        let before = told.and_then(|told| told.endpoint(id));
+        let before = told.and_then(|told| told.endpoint(&id));
         let known = before
-            .and_then(|before| known(before, endpoint))
-            .or_else(|| routed(id, endpoint, status, routes));
-        if let (Some(known), Some(pods)) = (known, &mut endpoint.pods) {
-            pods.ready = Ok(known);
-        }
+            .and_then(|before| known(before, &endpoint))
+            .or_else(|| routed(&id, &endpoint, status, &port));
+        let pods = Pods {
+            service: service.clone(),
+            ready: known.ok_or(*problem),
+        };
+        let held = ResolvedEndpoint {
+            pods: Some(pods),
+            ..endpoint
+        };
+        (id, held)
+    };
+    HeldEndpoints {
+        endpoints: read.into_iter().map(one).collect(),
+        problems: problems.into_iter().collect(),
     }
-    problems.into_iter().collect()
 }
 
 fn known(before: &ResolvedEndpoint, now: &ResolvedEndpoint) -> Option<Vec<SocketAddr>> {
@@ -53,7 +64,7 @@ fn routed(
     id: &EndpointId,
     endpoint: &ResolvedEndpoint,
     status: &ReplicaSetPolicyStatus,
-    routes: &Observed,
+    port: impl Fn(IpAddr) -> Option<u16>,
 ) -> Option<Vec<SocketAddr>> {
     let location = endpoint.location.as_ref()?;
     let same = |host: &Option<String>, port: Option<u16>| {
@@ -68,27 +79,12 @@ fn routed(
         .iter()
         .filter_map(|target| {
             let address: IpAddr = target.address.parse().ok()?;
-            Some(SocketAddr::new(address, port_in(routes, &target.address)?))
+            Some(SocketAddr::new(address, port(address)?))
         })
         .collect();
     pods.sort_unstable();
     pods.dedup();
     (!pods.is_empty()).then_some(pods)
-}
-
-fn port_in(routes: &Observed, address: &str) -> Option<u16> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let has = |slice: &&Value| {
-        list(&slice["endpoints"])
-            .iter()
-            .any(|endpoint| endpoint["addresses"][0] == *address)
-    };
-    let slices = routes
-        .iter()
-        .filter(|(id, _)| id.kind == Kind::EndpointSlice)
-        .map(|(_, slice)| slice);
-    let slice = slices.into_iter().find(has)?;
-    u16::try_from(slice["ports"][0]["port"].as_u64()?).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From a Service and its EndpointSlices to the addresses of ready pods. Pure.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -14,15 +14,31 @@ const TCP: &str = "TCP";
 const IPV4: &str = "IPv4";
 const IPV6: &str = "IPv6";
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            IPV4 => Some(Self::V4),
+            IPV6 => Some(Self::V6),
+            _ => None,
+        }
+    }
+}
+
 /// What matters of a Service: its family and its TCP ports.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Ports {
     /// The first of its families, where it has any.
-    family: Option<String>,
+    family: Option<Family>,
     /// It is another name of a host, and has no pods.
     external: bool,
     /// Each with its name, which may be empty.
-    named: Vec<(u16, String)>,
+    named: Box<[(u16, Box<str>)]>,
 }
 
 impl Ports {
@@ -31,25 +47,64 @@ impl Ports {
         let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
         let families = spec.and_then(|spec| spec.ip_families.as_ref());
         Self {
-            family: families.and_then(|families| families.first().cloned()),
+            family: families
+                .and_then(|families| families.first())
+                .and_then(|family| Family::of(family)),
             external: spec.is_some_and(|spec| spec.type_.as_deref() == Some("ExternalName")),
             named: ports
                 .filter(|port| is_tcp(port.protocol.as_ref()))
                 .filter_map(|port| {
                     let number = u16::try_from(port.port).ok()?;
-                    Some((number, port.name.clone().unwrap_or_default()))
+                    Some((number, port.name.as_deref().unwrap_or_default().into()))
                 })
                 .collect(),
         }
     }
 }
 
-/// What matters of a slice: its family, its TCP ports, and the addresses that are ready.
+/// What matters of a slice: its family, its TCP ports, and the addresses that are ready. It is kept of every slice in
+/// scope, and so takes no more memory than it must.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Ready {
-    family: String,
-    ports: Vec<(String, u16)>,
-    addresses: Vec<IpAddr>,
+    ports: Box<[(Box<str>, u16)]>,
+    addresses: Addresses,
+}
+
+/// Addresses of one family; of a slice of names there are none.
+#[derive(Debug, Eq, PartialEq)]
+enum Addresses {
+    V4(Box<[Ipv4Addr]>),
+    V6(Box<[Ipv6Addr]>),
+    Names,
+}
+
+impl Addresses {
+    /// What can be read of these texts.
+    fn of<'a>(family: &str, texts: impl Iterator<Item = &'a String>) -> Self {
+        match Family::of(family) {
+            Some(Family::V4) => Self::V4(texts.filter_map(|text| text.parse().ok()).collect()),
+            Some(Family::V6) => Self::V6(texts.filter_map(|text| text.parse().ok()).collect()),
+            None => Self::Names,
+        }
+    }
+
+    const fn family(&self) -> Option<Family> {
+        match self {
+            Self::V4(_) => Some(Family::V4),
+            Self::V6(_) => Some(Family::V6),
+            Self::Names => None,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = IpAddr> {
+        let (v4, v6): (&[Ipv4Addr], &[Ipv6Addr]) = match self {
+            Self::V4(addresses) => (addresses, &[]),
+            Self::V6(addresses) => (&[], addresses),
+            Self::Names => (&[], &[]),
+        };
+        let v6 = v6.iter().map(Ipv6Addr::to_canonical);
+        v4.iter().copied().map(IpAddr::V4).chain(v6)
+    }
 }
 
 impl Ready {
@@ -62,19 +117,18 @@ impl Ready {
             ready && conditions.and_then(|conditions| conditions.terminating) != Some(true)
         });
         Self {
-            family: slice.address_type.clone(),
             ports: ports
                 .filter(|port| is_tcp(port.protocol.as_ref()))
                 .filter_map(|port| {
                     let number = port.port.and_then(|number| u16::try_from(number).ok())?;
-                    Some((port.name.clone().unwrap_or_default(), number))
+                    Some((port.name.as_deref().unwrap_or_default().into(), number))
                 })
                 .collect(),
             // Of several addresses of one endpoint consumers use the first. A name is none.
-            addresses: ready
-                .filter_map(|endpoint| endpoint.addresses.first()?.parse::<IpAddr>().ok())
-                .map(|address| address.to_canonical())
-                .collect(),
+            addresses: Addresses::of(
+                &slice.address_type,
+                ready.filter_map(|endpoint| endpoint.addresses.first()),
+            ),
         }
     }
 }
@@ -102,19 +156,21 @@ pub fn ready<'a>(
         .iter()
         .find(|(number, _)| *number == port)
         .ok_or(ServiceProblem::PortMissing)?;
-    let family = service.family.as_deref().unwrap_or_else(|| {
-        let v4 = slices.clone().any(|slice| slice.family == IPV4);
-        if v4 { IPV4 } else { IPV6 }
+    let family = service.family.unwrap_or_else(|| {
+        let v4 = slices
+            .clone()
+            .any(|slice| slice.addresses.family() == Some(Family::V4));
+        if v4 { Family::V4 } else { Family::V6 }
     });
     let mut pods: Vec<_> = slices
-        .filter(|slice| slice.family == family)
+        .filter(|slice| slice.addresses.family() == Some(family))
         .filter_map(|slice| {
             let (_, number) = slice.ports.iter().find(|(known, _)| known == name)?;
             Some(
                 slice
                     .addresses
                     .iter()
-                    .map(|address| SocketAddr::new(*address, *number)),
+                    .map(|address| SocketAddr::new(address, *number)),
             )
         })
         .flatten()

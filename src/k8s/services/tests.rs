@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, from_value, json};
 
+use super::pods::Ready;
 use super::*;
+use crate::render::labels;
 
 fn service(ports: Value) -> Service {
     from_value(json!({"metadata": {"name": "pg"}, "spec": {"ports": ports}})).unwrap()
@@ -179,147 +182,141 @@ fn port(service: &str) -> BTreeSet<ServicePort> {
     }])
 }
 
-fn of_service(event: Event<Service>) -> Seen {
-    Seen::Service(Box::new(event))
-}
-
-fn of_slices(event: Event<EndpointSlice>) -> Seen {
-    Seen::Slice(Box::new(event))
-}
-
+/// What the two watches of a scope show.
+#[derive(Default)]
 struct Cache {
-    cache: ServiceCache,
-    started: Mutex<Vec<(ServiceKey, u64)>>,
+    services: ServiceCache,
+    slices: ForeignSlices,
 }
 
 impl Cache {
-    fn new() -> Self {
-        Self {
-            cache: ServiceCache::default(),
-            started: Mutex::default(),
-        }
-    }
-
     fn name(&self, policy: &PolicyKey, names: &[&str]) {
-        let start = |service, watch| {
-            self.started.lock().unwrap().push((service, watch));
-            tokio::spawn(std::future::pending::<()>()).abort_handle()
-        };
-        let names = names.iter().copied().collect();
-        self.cache.used_by(policy, &names, START, start);
+        self.services.used_by(policy, &names.iter().copied().collect());
     }
 
-    fn see(&self, name: &str, seen: Seen) -> Vec<PolicyKey> {
-        let service = ("shop".to_owned(), name.to_owned());
-        let watch = self.watch(name);
-        self.cache.seen(&service, watch, seen)
+    fn see(&self, event: Event<Service>) -> Vec<PolicyKey> {
+        let event = event.modify(|service| service.metadata.namespace = Some("shop".to_owned()));
+        self.services.event(&event, &None).into_iter().collect()
     }
 
-    fn watch(&self, name: &str) -> u64 {
-        let started = self.started.lock().unwrap();
-        let of_it = started.iter().rev().find(|(service, _)| service.1 == name);
-        of_it.unwrap().1
+    fn see_slice(&self, event: Event<EndpointSlice>) -> Vec<PolicyKey> {
+        let event = event.modify(|slice| {
+            slice.metadata.namespace = Some("shop".to_owned());
+            let label = (labels::SERVICE_NAME.to_owned(), "pg".to_owned());
+            slice.metadata.labels = Some([label].into());
+        });
+        let services = self.slices.event(&event, &None);
+        self.services.users(&services).into_iter().collect()
     }
 
-    fn list(&self, slices: &[EndpointSlice]) -> Vec<PolicyKey> {
-        self.see("pg", of_slices(Event::Init));
+    fn list(&self, services: &[Service]) -> Vec<PolicyKey> {
+        self.see(Event::Init);
+        for service in services {
+            assert!(self.see(Event::InitApply(service.clone())).is_empty());
+        }
+        self.see(Event::InitDone)
+    }
+
+    fn list_slices(&self, slices: &[EndpointSlice]) -> Vec<PolicyKey> {
+        self.see_slice(Event::Init);
         for slice in slices {
-            assert!(
-                self.see("pg", of_slices(Event::InitApply(slice.clone())))
-                    .is_empty()
-            );
+            assert!(self.see_slice(Event::InitApply(slice.clone())).is_empty());
         }
-        self.see("pg", of_slices(Event::InitDone))
+        self.see_slice(Event::InitDone)
     }
 
-    fn list_service(&self, service: Option<Service>) -> Vec<PolicyKey> {
-        self.see("pg", of_service(Event::Init));
-        if let Some(service) = service {
-            self.see("pg", of_service(Event::InitApply(service)));
-        }
-        self.see("pg", of_service(Event::InitDone))
-    }
-
-    fn ready(&self, now: Moment) -> Option<Result<Vec<SocketAddr>, ServiceProblem>> {
-        let services = self.cache.dereference(&policy("orders"), &port("pg"), now)?;
+    fn ready_when(&self, listed: bool, now: Moment) -> Option<Result<Vec<SocketAddr>, ServiceProblem>> {
+        let (policy, port) = (policy("orders"), port("pg"));
+        let services = self
+            .services
+            .dereference(&self.slices, &policy, &port, listed, now)?;
         services.into_values().next()
     }
+
+    fn ready(&self) -> Result<Vec<SocketAddr>, ServiceProblem> {
+        self.ready_when(true, START).unwrap()
+    }
 }
 
-#[tokio::test]
-async fn the_first_lists_are_awaited_for_so_long() {
-    let it = Cache::new();
+#[test]
+fn the_first_lists_are_awaited_for_so_long() {
+    let it = Cache::default();
     it.name(&policy("orders"), &["pg"]);
-    assert_eq!(it.ready(START), None);
-    assert_eq!(it.list_service(Some(plain().0)), [policy("orders")]);
-    assert_eq!(it.ready(START), None);
+    it.name(&policy("carts"), &["other"]);
+    assert_eq!(it.ready_when(false, START), None);
     assert_eq!(
-        it.ready(START + FIRST_LISTS),
+        it.ready_when(false, START + FIRST_LISTS),
         Some(Err(ServiceProblem::Unavailable))
     );
-    assert_eq!(it.list(&[plain().1]), [policy("orders")]);
-    let pods = Some(Ok(addresses(&["198.18.0.1:5433", "198.18.0.2:5433"])));
-    assert_eq!(it.ready(START), pods);
+    // Whoever names one waits, whether it is there or not.
+    assert_eq!(it.services.users_in(&None).len(), 2);
+    assert!(it.services.users_in(&Some("crm".to_owned())).is_empty());
+    assert_eq!(it.list(&[plain().0]), [policy("orders")]);
+    assert_eq!(it.list_slices(&[plain().1]), [policy("orders")]);
+    assert_eq!(it.ready(), Ok(addresses(&["198.18.0.1:5433", "198.18.0.2:5433"])));
 }
 
-#[tokio::test]
-async fn a_watch_that_fails_at_first_is_not_awaited_and_later_holds_what_is_known() {
-    let it = Cache::new();
+#[test]
+fn a_service_that_is_named_later_is_known_already() {
+    let it = Cache::default();
+    assert!(it.list(&[plain().0]).is_empty());
+    assert!(it.list_slices(&[plain().1]).is_empty());
     it.name(&policy("orders"), &["pg"]);
-    assert_eq!(it.see("pg", Seen::Failed), [policy("orders")]);
-    assert!(it.see("pg", Seen::Failed).is_empty());
-    assert_eq!(it.ready(START), Some(Err(ServiceProblem::Unavailable)));
-    it.list_service(Some(plain().0));
-    it.list(&[plain().1]);
-    let pods = it.ready(START);
-    assert!(matches!(&pods, Some(Ok(pods)) if pods.len() == 2), "{pods:?}");
-    assert!(it.see("pg", Seen::Failed).is_empty());
-    it.see("pg", of_slices(Event::Init));
-    assert_eq!(it.ready(START), pods);
+    assert_eq!(it.ready(), Ok(addresses(&["198.18.0.1:5433", "198.18.0.2:5433"])));
 }
 
-#[tokio::test]
-async fn only_what_matters_asks_for_a_pass() {
-    let it = Cache::new();
+#[test]
+fn during_a_list_what_was_known_stands() {
+    let it = Cache::default();
+    it.name(&policy("orders"), &["pg"]);
+    it.list(&[plain().0]);
+    it.list_slices(&[plain().1]);
+    let pods = it.ready();
+    it.see(Event::Init);
+    it.see_slice(Event::Init);
+    assert_eq!(it.ready(), pods);
+    // Another scope's list says nothing of it.
+    let crm = Some("crm".to_owned());
+    it.services.event(&Event::Init, &crm);
+    assert!(it.services.event(&Event::InitDone, &crm).is_empty());
+    assert_eq!(it.ready(), pods);
+}
+
+#[test]
+fn only_what_matters_asks_for_a_pass() {
+    let it = Cache::default();
     it.name(&policy("orders"), &["pg"]);
     it.name(&policy("carts"), &["pg", "other"]);
-    it.list_service(Some(plain().0));
-    it.list(&[plain().1]);
+    it.list(&[plain().0]);
+    it.list_slices(&[plain().1]);
     let mut slice = plain().1;
     slice.metadata.resource_version = Some("7".to_owned());
-    assert!(it.see("pg", of_slices(Event::Apply(slice.clone()))).is_empty());
-    assert!(it.list(&[slice.clone()]).is_empty());
+    assert!(it.see_slice(Event::Apply(slice.clone())).is_empty());
+    assert!(it.list_slices(&[slice.clone()]).is_empty());
     slice.endpoints.pop();
     let both = [policy("carts"), policy("orders")];
-    assert_eq!(it.see("pg", of_slices(Event::Apply(slice.clone()))), both);
-    assert_eq!(it.ready(START), Some(Ok(addresses(&["198.18.0.2:5433"]))));
-    assert_eq!(it.see("pg", of_slices(Event::Delete(slice))), both);
-    assert_eq!(it.ready(START), Some(Ok(Vec::new())));
-    assert_eq!(it.see("pg", of_service(Event::Delete(plain().0))), both);
-    assert_eq!(it.ready(START), Some(Err(ServiceProblem::NotFound)));
-    assert_eq!(it.list_service(None), Vec::new());
+    assert_eq!(it.see_slice(Event::Apply(slice.clone())), both);
+    assert_eq!(it.ready(), Ok(addresses(&["198.18.0.2:5433"])));
+    assert_eq!(it.see_slice(Event::Delete(slice)), both);
+    assert_eq!(it.ready(), Ok(Vec::new()));
+    assert_eq!(it.see(Event::Delete(plain().0)), both);
+    assert_eq!(it.ready(), Err(ServiceProblem::NotFound));
+    assert!(it.list(&[]).is_empty());
+    assert_eq!(it.see(Event::Apply(plain().0)), both);
 }
 
-#[tokio::test]
-async fn a_service_that_nobody_names_is_no_longer_followed() {
-    let it = Cache::new();
+#[test]
+fn what_nobody_names_concerns_nobody() {
+    let it = Cache::default();
     it.name(&policy("orders"), &["pg"]);
     it.name(&policy("carts"), &["pg"]);
-    let first = it.watch("pg");
-    it.list_service(Some(plain().0));
+    it.list(&[plain().0]);
     it.name(&policy("carts"), &["other"]);
-    assert_eq!(it.list(&[plain().1]), [policy("orders")]);
+    assert_eq!(it.list_slices(&[plain().1]), [policy("orders")]);
     it.name(&policy("orders"), &[]);
-    assert!(it.list(&[]).is_empty());
-    // Named again, it is read anew; what its former watch still says is nothing.
-    it.name(&policy("orders"), &["pg"]);
-    assert_ne!(it.watch("pg"), first);
-    let late = of_service(Event::InitDone);
-    assert!(
-        it.cache
-            .seen(&("shop".to_owned(), "pg".to_owned()), first, late)
-            .is_empty()
-    );
-    assert_eq!(it.ready(START), None);
-    assert_eq!(it.started.lock().unwrap().len(), 3);
+    assert!(it.list_slices(&[]).is_empty());
+    assert!(it.see(Event::Delete(plain().0)).is_empty());
+    let state = it.services.state();
+    assert_eq!(state.users.len(), 1, "{:?}", state.users);
+    assert_eq!(state.named.len(), 1, "{:?}", state.named);
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::serving::why;
 use super::words::FailoverKind;
 use distributary_api::{FailoverStatus, ReplicaSetPolicyStatus, RouteStatus};
-use distributary_core::decision::{RouteDecision, Decision, EndpointView};
+use distributary_core::decision::{Decision, EndpointView, RouteDecision};
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};

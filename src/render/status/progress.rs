@@ -4,7 +4,7 @@
 use super::conditions::Verdict;
 use super::serving::named;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{Report, UnresolvedReference, WriteOutcome};
+use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome};
 use distributary_core::decision::{DecisionState, EndpointView};
 use distributary_core::health::Reason;
 
@@ -56,7 +56,7 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
             ConditionType::Programmed,
             ConditionStatus::True,
             ConditionReason::Programmed,
-            "The routes are written.".to_owned(),
+            written(report),
         ),
         WriteOutcome::Waiting => no(ConditionReason::Waiting, waiting(report)),
         WriteOutcome::Observing => no(
@@ -70,7 +70,17 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
         WriteOutcome::IdentityChanged => no(ConditionReason::IdentityChanged, identity_changed(report)),
         WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
-        WriteOutcome::Failed(category) => no(ConditionReason::WriteFailed, failed(category)),
+        WriteOutcome::Refused(writes) => no(ConditionReason::WriteFailed, refused(writes)),
+    }
+}
+
+fn written(report: &Report<'_>) -> String {
+    if report.remembered {
+        "The routes are written.".to_owned()
+    } else {
+        "The routes are written, but the choice of the write primary is not: the API server does not take status.memory. \
+         After a restart the operator may not know it."
+            .to_owned()
     }
 }
 
@@ -121,15 +131,26 @@ fn foreign(slices: &[String]) -> String {
     )
 }
 
-fn failed(category: &str) -> String {
-    format!("A request to the API server failed ({category}); the operator will repeat it.")
+/// So many refused writes are named.
+const NAMED: usize = 4;
+
+fn refused(writes: &[RefusedWrite]) -> String {
+    let named: Vec<_> = writes.iter().take(NAMED).map(RefusedWrite::text).collect();
+    let more = match writes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!(
+        "The API server did not take these writes, and the operator will repeat them: {}{more}. Everything else is written.",
+        named.join("; ")
+    )
 }
 
 pub fn reconciling(report: &Report<'_>) -> Verdict {
     let yes = |reason, message| Verdict(ConditionType::Reconciling, ConditionStatus::True, reason, message);
     match &report.written {
         WriteOutcome::Waiting if report.problems.is_empty() => yes(ConditionReason::Waiting, waiting(report)),
-        WriteOutcome::Failed(category) => yes(ConditionReason::Retrying, failed(category)),
+        WriteOutcome::Refused(writes) => yes(ConditionReason::Retrying, refused(writes)),
         _ => Verdict(
             ConditionType::Reconciling,
             ConditionStatus::False,
@@ -147,7 +168,7 @@ pub fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdi
             "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
         );
     }
-    let refused: Vec<_> = endpoints
+    let addresses: Vec<_> = endpoints
         .unwrap_or_default()
         .iter()
         .filter(|view| view.state.reason == Reason::AddressRefused)
@@ -156,7 +177,10 @@ pub fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdi
         WriteOutcome::IdentityChanged => yes(ConditionReason::IdentityChanged, identity_changed(report)),
         WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
-        _ if !refused.is_empty() => yes(ConditionReason::AddressRefused, named(&refused)),
+        WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
+            yes(ConditionReason::WriteFailed, refused(writes))
+        }
+        _ if !addresses.is_empty() => yes(ConditionReason::AddressRefused, named(&addresses)),
         _ => Verdict(
             ConditionType::Stalled,
             ConditionStatus::False,

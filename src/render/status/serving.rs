@@ -69,7 +69,11 @@ fn obstacle(
         ),
         _ => (
             ConditionReason::NotProgrammed,
-            "The routes are not written; see the condition Programmed.".to_owned(),
+            match written {
+                WriteOutcome::Refused(_) => "Not every route is written; see the condition Programmed.",
+                _ => "The routes are not written; see the condition Programmed.",
+            }
+            .to_owned(),
         ),
     }
 }

@@ -143,6 +143,7 @@ fn report(decision: &Decision) -> Report<'_> {
         decision: Some(decision),
         outputs: Some(&DECLARED.outputs),
         written: WriteOutcome::Programmed,
+        remembered: true,
         revision: Some("abc"),
         moment: Moment::default(),
     }
@@ -257,6 +258,57 @@ fn programmed_at_is_that_of_the_revision() {
     );
 }
 
+fn refused(category: &'static str) -> WriteOutcome {
+    let write = |object: &str| RefusedWrite {
+        object: object.to_owned(),
+        verb: "create",
+        refusal: Refusal::new(category, "quota \u{1b}[31mexceeded"),
+    };
+    let objects = ["Service a", "Service b", "Service c", "Service d", "Service e"];
+    WriteOutcome::Refused(objects.map(write).into())
+}
+
+#[test]
+fn refused_writes_are_told_in_the_words_of_the_api_server() {
+    let decision = decision(|_, _| {});
+    for (category, stalled) in [
+        ("Forbidden", "True"),
+        ("Invalid", "True"),
+        ("TooManyRequests", "False"),
+    ] {
+        let report = Report {
+            written: refused(category),
+            ..report(&decision)
+        };
+        let after = status(&report, &first(), &at(2));
+        let told = condition(&after, "Programmed");
+        let first_one = format!("create Service a: {category} (quota \\u{{1b}}[31mexceeded)");
+        assert!(told.message.contains(&first_one), "{}", told.message);
+        assert!(
+            told.message.contains("Service d") && told.message.contains("; and 1 more."),
+            "{}",
+            told.message
+        );
+        assert_eq!(condition(&after, "Stalled").status, stalled, "{category}");
+    }
+    let long = Refusal::new("Forbidden", &"x".repeat(300)).message;
+    assert_eq!(long.chars().count(), 257);
+    assert!(long.ends_with('…'));
+}
+
+/// The next process goes by it.
+#[test]
+fn the_memory_names_who_holds_the_writes() {
+    let memory = first().memory.unwrap();
+    let holder = memory.holder.unwrap();
+    assert_eq!(
+        (holder.endpoint.as_str(), holder.address.as_deref(), holder.port),
+        ("primary", Some("198.18.0.1"), Some(5432))
+    );
+    assert_eq!(memory.timeline, Some(3));
+    assert_eq!(memory.system_identifier.as_deref(), Some("7301000000000000007"));
+}
+
 #[test]
 fn references_are_unresolved_by_a_service_only_where_no_secret_is_missing() {
     let service = UnresolvedReference::Service("Service pg has no such port".to_owned());
@@ -296,7 +348,7 @@ fn what_was_not_written_is_not_reported_as_written() {
     let decision = suspect();
     for written in [
         WriteOutcome::Observing,
-        WriteOutcome::Failed("timeout".to_owned()),
+        refused("ServerError"),
         WriteOutcome::NameConflict(vec!["Service orders-rw".to_owned()]),
     ] {
         let report = Report {
@@ -323,7 +375,7 @@ fn who_takes_the_writes_is_told_also_where_a_write_failed() {
         decided.holding.timeline = Some(2);
     }
     for written in [
-        WriteOutcome::Failed("timeout".to_owned()),
+        refused("ServerError"),
         WriteOutcome::NameConflict(vec!["Service orders-rw".to_owned()]),
         WriteOutcome::ForeignEndpoints(vec!["orders-rw-x".to_owned()]),
     ] {

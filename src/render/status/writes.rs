@@ -5,7 +5,7 @@ use super::conditions::Verdict;
 use super::serving::why;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use crate::render::names;
-use distributary_core::decision::{RouteDecision, EndpointView};
+use distributary_core::decision::{EndpointView, RouteDecision};
 use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;

@@ -41,7 +41,7 @@ const START: Duration = Duration::from_mins(1);
 /// second after one of any other Service takes effect about 1.04 s later (seen, 1.37.2). The rest is for writing the rules.
 pub const PROXY_DELAY: Duration = Duration::from_millis(1200);
 
-/// A running control plane. Dropping it kills its programs.
+/// A running control plane. Dropping it kills its programs. A program has one at a time; the next one is empty.
 pub struct ControlPlane {
     client: Client,
     credentials: Credentials,
@@ -68,7 +68,7 @@ pub enum Program {
 }
 
 impl ControlPlane {
-    /// Starts one; returns when objects can be made and a ClusterIP leads to its endpoints. One per program.
+    /// Starts one; returns when objects can be made and a ClusterIP leads to its endpoints.
     ///
     /// # Errors
     /// When a program is missing or ends, or it is not ready after a minute: the message has the end of its log.

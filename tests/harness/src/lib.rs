@@ -5,6 +5,7 @@
 //! - [`control_plane`]: etcd, kube-apiserver, kube-controller-manager and kube-proxy, as they are.
 //! - [`postgres`]: a primary with streaming replicas, and the faults that befall them.
 //! - [`operator`]: the operator's own binary.
+//! - [`stop`]: an operator that stops at its n-th request to the API server.
 //! - [`dns`]: the node's name server.
 //! - [`link`], [`rogue`](postgres::rogue): a slow way to a server; a server that means ill.
 //! - [`load`]: what takes the processors away from everybody.
@@ -25,10 +26,12 @@ pub mod operator;
 pub mod postgres;
 pub mod process;
 pub mod reader;
+pub mod stop;
 pub mod suite;
 pub mod wait;
 pub mod watch;
 pub mod web;
+pub mod webhook;
 
 pub use control_plane::ControlPlane;
 pub use operator::Operator;

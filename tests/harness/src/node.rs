@@ -17,6 +17,7 @@
 //! - Nothing that is sent leaves the node: it has no interface to the outside, and its resolver is an address of its
 //!   own, which knows the names that [`dns`](crate::dns) was told.
 
+pub(crate) mod connections;
 mod network;
 mod supervise;
 
@@ -35,7 +36,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 
 pub(crate) use network::route;
-pub use network::{API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, claim_address6, nft};
+pub use network::{
+    API_PORT, API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, claim_address6, nft,
+};
 
 const ROLE: &str = "DISTRIBUTARY_NODE";
 const OUTSIDE: &str = "DISTRIBUTARY_NODE_OUTSIDE";

@@ -1,5 +1,8 @@
 //! The operator's own binary, as a user runs it.
 
+mod stopping;
+
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,12 +13,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::Pid;
 
+use crate::node::connections;
 use crate::process::Daemon;
+use crate::stop::{self, Stop};
 use crate::web::{self, Response};
 use crate::{node, suite, wait};
 
 /// How long it may take to start or to stop.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_mins(1);
 const HTTP_PORT: u16 = 8080;
 const LOG_LEVEL: &str = "--log-level";
 
@@ -25,6 +30,7 @@ pub struct Builder {
     kubeconfig: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    stop: Option<Stop>,
 }
 
 /// A running operator with an address of its own. Dropping it kills it.
@@ -34,6 +40,7 @@ pub struct Builder {
 pub struct Operator {
     daemon: Daemon,
     address: Ipv4Addr,
+    builder: Builder,
 }
 
 impl Builder {
@@ -57,10 +64,18 @@ impl Builder {
         self
     }
 
+    /// Runs it with a layer around its client that counts its requests to the API server, and stops it at one of them. The
+    /// program that runs is this one, whose main function asks for [`Stop::asked`].
+    #[must_use]
+    pub fn stop_at(mut self, stop: Stop) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
     /// Starts it and waits until `/livez` answers 200.
     ///
     /// # Errors
-    /// When it ends instead (the message has the end of its log), or after 15 s.
+    /// When it ends instead (the message has the end of its log), or after a minute.
     pub async fn start(self) -> Result<Operator> {
         let operator = self.start_no_wait()?;
         operator.answers("/livez").await?;
@@ -73,27 +88,44 @@ impl Builder {
     /// When the binary is missing.
     pub fn start_no_wait(self) -> Result<Operator> {
         let address = node::claim_address()?.server;
+        let daemon = self.daemon(address)?;
+        suite::show_on_failure(daemon.log_path());
+        daemon.start()?;
+        Ok(Operator {
+            daemon,
+            address,
+            builder: self,
+        })
+    }
+
+    fn daemon(&self, address: Ipv4Addr) -> Result<Daemon> {
         let [_, _, third, fourth] = address.octets();
+        let program = match &self.stop {
+            Some(_) => env::current_exe()?,
+            None => binary()?,
+        };
         let level: &[&str] = if self.arguments.iter().any(|argument| argument == LOG_LEVEL) {
             &[]
         } else {
             &[LOG_LEVEL, "debug"]
         };
-        let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), binary()?)?
+        let mut daemon = Daemon::new(format!("distributary-{third}-{fourth}"), program)?
             .args(["run", "--log-format", "json"])
             .args(level.iter().copied())
             .args([
                 "--http-address".to_owned(),
                 SocketAddr::from((address, HTTP_PORT)).to_string(),
             ])
-            .args(self.arguments)
+            .args(self.arguments.iter().cloned())
             .env("KUBECONFIG", self.kubeconfig.display().to_string());
-        for (name, value) in self.environment {
+        let stop = self
+            .stop
+            .iter()
+            .map(|stop| (stop::VARIABLE.to_owned(), stop.text()));
+        for (name, value) in self.environment.iter().cloned().chain(stop) {
             daemon = daemon.env(&name, value);
         }
-        suite::show_on_failure(daemon.log_path());
-        daemon.start()?;
-        Ok(Operator { daemon, address })
+        Ok(daemon)
     }
 }
 
@@ -105,6 +137,7 @@ impl Operator {
             kubeconfig: kubeconfig.to_owned(),
             arguments: vec![],
             environment: vec![],
+            stop: None,
         }
     }
 
@@ -117,7 +150,7 @@ impl Operator {
     /// Waits until this page answers 200.
     ///
     /// # Errors
-    /// When it ends instead (the message has the end of its log), or after 15 s.
+    /// When it ends instead (the message has the end of its log), or after a minute.
     pub async fn answers(&self, path: &str) -> Result<()> {
         let answer = || async {
             if self.daemon.ended().is_some() {
@@ -141,7 +174,7 @@ impl Operator {
     /// Sends SIGTERM and waits for its end; returns how long that took and how it ended.
     ///
     /// # Errors
-    /// When it does not run, or has not ended after 15 s.
+    /// When it does not run, or has not ended after a minute.
     pub async fn stop(&self) -> Result<(Duration, ExitStatus)> {
         let started = Instant::now();
         let status = self.daemon.terminate(DEADLINE).await?;
@@ -181,6 +214,40 @@ impl Operator {
     pub fn open_files(&self) -> Result<usize> {
         let pid = self.daemon.pid().context("the operator does not run")?;
         Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+    }
+
+    /// The ports of its connections to the API server.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn connections(&self) -> Result<Vec<u16>> {
+        let pid = self.daemon.pid().context("the operator does not run")?;
+        let mut sockets = BTreeSet::new();
+        for file in fs::read_dir(format!("/proc/{pid}/fd"))? {
+            // It may close a file while they are read.
+            let link = fs::read_link(file?.path()).unwrap_or_default();
+            let link = link.to_string_lossy();
+            let inode = link
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            sockets.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
+        }
+        let all = connections::established(node::API_SERVER, node::API_PORT)?;
+        let its = all
+            .iter()
+            .filter(|connection| sockets.contains(&connection.inode));
+        Ok(its.map(|connection| connection.port).collect())
+    }
+
+    /// Drops the packets of its connections to the API server, as when a firewall forgets them; new ones go through.
+    /// Returns how many there are.
+    ///
+    /// # Errors
+    /// When it does not run, or nft fails.
+    pub fn sever_connections(&self) -> Result<usize> {
+        let ports = self.connections()?;
+        connections::sever(node::API_SERVER, &ports)?;
+        Ok(ports.len())
     }
 
     /// Sets its soft limit of open files, as text; what is open stays. Returns the limit before.

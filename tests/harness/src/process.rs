@@ -117,6 +117,18 @@ impl Daemon {
         self.pid().is_some()
     }
 
+    /// Whether it stands still, by [`freeze`](Self::freeze) or by a SIGSTOP of its own.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let status = self
+            .pid()
+            .map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")));
+        // The state follows the name of the program, which is in parentheses (proc(5)).
+        status.is_some_and(|status| {
+            status.is_ok_and(|text| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        })
+    }
+
     /// How it ended, when it has.
     #[must_use]
     pub fn ended(&self) -> Option<ExitStatus> {

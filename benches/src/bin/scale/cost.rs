@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use benches::figures::milliseconds;
+use benches::page;
 use benches::usage::CpuTime;
 use harness::postgres::{DATABASE, PROBE, Tls};
 use harness::{Operator, PgCluster, wait};
@@ -98,10 +99,5 @@ pub async fn of_one_probe(crowd: &Crowd, tls: bool) -> Result<Cost> {
 
 async fn checks(operator: &Operator) -> Result<u64> {
     let page = operator.http_get("/metrics").await?.body;
-    let lines = page
-        .lines()
-        .filter(|line| line.starts_with("distributary_checks_total{"));
-    Ok(lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum())
+    Ok(page::sum(&page, "distributary_checks_total"))
 }

@@ -1,51 +1,47 @@
-//! The policies, the stub that is behind all of their endpoints, and what a watch sees of their routes.
+//! The policies of a figure, the stub that is behind all of their servers, and a control plane for them alone.
 
-use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::contestants::policies;
 use benches::figures::{Times, show};
 use benches::routes::{self, Watch};
 use futures::{StreamExt, TryStreamExt, stream};
 use harness::certificates::Authority;
 use harness::control_plane::{Namespace, Program};
-use harness::postgres::{DATABASE, PROBE};
-use harness::{ControlPlane, wait};
+use harness::operator::Builder;
+use harness::postgres::PROBE;
+use harness::{ControlPlane, Operator, wait};
 use kube::Api;
-use kube::api::{DynamicObject, PostParams};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::objects;
+use crate::seen::SharedRoutes;
+use crate::shape::{MOST, Shape};
 use crate::stub;
 
-/// Endpoints of a policy: a primary and nine replicas.
-pub const PER_POLICY: usize = 10;
 /// Requests at once that make the policies.
 const AT_ONCE: usize = 16;
 const ROUTED: Duration = Duration::from_mins(20);
+const HELD: Duration = Duration::from_mins(10);
 const SEEN: Duration = Duration::from_mins(1);
-
-/// The address of an endpoint, counted from 0: within 198.18.64.0/18, which is nobody else's in the node.
-pub fn address(number: usize) -> Ipv4Addr {
-    let third = u8::try_from(64 + number / 250).unwrap_or(u8::MAX);
-    let fourth = u8::try_from(number % 250 + 1).unwrap_or(u8::MAX);
-    Ipv4Addr::new(198, 18, third, fourth)
-}
+/// Descriptors that are not those of held sessions: checks, the API server, files; and two for each Service that is followed.
+const OTHER_FILES: u64 = 2_000;
+const FILES_OF_SERVICE: u64 = 2;
 
 /// All but the operator.
 pub struct Crowd {
     pub kubeconfig: PathBuf,
     pub namespace: Namespace,
     pub plane: ControlPlane,
-    tls: bool,
+    pub shape: Shape,
+    pub policies: usize,
     seen: SharedRoutes,
     _watch: Watch,
     stub: Child,
@@ -53,29 +49,30 @@ pub struct Crowd {
     replies: Lines<BufReader<ChildStdout>>,
 }
 
-#[derive(Clone, Default)]
-struct SharedRoutes(Arc<Mutex<Routes>>);
-
-#[derive(Default)]
-struct Routes {
-    by_service: HashMap<String, BTreeSet<Ipv4Addr>>,
-    readers: usize,
-    writers: usize,
-    /// When an address left a route of reads.
-    left: Vec<(Instant, Ipv4Addr)>,
+/// What a start of the operator took.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// Until every policy was routed.
+    pub routed: Duration,
+    /// Until it held every session.
+    pub held: Duration,
 }
 
 impl Crowd {
-    pub async fn start(endpoints: usize, tls: bool) -> Result<Self> {
-        ensure!(endpoints <= 16_000, "there are addresses for 16,000 endpoints");
+    /// Room for so many policies; there are none yet.
+    pub async fn start(shape: Shape, policies: usize) -> Result<Self> {
+        let servers = policies * shape.servers;
+        ensure!(servers <= MOST, "there are addresses for {MOST} servers");
+        let services = if shape.by_service { policies } else { 0 };
+        allow_files(OTHER_FILES + u64::try_from(servers)? + FILES_OF_SERVICE * u64::try_from(services)?)?;
         let (plane, kubeconfig) = benches::control_plane().await?;
         // It is not measured, and rules for thousands of Services would keep the cores busy.
         plane.program(Program::Proxy).kill();
         let namespace = plane.namespace("scale").await?;
-        let route = ["route", "add", "local", "198.18.64.0/18", "dev", "lo"];
+        let route = ["route", "replace", "local", "198.18.64.0/18", "dev", "lo"];
         ensure!(
             Command::new("ip").args(route).status().await?.success(),
-            "ip route add"
+            "ip route replace"
         );
         let authority = Authority::new("scale")?;
         for (name, data) in [
@@ -89,18 +86,7 @@ impl Crowd {
                 json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
             plane.apply(&namespace, &secret.to_string()).await?;
         }
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(stub::ARGUMENT);
-        if tls {
-            let directory = benches::directory("stub")?;
-            let (certificate, key) = authority.server(&["stub.test"], &[])?.write(&directory, "stub")?;
-            command.arg(certificate).arg(key);
-        }
-        let mut stub = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut stub = stub::spawn(shape, &authority)?;
         let orders = stub.stdin.take().context("its input")?;
         let replies = BufReader::new(stub.stdout.take().context("its output")?).lines();
         let (seen, slices) = (
@@ -113,7 +99,8 @@ impl Crowd {
             kubeconfig,
             namespace,
             plane,
-            tls,
+            shape,
+            policies: 0,
             seen,
             _watch: watch,
             stub,
@@ -122,6 +109,13 @@ impl Crowd {
         };
         crowd.ask("reset").await.context("the stub")?;
         Ok(crowd)
+    }
+
+    /// An operator for the namespace of the policies.
+    pub fn operator(&self) -> Builder {
+        Operator::builder(&self.kubeconfig)
+            .namespace(&self.namespace)
+            .args(["--log-level", "info"])
     }
 
     /// Gives the stub an order, and returns its answer, a line.
@@ -135,63 +129,71 @@ impl Crowd {
         Ok(Pid::from_raw(i32::try_from(id)?))
     }
 
-    /// Ends the stub: its port is needed.
+    /// Ends the stub: its port is needed, by a real server or by the next crowd.
     pub async fn end_stub(&mut self) -> Result<()> {
         self.stub.kill().await.context("end the stub")
     }
 
-    /// Makes the policies of these numbers.
-    pub async fn create(&self, numbers: Range<usize>) -> Result<()> {
-        let api = policies(&self.plane, &self.namespace);
-        let made = stream::iter(numbers).map(|number| {
-            let api = api.clone();
+    /// Makes policies until there are so many.
+    pub async fn grow(&mut self, policies: usize) -> Result<()> {
+        let started = Instant::now();
+        let new: Range<usize> = self.policies..policies;
+        let (client, shape, namespace) = (self.plane.client(), self.shape, &*self.namespace);
+        let made = stream::iter(new).map(|policy| {
+            let client = client.clone();
             async move {
-                let policy: DynamicObject = serde_json::from_value(self.policy(number))?;
-                api.create(&PostParams::default(), &policy).await?;
+                for object in shape.objects(policy) {
+                    objects::create(&client, namespace, object).await?;
+                }
                 anyhow::Ok(())
             }
         });
-        made.buffer_unordered(AT_ONCE).try_collect().await
+        made.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.policies = policies;
+        println!(
+            "{policies} policies of {} servers; made in {}",
+            shape.servers,
+            show(Some(started.elapsed()))
+        );
+        Ok(())
     }
 
-    fn policy(&self, number: usize) -> Value {
-        let first = number * PER_POLICY;
-        let replica = |at: usize| json!({"id": format!("replica-{at}"), "host": address(first + at)});
-        let tls = if self.tls {
-            json!({"mode": "VerifyCA", "caSecretRef": {"name": "ca"}})
-        } else {
-            json!({"mode": "Disable"})
-        };
-        json!({
-            "apiVersion": "distributary.dev/v1alpha1",
-            "kind": "ReplicaSetPolicy",
-            "metadata": {"name": format!("policy-{number}")},
-            "spec": {
-                "connection": {
-                    "database": DATABASE,
-                    "credentialsSecretRef": {"name": "probe"},
-                    "tls": tls,
-                },
-                "primary": {"host": address(first)},
-                "replicas": (1..PER_POLICY).map(replica).collect::<Vec<_>>(),
-                // The defaults, spelled out: they are what is measured.
-                "healthCheck": {"interval": "30s", "heartbeat": "2s"},
-            },
-        })
+    /// How many servers all policies have.
+    pub fn servers(&self) -> usize {
+        self.policies * self.shape.servers
     }
 
-    /// Waits until so many policies have all their endpoints in their routes.
-    pub async fn routed(&self, policies: usize) -> Result<()> {
+    /// Waits until all policies have all their servers in their routes.
+    pub async fn routed(&self) -> Result<()> {
+        let all = (self.servers() - self.policies, self.policies);
         let routed = || async {
-            let routes = self.seen.routes();
-            let (readers, writers) = (routes.readers, routes.writers);
+            let (readers, writers) = self.seen.routed();
             ensure!(
-                readers == policies * (PER_POLICY - 1) && writers == policies,
-                "{readers} endpoints take reads, {writers} writes"
+                (readers, writers) == all,
+                "{readers} servers take reads, {writers} writes"
             );
             Ok(())
         };
-        wait::eventually(&format!("{policies} policies to be routed"), ROUTED, routed).await
+        wait::eventually(
+            &format!("{} policies to be routed", self.policies),
+            ROUTED,
+            routed,
+        )
+        .await
+    }
+
+    /// Waits until a start of the operator that began then has routed all policies, and holds all sessions.
+    pub async fn started(&mut self, since: Instant) -> Result<Start> {
+        self.routed().await?;
+        let routed = since.elapsed();
+        self.held(self.servers(), HELD).await?;
+        let held = since.elapsed();
+        println!(
+            "all routed after {}, all sessions held after {}",
+            show(Some(routed)),
+            show(Some(held))
+        );
+        Ok(Start { routed, held })
     }
 
     /// Waits until the stub has exactly so many held sessions.
@@ -214,30 +216,27 @@ impl Crowd {
         }
     }
 
-    /// How many endpoints left a route of reads since then.
+    /// How many servers left a route of reads since then.
     pub fn left_since(&self, since: Instant) -> usize {
-        let routes = self.seen.routes();
-        routes.left.iter().filter(|(at, _)| *at >= since).count()
+        self.seen.left_since(since)
     }
 
-    /// Kills an endpoint so many times, spread over so many policies, and brings it back each time.
-    pub async fn kills(&mut self, policies: usize, count: usize) -> Result<Times> {
+    /// Kills a server so many times, spread over the policies, and brings it back each time.
+    pub async fn kills(&mut self, count: usize) -> Result<Times> {
         let mut times = Times::default();
         for kill in 0..count {
-            let policy = kill * policies / count.max(1);
-            let endpoint = address(policy * PER_POLICY + 1 + kill % (PER_POLICY - 1));
+            let victim = self.victim(kill, count);
             wait::pass(
                 benches::some_of(Duration::from_secs(2)),
                 "a kill may come at any moment",
             )
             .await;
             let at = Instant::now();
-            self.ask(&format!("kill {endpoint}")).await?;
-            let left = || async { self.seen.left(endpoint, at) };
-            let left = wait::eventually("the kill to be seen", SEEN, left).await.ok();
+            self.ask(&format!("kill {victim}")).await?;
+            let left = self.left(victim, at).await.ok();
             times.push(left.map(|left| left - at));
-            self.ask(&format!("revive {endpoint}")).await?;
-            self.routed(policies).await?;
+            self.ask(&format!("revive {victim}")).await?;
+            self.routed().await?;
         }
         println!(
             "{count} kills: median {}, worst {}",
@@ -246,34 +245,51 @@ impl Crowd {
         );
         Ok(times)
     }
+
+    /// Lets so many servers, of so many policies, die and come back, some at a time: those come back when all of them have
+    /// left their routes, and the next die when all are back.
+    pub async fn flips(&mut self, count: usize, at_once: usize) -> Result<()> {
+        for first in (0..count).step_by(at_once.max(1)) {
+            let numbers = first..(first + at_once).min(count);
+            let victims: Vec<_> = numbers.map(|flip| self.victim(flip, count)).collect();
+            let at = Instant::now();
+            for victim in &victims {
+                self.ask(&format!("kill {victim}")).await?;
+            }
+            for victim in &victims {
+                self.left(*victim, at).await?;
+            }
+            for victim in &victims {
+                self.ask(&format!("revive {victim}")).await?;
+            }
+            self.routed().await?;
+        }
+        Ok(())
+    }
+
+    /// The server that dies as this one of so many: a replica, each time of another policy where there are enough.
+    fn victim(&self, number: usize, count: usize) -> Ipv4Addr {
+        let policy = number * self.policies / count.max(1);
+        self.shape.address(policy, 1 + number % (self.shape.servers - 1))
+    }
+
+    async fn left(&self, server: Ipv4Addr, since: Instant) -> Result<Instant> {
+        let left = || async { self.seen.left(server, since) };
+        wait::eventually("a kill to be seen", SEEN, left).await
+    }
 }
 
-impl SharedRoutes {
-    fn take(&self, service: &str, now: BTreeSet<Ipv4Addr>) {
-        let mut routes = self.routes();
-        let before = routes
-            .by_service
-            .insert(service.to_owned(), now.clone())
-            .unwrap_or_default();
-        if service.ends_with("-ro") {
-            let at = Instant::now();
-            routes
-                .left
-                .extend(before.difference(&now).map(|address| (at, *address)));
-            routes.readers = routes.readers + now.len() - before.len();
-        } else if service.ends_with("-rw") {
-            routes.writers = routes.writers + now.len() - before.len();
-        }
+/// Raises the limit of open files as far as it goes; children inherit it.
+fn allow_files(needed: u64) -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, most.max(needed), most.max(needed));
+    if raised.is_err() {
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     }
-
-    fn left(&self, address: Ipv4Addr, since: Instant) -> Option<Instant> {
-        let routes = self.routes();
-        let mut left = routes.left.iter();
-        left.find(|(at, who)| *at >= since && *who == address)
-            .map(|(at, _)| *at)
-    }
-
-    fn routes(&self) -> MutexGuard<'_, Routes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let (now, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    ensure!(
+        now >= needed,
+        "{needed} open files are needed, {now} are allowed (ulimit -n)"
+    );
+    Ok(())
 }

@@ -8,26 +8,41 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::read_to_string;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use fake_postgres::{Fake, Memory, Session, Standing, Tls, Verifier};
+use harness::certificates::Authority;
 use harness::postgres::{PORT, PROBE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpSocket;
+use tokio::process::{Child, Command};
 
-use crate::crowd::PER_POLICY;
+use crate::shape::{self, Shape};
 
-/// The first argument of this program when it is the stub; after it the files with certificate and key, where it asks
-/// for TLS and SCRAM.
+/// The first argument of this program when it is the stub; after it the number of servers of a policy, and the files with
+/// certificate and key, where it asks for TLS and SCRAM.
 pub const ARGUMENT: &str = "stub";
 /// Connections that wait to be accepted, when an operator starts.
 const BACKLOG: u32 = 4096;
 /// A whole check is over before this; a held session is not.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
+
+/// Starts this program as the stub of a crowd of this shape.
+pub fn spawn(shape: Shape, authority: &Authority) -> Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(ARGUMENT).arg(shape.servers.to_string());
+    if shape.tls {
+        let directory = benches::directory("stub")?;
+        let (certificate, key) = authority.server(&["stub.test"], &[])?.write(&directory, "stub")?;
+        command.arg(certificate).arg(key);
+    }
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.kill_on_drop(true).spawn().context("start the stub")
+}
 
 /// Runs until the standard input ends.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -45,7 +60,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 async fn run(arguments: &[String]) -> Result<()> {
-    let tls = match arguments {
+    let (servers, files) = arguments.split_first().context("no number of servers")?;
+    let tls = match files {
         [certificate, key] => Some(Tls::new(
             &read_to_string(certificate)?,
             &read_to_string(key)?,
@@ -54,6 +70,7 @@ async fn run(arguments: &[String]) -> Result<()> {
         _ => None,
     };
     let stub = Arc::new(Stub {
+        servers: servers.parse()?,
         tls,
         verifier: Verifier::of(PROBE.password),
         started: Instant::now(),
@@ -74,6 +91,8 @@ async fn run(arguments: &[String]) -> Result<()> {
 }
 
 struct Stub {
+    /// Of one policy.
+    servers: usize,
     tls: Option<Tls>,
     verifier: Verifier,
     started: Instant,
@@ -121,7 +140,7 @@ impl Stub {
     fn standing(&self, address: IpAddr) -> Standing {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lsn = Some(0x100_0000 + elapsed * 1000);
-        let standby = !is_primary(address);
+        let standby = !self.is_primary(address);
         Standing {
             standby,
             lsn,
@@ -132,6 +151,14 @@ impl Stub {
             transactions: elapsed,
             ..Standing::primary()
         }
+    }
+
+    /// The first server of each policy.
+    fn is_primary(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else {
+            return false;
+        };
+        shape::number(address).is_multiple_of(self.servers)
     }
 
     fn obey(&self, fake: &Fake, order: &str) -> Result<Value> {
@@ -208,13 +235,4 @@ impl Tally {
             "unknown": self.unknown,
         })
     }
-}
-
-/// The first endpoint of each policy; see [`crate::crowd::address`].
-fn is_primary(address: IpAddr) -> bool {
-    let IpAddr::V4(address) = address else {
-        return false;
-    };
-    let [_, _, third, fourth] = address.octets().map(usize::from);
-    (third.saturating_sub(64) * 250 + fourth.saturating_sub(1)).is_multiple_of(PER_POLICY)
 }

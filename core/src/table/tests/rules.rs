@@ -58,7 +58,9 @@ fn operation(name: &str) -> Request<'_> {
 
 #[track_caller]
 fn takes(table: &RoutingTable, request: Request<'_>, route: &str, destination: Destination) {
-    let choice = table.route(&request).map(|choice| (choice.route, choice.destination));
+    let choice = table
+        .route(&request)
+        .map(|choice| (choice.route, choice.destination));
     assert_eq!(choice, Ok((route, destination)), "{request:?}");
 }
 

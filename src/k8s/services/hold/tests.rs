@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::render::ObjectId;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Secrets, ServicePort, Services};
 use distributary_core::ids::EndpointId;
@@ -58,70 +57,70 @@ fn status(endpoints: &Endpoints, addresses: &[&str]) -> ReplicaSetPolicyStatus {
     .unwrap()
 }
 
-fn routes() -> Observed {
-    let slice = |name: &str, addresses: &[&str], port: u16| {
-        let id = ObjectId {
-            kind: Kind::EndpointSlice,
-            name: name.to_owned(),
-        };
-        let endpoints: Vec<_> = addresses
-            .iter()
-            .map(|address| json!({"addresses": [address]}))
-            .collect();
-        (id, json!({"endpoints": endpoints, "ports": [{"port": port}]}))
-    };
-    BTreeMap::from([
-        slice("orders-rw-ipv4-5432", &["198.18.0.1"], 5432),
-        slice("orders-ro-ipv4-6543", &["198.18.0.11", "198.18.0.12"], 6543),
-    ])
+/// The ports of the servers in the routes.
+fn routes(address: IpAddr) -> Option<u16> {
+    match address.to_string().as_str() {
+        "198.18.0.1" => Some(5432),
+        "198.18.0.11" | "198.18.0.12" => Some(6543),
+        _ => None,
+    }
 }
 
-fn nothing() -> (ReplicaSetPolicyStatus, Observed) {
-    (ReplicaSetPolicyStatus::default(), Observed::new())
+const fn nothing(_: IpAddr) -> Option<u16> {
+    None
+}
+
+fn empty() -> ReplicaSetPolicyStatus {
+    ReplicaSetPolicyStatus::default()
 }
 
 #[test]
 fn pods_that_are_known_are_taken_as_they_are() {
-    let (status, routes) = nothing();
     let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
-    let mut now = endpoints("pg", Ok(Vec::new()));
-    assert!(hold(&mut now, told.as_ref(), &status, &routes).is_empty());
-    assert_eq!(ready(&now), Ok(Vec::new()));
+    let now = hold(endpoints("pg", Ok(Vec::new())), told.as_ref(), &empty(), nothing);
+    assert!(now.problems.is_empty());
+    assert_eq!(ready(&now.endpoints), Ok(Vec::new()));
 }
 
 #[test]
 fn a_service_that_went_leaves_its_pods_and_is_told() {
-    let (status, routes) = nothing();
     let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
-    let mut now = endpoints("pg", Err(ServiceProblem::NotFound));
-    let problems = hold(&mut now, told.as_ref(), &status, &routes);
-    assert_eq!(problems, ["Service pg does not exist"]);
-    assert_eq!(ready(&now), Ok(pods(&["198.18.0.11:5432"])));
+    let missing = endpoints("pg", Err(ServiceProblem::NotFound));
+    let now = hold(missing, told.as_ref(), &empty(), nothing);
+    assert_eq!(now.problems, ["Service pg does not exist"]);
+    assert_eq!(ready(&now.endpoints), Ok(pods(&["198.18.0.11:5432"])));
     // Held by what was held.
-    let mut later = endpoints("pg", Err(ServiceProblem::Unavailable));
-    hold(&mut later, self::told(now.clone()).as_ref(), &status, &routes);
-    assert_eq!(ready(&later), ready(&now));
+    let unread = endpoints("pg", Err(ServiceProblem::Unavailable));
+    let told = self::told(now.endpoints.clone());
+    let later = hold(unread, told.as_ref(), &empty(), nothing);
+    assert_eq!(ready(&later.endpoints), ready(&now.endpoints));
 }
 
 #[test]
 fn another_service_has_other_pods() {
-    let (status, routes) = nothing();
     let missing = Err(ServiceProblem::NotFound);
     let told = told(endpoints("pg", Ok(pods(&["198.18.0.11:5432"]))));
-    let mut now = endpoints("elsewhere", missing.clone());
-    hold(&mut now, told.as_ref(), &status, &routes);
-    assert_eq!(ready(&now), missing);
+    let now = hold(
+        endpoints("elsewhere", missing.clone()),
+        told.as_ref(),
+        &empty(),
+        nothing,
+    );
+    assert_eq!(ready(&now.endpoints), missing);
 }
 
 #[test]
 fn after_a_restart_the_pods_in_the_routes_stay() {
-    let mut now = endpoints("pg", Err(ServiceProblem::Unavailable));
-    let status = status(&now, &["198.18.0.12", "198.18.0.11", "198.18.0.13"]);
-    let problems = hold(&mut now, None, &status, &routes());
-    assert_eq!(problems, ["Service pg could not be read"]);
-    assert_eq!(ready(&now), Ok(pods(&["198.18.0.11:6543", "198.18.0.12:6543"])));
+    let unread = endpoints("pg", Err(ServiceProblem::Unavailable));
+    let status = status(&unread, &["198.18.0.12", "198.18.0.11", "198.18.0.13"]);
+    let now = hold(unread, None, &status, routes);
+    assert_eq!(now.problems, ["Service pg could not be read"]);
+    assert_eq!(
+        ready(&now.endpoints),
+        Ok(pods(&["198.18.0.11:6543", "198.18.0.12:6543"]))
+    );
 
-    let mut elsewhere = endpoints("elsewhere", Err(ServiceProblem::NotFound));
-    hold(&mut elsewhere, None, &status, &routes());
-    assert_eq!(ready(&elsewhere), Err(ServiceProblem::NotFound));
+    let missing = endpoints("elsewhere", Err(ServiceProblem::NotFound));
+    let elsewhere = hold(missing, None, &status, routes);
+    assert_eq!(ready(&elsewhere.endpoints), Err(ServiceProblem::NotFound));
 }

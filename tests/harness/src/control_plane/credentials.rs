@@ -66,7 +66,7 @@ impl Credentials {
 
 /// Writes a kubeconfig with one cluster, one user and one context. JSON is YAML.
 pub(super) fn write(path: &Path, authority: &Path, user: &Value, namespace: &str) -> Result<()> {
-    let server = format!("https://{}:6443", node::API_SERVER);
+    let server = format!("https://{}:{}", node::API_SERVER, node::API_PORT);
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::credentials::Credentials;
@@ -31,6 +31,9 @@ const CONTROLLERS: &[&str] = &[
 
 pub(super) fn etcd() -> Result<Daemon> {
     let data = node::data_dir().join("etcd");
+    if data.exists() {
+        fs::remove_dir_all(&data).context("remove the data of the last control plane")?;
+    }
     Ok(Daemon::new("etcd", programs::path("etcd")?)?.args([
         "--name=n1".to_owned(),
         flag("data-dir", &data),
@@ -49,9 +52,13 @@ pub(super) fn etcd() -> Result<Daemon> {
 pub(super) fn api_server(credentials: &Credentials, audit_log: &Path) -> Result<Daemon> {
     let policy = credentials.file("audit-policy.json");
     fs::write(&policy, audit_policy())?;
+    if audit_log.exists() {
+        fs::remove_file(audit_log).context("remove the audit log of the last control plane")?;
+    }
     Ok(
         Daemon::new("kube-apiserver", programs::path("kube-apiserver")?)?.args([
             format!("--bind-address={API_SERVER}"),
+            format!("--secure-port={}", node::API_PORT),
             format!("--advertise-address={API_SERVER}"),
             format!("--service-cluster-ip-range={SERVICE_RANGE}"),
             "--etcd-servers=http://127.0.0.1:2379".to_owned(),

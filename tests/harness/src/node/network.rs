@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 
 /// The address of the API server.
 pub const API_SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// The port of the API server.
+pub const API_PORT: u16 = 6443;
 /// The address of the node itself: its InternalIP, and the source of what goes to a ClusterIP.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 /// The range of the ClusterIPs.

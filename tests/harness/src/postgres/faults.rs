@@ -1,15 +1,14 @@
 //! Faults of the network, by packet filter. They befall the packets of one server; every other goes on.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use fake_postgres::Fake;
 
 use super::{PORT, Postgres};
-use crate::node::{nft, route};
+use crate::node::{connections, nft, route};
 
 impl Postgres {
     /// Drops every packet from and to it, those of its replication as well. Nobody is told.
@@ -50,18 +49,10 @@ impl Postgres {
     /// # Errors
     /// When nft fails.
     pub fn sever_connections(&self) -> Result<usize> {
-        let ports = client_ports(self.addresses.server)?;
-        let elements: Vec<String> = ports
-            .iter()
-            .map(|port| format!("{} . {port}", self.addresses.server))
-            .collect();
-        if !elements.is_empty() {
-            nft(&format!(
-                "add element inet faults severed {{ {} }}\n",
-                elements.join(", ")
-            ))?;
-        }
-        Ok(elements.len())
+        let connections = connections::established(self.addresses.server, PORT)?;
+        let ports: Vec<_> = connections.iter().map(|connection| connection.port).collect();
+        connections::sever(self.addresses.server, &ports)?;
+        Ok(ports.len())
     }
 
     /// Drops every packet between a standby and its upstream, and nothing else.
@@ -148,20 +139,4 @@ fn befall(set: &str, addresses: &[Ipv4Addr]) -> Result<()> {
         "add element inet faults {set} {{ {} }}\n",
         elements.join(", ")
     ))
-}
-
-/// The local ports of the established connections to this server.
-fn client_ports(server: Ipv4Addr) -> Result<Vec<u16>> {
-    const ESTABLISHED: &str = "01";
-    let table = fs::read_to_string("/proc/net/tcp").context("read the connections")?;
-    // As the kernel writes it: an address in the machine's byte order, a port, both hexadecimal.
-    let remote = format!("{:08X}:{PORT:04X}", u32::from_ne_bytes(server.octets()));
-    let port = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, to, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let established = to == remote && state == ESTABLISHED;
-        let (_, port) = local.split_once(':').filter(|_| established)?;
-        u16::from_str_radix(port, 16).ok()
-    };
-    Ok(table.lines().filter_map(port).collect())
 }

@@ -1,0 +1,612 @@
+use std::sync::{Arc, Mutex};
+
+use fake_postgres::wire::{self, answers, authentication, error, frame, logged_in, row};
+use fake_postgres::{Fake, Standing, Step, script};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::address::AddressRules;
+use crate::fixture::{self, Checked, PASSWORD, checked, location, login};
+use distributary_core::login::{Login, TlsMode};
+use distributary_core::observation::{Load, Lsn, Role};
+use distributary_core::server::Location;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn checker(location: Location, mode: TlsMode) -> Checker {
+    fixture::checker(location, login(mode))
+}
+
+async fn check(fake: &Fake, mode: TlsMode) -> Checked {
+    checked(&mut checker(location(fake), mode)).await
+}
+
+async fn failure_of(bytes: Vec<u8>) -> FailureKind {
+    check(&Fake::saying(bytes).await, TlsMode::Disable)
+        .await
+        .result
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn an_answer_becomes_a_sample() {
+    let fake = Fake::answering(Standing::primary().whole()).await;
+    let observation = check(&fake, TlsMode::Disable).await;
+    assert_eq!(observation.address, Some(fake.address.ip()));
+    let sample = observation.result.unwrap();
+    assert_eq!(sample.role, Role::Primary);
+    assert_eq!(sample.lsn, Some(Lsn(0x16_B374_D848)));
+    assert_eq!(sample.system_identifier, Some(u64::MAX - 1));
+    assert_eq!(sample.timeline, Some(3));
+    assert_eq!(sample.received, None);
+    let load = Load {
+        sessions: 7,
+        max_connections: 100,
+        transactions: 4711,
+        started: 1_700_000_000_000_000,
+    };
+    assert_eq!(sample.load, Some(load));
+}
+
+#[tokio::test]
+async fn a_standby_tells_what_it_received_and_from_which_timeline() {
+    let fake = Fake::answering(Standing::standby().whole()).await;
+    let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
+    assert_eq!(
+        (sample.role, sample.lsn, sample.received, sample.timeline),
+        (
+            Role::Standby,
+            Some(Lsn(0x16_B374_D000)),
+            Some(Lsn(0x16_B374_D848)),
+            Some(3)
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_standby_that_replayed_nothing_has_no_lsn() {
+    let answer = answers(&[
+        row(&[Some("t")]),
+        row(&[None, None]),
+        row(&[None, None]),
+        row(&[Some("7")]),
+        Standing::standby().load(),
+    ]);
+    let fake = Fake::answering(answer).await;
+    let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
+    assert_eq!(
+        (sample.role, sample.lsn, sample.timeline),
+        (Role::Standby, None, None)
+    );
+}
+
+/// Asks for a password in a way that is refused, and returns what it was told after the startup until the client left.
+async fn told_when_asking(request: Vec<u8>) -> (FailureKind, Vec<u8>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (request, heard) = (Arc::new(request), Arc::clone(&told));
+    let fake = Fake::start(move |mut session| {
+        let (request, heard) = (Arc::clone(&request), Arc::clone(&heard));
+        async move {
+            session.opening().await?;
+            // The guard must not depend on how the bytes arrive.
+            let dripped = session.drip(&request).await;
+            let rest = session.rest().await;
+            heard.lock().unwrap().extend(rest);
+            dripped
+        }
+    })
+    .await;
+    let failure = check(&fake, TlsMode::Disable).await.result.unwrap_err();
+    // The client is gone: what it said has arrived.
+    fake.until(|counts| counts.open == 0).await;
+    let told = told.lock().unwrap().clone();
+    (failure, told)
+}
+
+#[tokio::test]
+async fn no_password_is_sent_to_who_asks_for_clear_text_or_md5() {
+    for request in [
+        authentication(3, b""),
+        authentication(5, b"salt"),
+        authentication(7, b""),
+        authentication(99, b""),
+    ] {
+        let (failure, told) = told_when_asking(request).await;
+        assert_eq!(failure, FailureKind::PasswordMethodRefused);
+        assert_eq!(told, b"", "not a byte, and so not {PASSWORD}");
+    }
+}
+
+#[tokio::test]
+async fn a_clear_text_request_behind_a_scram_request_gets_no_password() {
+    let scram = authentication(10, b"SCRAM-SHA-256\0\0");
+    let (failure, told) = told_when_asking([scram, authentication(3, b"")].concat()).await;
+    assert_eq!(failure, FailureKind::PasswordMethodRefused);
+    assert!(
+        !told
+            .windows(PASSWORD.len())
+            .any(|window| window == PASSWORD.as_bytes())
+    );
+}
+
+#[tokio::test]
+async fn a_method_of_sasl_that_is_not_scram_is_refused() {
+    let failure = failure_of(authentication(10, b"OAUTHBEARER\0\0")).await;
+    assert_eq!(failure, FailureKind::PasswordMethodRefused);
+}
+
+#[tokio::test]
+async fn a_login_without_a_password_fails_where_one_is_asked_for() {
+    let fake = Fake::saying(authentication(10, b"SCRAM-SHA-256\0\0")).await;
+    let login = Login {
+        password: None,
+        ..login(TlsMode::Disable)
+    };
+    assert_eq!(
+        checked(&mut fixture::checker(location(&fake), login))
+            .await
+            .result,
+        Err(FailureKind::AuthenticationFailed)
+    );
+}
+
+#[tokio::test]
+async fn an_endless_pbkdf2_is_not_begun() {
+    let scram = authentication(10, b"SCRAM-SHA-256\0\0");
+    let fake = Fake::start(move |mut session| {
+        let scram = scram.clone();
+        async move {
+            session.opening().await?;
+            session.say(&scram).await?;
+            let (_, body) = session.message().await?;
+            let text = String::from_utf8_lossy(&body).into_owned();
+            let nonce = text.split("r=").nth(1).unwrap();
+            let answer = format!("r={nonce}abc,s=c2FsdA==,i=4294967295");
+            session.say(&authentication(11, answer.as_bytes())).await?;
+            session.rest().await;
+            Ok(())
+        }
+    })
+    .await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::ProtocolViolation)
+    );
+}
+
+#[tokio::test]
+async fn a_giant_frame_is_not_waited_for() {
+    let giant = [b'E', 0x40, 0, 0, 0];
+    assert_eq!(failure_of(giant.to_vec()).await, FailureKind::ReplyTooLong);
+    assert_eq!(
+        failure_of([logged_in(), giant.to_vec()].concat()).await,
+        FailureKind::ReplyTooLong
+    );
+}
+
+#[tokio::test]
+async fn endless_notices_end() {
+    let notice = frame(
+        b'N',
+        &[b"SNOTICE\0VNOTICE\0C00000\0M", &[b'x'; 1000][..], b"\0\0"].concat(),
+    );
+    for greeting in [authentication(0, b""), logged_in()] {
+        let fake = Fake::following(script::endless(greeting, &notice)).await;
+        assert_eq!(
+            check(&fake, TlsMode::Disable).await.result,
+            Err(FailureKind::ReplyTooLong)
+        );
+    }
+}
+
+#[tokio::test]
+async fn endless_bytes_end() {
+    let fake = Fake::following(script::endless(Vec::new(), &[0; 4096])).await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::ProtocolViolation)
+    );
+    let fake = Fake::following(script::endless(Vec::new(), b"HTTP/1.1 400 Bad Request\r\n")).await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::ProtocolViolation)
+    );
+}
+
+#[tokio::test]
+async fn a_drip_of_bytes_ends_at_the_deadline() {
+    let within = Duration::from_millis(120);
+    let fake = Fake::start(|mut session| async move {
+        session.opening().await?;
+        for byte in logged_in() {
+            session.say(&[byte]).await?;
+            Clock::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    })
+    .await;
+    let clock = Clock::new();
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let found = checker.check(within, None, &Queries::default()).await;
+    assert_eq!(found.result.err(), Some(FailureKind::TimedOut));
+    assert_eq!(found.address, Some(fake.address.ip()));
+    let taken = clock.now().since_start();
+    assert!(taken >= within && taken < LONG, "{taken:?}");
+}
+
+#[tokio::test]
+async fn sqlstates_of_a_login_are_told_apart() {
+    for (state, failure) in [
+        ("57P03", FailureKind::Starting),
+        ("57P01", FailureKind::Stopping),
+        ("53300", FailureKind::Saturated),
+        ("28P01", FailureKind::AuthenticationFailed),
+        ("3D000", FailureKind::DatabaseMissing),
+        ("42501", FailureKind::OtherError),
+    ] {
+        assert_eq!(failure_of(error(state)).await, failure, "{state}");
+        // What follows a server's error does not hide it.
+        assert_eq!(
+            failure_of([error(state), vec![0; 10]].concat()).await,
+            failure,
+            "{state}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_in_the_query_is_stopping() {
+    let fake = Fake::following([
+        Step::Startup,
+        Step::Say(logged_in()),
+        Step::Message,
+        Step::Say(error("57P01")),
+    ])
+    .await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::Stopping)
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_in_the_middle_closed_the_connection() {
+    let (login, answer) = (logged_in(), Standing::primary().whole());
+    for end in [
+        0,
+        3,
+        9,
+        20,
+        login.len() - 1,
+        login.len(),
+        login.len() + 50,
+        login.len() + answer.len() - 1,
+    ] {
+        let before = login[..end.min(login.len())].to_vec();
+        let after = answer[..end.saturating_sub(login.len())].to_vec();
+        let mut steps = vec![Step::Startup, Step::Say(before)];
+        if !after.is_empty() {
+            steps.extend([Step::Message, Step::Say(after)]);
+        }
+        steps.extend([Step::Finish, Step::Rest]);
+        let fake = Fake::following(steps).await;
+        assert_eq!(
+            check(&fake, TlsMode::Disable).await.result,
+            Err(FailureKind::ConnectionClosed),
+            "{end}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn refused_and_reset_connections_are_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let location = Location {
+        host: Host::Address(address.ip()),
+        port: address.port(),
+    };
+    let observation = checked(&mut checker(location, TlsMode::Disable)).await;
+    assert_eq!(observation.result, Err(FailureKind::ConnectRefused));
+
+    let fake = Fake::following([Step::Startup, Step::Reset]).await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::ConnectionReset)
+    );
+}
+
+#[tokio::test]
+async fn nonsense_is_a_violation() {
+    let unreadable = [authentication(0, b""), frame(b'S', b"no end of text")].concat();
+    assert_eq!(failure_of(unreadable).await, FailureKind::ProtocolViolation);
+    // An answer that nobody asked for.
+    let early = [logged_in(), Standing::primary().whole()].concat();
+    assert_eq!(failure_of(early).await, FailureKind::ProtocolViolation);
+    let rest = [row(&[None, None]), row(&[Some("1")]), Standing::standby().load()];
+    let with = |role: &str, position: Vec<u8>| {
+        let first = [row(&[Some(role)]), position];
+        answers(&[&first[..], &rest[..]].concat())
+    };
+    for answer in [
+        wire::ready(),
+        answers(&[]),
+        answers(&[row(&[None])]),
+        answers(&[row(&[Some("f")])]),
+        with("yes", row(&[Some("0/1"), None])),
+        with("f", row(&[Some("zero"), None])),
+        with("f", row(&[Some("0/1")])),
+    ] {
+        let observation = check(&Fake::answering(answer).await, TlsMode::Disable).await;
+        assert_eq!(observation.result, Err(FailureKind::ProtocolViolation));
+    }
+}
+
+/// A standby that refuses the statements with `part` in them.
+fn refusing(part: &'static str, state: &'static str) -> Standing {
+    Standing {
+        lsn: Some(1),
+        received: Some(2),
+        timeline: Some(2),
+        identifier: 42,
+        others: &[("behind", "1.5")],
+        refuses: Some((part, state)),
+        ..Standing::standby()
+    }
+}
+
+/// A server that keeps the questions that it is asked.
+async fn listening(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> (Fake, Questions) {
+    let questions = Questions::default();
+    let heard = Arc::clone(&questions);
+    let answer = move |question: &str| {
+        heard.lock().unwrap().push(question.to_owned());
+        answer(question)
+    };
+    (Fake::asked(answer).await, questions)
+}
+
+type Questions = Arc<Mutex<Vec<String>>>;
+
+#[tokio::test]
+async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
+    let all = (Some(Lsn(1)), Some(2), Some(42), true);
+    for (part, state, told) in [
+        ("pg_control_system", "42501", (all.0, all.1, None, all.3)),
+        ("pg_last_wal_replay_lsn", "0A000", (None, all.1, all.2, all.3)),
+        ("pg_last_wal_receive_lsn", "42883", (None, all.1, all.2, all.3)),
+        ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
+        ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
+    ] {
+        let standing = refusing(part, state);
+        let (fake, queries) = listening(move |query| standing.answer(query)).await;
+        let mut checker = checker(location(&fake), TlsMode::Disable);
+        for rounds in [2, 1] {
+            queries.lock().unwrap().clear();
+            let sample = checked(&mut checker).await.result.unwrap();
+            let said = (
+                sample.lsn,
+                sample.timeline,
+                sample.system_identifier,
+                sample.load.is_some(),
+            );
+            // What is behind the refused part needs another round, where there is anything behind it.
+            let rounds = if part == "pg_stat_activity" { 1 } else { rounds };
+            assert_eq!((sample.role, said), (Role::Standby, told), "{part}");
+            let queries = queries.lock().unwrap().clone();
+            assert_eq!(queries.len(), rounds, "{part}");
+            assert!(queries.iter().skip(1).all(|query| query.starts_with("ROLLBACK;")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_its_role_is_alive() {
+    let standing = refusing("pg_is_in_recovery()\n", "42501");
+    let fake = Fake::asked(move |query| standing.answer(query)).await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::OtherError)
+    );
+}
+
+#[tokio::test]
+async fn every_question_is_read_only_and_ends_on_the_server_too() {
+    let standing = refusing("nothing", "42501");
+    let (fake, queries) = listening(move |query| standing.answer(query)).await;
+    let lag_query: Arc<str> = "SELECT behind -- a comment".into();
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let (_, lags) = checker
+        .check(LONG, None, &of_lag(&[Arc::clone(&lag_query)]))
+        .await
+        .result
+        .unwrap();
+    assert_eq!(lags[&lag_query], Some(Duration::from_millis(1500)));
+    let queries = queries.lock().unwrap().clone();
+    assert_eq!(queries.len(), 2);
+    for query in &queries {
+        let start = "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout=";
+        let within = query.strip_prefix(start).and_then(|rest| rest.split_once(';'));
+        let within: u128 = within.unwrap().0.parse().unwrap();
+        assert!((1..=LONG.as_millis()).contains(&within), "{query}");
+    }
+    assert!(
+        queries[1].contains("SELECT behind -- a comment\n;COMMIT"),
+        "{}",
+        queries[1]
+    );
+}
+
+fn of_lag(queries: &[Arc<str>]) -> Queries {
+    Queries {
+        lags: queries.to_vec(),
+        probes: Vec::new(),
+    }
+}
+
+fn probing(queries: &[&str]) -> Queries {
+    Queries {
+        lags: Vec::new(),
+        probes: queries.iter().map(|&query| query.into()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_probe_query_that_fails_says_nothing_of_the_server_or_of_the_others() {
+    for state in ["42P01", "57014", "22012", "25006", "53200"] {
+        let standing = refusing("bad_table", state);
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
+        let queries = probing(&["SELECT FROM bad_table", "SELECT FROM good"]);
+        let mut checker = checker(location(&fake), TlsMode::Disable);
+        let (sample, _) = checker.check(LONG, None, &queries).await.result.unwrap();
+        let answered: Vec<_> = sample.probes.values().copied().collect();
+        assert_eq!(
+            (sample.role, answered),
+            (Role::Standby, vec![false, true]),
+            "{state}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_probe_query_is_asked_read_only_and_ended_in_time_by_the_server() {
+    let (fake, queries) = listening(|_| Standing::standby().whole()).await;
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    checker
+        .check(LONG, None, &probing(&["SELECT 1"]))
+        .await
+        .result
+        .unwrap();
+    let queries = queries.lock().unwrap().clone();
+    let probe = queries
+        .iter()
+        .find(|query| query.contains("SELECT 1\n;"))
+        .unwrap();
+    assert!(
+        probe.starts_with(
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout="
+        ),
+        "{probe}"
+    );
+}
+
+#[tokio::test]
+async fn a_probe_query_that_hangs_does_not_fail_the_check() {
+    // Nothing is written: the client waits for an answer that does not come.
+    let fake = Fake::asked(|query| {
+        if query.contains("hang") {
+            Vec::new()
+        } else {
+            Standing::standby().whole()
+        }
+    })
+    .await;
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let within = Duration::from_millis(400);
+    let found = checker
+        .check(within, None, &probing(&["SELECT hang", "SELECT other"]))
+        .await;
+    let (sample, _) = found.result.unwrap();
+    assert_eq!(sample.role, Role::Standby);
+    assert!(
+        sample.probes.values().all(|answered| !answered),
+        "{:?}",
+        sample.probes
+    );
+}
+
+#[tokio::test]
+async fn a_lag_query_that_fails_says_nothing_of_the_server() {
+    for state in ["42P01", "57014", "22012", "25006"] {
+        let standing = refusing("behind", state);
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
+        let queries: [Arc<str>; 2] = ["SELECT behind".into(), "SELECT other".into()];
+        let mut checker = checker(location(&fake), TlsMode::Disable);
+        let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
+        assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_lag_query_that_cannot_be_parsed_says_nothing_of_the_server() {
+    // The server parses the whole text before it carries anything out.
+    let answer = |query: &str| {
+        if query.contains("SELEC ") {
+            [error("42601"), wire::ready()].concat()
+        } else {
+            Standing::standby().whole()
+        }
+    };
+    let fake = Fake::asked(answer).await;
+    let queries: [Arc<str>; 1] = ["SELEC 0".into()];
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
+    assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None));
+}
+
+#[tokio::test]
+async fn only_the_byte_s_leads_to_tls() {
+    for (answer, failure) in [
+        (&b"N"[..], FailureKind::TlsNotOffered),
+        (b"E", FailureKind::ServerFailing),
+        (b"X", FailureKind::ProtocolViolation),
+    ] {
+        let observation = check(&Fake::saying(answer.to_vec()).await, TlsMode::Require).await;
+        assert_eq!(observation.result, Err(failure));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_stuffed_behind_the_s_is_not_believed() {
+    let stuffed = [b"S".to_vec(), logged_in(), Standing::primary().whole()].concat();
+    let observation = check(&Fake::saying(stuffed).await, TlsMode::Require).await;
+    assert_eq!(observation.result, Err(FailureKind::TlsFailed));
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_in_the_handshake_closed_the_connection() {
+    let script = [Step::Opening, Step::Say(b"S".to_vec()), Step::Finish, Step::Rest];
+    let fake = Fake::following(script).await;
+    assert_eq!(
+        check(&fake, TlsMode::Require).await.result,
+        Err(FailureKind::ConnectionClosed)
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_be_written_is_the_secrets_fault() {
+    let login = Login {
+        user: "a\0b".into(),
+        ..login(TlsMode::Disable)
+    };
+    let location = Location {
+        host: Host::Address([192, 0, 2, 1].into()),
+        port: 1,
+    };
+    let observation = checked(&mut fixture::checker(location, login)).await;
+    assert_eq!(
+        (observation.result, observation.address),
+        (Err(FailureKind::SecretUnresolved), Some([192, 0, 2, 1].into()))
+    );
+}
+
+#[tokio::test]
+async fn loopback_is_refused_outside_of_tests() {
+    let clock = Clock::new();
+    let location = Location {
+        host: Host::Address([127, 0, 0, 1].into()),
+        port: 1,
+    };
+    let server = fixture::server(location, login(TlsMode::Disable));
+    let mut checker = Checker::new(
+        clock,
+        Resolver::from_system(clock, AddressRules::default()),
+        server,
+    );
+    let observation = checked(&mut checker).await;
+    assert_eq!(
+        (observation.result, observation.address),
+        (Err(FailureKind::AddressRefused), None)
+    );
+}

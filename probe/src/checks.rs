@@ -1,0 +1,167 @@
+//! The task that checks one server, for those who want it checked alike.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::select_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tracing::Instrument;
+
+use super::check::{Checker, Found};
+use super::clock::Clock;
+use super::panics::caught;
+use super::subscribers::{Subscriber, Subscribers};
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureKind, Observation};
+use distributary_core::target::{Answer, CheckAnswer};
+
+/// A place of a policy, where one was asked for, and one of all policies'.
+type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
+
+/// Waits for the moment of an instruction and for a free place, checks, answers, and waits for the next one.
+pub struct Checks {
+    pub clock: Clock,
+    pub checker: Checker,
+    pub subscribers: Subscribers,
+    /// Those whom it serves.
+    pub group: u32,
+    /// Those of all policies. Who waits for a place of a policy holds none of these, and who holds one gives it back within
+    /// a deadline.
+    pub places: Arc<Semaphore>,
+    pub answers: mpsc::Sender<Answer>,
+}
+
+impl Checks {
+    /// Ends when nobody listens. Boxed, as everything that is done seldom: most of the time it waits, and for each server.
+    pub async fn run(mut self: Box<Self>) {
+        let mut changes = self.subscribers.changes();
+        loop {
+            self.due(&mut changes).await;
+            let due = self.subscribers.due_at(self.group, self.clock.now());
+            let Some(place) = self.place(&due).await else {
+                return;
+            };
+            // While it waited, instructions may have been replaced.
+            let due = self.subscribers.due_at(self.group, self.clock.now());
+            if !due.is_empty() && Box::pin(self.check(due, place)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the moment of an instruction.
+    async fn due(&self, changes: &mut watch::Receiver<Vec<Subscriber>>) {
+        loop {
+            changes.mark_unchanged();
+            let due = self.subscribers.due(self.group);
+            tokio::select! {
+                () = self.clock.sleep_until(due.unwrap_or_default()), if due.is_some() => return,
+                // The sender lives as long as `self.subscribers`.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// A place of one of the policies, whichever is free first, and one of all policies'.
+    async fn place(
+        &self,
+        due: &[Subscriber],
+    ) -> Option<(Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)> {
+        let places = due
+            .iter()
+            .map(|subscriber| Arc::clone(&subscriber.places).acquire_owned().boxed());
+        let places: Vec<_> = places.collect();
+        let policy = if places.is_empty() {
+            None
+        } else {
+            Some(select_all(places).await.0.ok()?)
+        };
+        let all = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        Some((policy, all))
+    }
+
+    /// One check under the longest deadline of those who are due, in order of their deadlines. Whose deadline passes
+    /// before is told so then.
+    async fn check(&mut self, due: Vec<Subscriber>, place: Place) -> Option<()> {
+        let started = self.clock.now();
+        let longest = due.last()?.check.timeout;
+        let first = due.first()?;
+        let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
+        let (prefer, queries) = (first.check.prefer, self.subscribers.queries(self.group));
+        let checking = self.checker.check(longest, prefer, &queries).instrument(span);
+        let mut checking = Box::pin(caught(checking));
+        let mut waiting = due.into_iter().peekable();
+        let found = loop {
+            let Some(next) = waiting.peek() else {
+                return Some(());
+            };
+            let deadline = started + next.check.timeout;
+            let last = next.check.timeout >= longest;
+            tokio::select! {
+                biased;
+                found = &mut checking => break found,
+                () = self.clock.sleep_until(deadline), if !last => {}
+            }
+            let late = Found {
+                address: None,
+                result: Err(FailureKind::TimedOut),
+            };
+            if let Some(next) = waiting.next() {
+                answer(&self.subscribers, &self.answers, self.clock, next, started, &late).await?;
+            }
+        };
+        // Who cannot deliver holds no place.
+        drop(place);
+        let found = found.unwrap_or(Found {
+            address: None,
+            result: Err(FailureKind::ProtocolViolation),
+        });
+        for next in waiting {
+            answer(
+                &self.subscribers,
+                &self.answers,
+                self.clock,
+                next,
+                started,
+                &found,
+            )
+            .await?;
+        }
+        Some(())
+    }
+}
+
+async fn answer(
+    subscribers: &Subscribers,
+    answers: &mpsc::Sender<Answer>,
+    clock: Clock,
+    subscriber: Subscriber,
+    started: Moment,
+    found: &Found,
+) -> Option<()> {
+    if !subscribers.answered(&subscriber) {
+        return Some(());
+    }
+    let result = match &found.result {
+        Ok((sample, lags)) => Ok(subscriber.sample(sample, lags)),
+        Err(kind) => Err(*kind),
+    };
+    let observation = Observation {
+        started,
+        ended: clock.now(),
+        address: found.address,
+        result,
+    };
+    tracing::trace!(policy = %subscriber.key.policy, endpoint = %subscriber.key.target, ?observation);
+    let late = subscriber
+        .check
+        .at
+        .map(|at| started.since(at))
+        .unwrap_or_default();
+    let observed = CheckAnswer {
+        key: subscriber.key,
+        incarnation: subscriber.incarnation,
+        observation,
+    };
+    answers.send(Answer::Checked { observed, late }).await.ok()
+}

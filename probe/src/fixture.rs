@@ -1,0 +1,73 @@
+//! What the tests of the prober have in common; the servers are fake_postgres's.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake_postgres::Fake;
+
+use super::check::{Checker, Found};
+use super::clock::Clock;
+use super::dns::Resolver;
+use super::login::{Server, SharedEncryption};
+use super::query::Queries;
+use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
+use distributary_core::observation::{FailureKind, Sample};
+use distributary_core::server::{Host, Location};
+
+pub const PASSWORD: &str = "canary-5c1f";
+
+/// Where a fake listens.
+pub fn location(fake: &Fake) -> Location {
+    Location {
+        host: Host::Address(fake.ip()),
+        port: fake.address.port(),
+    }
+}
+
+/// A server with a login.
+pub fn server(location: Location, login: Login) -> Server {
+    Server {
+        location,
+        pod: None,
+        login: Arc::new(login),
+        encryption: SharedEncryption::default(),
+    }
+}
+
+/// What checks it.
+pub fn checker(location: Location, login: Login) -> Checker {
+    let clock = Clock::new();
+    Checker::new(clock, Resolver::anywhere(clock), server(location, login))
+}
+
+/// What a check without lag queries found.
+#[derive(Debug)]
+pub struct Checked {
+    pub address: Option<IpAddr>,
+    pub result: Result<Sample, FailureKind>,
+}
+
+/// A check that has long enough.
+pub async fn checked(checker: &mut Checker) -> Checked {
+    let Found { address, result } = checker
+        .check(Duration::from_secs(20), None, &Queries::default())
+        .await;
+    Checked {
+        address,
+        result: result.map(|(sample, _)| sample),
+    }
+}
+
+pub fn login(mode: TlsMode) -> Login {
+    Login {
+        user: "probe".into(),
+        password: Some(Sensitive::new(PASSWORD)),
+        database: "postgres".into(),
+        tls: TlsSettings {
+            mode,
+            ca: None,
+            client: None,
+        },
+    }
+}

@@ -1,0 +1,201 @@
+//! The task that holds one session on one address of a server beside the checks, for all who want one held there. It
+//! sees a crash when the socket closes, not at the next check.
+//!
+//! | what happens                                          | who holds it hears |
+//! |-------------------------------------------------------|--------------------|
+//! | an answer to a heartbeat                              | the sample         |
+//! | closed, reset, shut down; refused when opened anew    | `Closed`           |
+//! | no answer in time, nonsense, an error                 | `Missed`           |
+//! | no place, or no right, when opened anew               | nothing            |
+//!
+//! After that the session is opened anew, with a growing back-off while it does not last.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use super::clock::Clock;
+use super::conversation::Conversation;
+use super::login::Server;
+use super::panics::caught;
+use super::query::{Lags, Refused, ask};
+use super::subscribers::{Subscriber, Subscribers};
+use distributary_core::moment::Moment;
+use distributary_core::observation::{FailureClass, FailureKind, Sample, Silence};
+use distributary_core::target::{Answer, Hold, SessionAnswer};
+
+/// The first wait before a session is opened again.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The longest one; checks alone see a crash meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The wait after the server had no place for a session, or the login no right to one.
+const REFUSED_WAIT: Duration = Duration::from_secs(15);
+/// A session that lasted so long begins the back-off anew.
+const LASTED: Duration = Duration::from_secs(5);
+/// After this a server is asked again what it once refused to tell: rights can be granted.
+const ASK_AGAIN: Duration = Duration::from_mins(10);
+
+/// Holds the session that its subscribers want.
+pub struct Held {
+    pub clock: Clock,
+    pub server: Server,
+    pub address: IpAddr,
+    pub subscribers: Subscribers,
+    /// Gone once nobody wanted this session: who then wants one gets another.
+    pub wanted: Weak<()>,
+    /// Those of all policies; one is taken while a session is opened.
+    pub places: Arc<Semaphore>,
+    pub answers: mpsc::Sender<Answer>,
+}
+
+/// Nobody listens: the process ends.
+struct Stopped;
+
+type Told = Result<(Sample, Lags), FailureKind>;
+
+impl Held {
+    /// Ends when nobody wants the session, or nobody listens. Boxed, as everything that is done seldom: most of the time
+    /// it waits, and for each server.
+    pub async fn run(self: Box<Self>) {
+        let mut changes = self.subscribers.changes();
+        let mut wait = FIRST_WAIT;
+        while let Some(hold) = self.wanted() {
+            let began = self.clock.now();
+            let held = match self.open(hold).await {
+                Ok(session) => self.hold(session, &mut changes).await,
+                Err(kind) if silence(kind).is_none() => {
+                    self.back_off(REFUSED_WAIT, &mut changes).await;
+                    continue;
+                }
+                Err(kind) => Box::pin(self.tell(began, Some(hold.timeout), &Err(kind))).await,
+            };
+            if held.is_err() {
+                return;
+            }
+            if self.clock.now().since(began) >= LASTED {
+                wait = FIRST_WAIT;
+            }
+            self.back_off(wait, &mut changes).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn wanted(&self) -> Option<Hold> {
+        let wanted = self.wanted.strong_count() > 0;
+        wanted.then(|| self.subscribers.hold(self.address)).flatten()
+    }
+
+    async fn open(&self, hold: Hold) -> Result<Box<Conversation>, FailureKind> {
+        let _place = self.places.acquire().await;
+        let opening = Box::pin(self.server.open(hold.address, hold.timeout));
+        match timeout(hold.timeout, caught(opening)).await {
+            Ok(opened) => opened
+                .unwrap_or(Err(FailureKind::ProtocolViolation))
+                .map(Box::new),
+            Err(_) => Err(FailureKind::TimedOut),
+        }
+    }
+
+    /// Waits, unless no session is wanted any more.
+    async fn back_off(&self, wait: Duration, changes: &mut watch::Receiver<Vec<Subscriber>>) {
+        let until = self.clock.now() + wait;
+        while self.wanted().is_some() {
+            tokio::select! {
+                () = self.clock.sleep_until(until) => return,
+                // The sender lives as long as `self.subscribers`.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// Asks at once and then at every heartbeat, until the session is silent or is not wanted.
+    async fn hold(
+        &self,
+        mut session: Box<Conversation>,
+        changes: &mut watch::Receiver<Vec<Subscriber>>,
+    ) -> Result<(), Stopped> {
+        let mut refused = Refused::default();
+        let (mut asked_all, mut last) = (self.clock.now(), None);
+        loop {
+            changes.mark_unchanged();
+            let Some(hold) = self.wanted() else {
+                session.close();
+                return Ok(());
+            };
+            let due = last.map_or(Moment::default(), |last| last + hold.every);
+            tokio::select! {
+                biased;
+                closed = caught(session.closed()) => {
+                    let kind = closed.unwrap_or(FailureKind::ProtocolViolation);
+                    return Box::pin(self.tell(self.clock.now(), None, &Err(kind))).await;
+                }
+                _ = changes.changed() => continue,
+                () = self.clock.sleep_until(due) => {}
+            }
+            let started = self.clock.now();
+            last = Some(started);
+            if started.since(asked_all) >= ASK_AGAIN {
+                (asked_all, refused) = (started, Refused::default());
+            }
+            let told = self.ask(&mut session, &mut refused, hold.timeout).await;
+            Box::pin(self.tell(started, Some(hold.timeout), &told)).await?;
+            if told.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn ask(&self, session: &mut Conversation, refused: &mut Refused, within: Duration) -> Told {
+        let lag_queries = self.subscribers.lag_queries_at(self.address);
+        let asking = Box::pin(ask(session, refused, within, &lag_queries));
+        match timeout(within, caught(asking)).await {
+            Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation)),
+            Err(_) => Err(FailureKind::TimedOut),
+        }
+    }
+
+    /// Tells those who hold the session; of what did not come those who would have waited no longer than `waited`.
+    async fn tell(&self, started: Moment, waited: Option<Duration>, told: &Told) -> Result<(), Stopped> {
+        let silence = told
+            .as_ref()
+            .err()
+            .map(|kind| silence(*kind).unwrap_or(Silence::Missed));
+        let waited = waited.filter(|_| silence == Some(Silence::Missed));
+        for subscriber in self.subscribers.hearing(self.address, waited) {
+            let result = match (told, silence) {
+                (Ok((sample, lags)), None) => Ok(subscriber.sample(sample, lags)),
+                (_, silence) => Err(silence.unwrap_or(Silence::Missed)),
+            };
+            let heard = SessionAnswer {
+                key: subscriber.key,
+                incarnation: subscriber.incarnation,
+                address: self.address,
+                started,
+                ended: self.clock.now(),
+                result,
+            };
+            self.answers
+                .send(Answer::Heard(heard))
+                .await
+                .map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the failure of a session is a sign of; `None`: of nothing that speaks against the server.
+const fn silence(kind: FailureKind) -> Option<Silence> {
+    match kind.class() {
+        FailureClass::Dead { hard: true } | FailureClass::Transient => Some(Silence::Closed),
+        FailureClass::Dead { hard: false } => Some(Silence::Missed),
+        FailureClass::Saturated
+        | FailureClass::Configuration
+        | FailureClass::Own
+        | FailureClass::Name
+        | FailureClass::RefusedAddress
+        | FailureClass::Alive => None,
+    }
+}

@@ -1,0 +1,231 @@
+//! The question of a check and of a heartbeat: one round trip that any login may ask of PostgreSQL 12 and later. A part
+//! that the server refuses, as managed services do, is left out of the next ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+
+use super::classify::classify_sqlstate;
+use super::conversation::{Conversation, Row};
+use distributary_core::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
+
+/// A part of the question, and its statement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    Role,
+    Position,
+    Timeline,
+    Identity,
+    Load,
+}
+
+/// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
+/// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
+/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), and the load (`pg_stat_activity`,
+/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`). One that a server refuses is left out of the next
+/// questions. Queries of policies come after these.
+pub fn statements() -> impl Iterator<Item = &'static str> {
+    Part::ALL.into_iter().map(Part::statement)
+}
+
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Role,
+        Self::Position,
+        Self::Timeline,
+        Self::Identity,
+        Self::Load,
+    ];
+
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Role => "SELECT pg_catalog.pg_is_in_recovery()",
+            Self::Position => {
+                "SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, \
+                 CASE WHEN r THEN pg_catalog.pg_last_wal_receive_lsn() END FROM pg_catalog.pg_is_in_recovery() r"
+            }
+            // The view tells received_tli only to members of pg_monitor.
+            Self::Timeline => {
+                "SELECT CASE WHEN NOT r THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END, \
+                 (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver) FROM pg_catalog.pg_is_in_recovery() r"
+            }
+            Self::Identity => "SELECT system_identifier FROM pg_catalog.pg_control_system()",
+            // Of the sessions of others a login without pg_monitor sees neither kind nor state, but database and name.
+            Self::Load => {
+                "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL \
+                 AND coalesce(backend_type, 'client backend') = 'client backend' \
+                 AND application_name IS DISTINCT FROM 'distributary'), \
+                 pg_catalog.current_setting('max_connections'), \
+                 (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
+                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint"
+            }
+        }
+    }
+}
+
+/// What a server refused to tell. It is not asked again, as each refusal is a line in its log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Refused([bool; Part::ALL.len()]);
+
+/// Answers of lag queries, by their text; `None`: no number of seconds.
+pub type Lags = HashMap<Arc<str>, Option<Duration>>;
+
+/// What policies ask beside that, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Queries {
+    /// With checks and heartbeats: the lag in seconds.
+    pub lags: Vec<Arc<str>>,
+    /// With checks: whether they are answered.
+    pub probes: Vec<Arc<str>>,
+}
+
+/// Whether each probe query is answered, within `within` altogether. What does not come in time is not: what was asked
+/// before has shown that the server is alive. Nothing is asked after that.
+pub async fn probe(
+    conversation: &mut Conversation,
+    queries: &[Arc<str>],
+    within: Duration,
+) -> BTreeMap<Arc<str>, bool> {
+    let mut answered: BTreeMap<_, _> = queries.iter().map(|query| (Arc::clone(query), false)).collect();
+    // Something is left of the deadline of the check to tell.
+    let share = within / u32::try_from(queries.len() + 1).unwrap_or(u32::MAX);
+    for query in queries {
+        let statement = [&**query];
+        // The server ends it in time, if it can.
+        match timeout(share + share / 4, conversation.ask(&statement, share)).await {
+            Ok(Ok(answers)) => {
+                answered.insert(Arc::clone(query), answers.refused.is_none());
+            }
+            // A query that cannot be parsed refuses the whole text; the session lives on.
+            Ok(Err(kind)) if kind.class() == FailureClass::Alive => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    answered
+}
+
+/// Asks everything that was not refused before, in one round trip; only after a refusal is there another one. Each of
+/// `lag_queries` is a round trip more. All of it ends within `within`, which the caller ensures too.
+///
+/// # Errors
+/// What ended the connection, the server's error, or an answer that does not fit the question.
+pub async fn ask(
+    conversation: &mut Conversation,
+    refused: &mut Refused,
+    within: Duration,
+    lag_queries: &[Arc<str>],
+) -> Result<(Sample, Lags), FailureKind> {
+    let mut rows: [Option<Row>; Part::ALL.len()] = Default::default();
+    let mut parts: Vec<Part> = Part::ALL
+        .into_iter()
+        .filter(|part| !refused.0[*part as usize])
+        .collect();
+    while !parts.is_empty() {
+        let statements: Vec<_> = parts.iter().map(|part| part.statement()).collect();
+        let answers = conversation.ask(&statements, within).await?;
+        let told = answers.rows.len().min(parts.len());
+        for (part, row) in parts.drain(..told).zip(answers.rows) {
+            rows[part as usize] = row;
+        }
+        match (answers.refused, parts.first()) {
+            (Some(state), Some(part)) if *part != Part::Role && is_refusal(&state) => {
+                refused.0[*part as usize] = true;
+                parts.remove(0);
+            }
+            (Some(state), _) => return Err(classify_sqlstate(&state)),
+            (None, Some(_)) => return Err(FailureKind::ProtocolViolation),
+            (None, None) => {}
+        }
+    }
+    let sample = sample(&rows)?;
+    let mut lags = Lags::new();
+    // Together they leave room within the deadline of the whole check.
+    let share = within / u32::try_from(lag_queries.len() + 1).unwrap_or(u32::MAX);
+    for query in lag_queries {
+        let lag = lag(conversation, query, share).await?;
+        lags.insert(Arc::clone(query), lag);
+    }
+    Ok((sample, lags))
+}
+
+/// No privilege, not supported, no such function, relation or column.
+fn is_refusal(state: &SqlState) -> bool {
+    [
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        SqlState::FEATURE_NOT_SUPPORTED,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        // Where a server runs in a state in which a function of the log may not be called.
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ]
+    .contains(state)
+}
+
+fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> {
+    let of = |part: Part| rows[part as usize].as_ref();
+    let role = match text(of(Part::Role), 0)? {
+        Some("t") => Role::Standby,
+        Some("f") => Role::Primary,
+        _ => return Err(FailureKind::ProtocolViolation),
+    };
+    let file = text(of(Part::Timeline), 0)?;
+    let timeline = match file.and_then(|name| name.get(..8)) {
+        Some(digits) => Some(u32::from_str_radix(digits, 16).map_err(|_| FailureKind::ProtocolViolation)?),
+        // Unsigned in the server, signed in SQL; 0 stands for none.
+        None => parsed::<i32>(of(Part::Timeline), 1)?
+            .map(i32::cast_unsigned)
+            .filter(|timeline| *timeline > 0),
+    };
+    Ok(Sample {
+        lsn: parsed::<Lsn>(of(Part::Position), 0)?,
+        received: parsed::<Lsn>(of(Part::Position), 1)?,
+        system_identifier: parsed::<i64>(of(Part::Identity), 0)?.map(i64::cast_unsigned),
+        timeline,
+        load: load(of(Part::Load))?,
+        ..Sample::of(role)
+    })
+}
+
+fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {
+    let (sessions, most) = (parsed(row, 0)?, parsed(row, 1)?);
+    let (transactions, started) = (parsed(row, 2)?, parsed(row, 3)?);
+    Ok((|| {
+        Some(Load {
+            sessions: sessions?,
+            max_connections: most?,
+            transactions: transactions?,
+            started: started?,
+        })
+    })())
+}
+
+/// The answer of a lag query. An error of the query says nothing of the server's health.
+async fn lag(
+    conversation: &mut Conversation,
+    query: &str,
+    within: Duration,
+) -> Result<Option<Duration>, FailureKind> {
+    let answers = match conversation.ask(&[query], within).await {
+        Ok(answers) => answers,
+        // A query that cannot be parsed refuses the whole text.
+        Err(kind) if kind.class() == FailureClass::Alive => return Ok(None),
+        Err(kind) => return Err(kind),
+    };
+    let seconds = answers.rows.first().and_then(Option::as_ref);
+    let seconds = seconds.and_then(|row| row.text(0).ok().flatten()?.parse::<f64>().ok());
+    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+fn text(row: Option<&Row>, column: usize) -> Result<Option<&str>, FailureKind> {
+    let Some(row) = row else { return Ok(None) };
+    row.text(column).map_err(|_| FailureKind::ProtocolViolation)
+}
+
+fn parsed<T: std::str::FromStr>(row: Option<&Row>, column: usize) -> Result<Option<T>, FailureKind> {
+    let parse = |text: &str| text.parse().map_err(|_| FailureKind::ProtocolViolation);
+    text(row, column)?.map(parse).transpose()
+}

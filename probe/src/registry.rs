@@ -1,0 +1,279 @@
+//! Which servers are probed, and the tasks that do it, shared by those who want the same server with the same login:
+//! one holds a session on each address where one is wanted; one checks for all who look at the same address with the
+//! same patience.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, Weak};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::check::Checker;
+use super::checks::Checks;
+use super::clock::Clock;
+use super::dns::Resolver;
+use super::held::Held;
+use super::limits::Limits;
+use super::login::{EncryptionResult, Server, SharedEncryption};
+use super::subscribers::{Subscriber, Subscribers};
+use distributary_core::ids::{PolicyKey, TargetId};
+use distributary_core::login::{Login, TlsSettings};
+use distributary_core::server::Location;
+use distributary_core::target::{Answer, NextCheck, ProbeKey, ProbeOrder};
+
+/// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.
+///
+/// # Guarantees
+/// - Every instruction that is not replaced by a later one is answered by one [`Answer::Checked`].
+/// - Never two checks of one target at once; nor two of one server with one login, but for targets of other settings, or
+///   that prefer another address. Never two sessions to one address with one login. None serves two logins.
+/// - Nobody waits for a check that takes longer than its own settings let one take.
+/// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
+///   on its way, under its incarnation.
+/// - A policy takes at most its own limit ([`Limits`]) of the places, first come, first served.
+pub struct Registry {
+    clock: Clock,
+    resolver: Resolver,
+    limits: Limits,
+    answers: mpsc::Sender<Answer>,
+    places: Arc<Semaphore>,
+    policies: HashMap<PolicyKey, Probes>,
+    servers: HashMap<Arc<ServerKey>, Running>,
+    encryptions: HashMap<TlsSettings, Weak<OnceLock<EncryptionResult>>>,
+}
+
+/// What must be equal for a session to be shared.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct ServerKey {
+    location: Location,
+    pod: Option<IpAddr>,
+    login: Arc<Login>,
+}
+
+/// The targets of one policy.
+struct Probes {
+    places: Arc<Semaphore>,
+    targets: HashMap<TargetId, Arc<ServerKey>>,
+}
+
+/// A server whose tasks run.
+#[derive(Default)]
+struct Running {
+    subscribers: Subscribers,
+    checks: Vec<Checking>,
+    sessions: Vec<Holding>,
+}
+
+/// The checks of a group.
+struct Checking {
+    group: u32,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The session on an address.
+struct Holding {
+    address: IpAddr,
+    task: AbortOnDropHandle<()>,
+    _wanted: Arc<()>,
+}
+
+impl Registry {
+    /// A registry that probes nothing yet. Answers go to `answers`; a full channel holds back the next checks, and one whose
+    /// receiver is gone ends the tasks.
+    #[must_use]
+    pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Answer>) -> Self {
+        let places = Arc::new(Semaphore::new(limits.all.max(1)));
+        Self {
+            clock,
+            resolver,
+            limits,
+            answers,
+            places,
+            policies: HashMap::new(),
+            servers: HashMap::new(),
+            encryptions: HashMap::new(),
+        }
+    }
+
+    /// The whole set of targets that `policy` wants. New ones start, missing ones stop, those with another location or
+    /// login start anew; all others run on, and take their instruction where it is newer. An empty set forgets the
+    /// policy.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, where a task is to be started.
+    pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<ProbeOrder>) {
+        let known = self.policies.remove(policy);
+        let (places, mut before) = match known {
+            Some(probes) => (probes.places, probes.targets),
+            None => (
+                Arc::new(Semaphore::new(self.limits.policy.max(1))),
+                HashMap::new(),
+            ),
+        };
+        let mut targets = HashMap::with_capacity(wanted.len());
+        for wanted in wanted {
+            let server = Arc::new(ServerKey {
+                location: wanted.location,
+                pod: wanted.target.pod,
+                login: wanted.login,
+            });
+            let subscriber = Subscriber {
+                key: ProbeKey {
+                    policy: policy.clone(),
+                    target: wanted.target.clone(),
+                },
+                incarnation: wanted.incarnation,
+                lag_query: wanted.lag_query,
+                deadlines: wanted.deadlines,
+                probe_queries: wanted.probe_queries,
+                check: wanted.check,
+                group: 0,
+                answered: None,
+                places: Arc::clone(&places),
+            };
+            match before.remove(&wanted.target) {
+                Some(other) if other != server => self.leave(&other, &subscriber.key),
+                _ => {}
+            }
+            let server = self.subscribe(server, subscriber);
+            targets.insert(wanted.target, server);
+        }
+        for (target, server) in before {
+            self.leave(
+                &server,
+                &ProbeKey {
+                    policy: policy.clone(),
+                    target,
+                },
+            );
+        }
+        if !targets.is_empty() {
+            self.policies.insert(policy.clone(), Probes { places, targets });
+        }
+    }
+
+    /// Gives one target its next instruction. One that is not wanted, or an instruction that is not newer than the
+    /// last, is ignored.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, where a task is to be started.
+    pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
+        let probes = self.policies.get(&key.policy);
+        let server = probes.and_then(|probes| probes.targets.get(&key.target));
+        let Some(server) = server.cloned() else { return };
+        if let Some(running) = self.servers.get(&server) {
+            running.subscribers.instruct(key, check);
+            self.staff(&server);
+        }
+    }
+
+    fn subscribe(&mut self, server: Arc<ServerKey>, subscriber: Subscriber) -> Arc<ServerKey> {
+        let known = self.servers.get_key_value(&server);
+        let server = known.map_or(server, |(key, _)| Arc::clone(key));
+        let running = self.servers.entry(Arc::clone(&server)).or_default();
+        running.subscribers.put(subscriber);
+        self.staff(&server);
+        server
+    }
+
+    fn leave(&mut self, server: &Arc<ServerKey>, key: &ProbeKey) {
+        let others = self
+            .servers
+            .get(server)
+            .is_some_and(|running| running.subscribers.remove(key));
+        if others {
+            self.staff(server);
+        } else {
+            self.servers.remove(server);
+        }
+    }
+
+    /// Starts the tasks that a server's subscribers need, and stops those that they do not.
+    fn staff(&mut self, key: &ServerKey) {
+        let Some(running) = self.servers.get_mut(key) else {
+            return;
+        };
+        let mut groups = running.subscribers.groups();
+        running.checks.retain(|checking| groups.remove(&checking.group));
+        let mut addresses = running.subscribers.held_addresses();
+        let gone = |holding: &mut Holding| !addresses.remove(&holding.address);
+        for ended in running.sessions.extract_if(.., gone) {
+            // It says goodbye to the server, then it ends.
+            ended.task.detach();
+        }
+        if groups.is_empty() && addresses.is_empty() {
+            return;
+        }
+        let subscribers = running.subscribers.clone();
+        let server = self.server(key);
+        let checks: Vec<_> = groups
+            .into_iter()
+            .map(|group| self.check(&server, &subscribers, group))
+            .collect();
+        let sessions: Vec<_> = addresses
+            .into_iter()
+            .map(|address| self.hold(&server, &subscribers, address))
+            .collect();
+        if let Some(running) = self.servers.get_mut(key) {
+            running.checks.extend(checks);
+            running.sessions.extend(sessions);
+        }
+    }
+
+    fn server(&mut self, key: &ServerKey) -> Server {
+        Server {
+            location: key.location.clone(),
+            pod: key.pod,
+            login: Arc::clone(&key.login),
+            encryption: self.encryption(&key.login.tls),
+        }
+    }
+
+    fn check(&self, server: &Server, subscribers: &Subscribers, group: u32) -> Checking {
+        let checks = Box::new(Checks {
+            clock: self.clock,
+            checker: Checker::new(self.clock, self.resolver.clone(), server.clone()),
+            subscribers: subscribers.clone(),
+            group,
+            places: Arc::clone(&self.places),
+            answers: self.answers.clone(),
+        });
+        Checking {
+            group,
+            _task: AbortOnDropHandle::new(tokio::spawn(checks.run())),
+        }
+    }
+
+    fn hold(&self, server: &Server, subscribers: &Subscribers, address: IpAddr) -> Holding {
+        let wanted = Arc::new(());
+        let held = Box::new(Held {
+            clock: self.clock,
+            server: server.clone(),
+            address,
+            subscribers: subscribers.clone(),
+            wanted: Arc::downgrade(&wanted),
+            places: Arc::clone(&self.places),
+            answers: self.answers.clone(),
+        });
+        Holding {
+            address,
+            task: AbortOnDropHandle::new(tokio::spawn(held.run())),
+            _wanted: wanted,
+        }
+    }
+
+    /// The TLS of these settings, while anybody uses it the same one.
+    fn encryption(&mut self, settings: &TlsSettings) -> SharedEncryption {
+        if let Some(shared) = self.encryptions.get(settings).and_then(Weak::upgrade) {
+            return shared;
+        }
+        self.encryptions.retain(|_, shared| shared.strong_count() > 0);
+        let shared = SharedEncryption::default();
+        self.encryptions.insert(settings.clone(), Arc::downgrade(&shared));
+        shared
+    }
+}
+
+#[cfg(test)]
+mod tests;

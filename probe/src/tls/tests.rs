@@ -1,0 +1,334 @@
+use fake_postgres::wire::{authentication, frame};
+use fake_postgres::{Fake, Session, Standing, Tls};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use super::*;
+use crate::fixture::{self, Checked, PASSWORD};
+use distributary_core::login::{Login, Sensitive};
+use distributary_core::observation::Role;
+use distributary_core::server::Location;
+
+/// A certificate authority.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// Certificate and key of `name`, valid until `year`.
+    fn issue(&self, name: &str, year: i32) -> (String, KeyPair) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key)
+    }
+
+    fn client(&self) -> ClientCertificate {
+        let params = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        ClientCertificate {
+            chain,
+            key: Sensitive::new(&key.serialize_pem()),
+        }
+    }
+}
+
+fn server(certificate: &str, key: &KeyPair, clients: Option<&Authority>) -> Tls {
+    let clients = clients.map(|authority| authority.pem.as_str());
+    Tls::new(certificate, &key.serialize_pem(), clients).unwrap()
+}
+
+/// A server that encrypts, and treats a session after its startup as `treat` says.
+async fn encrypted<F, Treating>(tls: Tls, treat: F) -> Fake
+where
+    F: Fn(Session) -> Treating + Clone + Send + 'static,
+    Treating: Future<Output = io::Result<()>> + Send + 'static,
+{
+    Fake::start(move |session| {
+        let (tls, treat) = (tls.clone(), treat.clone());
+        async move {
+            let session = session.startup(Some(&tls)).await?;
+            treat(session).await
+        }
+    })
+    .await
+}
+
+async fn answering(tls: Tls) -> Fake {
+    encrypted(tls, |mut session| async move {
+        session.welcome().await?;
+        session.answer(|_| Standing::primary().whole()).await
+    })
+    .await
+}
+
+async fn check(fake: &Fake, host: Host, tls: TlsSettings) -> Checked {
+    let login = Login {
+        tls,
+        ..fixture::login(TlsMode::Disable)
+    };
+    let location = Location {
+        host,
+        port: fake.address.port(),
+    };
+    fixture::checked(&mut fixture::checker(location, login)).await
+}
+
+fn named(name: &str) -> Host {
+    Host::Name(name.into())
+}
+
+fn settings(mode: TlsMode, ca: &Authority) -> TlsSettings {
+    TlsSettings {
+        mode,
+        ca: Some(ca.pem.clone()),
+        client: None,
+    }
+}
+
+#[tokio::test]
+async fn each_mode_demands_what_its_table_says() {
+    let (known, unknown) = (Authority::new(), Authority::new());
+    for (authority, name, year, modes) in [
+        (&known, "db.test", 2100, [true, true, true]),
+        (&known, "other.test", 2100, [true, true, false]),
+        (&unknown, "db.test", 2100, [true, false, false]),
+        (&known, "db.test", 2001, [true, false, false]),
+    ] {
+        let (certificate, key) = authority.issue(name, year);
+        let fake = answering(server(&certificate, &key, None)).await;
+        for (mode, good) in [TlsMode::Require, TlsMode::VerifyCa, TlsMode::VerifyFull]
+            .into_iter()
+            .zip(modes)
+        {
+            let result = check(&fake, named("db.test"), settings(mode, &known))
+                .await
+                .result;
+            let expected = if good {
+                Ok(Role::Primary)
+            } else {
+                Err(FailureKind::TlsFailed)
+            };
+            assert_eq!(
+                result.map(|sample| sample.role),
+                expected,
+                "{mode:?} {name} {year}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_name_is_the_declared_host() {
+    let authority = Authority::new();
+    let address = Host::Address([127, 0, 0, 1].into());
+    for (certified, host, good) in [
+        ("127.0.0.1", address.clone(), true),
+        ("db.test", address.clone(), false),
+        // The name leads to 127.0.0.1, which is not what was declared.
+        ("127.0.0.1", named("db.test"), false),
+        ("db.test", named("db.test."), true),
+        ("*.db.test", named("one.db.test"), true),
+        ("db.test", named("not a name"), false),
+    ] {
+        let (certificate, key) = authority.issue(certified, 2100);
+        let fake = answering(server(&certificate, &key, None)).await;
+        let result = check(&fake, host.clone(), settings(TlsMode::VerifyFull, &authority))
+            .await
+            .result;
+        let expected = if good {
+            Ok(Role::Primary)
+        } else {
+            Err(FailureKind::TlsFailed)
+        };
+        assert_eq!(result.map(|sample| sample.role), expected, "{certified} {host}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_the_key_of_its_certificate_fails_in_every_mode() {
+    let authority = Authority::new();
+    let (certificate, _) = authority.issue("db.test", 2100);
+    let fake = answering(server(&certificate, &KeyPair::generate().unwrap(), None)).await;
+    for mode in [TlsMode::Require, TlsMode::VerifyCa, TlsMode::VerifyFull] {
+        let result = check(&fake, named("db.test"), settings(mode, &authority))
+            .await
+            .result;
+        assert_eq!(result, Err(FailureKind::TlsFailed), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_presented() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = authority.issue("db.test", 2100);
+    let fake = answering(server(&certificate, &key, Some(&authority))).await;
+    for (client, good) in [
+        (Some(authority.client()), true),
+        (Some(other.client()), false),
+        (None, false),
+    ] {
+        let settings = TlsSettings {
+            client,
+            ..settings(TlsMode::VerifyFull, &authority)
+        };
+        let result = check(&fake, named("db.test"), settings).await.result;
+        let expected = if good {
+            Ok(Role::Primary)
+        } else {
+            Err(FailureKind::TlsFailed)
+        };
+        assert_eq!(result.map(|sample| sample.role), expected);
+    }
+}
+
+#[tokio::test]
+async fn scram_is_bound_to_the_channel_where_the_server_offers_it() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("db.test", 2100);
+    let (heard, mut hear) = tokio::sync::mpsc::channel(1);
+    let fake = encrypted(server(&certificate, &key, None), move |mut session| {
+        let heard = heard.clone();
+        async move {
+            let offer = authentication(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+            session.say(&offer).await?;
+            heard.send(session.message().await?).await.unwrap();
+            Ok(())
+        }
+    })
+    .await;
+    let result = check(&fake, named("db.test"), settings(TlsMode::Require, &authority))
+        .await
+        .result;
+    assert_eq!(result, Err(FailureKind::ConnectionClosed));
+    let (kind, answer) = hear.recv().await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert_eq!(kind, b'p');
+    assert!(
+        answer.starts_with("SCRAM-SHA-256-PLUS\0") && answer.contains("p=tls-server-end-point"),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn no_password_is_sent_in_clear_text_within_tls() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("db.test", 2100);
+    let (heard, mut hear) = tokio::sync::mpsc::channel(1);
+    let fake = encrypted(server(&certificate, &key, None), move |mut session| {
+        let heard = heard.clone();
+        async move {
+            session.say(&authentication(3, b"")).await?;
+            heard.send(session.rest().await).await.unwrap();
+            Ok(())
+        }
+    })
+    .await;
+    let result = check(&fake, named("db.test"), settings(TlsMode::VerifyFull, &authority))
+        .await
+        .result;
+    assert_eq!(result, Err(FailureKind::PasswordMethodRefused));
+    assert_eq!(
+        hear.recv().await.unwrap(),
+        b"",
+        "not a byte, and so not {PASSWORD}"
+    );
+}
+
+#[tokio::test]
+async fn frames_are_bounded_within_tls() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("db.test", 2100);
+    let fake = encrypted(server(&certificate, &key, None), |mut session| async move {
+        session.say(&authentication(0, b"")).await?;
+        loop {
+            session.say(&frame(b'N', &[0; 5000])).await?;
+        }
+    })
+    .await;
+    let result = check(&fake, named("db.test"), settings(TlsMode::VerifyFull, &authority))
+        .await
+        .result;
+    assert_eq!(result, Err(FailureKind::ReplyTooLong));
+}
+
+#[test]
+fn texts_that_cannot_be_used_are_the_secrets_fault() {
+    let authority = Authority::new();
+    let (good, other) = (authority.client(), authority.client());
+    let garbled = authority.pem.replacen("MII", "!!!", 1);
+    let not_a_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let with_ca = |ca: &str| TlsSettings {
+        ca: Some(ca.into()),
+        ..settings(TlsMode::VerifyFull, &authority)
+    };
+    let with_client = |chain: &str, key: &Sensitive| TlsSettings {
+        client: Some(ClientCertificate {
+            chain: chain.into(),
+            key: key.clone(),
+        }),
+        ..settings(TlsMode::VerifyFull, &authority)
+    };
+    for wrong in [
+        with_ca(""),
+        with_ca("not PEM"),
+        with_ca(&garbled),
+        with_ca(not_a_certificate),
+        with_ca(good.key.reveal()),
+        with_client("", &good.key),
+        with_client(&good.chain, &Sensitive::new("")),
+        with_client(&good.chain, &Sensitive::new(&good.chain)),
+        with_client(&good.chain, &other.key),
+    ] {
+        let error = Encryption::new(&wrong).err().unwrap();
+        assert_eq!(error.kind(), FailureKind::SecretUnresolved, "{error}");
+    }
+    assert!(
+        Encryption::new(&with_client(&good.chain, &good.key))
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        Encryption::new(&with_ca(&format!("{0}{0}", authority.pem)))
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        Encryption::new(&settings(TlsMode::Disable, &authority))
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_key_on_one_line_is_not_shown() {
+    let bytes = format!("{:?}", b"canary");
+    let bytes = bytes.trim_matches(['[', ']']);
+    for key in [
+        "-----BEGIN PRIVATE KEY-----MIIEcanaryQ==",
+        "-----BEGIN PRIVATE KEY-----MIIEcanaryQ==-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIEcanaryQ==",
+    ] {
+        let client = ClientCertificate {
+            key: Sensitive::new(key),
+            ..Authority::new().client()
+        };
+        let error = client_certificate(&client).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let shown: String = causes.map(|error| format!("{error} {error:?} ")).collect();
+        assert!(!shown.contains(bytes) && !shown.contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,75 @@
+//! How others reach the engine.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use distributary_core::ids::PolicyKey;
+use distributary_core::policy::Policy;
+use distributary_core::resolved::Resolved;
+use distributary_core::world::{Event, Memory};
+
+/// Where the watching side hands in policies. Clones are of the same engine.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// The engine has ended: the process is stopping.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct Stopped;
+
+impl EngineHandle {
+    /// Hands in a policy. The decision that follows from it goes to the desk.
+    ///
+    /// # Errors
+    /// [`Stopped`] while the process ends.
+    pub async fn change(
+        &self,
+        policy: Arc<Policy>,
+        resolved: Arc<Resolved>,
+        memory: Memory,
+    ) -> Result<(), Stopped> {
+        self.send(Event::PolicyChanged {
+            policy,
+            resolved,
+            memory,
+        })
+        .await
+    }
+
+    /// Says that a policy is gone.
+    ///
+    /// # Errors
+    /// [`Stopped`] while the process ends.
+    pub async fn gone(&self, key: PolicyKey) -> Result<(), Stopped> {
+        self.send(Event::PolicyGone { key }).await
+    }
+
+    /// Says that another process wrote what it remembers of a policy.
+    ///
+    /// # Errors
+    /// [`Stopped`] while the process ends.
+    pub async fn recalled(&self, key: PolicyKey, memory: Memory) -> Result<(), Stopped> {
+        self.send(Event::Recalled { key, memory }).await
+    }
+
+    /// Says that other addresses are refused than before.
+    ///
+    /// # Errors
+    /// [`Stopped`] while the process ends.
+    pub async fn addresses_changed(&self) -> Result<(), Stopped> {
+        self.send(Event::AddressesChanged).await
+    }
+
+    /// Whether the engine still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.events.is_closed()
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Stopped> {
+        self.events.send(event).await.map_err(|_| Stopped)
+    }
+}

@@ -1,0 +1,109 @@
+//! The clients of the API server: one for requests, one for watches.
+//!
+//! kube's own client notices nothing of a connection whose packets are dropped in silence. Here the kernel asks an idle
+//! connection for a sign of life, and gives one up to which nothing was acknowledged; the connections of watches, of
+//! which the server has to end each within seconds, are also given up when nothing is read.
+
+use std::time::Duration;
+
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ConfigExt};
+use kube::{Client, Config};
+use tower::retry::RetryLayer;
+use tower::{BoxError, ServiceBuilder};
+
+/// To a connection, TLS included.
+const CONNECT: Duration = Duration::from_secs(10);
+/// An idle connection is asked for a sign of life after the first, and again after the second.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
+/// Data, or the question for a sign of life, that nobody acknowledges for so long end a connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
+/// A connection of a watch on which nothing was read for so long is given up; it is longer than a list may take.
+const UNREAD: Duration = Duration::from_secs(35);
+/// Connections without a request that are kept, and for how long.
+const IDLE: (usize, Duration) = (8, Duration::from_secs(30));
+
+/// The clients that the process sends its requests with; clones use the same connections. Whoever starts the process hands
+/// them in, so that a test can put a layer of its own around them.
+#[derive(Clone)]
+pub struct Clients {
+    pub requests: Client,
+    /// A watch holds its connection, and a request must not wait for one.
+    pub watches: Client,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot find the API server: no kubeconfig and no in-cluster credentials")]
+    Config(#[source] Box<kube::config::InferConfigError>),
+    #[error("cannot make a client of the API server")]
+    Client(#[source] Box<kube::Error>),
+}
+
+impl Clients {
+    /// By the kubeconfig (KUBECONFIG, or ~/.kube/config) or by the pod's ServiceAccount. Needs a runtime.
+    ///
+    /// # Errors
+    /// There is neither, or its certificates or its proxy cannot be used.
+    pub async fn infer() -> Result<Self, Error> {
+        let config = Config::infer()
+            .await
+            .map_err(|error| Error::Config(Box::new(error)))?;
+        let client = |purpose| client(&config, &purpose).map_err(|error| Error::Client(Box::new(error)));
+        Ok(Self {
+            requests: client(Purpose::Requests)?,
+            watches: client(Purpose::Watches)?,
+        })
+    }
+}
+
+enum Purpose {
+    Requests,
+    Watches,
+}
+
+fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        // kube says what it thinks of it.
+        return Client::try_from(config.clone());
+    }
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp())?);
+    connector.set_connect_timeout(Some(CONNECT));
+    // What the API server says with 429 and 503 is obeyed; a watch has a back-off of its own.
+    let retry = match purpose {
+        Purpose::Requests => Some(RetryLayer::new(RetryPolicy::server_retry())),
+        Purpose::Watches => {
+            connector.set_read_timeout(Some(UNREAD));
+            None
+        }
+    };
+    let (most, longest) = IDLE;
+    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(most)
+        .pool_idle_timeout(longest)
+        .pool_timer(TokioTimer::new())
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+fn tcp() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    let (idle, again) = KEEPALIVE;
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(idle));
+    connector.set_keepalive_interval(Some(again));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    connector
+}

@@ -1,0 +1,180 @@
+//! Carries out what [`crate::writing`] asks for: the only one that writes to the API server.
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::events::{self, PolicyEvent};
+use super::memory::{self, memory};
+use super::requests;
+use crate::clock::{Clock, timestamp};
+use crate::engine::EngineHandle;
+use crate::metrics::Metrics;
+use crate::render::reading::Text;
+use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Now, WholeObjects, Writing};
+use distributary_core::ids::PolicyKey;
+
+/// Inputs that are not taken in yet; a fuller queue makes the sender wait.
+const QUEUE: usize = 1024;
+/// Inputs that are taken in before something is done about them.
+const BATCH: usize = 256;
+
+/// Where intake and engine hand in what they know. Clones are of the same desk.
+#[derive(Clone, Debug)]
+pub struct DeskHandle(mpsc::Sender<Input<Text>>);
+
+impl DeskHandle {
+    /// A policy was read.
+    pub async fn declare(&self, declared: Declared) {
+        self.send(Input::Declared(Box::new(declared))).await;
+    }
+
+    /// A policy is gone.
+    pub async fn gone(&self, key: PolicyKey) {
+        self.send(Input::Gone { key }).await;
+    }
+
+    /// The queue itself, for the engine's decisions.
+    #[must_use]
+    pub fn inputs(&self) -> mpsc::Sender<Input<Text>> {
+        self.0.clone()
+    }
+
+    /// Hands in an input. The desk has ended only while the process ends.
+    pub async fn send(&self, input: Input<Text>) {
+        let _ = self.0.send(input).await;
+    }
+
+    /// Whether the desk still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+/// The task that writes.
+pub struct Desk {
+    writing: Writing<WholeObjects>,
+    inputs: mpsc::Receiver<Input<Text>>,
+    requests: JoinSet<(FlightId, Answer<Text>)>,
+    client: Client,
+    clock: Clock,
+    metrics: Metrics,
+    engine: EngineHandle,
+    events: mpsc::Sender<PolicyEvent>,
+}
+
+/// A desk's queue, made before those who hand in to it.
+#[must_use]
+pub fn queue() -> (DeskHandle, mpsc::Receiver<Input<Text>>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (DeskHandle(sender), receiver)
+}
+
+impl Desk {
+    /// A desk that takes in what its `queue` holds.
+    #[must_use]
+    pub fn new(
+        inputs: mpsc::Receiver<Input<Text>>,
+        client: Client,
+        clock: Clock,
+        metrics: Metrics,
+        engine: EngineHandle,
+        events: mpsc::Sender<PolicyEvent>,
+    ) -> Self {
+        Self {
+            writing: Writing::new(WholeObjects),
+            inputs,
+            requests: JoinSet::new(),
+            client,
+            clock,
+            metrics,
+            engine,
+            events,
+        }
+    }
+
+    /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.take([Input::Leads { until: None }].into()).await;
+        loop {
+            let deadline = self.writing.deadline();
+            let mut inputs = Vec::new();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
+                input = self.inputs.recv() => match input {
+                    Some(input) => inputs.push(input),
+                    None => break,
+                },
+                () = self.clock.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {}
+            }
+            self.drain(&mut inputs);
+            self.take(inputs).await;
+        }
+        self.take([Input::Follows].into()).await;
+        while let Some(answer) = self.requests.join_next().await {
+            self.take([answered(answer)].into()).await;
+        }
+    }
+
+    fn drain(&mut self, inputs: &mut Vec<Input<Text>>) {
+        for _ in 0..BATCH {
+            if let Some(answer) = self.requests.try_join_next() {
+                inputs.push(answered(answer));
+            } else if let Ok(input) = self.inputs.try_recv() {
+                inputs.push(input);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            moment: self.clock.now(),
+            wall: timestamp(),
+        }
+    }
+
+    async fn take(&mut self, inputs: Vec<Input<Text>>) {
+        for effect in self.writing.advance(inputs, self.now()) {
+            match effect {
+                Effect::Request(request) => {
+                    self.requests
+                        .spawn(requests::carry_out(self.client.clone(), request));
+                }
+                Effect::Event { key, uid, notice } => {
+                    let about = events::reference(&key.namespace, &key.name, &uid);
+                    // A full queue loses an Event, never a route.
+                    let _ = self.events.try_send(PolicyEvent { about, notice });
+                }
+                Effect::Recall { key, status } => {
+                    let now = memory::Now {
+                        wall: timestamp(),
+                        moment: self.clock.now(),
+                    };
+                    // The engine has ended only while the process ends.
+                    let _ = self.engine.recalled(key, memory(&status, now)).await;
+                }
+                Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
+                Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
+            }
+        }
+    }
+}
+
+/// A request that panics is a fault of ours, which ends the process as one of the desk itself would.
+fn answered(answer: Result<(FlightId, Answer<Text>), JoinError>) -> Input<Text> {
+    match answer {
+        Ok((flight, answer)) => Input::Answered { flight, answer },
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// How long requests that are under way may take after the signal to stop.
+pub const GRACE: Duration = Duration::from_millis(1500);

@@ -1,0 +1,95 @@
+//! The policies of a scope as a watch shows them, and which of them need a pass.
+//!
+//! # Guarantees
+//! - A key goes out when the store has the object that it goes out for. The store takes a list in when it has ended, and
+//!   no earlier; until then its keys wait.
+//! - When a list ends, every policy in it is compared with what the store had before. The key of each that differs goes
+//!   out, once; one that does not differ costs the comparison alone.
+//! - Of a list that has not ended, keys are kept and no more.
+
+use std::collections::BTreeSet;
+
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::watcher::Event;
+
+use super::stored::StoredPolicy;
+use super::watch::reference;
+use distributary_core::ids::PolicyKey;
+
+/// What a watch of policies shows.
+#[derive(Debug, Eq, PartialEq)]
+pub enum PolicyChange {
+    /// The store has this policy as it was not before.
+    Changed(PolicyKey),
+    Gone(PolicyKey),
+    /// A list has ended: there are these policies and no others.
+    Listed(BTreeSet<PolicyKey>),
+}
+
+/// Takes `events` into the store of `writer`, and tells what they change there.
+pub fn changes(
+    writer: Writer<StoredPolicy>,
+    events: impl Stream<Item = Event<StoredPolicy>> + Send,
+) -> impl Stream<Item = PolicyChange> + Send {
+    let mut known = Known {
+        store: writer.as_reader(),
+        writer,
+        listed: BTreeSet::new(),
+        differ: BTreeSet::new(),
+    };
+    events.flat_map(move |event| futures::stream::iter(known.take(event)))
+}
+
+struct Known {
+    writer: Writer<StoredPolicy>,
+    store: Store<StoredPolicy>,
+    /// What the list that is under way has shown.
+    listed: BTreeSet<PolicyKey>,
+    /// Those of them that the store does not have like that.
+    differ: BTreeSet<PolicyKey>,
+}
+
+impl Known {
+    fn take(&mut self, event: Event<StoredPolicy>) -> Vec<PolicyChange> {
+        if let Event::InitApply(policy) = &event
+            && !self.has(policy)
+        {
+            self.differ.insert(policy.key());
+        }
+        self.writer.apply_watcher_event(&event);
+        match event {
+            Event::Apply(policy) => vec![PolicyChange::Changed(policy.key())],
+            Event::Delete(policy) => vec![PolicyChange::Gone(policy.key())],
+            Event::Init => {
+                self.listed.clear();
+                self.differ.clear();
+                Vec::new()
+            }
+            Event::InitApply(policy) => {
+                self.listed.insert(policy.key());
+                Vec::new()
+            }
+            Event::InitDone => {
+                let listed = PolicyChange::Listed(std::mem::take(&mut self.listed));
+                let differ = std::mem::take(&mut self.differ);
+                let changed = differ.into_iter().map(PolicyChange::Changed);
+                std::iter::once(listed).chain(changed).collect()
+            }
+        }
+    }
+
+    /// Whether the store has this very object.
+    fn has(&self, policy: &StoredPolicy) -> bool {
+        let version = |policy: &StoredPolicy| {
+            let meta = policy.meta();
+            (meta.uid.clone(), meta.resource_version.clone())
+        };
+        let known = self.store.get(&reference(&policy.key()));
+        known.is_some_and(|known| version(&known) == version(policy))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::http::{Request, Response, StatusCode};
+use kube::client::Body;
+use serde_json::json;
+
+use super::*;
+
+fn policy(name: &str) -> PolicyKey {
+    PolicyKey::new("shop", name)
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn secret(name: &str) -> SecretKey {
+    ("shop".to_owned(), name.to_owned())
+}
+
+/// What the API server answers to a read, and what a watch shows before the answer is there.
+type Answer = (Option<&'static str>, Option<Shown>);
+
+/// Reads the Secret `probe` while watches show something; the version that is kept, and how many reads there were.
+async fn read(answers: Vec<Answer>) -> (Result<Secrets, Error>, Option<String>, usize) {
+    let cache = Arc::new(SecretCache::default());
+    let (policy, names) = (policy("orders"), names(&["probe"]));
+    cache.used_by(&policy, &names);
+    let left = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let (shown, script) = (Arc::clone(&cache), Arc::clone(&left));
+    let count = script.lock().unwrap().len();
+    let server = tower::service_fn(move |_: Request<Body>| {
+        let (version, shows) = script.lock().unwrap().pop_front().unwrap();
+        if let Some(shows) = shows {
+            shown.changed(&secret("probe"), shows);
+        }
+        let body = match version {
+            Some(version) => json!({"metadata": {"name": "probe", "resourceVersion": version}}),
+            None => json!({"kind": "Status", "status": "Failure", "code": 404}),
+        };
+        let mut answer = Response::new(Body::from(body.to_string().into_bytes()));
+        if version.is_none() {
+            *answer.status_mut() = StatusCode::NOT_FOUND;
+        }
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let client = kube::Client::new(server, "default");
+    let secrets = cache.dereference(&client, &policy, &names).await;
+    let state = cache.state();
+    assert!(state.reading.is_empty(), "a read is still under way");
+    let kept = state.read.get(&secret("probe")).map(|read| read.version.clone());
+    let reads = count - left.lock().unwrap().len();
+    (secrets, kept, reads)
+}
+
+fn at(version: &str) -> Option<Shown> {
+    Some(Shown::At(version.to_owned()))
+}
+
+fn gone(version: &str) -> Option<Shown> {
+    Some(Shown::Gone(Some(version.to_owned())))
+}
+
+#[tokio::test]
+async fn a_read_that_crosses_a_change_is_repeated() {
+    let (_, kept, reads) = read(vec![(Some("5"), at("6")), (Some("6"), None)]).await;
+    assert_eq!((kept.as_deref(), reads), (Some("6"), 2));
+    // It came, or went, meanwhile.
+    let (_, kept, reads) = read(vec![(None, at("6")), (Some("6"), None)]).await;
+    assert_eq!((kept.as_deref(), reads), (Some("6"), 2));
+    let (secrets, _, reads) = read(vec![(Some("5"), gone("7")), (None, None)]).await;
+    let found = &secrets.unwrap()["probe"];
+    assert!(matches!(found, Err(SecretProblem::NotFound)));
+    assert_eq!(reads, 2);
+}
+
+#[tokio::test]
+async fn a_read_that_is_as_new_as_what_a_watch_shows_is_not_repeated() {
+    for answer in [
+        (Some("6"), at("6")),
+        (Some("10"), at("9")),
+        (Some("8"), gone("7")),
+        (None, gone("7")),
+        (None, Some(Shown::Gone(None))),
+    ] {
+        let version = answer.0.unwrap_or_default();
+        let (_, kept, reads) = read(vec![answer]).await;
+        assert_eq!((kept.as_deref(), reads), (Some(version), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_never_rests_is_read_so_often_and_not_kept() {
+    let answers = [5, 6, 7, 8].map(|version: u64| {
+        let next = Shown::At((version + 1).to_string());
+        let read: &'static str = ["5", "6", "7", "8"][usize::try_from(version - 5).unwrap()];
+        (Some(read), Some(next))
+    });
+    let (secrets, kept, reads) = read(answers.to_vec()).await;
+    assert!(matches!(secrets, Err(Error::SecretChanges { name }) if name == "probe"));
+    assert_eq!((kept, reads), (None, READS));
+}
+
+#[test]
+fn a_secret_is_forgotten_with_the_last_policy_that_names_it() {
+    let cache = SecretCache::default();
+    assert!(
+        cache
+            .used_by(&policy("orders"), &names(&["one", "two"]))
+            .is_empty()
+    );
+    assert!(cache.used_by(&policy("carts"), &names(&["two"])).is_empty());
+    assert_eq!(
+        cache.used_by(&policy("orders"), &names(&["three"])),
+        [secret("one")]
+    );
+    assert!(!cache.is_named(&secret("one")) && cache.is_named(&secret("two")));
+    assert_eq!(cache.used_by(&policy("carts"), &names(&[])), [secret("two")]);
+    assert_eq!(cache.used_by(&policy("orders"), &names(&[])), [secret("three")]);
+    assert!(cache.state().users.is_empty() && cache.state().named.is_empty());
+}

@@ -1,0 +1,185 @@
+//! What is compared of an object: read once, when it is rendered or seen, so that neither its text nor its tree is looked at
+//! again before it is written.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Kind, ObjectId, labels};
+
+/// SHA-256 of the fields of an object that are ours. Two objects with the same need no write.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+/// What the order of writes depends on in an `EndpointSlice`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SliceFacts {
+    /// The name of the route; `None`: its label is gone.
+    pub route: Option<String>,
+    /// The name of the Service.
+    pub service: String,
+    /// The port of its servers.
+    pub port: Option<u16>,
+    /// The servers in it.
+    pub addresses: BTreeSet<String>,
+}
+
+/// A resource version. Those of one kind compare as numbers (Kubernetes 1.35, KEP-5504; in practice before it too).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Version(String);
+
+impl Version {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is proven to be older: what is no number proves nothing.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        let number = |text: &str| text.parse::<u64>().ok();
+        number(&self.0)
+            .zip(number(&other.0))
+            .is_some_and(|(this, other)| this < other)
+    }
+}
+
+/// An object as the API server has it: what is compared of it, and `body`, from which a PUT is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedObject<B> {
+    pub namespace: String,
+    pub id: ObjectId,
+    pub uid: String,
+    pub version: Version,
+    /// The uid of the policy that controls it: of its controller or, where it has none, that of our annotation.
+    pub policy: Option<String>,
+    pub digest: Digest,
+    /// Of an `EndpointSlice`.
+    pub slice: Option<SliceFacts>,
+    pub body: B,
+}
+
+/// An object as JSON text: its tree takes ten times the memory.
+pub type Text = Box<str>;
+
+/// Reads an object as the API server has it.
+#[must_use]
+pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    ObservedObject {
+        namespace: text("namespace"),
+        id: ObjectId {
+            kind,
+            name: text("name"),
+        },
+        uid: text("uid"),
+        version: Version(text("resourceVersion")),
+        policy: policy(&object),
+        digest: digest(kind, &object),
+        slice: slice(kind, &object),
+        body: object.to_string().into_boxed_str(),
+    }
+}
+
+/// The uid of the policy that controls an object.
+fn policy(object: &Value) -> Option<String> {
+    let metadata = &object["metadata"];
+    let owners = metadata["ownerReferences"].as_array();
+    let controller = owners.and_then(|owners| owners.iter().find(|owner| owner["controller"] == json!(true)));
+    let uid = match controller {
+        Some(owner) => &owner["uid"],
+        None => &metadata["annotations"][labels::POLICY_UID],
+    };
+    uid.as_str().map(ToOwned::to_owned)
+}
+
+/// Of the fields that are ours.
+#[must_use]
+pub fn digest(kind: Kind, object: &Value) -> Digest {
+    Digest(Sha256::digest(ours(kind, object).to_string()).into())
+}
+
+/// The fields of an object that are ours, in one form whether they were rendered or read.
+fn ours(kind: Kind, object: &Value) -> Value {
+    let of = match kind {
+        Kind::EndpointSlice => json!({
+            "addressType": object["addressType"],
+            // The API server answers an empty list with null, or leaves it out.
+            "endpoints": list(&object["endpoints"]),
+            "ports": list(&object["ports"]),
+        }),
+        Kind::Service => service(&object["spec"]),
+        Kind::ConfigMap => data(object),
+    };
+    json!([metadata(&object["metadata"]), of])
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn metadata(metadata: &Value) -> Value {
+    let own = |field: &str| -> Map<String, Value> {
+        let all = metadata[field].as_object().into_iter().flatten();
+        all.filter(|(key, _)| labels::is_ours(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let owners: Vec<_> = list(&metadata["ownerReferences"])
+        .iter()
+        .filter(|owner| owner["kind"] == json!("ReplicaSetPolicy"))
+        .collect();
+    json!([own("labels"), own("annotations"), owners])
+}
+
+/// What we set of a Service, and what must not be there.
+fn service(spec: &Value) -> Value {
+    let set = super::services::FIELDS.iter().chain(super::services::REFUSED);
+    let set = set.filter(|field| !spec[**field].is_null());
+    set.map(|field| ((*field).to_owned(), spec[*field].clone()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// The keys of a ConfigMap that are ours by its annotation.
+fn data(object: &Value) -> Value {
+    let keys = object["metadata"]["annotations"][labels::KEYS].as_str();
+    let keys = keys.into_iter().flat_map(|keys| keys.split(','));
+    keys.map(|key| (key.to_owned(), object["data"][key].clone()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// Of an `EndpointSlice`.
+#[must_use]
+pub fn slice(kind: Kind, object: &Value) -> Option<SliceFacts> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let labels = &object["metadata"]["labels"];
+    let addresses = list(&object["endpoints"])
+        .iter()
+        .flat_map(|endpoint| list(&endpoint["addresses"]));
+    (kind == Kind::EndpointSlice).then(|| SliceFacts {
+        route: labels[labels::ROUTE].as_str().map(ToOwned::to_owned),
+        service: text(&labels[labels::SERVICE_NAME]),
+        port: object["ports"][0]["port"]
+            .as_u64()
+            .and_then(|port| port.try_into().ok()),
+        addresses: addresses.map(text).collect(),
+    })
+}

@@ -1,0 +1,34 @@
+//! What the next process goes by.
+
+use distributary_api::{HolderStatus, MemoryStatus};
+use distributary_core::decision::Decision;
+
+/// What the choice of the write primary in a decision depends on; `None`: nothing was chosen.
+#[must_use]
+pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
+    let decided = decision.state.decided()?;
+    let holding = &decided.holding;
+    let member = decided.plan.rw.members.first();
+    let holder = holding.holder.as_ref().map(|holder| {
+        let view = decided.endpoints.iter().find(|view| view.id == holder.endpoint);
+        let member = member.filter(|member| member.target == *holder);
+        let address = member
+            .map(|member| member.address)
+            .or(holder.pod)
+            .or_else(|| view?.address);
+        let port = view
+            .and_then(|view| view.location.as_ref())
+            .map(|location| location.port);
+        HolderStatus {
+            endpoint: holder.endpoint.to_string(),
+            address: address.map(|address| address.to_string()),
+            port: member.map(|member| member.port).or(port),
+        }
+    });
+    Some(MemoryStatus {
+        holder,
+        timeline: holding.timeline,
+        system_identifier: holding.identity.map(|identity| identity.to_string()),
+        accepted: holding.accepted.as_ref().map(ToString::to_string),
+    })
+}

@@ -1,0 +1,67 @@
+//! Writes that the API server refused, in its own words.
+
+/// The API server's own words are cut at this length.
+const LONGEST: usize = 256;
+
+/// Why a request failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// For machines.
+    pub category: &'static str,
+    /// What the API server says against it, or what is known where it said nothing.
+    pub message: String,
+}
+
+impl Refusal {
+    /// `message` comes from elsewhere: it is cut, and what is not printable is escaped.
+    #[must_use]
+    pub fn new(category: &'static str, message: &str) -> Self {
+        let mut shown: String = message.chars().take(LONGEST).flat_map(shown).collect();
+        if message.chars().nth(LONGEST).is_some() {
+            shown.push('…');
+        }
+        Self {
+            category,
+            message: shown,
+        }
+    }
+
+    /// Whether waiting does not help: a person must change something.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        matches!(
+            self.category,
+            "Forbidden" | "Unauthorized" | "Invalid" | "NotStored"
+        )
+    }
+}
+
+/// A character as it is, a control character as an escape.
+fn shown(character: char) -> impl Iterator<Item = char> {
+    let escaped = character.is_control();
+    let plain = (!escaped).then_some(character);
+    let escape = escaped.then(|| character.escape_default()).into_iter().flatten();
+    plain.into_iter().chain(escape)
+}
+
+/// A write that failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RefusedWrite {
+    /// As `Service orders-ro`.
+    pub object: String,
+    pub verb: &'static str,
+    pub refusal: Refusal,
+}
+
+impl RefusedWrite {
+    /// As `create Service orders-ro: Forbidden (exceeded quota: …)`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self {
+            object,
+            verb,
+            refusal,
+        } = self;
+        format!("{verb} {object}: {} ({})", refusal.category, refusal.message)
+    }
+}

@@ -1,0 +1,137 @@
+//! What is known of the requests about one object: whether one is under way, and when the next may begin.
+
+use std::time::Duration;
+
+use super::request::FlightId;
+use crate::render::status::Refusal;
+use distributary_core::moment::Moment;
+
+/// The back-off of requests that fail: from the first to the longest.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
+/// A write that rests on an old view is tried again at once, so often in a row.
+const OLD_VIEWS: u32 = 3;
+/// How long the attempts to write a slice may take, one after the other: one that hangs on a dead connection is soon tried on
+/// another one, and one that a slow webhook holds up gets the time that the API server takes at most (30 s).
+const OF_SLICES: [Duration; 3] = [
+    Duration::from_secs(3),
+    Duration::from_secs(12),
+    Duration::from_secs(35),
+];
+/// The same for everything else.
+const OF_OTHERS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(35)];
+
+/// The requests about one object.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    pub under_way: Option<UnderWay>,
+    failures: u32,
+    /// Writes in a row that were refused because they rested on an old view.
+    old_views: u32,
+    not_before: Option<Moment>,
+    /// Since when it waits for a place.
+    starved: Option<Moment>,
+    /// Nobody knows how the object is: it is read before it is written.
+    pub unsure: bool,
+    /// Why the newest request failed.
+    pub refusal: Option<Refusal>,
+}
+
+/// A request without an answer yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UnderWay {
+    pub flight: FlightId,
+    pub since: Moment,
+}
+
+impl Attempt {
+    /// One that looks at an object again at `at`.
+    pub fn look_at(at: Moment) -> Self {
+        Self {
+            unsure: true,
+            not_before: Some(at),
+            ..Self::default()
+        }
+    }
+
+    /// When the next request may begin; `None`: now.
+    pub fn waits(&self, now: Moment) -> Option<Moment> {
+        self.not_before.filter(|at| now < *at)
+    }
+
+    /// There is no place for the next request. Since when.
+    pub fn starve(&mut self, now: Moment) -> Moment {
+        *self.starved.get_or_insert(now)
+    }
+
+    /// Whether it waits for a place.
+    pub const fn is_starved(&self) -> bool {
+        self.starved.is_some()
+    }
+
+    pub fn begin(&mut self, flight: FlightId, now: Moment) {
+        self.starved = None;
+        self.under_way = Some(UnderWay { flight, since: now });
+    }
+
+    /// How long the next request may take.
+    pub fn deadline(&self, is_slice: bool) -> Duration {
+        let (deadlines, failures) = (
+            if is_slice { &OF_SLICES[..] } else { &OF_OTHERS[..] },
+            self.failures,
+        );
+        let attempt = usize::try_from(failures).unwrap_or(usize::MAX);
+        deadlines
+            .get(attempt)
+            .or(deadlines.last())
+            .copied()
+            .unwrap_or(BACK_OFF.1)
+    }
+
+    /// The object was read: what it is like is known.
+    pub fn read(&mut self) {
+        self.under_way = None;
+        self.unsure = false;
+    }
+
+    /// The write rested on an old view.
+    pub fn was_old(&mut self, refusal: Refusal, now: Moment) {
+        self.old_views += 1;
+        self.unsure = true;
+        self.under_way = None;
+        if self.old_views > OLD_VIEWS {
+            self.fail(refusal, None, now);
+        }
+    }
+
+    /// The request was refused.
+    pub fn was_refused(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
+        self.under_way = None;
+        self.fail(refusal, retry_after, now);
+    }
+
+    /// No answer came.
+    pub fn was_lost(&mut self, refusal: Refusal, now: Moment) {
+        self.under_way = None;
+        self.unsure = true;
+        self.fail(refusal, None, now);
+    }
+
+    /// It was taken, but what it said is not there.
+    pub fn was_dropped(&mut self, now: Moment) {
+        let refusal = Refusal {
+            category: "NotStored",
+            message: "the API server does not keep status.memory: is its CustomResourceDefinition older than the operator?".to_owned(),
+        };
+        self.was_refused(refusal, None, now);
+    }
+
+    fn fail(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
+        let back_off = (BACK_OFF.0 * 2_u32.saturating_pow(self.failures.min(16))).min(BACK_OFF.1);
+        self.failures += 1;
+        self.not_before = Some(now + back_off.max(retry_after.unwrap_or_default()));
+        self.refusal = Some(refusal);
+    }
+}
+
+#[cfg(test)]
+mod tests;

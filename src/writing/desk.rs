@@ -1,0 +1,346 @@
+//! One policy: what should be, what was asked for, and what comes next.
+
+mod answers;
+mod log;
+mod report;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use answers::SentRequest;
+
+use super::attempt::Attempt;
+use super::input::{Declared, Place};
+use super::lead::Lead;
+use super::objects::Objects;
+use super::order::{Due, Step, StepChange, due};
+use super::pace::Pace;
+use super::rendering::{Rendered, Rendering};
+use super::request::{Call, Effect, FlightId, Request};
+use super::{Now, PlacesByKind};
+use crate::render::events::{self, Notice};
+use crate::render::reading::{Digest, Version};
+use crate::render::{Kind, ObjectId};
+use distributary_api::validate::Declaration;
+use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
+use distributary_core::decision::Decision;
+use distributary_core::ids::PolicyKey;
+use distributary_core::moment::Moment;
+use distributary_core::transition::Transition;
+use log::Log;
+use report::Reported;
+
+/// A request without an answer for so long holds up no other one; and after so long it is told.
+const SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+/// Nothing tells that an object in our way is gone: it is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a request is about: an object, or the policy itself.
+type Subject = Option<ObjectId>;
+
+pub struct Desk<B> {
+    key: PolicyKey,
+    declared: Declared,
+    /// The policy's status and version as last seen, whoever showed them.
+    status: ReplicaSetPolicyStatus,
+    version: Version,
+    decision: Option<Arc<Decision>>,
+    goal: Goal<B>,
+    attempts: BTreeMap<Subject, Attempt>,
+    /// Services of our names that a request did not find.
+    absent: BTreeSet<ObjectId>,
+    pace: Pace,
+    /// Events of transitions, until the slices that follow from them are written.
+    notices: Vec<Notice>,
+    log: Log,
+    reported: Reported,
+    /// The memory in the status that was sent last.
+    sent: Option<MemoryStatus>,
+    /// A request found no such policy any more: its watch will say so, too.
+    is_gone: bool,
+}
+
+/// The objects of the newest decision.
+enum Goal<B> {
+    /// None is asked for: what there is stays.
+    Nothing,
+    /// Not everything is as it should be.
+    Rendered(Rendered<B>),
+    /// Everything was: objects with other digests are put right.
+    Settled {
+        digests: Vec<(ObjectId, Digest)>,
+        revision: String,
+    },
+}
+
+/// What a desk works with.
+pub struct Around<'a, R: Rendering> {
+    pub rendering: &'a R,
+    pub objects: &'a Objects<R::Body>,
+    pub foreign: &'a BTreeMap<(String, String), Vec<String>>,
+    pub lead: Lead,
+    pub places: &'a mut PlacesByKind,
+    pub flights: &'a mut FlightId,
+    /// When a request of any policy last succeeded.
+    pub succeeded: Option<Moment>,
+    pub now: Now,
+    pub effects: &'a mut Vec<Effect<R::Body>>,
+}
+
+/// What is left when a desk has done what it can.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rest {
+    /// When to look again.
+    pub wake: Option<Moment>,
+    /// It found no place for a write of an object; whether of a route.
+    pub starved_of_writes: Option<bool>,
+    /// It found no place for another request; whether a route waits for it.
+    pub starved_of_others: Option<bool>,
+}
+
+impl Rest {
+    fn wake_at(&mut self, at: Moment) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
+    pub fn new(declared: Declared) -> Self {
+        Self {
+            key: declared.key.clone(),
+            status: declared.status.clone(),
+            version: declared.version.clone(),
+            declared,
+            decision: None,
+            goal: Goal::Nothing,
+            attempts: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            pace: Pace::default(),
+            notices: Vec::new(),
+            log: Log::default(),
+            reported: Reported::default(),
+            sent: None,
+            is_gone: false,
+        }
+    }
+
+    pub fn uid(&self) -> &str {
+        &self.declared.uid
+    }
+
+    /// The policy, or what it names, was read anew. Whether something is to be done.
+    pub fn declare(&mut self, declared: Declared, rendering: &impl Rendering<Body = B>) -> bool {
+        self.is_gone = false;
+        let newer = self.version.is_before(&declared.version);
+        if newer {
+            self.version = declared.version.clone();
+            self.reported.changed |= declared.status != self.status;
+            self.status = declared.status.clone();
+        }
+        let same = same(&self.declared, &declared);
+        let outputs = |declared: &Declared| declared.valid.as_ref().map(|valid| Arc::clone(&valid.outputs));
+        let other_outputs = outputs(&self.declared) != outputs(&declared);
+        self.declared = declared;
+        self.reported.changed |= !same;
+        if other_outputs || !same {
+            self.aim(rendering);
+        }
+        !same || self.reported.changed
+    }
+
+    /// There is a new decision.
+    pub fn decide(
+        &mut self,
+        decision: Arc<Decision>,
+        transitions: &[Transition],
+        rendering: &impl Rendering<Body = B>,
+    ) {
+        let outputs = self.declared.valid.as_ref().map(|valid| &*valid.outputs);
+        let notice = |transition| events::notice(transition, outputs);
+        self.notices.extend(transitions.iter().filter_map(notice));
+        self.decision = Some(decision);
+        self.reported.changed = true;
+        self.aim(rendering);
+    }
+
+    /// The newest decision, where it is one about what was declared last.
+    fn decided(&self) -> Option<(&Arc<Decision>, &Declaration)> {
+        let (decision, valid) = (self.decision.as_ref()?, self.declared.valid.as_ref()?);
+        let same = decision.policy == valid.policy && decision.resolved == valid.resolved;
+        same.then_some((decision, valid))
+    }
+
+    /// Whether the decision about what was declared is still to come.
+    fn is_awaiting(&self) -> bool {
+        self.declared.valid.is_some() && self.decided().is_none()
+    }
+
+    fn aim(&mut self, rendering: &impl Rendering<Body = B>) {
+        let Some((decision, valid)) = self.decided() else {
+            return;
+        };
+        let rendered = rendering.render(decision, &valid.outputs);
+        self.goal = rendered.map_or(Goal::Nothing, Goal::Rendered);
+    }
+
+    /// What is due: only where something differs from the goal are the objects rendered again.
+    fn due<R: Rendering<Body = B>>(&mut self, around: &Around<'_, R>) -> Due<B> {
+        if let Goal::Settled { digests, .. } = &self.goal {
+            if self.is_settled(digests, around.objects) {
+                return Due::default();
+            }
+            self.aim(around.rendering);
+        }
+        match &self.goal {
+            Goal::Rendered(rendered) => {
+                due(&rendered.objects, around.objects, &self.key.namespace, self.uid())
+            }
+            Goal::Nothing | Goal::Settled { .. } => Due::default(),
+        }
+    }
+
+    fn is_settled(&self, digests: &[(ObjectId, Digest)], objects: &Objects<B>) -> bool {
+        let is = |(id, digest): &(ObjectId, Digest)| {
+            let seen = objects.get(&self.place(id));
+            seen.is_some_and(|seen| seen.policy.as_deref() == Some(self.uid()) && seen.digest == *digest)
+        };
+        digests.iter().all(is) && objects.of(self.uid()).count() == digests.len()
+    }
+
+    fn place(&self, id: &ObjectId) -> Place {
+        Place {
+            namespace: self.key.namespace.clone(),
+            id: id.clone(),
+        }
+    }
+
+    /// Does what can be done now.
+    pub fn advance<R: Rendering<Body = B>>(&mut self, around: &mut Around<'_, R>) -> Rest {
+        let mut rest = Rest::default();
+        if self.is_gone || self.is_awaiting() || !around.lead.may_start(around.now.moment) {
+            return rest;
+        }
+        let due = self.due(around);
+        self.tidy(&due, around.now.moment);
+        let unlogged = self.log(&due, around, &mut rest);
+        self.look(&due, around, &mut rest);
+        let open = self.write(&due, unlogged, around, &mut rest);
+        if !open.slices {
+            self.tell_transitions(around);
+        }
+        if !open.any && !unlogged {
+            self.report(&due, around, &mut rest);
+        }
+        if due.steps.is_empty() && due.conflicts.is_empty() {
+            self.settle();
+        }
+        rest
+    }
+
+    /// Forgets what is known of objects with which nothing is to be done any more.
+    fn tidy(&mut self, due: &Due<B>, now: Moment) {
+        self.attempts.retain(|subject, attempt| {
+            let is_due = |id: &ObjectId| due.steps.iter().any(|step| step.id == *id);
+            attempt.under_way.is_some() || attempt.unsure || subject.as_ref().is_none_or(is_due)
+        });
+        for id in &due.conflicts {
+            let again = || Attempt::look_at(now + LOOK_AGAIN);
+            self.attempts.entry(Some(id.clone())).or_insert_with(again);
+        }
+        // Before a Service gets its first slice it must be known that there is none of another owner.
+        for step in &due.steps {
+            if let Some(service) = self.unknown_service(step) {
+                self.attempts.entry(Some(service)).or_default().unsure = true;
+            }
+        }
+    }
+
+    /// The Service of a new slice, where nobody knows whether there is one.
+    fn unknown_service(&self, step: &Step<B>) -> Option<ObjectId> {
+        let (name, unseen) = step.service.clone()?;
+        let service = ObjectId {
+            kind: Kind::Service,
+            name,
+        };
+        let is_new = matches!(step.change, StepChange::Create(_)) && unseen;
+        (is_new && !self.absent.contains(&service)).then_some(service)
+    }
+
+    /// Sends a request, if there is a place for it.
+    fn send<R: Rendering<Body = B>>(
+        &mut self,
+        subject: Subject,
+        call: Call<B>,
+        is_of_route: bool,
+        around: &mut Around<'_, R>,
+        rest: &mut Rest,
+    ) -> bool {
+        let changes_object = call.changes_object();
+        if !around.places.of(changes_object).take(&self.key.namespace) {
+            let starved = if changes_object {
+                &mut rest.starved_of_writes
+            } else {
+                &mut rest.starved_of_others
+            };
+            *starved = Some(starved.unwrap_or(false) || is_of_route);
+            return false;
+        }
+        *around.flights += 1;
+        let (flight, now) = (*around.flights, around.now.moment);
+        let attempt = self.attempts.entry(subject).or_default();
+        let deadline = attempt.deadline(call.is_slice());
+        attempt.begin(flight, now);
+        around.effects.push(Effect::Request(Request {
+            flight,
+            key: self.key.clone(),
+            deadline,
+            call,
+        }));
+        rest.wake_at(now + SLOW.0);
+        true
+    }
+
+    fn settle(&mut self) {
+        if let Goal::Rendered(rendered) = &self.goal {
+            self.goal = Goal::Settled {
+                digests: rendered
+                    .objects
+                    .iter()
+                    .map(|it| (it.id.clone(), it.digest))
+                    .collect(),
+                revision: rendered.revision.clone(),
+            };
+        }
+    }
+
+    fn revision(&self) -> Option<&str> {
+        match &self.goal {
+            Goal::Nothing => None,
+            Goal::Rendered(Rendered { revision, .. }) | Goal::Settled { revision, .. } => Some(revision),
+        }
+    }
+}
+
+/// Whether two readings say the same, but for the status and the version.
+fn same(before: &Declared, after: &Declared) -> bool {
+    let parts = |it: &Declared| {
+        let Declared {
+            uid,
+            generation,
+            valid,
+            problems,
+            unresolved,
+            ..
+        } = it;
+        (
+            uid.clone(),
+            *generation,
+            valid.clone(),
+            problems.clone(),
+            unresolved.clone(),
+        )
+    };
+    parts(before) == parts(after)
+}

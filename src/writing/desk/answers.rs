@@ -1,0 +1,122 @@
+//! What an answer changes.
+
+use super::{Desk, Subject};
+use crate::render::Kind;
+use crate::writing::request::{Answer, Effect, PolicyReading};
+use distributary_core::moment::Moment;
+
+/// A request that was sent.
+#[derive(Clone, Debug)]
+pub struct SentRequest {
+    pub subject: Subject,
+    /// Whether it asked how the object is.
+    pub is_read: bool,
+}
+
+impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
+    /// Takes in the answer to a request of this desk. What the object is like is known by [`super::Objects`].
+    pub fn answered(
+        &mut self,
+        sent: &SentRequest,
+        answer: &Answer<B>,
+        now: Moment,
+        effects: &mut Vec<Effect<B>>,
+    ) {
+        match answer {
+            Answer::Object(found) => self.found(sent, found.is_some()),
+            Answer::Policy(Some(policy)) if policy.uid == self.uid() => self.read(sent, policy, now, effects),
+            // It is gone, or is another one of its name: what it is like is told by its watch.
+            Answer::Policy(_) | Answer::Refused { code: 404, .. } if sent.subject.is_none() => {
+                self.is_gone = true;
+            }
+            Answer::Policy(_) => {}
+            Answer::Refused {
+                refusal,
+                code: 404 | 409,
+                ..
+            } if !sent.is_read => {
+                self.unanswered(sent);
+                let attempt = self.attempts.entry(sent.subject.clone()).or_default();
+                attempt.was_old(refusal.clone(), now);
+            }
+            Answer::Refused {
+                refusal, retry_after, ..
+            } => {
+                self.unanswered(sent);
+                let attempt = self.attempts.entry(sent.subject.clone()).or_default();
+                attempt.was_refused(refusal.clone(), *retry_after, now);
+            }
+            Answer::Unknown { refusal } => {
+                self.unanswered(sent);
+                let attempt = self.attempts.entry(sent.subject.clone()).or_default();
+                attempt.was_lost(refusal.clone(), now);
+            }
+        }
+    }
+
+    fn found(&mut self, sent: &SentRequest, found: bool) {
+        if let Some(id) = sent.subject.as_ref().filter(|id| id.kind == Kind::Service) {
+            if found {
+                self.absent.remove(id);
+            } else {
+                self.absent.insert(id.clone());
+            }
+        }
+        if !sent.is_read {
+            self.attempts.remove(&sent.subject);
+        } else if let Some(attempt) = self.attempts.get_mut(&sent.subject) {
+            attempt.read();
+        }
+    }
+
+    fn read(
+        &mut self,
+        sent: &SentRequest,
+        policy: &PolicyReading,
+        now: Moment,
+        effects: &mut Vec<Effect<B>>,
+    ) {
+        if sent.is_read {
+            // Of a write without an answer nobody knows whether it was done.
+            let memory = &policy.status.memory;
+            if *memory != self.status.memory && *memory != self.sent {
+                self.recall();
+                effects.push(Effect::Recall {
+                    key: self.key.clone(),
+                    status: Box::new(policy.status.clone()),
+                });
+            }
+            self.reported.changed = true;
+            if let Some(attempt) = self.attempts.get_mut(&None) {
+                attempt.read();
+            }
+        } else {
+            self.taken(policy, now);
+            self.reported(effects);
+        }
+        // A watch may have shown a newer one meanwhile.
+        if !policy.version.is_before(&self.version) {
+            self.version = policy.version.clone();
+            self.status = policy.status.clone();
+        }
+    }
+
+    /// The status was written. A memory that was logged, and is not in it, was not taken.
+    fn taken(&mut self, policy: &PolicyReading, now: Moment) {
+        let logged = self.log.asked();
+        let attempt = self.attempts.entry(None).or_default();
+        if logged.is_some_and(|memory| policy.status.memory.as_ref() != Some(memory)) {
+            attempt.was_dropped(now);
+        } else {
+            self.attempts.remove(&None);
+        }
+    }
+
+    /// It was not done, as far as anybody knows.
+    fn unanswered(&mut self, sent: &SentRequest) {
+        match &sent.subject {
+            Some(id) => self.pace.forget(id),
+            None => self.unreported(),
+        }
+    }
+}

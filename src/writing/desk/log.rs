@@ -1,0 +1,116 @@
+//! The choice of the write primary is logged before it is acted on: whoever goes on after a crash goes by it.
+
+use std::sync::Arc;
+
+use super::{Around, Desk, Rest};
+use crate::render::status::memory;
+use crate::writing::order::{Due, Rank, Step};
+use crate::writing::rendering::Rendering;
+use crate::writing::request::Call;
+use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
+use distributary_core::decision::Decision;
+use distributary_core::moment::Moment;
+use distributary_core::table::named::WRITES;
+
+/// What is to be logged, and how that goes.
+#[derive(Default)]
+pub struct Log {
+    /// Since when it is tried.
+    since: Option<(MemoryStatus, Moment)>,
+    /// It is acted on all the same: no answer said that it was taken, while other requests succeeded.
+    pub given_up: bool,
+    /// Another writer changed the memory since this decision was made: another one is awaited.
+    pub recalled: Option<Arc<Decision>>,
+}
+
+impl Log {
+    /// The memory that is to be logged.
+    pub fn asked(&self) -> Option<&MemoryStatus> {
+        self.since.as_ref().map(|(memory, _)| memory)
+    }
+}
+
+impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
+    /// Writes the memory where what is due rests on another one. Whether what rests on it must wait.
+    pub(super) fn log<R: Rendering<Body = B>>(
+        &mut self,
+        due: &Due<B>,
+        around: &mut Around<'_, R>,
+        rest: &mut Rest,
+    ) -> bool {
+        let Some((memory, decision)) = self.unlogged(due) else {
+            if self.is_logged() {
+                self.log = Log::default();
+            }
+            return false;
+        };
+        let now = around.now.moment;
+        if self.log.since.as_ref().is_none_or(|(tried, _)| *tried != memory) {
+            self.log.since = Some((memory.clone(), now));
+            self.log.given_up = false;
+        }
+        let since = self.log.since.as_ref().map_or(now, |(_, since)| *since);
+        let patience = since + decision.policy.probing.failover_timeout;
+        if now < patience {
+            rest.wake_at(patience);
+        }
+        let recalled = self.log.recalled.as_ref();
+        if recalled.is_some_and(|before| Arc::ptr_eq(before, &decision)) && now < patience {
+            return true;
+        }
+        if self.log.recalled.take().is_some() {
+            // It stands by what it decided.
+            self.log.since = Some((memory.clone(), now));
+        }
+        self.log.given_up |= now >= patience && around.succeeded.is_some_and(|at| at > since);
+        if self.log.given_up {
+            return false;
+        }
+        let attempt = self.attempts.entry(None).or_default();
+        if attempt.unsure || attempt.under_way.is_some() {
+            return true;
+        }
+        if let Some(at) = attempt.waits(now) {
+            rest.wake_at(at);
+            return true;
+        }
+        let status = ReplicaSetPolicyStatus {
+            memory: Some(memory),
+            ..self.status.clone()
+        };
+        let call = self.put(status);
+        self.send(None, call, true, around, rest);
+        true
+    }
+
+    /// What is decided, where it is not what the status remembers, and something that is due depends on it.
+    fn unlogged(&self, due: &Due<B>) -> Option<(MemoryStatus, Arc<Decision>)> {
+        let (decision, _) = self.decided()?;
+        let rests_on_it =
+            |step: &Step<B>| step.route.as_deref() == Some(WRITES) || step.rank == Rank::ConfigMap;
+        let memory = memory(decision)?;
+        let differs = self.status.memory.as_ref() != Some(&memory);
+        (differs && due.steps.iter().any(rests_on_it)).then(|| (memory, Arc::clone(decision)))
+    }
+
+    /// Whether the status remembers what is decided.
+    fn is_logged(&self) -> bool {
+        let memory = self.decided().and_then(|(decision, _)| memory(decision));
+        memory.is_none_or(|memory| self.status.memory.as_ref() == Some(&memory))
+    }
+
+    pub(super) fn put(&mut self, status: ReplicaSetPolicyStatus) -> Call<B> {
+        self.sent.clone_from(&status.memory);
+        Call::PutStatus {
+            uid: self.uid().to_owned(),
+            version: self.version.clone(),
+            status: Box::new(status),
+        }
+    }
+
+    /// Another writer changed what the status remembers.
+    pub(super) fn recall(&mut self) {
+        self.log.since = None;
+        self.log.recalled = self.decision.clone();
+    }
+}

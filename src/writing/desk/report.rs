@@ -1,0 +1,172 @@
+//! What the status tells, when all that can be written now is written.
+
+use super::{Around, Desk, Rest};
+use crate::render::ObjectId;
+use crate::render::events::{self, Notice};
+use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status};
+use crate::writing::attempt::Attempt;
+use crate::writing::order::Due;
+use crate::writing::rendering::Rendering;
+use crate::writing::request::Effect;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::decision::DecisionState;
+use distributary_core::policy::Mode;
+use distributary_core::table::named;
+
+/// What was last told.
+#[derive(Default)]
+pub struct Reported {
+    /// Something else is to be told since.
+    pub changed: bool,
+    outcome: Option<WriteOutcome>,
+    /// What is under way.
+    sent: Option<Box<Sent>>,
+}
+
+/// A status that was sent.
+struct Sent {
+    before: ReplicaSetPolicyStatus,
+    after: ReplicaSetPolicyStatus,
+    observing: bool,
+}
+
+impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
+    /// Writes the status, where it differs.
+    pub(super) fn report<R: Rendering<Body = B>>(
+        &mut self,
+        due: &Due<B>,
+        around: &mut Around<'_, R>,
+        rest: &mut Rest,
+    ) {
+        let now = around.now;
+        if let Some(attempt) = self.attempts.get(&None) {
+            if attempt.unsure || attempt.under_way.is_some() {
+                return;
+            }
+            if let Some(at) = attempt.waits(now.moment) {
+                rest.wake_at(at);
+                return;
+            }
+        }
+        let written = self.outcome(due, around);
+        if !self.reported.changed && self.reported.outcome.as_ref() == Some(&written) {
+            return;
+        }
+        let decided = self.decided();
+        let report = Report {
+            generation: self.declared.generation,
+            problems: &self.declared.problems,
+            unresolved: &self.declared.unresolved,
+            decision: decided.map(|(decision, _)| &**decision),
+            outputs: decided.map(|(_, valid)| &*valid.outputs),
+            written: written.clone(),
+            remembered: !self.log.given_up,
+            revision: self.revision(),
+            moment: now.moment,
+        };
+        let next = status(&report, &self.status, &now.time());
+        if next != self.status {
+            let sent = Box::new(Sent {
+                before: self.status.clone(),
+                after: next.clone(),
+                observing: written == WriteOutcome::Observing,
+            });
+            let call = self.put(next);
+            if !self.send(None, call, false, around, rest) {
+                return;
+            }
+            self.reported.sent = Some(sent);
+        }
+        self.reported.changed = false;
+        self.reported.outcome = Some(written);
+    }
+
+    fn outcome<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> WriteOutcome {
+        let Some((decision, valid)) = self.decided() else {
+            return WriteOutcome::Waiting;
+        };
+        match (&decision.state, decision.policy.mode) {
+            (DecisionState::Suspended, _) => return WriteOutcome::Suspended,
+            (_, Mode::Observe) => return WriteOutcome::Observing,
+            (DecisionState::IdentityChanged { .. }, _) => return WriteOutcome::IdentityChanged,
+            (DecisionState::Waiting { .. }, _) => return WriteOutcome::Waiting,
+            (DecisionState::Decided(_), _) => {}
+        }
+        let refused = self.refused(due);
+        if !refused.is_empty() {
+            return WriteOutcome::Refused(refused);
+        }
+        if !due.conflicts.is_empty() {
+            return WriteOutcome::NameConflict(due.conflicts.iter().map(ToString::to_string).collect());
+        }
+        let of = |service: String| around.foreign.get(&(self.key.namespace.clone(), service));
+        let services = named::services(&decision.policy, &valid.outputs).into_iter();
+        let foreign: Vec<_> = services.filter_map(of).flatten().cloned().collect();
+        if foreign.is_empty() {
+            WriteOutcome::Programmed
+        } else {
+            WriteOutcome::ForeignEndpoints(foreign)
+        }
+    }
+
+    /// The writes that are due, and were refused or have no answer.
+    fn refused(&self, due: &Due<B>) -> Vec<RefusedWrite> {
+        let slow = |attempt: &Attempt| match (attempt.under_way, attempt.is_starved()) {
+            (Some(_), _) => Some(Refusal::new("Slow", "no answer yet")),
+            (None, true) => Some(Refusal::new(
+                "Slow",
+                "it waits for other requests of this namespace",
+            )),
+            (None, false) => None,
+        };
+        let refused = |id: &ObjectId, verb| {
+            let attempt = self.attempts.get(&Some(id.clone()))?;
+            let refusal = attempt.refusal.clone().or_else(|| slow(attempt))?;
+            Some(RefusedWrite {
+                object: id.to_string(),
+                verb,
+                refusal,
+            })
+        };
+        due.steps
+            .iter()
+            .filter_map(|step| refused(&step.id, step.call().verb()))
+            .collect()
+    }
+
+    /// A status was taken: the Events that follow from it.
+    pub(super) fn reported(&mut self, effects: &mut Vec<Effect<B>>) {
+        let Some(sent) = self.reported.sent.take() else {
+            return;
+        };
+        let observed = sent
+            .observing
+            .then(|| events::observed(&sent.before.routes, &sent.after.routes))
+            .flatten();
+        let turned = events::conditions(&sent.before.conditions, &sent.after.conditions);
+        for notice in turned.into_iter().chain(observed) {
+            self.tell(notice, effects);
+        }
+    }
+
+    /// A status was not taken: it is told anew.
+    pub(super) fn unreported(&mut self) {
+        self.reported.sent = None;
+        self.reported.changed = true;
+    }
+
+    /// The Events of what led to the slices, which are written.
+    pub(super) fn tell_transitions<R: Rendering<Body = B>>(&mut self, around: &mut Around<'_, R>) {
+        for notice in std::mem::take(&mut self.notices) {
+            self.tell(notice, around.effects);
+        }
+    }
+
+    fn tell(&self, notice: Notice, effects: &mut Vec<Effect<B>>) {
+        effects.push(Effect::Event {
+            key: self.key.clone(),
+            uid: self.uid().to_owned(),
+            notice,
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! The objects in the cluster as last seen: by a watch or in an answer, whichever is newer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::input::Place;
+use crate::render::reading::{ObservedObject, Version};
+
+/// Objects by their place, and the places of those that a policy controls.
+#[derive(Debug)]
+pub struct Objects<B> {
+    all: BTreeMap<Place, ObservedObject<B>>,
+    /// By the uid of the policy.
+    controlled: BTreeMap<String, BTreeSet<Place>>,
+}
+
+impl<B> Default for Objects<B> {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            controlled: BTreeMap::new(),
+        }
+    }
+}
+
+impl<B> Objects<B> {
+    pub fn get(&self, place: &Place) -> Option<&ObservedObject<B>> {
+        self.all.get(place)
+    }
+
+    /// The objects that the policy of this uid controls.
+    pub fn of(&self, policy: &str) -> impl Iterator<Item = &ObservedObject<B>> {
+        let places = self.controlled.get(policy).into_iter().flatten();
+        places.filter_map(|place| self.all.get(place))
+    }
+
+    /// Takes in an object. The uids of the policies for which something to compare changed by it: an older one changes nothing,
+    /// nor does an echo.
+    pub fn see(&mut self, object: ObservedObject<B>) -> Vec<String> {
+        let place = Place {
+            namespace: object.namespace.clone(),
+            id: object.id.clone(),
+        };
+        let known = self.all.get(&place);
+        let same = |known: &ObservedObject<B>| known.uid == object.uid && known.digest == object.digest;
+        if let Some(known) = known {
+            if object.version.is_before(&known.version) {
+                return Vec::new();
+            }
+            if same(known) && known.policy == object.policy {
+                self.all.insert(place, object);
+                return Vec::new();
+            }
+        }
+        let mut concerned = self.remove(&place);
+        if let Some(policy) = &object.policy {
+            let places = self.controlled.entry(policy.clone()).or_default();
+            places.insert(place.clone());
+            concerned.push(policy.clone());
+        }
+        self.all.insert(place, object);
+        concerned
+    }
+
+    /// An object is gone, as of `version`, unless a newer one is known; `None`: a request did not find it.
+    pub fn lose(&mut self, place: &Place, version: Option<&Version>) -> Vec<String> {
+        let newer =
+            |known: &ObservedObject<B>| version.is_some_and(|version| version.is_before(&known.version));
+        if self.all.get(place).is_none_or(newer) {
+            return Vec::new();
+        }
+        self.remove(place)
+    }
+
+    fn remove(&mut self, place: &Place) -> Vec<String> {
+        let Some(policy) = self.all.remove(place).and_then(|object| object.policy) else {
+            return Vec::new();
+        };
+        if let Some(places) = self.controlled.get_mut(&policy) {
+            places.remove(place);
+            if places.is_empty() {
+                self.controlled.remove(&policy);
+            }
+        }
+        vec![policy]
+    }
+}

@@ -1,0 +1,148 @@
+//! How many requests are under way, in all and for each namespace: those of one namespace that get no answer take no place
+//! from the others.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use distributary_core::ids::PolicyKey;
+
+/// How many requests may be under way at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    pub in_all: usize,
+    pub of_namespace: usize,
+}
+
+/// Writes of objects, which webhooks and quotas can hold up.
+pub const WRITES: Most = Most {
+    in_all: 64,
+    of_namespace: 16,
+};
+/// Reads and statuses: a namespace whose writes get no answer still tells so.
+pub const OTHERS: Most = Most {
+    in_all: 32,
+    of_namespace: 8,
+};
+
+/// Places that are taken, and policies that wait for one.
+#[derive(Debug)]
+pub struct Places {
+    most: Most,
+    taken: usize,
+    by_namespace: BTreeMap<String, usize>,
+    waiting: BTreeMap<String, Queue>,
+    /// The namespace that was served last: the next one follows in their order.
+    served: String,
+    arrivals: u64,
+}
+
+/// The policies of a namespace that wait, by their turn: whether no route waits for it, and when they came.
+#[derive(Debug, Default)]
+struct Queue {
+    turns: BTreeMap<(bool, u64), PolicyKey>,
+    of: BTreeMap<PolicyKey, (bool, u64)>,
+}
+
+impl Queue {
+    fn leave(&mut self, key: &PolicyKey) {
+        if let Some(turn) = self.of.remove(key) {
+            self.turns.remove(&turn);
+        }
+    }
+}
+
+impl Places {
+    #[must_use]
+    pub const fn new(most: Most) -> Self {
+        Self {
+            most,
+            taken: 0,
+            by_namespace: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            served: String::new(),
+            arrivals: 0,
+        }
+    }
+
+    /// Takes a place for a request, if there is one.
+    pub fn take(&mut self, namespace: &str) -> bool {
+        if self.taken >= self.most.in_all || !self.is_free(namespace) {
+            return false;
+        }
+        self.taken += 1;
+        *self.by_namespace.entry(namespace.to_owned()).or_default() += 1;
+        true
+    }
+
+    fn is_free(&self, namespace: &str) -> bool {
+        self.by_namespace
+            .get(namespace)
+            .is_none_or(|own| *own < self.most.of_namespace)
+    }
+
+    /// Gives a place back.
+    pub fn release(&mut self, namespace: &str) {
+        self.taken = self.taken.saturating_sub(1);
+        if let Some(own) = self.by_namespace.get_mut(namespace) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.by_namespace.remove(namespace);
+            }
+        }
+    }
+
+    /// A policy has something to send, and found no place. `routes`: a route waits for it, so it goes first.
+    pub fn wait(&mut self, key: &PolicyKey, routes: bool) {
+        let queue = self.waiting.entry(key.namespace.clone()).or_default();
+        match queue.of.get(key) {
+            Some((later, _)) if *later && routes => queue.leave(key),
+            Some(_) => return,
+            None => {}
+        }
+        self.arrivals += 1;
+        let turn = (!routes, self.arrivals);
+        queue.turns.insert(turn, key.clone());
+        queue.of.insert(key.clone(), turn);
+    }
+
+    /// The next policy for which there is a place: routes first, namespaces in turn.
+    pub fn next(&mut self) -> Option<PolicyKey> {
+        if self.taken >= self.most.in_all {
+            return None;
+        }
+        let after = (Bound::Excluded(self.served.clone()), Bound::Unbounded);
+        let in_turn = || {
+            let rest = self.waiting.range(..=self.served.clone());
+            let turn = self.waiting.range(after.clone()).chain(rest);
+            turn.filter(|(namespace, _)| self.is_free(namespace))
+        };
+        let has_routes = |queue: &Queue| queue.turns.keys().next().is_some_and(|(later, _)| !later);
+        let found = in_turn()
+            .find(|(_, queue)| has_routes(queue))
+            .or_else(|| in_turn().next());
+        let namespace = found.map(|(namespace, _)| namespace.clone())?;
+        let queue = self.waiting.get_mut(&namespace)?;
+        let key = queue.turns.first_key_value().map(|(_, key)| key.clone());
+        if let Some(key) = &key {
+            queue.leave(key);
+        }
+        if queue.of.is_empty() {
+            self.waiting.remove(&namespace);
+        }
+        self.served = namespace;
+        key
+    }
+
+    /// A policy is gone.
+    pub fn forget(&mut self, key: &PolicyKey) {
+        if let Some(queue) = self.waiting.get_mut(&key.namespace) {
+            queue.leave(key);
+            if queue.of.is_empty() {
+                self.waiting.remove(&key.namespace);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! What the writing half needs to know of rendering: the objects of a decision.
+
+use std::fmt;
+
+use crate::render::ObjectId;
+use crate::render::reading::{Digest, SliceFacts};
+use distributary_core::decision::Decision;
+use distributary_core::outputs::Outputs;
+
+/// From a decision to its objects. The operator's is [`crate::render`]; a model has a smaller one.
+pub trait Rendering {
+    /// The body of an object.
+    type Body: Clone + fmt::Debug + PartialEq;
+
+    /// The objects of a decision; `None`: it asks for no routes, and what there is stays.
+    fn render(&self, decision: &Decision, outputs: &Outputs) -> Option<Rendered<Self::Body>>;
+}
+
+/// All objects of a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered<B> {
+    pub objects: Vec<Wanted<B>>,
+    /// The revision of the routing table.
+    pub revision: String,
+}
+
+/// An object as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted<B> {
+    pub id: ObjectId,
+    pub digest: Digest,
+    /// Of an `EndpointSlice`.
+    pub slice: Option<SliceFacts>,
+    pub body: B,
+}

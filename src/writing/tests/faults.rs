@@ -1,0 +1,218 @@
+//! Requests that fail, and what waits for them.
+
+use super::bench::{Bench, Fault, on_port, with};
+use distributary_api::{HolderStatus, MemoryStatus};
+use serde_json::json;
+
+const RO: &str = "update EndpointSlice orders-ro-ipv4-5432";
+
+#[test]
+fn what_was_changed_meanwhile_is_read_and_written_again() {
+    let mut bench = Bench::routed();
+    let place = bench
+        .server
+        .objects
+        .keys()
+        .find(|place| place.id.name == "orders-ro-ipv4-5432")
+        .cloned()
+        .unwrap();
+    let mut object = bench.server.objects[&place].clone();
+    object["metadata"]["labels"]["team"] = json!("shop");
+    bench.server.put(place.clone(), object);
+    bench.decide(with(1, &[]));
+    bench.serve();
+    assert_eq!(
+        bench.log()[..3],
+        [
+            RO.to_owned(),
+            "get EndpointSlice orders-ro-ipv4-5432".to_owned(),
+            RO.to_owned()
+        ]
+    );
+    assert_eq!(bench.server.objects[&place]["metadata"]["labels"]["team"], "shop");
+    assert!(bench.servers("orders-ro-ipv4-5432").is_empty());
+}
+
+#[test]
+fn where_no_answer_came_the_object_is_read_before_it_is_written_again() {
+    for (fault, again) in [(Fault::AnswerLost, false), (Fault::Lost, true)] {
+        let mut bench = Bench::routed();
+        bench.fault(RO, fault);
+        bench.decide(with(1, &[]));
+        bench.serve();
+        assert_eq!(
+            bench.log(),
+            [RO, "update ConfigMap orders-routing", "status WriteFailed"]
+        );
+        bench.mend();
+        bench.pass(2);
+        let log = bench.log();
+        assert_eq!(log[0], "get EndpointSlice orders-ro-ipv4-5432");
+        assert_eq!(log.iter().any(|line| line == RO), again, "{log:?}");
+        assert_eq!(log.last().map(String::as_str), Some("status Programmed"));
+        assert!(bench.servers("orders-ro-ipv4-5432").is_empty());
+    }
+}
+
+#[test]
+fn what_does_not_depend_on_a_refused_write_goes_on_and_the_words_of_the_api_server_are_told() {
+    let mut bench = Bench::new();
+    bench.fault("create Service", Fault::Refused(403));
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+    assert!(
+        bench
+            .server
+            .objects
+            .keys()
+            .any(|place| place.id.name == "orders-routing")
+    );
+    let message = bench.message("Programmed");
+    assert!(
+        message.contains("create Service orders-ro: Forbidden (so it is)"),
+        "{message}"
+    );
+    assert_eq!(bench.condition("Stalled"), "WriteFailed", "a person must act");
+    // The dead server leaves what was written all the same.
+    bench.log();
+    bench.decide(with(1, &[]));
+    bench.serve();
+    assert!(bench.log().iter().any(|line| line == RO));
+    bench.mend();
+    bench.pass(30);
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+    assert_eq!(bench.condition("Stalled"), "Progressing");
+}
+
+#[test]
+fn refused_writes_are_tried_less_and_less_often() {
+    let mut bench = Bench::routed();
+    bench.fault(RO, Fault::Refused(500));
+    bench.decide(with(1, &[]));
+    bench.pass(60);
+    let tries = bench.log().iter().filter(|line| *line == RO).count();
+    assert!((10..=16).contains(&tries), "0.1, 0.2, 0.4 … 8 s: {tries}");
+}
+
+#[test]
+fn a_request_without_an_answer_holds_up_only_what_depends_on_it() {
+    let mut bench = Bench::routed();
+    bench.fault("update EndpointSlice orders-rw", Fault::Hangs);
+    bench.decide(with(2, &[]));
+    bench.serve();
+    let log = bench.log();
+    assert!(
+        log.iter().any(|line| line == RO),
+        "a withdrawal waits for nothing: {log:?}"
+    );
+    assert!(
+        !log.iter().any(|line| line.contains("ConfigMap")),
+        "it is written in order: {log:?}"
+    );
+    bench.pass(2);
+    let log = bench.log();
+    assert!(
+        log.iter().any(|line| line.contains("ConfigMap")),
+        "but not for ever: {log:?}"
+    );
+}
+
+#[test]
+fn another_memory_is_recalled_and_nothing_leads_elsewhere_until_it_is_decided_anew() {
+    let mut bench = Bench::routed();
+    let mut status = bench.server.status.clone();
+    let holder = HolderStatus {
+        endpoint: "other".to_owned(),
+        ..HolderStatus::default()
+    };
+    status.memory = Some(MemoryStatus {
+        holder: Some(holder),
+        ..MemoryStatus::default()
+    });
+    bench.server.write_status(status);
+    bench.decide(with(2, &[1]));
+    bench.serve();
+    assert_eq!(bench.recalled, 1);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    bench.decide(on_port(2, 5432));
+    bench.serve();
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+}
+
+#[test]
+fn a_log_whose_answer_is_lost_is_no_other_writers() {
+    for fault in [Fault::AnswerLost, Fault::Lost] {
+        let mut bench = Bench::routed();
+        bench.fault("status memory", fault);
+        bench.decide(with(2, &[1]));
+        bench.serve();
+        bench.mend();
+        bench.pass(2);
+        assert_eq!(bench.recalled, 0, "{fault:?}");
+        assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    }
+}
+
+/// A mutating webhook, say.
+#[test]
+fn what_somebody_undoes_at_once_is_written_less_and_less_often() {
+    let mut bench = Bench::routed();
+    bench.server.undoes = Some("orders-ro-ipv4-5432".to_owned());
+    bench.decide(with(1, &[]));
+    bench.pass(60);
+    let writes = bench.log().iter().filter(|line| *line == RO).count();
+    assert!((8..=16).contains(&writes), "{writes}");
+}
+
+#[test]
+fn a_request_without_an_answer_is_told() {
+    let mut bench = Bench::routed();
+    bench.fault(RO, Fault::Hangs);
+    bench.decide(with(1, &[]));
+    bench.pass(2);
+    assert_eq!(bench.condition("Programmed"), "Programmed", "not yet");
+    bench.pass(2);
+    assert_eq!(bench.condition("Programmed"), "WriteFailed");
+    assert!(
+        bench.message("Programmed").contains("Slow"),
+        "{}",
+        bench.message("Programmed")
+    );
+    bench.mend();
+    bench.serve();
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+}
+
+#[test]
+fn a_memory_that_is_not_kept_stops_nothing_for_ever_and_is_told() {
+    let mut bench = Bench::routed();
+    bench.server.forgets_memory = true;
+    bench.server.status.memory = None;
+    bench.decide(with(2, &[1]));
+    bench.pass(4);
+    assert_eq!(
+        bench.servers("orders-rw-ipv4-5432"),
+        ["198.18.0.1"],
+        "failoverTimeout is 5 s"
+    );
+    bench.pass(4);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    let message = bench.message("Programmed");
+    assert!(
+        message.contains("the choice of the write primary is not"),
+        "{message}"
+    );
+}
+
+/// Twenty policies whose writes get no answer, more than a namespace has places.
+#[test]
+fn a_namespace_whose_writes_hang_still_tells_so() {
+    let mut bench = Bench::routed();
+    bench.fault("update EndpointSlice", Fault::Hangs);
+    bench.crowd(20);
+    bench.decide(with(1, &[]));
+    bench.pass(10);
+    assert_eq!(bench.condition("Programmed"), "WriteFailed");
+}

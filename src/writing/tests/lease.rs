@@ -1,0 +1,42 @@
+//! With the lease, and without.
+
+use std::time::Duration;
+
+use super::bench::{Bench, with};
+use crate::writing::*;
+
+#[test]
+fn who_follows_sends_nothing_and_goes_on_when_it_leads() {
+    let mut bench = Bench::routed();
+    bench.take(Input::Follows);
+    bench.decide(with(1, &[]));
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+    bench.take(Input::Leads { until: None });
+    bench.serve();
+    assert_eq!(bench.log()[0], "update EndpointSlice orders-ro-ipv4-5432");
+}
+
+#[test]
+fn no_request_starts_with_less_than_two_seconds_of_the_lease_left() {
+    let mut bench = Bench::routed();
+    let until = bench.now.moment + Duration::from_secs(5);
+    bench.take(Input::Leads { until: Some(until) });
+    bench.now.moment = bench.now.moment + Duration::from_millis(3001);
+    bench.decide(with(1, &[]));
+    assert!(bench.requests().is_empty());
+    let until = bench.now.moment + Duration::from_secs(2);
+    bench.take(Input::Renewed { until });
+    assert_eq!(bench.requests(), ["update EndpointSlice orders-ro-ipv4-5432"]);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_lease_starts_nothing() {
+    let mut bench = Bench::routed();
+    bench.decide(with(2, &[1]));
+    bench.take(Input::Follows);
+    bench.serve();
+    let under_way = ["status memory a 3", "update EndpointSlice orders-ro-ipv4-5432"];
+    assert_eq!(bench.log(), under_way);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+}

@@ -1,0 +1,163 @@
+//! Objects of others.
+
+use serde_json::json;
+
+use super::bench::{Bench, with};
+use crate::render::ObjectId;
+use crate::render::reading::observed;
+use crate::writing::*;
+
+fn place(kind: Kind, name: &str) -> Place {
+    Place {
+        namespace: "shop".to_owned(),
+        id: ObjectId {
+            kind,
+            name: name.to_owned(),
+        },
+    }
+}
+
+fn foreign(name: &str) -> serde_json::Value {
+    json!({"metadata": {"name": name, "ownerReferences": [{"kind": "Cluster", "uid": "uid-9", "controller": true}]}})
+}
+
+#[test]
+fn a_service_of_another_owner_gets_no_slice_of_ours() {
+    let mut bench = Bench::new();
+    bench
+        .server
+        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.serve();
+    let slices: Vec<_> = bench
+        .server
+        .objects
+        .keys()
+        .map(|place| place.id.name.as_str())
+        .collect();
+    assert_eq!(
+        slices,
+        ["orders-rw-ipv4-5432", "orders-ro", "orders-rw", "orders-routing"]
+    );
+    assert_eq!(bench.condition("Programmed"), "NameConflict");
+    assert_eq!(bench.condition("Stalled"), "NameConflict");
+    // Nothing tells that it is gone.
+    bench.server.objects.remove(&place(Kind::Service, "orders-ro"));
+    bench.pass(11);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+}
+
+#[test]
+fn a_service_that_turns_foreign_loses_our_slices() {
+    let mut bench = Bench::routed();
+    bench
+        .server
+        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    bench.echo();
+    bench.serve();
+    assert_eq!(bench.log()[0], "delete EndpointSlice orders-ro-ipv4-5432");
+    assert_eq!(bench.condition("Programmed"), "NameConflict");
+}
+
+#[test]
+fn a_conflict_is_looked_at_every_ten_seconds_and_told_once() {
+    let mut bench = Bench::new();
+    bench
+        .server
+        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.pass(65);
+    let log = bench.log();
+    let looks = log.iter().filter(|line| *line == "get Service orders-ro").count();
+    assert_eq!(looks, 7, "{log:?}");
+    assert_eq!(
+        log.iter().filter(|line| line.starts_with("status N")).count(),
+        1,
+        "{log:?}"
+    );
+}
+
+/// Both policies have the same prefix.
+#[test]
+fn the_objects_of_another_policy_are_not_ours_whatever_their_names_are() {
+    let mut bench = Bench::new();
+    let other = |name: &str| {
+        json!({"metadata": {
+            "name": name,
+            "labels": {"distributary.dev/policy": "orders"},
+            "ownerReferences": [{"kind": "ReplicaSetPolicy", "uid": "uid-2", "controller": true}],
+        }})
+    };
+    for (kind, name) in [
+        (Kind::Service, "orders-rw"),
+        (Kind::Service, "orders-ro"),
+        (Kind::ConfigMap, "orders-routing"),
+        (Kind::EndpointSlice, "orders-rw-ipv4-5432"),
+    ] {
+        bench.server.put(place(kind, name), other(name));
+    }
+    bench.echo();
+    let before = bench.server.objects.clone();
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.pass(30);
+    assert_eq!(bench.server.objects, before);
+    assert_eq!(bench.condition("Programmed"), "NameConflict");
+}
+
+#[test]
+fn slices_of_others_for_our_services_are_told_until_they_are_gone() {
+    let mut bench = Bench::routed();
+    for (slices, told) in [
+        (vec!["theirs".to_owned()], "ForeignEndpoints"),
+        (vec![], "Programmed"),
+    ] {
+        bench.take(Input::Foreign {
+            namespace: "shop".to_owned(),
+            service: "orders-ro".to_owned(),
+            slices,
+        });
+        bench.serve();
+        assert_eq!(bench.condition("Programmed"), told);
+    }
+}
+
+#[test]
+fn what_somebody_changes_or_deletes_is_put_back() {
+    let mut bench = Bench::routed();
+    let slice = place(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    let mut object = bench.server.objects[&slice].clone();
+    object["endpoints"] = json!([{"addresses": ["203.0.113.9"]}]);
+    bench.server.put(slice.clone(), object);
+    bench.echo();
+    bench.serve();
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+    bench.log();
+    let gone = observed(Kind::EndpointSlice, bench.server.objects.remove(&slice).unwrap());
+    bench.take(Input::Lost {
+        place: slice,
+        version: gone.version,
+    });
+    bench.pass(1);
+    assert_eq!(bench.log(), ["create EndpointSlice orders-ro-ipv4-5432"]);
+}
+
+#[test]
+fn what_an_older_watch_shows_changes_nothing() {
+    let mut bench = Bench::routed();
+    let slice = place(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    let old = observed(Kind::EndpointSlice, bench.server.objects[&slice].clone());
+    bench.decide(with(1, &[]));
+    bench.serve();
+    bench.log();
+    bench.take(Input::Lost {
+        place: slice,
+        version: old.version.clone(),
+    });
+    bench.take(Input::Seen(Box::new(old)));
+    bench.pass(1);
+    assert_eq!(bench.log(), [""; 0]);
+}

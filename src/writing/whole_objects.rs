@@ -1,0 +1,36 @@
+//! The operator's rendering: whole objects as JSON text.
+
+use super::rendering::{Rendered, Rendering, Wanted};
+use crate::render::reading::{Text, digest, slice};
+use crate::render::{Manifest, Subject, render};
+use distributary_core::decision::Decision;
+use distributary_core::outputs::Outputs;
+use distributary_core::policy::Mode;
+
+/// Objects as they are sent to the API server.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeObjects;
+
+impl Rendering for WholeObjects {
+    type Body = Text;
+
+    fn render(&self, decision: &Decision, outputs: &Outputs) -> Option<Rendered<Text>> {
+        if decision.policy.mode != Mode::Enforce {
+            return None;
+        }
+        let manifests = render(&Subject::of(decision, outputs)?);
+        Some(Rendered {
+            objects: manifests.objects.into_iter().map(wanted).collect(),
+            revision: manifests.revision,
+        })
+    }
+}
+
+pub(super) fn wanted(Manifest { id, body }: Manifest) -> Wanted<Text> {
+    Wanted {
+        digest: digest(id.kind, &body),
+        slice: slice(id.kind, &body),
+        id,
+        body: body.to_string().into_boxed_str(),
+    }
+}

@@ -1,0 +1,330 @@
+//! What the operators that are stopped run on: fake servers, a namespace with a policy for each run, and the state of
+//! all that is in it.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
+use fake_postgres::{Fake, Memory, Standing};
+use harness::control_plane::{Namespace, audit, service_account_user};
+use harness::postgres::{DATABASE, PORT, PROBE};
+use harness::stop::{CountedRequest, Stop};
+use harness::{ControlPlane, Operator, node, wait};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{NamespaceResourceScope, serde::de::DeserializeOwned};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Resource};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::fixture::{POLICY, SOON, condition, secret};
+
+/// Fields that tell a time or a version, or that the API server chooses.
+const OWN: [&str; 11] = [
+    "at",
+    "clusterIP",
+    "clusterIPs",
+    "creationTimestamp",
+    "generation",
+    "lastTransitionTime",
+    "managedFields",
+    "programmedAt",
+    "resourceVersion",
+    "retryAt",
+    "since",
+];
+
+/// What the requests of a run are for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// A policy of three servers that has no objects yet.
+    FirstStart,
+    /// An edit takes one of two replicas out of a policy whose routes are written.
+    ReplicaRemoved,
+}
+
+/// A primary and two replicas for every policy, and an account that may do everything.
+pub struct Stage {
+    plane: Arc<ControlPlane>,
+    kubeconfig: PathBuf,
+    user: String,
+    servers: Vec<(Ipv4Addr, Fake)>,
+    _accounts: Namespace,
+}
+
+impl Stage {
+    pub async fn set(plane: Arc<ControlPlane>) -> Result<Self> {
+        let accounts = plane.namespace("stops").await?;
+        let account = json!({"kind": "ServiceAccount", "name": "operator", "namespace": &*accounts});
+        let all =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                "metadata": {"name": &*accounts}, "roleRef": all, "subjects": [account],
+            },
+        ]});
+        plane.apply(&accounts, &objects.to_string()).await?;
+        let kubeconfig = plane.service_account_kubeconfig(&accounts, "operator").await?;
+        let mut servers = vec![server(Standing::primary()).await?];
+        for _ in 0..2 {
+            // It has all that the primary wrote.
+            let Standing { lsn, .. } = Standing::primary();
+            let standby = Standing {
+                lsn,
+                received: lsn,
+                ..Standing::standby()
+            };
+            servers.push(server(standby).await?);
+        }
+        Ok(Self {
+            user: service_account_user(&accounts, "operator"),
+            plane,
+            kubeconfig,
+            servers,
+            _accounts: accounts,
+        })
+    }
+
+    fn replicas(&self, count: usize) -> Value {
+        let replica =
+            |number: usize| json!({"id": format!("replica-{number}"), "host": self.servers[number].0});
+        (1..=count).map(replica).collect()
+    }
+}
+
+/// A server that tells this, and lets anybody in.
+async fn server(standing: Standing) -> Result<(Ipv4Addr, Fake)> {
+    let address = node::claim_address()?.server;
+    let listener = TcpListener::bind((address, PORT)).await?;
+    let fake = Fake::on(listener, Memory::Nothing, move |session| {
+        let standing = standing.clone();
+        async move { session.serve(|question| standing.answer(question)).await }
+    })?;
+    Ok((address, fake))
+}
+
+/// The namespace of one run, with its policy.
+pub struct Scene<'a> {
+    stage: &'a Stage,
+    namespace: Namespace,
+}
+
+/// An operator over a scene.
+pub struct Run {
+    pub operator: Operator,
+    begun: Timestamp,
+}
+
+impl<'a> Scene<'a> {
+    /// All as it is before the change.
+    pub async fn set(stage: &'a Stage, change: Change) -> Result<Self> {
+        let scene = Self {
+            stage,
+            namespace: stage.plane.namespace("stopped").await?,
+        };
+        let policy = json!({
+            "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy", "metadata": {"name": POLICY},
+            "spec": {
+                "connection": {
+                    "database": DATABASE, "credentialsSecretRef": {"name": "probe"}, "tls": {"mode": "Disable"},
+                },
+                "primary": {"host": stage.servers[0].0},
+                "replicas": stage.replicas(2),
+                // Whoever is slow here is not dead.
+                "healthCheck": {"interval": "1s", "heartbeat": "500ms", "timeout": "5s", "failoverTimeout": "30s"},
+            },
+        });
+        let objects = json!({
+            "apiVersion": "v1", "kind": "List", "items": [secret("probe", PROBE.user, PROBE.password), policy],
+        });
+        stage.plane.apply(&scene.namespace, &objects.to_string()).await?;
+        if change == Change::ReplicaRemoved {
+            let before = scene.operator().start().await?;
+            scene.settled(Change::FirstStart).await?;
+            before.stop().await?;
+        }
+        Ok(scene)
+    }
+
+    fn operator(&self) -> harness::operator::Builder {
+        Operator::builder(&self.stage.kubeconfig).namespace(&self.namespace)
+    }
+
+    /// Starts an operator that stops there, and makes the change.
+    pub async fn begin(&self, stop: Stop, change: Change) -> Result<Run> {
+        let begun = audit::now();
+        let operator = self.operator().stop_at(stop).start_no_wait()?;
+        if change == Change::ReplicaRemoved {
+            operator.answers("/readyz").await?;
+            wait::eventually("the first decision", SOON, || async {
+                let page = operator.http_get("/metrics").await?.body;
+                ensure!(page.contains("distributary_endpoint_eligible{"), "none yet");
+                anyhow::Ok(())
+            })
+            .await?;
+            let change = json!({"spec": {"replicas": self.stage.replicas(1)}});
+            let policies: Api<ReplicaSetPolicy> = self.api();
+            policies
+                .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
+                .await?;
+        }
+        Ok(Run { operator, begun })
+    }
+
+    /// Waits until the status says that all is well, and nothing is left to do.
+    pub async fn settled(&self, change: Change) -> Result<()> {
+        let replicas = if change == Change::ReplicaRemoved { 1 } else { 2 };
+        wait::eventually("the policy to be settled", SOON, || async {
+            let policy = self.api::<ReplicaSetPolicy>().get(POLICY).await?;
+            let is = |type_, status: &str| {
+                condition(&policy, type_).is_some_and(|is| {
+                    is.status == status && is.observed_generation == policy.metadata.generation
+                })
+            };
+            let served = policy
+                .status
+                .iter()
+                .flat_map(|status| &status.routes)
+                .any(|route| route.name == "ro" && route.endpoints.len() == replicas);
+            let well = is("Ready", "True") && is("Degraded", "False") && is("Reconciling", "False");
+            ensure!(well && served, "{:?}", policy.status);
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    /// The API server got the request at which the operator stopped, or did not, as it should be.
+    pub async fn arrived(&self, run: &Run, request: &CountedRequest, should: bool) -> Result<()> {
+        let counted = run.operator.counted().into_iter();
+        let counted = counted.filter(|other| (&other.method, &other.uri) == (&request.method, &request.uri));
+        let counted = counted.count();
+        // A long answer may come before it is in the log.
+        wait::eventually("the log of the API server", SOON, || async {
+            let audited = self.audited(run, request)?;
+            ensure!(
+                (audited == counted) == should && audited <= counted,
+                "{counted} requests like {request:?}, of which {audited} reached the API server"
+            );
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    /// How many requests like this one the API server answered since the run began.
+    fn audited(&self, run: &Run, request: &CountedRequest) -> Result<usize> {
+        let verb = match request.method.as_str() {
+            "POST" => "create",
+            "PUT" => "update",
+            "PATCH" => "patch",
+            other => other,
+        };
+        let events = self.stage.plane.audit_of(&self.stage.user)?.into_iter();
+        let same = events
+            .filter(|event| event.verb == verb && event.uri == request.uri && event.received >= run.begun);
+        Ok(same.count())
+    }
+
+    /// All of the namespace that is the operator's work, without times, in text that is the same for every scene.
+    pub async fn state(&self) -> Result<String> {
+        let policy = self.api::<ReplicaSetPolicy>().get(POLICY).await?;
+        let uid = policy.metadata.uid.clone().context("a uid")?;
+        let revision = policy.status.as_ref().and_then(|status| status.routing.as_ref());
+        let revision = revision.context("no routes yet")?.revision.clone();
+        let maps = self.all::<ConfigMap>().await?.into_iter();
+        let mut state = json!({
+            "slices": self.all::<EndpointSlice>().await?,
+            "services": self.all::<Service>().await?,
+            "configMaps": maps.filter(|map| map["metadata"]["name"] != "kube-root-ca.crt").collect::<Value>(),
+            "status": policy.status,
+        });
+        strip(&mut state);
+        let text = format!("{state:#}");
+        Ok(text
+            .replace(&uid, "UID")
+            .replace(&revision, "REVISION")
+            .replace(&*self.namespace, "NAMESPACE"))
+    }
+
+    /// Waits until the state is this one, and sees that it stays so.
+    pub async fn ends_as(&self, expected: &str) -> Result<()> {
+        let ends = || async {
+            let state = self.state().await?;
+            let difference = similar::TextDiff::from_lines(expected, &state);
+            ensure!(
+                state == expected,
+                "it differs:\n{}",
+                difference.unified_diff().context_radius(2)
+            );
+            anyhow::Ok(())
+        };
+        wait::eventually("the end of an undisturbed run", SOON, ends).await?;
+        wait::throughout("the end is the end", Duration::from_secs(1), ends).await
+    }
+
+    async fn all<K>(&self) -> Result<Vec<Value>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + serde::Serialize,
+    {
+        let listed = self.api::<K>().list(&ListParams::default()).await?;
+        listed
+            .items
+            .into_iter()
+            .map(|object| {
+                let mut object = serde_json::to_value(object)?;
+                if let Some(metadata) = object["metadata"].as_object_mut() {
+                    metadata.remove("uid");
+                }
+                Ok(object)
+            })
+            .collect()
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.stage.plane.client(), &self.namespace)
+    }
+}
+
+impl Run {
+    /// Waits until all is well, and the operator asks for nothing more.
+    pub async fn done(&self, scene: &Scene<'_>, change: Change) -> Result<()> {
+        scene.settled(change).await?;
+        wait::eventually("the operator to rest", SOON, || async {
+            let before = self.operator.counted().len();
+            wait::pass(
+                Duration::from_secs(2),
+                "that nothing is written is only seen by its absence",
+            )
+            .await;
+            let now = self.operator.counted().len();
+            ensure!(now == before, "{before} requests, two seconds later {now}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+}
+
+/// Takes out what is [`OWN`], wherever it is.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !OWN.contains(&name.as_str()));
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
