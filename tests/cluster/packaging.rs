@@ -614,6 +614,8 @@ async fn lead_a_full_life(it: &Fixture) -> Result<()> {
         it.leads("ro", &[server], SOON).await?;
     }
 
+    cross_statuses(it, replica).await?;
+
     let outputs = json!({"services": {"state": "Disabled"}, "configMap": {"name": "elsewhere"}});
     it.patch(json!({"spec": {"outputs": outputs}})).await?;
     let gone = "the old objects to go";
@@ -641,6 +643,27 @@ async fn lead_a_full_life(it: &Fixture) -> Result<()> {
         |found: Option<&ConfigMap>| found.is_some(),
     )
     .await?;
+    Ok(())
+}
+
+/// Changes the policy while its status is on the way, so that the write is refused and the policy read. One of these rounds meets
+/// it in nearly every case; so many do.
+async fn cross_statuses(it: &Fixture, mut replica: Value) -> Result<()> {
+    for round in 0..12 {
+        let (state, server) = if round % 2 == 0 {
+            ("Disabled", it.postgres.primary())
+        } else {
+            ("Active", it.postgres.replica(0))
+        };
+        replica["state"] = json!(state);
+        it.patch(json!({"spec": {"replicas": [replica]}})).await?;
+        for number in 0..12 {
+            let label = format!("{round}-{number}");
+            it.patch(json!({"metadata": {"labels": {"crossed": label}}}))
+                .await?;
+        }
+        it.leads("ro", &[server], SOON).await?;
+    }
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::process;
 use crate::wait::Stopwatch;
 
 /// Tests spend their time waiting, so more of them run at once than there are cores.
-const THREADS: usize = 6;
+const THREADS: usize = 4;
 const LOG_LINES: usize = 40;
 /// So many of the slowest tests are listed at the end.
 const SLOWEST: usize = 10;
@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> Suite<S> {
         self
     }
 
-    /// Runs the tests that the arguments of the program ask for, six at a time unless those, or
+    /// Runs the tests that the arguments of the program ask for, four at a time unless those, or
     /// [`one_at_a_time`](Self::one_at_a_time), say otherwise, and lists the slowest.
     #[must_use]
     pub fn run(self) -> ExitCode {
