@@ -132,6 +132,8 @@ async fn run_until(
     desk: &mut JoinHandle<()>,
 ) -> Result<(), Error> {
     let ended = tokio::select! {
+        // First, as the desk also ends by it, and is awaited afterwards.
+        biased;
         () = stop.cancelled() => return Ok(()),
         Some(ended) = background.join_next() => ended,
         ended = desk => ended,
