@@ -35,7 +35,6 @@ use desk::{Around, Desk, SentRequest};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
-pub use lead::LEFT;
 use lead::Lead;
 use objects::Objects;
 use places::{OTHERS, Places, WRITES};

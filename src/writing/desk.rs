@@ -140,11 +140,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.status = declared.status.clone();
         }
         let same = same(&self.declared, &declared);
-        let outputs = |declared: &Declared| declared.valid.as_ref().map(|valid| Arc::clone(&valid.outputs));
-        let other_outputs = outputs(&self.declared) != outputs(&declared);
         self.declared = declared;
         self.reported.changed |= !same;
-        if other_outputs || !same {
+        if !same {
             self.aim(rendering);
         }
         !same || self.reported.changed
@@ -325,22 +323,18 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
 
 /// Whether two readings say the same, but for the status and the version.
 fn same(before: &Declared, after: &Declared) -> bool {
-    let parts = |it: &Declared| {
+    fn parts(it: &Declared) -> impl PartialEq + '_ {
         let Declared {
+            key,
             uid,
             generation,
             valid,
             problems,
             unresolved,
-            ..
+            status: _,
+            version: _,
         } = it;
-        (
-            uid.clone(),
-            *generation,
-            valid.clone(),
-            problems.clone(),
-            unresolved.clone(),
-        )
-    };
+        (key, uid, generation, valid, problems, unresolved)
+    }
     parts(before) == parts(after)
 }

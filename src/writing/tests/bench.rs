@@ -181,7 +181,11 @@ impl Bench {
     }
 
     pub fn take(&mut self, input: Input<Text>) {
-        for effect in self.writing.step(input, self.now) {
+        self.advance([input]);
+    }
+
+    fn advance(&mut self, inputs: impl IntoIterator<Item = Input<Text>>) {
+        for effect in self.writing.advance(inputs, self.now) {
             match effect {
                 Effect::Request(request) => self.under_way.push_back(request),
                 Effect::Event { notice, .. } => self.notices.push(notice.reason),
@@ -367,23 +371,12 @@ impl Bench {
             self.serve_now();
             let due = self.writing.deadline().filter(|at| *at <= end);
             self.now.moment = due.map_or(end, |at| at.max(self.now.moment));
-            self.take_nothing();
+            self.advance([]);
             if due.is_none() {
                 return;
             }
         }
         panic!("no rest: {:?}", self.log);
-    }
-
-    fn take_nothing(&mut self) {
-        for effect in self.writing.advance([], self.now) {
-            match effect {
-                Effect::Request(request) => self.under_way.push_back(request),
-                Effect::Event { notice, .. } => self.notices.push(notice.reason),
-                Effect::Recall { .. } => self.recalled += 1,
-                Effect::Figure(_) => {}
-            }
-        }
     }
 
     /// What was asked for since the last look.

@@ -21,12 +21,15 @@ fn foreign(name: &str) -> serde_json::Value {
     json!({"metadata": {"name": name, "ownerReferences": [{"kind": "Cluster", "uid": "uid-9", "controller": true}]}})
 }
 
+/// Another owner has a Service of this name.
+fn occupy(bench: &mut Bench, name: &str) {
+    bench.server.put(place(Kind::Service, name), foreign(name));
+}
+
 #[test]
 fn a_service_of_another_owner_gets_no_slice_of_ours() {
     let mut bench = Bench::new();
-    bench
-        .server
-        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    occupy(&mut bench, "orders-ro");
     bench.declare();
     bench.decide(with(1, &[2]));
     bench.serve();
@@ -52,9 +55,7 @@ fn a_service_of_another_owner_gets_no_slice_of_ours() {
 #[test]
 fn a_service_that_turns_foreign_loses_our_slices() {
     let mut bench = Bench::routed();
-    bench
-        .server
-        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    occupy(&mut bench, "orders-ro");
     bench.echo();
     bench.serve();
     assert_eq!(bench.log()[0], "delete EndpointSlice orders-ro-ipv4-5432");
@@ -64,9 +65,7 @@ fn a_service_that_turns_foreign_loses_our_slices() {
 #[test]
 fn a_conflict_is_looked_at_every_ten_seconds_and_told_once() {
     let mut bench = Bench::new();
-    bench
-        .server
-        .put(place(Kind::Service, "orders-ro"), foreign("orders-ro"));
+    occupy(&mut bench, "orders-ro");
     bench.declare();
     bench.decide(with(1, &[2]));
     bench.pass(65);
