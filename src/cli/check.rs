@@ -29,6 +29,8 @@ use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 /// A standby whose lag one check does not show is checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// From the end of one check of a server to the next one.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Check the real servers of a policy once, and show the routes that would follow.
 ///
@@ -215,11 +217,18 @@ impl CheckRun {
         if self.is_over() {
             return;
         }
-        // One check was not enough: a server that answered is checked again, over a new connection.
+        // One check was not enough: a server that answered is checked again, over a new connection, and sooner than
+        // by the policy, whose next check comes after this command has ended.
+        let soon = Some(self.clock.now() + PAUSE);
         for (key, check) in std::mem::take(&mut self.next) {
             let figures = self.figures.get(&key.target.to_string());
             if figures.is_some_and(|figures| figures.failure.is_none()) {
-                self.registry.next(&key, NextCheck { hold: None, ..check });
+                let check = NextCheck {
+                    at: check.at.min(soon),
+                    hold: None,
+                    ..check
+                };
+                self.registry.next(&key, check);
             }
         }
     }

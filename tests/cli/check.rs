@@ -2,19 +2,27 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::PgCluster;
 use harness::postgres::{DATABASE, PROBE};
 use harness::suite::Suite;
+use harness::wait;
 use serde_json::{Value, json};
 
 use crate::invocation::{CommandOutput, distributary, file};
+
+/// For how long a standby is behind after the check began. The check takes 5 s and a timeout at most.
+const BEHIND: Duration = Duration::from_secs(2);
+/// The deadline of a pause of the replay.
+const PAUSED: Duration = Duration::from_secs(30);
 
 pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
         .test("check_shows_role_lag_and_latency_of_real_servers", well)
         .test("check_says_what_keeps_a_server_out", unwell)
+        .test("check_looks_again_until_the_lag_is_known", lag_known_late)
         .test(
             "check_takes_logins_from_the_environment_and_never_shows_them",
             logins,
@@ -153,6 +161,27 @@ async fn unwell(_: Arc<()>) -> Result<()> {
             .contains("spec.healthCheck.interval: healthCheck.interval must be"),
         "{said:#?}"
     );
+    Ok(())
+}
+
+/// A standby that is behind the first position that the primary tells, as any may be while the primary writes.
+async fn lag_known_late(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(1).await?;
+    let (policy, secret) = (policy(&postgres), secret(PROBE.password));
+    let replica = postgres.replica(0);
+    replica.sql("select pg_wal_replay_pause()").await?;
+    let paused = || async {
+        let state = replica.sql("select pg_get_wal_replay_pause_state()").await?;
+        ensure!(state == "paused", "its replay is {state}");
+        Ok(())
+    };
+    wait::eventually("the replay to pause", PAUSED, paused).await?;
+    postgres.primary().sql("create table late (n int)").await?;
+    let checked = tokio::task::spawn_blocking(move || check(&[&secret, &policy], &[]));
+    tokio::time::sleep(BEHIND).await;
+    replica.sql("select pg_wal_replay_resume()").await?;
+    let said = checked.await??.with(0)?;
+    ensure!(said.row(&["ro", "Served"])?[2] == "replica-1", "{said:#?}");
     Ok(())
 }
 
