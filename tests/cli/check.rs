@@ -178,7 +178,7 @@ async fn lag_known_late(_: Arc<()>) -> Result<()> {
     wait::eventually("the replay to pause", PAUSED, paused).await?;
     postgres.primary().sql("create table late (n int)").await?;
     let checked = tokio::task::spawn_blocking(move || check(&[&secret, &policy], &[]));
-    tokio::time::sleep(BEHIND).await;
+    wait::pass(BEHIND, "the check sees a standby that is behind").await;
     replica.sql("select pg_wal_replay_resume()").await?;
     let said = checked.await??.with(0)?;
     ensure!(said.row(&["ro", "Served"])?[2] == "replica-1", "{said:#?}");
