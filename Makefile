@@ -69,7 +69,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing -- -D warnings
+	cargo clippy --package distributary --test timing --test outage -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
 	cargo clippy --package distributary-api --all-targets -- -D warnings
@@ -77,8 +77,20 @@ lint: ## Check format and lints
 # Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
 IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 
+# The stops of the control plane spend their time waiting: beside all that does not measure time. Their output comes last.
+define TESTS
+log='$(CARGO_TARGET_DIR)/outage.log'
+cargo test --workspace --no-run && cargo test --test outage --no-run || exit 1
+cargo test --test outage >"$$log" 2>&1 & outage=$$!
+cargo test --workspace; rest=$$?
+wait $$outage; stops=$$?
+cat "$$log"
+[ $$rest = 0 ] && [ $$stops = 0 ]
+endef
+export TESTS
+
 test: setup controlplane clients ## Run every test
-	cargo test --workspace
+	@sh -c "$$TESTS"
 	@# What measures time, alone.
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)

@@ -1,24 +1,25 @@
 //! The one task that decides. It alone owns the [`World`]; its body is [`World::advance`].
 
+mod board;
+mod check_counts;
 mod handle;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
 use crate::render::reading::Text;
 use crate::writing::Input;
-use distributary_core::decision::Decision;
+pub use board::{Board, BoardEntry, TargetFigures};
+pub use check_counts::CheckCounts;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::jitter;
 use distributary_core::observation::FailureKind;
 use distributary_core::target::Answer;
 use distributary_core::transition::Transition;
-use distributary_core::world::{Announcement, Event, Instruction, Measurement, World};
+use distributary_core::world::{Announcement, Event, Instruction, World};
 use distributary_probe::Registry;
 pub use handle::{EngineHandle, Stopped};
 
@@ -29,21 +30,22 @@ pub struct Engine {
     world: World,
     clock: Clock,
     registry: Registry,
-    metrics: Metrics,
-    /// The newest decision of every policy.
-    decisions: BTreeMap<PolicyKey, Arc<Decision>>,
+    board: Board,
+    checks: CheckCounts,
     events: mpsc::Receiver<Event>,
     answers: mpsc::Receiver<Answer>,
     desk: mpsc::Sender<Input<Text>>,
 }
 
 impl Engine {
-    /// An engine, and the handle to it. `answers` come from the probes; `desk` takes the decisions.
+    /// An engine, and the handle to it. `answers` come from the probes; `desk` takes the decisions, `board` and `checks`
+    /// show what the engine knows.
     #[must_use]
     pub fn new(
         clock: Clock,
         registry: Registry,
-        metrics: Metrics,
+        board: Board,
+        checks: CheckCounts,
         answers: mpsc::Receiver<Answer>,
         desk: mpsc::Sender<Input<Text>>,
     ) -> (Self, EngineHandle) {
@@ -53,8 +55,8 @@ impl Engine {
             world: World::new(jitter::spread),
             clock,
             registry,
-            metrics,
-            decisions: BTreeMap::new(),
+            board,
+            checks,
             events,
             answers,
             desk,
@@ -97,9 +99,8 @@ impl Engine {
     fn answered(&self, answer: Answer) -> Event {
         match answer {
             Answer::Checked { observed, late } => {
-                self.metrics.late(late);
                 tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
-                self.metrics.observed(&observed.observation);
+                self.checks.count(&observed.observation, late);
                 Event::Observed(observed)
             }
             Answer::Heard(heard) => Event::Heard(heard),
@@ -108,7 +109,8 @@ impl Engine {
 
     /// Takes in the events, decides, and hands on what changed.
     async fn advance(&mut self, events: Vec<Event>) {
-        let effects = self.world.advance(self.clock.now(), events);
+        let now = self.clock.now();
+        let effects = self.world.advance(now, events);
         // Before all else: the routes follow from it.
         for report in effects.writer {
             self.report(report).await;
@@ -119,17 +121,14 @@ impl Engine {
                 Instruction::Next { key, check } => self.registry.next(&key, check),
             }
         }
-        for Measurement { key, figures } in &effects.figures {
-            self.metrics.measured(key, figures.as_ref());
+        for measurement in effects.figures {
+            self.board.measured(measurement, now);
         }
     }
 
     async fn report(&mut self, report: Announcement) {
         match report {
-            Announcement::Gone { key } => {
-                let last = self.decisions.remove(&key);
-                self.metrics.forget(&key, last.as_deref());
-            }
+            Announcement::Gone { key } => self.board.forget(&key),
             Announcement::Decided {
                 key,
                 decision,
@@ -142,8 +141,7 @@ impl Engine {
                 };
                 // The desk has ended only while the process ends.
                 let _ = self.desk.send(input).await;
-                let before = self.decisions.insert(key.clone(), Arc::clone(&decision));
-                self.metrics.decided(&key, before.as_deref(), &decision);
+                self.board.decided(&key, &decision);
                 log(&key, &transitions);
             }
         }

@@ -21,7 +21,7 @@
 mod admin;
 pub mod cli;
 mod clock;
-mod engine;
+pub mod engine;
 mod k8s;
 pub mod metrics;
 mod process;

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
+use crate::admin::{self, Liveness};
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Board, CheckCounts, Engine};
 use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
 use crate::k8s::desk::{self, Desk, GRACE};
@@ -58,7 +58,8 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let client = clients.requests.clone();
     let address = settings.http_address;
     let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
-    let metrics = Metrics::new();
+    let (board, checks) = (Board::default(), CheckCounts::default());
+    let metrics = Metrics::new(board.clone(), &checks);
     let (answers, answered) = mpsc::channel(QUEUE);
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
@@ -66,7 +67,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let rules = settings.addresses;
     let resolver = Resolver::from_system(clock, rules.clone());
     let registry = Registry::new(clock, resolver, settings.limits, answers);
-    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, desk.inputs());
+    let (engine, handle) = Engine::new(clock, registry, board, checks, answered, desk.inputs());
     let scopes = scopes(&settings.namespaces);
     let (triggers, ends) = Triggers::new(&scopes);
     let context = Arc::new(Context::new(
@@ -88,28 +89,28 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         events_in,
     );
 
-    let mut background = JoinSet::new();
-    background.spawn(engine.run());
-    background.spawn(service_cidrs::follow(Arc::clone(&context), move |cidrs| {
-        rules.refuse_services(cidrs.iter().map(String::as_str))
-    }));
-    background.spawn(events::publish(clients.requests, settings.instance, events_out));
-    background.spawn(admin::serve(
-        listener,
-        admin::State {
-            engine: handle,
-            desk: context.desk.clone(),
-            metrics,
-            readiness: context.synced.subscribe(),
-        },
-    ));
+    let (alive, mut background) = (Liveness::default(), JoinSet::new());
+    background.spawn(alive.of("engine", engine.run()));
+    let refuse = move |cidrs: Vec<String>| rules.refuse_services(cidrs.iter().map(String::as_str));
+    let cidrs = service_cidrs::follow(Arc::clone(&context), refuse);
+    background.spawn(alive.of("watch of service CIDRs", cidrs));
+    let events = events::publish(clients.requests, settings.instance, events_out);
+    background.spawn(alive.of("publisher of Events", events));
+    let pages = admin::State {
+        liveness: alive.clone(),
+        metrics,
+        readiness: context.synced.subscribe(),
+    };
+    background.spawn(alive.of("HTTP server", admin::serve(listener, pages)));
     for (scope, end) in ends {
         for kind in Kind::ALL.iter().copied() {
-            background.spawn(watch::owned(Arc::clone(&context), kind, scope.clone()));
+            let watch = watch::owned(Arc::clone(&context), kind, scope.clone());
+            background.spawn(alive.of("watch of written objects", watch));
         }
-        background.spawn(reconcile::run(Arc::clone(&context), scope, end, stop.clone()));
+        let intake = reconcile::run(Arc::clone(&context), scope, end, stop.clone());
+        background.spawn(alive.of("intake", intake));
     }
-    let mut desk = tokio::spawn(desk.run(stop.clone()));
+    let mut desk = tokio::spawn(alive.of("desk", desk.run(stop.clone())));
     tracing::info!(%address, namespaces = ?settings.namespaces, "started");
     run_until(&stop, &mut background, &mut desk).await?;
     let finished = tokio::time::timeout(GRACE, &mut desk).await;

@@ -194,6 +194,17 @@ impl<R: Rendering> Writing<R> {
     fn take(&mut self, input: Input<R::Body>, now: Now, effects: &mut Vec<Effect<R::Body>>) {
         match input {
             Input::Declared(declared) => self.declare(*declared),
+            Input::StatusSeen {
+                key,
+                uid,
+                version,
+                status,
+            } => {
+                let desk = self.desks.get_mut(&key).filter(|desk| desk.uid() == uid);
+                if desk.is_some_and(|desk| desk.see(&version, &status)) {
+                    self.marked.insert(key);
+                }
+            }
             Input::Gone { key } => self.forget(&key),
             Input::Decided {
                 key,

@@ -1,5 +1,7 @@
 //! The HTTP port: liveness, readiness, metrics.
 
+mod liveness;
+
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,10 +15,9 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::engine::EngineHandle;
-use crate::k8s::desk::DeskHandle;
 use crate::k8s::readiness::Readiness;
 use crate::metrics::Metrics;
+pub use liveness::Liveness;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -26,8 +27,7 @@ const BACKLOG: i32 = 128;
 /// What the pages show.
 #[derive(Clone)]
 pub struct State {
-    pub engine: EngineHandle,
-    pub desk: DeskHandle,
+    pub liveness: Liveness,
     pub metrics: Metrics,
     pub readiness: watch::Receiver<Readiness>,
 }
@@ -79,20 +79,14 @@ pub async fn serve(listener: TcpListener, state: State) {
     }
 }
 
-/// 200 while the engine decides and the desk writes.
+/// 200 while every task runs that the process needs.
 async fn livez(extract::State(state): extract::State<State>) -> Response {
-    match ended(&state) {
-        None => "ok\n".into_response(),
-        Some(ended) => unavailable(ended),
-    }
+    ended(&state.liveness).unwrap_or_else(|| "ok\n".into_response())
 }
 
 /// 200 once everything that the operator watches was listed; a line for each watch that lags.
 async fn readyz(extract::State(state): extract::State<State>) -> Response {
-    match ended(&state) {
-        None => told(&state.readiness.borrow()).into_response(),
-        Some(ended) => unavailable(ended),
-    }
+    ended(&state.liveness).unwrap_or_else(|| told(&state.readiness.borrow()).into_response())
 }
 
 fn told(readiness: &Readiness) -> (StatusCode, String) {
@@ -103,19 +97,10 @@ fn told(readiness: &Readiness) -> (StatusCode, String) {
     }
 }
 
-/// The task that has ended, which the process does not outlive for long.
-fn ended(state: &State) -> Option<&'static str> {
-    if !state.engine.is_alive() {
-        Some("engine stopped\n")
-    } else if !state.desk.is_alive() {
-        Some("desk stopped\n")
-    } else {
-        None
-    }
-}
-
-fn unavailable(why: &'static str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+/// That a task has ended, which the process does not outlive for long.
+fn ended(liveness: &Liveness) -> Option<Response> {
+    let ended = liveness.ended()?;
+    Some((StatusCode::SERVICE_UNAVAILABLE, format!("{ended} stopped\n")).into_response())
 }
 
 async fn metrics(extract::State(state): extract::State<State>) -> Response {

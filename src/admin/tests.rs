@@ -54,3 +54,19 @@ fn readiness_names_what_was_not_listed() {
     let (code, body) = told(&Readiness::default());
     assert_eq!((code, body.as_str()), (StatusCode::OK, "ok\n"));
 }
+
+#[tokio::test]
+async fn the_first_task_that_ends_is_named_though_it_panics() {
+    let alive = Liveness::default();
+    let desk = tokio::spawn(alive.of("desk", std::future::pending::<()>()));
+    assert!(ended(&alive).is_none());
+    tokio::spawn(alive.of("engine", async { panic!("on purpose") }))
+        .await
+        .unwrap_err();
+    desk.abort();
+    desk.await.unwrap_err();
+    let response = ended(&alive).unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+    assert_eq!(&body[..], b"engine stopped\n");
+}

@@ -63,12 +63,6 @@ impl EngineHandle {
         self.send(Event::AddressesChanged).await
     }
 
-    /// Whether the engine still runs.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        !self.events.is_closed()
-    }
-
     async fn send(&self, event: Event) -> Result<(), Stopped> {
         self.events.send(event).await.map_err(|_| Stopped)
     }

@@ -41,12 +41,11 @@ impl Context {
         object: &Arc<StoredPolicy>,
     ) -> Result<PolicyReading, Error> {
         let key = object.key();
-        let json = object.json();
         let mut seen = PolicyReading {
             uid: object.meta().uid.clone().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
             version: Version::new(object.meta().resource_version.clone().unwrap_or_default()),
-            previous: requests::status(json["status"].clone()),
+            previous: requests::status(object.status()),
             key,
             valid: None,
             problems: Vec::new(),
@@ -54,8 +53,8 @@ impl Context {
             awaiting: false,
         };
         let before = self.policies.valid_before(&seen.key, object);
-        let before = before.and_then(|before| parse(before.json()).ok());
-        let policy = parse(json);
+        let before = before.and_then(|before| parse(before.declared()).ok());
+        let policy = parse(object.declared());
         let either: Vec<_> = policy.iter().chain(&before).collect();
         let Some((secrets, services)) = self.dereference(&seen.key, &either).await? else {
             seen.awaiting = true;
@@ -143,10 +142,7 @@ impl Context {
 }
 
 /// An object that this version cannot read is invalid, and no other policy's concern.
-pub(super) fn parse(mut object: Value) -> Result<ReplicaSetPolicy, String> {
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
+pub(super) fn parse(object: Value) -> Result<ReplicaSetPolicy, String> {
     serde_json::from_value(object).map_err(|error| format!("spec cannot be read by this version: {error}"))
 }
 

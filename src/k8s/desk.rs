@@ -47,12 +47,6 @@ impl DeskHandle {
     pub async fn send(&self, input: Input<Text>) {
         let _ = self.0.send(input).await;
     }
-
-    /// Whether the desk still runs.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        !self.0.is_closed()
-    }
 }
 
 /// The task that writes.

@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - A key goes out when the store has the object that it goes out for. The store takes a list in when it has ended, and
 //!   no earlier; until then its keys wait.
+//! - A change of the status alone asks for no pass.
 //! - When a list ends, every policy in it is compared with what the store had before. The key of each that differs goes
 //!   out, once; one that does not differ costs the comparison alone.
 //! - Of a list that has not ended, keys are kept and no more.
@@ -19,10 +20,12 @@ use super::watch::reference;
 use distributary_core::ids::PolicyKey;
 
 /// What a watch of policies shows.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub enum PolicyChange {
     /// The store has this policy as it was not before.
     Changed(PolicyKey),
+    /// No more than the status of this policy is another one.
+    StatusChanged(Box<StoredPolicy>),
     Gone(PolicyKey),
     /// A list has ended: there are these policies and no others.
     Listed(BTreeSet<PolicyKey>),
@@ -58,9 +61,13 @@ impl Known {
         {
             self.differ.insert(policy.key());
         }
+        let told = match &event {
+            Event::Apply(policy) => Some(self.told(policy)),
+            _ => None,
+        };
         self.writer.apply_watcher_event(&event);
         match event {
-            Event::Apply(policy) => vec![PolicyChange::Changed(policy.key())],
+            Event::Apply(_) => told.into_iter().collect(),
             Event::Delete(policy) => vec![PolicyChange::Gone(policy.key())],
             Event::Init => {
                 self.listed.clear();
@@ -77,6 +84,16 @@ impl Known {
                 let changed = differ.into_iter().map(PolicyChange::Changed);
                 std::iter::once(listed).chain(changed).collect()
             }
+        }
+    }
+
+    /// What differs from what the store has.
+    fn told(&self, policy: &StoredPolicy) -> PolicyChange {
+        let known = self.store.get(&reference(&policy.key()));
+        if known.is_some_and(|known| known.declares_the_same(policy)) {
+            PolicyChange::StatusChanged(Box::new(policy.clone()))
+        } else {
+            PolicyChange::Changed(policy.key())
         }
     }
 

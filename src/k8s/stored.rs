@@ -16,21 +16,26 @@ use distributary_core::ids::PolicyKey;
 #[serde(from = "DynamicObject")]
 pub struct StoredPolicy {
     metadata: ObjectMeta,
-    text: Box<str>,
+    declared: Box<str>,
+    status: Box<str>,
 }
 
 impl From<DynamicObject> for StoredPolicy {
     fn from(mut object: DynamicObject) -> Self {
+        let status = object
+            .data
+            .as_object_mut()
+            .and_then(|fields| fields.remove("status"));
         object.metadata.managed_fields = None;
-        let text = serde_json::to_string(&object)
-            .unwrap_or_default()
-            .into_boxed_str();
+        let resource_version = object.metadata.resource_version.take();
+        // JSON can be written as such.
+        let text = |json: serde_json::Result<String>| json.unwrap_or_default().into_boxed_str();
+        let declared = text(serde_json::to_string(&object));
         let ObjectMeta {
             name,
             namespace,
             uid,
             generation,
-            resource_version,
             deletion_timestamp,
             ..
         } = object.metadata;
@@ -43,15 +48,31 @@ impl From<DynamicObject> for StoredPolicy {
             deletion_timestamp,
             ..ObjectMeta::default()
         };
-        Self { metadata, text }
+        Self {
+            metadata,
+            declared,
+            status: text(serde_json::to_string(&status)),
+        }
     }
 }
 
 impl StoredPolicy {
-    /// The whole of it, but for who manages its fields.
+    /// The whole of it, but for its status, its version and who manages its fields.
     #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_default()
+    pub fn declared(&self) -> Value {
+        serde_json::from_str(&self.declared).unwrap_or_default()
+    }
+
+    /// Its status; null where it has none.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.status).unwrap_or_default()
+    }
+
+    /// Whether both differ in status and version alone.
+    #[must_use]
+    pub fn declares_the_same(&self, other: &Self) -> bool {
+        self.declared == other.declared
     }
 
     #[must_use]
@@ -96,6 +117,10 @@ mod tests {
 
     use super::*;
 
+    fn stored(object: &Value) -> StoredPolicy {
+        serde_json::from_value(object.clone()).unwrap()
+    }
+
     #[test]
     fn all_of_a_policy_is_kept_but_for_who_manages_its_fields() {
         let mut object = json!({
@@ -107,13 +132,24 @@ mod tests {
             "spec": {"unheard": [1, null]},
             "status": {"conditions": []},
         });
-        let stored = serde_json::from_value::<StoredPolicy>(object.clone()).unwrap();
-        assert_eq!(stored.key(), PolicyKey::new("shop", "orders"));
-        assert_eq!(stored.meta().generation, Some(3));
-        object["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .remove("managedFields");
-        assert_eq!(stored.json(), object);
+        let first = stored(&object);
+        assert_eq!(first.key(), PolicyKey::new("shop", "orders"));
+        assert_eq!(first.meta().generation, Some(3));
+        assert_eq!(first.meta().resource_version.as_deref(), Some("9"));
+        assert_eq!(first.status(), object["status"]);
+        object["metadata"]["resourceVersion"] = "10".into();
+        object["metadata"]["managedFields"] = json!([{"manager": "distributary"}]);
+        object["status"] = Value::Null;
+        let later = stored(&object);
+        assert!(first.declares_the_same(&later));
+        assert_eq!(later.status(), Value::Null);
+        object["metadata"]["annotations"]["a"] = "c".into();
+        assert!(!first.declares_the_same(&stored(&object)));
+        let fields = object.as_object_mut().unwrap();
+        fields.remove("status");
+        let metadata = fields["metadata"].as_object_mut().unwrap();
+        metadata.remove("managedFields");
+        metadata.remove("resourceVersion");
+        assert_eq!(stored(&object).declared(), object);
     }
 }

@@ -22,14 +22,14 @@ use super::readiness::{Subject, Watched};
 use super::routed::RoutedServers;
 use super::secrets::{SecretCache, SecretKey, Shown};
 use super::stored::StoredPolicy;
-use super::{Scope, foreign, policy_resource, resource, scoped};
+use super::{Scope, foreign, policy_resource, requests, resource, scoped};
 use crate::render::reading::{self, Text, Version};
 use crate::render::{Kind, ObjectId, labels};
 use crate::telemetry::chain;
 use crate::writing::{Input, Place};
 use distributary_core::ids::PolicyKey;
 
-/// The policies of a scope: what changes needs a pass; what goes is taken from the engine.
+/// The policies of a scope: what changes needs a pass, a status alone is the desk's; what goes is taken from the engine.
 pub fn policies(
     context: Arc<Context>,
     scope: Scope,
@@ -51,6 +51,7 @@ pub fn policies(
         async move {
             match change {
                 PolicyChange::Changed(key) => return Some(reference(&key)),
+                PolicyChange::StatusChanged(policy) => context.desk.send(status(&policy)).await,
                 PolicyChange::Gone(key) => context.forget(&key).await,
                 PolicyChange::Listed(listed) => {
                     context.forget_all_but(&listed, watched.scope.as_deref()).await;
@@ -61,6 +62,17 @@ pub fn policies(
         }
     });
     (stream, store)
+}
+
+/// The status that a policy has now.
+fn status(policy: &StoredPolicy) -> Input<Text> {
+    let meta = policy.meta();
+    Input::StatusSeen {
+        key: policy.key(),
+        uid: meta.uid.clone().unwrap_or_default(),
+        version: Version::new(meta.resource_version.clone().unwrap_or_default()),
+        status: Box::new(requests::status(policy.status())),
+    }
 }
 
 /// Our objects of one kind, for the desk; runs until it is dropped.

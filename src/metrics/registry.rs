@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 const PREFIX: &str = "distributary";
@@ -10,31 +12,62 @@ const PREFIX: &str = "distributary";
 #[derive(Debug)]
 pub struct MetricRegistry {
     registry: Registry,
-    names: Vec<String>,
+    descriptions: Vec<Description>,
+}
+
+/// What `/metrics` may show.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Of its series; those of a histogram add `_bucket`, `_sum` and `_count`.
+    pub name: String,
+    pub kind: MetricType,
 }
 
 impl Default for MetricRegistry {
     fn default() -> Self {
         Self {
             registry: Registry::with_prefix(PREFIX),
-            names: Vec::new(),
+            descriptions: Vec::new(),
         }
     }
 }
 
 impl MetricRegistry {
     pub fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
-        self.names.push(format!("{PREFIX}_{name}"));
+        self.describe(name, None, metric.metric_type());
         self.registry.register(name, help, metric);
     }
 
     pub fn add_with_unit(&mut self, name: &str, help: &str, unit: Unit, metric: impl Metric) {
-        self.names.push(format!("{PREFIX}_{name}_{}", unit.as_str()));
+        self.describe(name, Some(&unit), metric.metric_type());
         self.registry.register_with_unit(name, help, unit, metric);
     }
 
-    pub fn names(&self) -> &[String] {
-        &self.names
+    /// Gauges of these names, whose series are made when they are asked for.
+    pub fn add_collector<'a>(
+        &mut self,
+        gauges: impl IntoIterator<Item = (&'a str, Option<&'a Unit>)>,
+        collector: impl Collector,
+    ) {
+        for (name, unit) in gauges {
+            self.describe(name, unit, MetricType::Gauge);
+        }
+        self.registry.register_collector(Box::new(collector));
+    }
+
+    fn describe(&mut self, name: &str, unit: Option<&Unit>, kind: MetricType) {
+        let unit = unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
+        let total = if matches!(kind, MetricType::Counter) {
+            "_total"
+        } else {
+            ""
+        };
+        let name = format!("{PREFIX}_{name}{unit}{total}");
+        self.descriptions.push(Description { name, kind });
+    }
+
+    pub fn descriptions(&self) -> &[Description] {
+        &self.descriptions
     }
 
     pub fn encode(&self, page: &mut impl Write) -> std::fmt::Result {

@@ -1,29 +1,31 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use distributary_core::fixture::{Case, at, login, policy, sample};
 use distributary_core::login::{SecretProblem, UnresolvedSecret};
-use distributary_core::observation::{Load, Role, Sample, Silence};
+use distributary_core::observation::{FailureKind, Load, Observation, Role, Sample, Silence};
 use distributary_core::policy::{EndpointState, Mode};
-use distributary_core::target::{CheckAnswer, ProbeOrder, SessionAnswer};
+use distributary_core::target::{CheckAnswer, ProbeKey, ProbeOrder, SessionAnswer};
 use distributary_core::world::{Announcement, Event, Instruction, Memory, World};
 
-/// A world whose effects are measured, as the engine does it.
+/// A world whose effects go to a board, as those of the engine do.
 struct Scene {
+    board: Board,
     metrics: Metrics,
     world: World,
     wanted: BTreeMap<String, ProbeOrder>,
-    last: Option<Arc<Decision>>,
     millis: u64,
 }
 
 impl Scene {
     fn new() -> Self {
+        let board = Board::default();
         let mut scene = Self {
-            metrics: Metrics::new(),
+            metrics: Metrics::new(board.clone(), &CheckCounts::default()),
+            board,
             world: World::default(),
             wanted: BTreeMap::new(),
-            last: None,
             millis: 0,
         };
         scene.apply(policy(&["a", "b"]));
@@ -56,7 +58,6 @@ impl Scene {
             address: wanted.location.host.to_string().parse().ok(),
             result,
         };
-        self.metrics.observed(&observation);
         self.step(Event::Observed(CheckAnswer {
             key: key(wanted),
             incarnation: wanted.incarnation,
@@ -86,17 +87,14 @@ impl Scene {
                 self.wanted = wanted.into_iter().map(named).collect();
             }
         }
-        for measured in &effects.figures {
-            self.metrics.measured(&measured.key, measured.figures.as_ref());
-        }
         for report in effects.writer {
             match report {
-                Announcement::Decided { key, decision, .. } => {
-                    self.metrics.decided(&key, self.last.as_deref(), &decision);
-                    self.last = Some(decision);
-                }
-                Announcement::Gone { key } => self.metrics.forget(&key, self.last.take().as_deref()),
+                Announcement::Decided { key, decision, .. } => self.board.decided(&key, &decision),
+                Announcement::Gone { key } => self.board.forget(&key),
             }
+        }
+        for measurement in effects.figures {
+            self.board.measured(measurement, at(self.millis));
         }
     }
 
@@ -167,7 +165,7 @@ fn an_endpoint_that_is_gone_leaves_no_series() {
     scene.apply(policy(&["a"]));
     assert!(scene.is_silent_about("b"));
     assert_eq!(scene.tells("a"), ALL);
-    // What was under way for it is counted, and makes none.
+    // What was under way for it makes none.
     let (mut late, key) = (scene.wanted["a"].clone(), policy(&[]).key.clone());
     late.target.endpoint = "b".into();
     scene.check_as(&late, Ok(told("b")));

@@ -133,12 +133,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// The policy, or what it names, was read anew. Whether something is to be done.
     pub fn declare(&mut self, declared: Declared, rendering: &impl Rendering<Body = B>) -> bool {
         self.is_gone = false;
-        let newer = self.version.is_before(&declared.version);
-        if newer {
-            self.version = declared.version.clone();
-            self.reported.changed |= declared.status != self.status;
-            self.status = declared.status.clone();
-        }
+        self.see(&declared.version, &declared.status);
         let same = same(&self.declared, &declared);
         self.declared = declared;
         self.reported.changed |= !same;
@@ -146,6 +141,16 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.aim(rendering);
         }
         !same || self.reported.changed
+    }
+
+    /// The status of the policy is this one, as of this version. Whether something is to be done.
+    pub fn see(&mut self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
+        if self.version.is_before(version) {
+            self.version = version.clone();
+            self.reported.changed |= *status != self.status;
+            self.status = status.clone();
+        }
+        self.reported.changed
     }
 
     /// There is a new decision.

@@ -19,6 +19,13 @@ use crate::render::status::UnresolvedReference;
 pub enum Input<B> {
     /// A policy is new or changed, or a Secret or a Service that it names.
     Declared(Box<Declared>),
+    /// A watch shows a policy of which nothing but the status is another one.
+    StatusSeen {
+        key: PolicyKey,
+        uid: String,
+        version: Version,
+        status: Box<ReplicaSetPolicyStatus>,
+    },
     /// A policy is gone: nothing of it is kept.
     Gone { key: PolicyKey },
     /// The newest decision about a policy, and what changed by it.

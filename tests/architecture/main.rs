@@ -95,12 +95,12 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("metrics")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "render"]),
+        rooms: Some(&["engine"]),
     },
     Rule {
         part: ("src", Some("engine")),
         crates: Crates::AllBut(&[]),
-        rooms: Some(&["clock", "metrics", "render", "writing"]),
+        rooms: Some(&["clock", "render", "writing"]),
     },
     Rule {
         part: ("src", Some("k8s")),
@@ -110,7 +110,7 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("admin")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "engine", "k8s", "metrics"]),
+        rooms: Some(&["k8s", "metrics"]),
     },
     Rule {
         part: ("src", Some("telemetry")),

@@ -1,8 +1,10 @@
 //! Examples and lists that are compared with what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use distributary::engine::{Board, CheckCounts};
 use distributary::metrics::Metrics;
 use distributary::render::{self, Subject};
 use distributary_api::validate::Declaration;
@@ -20,7 +22,7 @@ use distributary_core::plan::plan;
 use distributary_core::policy::Policy;
 use distributary_core::table;
 use distributary_core::target::ProbeKey;
-use distributary_core::world::Figures;
+use distributary_core::world::{Figures, Measurement};
 use distributary_core::write_primary::{Holding, WriteChoice, Writes};
 use serde_json::Value;
 
@@ -137,7 +139,8 @@ fn the_schema_of_routing_json_is_that_of_its_type() {
 
 #[test]
 fn every_metric_is_listed_and_no_other() {
-    let metrics = Metrics::new();
+    let (board, checks) = (Board::default(), CheckCounts::default());
+    let metrics = Metrics::new(board.clone(), &checks);
     let Declaration { policy, resolved, .. } = example();
     let key = policy.key.clone();
     let endpoint = policy.endpoints[0].id.clone();
@@ -153,7 +156,7 @@ fn every_metric_is_listed_and_no_other() {
         address: None,
         result: Ok(sample),
     };
-    metrics.observed(&observation);
+    checks.count(&observation, Duration::ZERO);
     let lag = Lag::Behind {
         time: Duration::from_secs(1),
         bytes: Some(1),
@@ -169,7 +172,6 @@ fn every_metric_is_listed_and_no_other() {
         load: Some(load),
         took: Some(Duration::from_millis(1)),
     };
-    metrics.measured(&probe, Some(&figures));
     let judgements = judgements(&policy);
     let choice = choice(&policy);
     let plan = plan(&policy, &judgements, &choice);
@@ -189,30 +191,33 @@ fn every_metric_is_listed_and_no_other() {
         state: DecisionState::Decided(Box::new(decided)),
         answered: None,
     };
-    metrics.decided(&key, None, &decision);
+    board.decided(&key, &Arc::new(decision));
+    board.measured(
+        Measurement {
+            key: probe,
+            figures: Some(figures),
+        },
+        moment,
+    );
     metrics.wrote("Service", "create");
     metrics.failed("Deadline");
     metrics.watch_failed("Service", "Silent");
 
     let page = metrics.encode().unwrap();
-    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let types: BTreeMap<_, _> = types.filter_map(|line| line.split_once(' ')).collect();
-    let mut listed = BTreeSet::new();
     let text = read("docs/metrics.md");
-    let rows = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `distributary_"));
-    for row in rows {
-        listed.insert(format!("distributary_{}", row.split('`').next().unwrap()));
-    }
-    let registered = metrics.names().iter().map(|name| {
-        let type_ = types.get(name.as_str());
-        match type_.unwrap_or_else(|| panic!("{name} has no series here")) {
-            &"counter" => format!("{name}_total"),
-            _ => name.clone(),
-        }
+    let listed = text.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let kind = rest.split(" | ").next()?;
+        name.starts_with("distributary_").then_some((name, kind))
     });
-    assert_eq!(registered.collect::<BTreeSet<_>>(), listed);
+    let described = metrics.descriptions().iter();
+    let described = described.map(|metric| (metric.name.as_str(), metric.kind.as_str()));
+    assert_eq!(described.collect::<BTreeSet<_>>(), listed.collect());
+    for metric in metrics.descriptions() {
+        let base = metric.name.trim_end_matches("_total");
+        let type_ = format!("# TYPE {base} {}\n", metric.kind.as_str());
+        assert!(page.contains(&type_), "no series here: {type_}");
+    }
     for line in page
         .lines()
         .filter(|line| line.contains('{') && !line.contains("le="))

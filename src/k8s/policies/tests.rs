@@ -7,13 +7,24 @@ use crate::k8s::policy_resource;
 /// More than two pages of a list.
 const MANY: usize = 1200;
 
+/// One whose status was written at this version.
 fn policy(number: usize, version: usize) -> StoredPolicy {
+    of_generation(1, number, version)
+}
+
+/// One that was edited at this version.
+fn edited(number: usize, version: usize) -> StoredPolicy {
+    of_generation(version, number, version)
+}
+
+fn of_generation(generation: usize, number: usize, version: usize) -> StoredPolicy {
     serde_json::from_value(json!({
         "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy",
         "metadata": {
-            "name": format!("policy-{number:04}"), "namespace": "shop",
+            "name": format!("policy-{number:04}"), "namespace": "shop", "generation": generation,
             "uid": format!("uid-{number}"), "resourceVersion": version.to_string(),
         },
+        "status": {"observedGeneration": version},
     }))
     .unwrap()
 }
@@ -98,6 +109,21 @@ fn what_does_not_differ_needs_no_pass() {
     let same = || (0..MANY).map(|number| policy(number, 1)).collect();
     watch.list(same());
     assert_eq!(watch.list(same()), []);
-    assert_eq!(watch.show([Event::Apply(policy(2, 3))]), out(&[(2, 3)]));
-    assert_eq!(watch.show([Event::Delete(policy(2, 3))]), []);
+    assert_eq!(watch.show([Event::Apply(edited(2, 3))]), out(&[(2, 3)]));
+    assert_eq!(watch.show([Event::Delete(edited(2, 3))]), []);
+}
+
+#[test]
+fn a_status_alone_needs_no_pass_and_is_told() {
+    let mut watch = Watched::new();
+    watch.list(vec![policy(1, 1)]);
+    watch.events.unbounded_send(Event::Apply(policy(1, 2))).unwrap();
+    let change = futures::FutureExt::now_or_never(watch.changes.next());
+    let Some(Some(PolicyChange::StatusChanged(policy))) = change else {
+        panic!("{change:?}");
+    };
+    assert_eq!(policy.status(), json!({"observedGeneration": 2}));
+    // What a later pass reads is the newest all the same.
+    let known = watch.store.get(&reference(&policy.key())).unwrap();
+    assert_eq!(known.status(), policy.status());
 }

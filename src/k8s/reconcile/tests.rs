@@ -15,29 +15,32 @@ use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
 use super::*;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Board, CheckCounts, Engine};
 use crate::metrics::Metrics;
 use crate::render::Kind;
+use distributary_api::ReplicaSetPolicy;
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
-fn object(mode: &str) -> Value {
-    json!({
+fn read(mode: &str) -> Result<ReplicaSetPolicy, String> {
+    let object = json!({
         "apiVersion": "distributary.dev/v1alpha1",
         "kind": "ReplicaSetPolicy",
         "metadata": {"name": "orders", "namespace": "shop"},
         "spec": {"mode": mode, "primary": {"host": "pg.example.com"}},
         "status": {"conditions": "not even a list"},
-    })
+    });
+    let stored: StoredPolicy = serde_json::from_value(object).unwrap();
+    parse(stored.declared())
 }
 
 #[test]
 fn a_status_that_cannot_be_read_is_no_fault_of_the_spec() {
-    assert!(parse(object("Enforce")).is_ok());
+    assert!(read("Enforce").is_ok());
 }
 
 #[test]
 fn a_word_of_a_newer_version_is_a_problem_of_that_policy_alone() {
-    let problem = parse(object("Rehearse")).unwrap_err();
+    let problem = read("Rehearse").unwrap_err();
     assert!(
         problem.starts_with("spec cannot be read by this version: unknown variant `Rehearse`"),
         "{problem}"
@@ -93,7 +96,8 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
             Ok::<_, Infallible>(response)
         }
     });
-    let (clock, metrics) = (Clock::new(), Metrics::new());
+    let (clock, board, checks) = (Clock::new(), Board::default(), CheckCounts::default());
+    let metrics = Metrics::new(board.clone(), &checks);
     let (answers, answered) = mpsc::channel(64);
     let (desk, mut inputs) = desk::queue();
     let taken = tokio::spawn(async move {
@@ -105,7 +109,7 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
     });
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
-    let (engine, handle) = Engine::new(clock, registry, metrics.clone(), answered, desk.inputs());
+    let (engine, handle) = Engine::new(clock, registry, board, checks, answered, desk.inputs());
     tokio::spawn(engine.run());
     let (triggers, _) = Triggers::new(&[None]);
     let client = kube::Client::new(server, "default");
@@ -175,7 +179,7 @@ fn failing_watches(uri: &str) -> (u16, Value) {
     if !uri.contains("/replicasetpolicies") {
         return (200, list(json!([])));
     }
-    let mut policy = policy_of("first").json();
+    let mut policy = policy_of("first").declared();
     policy["metadata"]["resourceVersion"] = json!("5");
     policy["spec"]["mode"] = json!("Suspend");
     (200, list(json!([policy])))

@@ -289,6 +289,24 @@ impl Bench {
         for (place, object) in self.server.objects.clone() {
             self.take(Input::Seen(Box::new(observed(place.id.kind, object))));
         }
+        self.see_status();
+    }
+
+    /// The watch shows the policy's status.
+    pub fn see_status(&mut self) {
+        let Declared {
+            key,
+            uid,
+            version,
+            status,
+            ..
+        } = self.declared(1);
+        self.take(Input::StatusSeen {
+            key,
+            uid,
+            version,
+            status: Box::new(status),
+        });
     }
 
     /// Requests whose line begins with `line` end so.

@@ -160,3 +160,18 @@ fn what_an_older_watch_shows_changes_nothing() {
     bench.pass(1);
     assert_eq!(bench.log(), [""; 0]);
 }
+
+#[test]
+fn a_status_that_another_writer_changed_is_put_back_and_no_object_is_written() {
+    let mut bench = Bench::routed();
+    let mut status = bench.server.status.clone();
+    status.memory = None;
+    status.conditions.clear();
+    bench.server.write_status(status);
+    bench.see_status();
+    bench.serve();
+    assert_eq!(bench.log(), ["status Programmed"]);
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+    assert!(bench.server.status.memory.is_some());
+    assert_eq!(bench.recalled, 0);
+}
