@@ -2,6 +2,7 @@
 
 mod board;
 mod check_counts;
+mod failed_logins;
 mod handle;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use distributary_core::target::Answer;
 use distributary_core::transition::Transition;
 use distributary_core::world::{Announcement, Event, Instruction, World};
 use distributary_probe::Registry;
+pub use failed_logins::FailedLogins;
 pub use handle::{EngineHandle, Stopped};
 
 /// Events taken in before the marked policies are decided.
@@ -32,6 +34,7 @@ pub struct Engine {
     registry: Registry,
     board: Board,
     checks: CheckCounts,
+    failed_logins: FailedLogins,
     events: mpsc::Receiver<Event>,
     answers: mpsc::Receiver<Answer>,
     desk: mpsc::Sender<Input<Text>>,
@@ -50,13 +53,18 @@ impl Engine {
         desk: mpsc::Sender<Input<Text>>,
     ) -> (Self, EngineHandle) {
         let (sender, events) = mpsc::channel(BATCH);
-        let handle = EngineHandle { events: sender };
+        let failed_logins = FailedLogins::default();
+        let handle = EngineHandle {
+            events: sender,
+            failed_logins: failed_logins.clone(),
+        };
         let engine = Self {
             world: World::new(jitter::spread),
             clock,
             registry,
             board,
             checks,
+            failed_logins,
             events,
             answers,
             desk,
@@ -101,6 +109,9 @@ impl Engine {
             Answer::Checked { observed, late } => {
                 tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
                 self.checks.count(&observed.observation, late);
+                if observed.observation.result == Err(FailureKind::AuthenticationFailed) {
+                    self.failed_logins.add(&observed.key.policy);
+                }
                 Event::Observed(observed)
             }
             Answer::Heard(heard) => Event::Heard(heard),

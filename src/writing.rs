@@ -24,20 +24,20 @@ mod rendering;
 mod request;
 mod whole_objects;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::render::Kind;
 use crate::render::ObjectId;
-use desk::{Around, Desk, SentRequest};
+use desk::{Around, Desk, SLOW, SentRequest};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
 use lead::Lead;
 use objects::Objects;
-use places::{OTHERS, Places, WRITES};
+use places::{LOGS, OTHERS, Places, WRITES};
 pub use rendering::{Rendered, Rendering, Wanted};
 pub use request::{Answer, Call, Effect, Figure, FlightId, PolicyReading, Request};
 pub use whole_objects::WholeObjects;
@@ -70,24 +70,55 @@ pub struct Writing<R: Rendering> {
     flights: FlightId,
     /// Requests without an answer.
     sent: BTreeMap<FlightId, Sent>,
+    /// Those of them that began lately, by when.
+    young: VecDeque<(Moment, FlightId)>,
+    /// Objects about which a request is under way.
+    busy: BTreeSet<Place>,
+    /// The policies in whose way an object of another owner is, or may be.
+    barred: BTreeMap<Place, BTreeSet<PolicyKey>>,
     /// Desks that may have something to do.
     marked: BTreeSet<PolicyKey>,
     wakes: Wakes,
     succeeded: Option<Moment>,
 }
 
-/// Places of writes that can be held up, and of everything else.
+/// What a request needs a place for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PlaceKind {
+    /// A write that webhooks and quotas can hold up.
+    Write,
+    /// What is logged before the writes move.
+    Log,
+    Other,
+}
+
+impl PlaceKind {
+    const ALL: [Self; 3] = [Self::Log, Self::Other, Self::Write];
+}
+
 struct PlacesByKind {
     writes: Places,
+    logs: Places,
     others: Places,
 }
 
 impl PlacesByKind {
-    const fn of(&mut self, holds_up: bool) -> &mut Places {
-        if holds_up {
-            &mut self.writes
-        } else {
-            &mut self.others
+    const fn of(&mut self, kind: PlaceKind) -> &mut Places {
+        match kind {
+            PlaceKind::Write => &mut self.writes,
+            PlaceKind::Log => &mut self.logs,
+            PlaceKind::Other => &mut self.others,
+        }
+    }
+
+    /// The next policy for which there is a place.
+    fn next(&mut self) -> Option<PolicyKey> {
+        PlaceKind::ALL.into_iter().find_map(|kind| self.of(kind).next())
+    }
+
+    fn forget(&mut self, key: &PolicyKey) {
+        for kind in PlaceKind::ALL {
+            self.of(kind).forget(key);
         }
     }
 }
@@ -96,7 +127,9 @@ struct Sent {
     key: PolicyKey,
     uid: String,
     request: SentRequest,
-    changes_object: bool,
+    place: PlaceKind,
+    /// Others have its place already, as it takes long.
+    lent: bool,
     kind: &'static str,
     verb: &'static str,
 }
@@ -141,10 +174,14 @@ impl<R: Rendering> Writing<R> {
             lead: Lead::default(),
             places: PlacesByKind {
                 writes: Places::new(WRITES),
+                logs: Places::new(LOGS),
                 others: Places::new(OTHERS),
             },
             flights: 0,
             sent: BTreeMap::new(),
+            young: VecDeque::new(),
+            busy: BTreeSet::new(),
+            barred: BTreeMap::new(),
             marked: BTreeSet::new(),
             wakes: Wakes::default(),
             succeeded: None,
@@ -172,11 +209,12 @@ impl<R: Rendering> Writing<R> {
         for input in inputs {
             self.take(input, now, &mut effects);
         }
+        self.lend(now.moment);
         self.marked.extend(self.wakes.due(now.moment).cloned());
         // Until the lease is held again they are kept.
         if self.lead.may_start(now.moment) {
             // Those that wait longest go first.
-            while let Some(key) = self.places.others.next().or_else(|| self.places.writes.next()) {
+            while let Some(key) = self.places.next() {
                 self.marked.remove(&key);
                 self.attend(&key, now, &mut effects);
             }
@@ -188,7 +226,25 @@ impl<R: Rendering> Writing<R> {
                 self.wakes.set(key, None);
             }
         }
+        if self.lead == Lead::Follows {
+            // What is to be told is told by the one who leads.
+            effects.retain(|effect| !matches!(effect, Effect::Event { .. }));
+        }
         effects
+    }
+
+    /// Requests that take long leave their places to others.
+    fn lend(&mut self, now: Moment) {
+        while let Some((began, flight)) = self.young.front().copied() {
+            if now < began + SLOW.0 {
+                return;
+            }
+            self.young.pop_front();
+            if let Some(sent) = self.sent.get_mut(&flight) {
+                sent.lent = true;
+                self.places.of(sent.place).lend();
+            }
+        }
     }
 
     fn take(&mut self, input: Input<R::Body>, now: Now, effects: &mut Vec<Effect<R::Body>>) {
@@ -216,18 +272,30 @@ impl<R: Rendering> Writing<R> {
                     .get_mut(&key)
                     .filter(|desk| desk.uid() == decision.policy.uid);
                 if let Some(desk) = desk {
-                    desk.decide(decision, &transitions, &self.rendering);
+                    let told = if self.lead == Lead::Follows {
+                        &[][..]
+                    } else {
+                        &transitions
+                    };
+                    desk.decide(decision, told, &self.rendering);
                     self.marked.insert(key);
                 }
             }
             Input::Seen(object) => {
+                self.mark_barred(&Place::of(&object));
                 let concerned = self.objects.see(*object);
                 self.mark(&concerned);
             }
             Input::Lost { place, version } => {
+                self.mark_barred(&place);
                 let concerned = self.objects.lose(&place, Some(&version));
                 self.mark(&concerned);
             }
+            Input::Listed {
+                kind,
+                namespace,
+                places,
+            } => self.doubt(kind, namespace.as_deref(), &places),
             Input::Foreign {
                 namespace,
                 service,
@@ -235,9 +303,36 @@ impl<R: Rendering> Writing<R> {
             } => self.follow_foreign(namespace, service, slices),
             Input::Answered { flight, answer } => self.answer(flight, answer, now, effects),
             Input::Leads { until } => self.lead = Lead::Leads { until },
+            // Of a lease that was lost meanwhile there is nothing to renew.
+            Input::Renewed { .. } if self.lead == Lead::Follows => {}
             Input::Renewed { until } => self.lead = Lead::Leads { until: Some(until) },
-            Input::Follows => self.lead = Lead::Follows,
+            Input::Follows => {
+                self.lead = Lead::Follows;
+                for desk in self.desks.values_mut() {
+                    desk.forget_notices();
+                }
+            }
         }
+    }
+
+    /// What a whole list does not show may be gone, or newer than the list: it is read.
+    fn doubt(&mut self, kind: Kind, namespace: Option<&str>, places: &BTreeSet<Place>) {
+        for (place, policy) in self.objects.missing(kind, namespace, places) {
+            let key = policy.as_ref().and_then(|uid| self.uids.get(uid));
+            if let Some((key, desk)) = key.and_then(|key| Some((key, self.desks.get_mut(key)?))) {
+                desk.doubt(place.id);
+                self.marked.insert(key.clone());
+            } else {
+                self.mark_barred(&place);
+                self.objects.lose(&place, None);
+            }
+        }
+    }
+
+    /// An object that was in the way of policies may be so no more.
+    fn mark_barred(&mut self, place: &Place) {
+        self.marked
+            .extend(self.barred.get(place).into_iter().flatten().cloned());
     }
 
     fn declare(&mut self, declared: Declared) {
@@ -260,10 +355,12 @@ impl<R: Rendering> Writing<R> {
     fn forget(&mut self, key: &PolicyKey) {
         if let Some(desk) = self.desks.remove(key) {
             self.uids.remove(desk.uid());
+            for place in desk.barred() {
+                self.unbar(&place, key);
+            }
         }
         self.marked.remove(key);
-        self.places.writes.forget(key);
-        self.places.others.forget(key);
+        self.places.forget(key);
         self.wakes.set(key, None);
     }
 
@@ -302,7 +399,12 @@ impl<R: Rendering> Writing<R> {
         let Some(sent) = self.sent.remove(&flight) else {
             return;
         };
-        self.places.of(sent.changes_object).release(&sent.key.namespace);
+        self.places.of(sent.place).release(&sent.key.namespace, sent.lent);
+        if let Some(place) = sent.place_of_object() {
+            self.busy.remove(&place);
+        }
+        // Whoever has the policy's name now may have waited for it.
+        self.marked.insert(sent.key.clone());
         match &answer {
             Answer::Object(_) | Answer::Policy(_) => {
                 self.succeeded = Some(now.moment);
@@ -311,7 +413,7 @@ impl<R: Rendering> Writing<R> {
                     effects.push(Effect::Figure(Figure::Wrote { kind, verb }));
                 }
             }
-            Answer::Refused { refusal, .. } | Answer::Unknown { refusal } => {
+            Answer::Refused { refusal, .. } | Answer::Unknown { refusal, .. } => {
                 let category = refusal.category;
                 effects.push(Effect::Figure(Figure::Failed { category }));
             }
@@ -322,22 +424,21 @@ impl<R: Rendering> Writing<R> {
             .filter(|desk| desk.uid() == sent.uid)
         {
             desk.answered(&sent.request, &answer, now.moment, effects);
-            self.marked.insert(sent.key.clone());
         }
         self.learn(&sent, answer);
     }
 
     /// What an answer shows of an object.
     fn learn(&mut self, sent: &Sent, answer: Answer<R::Body>) {
-        let concerned = match (answer, &sent.request.subject) {
+        let place = sent.place_of_object();
+        if let Some(place) = &place {
+            self.mark_barred(place);
+        }
+        let concerned = match (answer, &place) {
+            // The newest there is, though versions may have begun anew, as after a restore of etcd.
+            (Answer::Object(Some(object)), _) if sent.request.is_read => self.objects.replace(*object),
             (Answer::Object(Some(object)), _) => self.objects.see(*object),
-            (Answer::Object(None), Some(id)) => {
-                let place = Place {
-                    namespace: sent.key.namespace.clone(),
-                    id: id.clone(),
-                };
-                self.objects.lose(&place, None)
-            }
+            (Answer::Object(None), Some(place)) => self.objects.lose(place, None),
             _ => Vec::new(),
         };
         self.mark(&concerned);
@@ -355,24 +456,53 @@ impl<R: Rendering> Writing<R> {
             foreign: &self.foreign,
             lead: self.lead,
             places: &mut self.places,
+            busy: &self.busy,
             flights: &mut self.flights,
             succeeded: self.succeeded,
             now,
             effects,
         };
+        let before = desk.barred();
         let rest = desk.advance(&mut around);
-        let uid = desk.uid().to_owned();
+        let (after, uid) = (desk.barred(), desk.uid().to_owned());
         for effect in &effects[begun..] {
             if let Effect::Request(request) = effect {
-                self.sent.insert(request.flight, sent(request, &uid));
+                let sent = sent(request, &uid);
+                self.busy.extend(sent.place_of_object());
+                self.young.push_back((now.moment, request.flight));
+                self.sent.insert(request.flight, sent);
             }
+        }
+        for place in before.difference(&after) {
+            self.unbar(place, key);
+        }
+        for place in after.difference(&before) {
+            self.barred.entry(place.clone()).or_default().insert(key.clone());
         }
         self.wakes.set(key, rest.wake);
-        for (changes_object, starved) in [(true, rest.starved_of_writes), (false, rest.starved_of_others)] {
-            if let Some(routes) = starved {
-                self.places.of(changes_object).wait(key, routes);
+        for (kind, routes) in rest.starved() {
+            self.places.of(kind).wait(key, routes);
+        }
+    }
+
+    fn unbar(&mut self, place: &Place, key: &PolicyKey) {
+        if let Some(keys) = self.barred.get_mut(place) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.barred.remove(place);
             }
         }
+    }
+}
+
+impl Sent {
+    /// The object that it is about; `None`: the policy.
+    fn place_of_object(&self) -> Option<Place> {
+        let id = self.request.subject.clone()?;
+        Some(Place {
+            namespace: self.key.namespace.clone(),
+            id,
+        })
     }
 }
 
@@ -384,7 +514,8 @@ fn sent<B>(request: &Request<B>, uid: &str) -> Sent {
             subject: request.call.object().cloned(),
             is_read: request.call.is_read(),
         },
-        changes_object: request.call.changes_object(),
+        place: request.place,
+        lent: false,
         kind: request.call.kind(),
         verb: request.call.verb(),
     }

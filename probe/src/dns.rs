@@ -4,7 +4,7 @@
 //! search list, `ndots`. Both files are read once. An answer is used for its TTL. When a later lookup fails, the last good
 //! answer serves for [`stale_bound`]: an unreachable resolver alone takes no server out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +50,7 @@ const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 pub struct Resolver {
     clock: Clock,
     lookup: Lookup,
-    remembered: Arc<Mutex<HashMap<String, Remembered>>>,
+    remembered: Arc<Mutex<RememberedNames>>,
     rules: AddressRules,
 }
 
@@ -66,6 +66,13 @@ struct System {
     hosts: Hosts,
     /// `None`: it names no resolver.
     resolver: Option<TokioResolver>,
+}
+
+/// The names that were asked for, and when nothing of each may be used any more.
+#[derive(Default)]
+struct RememberedNames {
+    names: HashMap<String, Remembered>,
+    ends: BTreeSet<(Moment, String)>,
 }
 
 /// The addresses that a name had, each with the moment until which it may be used without being returned again.
@@ -157,26 +164,54 @@ impl Resolver {
         let until = now + stale_bound(ttl);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         // Who is not asked for is not answered, and so forgotten here.
-        remembered.retain(|_, known| known.forget(now));
-        let known = remembered.entry(name.to_owned()).or_default();
-        for address in addresses {
-            let entry = known.0.entry(*address).or_insert(until);
-            // An answer from the resolver's cache has less of its TTL left than the one before: it shortens nothing.
-            *entry = until.max(*entry);
-        }
-        known.0.keys().copied().collect()
+        remembered.forget(now);
+        remembered.add(name, addresses, until, now)
     }
 
     fn recall(&self, name: &str) -> Option<Vec<IpAddr>> {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = remembered.get_mut(name)?;
+        let known = remembered.names.get_mut(name)?;
         known
             .forget(self.clock.now())
             .then(|| known.0.keys().copied().collect())
     }
 }
 
+impl RememberedNames {
+    /// Forgets the names of which nothing may be used any more.
+    fn forget(&mut self, now: Moment) {
+        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, name)) = self.ends.pop_first() {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    /// Notes the addresses of a name, which may be used until then; all that it has.
+    fn add(&mut self, name: &str, addresses: &[IpAddr], until: Moment, now: Moment) -> Vec<IpAddr> {
+        let known = self.names.entry(name.to_owned()).or_default();
+        if let Some(end) = known.end() {
+            self.ends.remove(&(end, name.to_owned()));
+        }
+        known.forget(now);
+        for address in addresses {
+            let entry = known.0.entry(*address).or_insert(until);
+            // An answer from the resolver's cache has less of its TTL left than the one before: it shortens nothing.
+            *entry = until.max(*entry);
+        }
+        if let Some(end) = known.end() {
+            self.ends.insert((end, name.to_owned()));
+        }
+        known.0.keys().copied().collect()
+    }
+}
+
 impl Remembered {
+    /// When nothing of it may be used any more.
+    fn end(&self) -> Option<Moment> {
+        self.0.values().max().copied()
+    }
+
     /// Forgets what is too old; whether anything is left.
     fn forget(&mut self, now: Moment) -> bool {
         self.0.retain(|_, until| *until > now);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::failed_logins::FailedLogins;
+
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Policy;
 use distributary_core::resolved::Resolved;
@@ -13,12 +15,24 @@ use distributary_core::world::{Event, Memory};
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     pub(super) events: mpsc::Sender<Event>,
+    /// The policies whose logins servers refuse.
+    pub failed_logins: FailedLogins,
 }
 
 /// The engine has ended: the process is stopping.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine has stopped")]
 pub struct Stopped;
+
+/// A place in the engine's queue.
+pub struct Place<'a>(mpsc::Permit<'a, Event>);
+
+impl Place<'_> {
+    /// Says that another process wrote what it remembers of a policy.
+    pub fn recalled(self, key: PolicyKey, memory: Memory) {
+        self.0.send(Event::Recalled { key, memory });
+    }
+}
 
 impl EngineHandle {
     /// Hands in a policy. The decision that follows from it goes to the desk.
@@ -47,12 +61,13 @@ impl EngineHandle {
         self.send(Event::PolicyGone { key }).await
     }
 
-    /// Says that another process wrote what it remembers of a policy.
+    /// A place in the engine's queue, for [`Place::recalled`]. Whoever takes in the engine's decisions must not wait for one:
+    /// the engine may wait for them.
     ///
     /// # Errors
     /// [`Stopped`] while the process ends.
-    pub async fn recalled(&self, key: PolicyKey, memory: Memory) -> Result<(), Stopped> {
-        self.send(Event::Recalled { key, memory }).await
+    pub async fn place(&self) -> Result<Place<'_>, Stopped> {
+        self.events.reserve().await.map(Place).map_err(|_| Stopped)
     }
 
     /// Says that other addresses are refused than before.

@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use axum::body::{Body as AnyBody, Bytes, HttpBody};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
-use tower::retry::RetryLayer;
+use serde_json::json;
 use tower::{BoxError, ServiceBuilder};
 
 /// To a connection, TLS included.
@@ -32,6 +33,9 @@ const IDLE: (usize, Duration) = (8, Duration::from_secs(30));
 #[derive(Clone)]
 pub struct Clients {
     pub requests: Client,
+    /// Opens a connection for each request: for one that follows a request without an answer, whose connection may be as
+    /// dead as others that are idle.
+    pub fresh: Client,
     /// A watch holds its connection, and a request must not wait for one.
     pub watches: Client,
 }
@@ -56,6 +60,7 @@ impl Clients {
         let client = |purpose| client(&config, &purpose).map_err(|error| Error::Client(Box::new(error)));
         Ok(Self {
             requests: client(Purpose::Requests)?,
+            fresh: client(Purpose::Fresh)?,
             watches: client(Purpose::Watches)?,
         })
     }
@@ -63,6 +68,7 @@ impl Clients {
 
 enum Purpose {
     Requests,
+    Fresh,
     Watches,
 }
 
@@ -73,15 +79,13 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
     }
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp())?);
     connector.set_connect_timeout(Some(CONNECT));
-    // What the API server says with 429 and 503 is obeyed; a watch has a back-off of its own.
-    let retry = match purpose {
-        Purpose::Requests => Some(RetryLayer::new(RetryPolicy::server_retry())),
-        Purpose::Watches => {
-            connector.set_read_timeout(Some(UNREAD));
-            None
-        }
-    };
-    let (most, longest) = IDLE;
+    // Nothing is sent twice here: who asks knows what a failure means, and when to ask again.
+    let (mut most, longest) = IDLE;
+    match purpose {
+        Purpose::Requests => {}
+        Purpose::Fresh => most = 0,
+        Purpose::Watches => connector.set_read_timeout(Some(UNREAD)),
+    }
     let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
         .pool_max_idle_per_host(most)
         .pool_idle_timeout(longest)
@@ -89,12 +93,47 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
         .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(retry)
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
+        .map_response(telling_when)
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// An answer that says in a header alone when to ask again says so in its body: there it is read.
+fn telling_when<B>(response: Response<B>) -> Response<AnyBody>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let overloaded = matches!(
+        parts.status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    match retry_after(&parts.headers).filter(|_| overloaded && !is_json(&parts.headers)) {
+        Some(seconds) => {
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": parts.status.as_u16(),
+                "reason": parts.status.canonical_reason().unwrap_or_default(),
+                "message": format!("the API server asks to wait for {seconds} s"),
+                "details": {"retryAfterSeconds": seconds},
+            });
+            Response::from_parts(parts, AnyBody::from(status.to_string()))
+        }
+        None => Response::from_parts(parts, AnyBody::new(body)),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/json"))
 }
 
 fn tcp() -> HttpConnector {

@@ -1,12 +1,13 @@
 //! Carries out what [`crate::writing`] asks for: the only one that writes to the API server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::clients::Clients;
 use super::events::{self, PolicyEvent};
 use super::memory::{self, memory};
 use super::requests;
@@ -15,6 +16,7 @@ use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::render::reading::Text;
 use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Now, WholeObjects, Writing};
+use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
 /// Inputs that are not taken in yet; a fuller queue makes the sender wait.
@@ -54,10 +56,13 @@ pub struct Desk {
     writing: Writing<WholeObjects>,
     inputs: mpsc::Receiver<Input<Text>>,
     requests: JoinSet<(FlightId, Answer<Text>)>,
-    client: Client,
+    clients: Clients,
     clock: Clock,
     metrics: Metrics,
     engine: EngineHandle,
+    /// Statuses that another writer changed, until the engine has a place for what they remember. The engine may wait for a
+    /// place here, so nothing here waits for one there.
+    recalls: BTreeMap<PolicyKey, Box<ReplicaSetPolicyStatus>>,
     events: mpsc::Sender<PolicyEvent>,
 }
 
@@ -73,7 +78,7 @@ impl Desk {
     #[must_use]
     pub fn new(
         inputs: mpsc::Receiver<Input<Text>>,
-        client: Client,
+        clients: Clients,
         clock: Clock,
         metrics: Metrics,
         engine: EngineHandle,
@@ -83,17 +88,18 @@ impl Desk {
             writing: Writing::new(WholeObjects),
             inputs,
             requests: JoinSet::new(),
-            client,
+            clients,
             clock,
             metrics,
             engine,
+            recalls: BTreeMap::new(),
             events,
         }
     }
 
     /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered.
     pub async fn run(mut self, stop: CancellationToken) {
-        self.take([Input::Leads { until: None }].into()).await;
+        self.take([Input::Leads { until: None }].into());
         loop {
             let deadline = self.writing.deadline();
             let mut inputs = Vec::new();
@@ -101,6 +107,12 @@ impl Desk {
                 biased;
                 () = stop.cancelled() => break,
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
+                Ok(place) = self.engine.place(), if !self.recalls.is_empty() => {
+                    if let Some((key, status)) = self.recalls.pop_first() {
+                        let (wall, moment) = (timestamp(), self.clock.now());
+                        place.recalled(key, memory(&status, memory::Now { wall, moment }));
+                    }
+                }
                 input = self.inputs.recv() => match input {
                     Some(input) => inputs.push(input),
                     None => break,
@@ -108,11 +120,11 @@ impl Desk {
                 () = self.clock.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }
             self.drain(&mut inputs);
-            self.take(inputs).await;
+            self.take(inputs);
         }
-        self.take([Input::Follows].into()).await;
+        self.take([Input::Follows].into());
         while let Some(answer) = self.requests.join_next().await {
-            self.take([answered(answer)].into()).await;
+            self.take([answered(answer)].into());
         }
     }
 
@@ -135,12 +147,12 @@ impl Desk {
         }
     }
 
-    async fn take(&mut self, inputs: Vec<Input<Text>>) {
+    fn take(&mut self, inputs: Vec<Input<Text>>) {
         for effect in self.writing.advance(inputs, self.now()) {
             match effect {
                 Effect::Request(request) => {
                     self.requests
-                        .spawn(requests::carry_out(self.client.clone(), request));
+                        .spawn(requests::carry_out(self.clients.clone(), request));
                 }
                 Effect::Event { key, uid, notice } => {
                     let about = events::reference(&key.namespace, &key.name, &uid);
@@ -148,12 +160,7 @@ impl Desk {
                     let _ = self.events.try_send(PolicyEvent { about, notice });
                 }
                 Effect::Recall { key, status } => {
-                    let now = memory::Now {
-                        wall: timestamp(),
-                        moment: self.clock.now(),
-                    };
-                    // The engine has ended only while the process ends.
-                    let _ = self.engine.recalled(key, memory(&status, now)).await;
+                    self.recalls.insert(key, status);
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),

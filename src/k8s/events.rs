@@ -1,11 +1,12 @@
 //! Kubernetes Events (events.k8s.io/v1) of what a person may want to know.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::call;
 use crate::render::events::Notice;
@@ -16,6 +17,9 @@ const CONTROLLER: &str = "distributary";
 /// Recorders remember what they published, to count what is said again. After so many Events they begin anew: without
 /// a limit they would keep all of a start of thousands of policies.
 const REMEMBERED: u32 = 1024;
+
+/// Events of a namespace that wait for the one before.
+const WAITING: usize = 256;
 
 /// An Event of a policy, to be published when there is time.
 #[derive(Clone, Debug)]
@@ -37,38 +41,94 @@ pub fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
     }
 }
 
-/// Publishes until the senders are gone. An Event that cannot be published is logged and forgotten.
+/// Publishes until the senders are gone. An Event that cannot be published is logged and forgotten. Those of one namespace
+/// are published one after the other, and wait for no other namespace.
 pub async fn publish(client: Client, instance: String, mut events: mpsc::Receiver<PolicyEvent>) {
     let reporter = Reporter {
         controller: CONTROLLER.to_owned(),
         instance: Some(instance),
     };
-    // A recorder counts Events that are equal but for their note, and keeps the first note: what moved from one server to
-    // another, and later back, would be told twice in the words of the first time. So each note has one of its own.
-    let mut recorders: HashMap<String, Recorder> = HashMap::new();
-    let mut published = 0_u32;
-    while let Some(PolicyEvent { about, notice }) = events.recv().await {
-        published += 1;
-        if published.is_multiple_of(REMEMBERED) {
-            recorders.clear();
-        }
-        let recorder = recorders
-            .entry(notice.note.clone())
-            .or_insert_with(|| Recorder::new(client.clone(), reporter.clone()));
-        let event = Event {
-            type_: if notice.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
+    let mut recorders = Recorders {
+        client,
+        reporter,
+        by_note: HashMap::new(),
+        given: 0,
+    };
+    let (mut waiting, mut under_way) = (BTreeMap::<String, VecDeque<PolicyEvent>>::new(), JoinSet::new());
+    loop {
+        let namespace = tokio::select! {
+            Some(published) = under_way.join_next(), if !under_way.is_empty() => match published {
+                Ok(namespace) => namespace,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            reason: notice.reason,
-            note: Some(notice.note),
-            action: notice.action.to_owned(),
-            secondary: notice.endpoint.map(|id| related(&about, &id)),
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                let namespace = event.about.namespace.clone().unwrap_or_default();
+                if let Some(queue) = waiting.get_mut(&namespace) {
+                    // A full queue loses an Event, never a route.
+                    if queue.len() < WAITING {
+                        queue.push_back(event);
+                    }
+                    continue;
+                }
+                waiting.insert(namespace.clone(), VecDeque::from([event]));
+                namespace
+            }
         };
-        if let Err(error) = call(recorder.publish(&event, &about)).await {
-            tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
+        match waiting.get_mut(&namespace).and_then(VecDeque::pop_front) {
+            Some(event) => {
+                let recorder = recorders.of(&event.notice.note);
+                under_way.spawn(async move {
+                    publish_one(&recorder, event).await;
+                    namespace
+                });
+            }
+            None => {
+                waiting.remove(&namespace);
+            }
         }
+    }
+    while under_way.join_next().await.is_some() {}
+    for event in waiting.into_values().flatten() {
+        publish_one(&recorders.of(&event.notice.note), event).await;
+    }
+}
+
+/// A recorder counts Events that are equal but for their note, and keeps the first note: what moved from one server to
+/// another, and later back, would be told twice in the words of the first time. So each note has one of its own.
+struct Recorders {
+    client: Client,
+    reporter: Reporter,
+    by_note: HashMap<String, Recorder>,
+    given: u32,
+}
+
+impl Recorders {
+    fn of(&mut self, note: &str) -> Recorder {
+        self.given += 1;
+        if self.given.is_multiple_of(REMEMBERED) {
+            self.by_note.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), self.reporter.clone());
+        self.by_note.entry(note.to_owned()).or_insert_with(new).clone()
+    }
+}
+
+async fn publish_one(recorder: &Recorder, event: PolicyEvent) {
+    let PolicyEvent { about, notice } = event;
+    let event = Event {
+        type_: if notice.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: notice.reason,
+        note: Some(notice.note),
+        action: notice.action.to_owned(),
+        secondary: notice.endpoint.map(|id| related(&about, &id)),
+    };
+    if let Err(error) = call(recorder.publish(&event, &about)).await {
+        tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
     }
 }
 

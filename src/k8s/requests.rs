@@ -5,6 +5,7 @@ use kube::core::{DynamicObject, Status};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::clients::Clients;
 use super::error::CallError;
 use super::{api, call_within, policy_resource};
 use crate::render::merge::merge;
@@ -20,13 +21,16 @@ use distributary_core::ids::PolicyKey;
 const MANAGER: &str = "distributary";
 
 /// Sends a request, and returns what became known by it.
-pub async fn carry_out(client: Client, request: Request<Text>) -> (FlightId, Answer<Text>) {
+pub async fn carry_out(clients: Clients, request: Request<Text>) -> (FlightId, Answer<Text>) {
     let Request {
         flight,
         key,
         deadline,
+        fresh,
         call,
+        ..
     } = request;
+    let client = if fresh { clients.fresh } else { clients.requests };
     let (verb, object, is_write) = (
         call.verb(),
         subject(&call, &key),
@@ -138,6 +142,11 @@ pub fn status(status: Value) -> ReplicaSetPolicyStatus {
 
 fn failed(error: &CallError) -> Answer<Text> {
     match error.status() {
+        // A server that failed, or gave up waiting for one behind it, may have done it all the same.
+        Some(status) if error.code() >= 500 => Answer::Unknown {
+            refusal: Refusal::new(error.category(), &status.message),
+            retry_after: retry_after(status),
+        },
         Some(status) => Answer::Refused {
             refusal: Refusal::new(error.category(), &status.message),
             code: error.code(),
@@ -145,6 +154,7 @@ fn failed(error: &CallError) -> Answer<Text> {
         },
         None => Answer::Unknown {
             refusal: Refusal::new(error.category(), &chain(error)),
+            retry_after: None,
         },
     }
 }

@@ -4,16 +4,19 @@
 mod named;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::call;
+use super::context::Context;
 use super::error::Error;
 use distributary_api::validate::{SecretKeys, Secrets};
 use distributary_core::ids::PolicyKey;
 use distributary_core::login::SecretProblem;
+use distributary_core::moment::Moment;
 pub use named::NamedWatches;
 
 /// Namespace and name of a Secret.
@@ -31,6 +34,20 @@ pub enum SecretAccess {
 /// How often a Secret is read again at once, because it changed meanwhile.
 const READS: usize = 4;
 
+/// For failed logins of a policy its Secrets are read again at most so often.
+const DOUBTED: Duration = Duration::from_secs(10);
+
+/// Reads the Secrets of policies again whose logins servers refuse. Runs until it is dropped.
+pub async fn follow_failed_logins(context: Arc<Context>) {
+    loop {
+        for policy in context.engine.failed_logins.take().await {
+            if context.secrets.doubt(&policy, context.clock.now()) {
+                context.triggers.ask(policy).await;
+            }
+        }
+    }
+}
+
 /// What was read, and who asked for it.
 #[derive(Default)]
 pub struct SecretCache(Mutex<State>);
@@ -43,6 +60,8 @@ struct State {
     /// Which policies name a Secret, and which Secrets a policy names.
     users: BTreeMap<SecretKey, BTreeSet<PolicyKey>>,
     named: BTreeMap<PolicyKey, BTreeSet<String>>,
+    /// Policies whose Secrets were read again for a failed login, and when.
+    doubted: BTreeMap<PolicyKey, Moment>,
 }
 
 struct Read {
@@ -113,6 +132,22 @@ impl SecretCache {
         }
         state.read.remove(secret);
         state.users.get(secret).into_iter().flatten().cloned().collect()
+    }
+
+    /// A server refused a login of this policy: the Secrets that it names are read again, as a watch may have missed a change.
+    /// Whether they are; not twice within some seconds.
+    fn doubt(&self, policy: &PolicyKey, now: Moment) -> bool {
+        let mut state = self.state();
+        state.doubted.retain(|_, at| now.since(*at) < DOUBTED);
+        if state.doubted.contains_key(policy) || !state.named.contains_key(policy) {
+            return false;
+        }
+        state.doubted.insert(policy.clone(), now);
+        let names = state.named.get(policy).cloned().unwrap_or_default();
+        for name in names {
+            state.read.remove(&(policy.namespace.clone(), name));
+        }
+        true
     }
 
     /// Those that were read, of these.

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::telemetry::chain;
 
 /// From the first retry to the longest wait between two: neither the API nor the right to it comes often.
-const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+const WAITS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(15));
 /// The first passes wait for the first list at most this long.
 const FIRST_LIST: Duration = Duration::from_secs(10);
 

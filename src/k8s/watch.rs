@@ -1,6 +1,6 @@
 //! Watches: policies, our objects, Services, slices of others, metadata of Secrets. Each says which policy needs a pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -84,10 +84,15 @@ pub async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
         scope,
     };
     let mut events = std::pin::pin!(followed(&context, &watched, api, ours));
-    let mut listed = Listed::default();
+    let mut listed = Listed {
+        kind,
+        namespace: watched.scope.clone(),
+        known: BTreeSet::new(),
+        listing: BTreeSet::new(),
+    };
     while let Some(event) = events.next().await {
         let ended = matches!(event, Event::InitDone);
-        for input in listed.take(kind, event, &context.routed) {
+        if let Some(input) = listed.take(event, &context.routed) {
             context.desk.send(input).await;
         }
         if ended {
@@ -96,44 +101,47 @@ pub async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
     }
 }
 
-/// The objects that a watch has shown, each at its version. During a new list, and while the watch fails, what was known
-/// stands.
-#[derive(Debug, Default)]
+/// The objects that a watch has shown. During a new list, and while the watch fails, what was known stands.
 struct Listed {
-    known: BTreeMap<Place, Version>,
-    listing: BTreeMap<Place, Version>,
+    kind: Kind,
+    namespace: Scope,
+    known: BTreeSet<Place>,
+    listing: BTreeSet<Place>,
 }
 
 impl Listed {
     /// What an event says of our objects.
-    fn take(&mut self, kind: Kind, event: Event<DynamicObject>, routed: &RoutedServers) -> Vec<Input<Text>> {
+    fn take(&mut self, event: Event<DynamicObject>, routed: &RoutedServers) -> Option<Input<Text>> {
         match event {
             Event::Init => {
                 self.listing.clear();
-                Vec::new()
+                None
             }
             Event::InitApply(object) => {
-                let seen = seen(kind, &object, routed);
-                self.listing.insert(seen.0, seen.1);
-                vec![seen.2]
+                self.listing.insert(place(self.kind, &object));
+                Some(seen(self.kind, &object, routed))
             }
             Event::Apply(object) => {
-                let seen = seen(kind, &object, routed);
-                self.known.insert(seen.0, seen.1);
-                vec![seen.2]
+                self.known.insert(place(self.kind, &object));
+                Some(seen(self.kind, &object, routed))
             }
             Event::Delete(object) => {
-                let place = place(kind, &object);
+                let place = place(self.kind, &object);
                 self.known.remove(&place);
-                vec![lost(place, version(&object), routed)]
+                forget(&place, routed);
+                let version = version(&object);
+                Some(Input::Lost { place, version })
             }
             Event::InitDone => {
                 let before = std::mem::replace(&mut self.known, std::mem::take(&mut self.listing));
-                let gone = before
-                    .into_iter()
-                    .filter(|(place, _)| !self.known.contains_key(place));
-                gone.map(|(place, version)| lost(place, version, routed))
-                    .collect()
+                for gone in before.difference(&self.known) {
+                    forget(gone, routed);
+                }
+                Some(Input::Listed {
+                    kind: self.kind,
+                    namespace: self.namespace.clone(),
+                    places: self.known.clone(),
+                })
             }
         }
     }
@@ -153,21 +161,20 @@ fn version(object: &DynamicObject) -> Version {
     Version::new(object.resource_version().unwrap_or_default())
 }
 
-fn seen(kind: Kind, object: &DynamicObject, routed: &RoutedServers) -> (Place, Version, Input<Text>) {
+fn seen(kind: Kind, object: &DynamicObject, routed: &RoutedServers) -> Input<Text> {
     // An object is JSON, so it can be written as such.
     let tree = serde_json::to_value(object).unwrap_or_default();
     let seen = reading::observed(kind, tree);
     if let Some(slice) = &seen.slice {
         routed.see(&seen.namespace, &seen.id.name, seen.policy.as_deref(), slice);
     }
-    (place(kind, object), version(object), Input::Seen(Box::new(seen)))
+    Input::Seen(Box::new(seen))
 }
 
-fn lost(place: Place, version: Version, routed: &RoutedServers) -> Input<Text> {
+fn forget(place: &Place, routed: &RoutedServers) {
     if place.id.kind == Kind::EndpointSlice {
         routed.lose(&place.namespace, &place.id.name);
     }
-    Input::Lost { place, version }
 }
 
 /// All Services of a scope: those that policies name are followed.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::names;
-use super::status::{ConditionReason, ConditionStatus, ConditionType};
+use super::status::{ConditionReason, ConditionStatus, ConditionType, Refusal, RefusedWrite};
 use distributary_api::RouteStatus;
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
@@ -50,6 +50,8 @@ pub enum EventReason {
     ClassReturning,
     ClassReturned,
     WouldRoute,
+    WriteRefused,
+    StatusRefused,
 }
 
 /// The Event of a transition; none for the first look at an endpoint that is as it should be. `outputs`: which objects are
@@ -228,7 +230,7 @@ fn route(warning: bool, reason: EventReason, note: &str) -> Notice {
         warning,
         reason: reason.into_str().to_owned(),
         action: "Route",
-        note: note.to_owned(),
+        note: cut(note.to_owned()),
         endpoint: None,
     }
 }
@@ -250,19 +252,48 @@ pub fn observed(before: &[RouteStatus], after: &[RouteStatus]) -> Option<Notice>
         .filter(|route| !before.contains(route))
         .map(one)
         .collect();
-    let mut note = format!(
+    let note = format!(
         "mode is Observe; the operator would route {}.",
         changed.join("; ")
     );
+    let note = cut(note);
+    (!changed.is_empty()).then(|| route(false, EventReason::WouldRoute, &note))
+}
+
+fn cut(mut note: String) -> String {
     if let Some((at, _)) = note.char_indices().nth(LONGEST) {
         note.truncate(at);
         note.push('…');
     }
-    (!changed.is_empty()).then(|| route(false, EventReason::WouldRoute, &note))
+    note
 }
 
 /// Notes are cut at this length; the API server refuses 1,024 bytes.
 const LONGEST: usize = 300;
+
+/// A write that the API server refused.
+#[must_use]
+pub fn write_refused(write: &RefusedWrite) -> Notice {
+    let note = format!("The API server refused to {}", write.text());
+    refused(EventReason::WriteRefused, &note)
+}
+
+/// A status that the API server refused: what conditions would tell is told nowhere else.
+#[must_use]
+pub fn status_refused(refusal: &Refusal) -> Notice {
+    let note = format!(
+        "The API server refused the status of this policy: {} ({})",
+        refusal.category, refusal.message
+    );
+    refused(EventReason::StatusRefused, &note)
+}
+
+fn refused(reason: EventReason, note: &str) -> Notice {
+    Notice {
+        action: "Write",
+        ..route(true, reason, note)
+    }
+}
 
 /// The conditions whose change is an Event: its reason is the condition's type, or `Not` and its type.
 pub const ANNOUNCED: [ConditionType; 4] = [
@@ -294,7 +325,7 @@ pub fn conditions(before: &[Condition], after: &[Condition]) -> Vec<Notice> {
             _ => condition.reason.clone(),
         },
         action: "Reconcile",
-        note: format!("{}: {}", condition.reason, condition.message),
+        note: cut(format!("{}: {}", condition.reason, condition.message)),
         endpoint: None,
     };
     after.iter().filter(is_news).map(notice).collect()

@@ -10,7 +10,7 @@ use distributary_core::moment::Moment;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
 /// A write that rests on an old view is tried again at once, so often in a row.
 const OLD_VIEWS: u32 = 3;
-/// How long the attempts to write a slice may take, one after the other: one that hangs on a dead connection is soon tried on
+/// How long the attempts to write a slice, or a status, may take, one after the other: one that hangs on a dead connection is soon tried on
 /// another one, and one that a slow webhook holds up gets the time that the API server takes at most (30 s).
 const OF_SLICES: [Duration; 3] = [
     Duration::from_secs(3),
@@ -28,10 +28,14 @@ pub struct Attempt {
     /// Writes in a row that were refused because they rested on an old view.
     old_views: u32,
     not_before: Option<Moment>,
+    /// The API server said when.
+    throttled: bool,
     /// Since when it waits for a place.
     starved: Option<Moment>,
     /// Nobody knows how the object is: it is read before it is written.
     pub unsure: bool,
+    /// The newest request that failed got no answer.
+    lost: bool,
     /// Why the newest request failed.
     pub refusal: Option<Refusal>,
 }
@@ -58,6 +62,11 @@ impl Attempt {
         self.not_before.filter(|at| now < *at)
     }
 
+    /// Whether it waits because the API server asked for it.
+    pub const fn is_throttled(&self) -> bool {
+        self.throttled
+    }
+
     /// There is no place for the next request. Since when.
     pub fn starve(&mut self, now: Moment) -> Moment {
         *self.starved.get_or_insert(now)
@@ -73,12 +82,20 @@ impl Attempt {
         self.under_way = Some(UnderWay { flight, since: now });
     }
 
-    /// How long the next request may take.
-    pub fn deadline(&self, is_slice: bool) -> Duration {
-        let (deadlines, failures) = (
-            if is_slice { &OF_SLICES[..] } else { &OF_OTHERS[..] },
-            self.failures,
-        );
+    /// Whether the next request goes over a connection of its own.
+    pub const fn is_fresh(&self) -> bool {
+        self.lost
+    }
+
+    /// How long the next request may take. No webhook delays a read.
+    pub fn deadline(&self, is_urgent: bool, is_read: bool) -> Duration {
+        let (deadlines, failures) = if is_read {
+            (&OF_SLICES[..], self.failures / 2)
+        } else if is_urgent {
+            (&OF_SLICES[..], self.failures)
+        } else {
+            (&OF_OTHERS[..], self.failures)
+        };
         let attempt = usize::try_from(failures).unwrap_or(usize::MAX);
         deadlines
             .get(attempt)
@@ -106,14 +123,15 @@ impl Attempt {
     /// The request was refused.
     pub fn was_refused(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
         self.under_way = None;
+        self.lost = false;
         self.fail(refusal, retry_after, now);
     }
 
     /// No answer came.
-    pub fn was_lost(&mut self, refusal: Refusal, now: Moment) {
+    pub fn was_lost(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
         self.under_way = None;
-        self.unsure = true;
-        self.fail(refusal, None, now);
+        (self.unsure, self.lost) = (true, true);
+        self.fail(refusal, retry_after, now);
     }
 
     /// It was taken, but what it said is not there.
@@ -128,6 +146,7 @@ impl Attempt {
     fn fail(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
         let back_off = (BACK_OFF.0 * 2_u32.saturating_pow(self.failures.min(16))).min(BACK_OFF.1);
         self.failures += 1;
+        self.throttled = retry_after.is_some();
         self.not_before = Some(now + back_off.max(retry_after.unwrap_or_default()));
         self.refusal = Some(refusal);
     }

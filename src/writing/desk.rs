@@ -19,7 +19,7 @@ use super::order::{Due, Step, StepChange, due};
 use super::pace::Pace;
 use super::rendering::{Rendered, Rendering};
 use super::request::{Call, Effect, FlightId, Request};
-use super::{Now, PlacesByKind};
+use super::{Now, PlaceKind, PlacesByKind};
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
 use crate::render::{Kind, ObjectId};
@@ -33,7 +33,7 @@ use log::Log;
 use report::Reported;
 
 /// A request without an answer for so long holds up no other one; and after so long it is told.
-const SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+pub const SLOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// Nothing tells that an object in our way is gone: it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -58,8 +58,12 @@ pub struct Desk<B> {
     reported: Reported,
     /// The memory in the status that was sent last.
     sent: Option<MemoryStatus>,
-    /// A request found no such policy any more: its watch will say so, too.
+    /// A request found no such policy any more: its watch will say so, too, and until then the policy is looked at again.
     is_gone: bool,
+    /// Objects in our way.
+    barred: BTreeSet<ObjectId>,
+    /// Tells one goal from another.
+    goals: u64,
 }
 
 /// The objects of the newest decision.
@@ -82,6 +86,8 @@ pub struct Around<'a, R: Rendering> {
     pub foreign: &'a BTreeMap<(String, String), Vec<String>>,
     pub lead: Lead,
     pub places: &'a mut PlacesByKind,
+    /// Objects about which a request of any policy is under way.
+    pub busy: &'a BTreeSet<Place>,
     pub flights: &'a mut FlightId,
     /// When a request of any policy last succeeded.
     pub succeeded: Option<Moment>,
@@ -94,15 +100,24 @@ pub struct Around<'a, R: Rendering> {
 pub struct Rest {
     /// When to look again.
     pub wake: Option<Moment>,
-    /// It found no place for a write of an object; whether of a route.
-    pub starved_of_writes: Option<bool>,
-    /// It found no place for another request; whether a route waits for it.
-    pub starved_of_others: Option<bool>,
+    /// For what it found no place, and whether a route waits for that.
+    starved: [Option<bool>; PlaceKind::ALL.len()],
 }
 
 impl Rest {
     fn wake_at(&mut self, at: Moment) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn starve(&mut self, kind: PlaceKind, is_of_route: bool) {
+        let starved = &mut self.starved[kind as usize];
+        *starved = Some(starved.unwrap_or(false) || is_of_route);
+    }
+
+    /// For what it found no place, and whether a route waits for that.
+    pub fn starved(&self) -> impl Iterator<Item = (PlaceKind, bool)> {
+        let of = |kind: PlaceKind| Some((kind, self.starved[kind as usize]?));
+        PlaceKind::ALL.into_iter().filter_map(of)
     }
 }
 
@@ -123,6 +138,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             reported: Reported::default(),
             sent: None,
             is_gone: false,
+            barred: BTreeSet::new(),
+            goals: 0,
         }
     }
 
@@ -132,7 +149,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
 
     /// The policy, or what it names, was read anew. Whether something is to be done.
     pub fn declare(&mut self, declared: Declared, rendering: &impl Rendering<Body = B>) -> bool {
-        self.is_gone = false;
+        let was_gone = self.is_gone;
         self.see(&declared.version, &declared.status);
         let same = same(&self.declared, &declared);
         self.declared = declared;
@@ -140,17 +157,33 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if !same {
             self.aim(rendering);
         }
-        !same || self.reported.changed
+        !same || self.reported.changed || was_gone
+    }
+
+    /// The objects in our way.
+    pub fn barred(&self) -> BTreeSet<Place> {
+        self.barred.iter().map(|id| self.place(id)).collect()
+    }
+
+    /// A list did not show this object: nobody knows whether it is there.
+    pub fn doubt(&mut self, id: ObjectId) {
+        self.attempts.entry(Some(id)).or_default().unsure = true;
+    }
+
+    /// Another process tells what there is to be told.
+    pub fn forget_notices(&mut self) {
+        self.notices.clear();
     }
 
     /// The status of the policy is this one, as of this version. Whether something is to be done.
     pub fn see(&mut self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
+        let was_gone = std::mem::take(&mut self.is_gone);
         if self.version.is_before(version) {
             self.version = version.clone();
             self.reported.changed |= *status != self.status;
             self.status = status.clone();
         }
-        self.reported.changed
+        self.reported.changed || was_gone
     }
 
     /// There is a new decision.
@@ -185,6 +218,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             return;
         };
         let rendered = rendering.render(decision, &valid.outputs);
+        self.goals += 1;
         self.goal = rendered.map_or(Goal::Nothing, Goal::Rendered);
     }
 
@@ -222,7 +256,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// Does what can be done now.
     pub fn advance<R: Rendering<Body = B>>(&mut self, around: &mut Around<'_, R>) -> Rest {
         let mut rest = Rest::default();
-        if self.is_gone || self.is_awaiting() || !around.lead.may_start(around.now.moment) {
+        if !around.lead.may_start(around.now.moment) {
+            return rest;
+        }
+        if self.is_gone {
+            self.look(&Due::default(), around, &mut rest);
+            return rest;
+        }
+        if self.is_awaiting() {
             return rest;
         }
         let due = self.due(around);
@@ -248,10 +289,21 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             let is_due = |id: &ObjectId| due.steps.iter().any(|step| step.id == *id);
             attempt.under_way.is_some() || attempt.unsure || subject.as_ref().is_none_or(is_due)
         });
+        self.barred = due.conflicts.iter().cloned().collect();
         for id in &due.conflicts {
             let again = || Attempt::look_at(now + LOOK_AGAIN);
             self.attempts.entry(Some(id.clone())).or_insert_with(again);
         }
+        // What was absent is known of the Services that are about to be made alone.
+        let is_made = |service: &ObjectId| {
+            let of_it = |step: &Step<B>| {
+                step.service
+                    .as_ref()
+                    .is_some_and(|(name, _)| *name == service.name)
+            };
+            due.steps.iter().any(of_it)
+        };
+        self.absent.retain(is_made);
         // Before a Service gets its first slice it must be known that there is none of another owner.
         for step in &due.steps {
             if let Some(service) = self.unknown_service(step) {
@@ -280,25 +332,34 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         around: &mut Around<'_, R>,
         rest: &mut Rest,
     ) -> bool {
-        let changes_object = call.changes_object();
-        if !around.places.of(changes_object).take(&self.key.namespace) {
-            let starved = if changes_object {
-                &mut rest.starved_of_writes
-            } else {
-                &mut rest.starved_of_others
-            };
-            *starved = Some(starved.unwrap_or(false) || is_of_route);
+        // A policy of the same name that is gone may have asked for something: its answer is awaited.
+        if subject
+            .as_ref()
+            .is_some_and(|id| around.busy.contains(&self.place(id)))
+        {
+            return false;
+        }
+        let kind = match &subject {
+            Some(_) if call.changes_object() => PlaceKind::Write,
+            None if is_of_route => PlaceKind::Log,
+            _ => PlaceKind::Other,
+        };
+        if !around.places.of(kind).take(&self.key.namespace) {
+            rest.starve(kind, is_of_route);
             return false;
         }
         *around.flights += 1;
         let (flight, now) = (*around.flights, around.now.moment);
         let attempt = self.attempts.entry(subject).or_default();
-        let deadline = attempt.deadline(call.is_slice());
+        let deadline = attempt.deadline(call.is_urgent(), call.is_read());
+        let fresh = attempt.is_fresh();
         attempt.begin(flight, now);
         around.effects.push(Effect::Request(Request {
             flight,
             key: self.key.clone(),
             deadline,
+            place: kind,
+            fresh,
             call,
         }));
         rest.wake_at(now + SLOW.0);

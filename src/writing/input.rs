@@ -1,5 +1,6 @@
 //! What comes into the writing half.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use distributary_api::ReplicaSetPolicyStatus;
@@ -10,9 +11,9 @@ use distributary_core::moment::Moment;
 use distributary_core::transition::Transition;
 
 use super::request::{Answer, FlightId};
-use crate::render::ObjectId;
 use crate::render::reading::{ObservedObject, Version};
 use crate::render::status::UnresolvedReference;
+use crate::render::{Kind, ObjectId};
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -38,6 +39,12 @@ pub enum Input<B> {
     Seen(Box<ObservedObject<B>>),
     /// An object is gone, as of this version.
     Lost { place: Place, version: Version },
+    /// A new list of all our objects of a kind, in a namespace or in all of them, has ended: these were in it.
+    Listed {
+        kind: Kind,
+        namespace: Option<String>,
+        places: BTreeSet<Place>,
+    },
     /// The slices of others for a Service are these.
     Foreign {
         namespace: String,
@@ -77,4 +84,13 @@ pub struct Declared {
 pub struct Place {
     pub namespace: String,
     pub id: ObjectId,
+}
+
+impl Place {
+    pub(super) fn of<B>(object: &ObservedObject<B>) -> Self {
+        Self {
+            namespace: object.namespace.clone(),
+            id: object.id.clone(),
+        }
+    }
 }

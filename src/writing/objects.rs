@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::Place;
+use crate::render::Kind;
 use crate::render::reading::{ObservedObject, Version};
 
 /// Objects by their place, and the places of those that a policy controls.
@@ -36,10 +37,7 @@ impl<B> Objects<B> {
     /// Takes in an object. The uids of the policies for which something to compare changed by it: an older one changes nothing,
     /// nor does an echo.
     pub fn see(&mut self, object: ObservedObject<B>) -> Vec<String> {
-        let place = Place {
-            namespace: object.namespace.clone(),
-            id: object.id.clone(),
-        };
+        let place = Place::of(&object);
         let known = self.all.get(&place);
         let same = |known: &ObservedObject<B>| known.uid == object.uid && known.digest == object.digest;
         if let Some(known) = known {
@@ -59,6 +57,37 @@ impl<B> Objects<B> {
         }
         self.all.insert(place, object);
         concerned
+    }
+
+    /// Takes in an object as a read found it, whatever its version is.
+    pub fn replace(&mut self, object: ObservedObject<B>) -> Vec<String> {
+        let place = Place::of(&object);
+        let backwards = |known: &ObservedObject<B>| object.version.is_before(&known.version);
+        if self.all.get(&place).is_some_and(backwards) {
+            let mut concerned = self.remove(&place);
+            concerned.extend(self.see(object));
+            return concerned;
+        }
+        self.see(object)
+    }
+
+    /// The objects of a kind, in a namespace or in all, that are not at these places; each with its policy's uid.
+    pub fn missing(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        places: &BTreeSet<Place>,
+    ) -> Vec<(Place, Option<String>)> {
+        let in_scope = |place: &Place| {
+            place.id.kind == kind && namespace.is_none_or(|namespace| namespace == place.namespace)
+        };
+        let missing = self
+            .all
+            .iter()
+            .filter(|(place, _)| in_scope(place) && !places.contains(place));
+        missing
+            .map(|(place, object)| (place.clone(), object.policy.clone()))
+            .collect()
     }
 
     /// An object is gone, as of `version`, unless a newer one is known; `None`: a request did not find it.

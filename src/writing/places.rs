@@ -1,5 +1,5 @@
-//! How many requests are under way, in all and for each namespace: those of one namespace that get no answer take no place
-//! from the others.
+//! How many requests are under way, in all and for each namespace: those that get no answer take no place from those of
+//! other namespaces.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -21,7 +21,12 @@ pub const WRITES: Most = Most {
 /// Reads and statuses: a namespace whose writes get no answer still tells so.
 pub const OTHERS: Most = Most {
     in_all: 32,
-    of_namespace: 8,
+    of_namespace: 16,
+};
+/// What is logged before the writes move: it waits for nothing else.
+pub const LOGS: Most = Most {
+    in_all: 32,
+    of_namespace: 16,
 };
 
 /// Places that are taken, and policies that wait for one.
@@ -80,9 +85,16 @@ impl Places {
             .is_none_or(|own| *own < self.most.of_namespace)
     }
 
-    /// Gives a place back.
-    pub fn release(&mut self, namespace: &str) {
+    /// A request takes long: it leaves its place to others, but for those of its namespace.
+    pub fn lend(&mut self) {
         self.taken = self.taken.saturating_sub(1);
+    }
+
+    /// Gives a place back. `lent`: others have it already.
+    pub fn release(&mut self, namespace: &str, lent: bool) {
+        if !lent {
+            self.lend();
+        }
         if let Some(own) = self.by_namespace.get_mut(namespace) {
             *own = own.saturating_sub(1);
             if *own == 0 {

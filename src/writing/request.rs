@@ -5,6 +5,7 @@ use std::time::Duration;
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
+use super::PlaceKind;
 use crate::render::events::Notice;
 use crate::render::reading::{ObservedObject, Version};
 use crate::render::status::Refusal;
@@ -47,6 +48,10 @@ pub struct Request<B> {
     pub key: PolicyKey,
     /// Without an answer for so long, it has failed, and nobody knows what came of it.
     pub deadline: Duration,
+    /// What its place is of.
+    pub(super) place: PlaceKind,
+    /// It follows one without an answer: over a connection that no request was sent over before.
+    pub fresh: bool,
     pub call: Call<B>,
 }
 
@@ -112,8 +117,9 @@ impl<B> Call<B> {
         self.object().is_some() && !self.is_read()
     }
 
-    pub(super) fn is_slice(&self) -> bool {
-        self.object().is_some_and(|id| id.kind == Kind::EndpointSlice)
+    /// Whether a route waits for it: a slice, or what is logged before it.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.object().is_none_or(|id| id.kind == Kind::EndpointSlice)
     }
 }
 
@@ -131,8 +137,11 @@ pub enum Answer<B> {
         code: u16,
         retry_after: Option<Duration>,
     },
-    /// No answer came: it may have been done.
-    Unknown { refusal: Refusal },
+    /// No answer came, or one that does not say whether it was done.
+    Unknown {
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// A policy as an answer shows it.

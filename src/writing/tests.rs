@@ -123,6 +123,21 @@ fn writes_are_withdrawn_before_they_are_published_elsewhere() {
 }
 
 #[test]
+fn slices_of_the_next_decision_wait_a_tenth_of_a_second_whichever_they_are() {
+    let mut bench = Bench::routed();
+    bench.decide(with(1, &[]));
+    assert_eq!(bench.requests(), ["update EndpointSlice orders-ro-ipv4-5432"]);
+    bench.serve_now();
+    let begun = bench.now.moment;
+    bench.decide(with(2, &[]));
+    bench.serve_now();
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    assert!(bench.now.moment > begun);
+}
+
+#[test]
 fn a_second_write_of_a_slice_waits_a_tenth_of_a_second() {
     let mut bench = Bench::routed();
     bench.decide(with(1, &[]));

@@ -41,9 +41,17 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 /// The operator that a test of this program asked for; see [`harness::stop`].
 pub fn operator(stop: &Stop) -> ExitCode {
     distributary::cli::main_over(|| async {
-        let Clients { requests, watches } = Clients::infer().await?;
-        let [requests, watches] = stop.around([requests, watches]);
-        Ok(Clients { requests, watches })
+        let Clients {
+            requests,
+            fresh,
+            watches,
+        } = Clients::infer().await?;
+        let [requests, fresh, watches] = stop.around([requests, fresh, watches]);
+        Ok(Clients {
+            requests,
+            fresh,
+            watches,
+        })
     })
 }
 

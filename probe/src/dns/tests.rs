@@ -140,6 +140,17 @@ async fn a_name_without_a_good_answer_fails_as_the_lookup_did() {
     );
 }
 
+/// An address of a name may be used until then.
+fn end(resolver: &Resolver, name: &str, address: IpAddr, until: Moment) {
+    let mut remembered = resolver.remembered.lock().unwrap();
+    let known = remembered.names.get_mut(name).unwrap();
+    let before = known.end().unwrap();
+    known.0.insert(address, until);
+    let after = known.end().unwrap();
+    assert!(remembered.ends.remove(&(before, name.to_owned())));
+    remembered.ends.insert((after, name.to_owned()));
+}
+
 #[tokio::test]
 async fn an_old_answer_serves_no_longer_and_is_forgotten() {
     let resolver = resolver([
@@ -150,21 +161,20 @@ async fn an_old_answer_serves_no_longer_and_is_forgotten() {
     assert!(resolver.addresses(&name("old"), None, WITHIN).await.is_ok());
     let past = resolver.clock.now();
     let old = addresses(&["198.18.0.1"])[0];
-    resolver
-        .remembered
-        .lock()
-        .unwrap()
-        .get_mut("old")
-        .unwrap()
-        .0
-        .insert(old, past);
+    end(&resolver, "old", old, past);
     assert_eq!(
         resolver.addresses(&name("old"), None, WITHIN).await,
         Err(FailureKind::ResolverFailed)
     );
     assert!(resolver.addresses(&name("new"), None, WITHIN).await.is_ok());
     assert_eq!(
-        resolver.remembered.lock().unwrap().keys().collect::<Vec<_>>(),
+        resolver
+            .remembered
+            .lock()
+            .unwrap()
+            .names
+            .keys()
+            .collect::<Vec<_>>(),
         ["new"]
     );
 }
@@ -194,7 +204,7 @@ async fn an_address_that_the_name_had_is_kept_for_who_wants_to() {
     assert_eq!(ask(Some("198.18.0.1")).await, both);
     // A shorter answer of later shortens nothing.
     assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.1"])));
-    let until = resolver.remembered.lock().unwrap()["db"].0[&addresses(&["198.18.0.1"])[0]];
+    let until = resolver.remembered.lock().unwrap().names["db"].0[&addresses(&["198.18.0.1"])[0]];
     assert!(until > resolver.clock.now() + Duration::from_hours(2));
     // One that it never had is not kept.
     assert_eq!(ask(Some("198.18.0.3")).await, Ok(addresses(&["198.18.0.2"])));
@@ -207,14 +217,7 @@ async fn an_address_that_was_not_returned_for_long_is_forgotten() {
     assert!(resolver.addresses(&name("db"), None, WITHIN).await.is_ok());
     let old = addresses(&["198.18.0.1"])[0];
     let past = resolver.clock.now();
-    resolver
-        .remembered
-        .lock()
-        .unwrap()
-        .get_mut("db")
-        .unwrap()
-        .0
-        .insert(old, past);
+    end(&resolver, "db", old, past);
     assert_eq!(
         resolver.addresses(&name("db"), Some(old), WITHIN).await,
         Ok(addresses(&["198.18.0.2"]))

@@ -115,6 +115,7 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
     let client = kube::Client::new(server, "default");
     let clients = Clients {
         requests: client.clone(),
+        fresh: client.clone(),
         watches: client,
     };
     let access = SecretAccess::ClusterWide;

@@ -141,7 +141,7 @@ fn refused(writes: &[RefusedWrite]) -> String {
         more => format!("; and {more} more"),
     };
     format!(
-        "The API server did not take these writes, and the operator will repeat them: {}{more}. Everything else is written.",
+        "The API server did not take these writes, and the operator will repeat them: {}{more}. What does not depend on them is written.",
         named.join("; ")
     )
 }

@@ -1,6 +1,6 @@
 //! Writes that the API server refused, in its own words.
 
-/// The API server's own words are cut at this length.
+/// The API server's own words are cut at so many characters, escapes included.
 const LONGEST: usize = 256;
 
 /// Why a request failed.
@@ -16,10 +16,13 @@ impl Refusal {
     /// `message` comes from elsewhere: it is cut, and what is not printable is escaped.
     #[must_use]
     pub fn new(category: &'static str, message: &str) -> Self {
-        let mut shown: String = message.chars().take(LONGEST).flat_map(shown).collect();
-        if message.chars().nth(LONGEST).is_some() {
+        // One character more than is shown tells that something is left out.
+        let mut shown: Vec<char> = message.chars().take(LONGEST + 1).flat_map(shown).collect();
+        if shown.len() > LONGEST {
+            shown.truncate(LONGEST - 1);
             shown.push('…');
         }
+        let shown = shown.into_iter().collect();
         Self {
             category,
             message: shown,

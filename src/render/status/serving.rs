@@ -70,7 +70,12 @@ fn obstacle(
         _ => (
             ConditionReason::NotProgrammed,
             match written {
-                WriteOutcome::Refused(_) => "Not every route is written; see the condition Programmed.",
+                WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) => {
+                    "Not every object is written; see the condition Programmed."
+                }
+                WriteOutcome::ForeignEndpoints(_) => {
+                    "The routes are written, but another writer adds servers to them; see the condition Programmed."
+                }
                 _ => "The routes are not written; see the condition Programmed.",
             }
             .to_owned(),

@@ -292,7 +292,9 @@ fn refused_writes_are_told_in_the_words_of_the_api_server() {
         assert_eq!(condition(&after, "Stalled").status, stalled, "{category}");
     }
     let long = Refusal::new("Forbidden", &"x".repeat(300)).message;
-    assert_eq!(long.chars().count(), 257);
+    assert_eq!(long.chars().count(), 256);
+    let escaped = Refusal::new("Forbidden", &"\u{1b}".repeat(300)).message;
+    assert_eq!(escaped.chars().count(), 256, "escapes count");
     assert!(long.ends_with('…'));
 }
 

@@ -32,10 +32,22 @@ fn the_deadline_of_a_slice_begins_small_and_ends_above_what_the_api_server_takes
     let mut attempt = Attempt::default();
     let mut deadlines = Vec::new();
     for _ in 0..5 {
-        deadlines.push(attempt.deadline(true).as_secs());
-        attempt.was_lost(refusal(), at(0));
+        deadlines.push(attempt.deadline(true, false).as_secs());
+        attempt.was_lost(refusal(), None, at(0));
     }
     assert_eq!(deadlines, [3, 12, 35, 35, 35]);
+}
+
+/// The first read after a write without an answer goes over a new connection, and takes no longer than that write.
+#[test]
+fn what_follows_a_request_without_an_answer_is_soon_tried_elsewhere() {
+    let mut attempt = Attempt::default();
+    assert!(!attempt.is_fresh());
+    attempt.was_lost(refusal(), None, at(0));
+    assert!(attempt.is_fresh());
+    assert_eq!(attempt.deadline(false, true).as_secs(), 3);
+    attempt.was_refused(refusal(), None, at(0));
+    assert!(!attempt.is_fresh());
 }
 
 #[test]

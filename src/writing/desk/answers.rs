@@ -1,7 +1,8 @@
 //! What an answer changes.
 
-use super::{Desk, Subject};
+use super::{Desk, LOOK_AGAIN, Subject};
 use crate::render::Kind;
+use crate::writing::attempt::Attempt;
 use crate::writing::request::{Answer, Effect, PolicyReading};
 use distributary_core::moment::Moment;
 
@@ -25,11 +26,13 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         match answer {
             Answer::Object(found) => self.found(sent, found.is_some()),
             Answer::Policy(Some(policy)) if policy.uid == self.uid() => self.read(sent, policy, now, effects),
-            // It is gone, or is another one of its name: what it is like is told by its watch.
-            Answer::Policy(_) | Answer::Refused { code: 404, .. } if sent.subject.is_none() => {
+            // It is gone, or is another one of its name: what it is like is told by its watch. It is looked at again all the
+            // same: the one that said so may not have known it.
+            Answer::Policy(_) => {
                 self.is_gone = true;
+                self.unreported();
+                self.attempts.insert(None, Attempt::look_at(now + LOOK_AGAIN));
             }
-            Answer::Policy(_) => {}
             Answer::Refused {
                 refusal,
                 code: 404 | 409,
@@ -43,13 +46,16 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 refusal, retry_after, ..
             } => {
                 self.unanswered(sent);
+                if sent.subject.is_none() && !sent.is_read {
+                    self.status_refused(refusal, effects);
+                }
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
                 attempt.was_refused(refusal.clone(), *retry_after, now);
             }
-            Answer::Unknown { refusal } => {
+            Answer::Unknown { refusal, retry_after } => {
                 self.unanswered(sent);
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
-                attempt.was_lost(refusal.clone(), now);
+                attempt.was_lost(refusal.clone(), *retry_after, now);
             }
         }
     }
@@ -58,7 +64,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if let Some(id) = sent.subject.as_ref().filter(|id| id.kind == Kind::Service) {
             if found {
                 self.absent.remove(id);
-            } else {
+            } else if sent.is_read {
                 self.absent.insert(id.clone());
             }
         }
@@ -76,6 +82,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         now: Moment,
         effects: &mut Vec<Effect<B>>,
     ) {
+        self.is_gone = false;
         if sent.is_read {
             // Of a write without an answer nobody knows whether it was done.
             let memory = &policy.status.memory;
@@ -94,8 +101,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.taken(policy, now);
             self.reported(effects);
         }
-        // A watch may have shown a newer one meanwhile.
-        if !policy.version.is_before(&self.version) {
+        // A watch may have shown a newer one than a write led to. What a read finds is the newest, though versions may have
+        // begun anew, as after a restore of etcd.
+        if sent.is_read || !policy.version.is_before(&self.version) {
             self.version = policy.version.clone();
             self.status = policy.status.clone();
         }

@@ -15,8 +15,9 @@ use distributary_core::table::named::WRITES;
 /// What is to be logged, and how that goes.
 #[derive(Default)]
 pub struct Log {
-    /// Since when it is tried.
-    since: Option<(MemoryStatus, Moment)>,
+    memory: Option<MemoryStatus>,
+    /// Since when it is tried: the first request for it was sent, or another decision is awaited instead.
+    since: Option<Moment>,
     /// It is acted on all the same: no answer said that it was taken, while other requests succeeded.
     pub given_up: bool,
     /// Another writer changed the memory since this decision was made: another one is awaited.
@@ -26,7 +27,7 @@ pub struct Log {
 impl Log {
     /// The memory that is to be logged.
     pub fn asked(&self) -> Option<&MemoryStatus> {
-        self.since.as_ref().map(|(memory, _)| memory)
+        self.memory.as_ref()
     }
 }
 
@@ -40,29 +41,36 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     ) -> bool {
         let Some((memory, decision)) = self.unlogged(due) else {
             if self.is_logged() {
+                // What was said of it is not so any more.
+                self.reported.changed |= self.log.given_up;
                 self.log = Log::default();
             }
             return false;
         };
         let now = around.now.moment;
-        if self.log.since.as_ref().is_none_or(|(tried, _)| *tried != memory) {
-            self.log.since = Some((memory.clone(), now));
+        if self.log.memory.as_ref() != Some(&memory) {
+            (self.log.memory, self.log.since) = (Some(memory.clone()), None);
             self.log.given_up = false;
         }
-        let since = self.log.since.as_ref().map_or(now, |(_, since)| *since);
-        let patience = since + decision.policy.probing.failover_timeout;
-        if now < patience {
-            rest.wake_at(patience);
-        }
-        let recalled = self.log.recalled.as_ref();
-        if recalled.is_some_and(|before| Arc::ptr_eq(before, &decision)) && now < patience {
-            return true;
-        }
-        if self.log.recalled.take().is_some() {
+        let timeout = decision.policy.probing.failover_timeout;
+        if let Some(before) = &self.log.recalled {
+            let until = *self.log.since.get_or_insert(now) + timeout;
+            if Arc::ptr_eq(before, &decision) && now < until {
+                rest.wake_at(until);
+                return true;
+            }
             // It stands by what it decided.
-            self.log.since = Some((memory.clone(), now));
+            (self.log.recalled, self.log.since) = (None, None);
         }
-        self.log.given_up |= now >= patience && around.succeeded.is_some_and(|at| at > since);
+        if let Some(since) = self.log.since.filter(|_| !self.log.given_up) {
+            let until = since + timeout;
+            if now < until {
+                rest.wake_at(until);
+            } else if around.succeeded.is_some_and(|at| at > since) {
+                self.log.given_up = true;
+                self.reported.changed = true;
+            }
+        }
         if self.log.given_up {
             return false;
         }
@@ -70,7 +78,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if attempt.unsure || attempt.under_way.is_some() {
             return true;
         }
-        if let Some(at) = attempt.waits(now) {
+        // What a refused report waits for is not waited for here, unless the API server asks for it.
+        let waits = attempt
+            .waits(now)
+            .filter(|_| self.log.since.is_some() || attempt.is_throttled());
+        if let Some(at) = waits {
             rest.wake_at(at);
             return true;
         }
@@ -79,7 +91,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             ..self.status.clone()
         };
         let call = self.put(status);
-        self.send(None, call, true, around, rest);
+        if self.send(None, call, true, around, rest) {
+            let since = *self.log.since.get_or_insert(now);
+            rest.wake_at(since + timeout);
+        }
         true
     }
 

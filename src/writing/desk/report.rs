@@ -1,5 +1,7 @@
 //! What the status tells, when all that can be written now is written.
 
+use std::collections::BTreeSet;
+
 use super::{Around, Desk, Rest};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
@@ -19,6 +21,10 @@ pub struct Reported {
     /// Something else is to be told since.
     pub changed: bool,
     outcome: Option<WriteOutcome>,
+    /// Refused writes that an Event told of, by object and category.
+    refused: BTreeSet<(String, &'static str)>,
+    /// Why the status was refused, where an Event told of it.
+    status_refused: Option<&'static str>,
     /// What is under way.
     sent: Option<Box<Sent>>,
 }
@@ -144,8 +150,30 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             .then(|| events::observed(&sent.before.routes, &sent.after.routes))
             .flatten();
         let turned = events::conditions(&sent.before.conditions, &sent.after.conditions);
-        for notice in turned.into_iter().chain(observed) {
+        let refused = self.newly_refused();
+        for notice in turned.into_iter().chain(observed).chain(refused) {
             self.tell(notice, effects);
+        }
+        self.reported.status_refused = None;
+    }
+
+    /// The Events of writes that are refused since the last report.
+    fn newly_refused(&mut self) -> Vec<Notice> {
+        let told = std::mem::take(&mut self.reported.refused);
+        let Some(WriteOutcome::Refused(writes)) = &self.reported.outcome else {
+            return Vec::new();
+        };
+        let of = |write: &RefusedWrite| (write.object.clone(), write.refusal.category);
+        self.reported.refused = writes.iter().map(of).collect();
+        let new = writes.iter().filter(|write| !told.contains(&of(write)));
+        new.map(events::write_refused).collect()
+    }
+
+    /// The status was refused: an Event tells it once for each reason.
+    pub(super) fn status_refused(&mut self, refusal: &Refusal, effects: &mut Vec<Effect<B>>) {
+        if self.reported.status_refused != Some(refusal.category) {
+            self.reported.status_refused = Some(refusal.category);
+            self.tell(events::status_refused(refusal), effects);
         }
     }
 

@@ -94,11 +94,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 open.any |= self.waits_for_read(step, now);
                 continue;
             }
-            if let Some(at) = self.pace.waits(step, now) {
+            if let Some(at) = self.pace.waits(step, self.goals, now) {
                 rest.wake_at(at);
                 open.with(step.rank);
             } else if self.send(subject.clone(), step.call(), step.rank.is_slice(), around, rest) {
-                self.pace.begin(step, now);
+                self.pace.begin(step, self.goals, now);
                 open.with(step.rank);
             } else {
                 // What waits for a place for long holds up nothing else, and is told.

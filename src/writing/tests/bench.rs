@@ -129,6 +129,8 @@ pub struct Server {
     pub forgets_memory: bool,
     /// An object whose endpoints a webhook replaces.
     pub undoes: Option<String>,
+    /// Whether it says that there is no such policy.
+    pub hides_policy: bool,
 }
 
 const UID: &str = "uid-1";
@@ -284,6 +286,28 @@ impl Bench {
         }
     }
 
+    /// All that other policies of the namespace may log is under way; or no more.
+    pub fn crowd_of_logs(&mut self, under_way: bool) {
+        for _ in 0..16 {
+            if under_way {
+                self.writing.places.logs.take("shop");
+            } else {
+                self.writing.places.logs.release("shop", false);
+            }
+        }
+    }
+
+    /// A new list has ended, which showed what the server has, but for this object.
+    pub fn list_without(&mut self, kind: Kind, name: &str) {
+        let is_listed = |place: &&Place| place.id.kind == kind && place.id.name != name;
+        let places = self.server.objects.keys().filter(is_listed).cloned().collect();
+        self.take(Input::Listed {
+            kind,
+            namespace: None,
+            places,
+        });
+    }
+
     /// The watches show everything.
     pub fn echo(&mut self) {
         for (place, object) in self.server.objects.clone() {
@@ -338,6 +362,7 @@ impl Bench {
         self.log.push(line);
         let lost = || Answer::Unknown {
             refusal: Refusal::new("Deadline", "no answer"),
+            retry_after: None,
         };
         let answer = match fault {
             Some(Fault::Refused(code)) => refused(code, "so it is"),
@@ -507,7 +532,20 @@ impl Server {
         Answer::Object(object.map(|object| Box::new(observed(place.id.kind, object))))
     }
 
+    /// As after a restore of etcd: everything is as it was, at smaller versions.
+    pub fn restore(&mut self) {
+        self.version = 0;
+        for object in self.objects.values_mut() {
+            self.version += 1;
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        }
+        self.policy_version = self.next();
+    }
+
     fn policy(&self) -> Answer<Text> {
+        if self.hides_policy {
+            return Answer::Policy(None);
+        }
         Answer::Policy(Some(Box::new(PolicyReading {
             uid: UID.to_owned(),
             version: Version::new(self.policy_version.to_string()),

@@ -137,7 +137,7 @@ fn another_memory_is_recalled_and_nothing_leads_elsewhere_until_it_is_decided_an
     assert_eq!(bench.recalled, 1);
     assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
     bench.decide(on_port(2, 5432));
-    bench.serve();
+    bench.pass(1);
     assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
 }
 
@@ -215,4 +215,102 @@ fn a_namespace_whose_writes_hang_still_tells_so() {
     bench.decide(with(1, &[]));
     bench.pass(10);
     assert_eq!(bench.condition("Programmed"), "WriteFailed");
+}
+
+#[test]
+fn a_log_that_finds_no_place_is_not_given_up() {
+    let mut bench = Bench::routed();
+    bench.crowd_of_logs(true);
+    bench.decide(with(2, &[1]));
+    // Other requests succeed, for longer than failoverTimeout.
+    bench.pass(8);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    bench.crowd_of_logs(false);
+    bench.pass(1);
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    let message = bench.message("Programmed");
+    assert!(!message.contains("is not"), "{message}");
+}
+
+/// What was told while the log could not be written is not so any more.
+#[test]
+fn a_log_that_is_taken_late_ends_what_was_said_of_it() {
+    let mut bench = Bench::routed();
+    bench.fault("status memory", Fault::Refused(500));
+    bench.decide(with(2, &[1]));
+    bench.pass(1);
+    // Another request succeeds.
+    bench.decide(with(2, &[]));
+    bench.pass(8);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    bench.mend();
+    bench.pass(20);
+    assert_eq!(bench.message("Programmed"), "The routes are written.");
+}
+
+#[test]
+fn a_report_that_is_refused_delays_no_log() {
+    let mut bench = Bench::routed();
+    bench.fault("status P", Fault::Refused(422));
+    bench.decide(with(1, &[]));
+    bench.pass(30);
+    bench.log();
+    bench.decide(with(2, &[1]));
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    let log = bench.log();
+    assert_eq!(log.first().unwrap(), "status memory a 3", "{log:?}");
+}
+
+/// A load balancer, or one API server of several, that does not know the policy for a moment.
+#[test]
+fn a_policy_that_is_not_found_for_a_moment_is_written_again() {
+    let mut bench = Bench::routed();
+    bench.server.hides_policy = true;
+    bench.fault("status", Fault::Refused(404));
+    bench.decide(with(1, &[]));
+    bench.pass(2);
+    bench.decide(with(1, &[2]));
+    bench.mend();
+    bench.server.hides_policy = false;
+    bench.pass(12);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+    // Its watch tells it sooner.
+    bench.server.hides_policy = true;
+    bench.fault("status", Fault::Refused(404));
+    bench.decide(with(1, &[]));
+    bench.pass(2);
+    bench.mend();
+    bench.server.hides_policy = false;
+    let status = bench.server.status.clone();
+    bench.server.write_status(status);
+    bench.see_status();
+    bench.decide(with(1, &[2]));
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+}
+
+#[test]
+fn each_refused_object_and_a_refused_status_is_an_event_once() {
+    let mut bench = Bench::routed();
+    bench.notices();
+    bench.fault("update EndpointSlice", Fault::Refused(403));
+    bench.decide(with(1, &[]));
+    bench.pass(20);
+    let events = bench.notices();
+    let count = |reason: &str| events.iter().filter(|event| *event == reason).count();
+    assert_eq!(
+        (count("WriteRefused"), count("StatusRefused")),
+        (1, 0),
+        "{events:?}"
+    );
+    bench.mend();
+    bench.fault("status", Fault::Refused(403));
+    bench.decide(with(1, &[2]));
+    bench.pass(20);
+    let events = bench.notices();
+    let count = |reason: &str| events.iter().filter(|event| *event == reason).count();
+    assert_eq!(count("StatusRefused"), 1, "{events:?}");
 }

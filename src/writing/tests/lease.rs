@@ -40,3 +40,25 @@ fn an_answer_that_comes_after_the_lease_starts_nothing() {
     assert_eq!(bench.log(), under_way);
     assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
 }
+
+#[test]
+fn a_renewal_of_a_lease_that_was_lost_is_none() {
+    let mut bench = Bench::routed();
+    bench.take(Input::Follows);
+    let until = bench.now.moment + Duration::from_secs(60);
+    bench.take(Input::Renewed { until });
+    bench.decide(with(1, &[]));
+    assert_eq!(bench.requests(), [""; 0]);
+}
+
+#[test]
+fn who_follows_tells_nothing_then_or_later() {
+    let mut bench = Bench::routed();
+    bench.decide(with(1, &[]));
+    bench.take(Input::Follows);
+    bench.serve();
+    bench.decide(with(1, &[2]));
+    bench.take(Input::Leads { until: None });
+    bench.pass(1);
+    assert_eq!(bench.notices(), [""; 0]);
+}

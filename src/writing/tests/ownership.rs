@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::bench::{Bench, with};
 use crate::render::ObjectId;
-use crate::render::reading::observed;
+use crate::render::reading::{Version, observed};
 use crate::writing::*;
 
 fn place(kind: Kind, name: &str) -> Place {
@@ -174,4 +174,75 @@ fn a_status_that_another_writer_changed_is_put_back_and_no_object_is_written() {
     assert_eq!(bench.condition("Programmed"), "Programmed");
     assert!(bench.server.status.memory.is_some());
     assert_eq!(bench.recalled, 0);
+}
+
+#[test]
+fn what_a_new_list_does_not_show_is_read() {
+    let slice = place(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    // It is newer than the list: nothing is written.
+    let mut bench = Bench::routed();
+    bench.list_without(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    bench.serve();
+    assert_eq!(bench.log(), ["get EndpointSlice orders-ro-ipv4-5432"]);
+    // It is gone, though an answer to us was the last that anybody saw of it.
+    bench.server.objects.remove(&slice);
+    bench.list_without(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(
+        bench.log()[..2],
+        [
+            "get EndpointSlice orders-ro-ipv4-5432",
+            "create EndpointSlice orders-ro-ipv4-5432"
+        ]
+    );
+    // Other kinds, and other namespaces, are none of its business.
+    bench.take(Input::Listed {
+        kind: Kind::EndpointSlice,
+        namespace: Some("crm".to_owned()),
+        places: BTreeSet::new(),
+    });
+    assert_eq!(bench.requests(), [""; 0]);
+}
+
+#[test]
+fn after_a_restore_of_etcd_smaller_versions_are_the_newest() {
+    let mut bench = Bench::routed();
+    bench.server.restore();
+    bench.echo();
+    bench.decide(with(2, &[1]));
+    bench.pass(2);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.1"]);
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+    bench.log();
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+}
+
+#[test]
+fn a_name_that_becomes_free_is_taken_at_once() {
+    let mut bench = Bench::new();
+    let (of_before, map) = (
+        json!({"metadata": {
+            "name": "orders-routing",
+            "labels": {"distributary.dev/policy": "orders"},
+            "ownerReferences": [{"kind": "ReplicaSetPolicy", "uid": "uid-0", "controller": true}],
+        }}),
+        place(Kind::ConfigMap, "orders-routing"),
+    );
+    bench.server.put(map.clone(), of_before);
+    bench.echo();
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.serve();
+    assert_eq!(bench.condition("Programmed"), "NameConflict");
+    let version = bench.server.objects[&map]["metadata"]["resourceVersion"].clone();
+    bench.server.objects.remove(&map);
+    bench.take(Input::Lost {
+        place: map,
+        version: Version::new(version.as_str().unwrap()),
+    });
+    bench.serve();
+    assert_eq!(bench.condition("Programmed"), "Programmed");
 }
