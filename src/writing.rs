@@ -277,7 +277,7 @@ impl<R: Rendering> Writing<R> {
                     } else {
                         &transitions
                     };
-                    desk.decide(decision, told, &self.rendering);
+                    desk.decide(decision, told, now.moment, &self.rendering);
                     self.marked.insert(key);
                 }
             }

@@ -191,13 +191,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         &mut self,
         decision: Arc<Decision>,
         transitions: &[Transition],
+        now: Moment,
         rendering: &impl Rendering<Body = B>,
     ) {
         let outputs = self.declared.valid.as_ref().map(|valid| &*valid.outputs);
         let notice = |transition| events::notice(transition, outputs);
         self.notices.extend(transitions.iter().filter_map(notice));
         self.decision = Some(decision);
-        self.reported.changed = true;
+        self.reported.decide(now);
         self.aim(rendering);
     }
 

@@ -1,6 +1,7 @@
 //! What the status tells, when all that can be written now is written.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Around, Desk, Rest};
 use crate::render::ObjectId;
@@ -12,6 +13,7 @@ use crate::writing::rendering::Rendering;
 use crate::writing::request::Effect;
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::decision::DecisionState;
+use distributary_core::moment::Moment;
 use distributary_core::policy::Mode;
 use distributary_core::table::named;
 
@@ -25,8 +27,32 @@ pub struct Reported {
     refused: BTreeSet<(String, &'static str)>,
     /// Why the status was refused, where an Event told of it.
     status_refused: Option<&'static str>,
+    /// When the first and the newest of the decisions were made that no report told of yet.
+    decided: Option<(Moment, Moment)>,
     /// What is under way.
     sent: Option<Box<Sent>>,
+}
+
+/// A report waits for so long after a decision, and no longer than the second after the first of several: what follows from
+/// one fault is told at once, and costs one write.
+const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+impl Reported {
+    /// There is a new decision. What was never told is told without a wait.
+    pub fn decide(&mut self, now: Moment) {
+        self.changed = true;
+        if self.outcome.is_some() {
+            let first = self.decided.map_or(now, |(first, _)| first);
+            self.decided = Some((first, now));
+        }
+    }
+
+    /// Until when more decisions may come.
+    fn waits(&self, now: Moment) -> Option<Moment> {
+        let (first, newest) = self.decided?;
+        let until = (newest + REST.0).min(first + REST.1);
+        (now < until).then_some(until)
+    }
 }
 
 /// A status that was sent.
@@ -53,6 +79,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 rest.wake_at(at);
                 return;
             }
+        }
+        if let Some(at) = self.reported.waits(now.moment) {
+            rest.wake_at(at);
+            return;
         }
         let written = self.outcome(due, around);
         if !self.reported.changed && self.reported.outcome.as_ref() == Some(&written) {
@@ -84,6 +114,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.reported.sent = Some(sent);
         }
         self.reported.changed = false;
+        self.reported.decided = None;
         self.reported.outcome = Some(written);
     }
 

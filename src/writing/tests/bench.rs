@@ -396,15 +396,36 @@ impl Bench {
         panic!("no end: {:?}", self.log);
     }
 
-    /// Answers everything, a millisecond each.
+    /// Answers everything, a millisecond each, and what follows within a tenth of a second.
     pub fn serve(&mut self) {
         for _ in 0..200 {
             self.now.moment = self.now.moment + Duration::from_millis(1);
-            if !self.serve_one() {
+            if self.serve_one() {
+                continue;
+            }
+            let soon = self.now.moment + Duration::from_millis(100);
+            match self.writing.deadline().filter(|at| *at <= soon) {
+                Some(at) => self.now.moment = at.max(self.now.moment),
+                None => return,
+            }
+            self.advance([]);
+            if self.under_way.is_empty() {
                 return;
             }
         }
         panic!("no end: {:?}", self.log);
+    }
+
+    /// Where nothing is under way: until the next request, within a second.
+    pub fn wait_for_a_request(&mut self) {
+        let end = self.now.moment + Duration::from_secs(1);
+        while self.under_way.is_empty() {
+            let Some(at) = self.writing.deadline().filter(|at| *at <= end) else {
+                return;
+            };
+            self.now.moment = at.max(self.now.moment);
+            self.advance([]);
+        }
     }
 
     /// Lets time pass, and serves what is asked for meanwhile.

@@ -26,6 +26,7 @@ fn crashed(n: usize, after: bool, to: Routes) -> Option<Bench> {
         if !bench.serve_one() {
             return None;
         }
+        bench.wait_for_a_request();
     }
     if bench.requests().is_empty() || (after && !bench.serve_one()) {
         return None;
