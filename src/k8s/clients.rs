@@ -146,3 +146,34 @@ fn tcp() -> HttpConnector {
     connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     connector
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+
+    use super::*;
+
+    async fn told(code: u16, headers: &[(&str, &str)], body: &'static str) -> serde_json::Value {
+        let mut response = Response::builder().status(code);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        let response = response.body(Body::from(body.as_bytes().to_vec())).unwrap();
+        let (_, body) = telling_when(response).into_parts();
+        let bytes = axum::body::to_bytes(body, 10_000).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8(bytes.to_vec()).unwrap().into())
+    }
+
+    /// As the priority and fairness of the API server answers.
+    #[tokio::test]
+    async fn a_header_that_says_when_to_ask_again_is_read() {
+        let plain = [("retry-after", "7"), ("content-type", "text/plain; charset=utf-8")];
+        let status = told(429, &plain, "Too many requests, please try again later.").await;
+        assert_eq!(status["details"]["retryAfterSeconds"], 7, "{status}");
+        assert_eq!((&status["code"], &status["status"]), (&json!(429), &json!("Failure")));
+        let own = [("retry-after", "7"), ("content-type", "application/json")];
+        assert_eq!(told(429, &own, r#"{"code": 1}"#).await["code"], 1);
+        assert_eq!(told(200, &plain, "ok").await, "ok");
+        assert_eq!(told(503, &[], "no").await, "no");
+    }
+}

@@ -52,3 +52,42 @@ async fn an_event_that_says_something_else_is_another_event() {
     let expected = expected.map(|(method, note)| (method, note.to_owned()));
     assert_eq!(published(&[there, back, there, back]).await, expected);
 }
+
+/// The API server of one namespace never answers.
+#[tokio::test]
+async fn a_namespace_whose_events_get_no_answer_holds_up_no_other() {
+    let (told, mut seen) = mpsc::channel(8);
+    let server = tower::service_fn(move |request: Request<Body>| {
+        let told = told.clone();
+        async move {
+            if request.uri().path().contains("/namespaces/hangs/") {
+                std::future::pending::<()>().await;
+            }
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            told.send(event["note"].as_str().unwrap().to_owned()).await.unwrap();
+            Ok::<_, Infallible>(Response::new(Body::from(body)))
+        }
+    });
+    let client = kube::Client::new(server, "default");
+    let (sender, events) = mpsc::channel(64);
+    let publisher = tokio::spawn(publish(client, "test".to_owned(), events));
+    let event = |namespace: &str, note: String| PolicyEvent {
+        about: reference(namespace, "orders", "1"),
+        notice: Notice {
+            warning: false,
+            reason: "Ready".to_owned(),
+            action: "Reconcile",
+            note,
+            endpoint: None,
+        },
+    };
+    for number in 0..20 {
+        sender.send(event("hangs", number.to_string())).await.unwrap();
+    }
+    sender.send(event("shop", "first".to_owned())).await.unwrap();
+    sender.send(event("shop", "second".to_owned())).await.unwrap();
+    assert_eq!(seen.recv().await.unwrap(), "first");
+    assert_eq!(seen.recv().await.unwrap(), "second");
+    publisher.abort();
+}

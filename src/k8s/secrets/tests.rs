@@ -121,3 +121,29 @@ fn a_secret_is_forgotten_with_the_last_policy_that_names_it() {
     assert_eq!(cache.used_by(&policy("orders"), &names(&[])), [secret("three")]);
     assert!(cache.state().users.is_empty() && cache.state().named.is_empty());
 }
+
+#[test]
+fn for_failed_logins_the_secrets_of_a_policy_are_read_again_at_most_every_ten_seconds() {
+    let moment = |seconds| Moment::new(Duration::from_secs(seconds));
+    let cache = SecretCache::default();
+    cache.used_by(&policy("orders"), &names(&["probe"]));
+    cache.used_by(&policy("users"), &names(&["other"]));
+    let know = || {
+        for name in ["probe", "other"] {
+            let read = Read {
+                version: "1".to_owned(),
+                keys: Err(SecretProblem::NotFound),
+            };
+            cache.state().read.insert(secret(name), read);
+        }
+    };
+    know();
+    assert!(cache.doubt(&policy("orders"), moment(1)));
+    assert_eq!(cache.read_of(|_| true), BTreeSet::from([secret("other")]));
+    know();
+    assert!(!cache.doubt(&policy("orders"), moment(10)));
+    assert_eq!(cache.read_of(|_| true).len(), 2);
+    assert!(cache.doubt(&policy("orders"), moment(11)));
+    assert!(!cache.doubt(&policy("nobody"), moment(99)));
+    assert!(cache.state().doubted.is_empty(), "nothing is kept of what is past");
+}
