@@ -45,7 +45,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
             identity: Some(SYSTEM),
             holder: Some(target("primary")),
             timeline: Some(1),
-            accepted: None,
+            ..Holding::default()
         },
         answered: None,
     }
