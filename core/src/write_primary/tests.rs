@@ -879,7 +879,11 @@ fn a_contest_ends_by_a_standby_a_word_or_all_others() {
         timeline: Some(2),
         ..contested.clone()
     };
-    let claims = [silent(1, 20), promoted(9), follower(3, 2), follower(4, 2)];
+    let level = Claim {
+        timeline: Some(2),
+        ..silent(1, 20)
+    };
+    let claims = [level, promoted(9), follower(3, 2), follower(4, 2)];
     assert_eq!(
         words(&setting.choose_write_primary(&below, &claims, 60)),
         "Held primary"

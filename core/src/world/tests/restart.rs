@@ -51,7 +51,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
     }
 }
 
-fn remembered(ids: &[&str]) -> Memory {
+pub fn remembered(ids: &[&str]) -> Memory {
     remembered_as(ids, |_, _| {})
 }
 
