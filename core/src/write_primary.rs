@@ -170,8 +170,10 @@ pub fn choose_write_primary(
     let holder = match accepted {
         Some(claim) => {
             holding.accepted.clone_from(&rules.failover.accept_primary);
-            holding.timeline = claim.timeline;
-            contenders.timeline = claim.timeline;
+            if !contenders.unchecked {
+                holding.timeline = claim.timeline;
+            }
+            contenders.timeline = holding.timeline;
             Some(claim)
         }
         None => holder,
@@ -186,7 +188,7 @@ pub fn choose_write_primary(
             holding.contested.clear();
         }
         holding.holder = Some(claim.target.clone());
-        if claim.role == Some(Role::Primary) {
+        if claim.role == Some(Role::Primary) && !contenders.unchecked {
             holding.timeline = holding.timeline.max(claim.timeline);
         }
     }
@@ -205,8 +207,10 @@ impl Holding {
     pub fn under(self, rule: IdentityRule) -> Self {
         match rule {
             IdentityRule::Learned => self,
+            // Timelines of databases that may be others say nothing of each other.
             IdentityRule::Unchecked => Self {
                 identity: None,
+                timeline: None,
                 ..self
             },
             IdentityRule::Declared(identity) if self.identity.is_none_or(|known| known == identity) => Self {

@@ -571,6 +571,24 @@ fn an_unchecked_identity_is_none_and_stops_nobody() {
     assert_eq!((choice.holding.identity, choice.changed), (None, None));
 }
 
+/// A blue/green switch to another database behind the same name.
+#[test]
+fn timelines_of_databases_that_may_be_others_are_not_compared() {
+    let mut setting = Setting::follow();
+    setting.identity = IdentityRule::Unchecked;
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    let blue = Holding {
+        timeline: Some(7),
+        ..holding()
+    };
+    let choice = setting.choose_write_primary(&blue, &[writable(1, 1)], 100);
+    assert_eq!(words(&choice), "Served primary");
+    assert_eq!(choice.holding.timeline, None);
+    setting.failover.accept_primary = Some("primary".into());
+    let accepted = setting.choose_write_primary(&choice.holding, &[writable(1, 3)], 100);
+    assert_eq!(accepted.holding.timeline, None);
+}
+
 #[test]
 fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
     let setting = Setting::follow();
