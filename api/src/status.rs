@@ -96,6 +96,12 @@ pub struct MemoryStatus {
     /// The value of failover.acceptPrimary that the operator obeyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
+    /// The servers, as address:port, that became writable while the holder took the writes. The silence of the holder is no
+    /// reason to lead the writes to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub contested: Vec<String>,
 }
 
 /// The server that takes the writes, or took them last.

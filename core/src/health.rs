@@ -29,6 +29,8 @@ pub struct Health {
     pub other_database: bool,
     /// When the newest sample was asked for.
     pub(super) asked: Option<Moment>,
+    /// When the answer came that showed it writable first, if none showed otherwise since.
+    pub(super) writable_since: Option<Moment>,
     /// The newest that was told: the present one of a primary, the received one of a standby.
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
@@ -127,7 +129,7 @@ impl Health {
         let outcome = match &observation.result {
             Ok(sample) => {
                 self.found_at(observation.address);
-                self.learn(sample, observation.started);
+                self.learn(sample, observation.started, now);
                 self.failure = None;
                 self.admitted = true;
                 self.suspicion = self.suspicion.after_success();
@@ -193,7 +195,7 @@ impl Health {
         }
         match told {
             Ok(sample) => {
-                self.learn(sample, started);
+                self.learn(sample, started, now);
                 return false;
             }
             Err(Silence::Closed) if self.suspicion == Suspicion::None => {
@@ -222,16 +224,20 @@ impl Health {
         if self.address.is_some_and(|before| before != address) {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
-            (self.role, self.asked) = (None, None);
+            (self.role, self.asked, self.writable_since) = (None, None, None);
         }
         self.address = Some(address);
     }
 
     /// An answer that was asked for before the newest one is out of date.
-    fn learn(&mut self, sample: &Sample, asked: Moment) {
+    fn learn(&mut self, sample: &Sample, asked: Moment, came: Moment) {
         if self.is_outdated(asked) {
             return;
         }
+        self.writable_since = match sample.role {
+            Role::Primary => self.writable_since.or(Some(came)),
+            Role::Standby => None,
+        };
         if self.role != Some(sample.role) {
             self.timeline = None;
         }

@@ -46,6 +46,8 @@ impl Evidence<'_> {
             promotable: self.endpoint.promotable,
             role: health.role,
             answers: health.proves_role(),
+            asked: health.asked,
+            writable_since: health.writable_since,
             well: health.is_well(),
             failing_since: health.failing_since,
             identity: health.system_identifier,

@@ -6,12 +6,17 @@
 //! | is a proven standby    | exactly one may take over            | move                                       |
 //! | is a proven standby    | none, or several, may take over      | are withdrawn                              |
 //! | is silent              | exactly one, after `failoverTimeout` | move                                       |
+//! | is silent              | only a contested one                 | held or withdrawn, as `onPrimaryLoss` says |
 //! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
 //!
 //! The holder is the write primary that is remembered. A server may take over if the newest check proves that the server is
 //! writable, if it belongs to the same database system, if this policy saw it as a standby before, if `promotable` is not
 //! false, and if its timeline is not older than that of the last holder. So an old primary that returns never takes the writes
-//! back by itself. A holder on an older timeline, or of another database, counts as a standby. If a holder of another database
+//! back by itself. A server is contested if it became writable while the holder was: an answer of the holder, asked for after
+//! that of the server had come, proves it. Then the silence of the holder, which may restart, is no reason to follow the
+//! server. The contest ends when the server is a standby again, when the holder is a proven standby, by `acceptPrimary`, or
+//! when the holder is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a
+//! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby. If a holder of another database
 //! took writes when it was last seen and no server takes over, the routes stay and a person is asked. `acceptPrimary` is the
 //! word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
@@ -34,6 +39,9 @@ pub struct Holding {
     pub timeline: Option<u32>,
     /// The word of `acceptPrimary` that was obeyed.
     pub accepted: Option<EndpointId>,
+    /// Servers that became writable while the holder took the writes, as an answer of the holder proved that was asked for
+    /// afterwards: silence of the holder is no reason to follow them.
+    pub contested: BTreeSet<SocketAddr>,
 }
 
 /// What one target shows that may count for the writes.
@@ -48,6 +56,10 @@ pub struct Claim {
     pub role: Option<Role>,
     /// Its newest check was good, or found it without a free connection.
     pub answers: bool,
+    /// When the newest answer was asked for that told its role.
+    pub asked: Option<Moment>,
+    /// When the answer came that showed it writable first, if none showed otherwise since.
+    pub writable_since: Option<Moment>,
     /// Nothing says that it is down.
     pub well: bool,
     pub failing_since: Option<Moment>,
@@ -149,6 +161,7 @@ pub fn choose_write_primary(
         timeline: holding.timeline,
         claims,
     };
+    holding.contested = contenders.contested(&holding, rules, now);
     let (holder, again) = contenders.holder(&holding, rules, now);
     let accepted = contenders.accepted(&holding, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -157,8 +170,10 @@ pub fn choose_write_primary(
     let holder = match accepted {
         Some(claim) => {
             holding.accepted.clone_from(&rules.failover.accept_primary);
-            holding.timeline = claim.timeline;
-            contenders.timeline = claim.timeline;
+            if !contenders.unchecked {
+                holding.timeline = claim.timeline;
+            }
+            contenders.timeline = holding.timeline;
             Some(claim)
         }
         None => holder,
@@ -169,14 +184,17 @@ pub fn choose_write_primary(
         .filter(|_| accepted.is_none());
     let writes = contenders.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
+        if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
+            holding.contested.clear();
+        }
         holding.holder = Some(claim.target.clone());
-        if claim.role == Some(Role::Primary) {
+        if claim.role == Some(Role::Primary) && !contenders.unchecked {
             holding.timeline = holding.timeline.max(claim.timeline);
         }
     }
     WriteChoice {
         writes,
-        split: contenders.split(),
+        split: contenders.split(&holding),
         changed,
         again,
         holding,
@@ -189,8 +207,10 @@ impl Holding {
     pub fn under(self, rule: IdentityRule) -> Self {
         match rule {
             IdentityRule::Learned => self,
+            // Timelines of databases that may be others say nothing of each other.
             IdentityRule::Unchecked => Self {
                 identity: None,
+                timeline: None,
                 ..self
             },
             IdentityRule::Declared(identity) if self.identity.is_none_or(|known| known == identity) => Self {
@@ -278,12 +298,60 @@ impl<'a> Contenders<'a> {
             .filter(|claim| claim.writes() && self.belongs(claim))
     }
 
-    fn split(&self) -> Vec<TargetId> {
-        let servers: BTreeSet<_> = self.writable().map(|claim| claim.server).collect();
+    /// Those that are writable, and until the contest ends its parties, whether they answer or not.
+    fn split(&self, holding: &Holding) -> Vec<TargetId> {
+        let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
+        let is_party = |claim: &Claim| {
+            !holding.contested.is_empty() && (holds(claim) || holding.contested.contains(&claim.server))
+        };
+        let suspects = || {
+            let is_one = |claim: &&Claim| (claim.writes() && self.belongs(claim)) || is_party(claim);
+            self.claims.iter().filter(is_one)
+        };
+        let servers: BTreeSet<_> = suspects().map(|claim| claim.server).collect();
         if servers.len() < 2 {
             return Vec::new();
         }
-        self.writable().map(|claim| claim.target.clone()).collect()
+        suspects().map(|claim| claim.target.clone()).collect()
+    }
+
+    /// The contested servers as of now.
+    fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
+        let mut contested = holding.contested.clone();
+        let Some(holder) = self.present(holding) else {
+            return contested;
+        };
+        if holder.role == Some(Role::Standby) && holder.answers {
+            return BTreeSet::new();
+        }
+        if holder.writes() && self.belongs(holder) && !self.is_below(holder) {
+            let others = self.writable().filter(|claim| claim.server != holder.server);
+            let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
+            contested.extend(others.filter(later).map(|claim| claim.server));
+        }
+        let out = |since: Moment| now >= since + rules.failover_timeout;
+        let lost = !holder.well && holder.failing_since.is_some_and(out);
+        contested.retain(|server| {
+            let claim = self.claims.iter().find(|claim| claim.server == *server);
+            claim.is_none_or(|claim| {
+                let is_standby = claim.role == Some(Role::Standby) && claim.answers;
+                !is_standby && !(lost && self.all_follow(claim))
+            })
+        });
+        contested
+    }
+
+    /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
+    fn all_follow(&self, claim: &Claim) -> bool {
+        let above = matches!((claim.timeline, self.timeline), (Some(its), Some(high)) if its > high);
+        let standbys = || {
+            let others = self.claims.iter().filter(|other| other.server != claim.server);
+            others.filter(|other| other.role == Some(Role::Standby) && other.answers)
+        };
+        let servers: BTreeSet<_> = standbys().map(|other| other.server).collect();
+        // What its receiver tells: the timeline that it follows.
+        let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
+        claim.writes() && above && servers.len() >= 2 && standbys().all(follows)
     }
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
@@ -340,7 +408,7 @@ impl<'a> Contenders<'a> {
             |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
         let may = |claim: &&Claim| {
             let may = if pinned { claim.declared } else { takes_over(claim) };
-            may && claim.well && self.is_current(claim)
+            may && claim.well && self.is_current(claim) && !holding.contested.contains(&claim.server)
         };
         let others = || {
             self.writable()

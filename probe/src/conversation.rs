@@ -28,6 +28,8 @@ use distributary_core::observation::FailureKind;
 
 /// What is read at once, in bytes.
 const PIECE: usize = 2048;
+/// Statements that begin a transaction.
+const OPENING: usize = 2;
 
 /// What the bytes go over.
 pub type Stream = Either<Guard<TcpStream>, Box<Guard<EncryptedStream>>>;
@@ -37,8 +39,6 @@ pub struct Conversation {
     stream: Stream,
     /// What was read of messages that are not whole yet; without any memory when empty.
     unread: BytesMut,
-    /// The transaction of the last question failed, and must be ended before the next one.
-    failed: bool,
 }
 
 /// The answers to a list of statements, up to the one that was refused.
@@ -48,6 +48,8 @@ pub struct Answers {
     pub rows: Vec<Option<Row>>,
     /// The error of the statement after those.
     pub refused: Option<SqlState>,
+    /// The transaction failed, and is still open.
+    failed: bool,
 }
 
 /// A row of an answer, its values as text.
@@ -85,20 +87,18 @@ impl Conversation {
         Self {
             stream,
             unread: BytesMut::new(),
-            failed: false,
         }
     }
 
-    /// Asks `statements` in one round trip, in a transaction that changes nothing. The server ends each of them after
-    /// `within`, at least a millisecond.
+    /// Asks `statements` in one round trip, in a transaction that changes nothing; one that fails is ended in another round
+    /// trip. The server ends each of them after `within`, at least a millisecond.
     ///
     /// # Errors
     /// What ended the connection, or an error of the server that ends it.
     pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, FailureKind> {
         // Said in full: a standby refuses a transaction that is serializable, as the server's default may be.
-        let rollback = if self.failed { "ROLLBACK;" } else { "" };
         let mut text = format!(
-            "{rollback}START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout={};",
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout={};",
             within.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
         );
         for statement in statements {
@@ -107,19 +107,23 @@ impl Conversation {
             text.push_str("\n;");
         }
         text.push_str("COMMIT");
-        let opening = if self.failed { 3 } else { 2 };
         let mut answers = self
             .exchange(&text)
             .await
             .map_err(|broken| broken.kind("query"))?;
-        if answers.rows.len() < opening {
+        if answers.failed {
+            // At once: it would hold back the server's cleaning until the next question.
+            let ended = self.exchange("ROLLBACK").await;
+            ended.map_err(|broken| broken.kind("query"))?;
+        }
+        if answers.rows.len() < OPENING {
             // The transaction itself was refused.
             return Err(answers
                 .refused
                 .as_ref()
                 .map_or(FailureKind::ProtocolViolation, classify_sqlstate));
         }
-        answers.rows.drain(..opening);
+        answers.rows.drain(..OPENING);
         answers.rows.truncate(statements.len());
         Ok(answers)
     }
@@ -201,7 +205,7 @@ impl Conversation {
                     answers.refused = Some(state);
                 }
                 Message::ReadyForQuery(body) => {
-                    self.failed = body.status() != b'I';
+                    answers.failed = body.status() != b'I';
                     return Ok(answers);
                 }
                 Message::RowDescription(_) => {}

@@ -108,7 +108,7 @@ pub async fn probe(
 }
 
 /// Asks everything that was not refused before, in one round trip; only after a refusal is there another one. Each of
-/// `lag_queries` is a round trip more. All of it ends within `within`, which the caller ensures too.
+/// `lag_queries` is a round trip more, to a standby. All of it ends within `within`, which the caller ensures too.
 ///
 /// # Errors
 /// What ended the connection, the server's error, or an answer that does not fit the question.
@@ -144,7 +144,9 @@ pub async fn ask(
     let mut lags = Lags::new();
     // Together they leave room within the deadline of the whole check.
     let share = within / u32::try_from(lag_queries.len() + 1).unwrap_or(u32::MAX);
-    for query in lag_queries {
+    // The lag of a primary is asked of nobody: the query of a standby may fail there, at every heartbeat.
+    let queries = lag_queries.iter().filter(|_| sample.role == Role::Standby);
+    for query in queries {
         let lag = lag(conversation, query, share).await?;
         lags.insert(Arc::clone(query), lag);
     }
@@ -217,6 +219,8 @@ async fn lag(
     };
     let seconds = answers.rows.first().and_then(Option::as_ref);
     let seconds = seconds.and_then(|row| row.text(0).ok().flatten()?.parse::<f64>().ok());
+    // Clocks differ: one that is ahead of the other makes a lag below 0.
+    let seconds = seconds.map(|seconds| if seconds < 0.0 { 0.0 } else { seconds });
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 

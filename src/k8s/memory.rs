@@ -89,6 +89,11 @@ fn remembered(memory: &MemoryStatus, status: &ReplicaSetPolicyStatus) -> Holding
         holder,
         timeline: memory.timeline,
         accepted: memory.accepted.as_deref().map(EndpointId::from),
+        contested: memory
+            .contested
+            .iter()
+            .filter_map(|server| server.parse().ok())
+            .collect(),
     }
 }
 
@@ -113,6 +118,7 @@ fn told(status: &ReplicaSetPolicyStatus) -> Holding {
         holder,
         timeline: primary.and_then(|primary| primary.timeline),
         accepted: primary.and_then(|primary| primary.accepted.as_deref().map(EndpointId::from)),
+        ..Holding::default()
     }
 }
 

@@ -213,7 +213,7 @@ pub fn situations() -> impl Strategy<Value = Situation> {
                 identity: Some(7),
                 holder: holder.map(|endpoint| TargetId::host(endpoint.id.clone())),
                 timeline,
-                accepted: None,
+                ..Holding::default()
             };
             Situation {
                 policy,

@@ -96,6 +96,9 @@ impl PolicyState {
         let choice = self.choose_write_primary(now);
         let again = choice.again;
         self.holding.identity = choice.holding.identity;
+        if self.holding.holder == choice.holding.holder {
+            self.holding.contested.clone_from(&choice.holding.contested);
+        }
         let judgements = self.judge(&choice.holding);
         if let Some(IdentityChange { known, shown }) = choice.changed {
             let endpoints = self.explain(&judgements, &self.routes);

@@ -161,6 +161,7 @@ impl PolicyState {
             Some(holder) => holder == id,
             None => endpoint.declared == DeclaredRole::Primary,
         };
+        let counted = counted || (holds && self.contests(id, started));
         match sample.lsn.filter(|_| holds) {
             Some(position) => {
                 self.history.primary_at(started, position, sample.timeline, span);
@@ -168,6 +169,19 @@ impl PolicyState {
             }
             None => counted,
         }
+    }
+
+    /// Whether the holder's answer to what was asked at this moment contests another server that is not contested yet.
+    fn contests(&self, holder: &TargetId, asked: Moment) -> bool {
+        let is_new = |server| !self.holding.contested.contains(&server);
+        let contested = |(id, target): (&TargetId, &WatchedTarget)| {
+            let health = &target.health;
+            let before = health.writable_since.is_some_and(|since| since < asked);
+            let same =
+                health.system_identifier.is_none() || health.system_identifier == self.holding.identity;
+            id != holder && before && same && target.server().is_some_and(is_new)
+        };
+        self.targets.iter().any(contested)
     }
 
     /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one

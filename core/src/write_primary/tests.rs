@@ -19,6 +19,8 @@ fn claim(last: u8, role: Role) -> Claim {
         promotable: true,
         role: Some(role),
         answers: true,
+        asked: Some(at(0)),
+        writable_since: (role == Role::Primary).then(|| at(0)),
         well: true,
         failing_since: None,
         identity: Some(SYSTEM),
@@ -55,7 +57,7 @@ fn holding() -> Holding {
         identity: Some(SYSTEM),
         holder: Some(TargetId::host("primary".into())),
         timeline: Some(1),
-        accepted: None,
+        ..Holding::default()
     }
 }
 
@@ -569,6 +571,24 @@ fn an_unchecked_identity_is_none_and_stops_nobody() {
     assert_eq!((choice.holding.identity, choice.changed), (None, None));
 }
 
+/// A blue/green switch to another database behind the same name.
+#[test]
+fn timelines_of_databases_that_may_be_others_are_not_compared() {
+    let mut setting = Setting::follow();
+    setting.identity = IdentityRule::Unchecked;
+    setting.failover.primary_role = PrimaryRole::Pinned;
+    let blue = Holding {
+        timeline: Some(7),
+        ..holding()
+    };
+    let choice = setting.choose_write_primary(&blue, &[writable(1, 1)], 100);
+    assert_eq!(words(&choice), "Served primary");
+    assert_eq!(choice.holding.timeline, None);
+    setting.failover.accept_primary = Some("primary".into());
+    let accepted = setting.choose_write_primary(&choice.holding, &[writable(1, 3)], 100);
+    assert_eq!(accepted.holding.timeline, None);
+}
+
 #[test]
 fn another_identity_of_the_declared_primary_is_shown_also_while_it_is_silent() {
     let setting = Setting::follow();
@@ -792,4 +812,98 @@ fn who_was_never_a_standby_follows_only_where_the_service_of_the_primary_names_i
         let choice = Setting::follow().choose_write_primary(&before, &[silent(2, 90), other.clone()], 100);
         assert_eq!(words(&choice), "Held r2", "{other:?}");
     }
+}
+
+/// The holder as it answers to what was asked at this second.
+fn proven(second: u64) -> Claim {
+    Claim {
+        asked: Some(at(second * 1000)),
+        ..writable(1, 1)
+    }
+}
+
+/// Somebody promoted it: the answer that shows it came at this second.
+fn promoted(second: u64) -> Claim {
+    Claim {
+        writable_since: Some(at(second * 1000)),
+        ..writable(2, 2)
+    }
+}
+
+#[test]
+fn a_server_promoted_while_the_holder_writes_does_not_win_by_its_restart() {
+    let setting = Setting::follow();
+    // Both are writable; the holder did not prove it after the other one had shown it.
+    let split = setting.choose_write_primary(&holding(), &[proven(9), promoted(9)], 9);
+    assert!(split.holding.contested.is_empty() && split.split.len() == 2);
+    let contested = setting.choose_write_primary(&split.holding, &[proven(10), promoted(9)], 10);
+    assert_eq!(contested.holding.contested.len(), 1);
+    // The holder restarts for longer than the failover timeout, and it stays; so does the suspicion.
+    let down = setting.choose_write_primary(&contested.holding, &[silent(1, 20), promoted(9)], 60);
+    assert_eq!(words(&down), "Held primary");
+    assert_eq!(down.split.len(), 2);
+    let back = setting.choose_write_primary(&down.holding, &[proven(61), promoted(9)], 61);
+    assert_eq!(words(&back), "Served primary");
+    // A freeze of the primary and a promotion after it is none: it proved nothing since.
+    let frozen = setting.choose_write_primary(&split.holding, &[silent(1, 8), promoted(9)], 60);
+    assert_eq!(words(&frozen), "Served r2");
+}
+
+#[test]
+fn a_contest_ends_by_a_standby_a_word_or_all_others() {
+    let setting = Setting::follow();
+    let mut contested = holding();
+    contested.contested.insert(promoted(9).server);
+    let chosen = |setting: &Setting, claims: &[Claim]| setting.choose_write_primary(&contested, claims, 60);
+    // It is a standby again, and later promoted in order.
+    let again = chosen(&setting, &[proven(10), standby(2)]);
+    assert!(again.holding.contested.is_empty());
+    let later = setting.choose_write_primary(&again.holding, &[silent(1, 20), promoted(30)], 60);
+    assert_eq!(words(&later), "Served r2");
+    // The holder is a standby: a switchover.
+    assert_eq!(words(&chosen(&setting, &[standby(1), promoted(9)])), "Served r2");
+    // A person says so.
+    let mut told = Setting::follow();
+    told.failover.accept_primary = Some("r2".into());
+    let accepted = chosen(&told, &[silent(1, 20), promoted(9)]);
+    assert_eq!(words(&accepted), "Served r2");
+    assert!(accepted.holding.contested.is_empty());
+    // Others follow it: all that answer, two at least, above the mark.
+    let follower = |last, timeline| Claim {
+        timeline: Some(timeline),
+        ..standby(last)
+    };
+    let with = |others: &[Claim]| {
+        let claims: Vec<_> = [silent(1, 20), promoted(9)]
+            .iter()
+            .chain(others)
+            .cloned()
+            .collect();
+        words(&chosen(&setting, &claims))
+    };
+    assert_eq!(with(&[follower(3, 2), follower(4, 2)]), "Served r2");
+    assert_eq!(with(&[follower(3, 2)]), "Held primary");
+    assert_eq!(with(&[follower(3, 2), follower(4, 1)]), "Held primary");
+    assert_eq!(
+        with(&[follower(3, 2), follower(4, 2), standby(5)]),
+        "Held primary"
+    );
+    let unseen = Claim {
+        answers: false,
+        ..standby(5)
+    };
+    assert_eq!(with(&[follower(3, 2), follower(4, 2), unseen]), "Served r2");
+    let below = Holding {
+        timeline: Some(2),
+        ..contested.clone()
+    };
+    let level = Claim {
+        timeline: Some(2),
+        ..silent(1, 20)
+    };
+    let claims = [level, promoted(9), follower(3, 2), follower(4, 2)];
+    assert_eq!(
+        words(&setting.choose_write_primary(&below, &claims, 60)),
+        "Held primary"
+    );
 }

@@ -35,7 +35,7 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
     ];
     match decided {
         Some(decided) => {
-            verdicts.push(serving::ready(report, &decided.plan));
+            verdicts.push(serving::ready(report, decided));
             verdicts.push(serving::degraded(&decided.endpoints));
             verdicts.push(writes::primary_reachable(decided));
             verdicts.push(reads::fallback(report, &decided.plan));

@@ -30,5 +30,6 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
         timeline: holding.timeline,
         system_identifier: holding.identity.map(|identity| identity.to_string()),
         accepted: holding.accepted.as_ref().map(ToString::to_string),
+        contested: holding.contested.iter().map(ToString::to_string).collect(),
     })
 }

@@ -2,14 +2,14 @@
 
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{Report, WriteOutcome};
+use super::{Report, WriteOutcome, writes};
 use crate::render::{advice, names};
-use distributary_core::decision::EndpointView;
+use distributary_core::decision::{EndpointView, RouteDecision};
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
-use distributary_core::plan::{RouteState, RoutingPlan};
+use distributary_core::plan::RouteState;
 use distributary_core::table::named::{DEFAULT, WRITES};
 
 /// What to do about a lag that stays unknown.
@@ -17,7 +17,8 @@ const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server d
                            replicationLag.source to Query or None.";
 
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
-pub fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
+pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
+    let plan = &decided.plan;
     let (status, reason, message) = match (&report.written, plan.rw.state, plan.ro.state) {
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) => (
             ConditionStatus::True,
@@ -30,7 +31,7 @@ pub fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
             "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
         ),
         (written, ..) => {
-            let (reason, message) = obstacle(written, plan, report.outputs);
+            let (reason, message) = obstacle(written, decided, report.outputs);
             (ConditionStatus::False, reason, message)
         }
     };
@@ -40,9 +41,10 @@ pub fn ready(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
 /// Why reads or writes are not routable.
 fn obstacle(
     written: &WriteOutcome,
-    plan: &RoutingPlan,
+    decided: &RouteDecision,
     outputs: Option<&Outputs>,
 ) -> (ConditionReason, String) {
+    let plan = &decided.plan;
     let [writes, reads] = [WRITES, DEFAULT].map(|route| names::of_route(outputs, route));
     match (written, plan.rw.state, plan.ro.state) {
         (WriteOutcome::Observing, ..) => (
@@ -52,6 +54,14 @@ fn obstacle(
         (WriteOutcome::Programmed, RouteState::Held, _) => (
             ConditionReason::PrimaryUnreachable,
             format!("The primary is not well; {writes} still leads to it, so writes may fail."),
+        ),
+        (WriteOutcome::Programmed, RouteState::Empty, _) if writes::is_below_mark(decided) => (
+            ConditionReason::PrimaryBelowMark,
+            format!(
+                "The write primary is on an older timeline than before, and no other server may follow: {writes} leads nowhere. \
+                 If the server is the right one, for example after a restore to an earlier point, name it in \
+                 failover.acceptPrimary."
+            ),
         ),
         (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => (
             ConditionReason::NoPrimary,

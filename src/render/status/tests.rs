@@ -108,7 +108,7 @@ fn holding() -> Holding {
         identity: Some(7_301_000_000_000_000_007),
         holder: Some(TargetId::host("primary".into())),
         timeline: Some(3),
-        accepted: None,
+        ..Holding::default()
     }
 }
 

@@ -96,6 +96,7 @@ pub enum ConditionReason {
     RoutableByFallback,
     PrimaryUnreachable,
     NoPrimary,
+    PrimaryBelowMark,
     NoReadTarget,
     NotProgrammed,
     // Degraded.

@@ -5,21 +5,37 @@ use super::conditions::Verdict;
 use super::serving::why;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use crate::render::names;
-use distributary_core::decision::{EndpointView, RouteDecision};
+use distributary_core::decision::{EndpointView, RouteDecision, TargetState};
 use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::WRITES;
 
-/// The one that takes the writes, or took them last; before, the declared one.
-pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
-    const TYPE: ConditionType = ConditionType::PrimaryReachable;
+/// The endpoint that takes the writes, or took them last; before, the declared one. `None`: it is not declared any more.
+fn write_primary(decided: &RouteDecision) -> Option<&EndpointView> {
     let holder = decided.holding.holder.as_ref();
-    let is_it = |view: &&EndpointView| match holder {
+    decided.endpoints.iter().find(|view| match holder {
         Some(holder) => view.id == holder.endpoint,
         None => view.declared == DeclaredRole::Primary,
-    };
-    let Some(view) = decided.endpoints.iter().find(is_it) else {
+    })
+}
+
+/// What is known of its server; of several pods of the one that holds the writes.
+fn state(decided: &RouteDecision, view: &EndpointView) -> TargetState {
+    let holder = decided.holding.holder.as_ref();
+    let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
+    pod.map_or_else(|| view.state.clone(), |pod| pod.state.clone())
+}
+
+/// Whether the server that took the writes last is writable on an older timeline than the mark.
+pub fn is_below_mark(decided: &RouteDecision) -> bool {
+    let state = write_primary(decided).map(|view| state(decided, view));
+    state.is_some_and(|state| state.reason == Reason::WritableReplica)
+}
+
+pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
+    const TYPE: ConditionType = ConditionType::PrimaryReachable;
+    let Some(view) = write_primary(decided) else {
         return Verdict(
             TYPE,
             ConditionStatus::Unknown,
@@ -27,12 +43,12 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
     };
-    // Of several pods the one that holds the writes counts.
-    let pod = holder.and_then(|holder| view.targets.iter().find(|pod| Some(pod.address) == holder.pod));
-    let (reason, role, failure) = pod
-        .map_or((view.state.reason, view.state.role, view.state.failure), |pod| {
-            (pod.state.reason, pod.state.role, pod.state.failure)
-        });
+    let TargetState {
+        reason,
+        role,
+        failure,
+        ..
+    } = state(decided, view);
     match (reason, role, failure) {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
             TYPE,

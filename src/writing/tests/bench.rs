@@ -86,7 +86,7 @@ impl Routes {
                 identity: Some(7),
                 holder: Some(TargetId::host(id(self.writes.0))),
                 timeline: Some(3),
-                accepted: None,
+                ..Holding::default()
             },
             split: Vec::new(),
         }))

@@ -76,6 +76,51 @@ fn a_promotion_is_followed_when_the_old_primary_is_out_for_the_failover_timeout(
     assert!(changes.contains(&moved), "{changes:?}");
 }
 
+/// Somebody promotes a replica for a test; the primary proves afterwards that it takes the writes.
+fn contested() -> Scene {
+    let mut scene = settled();
+    scene.hear("a", 10_000, Ok(on(2, Role::Primary)));
+    scene.hear("primary", 11_000, Ok(on(1, Role::Primary)));
+    scene
+}
+
+/// The routes and the number of contested servers of a new decision.
+fn decided_contest(scene: &mut Scene) -> (String, usize) {
+    let (decision, _) = scene.decision().unwrap();
+    let decided = decision.state.decided().unwrap();
+    (words(&decided.plan), decided.holding.contested.len())
+}
+
+#[test]
+fn a_restart_of_the_primary_decides_no_contest() {
+    let mut scene = contested();
+    let decided = decided_contest(&mut scene);
+    assert_eq!(decided, ("rw primary; ro b".to_owned(), 1));
+    lose_primary(&mut scene, 20_000);
+    scene.hear("a", 40_000, Ok(on(2, Role::Primary)));
+    scene.check("a", 40_001, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw primary; ro b", "held");
+    scene.hear("a", 50_000, Ok(on(1, Role::Standby)));
+    let ended = decided_contest(&mut scene);
+    assert_eq!(ended, ("rw primary; ro a b".to_owned(), 0));
+}
+
+#[test]
+fn the_memory_keeps_a_contest() {
+    let mut before = contested();
+    let (decision, _) = before.decision().unwrap();
+    let mut memory = restart::remembered(&["primary", "a", "b"]);
+    memory.holding = decision.state.decided().unwrap().holding.clone();
+    let mut scene = Scene::default();
+    scene.apply(edited(|_| {}), &memory, 0);
+    scene.check("primary", 1, REFUSED);
+    scene.check("a", 1, Ok(on(2, Role::Primary)));
+    scene.check("b", 1, good("b"));
+    scene.check("primary", 9_000, REFUSED);
+    scene.check("a", 20_000, Ok(on(2, Role::Primary)));
+    assert!(scene.routes().starts_with("rw primary;"), "{}", scene.routes());
+}
+
 #[test]
 fn a_switchover_is_followed_as_soon_as_the_old_primary_proves_a_standby() {
     let mut scene = settled();

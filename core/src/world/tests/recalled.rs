@@ -19,7 +19,7 @@ fn held_by(id: &str, timeline: u32) -> Holding {
         identity: Some(SYSTEM),
         holder: Some(target(id)),
         timeline: Some(timeline),
-        accepted: None,
+        ..Holding::default()
     }
 }
 

@@ -45,13 +45,13 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
             identity: Some(SYSTEM),
             holder: Some(target("primary")),
             timeline: Some(1),
-            accepted: None,
+            ..Holding::default()
         },
         answered: None,
     }
 }
 
-fn remembered(ids: &[&str]) -> Memory {
+pub fn remembered(ids: &[&str]) -> Memory {
     remembered_as(ids, |_, _| {})
 }
 
