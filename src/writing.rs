@@ -399,7 +399,9 @@ impl<R: Rendering> Writing<R> {
         let Some(sent) = self.sent.remove(&flight) else {
             return;
         };
-        self.places.of(sent.place).release(&sent.key.namespace, sent.lent);
+        self.places
+            .of(sent.place)
+            .release(&sent.key.namespace, sent.lent, now.moment);
         if let Some(place) = sent.place_of_object() {
             self.busy.remove(&place);
         }

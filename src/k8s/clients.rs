@@ -167,10 +167,16 @@ mod tests {
     /// As the priority and fairness of the API server answers.
     #[tokio::test]
     async fn a_header_that_says_when_to_ask_again_is_read() {
-        let plain = [("retry-after", "7"), ("content-type", "text/plain; charset=utf-8")];
+        let plain = [
+            ("retry-after", "7"),
+            ("content-type", "text/plain; charset=utf-8"),
+        ];
         let status = told(429, &plain, "Too many requests, please try again later.").await;
         assert_eq!(status["details"]["retryAfterSeconds"], 7, "{status}");
-        assert_eq!((&status["code"], &status["status"]), (&json!(429), &json!("Failure")));
+        assert_eq!(
+            (&status["code"], &status["status"]),
+            (&json!(429), &json!("Failure"))
+        );
         let own = [("retry-after", "7"), ("content-type", "application/json")];
         assert_eq!(told(429, &own, r#"{"code": 1}"#).await["code"], 1);
         assert_eq!(told(200, &plain, "ok").await, "ok");

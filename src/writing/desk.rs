@@ -345,7 +345,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             None if is_of_route => PlaceKind::Log,
             _ => PlaceKind::Other,
         };
-        if !around.places.of(kind).take(&self.key.namespace) {
+        if !around
+            .places
+            .of(kind)
+            .take(&self.key.namespace, around.now.moment)
+        {
             rest.starve(kind, is_of_route);
             return false;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use distributary_core::ids::PolicyKey;
+use distributary_core::moment::Moment;
 
 /// How many requests may be under way at once.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +35,19 @@ pub const LOGS: Most = Most {
 pub struct Places {
     most: Most,
     taken: usize,
-    by_namespace: BTreeMap<String, usize>,
+    by_namespace: BTreeMap<String, Taken>,
     waiting: BTreeMap<String, Queue>,
     /// The namespace that was served last: the next one follows in their order.
     served: String,
     arrivals: u64,
+}
+
+/// The places of a namespace that are taken.
+#[derive(Debug)]
+struct Taken {
+    count: usize,
+    /// When one of them was given back last, or the first was taken.
+    moved: Moment,
 }
 
 /// The policies of a namespace that wait, by their turn: whether no route waits for it, and when they came.
@@ -70,19 +79,29 @@ impl Places {
     }
 
     /// Takes a place for a request, if there is one.
-    pub fn take(&mut self, namespace: &str) -> bool {
+    pub fn take(&mut self, namespace: &str, now: Moment) -> bool {
         if self.taken >= self.most.in_all || !self.is_free(namespace) {
             return false;
         }
         self.taken += 1;
-        *self.by_namespace.entry(namespace.to_owned()).or_default() += 1;
+        let new = || Taken { count: 0, moved: now };
+        self.by_namespace
+            .entry(namespace.to_owned())
+            .or_insert_with(new)
+            .count += 1;
         true
+    }
+
+    /// When a place of this namespace was given back last, if all are taken: who waits for one does not wait for nothing.
+    #[must_use]
+    pub fn moved(&self, namespace: &str) -> Option<Moment> {
+        self.by_namespace.get(namespace).map(|taken| taken.moved)
     }
 
     fn is_free(&self, namespace: &str) -> bool {
         self.by_namespace
             .get(namespace)
-            .is_none_or(|own| *own < self.most.of_namespace)
+            .is_none_or(|own| own.count < self.most.of_namespace)
     }
 
     /// A request takes long: it leaves its place to others, but for those of its namespace.
@@ -91,13 +110,14 @@ impl Places {
     }
 
     /// Gives a place back. `lent`: others have it already.
-    pub fn release(&mut self, namespace: &str, lent: bool) {
+    pub fn release(&mut self, namespace: &str, lent: bool, now: Moment) {
         if !lent {
             self.lend();
         }
         if let Some(own) = self.by_namespace.get_mut(namespace) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
+            own.count = own.count.saturating_sub(1);
+            own.moved = now;
+            if own.count == 0 {
                 self.by_namespace.remove(namespace);
             }
         }

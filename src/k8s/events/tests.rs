@@ -65,7 +65,9 @@ async fn a_namespace_whose_events_get_no_answer_holds_up_no_other() {
             }
             let body = request.into_body().collect_bytes().await.unwrap();
             let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            told.send(event["note"].as_str().unwrap().to_owned()).await.unwrap();
+            told.send(event["note"].as_str().unwrap().to_owned())
+                .await
+                .unwrap();
             Ok::<_, Infallible>(Response::new(Body::from(body)))
         }
     });

@@ -145,5 +145,8 @@ fn for_failed_logins_the_secrets_of_a_policy_are_read_again_at_most_every_ten_se
     assert_eq!(cache.read_of(|_| true).len(), 2);
     assert!(cache.doubt(&policy("orders"), moment(11)));
     assert!(!cache.doubt(&policy("nobody"), moment(99)));
-    assert!(cache.state().doubted.is_empty(), "nothing is kept of what is past");
+    assert!(
+        cache.state().doubted.is_empty(),
+        "nothing is kept of what is past"
+    );
 }

@@ -2,6 +2,7 @@
 
 use super::{Around, Desk, Rest, SLOW};
 use crate::render::{Kind, ObjectId};
+use crate::writing::PlaceKind;
 use crate::writing::order::{Due, Rank, Step, StepChange};
 use crate::writing::rendering::Rendering;
 use crate::writing::request::Call;
@@ -101,8 +102,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 self.pace.begin(step, self.goals, now);
                 open.with(step.rank);
             } else {
-                // What waits for a place for long holds up nothing else, and is told.
-                let told = self.attempts.entry(subject).or_default().starve(now) + SLOW.1;
+                // What waits for a place for long, while none is given back, holds up nothing else, and is told.
+                let moved = around.places.of(PlaceKind::Write).moved(&self.key.namespace);
+                let starved = self.attempts.entry(subject).or_default().starve(now);
+                let told = moved.map_or(starved, |moved| moved.max(starved)) + SLOW.1;
                 if now < told {
                     rest.wake_at(told);
                     open.with(step.rank);

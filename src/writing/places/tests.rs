@@ -8,10 +8,10 @@ fn full() -> Places {
     let mut places = Places::new(WRITES);
     for namespace in ["a", "b", "c", "d"] {
         for _ in 0..WRITES.of_namespace {
-            assert!(places.take(namespace));
+            assert!(places.take(namespace, Moment::default()));
         }
     }
-    assert!(!places.take("e"), "{} in all", WRITES.in_all);
+    assert!(!places.take("e", Moment::default()), "{} in all", WRITES.in_all);
     places
 }
 
@@ -28,7 +28,7 @@ fn routes_go_first_and_namespaces_in_turn() {
     }
     assert_eq!(places.next(), None);
     for _ in 0..4 {
-        places.release("a", false);
+        places.release("a", false, Moment::default());
     }
     let order: Vec<_> = (0..4).filter_map(|_| places.next()).collect();
     assert_eq!(
@@ -45,7 +45,7 @@ fn who_waits_for_the_rest_and_gets_routes_to_write_goes_first() {
     places.wait(&key("e", "2"), false);
     places.wait(&key("e", "2"), true);
     places.wait(&key("e", "2"), false);
-    places.release("a", false);
+    places.release("a", false, Moment::default());
     assert_eq!(places.next(), Some(key("e", "2")));
     assert_eq!(places.next(), Some(key("e", "1")));
     assert_eq!(places.next(), None);
@@ -56,9 +56,9 @@ fn a_namespace_whose_places_are_taken_waits_alone() {
     let mut places = full();
     places.wait(&key("b", "1"), true);
     places.wait(&key("e", "1"), false);
-    places.release("a", false);
+    places.release("a", false, Moment::default());
     assert_eq!(places.next(), Some(key("e", "1")));
-    places.release("b", false);
+    places.release("b", false, Moment::default());
     assert_eq!(places.next(), Some(key("b", "1")));
 }
 
@@ -67,7 +67,7 @@ fn who_is_gone_waits_no_more() {
     let mut places = full();
     places.wait(&key("e", "1"), true);
     places.forget(&key("e", "1"));
-    places.release("a", false);
+    places.release("a", false, Moment::default());
     assert_eq!(places.next(), None);
     assert!(places.waiting.is_empty());
 }
@@ -76,10 +76,10 @@ fn who_is_gone_waits_no_more() {
 fn a_request_that_takes_long_holds_up_its_own_namespace_alone() {
     let mut places = full();
     places.lend();
-    assert!(places.take("e") && !places.take("e"));
+    assert!(places.take("e", Moment::default()) && !places.take("e", Moment::default()));
     // Its answer gives back the place in its namespace, and no other one.
-    places.release("a", true);
-    assert!(!places.take("e"));
-    places.release("e", false);
-    assert!(places.take("a") && !places.take("a"));
+    places.release("a", true, Moment::default());
+    assert!(!places.take("e", Moment::default()));
+    places.release("e", false, Moment::default());
+    assert!(places.take("a", Moment::default()) && !places.take("a", Moment::default()));
 }

@@ -282,7 +282,7 @@ impl Bench {
     /// So many requests of other policies of the namespace are under way, without an end.
     pub fn crowd(&mut self, requests: usize) {
         for _ in 0..requests {
-            self.writing.places.writes.take("shop");
+            self.writing.places.writes.take("shop", self.now.moment);
         }
     }
 
@@ -290,9 +290,9 @@ impl Bench {
     pub fn crowd_of_logs(&mut self, under_way: bool) {
         for _ in 0..16 {
             if under_way {
-                self.writing.places.logs.take("shop");
+                self.writing.places.logs.take("shop", self.now.moment);
             } else {
-                self.writing.places.logs.release("shop", false);
+                self.writing.places.logs.release("shop", false, self.now.moment);
             }
         }
     }
