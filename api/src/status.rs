@@ -100,7 +100,6 @@ pub struct MemoryStatus {
     /// reason to lead the writes to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub contested: Vec<String>,
 }
 
