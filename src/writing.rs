@@ -22,6 +22,8 @@ mod pace;
 mod places;
 mod rendering;
 mod request;
+mod sent;
+mod wakes;
 mod whole_objects;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,15 +33,17 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::render::Kind;
 use crate::render::ObjectId;
-use desk::{Around, Desk, SLOW, SentRequest};
+use desk::{Around, Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
 use lead::Lead;
 use objects::Objects;
-use places::{LOGS, OTHERS, Places, WRITES};
+use places::PlacesByKind;
 pub use rendering::{Rendered, Rendering, Wanted};
 pub use request::{Answer, Call, Effect, Figure, FlightId, PolicyReading, Request};
+use sent::{Sent, sent};
+use wakes::Wakes;
 pub use whole_objects::WholeObjects;
 
 /// The present moment, by the clock of the decisions and by that of the status.
@@ -82,86 +86,6 @@ pub struct Writing<R: Rendering> {
     succeeded: Option<Moment>,
 }
 
-/// What a request needs a place for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum PlaceKind {
-    /// A write that webhooks and quotas can hold up.
-    Write,
-    /// What is logged before the writes move.
-    Log,
-    Other,
-}
-
-impl PlaceKind {
-    const ALL: [Self; 3] = [Self::Log, Self::Other, Self::Write];
-}
-
-struct PlacesByKind {
-    writes: Places,
-    logs: Places,
-    others: Places,
-}
-
-impl PlacesByKind {
-    const fn of(&mut self, kind: PlaceKind) -> &mut Places {
-        match kind {
-            PlaceKind::Write => &mut self.writes,
-            PlaceKind::Log => &mut self.logs,
-            PlaceKind::Other => &mut self.others,
-        }
-    }
-
-    /// The next policy for which there is a place.
-    fn next(&mut self) -> Option<PolicyKey> {
-        PlaceKind::ALL.into_iter().find_map(|kind| self.of(kind).next())
-    }
-
-    fn forget(&mut self, key: &PolicyKey) {
-        for kind in PlaceKind::ALL {
-            self.of(kind).forget(key);
-        }
-    }
-}
-
-struct Sent {
-    key: PolicyKey,
-    uid: String,
-    request: SentRequest,
-    place: PlaceKind,
-    /// Others have its place already, as it takes long.
-    lent: bool,
-    kind: &'static str,
-    verb: &'static str,
-}
-
-/// When desks must look again: by moment, and by desk.
-#[derive(Default)]
-struct Wakes {
-    moments: BTreeSet<(Moment, PolicyKey)>,
-    of: BTreeMap<PolicyKey, Moment>,
-}
-
-impl Wakes {
-    fn set(&mut self, key: &PolicyKey, at: Option<Moment>) {
-        if let Some(before) = self.of.remove(key) {
-            self.moments.remove(&(before, key.clone()));
-        }
-        if let Some(at) = at {
-            self.of.insert(key.clone(), at);
-            self.moments.insert((at, key.clone()));
-        }
-    }
-
-    fn next(&self) -> Option<Moment> {
-        self.moments.first().map(|(at, _)| *at)
-    }
-
-    fn due(&self, now: Moment) -> impl Iterator<Item = &PolicyKey> {
-        let due = self.moments.iter().take_while(move |(at, _)| *at <= now);
-        due.map(|(_, key)| key)
-    }
-}
-
 impl<R: Rendering> Writing<R> {
     /// A writing half that writes nothing until it leads.
     pub fn new(rendering: R) -> Self {
@@ -172,11 +96,7 @@ impl<R: Rendering> Writing<R> {
             objects: Objects::default(),
             foreign: BTreeMap::new(),
             lead: Lead::default(),
-            places: PlacesByKind {
-                writes: Places::new(WRITES),
-                logs: Places::new(LOGS),
-                others: Places::new(OTHERS),
-            },
+            places: PlacesByKind::default(),
             flights: 0,
             sent: BTreeMap::new(),
             young: VecDeque::new(),
@@ -494,32 +414,6 @@ impl<R: Rendering> Writing<R> {
                 self.barred.remove(place);
             }
         }
-    }
-}
-
-impl Sent {
-    /// The object that it is about; `None`: the policy.
-    fn place_of_object(&self) -> Option<Place> {
-        let id = self.request.subject.clone()?;
-        Some(Place {
-            namespace: self.key.namespace.clone(),
-            id,
-        })
-    }
-}
-
-fn sent<B>(request: &Request<B>, uid: &str) -> Sent {
-    Sent {
-        key: request.key.clone(),
-        uid: uid.to_owned(),
-        request: SentRequest {
-            subject: request.call.object().cloned(),
-            is_read: request.call.is_read(),
-        },
-        place: request.place,
-        lent: false,
-        kind: request.call.kind(),
-        verb: request.call.verb(),
     }
 }
 

@@ -81,7 +81,7 @@ pub struct PrimaryStatus {
 }
 
 /// What the choice of the write primary depends on.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryStatus {
     /// The server that takes the writes, or took them last.
@@ -100,6 +100,7 @@ pub struct MemoryStatus {
     /// reason to lead the writes to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub contested: Vec<String>,
 }
 

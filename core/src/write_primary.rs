@@ -335,7 +335,7 @@ impl<'a> Contenders<'a> {
             let claim = self.claims.iter().find(|claim| claim.server == *server);
             claim.is_none_or(|claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
-                !is_standby && !(lost && self.all_follow(claim))
+                !(is_standby || lost && self.all_follow(claim))
             })
         });
         contested

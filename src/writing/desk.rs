@@ -11,15 +11,16 @@ use std::time::Duration;
 
 pub use answers::SentRequest;
 
+use super::Now;
 use super::attempt::Attempt;
 use super::input::{Declared, Place};
 use super::lead::Lead;
 use super::objects::Objects;
 use super::order::{Due, Step, StepChange, due};
 use super::pace::Pace;
+use super::places::{PlaceKind, PlacesByKind};
 use super::rendering::{Rendered, Rendering};
 use super::request::{Call, Effect, FlightId, Request};
-use super::{Now, PlaceKind, PlacesByKind};
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
 use crate::render::{Kind, ObjectId};
@@ -343,7 +344,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let kind = match &subject {
             Some(_) if call.changes_object() => PlaceKind::Write,
             None if is_of_route => PlaceKind::Log,
-            _ => PlaceKind::Other,
+            None if !call.is_read() => PlaceKind::Report,
+            _ => PlaceKind::Read,
         };
         if !around
             .places

@@ -19,10 +19,16 @@ pub const WRITES: Most = Most {
     in_all: 64,
     of_namespace: 16,
 };
-/// Reads and statuses: a namespace whose writes get no answer still tells so.
-pub const OTHERS: Most = Most {
+/// Reads.
+pub const READS: Most = Most {
     in_all: 32,
     of_namespace: 16,
+};
+/// What is told in statuses. Each costs the API server as much as several writes of objects, because it validates the whole
+/// policy; a namespace whose writes get no answer still tells so.
+pub const REPORTS: Most = Most {
+    in_all: 16,
+    of_namespace: 4,
 };
 /// What is logged before the writes move: it waits for nothing else.
 pub const LOGS: Most = Most {
@@ -172,6 +178,61 @@ impl Places {
             if queue.of.is_empty() {
                 self.waiting.remove(&key.namespace);
             }
+        }
+    }
+}
+
+/// What a request needs a place for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlaceKind {
+    /// A write that webhooks and quotas can hold up.
+    Write,
+    /// What is logged before the writes move.
+    Log,
+    Read,
+    Report,
+}
+
+impl PlaceKind {
+    pub const ALL: [Self; 4] = [Self::Log, Self::Read, Self::Write, Self::Report];
+}
+
+pub struct PlacesByKind {
+    pub writes: Places,
+    pub logs: Places,
+    reads: Places,
+    reports: Places,
+}
+
+impl PlacesByKind {
+    pub const fn of(&mut self, kind: PlaceKind) -> &mut Places {
+        match kind {
+            PlaceKind::Write => &mut self.writes,
+            PlaceKind::Log => &mut self.logs,
+            PlaceKind::Read => &mut self.reads,
+            PlaceKind::Report => &mut self.reports,
+        }
+    }
+
+    /// The next policy for which there is a place.
+    pub fn next(&mut self) -> Option<PolicyKey> {
+        PlaceKind::ALL.into_iter().find_map(|kind| self.of(kind).next())
+    }
+
+    pub fn forget(&mut self, key: &PolicyKey) {
+        for kind in PlaceKind::ALL {
+            self.of(kind).forget(key);
+        }
+    }
+}
+
+impl Default for PlacesByKind {
+    fn default() -> Self {
+        Self {
+            writes: Places::new(WRITES),
+            logs: Places::new(LOGS),
+            reads: Places::new(READS),
+            reports: Places::new(REPORTS),
         }
     }
 }

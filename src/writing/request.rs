@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
-use super::PlaceKind;
+use super::places::PlaceKind;
 use crate::render::events::Notice;
 use crate::render::reading::{ObservedObject, Version};
 use crate::render::status::Refusal;

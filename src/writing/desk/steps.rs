@@ -2,8 +2,8 @@
 
 use super::{Around, Desk, Rest, SLOW};
 use crate::render::{Kind, ObjectId};
-use crate::writing::PlaceKind;
 use crate::writing::order::{Due, Rank, Step, StepChange};
+use crate::writing::places::PlaceKind;
 use crate::writing::rendering::Rendering;
 use crate::writing::request::Call;
 use distributary_core::moment::Moment;
