@@ -298,14 +298,14 @@ impl<'a> Contenders<'a> {
             .filter(|claim| claim.writes() && self.belongs(claim))
     }
 
-    /// Those that are writable, and until the contest ends its parties, whether they answer or not.
+    /// Those that are writable; while a contested one is, the holder is one of them, whether it answers or not.
     fn split(&self, holding: &Holding) -> Vec<TargetId> {
         let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
-        let is_party = |claim: &Claim| {
-            !holding.contested.is_empty() && (holds(claim) || holding.contested.contains(&claim.server))
-        };
+        let mut writable = self.writable();
+        let contest = writable.any(|claim| holding.contested.contains(&claim.server));
         let suspects = || {
-            let is_one = |claim: &&Claim| (claim.writes() && self.belongs(claim)) || is_party(claim);
+            let is_one =
+                |claim: &&Claim| (claim.writes() && self.belongs(claim)) || (contest && holds(claim));
             self.claims.iter().filter(is_one)
         };
         let servers: BTreeSet<_> = suspects().map(|claim| claim.server).collect();
@@ -325,7 +325,9 @@ impl<'a> Contenders<'a> {
             return BTreeSet::new();
         }
         if holder.writes() && self.belongs(holder) && !self.is_below(holder) {
-            let others = self.writable().filter(|claim| claim.server != holder.server);
+            // One that may not follow anyway needs no contest.
+            let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
+            let others = self.writable().filter(is_other);
             let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
             contested.extend(others.filter(later).map(|claim| claim.server));
         }
@@ -333,7 +335,8 @@ impl<'a> Contenders<'a> {
         let lost = !holder.well && holder.failing_since.is_some_and(out);
         contested.retain(|server| {
             let claim = self.claims.iter().find(|claim| claim.server == *server);
-            claim.is_none_or(|claim| {
+            // One that nobody knows any more, when all were checked, is not declared.
+            claim.map_or(!rules.warm, |claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
                 !(is_standby || lost && self.all_follow(claim))
             })

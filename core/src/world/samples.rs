@@ -179,7 +179,9 @@ impl PolicyState {
             let before = health.writable_since.is_some_and(|since| since < asked);
             let same =
                 health.system_identifier.is_none() || health.system_identifier == self.holding.identity;
-            id != holder && before && same && target.server().is_some_and(is_new)
+            let high = self.holding.timeline;
+            let current = high.is_none_or(|high| health.timeline.is_some_and(|its| its >= high));
+            id != holder && before && same && current && target.server().is_some_and(is_new)
         };
         self.targets.iter().any(contested)
     }

@@ -842,11 +842,43 @@ fn a_server_promoted_while_the_holder_writes_does_not_win_by_its_restart() {
     let down = setting.choose_write_primary(&contested.holding, &[silent(1, 20), promoted(9)], 60);
     assert_eq!(words(&down), "Held primary");
     assert_eq!(down.split.len(), 2);
+    // Somebody stops the one that does not hold the writes: no split brain is left, and the contest is remembered.
+    let stopped = setting.choose_write_primary(&contested.holding, &[proven(20), silent(2, 15)], 20);
+    assert!(stopped.split.is_empty() && stopped.holding.contested.len() == 1);
     let back = setting.choose_write_primary(&down.holding, &[proven(61), promoted(9)], 61);
     assert_eq!(words(&back), "Served primary");
     // A freeze of the primary and a promotion after it is none: it proved nothing since.
     let frozen = setting.choose_write_primary(&split.holding, &[silent(1, 8), promoted(9)], 60);
     assert_eq!(words(&frozen), "Served r2");
+}
+
+#[test]
+fn a_server_that_may_not_follow_or_is_not_declared_is_not_contested() {
+    let setting = Setting::follow();
+    let old = Claim {
+        writable_since: Some(at(9000)),
+        ..writable(1, 1)
+    };
+    let followed = Holding {
+        holder: Some(TargetId::host("r2".into())),
+        timeline: Some(2),
+        ..holding()
+    };
+    let holder = Claim {
+        asked: Some(at(10_000)),
+        ..writable(2, 2)
+    };
+    let choice = setting.choose_write_primary(&followed, &[old, holder], 10);
+    assert!(choice.holding.contested.is_empty() && choice.split.len() == 2);
+    let mut contested = holding();
+    contested.contested.insert(promoted(9).server);
+    let choice = setting.choose_write_primary(&contested, &[proven(10)], 10);
+    assert!(choice.holding.contested.is_empty());
+    // After a restart it may only not be known yet.
+    let mut cold = Setting::follow();
+    cold.warm = false;
+    let choice = cold.choose_write_primary(&contested, &[proven(10)], 10);
+    assert_eq!(choice.holding.contested.len(), 1);
 }
 
 #[test]
