@@ -28,7 +28,7 @@ pub const READS: Most = Most {
 /// policy; a namespace whose writes get no answer still tells so.
 pub const REPORTS: Most = Most {
     in_all: 16,
-    of_namespace: 4,
+    of_namespace: 8,
 };
 /// What is logged before the writes move: it waits for nothing else.
 pub const LOGS: Most = Most {

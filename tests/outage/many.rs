@@ -1,6 +1,7 @@
 //! More policies than a page of a list has, while the API server restarts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use distributary_api::ReplicaSetPolicy;
@@ -14,11 +15,13 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::RECOVERED;
-use crate::fixture::{Fixture, SOON};
+use crate::fixture::Fixture;
 
 /// More than two pages.
 const COUNT: usize = 1200;
 const AT_ONCE: usize = 32;
+/// For the first status of each, which the API server validates with the whole policy.
+const FIRST: Duration = Duration::from_mins(5);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite.test(
@@ -54,7 +57,7 @@ async fn edits_of_many(plane: Arc<ControlPlane>) -> Result<()> {
     let names = (0..COUNT).map(|number| format!("policy-{number:04}"));
     let all = futures::stream::iter(names.map(create)).buffer_unordered(AT_ONCE);
     all.try_collect::<Vec<_>>().await?;
-    wait::eventually("every policy to be taken in", SOON, || async {
+    wait::eventually("every policy to be taken in", FIRST, || async {
         let policies = api.list(&ListParams::default()).await?.items;
         let waiting = policies.iter().filter(|policy| !is_taken(policy));
         let waiting: Vec<_> = waiting.map(ResourceExt::name_any).collect();
