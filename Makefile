@@ -100,7 +100,7 @@ MUTANTS := target/tools/bin/cargo-mutants
 $(MUTANTS):
 	cargo install cargo-mutants --version 27.1.0 --locked --root target/tools
 
-mutants: $(MUTANTS) ## Change each rule of core/src and see that a test fails, about 25 minutes on 2 cores (FILE)
+mutants: $(MUTANTS) ## Change each rule of core/src and see that a test fails, more than an hour on 2 cores (FILE)
 	@# 3: some changes make a test run for ever, which finds them too.
 	$(MUTANTS) mutants --package distributary-core --jobs 2 --timeout 5 --output target $(if $(FILE),--file '$(FILE)') || [ $$? = 3 ]
 
