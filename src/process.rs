@@ -14,7 +14,7 @@ use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
 use crate::k8s::desk::{self, Desk, GRACE};
 use crate::k8s::events;
-use crate::k8s::secrets::{self, SecretAccess};
+use crate::k8s::secrets::SecretAccess;
 use crate::k8s::service_cidrs;
 use crate::k8s::triggers::Triggers;
 use crate::k8s::{Scope, reconcile, watch};
@@ -93,7 +93,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let refuse = move |cidrs: Vec<String>| rules.refuse_services(cidrs.iter().map(String::as_str));
     let cidrs = service_cidrs::follow(Arc::clone(&context), refuse);
     background.spawn(alive.of("watch of service CIDRs", cidrs));
-    let logins = secrets::follow_failed_logins(Arc::clone(&context));
+    let logins = reconcile::follow_failed_logins(Arc::clone(&context));
     background.spawn(alive.of("reader of Secrets", logins));
     let events = events::publish(clients.requests, settings.instance, events_out);
     background.spawn(alive.of("publisher of Events", events));

@@ -16,7 +16,8 @@
 //! that of the server had come, proves it. Then the silence of the holder, which may restart, is no reason to follow the
 //! server. The contest ends when the server is a standby again, when the holder is a proven standby, by `acceptPrimary`, or
 //! when the holder is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a
-//! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby. If a holder of another database
+//! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby. If a
+//! holder of another database
 //! took writes when it was last seen and no server takes over, the routes stay and a person is asked. `acceptPrimary` is the
 //! word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 

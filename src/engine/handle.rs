@@ -24,10 +24,10 @@ pub struct EngineHandle {
 #[error("the engine has stopped")]
 pub struct Stopped;
 
-/// A place in the engine's queue.
-pub struct Place<'a>(mpsc::Permit<'a, Event>);
+/// Room for one memory in the engine's queue.
+pub struct RecallPermit<'a>(mpsc::Permit<'a, Event>);
 
-impl Place<'_> {
+impl RecallPermit<'_> {
     /// Says that another process wrote what it remembers of a policy.
     pub fn recalled(self, key: PolicyKey, memory: Memory) {
         self.0.send(Event::Recalled { key, memory });
@@ -61,13 +61,13 @@ impl EngineHandle {
         self.send(Event::PolicyGone { key }).await
     }
 
-    /// A place in the engine's queue, for [`Place::recalled`]. Whoever takes in the engine's decisions must not wait for one:
-    /// the engine may wait for them.
+    /// Waits for room in the engine's queue. Whoever takes in the engine's decisions goes on with that meanwhile: the engine
+    /// may wait for them.
     ///
     /// # Errors
     /// [`Stopped`] while the process ends.
-    pub async fn place(&self) -> Result<Place<'_>, Stopped> {
-        self.events.reserve().await.map(Place).map_err(|_| Stopped)
+    pub async fn recall_permit(&self) -> Result<RecallPermit<'_>, Stopped> {
+        self.events.reserve().await.map(RecallPermit).map_err(|_| Stopped)
     }
 
     /// Says that other addresses are refused than before.

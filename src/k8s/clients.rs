@@ -25,8 +25,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
 /// A connection of a watch on which nothing was read for so long is given up; it is longer than a list may take.
 const UNREAD: Duration = Duration::from_secs(35);
-/// Connections without a request that are kept, as many as requests of one namespace are under way, and for how long: to make
-/// one costs more than what it carries.
+/// Connections without a request that are kept, as many as writes may be under way, and for how long.
 const IDLE: (usize, Duration) = (64, Duration::from_secs(30));
 
 /// The clients that the process sends its requests with; clones use the same connections. Whoever starts the process hands

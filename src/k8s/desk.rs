@@ -60,8 +60,8 @@ pub struct Desk {
     clock: Clock,
     metrics: Metrics,
     engine: EngineHandle,
-    /// Statuses that another writer changed, until the engine has a place for what they remember. The engine may wait for a
-    /// place here, so nothing here waits for one there.
+    /// Statuses that another writer changed, until the engine's queue has room for what they remember. The engine may wait
+    /// for room in the queue here, so nothing here stands still for it.
     recalls: BTreeMap<PolicyKey, Box<ReplicaSetPolicyStatus>>,
     events: mpsc::Sender<PolicyEvent>,
 }
@@ -107,10 +107,10 @@ impl Desk {
                 biased;
                 () = stop.cancelled() => break,
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
-                Ok(place) = self.engine.place(), if !self.recalls.is_empty() => {
+                Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() => {
                     if let Some((key, status)) = self.recalls.pop_first() {
                         let (wall, moment) = (timestamp(), self.clock.now());
-                        place.recalled(key, memory(&status, memory::Now { wall, moment }));
+                        permit.recalled(key, memory(&status, memory::Now { wall, moment }));
                     }
                 }
                 input = self.inputs.recv() => match input {

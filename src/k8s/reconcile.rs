@@ -68,6 +68,17 @@ fn asked(mut triggers: mpsc::Receiver<PolicyKey>) -> impl Stream<Item = ObjectRe
     futures::stream::poll_fn(move |task| triggers.poll_recv(task)).map(|key| watch::reference(&key))
 }
 
+/// Reads the Secrets of policies again whose logins servers refuse. Runs until it is dropped.
+pub async fn follow_failed_logins(context: Arc<Context>) {
+    loop {
+        for policy in context.engine.failed_logins.take().await {
+            if context.secrets.doubt(&policy, context.clock.now()) {
+                context.triggers.ask(policy).await;
+            }
+        }
+    }
+}
+
 async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<Action, Error> {
     if object.meta().deletion_timestamp.is_some() {
         context.forget(&object.key()).await;

@@ -4,14 +4,13 @@
 mod named;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
 use super::call;
-use super::context::Context;
 use super::error::Error;
 use distributary_api::validate::{SecretKeys, Secrets};
 use distributary_core::ids::PolicyKey;
@@ -36,17 +35,6 @@ const READS: usize = 4;
 
 /// For failed logins of a policy its Secrets are read again at most so often.
 const DOUBTED: Duration = Duration::from_secs(10);
-
-/// Reads the Secrets of policies again whose logins servers refuse. Runs until it is dropped.
-pub async fn follow_failed_logins(context: Arc<Context>) {
-    loop {
-        for policy in context.engine.failed_logins.take().await {
-            if context.secrets.doubt(&policy, context.clock.now()) {
-                context.triggers.ask(policy).await;
-            }
-        }
-    }
-}
 
 /// What was read, and who asked for it.
 #[derive(Default)]
@@ -136,7 +124,7 @@ impl SecretCache {
 
     /// A server refused a login of this policy: the Secrets that it names are read again, as a watch may have missed a change.
     /// Whether they are; not twice within some seconds.
-    fn doubt(&self, policy: &PolicyKey, now: Moment) -> bool {
+    pub(super) fn doubt(&self, policy: &PolicyKey, now: Moment) -> bool {
         let mut state = self.state();
         state.doubted.retain(|_, at| now.since(*at) < DOUBTED);
         if state.doubted.contains_key(policy) || !state.named.contains_key(policy) {

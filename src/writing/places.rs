@@ -24,8 +24,7 @@ pub const READS: Most = Most {
     in_all: 32,
     of_namespace: 16,
 };
-/// What is told in statuses. Each costs the API server as much as several writes of objects, because it validates the whole
-/// policy; a namespace whose writes get no answer still tells so.
+/// What is told in statuses: fewer than writes, as the objects matter first. A namespace whose writes get no answer still tells so.
 pub const REPORTS: Most = Most {
     in_all: 16,
     of_namespace: 8,

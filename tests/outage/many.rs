@@ -20,7 +20,7 @@ use crate::fixture::Fixture;
 /// More than two pages.
 const COUNT: usize = 1200;
 const AT_ONCE: usize = 32;
-/// For the first status of each, which the API server validates with the whole policy.
+/// For the first status of each, on a machine that runs other tests.
 const FIRST: Duration = Duration::from_mins(5);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {

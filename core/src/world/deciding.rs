@@ -153,7 +153,7 @@ impl PolicyState {
         }
     }
 
-    fn choose_write_primary(&self, now: Moment) -> WriteChoice {
+    pub(super) fn choose_write_primary(&self, now: Moment) -> WriteChoice {
         let claims: Vec<Claim> = self
             .known()
             .filter_map(|known| known.claim(|server| self.was_standby(server)))

@@ -161,7 +161,7 @@ impl PolicyState {
             Some(holder) => holder == id,
             None => endpoint.declared == DeclaredRole::Primary,
         };
-        let counted = counted || (holds && self.contests(id, started));
+        let counted = counted || (holds && self.contests(id, started, ended));
         match sample.lsn.filter(|_| holds) {
             Some(position) => {
                 self.history.primary_at(started, position, sample.timeline, span);
@@ -171,19 +171,14 @@ impl PolicyState {
         }
     }
 
-    /// Whether the holder's answer to what was asked at this moment contests another server that is not contested yet.
-    fn contests(&self, holder: &TargetId, asked: Moment) -> bool {
-        let is_new = |server| !self.holding.contested.contains(&server);
-        let contested = |(id, target): (&TargetId, &WatchedTarget)| {
-            let health = &target.health;
-            let before = health.writable_since.is_some_and(|since| since < asked);
-            let same =
-                health.system_identifier.is_none() || health.system_identifier == self.holding.identity;
-            let high = self.holding.timeline;
-            let current = high.is_none_or(|high| health.timeline.is_some_and(|its| its >= high));
-            id != holder && before && same && current && target.server().is_some_and(is_new)
+    /// Whether the holder's answer to what was asked at this moment contests another server that was not contested before.
+    fn contests(&self, holder: &TargetId, asked: Moment, now: Moment) -> bool {
+        let is_later = |since: Moment| since < asked;
+        let another = |(id, target): (&TargetId, &WatchedTarget)| {
+            id != holder && target.health.writable_since.is_some_and(is_later)
         };
-        self.targets.iter().any(contested)
+        self.targets.iter().any(another)
+            && self.choose_write_primary(now).holding.contested != self.holding.contested
     }
 
     /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one
