@@ -277,13 +277,25 @@ impl Fixture {
         Ok(SocketAddr::new(address.parse()?, 5432))
     }
 
-    /// Waits until kube-proxy knows the Service of a route: within `PROXY_DELAY` of the first slice, if the machine is not
-    /// busy. From then on a read fails only where it meets a server that has ended, or that kube-proxy still takes for one.
+    /// Waits until kube-proxy follows the slices of a route as they are now, which takes it `PROXY_DELAY` if the machine is not
+    /// busy: twenty reads in a row are answered by servers in them. From then on a read fails only where it meets a server
+    /// that has ended, or that kube-proxy still takes for one.
     pub async fn readable(&self, route: &str) -> Result<SocketAddr> {
+        const READS: usize = 20;
         const ATTEMPT: Duration = Duration::from_secs(2);
         let address = self.cluster_ip(route).await?;
-        let read = || wait::within("an answer", ATTEMPT, reader::ask(address));
-        wait::eventually(&format!("a read of {route} after {PROXY_DELAY:?}"), SOON, read).await?;
+        let follows = || async move {
+            let led_to = self.now(route).await?;
+            for _ in 0..READS {
+                let server = wait::within("an answer", ATTEMPT, reader::ask(address)).await?;
+                ensure!(
+                    led_to.contains(&server.to_string()),
+                    "{server} answers, not {led_to:?}"
+                );
+            }
+            Ok(())
+        };
+        wait::eventually(&format!("reads of {route} after {PROXY_DELAY:?}"), SOON, follows).await?;
         Ok(address)
     }
 

@@ -35,6 +35,7 @@ async fn rolling_restart(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 3).await?;
     let route = it.follow("ro").await?;
     let all: Vec<_> = it.postgres.replicas().iter().collect();
+    it.leads("ro", &all, SOON).await?;
     let reader = Reader::builder(it.readable("ro").await?).rate(200).start();
     reader
         .until("reads of every replica", SOON, |totals| {
@@ -73,6 +74,7 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_defaults(plane, 2).await?;
     let route = it.follow("ro").await?;
     let servers = [it.postgres.replica(0), it.postgres.replica(1)];
+    it.leads("ro", &servers, SOON).await?;
     let reader = Reader::builder(it.readable("ro").await?)
         .rate(50)
         .retry_after(RETRY)
