@@ -75,6 +75,7 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
     let route = it.follow("ro").await?;
     let servers = [it.postgres.replica(0), it.postgres.replica(1)];
     it.leads("ro", &servers, SOON).await?;
+    it.plane.alone(&it.namespace, SOON).await?;
     let reader = Reader::builder(it.readable("ro").await?)
         .rate(50)
         .retry_after(RETRY)
