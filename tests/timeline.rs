@@ -10,6 +10,7 @@ mod support;
 use distributary_core::fixture::Case;
 use distributary_core::observation::FailureKind;
 use distributary_core::plan::RouteState;
+use distributary_core::policy::OnPrimaryLoss;
 use distributary_core::transition::Transition;
 use distributary_core::world::Memory;
 use support::log::Follows;
@@ -394,20 +395,76 @@ fn a_flapping_replica_makes_a_bounded_number_of_decisions() {
     assert!(checks <= 3 * 700, "{checks} checks");
 }
 
-/// Restarts of a second, every 3 s: out and back each time, never tripped, never more than that.
+/// Restarts of a second, every 3 s: the tenth within ten minutes is a trip.
 #[test]
-fn a_replica_that_restarts_every_3_s_goes_out_and_back_each_time() {
-    let mut simulation = Simulation::new(&fast());
-    for cycle in 0..200 {
-        let begins = 10.0 + 3.0 * f64::from(cycle);
-        simulation
-            .from(begins, "a", REFUSED)
-            .from(begins + 1.0, "a", Answer::Standby);
+fn a_replica_that_restarts_every_3_s_costs_at_most_20_writes_of_a_slice_in_ten_minutes() {
+    for policy in [fast(), held()] {
+        let mut simulation = Simulation::new(&policy);
+        for cycle in 0..200 {
+            let begins = 10.0 + 3.0 * f64::from(cycle);
+            simulation
+                .from(begins, "a", REFUSED)
+                .from(begins + 1.0, "a", Answer::Standby);
+        }
+        simulation.run(610.0);
+        let plans: Vec<_> = simulation.plans().collect();
+        let changes = plans.windows(2).filter(|pair| {
+            let in_slice = |at: usize| {
+                pair[at]
+                    .1
+                    .plan
+                    .ro
+                    .members
+                    .iter()
+                    .any(|member| member.in_slice && member.target.endpoint.as_str() == "a")
+            };
+            in_slice(0) != in_slice(1)
+        });
+        assert!((18..=20).contains(&changes.count()), "{}", simulation.table());
+        let tripped = simulation.tripped("a", 0.0).expect("a trip");
+        assert!(tripped > 35.0, "tripped at {tripped}");
     }
-    simulation.run(610.0);
-    let routes = simulation.log.len();
-    assert!((200..=2 * 200 + 4).contains(&routes), "{routes} changes");
-    assert_eq!(simulation.tripped("a", 0.0), None);
+}
+
+/// With `Withdraw` the writes come back with a server that is full, as it takes those that have a session.
+#[test]
+fn a_primary_that_restarts_into_too_many_clients_takes_its_writes_back() {
+    let mut policy = held();
+    policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+    let mut simulation = Simulation::new(&policy);
+    simulation
+        .from(10.0, "primary", REFUSED)
+        .from(12.0, "primary", Answer::Fails(FailureKind::Saturated))
+        .run(600.0);
+    assert_table(
+        &simulation,
+        "
+            0.402  rw primary | ro a b
+           10.001  rw [Empty] | ro a b | primary Suspect
+           12.052  rw primary | ro a b | primary Saturated
+        ",
+    );
+}
+
+/// It lives, and nobody knows as what: who was promoted meanwhile is followed.
+#[test]
+fn a_primary_that_is_back_without_telling_its_role_does_not_keep_the_writes_from_a_promoted_server() {
+    let mut simulation = Simulation::new(&held());
+    simulation
+        .from(10.0, "primary", REFUSED)
+        .from(12.0, "primary", Answer::Fails(FailureKind::Saturated))
+        .from(13.0, "a", Answer::Promoted(2))
+        .run(600.0);
+    assert_table(
+        &simulation,
+        "
+            0.402  rw primary | ro a b
+           10.001  rw [Held] primary | ro a b | primary Held
+           12.052  rw primary | ro a b | primary Saturated
+           14.403  rw primary | ro b | primary Saturated, a WritableReplica
+           15.000  rw a | ro b | primary WritableReplica
+        ",
+    );
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! | Open, from until   | HalfOpen at the first step           | Open, until moved on                     |
 //! | HalfOpen           | next step; after the last one Closed | Open                                     |
 //!
-//! Every trip that follows another one within `max_reset_timeout` doubles the time that the circuit stays open.
+//! Every trip that follows another one within `max_reset_timeout` doubles the time that the circuit stays open. The tenth
+//! suspicion within ten minutes is a trip, too: a server that flaps without failing for long enough is damped like the others.
 //!
 //! An answer that is neither (the server is alive, but says nothing of its health) ends a run of failures and changes
 //! nothing else. A disabled breaker opens after the same failures and closes with the first success.
@@ -22,6 +23,9 @@ use crate::words::words;
 
 /// Trips remembered; more double nothing.
 const MOST_TRIPS: usize = 16;
+/// So many suspicions within this time are a trip.
+const SUSPICIONS: usize = 10;
+const SUSPICIONS_WITHIN: Duration = Duration::from_mins(10);
 
 /// What a check says to the breaker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +88,8 @@ pub struct Breaker {
     pub circuit: Circuit,
     /// When it tripped, oldest first, within `max_reset_timeout`.
     trips: VecDeque<Moment>,
+    /// When it was suspected, oldest first, within ten minutes.
+    suspicions: VecDeque<Moment>,
 }
 
 impl Breaker {
@@ -94,6 +100,7 @@ impl Breaker {
         Self {
             circuit,
             trips: std::iter::repeat_n(now, trips).collect(),
+            suspicions: VecDeque::new(),
         }
     }
 
@@ -106,10 +113,31 @@ impl Breaker {
         let earlier = self.trips.len() - usize::from(again && !self.trips.is_empty());
         self.circuit = before.observe(outcome, now, settings, window, pause(settings, earlier));
         if matches!(self.circuit, Circuit::Open { .. }) && !again {
-            self.trips.push_back(now);
-            if self.trips.len() > MOST_TRIPS {
-                self.trips.pop_front();
-            }
+            self.note_trip(now);
+        }
+    }
+
+    /// The target is suspected at `now`, after the check that [`observe`](Self::observe) took in.
+    pub fn suspect(&mut self, now: Moment, settings: &BreakerSettings) {
+        self.suspicions
+            .retain(|earlier| now.since(*earlier) < SUSPICIONS_WITHIN);
+        self.suspicions.push_back(now);
+        if self.suspicions.len() < SUSPICIONS {
+            return;
+        }
+        // The next one within the time is the tenth again.
+        self.suspicions.pop_front();
+        if !matches!(self.circuit, Circuit::Open { .. }) {
+            let until = now + pause(settings, self.trips.len());
+            self.circuit = Circuit::Open { until };
+            self.note_trip(now);
+        }
+    }
+
+    fn note_trip(&mut self, now: Moment) {
+        self.trips.push_back(now);
+        if self.trips.len() > MOST_TRIPS {
+            self.trips.pop_front();
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::breaker::{Circuit, spacing};
-use super::health::{Health, Suspicion};
+use super::health::Health;
 use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation};
 use super::policy::{BreakerSettings, Probing, SHORTEST_ATTEMPT};
+use super::suspicion::Suspicion;
 use super::target::Hold;
 
 /// Declares the times, and the list of all.
@@ -21,7 +22,7 @@ macro_rules! times {
 times! {
 /// A refused connection is confirmed by another one after this time.
 const CONFIRM_AFTER: Duration = Duration::from_millis(5);
-/// After the first good check of a suspect, the second one follows.
+/// After the first answer of a suspect that proves it alive, the second check follows.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// Gaps between looks at a suspect grow up to this within the failover timeout.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
@@ -75,7 +76,7 @@ pub fn next(
             let attempts = breaker.failure_threshold.saturating_sub(run.counted).max(1);
             return Some((at, probing.timeout.min(left / attempts).max(SHORTEST_ATTEMPT)));
         }
-        (_, Suspicion::Out { good: 1.., .. }) => ended + SECOND_LOOK,
+        (_, Suspicion::Out { answers: 1.., .. }) => ended + SECOND_LOOK,
         (_, Suspicion::Confirming { since } | Suspicion::Out { since, .. })
             if ended.since(since) < probing.failover_timeout =>
         {

@@ -1,7 +1,8 @@
 //! The health of one target: what its checks say together, and the verdict.
 //!
 //! Out fast, trip slow: a sign of a crash, confirmed by a second look, takes a target out (`Suspect`) without a trip;
-//! two good checks bring it back. Only failures over the whole failover timeout open its circuit.
+//! two answers in a row that prove it alive bring it back. Only failures over the whole failover timeout, or ten suspicions
+//! within ten minutes, open its circuit.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,8 @@ use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
 use super::percent::Percent;
 use super::policy::{BreakerSettings, Probing};
+use super::suspicion::Suspicion;
 use crate::words::words;
-
-/// Good checks in a row that end a suspicion.
-const GOOD_CHECKS: u8 = 2;
 
 /// What is known of one target.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +34,8 @@ pub struct Health {
     pub timeline: Option<u32>,
     /// Since when it is not well: the start of the first failed check, or the heartbeat that was missed before it.
     pub failing_since: Option<Moment>,
+    /// When it began to fail before it was last suspected, while it has told no role since: it may be back as another.
+    pub(super) untold_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
     pub(super) doubted_since: Option<Moment>,
     /// What the newest check failed with; `None` after a good one.
@@ -43,17 +44,6 @@ pub struct Health {
     pub checked: bool,
     /// Whether a check was ever good, or the target served before the operator restarted.
     pub admitted: bool,
-}
-
-/// Whether the server may have crashed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Suspicion {
-    #[default]
-    None,
-    /// One hard sign was seen; the next check confirms it or not.
-    Confirming { since: Moment },
-    /// Confirmed: out of the routes. `good`: good checks since.
-    Out { since: Moment, good: u8 },
 }
 
 /// What the checks of a target say of it, before anyone asks what it is used for.
@@ -125,6 +115,7 @@ impl Health {
     /// Takes in the result of one check.
     pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
         let now = observation.ended;
+        let suspected = self.is_suspected();
         self.checked = true;
         let outcome = match &observation.result {
             Ok(sample) => {
@@ -132,7 +123,7 @@ impl Health {
                 self.learn(sample, observation.started, now);
                 self.failure = None;
                 self.admitted = true;
-                self.suspicion = self.suspicion.after_success();
+                self.suspicion = self.suspicion.after_answer();
                 Some(Outcome::Success)
             }
             Err(kind) => self.fail(*kind, observation.started, now),
@@ -140,6 +131,10 @@ impl Health {
         if let Some(outcome) = outcome {
             self.breaker
                 .observe(outcome, now, breaker, probing.failover_timeout);
+        }
+        if self.is_suspected() && !suspected {
+            self.untold_since = self.untold_since.or(self.failing_since);
+            self.breaker.suspect(now, breaker);
         }
         if matches!(self.breaker.circuit, Circuit::Open { .. }) {
             self.suspicion = Suspicion::None;
@@ -225,6 +220,7 @@ impl Health {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
             (self.role, self.asked, self.writable_since) = (None, None, None);
+            self.untold_since = None;
         }
         self.address = Some(address);
     }
@@ -242,6 +238,7 @@ impl Health {
             self.timeline = None;
         }
         self.asked = Some(asked);
+        self.untold_since = self.untold_since.filter(|since| asked < *since);
         self.role = Some(sample.role);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
         self.other_database &= sample.system_identifier.is_none();
@@ -266,8 +263,18 @@ impl Health {
     /// Whether neither suspicion nor circuit keeps it out.
     #[must_use]
     pub fn is_routable(&self) -> bool {
-        !matches!(self.suspicion, Suspicion::Out { .. })
-            && !matches!(self.breaker.circuit, Circuit::Open { .. })
+        !self.is_suspected() && !matches!(self.breaker.circuit, Circuit::Open { .. })
+    }
+
+    const fn is_suspected(&self) -> bool {
+        matches!(self.suspicion, Suspicion::Out { .. })
+    }
+
+    /// Since when it is down, or back without having told its role.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<Moment> {
+        let down = self.failing_since.filter(|_| !self.is_well());
+        [down, self.untold_since].into_iter().flatten().min()
     }
 
     /// Whether nothing says that it is down: neither suspicion nor circuit, and its address is known and allowed.
@@ -289,7 +296,7 @@ impl Health {
     #[must_use]
     pub fn proves_role(&self) -> bool {
         let saturated = self.failure.map(FailureKind::class) == Some(FailureClass::Saturated);
-        self.answers() || (saturated && self.admitted && self.is_routable())
+        self.answers() || (saturated && self.admitted && self.is_routable() && self.untold_since.is_none())
     }
 
     /// The verdict of the checks alone; whether the target's role and identity fit its use is asked by the plan.
@@ -302,14 +309,19 @@ impl Health {
         if !self.admitted {
             return (Standing::Unproven, self.unproven(class));
         }
-        if let Suspicion::Out { good, .. } = self.suspicion {
+        if self.is_suspected() {
             let starting = class == Some(FailureClass::Transient);
             let reason = if starting {
                 Reason::Starting
             } else {
                 Reason::Suspect
             };
-            return (Standing::Unhealthy { answers: good > 0 }, reason);
+            return (
+                Standing::Unhealthy {
+                    answers: self.answers(),
+                },
+                reason,
+            );
         }
         let circuit = self.breaker.circuit;
         match circuit {
@@ -370,38 +382,6 @@ impl Standing {
     pub const fn held(self, before: Self) -> Self {
         match self {
             Self::Unhealthy { .. } | Self::Behind | Self::Returning { .. } => before,
-            _ => self,
-        }
-    }
-}
-
-impl Suspicion {
-    fn after_success(self) -> Self {
-        match self {
-            Self::Out { since, good } if good + 1 < GOOD_CHECKS => Self::Out {
-                since,
-                good: good + 1,
-            },
-            _ => Self::None,
-        }
-    }
-
-    fn after_failure(self, kind: FailureKind, now: Moment) -> Self {
-        // A connection that is accepted and then closed may have been ended by an administrator: it confirms nothing.
-        let confirms = kind != FailureKind::ConnectionClosed;
-        match (self, kind.class()) {
-            (Self::Out { since, .. }, FailureClass::Dead { .. } | FailureClass::Transient) => {
-                Self::Out { since, good: 0 }
-            }
-            (_, FailureClass::Transient) => Self::Out { since: now, good: 0 },
-            (Self::Confirming { .. }, FailureClass::Dead { hard: true }) if confirms => {
-                Self::Out { since: now, good: 0 }
-            }
-            (Self::None, FailureClass::Dead { hard: true }) => Self::Confirming { since: now },
-            (
-                Self::Confirming { .. },
-                FailureClass::Saturated | FailureClass::Configuration | FailureClass::Alive,
-            ) => Self::None,
             _ => self,
         }
     }

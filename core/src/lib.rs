@@ -26,6 +26,7 @@ pub mod resolved;
 pub mod role;
 pub mod routing;
 pub mod server;
+pub mod suspicion;
 pub mod table;
 pub mod target;
 pub mod transition;

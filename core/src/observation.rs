@@ -222,6 +222,15 @@ impl FailureKind {
             Self::OtherError => FailureClass::Alive,
         }
     }
+
+    /// Whether the server itself sent it as an error: then it lives, whatever its role.
+    #[must_use]
+    pub const fn proves_life(self) -> bool {
+        matches!(
+            self,
+            Self::Saturated | Self::AuthenticationFailed | Self::DatabaseMissing | Self::OtherError
+        )
+    }
 }
 
 words!(Role, FailureKind);

@@ -49,7 +49,7 @@ impl Evidence<'_> {
             asked: health.asked,
             writable_since: health.writable_since,
             well: health.is_well(),
-            failing_since: health.failing_since,
+            failing_since: health.silent_since(),
             identity: health.system_identifier,
             other_database: health.other_database,
             timeline: health.timeline,

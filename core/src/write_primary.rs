@@ -63,6 +63,7 @@ pub struct Claim {
     pub writable_since: Option<Moment>,
     /// Nothing says that it is down.
     pub well: bool,
+    /// Since when it is down, or back without having told its role.
     pub failing_since: Option<Moment>,
     pub identity: Option<u64>,
     /// It was of another database when the operator restarted, and has not told since.
@@ -333,7 +334,7 @@ impl<'a> Contenders<'a> {
             contested.extend(others.filter(later).map(|claim| claim.server));
         }
         let out = |since: Moment| now >= since + rules.failover_timeout;
-        let lost = !holder.well && holder.failing_since.is_some_and(out);
+        let lost = holder.failing_since.is_some_and(out);
         contested.retain(|server| {
             let claim = self.claims.iter().find(|claim| claim.server == *server);
             // One that nobody knows any more, when all were checked, is not declared.
@@ -381,7 +382,7 @@ impl<'a> Contenders<'a> {
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
         }
-        let Some(since) = present.failing_since.filter(|_| !present.well) else {
+        let Some(since) = present.failing_since else {
             return (Some(present), None);
         };
         let until = since + rules.failover_timeout;

@@ -52,7 +52,7 @@ const fn means(reason: Reason) -> &'static str {
         }
         Reason::Starting => "The server is starting up or shutting down.",
         Reason::CircuitOpen => {
-            "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout."
+            "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout; or the server was suspected ten times within 10 minutes."
         }
         Reason::Lagging => "The server lags by more than replicationLag, or maxLag of the class, allows.",
         Reason::ReplayStalled => {
@@ -101,9 +101,11 @@ const fn next(reason: Reason) -> Option<&'static str> {
             "Fix the cause that the failure names; if all servers have the same failure, check the network of the operator."
         }
         Reason::Suspect => {
-            "Check that the server runs and accepts connections: it returns after two good checks."
+            "Check that the server runs and accepts connections: it returns after two good checks, or two errors of its own such as Saturated."
         }
-        Reason::Starting => "Wait until the server has started: it returns after two good checks.",
+        Reason::Starting => {
+            "Wait until the server has started: it returns after two good checks, or two errors of its own such as Saturated."
+        }
         Reason::CircuitOpen => {
             "Check that the server answers: from retryAt on, good checks let it return in steps."
         }

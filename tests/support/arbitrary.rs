@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use distributary_core::Moment;
 use distributary_core::breaker::{Breaker, Circuit};
-use distributary_core::health::{Health, Suspicion};
+use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
 use distributary_core::lag::{Freshness, Replay};
 use distributary_core::observation::{FailureKind, Role};
@@ -17,6 +17,7 @@ use distributary_core::policy::{
     Strategy as Balancing,
 };
 use distributary_core::routing::ReadFallback;
+use distributary_core::suspicion::Suspicion;
 use distributary_core::write_primary::Holding;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -143,7 +144,7 @@ prop_compose! {
         suspicion in prop_oneof![
             3 => Just(Suspicion::None),
             1 => Just(Suspicion::Confirming { since: moment(0) }),
-            1 => (0..2_u8).prop_map(|good| Suspicion::Out { since: moment(0), good }),
+            1 => (0..2_u8).prop_map(|answers| Suspicion::Out { since: moment(0), answers }),
         ],
         last in 1..=250_u8,
         role in prop::option::weighted(0.9, prop_oneof![4 => Just(Role::Standby), 1 => Just(Role::Primary)]),

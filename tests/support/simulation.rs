@@ -287,7 +287,9 @@ impl Simulation {
             self.step(Event::Heard(told));
             return;
         }
-        match sample {
+        // What keeps new connections out leaves an old one alone.
+        let opens = !matches!(answer, Answer::Fails(_) | Answer::FailsLate(..));
+        match sample.filter(|_| session.open || opens) {
             // It cannot be opened.
             None => (session.open, session.next) = (false, now + REOPEN),
             Some((takes, sample)) => {
@@ -309,7 +311,6 @@ impl Simulation {
             Answer::SlowStandby(late) => (millis(late), Role::Standby),
             Answer::Silent => (Duration::MAX, usual),
             answer if closes_sessions(answer) => return None,
-            // What keeps new connections out leaves an old one alone.
             Answer::Fails(_) | Answer::FailsLate(..) => (millis(1), usual),
         };
         Some((takes, self.sample(id, answer, role)))

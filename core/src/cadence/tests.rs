@@ -220,7 +220,7 @@ fn a_session_is_held_from_the_first_good_check_until_the_target_is_down() {
     let out = |health: &mut Health| {
         health.suspicion = Suspicion::Out {
             since: at(0),
-            good: 0,
+            answers: 0,
         }
     };
     assert_eq!(held(out, false), None, "a suspect is asked by checks");

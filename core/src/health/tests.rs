@@ -160,6 +160,123 @@ fn two_good_checks_in_a_row_bring_a_suspect_back() {
     assert_eq!(verdict(&seen(&story)), SERVING);
 }
 
+/// What a server itself sends, whatever keeps it from a good answer.
+const ALIVE: [FailureKind; 4] = [
+    FailureKind::Saturated,
+    FailureKind::AuthenticationFailed,
+    FailureKind::DatabaseMissing,
+    FailureKind::OtherError,
+];
+
+#[test]
+fn two_errors_in_a_row_that_the_server_itself_sent_bring_a_suspect_back() {
+    let crashed = [FailureKind::ConnectRefused; 2];
+    for kind in ALIVE {
+        let first = served_then(&[&crashed[..], &[kind]].concat());
+        assert_eq!(
+            verdict(&first),
+            (OUT, Reason::Suspect),
+            "{kind}: one is not enough"
+        );
+        for second in ALIVE {
+            let health = served_then(&[&crashed[..], &[kind, second]].concat());
+            assert_eq!(verdict(&health).0, Standing::Good, "{kind}, {second}");
+        }
+        let mut health = served_then(&[&crashed[..], &[kind]].concat());
+        check(&mut health, 100, good());
+        assert_eq!(verdict(&health), SERVING, "{kind}, and then a good check");
+        let again = [&crashed[..], &[kind, FailureKind::ConnectRefused, kind]].concat();
+        assert_eq!(verdict(&served_then(&again)).0, OUT, "{kind}: not in a row");
+    }
+}
+
+#[test]
+fn a_failure_that_no_server_sent_as_an_error_ends_no_suspicion() {
+    let proves = |kind: &FailureKind| ALIVE.contains(kind);
+    let others = CONFIGURATION.into_iter().chain(SOFT).chain(NAME);
+    for kind in others.filter(|kind| !proves(kind)) {
+        let health = served_then(&[
+            FailureKind::ConnectRefused,
+            FailureKind::ConnectRefused,
+            kind,
+            kind,
+            kind,
+        ]);
+        assert_eq!(verdict(&health).0, OUT, "{kind}");
+    }
+}
+
+#[test]
+fn a_server_that_is_back_without_telling_its_role_proves_none_and_is_silent_since_it_went_down() {
+    let mut health = seen(&[(0, good())]);
+    assert_eq!(health.silent_since(), None);
+    for (millis, kind) in [
+        (100, FailureKind::ConnectRefused),
+        (105, FailureKind::ConnectRefused),
+    ] {
+        check(&mut health, millis, Err(kind));
+    }
+    assert_eq!(health.silent_since(), Some(at(100)));
+    for millis in [1000, 1005, 60_000] {
+        check(&mut health, millis, Err(FailureKind::Saturated));
+    }
+    assert_eq!(verdict(&health), (Standing::Good, Reason::Saturated));
+    assert!(health.is_well() && !health.proves_role());
+    assert_eq!(health.silent_since(), Some(at(100)));
+    // What was asked for before it went down says nothing.
+    health.hear(ADDRESS, at(50), at(60_001), Ok(&sample()));
+    assert_eq!(health.silent_since(), Some(at(100)));
+    // A heartbeat tells it, too.
+    hear(&mut health, 61_000, Ok(&sample()));
+    assert_eq!(health.silent_since(), None);
+    assert!(health.proves_role());
+}
+
+/// A crash that two good checks end, at this second.
+fn crash_and_return(health: &mut Health, second: u64) {
+    let refused = || Err(FailureKind::ConnectRefused);
+    for (millis, result) in [(0, refused()), (5, refused()), (500, good()), (550, good())] {
+        check(health, second * 1000 + millis, result);
+    }
+}
+
+#[test]
+fn the_tenth_suspicion_within_ten_minutes_is_a_trip() {
+    let mut health = seen(&[(0, good())]);
+    for crash in 1..10 {
+        crash_and_return(&mut health, crash * 60);
+        assert_eq!(verdict(&health), SERVING, "crash {crash}");
+    }
+    let mut tenth = health.clone();
+    crash_and_return(&mut tenth, 600);
+    assert_eq!(verdict(&tenth).1, Reason::CircuitOpen);
+    assert_eq!(tenth.breaker.circuit, Circuit::Open { until: at(660_005) });
+    assert_eq!((tenth.breaker.trips(), tenth.suspicion), (1, Suspicion::None));
+    // The first one was ten minutes ago.
+    let mut later = health.clone();
+    crash_and_return(&mut later, 660);
+    assert_eq!(verdict(&later), SERVING);
+    // A restart of the server is a suspicion, too.
+    check(&mut health, 600_000, Err(FailureKind::Starting));
+    assert_eq!(verdict(&health).1, Reason::CircuitOpen);
+}
+
+#[test]
+fn a_server_that_goes_on_so_after_its_trip_is_tripped_by_its_next_suspicion_for_longer() {
+    let mut health = seen(&[(0, good())]);
+    for crash in 1..=10 {
+        crash_and_return(&mut health, crash);
+    }
+    assert_eq!(verdict(&health).1, Reason::CircuitOpen);
+    for second in 0..=6 {
+        check(&mut health, 80_000 + second * 1000, good());
+    }
+    assert_eq!(verdict(&health), SERVING);
+    crash_and_return(&mut health, 100);
+    assert_eq!(health.breaker.circuit, Circuit::Open { until: at(220_005) });
+    assert_eq!(health.breaker.trips(), 2);
+}
+
 #[test]
 fn starting_and_stopping_are_out_at_once_and_count_nothing() {
     for kind in TRANSIENT {

@@ -66,7 +66,10 @@ fn health(endpoint: &Endpoint, is: Is) -> Health {
         Is::Good | Is::Behind => {}
         Is::Unknown => health = Health::default(),
         Is::Suspect => {
-            health.suspicion = crate::health::Suspicion::Out { since: now, good: 0 };
+            health.suspicion = crate::suspicion::Suspicion::Out {
+                since: now,
+                answers: 0,
+            };
             health.failure = refused;
         }
         Is::Open { answers } => {

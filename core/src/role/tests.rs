@@ -3,9 +3,9 @@ use crate::breaker::{Breaker, Circuit};
 use crate::class_states::ClassStates;
 use crate::fixture::Case;
 use crate::fixture::{SYSTEM, address, at, policy};
-use crate::health::Suspicion;
 use crate::observation::FailureKind;
 use crate::policy::PrimaryRole;
+use crate::suspicion::Suspicion;
 
 /// A target of the policy in a state that `edit` made of a good one; replicas are standbys.
 fn judged(
@@ -154,7 +154,7 @@ fn then_health_and_only_then_lag() {
             replay.freshness = freshness;
             health.suspicion = Suspicion::Out {
                 since: at(0),
-                good: 1,
+                answers: 1,
             };
         });
         assert_eq!(

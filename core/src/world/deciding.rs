@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::policy::PolicyState;
 use super::watched::WatchedTarget;
 use crate::decision::{Decision, DecisionState, EndpointView, RouteDecision, TargetNote, explain};
-use crate::health::{Reason, Standing, Suspicion};
+use crate::health::{Reason, Standing};
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::judgement::Judgement;
 use crate::moment::Moment;
 use crate::plan::{RoutingPlan, plan};
 use crate::policy::{EndpointState, Mode};
 use crate::role::Evidence;
+use crate::suspicion::Suspicion;
 use crate::target::NextCheck;
 use crate::transition::{Transition, transitions};
 use crate::write_primary::{
