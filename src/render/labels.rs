@@ -31,10 +31,18 @@ pub const SLICE_MANAGER: &str = "distributary.dev";
 pub const PREFIX: &str = "distributary.dev/";
 }
 
-/// Whether a label or an annotation of an object of ours is ours.
+/// Labels by which kube-proxy passes over a Service or a slice: never on our objects.
+pub const REFUSED: &[&str] = &[
+    "service.kubernetes.io/service-proxy-name",
+    "service.kubernetes.io/headless",
+];
+
+/// Whether a label or an annotation of an object of ours is ours: set by us, or taken away.
 #[must_use]
 pub fn is_ours(key: &str) -> bool {
-    key.starts_with(PREFIX) || [MANAGED_BY, SERVICE_NAME, SLICE_MANAGED_BY].contains(&key)
+    key.starts_with(PREFIX)
+        || [MANAGED_BY, SERVICE_NAME, SLICE_MANAGED_BY].contains(&key)
+        || REFUSED.contains(&key)
 }
 
 /// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.

@@ -47,7 +47,6 @@ fn metadata(seen: &mut Value, wanted: &Value) {
     }
 }
 
-/// A selector would hand our slices to another controller; externalIPs would take traffic of others.
 fn service(seen: &mut Value, wanted: &Value) {
     let Some(spec) = seen.as_object_mut() else { return };
     for field in services::REFUSED {

@@ -28,6 +28,8 @@ pub struct SliceFacts {
     pub service: String,
     /// The port of its servers.
     pub port: Option<u16>,
+    /// The address family of its servers, as `addressType` has it.
+    pub family: String,
     /// The servers in it.
     pub addresses: BTreeSet<String>,
 }
@@ -67,6 +69,8 @@ pub struct ObservedObject<B> {
     /// The uid of the policy that controls it: of its controller or, where it has none, that of our annotation.
     pub policy: Option<String>,
     pub digest: Digest,
+    /// Something in it that no PUT can change must be another: it is made anew.
+    pub fixed: bool,
     /// Of an `EndpointSlice`.
     pub slice: Option<SliceFacts>,
     pub body: B,
@@ -92,6 +96,7 @@ pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
         version: Version(text("resourceVersion")),
         policy: policy(&object),
         digest: digest(kind, &object),
+        fixed: fixed(kind, &object),
         slice: slice(kind, &object),
         body: object.to_string().into_boxed_str(),
     }
@@ -127,7 +132,16 @@ fn ours(kind: Kind, object: &Value) -> Value {
         Kind::Service => service(&object["spec"]),
         Kind::ConfigMap => data(object),
     };
-    json!([metadata(&object["metadata"]), of])
+    json!([metadata(&object["metadata"]), of, fixed(kind, object)])
+}
+
+/// An immutable ConfigMap stays so, a headless Service never gets a cluster IP.
+fn fixed(kind: Kind, object: &Value) -> bool {
+    match kind {
+        Kind::ConfigMap => object["immutable"] == json!(true),
+        Kind::Service => object["spec"]["clusterIP"] == json!("None"),
+        Kind::EndpointSlice => false,
+    }
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -180,6 +194,7 @@ pub fn slice(kind: Kind, object: &Value) -> Option<SliceFacts> {
         port: object["ports"][0]["port"]
             .as_u64()
             .and_then(|port| port.try_into().ok()),
+        family: text(&object["addressType"]),
         addresses: addresses.map(text).collect(),
     })
 }

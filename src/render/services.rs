@@ -9,11 +9,46 @@ use distributary_core::table::named::{self, SERVICE_PORT};
 /// The name of the port of every Service, which kube-proxy matches with the slices'.
 pub const PORT_NAME: &str = "postgres";
 
-/// The fields of the spec that are ours.
-pub const FIELDS: &[&str] = &["type", "ipFamilyPolicy", "ports"];
-/// The fields of the spec that must not be there: a selector would hand our slices to another controller, the others would
-/// lead traffic elsewhere or take that of others.
-pub const REFUSED: &[&str] = &["selector", "externalIPs", "externalName", "loadBalancerIP"];
+/// The fields of the spec that are ours. With `internalTrafficPolicy: Local` a node without a server refuses every
+/// connection; with `sessionAffinity` a client keeps its server whatever the strategy says.
+pub const FIELDS: &[&str] = &[
+    "type",
+    "ipFamilyPolicy",
+    "ports",
+    "internalTrafficPolicy",
+    "sessionAffinity",
+];
+/// The fields of the spec that must not be there.
+pub const REFUSED: &[&str] = &[
+    // Another controller would write slices for our Service.
+    "selector",
+    // They take traffic of others, or lead ours elsewhere.
+    "externalIPs",
+    "externalName",
+    // They choose among the servers.
+    "publishNotReadyAddresses",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+    // They belong to types other than ClusterIP: beside it the API server refuses some of them.
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+];
+/// The fields of the spec that stay as they are, each with the reason.
+pub const LEFT: &[(&str, &str)] = &[
+    (
+        "clusterIP",
+        "the API server allocates it; a Service with `None` is made anew",
+    ),
+    ("clusterIPs", "the API server allocates them"),
+    (
+        "ipFamilies",
+        "the API server allocates them, and the order is the cluster's; `ipFamilyPolicy` asks for both",
+    ),
+];
 
 pub fn render(subject: &Subject<'_>, prefix: &str, suffix: &str) -> Manifest {
     let name = named::service(prefix, suffix);
@@ -22,6 +57,8 @@ pub fn render(subject: &Subject<'_>, prefix: &str, suffix: &str) -> Manifest {
     let spec = json!({
         "type": "ClusterIP",
         "ipFamilyPolicy": "PreferDualStack",
+        "internalTrafficPolicy": "Cluster",
+        "sessionAffinity": "None",
         "ports": [{"name": PORT_NAME, "port": SERVICE_PORT, "protocol": "TCP", "targetPort": SERVICE_PORT}],
     });
     let kind = Kind::Service;

@@ -320,3 +320,23 @@ fn who_comes_or_goes_changes_one_slice_of_many() {
         assert_eq!((changed.count(), after.len()), (1, before.len()));
     }
 }
+
+/// A field that a newer version of Kubernetes adds is looked at before it is anybody's.
+#[test]
+fn every_field_of_a_service_is_ours_refused_or_left_for_a_reason() {
+    let schema = schemars::schema_for!(k8s_openapi::api::core::v1::ServiceSpec);
+    let mut all: Vec<_> = schema.as_value()["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    let left = services::LEFT.iter().map(|(field, _)| field);
+    let mut known: Vec<_> = services::FIELDS
+        .iter()
+        .chain(services::REFUSED)
+        .chain(left)
+        .collect();
+    all.sort();
+    known.sort();
+    assert_eq!(all, known);
+}

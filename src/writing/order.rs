@@ -20,7 +20,7 @@ use distributary_core::table::named;
 pub struct Step<B> {
     pub rank: Rank,
     pub id: ObjectId,
-    /// Of the object as it should be; `None`: it should not be.
+    /// Of the object as it should be, now or when it is made anew; `None`: it should not be.
     pub digest: Option<Digest>,
     /// The route of a slice.
     pub route: Option<String>,
@@ -126,8 +126,13 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, namespace: &str
     };
     for it in wanted.iter().filter(|it| !conflicts.contains(&it.id)) {
         let seen = at(&it.id);
-        if seen.is_none_or(|seen| seen.digest != it.digest) {
-            steps.push(write(it, seen, &wanted, unseen));
+        match seen {
+            Some(seen) if seen.digest == it.digest => {}
+            Some(seen) if is_past_mending(it, seen) => steps.push(Step {
+                digest: Some(it.digest),
+                ..delete(seen, &wanted)
+            }),
+            _ => steps.push(write(it, seen, &wanted, unseen)),
         }
     }
     let names: BTreeSet<&ObjectId> = wanted.iter().map(|it| &it.id).collect();
@@ -137,6 +142,12 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, namespace: &str
     steps.extend(unwanted.map(|seen| delete(seen, &wanted)));
     steps.sort_by_key(|step| step.rank);
     Due { steps, conflicts }
+}
+
+/// Whether no PUT makes an object what it should be: it is deleted, and made anew once that is answered.
+fn is_past_mending<B>(it: &Wanted<B>, seen: &ObservedObject<B>) -> bool {
+    let family = |slice: &Option<SliceFacts>| slice.as_ref().map(|slice| slice.family.clone());
+    seen.fixed || family(&it.slice) != family(&seen.slice)
 }
 
 fn write<B: Clone>(

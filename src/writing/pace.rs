@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::order::Step;
+use super::order::{Step, StepChange};
 use crate::render::ObjectId;
 use crate::render::reading::Digest;
 use distributary_core::moment::Moment;
@@ -24,6 +24,8 @@ pub struct Pace {
 struct LastWrite {
     began: Moment,
     digest: Option<Digest>,
+    /// It was deleted.
+    is_gone: bool,
     /// How often in a row it was written to be the same.
     again: u32,
 }
@@ -38,7 +40,9 @@ impl Pace {
     pub fn waits<B>(&self, step: &Step<B>, goal: u64, now: Moment) -> Option<Moment> {
         let turn = self.turn.filter(|(of, _)| step.rank.is_slice() && *of != goal);
         let turn = turn.map(|(_, since)| since + APART);
-        let last = self.last.get(&step.id).filter(|last| last.digest == step.digest);
+        // What was deleted to be made anew is made at once.
+        let is_undone = |last: &&LastWrite| last.digest == step.digest && !last.is_gone;
+        let last = self.last.get(&step.id).filter(is_undone);
         let undone = last.map(|last| last.began + (APART * 2_u32.saturating_pow(last.again)).min(UNDONE));
         turn.max(undone).filter(|next| now < *next)
     }
@@ -54,6 +58,7 @@ impl Pace {
         let last = LastWrite {
             began: now,
             digest: step.digest,
+            is_gone: matches!(step.change, StepChange::Delete { .. }),
             again,
         };
         self.last.insert(step.id.clone(), last);

@@ -15,6 +15,11 @@ use crate::fixture::{Fixture, POLICY, SOON};
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("manual_edits_are_put_back_and_foreign_labels_kept", manual_edits)
+        .test(
+            "fields_of_a_service_that_lead_traffic_elsewhere_are_put_back",
+            service_fields,
+        )
+        .test("an_immutable_config_map_is_made_anew", immutable_config_map)
         .test("deleted_objects_are_made_again", deleted_objects)
         .test(
             "an_object_of_our_name_is_left_alone_until_it_is_gone",
@@ -85,6 +90,57 @@ async fn manual_edits(plane: Arc<ControlPlane>) -> Result<()> {
         },
     )
     .await?;
+    Ok(())
+}
+
+/// As far as a real API server takes them.
+async fn service_fields(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let name = format!("{POLICY}-ro");
+    for change in [
+        json!({"spec": {"internalTrafficPolicy": "Local"}}),
+        json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10}}}}),
+        json!({"spec": {"trafficDistribution": "PreferClose", "publishNotReadyAddresses": true}}),
+        json!({"spec": {"type": "NodePort", "externalTrafficPolicy": "Local"}}),
+        json!({"spec": {
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "loadBalancerClass": "example.com/theirs",
+            "loadBalancerSourceRanges": ["203.0.113.0/24"], "allocateLoadBalancerNodePorts": false,
+        }}),
+        json!({"spec": {"type": "ExternalName", "externalName": "example.com"}}),
+        json!({"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": "theirs"}}}),
+    ] {
+        let before = it.api::<Service>().get(&name).await?;
+        it.api::<Service>()
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&change))
+            .await?;
+        let what = format!("the Service to be put back after {change}");
+        watch::object(&it.api::<Service>(), &name, &what, SOON, |service| {
+            let fields = |service: &Service| {
+                let mut spec = service.spec.clone().unwrap_or_default();
+                // A Service that was of type ExternalName has another one.
+                (spec.cluster_ip, spec.cluster_ips) = (None, None);
+                (spec, service.metadata.labels.clone())
+            };
+            service.is_some_and(|service| fields(service) == fields(&before))
+        })
+        .await?;
+    }
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn immutable_config_map(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let name = format!("{POLICY}-routing");
+    let change = json!({"immutable": true});
+    it.api::<ConfigMap>()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    watch::object(&it.api::<ConfigMap>(), &name, "another ConfigMap", SOON, |map| {
+        map.is_some_and(|map| map.immutable.is_none() && map.data.is_some())
+    })
+    .await?;
+    it.condition("Ready", "True", "Routable").await?;
     Ok(())
 }
 

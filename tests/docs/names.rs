@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use distributary::render::events::{self, EventReason};
-use distributary::render::labels;
 use distributary::render::status::{ConditionReason, ConditionType};
+use distributary::render::{labels, services};
 use distributary_core::breaker::spacing;
 use distributary_core::cadence;
 use distributary_core::health::Reason;
@@ -111,6 +111,28 @@ fn the_times_of_checks_are_those_of_the_code() {
 fn every_label_is_listed() {
     let values: Vec<_> = labels::ALL.iter().map(ToString::to_string).collect();
     must_name("docs/labels.md", &values);
+    let refused: Vec<_> = labels::REFUSED.iter().map(ToString::to_string).collect();
+    must_name("docs/labels.md", &refused);
+}
+
+#[test]
+fn every_field_of_a_service_is_listed_with_what_becomes_of_it() {
+    let text = read("docs/labels.md");
+    for field in services::FIELDS {
+        assert!(text.contains(&format!("\n| `{field}` | ")), "{field}");
+    }
+    for field in services::REFUSED {
+        let told = text
+            .lines()
+            .any(|line| line.contains(&format!("`{field}`")) && line.ends_with("| removed |"));
+        assert!(told, "{field}");
+    }
+    for (field, reason) in services::LEFT {
+        assert!(
+            text.contains(&format!("\n| `{field}` | kept: {reason} |")),
+            "{field}"
+        );
+    }
 }
 
 #[test]

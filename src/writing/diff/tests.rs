@@ -37,7 +37,13 @@ fn slice(name: &str, addresses: &[&str]) -> Manifest {
 }
 
 fn service(name: &str) -> Manifest {
-    let spec = json!({"type": "ClusterIP", "ports": [{"name": "postgres", "port": 5432}]});
+    let spec = json!({
+        "type": "ClusterIP",
+        "ipFamilyPolicy": "PreferDualStack",
+        "internalTrafficPolicy": "Cluster",
+        "sessionAffinity": "None",
+        "ports": [{"name": "postgres", "port": 5432}],
+    });
     manifest(Kind::Service, name, &json!({"spec": spec}))
 }
 
@@ -207,13 +213,33 @@ fn a_foreign_label_alone_needs_no_write() {
     assert_eq!(diff(&[desired], &there, UID), Diff::default());
 }
 
+/// Each of them changes where traffic goes.
 #[test]
-fn a_foreign_selector_and_external_ips_are_removed() {
+fn what_somebody_sets_on_a_service_of_ours_is_put_back() {
     for (field, value) in [
+        ("type", json!("LoadBalancer")),
+        ("ipFamilyPolicy", json!("SingleStack")),
+        (
+            "ports",
+            json!([{"name": "postgres", "port": 5432, "nodePort": 30000}]),
+        ),
+        ("internalTrafficPolicy", json!("Local")),
+        ("sessionAffinity", json!("ClientIP")),
+        (
+            "sessionAffinityConfig",
+            json!({"clientIP": {"timeoutSeconds": 10}}),
+        ),
         ("selector", json!({"app": "other"})),
         ("externalIPs", json!(["203.0.113.9"])),
         ("externalName", json!("example.com")),
+        ("externalTrafficPolicy", json!("Local")),
+        ("healthCheckNodePort", json!(30001)),
+        ("publishNotReadyAddresses", json!(true)),
+        ("trafficDistribution", json!("PreferSameNode")),
         ("loadBalancerIP", json!("203.0.113.9")),
+        ("loadBalancerClass", json!("example.com/theirs")),
+        ("loadBalancerSourceRanges", json!(["203.0.113.0/24"])),
+        ("allocateLoadBalancerNodePorts", json!(false)),
     ] {
         let desired = service("orders-rw");
         let there = meddled(&desired, |body| body["spec"][field] = value);
@@ -222,17 +248,58 @@ fn a_foreign_selector_and_external_ips_are_removed() {
 }
 
 #[test]
+fn labels_by_which_proxies_pass_an_object_over_are_taken_away() {
+    for label in [
+        "service.kubernetes.io/service-proxy-name",
+        "service.kubernetes.io/headless",
+    ] {
+        for desired in [
+            service("orders-rw"),
+            slice("orders-rw-ipv4-5432", &["198.18.0.1"]),
+        ] {
+            let there = meddled(&desired, |body| body["metadata"]["labels"][label] = json!(""));
+            assert_eq!(
+                put(&desired, &there)["metadata"]["labels"],
+                desired.body["metadata"]["labels"],
+                "{label}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_no_update_can_mend_is_made_anew() {
+    let map = config_map(&json!({"routing.json": "1"}));
+    let immutable = meddled(&map, |body| body["immutable"] = json!(true));
+    let route = service("orders-rw");
+    let headless = meddled(&route, |body| body["spec"]["clusterIP"] = json!("None"));
+    let servers = slice("s", &["198.18.0.1"]);
+    let of_another_family = meddled(&servers, |body| body["addressType"] = json!("IPv6"));
+    for (desired, there) in [(map, immutable), (route, headless), (servers, of_another_family)] {
+        let name = desired.id.name.clone();
+        assert_eq!(
+            words(&diff(std::slice::from_ref(&desired), &there, UID)),
+            [format!("delete {name}")]
+        );
+        assert_eq!(
+            words(&diff(&[desired], &Observed::new(), UID)),
+            [format!("create {name}")]
+        );
+    }
+}
+
+#[test]
 fn allocated_fields_are_kept() {
     let desired = service("orders-rw");
     let there = meddled(&desired, |body| {
         body["spec"]["clusterIP"] = json!("198.19.0.7");
-        body["spec"]["sessionAffinity"] = json!("None");
+        body["spec"]["ipFamilies"] = json!(["IPv4"]);
         body["spec"]["ports"][0]["port"] = json!(1);
         body["status"] = json!({"loadBalancer": {}});
     });
     let body = put(&desired, &there);
     assert_eq!(body["spec"]["clusterIP"], "198.19.0.7");
-    assert_eq!(body["spec"]["sessionAffinity"], "None");
+    assert_eq!(body["spec"]["ipFamilies"], json!(["IPv4"]));
     assert_eq!(body["spec"]["ports"], desired.body["spec"]["ports"]);
     assert_eq!(body["status"], json!({"loadBalancer": {}}));
 }

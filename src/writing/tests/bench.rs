@@ -127,7 +127,7 @@ pub struct Server {
     pub policy_version: u64,
     /// Whether the CRD knows no memory.
     pub forgets_memory: bool,
-    /// An object whose endpoints a webhook replaces.
+    /// An object that a webhook changes: the endpoints of a slice, and whether a ConfigMap is immutable.
     pub undoes: Option<String>,
     /// Whether it says that there is no such policy.
     pub hides_policy: bool,
@@ -530,7 +530,10 @@ impl Server {
     pub fn put(&mut self, place: Place, mut object: Value) {
         let version = self.next();
         if self.undoes.as_ref() == Some(&place.id.name) {
-            object["endpoints"] = json!([{"addresses": ["203.0.113.9"]}]);
+            match place.id.kind {
+                Kind::ConfigMap => object["immutable"] = json!(true),
+                _ => object["endpoints"] = json!([{"addresses": ["203.0.113.9"]}]),
+            }
         }
         object["metadata"]["resourceVersion"] = json!(version.to_string());
         object["metadata"]["namespace"] = json!(place.namespace);

@@ -246,3 +246,38 @@ fn a_name_that_becomes_free_is_taken_at_once() {
     bench.serve();
     assert_eq!(bench.condition("Programmed"), "Programmed");
 }
+
+#[test]
+fn a_config_map_that_somebody_made_immutable_is_made_anew() {
+    let mut bench = Bench::routed();
+    let map = place(Kind::ConfigMap, "orders-routing");
+    let mut object = bench.server.objects[&map].clone();
+    object["immutable"] = json!(true);
+    bench.server.put(map.clone(), object);
+    bench.echo();
+    bench.serve();
+    assert_eq!(
+        bench.log(),
+        [
+            "delete ConfigMap orders-routing",
+            "create ConfigMap orders-routing"
+        ]
+    );
+    assert!(bench.server.objects[&map]["immutable"].is_null());
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+}
+
+#[test]
+fn one_that_is_immutable_again_at_once_is_made_anew_less_and_less_often() {
+    let mut bench = Bench::new();
+    bench.server.undoes = Some("orders-routing".to_owned());
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.pass(60);
+    let log = bench.log();
+    let made = log
+        .iter()
+        .filter(|line| *line == "create ConfigMap orders-routing");
+    assert!(made.count() < 16, "{log:?}");
+}
