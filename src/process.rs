@@ -37,6 +37,8 @@ pub struct Settings {
     pub addresses: AddressRules,
     /// The name of this process in Events.
     pub instance: String,
+    /// Where the cluster is.
+    pub region: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         &scopes,
         triggers,
         settings.secrets,
+        settings.region,
     ));
     let desk = Desk::new(
         inputs,

@@ -17,6 +17,7 @@ use distributary::render::status::{
 use distributary_api::validate::{self, SecretKeys, Secrets};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
+use distributary_core::cluster::Cluster;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
@@ -42,6 +43,9 @@ struct CaseInput {
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     services: BTreeMap<String, Vec<SocketAddr>>,
+    /// The region of the cluster.
+    #[serde(default)]
+    region: Option<String>,
     /// Where the writes did not go as decided: NameConflict, ForeignEndpoints or Refused (with names).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
@@ -72,8 +76,12 @@ fn outcome(folder: &Path) -> Outcome {
     let services = input
         .observations()
         .services(validate::service_references(&object, &secrets));
-    let validated = validate::policy(&object)
-        .and_then(|valid| Ok(valid.with(validate::resolve(&object, &secrets, &services)?)));
+    let validated = validate::policy(&object).and_then(|valid| {
+        let cluster = Cluster {
+            region: input.region.clone(),
+        };
+        Ok(valid.with(validate::resolve(&object, &secrets, &services)?, cluster))
+    });
     let (declared, problems) = match validated {
         Ok(declared) => (Some(declared), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),

@@ -14,6 +14,7 @@ use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::cadence;
 use distributary_core::class_states::ClassStates;
+use distributary_core::cluster::Cluster;
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture::{self, outputs};
 use distributary_core::health::{Health, Reason, Standing};
@@ -91,7 +92,7 @@ fn judge(situation: &Situation) -> Verdict {
     let judgements: Vec<_> = known()
         .map(|known| known.judge(&policy, &choice.holding))
         .collect();
-    let plan = plan(&policy, &judgements, &choice);
+    let plan = plan(&policy, &Cluster::default(), &judgements, &choice);
     Verdict {
         claims,
         choice,
@@ -252,7 +253,7 @@ proptest! {
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        let other = rendered(policy, &outputs(), &plan(&policy.policy(), &judgements, &choice));
+        let other = rendered(policy, &outputs(), &plan(&policy.policy(), &policy.cluster, &judgements, &choice));
         let bytes = |objects: &[Manifest]| objects.iter().map(|object| object.body.to_string()).collect::<Vec<_>>();
         prop_assert_eq!(bytes(&straight.objects), bytes(&other.objects));
         prop_assert_eq!(straight.revision, other.revision);

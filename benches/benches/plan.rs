@@ -10,6 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::Moment;
 use distributary_core::class_states::ClassStates;
+use distributary_core::cluster::Cluster;
 use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
@@ -113,9 +114,10 @@ fn case(number: usize) -> Case {
 }
 
 fn plan_all(cases: &[Case]) -> usize {
+    let cluster = Cluster::default();
     let plans = cases
         .iter()
-        .map(|case| plan(&case.policy, black_box(&case.judgements), &case.choice));
+        .map(|case| plan(&case.policy, &cluster, black_box(&case.judgements), &case.choice));
     plans
         .map(|plan: RoutingPlan| black_box(plan).ro.members.len())
         .sum()

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Circuit;
+use super::cluster::Cluster;
 use super::decision::{ClassView, Decision, DecisionState, EndpointView, TargetState, TargetView};
 use super::health::Reason;
 use super::ids::{EndpointId, PolicyKey};
@@ -120,6 +121,7 @@ pub struct Case {
     parts: PolicyParts,
     /// By endpoint; one that is not here is resolved by its host.
     pub looked_up: BTreeMap<EndpointId, ResolvedEndpoint>,
+    pub cluster: Cluster,
 }
 
 impl Deref for Case {
@@ -137,8 +139,12 @@ impl DerefMut for Case {
 
 impl Case {
     #[must_use]
-    pub const fn new(parts: PolicyParts, looked_up: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
-        Self { parts, looked_up }
+    pub fn new(parts: PolicyParts, looked_up: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
+        Self {
+            parts,
+            looked_up,
+            cluster: Cluster::default(),
+        }
     }
 
     /// What is looked up for an endpoint, to be changed.
@@ -171,7 +177,7 @@ impl Case {
             )
         };
         let endpoints = self.endpoints.iter().map(endpoint).collect();
-        Arc::new(Resolved::new(endpoints))
+        Arc::new(Resolved::new(endpoints, self.cluster.clone()))
     }
 
     /// The event that it is new, or changed.

@@ -5,6 +5,7 @@
 pub mod breaker;
 pub mod cadence;
 pub mod class_states;
+pub mod cluster;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;

@@ -10,6 +10,7 @@ mod reads;
 mod regions;
 mod route;
 
+use super::cluster::Cluster;
 use super::judgement::Judgement;
 use super::policy::{Policy, Strategy};
 use super::routing::{Class, Region};
@@ -22,7 +23,12 @@ pub use route::{Admission, Member, Route, RouteState, RoutingPlan};
 /// Decides the routes. `judgements` are those of the policy's targets, in any order; `choice` says who takes the
 /// writes.
 #[must_use]
-pub fn plan(policy: &Policy, judgements: &[Judgement], choice: &WriteChoice) -> RoutingPlan {
+pub fn plan(
+    policy: &Policy,
+    cluster: &Cluster,
+    judgements: &[Judgement],
+    choice: &WriteChoice,
+) -> RoutingPlan {
     let known: Vec<Candidate<'_>> = judgements
         .iter()
         .filter_map(|judgement| Candidate::new(policy, judgement))
@@ -32,7 +38,7 @@ pub fn plan(policy: &Policy, judgements: &[Judgement], choice: &WriteChoice) -> 
     let class = |class: &Class| (class.name.clone(), read(Reading::of_class(policy, class)));
     let region = |region: &Region| (region.name.clone(), read(Reading::of_region(policy, region)));
     RoutingPlan {
-        ro: read(Reading::unnamed(policy)),
+        ro: read(Reading::unnamed(policy, cluster)),
         classes: policy.routing.classes.iter().map(class).collect(),
         regions: policy.routing.regions.iter().map(region).collect(),
         rw,

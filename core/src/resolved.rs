@@ -1,16 +1,20 @@
-//! What was looked up for a policy: Secrets and Services that it names.
+//! What was looked up for a policy: Secrets and Services that it names, and what the cluster is to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::cluster::Cluster;
 use super::ids::{EndpointId, TargetId};
 use super::login::{Login, UnresolvedSecret};
 use super::server::{ClientSettings, Location};
 
-/// What was looked up for the endpoints of a policy. It is not changed after it was made.
+/// What was looked up for a policy. It is not changed after it was made.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resolved(BTreeMap<EndpointId, ResolvedEndpoint>);
+pub struct Resolved {
+    endpoints: BTreeMap<EndpointId, ResolvedEndpoint>,
+    cluster: Cluster,
+}
 
 /// What was looked up for one endpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,16 +57,22 @@ pub enum ServiceProblem {
 }
 
 impl Resolved {
-    /// What was looked up, by endpoint.
+    /// What was looked up, by endpoint and of the cluster.
     #[must_use]
-    pub const fn new(endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Self {
-        Self(endpoints)
+    pub const fn new(endpoints: BTreeMap<EndpointId, ResolvedEndpoint>, cluster: Cluster) -> Self {
+        Self { endpoints, cluster }
+    }
+
+    /// The cluster that the routes are written to.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// What was looked up for an endpoint; `None`: the policy does not declare it.
     #[must_use]
     pub fn endpoint(&self, id: &EndpointId) -> Option<&ResolvedEndpoint> {
-        self.0.get(id)
+        self.endpoints.get(id)
     }
 
     /// Where an endpoint is; `None`: that is not known.
@@ -82,14 +92,14 @@ impl Resolved {
     /// Whether an endpoint is behind a Service.
     #[must_use]
     pub fn names_services(&self) -> bool {
-        self.0.values().any(|endpoint| endpoint.pods.is_some())
+        self.endpoints.values().any(|endpoint| endpoint.pods.is_some())
     }
 
     /// What is wrong with Secrets, each problem once.
     #[must_use]
     pub fn problems(&self) -> BTreeSet<String> {
         let problems = self
-            .0
+            .endpoints
             .values()
             .filter_map(|endpoint| endpoint.login.as_ref().err());
         problems.map(ToString::to_string).collect()

@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::Error;
 use crate::render::labels;
 use distributary_api::Mode;
-use distributary_api::validate::SecretKeys;
+use distributary_api::validate::{self, SecretKeys};
+use distributary_core::cluster::Cluster;
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -31,6 +32,24 @@ pub struct Documents {
     pub slices: Vec<(Name, EndpointSlice)>,
     /// Their data.
     pub config_maps: BTreeMap<Name, BTreeMap<String, String>>,
+    /// The cluster that they are meant for.
+    pub cluster: Cluster,
+}
+
+/// What is said of the cluster that the files are meant for.
+#[derive(Debug, clap::Args)]
+pub struct ClusterArguments {
+    /// Region of the cluster, as distributary run --region has it.
+    #[arg(long, value_name = "REGION", value_parser = validate::cluster_region)]
+    region: Option<String>,
+}
+
+impl ClusterArguments {
+    pub fn cluster(&self) -> Cluster {
+        Cluster {
+            region: self.region.clone(),
+        }
+    }
 }
 
 impl Documents {

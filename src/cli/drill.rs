@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::documents::ClusterArguments;
 use super::endpoints::servers;
 use super::output::{Output, Table};
 use super::planned::{self, PolicyPlan};
@@ -33,6 +34,8 @@ use distributary_core::world::Memory;
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// File with the answers of the servers before the loss, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
     #[arg(long, value_name = "FILE")]
     observations: Option<PathBuf>,
@@ -43,7 +46,8 @@ pub struct Arguments {
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let seen = policy_file::observations(arguments.observations.as_deref())?;
     // A drill is wanted, whatever the mode.
-    let documents = arguments.source.documents()?.enforced();
+    let mut documents = arguments.source.documents()?.enforced();
+    documents.cluster = arguments.cluster.cluster();
     let mut examples = Examples::default();
     let policies = planned::assumed(&documents, &seen, &mut examples)?;
     if arguments.observations.is_some() && policies.len() > 1 {

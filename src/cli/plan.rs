@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::documents::Documents;
+use super::documents::{ClusterArguments, Documents};
 use super::output::{Output, yaml};
 use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
@@ -14,6 +14,7 @@ use crate::k8s::memory::holding;
 use crate::rehearse::Observations;
 use crate::writing::diff::{Diff, Observed, diff};
 use distributary_api::ReplicaSetPolicy;
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Mode;
 use distributary_core::world::Memory;
@@ -29,6 +30,8 @@ use distributary_core::world::Memory;
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// File with the answers of the servers, as in 'checks: {replica-1: [standby, ConnectRefused x 6]}'; see docs/cli.md.
     #[arg(long, value_name = "FILE")]
     observations: Option<PathBuf>,
@@ -50,6 +53,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let observed = arguments.observations.as_deref();
     let seen = policy_file::observations(observed)?;
     let mut documents = arguments.source.documents()?;
+    documents.cluster = arguments.cluster.cluster();
     let live = if arguments.diff && arguments.previous.is_none() {
         block_on(live(&mut documents))?
     } else {
@@ -87,8 +91,8 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     }
     let changes = match &arguments.previous {
         Some(file) => Some(since(
-            file,
-            &arguments.source.namespace,
+            (file, &arguments.source.namespace),
+            &documents.cluster,
             &plans,
             &seen,
             &mut examples,
@@ -144,13 +148,14 @@ impl Change {
 
 /// To the objects that the policies of a file lead to, by the same observations.
 fn since(
-    file: &PathBuf,
-    namespace: &str,
+    (file, namespace): (&PathBuf, &str),
+    cluster: &Cluster,
     plans: &[PolicyPlan],
     seen: &Observations,
     examples: &mut Examples,
 ) -> Result<Vec<Change>, Error> {
-    let documents = Documents::read(std::slice::from_ref(file), namespace)?;
+    let mut documents = Documents::read(std::slice::from_ref(file), namespace)?;
+    documents.cluster = cluster.clone();
     let mut before = BTreeMap::new();
     for declared in planned::assumed(&documents, seen, examples)? {
         let seen = seen.clone().of(&declared.policy, &declared.resolved);

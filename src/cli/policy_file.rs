@@ -157,7 +157,8 @@ pub fn policies(
         match object(document) {
             Ok(object) => {
                 let resolved = resolve(&object);
-                let declared = validate::policy(&object).and_then(|valid| Ok(valid.with(resolved?)));
+                let declared = validate::policy(&object)
+                    .and_then(|valid| Ok(valid.with(resolved?, documents.cluster.clone())));
                 match declared {
                     Ok(declared) => found.push(declared),
                     Err(wrong) => problems.extend(wrong.iter().map(|problem| format!("{title}: {problem}"))),

@@ -12,6 +12,7 @@ use crate::k8s::clients::{self, Clients};
 use crate::k8s::secrets::SecretAccess;
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
+use distributary_api::validate;
 use distributary_probe::{AddressRules, Cidr, Limits};
 
 /// Run the operator.
@@ -69,6 +70,10 @@ pub struct Arguments {
         value_delimiter = ','
     )]
     deny_cidrs: Vec<Cidr>,
+    /// Region of the cluster, as policies name it: under the strategy Geographic, NAME-ro leads to the servers that are nearest
+    /// to it. Default: none, and NAME-ro ignores regions.
+    #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
+    region: Option<String>,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -132,6 +137,7 @@ fn settings(arguments: Arguments) -> Settings {
         },
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
         instance: arguments.instance,
+        region: arguments.region,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Context {
     pub metrics: Metrics,
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
+    /// Where the cluster is.
+    pub(super) region: Option<String>,
 }
 
 impl Context {
@@ -56,6 +58,7 @@ impl Context {
         scopes: &[Scope],
         triggers: Triggers,
         access: SecretAccess,
+        region: Option<String>,
     ) -> Self {
         Self {
             client: clients.requests,
@@ -73,6 +76,7 @@ impl Context {
             metrics,
             access,
             named: NamedWatches::default(),
+            region,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::render::reading::Version;
 use crate::render::status::UnresolvedReference;
 use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::policy::Policy;
 use distributary_core::resolved::ResolvedEndpoint;
@@ -86,7 +87,10 @@ impl Context {
         };
         if let Some((valid, read)) = valid {
             let HeldEndpoints { endpoints, problems } = self.hold(&valid.policy, read, &seen.previous);
-            let declared = valid.with(endpoints);
+            let cluster = Cluster {
+                region: self.region.clone(),
+            };
+            let declared = valid.with(endpoints, cluster);
             let secrets = declared.resolved.problems().into_iter();
             seen.unresolved = secrets.map(UnresolvedReference::Secret).collect();
             seen.unresolved

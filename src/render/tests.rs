@@ -1,6 +1,7 @@
 use super::*;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Declaration, Secrets, Services};
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::TargetId;
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 
@@ -19,7 +20,9 @@ fn declared(more: &Value) -> Declaration {
     }
     let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
     let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
-    validate::policy(&object).unwrap().with(endpoints)
+    validate::policy(&object)
+        .unwrap()
+        .with(endpoints, Cluster::default())
 }
 
 fn member(id: &str, address: &str, in_slice: bool) -> Member {

@@ -25,6 +25,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("plan_shows_what_a_change_would_write", differences)
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
+        .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
 }
 
 const POLICY: &str = "
@@ -370,6 +371,44 @@ items:
             .err
             .contains("these addresses are examples, as names are not resolved: Service pg 192.0.2.1"),
         "{assumed:#?}"
+    );
+    Ok(())
+}
+
+async fn region(_: Arc<()>) -> Result<()> {
+    let policy = POLICY
+        .replace(".2}", ".2, region: east}")
+        .replace(".3}", ".3, region: west}")
+        + "  loadBalancing: {strategy: Geographic}\n";
+    for (command, routes) in [("plan", "routes"), ("drill", "losses/0/routes")] {
+        let told = |arguments: &[&str]| -> Result<Value> {
+            let told = distributary(
+                &[&[command, "-f", "-", "-o", "json"], arguments].concat(),
+                &policy,
+                &[],
+            )?;
+            let told: Value = serde_json::from_str(&told.with(0)?.out)?;
+            let routes = told.pointer(&format!("/policies/0/{routes}"));
+            routes
+                .cloned()
+                .with_context(|| format!("{command} tells no routes"))
+        };
+        let (here, nowhere) = (told(&["--region", "west"])?, told(&[])?);
+        ensure!(
+            here["ro"]["targets"] == here["ro-west"]["targets"],
+            "{command}: {here}"
+        );
+        ensure!(
+            nowhere["ro"]["targets"] != nowhere["ro-west"]["targets"],
+            "{command}: {nowhere}"
+        );
+    }
+    let refused = plan(&policy, &["--region", "West Coast"])?.with(2)?;
+    ensure!(
+        refused
+            .err
+            .contains("must be a DNS-1123 label of at most 19 characters"),
+        "{refused:?}"
     );
     Ok(())
 }

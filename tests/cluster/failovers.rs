@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use distributary_api::{ClassStatus, ReplicaSetPolicy};
 use harness::suite::Suite;
-use harness::{ControlPlane, Postgres, wait};
+use harness::{ControlPlane, PgCluster, Postgres, wait};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -95,11 +95,14 @@ fn regions(it: &Fixture) -> Value {
 }
 
 async fn region(plane: Arc<ControlPlane>) -> Result<()> {
-    let it = Fixture::start(plane, 3).await?;
+    let servers = PgCluster::builder().replicas(3);
+    let it = Fixture::start_with(plane, servers, &["--region=west"]).await?;
     let [east, west, north] = [0, 1, 2].map(|number| it.postgres.replica(number));
     it.apply(&regions(&it)).await?;
     it.condition("Ready", "True", "Routable").await?;
     it.condition("StrategyEnforced", "True", "ByRegion").await?;
+    // The cluster is in the west.
+    served_by(&it, "ro", &[west]).await?;
     for (route, near) in [("ro-east", east), ("ro-west", west), ("ro-north", north)] {
         served_by(&it, route, &[near]).await?;
     }
@@ -126,7 +129,7 @@ async fn region(plane: Arc<ControlPlane>) -> Result<()> {
         sets.starts_with(&order) && sets[order.len()..].iter().all(|set| order.contains(set)),
         "it led to {sets:?}, not by {order:?} and back"
     );
-    for (route, near) in [("ro-west", west), ("ro-north", north)] {
+    for (route, near) in [("ro-west", west), ("ro", west), ("ro-north", north)] {
         served_by(&it, route, &[near]).await?;
     }
     Ok(())

@@ -307,6 +307,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "affinity.podAffinity.g=h",
         "addresses.allow={10.0.0.0/8,fd00::/8}",
         "addresses.deny={10.96.0.0/12}",
+        "region=eu-west-1",
     ];
     let mut with_digest = set.to_vec();
     let by_digest = format!("image.digest={digest}");
@@ -362,7 +363,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "imagePullPolicy": "Always",
         "args": [
             "run", "--log-level=debug", "--log-format=text", "--allow-cidrs=10.0.0.0/8", "--allow-cidrs=fd00::/8",
-            "--deny-cidrs=10.96.0.0/12", "--probes=512",
+            "--deny-cidrs=10.96.0.0/12", "--region=eu-west-1", "--probes=512",
         ],
         "env": [{"name": "A", "value": "b"}],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": 1, "memory": "256Mi"}},
@@ -431,6 +432,7 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
             "addresses.deny={pg.example.com}",
             "at '/addresses/deny/0': 'pg.example.com' does not match pattern",
         ),
+        ("region=Europe", "at '/region': 'Europe' does not match pattern"),
         (
             "serviceAccount.create=perhaps",
             "at '/serviceAccount/create': got string, want boolean",

@@ -10,6 +10,7 @@ use distributary::render::{self, Subject};
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
+use distributary_core::cluster::Cluster;
 use distributary_core::decision::{Decision, DecisionState, RouteDecision, TargetNote, explain};
 use distributary_core::health::{Reason, Standing};
 use distributary_core::ids::TargetId;
@@ -100,7 +101,12 @@ fn the_example_of_routing_json_is_what_is_written() {
         resolved,
         outputs,
     } = example();
-    let plan = plan(&policy, &judgements(&policy), &choice(&policy));
+    let plan = plan(
+        &policy,
+        &Cluster::default(),
+        &judgements(&policy),
+        &choice(&policy),
+    );
     let subject = Subject {
         policy: &policy,
         resolved: &resolved,
@@ -174,7 +180,7 @@ fn every_metric_is_listed_and_no_other() {
     };
     let judgements = judgements(&policy);
     let choice = choice(&policy);
-    let plan = plan(&policy, &judgements, &choice);
+    let plan = plan(&policy, &Cluster::default(), &judgements, &choice);
     let endpoints = explain(&policy, &resolved, &judgements, &plan, |_| TargetNote {
         sessions: Some(1),
         ..TargetNote::default()

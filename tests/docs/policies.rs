@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Declaration, SecretKeys, Secrets, Services};
+use distributary_core::cluster::Cluster;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ pub fn policies(from: &str, yaml: &str) -> Vec<Declaration> {
             assert_eq!(endpoints.len(), valid.policy.endpoints.len(), "{from}");
             let bad = endpoints.values().filter(|endpoint| endpoint.login.is_err());
             assert_eq!(bad.count(), 0, "{from}: a Secret is not referred to as it should");
-            valid.with(endpoints)
+            valid.with(endpoints, Cluster::default())
         });
     policies.collect()
 }

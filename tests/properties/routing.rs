@@ -203,7 +203,7 @@ fn planned(case: &Case) -> (Vec<Judgement>, WriteChoice, RoutingPlan) {
         });
         judgement.classes = own.collect::<BTreeMap<_, _>>();
     }
-    let plan = plan(&policy.policy(), &judgements, &choice);
+    let plan = plan(&policy.policy(), &policy.cluster, &judgements, &choice);
     (judgements, choice, plan)
 }
 
@@ -397,7 +397,7 @@ proptest! {
         let by = by % judgements.len();
         judgements.rotate_left(by);
         judgements.reverse();
-        prop_assert_eq!(&rendered(policy, &outputs(), &plan(&policy.policy(), &judgements, &choice)), &manifests);
+        prop_assert_eq!(&rendered(policy, &outputs(), &plan(&policy.policy(), &policy.cluster, &judgements, &choice)), &manifests);
         let observed: Observed = manifests.objects.iter().map(|object| (object.id.clone(), object.body.clone())).collect();
         let diff = diff(&manifests.objects, &observed, &policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::outputs::{Format, Outputs};
 use distributary_core::policy::{DeclaredRole, Endpoint, Policy, PolicyParts};
@@ -88,12 +89,12 @@ pub struct Declaration {
 }
 
 impl ValidPolicy {
-    /// With what was looked up for its endpoints.
+    /// With what was looked up for its endpoints and of the cluster.
     #[must_use]
-    pub fn with(self, endpoints: BTreeMap<EndpointId, ResolvedEndpoint>) -> Declaration {
+    pub fn with(self, endpoints: BTreeMap<EndpointId, ResolvedEndpoint>, cluster: Cluster) -> Declaration {
         Declaration {
             policy: Arc::new(self.policy),
-            resolved: Arc::new(Resolved::new(endpoints)),
+            resolved: Arc::new(Resolved::new(endpoints, cluster)),
             outputs: Arc::new(self.outputs),
         }
     }
@@ -250,6 +251,23 @@ fn is_label(text: &str, most: usize, letter_first: bool) -> bool {
         .next()
         .is_some_and(|c| c.is_ascii_lowercase() || (!letter_first && c.is_ascii_digit()));
     first && text.len() <= most && text.chars().all(inner) && !text.ends_with('-')
+}
+
+/// Of a region that ends the name of a Service, in characters at most.
+const REGION_LENGTH: usize = 19;
+
+/// The region of a cluster, as a policy of the strategy Geographic may name it.
+///
+/// # Errors
+/// What must hold of it.
+pub fn cluster_region(text: &str) -> Result<String, String> {
+    if is_label(text, REGION_LENGTH, false) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be a DNS-1123 label of at most {REGION_LENGTH} characters: lower-case letters, digits and '-'"
+        ))
+    }
 }
 
 /// Letters, digits, `-`, `_` and `.`, at most 63, as in a label's value.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Problems, duration, is_label, is_word, lag};
+use super::{Problems, REGION_LENGTH, duration, is_label, is_word, lag};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::ids::EndpointId;
 use distributary_core::percent::Percent;
@@ -157,7 +157,7 @@ fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut P
     for (at, region) in declared.iter().enumerate() {
         let field = format!("spec.loadBalancing.regions[{at}]");
         problems.require(
-            is_label(&region.name, 19, false),
+            is_label(&region.name, REGION_LENGTH, false),
             format!("{field}.name"),
             rules::REGION_NAME,
         );
@@ -190,7 +190,7 @@ fn regions(spec: &ReplicaSetPolicySpec, endpoints: &[Endpoint], problems: &mut P
             rules::REGIONS,
         );
         problems.require(
-            others.iter().all(|name| is_label(name, 19, false)),
+            others.iter().all(|name| is_label(name, REGION_LENGTH, false)),
             "spec.loadBalancing.strategy",
             rules::GEOGRAPHIC,
         );

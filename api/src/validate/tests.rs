@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
+use distributary_core::cluster::Cluster;
 use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
@@ -464,7 +465,7 @@ fn a_policy_shows_no_password_and_no_key() {
     for login in passwords.values() {
         assert_eq!(login.password.as_ref().unwrap().reveal(), CANARY, "it is there");
     }
-    let resolved = Resolved::new(endpoints.clone());
+    let resolved = Resolved::new(endpoints.clone(), Cluster::default());
     for shown in [format!("{resolved:?}"), format!("{resolved:#?}")] {
         assert!(!shown.contains(CANARY), "{shown}");
         assert!(shown.contains("[redacted]"));

@@ -15,6 +15,7 @@ use super::choice::Choice;
 use super::regions::{Places, keep_the_nearest_in_slice};
 use super::route::{Route, RouteState};
 use crate::breaker::Circuit;
+use crate::cluster::Cluster;
 use crate::observation::Role;
 use crate::policy::{Endpoint, EndpointState, Policy};
 use crate::routing::{Class, Destination, ReadFallback, Region, Selector};
@@ -30,12 +31,12 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Reads that no class names.
-    pub fn unnamed(policy: &'a Policy) -> Self {
+    /// Reads that no class names: as from the region of the cluster, where the policy knows it.
+    pub fn unnamed(policy: &'a Policy, cluster: &Cluster) -> Self {
         Self {
             destination: policy.routing.default_destination.into(),
             class: None,
-            region: None,
+            region: cluster.home(policy),
             fallback: &policy.failover.read_fallback,
         }
     }
@@ -54,7 +55,7 @@ impl<'a> Reading<'a> {
     pub fn of_region(policy: &'a Policy, region: &'a Region) -> Self {
         Self {
             region: Some(region),
-            ..Self::unnamed(policy)
+            ..Self::unnamed(policy, &Cluster::default())
         }
     }
 

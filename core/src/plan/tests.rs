@@ -141,7 +141,7 @@ fn judge(policy: &Case, are: &[Is]) -> (Vec<Judgement>, WriteChoice) {
 
 fn planned(policy: &Case, are: &[Is]) -> RoutingPlan {
     let (judgements, choice) = judge(policy, are);
-    plan(&policy.policy(), &judgements, &choice)
+    plan(&policy.policy(), &policy.cluster, &judgements, &choice)
 }
 
 /// The routes, in words: `rw Served primary` and `ro Served a=100 b=10(not in slice)`. Primary first in `are`.
@@ -170,7 +170,7 @@ fn reads_knowing(policy: &Case, are: &[Is], know: impl Fn(usize, &mut Judgement)
     for (at, judgement) in judgements.iter_mut().enumerate() {
         know(at, judgement);
     }
-    plan(&policy.policy(), &judgements, &choice)
+    plan(&policy.policy(), &policy.cluster, &judgements, &choice)
 }
 
 fn writes(policy: &Case, are: &[Is]) -> String {
@@ -433,7 +433,10 @@ fn a_replica_of_another_system_is_not_routed() {
     assert_eq!(judgements[1].reason, Reason::IdentityMismatch);
     assert!(judgements[1].is_excluded(&choice.holding));
     assert_eq!(
-        words("ro", &plan(&policy.policy(), &judgements, &choice).ro),
+        words(
+            "ro",
+            &plan(&policy.policy(), &policy.cluster, &judgements, &choice).ro
+        ),
         "ro Served b=100"
     );
 }
@@ -454,7 +457,7 @@ fn without_a_primary_no_identity_is_wrong() {
     let policy = policy(&["a", "b"]);
     let are = [Is::Unknown, Is::Foreign, Is::Good];
     let (judgements, choice) = judge_after(&Holding::default(), &policy, &are);
-    let plan = plan(&policy.policy(), &judgements, &choice);
+    let plan = plan(&policy.policy(), &policy.cluster, &judgements, &choice);
     assert_eq!(words("ro", &plan.ro), "ro Served a=100 b=100");
 }
 
@@ -485,9 +488,12 @@ fn order_is_by_priority_then_id() {
 fn the_order_of_judgements_does_not_matter() {
     let policy = policy(&["a", "b", "c"]);
     let (mut judgements, choice) = judge(&policy, &[Is::Good, Is::HalfOpen(0), Is::Good, Is::Suspect]);
-    let straight = plan(&policy.policy(), &judgements, &choice);
+    let straight = plan(&policy.policy(), &policy.cluster, &judgements, &choice);
     judgements.reverse();
-    assert_eq!(plan(&policy.policy(), &judgements, &choice), straight);
+    assert_eq!(
+        plan(&policy.policy(), &policy.cluster, &judgements, &choice),
+        straight
+    );
 }
 
 #[test]
@@ -497,7 +503,7 @@ fn two_targets_of_one_endpoint_are_ordered_by_address() {
     let mut other = judgements[1].clone();
     other.address = Some(IpAddr::from([198, 18, 0, 1]));
     judgements.push(other);
-    let addresses: Vec<_> = plan(&policy.policy(), &judgements, &choice)
+    let addresses: Vec<_> = plan(&policy.policy(), &policy.cluster, &judgements, &choice)
         .ro
         .members
         .iter()
@@ -511,7 +517,10 @@ fn a_judgement_of_an_endpoint_that_is_not_declared_is_ignored() {
     let (wide, narrow) = (policy(&["a", "b"]), policy(&["a"]));
     let (judgements, choice) = judge(&wide, &[Is::Good; 3]);
     assert_eq!(
-        words("ro", &plan(&narrow.policy(), &judgements, &choice).ro),
+        words(
+            "ro",
+            &plan(&narrow.policy(), &narrow.cluster, &judgements, &choice).ro
+        ),
         "ro Served a=100"
     );
 }

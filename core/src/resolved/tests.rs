@@ -1,4 +1,5 @@
 use super::*;
+use crate::cluster::Cluster;
 use crate::fixture::{location, resolved};
 use crate::login::SecretProblem;
 
@@ -78,11 +79,12 @@ fn each_problem_of_a_secret_is_told_once() {
             ("c".into(), resolved(location(3))),
         ]
         .into(),
+        Cluster::default(),
     );
     let problems: Vec<_> = all.problems().into_iter().collect();
     assert_eq!(problems, ["Secret probe does not exist"]);
     assert!(!all.names_services());
-    assert!(Resolved::new([("a".into(), pods(Ok(&[])))].into()).names_services());
+    assert!(Resolved::new([("a".into(), pods(Ok(&[])))].into(), Cluster::default()).names_services());
     assert_eq!(all.location(&"c".into()), Some(&location(3)));
     assert_eq!(all.targets(&"d".into()), []);
 }

@@ -115,7 +115,7 @@ impl PolicyState {
         if !self.warm && !self.serves_an_excluded_one(&judgements, &choice.holding) {
             return (DecisionState::Waiting { unchecked }, None);
         }
-        let routes = plan(&self.policy, &judgements, &choice);
+        let routes = plan(&self.policy, self.resolved.cluster(), &judgements, &choice);
         let endpoints = self.explain(&judgements, &routes);
         if self.warm {
             self.remember(&routes, &judgements);
@@ -150,7 +150,7 @@ impl PolicyState {
             }
         }
         if any {
-            self.routes = plan(&self.policy, &judgements, &choice);
+            self.routes = plan(&self.policy, self.resolved.cluster(), &judgements, &choice);
         }
     }
 

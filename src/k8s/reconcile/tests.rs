@@ -119,7 +119,17 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
         watches: client,
     };
     let access = SecretAccess::ClusterWide;
-    let context = Context::new(clients, clock, handle, desk, metrics, &[None], triggers, access);
+    let context = Context::new(
+        clients,
+        clock,
+        handle,
+        desk,
+        metrics,
+        &[None],
+        triggers,
+        access,
+        None,
+    );
     for kind in Kind::ALL.iter().copied() {
         let subject = Subject::Written(kind);
         context.synced.listed(&Watched { subject, scope: None });

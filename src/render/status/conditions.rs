@@ -41,7 +41,9 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
             verdicts.push(reads::fallback(report, &decided.plan));
             verdicts.push(writes::split_brain(report, decided));
             let known = report.decision.zip(report.outputs);
-            verdicts.extend(known.map(|(decision, outputs)| reads::strategy(&decision.policy, outputs)));
+            verdicts.extend(known.map(|(decision, outputs)| {
+                reads::strategy(&decision.policy, decision.resolved.cluster(), outputs)
+            }));
         }
         None => verdicts.extend(unknown(report, previous)),
     }

@@ -4,6 +4,7 @@ use super::Report;
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use crate::render::names;
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::EndpointId;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
@@ -65,7 +66,7 @@ fn ids(endpoints: &[EndpointId]) -> String {
 }
 
 /// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
-pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
+pub fn strategy(policy: &Policy, cluster: &Cluster, outputs: &Outputs) -> Verdict {
     const TYPE: ConditionType = ConditionType::StrategyEnforced;
     let services = outputs.services.is_some();
     let per_region = outputs.per_region && !policy.routing.regions.is_empty();
@@ -78,6 +79,13 @@ pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
             message.to_owned(),
         )
     };
+    let default = names::of_route(Some(outputs), DEFAULT);
+    let strange = match (&cluster.region, cluster.home(policy)) {
+        (Some(region), None) => {
+            format!(" The cluster is in the region {region}, which is none of this policy.")
+        }
+        _ => String::new(),
+    };
     match policy.strategy {
         _ if !services => yes(
             ConditionReason::ByClients,
@@ -87,16 +95,31 @@ pub fn strategy(policy: &Policy, outputs: &Outputs) -> Verdict {
             ConditionReason::Everywhere,
             "Services spread connections evenly; clients that read routing.json also follow the weights.",
         ),
-        Strategy::Geographic if per_region => yes(
-            ConditionReason::ByRegion,
-            &format!(
-                "The Services of regions lead to the nearest servers, as routing.json does; {} ignores regions.",
-                names::of_route(Some(outputs), DEFAULT)
+        Strategy::Geographic => match (per_region, cluster.home(policy)) {
+            (true, Some(home)) => yes(
+                ConditionReason::ByRegion,
+                &format!(
+                    "The Services of regions lead to the nearest servers, as routing.json does; {default} follows the region of the cluster, {}.",
+                    home.name
+                ),
             ),
-        ),
-        Strategy::Geographic => no(
-            "The policy has no Services of regions, and its other Services spread connections over all regions; only clients that read routing.json prefer near servers.",
-        ),
+            (false, Some(home)) => yes(
+                ConditionReason::ByRegion,
+                &format!(
+                    "{default} leads to the nearest servers of the region of the cluster, {}; the policy has no Services of other regions.",
+                    home.name
+                ),
+            ),
+            (true, None) => yes(
+                ConditionReason::ByRegion,
+                &format!(
+                    "The Services of regions lead to the nearest servers, as routing.json does; {default} ignores regions.{strange}"
+                ),
+            ),
+            (false, None) => no(&format!(
+                "The policy has no Services of regions, and its other Services spread connections over all regions; only clients that read routing.json prefer near servers.{strange}"
+            )),
+        },
         Strategy::Weighted | Strategy::LeastConnections => no(
             "Services spread connections evenly, because kube-proxy ignores weights; only clients that read routing.json follow the strategy.",
         ),

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::*;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Declaration, Secrets, Services};
+use distributary_core::cluster::Cluster;
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture;
 use distributary_core::health::Reason;
@@ -33,7 +34,9 @@ static DECLARED: LazyLock<Declaration> = LazyLock::new(|| {
 fn declared(object: serde_json::Value) -> Declaration {
     let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
     let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
-    validate::policy(&object).unwrap().with(endpoints)
+    validate::policy(&object)
+        .unwrap()
+        .with(endpoints, Cluster::default())
 }
 
 fn view(id: &str, declared: DeclaredRole, role: Role) -> EndpointView {

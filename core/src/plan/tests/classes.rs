@@ -466,6 +466,29 @@ fn a_region_is_served_by_itself_then_its_fallbacks_then_the_others() {
 }
 
 #[test]
+fn reads_that_name_no_region_follow_that_of_the_cluster() {
+    let mut policy = regional();
+    policy.cluster.region = Some("east".to_owned());
+    for are in [[G; 5], [G, OPEN, G, G, G], [G, OPEN, OPEN, OPEN, OPEN], [OPEN; 5]] {
+        let plan = planned(&policy, &are);
+        assert_eq!(plan.ro, plan.regions["east"], "{are:?}");
+    }
+    policy.cluster.region = Some("south".to_owned());
+    assert_eq!(
+        reads(&policy, &[G; 5]),
+        "ro Served a=100 b=100 c=100 d=100",
+        "a region that it does not know"
+    );
+    policy.cluster.region = Some("east".to_owned());
+    policy.strategy = Strategy::RoundRobin;
+    assert_eq!(
+        reads(&policy, &[G; 5]),
+        "ro Served a=100 b=100 c=100 d=100",
+        "regions order nothing"
+    );
+}
+
+#[test]
 fn other_regions_come_by_their_lowest_priority() {
     let mut policy = regional();
     policy.routing.regions = vec![region("east", &[])];

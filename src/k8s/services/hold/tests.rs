@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Secrets, ServicePort, Services};
+use distributary_core::cluster::Cluster;
 use distributary_core::ids::EndpointId;
 use distributary_core::resolved::ServiceProblem;
 
@@ -34,7 +35,7 @@ fn pods(texts: &[&str]) -> Vec<SocketAddr> {
 }
 
 fn told(endpoints: Endpoints) -> Option<Resolved> {
-    Some(Resolved::new(endpoints))
+    Some(Resolved::new(endpoints, Cluster::default()))
 }
 
 fn ready(endpoints: &Endpoints) -> Known {
