@@ -23,6 +23,8 @@ pub struct Health {
     pub address: Option<IpAddr>,
     /// By the newest good check, or heartbeat.
     pub role: Option<Role>,
+    /// Of a primary: its configuration keeps it from taking writes.
+    pub read_only: bool,
     pub system_identifier: Option<u64>,
     /// It was of another database when the operator restarted, and has not told since.
     pub other_database: bool,
@@ -70,6 +72,8 @@ pub enum Reason {
     Serving,
     /// The declared primary is in recovery: it serves reads, and no writes.
     PrimaryInRecovery,
+    /// The write primary takes no writes, by its configuration: its routes stay.
+    ReadOnly,
     /// Out of free connections; it stays.
     Saturated,
     /// It answers with an error that says nothing of its health; it stays.
@@ -239,7 +243,7 @@ impl Health {
         }
         self.asked = Some(asked);
         self.untold_since = self.untold_since.filter(|since| asked < *since);
-        self.role = Some(sample.role);
+        (self.role, self.read_only) = (Some(sample.role), sample.read_only);
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
         self.other_database &= sample.system_identifier.is_none();
         self.timeline = sample.timeline.or(self.timeline);

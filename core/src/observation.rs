@@ -35,6 +35,9 @@ pub struct Sample {
     /// Of a primary: of the WAL file that it writes (`pg_walfile_name()`). Of a standby: `received_tli` of
     /// `pg_stat_wal_receiver`, told to members of `pg_monitor` while it streams; what it replayed may be older.
     pub timeline: Option<u32>,
+    /// Of a primary: it takes no writes, as its configuration makes transactions read-only (`default_transaction_read_only`).
+    /// A setting of the role, the database or the session says nothing of other clients.
+    pub read_only: bool,
     /// How busy it is.
     pub load: Option<Load>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or its answer is no number of seconds.
@@ -53,6 +56,7 @@ impl Sample {
             received: None,
             system_identifier: None,
             timeline: None,
+            read_only: false,
             load: None,
             lag: None,
             probes: BTreeMap::new(),
@@ -86,7 +90,7 @@ pub enum Silence {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum Role {
-    /// Not in recovery: it takes writes.
+    /// Not in recovery: it takes writes, unless it is configured otherwise ([`Sample::read_only`]).
     Primary,
     /// In recovery.
     Standby,

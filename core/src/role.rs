@@ -122,7 +122,7 @@ impl Evidence<'_> {
         holding.holder.is_none() && self.endpoint.declared == DeclaredRole::Primary
     }
 
-    /// On top of a verdict of its checks: a standby must be fresh.
+    /// On top of a verdict of its checks: a standby must be fresh, and a primary should take writes.
     fn fit(&self, holding: &Holding, verdict: (Standing, Reason)) -> (Standing, Reason) {
         let (endpoint, role) = (self.endpoint, self.health.role);
         let (standing, reason) = verdict;
@@ -137,6 +137,9 @@ impl Evidence<'_> {
         match (endpoint.declared, role, reason) {
             (DeclaredRole::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
                 (standing, Reason::PrimaryInRecovery)
+            }
+            (_, Some(Role::Primary), Reason::Serving | Reason::Returning) if self.health.read_only => {
+                (standing, Reason::ReadOnly)
             }
             (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {
                 (standing, Reason::WeightZero)

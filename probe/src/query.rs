@@ -20,24 +20,27 @@ enum Part {
     Timeline,
     Identity,
     Load,
+    ReadOnly,
 }
 
 /// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
 /// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
 /// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), and the load (`pg_stat_activity`,
-/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`). One that a server refuses is left out of the next
+/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`), and whether transactions are read-only by default
+/// (`default_transaction_read_only`, and where `pg_settings` says that it is set). One that a server refuses is left out of the next
 /// questions. Queries of policies come after these.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     Part::ALL.into_iter().map(Part::statement)
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Role,
         Self::Position,
         Self::Timeline,
         Self::Identity,
         Self::Load,
+        Self::ReadOnly,
     ];
 
     const fn statement(self) -> &'static str {
@@ -62,9 +65,17 @@ impl Part {
                  (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
                  (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint"
             }
+            // The view is read only where it matters: it lists every setting.
+            Self::ReadOnly => {
+                "SELECT CASE WHEN pg_catalog.current_setting('default_transaction_read_only')::boolean \
+                 THEN (SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') END"
+            }
         }
     }
 }
+
+/// Where a setting is that is not the server's: other logins, databases and sessions have another one.
+const SETTINGS_OF_OURS: [&str; 5] = ["user", "database", "database user", "client", "session"];
 
 /// What a server refused to tell. It is not asked again, as each refusal is a line in its log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -182,12 +193,15 @@ fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> 
             .map(i32::cast_unsigned)
             .filter(|timeline| *timeline > 0),
     };
+    let source = text(of(Part::ReadOnly), 0)?;
+    let set_to_read_only = source.is_some_and(|source| !SETTINGS_OF_OURS.contains(&source));
     Ok(Sample {
         lsn: parsed::<Lsn>(of(Part::Position), 0)?,
         received: parsed::<Lsn>(of(Part::Position), 1)?,
         system_identifier: parsed::<i64>(of(Part::Identity), 0)?.map(i64::cast_unsigned),
         timeline,
         load: load(of(Part::Load))?,
+        read_only: role == Role::Primary && set_to_read_only,
         ..Sample::of(role)
     })
 }

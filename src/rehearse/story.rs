@@ -149,6 +149,7 @@ fn sample(text: &str, setting: Setting<'_>) -> Option<Sample> {
     while let Some(word) = words.next() {
         match word {
             "at" => sample.lsn = Some(Lsn(words.next()?.parse().ok()?)),
+            "read-only" => sample.read_only = true,
             "untold" => (sample.lsn, sample.timeline) = (None, None),
             "of" => sample.system_identifier = Some(after(&mut words, "system")?.parse().ok()?),
             "on" => sample.timeline = Some(after(&mut words, "timeline")?.parse().ok()?),

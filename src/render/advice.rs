@@ -37,6 +37,9 @@ const fn means(reason: Reason) -> &'static str {
         Reason::PrimaryInRecovery => {
             "The declared primary is a standby, and no other server has taken over the writes."
         }
+        Reason::ReadOnly => {
+            "The server is the write primary, but takes no writes: its configuration sets default_transaction_read_only to on."
+        }
         Reason::Saturated => "The server has no free connection.",
         Reason::AnswersWithError => "The server answers with an error that says nothing about its health.",
         Reason::ConfigurationHeld => {
@@ -87,6 +90,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::PrimaryInRecovery => {
             "Promote a server, or declare as spec.primary the server that takes writes."
+        }
+        Reason::ReadOnly => {
+            "Find out why the server was set so, for example because its disk was full; then set default_transaction_read_only to off."
         }
         Reason::Saturated => {
             "Raise max_connections on the server, or reduce the connection pools of its clients."

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::postgres::Shutdown;
+use harness::postgres::{PROBE, Shutdown};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, wait};
 use serde_json::json;
@@ -23,6 +23,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         )
         .test("a_pinned_primary_keeps_the_writes", pinned)
         .test("a_lost_primary_is_withdrawn_where_the_policy_says_so", withdrawn)
+        .test(
+            "a_primary_that_is_configured_to_take_no_writes_is_told_and_stays",
+            read_only,
+        )
         .test("a_demoted_primary_is_withdrawn", demotion)
         .test("a_switchover_moves_the_writes", switchover)
         .test("two_writable_servers_are_told_and_a_person_ends_it", split_brain)
@@ -120,6 +124,43 @@ async fn withdrawn(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("rw", &[], SOON).await?;
     it.postgres.primary().start().await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn read_only(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let primary = it.postgres.primary();
+    let set = async |statement: &str| {
+        primary.sql(statement).await?;
+        primary.sql("select pg_reload_conf()").await
+    };
+    // Of the role of the checks alone: it says nothing of others.
+    set(&format!(
+        "alter role {} set default_transaction_read_only = on",
+        PROBE.user
+    ))
+    .await?;
+    let before = it.checks().await?;
+    wait::eventually("checks as that role", SOON, || async {
+        let now = it.checks().await?;
+        ensure!(now >= before + 4, "{before} before, {now} now");
+        anyhow::Ok(())
+    })
+    .await?;
+    it.condition("PrimaryReachable", "True", "Writable").await?;
+    set(&format!(
+        "alter role {} reset default_transaction_read_only",
+        PROBE.user
+    ))
+    .await?;
+    set("alter system set default_transaction_read_only = on").await?;
+    it.endpoint("primary", "ReadOnly", SOON).await?;
+    it.condition("PrimaryReachable", "False", "ReadOnly").await?;
+    it.condition("Ready", "False", "ReadOnly").await?;
+    it.leads("rw", &[primary], SOON).await?;
+    set("alter system reset default_transaction_read_only").await?;
+    it.condition("PrimaryReachable", "True", "Writable").await?;
     it.condition("Ready", "True", "Routable").await?;
     Ok(())
 }

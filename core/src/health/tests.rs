@@ -629,6 +629,21 @@ fn another_address_is_another_server() {
 }
 
 #[test]
+fn whether_a_primary_is_read_only_is_what_it_told_last() {
+    let mut health = seen(&[(0, good())]);
+    let told = |read_only| Sample {
+        read_only,
+        ..fixture::sample(Role::Primary)
+    };
+    check(&mut health, 1, Ok(told(true)));
+    assert!(health.read_only);
+    check(&mut health, 2, Err(FailureKind::TimedOut));
+    assert!(health.read_only);
+    hear(&mut health, 3, Ok(&told(false)));
+    assert!(!health.read_only);
+}
+
+#[test]
 fn the_timeline_of_a_standby_says_nothing_of_the_primary_that_it_became() {
     let mut health = seen(&[(0, good())]);
     check(&mut health, 1, Ok(Sample::of(Role::Primary)));

@@ -106,6 +106,31 @@ fn then_the_identity_silent_or_not() {
 }
 
 #[test]
+fn a_primary_that_is_configured_to_take_no_writes_is_told_and_stays() {
+    let read_only = |id, edit: fn(&mut Health)| {
+        judged(id, |_, health, _, _| {
+            (health.role, health.read_only) = (Some(Role::Primary), true);
+            edit(health);
+        })
+    };
+    assert_eq!(read_only("primary", |_| {}), (Standing::Good, Reason::ReadOnly));
+    let returning = read_only("primary", |health| {
+        let circuit = Circuit::HalfOpen {
+            step: 0,
+            successes: 0,
+        };
+        health.breaker = Breaker::restored(circuit, 1, at(0));
+    });
+    assert!(matches!(
+        returning,
+        (Standing::Returning { .. }, Reason::ReadOnly)
+    ));
+    // What keeps it from its routes says more.
+    assert_eq!(read_only("primary", open).1, Reason::CircuitOpen);
+    assert_eq!(read_only("a", |_| {}).1, Reason::WritableReplica);
+}
+
+#[test]
 fn then_the_role() {
     let writable = judged("a", |_, health, _, _| health.role = Some(Role::Primary));
     assert_eq!(writable, (Standing::Excluded, Reason::WritableReplica));

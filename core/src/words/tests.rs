@@ -29,7 +29,7 @@ macro_rules! all {
 fn words_that_were_published_stay() {
     assert_eq!(
         all!(Reason),
-        "Serving PrimaryInRecovery Saturated AnswersWithError ConfigurationHeld Returning AdmittedEarly Held Suspect \
+        "Serving PrimaryInRecovery ReadOnly Saturated AnswersWithError ConfigurationHeld Returning AdmittedEarly Held Suspect \
          Starting CircuitOpen Lagging ReplayStalled LagUnknown NameUnresolved NotCheckedYet ConfigurationFailed \
          AddressRefused WritableReplica IdentityMismatch Diverged WeightZero ProbeQueryFailed NoReadyPod Draining Disabled"
     );

@@ -64,6 +64,37 @@ async fn a_standby_tells_what_it_received_and_from_which_timeline() {
 }
 
 #[tokio::test]
+async fn a_primary_is_read_only_where_its_configuration_says_so_and_not_that_of_the_login() {
+    let told = async |standing: Standing| {
+        let fake = Fake::asked(move |question| standing.answer(question)).await;
+        check(&fake, TlsMode::Disable).await.result.unwrap().read_only
+    };
+    assert!(!told(Standing::primary()).await);
+    for (others, expected) in [
+        (&[("default_transaction_read_only", "configuration file")], true),
+        (&[("default_transaction_read_only", "command line")], true),
+        (&[("default_transaction_read_only", "environment variable")], true),
+        (&[("default_transaction_read_only", "global")], true),
+        (&[("default_transaction_read_only", "user")], false),
+        (&[("default_transaction_read_only", "database")], false),
+        (&[("default_transaction_read_only", "database user")], false),
+        (&[("default_transaction_read_only", "client")], false),
+        (&[("default_transaction_read_only", "session")], false),
+    ] {
+        let primary = Standing {
+            others,
+            ..Standing::primary()
+        };
+        assert_eq!(told(primary).await, expected, "{others:?}");
+        let standby = Standing {
+            others,
+            ..Standing::standby()
+        };
+        assert!(!told(standby).await, "a standby takes none anyway");
+    }
+}
+
+#[tokio::test]
 async fn a_standby_that_replayed_nothing_has_no_lsn() {
     let answer = answers(&[
         row(&[Some("t")]),
@@ -71,6 +102,7 @@ async fn a_standby_that_replayed_nothing_has_no_lsn() {
         row(&[None, None]),
         row(&[Some("7")]),
         Standing::standby().load(),
+        row(&[None]),
     ]);
     let fake = Fake::answering(answer).await;
     let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
@@ -324,7 +356,12 @@ async fn nonsense_is_a_violation() {
     // An answer that nobody asked for.
     let early = [logged_in(), Standing::primary().whole()].concat();
     assert_eq!(failure_of(early).await, FailureKind::ProtocolViolation);
-    let rest = [row(&[None, None]), row(&[Some("1")]), Standing::standby().load()];
+    let rest = [
+        row(&[None, None]),
+        row(&[Some("1")]),
+        Standing::standby().load(),
+        row(&[None]),
+    ];
     let with = |role: &str, position: Vec<u8>| {
         let first = [row(&[Some(role)]), position];
         answers(&[&first[..], &rest[..]].concat())
@@ -378,6 +415,7 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
         ("pg_last_wal_receive_lsn", "42883", (None, all.1, all.2, all.3)),
         ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
         ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
+        ("pg_settings", "42501", all),
     ] {
         let standing = refusing(part, state);
         let (fake, queries) = listening(move |query| standing.answer(query)).await;
@@ -392,7 +430,7 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
                 sample.load.is_some(),
             );
             // What is behind the refused part needs another round, where there is anything behind it.
-            let rounds = if part == "pg_stat_activity" { 1 } else { rounds };
+            let rounds = if part == "pg_settings" { 1 } else { rounds };
             assert_eq!((sample.role, said), (Role::Standby, told), "{part}");
             // A transaction that failed is ended at once.
             let queries = queries.lock().unwrap().clone();

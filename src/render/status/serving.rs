@@ -19,13 +19,14 @@ const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server d
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let plan = &decided.plan;
+    let writable = !writes::is_read_only(decided);
     let (status, reason, message) = match (&report.written, plan.rw.state, plan.ro.state) {
-        (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) => (
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) if writable => (
             ConditionStatus::True,
             ConditionReason::Routable,
             "Reads and writes are routed.".to_owned(),
         ),
-        (WriteOutcome::Programmed, RouteState::Served, RouteState::Fallback) => (
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Fallback) if writable => (
             ConditionStatus::True,
             ConditionReason::RoutableByFallback,
             "Writes are routed. Reads go to members of failover.readFallback.".to_owned(),
@@ -66,6 +67,13 @@ fn obstacle(
         (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => (
             ConditionReason::NoPrimary,
             format!("No server is proven to be the write primary: {writes} leads nowhere."),
+        ),
+        (WriteOutcome::Programmed, RouteState::Served, _) if writes::is_read_only(decided) => (
+            ConditionReason::ReadOnly,
+            format!(
+                "The write primary takes no writes, because its configuration sets default_transaction_read_only to on; {writes} \
+                 still leads to it."
+            ),
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => (
             ConditionReason::NoReadTarget,

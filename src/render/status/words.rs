@@ -97,6 +97,7 @@ pub enum ConditionReason {
     PrimaryUnreachable,
     NoPrimary,
     PrimaryBelowMark,
+    ReadOnly,
     NoReadTarget,
     NotProgrammed,
     // Degraded.

@@ -33,6 +33,12 @@ pub fn is_below_mark(decided: &RouteDecision) -> bool {
     state.is_some_and(|state| state.reason == Reason::WritableReplica)
 }
 
+/// Whether the server that takes the writes is configured to refuse them.
+pub fn is_read_only(decided: &RouteDecision) -> bool {
+    let state = write_primary(decided).map(|view| state(decided, view));
+    state.is_some_and(|state| state.reason == Reason::ReadOnly)
+}
+
 pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::PrimaryReachable;
     let Some(view) = write_primary(decided) else {
@@ -75,6 +81,15 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             format!(
                 "{} takes writes on an older timeline than the last write primary. If it is the right server, name it in \
                  failover.acceptPrimary.",
+                view.id
+            ),
+        ),
+        (Reason::ReadOnly, ..) => Verdict(
+            TYPE,
+            ConditionStatus::False,
+            ConditionReason::ReadOnly,
+            format!(
+                "{} takes no writes: its configuration sets default_transaction_read_only to on.",
                 view.id
             ),
         ),

@@ -44,6 +44,8 @@ const VALUES: &[(&str, Value)] = &[
     ("max_connections", |it| Some(it.max_connections.to_string())),
     ("xact_commit", |it| Some(it.transactions.to_string())),
     ("pg_postmaster_start_time", |it| Some(it.started.to_string())),
+    // Where it is set; NULL: it is off.
+    ("default_transaction_read_only", |_| None),
     ("pg_is_in_recovery", |it| {
         Some(if it.standby { "t" } else { "f" }.to_owned())
     }),
@@ -85,6 +87,7 @@ impl Standing {
             self.row(&["pg_walfile_name", "received_tli"]),
             self.row(&["system_identifier"]),
             self.load(),
+            self.row(&["default_transaction_read_only"]),
         ])
     }
 
