@@ -109,7 +109,9 @@ impl Engine {
             Answer::Checked { observed, late } => {
                 tracing::trace!(policy = %observed.key.policy, endpoint = %observed.key.target, result = ?observed.observation.result, "checked");
                 self.checks.count(&observed.observation, late);
-                if observed.observation.result == Err(FailureKind::AuthenticationFailed) {
+                if let Err(FailureKind::AuthenticationFailed | FailureKind::PoolerRefused) =
+                    observed.observation.result
+                {
                     self.failed_logins.add(&observed.key.policy);
                 }
                 Event::Observed(observed)

@@ -195,6 +195,10 @@ pub struct ServerStatus {
     /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What replicationLag.lagQuery answered, where the reason is LagUnknown because the answer is no number of seconds: NULL, no
+    /// row, the value in quotes, or SQLSTATE and its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_answer: Option<String>,
     /// The share of the reads in hundredths: weight 1 with its full share is 100.
     pub effective_weight: u32,
     /// Classes with their own maxLag or probeQuery that do not use the server, or did not recently.

@@ -8,7 +8,7 @@ use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::ids::{ClassName, EndpointId, TargetId};
 use super::judgement::Judgement;
-use super::observation::{FailureKind, Role};
+use super::observation::{FailureKind, NoLag, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
 use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
@@ -88,6 +88,8 @@ pub struct TargetState {
     pub eligible: bool,
     pub reason: Reason,
     pub failure: Option<FailureKind>,
+    /// What its `lagQuery` answers, where its lag is not known for that.
+    pub no_lag: Option<NoLag>,
     /// Its share of the reads in hundredths.
     pub weight: u32,
     /// Where a class stays away, or did lately.
@@ -106,6 +108,7 @@ impl TargetState {
             eligible: false,
             reason,
             failure: None,
+            no_lag: None,
             weight: 0,
             classes: BTreeMap::new(),
         }
@@ -175,6 +178,8 @@ pub struct TargetNote {
     pub location: Option<Location>,
     /// Sessions of others.
     pub sessions: Option<u32>,
+    /// What its `lagQuery` answers in place of a lag.
+    pub no_lag: Option<NoLag>,
     pub was_standby: bool,
 }
 
@@ -287,6 +292,10 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         reason,
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
+        no_lag: note
+            .no_lag
+            .clone()
+            .filter(|_| judgement.reason == Reason::LagUnknown),
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }

@@ -40,8 +40,8 @@ pub struct Sample {
     pub read_only: bool,
     /// How busy it is.
     pub load: Option<Load>,
-    /// The answer of the policy's `lagQuery`; `None`: there is none, or its answer is no number of seconds.
-    pub lag: Option<Duration>,
+    /// The answer of the policy's `lagQuery`; `None`: there is none, or it was not asked.
+    pub lag: Option<LagAnswer>,
     /// Of a whole check: whether each probe query of the policy's classes was answered.
     pub probes: BTreeMap<Arc<str>, bool>,
 }
@@ -60,6 +60,66 @@ impl Sample {
             load: None,
             lag: None,
             probes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a `lagQuery` answered: how far the server is behind.
+pub type LagAnswer = Result<Duration, NoLag>;
+
+/// What a `lagQuery` answered in place of a number of seconds, in words for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NoLag {
+    Null,
+    /// No row, or no text in it.
+    Nothing,
+    /// A value that is no number, or that no time is as long as: its beginning, printable.
+    Value(String),
+    /// The server refused the query: the SQLSTATE, printable.
+    Refused(String),
+}
+
+impl NoLag {
+    /// What is shown of a value at most, in bytes, before the last character.
+    const LONGEST: usize = 40;
+
+    #[must_use]
+    pub fn value(text: &str) -> Self {
+        Self::Value(Self::printable(text))
+    }
+
+    #[must_use]
+    pub fn refused(sqlstate: &str) -> Self {
+        Self::Refused(Self::printable(sqlstate))
+    }
+
+    /// Whether it says the same to a person: a value that changes with every answer is one.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    /// What a server chose, in a bounded length and without control characters.
+    fn printable(text: &str) -> String {
+        let mut printable = String::new();
+        for letter in text.chars() {
+            if printable.len() >= Self::LONGEST {
+                printable.push('…');
+                break;
+            }
+            printable.extend(letter.escape_debug());
+        }
+        printable
+    }
+}
+
+impl std::fmt::Display for NoLag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Null => f.write_str("NULL"),
+            Self::Nothing => f.write_str("no row"),
+            Self::Value(text) => write!(f, "\"{text}\""),
+            Self::Refused(sqlstate) => write!(f, "SQLSTATE {sqlstate}"),
         }
     }
 }
@@ -156,6 +216,8 @@ pub enum FailureKind {
     TlsFailed,
     /// The server offers no TLS where the policy asks for it.
     TlsNotOffered,
+    /// SQLSTATE class 08 in answer to a login: a pooler or proxy refuses it.
+    PoolerRefused,
     /// The server asks for a clear-text or MD5 password, which is never sent.
     PasswordMethodRefused,
     /// A Secret that the endpoint names is missing or wrong.
@@ -170,6 +232,8 @@ pub enum FailureKind {
     AddressRefused,
     /// SQLSTATE classes 53 (others), 58, XX.
     ServerFailing,
+    /// SQLSTATE class 08 in answer to a question: a pooler or proxy lost the server behind it.
+    UpstreamLost,
     /// Bytes that are not the PostgreSQL protocol.
     ProtocolViolation,
     /// A message over the size that an answer can have.
@@ -210,6 +274,7 @@ impl FailureKind {
             Self::TimedOut
             | Self::Unreachable
             | Self::ServerFailing
+            | Self::UpstreamLost
             | Self::ProtocolViolation
             | Self::ReplyTooLong => FailureClass::Dead { hard: false },
             Self::Starting | Self::Stopping => FailureClass::Transient,
@@ -218,6 +283,7 @@ impl FailureKind {
             | Self::DatabaseMissing
             | Self::TlsFailed
             | Self::TlsNotOffered
+            | Self::PoolerRefused
             | Self::PasswordMethodRefused
             | Self::SecretUnresolved => FailureClass::Configuration,
             Self::OutOfResources => FailureClass::Own,

@@ -39,7 +39,16 @@ pub fn classify_io(error: &io::Error) -> FailureKind {
     })
 }
 
-/// The meaning of a server's error.
+/// The meaning of an error in answer to a login.
+fn classify_login(state: &SqlState) -> FailureKind {
+    match classify_sqlstate(state) {
+        // Poolers answer so to a wrong password, to an unknown database and when they are full.
+        FailureKind::UpstreamLost => FailureKind::PoolerRefused,
+        kind => kind,
+    }
+}
+
+/// The meaning of a server's error in answer to a question.
 #[must_use]
 pub fn classify_sqlstate(state: &SqlState) -> FailureKind {
     match state.code() {
@@ -48,6 +57,8 @@ pub fn classify_sqlstate(state: &SqlState) -> FailureKind {
         "53300" => FailureKind::Saturated,
         "28P01" | "28000" => FailureKind::AuthenticationFailed,
         "3D000" => FailureKind::DatabaseMissing,
+        // A server that speaks says nothing of connections: a pooler or proxy in front of it does.
+        code if code.starts_with("08") => FailureKind::UpstreamLost,
         code if ["53", "58", "XX"].iter().any(|class| code.starts_with(class)) => FailureKind::ServerFailing,
         _ => FailureKind::OtherError,
     }
@@ -59,7 +70,7 @@ fn known_source(error: &(dyn Error + 'static)) -> Option<FailureKind> {
         if let Some(breach) = source.downcast_ref::<Breach>() {
             Some(classify_breach(*breach))
         } else if let Some(error) = source.downcast_ref::<DbError>() {
-            Some(classify_sqlstate(error.code()))
+            Some(classify_login(error.code()))
         } else if source.is::<TlsError>() || source.is::<InvalidDnsNameError>() {
             Some(FailureKind::TlsFailed)
         } else {

@@ -39,6 +39,8 @@ pub struct Conversation {
     stream: Stream,
     /// What was read of messages that are not whole yet; without any memory when empty.
     unread: BytesMut,
+    /// It cannot be used any more.
+    over: bool,
 }
 
 /// The answers to a list of statements, up to the one that was refused.
@@ -87,11 +89,19 @@ impl Conversation {
         Self {
             stream,
             unread: BytesMut::new(),
+            over: false,
         }
+    }
+
+    /// Whether a question or its answer ended it.
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Asks `statements` in one round trip, in a transaction that changes nothing; one that fails is ended in another round
     /// trip. The server ends each of them after `within`, at least a millisecond.
+    ///
+    /// A text that cannot be parsed is refused before its first statement.
     ///
     /// # Errors
     /// What ended the connection, or an error of the server that ends it.
@@ -107,25 +117,23 @@ impl Conversation {
             text.push_str("\n;");
         }
         text.push_str("COMMIT");
-        let mut answers = self
-            .exchange(&text)
-            .await
-            .map_err(|broken| broken.kind("query"))?;
+        let mut answers = self.exchange_or_end(&text).await?;
         if answers.failed {
             // At once: it would hold back the server's cleaning until the next question.
-            let ended = self.exchange("ROLLBACK").await;
-            ended.map_err(|broken| broken.kind("query"))?;
+            self.exchange_or_end("ROLLBACK").await?;
         }
-        if answers.rows.len() < OPENING {
-            // The transaction itself was refused.
-            return Err(answers
-                .refused
-                .as_ref()
-                .map_or(FailureKind::ProtocolViolation, classify_sqlstate));
+        if answers.rows.len() < OPENING && answers.refused.is_none() {
+            return Err(FailureKind::ProtocolViolation);
         }
-        answers.rows.drain(..OPENING);
+        answers.rows.drain(..OPENING.min(answers.rows.len()));
         answers.rows.truncate(statements.len());
         Ok(answers)
+    }
+
+    async fn exchange_or_end(&mut self, text: &str) -> Result<Answers, FailureKind> {
+        let answers = self.exchange(text).await;
+        self.over |= answers.is_err();
+        answers.map_err(|broken| broken.kind("query"))
     }
 
     /// Waits for the end of the connection.

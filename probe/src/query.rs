@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
 use super::conversation::{Conversation, Row};
-use distributary_core::observation::{FailureClass, FailureKind, Load, Lsn, Role, Sample};
+use distributary_core::observation::{FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample};
 
 /// A part of the question, and its statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,8 +81,8 @@ const SETTINGS_OF_OURS: [&str; 5] = ["user", "database", "database user", "clien
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Refused([bool; Part::ALL.len()]);
 
-/// Answers of lag queries, by their text; `None`: no number of seconds.
-pub type Lags = HashMap<Arc<str>, Option<Duration>>;
+/// Answers of lag queries, by their text; one that was not asked has none.
+pub type Lags = HashMap<Arc<str>, LagAnswer>;
 
 /// What policies ask beside that, each once.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +94,8 @@ pub struct Queries {
 }
 
 /// Whether each probe query is answered, within `within` altogether. What does not come in time is not: what was asked
-/// before has shown that the server is alive. Nothing is asked after that.
+/// before has shown that the server is alive. Nothing is asked after that. Where a pooler lost its server with a query, it is
+/// not known of those after it.
 pub async fn probe(
     conversation: &mut Conversation,
     queries: &[Arc<str>],
@@ -103,15 +104,21 @@ pub async fn probe(
     let mut answered: BTreeMap<_, _> = queries.iter().map(|query| (Arc::clone(query), false)).collect();
     // Something is left of the deadline of the check to tell.
     let share = within / u32::try_from(queries.len() + 1).unwrap_or(u32::MAX);
-    for query in queries {
+    if conversation.is_over() {
+        return BTreeMap::new();
+    }
+    for (at, query) in queries.iter().enumerate() {
         let statement = [&**query];
         // The server ends it in time, if it can.
         match timeout(share + share / 4, conversation.ask(&statement, share)).await {
             Ok(Ok(answers)) => {
                 answered.insert(Arc::clone(query), answers.refused.is_none());
             }
-            // A query that cannot be parsed refuses the whole text; the session lives on.
-            Ok(Err(kind)) if kind.class() == FailureClass::Alive => {}
+            Ok(Err(FailureKind::UpstreamLost)) => {
+                let asked = &queries[..=at];
+                answered.retain(|query, _| asked.contains(query));
+                break;
+            }
             Ok(Err(_)) | Err(_) => break,
         }
     }
@@ -160,6 +167,9 @@ pub async fn ask(
     for query in queries {
         let lag = lag(conversation, query, share).await?;
         lags.insert(Arc::clone(query), lag);
+        if conversation.is_over() {
+            break;
+        }
     }
     Ok((sample, lags))
 }
@@ -219,23 +229,34 @@ fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {
     })())
 }
 
-/// The answer of a lag query. An error of the query says nothing of the server's health.
+/// The answer of a lag query. An error of the query says nothing of the server's health, nor does the loss of the server
+/// behind a pooler: the questions before it were answered.
 async fn lag(
     conversation: &mut Conversation,
     query: &str,
     within: Duration,
-) -> Result<Option<Duration>, FailureKind> {
+) -> Result<LagAnswer, FailureKind> {
     let answers = match conversation.ask(&[query], within).await {
         Ok(answers) => answers,
-        // A query that cannot be parsed refuses the whole text.
-        Err(kind) if kind.class() == FailureClass::Alive => return Ok(None),
+        Err(FailureKind::UpstreamLost) => return Ok(Err(NoLag::refused("08"))),
         Err(kind) => return Err(kind),
     };
-    let seconds = answers.rows.first().and_then(Option::as_ref);
-    let seconds = seconds.and_then(|row| row.text(0).ok().flatten()?.parse::<f64>().ok());
-    // Clocks differ: one that is ahead of the other makes a lag below 0.
-    let seconds = seconds.map(|seconds| if seconds < 0.0 { 0.0 } else { seconds });
-    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+    if let Some(state) = &answers.refused {
+        return Ok(Err(NoLag::refused(state.code())));
+    }
+    let value = answers.rows.first().and_then(Option::as_ref);
+    Ok(match value.map(|row| row.text(0)) {
+        Some(Ok(Some(text))) => seconds(text).ok_or_else(|| NoLag::value(text)),
+        Some(Ok(None)) => Err(NoLag::Null),
+        Some(Err(_)) | None => Err(NoLag::Nothing),
+    })
+}
+
+/// A number of seconds. Clocks differ: one that is ahead of the other makes a lag below 0, which is none.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.parse::<f64>().ok()?;
+    let seconds = if seconds < 0.0 { 0.0 } else { seconds };
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn text(row: Option<&Row>, column: usize) -> Result<Option<&str>, FailureKind> {

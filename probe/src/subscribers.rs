@@ -44,7 +44,7 @@ impl Subscriber {
     pub fn sample(&self, sample: &Sample, lags: &Lags) -> Sample {
         let lag = self.lag_query.as_ref().and_then(|query| lags.get(query));
         let mut sample = Sample {
-            lag: lag.copied().flatten(),
+            lag: lag.cloned(),
             ..sample.clone()
         };
         sample

@@ -65,6 +65,7 @@ impl Row {
                 "failureMeans",
                 failure.map(|kind| advice::of_failure(kind).to_owned()),
             ),
+            ("lagAnswer", self.server.lag_answer.clone()),
             ("since", self.since.clone()),
             ("retryAt", self.retry_at()),
         ];
@@ -92,6 +93,11 @@ impl Row {
     fn explanation(&self) -> String {
         let mut text = paragraph(&self.id, &self.server.reason, self.server.failure.as_deref());
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
+        if let Some(answer) = &self.server.lag_answer {
+            say(&format!(
+                "lagQuery answered {answer}. It must answer one number of seconds; of an interval: extract(epoch FROM …)."
+            ));
+        }
         if let Some(at) = self.retry_at() {
             say(&format!("The server may return from {at} on."));
         }
@@ -222,10 +228,11 @@ pub fn table(shown: &[Row]) -> String {
     table.text()
 }
 
-/// The reason with the failure.
+/// The reason with the failure, or with the answer of the lag query.
 pub fn reason(row: &Row) -> String {
-    match &row.server.failure {
-        Some(failure) => format!("{} ({failure})", row.server.reason),
-        None => row.server.reason.clone(),
+    let server = &row.server;
+    match server.failure.as_ref().or(server.lag_answer.as_ref()) {
+        Some(more) => format!("{} ({more})", server.reason),
+        None => server.reason.clone(),
     }
 }

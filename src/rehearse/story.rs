@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Observations, STEP, Silence, Unclear};
 use distributary_api::DurationText;
 use distributary_core::Moment;
-use distributary_core::observation::{FailureKind, Load, Lsn, Role, Sample};
+use distributary_core::observation::{FailureKind, Load, Lsn, NoLag, Role, Sample};
 use distributary_core::policy::Policy;
 use distributary_core::routing::Routing;
 
@@ -137,7 +137,7 @@ fn sample(text: &str, setting: Setting<'_>) -> Option<Sample> {
         lsn: Some(setting.head(setting.moving())),
         system_identifier: Some(setting.system),
         timeline: Some(TIMELINE),
-        lag: (role == Role::Standby).then_some(Duration::ZERO),
+        lag: (role == Role::Standby).then_some(Ok(Duration::ZERO)),
         probes: setting
             .routing
             .probe_queries()
@@ -156,8 +156,14 @@ fn sample(text: &str, setting: Setting<'_>) -> Option<Sample> {
             "behind" => {
                 let time = DurationText::from(words.next()?).parse()?;
                 (time <= LONGEST).then_some(())?;
-                sample.lag = Some(time);
+                sample.lag = Some(Ok(time));
                 sample.lsn = Some(setting.head(setting.moving().saturating_sub(time)));
+            }
+            "answering" => {
+                sample.lag = Some(Err(match words.next()? {
+                    "NULL" => NoLag::Null,
+                    value => NoLag::value(value),
+                }));
             }
             "failing" => {
                 let class = setting.routing.class(&words.next()?.into())?;

@@ -169,6 +169,9 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::PasswordMethodRefused => {
             "the server asks for a password in clear text or as MD5, which the operator never sends: set password_encryption to scram-sha-256"
         }
+        FailureKind::PoolerRefused => {
+            "the pooler or proxy refused the login: check the Secret, the database and the users that it knows, and whether it is full"
+        }
         FailureKind::SecretUnresolved => "a Secret that the policy names is missing or has a wrong value",
         FailureKind::OutOfResources => {
             "the operator has no file, memory or local address left for a check: raise its limits; this says nothing about the server"
@@ -180,6 +183,9 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         }
         FailureKind::ServerFailing => {
             "the server is out of disk space or memory, or its data is damaged: look in its log"
+        }
+        FailureKind::UpstreamLost => {
+            "the pooler or proxy has no connection to the server behind it: check that server, and the pooler's log"
         }
         FailureKind::ProtocolViolation => {
             "what listens there does not speak the PostgreSQL protocol: check host and port"

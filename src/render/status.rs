@@ -227,6 +227,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         eligible: state.eligible,
         reason: state.reason.to_string(),
         failure: state.failure.map(|failure| failure.to_string()),
+        lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         effective_weight: state.weight,
         classes: state
             .classes

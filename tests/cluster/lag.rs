@@ -18,6 +18,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_resting_primary_makes_no_lag", resting)
         .test("lag_in_bytes_has_a_bound_of_its_own", bytes)
         .test("a_lag_query_is_asked_where_the_policy_has_one", query)
+        .test("a_lag_query_that_answers_no_number_is_told", answers)
 }
 
 /// A policy with a bound of 2 s, looked at five times a second.
@@ -171,4 +172,38 @@ async fn query(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.postgres.primary().sql("update behind set seconds = 1").await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn answers(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let primary = it.postgres.primary();
+    primary
+        .sql("create table behind as select 0::text as answer; grant select on behind to public")
+        .await?;
+    it.postgres.caught_up().await?;
+    let mut policy = tight(&it);
+    policy["spec"]["replicationLag"] =
+        json!({"max": "2s", "recover": "1s", "source": "Query", "lagQuery": "SELECT answer FROM behind"});
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    for (statement, shown) in [
+        ("update behind set answer = null", "NULL"),
+        ("update behind set answer = 'NaN'::float8", "\"NaN\""),
+        ("update behind set answer = interval '1.5 s'", "\"00:00:01.5\""),
+        ("update behind set answer = E'\\033[31m'", "\"\\u{1b}[31m\""),
+        ("delete from behind", "no row"),
+        ("drop table behind", "SQLSTATE 42P01"),
+    ] {
+        primary.sql(statement).await?;
+        it.until(&format!("the answer {shown}"), SOON, |policy| {
+            let server = &endpoint(policy, "replica-1")?.server;
+            (server.reason == "LagUnknown" && server.lag_answer.as_deref() == Some(shown)).then_some(())
+        })
+        .await?;
+        if statement.starts_with("update") {
+            primary.sql("update behind set answer = '-0.004'").await?;
+            it.endpoint("replica-1", "Serving", SOON).await?;
+        }
+    }
+    Ok(())
 }

@@ -46,19 +46,21 @@ const HARD: [FailureKind; 3] = [
     FailureKind::ConnectionReset,
     FailureKind::ConnectionClosed,
 ];
-const SOFT: [FailureKind; 5] = [
+const SOFT: [FailureKind; 6] = [
     FailureKind::TimedOut,
     FailureKind::Unreachable,
     FailureKind::ServerFailing,
+    FailureKind::UpstreamLost,
     FailureKind::ProtocolViolation,
     FailureKind::ReplyTooLong,
 ];
 const TRANSIENT: [FailureKind; 2] = [FailureKind::Starting, FailureKind::Stopping];
-const CONFIGURATION: [FailureKind; 6] = [
+const CONFIGURATION: [FailureKind; 7] = [
     FailureKind::AuthenticationFailed,
     FailureKind::DatabaseMissing,
     FailureKind::TlsFailed,
     FailureKind::TlsNotOffered,
+    FailureKind::PoolerRefused,
     FailureKind::PasswordMethodRefused,
     FailureKind::SecretUnresolved,
 ];

@@ -14,3 +14,23 @@ fn a_log_position_is_read_as_the_server_writes_it() {
         assert!(text.parse::<Lsn>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn what_a_lag_query_answers_is_bounded_and_printable() {
+    for (answer, shown) in [
+        (NoLag::Null, "NULL"),
+        (NoLag::Nothing, "no row"),
+        (NoLag::value("00:00:01.5"), "\"00:00:01.5\""),
+        (NoLag::value("NaN"), "\"NaN\""),
+        (
+            NoLag::value("\u{1b}[31m\"\n\u{202e}é"),
+            r#""\u{1b}[31m\"\n\u{202e}é""#,
+        ),
+        (NoLag::refused("42P01"), "SQLSTATE 42P01"),
+        (NoLag::refused("4\n2"), r"SQLSTATE 4\n2"),
+    ] {
+        assert_eq!(answer.to_string(), shown);
+    }
+    let long = NoLag::value(&"\0".repeat(10_000)).to_string();
+    assert!(long.len() < 64 && long.ends_with("…\""), "{long}");
+}

@@ -36,8 +36,8 @@ fn words_that_were_published_stay() {
     assert_eq!(
         all!(FailureKind),
         "ConnectRefused ConnectionReset ConnectionClosed TimedOut Unreachable Starting Stopping Saturated \
-         AuthenticationFailed DatabaseMissing TlsFailed TlsNotOffered PasswordMethodRefused SecretUnresolved OutOfResources \
-         NameNotFound ResolverFailed AddressRefused ServerFailing ProtocolViolation ReplyTooLong OtherError"
+         AuthenticationFailed DatabaseMissing TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
+         NameNotFound ResolverFailed AddressRefused ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
     );
     assert_eq!(all!(CircuitState), "Closed Open HalfOpen");
     assert_eq!(all!(Role), "Primary Standby");

@@ -15,7 +15,7 @@ use crate::jitter::Jitter;
 use crate::lag::{Freshness, Replay, ReplayReport};
 use crate::level::{LagStep, UseStep};
 use crate::moment::Moment;
-use crate::observation::{Role, Sample};
+use crate::observation::{NoLag, Role, Sample};
 use crate::policy::{DeclaredRole, EndpointState};
 use crate::target::{CheckAnswer, NextCheck, SessionAnswer};
 
@@ -131,6 +131,7 @@ impl PolicyState {
         target
             .class_states
             .loaded(sample.load, endpoint, policy.strategy, ended);
+        target.note_lag_answer(sample.lag.as_ref());
         if sample.role == Role::Standby {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
@@ -142,7 +143,7 @@ impl PolicyState {
                 moment: ended,
                 position: sample.lsn,
                 timeline: sample.timeline,
-                queried: sample.lag,
+                queried: sample.lag.as_ref().and_then(|told| told.as_ref().ok()).copied(),
             };
             target
                 .replay
@@ -231,6 +232,7 @@ struct Verdict {
     health: Health,
     freshness: Freshness,
     diverged: bool,
+    no_lag: Option<NoLag>,
     /// Of one that is too far behind: the least far serves first.
     behind: Option<LagStep>,
     used: UseStep,
@@ -243,6 +245,7 @@ impl Verdict {
             health: target.health.verdict(),
             freshness: target.replay.freshness,
             diverged: target.replay.diverged,
+            no_lag: target.no_lag.clone(),
             behind: target
                 .class_states
                 .behind()

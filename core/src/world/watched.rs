@@ -14,7 +14,7 @@ use crate::jitter::Jitter;
 use crate::lag::Replay;
 use crate::login::Login;
 use crate::moment::Moment;
-use crate::observation::{FailureKind, Load, Observation};
+use crate::observation::{FailureKind, LagAnswer, Load, NoLag, Observation};
 use crate::policy::{Endpoint, Policy};
 use crate::resolved::ResolvedEndpoint;
 use crate::server::Location;
@@ -38,6 +38,8 @@ pub(super) struct WatchedTarget {
     pub(super) class_states: ClassStates,
     /// Those that people were told of; `None`: none yet.
     pub(super) sessions: Option<Sessions>,
+    /// What its `lagQuery` answers in place of a lag; of values the first.
+    pub(super) no_lag: Option<NoLag>,
     pub(super) login: Option<Arc<Login>>,
     /// As what it was in a route before probing began: until every target was checked, only a proof changes it.
     pub(super) served: Option<Standing>,
@@ -72,6 +74,7 @@ impl WatchedTarget {
             replay: Replay::default(),
             class_states: ClassStates::default(),
             sessions: None,
+            no_lag: None,
             login: None,
             served: None,
             lagged: false,
@@ -306,6 +309,15 @@ impl WatchedTarget {
             at: now,
         });
         true
+    }
+
+    /// Takes in what its `lagQuery` answered; `None`: it was not asked.
+    pub(super) fn note_lag_answer(&mut self, told: Option<&LagAnswer>) {
+        let no_lag = told.and_then(|told| told.as_ref().err());
+        let known = self.no_lag.as_ref().zip(no_lag);
+        if !known.is_some_and(|(known, now)| known.is_like(now)) {
+            self.no_lag = no_lag.cloned();
+        }
     }
 
     /// Its server, once a check was good.

@@ -8,7 +8,7 @@ use super::*;
 use crate::address::AddressRules;
 use crate::fixture::{self, Checked, PASSWORD, checked, location, login};
 use distributary_core::login::{Login, TlsMode};
-use distributary_core::observation::{Load, Lsn, Role};
+use distributary_core::observation::{Load, Lsn, NoLag, Role};
 use distributary_core::server::Location;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -462,7 +462,7 @@ async fn every_question_is_read_only_and_ends_on_the_server_too() {
         .await
         .result
         .unwrap();
-    assert_eq!(lags[&lag_query], Some(Duration::from_millis(1500)));
+    assert_eq!(lags[&lag_query], Ok(Duration::from_millis(1500)));
     let queries = queries.lock().unwrap().clone();
     assert_eq!(queries.len(), 2);
     for query in &queries {
@@ -564,18 +564,20 @@ async fn a_lag_query_that_fails_says_nothing_of_the_server() {
         let queries: [Arc<str>; 2] = ["SELECT behind".into(), "SELECT other".into()];
         let mut checker = checker(location(&fake), TlsMode::Disable);
         let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
-        assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None), "{state}");
+        let refused = Err(NoLag::refused(state));
+        assert_eq!((sample.role, &lags[&queries[0]]), (Role::Standby, &refused));
     }
 }
 
 #[tokio::test]
 async fn a_lag_below_zero_is_none_and_what_is_no_number_is_not_known() {
     for (told, lag) in [
-        ("-0.004", Some(Duration::ZERO)),
-        ("0", Some(Duration::ZERO)),
-        ("NaN", None),
-        ("00:00:01", None),
-        ("Infinity", None),
+        ("-0.004", Ok(Duration::ZERO)),
+        ("0", Ok(Duration::ZERO)),
+        ("NaN", Err(NoLag::value("NaN"))),
+        ("00:00:01", Err(NoLag::value("00:00:01"))),
+        ("Infinity", Err(NoLag::value("Infinity"))),
+        ("1e300", Err(NoLag::value("1e300"))),
     ] {
         let standing = Standing {
             others: Box::leak(Box::new([("behind", told)])),
@@ -623,7 +625,87 @@ async fn a_lag_query_that_cannot_be_parsed_says_nothing_of_the_server() {
     let queries: [Arc<str>; 1] = ["SELEC 0".into()];
     let mut checker = checker(location(&fake), TlsMode::Disable);
     let (sample, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
-    assert_eq!((sample.role, lags[&queries[0]]), (Role::Standby, None));
+    let refused = Err(NoLag::refused("42601"));
+    assert_eq!((sample.role, &lags[&queries[0]]), (Role::Standby, &refused));
+}
+
+#[tokio::test]
+async fn a_lag_query_without_a_row_or_with_null_says_so() {
+    for (told, expected) in [
+        (row(&[None]), NoLag::Null),
+        (wire::done("SELECT 0"), NoLag::Nothing),
+    ] {
+        let fake = Fake::asked(move |question| {
+            if question.contains("behind") {
+                answers(std::slice::from_ref(&told))
+            } else {
+                Standing::standby().answer(question)
+            }
+        })
+        .await;
+        let queries: [Arc<str>; 1] = ["SELECT behind".into()];
+        let mut checker = checker(location(&fake), TlsMode::Disable);
+        let (_, lags) = checker.check(LONG, None, &of_lag(&queries)).await.result.unwrap();
+        assert_eq!(lags[&queries[0]], Err(expected));
+    }
+}
+
+/// A pooler whose server is gone when it is asked a question with `part` in it: it says so, and hangs up.
+async fn pooler_losing_its_server_at(part: &'static str) -> Fake {
+    Fake::start(move |session| async move {
+        let mut session = session.startup(None).await?;
+        session.say(&logged_in()).await?;
+        loop {
+            let (_, question) = session.message().await?;
+            let question = String::from_utf8_lossy(&question).into_owned();
+            if question.contains(part) {
+                return session.say(&error("08P01")).await;
+            }
+            session
+                .say(&Standing::standby().answer(question.trim_end_matches('\0')))
+                .await?;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pooler_that_lost_its_server_says_so_in_answer_to_our_own_question() {
+    let fake = pooler_losing_its_server_at("pg_is_in_recovery").await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::UpstreamLost)
+    );
+    // Also where the session lives on.
+    let standing = refusing("pg_is_in_recovery", "08006");
+    let fake = Fake::asked(move |query| standing.answer(query)).await;
+    assert_eq!(
+        check(&fake, TlsMode::Disable).await.result,
+        Err(FailureKind::UpstreamLost)
+    );
+    // Before the login is complete it may be the password, or a full pool.
+    assert_eq!(failure_of(error("08P01")).await, FailureKind::PoolerRefused);
+    assert_eq!(
+        failure_of([authentication(0, b""), error("08P01")].concat()).await,
+        FailureKind::PoolerRefused
+    );
+}
+
+#[tokio::test]
+async fn a_pooler_that_loses_its_server_with_a_query_of_the_policy_fails_that_query_alone() {
+    let fake = pooler_losing_its_server_at("lost").await;
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let queries = probing(&["SELECT first", "SELECT lost", "SELECT other"]);
+    let (sample, _) = checker.check(LONG, None, &queries).await.result.unwrap();
+    let answered = [("SELECT first".into(), true), ("SELECT lost".into(), false)];
+    assert_eq!(sample.probes, answered.into(), "what was not asked is not known");
+    let queries = Queries {
+        lags: vec!["SELECT lost".into()],
+        ..probing(&["SELECT first"])
+    };
+    let (sample, lags) = checker.check(LONG, None, &queries).await.result.unwrap();
+    assert_eq!(lags["SELECT lost"], Err(NoLag::refused("08")));
+    assert!(sample.probes.is_empty(), "{:?}", sample.probes);
 }
 
 #[tokio::test]

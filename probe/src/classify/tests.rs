@@ -22,7 +22,8 @@ fn sqlstates_have_the_meaning_of_the_table() {
         ("42501", FailureKind::OtherError),
         ("40001", FailureKind::OtherError),
         ("0A000", FailureKind::OtherError),
-        ("08P01", FailureKind::OtherError),
+        ("08P01", FailureKind::UpstreamLost),
+        ("08006", FailureKind::UpstreamLost),
         ("", FailureKind::OtherError),
         ("not five letters", FailureKind::OtherError),
     ] {

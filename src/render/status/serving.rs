@@ -12,6 +12,9 @@ use distributary_core::outputs::Outputs;
 use distributary_core::plan::RouteState;
 use distributary_core::table::named::{DEFAULT, WRITES};
 
+/// What a `lagQuery` must answer.
+const LAG_ANSWER: &str = ". lagQuery must answer one number of seconds, at any time.";
+
 /// What to do about a lag that stays unknown.
 const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server does not tell its log position, set \
                            replicationLag.source to Query or None.";
@@ -113,8 +116,13 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
         );
     }
     let mut message = named(&worse);
-    if worse.iter().any(|view| view.state.reason == Reason::LagUnknown) {
-        message.push_str(LAG_UNKNOWN);
+    for (answers, hint) in [(true, LAG_ANSWER), (false, LAG_UNKNOWN)] {
+        let is_one = |view: &&EndpointView| {
+            view.state.reason == Reason::LagUnknown && view.state.no_lag.is_some() == answers
+        };
+        if worse.iter().any(is_one) {
+            message.push_str(hint);
+        }
     }
     Verdict(
         ConditionType::Degraded,
@@ -125,7 +133,10 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
 }
 
 pub fn named(endpoints: &[&EndpointView]) -> String {
-    let one = |view: &&EndpointView| why(&view.id, view.state.reason, view.state.failure);
+    let one = |view: &&EndpointView| match &view.state.no_lag {
+        Some(answer) => format!("{}: {} (lagQuery answered {answer})", view.id, view.state.reason),
+        None => why(&view.id, view.state.reason, view.state.failure),
+    };
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 

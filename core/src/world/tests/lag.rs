@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lag::Lag;
-use crate::observation::Lsn;
+use crate::observation::{Lsn, NoLag};
 use crate::policy::LagSource;
 use crate::routing::ReadFallback;
 use crate::write_primary::Holding;
@@ -211,7 +211,7 @@ fn the_answer_of_the_lag_query_is_judged_where_the_policy_asks_for_it() {
     assert_eq!(scene.wanted[&target("b")].lag_query, None);
     let told = |seconds: Option<u64>| {
         let mut told = sample(Role::Standby);
-        told.lag = seconds.map(Duration::from_secs);
+        told.lag = seconds.map(|seconds| Ok(Duration::from_secs(seconds)));
         told
     };
     scene.check("primary", 1, good("primary"));
@@ -228,6 +228,42 @@ fn the_answer_of_the_lag_query_is_judged_where_the_policy_asks_for_it() {
     assert_eq!(scene.routes(), "no change", "for a moment");
     scene.hear("a", 70_000, Ok(told(None)));
     assert_eq!(scene.reason("a"), Reason::LagUnknown, "for longer than max");
+}
+
+#[test]
+fn what_a_lag_query_answers_is_told_while_it_leaves_the_lag_unknown() {
+    let mut scene = Scene::default();
+    let spec = edited(|policy| policy.endpoints[1].lag.source = LagSource::Query("SELECT 1".into()));
+    scene.apply(spec, &Memory::default(), 0);
+    let told = |lag: Result<Duration, NoLag>| {
+        let mut told = sample(Role::Standby);
+        told.lag = Some(lag);
+        told
+    };
+    let shown = |scene: &mut Scene| {
+        let decided = scene.decided();
+        let view = decided.endpoints.iter().find(|view| view.id.as_str() == "a");
+        let state = &view.unwrap().state;
+        let answer = state.no_lag.as_ref().map(ToString::to_string);
+        (state.reason, answer.unwrap_or_default())
+    };
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, Ok(told(Err(NoLag::Null))));
+    let unknown = |answer: &str| (Reason::LagUnknown, answer.to_owned());
+    assert_eq!(shown(&mut scene), unknown("NULL"));
+    scene.hear("a", 2000, Ok(told(Err(NoLag::value("00:00:01")))));
+    assert_eq!(shown(&mut scene), unknown("\"00:00:01\""));
+    // A value that changes with every heartbeat makes no decision each time.
+    let effects = scene.hear("a", 4000, Ok(told(Err(NoLag::value("00:00:03")))));
+    assert!(effects.writer.is_empty(), "{effects:?}");
+    scene.hear("a", 6000, Ok(told(Err(NoLag::refused("42P01")))));
+    assert_eq!(shown(&mut scene), unknown("SQLSTATE 42P01"));
+    scene.hear("a", 8000, Ok(told(Ok(Duration::ZERO))));
+    assert_eq!(shown(&mut scene), (Reason::Serving, String::new()));
+    // While its lag is still known nothing is to be told.
+    let effects = scene.hear("a", 10_000, Ok(told(Err(NoLag::Null))));
+    assert!(effects.writer.is_empty(), "{effects:?}");
 }
 
 #[test]

@@ -193,7 +193,7 @@ async fn each_policy_hears_the_answer_of_its_own_lag_query() {
         let heard = bench.heard().await;
         lags.insert(heard.key.policy.name, heard.result.unwrap().lag);
     }
-    let seconds = |count| Some(Duration::from_secs(count));
+    let seconds = |count| Some(Ok(Duration::from_secs(count)));
     let expected = [("first", seconds(1)), ("none", None), ("second", seconds(2))];
     assert_eq!(lags, expected.map(|(name, lag)| (name.into(), lag)).into());
 }
