@@ -199,6 +199,10 @@ pub struct ServerStatus {
     /// row, the value in quotes, or SQLSTATE and its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_answer: Option<String>,
+    /// Whether a pooler or proxy answered at this address since the operator started: it said so, or a session went over from
+    /// one process of the server to another. Absent: none was noticed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooler: bool,
     /// The share of the reads in hundredths: weight 1 with its full share is 100.
     pub effective_weight: u32,
     /// Classes with their own maxLag or probeQuery that do not use the server, or did not recently.

@@ -90,6 +90,8 @@ pub struct TargetState {
     pub failure: Option<FailureKind>,
     /// What its `lagQuery` answers, where its lag is not known for that.
     pub no_lag: Option<NoLag>,
+    /// A pooler or proxy answers at its address.
+    pub pooled: bool,
     /// Its share of the reads in hundredths.
     pub weight: u32,
     /// Where a class stays away, or did lately.
@@ -109,6 +111,7 @@ impl TargetState {
             reason,
             failure: None,
             no_lag: None,
+            pooled: false,
             weight: 0,
             classes: BTreeMap::new(),
         }
@@ -181,6 +184,8 @@ pub struct TargetNote {
     /// What its `lagQuery` answers in place of a lag.
     pub no_lag: Option<NoLag>,
     pub was_standby: bool,
+    /// A pooler or proxy answers at its address.
+    pub pooled: bool,
 }
 
 /// Joins plan and judgements: what people see of each endpoint.
@@ -296,6 +301,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
             .no_lag
             .clone()
             .filter(|_| judgement.reason == Reason::LagUnknown),
+        pooled: note.pooled,
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }

@@ -26,6 +26,8 @@ pub struct Health {
     /// Of a primary: its configuration keeps it from taking writes.
     pub read_only: bool,
     pub system_identifier: Option<u64>,
+    /// A pooler or proxy answers at its address. Only some of its answers show it, so what was seen once stands.
+    pub pooled: bool,
     /// It was of another database when the operator restarted, and has not told since.
     pub other_database: bool,
     /// When the newest sample was asked for.
@@ -224,7 +226,7 @@ impl Health {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
             (self.role, self.asked, self.writable_since) = (None, None, None);
-            self.untold_since = None;
+            (self.untold_since, self.pooled) = (None, false);
         }
         self.address = Some(address);
     }
@@ -244,6 +246,7 @@ impl Health {
         self.asked = Some(asked);
         self.untold_since = self.untold_since.filter(|since| asked < *since);
         (self.role, self.read_only) = (Some(sample.role), sample.read_only);
+        self.pooled |= sample.pooled;
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
         self.other_database &= sample.system_identifier.is_none();
         self.timeline = sample.timeline.or(self.timeline);

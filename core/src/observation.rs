@@ -42,6 +42,8 @@ pub struct Sample {
     pub load: Option<Load>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or it was not asked.
     pub lag: Option<LagAnswer>,
+    /// What answers is a pooler or proxy: it says so, or the session went over to another process of the server.
+    pub pooled: bool,
     /// Of a whole check: whether each probe query of the policy's classes was answered.
     pub probes: BTreeMap<Arc<str>, bool>,
 }
@@ -59,6 +61,7 @@ impl Sample {
             read_only: false,
             load: None,
             lag: None,
+            pooled: false,
             probes: BTreeMap::new(),
         }
     }

@@ -34,6 +34,9 @@ const OPENING: usize = 2;
 /// What the bytes go over.
 pub type Stream = Either<Guard<TcpStream>, Box<Guard<EncryptedStream>>>;
 
+/// A process of a server: its id, and when the server started.
+pub type Process = (i32, i64);
+
 /// An open connection.
 pub struct Conversation {
     stream: Stream,
@@ -41,6 +44,10 @@ pub struct Conversation {
     unread: BytesMut,
     /// It cannot be used any more.
     over: bool,
+    /// The other side is a pooler or proxy.
+    pooler: bool,
+    /// The process of the server that answered last: its id, and when the server started.
+    process: Option<Process>,
 }
 
 /// The answers to a list of statements, up to the one that was refused.
@@ -84,18 +91,29 @@ impl Row {
 }
 
 impl Conversation {
-    /// `stream`: logged in, with nothing read past the end of the login.
-    pub fn new(stream: Stream) -> Self {
+    /// `stream`: logged in, with nothing read past the end of the login. `pooler`: the other side says that it is one.
+    pub fn new(stream: Stream, pooler: bool) -> Self {
         Self {
             stream,
             unread: BytesMut::new(),
             over: false,
+            pooler,
+            process: None,
         }
     }
 
     /// Whether a question or its answer ended it.
     pub const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Whether the other side is a pooler or proxy, now that this process of the server answered: a session with a server
+    /// stays with one.
+    pub fn is_pooled(&mut self, process: Option<Process>) -> bool {
+        let before = self.process;
+        self.process = process.or(before);
+        self.pooler |= before.is_some() && before != self.process;
+        self.pooler
     }
 
     /// Asks `statements` in one round trip, in a transaction that changes nothing; one that fails is ended in another round

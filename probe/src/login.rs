@@ -26,6 +26,8 @@ use distributary_core::server::Location;
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// What PgBouncer reports of itself in a login, from 1.26 on.
+const POOLER_SETTING: &str = "pgbouncer.version";
 /// A held session that carries nothing is asked for a sign of life after this time, and again after each second; what
 /// is not acknowledged in time ends it.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -58,29 +60,37 @@ impl Server {
         let stream = connect(SocketAddr::new(address, self.location.port), left)
             .await
             .map_err(|error| failed(&error))?;
-        let stream = match encryption {
-            None => Stream::Left(self.log_in(&config, stream, NoTls).await?),
+        let (stream, pooler) = match encryption {
+            None => {
+                let (stream, pooler) = self.log_in(&config, stream, NoTls).await?;
+                (Stream::Left(stream), pooler)
+            }
             Some(mut encryption) => {
                 let stream = request_tls(stream).await?;
                 let stream = encryption.handshake(&self.location.host, stream).await;
                 let stream = stream.map_err(|error| failed(&error))?;
-                Stream::Right(Box::new(self.log_in(&config, stream, Encrypted).await?))
+                let (stream, pooler) = self.log_in(&config, stream, Encrypted).await?;
+                (Stream::Right(Box::new(stream)), pooler)
             }
         };
-        Ok(Conversation::new(stream))
+        Ok(Conversation::new(stream, pooler))
     }
 
-    /// The stream after the login, without what the protocol's implementation keeps for itself.
-    async fn log_in<S, T>(&self, config: &Config, stream: S, tls: T) -> Result<Guard<S>, FailureKind>
+    /// The stream after the login, without what the protocol's implementation keeps for itself; and whether a pooler says
+    /// that it is one.
+    async fn log_in<S, T>(&self, config: &Config, stream: S, tls: T) -> Result<(Guard<S>, bool), FailureKind>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: TlsConnect<Lent<Guard<S>>>,
     {
         let stream = Arc::new(Mutex::new(Guard::new(stream)));
         let login = config.connect_raw(Lent(Arc::clone(&stream)), tls);
-        drop(login.await.map_err(|error| self.refused_login(&error))?);
+        let (client, connection) = login.await.map_err(|error| self.refused_login(&error))?;
+        let pooler = connection.parameter(POOLER_SETTING).is_some();
+        drop((client, connection));
         let returned = Arc::into_inner(stream).ok_or(FailureKind::ProtocolViolation)?;
-        Ok(returned.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let stream = returned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((stream, pooler))
     }
 
     fn encryption(&self) -> Result<Option<Encryption>, FailureKind> {

@@ -25,10 +25,10 @@ enum Part {
 
 /// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
 /// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
-/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), and the load (`pg_stat_activity`,
-/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`), and whether transactions are read-only by default
-/// (`default_transaction_read_only`, and where `pg_settings` says that it is set). One that a server refuses is left out of the next
-/// questions. Queries of policies come after these.
+/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), the load (`pg_stat_activity`,
+/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`, `pg_backend_pid`), and whether transactions are
+/// read-only by default (`default_transaction_read_only`, and where `pg_settings` says that it is set). One that a server
+/// refuses is left out of the next questions. Queries of policies come after these.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     Part::ALL.into_iter().map(Part::statement)
 }
@@ -63,7 +63,8 @@ impl Part {
                  AND application_name IS DISTINCT FROM 'distributary'), \
                  pg_catalog.current_setting('max_connections'), \
                  (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
-                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint"
+                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
+                 pg_catalog.pg_backend_pid()"
             }
             // The view is read only where it matters: it lists every setting.
             Self::ReadOnly => {
@@ -158,7 +159,10 @@ pub async fn ask(
             (None, None) => {}
         }
     }
-    let sample = sample(&rows)?;
+    let mut sample = sample(&rows)?;
+    let load = rows[Part::Load as usize].as_ref();
+    let process = parsed::<i32>(load, 4)?.zip(sample.load.map(|load| load.started));
+    sample.pooled = conversation.is_pooled(process);
     let mut lags = Lags::new();
     // Together they leave room within the deadline of the whole check.
     let share = within / u32::try_from(lag_queries.len() + 1).unwrap_or(u32::MAX);

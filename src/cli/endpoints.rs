@@ -77,6 +77,9 @@ impl Row {
         if let Some(sessions) = self.sessions {
             document["sessions"] = sessions.into();
         }
+        if self.server.pooler {
+            document["pooler"] = true.into();
+        }
         let away: Vec<_> = self.away().map(class_document).collect();
         if !away.is_empty() {
             document["classes"] = away.into();
@@ -97,6 +100,11 @@ impl Row {
             say(&format!(
                 "lagQuery answered {answer}. It must answer one number of seconds; of an interval: extract(epoch FROM …)."
             ));
+        }
+        if self.server.pooler {
+            say(
+                "A pooler or proxy answers at this address: role, lag and sessions are those of the servers behind it. Name the servers themselves.",
+            );
         }
         if let Some(at) = self.retry_at() {
             say(&format!("The server may return from {at} on."));
@@ -156,10 +164,10 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
     text
 }
 
-/// What has to be said of those that are not as they were declared, or drain; empty: nothing.
+/// What has to be said of those that are not as they were declared, drain, or are poolers; empty: nothing.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     rows.into_iter()
-        .filter(|row| !row.is_plain() || row.sessions.is_some())
+        .filter(|row| !row.is_plain() || row.sessions.is_some() || row.server.pooler)
         .map(Row::explanation)
         .collect()
 }

@@ -228,6 +228,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         reason: state.reason.to_string(),
         failure: state.failure.map(|failure| failure.to_string()),
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
+        pooler: state.pooled,
         effective_weight: state.weight,
         classes: state
             .classes

@@ -631,6 +631,27 @@ fn another_address_is_another_server() {
 }
 
 #[test]
+fn a_pooler_that_was_seen_once_is_one_until_the_address_is_another() {
+    let mut health = seen(&[(0, good())]);
+    assert!(!health.pooled);
+    let pooled = Sample {
+        pooled: true,
+        ..sample()
+    };
+    hear(&mut health, 1, Ok(&pooled));
+    check(&mut health, 2, good());
+    assert!(health.pooled);
+    let elsewhere = Observation {
+        started: at(3),
+        ended: at(3),
+        address: Some(address(9)),
+        result: good(),
+    };
+    health.observe(&elsewhere, &breaker(), &probing());
+    assert!(!health.pooled);
+}
+
+#[test]
 fn whether_a_primary_is_read_only_is_what_it_told_last() {
     let mut health = seen(&[(0, good())]);
     let told = |read_only| Sample {

@@ -709,6 +709,29 @@ async fn a_pooler_that_loses_its_server_with_a_query_of_the_policy_fails_that_qu
 }
 
 #[tokio::test]
+async fn a_pooler_that_names_itself_is_recognised() {
+    let setting = frame(b'S', b"pgbouncer.version\x001.26.0\0");
+    // Behind the first message, with which the login succeeds.
+    let logged_in = logged_in();
+    let (first, rest) = logged_in.split_at(9);
+    let login = [first, &setting, rest].concat();
+    let fake = Fake::start(move |session| {
+        let login = login.clone();
+        async move {
+            let mut session = session.startup(None).await?;
+            session.say(&login).await?;
+            session
+                .answer(|question| Standing::standby().answer(question))
+                .await
+        }
+    })
+    .await;
+    assert!(check(&fake, TlsMode::Disable).await.result.unwrap().pooled);
+    let fake = Fake::answering(Standing::standby().whole()).await;
+    assert!(!check(&fake, TlsMode::Disable).await.result.unwrap().pooled);
+}
+
+#[tokio::test]
 async fn only_the_byte_s_leads_to_tls() {
     for (answer, failure) in [
         (&b"N"[..], FailureKind::TlsNotOffered),

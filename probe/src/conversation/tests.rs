@@ -112,3 +112,17 @@ async fn an_error_that_the_connection_ends_after_is_the_reason() {
     let answered = conversation.ask(&["SELECT 1"], LONG).await.map(|_| ());
     assert_eq!(answered, Err(FailureKind::ServerFailing));
 }
+
+#[tokio::test]
+async fn a_session_that_goes_over_to_another_process_is_pooled() {
+    let (mut session, _say, _fake) = conversation(logged_in()).await;
+    assert!(!session.is_pooled(None));
+    assert!(!session.is_pooled(Some((1, 5))));
+    assert!(!session.is_pooled(None), "it did not tell this time");
+    assert!(!session.is_pooled(Some((1, 5))));
+    let (mut other, _say, _fake) = conversation(logged_in()).await;
+    assert!(!other.is_pooled(Some((1, 5))));
+    assert!(other.is_pooled(Some((1, 6))), "another server");
+    assert!(session.is_pooled(Some((2, 5))), "another process");
+    assert!(session.is_pooled(Some((2, 5))), "once is enough");
+}

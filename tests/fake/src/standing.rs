@@ -44,6 +44,7 @@ const VALUES: &[(&str, Value)] = &[
     ("max_connections", |it| Some(it.max_connections.to_string())),
     ("xact_commit", |it| Some(it.transactions.to_string())),
     ("pg_postmaster_start_time", |it| Some(it.started.to_string())),
+    ("pg_backend_pid", |_| Some("4242".to_owned())),
     // Where it is set; NULL: it is off.
     ("default_transaction_read_only", |_| None),
     ("pg_is_in_recovery", |it| {
@@ -98,6 +99,7 @@ impl Standing {
             "max_connections",
             "xact_commit",
             "pg_postmaster_start_time",
+            "pg_backend_pid",
         ])
     }
 
