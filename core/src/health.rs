@@ -42,6 +42,8 @@ pub struct Health {
     pub(super) untold_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
     pub(super) doubted_since: Option<Moment>,
+    /// It has failed for `failoverTimeout`, and is starting up or shutting down.
+    pub(super) starts_for_long: bool,
     /// What the newest check failed with; `None` after a good one.
     pub failure: Option<FailureKind>,
     /// Whether any check gave a result since the target is watched.
@@ -89,6 +91,8 @@ pub enum Reason {
     Held,
     Suspect,
     Starting,
+    /// For longer than `failoverTimeout`: a standby with `hot_standby = off` lets nobody in for ever.
+    StillStarting,
     CircuitOpen,
     /// Too far behind.
     Lagging,
@@ -138,6 +142,9 @@ impl Health {
             self.breaker
                 .observe(outcome, now, breaker, probing.failover_timeout);
         }
+        let transient = self.failure.map(FailureKind::class) == Some(FailureClass::Transient);
+        let long = |since| now.since(since) >= probing.failover_timeout;
+        self.starts_for_long = transient && self.failing_since.is_some_and(long);
         if self.is_suspected() && !suspected {
             self.untold_since = self.untold_since.or(self.failing_since);
             self.breaker.suspect(now, breaker);
@@ -317,9 +324,8 @@ impl Health {
             return (Standing::Unproven, self.unproven(class));
         }
         if self.is_suspected() {
-            let starting = class == Some(FailureClass::Transient);
-            let reason = if starting {
-                Reason::Starting
+            let reason = if class == Some(FailureClass::Transient) {
+                self.starting()
             } else {
                 Reason::Suspect
             };
@@ -349,6 +355,14 @@ impl Health {
         }
     }
 
+    const fn starting(&self) -> Reason {
+        if self.starts_for_long {
+            Reason::StillStarting
+        } else {
+            Reason::Starting
+        }
+    }
+
     fn closed(class: Option<FailureClass>) -> (Standing, Reason) {
         match class {
             Some(FailureClass::Configuration | FailureClass::Own) => {
@@ -365,7 +379,7 @@ impl Health {
             (Circuit::Open { .. }, _) => Reason::CircuitOpen,
             (_, Some(FailureClass::Configuration | FailureClass::Own)) => Reason::ConfigurationFailed,
             (_, Some(FailureClass::Name)) => Reason::NameUnresolved,
-            (_, Some(FailureClass::Transient)) => Reason::Starting,
+            (_, Some(FailureClass::Transient)) => self.starting(),
             (_, Some(FailureClass::Dead { .. })) => Reason::Suspect,
             (_, Some(FailureClass::Saturated)) => Reason::Saturated,
             (_, Some(FailureClass::Alive)) => Reason::AnswersWithError,

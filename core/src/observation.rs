@@ -215,7 +215,19 @@ pub enum FailureKind {
     AuthenticationFailed,
     /// 3D000.
     DatabaseMissing,
-    /// The certificate is expired, names another host or is signed by another CA; or the handshake failed.
+    /// 42501 in answer to a login: the role lacks the privilege CONNECT on the database.
+    ConnectNotGranted,
+    /// 55000 in answer to a login: the database accepts no connections.
+    DatabaseClosed,
+    /// The certificate has expired.
+    CertificateExpired,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
+    /// No CA that is known signed the certificate.
+    CertificateIssuerUnknown,
+    /// The certificate names another host.
+    CertificateNameMismatch,
+    /// The handshake failed for another reason.
     TlsFailed,
     /// The server offers no TLS where the policy asks for it.
     TlsNotOffered,
@@ -284,6 +296,12 @@ impl FailureKind {
             Self::Saturated => FailureClass::Saturated,
             Self::AuthenticationFailed
             | Self::DatabaseMissing
+            | Self::ConnectNotGranted
+            | Self::DatabaseClosed
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateIssuerUnknown
+            | Self::CertificateNameMismatch
             | Self::TlsFailed
             | Self::TlsNotOffered
             | Self::PoolerRefused
@@ -301,7 +319,12 @@ impl FailureKind {
     pub const fn proves_life(self) -> bool {
         matches!(
             self,
-            Self::Saturated | Self::AuthenticationFailed | Self::DatabaseMissing | Self::OtherError
+            Self::Saturated
+                | Self::AuthenticationFailed
+                | Self::DatabaseMissing
+                | Self::ConnectNotGranted
+                | Self::DatabaseClosed
+                | Self::OtherError
         )
     }
 }

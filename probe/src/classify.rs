@@ -5,8 +5,8 @@ use std::error::Error;
 use std::io;
 
 use nix::errno::Errno;
-use rustls::Error as TlsError;
 use rustls::pki_types::InvalidDnsNameError;
+use rustls::{CertificateError, Error as TlsError};
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::guard::Breach;
@@ -44,7 +44,32 @@ fn classify_login(state: &SqlState) -> FailureKind {
     match classify_sqlstate(state) {
         // Poolers answer so to a wrong password, to an unknown database and when they are full.
         FailureKind::UpstreamLost => FailureKind::PoolerRefused,
+        FailureKind::OtherError => match state.code() {
+            "42501" => FailureKind::ConnectNotGranted,
+            "55000" => FailureKind::DatabaseClosed,
+            _ => FailureKind::OtherError,
+        },
         kind => kind,
+    }
+}
+
+/// What is wrong with the certificate of a server, or with its handshake.
+const fn classify_tls(error: &TlsError) -> FailureKind {
+    let TlsError::InvalidCertificate(error) = error else {
+        return FailureKind::TlsFailed;
+    };
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            FailureKind::CertificateExpired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            FailureKind::CertificateNotYetValid
+        }
+        CertificateError::UnknownIssuer => FailureKind::CertificateIssuerUnknown,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            FailureKind::CertificateNameMismatch
+        }
+        _ => FailureKind::TlsFailed,
     }
 }
 
@@ -71,7 +96,9 @@ fn known_source(error: &(dyn Error + 'static)) -> Option<FailureKind> {
             Some(classify_breach(*breach))
         } else if let Some(error) = source.downcast_ref::<DbError>() {
             Some(classify_login(error.code()))
-        } else if source.is::<TlsError>() || source.is::<InvalidDnsNameError>() {
+        } else if let Some(error) = source.downcast_ref::<TlsError>() {
+            Some(classify_tls(error))
+        } else if source.is::<InvalidDnsNameError>() {
             Some(FailureKind::TlsFailed)
         } else {
             source.downcast_ref::<io::Error>().and_then(classify_kind)

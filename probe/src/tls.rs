@@ -21,7 +21,7 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -123,7 +123,7 @@ fn verifier(
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsSettingsError> {
     let algorithms = provider.signature_verification_algorithms;
-    Ok(Some(match settings.mode {
+    let verifier: Arc<dyn ServerCertVerifier> = match settings.mode {
         TlsMode::Disable => return Ok(None),
         TlsMode::Require => Arc::new(AnyName {
             roots: None,
@@ -138,7 +138,8 @@ fn verifier(
                 .build()
                 .map_err(|_| TlsSettingsError::UseCa(None))?
         }
-    }))
+    };
+    Ok(Some(Arc::new(ByIssuer(verifier))))
 }
 
 fn roots(settings: &TlsSettings) -> Result<Arc<RootCertStore>, TlsSettingsError> {
@@ -185,6 +186,54 @@ fn client_certificate(
     let key = PrivateKeyDer::from_pem_slice(client.key.reveal().as_bytes())
         .map_err(|_| TlsSettingsError::ReadClientKey)?;
     Ok((chain, key))
+}
+
+/// Tells a certificate whose CA has the name of a known one, but another key, from a handshake that is wrong: such a CA was
+/// made anew, and is not known.
+#[derive(Debug)]
+struct ByIssuer(Arc<dyn ServerCertVerifier>);
+
+impl ServerCertVerifier for ByIssuer {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self
+            .0
+            .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        verified.map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::BadSignature) => {
+                Error::InvalidCertificate(CertificateError::UnknownIssuer)
+            }
+            error => error,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Accepts a certificate for any host: one signed by `roots`, or any at all. The server must hold its key.

@@ -54,6 +54,9 @@ const fn means(reason: Reason) -> &'static str {
             "The server refused, reset or closed connections twice, or it fails and never had a good check."
         }
         Reason::Starting => "The server is starting up or shutting down.",
+        Reason::StillStarting => {
+            "The server has been starting up, recovering or shutting down for longer than healthCheck.failoverTimeout."
+        }
         Reason::CircuitOpen => {
             "Checks of the server failed circuitBreaker.failureThreshold times in a row, or for healthCheck.failoverTimeout; or the server was suspected ten times within 10 minutes."
         }
@@ -112,6 +115,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
         Reason::Starting => {
             "Wait until the server has started: it returns after two good checks, or two errors of its own such as Saturated."
         }
+        Reason::StillStarting => {
+            "Look in its log: it may have much log to replay, or be a standby with hot_standby = off, which accepts no connections."
+        }
         Reason::CircuitOpen => {
             "Check that the server answers: from retryAt on, good checks let it return in steps."
         }
@@ -162,8 +168,24 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         }
         FailureKind::AuthenticationFailed => "the server refused the login: check the Secret and pg_hba.conf",
         FailureKind::DatabaseMissing => "the database does not exist: correct connection.database",
+        FailureKind::ConnectNotGranted => {
+            "the role lacks a privilege for the login: GRANT CONNECT ON DATABASE, for the database of connection.database"
+        }
+        FailureKind::DatabaseClosed => {
+            "the database of connection.database accepts no connections: ALTER DATABASE with ALLOW_CONNECTIONS true, or correct the name"
+        }
+        FailureKind::CertificateExpired => "the certificate of the server has expired: renew it",
+        FailureKind::CertificateNotYetValid => {
+            "the certificate of the server is not valid yet: check the clocks of the node and of the CA"
+        }
+        FailureKind::CertificateIssuerUnknown => {
+            "no known CA signed the certificate of the server: check tls.caSecretRef"
+        }
+        FailureKind::CertificateNameMismatch => {
+            "the certificate of the server names another host: check the field host and the alternative names of the certificate"
+        }
         FailureKind::TlsFailed => {
-            "the TLS handshake failed: the certificate has expired, names another host or is signed by another CA"
+            "the TLS handshake failed: check the server's certificate, tls.clientCertSecretRef and the TLS versions of the server"
         }
         FailureKind::TlsNotOffered => "the server does not offer TLS: turn it on, or set tls.mode",
         FailureKind::PasswordMethodRefused => {

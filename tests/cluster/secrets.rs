@@ -17,6 +17,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             rotation,
         )
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
+        .test("a_database_that_lets_the_role_not_in_is_named", closed_database)
         .test("an_address_and_login_from_a_url", url_secret)
         .test("tls_in_all_four_modes_with_client_certificates", tls)
         .test(
@@ -37,6 +38,32 @@ async fn rotation(plane: Arc<ControlPlane>) -> Result<()> {
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;
     it.endpoint("replica-1", "Serving", SOON).await?;
     it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn closed_database(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let primary = it.postgres.primary();
+    for (closes, failure, opens) in [
+        (
+            format!("revoke connect on database {DATABASE} from public"),
+            "ConnectNotGranted",
+            format!("grant connect on database {DATABASE} to public"),
+        ),
+        (
+            format!("alter database {DATABASE} allow_connections false"),
+            "DatabaseClosed",
+            format!("alter database {DATABASE} allow_connections true"),
+        ),
+    ] {
+        primary.sql_in("postgres", &closes).await?;
+        for id in ["primary", "replica-1"] {
+            let held = it.fails(id, "ConfigurationHeld", failure).await?;
+            ensure!(held.server.eligible, "{held:?}");
+        }
+        primary.sql_in("postgres", &opens).await?;
+        it.endpoint("replica-1", "Serving", SOON).await?;
+    }
     Ok(())
 }
 
@@ -127,7 +154,10 @@ async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
     // Without the CA the system's roots do not verify the server: what is served is held, with a reason.
     it.patch(json!({"spec": {"connection": {"tls": {"mode": "VerifyFull", "caSecretRef": null, "clientCertSecretRef": null}}}})).await?;
     let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
-    ensure!(held.server.failure.as_deref() == Some("TlsFailed"), "{held:?}");
+    ensure!(
+        held.server.failure.as_deref() == Some("CertificateIssuerUnknown"),
+        "{held:?}"
+    );
     Ok(())
 }
 
@@ -158,12 +188,15 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyFull", "caSecretRef": {"name": "ca"}});
     it.apply(&policy).await?;
     it.condition("Ready", "True", "Routable").await?;
-    for certificate in [ServerCertificate::Expired, ServerCertificate::WrongName] {
+    for (certificate, failure) in [
+        (ServerCertificate::Expired, "CertificateExpired"),
+        (ServerCertificate::WrongName, "CertificateNameMismatch"),
+    ] {
         it.postgres.replica(0).use_certificate(certificate)?;
         it.postgres.replica(0).reload()?;
         let held = it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
         ensure!(
-            held.server.eligible && held.server.failure.as_deref() == Some("TlsFailed"),
+            held.server.eligible && held.server.failure.as_deref() == Some(failure),
             "{held:?}"
         );
         it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
@@ -174,7 +207,7 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
             replicas.push(new);
         }
         it.apply(&with).await?;
-        let refused = it.fails("new", "ConfigurationFailed", "TlsFailed").await?;
+        let refused = it.fails("new", "ConfigurationFailed", failure).await?;
         ensure!(!refused.server.eligible, "{refused:?}");
         it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
         it.postgres.replica(0).reload()?;

@@ -55,9 +55,15 @@ const SOFT: [FailureKind; 6] = [
     FailureKind::ReplyTooLong,
 ];
 const TRANSIENT: [FailureKind; 2] = [FailureKind::Starting, FailureKind::Stopping];
-const CONFIGURATION: [FailureKind; 7] = [
+const CONFIGURATION: [FailureKind; 13] = [
     FailureKind::AuthenticationFailed,
     FailureKind::DatabaseMissing,
+    FailureKind::ConnectNotGranted,
+    FailureKind::DatabaseClosed,
+    FailureKind::CertificateExpired,
+    FailureKind::CertificateNotYetValid,
+    FailureKind::CertificateIssuerUnknown,
+    FailureKind::CertificateNameMismatch,
     FailureKind::TlsFailed,
     FailureKind::TlsNotOffered,
     FailureKind::PoolerRefused,
@@ -163,10 +169,12 @@ fn two_good_checks_in_a_row_bring_a_suspect_back() {
 }
 
 /// What a server itself sends, whatever keeps it from a good answer.
-const ALIVE: [FailureKind; 4] = [
+const ALIVE: [FailureKind; 6] = [
     FailureKind::Saturated,
     FailureKind::AuthenticationFailed,
     FailureKind::DatabaseMissing,
+    FailureKind::ConnectNotGranted,
+    FailureKind::DatabaseClosed,
     FailureKind::OtherError,
 ];
 
@@ -285,6 +293,24 @@ fn starting_and_stopping_are_out_at_once_and_count_nothing() {
         let health = served_then(&[kind; 100]);
         assert_eq!(verdict(&health), (OUT, Reason::Starting), "{kind}");
         assert_eq!(health.breaker.circuit, Circuit::default(), "{kind}");
+    }
+}
+
+#[test]
+fn a_server_that_starts_for_longer_than_failover_timeout_is_told_apart() {
+    for kind in TRANSIENT {
+        for (first, standing) in [(good(), OUT), (Err(kind), Standing::Unproven)] {
+            let mut health = seen(&[(0, first), (1000, Err(kind))]);
+            let since = health.failing_since.unwrap();
+            check(&mut health, 4999, Err(kind));
+            assert_eq!(verdict(&health), (standing, Reason::Starting), "{kind}");
+            let late = since.since_start().as_millis() + 5000;
+            check(&mut health, late.try_into().unwrap(), Err(kind));
+            assert_eq!(verdict(&health), (standing, Reason::StillStarting), "{kind}");
+            assert_eq!(health.breaker.circuit, Circuit::default(), "{kind}");
+            check(&mut health, 20_000, good());
+            assert_ne!(verdict(&health).1, Reason::StillStarting, "{kind}");
+        }
     }
 }
 

@@ -30,13 +30,14 @@ fn words_that_were_published_stay() {
     assert_eq!(
         all!(Reason),
         "Serving PrimaryInRecovery ReadOnly Saturated AnswersWithError ConfigurationHeld Returning AdmittedEarly Held Suspect \
-         Starting CircuitOpen Lagging ReplayStalled LagUnknown NameUnresolved NotCheckedYet ConfigurationFailed \
+         Starting StillStarting CircuitOpen Lagging ReplayStalled LagUnknown NameUnresolved NotCheckedYet ConfigurationFailed \
          AddressRefused WritableReplica IdentityMismatch Diverged WeightZero ProbeQueryFailed NoReadyPod Draining Disabled"
     );
     assert_eq!(
         all!(FailureKind),
         "ConnectRefused ConnectionReset ConnectionClosed TimedOut Unreachable Starting Stopping Saturated \
-         AuthenticationFailed DatabaseMissing TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
+         AuthenticationFailed DatabaseMissing ConnectNotGranted DatabaseClosed CertificateExpired CertificateNotYetValid \
+         CertificateIssuerUnknown CertificateNameMismatch TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
          NameNotFound ResolverFailed AddressRefused ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
     );
     assert_eq!(all!(CircuitState), "Closed Open HalfOpen");

@@ -274,7 +274,7 @@ async fn sqlstates_of_a_login_are_told_apart() {
         ("53300", FailureKind::Saturated),
         ("28P01", FailureKind::AuthenticationFailed),
         ("3D000", FailureKind::DatabaseMissing),
-        ("42501", FailureKind::OtherError),
+        ("42501", FailureKind::ConnectNotGranted),
     ] {
         assert_eq!(failure_of(error(state)).await, failure, "{state}");
         // What follows a server's error does not hide it.

@@ -32,6 +32,20 @@ fn sqlstates_have_the_meaning_of_the_table() {
 }
 
 #[test]
+fn the_same_sqlstate_in_answer_to_a_login_is_about_the_login() {
+    for (state, failure) in [
+        ("42501", FailureKind::ConnectNotGranted),
+        ("55000", FailureKind::DatabaseClosed),
+        ("08P01", FailureKind::PoolerRefused),
+        ("57014", FailureKind::OtherError),
+        ("28P01", FailureKind::AuthenticationFailed),
+        ("53300", FailureKind::Saturated),
+    ] {
+        assert_eq!(classify_login(&SqlState::from_code(state)), failure, "{state}");
+    }
+}
+
+#[test]
 fn kinds_of_socket_errors_have_the_meaning_of_the_table() {
     for (number, failure) in [
         (111, FailureKind::ConnectRefused),

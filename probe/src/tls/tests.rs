@@ -28,9 +28,12 @@ impl Authority {
 
     /// Certificate and key of `name`, valid until `year`.
     fn issue(&self, name: &str, year: i32) -> (String, KeyPair) {
+        self.issue_between(name, [2000, year])
+    }
+
+    fn issue_between(&self, name: &str, years: [i32; 2]) -> (String, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        [params.not_before, params.not_after] = years.map(|year| rcgen::date_time_ymd(year, 1, 1));
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key)
     }
@@ -102,13 +105,39 @@ fn settings(mode: TlsMode, ca: &Authority) -> TlsSettings {
 #[tokio::test]
 async fn each_mode_demands_what_its_table_says() {
     let (known, unknown) = (Authority::new(), Authority::new());
-    for (authority, name, year, modes) in [
-        (&known, "db.test", 2100, [true, true, true]),
-        (&known, "other.test", 2100, [true, true, false]),
-        (&unknown, "db.test", 2100, [true, false, false]),
-        (&known, "db.test", 2001, [true, false, false]),
+    let usual = [2000, 2100];
+    for (authority, name, years, modes, failure) in [
+        (&known, "db.test", usual, [true, true, true], None),
+        (
+            &known,
+            "other.test",
+            usual,
+            [true, true, false],
+            Some(FailureKind::CertificateNameMismatch),
+        ),
+        (
+            &unknown,
+            "db.test",
+            usual,
+            [true, false, false],
+            Some(FailureKind::CertificateIssuerUnknown),
+        ),
+        (
+            &known,
+            "db.test",
+            [2000, 2001],
+            [true, false, false],
+            Some(FailureKind::CertificateExpired),
+        ),
+        (
+            &known,
+            "db.test",
+            [2090, 2100],
+            [true, false, false],
+            Some(FailureKind::CertificateNotYetValid),
+        ),
     ] {
-        let (certificate, key) = authority.issue(name, year);
+        let (certificate, key) = authority.issue_between(name, years);
         let fake = answering(server(&certificate, &key, None)).await;
         for (mode, good) in [TlsMode::Require, TlsMode::VerifyCa, TlsMode::VerifyFull]
             .into_iter()
@@ -117,15 +146,11 @@ async fn each_mode_demands_what_its_table_says() {
             let result = check(&fake, named("db.test"), settings(mode, &known))
                 .await
                 .result;
-            let expected = if good {
-                Ok(Role::Primary)
-            } else {
-                Err(FailureKind::TlsFailed)
-            };
+            let expected = failure.filter(|_| !good).map_or(Ok(Role::Primary), Err);
             assert_eq!(
                 result.map(|sample| sample.role),
                 expected,
-                "{mode:?} {name} {year}"
+                "{mode:?} {name} {years:?}"
             );
         }
     }
@@ -135,25 +160,21 @@ async fn each_mode_demands_what_its_table_says() {
 async fn the_name_is_the_declared_host() {
     let authority = Authority::new();
     let address = Host::Address([127, 0, 0, 1].into());
-    for (certified, host, good) in [
-        ("127.0.0.1", address.clone(), true),
-        ("db.test", address.clone(), false),
+    let (good, other) = (Ok(Role::Primary), Err(FailureKind::CertificateNameMismatch));
+    for (certified, host, expected) in [
+        ("127.0.0.1", address.clone(), good),
+        ("db.test", address.clone(), other),
         // The name leads to 127.0.0.1, which is not what was declared.
-        ("127.0.0.1", named("db.test"), false),
-        ("db.test", named("db.test."), true),
-        ("*.db.test", named("one.db.test"), true),
-        ("db.test", named("not a name"), false),
+        ("127.0.0.1", named("db.test"), other),
+        ("db.test", named("db.test."), good),
+        ("*.db.test", named("one.db.test"), good),
+        ("db.test", named("not a name"), Err(FailureKind::TlsFailed)),
     ] {
         let (certificate, key) = authority.issue(certified, 2100);
         let fake = answering(server(&certificate, &key, None)).await;
         let result = check(&fake, host.clone(), settings(TlsMode::VerifyFull, &authority))
             .await
             .result;
-        let expected = if good {
-            Ok(Role::Primary)
-        } else {
-            Err(FailureKind::TlsFailed)
-        };
         assert_eq!(result.map(|sample| sample.role), expected, "{certified} {host}");
     }
 }
