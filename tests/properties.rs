@@ -17,6 +17,7 @@ use distributary_core::class_states::ClassStates;
 use distributary_core::cluster::Cluster;
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture::{self, outputs};
+use distributary_core::following::FollowingState;
 use distributary_core::health::{Health, Reason, Standing};
 use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::judgement::Judgement;
@@ -64,6 +65,7 @@ fn judge(situation: &Situation) -> Verdict {
         known,
         holding,
         standbys,
+        following,
     } = situation;
     let policy = policy.policy();
     let ids: Vec<_> = policy
@@ -73,14 +75,19 @@ fn judge(situation: &Situation) -> Verdict {
         .collect();
     let class_states = ClassStates::default();
     let known = || {
-        let all = ids.iter().zip(&policy.endpoints).zip(known);
-        all.map(|((id, endpoint), (health, replay))| Evidence {
+        let following = following
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(FollowingState::default()));
+        let all = ids.iter().zip(&policy.endpoints).zip(known).zip(following);
+        all.map(|(((id, endpoint), (health, replay)), following)| Evidence {
             id,
             endpoint,
             by_service: false,
             port: Some(5432),
             health,
             replay,
+            following,
             class_states: &class_states,
         })
     };
@@ -636,7 +643,7 @@ proptest! {
         let (mut now, mut flipped, mut before) = (moment(0), None, Freshness::Unknown);
         for lag in lags {
             now = now + beat;
-            let told = ReplayReport { moment: now, position: None, timeline: None, queried: Some(Duration::from_secs(lag)) };
+            let told = ReplayReport { moment: now, position: None, queried: Some(Duration::from_secs(lag)) };
             replay.observe(told, &WalHistory::default(), &settings, beat);
             if replay.freshness != before {
                 if let Some(at) = flipped {

@@ -337,7 +337,8 @@ fn a_promoted_replica_takes_neither_reads_nor_writes() {
         "
             0.402  rw primary | ro a b
            10.402  rw primary | ro b | a WritableReplica
-           20.402  rw primary | ro a b
+           20.402  rw primary | ro b | a NotFollowing
+           25.402  rw primary | ro a b
         ",
     );
 }

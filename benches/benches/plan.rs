@@ -11,6 +11,7 @@ use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::Moment;
 use distributary_core::class_states::ClassStates;
 use distributary_core::cluster::Cluster;
+use distributary_core::following::FollowingState;
 use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
@@ -98,6 +99,7 @@ fn case(number: usize) -> Case {
                 port: Some(5432),
                 health,
                 replay,
+                following: FollowingState::default(),
                 class_states,
             })
     };

@@ -108,8 +108,10 @@ pub enum Reason {
     WritableReplica,
     /// It belongs to another database system than the primary.
     IdentityMismatch,
-    /// It replayed log that the primary's timeline does not have.
+    /// It has log that the write primary lacks, or follows somebody else.
     Diverged,
+    /// It has yet to prove that it follows the write primary.
+    NotFollowing,
     /// Weight 0: checked, never routed.
     WeightZero,
     /// Of a class: its probe query is not answered there.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::following::Branch;
 use super::moment::Moment;
 use super::observation::Lsn;
 use super::policy::{LagSettings, LagSource};
@@ -23,8 +24,7 @@ const HEARTBEATS_APART: u32 = 3;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WalHistory {
     timeline: Option<u32>,
-    /// The first position that was seen on this timeline, after another one. It is no earlier than the point where the
-    /// timelines part; a server of an older timeline beyond it has gone another way.
+    /// The first position that was seen on this timeline, after another one.
     first_seen: Option<Lsn>,
     /// Rising in both.
     positions: VecDeque<(Moment, Lsn)>,
@@ -62,8 +62,6 @@ pub struct ReplayReport {
     pub moment: Moment,
     /// What it has replayed.
     pub position: Option<Lsn>,
-    /// The timeline that it is proven to be on.
-    pub timeline: Option<u32>,
     /// The answer of the lag query.
     pub queried: Option<Duration>,
 }
@@ -203,22 +201,11 @@ impl WalHistory {
         }
     }
 
-    /// Whether a standby that is proven to be on an older `timeline` has replayed what this one does not have.
+    /// Where this timeline began; `None`: no earlier one was seen.
     #[must_use]
-    pub fn diverged(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
-        match (self.timeline, timeline, self.first_seen) {
-            (Some(now), Some(its), Some(first_seen)) => its < now && replayed > first_seen,
-            _ => false,
-        }
-    }
-
-    /// Whether what is proven here speaks against a divergence that was found before.
-    fn clears(&self, timeline: Option<u32>, replayed: Lsn) -> bool {
-        match (self.timeline, timeline, self.first_seen) {
-            (Some(now), Some(its), _) if its >= now => true,
-            (Some(_), Some(_), Some(first_seen)) => replayed <= first_seen,
-            _ => false,
-        }
+    pub fn branch(&self) -> Option<Branch> {
+        let (timeline, first_seen) = self.timeline.zip(self.first_seen)?;
+        Some(Branch { timeline, first_seen })
     }
 
     /// Whether the primary told within `time` before `now`.
@@ -232,8 +219,6 @@ impl WalHistory {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
     pub freshness: Freshness,
-    /// Found once, it stands until the opposite is proven.
-    pub diverged: bool,
     /// When the verdict last changed.
     judged: Option<Moment>,
     /// When a figure was known last.
@@ -296,17 +281,13 @@ impl Replay {
         let ReplayReport {
             moment,
             position,
-            timeline,
             queried,
         } = report;
         self.sampled = Some(moment);
-        if let Some(position) = position {
-            if self.position.is_none_or(|(_, before)| before != position) {
-                self.position = Some((moment, position));
-            }
-            // Which timeline it is on may be told only while it streams.
-            self.diverged = history.diverged(timeline, position)
-                || (self.diverged && !history.clears(timeline, position));
+        if let Some(position) = position
+            && self.position.is_none_or(|(_, before)| before != position)
+        {
+            self.position = Some((moment, position));
         }
         let lag = match &settings.source {
             LagSource::Wal => position.map_or(Lag::Unknown, |position| history.behind(position, moment)),

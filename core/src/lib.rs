@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+pub mod following;
 pub mod formats;
 pub mod health;
 pub mod ids;

@@ -35,6 +35,8 @@ pub struct Sample {
     /// Of a primary: of the WAL file that it writes (`pg_walfile_name()`). Of a standby: `received_tli` of
     /// `pg_stat_wal_receiver`, told to members of `pg_monitor` while it streams; what it replayed may be older.
     pub timeline: Option<u32>,
+    /// Of its last checkpoint (`pg_control_checkpoint()`): it is on this timeline, or on a newer one.
+    pub checkpoint_timeline: Option<u32>,
     /// Of a primary: it takes no writes, as its configuration makes transactions read-only (`default_transaction_read_only`).
     /// A setting of the role, the database or the session says nothing of other clients.
     pub read_only: bool,
@@ -58,6 +60,7 @@ impl Sample {
             received: None,
             system_identifier: None,
             timeline: None,
+            checkpoint_timeline: None,
             read_only: false,
             load: None,
             lag: None,

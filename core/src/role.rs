@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::class_states::ClassStates;
+use super::following::FollowingState;
 use super::health::{Health, Reason, Standing};
 use super::ids::TargetId;
 use super::judgement::Judgement;
@@ -22,6 +23,7 @@ pub struct Evidence<'a> {
     pub port: Option<u16>,
     pub health: &'a Health,
     pub replay: &'a Replay,
+    pub following: FollowingState,
     pub class_states: &'a ClassStates,
 }
 
@@ -105,9 +107,16 @@ impl Evidence<'_> {
             EndpointState::Active if health.role == Some(Role::Primary) && !self.may_write(holding) => {
                 Some(Reason::WritableReplica)
             }
-            EndpointState::Active if self.replay.diverged => Some(Reason::Diverged),
+            EndpointState::Active if self.following == FollowingState::Diverged => Some(Reason::Diverged),
+            EndpointState::Active if self.must_follow(holding) => Some(Reason::NotFollowing),
             EndpointState::Active => None,
         }
+    }
+
+    /// A standby beside the holder that may have log of another one.
+    fn must_follow(&self, holding: &Holding) -> bool {
+        let beside = holding.holder.as_ref().is_some_and(|holder| holder != self.id);
+        beside && self.health.role == Some(Role::Standby) && self.following == FollowingState::Required
     }
 
     /// It holds the writes, on a timeline that is not known to be an older one; or nobody does yet.

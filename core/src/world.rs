@@ -3,6 +3,7 @@
 
 mod deciding;
 mod event;
+mod following;
 mod memory;
 mod policy;
 mod samples;

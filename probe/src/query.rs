@@ -18,6 +18,7 @@ enum Part {
     Role,
     Position,
     Timeline,
+    Checkpoint,
     Identity,
     Load,
     ReadOnly,
@@ -25,7 +26,7 @@ enum Part {
 
 /// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
 /// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
-/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`), the identity (`pg_control_system`), the load (`pg_stat_activity`,
+/// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`, `pg_control_checkpoint`), the identity (`pg_control_system`), the load (`pg_stat_activity`,
 /// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`, `pg_backend_pid`), and whether transactions are
 /// read-only by default (`default_transaction_read_only`, and where `pg_settings` says that it is set). One that a server
 /// refuses is left out of the next questions. Queries of policies come after these.
@@ -34,10 +35,11 @@ pub fn statements() -> impl Iterator<Item = &'static str> {
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Role,
         Self::Position,
         Self::Timeline,
+        Self::Checkpoint,
         Self::Identity,
         Self::Load,
         Self::ReadOnly,
@@ -55,6 +57,7 @@ impl Part {
                 "SELECT CASE WHEN NOT r THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END, \
                  (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver) FROM pg_catalog.pg_is_in_recovery() r"
             }
+            Self::Checkpoint => "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()",
             Self::Identity => "SELECT system_identifier FROM pg_catalog.pg_control_system()",
             // Of the sessions of others a login without pg_monitor sees neither kind nor state, but database and name.
             Self::Load => {
@@ -202,10 +205,7 @@ fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> 
     let file = text(of(Part::Timeline), 0)?;
     let timeline = match file.and_then(|name| name.get(..8)) {
         Some(digits) => Some(u32::from_str_radix(digits, 16).map_err(|_| FailureKind::ProtocolViolation)?),
-        // Unsigned in the server, signed in SQL; 0 stands for none.
-        None => parsed::<i32>(of(Part::Timeline), 1)?
-            .map(i32::cast_unsigned)
-            .filter(|timeline| *timeline > 0),
+        None => signed_timeline(of(Part::Timeline), 1)?,
     };
     let source = text(of(Part::ReadOnly), 0)?;
     let set_to_read_only = source.is_some_and(|source| !SETTINGS_OF_OURS.contains(&source));
@@ -214,10 +214,17 @@ fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> 
         received: parsed::<Lsn>(of(Part::Position), 1)?,
         system_identifier: parsed::<i64>(of(Part::Identity), 0)?.map(i64::cast_unsigned),
         timeline,
+        checkpoint_timeline: signed_timeline(of(Part::Checkpoint), 0)?,
         load: load(of(Part::Load))?,
         read_only: role == Role::Primary && set_to_read_only,
         ..Sample::of(role)
     })
+}
+
+/// Unsigned in the server, signed in SQL; 0 stands for none.
+fn signed_timeline(row: Option<&Row>, column: usize) -> Result<Option<u32>, FailureKind> {
+    let timeline = parsed::<i32>(row, column)?.map(i32::cast_unsigned);
+    Ok(timeline.filter(|timeline| *timeline > 0))
 }
 
 fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {

@@ -16,6 +16,7 @@ use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
 use crate::render::Subject;
 use distributary_api::validate::{self, Declaration};
+use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::jitter;
@@ -27,7 +28,7 @@ use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
-/// A standby whose lag one check does not show is checked again for so long.
+/// Where one check does not show the lag of a standby, or whether it has log that the primary lacks, all are checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// From the end of one check of a server to the next one.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -104,6 +105,12 @@ struct Figures {
     latency: Duration,
     lag: Option<Lag>,
     failure: Option<FailureKind>,
+    /// By its newest answer.
+    role: Option<Role>,
+    /// When its first good answer had come.
+    answered: Option<Moment>,
+    /// When it was asked last.
+    asked: Moment,
 }
 
 /// The operator's prober and its world, until every server was checked.
@@ -192,6 +199,11 @@ impl CheckRun {
         let figures = self.figures.entry(id).or_default();
         figures.latency = observation.ended.since(observation.started);
         figures.failure = observation.result.as_ref().err().copied();
+        figures.role = observation.result.as_ref().ok().map(|sample| sample.role);
+        figures.asked = observation.started;
+        if figures.role.is_some() {
+            figures.answered.get_or_insert(observation.ended);
+        }
         Some(Event::Observed(observed))
     }
 
@@ -233,6 +245,18 @@ impl CheckRun {
         }
     }
 
+    /// Whether a server that takes writes was asked after all standbys had answered: only that shows log that it lacks.
+    fn is_compared(&self) -> bool {
+        let of = |role| {
+            self.figures
+                .values()
+                .filter(move |figures| figures.role == Some(role))
+        };
+        let asked = of(Role::Primary).map(|figures| figures.asked).max();
+        let answered = of(Role::Standby).filter_map(|figures| figures.answered).max();
+        asked.is_none_or(|asked| answered.is_none_or(|answered| asked > answered))
+    }
+
     /// Whether every server was checked, and what is not known will not be known soon.
     fn is_over(&self) -> bool {
         match self.decision.as_ref().map(|decision| &decision.state) {
@@ -241,12 +265,12 @@ impl CheckRun {
             Some(DecisionState::Decided(decided)) => {
                 let unknown = |reason| reason == Reason::LagUnknown;
                 let mut views = decided.endpoints.iter();
-                !views.any(|view| {
+                let any_unknown = views.any(|view| {
                     unknown(view.state.reason) || view.targets.iter().any(|pod| unknown(pod.state.reason))
-                }) || !decided
-                    .endpoints
-                    .iter()
-                    .any(|view| view.state.role == Some(Role::Primary))
+                });
+                let mut views = decided.endpoints.iter();
+                let writable = views.any(|view| view.state.role == Some(Role::Primary));
+                (!any_unknown || !writable) && self.is_compared()
             }
         }
     }

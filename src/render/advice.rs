@@ -76,7 +76,8 @@ const fn means(reason: Reason) -> &'static str {
         Reason::AddressRefused => "The address of the server may not be used.",
         Reason::WritableReplica => "The server takes writes, but is not the write primary.",
         Reason::IdentityMismatch => "The server belongs to another database system than the primary.",
-        Reason::Diverged => "The server replayed log that is not on the timeline of the primary.",
+        Reason::Diverged => "The server has log that the write primary lacks, or follows another server.",
+        Reason::NotFollowing => "The server has not proven yet that it follows the write primary.",
         Reason::WeightZero => "The weight is 0: the server is checked, and receives no reads.",
         Reason::NoReadyPod => {
             "The Service of the endpoint has no ready pod, or the operator could not read it."
@@ -138,7 +139,12 @@ const fn next(reason: Reason) -> Option<&'static str> {
         Reason::AddressRefused => "Set another host, or correct DNS and then edit the policy.",
         Reason::WritableReplica => "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
         Reason::IdentityMismatch => "Correct the host of the server, or rebuild the server from the primary.",
-        Reason::Diverged => "Rebuild the server, for example with pg_rewind.",
+        Reason::Diverged => {
+            "Rebuild the server, for example with pg_rewind; it returns once it follows the write primary."
+        }
+        Reason::NotFollowing => {
+            "If it stays so, check from which server it replicates; an old primary may have to be rebuilt, for example with pg_rewind."
+        }
         Reason::NoReadyPod => "Check the Service and its pods.",
         Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled => return None,
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::PgCluster;
-use harness::postgres::{DATABASE, PROBE};
+use harness::postgres::{DATABASE, PROBE, Shutdown};
 use harness::suite::Suite;
 use harness::wait;
 use serde_json::{Value, json};
@@ -23,6 +23,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("check_shows_role_lag_and_latency_of_real_servers", well)
         .test("check_says_what_keeps_a_server_out", unwell)
         .test("check_looks_again_until_the_lag_is_known", lag_known_late)
+        .test(
+            "check_tells_of_a_standby_with_log_that_the_primary_lacks",
+            diverged,
+        )
         .test(
             "check_takes_logins_from_the_environment_and_never_shows_them",
             logins,
@@ -113,6 +117,24 @@ async fn well(_: Arc<()>) -> Result<()> {
         checked["endpoints"][1]["latencyMilliseconds"].is_string(),
         "{json:#}"
     );
+    Ok(())
+}
+
+async fn diverged(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(1).await?;
+    let primary = postgres.primary();
+    primary.stop(Shutdown::Fast).await?;
+    let backup = primary.back_up().await?;
+    primary.start().await?;
+    let rows = "create table lost as select i from generate_series(1, 100000) i";
+    primary.sql(rows).await?;
+    postgres.caught_up().await?;
+    primary.stop(Shutdown::Fast).await?;
+    primary.restore(&backup)?;
+    primary.start().await?;
+    let said = check(&[&secret(PROBE.password), &policy(&postgres)], &[])?.with(4)?;
+    let row = said.row(&["replica-1"])?;
+    ensure!(row.last().is_some_and(|reason| reason == "Diverged"), "{said:#?}");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod admission;
 mod classes;
 mod clients;
 mod command_line;
+mod divergence;
 mod edits;
 mod failovers;
 mod fallback;
@@ -69,6 +70,7 @@ fn tests() -> ExitCode {
     let suite = writes::tests(suite);
     let suite = stops::tests(suite);
     let suite = lag::tests(suite);
+    let suite = divergence::tests(suite);
     let suite = fallback::tests(suite);
     let suite = primary::tests(suite);
     let suite = secrets::tests(suite);

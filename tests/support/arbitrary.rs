@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use distributary_core::Moment;
 use distributary_core::breaker::{Breaker, Circuit};
+use distributary_core::following::FollowingState;
 use distributary_core::health::Health;
 use distributary_core::ids::TargetId;
 use distributary_core::lag::{Freshness, Replay};
@@ -178,9 +179,9 @@ pub fn replays() -> impl Strategy<Value = Replay> {
         1 => Just(Freshness::Stalled),
         1 => Just(Freshness::Unknown),
     ];
-    (freshness, prop::bool::weighted(0.05)).prop_map(|(freshness, diverged)| {
+    freshness.prop_map(|freshness| {
         let mut replay = Replay::default();
-        (replay.freshness, replay.diverged) = (freshness, diverged);
+        replay.freshness = freshness;
         replay
     })
 }
@@ -193,6 +194,8 @@ pub struct Situation {
     pub holding: Holding,
     /// Which of the endpoints was seen as a standby before.
     pub standbys: Vec<bool>,
+    /// Which of them is proven to follow the write primary, or not to.
+    pub following: Vec<FollowingState>,
 }
 
 /// The primary is writable, and the holder, more often than not.
@@ -203,12 +206,20 @@ pub fn situations() -> impl Strategy<Value = Situation> {
         prop::option::of(1..4_u32),
     );
     let standbys = vec(prop::bool::weighted(0.8), 5);
-    (policies(), known, prop::bool::weighted(0.7), holding, standbys).prop_map(
-        |(policy, mut known, writable, (holder, timeline), standbys)| {
+    let following = prop_oneof![
+        10 => Just(FollowingState::Presumed),
+        9 => Just(FollowingState::Follows),
+        1 => Just(FollowingState::Diverged),
+        1 => Just(FollowingState::Required),
+    ];
+    let seen = (standbys, vec(following, 5));
+    (policies(), known, prop::bool::weighted(0.7), holding, seen).prop_map(
+        |(policy, mut known, writable, (holder, timeline), (standbys, mut following))| {
             if writable && known[0].0.role.is_some() {
                 known[0].0.role = Some(Role::Primary);
             }
             known.truncate(policy.endpoints.len());
+            following.truncate(policy.endpoints.len());
             let holder = holder.and_then(|at: usize| policy.endpoints.get(at));
             let holding = Holding {
                 identity: Some(7),
@@ -221,6 +232,7 @@ pub fn situations() -> impl Strategy<Value = Situation> {
                 known,
                 holding,
                 standbys,
+                following,
             }
         },
     )

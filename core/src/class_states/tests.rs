@@ -60,7 +60,6 @@ impl Scene {
         let told = ReplayReport {
             moment: at(second * 1000),
             position: position.map(Lsn),
-            timeline: None,
             queried: None,
         };
         let settings = fixture::lag();

@@ -99,23 +99,22 @@ fn a_newer_timeline_begins_a_new_history_and_forks_from_the_old_one() {
     let mut history = history(&[(0, 100), (10, 1000)]);
     history.primary_at(at(12_000), Lsn(1100), Some(2), SPAN);
     assert_eq!(history.head(), Some(Lsn(1100)));
-    assert!(
-        history.diverged(Some(1), Lsn(1101)),
-        "past the first position on timeline 2"
-    );
-    assert!(!history.diverged(Some(1), Lsn(1100)), "merely behind");
-    assert!(!history.diverged(Some(2), Lsn(5000)), "on the timeline itself");
-    assert!(!history.diverged(None, Lsn(5000)), "not proven");
+    let branch = Branch {
+        timeline: 2,
+        first_seen: Lsn(1100),
+    };
+    assert_eq!(history.branch(), Some(branch));
 }
 
 #[test]
 fn the_first_timeline_that_is_seen_forks_from_nothing() {
     let mut fresh = WalHistory::default();
     fresh.primary_at(at(0), Lsn(100), Some(5), SPAN);
-    assert!(!fresh.diverged(Some(4), Lsn(5000)));
+    assert_eq!(fresh.branch(), None);
     let mut goes_on = WalHistory::on(Some(4));
     goes_on.primary_at(at(0), Lsn(100), Some(5), SPAN);
-    assert!(goes_on.diverged(Some(4), Lsn(101)), "it went on from timeline 4");
+    let first_seen = goes_on.branch().map(|branch| branch.first_seen);
+    assert_eq!(first_seen, Some(Lsn(100)), "it went on from timeline 4");
 }
 
 #[test]
@@ -359,7 +358,6 @@ impl Standby {
         let told = ReplayReport {
             moment: now,
             position: position.map(Lsn),
-            timeline: None,
             queried,
         };
         self.replay.observe(told, &self.history, &self.settings, BEAT);
@@ -743,48 +741,4 @@ fn without_a_source_everybody_is_fresh() {
     let mut standby = Standby::new(none);
     assert_eq!(standby.tell(None, None), Freshness::Fresh);
     assert_eq!(standby.replay.lag, None);
-}
-
-#[test]
-fn a_divergence_stands_until_the_opposite_is_proven() {
-    let mut history = history(&[(0, 1000)]);
-    history.primary_at(at(2000), Lsn(1100), Some(2), SPAN);
-    let mut replay = Replay::default();
-    let mut tell = |position, timeline| {
-        let told = ReplayReport {
-            moment: at(3000),
-            position: Some(Lsn(position)),
-            timeline,
-            queried: None,
-        };
-        replay.observe(told, &history, &settings(), BEAT);
-        replay.diverged
-    };
-    assert!(tell(2000, Some(1)));
-    assert!(tell(2000, None), "it does not tell any more");
-    assert!(!tell(1100, Some(1)), "rebuilt from before the timelines part");
-    assert!(tell(2000, Some(1)));
-    assert!(!tell(1100, Some(2)), "rebuilt on the new timeline");
-}
-
-#[test]
-fn a_divergence_from_before_a_restart_stands_while_the_fork_is_not_known() {
-    let history = WalHistory::on(Some(2));
-    let mut replay = Replay {
-        diverged: true,
-        ..Replay::fresh_since(at(0))
-    };
-    let mut tell = |timeline| {
-        let told = ReplayReport {
-            moment: at(3000),
-            position: Some(Lsn(2000)),
-            timeline,
-            queried: None,
-        };
-        replay.observe(told, &history, &settings(), BEAT);
-        replay.diverged
-    };
-    assert!(tell(Some(1)), "on the older timeline, wherever");
-    assert!(tell(None));
-    assert!(!tell(Some(2)));
 }

@@ -8,6 +8,7 @@ use crate::Moment;
 use crate::breaker::{Breaker, Circuit};
 use crate::class_states::ClassStates;
 use crate::fixture::{Case, SYSTEM, policy};
+use crate::following::FollowingState;
 use crate::health::{Health, Reason};
 use crate::ids::TargetId;
 use crate::lag::Replay;
@@ -123,6 +124,7 @@ fn judge_after(before: &Holding, policy: &Case, are: &[Is]) -> (Vec<Judgement>, 
             port: Some(5432),
             health,
             replay,
+            following: FollowingState::default(),
             class_states: &class_states,
         })
     };

@@ -12,6 +12,14 @@ fn judged(
     id: &str,
     edit: impl FnOnce(&mut Case, &mut Health, &mut Replay, &mut Holding),
 ) -> (Standing, Reason) {
+    judged_as(FollowingState::Presumed, id, edit)
+}
+
+fn judged_as(
+    following: FollowingState,
+    id: &str,
+    edit: impl FnOnce(&mut Case, &mut Health, &mut Replay, &mut Holding),
+) -> (Standing, Reason) {
     let mut policy = policy(&["a"]);
     let target = TargetId::host(id.into());
     let role = if id == "primary" {
@@ -41,6 +49,7 @@ fn judged(
         port: Some(5432),
         health: &health,
         replay: &replay,
+        following,
         class_states: &ClassStates::default(),
     };
     let judgement = known.judge(&policy.policy(), &holding);
@@ -162,7 +171,7 @@ fn an_old_primary_that_is_down_says_so_and_stays_wrong() {
 
 #[test]
 fn a_standby_that_diverged_is_wrong() {
-    let diverged = judged("a", |_, _, replay, _| replay.diverged = true);
+    let diverged = judged_as(FollowingState::Diverged, "a", |_, _, _, _| ());
     assert_eq!(diverged, (Standing::Excluded, Reason::Diverged));
 }
 
@@ -264,6 +273,7 @@ fn only_who_is_active_and_was_seen_counts_for_the_writes() {
             port: Some(6432),
             health: &health,
             replay: &Replay::default(),
+            following: FollowingState::default(),
             class_states: &ClassStates::default(),
         };
         known

@@ -64,7 +64,7 @@ impl PolicyState {
             answered: self.request.answered.clone(),
         };
         Conclusion::Decided {
-            hurried: self.hurry(),
+            hurried: self.hurry(now),
             decided: self.announce(decision),
             again,
         }
@@ -100,6 +100,7 @@ impl PolicyState {
         if self.holding.holder == choice.holding.holder {
             self.holding.contested.clone_from(&choice.holding.contested);
         }
+        self.follow_another(&choice.holding);
         let judgements = self.judge(&choice.holding);
         if let Some(IdentityChange { known, shown }) = choice.changed {
             let endpoints = self.explain(&judgements, &self.routes);
@@ -203,6 +204,7 @@ impl PolicyState {
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
+                following: target.following.state(),
                 class_states: &target.class_states,
             })
         })
@@ -262,11 +264,13 @@ impl PolicyState {
         }
     }
 
-    /// Another cadence for the held sessions, where the primary is lost or is back.
-    fn hurry(&mut self) -> Vec<(TargetId, NextCheck)> {
-        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+    /// Another cadence for the held sessions, where the primary is lost or is back, or a standby has to prove that it follows.
+    fn hurry(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {
+        let (policy, urgent, proving) = (Arc::clone(&self.policy), self.urgent, self.proving());
         let hurried = |(id, target): (&TargetId, &mut WatchedTarget)| {
-            target.hurry(&policy, urgent).then(|| (id.clone(), target.check))
+            let proves = proving.contains(id);
+            let sooner = proves && policy.probing.heartbeat.is_none() && target.hasten(now);
+            (target.hurry(&policy, urgent || proves) || sooner).then(|| (id.clone(), target.check))
         };
         self.targets.iter_mut().filter_map(hurried).collect()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::breaker::{Breaker, Circuit};
+use crate::following::FollowingState;
 use crate::health::Reason;
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::moment::Moment;
@@ -112,6 +113,17 @@ impl TargetMemory {
 
     pub(super) fn was_standby(&self) -> bool {
         self.seen_as_standby || self.role == Some(Role::Standby)
+    }
+
+    /// Whether it follows the write primary: who served as a standby does.
+    pub(super) fn following(&self) -> FollowingState {
+        match self.reason {
+            _ if self.role == Some(Role::Primary) => FollowingState::Required,
+            Some(Reason::Diverged) => FollowingState::Diverged,
+            Some(Reason::NotFollowing) => FollowingState::Required,
+            _ if self.eligible => FollowingState::Follows,
+            _ => FollowingState::Presumed,
+        }
     }
 
     /// The breaker as of `now`.

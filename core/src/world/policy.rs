@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::decision::Decision;
+use crate::following::Following;
 use crate::health::Reason;
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::lag::WalHistory;
@@ -24,6 +25,10 @@ pub(super) struct PolicyState {
     pub(super) targets: BTreeMap<TargetId, WatchedTarget>,
     pub(super) history: WalHistory,
     pub(super) holding: Holding,
+    /// The server that the others have to follow.
+    pub(super) upstream: Option<(TargetId, SocketAddr)>,
+    /// Whether there was another one before.
+    pub(super) handed_over: bool,
     /// Servers seen as standbys, with the system identifier that they showed.
     pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
     /// Whether every target was checked since probing began.
@@ -89,6 +94,8 @@ impl PolicyState {
             targets,
             history: WalHistory::on(holding.timeline),
             holding,
+            upstream: None,
+            handed_over: false,
             warm: false,
             urgent: false,
             gathering: None,
@@ -121,7 +128,11 @@ impl PolicyState {
                 Some(target) if same_database && target.is_still(&id, endpoint.1) => {
                     target.kept(endpoint, &before, &policy, now)
                 }
-                _ => WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now),
+                _ => {
+                    let mut target = WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now);
+                    target.following = Following::watched(self.handed_over);
+                    target
+                }
             };
             self.targets.insert(id, target);
         }
@@ -192,6 +203,7 @@ impl PolicyState {
         if !same {
             self.history = WalHistory::default();
             self.standbys.clear();
+            (self.upstream, self.handed_over) = (None, false);
         }
         same
     }
@@ -297,6 +309,6 @@ fn reasons(
     own.into_iter().chain(known.classes.into_iter().map(of_class))
 }
 
-fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
+pub(super) fn same_database(before: Option<u64>, now: Option<u64>) -> bool {
     before.is_none() || now.is_none() || before == now
 }

@@ -9,6 +9,7 @@ use super::event::Figures;
 use super::policy::PolicyState;
 use super::watched::WatchedTarget;
 use crate::class_states::ClassJudgement;
+use crate::following::{Following, FollowingState};
 use crate::health::Health;
 use crate::ids::{ClassName, TargetId};
 use crate::jitter::Jitter;
@@ -49,16 +50,19 @@ impl PolicyState {
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
+            target.following = Following::watched(self.handed_over);
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
         let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
-        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let proving = self.proving().contains(id);
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent || proving);
         let target = self.targets.get_mut(id)?;
         target.reschedule(&observed.key, observation, &policy, urgent, jitter);
         let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
-        if positioned && policy.probing.heartbeat.is_none() && target.replay.freshness == Freshness::Unknown {
+        let unknown = (positioned && target.replay.freshness == Freshness::Unknown) || proving;
+        if unknown && policy.probing.heartbeat.is_none() {
             target.look_again_soon(observation.ended);
         }
         if observation.result.is_ok() {
@@ -135,14 +139,18 @@ impl PolicyState {
         if sample.role == Role::Standby {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
-            if let Some(position) = newest {
+            // Log of another branch is no head of this one.
+            let apart = matches!(
+                target.following.state(),
+                FollowingState::Required | FollowingState::Diverged
+            );
+            if let Some(position) = newest.filter(|_| !apart) {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
             }
             let report = ReplayReport {
                 moment: ended,
                 position: sample.lsn,
-                timeline: sample.timeline,
                 queried: sample.lag.as_ref().and_then(|told| told.as_ref().ok()).copied(),
             };
             target
@@ -151,25 +159,28 @@ impl PolicyState {
             target
                 .class_states
                 .replayed(report, &target.replay, &self.history, heartbeat);
+            self.note_standby(id, sample, started, ended);
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }
             return counted;
         }
         target.replay = Replay::default();
+        target.following.takes_writes();
         target.class_states.forget_lag();
         let holds = match &self.holding.holder {
             Some(holder) => holder == id,
             None => endpoint.declared == DeclaredRole::Primary,
         };
-        let counted = counted || (holds && self.contests(id, started, ended));
-        match sample.lsn.filter(|_| holds) {
-            Some(position) => {
+        let mut changed = counted || (holds && self.contests(id, started, ended));
+        if holds && self.is_of_the_log(sample) {
+            if let Some(position) = sample.lsn {
                 self.history.primary_at(started, position, sample.timeline, span);
-                self.reconsider(heartbeat) || counted
+                changed |= self.reconsider(heartbeat);
             }
-            None => counted,
+            changed |= self.compare(id, sample, started, ended);
         }
+        changed
     }
 
     /// Whether the holder's answer to what was asked at this moment contests another server that was not contested before.
@@ -231,7 +242,7 @@ impl PolicyState {
 struct Verdict {
     health: Health,
     freshness: Freshness,
-    diverged: bool,
+    following: FollowingState,
     no_lag: Option<NoLag>,
     /// Of one that is too far behind: the least far serves first.
     behind: Option<LagStep>,
@@ -244,7 +255,7 @@ impl Verdict {
         Self {
             health: target.health.verdict(),
             freshness: target.replay.freshness,
-            diverged: target.replay.diverged,
+            following: target.following.state(),
             no_lag: target.no_lag.clone(),
             behind: target
                 .class_states
@@ -258,7 +269,11 @@ impl Verdict {
 
 fn figures(target: &WatchedTarget, sample: &Sample, took: Option<Duration>) -> Figures {
     Figures {
-        lag: target.replay.lag.filter(|_| sample.role == Role::Standby),
+        // Who has log that the primary lacks is neither behind nor fresh.
+        lag: target
+            .replay
+            .lag
+            .filter(|_| sample.role == Role::Standby && target.following.state() != FollowingState::Diverged),
         load: sample.load,
         took,
     }

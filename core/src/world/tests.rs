@@ -1,5 +1,6 @@
 mod classes;
 mod edits;
+mod following;
 mod lag;
 mod pods;
 mod primary;

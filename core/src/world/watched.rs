@@ -8,6 +8,7 @@ use super::memory::{EndpointMemory, TargetMemory};
 use crate::breaker::spacing;
 use crate::cadence;
 use crate::class_states::ClassStates;
+use crate::following::Following;
 use crate::health::{Health, Reason, Standing};
 use crate::ids::TargetId;
 use crate::jitter::Jitter;
@@ -23,7 +24,7 @@ use crate::target::{Hold, Incarnation, NextCheck, ProbeKey};
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.
 const SESSIONS_APART: Duration = Duration::from_secs(5);
 
-/// A standby whose lag is not known yet is asked again after this.
+/// A standby whose lag is not known yet, or that has to prove that it follows, is asked again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) struct WatchedTarget {
     pub(super) port: Option<u16>,
     pub(super) health: Health,
     pub(super) replay: Replay,
+    pub(super) following: Following,
     pub(super) class_states: ClassStates,
     /// Those that people were told of; `None`: none yet.
     pub(super) sessions: Option<Sessions>,
@@ -72,6 +74,7 @@ impl WatchedTarget {
             port: resolved.port(id),
             health: Health::default(),
             replay: Replay::default(),
+            following: Following::default(),
             class_states: ClassStates::default(),
             sessions: None,
             no_lag: None,
@@ -134,9 +137,9 @@ impl WatchedTarget {
             self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
+        self.following = Following::recalled(known.following());
         // What was proven stands until the opposite is.
         self.health.other_database = known.was(Reason::IdentityMismatch);
-        self.replay.diverged = known.was(Reason::Diverged);
         self.check.prefer = known.address;
     }
 
@@ -251,9 +254,19 @@ impl WatchedTarget {
         }
     }
 
-    /// How far it is behind is not known yet: no interval goes by before it is asked again.
+    /// How far it is behind, or whether it follows, is not known yet: no interval goes by before it is asked again.
     pub(super) fn look_again_soon(&mut self, now: Moment) {
         self.check_by(now + LOOK_AGAIN);
+    }
+
+    /// Where that is sooner than its check is due; whether it is.
+    pub(super) fn hasten(&mut self, now: Moment) -> bool {
+        let sooner = self.check.at.is_some_and(|at| at > now + LOOK_AGAIN);
+        if sooner {
+            self.check.number += 1;
+            self.look_again_soon(now);
+        }
+        sooner
     }
 
     fn check_by(&mut self, latest: Moment) {

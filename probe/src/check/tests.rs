@@ -414,6 +414,7 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
         ("pg_last_wal_replay_lsn", "0A000", (None, all.1, all.2, all.3)),
         ("pg_last_wal_receive_lsn", "42883", (None, all.1, all.2, all.3)),
         ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
+        ("pg_control_checkpoint", "42501", all),
         ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
         ("pg_settings", "42501", all),
     ] {

@@ -36,6 +36,9 @@ const VALUES: &[(&str, Value)] = &[
             .filter(|_| it.standby)
             .map(|timeline| timeline.to_string())
     }),
+    ("timeline_id", |it| {
+        it.timeline.map(|timeline| timeline.to_string())
+    }),
     ("pg_last_wal_replay_lsn", |it| it.lsn.map(position)),
     ("pg_last_wal_receive_lsn", |it| it.received.map(position)),
     ("pg_current_wal_lsn", |it| it.lsn.map(position)),
@@ -86,6 +89,7 @@ impl Standing {
             self.row(&["pg_is_in_recovery"]),
             self.row(&["pg_last_wal_replay_lsn", "pg_last_wal_receive_lsn"]),
             self.row(&["pg_walfile_name", "received_tli"]),
+            self.row(&["timeline_id"]),
             self.row(&["system_identifier"]),
             self.load(),
             self.row(&["default_transaction_read_only"]),

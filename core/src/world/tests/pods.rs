@@ -242,7 +242,7 @@ fn a_pod_that_was_gone_for_a_while_was_a_standby_all_the_same() {
     let mut promoted = sample(Role::Primary);
     promoted.timeline = Some(2);
     scene.check("a@198.18.0.20", 22, Ok(promoted));
-    assert_eq!(scene.routes(), "rw a@198.18.0.20; ro a@198.18.0.21 b primary");
+    assert_eq!(scene.routes(), "rw a@198.18.0.20; ro a@198.18.0.21 b");
 }
 
 /// What is said of the server that was there before says nothing of the one that came in its place.

@@ -55,11 +55,11 @@ pub fn remembered(ids: &[&str]) -> Memory {
     remembered_as(ids, |_, _| {})
 }
 
-fn restarted() -> Scene {
+pub fn restarted() -> Scene {
     restarted_as(|_, _| {})
 }
 
-fn restarted_as(edit: impl Fn(&str, &mut TargetMemory)) -> Scene {
+pub fn restarted_as(edit: impl Fn(&str, &mut TargetMemory)) -> Scene {
     let mut scene = Scene::default();
     scene.apply(policy(), &remembered_as(&["primary", "a", "b"], edit), 0);
     scene
@@ -284,7 +284,17 @@ fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
     scene.check("a", 3, Ok(on(None)));
     assert_eq!(scene.reason("a"), Reason::Diverged, "it does not tell");
     scene.check("a", 4, Ok(on(Some(1))));
-    assert_eq!(scene.routes(), "rw primary; ro a b", "on the primary's timeline");
+    scene.hear("primary", 10, Ok(sample(Role::Primary)));
+    assert_eq!(
+        scene.routes(),
+        "no change",
+        "so its receiver may tell before it is refused"
+    );
+    for beat in 1..3 {
+        scene.hear("a", beat * 2000, Ok(on(None)));
+        scene.hear("primary", beat * 2000 + 10, Ok(sample(Role::Primary)));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro a b", "it follows");
 }
 
 #[test]
@@ -589,7 +599,7 @@ fn nobody_new_takes_the_writes_before_everybody_was_checked() {
         "b may take writes, too"
     );
     scene.check("b", 3, good("b"));
-    assert_eq!(scene.routes(), "rw a; ro b primary");
+    assert_eq!(scene.routes(), "rw a; ro b");
 }
 
 #[test]

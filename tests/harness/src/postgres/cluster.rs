@@ -1,6 +1,7 @@
 //! A primary and its streaming replicas.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -257,6 +258,26 @@ impl Postgres {
         self.start().await
     }
 
+    /// Copies its data directory, while it does not run.
+    ///
+    /// # Errors
+    /// When `cp` fails.
+    pub async fn back_up(&self) -> Result<PathBuf> {
+        let backup = self.data().with_extension("backup");
+        let mut copy = tokio::process::Command::new("cp");
+        process::output(copy.arg("-a").arg(self.data()).arg(&backup)).await?;
+        Ok(backup)
+    }
+
+    /// Puts the copy in the place of its data directory, while it does not run.
+    ///
+    /// # Errors
+    /// When the data directory cannot be removed, or the copy not be moved.
+    pub fn restore(&self, backup: &Path) -> Result<()> {
+        fs::remove_dir_all(self.data())?;
+        Ok(fs::rename(backup, self.data())?)
+    }
+
     /// Waits until it has replayed the WAL up to this location.
     ///
     /// # Errors
@@ -280,8 +301,11 @@ impl Postgres {
         .await
     }
 
-    /// Makes a standby of a data directory that has no more than that of `upstream`.
-    fn stand_by(&self, upstream: &Self) -> Result<()> {
+    /// Makes a standby of `upstream` of its data directory, whatever is in it. It runs as one from its next start on.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or nft fails.
+    pub fn stand_by(&self, upstream: &Self) -> Result<()> {
         self.replicate_from(upstream.address())?;
         let source = self.source();
         let file = self.data().join("postgresql.auto.conf");
