@@ -26,6 +26,7 @@ use distributary_core::plan::{Member, Route, RoutingPlan};
 use distributary_core::policy::Mode;
 use distributary_core::table::{RoutingTable, is_intact};
 use distributary_core::world::Memory;
+use distributary_core::write_primary::IdentityChange;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -151,7 +152,6 @@ fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
     }
     match decision.map(|decision| (&decision.state, decision.policy.mode)) {
         Some((DecisionState::Suspended, _)) => WriteOutcome::Suspended,
-        Some((DecisionState::IdentityChanged { .. }, _)) => WriteOutcome::IdentityChanged,
         Some((_, Mode::Observe)) => WriteOutcome::Observing,
         Some((DecisionState::Decided(_), _)) => WriteOutcome::Programmed,
         Some((DecisionState::Waiting { .. }, _)) | None => WriteOutcome::Waiting,
@@ -175,9 +175,6 @@ fn plan_of(decision: Option<&Decision>) -> Value {
     match &decision.state {
         DecisionState::Waiting { unchecked } => json!({"waiting": {"unchecked": unchecked}}),
         DecisionState::Suspended => json!("suspended"),
-        DecisionState::IdentityChanged { known, shown, .. } => {
-            json!({"identityChanged": {"known": known, "shown": shown}})
-        }
         DecisionState::Decided(decided) => {
             let RoutingPlan {
                 rw,
@@ -197,6 +194,9 @@ fn plan_of(decision: Option<&Decision>) -> Value {
             }
             for (name, table) in regions {
                 plan["regions"][name] = route(table);
+            }
+            if let Some(IdentityChange { known, shown }) = decided.changed {
+                plan["identityChanged"] = json!({"known": known, "shown": shown});
             }
             plan
         }
@@ -400,7 +400,6 @@ fn a_condition_of_several_statuses_has_a_case_of_each() {
         (ConditionType::Programmed, False, Reason::Suspended),
         (ConditionType::Programmed, False, Reason::NameConflict),
         (ConditionType::Programmed, False, Reason::ForeignEndpoints),
-        (ConditionType::Programmed, False, Reason::IdentityChanged),
         (ConditionType::Ready, False, Reason::Waiting),
         (ConditionType::Ready, False, Reason::Invalid),
         (ConditionType::Ready, False, Reason::Observing),
@@ -411,6 +410,7 @@ fn a_condition_of_several_statuses_has_a_case_of_each() {
         (ConditionType::Stalled, True, Reason::NameConflict),
         (ConditionType::Stalled, True, Reason::ForeignEndpoints),
         (ConditionType::Stalled, True, Reason::IdentityChanged),
+        (ConditionType::PrimaryReachable, False, Reason::IdentityChanged),
     ] {
         let (type_, status, reason) = (type_.into_str(), status.into_str(), reason.into_str());
         let is_shown = seen

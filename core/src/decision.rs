@@ -14,7 +14,7 @@ use super::plan::{Admission, RoutingPlan};
 use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
 use super::resolved::Resolved;
 use super::server::Location;
-use super::write_primary::Holding;
+use super::write_primary::{Holding, IdentityChange};
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,14 +33,6 @@ pub enum DecisionState {
     Waiting { unchecked: usize },
     /// The policy is suspended: routes stay as they are.
     Suspended,
-    /// The primary shows another system identifier than the known one: routes stay as they are until a person says
-    /// which one is right.
-    IdentityChanged {
-        known: u64,
-        /// `None`: it did so before the operator restarted, and has not told since.
-        shown: Option<u64>,
-        endpoints: Vec<EndpointView>,
-    },
     /// The routes, and every endpoint in declared order.
     Decided(Box<RouteDecision>),
 }
@@ -53,6 +45,9 @@ pub struct RouteDecision {
     pub holding: Holding,
     /// Endpoints that take writes at once, where there are two or more.
     pub split: Vec<EndpointId>,
+    /// The holder shows another system identifier than the known one, and nobody may follow it: `rw` stays until a person says
+    /// which one is right.
+    pub changed: Option<IdentityChange>,
 }
 
 impl DecisionState {
@@ -67,11 +62,7 @@ impl DecisionState {
     /// Every endpoint, where they were judged.
     #[must_use]
     pub fn endpoints(&self) -> Option<&[EndpointView]> {
-        match self {
-            Self::Decided(decided) => Some(&decided.endpoints),
-            Self::IdentityChanged { endpoints, .. } => Some(endpoints),
-            Self::Waiting { .. } | Self::Suspended => None,
-        }
+        self.decided().map(|decided| &*decided.endpoints)
     }
 }
 

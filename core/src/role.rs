@@ -97,7 +97,7 @@ impl Evidence<'_> {
     /// Why the target must not serve, whatever its health.
     fn exclusion(&self, policy: &Policy, holding: &Holding) -> Option<Reason> {
         let health = self.health;
-        let shows_another = matches!((holding.identity, health.system_identifier), (Some(known), Some(shown)) if known != shown);
+        let shows_another = holding.is_other_database(health.system_identifier);
         let other_database =
             policy.identity != IdentityRule::Unchecked && (shows_another || health.other_database);
         match self.endpoint.state {

@@ -48,16 +48,6 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
         before.endpoints().unwrap_or_default(),
         after.endpoints().unwrap_or_default(),
     );
-    if let DecisionState::IdentityChanged {
-        known,
-        shown: Some(shown),
-        ..
-    } = after
-        && !matches!(before, DecisionState::IdentityChanged { shown: earlier, .. } if *earlier == Some(*shown))
-    {
-        let (known, shown) = (*known, *shown);
-        changes.push(Transition::IdentityChanged { known, shown });
-    }
     let Some(after) = after.decided() else {
         return changes;
     };
@@ -67,6 +57,14 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
         &after.plan,
     ));
     let before = before.decided();
+    let change = |decided: &RouteDecision| {
+        decided
+            .changed
+            .and_then(|change| Some((change.known, change.shown?)))
+    };
+    if let Some((known, shown)) = change(after).filter(|now| before.and_then(change) != Some(*now)) {
+        changes.push(Transition::IdentityChanged { known, shown });
+    }
     changes.extend(routes(before.map(|before| &before.plan), &after.plan));
     let holder = |decided: &RouteDecision| {
         decided

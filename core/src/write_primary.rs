@@ -16,10 +16,9 @@
 //! that of the server had come, proves it. Then the silence of the holder, which may restart, is no reason to follow the
 //! server. The contest ends when the server is a standby again, when the holder is a proven standby, by `acceptPrimary`, or
 //! when the holder is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a
-//! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby. If a
-//! holder of another database
-//! took writes when it was last seen and no server takes over, the routes stay and a person is asked. `acceptPrimary` is the
-//! word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
+//! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby; but if a
+//! holder of another database took writes when it was last seen and no server takes over, the writes stay and a person is
+//! asked. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -106,7 +105,7 @@ pub struct WriteChoice {
     pub writes: Writes,
     /// Servers that take writes at once, the holder among them, where there are two or more.
     pub split: Vec<TargetId>,
-    /// The primary shows another identifier than the known one: routes stay as they are.
+    /// The holder shows another identifier than the known one, and nobody may follow: the writes stay.
     pub changed: Option<IdentityChange>,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
@@ -181,16 +180,15 @@ pub fn choose_write_primary(
         None => holder,
     };
     // A person's word says where the database is.
-    let changed = contenders
-        .changed(&holding, holder)
-        .filter(|_| accepted.is_none());
+    let changed = contenders.changed(holder).filter(|_| accepted.is_none());
     let writes = contenders.writes(holder, changed, rules.failover);
     if let Some(claim) = holder {
         if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
             holding.contested.clear();
         }
         holding.holder = Some(claim.target.clone());
-        if claim.role == Some(Role::Primary) && !contenders.unchecked {
+        let tells = claim.role == Some(Role::Primary) && !contenders.is_other_database(claim);
+        if tells && !contenders.unchecked {
             holding.timeline = holding.timeline.max(claim.timeline);
         }
     }
@@ -226,6 +224,12 @@ impl Holding {
         }
     }
 
+    /// Whether a server that shows this identifier is of another database.
+    #[must_use]
+    pub fn is_other_database(&self, shown: Option<u64>) -> bool {
+        matches!((self.identity, shown), (Some(known), Some(shown)) if known != shown)
+    }
+
     fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
         if rule == IdentityRule::Learned && self.identity.is_none() {
             let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
@@ -256,22 +260,15 @@ impl<'a> Contenders<'a> {
         !self.unchecked && (shows_another || claim.other_database)
     }
 
-    /// Whether the primary showed another identifier than the known one last, also before a restart: the declared one,
-    /// or the one that took over. While another server is the primary, or the known one is still there, who shows
-    /// another one just does not belong. `holder`: as chosen.
-    fn changed(&self, holding: &Holding, holder: Option<&Claim>) -> Option<IdentityChange> {
+    /// Whether the holder took writes when it was last seen, and showed another identifier than the known one, also before a
+    /// restart. `holder`: as chosen, so nobody may follow it; where there is none, the declared primary.
+    fn changed(&self, holder: Option<&'a Claim>) -> Option<IdentityChange> {
         let known = self.identity.filter(|_| !self.unchecked)?;
-        let declared = || self.claims.iter().filter(|claim| claim.declared);
-        let other_holder = self.present(holding).filter(|before| !before.declared);
-        let other = if let Some(other_holder) = other_holder {
-            let stays = holder.is_some_and(|holder| holder.target == other_holder.target);
-            let other =
-                stays && other_holder.role == Some(Role::Primary) && self.is_other_database(other_holder);
-            other.then_some(other_holder)?
-        } else {
-            let still_there = declared().any(|claim| claim.writes() && claim.identity == Some(known));
-            declared().find(|claim| self.is_other_database(claim) && !still_there)?
-        };
+        let is_other = |claim: &&Claim| claim.role == Some(Role::Primary) && self.is_other_database(claim);
+        let other = match holder {
+            Some(holder) => Some(holder).filter(is_other),
+            None => self.claims.iter().filter(|claim| claim.declared).find(is_other),
+        }?;
         let shown = other.identity.filter(|shown| *shown != known);
         Some(IdentityChange { known, shown })
     }

@@ -261,7 +261,7 @@ impl CheckRun {
     fn is_over(&self) -> bool {
         match self.decision.as_ref().map(|decision| &decision.state) {
             None | Some(DecisionState::Waiting { .. }) => false,
-            Some(DecisionState::Suspended | DecisionState::IdentityChanged { .. }) => true,
+            Some(DecisionState::Suspended) => true,
             Some(DecisionState::Decided(decided)) => {
                 let unknown = |reason| reason == Reason::LagUnknown;
                 let mut views = decided.endpoints.iter();

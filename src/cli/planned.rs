@@ -118,7 +118,7 @@ impl PolicyPlan {
         match self.state() {
             DecisionState::Decided(decided) => routes::are_well(self.policy(), &decided.plan),
             DecisionState::Suspended => true,
-            DecisionState::Waiting { .. } | DecisionState::IdentityChanged { .. } => false,
+            DecisionState::Waiting { .. } => false,
         }
     }
 

@@ -87,14 +87,5 @@ pub fn undecided(state: &DecisionState) -> Option<String> {
         DecisionState::Waiting { unchecked } => Some(format!(
             "the routes stay as they are until every server has been checked; not checked yet: {unchecked}"
         )),
-        DecisionState::IdentityChanged { known, shown, .. } => {
-            let shown = shown.map_or_else(
-                || "another system identifier".to_owned(),
-                |shown| format!("the system identifier {shown}"),
-            );
-            Some(format!(
-                "the primary shows {shown}, not {known}: the routes stay as they are"
-            ))
-        }
     }
 }

@@ -87,7 +87,8 @@ pub fn notice(transition: &Transition, outputs: Option<&Outputs>) -> Option<Noti
             true,
             EventReason::IdentityChanged,
             &format!(
-                "The primary shows the system identifier {shown}, not {known}: the routes stay as they are."
+                "The primary shows the system identifier {shown}, not {known}: {} stays where it is.",
+                names::of_route(outputs, WRITES)
             ),
         )),
         Transition::ReadFallback { active, to, .. } => Some(of_fallback(*active, to)),

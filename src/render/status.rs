@@ -86,8 +86,6 @@ pub enum WriteOutcome {
     /// The mode writes nothing.
     Observing,
     Suspended,
-    /// The declared primary shows another system identifier: routes stay as they are.
-    IdentityChanged,
     /// Objects of our names that are not ours, as `Service orders-rw`.
     NameConflict(Vec<String>),
     /// Slices of others for our Services, which kube-proxy would merge with ours.

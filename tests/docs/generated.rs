@@ -190,6 +190,7 @@ fn every_metric_is_listed_and_no_other() {
         endpoints,
         holding: choice.holding,
         split: Vec::new(),
+        changed: None,
     };
     let decision = Decision {
         policy,

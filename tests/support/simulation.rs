@@ -610,7 +610,6 @@ fn in_slice(route: &Route, id: &str) -> bool {
 fn words(state: &DecisionState) -> String {
     let (plan, endpoints) = match state {
         DecisionState::Decided(decided) => (&decided.plan, &decided.endpoints),
-        DecisionState::IdentityChanged { shown, .. } => return format!("identity changed to {shown:?}"),
         DecisionState::Waiting { unchecked } => return format!("waiting for {unchecked}"),
         DecisionState::Suspended => return "suspended".to_owned(),
     };

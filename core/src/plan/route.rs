@@ -87,7 +87,49 @@ impl RoutingPlan {
     }
 }
 
+impl RoutingPlan {
+    /// The holder is of another database, and a person is asked: `rw` stays as it was, and so does every route for reads that
+    /// no server of the known database is left for. `stays`: a server that nothing but its database speaks against.
+    pub fn hold(&mut self, before: &Self, stays: impl Fn(&TargetId) -> bool) {
+        self.rw = before.rw.held(&stays);
+        let classes = self
+            .classes
+            .iter_mut()
+            .map(|(name, route)| (route, before.classes.get(name)));
+        let regions = self
+            .regions
+            .iter_mut()
+            .map(|(name, route)| (route, before.regions.get(name)));
+        let reads = std::iter::once((&mut self.ro, Some(&before.ro)));
+        for (route, before) in reads.chain(classes).chain(regions) {
+            if let Some(before) = before.filter(|_| route.state == RouteState::Empty) {
+                *route = before.held(&stays);
+            }
+        }
+    }
+}
+
 impl Route {
+    /// The same, of which nobody is known to be well.
+    fn held(&self, stays: impl Fn(&TargetId) -> bool) -> Self {
+        let held = |member: &Member| Member {
+            admission: Admission::Held,
+            ..member.clone()
+        };
+        let members: Vec<_> = self
+            .members
+            .iter()
+            .filter(|member| stays(&member.target))
+            .map(held)
+            .collect();
+        let state = if members.is_empty() {
+            RouteState::Empty
+        } else {
+            RouteState::Held
+        };
+        Self { state, members }
+    }
+
     /// The endpoints whose servers a slice of it holds, in order.
     #[must_use]
     pub fn serving(&self) -> Vec<EndpointId> {

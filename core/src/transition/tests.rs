@@ -3,7 +3,7 @@ use crate::decision::TargetState;
 use crate::fixture::{self, address};
 use crate::ids::TargetId;
 use crate::plan::{Admission, Member};
-use crate::write_primary::Holding;
+use crate::write_primary::{Holding, IdentityChange};
 
 const WELL: [RouteState; 2] = [RouteState::Served, RouteState::Fallback];
 const UNWELL: [RouteState; 2] = [RouteState::Held, RouteState::Empty];
@@ -48,6 +48,7 @@ fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
         endpoints: vec![view("primary", Reason::Serving), view("a", Reason::Serving)],
         holding: Holding::default(),
         split: Vec::new(),
+        changed: None,
     };
     edit(&mut decided);
     DecisionState::Decided(Box::new(decided))
@@ -66,11 +67,7 @@ fn writes(state: RouteState) -> DecisionState {
 }
 
 fn identity(shown: Option<u64>) -> DecisionState {
-    DecisionState::IdentityChanged {
-        known: 7,
-        shown,
-        endpoints: vec![view("primary", Reason::Serving), view("a", Reason::Serving)],
-    }
+    decided(|decided| decided.changed = Some(IdentityChange { known: 7, shown }))
 }
 
 #[test]

@@ -18,9 +18,7 @@ use crate::role::Evidence;
 use crate::suspicion::Suspicion;
 use crate::target::NextCheck;
 use crate::transition::{Transition, transitions};
-use crate::write_primary::{
-    Claim, Holding, IdentityChange, Patience, Rules, WriteChoice, Writes, choose_write_primary,
-};
+use crate::write_primary::{Claim, Holding, Patience, Rules, WriteChoice, Writes, choose_write_primary};
 
 /// A decision waits so long for signs of a crash to be confirmed, so that servers that go together leave together.
 const GATHER: Duration = Duration::from_millis(25);
@@ -102,21 +100,17 @@ impl PolicyState {
         }
         self.follow_another(&choice.holding);
         let judgements = self.judge(&choice.holding);
-        if let Some(IdentityChange { known, shown }) = choice.changed {
-            let endpoints = self.explain(&judgements, &self.routes);
-            return (
-                DecisionState::IdentityChanged {
-                    known,
-                    shown,
-                    endpoints,
-                },
-                None,
-            );
-        }
         if !self.warm && !self.serves_an_excluded_one(&judgements, &choice.holding) {
             return (DecisionState::Waiting { unchecked }, None);
         }
-        let routes = plan(&self.policy, self.resolved.cluster(), &judgements, &choice);
+        let mut routes = plan(&self.policy, self.resolved.cluster(), &judgements, &choice);
+        if choice.changed.is_some() {
+            let of_another = |judgement: &Judgement| judgement.reason == Reason::IdentityMismatch;
+            routes.hold(&self.routes, |target| {
+                let mut own = judgements.iter().filter(|judgement| judgement.target == *target);
+                own.any(of_another)
+            });
+        }
         let endpoints = self.explain(&judgements, &routes);
         if self.warm {
             self.remember(&routes, &judgements);
@@ -130,6 +124,7 @@ impl PolicyState {
             endpoints,
             holding: choice.holding,
             split: split.collect::<BTreeSet<_>>().into_iter().collect(),
+            changed: choice.changed,
         };
         (DecisionState::Decided(Box::new(decided)), again)
     }

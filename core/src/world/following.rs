@@ -28,7 +28,7 @@ impl PolicyState {
     /// the mark.
     pub(super) fn is_of_the_log(&self, sample: &Sample) -> bool {
         let below = matches!((sample.timeline, self.holding.timeline), (Some(its), Some(high)) if its < high);
-        !below && same_database(self.holding.identity, sample.system_identifier)
+        !below && !self.holding.is_other_database(sample.system_identifier)
     }
 
     /// Compares all others with an answer of the write primary. Whether another thing is known of one of them by it.

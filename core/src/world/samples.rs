@@ -136,6 +136,8 @@ impl PolicyState {
             .class_states
             .loaded(sample.load, endpoint, policy.strategy, ended);
         target.note_lag_answer(sample.lag.as_ref());
+        // Positions in the log of another database say nothing of this one.
+        let is_ours = !self.holding.is_other_database(sample.system_identifier);
         if sample.role == Role::Standby {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
@@ -144,7 +146,7 @@ impl PolicyState {
                 target.following.state(),
                 FollowingState::Required | FollowingState::Diverged
             );
-            if let Some(position) = newest.filter(|_| !apart) {
+            if let Some(position) = newest.filter(|_| is_ours && !apart) {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
             }

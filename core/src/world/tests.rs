@@ -232,7 +232,6 @@ impl Scene {
             Some(DecisionState::Decided(decided)) => words(&decided.plan),
             Some(DecisionState::Waiting { unchecked }) => waiting(unchecked),
             Some(DecisionState::Suspended) => "suspended".to_owned(),
-            Some(DecisionState::IdentityChanged { .. }) => "another identity".to_owned(),
             None => "no change".to_owned(),
         }
     }

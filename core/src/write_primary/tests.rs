@@ -939,3 +939,43 @@ fn a_contest_ends_by_a_standby_a_word_or_all_others() {
         "Held primary"
     );
 }
+
+/// The primary returns with an empty volume while a replica is promoted.
+#[test]
+fn a_declared_holder_of_another_database_is_followed_by_the_one_that_may() {
+    let setting = Setting::follow();
+    let emptied = Claim {
+        identity: Some(8),
+        timeline: Some(5),
+        ..writable(1, 1)
+    };
+    let promoted = setting.choose_write_primary(&holding(), &[emptied.clone(), writable(2, 2)], 100);
+    assert_eq!((words(&promoted).as_str(), promoted.changed), ("Served r2", None));
+    assert_eq!(promoted.holding.timeline, Some(2));
+    let nobody = setting.choose_write_primary(&holding(), &[emptied.clone(), standby(2)], 100);
+    assert_eq!(
+        (words(&nobody).as_str(), nobody.changed),
+        ("Held primary", changed(8))
+    );
+    assert_eq!(
+        nobody.holding.timeline,
+        Some(1),
+        "timelines of another database are not compared"
+    );
+    let several = [emptied.clone(), writable(2, 2), writable(3, 2)];
+    let several = setting.choose_write_primary(&holding(), &several, 100);
+    assert_eq!(
+        (words(&several).as_str(), several.changed),
+        ("Held primary", changed(8))
+    );
+    let standby_there = Claim {
+        role: Some(Role::Standby),
+        ..emptied
+    };
+    let rejoined = setting.choose_write_primary(&holding(), &[standby_there, standby(2)], 100);
+    assert_eq!(
+        (words(&rejoined).as_str(), rejoined.changed),
+        ("Withdrawn primary", None),
+        "a standby takes no writes"
+    );
+}

@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{Report, WriteOutcome, progress, reads, serving, writes};
-use distributary_core::decision::DecisionState;
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -21,17 +20,13 @@ pub(super) struct Verdict(
 );
 
 pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Condition> {
-    let decided = match report.decision.map(|decision| &decision.state) {
-        Some(DecisionState::Decided(decided)) => Some(decided),
-        _ => None,
-    };
-    let endpoints = report.decision.and_then(|decision| decision.state.endpoints());
+    let decided = report.decision.and_then(|decision| decision.state.decided());
     let mut verdicts = vec![
         progress::accepted(report),
         progress::resolved_refs(report),
         progress::programmed(report),
         progress::reconciling(report),
-        progress::stalled(report, endpoints),
+        progress::stalled(report, decided),
     ];
     match decided {
         Some(decided) => {
@@ -81,9 +76,6 @@ fn cut(mut message: String) -> String {
 /// Before the first decision what was known stays; a new policy is not ready.
 fn unknown(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
     let suspended = report.written == WriteOutcome::Suspended;
-    if report.written == WriteOutcome::IdentityChanged {
-        return held_for_identity(report, previous);
-    }
     let types = [
         (ConditionType::Ready, ConditionStatus::False),
         (ConditionType::Degraded, ConditionStatus::Unknown),
@@ -122,28 +114,4 @@ fn known(previous: &[Condition], type_: ConditionType) -> Option<ConditionStatus
         .find(|condition| condition.type_ == type_.into_str())?;
     let status = ConditionStatus::from_str(&before.status).ok()?;
     (status != ConditionStatus::Unknown).then_some(status)
-}
-
-/// Nothing was decided: Ready is False, what else was known stays.
-fn held_for_identity(report: &Report<'_>, previous: &[Condition]) -> Vec<Verdict> {
-    const REASON: ConditionReason = ConditionReason::IdentityChanged;
-    let message = progress::identity_changed(report);
-    let endpoints = report.decision.and_then(|decision| decision.state.endpoints());
-    let stays = |type_| {
-        let status = known(previous, type_).unwrap_or(ConditionStatus::Unknown);
-        Verdict(type_, status, REASON, message.clone())
-    };
-    vec![
-        Verdict(
-            ConditionType::Ready,
-            ConditionStatus::False,
-            REASON,
-            message.clone(),
-        ),
-        serving::degraded(endpoints.unwrap_or_default()),
-        stays(ConditionType::PrimaryReachable),
-        stays(ConditionType::ReadFallbackActive),
-        stays(ConditionType::SplitBrainSuspected),
-        stays(ConditionType::StrategyEnforced),
-    ]
 }

@@ -4,8 +4,8 @@
 use super::conditions::Verdict;
 use super::serving::named;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome};
-use distributary_core::decision::{DecisionState, EndpointView};
+use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
+use distributary_core::decision::{DecisionState, RouteDecision};
 use distributary_core::health::Reason;
 
 pub fn accepted(report: &Report<'_>) -> Verdict {
@@ -67,7 +67,6 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
             ConditionReason::Suspended,
             "mode is Suspend: the routes stay as they are.".to_owned(),
         ),
-        WriteOutcome::IdentityChanged => no(ConditionReason::IdentityChanged, identity_changed(report)),
         WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
         WriteOutcome::Refused(writes) => no(ConditionReason::WriteFailed, refused(writes)),
@@ -95,25 +94,6 @@ pub fn waiting(report: &Report<'_>) -> String {
             "The routes stay as they are until the policy is valid.".to_owned()
         }
         _ => "The routes stay as they are until every endpoint has been checked once.".to_owned(),
-    }
-}
-
-pub fn identity_changed(report: &Report<'_>) -> String {
-    match report.decision.map(|decision| &decision.state) {
-        Some(DecisionState::IdentityChanged { known, shown, .. }) => {
-            let shows = shown.map_or_else(
-                || {
-                    format!(
-                        "The primary showed a system identifier other than {known} before the operator restarted, and none since"
-                    )
-                },
-                |shown| format!("The primary shows the system identifier {shown}, not {known}"),
-            );
-            format!(
-                "{shows}: the routes stay as they are. After an upgrade or a restore, set identity.systemIdentifier."
-            )
-        }
-        _ => "The primary shows another system identifier.".to_owned(),
     }
 }
 
@@ -160,7 +140,7 @@ pub fn reconciling(report: &Report<'_>) -> Verdict {
     }
 }
 
-pub fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdict {
+pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict {
     let yes = |reason, message| Verdict(ConditionType::Stalled, ConditionStatus::True, reason, message);
     if !report.problems.is_empty() {
         return yes(
@@ -168,13 +148,16 @@ pub fn stalled(report: &Report<'_>, endpoints: Option<&[EndpointView]>) -> Verdi
             "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
         );
     }
-    let addresses: Vec<_> = endpoints
+    if let Some(message) = decided.and_then(|decided| writes::identity_changed(report, decided)) {
+        return yes(ConditionReason::IdentityChanged, message);
+    }
+    let addresses: Vec<_> = decided
+        .map(|decided| decided.endpoints.as_slice())
         .unwrap_or_default()
         .iter()
         .filter(|view| view.state.reason == Reason::AddressRefused)
         .collect();
     match &report.written {
-        WriteOutcome::IdentityChanged => yes(ConditionReason::IdentityChanged, identity_changed(report)),
         WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
         WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {

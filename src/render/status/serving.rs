@@ -23,6 +23,15 @@ const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server d
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let plan = &decided.plan;
     let writable = !writes::is_read_only(decided);
+    let asked = writes::identity_changed(report, decided);
+    if let Some(message) = asked.filter(|_| report.written == WriteOutcome::Programmed) {
+        return Verdict(
+            ConditionType::Ready,
+            ConditionStatus::False,
+            ConditionReason::IdentityChanged,
+            message,
+        );
+    }
     let (status, reason, message) = match (&report.written, plan.rw.state, plan.ro.state) {
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) if writable => (
             ConditionStatus::True,

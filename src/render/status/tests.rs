@@ -16,7 +16,7 @@ use distributary_core::observation::FailureKind;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::plan::{Admission, Member, Route, RouteState};
 use distributary_core::server::{Host, Location};
-use distributary_core::write_primary::Holding;
+use distributary_core::write_primary::{Holding, IdentityChange};
 
 /// A primary and the replica `a`.
 static DECLARED: LazyLock<Declaration> = LazyLock::new(|| {
@@ -93,6 +93,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         endpoints,
         holding: holding(),
         split: Vec::new(),
+        changed: None,
     })))
 }
 
@@ -607,39 +608,36 @@ fn a_split_brain_names_who_takes_writes_and_where_they_go() {
 }
 
 #[test]
-fn a_changed_identity_holds_stalls_and_says_what_to_do() {
-    let changed = of(DecisionState::IdentityChanged {
-        known: 7,
-        shown: Some(8),
-        endpoints: vec![view("primary", DeclaredRole::Primary, Role::Primary)],
+fn a_changed_identity_holds_the_writes_stalls_and_says_what_to_do() {
+    let mut changed = decision(|plan, endpoints| {
+        plan.rw.state = RouteState::Held;
+        endpoints[0].state.reason = Reason::IdentityMismatch;
     });
-    let report = Report {
-        written: WriteOutcome::IdentityChanged,
-        revision: None,
-        ..report(&changed)
-    };
-    let after = status(&report, &first(), &at(2));
-    for type_ in ["Ready", "Programmed"] {
-        let condition = condition(&after, type_);
-        assert_eq!(
-            (condition.status.as_str(), condition.reason.as_str()),
-            ("False", "IdentityChanged")
-        );
-        assert!(
-            condition.message.contains("identity.systemIdentifier"),
-            "{}",
-            condition.message
-        );
+    if let DecisionState::Decided(decided) = &mut changed.state {
+        decided.changed = Some(IdentityChange {
+            known: 7,
+            shown: Some(8),
+        });
     }
-    assert_eq!(condition(&after, "Stalled").reason, "IdentityChanged");
-    assert_eq!(
-        condition(&after, "PrimaryReachable").status,
-        "True",
-        "what was known stays"
-    );
-    assert_eq!(after.routing, first().routing);
+    let after = status(&report(&changed), &first(), &at(2));
+    let shown = |type_| {
+        let condition = condition(&after, type_);
+        (condition.status.as_str(), condition.reason.as_str())
+    };
+    assert_eq!(shown("Ready"), ("False", "IdentityChanged"));
+    assert_eq!(shown("Stalled"), ("True", "IdentityChanged"));
+    assert_eq!(shown("PrimaryReachable"), ("False", "IdentityChanged"));
+    assert_eq!(shown("Programmed"), ("True", "Programmed"));
+    for type_ in ["Ready", "Stalled"] {
+        let message = &condition(&after, type_).message;
+        assert!(
+            message.contains("primary shows the system identifier 8, not 7"),
+            "{message}"
+        );
+        assert!(message.contains("identity.systemIdentifier"), "{message}");
+    }
     assert_eq!(after.system_identifier, first().system_identifier);
-    assert_eq!(status(&report, &after, &at(3)), after, "said once");
+    assert_eq!(status(&report(&changed), &after, &at(3)), after, "said once");
 }
 
 #[test]

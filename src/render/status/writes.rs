@@ -10,6 +10,7 @@ use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::WRITES;
+use distributary_core::write_primary::IdentityChange;
 
 /// The endpoint that takes the writes, or took them last; before, the declared one. `None`: it is not declared any more.
 fn write_primary(decided: &RouteDecision) -> Option<&EndpointView> {
@@ -37,6 +38,25 @@ pub fn is_below_mark(decided: &RouteDecision) -> bool {
 pub fn is_read_only(decided: &RouteDecision) -> bool {
     let state = write_primary(decided).map(|view| state(decided, view));
     state.is_some_and(|state| state.reason == Reason::ReadOnly)
+}
+
+/// What the holder shows instead of the known identifier; `None`: nobody is asked about it.
+pub fn identity_changed(report: &Report<'_>, decided: &RouteDecision) -> Option<String> {
+    let IdentityChange { known, shown } = decided.changed?;
+    let id = write_primary(decided).map_or("The primary", |view| view.id.as_str());
+    let shows = shown.map_or_else(
+        || {
+            format!(
+                "{id} showed a system identifier other than {known} before the operator restarted, and none since"
+            )
+        },
+        |shown| format!("{id} shows the system identifier {shown}, not {known}"),
+    );
+    Some(format!(
+        "{shows}: {} stays where it is, because no other server may follow. After an upgrade or a restore, set \
+         identity.systemIdentifier.",
+        names::of_route(report.outputs, WRITES)
+    ))
 }
 
 pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
@@ -73,6 +93,12 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             ConditionStatus::True,
             ConditionReason::Answers,
             format!("{} answers with an error.", view.id),
+        ),
+        (Reason::IdentityMismatch, Some(Role::Primary), _) => Verdict(
+            TYPE,
+            ConditionStatus::False,
+            ConditionReason::IdentityChanged,
+            format!("{} shows the system identifier of another database.", view.id),
         ),
         (Reason::WritableReplica, ..) => Verdict(
             TYPE,

@@ -125,7 +125,6 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         match (&decision.state, decision.policy.mode) {
             (DecisionState::Suspended, _) => return WriteOutcome::Suspended,
             (_, Mode::Observe) => return WriteOutcome::Observing,
-            (DecisionState::IdentityChanged { .. }, _) => return WriteOutcome::IdentityChanged,
             (DecisionState::Waiting { .. }, _) => return WriteOutcome::Waiting,
             (DecisionState::Decided(_), _) => {}
         }

@@ -89,6 +89,7 @@ impl Routes {
                 ..Holding::default()
             },
             split: Vec::new(),
+            changed: None,
         }))
     }
 }

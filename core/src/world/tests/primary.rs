@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::fixture::{Case, SYSTEM};
-use crate::policy::{IdentityRule, OnPrimaryLoss, PrimaryRole};
+use crate::plan::RouteState;
+use crate::policy::{EndpointState, IdentityRule, OnPrimaryLoss, PrimaryRole};
 use crate::server::{Host, Location};
 use crate::transition::Transition;
+use crate::write_primary::IdentityChange;
 
 fn settled() -> Scene {
     settled_as(|_| {})
@@ -268,19 +270,32 @@ fn a_lost_primary_is_withdrawn_where_the_policy_says_so_and_back_with_its_first_
 }
 
 #[test]
-fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_sets_it() {
+fn another_identity_of_the_primary_holds_the_writes_until_a_person_sets_it() {
     let mut scene = settled();
     let mut upgraded = sample(Role::Primary);
     upgraded.system_identifier = Some(SYSTEM + 1);
     scene.check("primary", 10_000, Ok(upgraded.clone()));
-    assert!(matches!(
-        scene.decide(),
-        Some(DecisionState::IdentityChanged { known: SYSTEM, shown, .. }) if shown == Some(SYSTEM + 1)
-    ));
-    // It stays so while the primary is silent, and whatever becomes of others.
+    let asked = Some(IdentityChange {
+        known: SYSTEM,
+        shown: Some(SYSTEM + 1),
+    });
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.changed),
+        ("rw primary; ro a b", asked)
+    );
+    assert_eq!(decided.plan.rw.state, RouteState::Held);
+    // It stays so while the primary is silent; reads go on among the others.
     scene.check("primary", 11_000, REFUSED);
     scene.check("primary", 12_000, REFUSED);
-    assert!(!matches!(scene.decide(), Some(DecisionState::Decided(_))));
+    scene.check("a", 13_000, REFUSED);
+    scene.check("a", 13_010, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.changed),
+        ("rw primary; ro b", asked)
+    );
+    assert_eq!(decided.plan.ro.state, RouteState::Served);
     let spec = edited(|policy| {
         policy.generation = 3;
         policy.identity = IdentityRule::Declared(SYSTEM + 1);
@@ -297,7 +312,7 @@ fn another_identity_of_the_declared_primary_holds_every_route_until_a_person_set
 }
 
 #[test]
-fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_it() {
+fn reads_are_held_when_no_server_of_the_known_database_is_left() {
     let mut scene = settled();
     scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
     scene.hear("a", 10_500, Ok(on(2, Role::Primary)));
@@ -310,13 +325,13 @@ fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_
         })
     };
     scene.check("a", 20_000, upgraded(Role::Primary));
-    for id in ["primary", "b"] {
-        scene.check(id, 20_100, upgraded(Role::Standby));
-    }
-    let Some(DecisionState::IdentityChanged { endpoints, .. }) = scene.decide() else {
-        panic!("the routes hold");
-    };
-    assert!(endpoints.iter().all(|view| view.state.eligible));
+    scene.check("primary", 20_100, upgraded(Role::Standby));
+    assert_eq!(scene.routes(), "rw a; ro b");
+    scene.check("b", 20_200, upgraded(Role::Standby));
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b", "the last one stays");
+    assert_eq!(decided.plan.ro.state, RouteState::Held);
+    assert_eq!(decided.endpoints[2].state.reason, Reason::IdentityMismatch);
     let spec = edited(|policy| {
         policy.generation = 3;
         policy.identity = IdentityRule::Declared(SYSTEM + 1);
@@ -329,6 +344,59 @@ fn another_identity_of_a_followed_primary_holds_every_route_until_a_person_sets_
         scene.check(id, 21_100, upgraded(Role::Standby));
     }
     assert_eq!(scene.routes(), "rw a; ro b primary");
+}
+
+/// It returns with an empty volume, and a replica is promoted.
+#[test]
+fn the_writes_leave_a_primary_of_another_database_for_the_one_that_may_follow() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    let mut emptied = sample_at(Role::Primary, 9_000_000);
+    emptied.system_identifier = Some(SYSTEM + 1);
+    scene.check("primary", 12_000, Ok(emptied.clone()));
+    scene.check("primary", 12_100, Ok(emptied));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "nobody may follow yet");
+    for id in ["a", "b"] {
+        scene.hear(id, 60_000, Ok(sample(Role::Standby)));
+    }
+    assert_eq!(
+        scene.routes(),
+        "no change",
+        "positions of another database make no lag"
+    );
+    scene.hear("a", 61_000, Ok(on(2, Role::Primary)));
+    scene.check("b", 62_000, REFUSED);
+    scene.check("b", 62_010, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.changed),
+        ("rw a; ro a", None)
+    );
+    assert_eq!(decided.endpoints[0].state.reason, Reason::IdentityMismatch);
+}
+
+/// A server that is disabled, or removed, is not held.
+#[test]
+fn routes_that_are_held_for_the_identity_obey_edits() {
+    let mut scene = settled();
+    let upgraded = |role| {
+        Ok(Sample {
+            system_identifier: Some(SYSTEM + 1),
+            ..sample(role)
+        })
+    };
+    scene.check("primary", 10_000, upgraded(Role::Primary));
+    scene.decide();
+    for id in ["a", "b"] {
+        scene.check(id, 11_000, upgraded(Role::Standby));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro b");
+    let spec = edited(|policy| {
+        policy.generation = 3;
+        policy.endpoints[2].state = EndpointState::Draining;
+    });
+    scene.apply(spec, &Memory::default(), 20_000);
+    assert_eq!(scene.routes(), "rw primary; ro");
 }
 
 #[test]

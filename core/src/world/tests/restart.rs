@@ -340,21 +340,10 @@ fn a_restart_while_the_declared_primary_shows_another_identity_holds_the_routes(
     let mut other = sample(Role::Primary);
     other.system_identifier = Some(SYSTEM + 1);
     scene.check("primary", 1, Ok(other));
-    let Some(DecisionState::IdentityChanged {
-        known,
-        shown,
-        endpoints,
-    }) = scene.decide()
-    else {
-        panic!("the routes hold");
-    };
-    assert_eq!((known, shown), (SYSTEM, Some(SYSTEM + 1)));
-    let eligible: Vec<_> = endpoints.iter().map(|view| view.state.eligible).collect();
-    assert_eq!(
-        eligible,
-        [true, true, true],
-        "they are in the routes that are held"
-    );
+    let decided = scene.decided();
+    let shown = decided.changed.map(|change| (change.known, change.shown));
+    assert_eq!(shown, Some((SYSTEM, Some(SYSTEM + 1))));
+    assert_eq!(words(&decided.plan), "rw primary; ro a b");
 }
 
 /// The status while routes are held for the identity: everybody was upgraded, and is in a route.
@@ -374,27 +363,22 @@ fn upgraded(id: &str) -> Sample {
     }
 }
 
-/// Who is in a route while all are held for the identity that the primary showed.
-fn held_for_identity(scene: &mut Scene) -> (Option<u64>, Vec<bool>) {
-    let Some(DecisionState::IdentityChanged {
-        known: SYSTEM,
-        shown,
-        endpoints,
-    }) = scene.decide()
-    else {
-        panic!("the routes hold");
-    };
-    for view in &endpoints {
+/// The routes that are held for the identity that the primary showed, and which one it was.
+fn held_for_identity(scene: &mut Scene) -> (Option<u64>, String) {
+    let decided = scene.decided();
+    for view in &decided.endpoints {
         assert_eq!(view.state.reason, Reason::IdentityMismatch, "{}", view.id);
     }
-    (shown, endpoints.iter().map(|view| view.state.eligible).collect())
+    let change = decided.changed.expect("a person is asked");
+    assert_eq!(change.known, SYSTEM);
+    (change.shown, words(&decided.plan))
 }
 
 #[test]
 fn routes_that_are_held_for_the_identity_are_held_on_after_a_restart() {
     let mut scene = restarted_upgraded(policy());
-    let all = vec![true, true, true];
-    assert_eq!(held_for_identity(&mut scene), (None, all.clone()));
+    let all = "rw primary; ro a b".to_owned();
+    assert_eq!(scene.routes(), waiting(3));
     for id in ["a", "b"] {
         scene.check(id, 1, Ok(upgraded(id)));
     }
@@ -412,7 +396,6 @@ fn routes_that_are_held_for_the_identity_are_held_on_after_a_restart() {
 #[test]
 fn routes_that_are_held_for_the_identity_are_decided_again_when_the_primary_shows_the_known_one() {
     let mut scene = restarted_upgraded(policy());
-    held_for_identity(&mut scene);
     for id in ["primary", "a"] {
         scene.check(id, 1, good(id));
     }
