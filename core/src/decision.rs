@@ -48,6 +48,8 @@ pub struct RouteDecision {
     /// The holder shows another system identifier than the known one, and nobody may follow it: `rw` stays until a person says
     /// which one is right.
     pub changed: Option<IdentityChange>,
+    /// The holder cannot be checked, and another server of `split` was promoted above it: `rw` stays.
+    pub unproven: bool,
 }
 
 impl DecisionState {

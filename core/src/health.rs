@@ -293,6 +293,22 @@ impl Health {
         [down, self.untold_since].into_iter().flatten().min()
     }
 
+    /// Whether its newest check failed in a way that says nothing of its health or its role, and it did not go down before.
+    #[must_use]
+    pub fn cannot_be_checked(&self) -> bool {
+        let class = self.failure.map(FailureKind::class);
+        let says_nothing = matches!(
+            class,
+            Some(
+                FailureClass::Configuration
+                    | FailureClass::Own
+                    | FailureClass::Alive
+                    | FailureClass::Saturated
+            )
+        );
+        says_nothing && !self.proves_role() && self.failing_since.is_none() && self.silent_since().is_none()
+    }
+
     /// Whether nothing says that it is down: neither suspicion nor circuit, and its address is known and allowed.
     #[must_use]
     pub fn is_well(&self) -> bool {

@@ -51,6 +51,7 @@ impl Evidence<'_> {
             asked: health.asked,
             writable_since: health.writable_since,
             well: health.is_well(),
+            cannot_be_checked: health.cannot_be_checked(),
             failing_since: health.silent_since(),
             identity: health.system_identifier,
             other_database: health.other_database,

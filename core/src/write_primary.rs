@@ -3,6 +3,7 @@
 //! | the holder             | another server                       | writes                                     |
 //! |------------------------|--------------------------------------|--------------------------------------------|
 //! | is proven writable     | any                                  | stay                                       |
+//! | cannot be checked      | one may take over, on a newer timeline | stay, and both are suspected             |
 //! | is a proven standby    | exactly one may take over            | move                                       |
 //! | is a proven standby    | none, or several, may take over      | are withdrawn                              |
 //! | is silent              | exactly one, after `failoverTimeout` | move                                       |
@@ -62,6 +63,8 @@ pub struct Claim {
     pub writable_since: Option<Moment>,
     /// Nothing says that it is down.
     pub well: bool,
+    /// Nothing is heard of it: a login, TLS or a Secret is wrong, or the fault is ours. It did not go down before.
+    pub cannot_be_checked: bool,
     /// Since when it is down, or back without having told its role.
     pub failing_since: Option<Moment>,
     pub identity: Option<u64>,
@@ -107,6 +110,9 @@ pub struct WriteChoice {
     pub split: Vec<TargetId>,
     /// The holder shows another identifier than the known one, and nobody may follow: the writes stay.
     pub changed: Option<IdentityChange>,
+    /// The holder cannot be checked, although nothing says that it is down, and a server that may follow it is writable on a
+    /// newer timeline than any holder before: the writes stay, and both are in `split`.
+    pub unproven: bool,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -181,7 +187,12 @@ pub fn choose_write_primary(
     };
     // A person's word says where the database is.
     let changed = contenders.changed(holder).filter(|_| accepted.is_none());
-    let writes = contenders.writes(holder, changed, rules.failover);
+    let unproven = accepted.is_none() && contenders.is_unproven(&holding, holder, rules);
+    let writes = if unproven {
+        Writes::Held
+    } else {
+        contenders.writes(holder, changed, rules.failover)
+    };
     if let Some(claim) = holder {
         if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
             holding.contested.clear();
@@ -194,8 +205,9 @@ pub fn choose_write_primary(
     }
     WriteChoice {
         writes,
-        split: contenders.split(&holding),
+        split: contenders.split(&holding, unproven),
         changed,
+        unproven,
         again,
         holding,
     }
@@ -297,11 +309,20 @@ impl<'a> Contenders<'a> {
             .filter(|claim| claim.writes() && self.belongs(claim))
     }
 
-    /// Those that are writable; while a contested one is, the holder is one of them, whether it answers or not.
-    fn split(&self, holding: &Holding) -> Vec<TargetId> {
+    /// Whether the holder tells nothing and did not go down, while a server that may follow is on a timeline above the mark.
+    fn is_unproven(&self, holding: &Holding, holder: Option<&Claim>, rules: Rules<'_>) -> bool {
+        let tells_nothing = |claim: &Claim| claim.role == Some(Role::Primary) && claim.cannot_be_checked;
+        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
+        let mut others = self.followers(holding, pinned);
+        rules.warm && holder.is_some_and(tells_nothing) && others.any(|claim| self.is_above(claim))
+    }
+
+    /// Those that are writable. While a contested one is, or the holder is unproven beside another one, the holder is one of
+    /// them, whether it answers or not.
+    fn split(&self, holding: &Holding, unproven: bool) -> Vec<TargetId> {
         let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
         let mut writable = self.writable();
-        let contest = writable.any(|claim| holding.contested.contains(&claim.server));
+        let contest = unproven || writable.any(|claim| holding.contested.contains(&claim.server));
         let suspects = || {
             let is_one =
                 |claim: &&Claim| (claim.writes() && self.belongs(claim)) || (contest && holds(claim));
@@ -345,7 +366,6 @@ impl<'a> Contenders<'a> {
 
     /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
     fn all_follow(&self, claim: &Claim) -> bool {
-        let above = matches!((claim.timeline, self.timeline), (Some(its), Some(high)) if its > high);
         let standbys = || {
             let others = self.claims.iter().filter(|other| other.server != claim.server);
             others.filter(|other| other.role == Some(Role::Standby) && other.answers)
@@ -353,7 +373,7 @@ impl<'a> Contenders<'a> {
         let servers: BTreeSet<_> = standbys().map(|other| other.server).collect();
         // What its receiver tells: the timeline that it follows.
         let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
-        claim.writes() && above && servers.len() >= 2 && standbys().all(follows)
+        claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)
     }
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
@@ -400,25 +420,33 @@ impl<'a> Contenders<'a> {
         self.writable().find(new)
     }
 
-    /// The one server that may take over; `None` where there are more. `pinned`: of the declared primary, whose Service
-    /// leads to another pod.
+    /// The one server that may take over; `None` where there are more.
     fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
+        let followers = || self.followers(holding, pinned);
+        let servers: BTreeSet<_> = followers().map(|claim| claim.server).collect();
+        followers().next().filter(|_| servers.len() == 1)
+    }
+
+    /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
+    fn followers(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
         let named = |claim: &Claim| claim.declared && claim.by_service;
-        let told =
-            |claim: &Claim| self.unchecked || (self.identity.is_some() && claim.identity == self.identity);
+        let told = move |claim: &Claim| {
+            self.unchecked || (self.identity.is_some() && claim.identity == self.identity)
+        };
         let takes_over =
-            |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
-        let may = |claim: &&Claim| {
+            move |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
+        let may = move |claim: &&Claim| {
             let may = if pinned { claim.declared } else { takes_over(claim) };
             may && claim.well && self.is_current(claim) && !holding.contested.contains(&claim.server)
         };
-        let others = || {
-            self.writable()
-                .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
-                .filter(may)
-        };
-        let servers: BTreeSet<_> = others().map(|claim| claim.server).collect();
-        others().next().filter(|_| servers.len() == 1)
+        self.writable()
+            .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
+            .filter(may)
+    }
+
+    /// Known to be on a newer timeline than any holder before.
+    fn is_above(&self, claim: &Claim) -> bool {
+        matches!((claim.timeline, self.timeline), (Some(its), Some(high)) if its > high)
     }
 
     /// Not on an older timeline than the last holder.

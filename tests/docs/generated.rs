@@ -90,6 +90,7 @@ fn choice(policy: &Policy) -> WriteChoice {
         writes: Writes::Served,
         split: Vec::new(),
         changed: None,
+        unproven: false,
         again: None,
     }
 }
@@ -191,6 +192,7 @@ fn every_metric_is_listed_and_no_other() {
         holding: choice.holding,
         split: Vec::new(),
         changed: None,
+        unproven: false,
     };
     let decision = Decision {
         policy,

@@ -818,3 +818,20 @@ fn what_never_answered_for_the_failover_timeout_has_an_open_circuit() {
     let health = seen(&failures.take(8).collect::<Vec<_>>());
     assert_eq!(verdict(&health), (Standing::Unproven, Reason::CircuitOpen));
 }
+
+#[test]
+fn a_server_cannot_be_checked_when_its_failure_says_nothing_of_its_health() {
+    for kind in CONFIGURATION
+        .into_iter()
+        .chain([FailureKind::OtherError, FailureKind::OutOfResources])
+    {
+        assert!(served_then(&[kind]).cannot_be_checked(), "{kind}");
+        let down = served_then(&[FailureKind::ConnectRefused, FailureKind::ConnectRefused, kind]);
+        assert!(!down.cannot_be_checked(), "{kind}: it went down before");
+    }
+    for kind in HARD.into_iter().chain(SOFT).chain(TRANSIENT).chain(NAME) {
+        assert!(!served_then(&[kind]).cannot_be_checked(), "{kind}");
+    }
+    let full = served_then(&[FailureKind::Saturated]);
+    assert!(!full.cannot_be_checked(), "its role stands");
+}

@@ -49,6 +49,7 @@ fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
         holding: Holding::default(),
         split: Vec::new(),
         changed: None,
+        unproven: false,
     };
     edit(&mut decided);
     DecisionState::Decided(Box::new(decided))

@@ -125,6 +125,7 @@ impl PolicyState {
             holding: choice.holding,
             split: split.collect::<BTreeSet<_>>().into_iter().collect(),
             changed: choice.changed,
+            unproven: choice.unproven,
         };
         (DecisionState::Decided(Box::new(decided)), again)
     }

@@ -22,6 +22,7 @@ fn claim(last: u8, role: Role) -> Claim {
         asked: Some(at(0)),
         writable_since: (role == Role::Primary).then(|| at(0)),
         well: true,
+        cannot_be_checked: false,
         failing_since: None,
         identity: Some(SYSTEM),
         other_database: false,
@@ -978,4 +979,56 @@ fn a_declared_holder_of_another_database_is_followed_by_the_one_that_may() {
         ("Withdrawn primary", None),
         "a standby takes no writes"
     );
+}
+
+/// A login, TLS or a Secret prevents its checks, and it did not go down before.
+fn unchecked_holder() -> Claim {
+    Claim {
+        answers: false,
+        cannot_be_checked: true,
+        ..writable(1, 1)
+    }
+}
+
+#[test]
+fn a_holder_that_cannot_be_checked_while_another_is_promoted_is_unproven() {
+    let setting = Setting::follow();
+    let unproven = setting.choose_write_primary(&holding(), &[unchecked_holder(), writable(2, 2)], 100);
+    assert_eq!(words(&unproven), "Held primary");
+    assert!(unproven.unproven);
+    let ids: Vec<_> = unproven.split.iter().map(ToString::to_string).collect();
+    assert_eq!(ids, ["primary", "r2"]);
+    let mut withdraws = Setting::follow();
+    withdraws.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+    let kept = withdraws.choose_write_primary(&holding(), &[unchecked_holder(), writable(2, 2)], 100);
+    assert_eq!(words(&kept), "Held primary", "it is not lost");
+    let others = [
+        ("a standby", standby(2)),
+        ("on the timeline of the mark", writable(2, 1)),
+        (
+            "may not follow",
+            Claim {
+                promotable: false,
+                ..writable(2, 2)
+            },
+        ),
+    ];
+    for (why, other) in others {
+        let choice = setting.choose_write_primary(&holding(), &[unchecked_holder(), other], 100);
+        assert_eq!(
+            (words(&choice).as_str(), choice.unproven),
+            ("Served primary", false),
+            "{why}"
+        );
+    }
+    let down = setting.choose_write_primary(&holding(), &[silent(1, 99), writable(2, 2)], 100);
+    assert!(!down.unproven, "it went down: it is followed");
+    let proven = setting.choose_write_primary(&holding(), &[writable(1, 1), writable(2, 2)], 100);
+    assert!(!proven.unproven && proven.split.len() == 2);
+    let cold = Setting {
+        warm: false,
+        ..Setting::follow()
+    };
+    let choice = cold.choose_write_primary(&holding(), &[unchecked_holder(), writable(2, 2)], 100);
+    assert!(!choice.unproven, "it is not checked yet");
 }

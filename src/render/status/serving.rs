@@ -9,7 +9,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
-use distributary_core::plan::RouteState;
+use distributary_core::plan::{Route, RouteState};
 use distributary_core::table::named::{DEFAULT, WRITES};
 
 /// What a `lagQuery` must answer.
@@ -32,7 +32,21 @@ pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
             message,
         );
     }
+    let by_word = unproven(decided);
     let (status, reason, message) = match (&report.written, plan.rw.state, plan.ro.state) {
+        (WriteOutcome::Programmed, RouteState::Served, RouteState::Served | RouteState::Fallback)
+            if writable && !by_word.is_empty() =>
+        {
+            (
+                ConditionStatus::True,
+                ConditionReason::RoutableUnproven,
+                format!(
+                    "Reads and writes are routed, but these servers cannot be checked; they keep what they served before, and \
+                 nothing else speaks against it: {}.",
+                    named(&by_word)
+                ),
+            )
+        }
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Served) if writable => (
             ConditionStatus::True,
             ConditionReason::Routable,
@@ -51,6 +65,21 @@ pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     Verdict(ConditionType::Ready, status, reason, message)
 }
 
+/// The servers that cannot be checked, where the writes, or all reads, go to such servers alone.
+fn unproven(decided: &RouteDecision) -> Vec<&EndpointView> {
+    let cannot_be_checked = |view: &&EndpointView| view.state.reason == Reason::ConfigurationHeld;
+    let of = |route: &Route| {
+        let serving = route.serving();
+        let views = decided.endpoints.iter().filter(|view| serving.contains(&view.id));
+        let held: Vec<_> = views.filter(cannot_be_checked).map(|view| &view.id).collect();
+        let alone = held.len() == serving.len();
+        if alone { held } else { Vec::new() }
+    };
+    let ids = [of(&decided.plan.rw), of(&decided.plan.ro)].concat();
+    let views = decided.endpoints.iter();
+    views.filter(|view| ids.contains(&&view.id)).collect()
+}
+
 /// Why reads or writes are not routable.
 fn obstacle(
     written: &WriteOutcome,
@@ -63,6 +92,10 @@ fn obstacle(
         (WriteOutcome::Observing, ..) => (
             ConditionReason::Observing,
             "mode is Observe: the operator writes no routes.".to_owned(),
+        ),
+        (WriteOutcome::Programmed, RouteState::Held, _) if decided.unproven => (
+            ConditionReason::PrimaryUnproven,
+            writes::unproven(decided, &writes),
         ),
         (WriteOutcome::Programmed, RouteState::Held, _) => (
             ConditionReason::PrimaryUnreachable,

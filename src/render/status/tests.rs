@@ -94,6 +94,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         holding: holding(),
         split: Vec::new(),
         changed: None,
+        unproven: false,
     })))
 }
 

@@ -94,10 +94,12 @@ pub enum ConditionReason {
     // Ready.
     Routable,
     RoutableByFallback,
+    RoutableUnproven,
     PrimaryUnreachable,
     NoPrimary,
     PrimaryBelowMark,
     ReadOnly,
+    PrimaryUnproven,
     NoReadTarget,
     NotProgrammed,
     // Degraded.

@@ -134,6 +134,26 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
     }
 }
 
+/// That the write primary cannot be checked while others were promoted above it. `rw`: the name of the route.
+pub fn unproven(decided: &RouteDecision, rw: &str) -> String {
+    let holder = write_primary(decided);
+    let others: Vec<_> = decided
+        .split
+        .iter()
+        .filter(|id| holder.is_none_or(|holder| holder.id != **id))
+        .map(ToString::to_string)
+        .collect();
+    let cause = holder.map_or_else(String::new, |view| {
+        let TargetState { reason, failure, .. } = state(decided, view);
+        why(&view.id, reason, failure)
+    });
+    format!(
+        "The write primary cannot be checked ({cause}), and {} takes writes on a newer timeline; {rw} stays where it is. Fix the \
+         cause; or stop the wrong server; or name the right one in failover.acceptPrimary.",
+        others.join(", ")
+    )
+}
+
 pub fn split_brain(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::SplitBrainSuspected;
     if decided.split.is_empty() {
@@ -143,6 +163,14 @@ pub fn split_brain(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
             ConditionStatus::False,
             ConditionReason::NotSuspected,
             message,
+        );
+    }
+    if decided.unproven {
+        return Verdict(
+            TYPE,
+            ConditionStatus::True,
+            ConditionReason::PrimaryUnproven,
+            unproven(decided, &names::of_route(report.outputs, WRITES)),
         );
     }
     let ids: Vec<_> = decided.split.iter().map(ToString::to_string).collect();

@@ -90,6 +90,7 @@ impl Routes {
             },
             split: Vec::new(),
             changed: None,
+            unproven: false,
         }))
     }
 }
