@@ -77,12 +77,11 @@ fn outcome(folder: &Path) -> Outcome {
     let services = input
         .observations()
         .services(validate::service_references(&object, &secrets));
-    let validated = validate::policy(&object).and_then(|valid| {
-        let cluster = Cluster {
-            region: input.region.clone(),
-        };
-        Ok(valid.with(validate::resolve(&object, &secrets, &services)?, cluster))
-    });
+    let cluster = Cluster {
+        region: input.region.clone(),
+    };
+    let validated = validate::policy(&object)
+        .map(|valid| valid.with(validate::resolve(&object, &secrets, &services), cluster));
     let (declared, problems) = match validated {
         Ok(declared) => (Some(declared), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),

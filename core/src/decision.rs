@@ -12,7 +12,7 @@ use super::observation::{FailureKind, NoLag, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
 use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
-use super::resolved::Resolved;
+use super::resolved::{Resolved, ResolvedEndpoint};
 use super::server::Location;
 use super::write_primary::{Holding, IdentityChange};
 
@@ -220,7 +220,7 @@ pub fn explain(
             declared: endpoint.declared,
             location: location.or_else(|| notes.first()?.location.clone()),
             address: own.first().and_then(|judgement| judgement.address),
-            state: summed(endpoint, &states),
+            state: summed((endpoint, resolved), &states),
             healthy: states.iter().any(|(_, well)| *well),
             sessions: draining.then(left).flatten(),
             targets: if resolved.is_some_and(|resolved| resolved.pods.is_some()) {
@@ -247,10 +247,13 @@ fn pods(own: &[&Judgement], targets: Vec<(Option<IpAddr>, TargetState)>) -> Vec<
 }
 
 /// The state of an endpoint by those of its targets, each with whether it is well.
-fn summed(endpoint: &Endpoint, states: &[(&TargetState, bool)]) -> TargetState {
+fn summed(
+    (endpoint, resolved): (&Endpoint, Option<&ResolvedEndpoint>),
+    states: &[(&TargetState, bool)],
+) -> TargetState {
     let worst = states.iter().min_by_key(|(state, well)| (state.eligible, *well));
     let Some((worst, _)) = worst else {
-        return TargetState::unknown(without_target(endpoint));
+        return TargetState::unknown(without_target(endpoint, resolved));
     };
     let all = || states.iter().map(|(state, _)| *state);
     TargetState {
@@ -263,10 +266,11 @@ fn summed(endpoint: &Endpoint, states: &[(&TargetState, bool)]) -> TargetState {
     }
 }
 
-const fn without_target(endpoint: &Endpoint) -> Reason {
+fn without_target(endpoint: &Endpoint, resolved: Option<&ResolvedEndpoint>) -> Reason {
     match endpoint.state {
         EndpointState::Disabled => Reason::Disabled,
         EndpointState::Draining => Reason::Draining,
+        EndpointState::Active if resolved.is_some_and(ResolvedEndpoint::is_passed_over) => Reason::SameServer,
         EndpointState::Active => Reason::NoReadyPod,
     }
 }

@@ -118,6 +118,8 @@ pub enum Reason {
     ProbeQueryFailed,
     /// The Service that it names has no ready pod.
     NoReadyPod,
+    /// By its Secret it is the server of an endpoint that is declared before it, and is passed over.
+    SameServer,
     /// No new connections; the sessions that are left are counted.
     Draining,
     Disabled,

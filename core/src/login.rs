@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ids::EndpointId;
 use crate::words::words;
 
 /// Text that must not be shown: a password, a private key. Its `Debug` says nothing of it.
@@ -82,6 +83,9 @@ pub enum SecretProblem {
     KeyMissing(String),
     #[error("has a value under {key} that {must}")]
     Malformed { key: String, must: &'static str },
+    /// `second`, which is declared later, is passed over.
+    #[error("makes endpoints {first} and {second} name one server: {second} is not used")]
+    SameServer { first: EndpointId, second: EndpointId },
 }
 
 impl fmt::Display for UnresolvedSecret {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::ids::{EndpointId, TargetId};
-use super::login::{Login, UnresolvedSecret};
+use super::login::{Login, SecretProblem, UnresolvedSecret};
 use super::server::{ClientSettings, Location};
 
 /// What was looked up for a policy. It is not changed after it was made.
@@ -107,9 +107,24 @@ impl Resolved {
 }
 
 impl ResolvedEndpoint {
-    /// Its targets: the one that follows its host, or one for each ready pod. `id`: its own.
+    /// Whether it names the server of an endpoint that is declared before it.
+    #[must_use]
+    pub const fn is_passed_over(&self) -> bool {
+        matches!(
+            self.login,
+            Err(UnresolvedSecret {
+                problem: SecretProblem::SameServer { .. },
+                ..
+            })
+        )
+    }
+
+    /// Its targets: the one that follows its host, or one for each ready pod; none if it is passed over. `id`: its own.
     #[must_use]
     pub fn targets(&self, id: &EndpointId) -> Vec<TargetId> {
+        if self.is_passed_over() {
+            return Vec::new();
+        }
         let target = |pod| TargetId {
             endpoint: id.clone(),
             pod,

@@ -93,24 +93,21 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
 fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -> Vec<String> {
     let secrets = policy_file::secrets(object, documents);
     let services = policy_file::services(object, &secrets, documents);
-    let resolved = validate::policy(object).and_then(|_| validate::resolve(object, &secrets, &services));
-    match resolved {
-        Err(problems) => problems
-            .iter()
-            .map(|problem| format!("{}: {}", import.cause(&problem.field), problem.rule))
-            .collect(),
-        Ok(endpoints) => {
-            let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
-            let one = |refused: &UnresolvedSecret| {
-                let variable = import.variable_of_secret(&refused.secret);
-                match &refused.problem {
-                    SecretProblem::Malformed { must, .. } => format!("{variable}: {must}"),
-                    problem => format!("{variable}: {problem}"),
-                }
-            };
-            refused.map(one).collect()
-        }
+    if let Err(problems) = validate::policy(object) {
+        let told =
+            |problem: &validate::Problem| format!("{}: {}", import.cause(&problem.field), problem.rule);
+        return problems.iter().map(told).collect();
     }
+    let endpoints = validate::resolve(object, &secrets, &services);
+    let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
+    let one = |refused: &UnresolvedSecret| {
+        let variable = import.variable_of_secret(&refused.secret);
+        match &refused.problem {
+            SecretProblem::Malformed { must, .. } => format!("{variable}: {must}"),
+            problem => format!("{variable}: {problem}"),
+        }
+    };
+    refused.map(one).collect()
 }
 
 /// A variable's value, or what must hold of it.

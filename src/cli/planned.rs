@@ -42,6 +42,9 @@ pub fn assumed(
             "the Secret {name} is not in these files: it is assumed to exist with the keys that the policy needs"
         ));
     }
+    for problem in policies.iter().flat_map(|declared| declared.resolved.problems()) {
+        warn(&problem);
+    }
     Ok(policies)
 }
 

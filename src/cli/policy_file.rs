@@ -12,7 +12,7 @@ use super::documents::{Documents, Name, values};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
-use distributary_api::validate::{self, Declaration, Problem, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::validate::{self, Declaration, SecretKeys, Secrets, ServicePort, Services};
 use distributary_api::{self as api, ReplicaSetPolicy};
 use distributary_core::ids::EndpointId;
 use distributary_core::login::SecretProblem;
@@ -91,11 +91,7 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         }
         return Err(found);
     };
-    let resolved = || validate::resolve(&object, &every_secret(&object), &Services::new());
-    let valid = validate::policy(&object)
-        .map(drop)
-        .and_then(|()| resolved().map(drop));
-    for problem in valid.err().unwrap_or_default() {
+    for problem in validate::policy(&object).err().unwrap_or_default() {
         // Of one field its misfit says enough.
         if !found
             .iter()
@@ -145,7 +141,7 @@ pub fn title(document: &Value) -> String {
 /// The policies of the documents. `resolve` looks up what each names.
 pub fn policies(
     documents: &Documents,
-    mut resolve: impl FnMut(&ReplicaSetPolicy) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>>,
+    mut resolve: impl FnMut(&ReplicaSetPolicy) -> BTreeMap<EndpointId, ResolvedEndpoint>,
 ) -> Result<Vec<Declaration>, Error> {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
@@ -157,10 +153,8 @@ pub fn policies(
         match object(document) {
             Ok(object) => {
                 let resolved = resolve(&object);
-                let declared = validate::policy(&object)
-                    .and_then(|valid| Ok(valid.with(resolved?, documents.cluster.clone())));
-                match declared {
-                    Ok(declared) => found.push(declared),
+                match validate::policy(&object) {
+                    Ok(valid) => found.push(valid.with(resolved, documents.cluster.clone())),
                     Err(wrong) => problems.extend(wrong.iter().map(|problem| format!("{title}: {problem}"))),
                 }
             }

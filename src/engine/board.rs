@@ -149,8 +149,10 @@ fn has(view: &EndpointView, target: &TargetId) -> bool {
 }
 
 fn is_asked_by_nobody(view: &EndpointView) -> bool {
-    matches!(view.state.reason, Reason::Disabled | Reason::NoReadyPod)
-        || view.state.failure == Some(FailureKind::SecretUnresolved)
+    matches!(
+        view.state.reason,
+        Reason::Disabled | Reason::NoReadyPod | Reason::SameServer
+    ) || view.state.failure == Some(FailureKind::SecretUnresolved)
 }
 
 #[cfg(test)]

@@ -62,10 +62,8 @@ impl Context {
             return Ok(seen);
         };
         let judge = |policy: &ReplicaSetPolicy| {
-            let judged = validate::policy(policy).and_then(|valid| {
-                let endpoints = validate::resolve(policy, &secrets, &services)?;
-                Ok((valid, endpoints))
-            });
+            let judged = validate::policy(policy);
+            let judged = judged.map(|valid| (valid, validate::resolve(policy, &secrets, &services)));
             judged.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let in_force = match policy.map_err(|problem| vec![problem]) {

@@ -82,6 +82,9 @@ const fn means(reason: Reason) -> &'static str {
         Reason::NoReadyPod => {
             "The Service of the endpoint has no ready pod, or the operator could not read it."
         }
+        Reason::SameServer => {
+            "By its Secret the endpoint names the server of an endpoint that is declared before it."
+        }
         Reason::Draining => {
             "The state of the server is Draining: it is checked, and receives no new connections."
         }
@@ -146,6 +149,7 @@ const fn next(reason: Reason) -> Option<&'static str> {
             "If it stays so, check from which server it replicates; an old primary may have to be rebuilt, for example with pg_rewind."
         }
         Reason::NoReadyPod => "Check the Service and its pods.",
+        Reason::SameServer => "Correct the URL in the Secret that ResolvedRefs names.",
         Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled => return None,
     })
 }

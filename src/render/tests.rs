@@ -19,7 +19,7 @@ fn declared(more: &Value) -> Declaration {
         object["spec"][key] = value.clone();
     }
     let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
-    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
+    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new());
     validate::policy(&object)
         .unwrap()
         .with(endpoints, Cluster::default())

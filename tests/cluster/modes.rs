@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use distributary_api::rules;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
 use k8s_openapi::api::core::v1::Service;
@@ -126,16 +127,15 @@ async fn suspend(plane: Arc<ControlPlane>) -> Result<()> {
 
 async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
-    // Admission cannot know what a Secret names.
-    let url = format!("postgresql://probe@{}/app", it.postgres.replica(0).address());
-    it.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"}, "stringData": {"url": url},
-    }))
-    .await?;
-    let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
-    it.patch(json!({"spec": {"replicas": twice}})).await?;
+    // Too much for admission.
+    let classes = json!([{"name": "reports", "replicaSelector": {"ids": ["nobody"]}}]);
+    it.patch(json!({"spec": {"routing": {"classes": classes}}}))
+        .await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
-    let expected = "endpoint two: each host and port, and each Service and port, must be declared once: two endpoints name the same server";
+    let expected = format!(
+        "spec.routing.classes[0].replicaSelector.ids: {}",
+        rules::SELECTOR_IDS
+    );
     ensure!(refused.message == expected, "{}", refused.message);
     it.condition("Stalled", "True", "Invalid").await?;
     it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
@@ -144,9 +144,7 @@ async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.replica(0).kill().await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
     it.postgres.replica(0).start().await?;
-    it.apply(&it.policy()).await?;
-    it.patch(json!({"spec": {"replicas": it.policy()["spec"]["replicas"]}}))
-        .await?;
+    it.patch(json!({"spec": {"routing": {"classes": null}}})).await?;
     it.condition("Accepted", "True", "Valid").await?;
     it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
         .await

@@ -19,6 +19,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
         .test("a_database_that_lets_the_role_not_in_is_named", closed_database)
         .test("an_address_and_login_from_a_url", url_secret)
+        .test("two_urls_of_one_host_make_nothing_invalid", two_urls)
         .test("tls_in_all_four_modes_with_client_certificates", tls)
         .test(
             "an_expired_certificate_or_wrong_name_holds_what_is_served_and_admits_nothing_new",
@@ -115,6 +116,40 @@ async fn url_secret(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     let status = it.endpoint("by-url", "Serving", SOON).await?;
     ensure!(status.host == Some(server.to_string()), "{status:?}");
+    Ok(())
+}
+
+/// As in the middle of a migration.
+async fn two_urls(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let url = |name: &str, server: usize, password: &str| {
+        let server = it.postgres.replica(server).address();
+        let url = format!("postgresql://{}:{password}@{server}:5432/{DATABASE}", PROBE.user);
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"url": url}})
+    };
+    let replica = |id: &str| json!({"id": id, "urlSecretRef": {"name": id, "key": "url"}});
+    it.apply(&url("one", 0, PROBE.password)).await?;
+    it.apply(&url("two", 1, PROBE.password)).await?;
+    let mut policy = it.policy();
+    policy["spec"]["replicas"] = json!([replica("one"), replica("two")]);
+    it.apply(&policy).await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    it.apply(&url("two", 0, PROBE.password)).await?;
+    let told = it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
+    ensure!(told.message.contains("two is not used"), "{}", told.message);
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.endpoint("two", "SameServer", SOON).await?;
+    it.condition("Accepted", "True", "Valid").await?;
+    // New credentials are taken.
+    it.postgres.primary().set_password(PROBE.user, "rotated").await?;
+    it.endpoint("one", "ConfigurationHeld", SOON).await?;
+    it.apply(&url("one", 0, "rotated")).await?;
+    it.endpoint("one", "Serving", SOON).await?;
+    it.apply(&url("two", 1, "rotated")).await?;
+    it.leads("ro", &[it.postgres.replica(0), it.postgres.replica(1)], SOON)
+        .await?;
+    it.condition("ResolvedRefs", "True", "Resolved").await?;
     Ok(())
 }
 

@@ -46,7 +46,6 @@ pub fn policies(from: &str, yaml: &str) -> Vec<Declaration> {
             let valid = validate::policy(&object);
             let valid = valid.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
             let endpoints = validate::resolve(&object, &secrets(&object), &Services::new());
-            let endpoints = endpoints.unwrap_or_else(|problems| panic!("{from}: {problems:?}"));
             assert_eq!(endpoints.len(), valid.policy.endpoints.len(), "{from}");
             let bad = endpoints.values().filter(|endpoint| endpoint.login.is_err());
             assert_eq!(bad.count(), 0, "{from}: a Secret is not referred to as it should");

@@ -1,38 +1,39 @@
 //! From what a policy names, as it was read, to what is known of each endpoint.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::secrets::{PasswordSource, Secrets};
 use super::services::{ServicePort, Services};
-use super::{PRIMARY_ID, PolicySource, Problem, endpoint, login, url};
-use crate::{self as api, rules};
+use super::{PRIMARY_ID, PolicySource, endpoint, login, url};
+use crate as api;
 use distributary_core::ids::EndpointId;
+use distributary_core::login::{SecretProblem, UnresolvedSecret};
 use distributary_core::resolved::{Pods, ResolvedEndpoint, ServiceProblem};
 use distributary_core::server::ServerKey;
 
 /// What was looked up for each endpoint, by its id.
 ///
-/// # Errors
-/// Two endpoints whose URLs name one server.
+/// What Secrets say can make no policy invalid: of two endpoints that name one server by them, the one that is declared
+/// later is passed over.
+#[must_use]
 pub fn resolve<'a>(
     declared: impl Into<PolicySource<'a>>,
     secrets: &Secrets,
     services: &Services,
-) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
+) -> BTreeMap<EndpointId, ResolvedEndpoint> {
     all(declared.into(), secrets, services, None)
 }
 
 /// The same; a password that no Secret has comes from `passwords`.
-///
-/// # Errors
-/// Two endpoints whose URLs name one server.
+#[must_use]
 pub fn resolve_with<'a>(
     declared: impl Into<PolicySource<'a>>,
     secrets: &Secrets,
     services: &Services,
     passwords: &dyn PasswordSource,
-) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
+) -> BTreeMap<EndpointId, ResolvedEndpoint> {
     all(declared.into(), secrets, services, Some(passwords))
 }
 
@@ -41,25 +42,42 @@ fn all(
     secrets: &Secrets,
     services: &Services,
     passwords: Option<&dyn PasswordSource>,
-) -> Result<BTreeMap<EndpointId, ResolvedEndpoint>, Vec<Problem>> {
-    let (mut all, mut servers, mut problems) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+) -> BTreeMap<EndpointId, ResolvedEndpoint> {
+    let (mut all, mut servers) = (BTreeMap::new(), BTreeMap::new());
     for endpoint in endpoints(declared) {
         let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
-        let resolved = one(endpoint, declared, (secrets, services), passwords);
+        let mut resolved = one(endpoint, declared, (secrets, services), passwords);
         let watched = endpoint.state != Some(api::EndpointState::Disabled);
-        let server = server_of(&resolved).filter(|_| watched);
-        if server.is_some_and(|server| !servers.insert(server)) {
-            problems.push(Problem {
-                field: format!("endpoint {id}"),
-                rule: rules::SAME_SERVER,
-            });
+        if let Some(server) = server_of(&resolved).filter(|_| watched) {
+            match servers.entry(server) {
+                Entry::Vacant(first) => {
+                    first.insert((id.clone(), secret_of(endpoint)));
+                }
+                Entry::Occupied(first) => {
+                    let (first, secret) = first.get();
+                    if let Some(secret) = secret_of(endpoint).or(*secret) {
+                        resolved.login = Err(same_server(secret, first, &id));
+                    }
+                }
+            }
         }
         all.insert(id, resolved);
     }
-    if problems.is_empty() {
-        Ok(all)
-    } else {
-        Err(problems)
+    all
+}
+
+/// The Secret that says where an endpoint is. Of two that name one server without it the policy is invalid.
+fn secret_of(endpoint: &api::Endpoint) -> Option<&str> {
+    Some(&endpoint.url_secret_ref.as_ref()?.name)
+}
+
+fn same_server(secret: &str, first: &EndpointId, second: &EndpointId) -> UnresolvedSecret {
+    UnresolvedSecret {
+        secret: secret.to_owned(),
+        problem: SecretProblem::SameServer {
+            first: first.clone(),
+            second: second.clone(),
+        },
     }
 }
 

@@ -50,15 +50,13 @@ fn outputs_of(spec: Value) -> Outputs {
 fn resolved(spec: Value, secrets: &Secrets, id: &str) -> ResolvedEndpoint {
     let object = object(spec);
     policy(&object).unwrap();
-    let mut all = resolve(&object, secrets, &Services::new()).unwrap();
+    let mut all = resolve(&object, secrets, &Services::new());
     all.remove(&EndpointId::from(id)).unwrap()
 }
 
 fn problems(spec: Value) -> Vec<Problem> {
     let object = object(spec);
-    let valid = policy(&object).map(drop);
-    let told = valid.and_then(|()| resolve(&object, &Secrets::new(), &Services::new()).map(drop));
-    told.unwrap_err()
+    policy(&object).unwrap_err()
 }
 
 fn secret(name: &str, keys: &[(&str, &str)]) -> Secrets {
@@ -457,7 +455,7 @@ fn a_policy_shows_no_password_and_no_key() {
         ("tls.key", CANARY),
     ];
     let object = object(spec);
-    let endpoints = resolve(&object, &secret("s", &keys), &Services::new()).unwrap();
+    let endpoints = resolve(&object, &secret("s", &keys), &Services::new());
     let passwords: BTreeMap<_, _> = endpoints
         .iter()
         .map(|(id, endpoint)| (id.as_str(), endpoint.login.as_ref().unwrap()))
@@ -470,6 +468,58 @@ fn a_policy_shows_no_password_and_no_key() {
         assert!(!shown.contains(CANARY), "{shown}");
         assert!(shown.contains("[redacted]"));
     }
+}
+
+/// Secrets change one by one: in the middle of a migration two may name one host.
+#[test]
+fn two_urls_of_one_server_make_no_policy_invalid_and_the_later_endpoint_is_passed_over() {
+    let by_url = |id: &str, secret: &str, state: &str| json!({"id": id, "urlSecretRef": {"name": secret, "key": "url"}, "state": state});
+    let mut secrets = secret(
+        "first",
+        &[("url", "postgresql://u:canary-5c1f@pg-1.example.com/a")],
+    );
+    secrets.extend(secret(
+        "second",
+        &[("url", "postgresql://u:canary-5c1f@PG-1.example.com:5432/b")],
+    ));
+    let told = |replicas: Value| {
+        let object = object(spec(&replicas, &json!({})));
+        policy(&object).unwrap();
+        let all = resolve(&object, &secrets, &Services::new());
+        let passed: Vec<_> = all
+            .iter()
+            .filter(|(_, it)| it.is_passed_over())
+            .map(|(id, _)| id.to_string())
+            .collect();
+        (
+            passed.join(" "),
+            Resolved::new(all, Cluster::default())
+                .problems()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join("; "),
+        )
+    };
+    assert_eq!(
+        told(json!([
+            by_url("b", "first", "Active"),
+            by_url("a", "second", "Active")
+        ])),
+        (
+            "a".to_owned(),
+            "Secret second makes endpoints b and a name one server: a is not used".to_owned()
+        )
+    );
+    // Which of the two has the Secret makes no difference.
+    assert_eq!(
+        told(json!([by_url("b", "first", "Active"), {"id": "a", "host": "pg-1.example.com"}])),
+        (
+            "a".to_owned(),
+            "Secret first makes endpoints b and a name one server: a is not used".to_owned()
+        )
+    );
+    let disabled = json!([by_url("b", "first", "Disabled"), by_url("a", "second", "Active")]);
+    assert_eq!(told(disabled), (String::new(), String::new()));
 }
 
 #[test]
@@ -507,7 +557,7 @@ fn a_password_that_no_secret_has_comes_from_outside_where_a_secret_may_lack_it()
         let reference = json!({"credentialsSecretRef": {"name": secret_name}});
         let object = object(replica(&json!({"host": host, "connection": reference})));
         let secrets = secret(secret_name, keys);
-        let endpoints = resolve_with(&object, &secrets, &Services::new(), &Outside).unwrap();
+        let endpoints = resolve_with(&object, &secrets, &Services::new(), &Outside);
         let login = endpoints[&"a".into()].login.clone();
         login.map(|login| {
             login

@@ -33,7 +33,7 @@ static DECLARED: LazyLock<Declaration> = LazyLock::new(|| {
 
 fn declared(object: serde_json::Value) -> Declaration {
     let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
-    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new()).unwrap();
+    let endpoints = validate::resolve(&object, &Secrets::new(), &Services::new());
     validate::policy(&object)
         .unwrap()
         .with(endpoints, Cluster::default())

@@ -76,7 +76,7 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
         ..
     } = state(decided, view);
     match (reason, role, failure) {
-        (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod, ..) => Verdict(
+        (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod | Reason::SameServer, ..) => Verdict(
             TYPE,
             ConditionStatus::Unknown,
             ConditionReason::NotChecked,

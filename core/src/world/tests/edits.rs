@@ -131,6 +131,32 @@ fn a_url_that_comes_back_with_another_host_is_another_server() {
     assert_eq!(scene.routes(), "rw primary; ro b");
 }
 
+fn passed_over(policy: &mut Case, first: &str, second: &str) {
+    policy.of(second).login = Err(UnresolvedSecret {
+        secret: "url".to_owned(),
+        problem: SecretProblem::SameServer {
+            first: first.into(),
+            second: second.into(),
+        },
+    });
+}
+
+/// It serves there as another endpoint, and nobody would notice its end as this one.
+#[test]
+fn an_endpoint_whose_server_an_earlier_one_names_too_leaves_at_once_and_is_not_held() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.apply(
+        edited(|policy| passed_over(policy, "a", "b")),
+        &Memory::default(),
+        10,
+    );
+    let RouteDecision { plan, endpoints, .. } = scene.decided();
+    assert_eq!(words(&plan), "rw primary; ro a");
+    assert_eq!(endpoints[2].state.reason, Reason::SameServer);
+    assert!(!scene.wanted.contains_key(&target("b")));
+}
+
 /// Two take the writes, and the host of the holder is edited.
 fn edited_in_a_split() -> Scene {
     let mut scene = Scene::well();

@@ -140,6 +140,29 @@ fn primary_follows(scene: &mut Scene) {
     scene.hear("a", 11_500, Ok(on(2, Role::Primary)));
 }
 
+/// Its address is that of an endpoint declared before it, by the URL in a Secret.
+#[test]
+fn the_writes_stay_on_the_server_of_a_holder_that_is_passed_over() {
+    let mut scene = settled();
+    scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
+    scene.hear("b", 10_500, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "rw b; ro a primary");
+    let moved = |policy: &mut Case| {
+        policy.of("a").location = Some(location(3));
+        policy.endpoints[1].server = crate::policy::DeclaredServer::Url;
+        policy.of("b").login = Err(crate::login::UnresolvedSecret {
+            secret: "url".to_owned(),
+            problem: crate::login::SecretProblem::SameServer {
+                first: "a".into(),
+                second: "b".into(),
+            },
+        });
+    };
+    scene.apply(edited(moved), &Memory::default(), 11_000);
+    scene.check("a", 11_500, Ok(on(2, Role::Primary)));
+    assert!(scene.routes().starts_with("rw a;"), "{}", scene.routes());
+}
+
 #[test]
 fn an_old_primary_that_returns_takes_nothing_back() {
     let mut scene = settled();

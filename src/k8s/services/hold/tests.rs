@@ -27,7 +27,7 @@ fn endpoints(service: &str, known: Known) -> Endpoints {
         service: service.to_owned(),
         port: 5432,
     };
-    validate::resolve(&object, &Secrets::new(), &Services::from([(port, known)])).unwrap()
+    validate::resolve(&object, &Secrets::new(), &Services::from([(port, known)]))
 }
 
 fn pods(texts: &[&str]) -> Vec<SocketAddr> {
