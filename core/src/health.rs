@@ -193,6 +193,14 @@ impl Health {
         outcome(class, started)
     }
 
+    /// Whether an answer shows another system identifier than the newest check: a session then leads to another server than
+    /// new connections do.
+    #[must_use]
+    pub fn is_of_another_server(&self, sample: &Sample) -> bool {
+        let (known, shown) = (self.system_identifier, sample.system_identifier);
+        known.zip(shown).is_some_and(|(known, shown)| known != shown)
+    }
+
     /// Takes in what the held session to `address` told, or that it is silent. It clears no failed check. Whether a
     /// check must follow at once.
     pub fn hear(
@@ -206,6 +214,7 @@ impl Health {
             return false;
         }
         match told {
+            Ok(sample) if self.is_of_another_server(sample) => {}
             Ok(sample) => {
                 self.learn(sample, started, now);
                 return false;

@@ -835,3 +835,21 @@ fn a_server_cannot_be_checked_when_its_failure_says_nothing_of_its_health() {
     let full = served_then(&[FailureKind::Saturated]);
     assert!(!full.cannot_be_checked(), "its role stands");
 }
+
+/// New connections lead elsewhere: through an address that was given to another server, or a balancer.
+#[test]
+fn a_session_with_another_server_says_nothing_of_the_one_that_checks_reach() {
+    let mut other = fixture::sample(Role::Standby);
+    other.system_identifier = Some(8);
+    let mut health = seen(&[(0, good()), (1, Ok(other))]);
+    let before = health.clone();
+    let mut held = fixture::sample(Role::Primary);
+    held.system_identifier = Some(7);
+    let check = health.hear(ADDRESS, at(2), at(2), Ok(&held));
+    assert_eq!(health, before);
+    assert!(check, "which of them it is, a new connection shows");
+    let mut same = fixture::sample(Role::Primary);
+    same.system_identifier = Some(8);
+    assert!(!health.hear(ADDRESS, at(3), at(3), Ok(&same)));
+    assert_eq!(health.role, Some(Role::Primary));
+}

@@ -91,9 +91,11 @@ impl PolicyState {
             return None;
         }
         let before = Verdict::of(target);
-        let current =
-            target.health.address == Some(heard.address) && !target.health.is_outdated(heard.started);
         let answer = heard.result.as_ref().map_err(|silence| *silence);
+        let health = &target.health;
+        let current = health.address == Some(heard.address)
+            && !health.is_outdated(heard.started)
+            && !answer.is_ok_and(|sample| health.is_of_another_server(sample));
         let check = target
             .health
             .hear(heard.address, heard.started, heard.ended, answer)

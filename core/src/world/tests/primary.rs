@@ -146,7 +146,7 @@ fn the_writes_stay_on_the_server_of_a_holder_that_is_passed_over() {
     let mut scene = settled();
     scene.hear("primary", 10_000, Ok(on(1, Role::Standby)));
     scene.hear("b", 10_500, Ok(on(2, Role::Primary)));
-    assert_eq!(scene.routes(), "rw b; ro a primary");
+    assert_eq!(scene.routes(), "rw b; ro a");
     let moved = |policy: &mut Case| {
         policy.of("a").location = Some(location(3));
         policy.endpoints[1].server = crate::policy::DeclaredServer::Url;
