@@ -137,7 +137,7 @@ async fn refuses(_: Arc<()>) -> Result<()> {
         ),
         (
             "DATABASE_READ_REPLICA_1_URL=postgresql://app:canary@pg-0.example.com/orders",
-            "DATABASE_READ_REPLICA_1_URL: each host and port",
+            "DATABASE_READ_REPLICA_1_URL: makes endpoints primary and replica-1 name one server: replica-1 is not used",
         ),
         (
             "DB_LOAD_BALANCING_STRATEGY=canary",

@@ -100,6 +100,7 @@ async fn a_standby_that_replayed_nothing_has_no_lsn() {
         row(&[Some("t")]),
         row(&[None, None]),
         row(&[None, None]),
+        row(&[None]),
         row(&[Some("7")]),
         Standing::standby().load(),
         row(&[None]),

@@ -153,18 +153,15 @@ fn positions_of_another_database_are_not_compared() {
     };
     let mut scene = Scene::well();
     scene.decide();
-    scene.round(
-        10_000,
-        sample(Role::Primary),
-        [other(Role::Standby, 5000), plain(1000)],
-    );
+    scene.check("a", 10_000, Ok(other(Role::Standby, 5000)));
+    scene.hear("primary", 10_000, Ok(sample(Role::Primary)));
     assert_eq!(scene.reason("a"), Reason::IdentityMismatch);
-    scene.hear("a", 12_000, Ok(plain(1000)));
+    scene.check("a", 12_000, Ok(plain(1000)));
     assert_eq!(scene.routes(), "rw primary; ro a b", "at once");
     // The other way round: the primary shows another one.
-    scene.round(14_000, other(Role::Primary, 5), [plain(1000), plain(1000)]);
-    assert_eq!(scene.routes(), "another identity");
-    scene.round(16_000, sample(Role::Primary), [plain(1000), plain(1000)]);
+    scene.check("primary", 14_000, Ok(other(Role::Primary, 5)));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "of the known one, and writes held");
+    scene.check("primary", 16_000, Ok(sample(Role::Primary)));
     assert_eq!(scene.routes(), "rw primary; ro a b");
 }
 
