@@ -160,7 +160,11 @@ fn positions_of_another_database_are_not_compared() {
     assert_eq!(scene.routes(), "rw primary; ro a b", "at once");
     // The other way round: the primary shows another one.
     scene.check("primary", 14_000, Ok(other(Role::Primary, 5)));
-    assert_eq!(scene.routes(), "rw primary; ro a b", "of the known one, and writes held");
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro a b",
+        "of the known one, and writes held"
+    );
     scene.check("primary", 16_000, Ok(sample(Role::Primary)));
     assert_eq!(scene.routes(), "rw primary; ro a b");
 }
