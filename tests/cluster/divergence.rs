@@ -71,11 +71,12 @@ async fn rejoined(plane: Arc<ControlPlane>) -> Result<()> {
     }
     old.sql("create table lost as select 1 as i").await?;
     old.kill().await?;
+    new.promote().await?;
+    other.follow(new)?;
+    // Not before their receivers have ended: the kernel goes on sending what the killed server had sent.
     for standby in [new, other] {
         standby.heal()?;
     }
-    new.promote().await?;
-    other.follow(new)?;
     it.leads("rw", &[new], SOON).await?;
     let route = it.follow("ro").await?;
     // The old one is below the new one, where no position shows what it has more.

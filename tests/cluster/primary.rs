@@ -187,10 +187,10 @@ async fn switchover(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.caught_up().await?;
     old.stop(Shutdown::Fast).await?;
     new.promote().await?;
-    std::fs::write(old.data().join("standby.signal"), "")?;
+    old.stand_by(new)?;
     old.start().await?;
     it.leads("rw", &[new], SOON).await?;
-    // A former primary that rejoins as a standby serves reads.
+    // A former primary that follows the new one as a standby serves reads.
     it.leads("ro", &[old, other], SOON).await?;
     it.condition("Ready", "True", "Routable").await?;
     Ok(())

@@ -143,7 +143,8 @@ async fn followed(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[two], SOON).await?;
 
     // What nobody names brings no pass; and no Service has a watch of its own.
-    it.patch(json!({"spec": {"replicas": [{"id": "host", "host": one.address()}]}}))
+    let host = json!([{"id": "host", "host": one.address()}]);
+    it.patch(json!({"spec": {"replicas": host, "routing": null}}))
         .await?;
     it.leads("ro", &[one], SOON).await?;
     it.rests().await?;
@@ -205,14 +206,9 @@ async fn invalid(plane: Arc<ControlPlane>) -> Result<()> {
     it.apply(&policy).await?;
     it.pods("pg-ro", &[(one, true)]).await?;
     it.leads("ro", &[one], SOON).await?;
-    // Admission cannot know what a Secret names.
-    let url = format!("postgresql://probe@{}/app", one.address());
-    it.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "url"}, "stringData": {"url": url},
-    }))
-    .await?;
-    let twice = ["one", "two"].map(|id| json!({"id": id, "urlSecretRef": {"name": "url", "key": "url"}}));
-    it.patch(json!({"spec": {"replicas": twice}})).await?;
+    // Admission does not know which endpoints there are.
+    let classes = json!([{"name": "reports", "replicaSelector": {"ids": ["nobody"]}}]);
+    it.patch(json!({"spec": {"routing": {"classes": classes}}})).await?;
     it.condition("Accepted", "False", "Invalid").await?;
     it.pods("pg-ro", &[(two, true)]).await?;
     it.leads("ro", &[two], SOON).await?;
