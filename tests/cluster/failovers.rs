@@ -42,7 +42,7 @@ async fn analytics(plane: Arc<ControlPlane>) -> Result<()> {
         "readFallback": ["Primary"],
     }]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     served_by(&it, "analytics", &[tagged]).await?;
     let reader = reader(&it, "analytics").await?;
     reader
@@ -98,7 +98,7 @@ async fn region(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 3).await?;
     let [east, west, north] = [0, 1, 2].map(|number| it.postgres.replica(number));
     it.apply(&regions(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.condition("StrategyEnforced", "True", "ByRegion").await?;
     for (route, near) in [("ro-east", east), ("ro-west", west), ("ro-north", north)] {
         served_by(&it, route, &[near]).await?;
@@ -147,7 +147,7 @@ async fn with_totals(plane: Arc<ControlPlane>, reset_timeout: &str) -> Result<Fi
         {"name": "exports"},
     ]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     served_by(&it, "reports", &[it.postgres.replica(0), it.postgres.replica(1)]).await?;
     Ok(it)
 }
