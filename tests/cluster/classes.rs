@@ -101,7 +101,7 @@ async fn configuration(plane: Arc<ControlPlane>) -> Result<()> {
     let builder = PgCluster::builder().replicas(1).more_addresses(1);
     let it = Fixture::start_with(plane, builder, &[]).await?;
     it.apply(&it.quick()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (primary, replica) = (it.postgres.primary(), it.postgres.replica(0));
     let new = json!({"id": "new", "host": replica.more_addresses()[0]});
     let with = |new: Option<&Value>| {

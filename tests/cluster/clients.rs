@@ -106,7 +106,7 @@ impl Setting {
         policy["spec"]["replicas"][1]["host"] = json!(it.postgres.replica(1).name());
         policy["spec"]["outputs"] = json!({"configMap": {"formats": ["Libpq", "Jdbc", "Env"]}});
         it.apply(&policy).await?;
-        it.condition("Ready", "True", "Routable").await?;
+        it.serves().await?;
         Ok(Self { it, home })
     }
 

@@ -42,7 +42,7 @@ async fn analytics(plane: Arc<ControlPlane>) -> Result<()> {
         "readFallback": ["Primary"],
     }]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     served_by(&it, "analytics", &[tagged]).await?;
     let reader = reader(&it, "analytics").await?;
     reader
@@ -99,7 +99,7 @@ async fn region(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start_with(plane, servers, &["--region=west"]).await?;
     let [east, west, north] = [0, 1, 2].map(|number| it.postgres.replica(number));
     it.apply(&regions(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.condition("StrategyEnforced", "True", "ByRegion").await?;
     // The cluster is in the west.
     served_by(&it, "ro", &[west]).await?;
@@ -150,7 +150,7 @@ async fn with_totals(plane: Arc<ControlPlane>, reset_timeout: &str) -> Result<Fi
         {"name": "exports"},
     ]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     served_by(&it, "reports", &[it.postgres.replica(0), it.postgres.replica(1)]).await?;
     Ok(it)
 }

@@ -29,7 +29,7 @@ async fn least_behind(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = tight(&it);
     policy["spec"]["failover"] = json!({"readFallback": ["LaggingReplicas", "Primary"]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let _writer = Writer::start(&it).await?;
     delayed
         .sql("alter system set recovery_min_apply_delay = '4s'")
@@ -93,7 +93,7 @@ async fn too_few(plane: Arc<ControlPlane>) -> Result<()> {
         "readFallback": ["LaggingReplicas", "Primary"], "minHealthyReplicas": 2,
     });
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     served_by(&it, "ro", &[slow, fresh]).await?;
     let _writer = Writer::start(&it).await?;
     let route = it.follow("ro").await?;

@@ -129,7 +129,7 @@ async fn no_fallback(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["failover"] = json!({"readFallback": []});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.postgres.replica(0).kill().await?;
     it.condition("Ready", "False", "NoReadTarget").await?;
     it.endpoint("replica-1", "Held", SOON).await?;

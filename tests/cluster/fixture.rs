@@ -56,9 +56,7 @@ impl Fixture {
     pub async fn ready(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
         fixture.apply(&fixture.policy()).await?;
-        fixture.condition("Ready", "True", "Routable").await?;
-        // Also who told its position before the primary did.
-        fixture.condition("Degraded", "False", "AllServing").await?;
+        fixture.serves().await?;
         Ok(fixture)
     }
 
@@ -66,7 +64,7 @@ impl Fixture {
     pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
         fixture.apply(&fixture.defaults()).await?;
-        fixture.condition("Ready", "True", "Routable").await?;
+        fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
     }
@@ -75,7 +73,7 @@ impl Fixture {
     pub async fn at_quick(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
         fixture.apply(&fixture.quick()).await?;
-        fixture.condition("Ready", "True", "Routable").await?;
+        fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
     }
@@ -90,6 +88,14 @@ impl Fixture {
             "failureThreshold": 3, "resetTimeout": "1s", "halfOpen": {"successThreshold": 1, "trafficSteps": [50]},
         });
         policy
+    }
+
+    /// Waits until reads and writes are routed and every endpoint serves, also one that told its position before the
+    /// primary did: `Ready` alone may be true before.
+    pub async fn serves(&self) -> Result<()> {
+        self.condition("Ready", "True", "Routable").await?;
+        self.condition("Degraded", "False", "AllServing").await?;
+        Ok(())
     }
 
     /// Waits until the operator has one session on every server.
@@ -245,11 +251,12 @@ impl Fixture {
         self.plane.kubectl(&arguments).await.map(drop)
     }
 
-    /// Applies another policy of the same servers, and waits until it is ready.
+    /// Applies another policy of the same servers, and waits until all of them serve.
     pub async fn apply_another(&self, name: &str, mut policy: Value) -> Result<()> {
         policy["metadata"]["name"] = json!(name);
         self.apply(&policy).await?;
-        self.kubectl_wait(name, "condition=Ready").await
+        self.kubectl_wait(name, "condition=Ready").await?;
+        self.kubectl_wait(name, "condition=Degraded=False").await
     }
 
     pub async fn get(&self) -> Result<ReplicaSetPolicy> {

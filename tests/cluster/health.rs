@@ -190,7 +190,7 @@ async fn circuit_restored(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["circuitBreaker"]["resetTimeout"] = json!("60s");
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (down, other) = (it.postgres.replica(0), it.postgres.replica(1));
     down.kill().await?;
     let open = it.endpoint("replica-1", "CircuitOpen", SOON).await?;
@@ -219,7 +219,7 @@ async fn growing_reset(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["circuitBreaker"]["resetTimeout"] = json!("3s");
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (down, other) = (it.postgres.replica(0), it.postgres.replica(1));
     let mut lasts = vec![];
     for trips in 1..=2_u32 {

@@ -58,7 +58,7 @@ impl Drop for Writer {
 async fn paused(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 2).await?;
     it.apply(&tight(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let _writer = Writer::start(&it).await?;
     let (slow, other) = (it.postgres.replica(0), it.postgres.replica(1));
     slow.sql("select pg_wal_replay_pause()").await?;
@@ -82,7 +82,7 @@ async fn paused(plane: Arc<ControlPlane>) -> Result<()> {
 async fn cut(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 2).await?;
     it.apply(&tight(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let _writer = Writer::start(&it).await?;
     let (behind, other) = (it.postgres.replica(0), it.postgres.replica(1));
     behind.cut_replication()?;
@@ -94,7 +94,7 @@ async fn cut(plane: Arc<ControlPlane>) -> Result<()> {
 async fn all_behind(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     it.apply(&tight(&it)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let _writer = Writer::start(&it).await?;
     it.postgres.replica(0).sql("select pg_wal_replay_pause()").await?;
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
@@ -113,7 +113,7 @@ async fn resting(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = tight(&it);
     policy["spec"]["replicationLag"] = json!({"max": "0s"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     serves_throughout(&it, Duration::from_secs(5)).await
 }
 
@@ -136,7 +136,7 @@ async fn bytes(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = tight(&it);
     policy["spec"]["replicationLag"] = json!({"max": "1h", "maxBytes": "4Mi"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (slow, other) = (it.postgres.replica(0), it.postgres.replica(1));
     slow.sql("select pg_wal_replay_pause()").await?;
     fill(it.postgres.primary()).await?;
@@ -163,7 +163,7 @@ async fn query(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["replicationLag"] =
         json!({"max": "10s", "source": "Query", "lagQuery": "SELECT seconds FROM behind"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.postgres
         .primary()
         .sql("update behind set seconds = 11")

@@ -41,7 +41,7 @@ async fn follows_load(plane: Arc<ControlPlane>) -> Result<()> {
         policy["spec"]["replicas"][replica]["maxConnections"] = json!(20);
     }
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.holds_sessions().await?;
     ensure!(shares(&it).await? == [100, 100], "{:?}", shares(&it).await?);
     ensure!(

@@ -36,8 +36,7 @@ async fn resolver_fails(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 2).await?;
     let [named, other] = [it.postgres.replica(0), it.postgres.replica(1)];
     it.apply(&by_name(&it, named.name())).await?;
-    it.condition("Ready", "True", "Routable").await?;
-    it.condition("Degraded", "False", "AllServing").await?;
+    it.serves().await?;
     let route = it.follow("ro").await?;
     route.leads_to(&addresses(&[named, other]), SOON).await?;
     let version = it.get().await?.metadata.resource_version;
@@ -109,7 +108,7 @@ async fn moves(plane: Arc<ControlPlane>) -> Result<()> {
         replicas.truncate(2);
     }
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let route = it.follow("ro").await?;
     route.leads_to(&addresses(&[old, other]), SOON).await?;
     // To where nobody is: that is never published.
@@ -145,7 +144,7 @@ async fn several(plane: Arc<ControlPlane>) -> Result<()> {
         replicas.truncate(2);
     }
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let one = |set: &BTreeSet<String>| {
         let of_name = [first, second].map(|server| set.contains(&server.address().to_string()));
         of_name.iter().filter(|is| **is).count() == 1 && set.contains(&other.address().to_string())

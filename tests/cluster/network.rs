@@ -29,7 +29,7 @@ async fn slow_link(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["replicas"][0]["host"] = json!(link.address());
     policy["spec"]["healthCheck"]["heartbeat"] = json!("500ms");
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let route = it.follow("ro").await?;
     let version = it.get().await?.metadata.resource_version;
     wait::pass(
@@ -120,7 +120,7 @@ async fn black_holes(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["healthCheck"] =
         json!({"interval": "200ms", "heartbeat": "200ms", "timeout": "200ms", "failoverTimeout": "600ms"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.holds_sessions().await?;
     let (hole, other) = (it.postgres.replica(0), it.postgres.replica(1));
     let before = it.operator.open_files()?;
@@ -152,7 +152,7 @@ async fn ipv6(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["replicas"][0]["host"] = json!(address);
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let both = BTreeSet::from([address.clone(), four.address().to_string()]);
     let route = it.follow("ro").await?;
     route.leads_to(&both, SOON).await?;

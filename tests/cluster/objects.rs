@@ -256,7 +256,7 @@ async fn retain(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["deletionPolicy"] = json!("Retain");
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let owned = it
         .api::<Service>()
         .get("orders-ro")

@@ -105,7 +105,7 @@ async fn pinned(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["failover"] = json!({"primaryRole": "Pinned"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.postgres.primary().stop(Shutdown::Immediate).await?;
     it.condition("PrimaryReachable", "False", "NotReachable").await?;
     it.postgres.replica(0).promote().await?;
@@ -119,7 +119,7 @@ async fn withdrawn(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["failover"] = json!({"onPrimaryLoss": "Withdraw"});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.postgres.primary().kill().await?;
     it.leads("rw", &[], SOON).await?;
     it.postgres.primary().start().await?;

@@ -36,7 +36,7 @@ fn analytics(spec: &mut Value) {
 async fn class(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 2).await?;
     it.apply(&with(&it, analytics)).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (tagged, other) = (it.postgres.replica(0), it.postgres.replica(1));
     it.leads("ro", &[tagged, other], SOON).await?;
     served_by(&it, "analytics", &[tagged]).await?;

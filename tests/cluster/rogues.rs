@@ -110,7 +110,7 @@ async fn passwords(plane: Arc<ControlPlane>) -> Result<()> {
 async fn stand_in(plane: Arc<ControlPlane>) -> Result<()> {
     let it = with_canary(plane).await?;
     it.apply(&it.policy()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (replica, other) = (it.postgres.replica(0), it.postgres.replica(1));
     let mut rogues = vec![];
     for script in [script::clear_text(), script::md5()] {

@@ -98,6 +98,8 @@ async fn kubectl_shows_it(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     it.apply(&it.policy()).await?;
     it.kubectl_wait(POLICY, "condition=Ready").await?;
+    // `Ready` is true before the replica serves when it told its position before the primary did.
+    it.kubectl_wait(POLICY, "condition=Degraded=False").await?;
     let table = it.plane.kubectl(&["get", "rsp", "-n", &it.namespace]).await?;
     let words: Vec<Vec<_>> = table
         .lines()
@@ -129,7 +131,7 @@ async fn weights_are_published(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["replicas"][0]["weight"] = json!(3);
     policy["spec"]["replicas"][1]["weight"] = json!(0);
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     let targets = it.routing().await?["routes"]["ro"]["targets"].clone();
     ensure!(

@@ -171,7 +171,7 @@ async fn tls(plane: Arc<ControlPlane>) -> Result<()> {
     }))
     .await?;
     it.apply(&it.policy()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let verifying = json!({"caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "client"}});
     for mode in ["Require", "VerifyCA", "VerifyFull", "Disable"] {
         let mut tls = if mode.starts_with("Verify") {
@@ -222,7 +222,7 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = it.policy();
     policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyFull", "caSecretRef": {"name": "ca"}});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     for (certificate, failure) in [
         (ServerCertificate::Expired, "CertificateExpired"),
         (ServerCertificate::WrongName, "CertificateNameMismatch"),
@@ -298,7 +298,7 @@ async fn canary(plane: Arc<ControlPlane>) -> Result<()> {
 async fn named_access(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start_with(plane, PgCluster::builder().replicas(1), &["--secrets", "named"]).await?;
     it.apply(&it.policy()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.postgres.primary().set_password(PROBE.user, "rotated").await?;
     it.endpoint("replica-1", "ConfigurationHeld", SOON).await?;
     it.apply(&secret("probe", PROBE.user, "rotated")).await?;

@@ -102,7 +102,7 @@ async fn followed(plane: Arc<ControlPlane>) -> Result<()> {
     let [one, two, three] = [0, 1, 2].map(|number| it.postgres.replica(number));
     let policy = it.by_services().await?;
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.condition("ResolvedRefs", "True", "Resolved").await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await?;
     it.leads("ro", &[one, two], SOON).await?;
@@ -167,7 +167,7 @@ async fn deleted(plane: Arc<ControlPlane>) -> Result<()> {
     let both = [it.postgres.replica(0), it.postgres.replica(1)];
     let policy = it.by_services().await?;
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.leads("ro", &both, SOON).await?;
     it.api::<Service>()
         .delete("pg-ro", &DeleteParams::default())
@@ -215,7 +215,8 @@ async fn invalid(plane: Arc<ControlPlane>) -> Result<()> {
     it.pods("pg-ro", &[(one, true), (two, true)]).await?;
     it.leads("ro", &[one, two], SOON).await?;
     it.condition("Accepted", "False", "Invalid").await?;
-    it.patch(json!({"spec": {"replicas": [{"id": "host", "host": one.address()}]}}))
+    let replicas = json!([{"id": "host", "host": one.address()}]);
+    it.patch(json!({"spec": {"replicas": replicas, "routing": null}}))
         .await?;
     it.condition("Accepted", "True", "Valid").await?;
     it.leads("ro", &[one], SOON).await
@@ -240,7 +241,7 @@ async fn names(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["primary"] = json!({"host": format!("pg-rw.{namespace}.svc.cluster.local"), "port": 6432});
     policy["spec"]["replicas"] = json!([{"id": "app", "urlSecretRef": {"name": "pg-app", "key": "uri"}}]);
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await?;
     it.leads("ro", &both, SOON).await?;
     it.pods("pg-ro", &[(both[0], true)]).await?;

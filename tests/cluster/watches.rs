@@ -109,7 +109,7 @@ async fn forbidden_namespace(plane: Arc<ControlPlane>) -> Result<()> {
     it.operator.kill();
     it.operator = crate::fixture::operator(&plane, &it.namespace, &["--namespace", &other]).await?;
     it.apply(&it.policy()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     let ready = it.operator.http_get("/readyz").await?;
     let line = format!("namespace {}: ReplicaSetPolicy: not listed, Forbidden\n", &*other);

@@ -35,7 +35,7 @@ async fn written(it: &Fixture, start: usize, expected: &[&str]) -> Result<Vec<Au
 async fn transition(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 2).await?;
     it.apply(&it.policy()).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     it.holds_sessions().await?;
     it.condition("Reconciling", "False", "Settled").await?;
     let (dead, other) = (it.postgres.replica(0), it.postgres.replica(1));

@@ -37,7 +37,7 @@ async fn burst(plane: Arc<ControlPlane>) -> Result<()> {
         .chain(std::iter::once(stays))
         .collect();
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let all: BTreeSet<String> = zone
         .iter()
         .chain([&left.address()])

@@ -30,7 +30,7 @@ async fn burners(plane: Arc<ControlPlane>) -> Result<()> {
     let mut policy = eager.defaults();
     policy["spec"]["healthCheck"] = json!({"heartbeat": "100ms"});
     eager.apply(&policy).await?;
-    eager.condition("Ready", "True", "Routable").await?;
+    eager.serves().await?;
     let burners = Burners::start(BURNERS);
     let mut watched = vec![];
     for it in [&patient, &eager] {

@@ -118,7 +118,7 @@ async fn lost_no_more(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["routing"] =
         json!({"classes": [{"name": "analytics", "replicaSelector": {"tags": ["analytics"]}}]});
     it.apply(&policy).await?;
-    it.condition("Ready", "True", "Routable").await?;
+    it.serves().await?;
     let (dead, alive) = (it.postgres.replica(0), it.postgres.replica(1));
     let routes = [("ro", vec![dead, alive]), ("analytics", vec![dead])];
     let mut readers = vec![];
