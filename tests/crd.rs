@@ -66,6 +66,13 @@ fn places(schema: &Value) -> Vec<Place<'_>> {
                 in_list: true,
             });
         }
+        if let Some(schema) = schema.get("additionalProperties") {
+            children.push(Place {
+                path: format!("{path}{{}}"),
+                schema,
+                in_list: true,
+            });
+        }
         found.extend(children);
         next += 1;
     }
@@ -107,6 +114,7 @@ fn the_walk_through_the_schema_reaches_its_leaves() {
     for path in [
         ".spec.replicas[].connection.tls.caSecretRef.key",
         ".spec.replicas[].tags[]",
+        ".spec.outputs.metadata.labels{}",
         ".status.summary.display",
     ] {
         assert!(paths.iter().any(|found| found == path), "{path}");
@@ -174,9 +182,8 @@ fn everything_in_the_spec_is_bounded() {
     none("a number without bounds", |place| {
         in_spec(place) && place.is("integer") && !(place.has("minimum") && place.has("maximum"))
     });
-    // A map of any keys has no bound that CEL could count with.
-    none("a map of any keys", |place| {
-        in_spec(place) && place.has("additionalProperties")
+    none("a map without maxProperties", |place| {
+        in_spec(place) && place.has("additionalProperties") && !place.has("maxProperties")
     });
 }
 

@@ -37,7 +37,7 @@ pub use lag::ReplicationLag;
 #[cfg(feature = "kube")]
 pub use policy::ReplicaSetPolicy;
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, Outputs, PerRegion,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, MetadataOutput, Outputs, PerRegion,
     ReplicaSetPolicySpec, ServicesOutput, Switch,
 };
 pub use routing::{Class, Least, Priorities, Region, ReplicaSelector, Routing};

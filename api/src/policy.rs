@@ -4,6 +4,8 @@
 //! of list items live in [`crate::validate`], not in the schema: schema defaults in list items leave GitOps tools
 //! out of sync for good (argo-cd#28724).
 
+use std::collections::BTreeMap;
+
 use distributary_core::outputs::Format;
 
 use distributary_core::policy::{Mode, Strategy};
@@ -165,6 +167,25 @@ pub struct Outputs {
     /// The ConfigMap with routing.json and the connection URIs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapOutput>,
+    /// Labels and annotations for every object that is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<MetadataOutput>,
+}
+
+/// Keys of the operator, and those of kubernetes.io and k8s.io other than the recommended labels app.kubernetes.io/…, are
+/// refused.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "kube", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MetadataOutput {
+    /// At most 16, for example for clusters that refuse objects without them. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "kube", schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63})))]
+    pub labels: BTreeMap<String, String>,
+    /// At most 16, each value of at most 4096 characters. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "kube", schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 4096})))]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

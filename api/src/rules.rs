@@ -71,6 +71,12 @@ pub const NAME_PREFIX: &str = "outputs.services.namePrefix must be a DNS-1035 la
 pub const CONFIG_MAP_NAME: &str =
     "outputs.configMap.name must be a DNS-1123 subdomain of at most 253 characters";
 pub const FORMATS: &str = "outputs.configMap.formats must name each format once";
+pub const METADATA_COUNT: &str =
+    "outputs.metadata.labels and outputs.metadata.annotations must have at most 16 keys each";
+pub const METADATA_KEY: &str = "a key of outputs.metadata must be a name of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, after an optional DNS subdomain and '/'";
+pub const METADATA_RESERVED: &str = "a key of outputs.metadata must not belong to the operator or to Kubernetes: not in distributary.dev, kubernetes.io or k8s.io, except app.kubernetes.io/ other than app.kubernetes.io/managed-by";
+pub const LABEL_VALUE: &str = "a value of outputs.metadata.labels must be empty, or at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
+pub const ANNOTATION_VALUE: &str = "a value of outputs.metadata.annotations must have at most 4096 characters";
 pub const LAG_MAX: &str = "replicationLag.max must be between 0s and 168h, written as 30s, 500ms or 1m30s";
 pub const LAG_MAX_BYTES: &str = "replicationLag.maxBytes must be a whole number of bytes from 0 to 1Pi, written as 256Mi, 1G or '268435456'";
 pub const LAG_RECOVER: &str =

@@ -20,7 +20,7 @@ use super::ids::{EndpointId, PolicyKey};
 use super::login::{Login, TlsMode, TlsSettings};
 use super::moment::Moment;
 use super::observation::{Lsn, Role, Sample};
-use super::outputs::{Format, Outputs};
+use super::outputs::{Format, ObjectMetadata, Outputs};
 use super::percent::Percent;
 use super::policy::{
     BreakerSettings, DeclaredRole, DeclaredServer, Endpoint, EndpointState, Failover, IdentityRule,
@@ -338,6 +338,7 @@ pub fn outputs() -> Outputs {
         per_region: true,
         config_map: "orders-routing".to_owned(),
         formats: vec![Format::Libpq],
+        metadata: ObjectMetadata::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which objects are written for a policy, and their names.
 
+use std::collections::BTreeMap;
+
 use super::words::words;
 
 /// Names of the objects to write, and how long they stay.
@@ -16,6 +18,15 @@ pub struct Outputs {
     pub config_map: String,
     /// What the ConfigMap holds beside `routing.json`.
     pub formats: Vec<Format>,
+    /// On every object, beside the operator's own.
+    pub metadata: ObjectMetadata,
+}
+
+/// Labels and annotations of people: never with a key of the operator.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ObjectMetadata {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A form of what clients need to connect.

@@ -1,5 +1,7 @@
 //! Labels, annotations and owner references of our objects. docs/labels.md lists them for people.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use distributary_core::table::Subject;
@@ -24,6 +26,10 @@ pub const ROUTE: &str = "distributary.dev/route";
 pub const POLICY_UID: &str = "distributary.dev/policy-uid";
 /// The keys of a ConfigMap that are ours; others are kept.
 pub const KEYS: &str = "distributary.dev/keys";
+/// The keys of labels that the policy asks for; others are kept.
+pub const LABELS: &str = "distributary.dev/labels";
+/// The keys of annotations that the policy asks for; others are kept.
+pub const ANNOTATIONS: &str = "distributary.dev/annotations";
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub const SLICE_MANAGER: &str = "distributary.dev";
@@ -37,15 +43,39 @@ pub const REFUSED: &[&str] = &[
     "service.kubernetes.io/headless",
 ];
 
-/// Whether a label or an annotation of an object of ours is ours: set by us, or taken away.
-#[must_use]
-pub fn is_ours(key: &str) -> bool {
+/// The labels, or annotations, of an object of ours.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Set by us, or taken away: the operator's, and those that the object lists as the policy's.
+    pub ours: Map<String, Value>,
+    pub others: Map<String, Value>,
+}
+
+impl Keys {
+    /// `field`: `labels` or `annotations`.
+    #[must_use]
+    pub fn of(metadata: &Value, field: &str) -> Self {
+        let list = if field == "labels" { LABELS } else { ANNOTATIONS };
+        let listed = metadata["annotations"][list].as_str().unwrap_or_default();
+        let mut keys = Self::default();
+        for (key, value) in metadata[field].as_object().into_iter().flatten() {
+            let ours = is_ours(key) || listed.split(',').any(|listed| listed == key);
+            let side = if ours { &mut keys.ours } else { &mut keys.others };
+            side.insert(key.clone(), value.clone());
+        }
+        keys
+    }
+}
+
+/// Whether a key is the operator's, whatever the policy asks for.
+fn is_ours(key: &str) -> bool {
     key.starts_with(PREFIX)
         || [MANAGED_BY, SERVICE_NAME, SLICE_MANAGED_BY].contains(&key)
         || REFUSED.contains(&key)
 }
 
-/// Metadata with our labels and annotations, and the policy as owner unless the routes are to outlive it.
+/// Metadata with our labels and annotations, those that the policy asks for, and the policy as owner unless the routes are to
+/// outlive it.
 pub fn metadata(
     subject: &Subject<'_>,
     name: &str,
@@ -55,11 +85,21 @@ pub fn metadata(
     let policy = subject.policy;
     let common = [(MANAGED_BY, MANAGER), (POLICY, policy.key.name.as_str())];
     let uid = [(POLICY_UID, policy.uid.as_str())];
+    let asked = &subject.outputs.metadata;
+    let lists = [(LABELS, &asked.labels), (ANNOTATIONS, &asked.annotations)].map(|(list, keys)| {
+        let keys: Vec<_> = keys.keys().map(String::as_str).collect();
+        (list, keys.join(","))
+    });
+    let lists: Vec<_> = lists
+        .iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .map(|(list, keys)| (*list, keys.as_str()))
+        .collect();
     let mut metadata = json!({
         "name": name,
         "namespace": policy.key.namespace,
-        "labels": map(common.iter().chain(labels)),
-        "annotations": map(uid.iter().chain(annotations)),
+        "labels": map(&asked.labels, common.iter().chain(labels)),
+        "annotations": map(&asked.annotations, uid.iter().chain(annotations).chain(&lists)),
     });
     if !subject.outputs.retain {
         metadata["ownerReferences"] = json!([{
@@ -74,8 +114,14 @@ pub fn metadata(
     metadata
 }
 
-fn map<'a>(pairs: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Map<String, Value> {
-    pairs
-        .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+/// What is asked for, under our own.
+fn map<'a>(
+    asked: &'a BTreeMap<String, String>,
+    own: impl Iterator<Item = &'a (&'a str, &'a str)>,
+) -> Map<String, Value> {
+    let asked = asked.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    asked
+        .chain(own.copied())
+        .map(|(key, value)| (key.to_owned(), Value::from(value)))
         .collect()
 }

@@ -25,11 +25,10 @@ pub fn merge(kind: Kind, mut seen: Value, wanted: &Value) -> Value {
 }
 
 fn metadata(seen: &mut Value, wanted: &Value) {
-    for field in ["labels", "annotations"] {
-        let own = wanted[field].as_object().cloned().unwrap_or_default();
-        let mut kept = seen[field].as_object().cloned().unwrap_or_default();
-        kept.retain(|key, _| !labels::is_ours(key));
-        kept.extend(own);
+    let fields = ["labels", "annotations"];
+    let others = fields.map(|field| labels::Keys::of(seen, field).others);
+    for (field, mut kept) in fields.into_iter().zip(others) {
+        kept.extend(wanted[field].as_object().cloned().unwrap_or_default());
         seen[field] = Value::Object(kept);
     }
     let own = wanted["ownerReferences"].as_array().cloned().unwrap_or_default();

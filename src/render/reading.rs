@@ -149,12 +149,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn metadata(metadata: &Value) -> Value {
-    let own = |field: &str| -> Map<String, Value> {
-        let all = metadata[field].as_object().into_iter().flatten();
-        all.filter(|(key, _)| labels::is_ours(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
+    let own = |field: &str| labels::Keys::of(metadata, field).ours;
     let owners: Vec<_> = list(&metadata["ownerReferences"])
         .iter()
         .filter(|owner| owner["kind"] == json!("ReplicaSetPolicy"))

@@ -161,6 +161,47 @@ fn the_owner_does_not_block_deletion_and_retain_has_none() {
 }
 
 #[test]
+fn every_object_has_what_the_policy_asks_for_beside_our_own() {
+    let metadata = serde_json::json!({
+        "labels": {"app.kubernetes.io/part-of": "shop", "cost-center": "42"}, "annotations": {"example.com/note": "a, b"},
+    });
+    let asks = declared(&serde_json::json!({"outputs": {"metadata": metadata}}));
+    for (plain, asked) in rendered(Vec::new())
+        .objects
+        .iter()
+        .zip(rendered_of(&asks, Vec::new()).objects)
+    {
+        let mut expected = plain.body["metadata"].clone();
+        expected["labels"]["app.kubernetes.io/part-of"] = "shop".into();
+        expected["labels"]["cost-center"] = "42".into();
+        expected["annotations"]["example.com/note"] = "a, b".into();
+        expected["annotations"][labels::LABELS] = "app.kubernetes.io/part-of,cost-center".into();
+        expected["annotations"][labels::ANNOTATIONS] = "example.com/note".into();
+        assert_eq!(asked.body["metadata"], expected, "{}", plain.id);
+    }
+}
+
+#[test]
+fn no_policy_may_ask_for_a_key_that_is_ours() {
+    let keys = labels::ALL
+        .iter()
+        .chain(labels::REFUSED)
+        .filter(|name| name.contains('/'));
+    for key in keys.filter(|key| **key != labels::PREFIX) {
+        for of in ["labels", "annotations"] {
+            let object = serde_json::json!({
+                "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy",
+                "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+                "spec": {"primary": {"host": "198.18.0.1"}, "outputs": {"metadata": {of: {*key: "x"}}}},
+            });
+            let object: ReplicaSetPolicy = serde_json::from_value(object).unwrap();
+            let problems = validate::policy(&object).unwrap_err();
+            assert_eq!(problems[0].field, format!("spec.outputs.metadata.{of}[{key}]"));
+        }
+    }
+}
+
+#[test]
 fn a_uri_names_hosts_as_declared_and_who_is_in_the_slice() {
     let manifests = rendered(vec![
         member("a", "198.18.0.2", true),

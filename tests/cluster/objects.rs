@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, watch};
+use harness::{ControlPlane, wait, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, POLICY, SOON};
 
@@ -20,6 +21,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             service_fields,
         )
         .test("an_immutable_config_map_is_made_anew", immutable_config_map)
+        .test(
+            "labels_that_the_policy_asks_for_are_on_every_object_and_go_with_the_wish",
+            asked_labels,
+        )
         .test("deleted_objects_are_made_again", deleted_objects)
         .test(
             "an_object_of_our_name_is_left_alone_until_it_is_gone",
@@ -29,6 +34,71 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("deleting_the_policy_deletes_its_objects", deletion)
         .test("retained_routes_outlive_the_policy", retain)
         .test("outputs_are_named_moved_and_disabled", outputs)
+}
+
+async fn asked_labels(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let without = labelled(&it, "cost-center", "42").await?;
+    ensure!(without.is_empty(), "not asked for: {without:?}");
+    let asks = |labels: Value| json!({"spec": {"outputs": {"metadata": {"labels": labels}}}});
+    it.patch(asks(json!({"cost-center": "42"}))).await?;
+    let all = wait::eventually("every object to have the label", SOON, || async {
+        let found = labelled(&it, "cost-center", "42").await?;
+        let all = labelled(&it, "app.kubernetes.io/managed-by", "distributary").await?;
+        ensure!(found == all, "{found:?} of {all:?}");
+        anyhow::Ok(all)
+    })
+    .await?;
+    ensure!(all.len() >= 5, "{all:?}");
+
+    let name = format!("{POLICY}-ro");
+    let change = json!({"metadata": {"labels": {"cost-center": "43", "team": "shop"}}});
+    it.api::<Service>()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
+    wait::eventually("the label to be put back", SOON, || async {
+        let found = labelled(&it, "cost-center", "42").await?;
+        ensure!(found == all, "{found:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+
+    it.patch(asks(json!({"cost-center": null}))).await?;
+    wait::eventually("the label to go", SOON, || async {
+        let found = labelled(&it, "cost-center", "42").await?;
+        ensure!(found.is_empty(), "{found:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let kept = labelled(&it, "team", "shop").await?;
+    ensure!(kept == [format!("Service {name}")], "{kept:?}");
+
+    it.patch(asks(json!({"distributary.dev/route": "x"}))).await?;
+    let told = it.condition("Accepted", "False", "Invalid").await?;
+    ensure!(
+        told.message.contains("labels[distributary.dev/route]"),
+        "{}",
+        told.message
+    );
+    Ok(())
+}
+
+/// The objects of the namespace with this label.
+async fn labelled(it: &Fixture, key: &str, value: &str) -> Result<Vec<String>> {
+    let with = ListParams::default().labels(&format!("{key}={value}"));
+    let services = it.api::<Service>().list(&with).await?.items;
+    let slices = it.slices().list(&with).await?.items;
+    let config_maps = it.api::<ConfigMap>().list(&with).await?.items;
+    let services = services
+        .iter()
+        .map(|object| format!("Service {}", object.name_any()));
+    let slices = slices
+        .iter()
+        .map(|object| format!("EndpointSlice {}", object.name_any()));
+    let config_maps = config_maps
+        .iter()
+        .map(|object| format!("ConfigMap {}", object.name_any()));
+    Ok(services.chain(slices).chain(config_maps).collect())
 }
 
 async fn manual_edits(plane: Arc<ControlPlane>) -> Result<()> {

@@ -65,6 +65,7 @@ fn unknown(from: &str, document: &Value) {
     while let Some((path, value, schema)) = left.pop() {
         for (name, value) in value.as_object().into_iter().flatten() {
             let known = schema["properties"].get(name);
+            let known = known.or_else(|| schema.get("additionalProperties"));
             left.push((
                 format!("{path}.{name}"),
                 value,

@@ -8,6 +8,7 @@ mod failover;
 mod host;
 mod lag;
 mod login;
+mod metadata;
 mod problems;
 mod resolve;
 mod routing;
@@ -198,6 +199,7 @@ fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> 
         per_region: services.per_region == api::PerRegion::Auto,
         config_map,
         formats,
+        metadata: metadata::validate(declared.metadata.unwrap_or_default(), problems),
     }
 }
 

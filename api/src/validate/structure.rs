@@ -83,6 +83,7 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+    at_most(fields.len(), &schema["maxProperties"], field, found);
     let present = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     for name in schema["required"]
         .as_array()
@@ -96,25 +97,25 @@ fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, 
     }
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         let at = format!("{field}.{name}");
-        match schema["properties"].get(name) {
+        // A field, or a key of a map.
+        let place = schema["properties"].get(name);
+        match place.or_else(|| schema.get("additionalProperties")) {
             Some(schema) => compare(value, schema, &at, found),
             None => misfit(&at, "unknown field", found),
         }
     }
 }
 
+fn at_most(count: usize, most: &Value, field: &str, found: &mut Vec<Misfit>) {
+    if let Some(most) = most.as_u64().filter(|most| count as u64 > *most) {
+        let items = if most == 1 { "item" } else { "items" };
+        misfit(field, format!("must have at most {most} {items}"), found);
+    }
+}
+
 fn list(items: &[Value], schema: &Value, field: &str, found: &mut Vec<Misfit>) {
     let count = items.len() as u64;
-    if let Some(most) = schema["maxItems"].as_u64().filter(|most| count > *most) {
-        misfit(
-            field,
-            format!(
-                "must have at most {most} {}",
-                if most == 1 { "item" } else { "items" }
-            ),
-            found,
-        );
-    }
+    at_most(items.len(), &schema["maxItems"], field, found);
     if let Some(least) = schema["minItems"].as_u64().filter(|least| count < *least) {
         misfit(field, format!("should have at least {least} items"), found);
     }

@@ -138,6 +138,7 @@ fn defaults() {
             per_region: true,
             config_map: "orders-routing".to_owned(),
             formats: vec![Format::Libpq],
+            metadata: distributary_core::outputs::ObjectMetadata::default(),
         }
     );
     assert_eq!(

@@ -13,6 +13,7 @@ fn notice(transition: &Transition) -> Option<Notice> {
         per_region: true,
         config_map: "orders-routing".to_owned(),
         formats: Vec::new(),
+        metadata: distributary_core::outputs::ObjectMetadata::default(),
     };
     super::notice(transition, Some(&outputs))
 }

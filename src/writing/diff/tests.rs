@@ -204,6 +204,58 @@ fn foreign_labels_and_annotations_are_kept_and_ours_replaced() {
     assert_eq!(body["metadata"]["annotations"]["note"], "keep");
 }
 
+/// `desired` with a label and an annotation that the policy asks for.
+fn asked(desired: &Manifest, label: &str, annotation: &str) -> Manifest {
+    let mut asked = desired.clone();
+    let metadata = &mut asked.body["metadata"];
+    metadata["labels"][label] = json!("42");
+    metadata["annotations"][annotation] = json!("a note");
+    metadata["annotations"][labels::LABELS] = json!(label);
+    metadata["annotations"][labels::ANNOTATIONS] = json!(annotation);
+    asked
+}
+
+#[test]
+fn labels_and_annotations_that_the_policy_asks_for_come_are_put_back_and_go() {
+    let plain = service("orders-rw");
+    let asks = asked(&plain, "cost-center", "example.com/note");
+    let of = |body: &Value, field: &str, key: &str| body["metadata"][field].get(key).cloned();
+    let both = |body: &Value| {
+        (
+            of(body, "labels", "cost-center"),
+            of(body, "annotations", "example.com/note"),
+        )
+    };
+    let there = (Some(json!("42")), Some(json!("a note")));
+
+    let before = meddled(&plain, |body| body["metadata"]["labels"]["team"] = json!("shop"));
+    assert_eq!(both(&put(&asks, &before)), there, "they come");
+    let changed = meddled(&asks, |body| {
+        body["metadata"]["labels"]["cost-center"] = json!("43")
+    });
+    assert_eq!(both(&put(&asks, &changed)), there, "they are put back");
+    let removed = meddled(&asks, |body| {
+        body["metadata"]["annotations"] = json!({labels::POLICY_UID: UID});
+    });
+    assert_eq!(both(&put(&asks, &removed)), there, "they are put back");
+    assert_eq!(
+        diff(&[asks.clone()], &observed(&[asks.clone()]), UID),
+        Diff::default()
+    );
+
+    let with_team = meddled(&asks, |body| body["metadata"]["labels"]["team"] = json!("shop"));
+    let body = put(&plain, &with_team);
+    assert_eq!(both(&body), (None, None), "they go");
+    assert_eq!(
+        of(&body, "labels", "team"),
+        Some(json!("shop")),
+        "those of others stay"
+    );
+    let other = put(&asked(&plain, "owner", "example.com/other"), &with_team);
+    assert_eq!(both(&other), (None, None), "others are asked for");
+    assert_eq!(of(&other, "labels", "owner"), Some(json!("42")));
+}
+
 #[test]
 fn a_foreign_label_alone_needs_no_write() {
     let desired = service("orders-rw");
