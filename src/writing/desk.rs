@@ -16,7 +16,8 @@ use super::attempt::Attempt;
 use super::input::{Declared, Place};
 use super::lead::Lead;
 use super::objects::Objects;
-use super::order::{Due, Step, StepChange, due};
+use super::order::{Due, Step, StepChange, due, lost_slices};
+use super::ownership::Owner;
 use super::pace::Pace;
 use super::places::{PlaceKind, PlacesByKind};
 use super::rendering::{Rendered, Rendering};
@@ -84,6 +85,8 @@ enum Goal<B> {
 pub struct Around<'a, R: Rendering> {
     pub rendering: &'a R,
     pub objects: &'a Objects<R::Body>,
+    /// The policies that there are, by their uids.
+    pub living: &'a BTreeMap<String, PolicyKey>,
     pub foreign: &'a BTreeMap<(String, String), Vec<String>>,
     pub lead: Lead,
     pub places: &'a mut PlacesByKind,
@@ -227,25 +230,39 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// What is due: only where something differs from the goal are the objects rendered again.
     fn due<R: Rendering<Body = B>>(&mut self, around: &Around<'_, R>) -> Due<B> {
         if let Goal::Settled { digests, .. } = &self.goal {
-            if self.is_settled(digests, around.objects) {
+            if self.is_settled(digests, around) {
                 return Due::default();
             }
             self.aim(around.rendering);
         }
         match &self.goal {
-            Goal::Rendered(rendered) => {
-                due(&rendered.objects, around.objects, &self.key.namespace, self.uid())
-            }
+            Goal::Rendered(rendered) => due(&rendered.objects, around.objects, self.owner(around)),
             Goal::Nothing | Goal::Settled { .. } => Due::default(),
         }
     }
 
-    fn is_settled(&self, digests: &[(ObjectId, Digest)], objects: &Objects<B>) -> bool {
+    fn is_settled<R: Rendering<Body = B>>(
+        &self,
+        digests: &[(ObjectId, Digest)],
+        around: &Around<'_, R>,
+    ) -> bool {
+        let (objects, owner) = (around.objects, self.owner(around));
         let is = |(id, digest): &(ObjectId, Digest)| {
             let seen = objects.get(&self.place(id));
-            seen.is_some_and(|seen| seen.policy.as_deref() == Some(self.uid()) && seen.digest == *digest)
+            seen.is_some_and(|seen| owner.controls(seen) && seen.digest == *digest)
         };
-        digests.iter().all(is) && objects.of(self.uid()).count() == digests.len()
+        let services = digests.iter().map(|(id, _)| id);
+        digests.iter().all(is)
+            && objects.of(self.uid()).count() == digests.len()
+            && lost_slices(objects, owner, services).next().is_none()
+    }
+
+    fn owner<'a, R: Rendering>(&'a self, around: &Around<'a, R>) -> Owner<'a> {
+        Owner {
+            key: &self.key,
+            uid: self.uid(),
+            living: around.living,
+        }
     }
 
     fn place(&self, id: &ObjectId) -> Place {
