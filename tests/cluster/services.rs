@@ -208,7 +208,8 @@ async fn invalid(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[one], SOON).await?;
     // Admission does not know which endpoints there are.
     let classes = json!([{"name": "reports", "replicaSelector": {"ids": ["nobody"]}}]);
-    it.patch(json!({"spec": {"routing": {"classes": classes}}})).await?;
+    it.patch(json!({"spec": {"routing": {"classes": classes}}}))
+        .await?;
     it.condition("Accepted", "False", "Invalid").await?;
     it.pods("pg-ro", &[(two, true)]).await?;
     it.leads("ro", &[two], SOON).await?;
