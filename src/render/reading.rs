@@ -69,6 +69,8 @@ pub struct ObservedObject<B> {
     pub version: Version,
     /// The uid of the policy that controls it: of its controller or, where it has none, that of our annotation.
     pub policy: Option<String>,
+    /// Whether an owner reference names its controller.
+    pub owned: bool,
     /// Where it has no controller, our labels and that annotation: the policy that it was of.
     pub lost_by: Option<PolicyKey>,
     pub digest: Digest,
@@ -98,6 +100,7 @@ pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
         uid: text("uid"),
         version: Version(text("resourceVersion")),
         policy: policy(&object),
+        owned: controller(&object).is_some(),
         lost_by: lost_by(&object),
         digest: digest(kind, &object),
         fixed: fixed(kind, &object),

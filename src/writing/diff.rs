@@ -80,6 +80,7 @@ pub fn diff(desired: &[Manifest], seen: &Observed, uid: &str) -> Diff {
         key: &PolicyKey::new("", name.unwrap_or_default()),
         uid,
         living: &BTreeMap::new(),
+        deleting: false,
     };
     let due = due(&wanted, &objects, owner);
     Diff {

@@ -99,7 +99,12 @@ impl Rank {
 
 /// Compares. An object is ours if the policy controls it or may adopt it. A Service of our name that is not ours gets no
 /// slices of ours: kube-proxy would merge them with those of its owner.
-pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, owner: Owner<'_>) -> Due<B> {
+pub fn due<'a, B: Clone + 'a>(
+    wanted: impl IntoIterator<Item = &'a Wanted<B>>,
+    objects: &Objects<B>,
+    owner: Owner<'_>,
+) -> Due<B> {
+    let wanted: Vec<_> = wanted.into_iter().collect();
     let at = |id: &ObjectId| {
         let (namespace, id) = (owner.key.namespace.clone(), id.clone());
         objects.get(&Place { namespace, id })
@@ -118,7 +123,7 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, owner: Owner<'_
             .as_ref()
             .is_some_and(|facts| conflicts.iter().any(|id| service(id, facts)))
     };
-    let wanted: Vec<_> = wanted.iter().filter(|it| !led_elsewhere(it)).collect();
+    let wanted: Vec<_> = wanted.into_iter().filter(|it| !led_elsewhere(it)).collect();
     let mut steps = Vec::new();
     let unseen = |service: &str| {
         let (kind, name) = (Kind::Service, service.to_owned());
@@ -142,6 +147,7 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, owner: Owner<'_
         .chain(lost_slices(objects, owner, names.iter().copied()))
         .filter(|seen| !names.contains(&seen.id));
     steps.extend(unwanted.map(|seen| delete(seen, &wanted)));
+    steps.retain(|step| owner.may_do(step));
     steps.sort_by_key(|step| step.rank);
     Due { steps, conflicts }
 }

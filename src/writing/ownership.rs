@@ -3,9 +3,14 @@
 //! An object has lost its policy when that was deleted with its objects orphaned or retained, or when a backup brought both
 //! back: it has no controller, carries our labels and the name of a policy, and the uid of one that is no more. The
 //! policy of that name takes it over as it is, so that no route is empty meanwhile.
+//!
+//! A policy that is being deleted is routed on while finalizers keep it, with the objects that are left: the garbage collector
+//! may be deleting them, or taking their owner away, and neither is undone.
 
 use std::collections::BTreeMap;
 
+use super::order::{Step, StepChange};
+use crate::render::Kind;
 use crate::render::reading::ObservedObject;
 use distributary_core::ids::PolicyKey;
 
@@ -16,6 +21,8 @@ pub struct Owner<'a> {
     pub uid: &'a str,
     /// The uids of all policies.
     pub living: &'a BTreeMap<String, PolicyKey>,
+    /// It is being deleted.
+    pub deleting: bool,
 }
 
 impl Owner<'_> {
@@ -31,6 +38,18 @@ impl Owner<'_> {
 
     pub fn may_adopt<B>(&self, object: &ObservedObject<B>) -> bool {
         let lives = |uid: &String| self.living.contains_key(uid);
-        object.lost_by.as_ref() == Some(self.key) && !object.policy.as_ref().is_none_or(lives)
+        !self.deleting
+            && object.lost_by.as_ref() == Some(self.key)
+            && !object.policy.as_ref().is_none_or(lives)
+    }
+
+    /// Whether the policy may do this: one that is being deleted makes nothing, and deletes nothing but slices.
+    pub fn may_do<B>(&self, step: &Step<B>) -> bool {
+        let may = match &step.change {
+            StepChange::Create(_) => false,
+            StepChange::Put { .. } => true,
+            StepChange::Delete { .. } => step.id.kind == Kind::EndpointSlice,
+        };
+        may || !self.deleting
     }
 }

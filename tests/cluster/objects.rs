@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::suite::Suite;
 use harness::{ControlPlane, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -30,6 +30,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("slices_of_others_for_our_service_are_reported", foreign_slices)
         .test("deleting_the_policy_deletes_its_objects", deletion)
         .test("retained_routes_outlive_the_policy", retain)
+        .test("a_policy_that_a_finalizer_keeps_is_routed_on", kept)
         .test("restored_objects_are_adopted_without_a_lost_read", restored)
         .test("orphaned_objects_are_adopted_without_a_lost_read", orphaned)
         .test("retained_objects_are_adopted_without_a_lost_read", retained)
@@ -281,6 +282,39 @@ async fn retain(plane: Arc<ControlPlane>) -> Result<()> {
         anyhow::Ok(())
     })
     .await
+}
+
+/// What goes meanwhile stays away, and a slice that is left is kept right.
+async fn kept(plane: Arc<ControlPlane>) -> Result<()> {
+    const KEEPER: &str = "example.com/keeper";
+    let it = Fixture::ready(plane, 2).await?;
+    it.patch(json!({"metadata": {"finalizers": [KEEPER]}})).await?;
+    it.plane
+        .kubectl(&["delete", "rsp", POLICY, "-n", &it.namespace, "--wait=false"])
+        .await?;
+    // Both reconcile the new generation.
+    it.condition("Ready", "True", "Routable").await?;
+    it.api::<Service>()
+        .delete("orders-ro", &DeleteParams::default())
+        .await?;
+    let slices = it.slices().list(&ours()).await?.items;
+    let writes = |slice: &&EndpointSlice| slice.metadata.name.as_deref() == Some("orders-rw-ipv4-5432");
+    let orphan = slices.iter().find(writes).context("no slice of the writes")?;
+    let name = orphan.metadata.name.clone().unwrap_or_default();
+    let without_owner = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    it.slices()
+        .patch(&name, &PatchParams::default(), &without_owner)
+        .await?;
+    it.postgres.replicas()[0].kill().await?;
+    it.leads("ro", &[&it.postgres.replicas()[1]], SOON).await?;
+    it.rests().await?;
+    let services = it.api::<Service>().list(&ours()).await?.items;
+    ensure!(services.len() == 1, "{services:?}");
+    let left = it.slices().get(&name).await?;
+    ensure!(left.metadata.owner_references.is_none(), "{left:?}");
+    it.patch(json!({"metadata": {"finalizers": null}})).await?;
+    let ro = kube::runtime::watcher::Config::default().labels("kubernetes.io/service-name=orders-ro");
+    watch::set(&it.slices(), ro, "slices to go", SOON, <[_]>::is_empty).await
 }
 
 /// A backup brings everything back, with new uids and without owner references.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, with};
+use super::bench::{Bench, on_port, with};
 use crate::render::ObjectId;
 use crate::render::reading::{Version, observed};
 use crate::writing::*;
@@ -391,8 +391,92 @@ fn a_living_policy_loses_nothing_to_another_one() {
             key: &key,
             uid: "uid-1",
             living,
+            deleting: false,
         };
         assert_eq!((owner.may_adopt(&seen), owner.controls(&seen)), (adopted, false));
     }
     bench.log();
+}
+
+/// A policy whose routes are written, and which a finalizer keeps.
+fn deleting() -> Bench {
+    let mut bench = Bench::routed();
+    bench.deleting = true;
+    bench.declare_generation(2);
+    bench.decide_generation(2, with(1, &[2]));
+    bench.pass(5);
+    let log = bench.log();
+    assert!(log.iter().all(|line| line.starts_with("status")), "{log:?}");
+    bench
+}
+
+fn take_away(bench: &mut Bench, place: Place) {
+    bench.server.objects.remove(&place);
+    let version = Version::new(u64::MAX.to_string());
+    bench.take(Input::Lost { place, version });
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_is_routed_on_and_nothing_is_made_anew() {
+    let mut bench = deleting();
+    let service = place(Kind::Service, "orders-ro");
+    let map = place(Kind::ConfigMap, "orders-routing");
+    take_away(&mut bench, service.clone());
+    take_away(&mut bench, map.clone());
+    bench.decide_generation(2, with(1, &[2, 3]));
+    bench.pass(60);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2", "198.18.0.3"]);
+    assert!(!bench.server.objects.contains_key(&service));
+    assert!(!bench.server.objects.contains_key(&map));
+    // Another slice would have to be made: the old one leads to a server that takes no writes.
+    bench.log();
+    bench.decide_generation(2, on_port(2, 6432));
+    bench.pass(60);
+    let log = bench.log();
+    assert!(!log.iter().any(|line| line.starts_with("create")), "{log:?}");
+    let deleted: Vec<_> = log.iter().filter(|line| line.starts_with("delete")).collect();
+    assert_eq!(deleted, ["delete EndpointSlice orders-rw-ipv4-5432"]);
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+}
+
+#[test]
+fn of_a_policy_that_is_being_deleted_no_object_gets_its_owner_back() {
+    let owners = |bench: &Bench, name: &str| {
+        let slice = &bench.server.objects[&place(Kind::EndpointSlice, name)];
+        slice["metadata"]["ownerReferences"].as_array().map(Vec::len)
+    };
+    let mut bench = deleting();
+    let slice = place(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    let mut orphan = bench.server.objects[&slice].clone();
+    orphan["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    bench.server.put(slice, orphan);
+    bench.echo();
+    bench.pass(5);
+    assert_eq!(bench.log(), [""; 0]);
+    bench.decide_generation(2, with(2, &[3]));
+    bench.pass(5);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.3"]);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(owners(&bench, "orders-ro-ipv4-5432"), None);
+    assert_eq!(owners(&bench, "orders-rw-ipv4-5432"), Some(1));
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_adopts_nothing_and_leaves_what_only_a_new_object_mends() {
+    let mut bench = deleting();
+    let dead = place(Kind::EndpointSlice, "orders-ro-ipv4-6432");
+    let slice = lost_slice(&bench);
+    bench.server.put(dead, slice);
+    let map = place(Kind::ConfigMap, "orders-routing");
+    let mut fixed = bench.server.objects[&map].clone();
+    fixed["immutable"] = json!(true);
+    bench.server.put(map, fixed);
+    bench.echo();
+    bench.pass(60);
+    let log = bench.log();
+    assert!(!log.iter().any(|line| line.starts_with("delete")), "{log:?}");
 }
