@@ -18,6 +18,7 @@ mod input;
 mod lead;
 mod objects;
 mod order;
+mod ownership;
 mod pace;
 mod places;
 mod rendering;
@@ -33,6 +34,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::render::Kind;
 use crate::render::ObjectId;
+use crate::render::reading::ObservedObject;
 use desk::{Around, Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
@@ -203,6 +205,7 @@ impl<R: Rendering> Writing<R> {
             }
             Input::Seen(object) => {
                 self.mark_barred(&Place::of(&object));
+                self.mark_heir(&object);
                 let concerned = self.objects.see(*object);
                 self.mark(&concerned);
             }
@@ -253,6 +256,13 @@ impl<R: Rendering> Writing<R> {
     fn mark_barred(&mut self, place: &Place) {
         self.marked
             .extend(self.barred.get(place).into_iter().flatten().cloned());
+    }
+
+    /// An object without a policy may be for one to adopt.
+    fn mark_heir(&mut self, object: &ObservedObject<R::Body>) {
+        let heir = object.lost_by.as_ref();
+        self.marked
+            .extend(heir.filter(|heir| self.desks.contains_key(*heir)).cloned());
     }
 
     fn declare(&mut self, declared: Declared) {
@@ -375,6 +385,7 @@ impl<R: Rendering> Writing<R> {
         let mut around = Around {
             rendering: &self.rendering,
             objects: &self.objects,
+            living: &self.uids,
             foreign: &self.foreign,
             lead: self.lead,
             places: &mut self.places,

@@ -26,6 +26,8 @@ pub(super) struct PolicyReading {
     pub(super) key: PolicyKey,
     pub(super) uid: String,
     pub(super) generation: i64,
+    /// It is being deleted, and kept by a finalizer.
+    pub(super) deleting: bool,
     pub(super) version: Version,
     pub(super) previous: ReplicaSetPolicyStatus,
     pub(super) valid: Option<Declaration>,
@@ -45,6 +47,7 @@ impl Context {
         let mut seen = PolicyReading {
             uid: object.meta().uid.clone().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
+            deleting: object.meta().deletion_timestamp.is_some(),
             version: Version::new(object.meta().resource_version.clone().unwrap_or_default()),
             previous: requests::status(object.status()),
             key,

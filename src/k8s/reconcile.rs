@@ -80,10 +80,6 @@ pub async fn follow_failed_logins(context: Arc<Context>) {
 }
 
 async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<Action, Error> {
-    if object.meta().deletion_timestamp.is_some() {
-        context.forget(&object.key()).await;
-        return Ok(Action::await_change());
-    }
     let (key, uid) = (object.key(), object.meta().uid.clone());
     context.synced.wait(&key.namespace).await;
     context.policies.begin(&key);
@@ -147,6 +143,7 @@ fn declared(seen: PolicyReading) -> Declared {
         key: seen.key,
         uid: seen.uid,
         generation: seen.generation,
+        deleting: seen.deleting,
         valid: seen.valid,
         problems: seen.problems,
         unresolved: seen.unresolved,

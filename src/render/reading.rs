@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Kind, ObjectId, labels};
+use distributary_core::ids::PolicyKey;
 
 /// SHA-256 of the fields of an object that are ours. Two objects with the same need no write.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
@@ -68,6 +69,10 @@ pub struct ObservedObject<B> {
     pub version: Version,
     /// The uid of the policy that controls it: of its controller or, where it has none, that of our annotation.
     pub policy: Option<String>,
+    /// Whether an owner reference names its controller.
+    pub owned: bool,
+    /// Where it has no controller, our labels and that annotation: the policy that it was of.
+    pub lost_by: Option<PolicyKey>,
     pub digest: Digest,
     /// Something in it that no PUT can change must be another: it is made anew.
     pub fixed: bool,
@@ -95,6 +100,8 @@ pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
         uid: text("uid"),
         version: Version(text("resourceVersion")),
         policy: policy(&object),
+        owned: controller(&object).is_some(),
+        lost_by: lost_by(&object),
         digest: digest(kind, &object),
         fixed: fixed(kind, &object),
         slice: slice(kind, &object),
@@ -102,16 +109,31 @@ pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
     }
 }
 
+fn controller(object: &Value) -> Option<&Value> {
+    let owners = list(&object["metadata"]["ownerReferences"]);
+    owners.iter().find(|owner| owner["controller"] == json!(true))
+}
+
 /// The uid of the policy that controls an object.
 fn policy(object: &Value) -> Option<String> {
-    let metadata = &object["metadata"];
-    let owners = metadata["ownerReferences"].as_array();
-    let controller = owners.and_then(|owners| owners.iter().find(|owner| owner["controller"] == json!(true)));
-    let uid = match controller {
+    let uid = match controller(object) {
         Some(owner) => &owner["uid"],
-        None => &metadata["annotations"][labels::POLICY_UID],
+        None => &object["metadata"]["annotations"][labels::POLICY_UID],
     };
     uid.as_str().map(ToOwned::to_owned)
+}
+
+/// The policy that an object without a controller was of.
+fn lost_by(object: &Value) -> Option<PolicyKey> {
+    let metadata = &object["metadata"];
+    let ours = metadata["labels"][labels::MANAGED_BY] == json!(labels::MANAGER)
+        && metadata["annotations"][labels::POLICY_UID].is_string()
+        && controller(object).is_none();
+    let name = metadata["labels"][labels::POLICY].as_str().filter(|_| ours)?;
+    Some(PolicyKey::new(
+        metadata["namespace"].as_str().unwrap_or_default(),
+        name,
+    ))
 }
 
 /// Of the fields that are ours.

@@ -16,10 +16,11 @@ use super::attempt::Attempt;
 use super::input::{Declared, Place};
 use super::lead::Lead;
 use super::objects::Objects;
-use super::order::{Due, Step, StepChange, due};
+use super::order::{Due, Step, StepChange, due, lost_slices};
+use super::ownership::Owner;
 use super::pace::Pace;
 use super::places::{PlaceKind, PlacesByKind};
-use super::rendering::{Rendered, Rendering};
+use super::rendering::{Rendered, Rendering, Wanted};
 use super::request::{Call, Effect, FlightId, Request};
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
@@ -49,6 +50,8 @@ pub struct Desk<B> {
     version: Version,
     decision: Option<Arc<Decision>>,
     goal: Goal<B>,
+    /// The objects of the goal as they are without an owner, while the policy is being deleted.
+    unowned: Vec<Wanted<B>>,
     attempts: BTreeMap<Subject, Attempt>,
     /// Services of our names that a request did not find.
     absent: BTreeSet<ObjectId>,
@@ -84,6 +87,8 @@ enum Goal<B> {
 pub struct Around<'a, R: Rendering> {
     pub rendering: &'a R,
     pub objects: &'a Objects<R::Body>,
+    /// The policies that there are, by their uids.
+    pub living: &'a BTreeMap<String, PolicyKey>,
     pub foreign: &'a BTreeMap<(String, String), Vec<String>>,
     pub lead: Lead,
     pub places: &'a mut PlacesByKind,
@@ -131,6 +136,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             declared,
             decision: None,
             goal: Goal::Nothing,
+            unowned: Vec::new(),
             attempts: BTreeMap::new(),
             absent: BTreeSet::new(),
             pace: Pace::default(),
@@ -220,6 +226,12 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             return;
         };
         let rendered = rendering.render(decision, &valid.outputs);
+        let unowned = self.declared.deleting.then(|| {
+            let mut outputs = (*valid.outputs).clone();
+            outputs.retain = true;
+            rendering.render(decision, &outputs)
+        });
+        self.unowned = unowned.flatten().map_or_else(Vec::new, |it| it.objects);
         self.goals += 1;
         self.goal = rendered.map_or(Goal::Nothing, Goal::Rendered);
     }
@@ -227,25 +239,56 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// What is due: only where something differs from the goal are the objects rendered again.
     fn due<R: Rendering<Body = B>>(&mut self, around: &Around<'_, R>) -> Due<B> {
         if let Goal::Settled { digests, .. } = &self.goal {
-            if self.is_settled(digests, around.objects) {
+            if self.is_settled(digests, around) {
                 return Due::default();
             }
             self.aim(around.rendering);
         }
         match &self.goal {
             Goal::Rendered(rendered) => {
-                due(&rendered.objects, around.objects, &self.key.namespace, self.uid())
+                let wanted = rendered.objects.iter().map(|it| self.as_owned(it, around));
+                due(wanted, around.objects, self.owner(around))
             }
             Goal::Nothing | Goal::Settled { .. } => Due::default(),
         }
     }
 
-    fn is_settled(&self, digests: &[(ObjectId, Digest)], objects: &Objects<B>) -> bool {
+    fn is_settled<R: Rendering<Body = B>>(
+        &self,
+        digests: &[(ObjectId, Digest)],
+        around: &Around<'_, R>,
+    ) -> bool {
+        let (objects, owner) = (around.objects, self.owner(around));
         let is = |(id, digest): &(ObjectId, Digest)| {
             let seen = objects.get(&self.place(id));
-            seen.is_some_and(|seen| seen.policy.as_deref() == Some(self.uid()) && seen.digest == *digest)
+            seen.is_some_and(|seen| owner.controls(seen) && seen.digest == *digest)
         };
-        digests.iter().all(is) && objects.of(self.uid()).count() == digests.len()
+        let services = digests.iter().map(|(id, _)| id);
+        digests.iter().all(is)
+            && objects.of(self.uid()).count() == digests.len()
+            && lost_slices(objects, owner, services).next().is_none()
+    }
+
+    /// While the policy is being deleted, an object that has no owner any more gets none back.
+    fn as_owned<'a, R: Rendering<Body = B>>(
+        &'a self,
+        wanted: &'a Wanted<B>,
+        around: &Around<'_, R>,
+    ) -> &'a Wanted<B> {
+        let seen = around.objects.get(&self.place(&wanted.id));
+        let unowned = self.unowned.iter().find(|it| it.id == wanted.id);
+        unowned
+            .filter(|_| seen.is_some_and(|seen| !seen.owned))
+            .unwrap_or(wanted)
+    }
+
+    fn owner<'a, R: Rendering>(&'a self, around: &Around<'a, R>) -> Owner<'a> {
+        Owner {
+            key: &self.key,
+            uid: self.uid(),
+            living: around.living,
+            deleting: self.declared.deleting,
+        }
     }
 
     fn place(&self, id: &ObjectId) -> Place {
@@ -374,7 +417,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     fn settle(&mut self) {
-        if let Goal::Rendered(rendered) = &self.goal {
+        if let (Goal::Rendered(rendered), false) = (&self.goal, self.declared.deleting) {
             self.goal = Goal::Settled {
                 digests: rendered
                     .objects
@@ -401,13 +444,14 @@ fn same(before: &Declared, after: &Declared) -> bool {
             key,
             uid,
             generation,
+            deleting,
             valid,
             problems,
             unresolved,
             status: _,
             version: _,
         } = it;
-        (key, uid, generation, valid, problems, unresolved)
+        (key, uid, generation, deleting, valid, problems, unresolved)
     }
     parts(before) == parts(after)
 }

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::objects::Objects;
 use super::order::{Step, StepChange, due};
+use super::ownership::Owner;
 use super::rendering::Wanted;
 use super::whole_objects;
 use crate::render::merge::merge;
 use crate::render::reading::{Text, Version, observed};
-use crate::render::{Manifest, ObjectId};
+use crate::render::{Manifest, ObjectId, labels};
+use distributary_core::ids::PolicyKey;
 
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +59,7 @@ pub struct Diff {
 /// Objects of a policy's namespace as observed: those that carry the policy's label, or one of its names.
 pub type Observed = BTreeMap<ObjectId, Value>;
 
-/// Compares. `uid` is the policy's: an object is ours if the policy controls it.
+/// Compares. `uid` is the policy's: an object is ours if the policy controls it, or may adopt it; no other policy is known.
 #[must_use]
 pub fn diff(desired: &[Manifest], seen: &Observed, uid: &str) -> Diff {
     let mut objects = Objects::default();
@@ -65,10 +67,22 @@ pub fn diff(desired: &[Manifest], seen: &Observed, uid: &str) -> Diff {
         let mut object = observed(id.kind, body.clone());
         // They are all of one namespace, whether they say so or not.
         object.namespace = String::new();
+        if let Some(policy) = &mut object.lost_by {
+            policy.namespace = String::new();
+        }
         objects.see(object);
     }
     let wanted: Vec<Wanted<Text>> = desired.iter().cloned().map(whole_objects::wanted).collect();
-    let due = due(&wanted, &objects, "", uid);
+    let name = desired
+        .first()
+        .and_then(|first| first.body["metadata"]["labels"][labels::POLICY].as_str());
+    let owner = Owner {
+        key: &PolicyKey::new("", name.unwrap_or_default()),
+        uid,
+        living: &BTreeMap::new(),
+        deleting: false,
+    };
+    let due = due(&wanted, &objects, owner);
     Diff {
         writes: due.steps.into_iter().map(write).collect(),
         conflicts: due.conflicts,

@@ -67,6 +67,8 @@ pub struct Declared {
     pub key: PolicyKey,
     pub uid: String,
     pub generation: i64,
+    /// It is being deleted, and there until its finalizers are gone.
+    pub deleting: bool,
     /// What is in force: of the last valid spec where this one is not.
     pub valid: Option<Declaration>,
     /// What is wrong with the spec; empty: nothing.

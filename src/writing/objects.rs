@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::input::Place;
 use crate::render::Kind;
 use crate::render::reading::{ObservedObject, Version};
+use distributary_core::ids::PolicyKey;
 
 /// Objects by their place, and the places of those that a policy controls.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Objects<B> {
     all: BTreeMap<Place, ObservedObject<B>>,
     /// By the uid of the policy.
     controlled: BTreeMap<String, BTreeSet<Place>>,
+    /// Those that have lost their policy, by its name.
+    lost: BTreeMap<PolicyKey, BTreeSet<Place>>,
 }
 
 impl<B> Default for Objects<B> {
@@ -19,6 +22,7 @@ impl<B> Default for Objects<B> {
         Self {
             all: BTreeMap::new(),
             controlled: BTreeMap::new(),
+            lost: BTreeMap::new(),
         }
     }
 }
@@ -34,6 +38,12 @@ impl<B> Objects<B> {
         places.filter_map(|place| self.all.get(place))
     }
 
+    /// The objects without a controller that were of a policy of this name.
+    pub fn lost_by(&self, policy: &PolicyKey) -> impl Iterator<Item = &ObservedObject<B>> {
+        let places = self.lost.get(policy).into_iter().flatten();
+        places.filter_map(|place| self.all.get(place))
+    }
+
     /// Takes in an object. The uids of the policies for which something to compare changed by it: an older one changes nothing,
     /// nor does an echo.
     pub fn see(&mut self, object: ObservedObject<B>) -> Vec<String> {
@@ -44,7 +54,7 @@ impl<B> Objects<B> {
             if object.version.is_before(&known.version) {
                 return Vec::new();
             }
-            if same(known) && known.policy == object.policy {
+            if same(known) && known.policy == object.policy && known.lost_by == object.lost_by {
                 self.all.insert(place, object);
                 return Vec::new();
             }
@@ -54,6 +64,9 @@ impl<B> Objects<B> {
             let places = self.controlled.entry(policy.clone()).or_default();
             places.insert(place.clone());
             concerned.push(policy.clone());
+        }
+        if let Some(policy) = object.lost_by.clone() {
+            self.lost.entry(policy).or_default().insert(place.clone());
         }
         self.all.insert(place, object);
         concerned
@@ -101,15 +114,25 @@ impl<B> Objects<B> {
     }
 
     fn remove(&mut self, place: &Place) -> Vec<String> {
-        let Some(policy) = self.all.remove(place).and_then(|object| object.policy) else {
+        let Some(object) = self.all.remove(place) else {
             return Vec::new();
         };
-        if let Some(places) = self.controlled.get_mut(&policy) {
-            places.remove(place);
-            if places.is_empty() {
-                self.controlled.remove(&policy);
-            }
+        if let Some(policy) = &object.lost_by {
+            take(&mut self.lost, policy, place);
         }
+        let Some(policy) = object.policy else {
+            return Vec::new();
+        };
+        take(&mut self.controlled, &policy, place);
         vec![policy]
+    }
+}
+
+fn take<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Place>>, key: &K, place: &Place) {
+    if let Some(places) = index.get_mut(key) {
+        places.remove(place);
+        if places.is_empty() {
+            index.remove(key);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::input::Place;
 use super::objects::Objects;
+use super::ownership::Owner;
 use super::rendering::Wanted;
 use super::request::Call;
 use crate::render::reading::{Digest, ObservedObject, SliceFacts, Version};
@@ -96,15 +97,19 @@ impl Rank {
     }
 }
 
-/// Compares. `uid` is the policy's: an object is ours if the policy controls it. A Service of our name that is not ours gets no
+/// Compares. An object is ours if the policy controls it or may adopt it. A Service of our name that is not ours gets no
 /// slices of ours: kube-proxy would merge them with those of its owner.
-pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, namespace: &str, uid: &str) -> Due<B> {
+pub fn due<'a, B: Clone + 'a>(
+    wanted: impl IntoIterator<Item = &'a Wanted<B>>,
+    objects: &Objects<B>,
+    owner: Owner<'_>,
+) -> Due<B> {
+    let wanted: Vec<_> = wanted.into_iter().collect();
     let at = |id: &ObjectId| {
-        let (namespace, id) = (namespace.to_owned(), id.clone());
+        let (namespace, id) = (owner.key.namespace.clone(), id.clone());
         objects.get(&Place { namespace, id })
     };
-    let is_ours = |object: &ObservedObject<B>| object.policy.as_deref() == Some(uid);
-    let is_foreign = |id: &ObjectId| at(id).is_some_and(|object| !is_ours(object));
+    let is_foreign = |id: &ObjectId| at(id).is_some_and(|object| !owner.may_write(object));
     let conflicts: Vec<_> = wanted
         .iter()
         .map(|it| &it.id)
@@ -118,7 +123,7 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, namespace: &str
             .as_ref()
             .is_some_and(|facts| conflicts.iter().any(|id| service(id, facts)))
     };
-    let wanted: Vec<_> = wanted.iter().filter(|it| !led_elsewhere(it)).collect();
+    let wanted: Vec<_> = wanted.into_iter().filter(|it| !led_elsewhere(it)).collect();
     let mut steps = Vec::new();
     let unseen = |service: &str| {
         let (kind, name) = (Kind::Service, service.to_owned());
@@ -137,11 +142,32 @@ pub fn due<B: Clone>(wanted: &[Wanted<B>], objects: &Objects<B>, namespace: &str
     }
     let names: BTreeSet<&ObjectId> = wanted.iter().map(|it| &it.id).collect();
     let unwanted = objects
-        .of(uid)
-        .filter(|seen| seen.namespace == namespace && !names.contains(&seen.id));
+        .of(owner.uid)
+        .filter(|seen| seen.namespace == owner.key.namespace)
+        .chain(lost_slices(objects, owner, names.iter().copied()))
+        .filter(|seen| !names.contains(&seen.id));
     steps.extend(unwanted.map(|seen| delete(seen, &wanted)));
+    steps.retain(|step| owner.may_do(step));
     steps.sort_by_key(|step| step.rank);
     Due { steps, conflicts }
+}
+
+/// The slices without a policy for the Services among `ours`: kube-proxy uses them, too. Other objects without a policy are
+/// left alone unless one of their name is needed.
+pub fn lost_slices<'a, B>(
+    objects: &'a Objects<B>,
+    owner: Owner<'a>,
+    ours: impl Iterator<Item = &'a ObjectId>,
+) -> impl Iterator<Item = &'a ObservedObject<B>> {
+    let services: BTreeSet<_> = ours
+        .filter(|id| id.kind == Kind::Service)
+        .map(|id| id.name.as_str())
+        .collect();
+    let of_ours = move |seen: &&ObservedObject<B>| {
+        let service = seen.slice.as_ref().map(|slice| slice.service.as_str());
+        service.is_some_and(|service| services.contains(service)) && owner.may_adopt(seen)
+    };
+    objects.lost_by(owner.key).filter(of_ours)
 }
 
 /// Whether no PUT makes an object what it should be: it is deleted, and made anew once that is answered.

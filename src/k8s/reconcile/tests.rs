@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 
 use axum::http::{Request, Response};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::client::Body;
 use kube::runtime::reflector;
 use kube::runtime::watcher::Event;
@@ -176,6 +177,23 @@ async fn a_policy_that_goes_during_its_pass_leaves_nothing_behind() {
     drop(context);
     let taken = bench.taken.await.unwrap();
     assert!(taken.iter().all(|input| input.starts_with("Gone")), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_policy_that_a_finalizer_keeps_is_handed_on_as_one_that_is_being_deleted() {
+    let mut bench = bench_with(false, |_| (404, refused(404)));
+    let mut policy = policy_of("first");
+    policy.meta_mut().deletion_timestamp = Some(Time(timestamp()));
+    bench.store.apply_watcher_event(&Event::Apply(policy.clone()));
+    reconcile(Arc::new(policy), Arc::clone(&bench.context))
+        .await
+        .unwrap();
+    assert_eq!(bench.context.policies.begun().len(), 1);
+    drop(bench.context);
+    let taken = bench.taken.await.unwrap();
+    let declared = |input: &String| input.starts_with("Declared") && input.contains("deleting: true");
+    assert!(taken.iter().any(declared), "{taken:?}");
+    assert!(!taken.iter().any(|input| input.starts_with("Gone")), "{taken:?}");
 }
 
 /// Every watch fails; there is one policy, whose Secret may not be read, so that every pass asks for it.

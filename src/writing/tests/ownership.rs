@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, with};
+use super::bench::{Bench, on_port, with};
 use crate::render::ObjectId;
 use crate::render::reading::{Version, observed};
 use crate::writing::*;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::policy::Mode;
 
 fn place(kind: Kind, name: &str) -> Place {
     Place {
@@ -14,6 +16,18 @@ fn place(kind: Kind, name: &str) -> Place {
             kind,
             name: name.to_owned(),
         },
+    }
+}
+
+/// Everything is as after a restore from a backup, an orphaning delete, or `Retain`: of a policy that is no more.
+fn lose(bench: &mut Bench) {
+    for (place, mut object) in bench.server.objects.clone() {
+        object["metadata"]["annotations"]["distributary.dev/policy-uid"] = json!("uid-0");
+        object["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("ownerReferences");
+        bench.server.put(place, object);
     }
 }
 
@@ -280,4 +294,189 @@ fn one_that_is_immutable_again_at_once_is_made_anew_less_and_less_often() {
         .iter()
         .filter(|line| *line == "create ConfigMap orders-routing");
     assert!(made.count() < 16, "{log:?}");
+}
+
+#[test]
+fn what_a_policy_of_the_name_left_is_adopted_in_place() {
+    let mut before = Bench::routed();
+    lose(&mut before);
+    let dead = place(Kind::EndpointSlice, "orders-ro-ipv4-6432");
+    let slice = lost_slice(&before);
+    before.server.put(dead.clone(), slice);
+    before.server.status = ReplicaSetPolicyStatus::default();
+    let mut bench = Bench::on(before.server, Mode::Enforce);
+    bench.declare();
+    bench.pass(5);
+    assert_eq!(bench.log(), [""; 0], "until the first decision it stays as it is");
+    bench.decide(with(1, &[2]));
+    bench.pass(5);
+    let log = bench.log();
+    assert!(!log.iter().any(|line| line.starts_with("create")), "{log:?}");
+    let deleted: Vec<_> = log.iter().filter(|line| line.starts_with("delete")).collect();
+    assert_eq!(deleted, ["delete EndpointSlice orders-ro-ipv4-6432"]);
+    for (place, object) in &bench.server.objects {
+        assert_eq!(
+            object["metadata"]["ownerReferences"][0]["uid"], "uid-1",
+            "{place:?}"
+        );
+    }
+    assert_eq!(bench.condition("Programmed"), "Programmed");
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+    // What comes later, as a restore does it one by one.
+    let slice = lost_slice(&bench);
+    bench.server.put(dead, slice);
+    bench.echo();
+    bench.serve();
+    assert_eq!(bench.log(), ["delete EndpointSlice orders-ro-ipv4-6432"]);
+}
+
+/// A slice that a policy that is no more left for a Service of ours.
+fn lost_slice(bench: &Bench) -> serde_json::Value {
+    let mut slice = bench.server.objects[&place(Kind::EndpointSlice, "orders-ro-ipv4-5432")].clone();
+    slice["metadata"]["name"] = json!("orders-ro-ipv4-6432");
+    slice["metadata"]["annotations"]["distributary.dev/policy-uid"] = json!("uid-0");
+    let metadata = slice["metadata"].as_object_mut().unwrap();
+    metadata.remove("ownerReferences");
+    metadata.remove("uid");
+    slice
+}
+
+/// What is needed by no name stays, also where `Retain` left it on purpose.
+#[test]
+fn what_is_not_surely_of_a_policy_of_the_name_that_is_gone_is_left_alone() {
+    let map = place(Kind::ConfigMap, "orders-routing");
+    let change = |change: fn(&mut serde_json::Value)| {
+        let mut bench = Bench::routed();
+        lose(&mut bench);
+        let mut object = bench.server.objects[&map].clone();
+        change(&mut object["metadata"]);
+        bench.server.put(map.clone(), object.clone());
+        let mut bench = Bench::on(bench.server, Mode::Enforce);
+        bench.declare();
+        bench.decide(with(1, &[2]));
+        bench.pass(5);
+        let is = bench.server.objects[&map]["metadata"].clone();
+        let is_left = is["annotations"] == object["metadata"]["annotations"];
+        (is_left, bench.condition("Programmed"))
+    };
+    let conflict = (true, "NameConflict".to_owned());
+    assert_eq!(change(|_| {}), (false, "Programmed".to_owned()));
+    let of_another = change(|it| it["labels"]["distributary.dev/policy"] = json!("other"));
+    assert_eq!(of_another, conflict);
+    let controlled = |it: &mut serde_json::Value| {
+        it["ownerReferences"] = json!([{"kind": "Cluster", "uid": "uid-9", "controller": true}]);
+    };
+    assert_eq!(change(controlled), conflict);
+    let of_nobody = |it: &mut serde_json::Value| {
+        it["annotations"]
+            .as_object_mut()
+            .unwrap()
+            .remove("distributary.dev/policy-uid");
+    };
+    assert_eq!(change(of_nobody), conflict);
+    let by_others = change(|it| it["labels"]["app.kubernetes.io/managed-by"] = json!("Helm"));
+    assert_eq!(by_others, conflict);
+}
+
+#[test]
+fn a_living_policy_loses_nothing_to_another_one() {
+    let mut bench = Bench::routed();
+    let slice = lost_slice(&bench);
+    let living = BTreeMap::from([("uid-0".to_owned(), PolicyKey::new("shop", "crm"))]);
+    let key = PolicyKey::new("shop", "orders");
+    let seen = observed(Kind::EndpointSlice, slice);
+    for (living, adopted) in [(&living, false), (&BTreeMap::new(), true)] {
+        let owner = crate::writing::ownership::Owner {
+            key: &key,
+            uid: "uid-1",
+            living,
+            deleting: false,
+        };
+        assert_eq!((owner.may_adopt(&seen), owner.controls(&seen)), (adopted, false));
+    }
+    bench.log();
+}
+
+/// A policy whose routes are written, and which a finalizer keeps.
+fn deleting() -> Bench {
+    let mut bench = Bench::routed();
+    bench.deleting = true;
+    bench.declare_generation(2);
+    bench.decide_generation(2, with(1, &[2]));
+    bench.pass(5);
+    let log = bench.log();
+    assert!(log.iter().all(|line| line.starts_with("status")), "{log:?}");
+    bench
+}
+
+fn take_away(bench: &mut Bench, place: Place) {
+    bench.server.objects.remove(&place);
+    let version = Version::new(u64::MAX.to_string());
+    bench.take(Input::Lost { place, version });
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_is_routed_on_and_nothing_is_made_anew() {
+    let mut bench = deleting();
+    let service = place(Kind::Service, "orders-ro");
+    let map = place(Kind::ConfigMap, "orders-routing");
+    take_away(&mut bench, service.clone());
+    take_away(&mut bench, map.clone());
+    bench.decide_generation(2, with(1, &[2, 3]));
+    bench.pass(60);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.2", "198.18.0.3"]);
+    assert!(!bench.server.objects.contains_key(&service));
+    assert!(!bench.server.objects.contains_key(&map));
+    // Another slice would have to be made: the old one leads to a server that takes no writes.
+    bench.log();
+    bench.decide_generation(2, on_port(2, 6432));
+    bench.pass(60);
+    let log = bench.log();
+    assert!(!log.iter().any(|line| line.starts_with("create")), "{log:?}");
+    let deleted: Vec<_> = log.iter().filter(|line| line.starts_with("delete")).collect();
+    assert_eq!(deleted, ["delete EndpointSlice orders-rw-ipv4-5432"]);
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0]);
+}
+
+#[test]
+fn of_a_policy_that_is_being_deleted_no_object_gets_its_owner_back() {
+    let owners = |bench: &Bench, name: &str| {
+        let slice = &bench.server.objects[&place(Kind::EndpointSlice, name)];
+        slice["metadata"]["ownerReferences"].as_array().map(Vec::len)
+    };
+    let mut bench = deleting();
+    let slice = place(Kind::EndpointSlice, "orders-ro-ipv4-5432");
+    let mut orphan = bench.server.objects[&slice].clone();
+    orphan["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    bench.server.put(slice, orphan);
+    bench.echo();
+    bench.pass(5);
+    assert_eq!(bench.log(), [""; 0]);
+    bench.decide_generation(2, with(2, &[3]));
+    bench.pass(5);
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), ["198.18.0.3"]);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    assert_eq!(owners(&bench, "orders-ro-ipv4-5432"), None);
+    assert_eq!(owners(&bench, "orders-rw-ipv4-5432"), Some(1));
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_adopts_nothing_and_leaves_what_only_a_new_object_mends() {
+    let mut bench = deleting();
+    let dead = place(Kind::EndpointSlice, "orders-ro-ipv4-6432");
+    let slice = lost_slice(&bench);
+    bench.server.put(dead, slice);
+    let map = place(Kind::ConfigMap, "orders-routing");
+    let mut fixed = bench.server.objects[&map].clone();
+    fixed["immutable"] = json!(true);
+    bench.server.put(map, fixed);
+    bench.echo();
+    bench.pass(60);
+    let log = bench.log();
+    assert!(!log.iter().any(|line| line.starts_with("delete")), "{log:?}");
 }
