@@ -113,6 +113,8 @@ pub struct WriteChoice {
     /// The holder cannot be checked, although nothing says that it is down, and a server that may follow it is writable on a
     /// newer timeline than any holder before: the writes stay, and both are in `split`.
     pub unproven: bool,
+    /// Whether the holder told this process that it takes writes.
+    pub proven: bool,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -208,6 +210,7 @@ pub fn choose_write_primary(
         split: contenders.split(&holding, unproven),
         changed,
         unproven,
+        proven: holder.is_some_and(|claim| claim.writable_since.is_some()),
         again,
         holding,
     }

@@ -166,3 +166,22 @@ fn what_was_due_is_decided_at_its_own_moment_before_later_events_are_taken() {
     assert!(effects.writer.is_empty(), "{effects:?}");
     assert_eq!(scene.world.deadline(), None);
 }
+
+/// What this process heard of it before the other one decided says nothing of it.
+#[test]
+fn the_holder_of_a_memory_is_no_standby_by_an_older_answer() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.step(recalled(held_by("a", 2)), 10);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert!(!decided.proven);
+    let mut late = scene.heard("a", 11, Ok(sample(Role::Standby)));
+    if let Event::Heard(heard) = &mut late {
+        heard.started = at(9);
+    }
+    scene.step(late, 11);
+    assert_eq!(scene.routes(), "no change", "asked for before");
+    scene.check("a", 12, on(2, Role::Primary));
+    assert!(scene.decided().proven);
+}
