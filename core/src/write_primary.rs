@@ -163,7 +163,7 @@ pub fn choose_write_primary(
     now: Moment,
 ) -> WriteChoice {
     let mut holding = before.clone().under(rules.identity);
-    holding.learn_identity(claims, rules.identity);
+    holding.learn_identity(claims, rules);
     let mut contenders = Contenders {
         identity: holding.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
@@ -245,11 +245,19 @@ impl Holding {
         matches!((self.identity, shown), (Some(known), Some(shown)) if known != shown)
     }
 
-    fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
-        if rule == IdentityRule::Learned && self.identity.is_none() {
-            let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
-            self.identity = declared.find_map(|claim| claim.identity);
+    /// From the declared primary that takes writes; or, where none is known, from the one writable server of the endpoint that
+    /// a person named.
+    fn learn_identity(&mut self, claims: &[Claim], rules: Rules<'_>) {
+        if rules.identity != IdentityRule::Learned || self.identity.is_some() {
+            return;
         }
+        let writable = || claims.iter().filter(|claim| claim.writes());
+        let declared = writable().filter(|claim| claim.declared);
+        let word = rules.failover.accept_primary.as_ref().filter(|_| rules.warm);
+        let named = || writable().filter(|claim| word == Some(&claim.target.endpoint));
+        let servers: BTreeSet<_> = named().map(|claim| claim.server).collect();
+        let named = named().filter(|_| servers.len() == 1);
+        self.identity = declared.chain(named).find_map(|claim| claim.identity);
     }
 }
 
