@@ -251,12 +251,12 @@ impl Health {
         self.address = Some(address);
     }
 
-    /// An earlier process, or another one, decided that it takes the writes: what was heard of it before says no different.
+    /// An earlier process, or another one, decided that it takes the writes: what was heard of it before proves nothing.
     pub(super) fn presume_primary(&mut self, now: Moment) {
         if self.role != Some(Role::Primary) {
-            (self.role, self.timeline, self.writable_since) = (Some(Role::Primary), None, None);
-            self.asked = Some(now);
+            (self.role, self.timeline) = (Some(Role::Primary), None);
         }
+        (self.writable_since, self.asked) = (None, Some(now));
         self.admitted |= self.address.is_some();
     }
 

@@ -80,6 +80,11 @@ impl Claim {
     fn writes(&self) -> bool {
         self.role == Some(Role::Primary) && self.answers
     }
+
+    /// It told this process so, after whatever made it the holder.
+    fn is_proven(&self) -> bool {
+        self.writes() && self.writable_since.is_some()
+    }
 }
 
 /// Where writes go.
@@ -355,7 +360,7 @@ impl<'a> Contenders<'a> {
         if holder.role == Some(Role::Standby) && holder.answers {
             return BTreeSet::new();
         }
-        if holder.writes() && self.belongs(holder) && !self.is_below(holder) {
+        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
             // One that may not follow anyway needs no contest.
             let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
             let others = self.writable().filter(is_other);
