@@ -50,6 +50,8 @@ pub struct RouteDecision {
     pub changed: Option<IdentityChange>,
     /// The holder cannot be checked, and another server of `split` was promoted above it: `rw` stays.
     pub unproven: bool,
+    /// Whether the holder told this process that it takes writes. Before, `rw` is not led to another server than it was.
+    pub proven: bool,
 }
 
 impl DecisionState {

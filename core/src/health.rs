@@ -251,6 +251,15 @@ impl Health {
         self.address = Some(address);
     }
 
+    /// An earlier process, or another one, decided that it takes the writes: what was heard of it before proves nothing.
+    pub(super) fn presume_primary(&mut self, now: Moment) {
+        if self.role != Some(Role::Primary) {
+            (self.role, self.timeline) = (Some(Role::Primary), None);
+        }
+        (self.writable_since, self.asked) = (None, Some(now));
+        self.admitted |= self.address.is_some();
+    }
+
     /// An answer that was asked for before the newest one is out of date.
     fn learn(&mut self, sample: &Sample, asked: Moment, came: Moment) {
         if self.is_outdated(asked) {

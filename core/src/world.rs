@@ -149,7 +149,7 @@ impl World {
             return Effects::default();
         };
         if !state.is_of_another_database(&memory) {
-            if state.recall(&memory) {
+            if state.recall(&memory, now) {
                 self.marked.insert(key.clone());
             }
             return Effects::default();

@@ -80,6 +80,11 @@ impl Claim {
     fn writes(&self) -> bool {
         self.role == Some(Role::Primary) && self.answers
     }
+
+    /// It told this process so, after whatever made it the holder.
+    fn is_proven(&self) -> bool {
+        self.writes() && self.writable_since.is_some()
+    }
 }
 
 /// Where writes go.
@@ -113,6 +118,8 @@ pub struct WriteChoice {
     /// The holder cannot be checked, although nothing says that it is down, and a server that may follow it is writable on a
     /// newer timeline than any holder before: the writes stay, and both are in `split`.
     pub unproven: bool,
+    /// Whether the holder told this process that it takes writes.
+    pub proven: bool,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -161,7 +168,7 @@ pub fn choose_write_primary(
     now: Moment,
 ) -> WriteChoice {
     let mut holding = before.clone().under(rules.identity);
-    holding.learn_identity(claims, rules.identity);
+    holding.learn_identity(claims, rules);
     let mut contenders = Contenders {
         identity: holding.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
@@ -208,6 +215,7 @@ pub fn choose_write_primary(
         split: contenders.split(&holding, unproven),
         changed,
         unproven,
+        proven: holder.is_some_and(|claim| claim.writable_since.is_some()),
         again,
         holding,
     }
@@ -242,11 +250,19 @@ impl Holding {
         matches!((self.identity, shown), (Some(known), Some(shown)) if known != shown)
     }
 
-    fn learn_identity(&mut self, claims: &[Claim], rule: IdentityRule) {
-        if rule == IdentityRule::Learned && self.identity.is_none() {
-            let mut declared = claims.iter().filter(|claim| claim.declared && claim.writes());
-            self.identity = declared.find_map(|claim| claim.identity);
+    /// From the declared primary that takes writes; or, where none is known, from the one writable server of the endpoint that
+    /// a person named.
+    fn learn_identity(&mut self, claims: &[Claim], rules: Rules<'_>) {
+        if rules.identity != IdentityRule::Learned || self.identity.is_some() {
+            return;
         }
+        let writable = || claims.iter().filter(|claim| claim.writes());
+        let declared = writable().filter(|claim| claim.declared);
+        let word = rules.failover.accept_primary.as_ref().filter(|_| rules.warm);
+        let named = || writable().filter(|claim| word == Some(&claim.target.endpoint));
+        let servers: BTreeSet<_> = named().map(|claim| claim.server).collect();
+        let named = named().filter(|_| servers.len() == 1);
+        self.identity = declared.chain(named).find_map(|claim| claim.identity);
     }
 }
 
@@ -344,7 +360,7 @@ impl<'a> Contenders<'a> {
         if holder.role == Some(Role::Standby) && holder.answers {
             return BTreeSet::new();
         }
-        if holder.writes() && self.belongs(holder) && !self.is_below(holder) {
+        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
             // One that may not follow anyway needs no contest.
             let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
             let others = self.writable().filter(is_other);

@@ -5,6 +5,7 @@ mod crashes;
 mod faults;
 mod lease;
 mod ownership;
+mod promotion;
 
 use bench::{Bench, Fault, with};
 use distributary_core::policy::Mode;

@@ -91,6 +91,7 @@ fn choice(policy: &Policy) -> WriteChoice {
         split: Vec::new(),
         changed: None,
         unproven: false,
+        proven: true,
         again: None,
     }
 }
@@ -193,6 +194,7 @@ fn every_metric_is_listed_and_no_other() {
         split: Vec::new(),
         changed: None,
         unproven: false,
+        proven: true,
     };
     let decision = Decision {
         policy,

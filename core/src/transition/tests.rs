@@ -50,6 +50,7 @@ fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
         split: Vec::new(),
         changed: None,
         unproven: false,
+        proven: true,
     };
     edit(&mut decided);
     DecisionState::Decided(Box::new(decided))

@@ -126,6 +126,7 @@ impl PolicyState {
             split: split.collect::<BTreeSet<_>>().into_iter().collect(),
             changed: choice.changed,
             unproven: choice.unproven,
+            proven: choice.proven,
         };
         (DecisionState::Decided(Box::new(decided)), again)
     }

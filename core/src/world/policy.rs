@@ -84,6 +84,7 @@ impl PolicyState {
             }
             targets.insert(id, target);
         }
+        presume_holder(&mut targets, &holding, now);
         let mut state = Self {
             standbys,
             reasons: endpoints.into_iter().flat_map(reasons).collect(),
@@ -159,7 +160,7 @@ impl PolicyState {
     }
 
     /// Takes what another process wrote about the same database for its own: whether anything is different by it.
-    pub(super) fn recall(&mut self, memory: &Memory) -> bool {
+    pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> bool {
         let before = (
             self.holding.clone(),
             self.standbys.len(),
@@ -176,6 +177,9 @@ impl PolicyState {
             }
         }
         self.request.answered.clone_from(&memory.answered);
+        if holding.holder != self.holding.holder {
+            presume_holder(&mut self.targets, &holding, now);
+        }
         self.holding = holding;
         before.0 != self.holding || before.1 != self.standbys.len() || before.2 != self.request.answered
     }
@@ -288,6 +292,14 @@ fn watched<'a>(
             let targets = known.1.targets(&known.0.id).into_iter();
             targets.map(move |id| (id, known))
         })
+}
+
+/// Who holds the writes by a memory takes them until it tells otherwise.
+fn presume_holder(targets: &mut BTreeMap<TargetId, WatchedTarget>, holding: &Holding, now: Moment) {
+    let holder = holding.holder.as_ref().and_then(|id| targets.get_mut(id));
+    if let Some(holder) = holder {
+        holder.health.presume_primary(now);
+    }
 }
 
 /// The incarnations of targets: no two of one process are the same.

@@ -1032,3 +1032,40 @@ fn a_holder_that_cannot_be_checked_while_another_is_promoted_is_unproven() {
     let choice = cold.choose_write_primary(&holding(), &[unchecked_holder(), writable(2, 2)], 100);
     assert!(!choice.unproven, "it is not checked yet");
 }
+
+/// A policy is applied while its declared primary is gone: nobody knows the identity.
+#[test]
+fn a_word_of_a_person_names_the_database_where_none_is_known() {
+    let mut setting = Setting::follow();
+    let gone = Claim {
+        role: None,
+        identity: None,
+        ..silent(1, 0)
+    };
+    let new = Holding::default();
+    let claims = [gone.clone(), writable(2, 2), standby(3)];
+    let waits = setting.choose_write_primary(&new, &claims, 100);
+    assert_eq!(words(&waits), "Withdrawn nobody");
+    setting.failover.accept_primary = Some("r2".into());
+    let obeyed = setting.choose_write_primary(&new, &claims, 100);
+    assert_eq!(words(&obeyed), "Served r2");
+    assert_eq!(
+        (obeyed.holding.identity, obeyed.holding.timeline),
+        (Some(SYSTEM), Some(2))
+    );
+    let untold = Claim {
+        identity: None,
+        ..writable(2, 2)
+    };
+    let unknown = setting.choose_write_primary(&new, &[gone.clone(), untold, standby(3)], 100);
+    assert_eq!(words(&unknown), "Withdrawn nobody", "it does not tell");
+    let mut other_pod = writable(4, 2);
+    other_pod.target.endpoint = "r2".into();
+    let several = [gone, writable(2, 2), other_pod];
+    let several = setting.choose_write_primary(&new, &several, 100);
+    assert_eq!(
+        words(&several),
+        "Withdrawn nobody",
+        "two servers of that endpoint take writes"
+    );
+}

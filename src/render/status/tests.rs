@@ -95,6 +95,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         split: Vec::new(),
         changed: None,
         unproven: false,
+        proven: true,
     })))
 }
 

@@ -128,10 +128,21 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 .steps
                 .iter()
                 .any(|other| self.is_slice_to_come(other, &step.id));
-        (leads_writes && unlogged)
+        (leads_writes && (unlogged || self.waits_for_proof(due)))
             || has_no_slices
             || (publishes && due.steps.iter().any(withdrawal))
             || self.unknown_service(step).is_some()
+    }
+
+    /// Whether the writes would be led to a server that has not told this process yet that it takes them: the route stays as it
+    /// was found. A route that is not there is made.
+    fn waits_for_proof(&self, due: &Due<B>) -> bool {
+        let decided = self.decided().and_then(|(decision, _)| decision.state.decided());
+        let unproven = decided.is_some_and(|decided| !decided.proven && !decided.plan.rw.members.is_empty());
+        let leads_elsewhere = |step: &Step<B>| {
+            step.route.as_deref() == Some(WRITES) && !matches!(step.change, StepChange::Create(_))
+        };
+        unproven && due.steps.iter().any(leads_elsewhere)
     }
 
     /// Whether it is a slice of this Service that is still to be written, and was not refused.

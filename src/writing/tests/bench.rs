@@ -91,6 +91,7 @@ impl Routes {
             split: Vec::new(),
             changed: None,
             unproven: false,
+            proven: true,
         }))
     }
 }

@@ -166,3 +166,51 @@ fn what_was_due_is_decided_at_its_own_moment_before_later_events_are_taken() {
     assert!(effects.writer.is_empty(), "{effects:?}");
     assert_eq!(scene.world.deadline(), None);
 }
+
+/// What this process heard of it before the other one decided says nothing of it.
+#[test]
+fn the_holder_of_a_memory_is_no_standby_by_an_older_answer() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.step(recalled(held_by("a", 2)), 10);
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert!(!decided.proven);
+    let mut late = scene.heard("a", 11, Ok(sample(Role::Standby)));
+    if let Event::Heard(heard) = &mut late {
+        heard.started = at(9);
+    }
+    scene.step(late, 11);
+    assert_eq!(scene.routes(), "no change", "asked for before");
+    scene.check("a", 12, on(2, Role::Primary));
+    assert!(scene.decided().proven);
+}
+
+/// It may have been set back or restarted since: only an answer that was asked for afterwards proves that it takes the writes.
+#[test]
+fn the_holder_of_a_memory_is_not_proven_by_an_older_answer() {
+    let mut scene = Scene::new();
+    scene.check("primary", 1, on(1, Role::Primary));
+    scene.check("a", 2, on(1, Role::Standby));
+    scene.check("b", 3, on(1, Role::Standby));
+    scene.check("a", 4, on(1, Role::Primary));
+    scene.decide();
+    scene.step(recalled(held_by("a", 1)), 10);
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.proven),
+        ("rw a; ro b", false)
+    );
+    assert!(
+        decided.holding.contested.is_empty(),
+        "nor does it contest anybody"
+    );
+    let mut late = scene.heard("a", 11, on(1, Role::Primary).map_err(|_| Silence::Missed));
+    if let Event::Heard(heard) = &mut late {
+        heard.started = at(9);
+    }
+    scene.step(late, 11);
+    assert_eq!(scene.routes(), "no change", "asked for before");
+    scene.check("a", 12, on(1, Role::Primary));
+    assert!(scene.decided().proven);
+}

@@ -650,3 +650,64 @@ fn a_circuit_in_an_unknown_word_is_never_taken_for_a_closed_one() {
     scene.check("a", 10_000, good("a"));
     assert_eq!(scene.decided().endpoints[1].state.reason, Reason::Serving);
 }
+
+/// A process ended between its write of the memory and that of the rest of the status: a was promoted.
+fn restarted_after_a_promotion() -> Scene {
+    let mut known = remembered(&["primary", "a", "b"]);
+    known.holding.holder = Some(target("a"));
+    known.holding.timeline = Some(2);
+    let mut scene = Scene::default();
+    scene.apply(policy(), &known, 0);
+    scene
+}
+
+fn on_2(role: Role) -> Result<Sample, FailureKind> {
+    let mut told = sample(role);
+    told.timeline = Some(2);
+    Ok(told)
+}
+
+#[test]
+fn a_process_goes_by_the_memory_before_the_server_that_it_names_has_answered() {
+    let mut scene = restarted_after_a_promotion();
+    scene.check("primary", 1, good("primary"));
+    scene.check("b", 2, good("b"));
+    let decided = scene.decided();
+    assert_eq!(
+        words(&decided.plan),
+        "rw a; ro b",
+        "the old primary is not the holder"
+    );
+    assert!(!decided.proven);
+    scene.check("a", 3, on_2(Role::Primary));
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.proven),
+        ("rw a; ro b", true)
+    );
+}
+
+#[test]
+fn a_remembered_holder_that_never_answers_keeps_the_writes_unproven() {
+    let mut scene = restarted_after_a_promotion();
+    for (id, answer) in [("primary", good("primary")), ("b", good("b")), ("a", REFUSED)] {
+        scene.check(id, 1, answer);
+    }
+    scene.check("a", 10, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.proven),
+        ("rw a; ro b", false)
+    );
+    scene.check("a", 9000, REFUSED);
+    assert!(!scene.routes().starts_with("rw primary"));
+}
+
+#[test]
+fn a_remembered_holder_that_proves_a_standby_loses_the_writes() {
+    let mut scene = restarted_after_a_promotion();
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, on_2(Role::Standby));
+    }
+    assert!(scene.routes().starts_with("rw;"));
+}
