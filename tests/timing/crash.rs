@@ -1,19 +1,25 @@
 //! A postmaster that is killed, a server that is restarted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::control_plane::{AuditEvent, audit};
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::wait::{self, Stopwatch};
 use harness::{ControlPlane, Postgres, watch};
+use kube::Api;
+use kube::api::DeleteParams;
 
 use crate::figures::Times;
-use crate::fixture::{Fixture, SOON, addresses, endpoint};
+use crate::fixture::{Fixture, POLICY, SOON, addresses, endpoint};
 
 const KILLS: usize = 50;
+/// The tenth suspicion of a server within ten minutes is a trip, and a new policy remembers none.
+const KILLS_OF_A_POLICY: usize = 18;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -30,6 +36,14 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
     let servers = [it.postgres.replica(0), it.postgres.replica(1)];
     let (mut seen, mut killed) = (vec![], vec![]);
     for round in 0..KILLS {
+        if round > 0 && round % KILLS_OF_A_POLICY == 0 {
+            no_trips(&it).await?;
+            let policies: Api<ReplicaSetPolicy> = it.api();
+            policies.delete(POLICY, &DeleteParams::default()).await?;
+            route.leads_to(&BTreeSet::new(), SOON).await?;
+            it.apply(&it.defaults()).await?;
+            it.serves().await?;
+        }
         let (dead, other) = (servers[round % 2], servers[1 - round % 2]);
         it.holds_sessions().await?;
         killed.push(audit::now());

@@ -71,9 +71,10 @@ async fn rolling_restart(plane: Arc<ControlPlane>) -> Result<()> {
 
 async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
     const KILLS: usize = 20;
-    let it = Fixture::at_defaults(plane, 2).await?;
+    // So many replicas that none is suspected ten times, which is a trip.
+    let it = Fixture::at_defaults(plane, 3).await?;
     let route = it.follow("ro").await?;
-    let servers = [it.postgres.replica(0), it.postgres.replica(1)];
+    let servers = [0, 1, 2].map(|number| it.postgres.replica(number));
     it.leads("ro", &servers, SOON).await?;
     it.plane.alone(&it.namespace, SOON).await?;
     let reader = Reader::builder(it.readable("ro").await?)
@@ -82,7 +83,8 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         .start();
     let mut failed = vec![];
     for round in 0..KILLS {
-        let (dead, other) = (servers[round % 2], servers[1 - round % 2]);
+        let dead = servers[round % 3];
+        let others = [servers[(round + 1) % 3], servers[(round + 2) % 3]];
         it.holds_sessions().await?;
         wait::pass(
             PROXY_DELAY,
@@ -91,7 +93,7 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         .await;
         let (before, processes) = (reader.totals(), dead.processes());
         dead.kill_postmaster()?;
-        route.leads_to(&addresses(&[other]), SOON).await?;
+        route.leads_to(&addresses(&others), SOON).await?;
         dead.gone(&processes).await?;
         wait::pass(PROXY_DELAY, "the reads of this kill have ended").await;
         dead.start().await?;
