@@ -228,10 +228,12 @@ fn labels_and_annotations_that_the_policy_asks_for_come_are_put_back_and_go() {
     };
     let there = (Some(json!("42")), Some(json!("a note")));
 
-    let before = meddled(&plain, |body| body["metadata"]["labels"]["team"] = json!("shop"));
+    let before = meddled(&plain, |body| {
+        body["metadata"]["labels"]["team"] = json!("shop");
+    });
     assert_eq!(both(&put(&asks, &before)), there, "they come");
     let changed = meddled(&asks, |body| {
-        body["metadata"]["labels"]["cost-center"] = json!("43")
+        body["metadata"]["labels"]["cost-center"] = json!("43");
     });
     assert_eq!(both(&put(&asks, &changed)), there, "they are put back");
     let removed = meddled(&asks, |body| {
@@ -239,11 +241,17 @@ fn labels_and_annotations_that_the_policy_asks_for_come_are_put_back_and_go() {
     });
     assert_eq!(both(&put(&asks, &removed)), there, "they are put back");
     assert_eq!(
-        diff(&[asks.clone()], &observed(&[asks.clone()]), UID),
+        diff(
+            std::slice::from_ref(&asks),
+            &observed(std::slice::from_ref(&asks)),
+            UID
+        ),
         Diff::default()
     );
 
-    let with_team = meddled(&asks, |body| body["metadata"]["labels"]["team"] = json!("shop"));
+    let with_team = meddled(&asks, |body| {
+        body["metadata"]["labels"]["team"] = json!("shop");
+    });
     let body = put(&plain, &with_team);
     assert_eq!(both(&body), (None, None), "they go");
     assert_eq!(
