@@ -1,7 +1,7 @@
 //! A decision: the plan of a policy with a reason for every endpoint. A value to render, compare and report.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::breaker::Circuit;
@@ -52,6 +52,9 @@ pub struct RouteDecision {
     pub unproven: bool,
     /// Whether the holder told this process that it takes writes. Before, `rw` is not led to another server than it was.
     pub proven: bool,
+    /// While the holder is known by a memory alone: the servers of the route of the writes as it was found, as far as this decision
+    /// knows of them.
+    pub found: Option<BTreeSet<SocketAddr>>,
 }
 
 impl DecisionState {

@@ -10,6 +10,7 @@ mod samples;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::ids::PolicyKey;
@@ -80,6 +81,10 @@ impl World {
             } => self.change((policy, resolved), memory, now),
             Event::PolicyGone { key } => self.forget(&key),
             Event::Recalled { key, memory } => self.recall(&key, memory, now),
+            Event::Found { key, servers } => {
+                self.find(key, servers);
+                Effects::default()
+            }
             Event::Observed(observed) => self.observe(&observed),
             Event::Heard(heard) => self.hear(&heard, now),
             Event::AddressesChanged => self.wake_all(now),
@@ -159,6 +164,13 @@ impl World {
         *state = PolicyState::new(known, memory, &mut self.incarnations, now);
         self.marked.insert(key.clone());
         self.want(key)
+    }
+
+    fn find(&mut self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
+        if let Some(state) = self.policies.get_mut(&key).filter(|state| state.found != servers) {
+            state.found = servers;
+            self.marked.insert(key);
+        }
     }
 
     fn change(&mut self, known: (Arc<Policy>, Arc<Resolved>), memory: Memory, now: Moment) -> Effects {

@@ -21,6 +21,8 @@
 //! holder of another database took writes when it was last seen and no server takes over, the writes stay and a person is
 //! asked. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
+mod contest;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -134,6 +136,8 @@ pub struct Rules<'a> {
     pub warm: bool,
     /// How long a holder is awaited that is another server since an edit, and had no good check yet; `None`: there is none.
     pub awaited: Option<Patience>,
+    /// The servers of the route of the writes as it was found, while the holder is known by a memory alone.
+    pub found: Option<&'a BTreeSet<SocketAddr>>,
 }
 
 /// How long a holder is awaited.
@@ -155,6 +159,7 @@ impl<'a> Rules<'a> {
             failover_timeout: policy.probing.failover_timeout,
             warm: true,
             awaited: None,
+            found: None,
         }
     }
 }
@@ -351,47 +356,6 @@ impl<'a> Contenders<'a> {
         suspects().map(|claim| claim.target.clone()).collect()
     }
 
-    /// The contested servers as of now.
-    fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
-        let mut contested = holding.contested.clone();
-        let Some(holder) = self.present(holding) else {
-            return contested;
-        };
-        if holder.role == Some(Role::Standby) && holder.answers {
-            return BTreeSet::new();
-        }
-        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
-            // One that may not follow anyway needs no contest.
-            let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
-            let others = self.writable().filter(is_other);
-            let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
-            contested.extend(others.filter(later).map(|claim| claim.server));
-        }
-        let out = |since: Moment| now >= since + rules.failover_timeout;
-        let lost = holder.failing_since.is_some_and(out);
-        contested.retain(|server| {
-            let claim = self.claims.iter().find(|claim| claim.server == *server);
-            // One that nobody knows any more, when all were checked, is not declared.
-            claim.map_or(!rules.warm, |claim| {
-                let is_standby = claim.role == Some(Role::Standby) && claim.answers;
-                !(is_standby || lost && self.all_follow(claim))
-            })
-        });
-        contested
-    }
-
-    /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
-    fn all_follow(&self, claim: &Claim) -> bool {
-        let standbys = || {
-            let others = self.claims.iter().filter(|other| other.server != claim.server);
-            others.filter(|other| other.role == Some(Role::Standby) && other.answers)
-        };
-        let servers: BTreeSet<_> = standbys().map(|other| other.server).collect();
-        // What its receiver tells: the timeline that it follows.
-        let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
-        claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)
-    }
-
     /// The present holder or its successor; and, while it is silent, until when it may be.
     fn holder(
         &self,
@@ -401,6 +365,9 @@ impl<'a> Contenders<'a> {
     ) -> (Option<&'a Claim>, Option<Moment>) {
         let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
         let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
+        if let Some(found) = self.found(holding, rules, pinned) {
+            return (Some(found), None);
+        }
         let present = self.present(holding).filter(|claim| claim.declared || !pinned);
         let Some(present) = present else {
             return match rules.awaited {
@@ -428,6 +395,21 @@ impl<'a> Contenders<'a> {
     fn present(&self, holding: &Holding) -> Option<&'a Claim> {
         let holder = holding.holder.as_ref()?;
         self.claims.iter().find(|claim| claim.target == *holder)
+    }
+
+    /// The one server of the route as it was found that proves that it takes the writes, while the remembered holder does not.
+    fn found(&self, holding: &Holding, rules: Rules<'_>, pinned: bool) -> Option<&'a Claim> {
+        let servers = rules.found.filter(|_| rules.warm)?;
+        if self.present(holding).is_some_and(Claim::is_proven) {
+            return None;
+        }
+        let may = |claim: &&Claim| {
+            let is_there = servers.contains(&claim.server) && !holding.contested.contains(&claim.server);
+            is_there && claim.is_proven() && self.is_current(claim) && (claim.declared || !pinned)
+        };
+        let found: Vec<_> = self.writable().filter(may).collect();
+        let one: BTreeSet<_> = found.iter().map(|claim| claim.server).collect();
+        found.into_iter().next().filter(|_| one.len() == 1)
     }
 
     /// Without a holder the declared primary is it, once it takes writes.

@@ -1,5 +1,7 @@
 //! How others reach the engine.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -24,13 +26,18 @@ pub struct EngineHandle {
 #[error("the engine has stopped")]
 pub struct Stopped;
 
-/// Room for one memory in the engine's queue.
+/// Room for one word of the desk in the engine's queue.
 pub struct RecallPermit<'a>(mpsc::Permit<'a, Event>);
 
 impl RecallPermit<'_> {
     /// Says that another process wrote what it remembers of a policy.
     pub fn recalled(self, key: PolicyKey, memory: Memory) {
         self.0.send(Event::Recalled { key, memory });
+    }
+
+    /// Says where the route of the writes was found to lead.
+    pub fn found(self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
+        self.0.send(Event::Found { key, servers });
     }
 }
 

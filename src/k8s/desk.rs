@@ -1,6 +1,7 @@
 //! Carries out what [`crate::writing`] asks for: the only one that writes to the API server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -63,6 +64,8 @@ pub struct Desk {
     /// Statuses that another writer changed, until the engine's queue has room for what they remember. The engine may wait
     /// for room in the queue here, so nothing here stands still for it.
     recalls: BTreeMap<PolicyKey, Box<ReplicaSetPolicyStatus>>,
+    /// Where routes of the writes were found to lead, until there is room for it as well.
+    found: BTreeMap<PolicyKey, BTreeSet<SocketAddr>>,
     events: mpsc::Sender<PolicyEvent>,
 }
 
@@ -93,6 +96,7 @@ impl Desk {
             metrics,
             engine,
             recalls: BTreeMap::new(),
+            found: BTreeMap::new(),
             events,
         }
     }
@@ -107,10 +111,12 @@ impl Desk {
                 biased;
                 () = stop.cancelled() => break,
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
-                Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() => {
+                Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() || !self.found.is_empty() => {
                     if let Some((key, status)) = self.recalls.pop_first() {
                         let (wall, moment) = (timestamp(), self.clock.now());
                         permit.recalled(key, memory(&status, memory::Now { wall, moment }));
+                    } else if let Some((key, servers)) = self.found.pop_first() {
+                        permit.found(key, servers);
                     }
                 }
                 input = self.inputs.recv() => match input {
@@ -161,6 +167,9 @@ impl Desk {
                 }
                 Effect::Recall { key, status } => {
                     self.recalls.insert(key, status);
+                }
+                Effect::Found { key, servers } => {
+                    self.found.insert(key, servers);
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),

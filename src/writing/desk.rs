@@ -6,6 +6,7 @@ mod report;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct Desk<B> {
     reported: Reported,
     /// The memory in the status that was sent last.
     sent: Option<MemoryStatus>,
+    /// Where the route of the writes was found to lead, as told of this goal.
+    found: Option<(u64, BTreeSet<SocketAddr>)>,
     /// A request found no such policy any more: its watch will say so, too, and until then the policy is looked at again.
     is_gone: bool,
     /// Objects in our way.
@@ -144,6 +147,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             log: Log::default(),
             reported: Reported::default(),
             sent: None,
+            found: None,
             is_gone: false,
             barred: BTreeSet::new(),
             goals: 0,
@@ -313,9 +317,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         }
         let due = self.due(around);
         self.tidy(&due, around.now.moment);
+        let waits_for_proof = self.waits_for_proof(&due, around);
         let unlogged = self.log(&due, around, &mut rest);
         self.look(&due, around, &mut rest);
-        let open = self.write(&due, unlogged, around, &mut rest);
+        let open = self.write(&due, unlogged || waits_for_proof, around, &mut rest);
         if !open.slices {
             self.tell_transitions(around);
         }

@@ -1,5 +1,7 @@
 //! What goes out of the writing half: requests to the API server, Events, figures.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use distributary_api::ReplicaSetPolicyStatus;
@@ -28,6 +30,11 @@ pub enum Effect<B> {
     Recall {
         key: PolicyKey,
         status: Box<ReplicaSetPolicyStatus>,
+    },
+    /// The route of the writes leads elsewhere than decided, and the holder has not proved itself: the engine must know.
+    Found {
+        key: PolicyKey,
+        servers: BTreeSet<SocketAddr>,
     },
     Figure(Figure),
 }

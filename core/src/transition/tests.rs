@@ -51,6 +51,7 @@ fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
         changed: None,
         unproven: false,
         proven: true,
+        found: None,
     };
     edit(&mut decided);
     DecisionState::Decided(Box::new(decided))

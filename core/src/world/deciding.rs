@@ -94,6 +94,7 @@ impl PolicyState {
         self.warm |= unchecked == 0;
         let choice = self.choose_write_primary(now);
         let again = choice.again;
+        self.goes_by_memory &= !choice.proven;
         self.holding.identity = choice.holding.identity;
         if self.holding.holder == choice.holding.holder {
             self.holding.contested.clone_from(&choice.holding.contested);
@@ -127,6 +128,7 @@ impl PolicyState {
             changed: choice.changed,
             unproven: choice.unproven,
             proven: choice.proven,
+            found: self.goes_by_memory.then(|| self.found.clone()),
         };
         (DecisionState::Decided(Box::new(decided)), again)
     }
@@ -160,6 +162,7 @@ impl PolicyState {
         let rules = Rules {
             warm: self.warm,
             awaited: self.awaited(),
+            found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };
         choose_write_primary(&self.holding, &claims, rules, now)

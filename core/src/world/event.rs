@@ -1,5 +1,7 @@
 //! What comes into the world, and what goes out of it.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,11 @@ pub enum Event {
     Recalled {
         key: PolicyKey,
         memory: Memory,
+    },
+    /// The route of the writes leads to these servers, and not to where the decision leads it.
+    Found {
+        key: PolicyKey,
+        servers: BTreeSet<SocketAddr>,
     },
     Observed(CheckAnswer),
     /// A held session told something, or is silent.

@@ -25,6 +25,10 @@ pub(super) struct PolicyState {
     pub(super) targets: BTreeMap<TargetId, WatchedTarget>,
     pub(super) history: WalHistory,
     pub(super) holding: Holding,
+    /// Whether the holder is known by a memory alone: neither it nor who took its place has proved that it takes the writes.
+    pub(super) goes_by_memory: bool,
+    /// The servers of the route of the writes, as it was found.
+    pub(super) found: BTreeSet<SocketAddr>,
     /// The server that the others have to follow.
     pub(super) upstream: Option<(TargetId, SocketAddr)>,
     /// Whether there was another one before.
@@ -95,6 +99,8 @@ impl PolicyState {
             targets,
             history: WalHistory::on(holding.timeline),
             holding,
+            goes_by_memory: true,
+            found: BTreeSet::new(),
             upstream: None,
             handed_over: false,
             warm: false,
@@ -179,6 +185,7 @@ impl PolicyState {
         self.request.answered.clone_from(&memory.answered);
         if holding.holder != self.holding.holder {
             presume_holder(&mut self.targets, &holding, now);
+            self.goes_by_memory = true;
         }
         self.holding = holding;
         before.0 != self.holding || before.1 != self.standbys.len() || before.2 != self.request.answered

@@ -85,6 +85,7 @@ impl Setting {
             failover_timeout: TIMEOUT,
             warm: self.warm,
             awaited: None,
+            found: None,
         };
         choose_write_primary(before, claims, rules, at(second * 1000))
     }

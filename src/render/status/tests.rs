@@ -96,6 +96,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         changed: None,
         unproven: false,
         proven: true,
+        found: None,
     })))
 }
 

@@ -1,11 +1,15 @@
 //! What can be read and written now.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use super::{Around, Desk, Rest, SLOW};
+use crate::render::reading::SliceFacts;
 use crate::render::{Kind, ObjectId};
 use crate::writing::order::{Due, Rank, Step, StepChange};
 use crate::writing::places::PlaceKind;
 use crate::writing::rendering::Rendering;
-use crate::writing::request::Call;
+use crate::writing::request::{Call, Effect};
 use distributary_core::moment::Moment;
 use distributary_core::table::named::WRITES;
 
@@ -128,21 +132,53 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 .steps
                 .iter()
                 .any(|other| self.is_slice_to_come(other, &step.id));
-        (leads_writes && (unlogged || self.waits_for_proof(due)))
+        (leads_writes && unlogged)
             || has_no_slices
             || (publishes && due.steps.iter().any(withdrawal))
             || self.unknown_service(step).is_some()
     }
 
-    /// Whether the writes would be led to a server that has not told this process yet that it takes them: the route stays as it
-    /// was found. A route that is not there is made.
-    fn waits_for_proof(&self, due: &Due<B>) -> bool {
-        let decided = self.decided().and_then(|(decision, _)| decision.state.decided());
-        let unproven = decided.is_some_and(|decided| !decided.proven && !decided.plan.rw.members.is_empty());
-        let leads_elsewhere = |step: &Step<B>| {
+    /// Whether the holder has not told this process yet that it takes the writes: the route stays as it was found, if that is
+    /// elsewhere, and the engine is told where that is. One that is not there is made.
+    pub(super) fn waits_for_proof<R: Rendering<Body = B>>(
+        &mut self,
+        due: &Due<B>,
+        around: &mut Around<'_, R>,
+    ) -> bool {
+        let changes = |step: &Step<B>| {
             step.route.as_deref() == Some(WRITES) && !matches!(step.change, StepChange::Create(_))
         };
-        unproven && due.steps.iter().any(leads_elsewhere)
+        let decided = self.decided().and_then(|(decision, _)| decision.state.decided());
+        let Some(decided) = decided.filter(|decided| !decided.proven && due.steps.iter().any(changes)) else {
+            return false;
+        };
+        let servers = self.led_to(around);
+        let is_told = servers.is_empty() || decided.found.as_ref().is_none_or(|found| *found == servers);
+        let leads_elsewhere = !decided.plan.rw.members.is_empty();
+        let told = Some((self.goals, servers));
+        if !is_told && self.found != told {
+            self.found = told;
+            let found = self.found.iter().map(|(_, servers)| Effect::Found {
+                key: self.key.clone(),
+                servers: servers.clone(),
+            });
+            around.effects.extend(found);
+        }
+        !is_told || leads_elsewhere
+    }
+
+    /// The servers of the slices of the writes.
+    fn led_to<R: Rendering<Body = B>>(&self, around: &Around<'_, R>) -> BTreeSet<SocketAddr> {
+        let slices = around
+            .objects
+            .of(self.uid())
+            .filter_map(|object| object.slice.as_ref());
+        let slices = slices.filter(|slice| slice.route.as_deref() == Some(WRITES));
+        let servers = |slice: &SliceFacts| -> Vec<_> {
+            let server = |address: &String| Some(SocketAddr::new(address.parse().ok()?, slice.port?));
+            slice.addresses.iter().filter_map(server).collect()
+        };
+        slices.flat_map(servers).collect()
     }
 
     /// Whether it is a slice of this Service that is still to be written, and was not refused.

@@ -1,6 +1,7 @@
 //! A simulated API server, the clock, and what was asked for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ impl Routes {
             changed: None,
             unproven: false,
             proven: true,
+            found: None,
         }))
     }
 }
@@ -120,6 +122,8 @@ pub struct Bench {
     log: Vec<String>,
     notices: Vec<String>,
     pub recalled: usize,
+    /// The servers of the route of the writes, as it told of them last.
+    pub found: Option<BTreeSet<SocketAddr>>,
     faults: Vec<(String, Fault)>,
 }
 
@@ -169,6 +173,7 @@ impl Bench {
             log: Vec::new(),
             notices: Vec::new(),
             recalled: 0,
+            found: None,
             faults: Vec::new(),
         };
         bench.take(Input::Leads { until: None });
@@ -198,6 +203,7 @@ impl Bench {
                 Effect::Request(request) => self.under_way.push_back(request),
                 Effect::Event { notice, .. } => self.notices.push(notice.reason),
                 Effect::Recall { .. } => self.recalled += 1,
+                Effect::Found { servers, .. } => self.found = Some(servers),
                 Effect::Figure(_) => {}
             }
         }

@@ -98,6 +98,11 @@ impl Operator {
     /// What was asked for is answered.
     fn serves(&mut self) {
         self.bench.serve();
+        while let Some(servers) = self.bench.found.take() {
+            let key = fixture::policy(&[]).policy().key.clone();
+            self.happens([Event::Found { key, servers }]);
+            self.bench.serve();
+        }
         let leads = self.bench.servers(SLICE);
         let is_new = self.led.last().map_or(!leads.is_empty(), |last| *last != leads);
         if is_new {
@@ -222,4 +227,45 @@ fn while_the_new_primary_does_not_answer_the_route_stays_as_it_was_found() {
         next.found(&[("a", primary(2)), ("a", primary(2)), ("a", primary(2))]);
         assert_eq!(next.led.last().unwrap(), &[NEW], "{end}");
     }
+}
+
+/// The writes were moved, and the status does not say so.
+fn moved_unremembered() -> Server {
+    let mut operator = about_to_follow();
+    let before = operator.bench.server.status.clone();
+    operator.serves();
+    assert_eq!(operator.led, [[OLD], [NEW]]);
+    operator.bench.server.write_status(before);
+    operator.bench.server
+}
+
+#[test]
+fn who_is_in_the_route_and_proves_itself_holds_the_writes_where_the_remembered_holder_does_not() {
+    for old in [standby(), REFUSED] {
+        let mut next = Operator::starts(moved_unremembered());
+        next.serves();
+        next.found(&[("a", primary(2)), ("primary", old.clone())]);
+        next.passes(100);
+        next.bench.pass(1);
+        next.serves();
+        assert_eq!(next.led, [[NEW]]);
+        assert!(remembers_new(&next.bench.server), "{old:?}");
+    }
+}
+
+#[test]
+fn a_remembered_holder_that_proves_itself_goes_before_who_is_in_the_route() {
+    let mut next = Operator::starts(moved_unremembered());
+    next.serves();
+    next.found(&[("a", primary(2)), ("primary", primary(1))]);
+    assert_eq!(next.led, [[NEW], [OLD]]);
+}
+
+/// One in the route that is a standby is withdrawn like any other.
+#[test]
+fn who_is_in_the_route_and_proves_a_standby_does_not_stay_there() {
+    let mut next = Operator::starts(moved_unremembered());
+    next.serves();
+    next.found(&[("a", standby()), ("primary", standby())]);
+    assert_eq!(next.led, [vec![NEW.to_owned()], vec![]]);
 }

@@ -711,3 +711,58 @@ fn a_remembered_holder_that_proves_a_standby_loses_the_writes() {
     }
     assert!(scene.routes().starts_with("rw;"));
 }
+
+fn found(id: u8) -> Event {
+    Event::Found {
+        key: policy().key.clone(),
+        servers: [(address(id), 5432).into()].into(),
+    }
+}
+
+/// The route of the writes was found to lead to a.
+fn restarted_with_another_route() -> Scene {
+    let mut scene = Scene::default();
+    let mut known = remembered(&["primary", "a", "b"]);
+    known.holding.timeline = Some(2);
+    scene.apply(policy(), &known, 0);
+    scene.step(found(2), 0);
+    scene
+}
+
+#[test]
+fn who_is_in_the_route_holds_the_writes_where_the_remembered_holder_proves_nothing() {
+    let mut scene = restarted_with_another_route();
+    scene.check("a", 1, on_2(Role::Primary));
+    scene.check("b", 2, on_2(Role::Standby));
+    scene.check("primary", 3, REFUSED);
+    scene.check("primary", 10, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(
+        (words(&decided.plan).as_str(), decided.proven),
+        ("rw a; ro b", true)
+    );
+    assert_eq!(decided.holding.holder, Some(target("a")));
+}
+
+#[test]
+fn who_is_in_the_route_below_the_mark_does_not_hold_the_writes() {
+    let mut scene = restarted_with_another_route();
+    scene.check("a", 1, good("a").map(|_| sample(Role::Primary)));
+    scene.check("b", 2, on_2(Role::Standby));
+    scene.check("primary", 3, REFUSED);
+    let decided = scene.decided();
+    assert_eq!(decided.holding.holder, Some(target("primary")));
+    assert!(!decided.proven && decided.found == Some([(address(2), 5432).into()].into()));
+}
+
+#[test]
+fn a_holder_that_proved_itself_once_is_not_replaced_by_who_is_in_the_route() {
+    let mut scene = restarted_with_another_route();
+    scene.check("primary", 1, on_2(Role::Primary));
+    scene.check("a", 2, on_2(Role::Primary));
+    scene.check("b", 3, on_2(Role::Standby));
+    assert_eq!(scene.decided().holding.holder, Some(target("primary")));
+    scene.check("primary", 4, REFUSED);
+    scene.check("primary", 10, REFUSED);
+    assert_eq!(scene.decided().holding.holder, Some(target("primary")));
+}

@@ -1,0 +1,51 @@
+//! Servers that became writable while the holder took the writes.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::{Claim, Contenders, Holding, Rules};
+use crate::moment::Moment;
+use crate::observation::Role;
+
+impl Contenders<'_> {
+    /// The contested servers as of now.
+    pub(super) fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
+        let mut contested = holding.contested.clone();
+        let Some(holder) = self.present(holding) else {
+            return contested;
+        };
+        if holder.role == Some(Role::Standby) && holder.answers {
+            return BTreeSet::new();
+        }
+        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
+            // One that may not follow anyway needs no contest.
+            let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
+            let others = self.writable().filter(is_other);
+            let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
+            contested.extend(others.filter(later).map(|claim| claim.server));
+        }
+        let out = |since: Moment| now >= since + rules.failover_timeout;
+        let lost = holder.failing_since.is_some_and(out);
+        contested.retain(|server| {
+            let claim = self.claims.iter().find(|claim| claim.server == *server);
+            // One that nobody knows any more, when all were checked, is not declared.
+            claim.map_or(!rules.warm, |claim| {
+                let is_standby = claim.role == Some(Role::Standby) && claim.answers;
+                !(is_standby || lost && self.all_follow(claim))
+            })
+        });
+        contested
+    }
+
+    /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
+    fn all_follow(&self, claim: &Claim) -> bool {
+        let standbys = || {
+            let others = self.claims.iter().filter(|other| other.server != claim.server);
+            others.filter(|other| other.role == Some(Role::Standby) && other.answers)
+        };
+        let servers: BTreeSet<_> = standbys().map(|other| other.server).collect();
+        // What its receiver tells: the timeline that it follows.
+        let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
+        claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)
+    }
+}
