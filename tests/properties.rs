@@ -84,6 +84,7 @@ fn judge(situation: &Situation) -> Verdict {
             id,
             endpoint,
             by_service: false,
+            pod_of_standby: false,
             port: Some(5432),
             health,
             replay,

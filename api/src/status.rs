@@ -177,7 +177,7 @@ pub struct ServerStatus {
     /// Primary (writable), Standby (in recovery) or Unknown, by its newest good check.
     pub role: String,
     /// Whether the server takes writes, and was seen as a standby of this database before, so that it may take over the
-    /// writes. Absent: false.
+    /// writes. Of a Service: whether a pod of it was, and none is. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_as_standby: bool,
     /// Closed (traffic flows), Open or HalfOpen.

@@ -96,6 +96,7 @@ fn case(number: usize) -> Case {
                 id,
                 endpoint,
                 by_service: false,
+                pod_of_standby: false,
                 port: Some(5432),
                 health,
                 replay,

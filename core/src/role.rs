@@ -19,6 +19,8 @@ pub struct Evidence<'a> {
     pub endpoint: &'a Endpoint,
     /// It is a pod behind a Service that the endpoint names.
     pub by_service: bool,
+    /// It is a pod, and one of its Service was seen as a standby of this database.
+    pub pod_of_standby: bool,
     /// Where it listens; `None`: that is not known yet.
     pub port: Option<u16>,
     pub health: &'a Health,
@@ -57,6 +59,7 @@ impl Evidence<'_> {
             other_database: health.other_database,
             timeline: health.timeline,
             was_standby: was_standby(server),
+            pod_of_standby: self.pod_of_standby,
         })
     }
 

@@ -11,8 +11,8 @@
 //! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
 //!
 //! The holder is the write primary that is remembered. A server may take over if the newest check proves that the server is
-//! writable, if it belongs to the same database system, if this policy saw it as a standby before, if `promotable` is not
-//! false, and if its timeline is not older than that of the last holder. So an old primary that returns never takes the writes
+//! writable, if it belongs to the same database system, if this policy saw it as a standby before or it is a pod that stands
+//! in for one (`stands_in`), if `promotable` is not false, and if its timeline is not older than that of the last holder. So an old primary that returns never takes the writes
 //! back by itself. A server is contested if it became writable while the holder was: an answer of the holder, asked for after
 //! that of the server had come, proves it. Then the silence of the holder, which may restart, is no reason to follow the
 //! server. The contest ends when the server is a standby again, when the holder is a proven standby, by `acceptPrimary`, or
@@ -75,6 +75,8 @@ pub struct Claim {
     pub timeline: Option<u32>,
     /// This policy saw this server as a standby of this database.
     pub was_standby: bool,
+    /// It is a pod, and this policy saw a pod of its Service as a standby of this database.
+    pub pod_of_standby: bool,
 }
 
 impl Claim {
@@ -134,6 +136,8 @@ pub struct Rules<'a> {
     pub failover_timeout: Duration,
     /// Whether every target was checked: before, nobody new takes the writes.
     pub warm: bool,
+    /// Whether the holder was a pod that has left its Service.
+    pub left: bool,
     /// How long a holder is awaited that is another server since an edit, and had no good check yet; `None`: there is none.
     pub awaited: Option<Patience>,
     /// The servers of the route of the writes as it was found, while the holder is known by a memory alone.
@@ -158,6 +162,7 @@ impl<'a> Rules<'a> {
             failover: &policy.failover,
             failover_timeout: policy.probing.failover_timeout,
             warm: true,
+            left: false,
             awaited: None,
             found: None,
         }
@@ -178,6 +183,11 @@ pub fn choose_write_primary(
         identity: holding.identity,
         unchecked: rules.identity == IdentityRule::Unchecked,
         timeline: holding.timeline,
+        left: holding
+            .holder
+            .as_ref()
+            .filter(|_| rules.left)
+            .map(|holder| holder.endpoint.clone()),
         claims,
     };
     holding.contested = contenders.contested(&holding, rules, now);
@@ -276,6 +286,8 @@ struct Contenders<'a> {
     identity: Option<u64>,
     unchecked: bool,
     timeline: Option<u32>,
+    /// The endpoint of the holder, where that was a pod that has left its Service.
+    left: Option<EndpointId>,
     claims: &'a [Claim],
 }
 
@@ -427,12 +439,12 @@ impl<'a> Contenders<'a> {
 
     /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
     fn followers(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
-        let named = |claim: &Claim| claim.declared && claim.by_service;
         let told = move |claim: &Claim| {
             self.unchecked || (self.identity.is_some() && claim.identity == self.identity)
         };
-        let takes_over =
-            move |claim: &Claim| claim.promotable && told(claim) && (claim.was_standby || named(claim));
+        let takes_over = move |claim: &Claim| {
+            claim.promotable && told(claim) && (claim.was_standby || self.stands_in(claim))
+        };
         let may = move |claim: &&Claim| {
             let may = if pinned { claim.declared } else { takes_over(claim) };
             may && claim.well && self.is_current(claim) && !holding.contested.contains(&claim.server)
@@ -440,6 +452,13 @@ impl<'a> Contenders<'a> {
         self.writable()
             .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
             .filter(may)
+    }
+
+    /// A pod that needs not to have been seen as a standby itself: the successor of the holder's pod in its Service, or a pod
+    /// of a Service of standbys, on a timeline above the mark.
+    fn stands_in(&self, claim: &Claim) -> bool {
+        let succeeds = self.left.as_ref() == Some(&claim.target.endpoint);
+        claim.by_service && (succeeds || (claim.pod_of_standby && self.is_above(claim)))
     }
 
     /// Known to be on a newer timeline than any holder before.

@@ -39,7 +39,10 @@ pub fn memory(status: &ReplicaSetPolicyStatus, now: Now) -> Memory {
             endpoint.targets.iter().map(pod).collect()
         };
         let classes = endpoint.server.classes.iter();
+        let seen = |server: &ServerStatus| server.seen_as_standby || server.role == Role::Standby.word();
+        let pods = endpoint.targets.iter().map(|pod| &pod.server);
         let memory = EndpointMemory {
+            seen_as_standby: std::iter::once(&endpoint.server).chain(pods).any(seen),
             location: location(endpoint),
             reason: Reason::from_word(&endpoint.server.reason),
             classes: classes

@@ -511,6 +511,7 @@ impl Simulation {
         let one = |view: &distributary_core::decision::EndpointView| {
             let classes = view.state.classes.iter();
             let memory = EndpointMemory {
+                seen_as_standby: view.state.seen_as_standby,
                 location: view.location.clone(),
                 reason: Some(view.state.reason),
                 classes: classes

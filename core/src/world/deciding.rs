@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::PolicyState;
+use super::policy::{PolicyState, same_database};
 use super::watched::WatchedTarget;
 use crate::decision::{Decision, DecisionState, EndpointView, RouteDecision, TargetNote, explain};
 use crate::health::{Reason, Standing};
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::judgement::Judgement;
 use crate::moment::Moment;
+use crate::observation::Role;
 use crate::plan::{RoutingPlan, plan};
 use crate::policy::{EndpointState, Mode};
 use crate::role::Evidence;
@@ -161,11 +162,21 @@ impl PolicyState {
             .collect();
         let rules = Rules {
             warm: self.warm,
+            left: self.has_left(),
             awaited: self.awaited(),
             found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };
         choose_write_primary(&self.holding, &claims, rules, now)
+    }
+
+    /// Whether the holder was a pod that its Service, whose pods are known, does not lead to any more.
+    fn has_left(&self) -> bool {
+        self.holding.holder.as_ref().is_some_and(|holder| {
+            let endpoint = self.resolved.endpoint(&holder.endpoint);
+            let pods = endpoint.and_then(|endpoint| endpoint.pods.as_ref());
+            pods.is_some_and(|pods| pods.ready.is_ok()) && !self.targets.contains_key(holder)
+        })
     }
 
     /// How long a holder that had no good check yet is awaited.
@@ -182,10 +193,17 @@ impl PolicyState {
 
     /// Whether this policy saw the server as a standby of this database.
     fn was_standby(&self, server: SocketAddr) -> bool {
-        let identity = self.holding.identity;
-        self.standbys
-            .get(&server)
-            .is_some_and(|shown| shown.is_none() || identity.is_none() || *shown == identity)
+        self.is_of_this_database(self.standbys.get(&server))
+    }
+
+    /// Whether this policy saw a pod of this endpoint as one.
+    fn has_standbys(&self, endpoint: &EndpointId) -> bool {
+        self.is_of_this_database(self.standby_services.get(endpoint))
+    }
+
+    /// `shown`: the system identifier that a standby showed, if any was seen.
+    fn is_of_this_database(&self, shown: Option<&Option<u64>>) -> bool {
+        shown.is_some_and(|shown| same_database(*shown, self.holding.identity))
     }
 
     /// Every target with its endpoint, in declared order.
@@ -197,10 +215,12 @@ impl PolicyState {
                 .filter(move |(id, _)| id.endpoint == endpoint.id);
             let resolved = self.resolved.endpoint(&endpoint.id);
             let by_service = resolved.is_some_and(|resolved| resolved.pods.is_some());
+            let pod_of_standby = by_service && self.has_standbys(&endpoint.id);
             own.map(move |(id, target)| Evidence {
                 id,
                 endpoint,
                 by_service,
+                pod_of_standby,
                 port: target.port,
                 health: &target.health,
                 replay: &target.replay,
@@ -238,7 +258,13 @@ impl PolicyState {
                     .is_some_and(|server| self.was_standby(server)),
             }
         };
-        explain(&self.policy, &self.resolved, judgements, routes, note)
+        let mut views = explain(&self.policy, &self.resolved, judgements, routes, note);
+        // Also of a Service without a ready pod: the next one may be promoted.
+        for view in &mut views {
+            let none_is = view.state.role != Some(Role::Standby);
+            view.state.seen_as_standby |= none_is && self.has_standbys(&view.id);
+        }
+        views
     }
 
     fn serves_an_excluded_one(&self, judgements: &[Judgement], holding: &Holding) -> bool {

@@ -33,6 +33,8 @@ pub struct EndpointMemory {
     pub reason: Option<Reason>,
     /// Why classes stayed away from it.
     pub classes: BTreeMap<ClassName, Reason>,
+    /// A pod of its Service was seen as a standby of this database.
+    pub seen_as_standby: bool,
     /// Its pods; of a host, the one server.
     pub targets: Vec<TargetMemory>,
 }

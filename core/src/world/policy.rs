@@ -35,6 +35,8 @@ pub(super) struct PolicyState {
     pub(super) handed_over: bool,
     /// Servers seen as standbys, with the system identifier that they showed.
     pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
+    /// Endpoints of whose pods one was seen as a standby, with the system identifier that it showed.
+    pub(super) standby_services: BTreeMap<EndpointId, Option<u64>>,
     /// Whether every target was checked since probing began.
     pub(super) warm: bool,
     /// Whether servers that may take over the writes are asked more often.
@@ -88,9 +90,14 @@ impl PolicyState {
             }
             targets.insert(id, target);
         }
+        let services = endpoints
+            .iter()
+            .filter(|(_, known)| same_database && known.seen_as_standby);
+        let standby_services = services.map(|(id, _)| (id.clone(), holding.identity)).collect();
         presume_holder(&mut targets, &holding, now);
         let mut state = Self {
             standbys,
+            standby_services,
             reasons: endpoints.into_iter().flat_map(reasons).collect(),
             request: CheckRequest {
                 answered,
@@ -126,7 +133,12 @@ impl PolicyState {
         now: Moment,
     ) {
         let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
-        self.resolved = Arc::clone(&resolved);
+        let known = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
+        let service = |resolved: &Resolved, id: &EndpointId| {
+            Some(resolved.endpoint(id)?.pods.as_ref()?.service.clone())
+        };
+        self.standby_services
+            .retain(|id, _| service(&known, id).is_some() && service(&known, id) == service(&resolved, id));
         let mut known = std::mem::take(&mut self.targets);
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
@@ -169,7 +181,7 @@ impl PolicyState {
     pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> bool {
         let before = (
             self.holding.clone(),
-            self.standbys.len(),
+            self.standbys.len() + self.standby_services.len(),
             self.request.answered.clone(),
         );
         let holding = memory.holding.clone().under(self.policy.identity);
@@ -182,13 +194,21 @@ impl PolicyState {
                 self.standbys.entry(server).or_insert(holding.identity);
             }
         }
+        let services = memory.endpoints.iter().filter(|(_, known)| known.seen_as_standby);
+        for (id, _) in services {
+            self.standby_services
+                .entry(id.clone())
+                .or_insert(holding.identity);
+        }
         self.request.answered.clone_from(&memory.answered);
         if holding.holder != self.holding.holder {
             presume_holder(&mut self.targets, &holding, now);
             self.goes_by_memory = true;
         }
         self.holding = holding;
-        before.0 != self.holding || before.1 != self.standbys.len() || before.2 != self.request.answered
+        before.0 != self.holding
+            || before.1 != self.standbys.len() + self.standby_services.len()
+            || before.2 != self.request.answered
     }
 
     /// Where a target was seen as a standby, whether this process ever reached it or not.
@@ -214,6 +234,7 @@ impl PolicyState {
         if !same {
             self.history = WalHistory::default();
             self.standbys.clear();
+            self.standby_services.clear();
             (self.upstream, self.handed_over) = (None, false);
         }
         same

@@ -167,6 +167,10 @@ impl PolicyState {
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }
+            if id.pod.is_some() {
+                self.standby_services
+                    .insert(id.endpoint.clone(), sample.system_identifier);
+            }
             return counted;
         }
         target.replay = Replay::default();

@@ -28,6 +28,7 @@ fn claim(last: u8, role: Role) -> Claim {
         other_database: false,
         timeline: Some(1),
         was_standby: last != 1,
+        pod_of_standby: false,
     }
 }
 
@@ -84,6 +85,7 @@ impl Setting {
             failover: &self.failover,
             failover_timeout: TIMEOUT,
             warm: self.warm,
+            left: false,
             awaited: None,
             found: None,
         };
@@ -710,14 +712,25 @@ fn pod(last: u8, role: Role) -> Claim {
 }
 
 #[test]
-fn a_pod_that_the_service_of_the_declared_primary_names_needs_not_have_been_a_standby() {
+fn a_pod_of_a_service_of_standbys_takes_over_above_the_mark() {
     let before = Holding {
         holder: Some(pod(20, Role::Primary).target),
         ..holding()
     };
     let mut setting = Setting::follow();
-    let moved = setting.choose_write_primary(&before, &[pod(20, Role::Standby), pod(21, Role::Primary)], 100);
-    assert_eq!(words(&moved), "Served primary@198.18.0.21");
+    let other = |timeline, pod_of_standby| Claim {
+        timeline: Some(timeline),
+        pod_of_standby,
+        ..pod(21, Role::Primary)
+    };
+    for (claim, expected) in [
+        (other(2, true), "Served primary@198.18.0.21"),
+        (other(1, true), "Withdrawn primary@198.18.0.20"),
+        (other(2, false), "Withdrawn primary@198.18.0.20"),
+    ] {
+        let moved = setting.choose_write_primary(&before, &[pod(20, Role::Standby), claim], 100);
+        assert_eq!(words(&moved), expected);
+    }
     let stays = setting.choose_write_primary(&before, &[pod(20, Role::Primary), pod(21, Role::Primary)], 100);
     assert_eq!(words(&stays), "Served primary@198.18.0.20");
     // Pinned to the Service, the pods follow each other by the same rules.

@@ -262,6 +262,7 @@ fn remembered(policy: &Case, edit: impl Fn(&str, &mut EndpointMemory)) -> Memory
         };
         let target = fixture::remembered(location.host.to_string().parse().ok(), &state, at(0));
         let mut endpoint = EndpointMemory {
+            seen_as_standby: false,
             location: Some(location),
             reason: Some(Reason::Serving),
             classes: BTreeMap::new(),

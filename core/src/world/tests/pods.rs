@@ -193,6 +193,7 @@ fn each_pod_is_remembered_by_its_address() {
         remembered(Some(address(last)), &state, at(0))
     };
     let a = EndpointMemory {
+        seen_as_standby: false,
         location: Some(location(2)),
         reason: Some(Reason::Serving),
         classes: BTreeMap::new(),
@@ -266,4 +267,151 @@ fn a_late_answer_about_a_pod_that_went_is_not_taken_for_the_one_that_came() {
     scene.check_incarnation(one, now, 31, good("a"));
     let routes = scene.routes();
     assert!(routes.contains(one), "{routes}");
+}
+
+/// In place of `host`, `id` names a Service with these pods.
+fn served_by(id: &str, pods: &[u8]) -> Case {
+    edited(|policy| {
+        policy.of(id).pods = Some(Pods {
+            service: format!("pg-{id}"),
+            ready: Ok(pods
+                .iter()
+                .map(|last| SocketAddr::new(address(*last), 5432))
+                .collect()),
+        });
+    })
+}
+
+fn promoted() -> Result<Sample, FailureKind> {
+    Ok(Sample {
+        timeline: Some(2),
+        ..sample(Role::Primary)
+    })
+}
+
+/// The primary dies, and the pod of `a` was promoted and followed.
+fn pod_followed() -> Scene {
+    let mut scene = Scene::default();
+    scene.apply(served_by("a", &[20]), &Memory::default(), 0);
+    for id in ["primary", "b", "a@198.18.0.20"] {
+        scene.check(id, 1, good(if id == "primary" { id } else { "a" }));
+    }
+    scene.decide();
+    scene.check("primary", 1000, REFUSED);
+    scene.check("primary", 1010, REFUSED);
+    scene.check("a@198.18.0.20", 1020, promoted());
+    scene.check("primary", 7000, REFUSED);
+    assert!(
+        scene.routes().starts_with("rw a@198.18.0.20;"),
+        "{}",
+        scene.routes()
+    );
+    scene
+}
+
+/// patroni behind a Service: the pod restarts elsewhere.
+#[test]
+fn a_followed_pod_that_gets_another_address_takes_the_writes_again() {
+    let mut scene = pod_followed();
+    scene.apply(served_by("a", &[21]), &Memory::default(), 8000);
+    scene.check("a@198.18.0.21", 8010, promoted());
+    assert!(
+        scene.routes().starts_with("rw a@198.18.0.21;"),
+        "{}",
+        scene.routes()
+    );
+}
+
+#[test]
+fn another_pod_takes_nothing_over_while_that_of_the_holder_is_there() {
+    let mut scene = pod_followed();
+    scene.apply(served_by("a", &[20, 21]), &Memory::default(), 8000);
+    scene.check("a@198.18.0.21", 8010, promoted());
+    scene.check("a@198.18.0.20", 9000, REFUSED);
+    scene.check("a@198.18.0.20", 9010, REFUSED);
+    scene.check("a@198.18.0.21", 20_000, promoted());
+    scene.check("a@198.18.0.20", 20_000, REFUSED);
+    assert_eq!(scene.decided().holding.holder, Some(target("a@198.18.0.20")));
+}
+
+#[test]
+fn a_pod_below_the_mark_does_not_succeed_the_one_that_left() {
+    let mut scene = pod_followed();
+    scene.apply(served_by("a", &[21]), &Memory::default(), 8000);
+    scene.check("a@198.18.0.21", 8010, Ok(sample(Role::Primary)));
+    assert!(scene.routes().starts_with("rw;"), "{}", scene.routes());
+}
+
+/// It was not ready when the operator started, and nobody saw it as a standby.
+#[test]
+fn a_promoted_pod_of_a_service_of_standbys_is_followed_above_the_mark_only() {
+    for (timeline, expected) in [(1, "rw primary"), (2, "rw a@198.18.0.21")] {
+        let mut scene = scene_with(served_by("a", &[20]));
+        scene.apply(served_by("a", &[20, 21]), &Memory::default(), 900);
+        let promoted = || {
+            Ok(Sample {
+                timeline: Some(timeline),
+                ..sample(Role::Primary)
+            })
+        };
+        scene.check("primary", 1000, REFUSED);
+        scene.check("primary", 1010, REFUSED);
+        scene.check("a@198.18.0.21", 1020, promoted());
+        scene.check("primary", 7000, REFUSED);
+        scene.check("a@198.18.0.21", 7010, promoted());
+        let routes = scene.routes();
+        assert_eq!(routes.split(';').next(), Some(expected), "timeline {timeline}");
+    }
+}
+
+#[test]
+fn a_pod_of_another_service_is_no_pod_of_a_service_of_standbys() {
+    let mut scene = scene_with(served_by("a", &[20]));
+    let mut other = served_by("a", &[21]);
+    other.of("a").pods.as_mut().unwrap().service = "other".to_owned();
+    scene.apply(other, &Memory::default(), 900);
+    scene.check("primary", 1000, REFUSED);
+    scene.check("primary", 1010, REFUSED);
+    scene.check("a@198.18.0.21", 1020, promoted());
+    scene.check("primary", 7000, REFUSED);
+    assert_eq!(scene.decided().holding.holder, Some(target("primary")));
+}
+
+/// What it remembers of a Service outlives the operator, also while no pod of it is ready.
+#[test]
+fn a_service_of_standbys_is_remembered_without_a_ready_pod() {
+    let mut scene = scene_with(served_by("a", &[20]));
+    scene.apply(served_by("a", &[]), &Memory::default(), 900);
+    let view = scene.decided().endpoints[1].clone();
+    assert_eq!(
+        (view.state.reason, view.state.seen_as_standby),
+        (Reason::NoReadyPod, true)
+    );
+    let mut known = crate::world::tests::restart::remembered(&["primary", "b"]);
+    let of_a = EndpointMemory {
+        location: None,
+        reason: Some(Reason::NoReadyPod),
+        classes: BTreeMap::new(),
+        seen_as_standby: true,
+        targets: Vec::new(),
+    };
+    known.endpoints.insert(EndpointId::from("a"), of_a);
+    let mut scene = Scene::default();
+    scene.apply(served_by("a", &[21]), &known, 0);
+    scene.check("a@198.18.0.21", 10, promoted());
+    scene.check("b", 11, good("b"));
+    for millis in [12, 20, 7000, 12_000] {
+        scene.check("primary", millis, REFUSED);
+    }
+    assert_eq!(scene.decided().holding.holder, Some(target("a@198.18.0.21")));
+}
+
+fn scene_with(case: Case) -> Scene {
+    let mut scene = Scene::default();
+    scene.apply(case, &Memory::default(), 0);
+    for id in ["primary", "b", "a@198.18.0.20"] {
+        scene.check(id, 1, good(if id == "primary" { id } else { "a" }));
+    }
+    scene.decide();
+    scene
 }

@@ -38,6 +38,7 @@ fn recalled_writable(seen_as_standby: bool) -> Event {
         ..TargetState::unknown(Reason::WritableReplica)
     };
     let a = EndpointMemory {
+        seen_as_standby: false,
         location: Some(location(2)),
         reason: Some(Reason::WritableReplica),
         classes: BTreeMap::new(),

@@ -32,6 +32,7 @@ fn remembered_as(ids: &[&str], edit: impl Fn(&str, &mut TargetMemory)) -> Memory
         let mut known = served(id);
         edit(id, &mut known);
         let endpoint = EndpointMemory {
+            seen_as_standby: false,
             location: Some(location),
             reason: known.reason,
             classes: BTreeMap::default(),
