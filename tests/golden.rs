@@ -194,7 +194,7 @@ fn plan_of(decision: Option<&Decision>) -> Value {
             for (name, table) in regions {
                 plan["regions"][name] = route(table);
             }
-            if let Some(IdentityChange { known, shown }) = decided.changed {
+            if let Some(IdentityChange { known, shown, .. }) = decided.changed {
                 plan["identityChanged"] = json!({"known": known, "shown": shown});
             }
             plan

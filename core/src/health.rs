@@ -46,6 +46,8 @@ pub struct Health {
     pub(super) starts_for_long: bool,
     /// What the newest check failed with; `None` after a good one.
     pub failure: Option<FailureKind>,
+    /// Since the first check, where every check has found it dead.
+    pub(super) only_dead_since: Option<Moment>,
     /// Whether any check gave a result since the target is watched.
     pub checked: bool,
     /// Whether a check was ever good, or the target served before the operator restarted.
@@ -130,6 +132,10 @@ impl Health {
     pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
         let now = observation.ended;
         let suspected = self.is_suspected();
+        let dead =
+            matches!(&observation.result, Err(kind) if matches!(kind.class(), FailureClass::Dead { .. }));
+        let first = (!self.checked).then_some(observation.started);
+        self.only_dead_since = self.only_dead_since.or(first).filter(|_| dead);
         self.checked = true;
         let outcome = match &observation.result {
             Ok(sample) => {

@@ -1,6 +1,7 @@
 //! All state, and [`World::advance`]: the one place where events become effects. The engine runs it on live events, the
 //! tests on scripted ones.
 
+mod candidacy;
 mod deciding;
 mod event;
 mod following;

@@ -22,6 +22,7 @@
 //! asked. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
 mod contest;
+mod first;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ use super::ids::{EndpointId, TargetId};
 use super::moment::Moment;
 use super::observation::Role;
 use super::policy::{Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
+pub use first::FirstEvidence;
+use first::FirstHolder;
 
 /// What is remembered of the write primary from one decision to the next, and in the status from one process to the next.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -102,10 +105,13 @@ pub enum Writes {
     Withdrawn,
 }
 
-/// The primary is of another database than it was.
+/// The primary is of another database than it was; or the servers do not agree on one, and none is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct IdentityChange {
+    /// The identifier of this database; where none is known, the one that the declared primary does not show.
     pub known: u64,
+    /// Whether `known` is only what others show: nothing is learned.
+    pub disputed: bool,
     /// `None`: it showed another one before the operator restarted, and has not told since.
     pub shown: Option<u64>,
 }
@@ -140,6 +146,8 @@ pub struct Rules<'a> {
     pub left: bool,
     /// How long a holder is awaited that is another server since an edit, and had no good check yet; `None`: there is none.
     pub awaited: Option<Patience>,
+    /// Of a declared primary that never answered, or answers as a standby: what may make another server the first holder.
+    pub first: Option<FirstEvidence<'a>>,
     /// The servers of the route of the writes as it was found, while the holder is known by a memory alone.
     pub found: Option<&'a BTreeSet<SocketAddr>>,
 }
@@ -164,6 +172,7 @@ impl<'a> Rules<'a> {
             warm: true,
             left: false,
             awaited: None,
+            first: None,
             found: None,
         }
     }
@@ -178,9 +187,14 @@ pub fn choose_write_primary(
     now: Moment,
 ) -> WriteChoice {
     let mut holding = before.clone().under(rules.identity);
-    holding.learn_identity(claims, rules);
+    let dispute = holding.learn_identity(claims, rules);
+    let first = first::holder(&holding, claims, rules, now);
+    if let (Some(claim), IdentityRule::Learned, None) = (first.holder, rules.identity, dispute) {
+        holding.identity = holding.identity.or(claim.identity);
+    }
     let mut contenders = Contenders {
         identity: holding.identity,
+        dispute,
         unchecked: rules.identity == IdentityRule::Unchecked,
         timeline: holding.timeline,
         left: holding
@@ -191,7 +205,7 @@ pub fn choose_write_primary(
         claims,
     };
     holding.contested = contenders.contested(&holding, rules, now);
-    let (holder, again) = contenders.holder(&holding, rules, now);
+    let (holder, again) = contenders.holder(&holding, rules, (first, now));
     let accepted = contenders.accepted(&holding, rules.failover);
     if rules.failover.accept_primary.is_none() {
         holding.accepted = None;
@@ -264,26 +278,13 @@ impl Holding {
     pub fn is_other_database(&self, shown: Option<u64>) -> bool {
         matches!((self.identity, shown), (Some(known), Some(shown)) if known != shown)
     }
-
-    /// From the declared primary that takes writes; or, where none is known, from the one writable server of the endpoint that
-    /// a person named.
-    fn learn_identity(&mut self, claims: &[Claim], rules: Rules<'_>) {
-        if rules.identity != IdentityRule::Learned || self.identity.is_some() {
-            return;
-        }
-        let writable = || claims.iter().filter(|claim| claim.writes());
-        let declared = writable().filter(|claim| claim.declared);
-        let word = rules.failover.accept_primary.as_ref().filter(|_| rules.warm);
-        let named = || writable().filter(|claim| word == Some(&claim.target.endpoint));
-        let servers: BTreeSet<_> = named().map(|claim| claim.server).collect();
-        let named = named().filter(|_| servers.len() == 1);
-        self.identity = declared.chain(named).find_map(|claim| claim.identity);
-    }
 }
 
 /// The claims with what they are measured by.
 struct Contenders<'a> {
     identity: Option<u64>,
+    /// No identity is learned, because the servers do not agree on one.
+    dispute: Option<IdentityChange>,
     unchecked: bool,
     timeline: Option<u32>,
     /// The endpoint of the holder, where that was a pod that has left its Service.
@@ -295,7 +296,8 @@ impl<'a> Contenders<'a> {
     /// Of this database, or the declared primary that does not tell.
     fn belongs(&self, claim: &Claim) -> bool {
         let shows_it = self.identity.is_some() && claim.identity == self.identity;
-        !self.is_other_database(claim) && (self.unchecked || shows_it || claim.declared)
+        let may_be_it = claim.declared && self.dispute.is_none();
+        !self.is_other_database(claim) && (self.unchecked || shows_it || may_be_it)
     }
 
     /// Proven to be of another database.
@@ -308,6 +310,9 @@ impl<'a> Contenders<'a> {
     /// Whether the holder took writes when it was last seen, and showed another identifier than the known one, also before a
     /// restart. `holder`: as chosen, so nobody may follow it; where there is none, the declared primary.
     fn changed(&self, holder: Option<&'a Claim>) -> Option<IdentityChange> {
+        if self.dispute.is_some() {
+            return self.dispute;
+        }
         let known = self.identity.filter(|_| !self.unchecked)?;
         let is_other = |claim: &&Claim| claim.role == Some(Role::Primary) && self.is_other_database(claim);
         let other = match holder {
@@ -315,7 +320,11 @@ impl<'a> Contenders<'a> {
             None => self.claims.iter().filter(|claim| claim.declared).find(is_other),
         }?;
         let shown = other.identity.filter(|shown| *shown != known);
-        Some(IdentityChange { known, shown })
+        Some(IdentityChange {
+            known,
+            disputed: false,
+            shown,
+        })
     }
 
     fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
@@ -373,7 +382,7 @@ impl<'a> Contenders<'a> {
         &self,
         holding: &Holding,
         rules: Rules<'_>,
-        now: Moment,
+        (first, now): (FirstHolder<'a>, Moment),
     ) -> (Option<&'a Claim>, Option<Moment>) {
         let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
         let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
@@ -385,7 +394,11 @@ impl<'a> Contenders<'a> {
             return match rules.awaited {
                 Some(Patience::Unbounded) => (None, None),
                 Some(Patience::Until(until)) if now < until => (None, Some(until)),
-                _ => (successor().or_else(|| self.first()), None),
+                _ => {
+                    let declared = self.first();
+                    let again = first.again.filter(|_| declared.is_none());
+                    (successor().or(declared).or(first.holder), again)
+                }
             };
         };
         if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {

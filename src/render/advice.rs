@@ -96,7 +96,7 @@ const fn means(reason: Reason) -> &'static str {
 const fn next(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::PrimaryInRecovery => {
-            "Promote a server, or declare as spec.primary the server that takes writes."
+            "Promote a server, or name the server that takes writes in failover.acceptPrimary."
         }
         Reason::ReadOnly => {
             "Find out why the server was set so, for example because its disk was full; then set default_transaction_read_only to off."

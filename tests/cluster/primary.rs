@@ -35,6 +35,54 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             foreign_replica,
         )
         .test("another_database_behind_every_address_holds_the_routes", upgraded)
+        .test(
+            "a_policy_that_comes_after_the_loss_of_its_primary_follows_the_promoted_server",
+            first_holder,
+        )
+        .test(
+            "where_nobody_follows_the_promoted_server_a_person_names_it",
+            first_word,
+        )
+}
+
+async fn first_holder(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (new, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.postgres.primary().kill().await?;
+    new.promote().await?;
+    other.follow(new)?;
+    it.apply(&it.policy()).await?;
+    it.condition("Ready", "False", "NoPrimary").await?;
+    it.leads("rw", &[new], SOON).await?;
+    it.leads("ro", &[other], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    Ok(())
+}
+
+async fn first_word(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 1).await?;
+    let new = it.postgres.replica(0);
+    it.postgres.primary().kill().await?;
+    new.promote().await?;
+    it.apply(&it.policy()).await?;
+    let ready = it.condition("Ready", "False", "NoPrimary").await?;
+    ensure!(
+        ready
+            .message
+            .ends_with("replica-1 takes writes: name the right one in failover.acceptPrimary."),
+        "{ready:?}"
+    );
+    wait::pass(
+        FAILOVER_TIMEOUT * 4,
+        "longer than a dead primary is awaited, where a standby follows another server",
+    )
+    .await;
+    it.leads("rw", &[], SOON).await?;
+    it.patch(json!({"spec": {"failover": {"acceptPrimary": "replica-1"}}}))
+        .await?;
+    it.leads("rw", &[new], SOON).await?;
+    it.condition("Ready", "True", "RoutableByFallback").await?;
+    Ok(())
 }
 
 async fn promotion(plane: Arc<ControlPlane>) -> Result<()> {

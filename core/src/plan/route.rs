@@ -89,8 +89,9 @@ impl RoutingPlan {
 
 impl RoutingPlan {
     /// The holder is of another database, and a person is asked: `rw` stays as it was, and so does every route for reads that
-    /// no server of the known database is left for. `stays`: a server that nothing but its database speaks against.
-    pub fn hold(&mut self, before: &Self, stays: impl Fn(&TargetId) -> bool) {
+    /// no server of the known database is left for; `all`: every route, because no database is known. `stays`: a server that
+    /// nothing but its database speaks against.
+    pub fn hold(&mut self, before: &Self, all: bool, stays: impl Fn(&TargetId) -> bool) {
         self.rw = before.rw.held(&stays);
         let classes = self
             .classes
@@ -102,8 +103,8 @@ impl RoutingPlan {
             .map(|(name, route)| (route, before.regions.get(name)));
         let reads = std::iter::once((&mut self.ro, Some(&before.ro)));
         for (route, before) in reads.chain(classes).chain(regions) {
-            if let Some(before) = before.filter(|_| route.state == RouteState::Empty) {
-                *route = before.held(&stays);
+            if all || route.state == RouteState::Empty {
+                *route = before.map_or_else(Route::default, |before| before.held(&stays));
             }
         }
     }

@@ -70,7 +70,13 @@ fn writes(state: RouteState) -> DecisionState {
 }
 
 fn identity(shown: Option<u64>) -> DecisionState {
-    decided(|decided| decided.changed = Some(IdentityChange { known: 7, shown }))
+    decided(|decided| {
+        decided.changed = Some(IdentityChange {
+            known: 7,
+            disputed: false,
+            shown,
+        })
+    })
 }
 
 #[test]

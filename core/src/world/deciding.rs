@@ -106,9 +106,12 @@ impl PolicyState {
             return (DecisionState::Waiting { unchecked }, None);
         }
         let mut routes = plan(&self.policy, self.resolved.cluster(), &judgements, &choice);
-        if choice.changed.is_some() {
-            let of_another = |judgement: &Judgement| judgement.reason == Reason::IdentityMismatch;
-            routes.hold(&self.routes, |target| {
+        if let Some(change) = choice.changed {
+            let of_another = |judgement: &Judgement| {
+                judgement.reason == Reason::IdentityMismatch
+                    || (change.disputed && judgement.standing != Standing::Excluded)
+            };
+            routes.hold(&self.routes, change.disputed, |target| {
                 let mut own = judgements.iter().filter(|judgement| judgement.target == *target);
                 own.any(of_another)
             });
@@ -164,6 +167,7 @@ impl PolicyState {
             warm: self.warm,
             left: self.has_left(),
             awaited: self.awaited(),
+            first: self.first_evidence(),
             found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::candidacy::Candidacy;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::decision::Decision;
@@ -29,6 +30,8 @@ pub(super) struct PolicyState {
     pub(super) goes_by_memory: bool,
     /// The servers of the route of the writes, as it was found.
     pub(super) found: BTreeSet<SocketAddr>,
+    /// Who takes writes while nobody holds them.
+    pub(super) candidacy: Option<Candidacy>,
     /// The server that the others have to follow.
     pub(super) upstream: Option<(TargetId, SocketAddr)>,
     /// Whether there was another one before.
@@ -108,6 +111,7 @@ impl PolicyState {
             holding,
             goes_by_memory: true,
             found: BTreeSet::new(),
+            candidacy: None,
             upstream: None,
             handed_over: false,
             warm: false,

@@ -138,6 +138,10 @@ impl PolicyState {
             .class_states
             .loaded(sample.load, endpoint, policy.strategy, ended);
         target.note_lag_answer(sample.lag.as_ref());
+        let considered = self.consider(id, sample, started, ended);
+        let Some(target) = self.targets.get_mut(id) else {
+            return considered;
+        };
         // Positions in the log of another database say nothing of this one.
         let is_ours = !self.holding.is_other_database(sample.system_identifier);
         if sample.role == Role::Standby {
@@ -171,7 +175,7 @@ impl PolicyState {
                 self.standby_services
                     .insert(id.endpoint.clone(), sample.system_identifier);
             }
-            return counted;
+            return counted || considered;
         }
         target.replay = Replay::default();
         target.following.takes_writes();
@@ -180,7 +184,7 @@ impl PolicyState {
             Some(holder) => holder == id,
             None => endpoint.declared == DeclaredRole::Primary,
         };
-        let mut changed = counted || (holds && self.contests(id, started, ended));
+        let mut changed = counted || considered || (holds && self.contests(id, started, ended));
         if holds && self.is_of_the_log(sample) {
             if let Some(position) = sample.lsn {
                 self.history.primary_at(started, position, sample.timeline, span);

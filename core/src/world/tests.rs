@@ -1,5 +1,6 @@
 mod classes;
 mod edits;
+mod first;
 mod following;
 mod lag;
 mod pods;

@@ -87,6 +87,7 @@ impl Setting {
             warm: self.warm,
             left: false,
             awaited: None,
+            first: None,
             found: None,
         };
         choose_write_primary(before, claims, rules, at(second * 1000))
@@ -108,6 +109,7 @@ fn words(choice: &WriteChoice) -> String {
 fn changed(shown: u64) -> Option<IdentityChange> {
     Some(IdentityChange {
         known: SYSTEM,
+        disputed: false,
         shown: Some(shown),
     })
 }
@@ -512,26 +514,70 @@ fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
     );
 }
 
+fn of_database(identity: u64, claim: Claim) -> Claim {
+    Claim {
+        identity: Some(identity),
+        ..claim
+    }
+}
+
 #[test]
-fn the_identity_is_learned_once_from_the_declared_primary_that_takes_writes() {
-    let setting = Setting::follow();
-    let identity = |claims: &[Claim]| {
-        setting
-            .choose_write_primary(&Holding::default(), claims, 1)
-            .holding
-            .identity
+fn the_identity_is_learned_once_from_the_declared_primary_in_whatever_role() {
+    let mut setting = Setting::follow();
+    let identity = |setting: &Setting, claims: &[Claim]| {
+        let choice = setting.choose_write_primary(&Holding::default(), claims, 1);
+        choice.holding.identity
     };
-    assert_eq!(identity(&[writable(1, 1)]), Some(SYSTEM));
-    assert_eq!(identity(&[standby(1)]), None, "a standby is no source");
-    assert_eq!(identity(&[silent(1, 0)]), None);
-    assert_eq!(identity(&[writable(2, 1)]), None, "nor a replica");
-    let other = Claim {
-        identity: Some(8),
-        ..writable(1, 1)
-    };
-    let later = setting.choose_write_primary(&holding(), &[other], 100);
+    assert_eq!(identity(&setting, &[writable(1, 1)]), Some(SYSTEM));
+    assert_eq!(identity(&setting, &[standby(1)]), Some(SYSTEM));
+    assert_eq!(identity(&setting, &[silent(1, 0)]), None);
+    assert_eq!(identity(&setting, &[writable(2, 1)]), None, "nor a replica");
+    // One other that takes no writes contradicts nobody, nor does one where the declared primary takes them.
+    let of_8 = of_database(8, standby(2));
+    assert_eq!(identity(&setting, &[standby(1), of_8.clone()]), Some(SYSTEM));
+    let writes = of_database(8, writable(2, 1));
+    assert_eq!(identity(&setting, &[writable(1, 1), writes]), Some(SYSTEM));
+    let later = setting.choose_write_primary(&holding(), &[of_database(8, writable(1, 1))], 100);
     assert_eq!(later.holding.identity, Some(SYSTEM), "once");
     assert_eq!(later.changed, changed(8));
+    setting.warm = false;
+    assert_eq!(
+        identity(&setting, &[writable(1, 1)]),
+        None,
+        "not before all were checked"
+    );
+}
+
+#[test]
+fn where_others_contradict_the_declared_primary_nothing_is_learned_until_a_person_says() {
+    let mut setting = Setting::follow();
+    let two = [
+        writable(1, 1),
+        of_database(8, standby(2)),
+        of_database(8, standby(3)),
+    ];
+    let one = [standby(1), of_database(8, writable(2, 1))];
+    let asked = Some(IdentityChange {
+        known: 8,
+        disputed: true,
+        shown: Some(SYSTEM),
+    });
+    for claims in [&two[..], &one[..]] {
+        let choice = setting.choose_write_primary(&Holding::default(), claims, 100);
+        assert_eq!((choice.holding.identity, choice.changed), (None, asked));
+        assert_eq!(words(&choice), "Withdrawn nobody");
+    }
+    setting.failover.accept_primary = Some("r2".into());
+    let said = setting.choose_write_primary(&Holding::default(), &one, 100);
+    assert_eq!((words(&said).as_str(), said.changed), ("Served r2", None));
+    assert_eq!(said.holding.identity, Some(8));
+    setting.failover.accept_primary = Some("primary".into());
+    let said = setting.choose_write_primary(&Holding::default(), &two, 100);
+    assert_eq!((words(&said).as_str(), said.changed), ("Served primary", None));
+    setting.failover.accept_primary = None;
+    setting.identity = IdentityRule::Declared(SYSTEM);
+    let said = setting.choose_write_primary(&Holding::default(), &two, 100);
+    assert_eq!((words(&said).as_str(), said.changed), ("Served primary", None));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn obstacle(
         ),
         (WriteOutcome::Programmed, RouteState::Empty | RouteState::Fallback, _) => (
             ConditionReason::NoPrimary,
-            format!("No server is proven to be the write primary: {writes} leads nowhere."),
+            no_primary(decided, &writes),
         ),
         (WriteOutcome::Programmed, RouteState::Served, _) if writes::is_read_only(decided) => (
             ConditionReason::ReadOnly,
@@ -144,6 +144,23 @@ fn obstacle(
             .to_owned(),
         ),
     }
+}
+
+/// That the writes lead nowhere; who may be named, where anybody takes writes.
+fn no_primary(decided: &RouteDecision, writes: &str) -> String {
+    let none = format!("No server is proven to be the write primary: {writes} leads nowhere.");
+    let candidates: Vec<_> = writes::candidates(decided)
+        .iter()
+        .map(|view| view.id.to_string())
+        .collect();
+    if candidates.is_empty() {
+        return none;
+    }
+    let takes = if candidates.len() == 1 { "takes" } else { "take" };
+    format!(
+        "{none} {} {takes} writes: name the right one in failover.acceptPrimary.",
+        candidates.join(", ")
+    )
 }
 
 pub fn degraded(endpoints: &[EndpointView]) -> Verdict {

@@ -618,6 +618,7 @@ fn a_changed_identity_holds_the_writes_stalls_and_says_what_to_do() {
     });
     if let DecisionState::Decided(decided) = &mut changed.state {
         decided.changed = Some(IdentityChange {
+            disputed: false,
             known: 7,
             shown: Some(8),
         });
@@ -641,6 +642,51 @@ fn a_changed_identity_holds_the_writes_stalls_and_says_what_to_do() {
     }
     assert_eq!(after.system_identifier, first().system_identifier);
     assert_eq!(status(&report(&changed), &after, &at(3)), after, "said once");
+}
+
+#[test]
+fn a_disputed_identity_asks_a_person_which_database_it_is() {
+    let mut disputed = decision(|plan, _| plan.rw = Route::default());
+    if let DecisionState::Decided(decided) = &mut disputed.state {
+        decided.changed = Some(IdentityChange {
+            disputed: true,
+            known: 7,
+            shown: Some(8),
+        });
+    }
+    let after = status(&report(&disputed), &first(), &at(2));
+    for type_ in ["Ready", "Stalled"] {
+        let condition = condition(&after, type_);
+        assert_eq!(condition.reason, "IdentityChanged");
+        let begins = "primary shows the system identifier 8, not 7 as others do: ";
+        assert!(condition.message.starts_with(begins), "{}", condition.message);
+        for act in ["identity.systemIdentifier", "failover.acceptPrimary"] {
+            assert!(condition.message.contains(act), "{}", condition.message);
+        }
+    }
+}
+
+#[test]
+fn without_a_write_primary_those_that_take_writes_are_named() {
+    let message = |roles: &[(usize, Reason)]| {
+        let none = decision(|plan, endpoints| {
+            plan.rw = Route::default();
+            for (number, reason) in roles {
+                endpoints[*number].state.role = Some(Role::Primary);
+                endpoints[*number].state.reason = *reason;
+            }
+        });
+        let after = status(&report(&none), &first(), &at(2));
+        condition(&after, "Ready").message.clone()
+    };
+    let none = "No server is proven to be the write primary: orders-rw leads nowhere.";
+    assert_eq!(message(&[]), none);
+    let named = "a takes writes: name the right one in failover.acceptPrimary.";
+    assert_eq!(
+        message(&[(1, Reason::WritableReplica)]),
+        format!("{none} {named}")
+    );
+    assert_eq!(message(&[(1, Reason::IdentityMismatch)]), none);
 }
 
 #[test]

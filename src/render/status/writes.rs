@@ -42,7 +42,11 @@ pub fn is_read_only(decided: &RouteDecision) -> bool {
 
 /// What the holder shows instead of the known identifier; `None`: nobody is asked about it.
 pub fn identity_changed(report: &Report<'_>, decided: &RouteDecision) -> Option<String> {
-    let IdentityChange { known, shown } = decided.changed?;
+    let IdentityChange {
+        known,
+        disputed,
+        shown,
+    } = decided.changed?;
     let id = write_primary(decided).map_or("The primary", |view| view.id.as_str());
     let shows = shown.map_or_else(
         || {
@@ -52,11 +56,27 @@ pub fn identity_changed(report: &Report<'_>, decided: &RouteDecision) -> Option<
         },
         |shown| format!("{id} shows the system identifier {shown}, not {known}"),
     );
+    let writes = names::of_route(report.outputs, WRITES);
+    if disputed {
+        return Some(format!(
+            "{shows} as others do: which database this is is not known, and the routes stay as they are. Set \
+             identity.systemIdentifier, or name a server that takes writes in failover.acceptPrimary."
+        ));
+    }
     Some(format!(
-        "{shows}: {} stays where it is, because no other server may follow. After an upgrade or a restore, set \
-         identity.systemIdentifier.",
-        names::of_route(report.outputs, WRITES)
+        "{shows}: {writes} stays where it is, because no other server may follow. After an upgrade or a restore, set \
+         identity.systemIdentifier."
     ))
+}
+
+/// Those that take writes while nobody holds them.
+pub fn candidates(decided: &RouteDecision) -> Vec<&EndpointView> {
+    let takes_writes = |view: &&EndpointView| {
+        let mut states = std::iter::once(&view.state).chain(view.targets.iter().map(|pod| &pod.state));
+        states.any(|state| state.role == Some(Role::Primary) && state.reason == Reason::WritableReplica)
+    };
+    let views = decided.endpoints.iter();
+    views.filter(takes_writes).collect()
 }
 
 pub fn primary_reachable(decided: &RouteDecision) -> Verdict {

@@ -299,6 +299,7 @@ fn another_identity_of_the_primary_holds_the_writes_until_a_person_sets_it() {
     upgraded.system_identifier = Some(SYSTEM + 1);
     scene.check("primary", 10_000, Ok(upgraded.clone()));
     let asked = Some(IdentityChange {
+        disputed: false,
         known: SYSTEM,
         shown: Some(SYSTEM + 1),
     });
