@@ -192,6 +192,9 @@ pub struct ServerStatus {
     pub eligible: bool,
     /// Why the server is in a route, or in none.
     pub reason: String,
+    /// The id of the endpoint under whose name this server is used, where the reason is SameServer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_server_as: Option<String>,
     /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

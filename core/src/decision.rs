@@ -85,6 +85,8 @@ pub struct TargetState {
     /// Whether it is in a route.
     pub eligible: bool,
     pub reason: Reason,
+    /// The endpoint under whose name its server is used, where it is another one.
+    pub same_as: Option<EndpointId>,
     pub failure: Option<FailureKind>,
     /// What its `lagQuery` answers, where its lag is not known for that.
     pub no_lag: Option<NoLag>,
@@ -107,6 +109,7 @@ impl TargetState {
             trips: 0,
             eligible: false,
             reason,
+            same_as: None,
             failure: None,
             no_lag: None,
             pooled: false,
@@ -256,9 +259,16 @@ fn summed(
     (endpoint, resolved): (&Endpoint, Option<&ResolvedEndpoint>),
     states: &[(&TargetState, bool)],
 ) -> TargetState {
-    let worst = states.iter().min_by_key(|(state, well)| (state.eligible, *well));
+    // One that is used under another name is as it should be.
+    let passed_over = |state: &TargetState| state.reason == Reason::SameServer;
+    let worst = states
+        .iter()
+        .min_by_key(|(state, well)| (passed_over(state), state.eligible, *well));
     let Some((worst, _)) = worst else {
-        return TargetState::unknown(without_target(endpoint, resolved));
+        return TargetState {
+            same_as: resolved.and_then(ResolvedEndpoint::same_as).cloned(),
+            ..TargetState::unknown(without_target(endpoint, resolved))
+        };
     };
     let all = || states.iter().map(|(state, _)| *state);
     TargetState {
@@ -297,6 +307,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         trips: judgement.trips,
         eligible: member.is_some(),
         reason,
+        same_as: judgement.same_as.clone(),
         // A single missed deadline of a server that serves is no transition.
         failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
         no_lag: note

@@ -120,7 +120,7 @@ pub enum Reason {
     ProbeQueryFailed,
     /// The Service that it names has no ready pod.
     NoReadyPod,
-    /// By its Secret it is the server of an endpoint that is declared before it, and is passed over.
+    /// It is the server of another endpoint, and is used under that name.
     SameServer,
     /// No new connections; the sessions that are left are counted.
     Draining,

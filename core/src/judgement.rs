@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::breaker::Circuit;
 use super::class_states::ClassJudgement;
 use super::health::{Reason, Standing};
-use super::ids::{ClassName, TargetId};
+use super::ids::{ClassName, EndpointId, TargetId};
 use super::level::{LagStep, UseStep};
 use super::observation::{FailureKind, Role};
 use super::write_primary::Holding;
@@ -27,6 +27,8 @@ pub struct Judgement {
     /// The same, whatever its lag: what a class with a bound of its own begins with.
     pub health: Standing,
     pub reason: Reason,
+    /// The endpoint under whose name its server is used, where it is another one.
+    pub same_as: Option<EndpointId>,
     pub failure: Option<FailureKind>,
     /// How far behind it is, where that is known.
     pub behind: Option<LagStep>,

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aliases;
 pub mod breaker;
 pub mod cadence;
 pub mod class_states;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aliases::Instance;
 use super::moment::Moment;
 use crate::words::words;
 
@@ -42,6 +43,8 @@ pub struct Sample {
     pub read_only: bool,
     /// How busy it is.
     pub load: Option<Load>,
+    /// Which running server answered; `None`: it does not tell, or lists no sessions.
+    pub instance: Option<Instance>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or it was not asked.
     pub lag: Option<LagAnswer>,
     /// What answers is a pooler or proxy: it says so, or the session went over to another process of the server.
@@ -63,6 +66,7 @@ impl Sample {
             checkpoint_timeline: None,
             read_only: false,
             load: None,
+            instance: None,
             lag: None,
             pooled: false,
             probes: BTreeMap::new(),

@@ -110,13 +110,19 @@ impl ResolvedEndpoint {
     /// Whether it names the server of an endpoint that is declared before it.
     #[must_use]
     pub const fn is_passed_over(&self) -> bool {
-        matches!(
-            self.login,
+        self.same_as().is_some()
+    }
+
+    /// The endpoint that is declared before it and whose server it names, by its Secret.
+    #[must_use]
+    pub const fn same_as(&self) -> Option<&EndpointId> {
+        match &self.login {
             Err(UnresolvedSecret {
-                problem: SecretProblem::SameServer { .. },
+                problem: SecretProblem::SameServer { first, .. },
                 ..
-            })
-        )
+            }) => Some(first),
+            _ => None,
+        }
     }
 
     /// Its targets: the one that follows its host, or one for each ready pod; none if it is passed over. `id`: its own.

@@ -45,6 +45,7 @@ impl Evidence<'_> {
         Some(Claim {
             target: self.id.clone(),
             server,
+            instance: server,
             declared,
             by_service: self.by_service,
             promotable: self.endpoint.promotable,
@@ -91,6 +92,7 @@ impl Evidence<'_> {
             standing,
             health,
             reason,
+            same_as: None,
             failure: self.health.failure,
             behind: self.class_states.behind(),
             used: self.class_states.used(),

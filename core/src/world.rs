@@ -5,6 +5,7 @@ mod candidacy;
 mod deciding;
 mod event;
 mod following;
+mod instances;
 mod memory;
 mod policy;
 mod samples;

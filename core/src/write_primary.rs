@@ -24,7 +24,7 @@
 mod contest;
 mod first;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Holding {
 pub struct Claim {
     pub target: TargetId,
     pub server: SocketAddr,
+    /// The address that stands for its server: every name of one server has the same.
+    pub instance: SocketAddr,
     /// Of the declared primary; `by_service`: the Service behind it says who that is.
     pub declared: bool,
     pub by_service: bool,
@@ -364,17 +366,31 @@ impl<'a> Contenders<'a> {
     fn split(&self, holding: &Holding, unproven: bool) -> Vec<TargetId> {
         let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
         let mut writable = self.writable();
-        let contest = unproven || writable.any(|claim| holding.contested.contains(&claim.server));
+        let contest = unproven || writable.any(|claim| self.is_contested(holding, claim));
         let suspects = || {
             let is_one =
                 |claim: &&Claim| (claim.writes() && self.belongs(claim)) || (contest && holds(claim));
             self.claims.iter().filter(is_one)
         };
-        let servers: BTreeSet<_> = suspects().map(|claim| claim.server).collect();
+        let mut servers = BTreeMap::<SocketAddr, &Claim>::new();
+        for claim in suspects() {
+            let known = servers.entry(claim.instance).or_insert(claim);
+            if holds(claim) {
+                *known = claim;
+            }
+        }
         if servers.len() < 2 {
             return Vec::new();
         }
-        suspects().map(|claim| claim.target.clone()).collect()
+        let named = |claim: &&Claim| {
+            servers
+                .get(&claim.instance)
+                .is_some_and(|one| one.target == claim.target)
+        };
+        suspects()
+            .filter(named)
+            .map(|claim| claim.target.clone())
+            .collect()
     }
 
     /// The present holder or its successor; and, while it is silent, until when it may be.
@@ -429,11 +445,11 @@ impl<'a> Contenders<'a> {
             return None;
         }
         let may = |claim: &&Claim| {
-            let is_there = servers.contains(&claim.server) && !holding.contested.contains(&claim.server);
+            let is_there = servers.contains(&claim.server) && !self.is_contested(holding, claim);
             is_there && claim.is_proven() && self.is_current(claim) && (claim.declared || !pinned)
         };
         let found: Vec<_> = self.writable().filter(may).collect();
-        let one: BTreeSet<_> = found.iter().map(|claim| claim.server).collect();
+        let one: BTreeSet<_> = found.iter().map(|claim| claim.instance).collect();
         found.into_iter().next().filter(|_| one.len() == 1)
     }
 
@@ -446,7 +462,7 @@ impl<'a> Contenders<'a> {
     /// The one server that may take over; `None` where there are more.
     fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
         let followers = || self.followers(holding, pinned);
-        let servers: BTreeSet<_> = followers().map(|claim| claim.server).collect();
+        let servers: BTreeSet<_> = followers().map(|claim| claim.instance).collect();
         followers().next().filter(|_| servers.len() == 1)
     }
 
@@ -460,7 +476,7 @@ impl<'a> Contenders<'a> {
         };
         let may = move |claim: &&Claim| {
             let may = if pinned { claim.declared } else { takes_over(claim) };
-            may && claim.well && self.is_current(claim) && !holding.contested.contains(&claim.server)
+            may && claim.well && self.is_current(claim) && !self.is_contested(holding, claim)
         };
         self.writable()
             .filter(|claim| Some(&claim.target) != holding.holder.as_ref())

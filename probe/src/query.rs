@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::classify::classify_sqlstate;
 use super::conversation::{Conversation, Row};
+use distributary_core::aliases::Instance;
 use distributary_core::observation::{FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample};
 
 /// A part of the question, and its statement.
@@ -67,7 +68,9 @@ impl Part {
                  pg_catalog.current_setting('max_connections'), \
                  (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
                  (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
-                 pg_catalog.pg_backend_pid()"
+                 pg_catalog.pg_backend_pid(), \
+                 (SELECT pg_catalog.string_agg(ours.pid::text, ' ') FROM (SELECT pid FROM pg_catalog.pg_stat_activity \
+                 WHERE application_name = 'distributary' LIMIT 257) ours)"
             }
             // The view is read only where it matters: it lists every setting.
             Self::ReadOnly => {
@@ -80,6 +83,9 @@ impl Part {
 
 /// Where a setting is that is not the server's: other logins, databases and sessions have another one.
 const SETTINGS_OF_OURS: [&str; 5] = ["user", "database", "database user", "client", "session"];
+
+/// Sessions of ours that are listed; where there are more, the list says nothing.
+const SESSIONS: usize = 256;
 
 /// What a server refused to tell. It is not asked again, as each refusal is a line in its log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -166,6 +172,7 @@ pub async fn ask(
     let load = rows[Part::Load as usize].as_ref();
     let process = parsed::<i32>(load, 4)?.zip(sample.load.map(|load| load.started));
     sample.pooled = conversation.is_pooled(process);
+    sample.instance = process.and_then(|(process, started)| instance(load, process, started));
     let mut lags = Lags::new();
     // Together they leave room within the deadline of the whole check.
     let share = within / u32::try_from(lag_queries.len() + 1).unwrap_or(u32::MAX);
@@ -238,6 +245,18 @@ fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {
             started: started?,
         })
     })())
+}
+
+/// Which server it is, where it lists all sessions of ours, that of the answer among them.
+fn instance(load: Option<&Row>, process: i32, started: i64) -> Option<Instance> {
+    let listed = load?.text(5).ok()??;
+    let ours: Option<Vec<i32>> = listed.split(' ').map(|pid| pid.parse().ok()).collect();
+    let ours = ours.filter(|ours| ours.len() <= SESSIONS && ours.contains(&process))?;
+    Some(Instance {
+        started,
+        process,
+        ours: ours.into(),
+    })
 }
 
 /// The answer of a lag query. An error of the query says nothing of the server's health, nor does the loss of the server

@@ -65,6 +65,7 @@ impl Row {
                 "failureMeans",
                 failure.map(|kind| advice::of_failure(kind).to_owned()),
             ),
+            ("sameServerAs", self.server.same_server_as.clone()),
             ("lagAnswer", self.server.lag_answer.clone()),
             ("since", self.since.clone()),
             ("retryAt", self.retry_at()),
@@ -96,6 +97,9 @@ impl Row {
     fn explanation(&self) -> String {
         let mut text = paragraph(&self.id, &self.server.reason, self.server.failure.as_deref());
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
+        if let Some(other) = &self.server.same_server_as {
+            say(&format!("Same server as {other}."));
+        }
         if let Some(answer) = &self.server.lag_answer {
             say(&format!(
                 "lagQuery answered {answer}. It must answer one number of seconds; of an interval: extract(epoch FROM …)."
@@ -164,10 +168,13 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
     text
 }
 
-/// What has to be said of those that are not as they were declared, drain, or are poolers; empty: nothing.
+/// What has to be said of those that are not as they were declared, are other names, drain, or are poolers; empty: nothing.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     rows.into_iter()
-        .filter(|row| !row.is_plain() || row.sessions.is_some() || row.server.pooler)
+        .filter(|row| {
+            let is_another = row.server.same_server_as.is_some();
+            !row.is_plain() || is_another || row.sessions.is_some() || row.server.pooler
+        })
         .map(Row::explanation)
         .collect()
 }

@@ -149,10 +149,10 @@ fn has(view: &EndpointView, target: &TargetId) -> bool {
 }
 
 fn is_asked_by_nobody(view: &EndpointView) -> bool {
-    matches!(
-        view.state.reason,
-        Reason::Disabled | Reason::NoReadyPod | Reason::SameServer
-    ) || view.state.failure == Some(FailureKind::SecretUnresolved)
+    let passed_over = view.state.reason == Reason::SameServer && view.state.role.is_none();
+    passed_over
+        || matches!(view.state.reason, Reason::Disabled | Reason::NoReadyPod)
+        || view.state.failure == Some(FailureKind::SecretUnresolved)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct Advice {
 pub const fn is_plain(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled
+        Reason::Serving | Reason::WeightZero | Reason::SameServer | Reason::Draining | Reason::Disabled
     )
 }
 
@@ -82,9 +82,7 @@ const fn means(reason: Reason) -> &'static str {
         Reason::NoReadyPod => {
             "The Service of the endpoint has no ready pod, or the operator could not read it."
         }
-        Reason::SameServer => {
-            "By its Secret the endpoint names the server of an endpoint that is declared before it."
-        }
+        Reason::SameServer => "The server is that of another endpoint, and is used under that name.",
         Reason::Draining => {
             "The state of the server is Draining: it is checked, and receives no new connections."
         }
@@ -149,8 +147,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
             "If it stays so, check from which server it replicates; an old primary may have to be rebuilt, for example with pg_rewind."
         }
         Reason::NoReadyPod => "Check the Service and its pods.",
-        Reason::SameServer => "Correct the URL in the Secret that ResolvedRefs names.",
-        Reason::Serving | Reason::WeightZero | Reason::Draining | Reason::Disabled => return None,
+        Reason::Serving | Reason::WeightZero | Reason::SameServer | Reason::Draining | Reason::Disabled => {
+            return None;
+        }
     })
 }
 

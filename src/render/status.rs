@@ -26,6 +26,7 @@ use distributary_core::breaker::Circuit;
 use distributary_core::decision::{
     ClassView, Decision, EndpointView, RouteDecision, TargetState, TargetView,
 };
+use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
@@ -224,6 +225,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         retry_at: None,
         eligible: state.eligible,
         reason: state.reason.to_string(),
+        same_server_as: state.same_as.as_ref().map(ToString::to_string),
         failure: state.failure.map(|failure| failure.to_string()),
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
@@ -278,7 +280,7 @@ fn summary(endpoints: &[EndpointView]) -> Summary {
     let replicas = || {
         endpoints
             .iter()
-            .filter(|view| view.declared == DeclaredRole::Replica)
+            .filter(|view| view.declared == DeclaredRole::Replica && view.state.reason != Reason::SameServer)
     };
     let healthy = replicas()
         .filter(|view| view.healthy && view.state.role == Some(Role::Standby))

@@ -63,6 +63,7 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
     let judged = policy.endpoints.iter().zip(states).enumerate();
     judged
         .map(|(at, (endpoint, (standing, reason, circuit)))| Judgement {
+            same_as: None,
             target: TargetId::host(endpoint.id.clone()),
             address: Some(format!("198.18.0.1{at}").parse().unwrap()),
             role: Some(if at == 0 { Role::Primary } else { Role::Standby }),

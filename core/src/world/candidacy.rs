@@ -40,7 +40,14 @@ impl PolicyState {
         if declared == Some(DeclaredRole::Primary) {
             return false;
         }
-        let is_new = self.candidacy.as_ref().is_none_or(|known| known.target != *id);
+        let firsts = self.aliases.firsts();
+        let is_same = |known: &TargetId| {
+            known == id || (firsts.contains_key(id) && firsts.get(known) == firsts.get(id))
+        };
+        let is_new = self
+            .candidacy
+            .as_ref()
+            .is_none_or(|known| !is_same(&known.target));
         let candidacy = if is_new {
             self.candidacy.insert(Candidacy {
                 target: id.clone(),

@@ -159,10 +159,11 @@ impl PolicyState {
     }
 
     pub(super) fn choose_write_primary(&self, now: Moment) -> WriteChoice {
-        let claims: Vec<Claim> = self
+        let mut claims: Vec<Claim> = self
             .known()
             .filter_map(|known| known.claim(|server| self.was_standby(server)))
             .collect();
+        self.join(&mut claims);
         let rules = Rules {
             warm: self.warm,
             left: self.has_left(),
@@ -246,7 +247,9 @@ impl PolicyState {
             }
             judgement
         };
-        self.known().map(judge).collect()
+        let mut judgements: Vec<_> = self.known().map(judge).collect();
+        self.pass_over(&mut judgements, holding);
+        judgements
     }
 
     fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {

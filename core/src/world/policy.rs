@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::candidacy::Candidacy;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
+use crate::aliases::Aliases;
 use crate::decision::Decision;
 use crate::following::Following;
 use crate::health::Reason;
@@ -30,6 +31,8 @@ pub(super) struct PolicyState {
     pub(super) goes_by_memory: bool,
     /// The servers of the route of the writes, as it was found.
     pub(super) found: BTreeSet<SocketAddr>,
+    /// Which of them are one server.
+    pub(super) aliases: Aliases,
     /// Who takes writes while nobody holds them.
     pub(super) candidacy: Option<Candidacy>,
     /// The server that the others have to follow.
@@ -111,6 +114,7 @@ impl PolicyState {
             holding,
             goes_by_memory: true,
             found: BTreeSet::new(),
+            aliases: Aliases::default(),
             candidacy: None,
             upstream: None,
             handed_over: false,
@@ -159,6 +163,8 @@ impl PolicyState {
             };
             self.targets.insert(id, target);
         }
+        let targets = &self.targets;
+        self.aliases.retain(|id| targets.contains_key(id));
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::event::Figures;
 use super::policy::PolicyState;
 use super::watched::WatchedTarget;
+use crate::aliases::Sighting;
 use crate::class_states::ClassJudgement;
 use crate::following::{Following, FollowingState};
 use crate::health::Health;
@@ -55,7 +56,10 @@ impl PolicyState {
         }
         target.class_states.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
-        let read = sample.is_some_and(|sample| self.read(id, sample, observation.started, observation.ended));
+        let read = sample.is_some_and(|sample| {
+            let times = (observation.started, observation.ended);
+            self.read(id, sample, times, false)
+        });
         let proving = self.proving().contains(id);
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent || proving);
         let target = self.targets.get_mut(id)?;
@@ -104,7 +108,7 @@ impl PolicyState {
             target.wake(now);
         }
         let sample = answer.ok().filter(|_| current);
-        let read = sample.is_some_and(|sample| self.read(id, sample, heard.started, heard.ended));
+        let read = sample.is_some_and(|sample| self.read(id, sample, (heard.started, heard.ended), true));
         let target = self.targets.get(id)?;
         let figures = sample.map(|sample| figures(target, sample, None));
         let silent = answer.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
@@ -125,7 +129,13 @@ impl PolicyState {
     }
 
     /// Takes in the log position, the role and the load of a good sample. Whether others are judged anew by it.
-    fn read(&mut self, id: &TargetId, sample: &Sample, started: Moment, ended: Moment) -> bool {
+    fn read(
+        &mut self,
+        id: &TargetId,
+        sample: &Sample,
+        (started, ended): (Moment, Moment),
+        held: bool,
+    ) -> bool {
         let heartbeat = self.heartbeat();
         let span = self.span(heartbeat);
         let policy = Arc::clone(&self.policy);
@@ -138,7 +148,8 @@ impl PolicyState {
             .class_states
             .loaded(sample.load, endpoint, policy.strategy, ended);
         target.note_lag_answer(sample.lag.as_ref());
-        let considered = self.consider(id, sample, started, ended);
+        let considered =
+            self.recognise(id, sample, (started, ended), held) | self.consider(id, sample, started, ended);
         let Some(target) = self.targets.get_mut(id) else {
             return considered;
         };
@@ -193,6 +204,21 @@ impl PolicyState {
             changed |= self.compare(id, sample, started, ended);
         }
         changed
+    }
+
+    /// Takes in which server answered; whether another target is known to be the same one, or no more.
+    fn recognise(&mut self, id: &TargetId, sample: &Sample, times: (Moment, Moment), held: bool) -> bool {
+        let heartbeat = self.heartbeat();
+        let pooled = self.targets.get(id).is_some_and(|target| target.health.pooled);
+        let sighting = Sighting {
+            identifier: sample.system_identifier,
+            instance: sample.instance.as_ref(),
+            asked: times.0,
+            came: times.1,
+            held,
+            pooled,
+        };
+        self.aliases.saw(id, sighting, heartbeat)
     }
 
     /// Whether the holder's answer to what was asked at this moment contests another server that was not contested before.

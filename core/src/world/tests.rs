@@ -2,6 +2,7 @@ mod classes;
 mod edits;
 mod first;
 mod following;
+mod instances;
 mod lag;
 mod pods;
 mod primary;

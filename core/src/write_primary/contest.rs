@@ -19,7 +19,7 @@ impl Contenders<'_> {
         }
         if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
             // One that may not follow anyway needs no contest.
-            let is_other = |claim: &&Claim| claim.server != holder.server && self.is_current(claim);
+            let is_other = |claim: &&Claim| claim.instance != holder.instance && self.is_current(claim);
             let others = self.writable().filter(is_other);
             let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
             contested.extend(others.filter(later).map(|claim| claim.server));
@@ -31,19 +31,32 @@ impl Contenders<'_> {
             // One that nobody knows any more, when all were checked, is not declared.
             claim.map_or(!rules.warm, |claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
-                !(is_standby || lost && self.all_follow(claim))
+                let is_holder = claim.instance == holder.instance;
+                !(is_holder || is_standby || lost && self.all_follow(claim))
             })
         });
         contested
     }
 
+    /// Whether its server is contested, under this or another name.
+    pub(super) fn is_contested(&self, holding: &Holding, claim: &Claim) -> bool {
+        let mut names = self
+            .claims
+            .iter()
+            .filter(|other| other.instance == claim.instance);
+        names.any(|name| holding.contested.contains(&name.server))
+    }
+
     /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
     fn all_follow(&self, claim: &Claim) -> bool {
         let standbys = || {
-            let others = self.claims.iter().filter(|other| other.server != claim.server);
+            let others = self
+                .claims
+                .iter()
+                .filter(|other| other.instance != claim.instance);
             others.filter(|other| other.role == Some(Role::Standby) && other.answers)
         };
-        let servers: BTreeSet<_> = standbys().map(|other| other.server).collect();
+        let servers: BTreeSet<_> = standbys().map(|other| other.instance).collect();
         // What its receiver tells: the timeline that it follows.
         let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
         claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)

@@ -47,7 +47,7 @@ pub(super) fn holder<'a>(
     let shown: BTreeSet<_> = answers().map(|claim| claim.identity).collect();
     let writable: BTreeSet<_> = answers()
         .filter(|claim| claim.writes())
-        .map(|claim| claim.server)
+        .map(|claim| claim.instance)
         .collect();
     let one_database = shown.len() == 1
         && shown
@@ -84,7 +84,7 @@ impl Holding {
         let named = claims
             .iter()
             .filter(|claim| claim.writes() && word == Some(&claim.target.endpoint));
-        let servers: BTreeSet<_> = named.clone().map(|claim| claim.server).collect();
+        let servers: BTreeSet<_> = named.clone().map(|claim| claim.instance).collect();
         let named = named
             .filter(|_| servers.len() == 1)
             .find_map(|claim| claim.identity);
@@ -115,7 +115,7 @@ fn contradicted(declared: &Claim, claims: &[Claim]) -> Option<IdentityChange> {
         let Some(shown) = claim.identity.filter(|shown| Some(*shown) != declared.identity) else {
             continue;
         };
-        others.entry(shown).or_default().insert(claim.server);
+        others.entry(shown).or_default().insert(claim.instance);
         writable = writable.or(claim.writes().then_some(shown));
     }
     let agreed = others.iter().find(|(_, servers)| servers.len() >= 2);

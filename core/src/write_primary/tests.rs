@@ -14,6 +14,7 @@ fn claim(last: u8, role: Role) -> Claim {
     Claim {
         target: TargetId::host(id.as_str().into()),
         server: SocketAddr::new(IpAddr::from([198, 18, 0, last]), 5432),
+        instance: SocketAddr::new(IpAddr::from([198, 18, 0, last]), 5432),
         declared: last == 1,
         by_service: false,
         promotable: true,
@@ -485,7 +486,7 @@ fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
     );
     assert!(split(&[writable(1, 1), standby(2)]).is_empty());
     let same = Claim {
-        server: writable(1, 1).server,
+        instance: writable(1, 1).instance,
         ..writable(2, 1)
     };
     assert!(split(&[writable(1, 1), same.clone()]).is_empty());
@@ -493,7 +494,7 @@ fn several_that_take_writes_are_a_split_brain_and_one_server_twice_is_not() {
         follow(&[
             standby(1),
             Claim {
-                server: writable(3, 1).server,
+                instance: writable(3, 1).instance,
                 ..writable(2, 2)
             },
             writable(3, 2)

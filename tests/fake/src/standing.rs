@@ -43,6 +43,7 @@ const VALUES: &[(&str, Value)] = &[
     ("pg_last_wal_receive_lsn", |it| it.received.map(position)),
     ("pg_current_wal_lsn", |it| it.lsn.map(position)),
     ("system_identifier", |it| Some(it.identifier.to_string())),
+    ("string_agg", |_| None),
     ("pg_stat_activity", |it| Some(it.sessions.to_string())),
     ("max_connections", |it| Some(it.max_connections.to_string())),
     ("xact_commit", |it| Some(it.transactions.to_string())),
@@ -104,6 +105,7 @@ impl Standing {
             "xact_commit",
             "pg_postmaster_start_time",
             "pg_backend_pid",
+            "string_agg",
         ])
     }
 
