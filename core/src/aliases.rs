@@ -125,6 +125,14 @@ impl Aliases {
         changed
     }
 
+    /// Whether the newest answer of a target was of this server.
+    #[must_use]
+    pub fn is_known_as(&self, id: &TargetId, identifier: u64, started: i64) -> bool {
+        self.seen
+            .get(id)
+            .is_some_and(|seen| seen.server == (identifier, started))
+    }
+
     /// Forgets a target; whether it was the same as another one.
     pub fn forget(&mut self, id: &TargetId) -> bool {
         self.seen.remove(id);

@@ -21,6 +21,8 @@ pub struct Health {
     pub suspicion: Suspicion,
     /// The address of the newest good check.
     pub address: Option<IpAddr>,
+    /// Since when it is found at this address, where it was at another one before.
+    pub(super) moved_at: Option<Moment>,
     /// By the newest good check, or heartbeat.
     pub role: Option<Role>,
     /// Of a primary: its configuration keeps it from taking writes.
@@ -139,7 +141,7 @@ impl Health {
         self.checked = true;
         let outcome = match &observation.result {
             Ok(sample) => {
-                self.found_at(observation.address);
+                self.found_at(observation.address, now);
                 self.learn(sample, observation.started, now);
                 self.failure = None;
                 self.admitted = true;
@@ -246,13 +248,14 @@ impl Health {
     }
 
     /// Another address is another server: what the last one told of itself says nothing of it.
-    fn found_at(&mut self, address: Option<IpAddr>) {
+    fn found_at(&mut self, address: Option<IpAddr>, now: Moment) {
         let Some(address) = address else { return };
         if self.address.is_some_and(|before| before != address) {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
             (self.role, self.asked, self.writable_since) = (None, None, None);
             (self.untold_since, self.pooled) = (None, false);
+            self.moved_at = Some(now);
         }
         self.address = Some(address);
     }

@@ -47,6 +47,12 @@ pub fn plan(
 
 /// The holder that the choice names, in the state that it says.
 fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
+    if let Some(member) = stays(choice) {
+        return Route {
+            state: RouteState::Held,
+            members: vec![member],
+        };
+    }
     let held = |target: &&Candidate<'_>| choice.holding.holder.as_ref() == Some(&target.judgement.target);
     let Some(holder) = known
         .iter()
@@ -69,6 +75,20 @@ fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
         state,
         members: vec![member],
     }
+}
+
+/// The server of the holder at the address that its name does not lead to any more.
+fn stays(choice: &WriteChoice) -> Option<Member> {
+    let (server, holder) = (choice.stays_at?, choice.holding.holder.as_ref()?);
+    (choice.writes == Writes::Held).then(|| Member {
+        target: holder.clone(),
+        address: server.ip(),
+        port: server.port(),
+        weight: 100,
+        in_slice: true,
+        order: 0,
+        admission: Admission::Held,
+    })
 }
 
 #[cfg(test)]

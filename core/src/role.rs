@@ -46,6 +46,7 @@ impl Evidence<'_> {
             target: self.id.clone(),
             server,
             instance: server,
+            moved_at: health.moved_at,
             declared,
             by_service: self.by_service,
             promotable: self.endpoint.promotable,

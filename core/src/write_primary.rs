@@ -19,10 +19,11 @@
 //! when the holder is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a
 //! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby; but if a
 //! holder of another database took writes when it was last seen and no server takes over, the writes stay and a person is
-//! asked. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
+//! asked. What the name of the holder means is in [`name`], and who is the first one in [`first`]. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
 mod contest;
 mod first;
+mod name;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -41,6 +42,8 @@ pub struct Holding {
     /// The system identifier of this database.
     pub identity: Option<u64>,
     pub holder: Option<TargetId>,
+    /// Where the server was that took the writes; `None`: that is not known, or the endpoint is another one since an edit.
+    pub server: Option<SocketAddr>,
     /// The highest timeline that a holder was seen on.
     pub timeline: Option<u32>,
     /// The word of `acceptPrimary` that was obeyed.
@@ -57,6 +60,8 @@ pub struct Claim {
     pub server: SocketAddr,
     /// The address that stands for its server: every name of one server has the same.
     pub instance: SocketAddr,
+    /// Since when its name leads there, where it led elsewhere before.
+    pub moved_at: Option<Moment>,
     /// Of the declared primary; `by_service`: the Service behind it says who that is.
     pub declared: bool,
     pub by_service: bool,
@@ -132,6 +137,8 @@ pub struct WriteChoice {
     pub unproven: bool,
     /// Whether the holder told this process that it takes writes.
     pub proven: bool,
+    /// Where the route stays: the name of the holder leads elsewhere, and who is there has not proved that it may take the writes.
+    pub stays_at: Option<SocketAddr>,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
 }
@@ -226,7 +233,10 @@ pub fn choose_write_primary(
     // A person's word says where the database is.
     let changed = contenders.changed(holder).filter(|_| accepted.is_none());
     let unproven = accepted.is_none() && contenders.is_unproven(&holding, holder, rules);
-    let writes = if unproven {
+    let stays_at = holder.and_then(|claim| contenders.stays_at(&holding, claim));
+    let writes = if stays_at.is_some() {
+        contenders.lost(rules.failover)
+    } else if unproven {
         Writes::Held
     } else {
         contenders.writes(holder, changed, rules.failover)
@@ -236,7 +246,9 @@ pub fn choose_write_primary(
             holding.contested.clear();
         }
         holding.holder = Some(claim.target.clone());
-        let tells = claim.role == Some(Role::Primary) && !contenders.is_other_database(claim);
+        holding.server = stays_at.or(Some(claim.server));
+        let tells =
+            claim.role == Some(Role::Primary) && stays_at.is_none() && !contenders.is_other_database(claim);
         if tells && !contenders.unchecked {
             holding.timeline = holding.timeline.max(claim.timeline);
         }
@@ -246,7 +258,8 @@ pub fn choose_write_primary(
         split: contenders.split(&holding, unproven),
         changed,
         unproven,
-        proven: holder.is_some_and(|claim| claim.writable_since.is_some()),
+        stays_at,
+        proven: stays_at.is_none() && holder.is_some_and(|claim| claim.writable_since.is_some()),
         again,
         holding,
     }
@@ -339,9 +352,17 @@ impl<'a> Contenders<'a> {
         let Some(claim) = holder.filter(may) else {
             return Writes::Withdrawn;
         };
+        // One that is proven to take writes is not lost, even while its circuit is open.
+        if claim.well || claim.answers {
+            Writes::Served
+        } else {
+            self.lost(failover)
+        }
+    }
+
+    /// Of a holder that is silent, or not found any more.
+    const fn lost(&self, failover: &Failover) -> Writes {
         match failover.on_primary_loss {
-            // One that is proven to take writes is not lost, even while its circuit is open.
-            _ if claim.well || claim.answers => Writes::Served,
             OnPrimaryLoss::Hold => Writes::Held,
             OnPrimaryLoss::Withdraw => Writes::Withdrawn,
         }
@@ -417,6 +438,23 @@ impl<'a> Contenders<'a> {
                 }
             };
         };
+        if let Some(name) = self
+            .another_name(holding, present)
+            .filter(|name| name.declared || !pinned)
+        {
+            return (Some(name), None);
+        }
+        if let Some(since) = present
+            .moved_at
+            .filter(|_| self.stays_at(holding, present).is_some())
+        {
+            let until = since + rules.failover_timeout;
+            return if now < until {
+                (Some(present), Some(until))
+            } else {
+                (successor().or(Some(present)), None)
+            };
+        }
         if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {
             return (successor().or(Some(present)), None);
         }
@@ -441,7 +479,8 @@ impl<'a> Contenders<'a> {
     /// The one server of the route as it was found that proves that it takes the writes, while the remembered holder does not.
     fn found(&self, holding: &Holding, rules: Rules<'_>, pinned: bool) -> Option<&'a Claim> {
         let servers = rules.found.filter(|_| rules.warm)?;
-        if self.present(holding).is_some_and(Claim::is_proven) {
+        let proves = |claim: &Claim| claim.is_proven() && self.stays_at(holding, claim).is_none();
+        if self.present(holding).is_some_and(proves) {
             return None;
         }
         let may = |claim: &&Claim| {

@@ -1,14 +1,15 @@
 //! What the status of a policy says from before the operator started, in the words of the core.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use distributary_api::{
-    ClassStatus, EndpointStatus, MemoryStatus, ReplicaSetPolicyStatus, ServerStatus, TargetStatus,
+    ClassStatus, EndpointStatus, HolderStatus, MemoryStatus, ReplicaSetPolicyStatus, ServerStatus,
+    TargetStatus,
 };
 use distributary_core::breaker::CircuitState;
 use distributary_core::health::Reason;
@@ -89,6 +90,7 @@ fn remembered(memory: &MemoryStatus, status: &ReplicaSetPolicyStatus) -> Holding
             .system_identifier
             .as_ref()
             .and_then(|text| text.parse().ok()),
+        server: memory.holder.as_ref().and_then(server),
         holder,
         timeline: memory.timeline,
         accepted: memory.accepted.as_deref().map(EndpointId::from),
@@ -98,6 +100,12 @@ fn remembered(memory: &MemoryStatus, status: &ReplicaSetPolicyStatus) -> Holding
             .filter_map(|server| server.parse().ok())
             .collect(),
     }
+}
+
+/// Where the holder was.
+fn server(holder: &HolderStatus) -> Option<SocketAddr> {
+    let address = holder.address.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(address, holder.port?))
 }
 
 /// The address of a pod, where the endpoint has pods.

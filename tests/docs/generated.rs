@@ -84,6 +84,7 @@ fn judgements(policy: &Policy) -> Vec<Judgement> {
 /// The declared primary takes the writes.
 fn choice(policy: &Policy) -> WriteChoice {
     WriteChoice {
+        stays_at: None,
         holding: Holding {
             holder: Some(TargetId::host(policy.endpoints[0].id.clone())),
             ..Holding::default()

@@ -62,9 +62,10 @@ impl PolicyState {
     /// Where another server is the write primary than before, nobody is proven to follow it; the first one is no change.
     pub(super) fn follow_another(&mut self, holding: &Holding) {
         let server = |id: &TargetId| Some((id.clone(), self.targets.get(id)?.server()?));
-        let Some(server) = holding.holder.as_ref().and_then(server) else {
+        let Some((id, found)) = holding.holder.as_ref().and_then(server) else {
             return;
         };
+        let server = (id, holding.server.unwrap_or(found));
         if self.upstream.as_ref() != Some(&server) && self.upstream.replace(server).is_some() {
             self.handed_over = true;
             for target in self.targets.values_mut() {

@@ -90,7 +90,7 @@ impl EndpointMemory {
         self.target(id).filter(|_| self.is(now))
     }
 
-    fn is(&self, now: &ResolvedEndpoint) -> bool {
+    pub(super) fn is(&self, now: &ResolvedEndpoint) -> bool {
         now.location
             .as_ref()
             .is_none_or(|location| self.location.as_ref() == Some(location))

@@ -82,7 +82,10 @@ impl PolicyState {
             answered,
         } = memory;
         let identity = holding.identity;
-        let holding = holding.under(policy.identity);
+        let mut holding = holding.under(policy.identity);
+        holding.server = holding
+            .server
+            .filter(|_| is_where_it_was(&holding, &endpoints, &resolved));
         let same_database = same_database(identity, holding.identity);
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
@@ -158,6 +161,9 @@ impl PolicyState {
                 _ => {
                     let mut target = WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now);
                     target.following = Following::watched(self.handed_over);
+                    if self.holding.holder.as_ref() == Some(&id) {
+                        self.holding.server = None;
+                    }
                     target
                 }
             };
@@ -330,6 +336,18 @@ fn watched<'a>(
             let targets = known.1.targets(&known.0.id).into_iter();
             targets.map(move |id| (id, known))
         })
+}
+
+/// Whether the endpoint of the holder is the one that the memory knows, and its name alone may lead elsewhere.
+fn is_where_it_was(
+    holding: &Holding,
+    known: &BTreeMap<EndpointId, EndpointMemory>,
+    resolved: &Resolved,
+) -> bool {
+    holding.holder.as_ref().is_some_and(|holder| {
+        let (known, now) = (known.get(&holder.endpoint), resolved.endpoint(&holder.endpoint));
+        known.zip(now).is_some_and(|(known, now)| known.is(now))
+    })
 }
 
 /// Who holds the writes by a memory takes them until it tells otherwise.

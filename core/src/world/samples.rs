@@ -56,6 +56,9 @@ impl PolicyState {
         }
         target.class_states.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
+        if moved {
+            self.follow_instance(id, sample);
+        }
         let read = sample.is_some_and(|sample| {
             let times = (observation.started, observation.ended);
             self.read(id, sample, times, false)
@@ -195,7 +198,8 @@ impl PolicyState {
             Some(holder) => holder == id,
             None => endpoint.declared == DeclaredRole::Primary,
         };
-        let mut changed = counted || considered || (holds && self.contests(id, started, ended));
+        let mut changed =
+            counted || considered || self.stands_in(id) || (holds && self.contests(id, started, ended));
         if holds && self.is_of_the_log(sample) {
             if let Some(position) = sample.lsn {
                 self.history.primary_at(started, position, sample.timeline, span);
@@ -204,6 +208,33 @@ impl PolicyState {
             changed |= self.compare(id, sample, started, ended);
         }
         changed
+    }
+
+    /// Whether it may be another name of the holder, whose own is silent.
+    fn stands_in(&self, id: &TargetId) -> bool {
+        let holder = self.holding.holder.as_ref().filter(|holder| *holder != id);
+        holder.is_some_and(|holder| {
+            let silent = self
+                .targets
+                .get(holder)
+                .is_some_and(|target| !target.health.is_well());
+            let firsts = if silent {
+                self.aliases.firsts()
+            } else {
+                BTreeMap::new()
+            };
+            firsts.contains_key(id) && firsts.get(id) == firsts.get(holder)
+        })
+    }
+
+    /// A server that answers at another address than before, and did not start anew, did not change.
+    fn follow_instance(&mut self, id: &TargetId, sample: Option<&Sample>) {
+        let told = sample.and_then(|sample| sample.system_identifier.zip(sample.instance.as_ref()));
+        let is_same = told
+            .is_some_and(|(identifier, instance)| self.aliases.is_known_as(id, identifier, instance.started));
+        if is_same && self.holding.holder.as_ref() == Some(id) {
+            self.holding.server = self.targets.get(id).and_then(WatchedTarget::server);
+        }
     }
 
     /// Takes in which server answered; whether another target is known to be the same one, or no more.

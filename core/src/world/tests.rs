@@ -4,6 +4,7 @@ mod first;
 mod following;
 mod instances;
 mod lag;
+mod names;
 mod pods;
 mod primary;
 mod recalled;
@@ -184,6 +185,22 @@ impl Scene {
             incarnation,
             observation,
         })
+    }
+
+    /// The name of the endpoint led to this address, where a check was good.
+    fn found_at(&mut self, id: &str, millis: u64, last: u8, sample: Sample) {
+        let observation = Observation {
+            started: at(millis),
+            ended: at(millis),
+            address: Some(address(last)),
+            result: Ok(sample),
+        };
+        let observed = CheckAnswer {
+            key: key(id),
+            incarnation: self.wanted[&target(id)].incarnation,
+            observation,
+        };
+        self.step(Event::Observed(observed), millis);
     }
 
     /// The newest decision where it is another one than was looked at last, with all that changed since.

@@ -14,6 +14,10 @@ impl Contenders<'_> {
         let Some(holder) = self.present(holding) else {
             return contested;
         };
+        if self.stays_at(holding, holder).is_some() {
+            // Who answers is another server.
+            return contested;
+        }
         if holder.role == Some(Role::Standby) && holder.answers {
             return BTreeSet::new();
         }

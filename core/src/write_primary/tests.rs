@@ -15,6 +15,7 @@ fn claim(last: u8, role: Role) -> Claim {
         target: TargetId::host(id.as_str().into()),
         server: SocketAddr::new(IpAddr::from([198, 18, 0, last]), 5432),
         instance: SocketAddr::new(IpAddr::from([198, 18, 0, last]), 5432),
+        moved_at: None,
         declared: last == 1,
         by_service: false,
         promotable: true,

@@ -14,6 +14,7 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
         let member = member.filter(|member| member.target == *holder);
         let address = member
             .map(|member| member.address)
+            .or(holding.server.map(|server| server.ip()))
             .or(holder.pod)
             .or_else(|| view?.address);
         let port = view
@@ -22,7 +23,10 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
         HolderStatus {
             endpoint: holder.endpoint.to_string(),
             address: address.map(|address| address.to_string()),
-            port: member.map(|member| member.port).or(port),
+            port: member
+                .map(|member| member.port)
+                .or(holding.server.map(|server| server.port()))
+                .or(port),
         }
     });
     Some(MemoryStatus {

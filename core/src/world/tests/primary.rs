@@ -4,7 +4,6 @@ use super::*;
 use crate::fixture::{Case, SYSTEM};
 use crate::plan::RouteState;
 use crate::policy::{EndpointState, IdentityRule, OnPrimaryLoss, PrimaryRole};
-use crate::server::{Host, Location};
 use crate::transition::Transition;
 use crate::write_primary::IdentityChange;
 
@@ -27,24 +26,6 @@ fn on(timeline: u32, role: Role) -> Sample {
     Sample {
         timeline: Some(timeline),
         ..sample(role)
-    }
-}
-
-impl Scene {
-    /// The name of the endpoint led to this address, where a check was good.
-    fn found_at(&mut self, id: &str, millis: u64, last: u8, sample: Sample) {
-        let observation = Observation {
-            started: at(millis),
-            ended: at(millis),
-            address: Some(address(last)),
-            result: Ok(sample),
-        };
-        let observed = CheckAnswer {
-            key: key(id),
-            incarnation: self.wanted[&target(id)].incarnation,
-            observation,
-        };
-        self.step(Event::Observed(observed), millis);
     }
 }
 
@@ -210,27 +191,6 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
     assert_eq!(decided.holding.accepted, Some("a".into()));
-}
-
-#[test]
-fn a_name_that_leads_to_an_old_primary_again_gets_neither_writes_nor_reads() {
-    let mut scene = Scene::default();
-    let spec = edited(|policy| {
-        policy.of("primary").location = Some(Location {
-            host: Host::Name("pg.example.com".to_owned()),
-            port: 5432,
-        });
-        policy.endpoints.truncate(1);
-    });
-    scene.apply(spec, &Memory::default(), 0);
-    scene.found_at("primary", 1, 1, on(1, Role::Primary));
-    assert_eq!(scene.routes(), "rw primary; ro primary");
-    scene.found_at("primary", 30_000, 50, on(2, Role::Primary));
-    assert_eq!(scene.decided().holding.timeline, Some(2));
-    scene.found_at("primary", 60_000, 1, on(1, Role::Primary));
-    let decided = scene.decided();
-    assert_eq!(words(&decided.plan), "rw; ro");
-    assert_eq!(decided.endpoints[0].state.reason, Reason::WritableReplica);
 }
 
 /// Its held session tells that it takes writes; there is no free connection for a check.
