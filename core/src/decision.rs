@@ -278,7 +278,7 @@ fn without_target(endpoint: &Endpoint, resolved: Option<&ResolvedEndpoint>) -> R
 }
 
 fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &TargetNote) -> TargetState {
-    let (reads, _) = plan.membership(&judgement.target);
+    let reads = plan.reads(policy, &judgement.target);
     let member = plan.member(policy, &judgement.target);
     let reason = match member.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.

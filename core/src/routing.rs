@@ -209,6 +209,8 @@ pub enum Priority {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum ReadFallback {
+    /// Those that are dedicated to other classes.
+    DedicatedReplicas,
     /// Those that are too far behind, the least so first.
     LaggingReplicas,
     Primary,

@@ -24,8 +24,10 @@ fn table(policy: &fixture::Case, members: Vec<Member>) -> RoutingTable {
         members: vec![member("primary", "198.18.0.1")],
     };
     let ro = Route { state, members };
+    let classes = policy.routing.classes.iter();
     let plan = RoutingPlan {
         rw,
+        classes: classes.map(|class| (class.name.clone(), ro.clone())).collect(),
         ro,
         ..RoutingPlan::default()
     };
@@ -97,6 +99,36 @@ fn a_replica_that_takes_the_writes_is_the_database_and_no_replica() {
     );
     assert_eq!(text(&documents, "DB_REPLICA_1_ENABLED"), "false");
     assert_eq!(text(&documents, "DB_REPLICA_2_ENABLED"), "true");
+}
+
+#[test]
+fn a_class_that_is_built_in_has_uris_while_a_replica_is_dedicated_to_it() {
+    let mut policy = fixture::policy(&["a"]);
+    let names = |policy: &fixture::Case| -> Vec<_> {
+        let table = table(policy, vec![member("a", "198.18.0.2")]);
+        let all = documents(Format::Jdbc)(&table).into_iter();
+        all.map(|document| document.name).collect()
+    };
+    assert_eq!(names(&policy), ["jdbc-ro", "jdbc-rw"]);
+    policy.endpoints[1].dedicated_to = vec!["analytics".into()];
+    assert_eq!(names(&policy), ["jdbc-analytics", "jdbc-ro", "jdbc-rw"]);
+}
+
+#[test]
+fn a_replica_that_is_dedicated_to_classes_is_not_enabled_for_any_read() {
+    let mut policy = fixture::policy(&["a", "b"]);
+    policy.endpoints[1].dedicated_to = vec!["analytics".into(), "primary-preferred".into()];
+    let documents = documents(Format::Env)(&table(&policy, vec![member("b", "198.18.0.3")]));
+    assert_eq!(text(&documents, "DB_REPLICA_1_ENABLED"), "false");
+    assert_eq!(
+        text(&documents, "DB_REPLICA_1_DEDICATED_TO"),
+        "analytics,primary-preferred"
+    );
+    assert_eq!(text(&documents, "DB_REPLICA_2_ENABLED"), "true");
+    assert!(
+        documents.iter().all(|it| it.name != "DB_REPLICA_2_DEDICATED_TO"),
+        "it is dedicated to none"
+    );
 }
 
 #[test]

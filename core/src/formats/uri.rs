@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::table::named::WRITES;
-use crate::table::{Route, RouteTarget, RoutingTable};
+use crate::table::{Class, Route, RouteTarget, RoutingTable};
 
 /// A route that has URIs.
 pub struct UriRoute<'a> {
@@ -13,14 +13,18 @@ pub struct UriRoute<'a> {
 }
 
 /// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
-/// that are built in.
+/// that are built in and that no endpoint is dedicated to.
 pub fn routes_with_uris(table: &RoutingTable) -> impl Iterator<Item = UriRoute<'_>> {
-    let is_declared = |name: &str| {
+    let has_dedicated = |class: &Class| {
+        let mut endpoints = table.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.dedicated_to.contains(&class.name))
+    };
+    let leads_elsewhere = move |name: &str| {
         let class = table.classes.iter().find(|class| class.name == name);
-        class.is_none_or(|class| !class.built_in)
+        class.is_none_or(|class| !class.built_in || has_dedicated(class))
     };
     let routes = table.routes.iter().filter(move |(name, route)| {
-        is_declared(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
+        leads_elsewhere(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
     });
     routes.map(move |(name, route)| UriRoute { name, table, route })
 }

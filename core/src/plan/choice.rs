@@ -11,9 +11,11 @@ pub struct Choice<'a> {
     pub policy: &'a Policy,
     pub fallback: &'a [ReadFallback],
     pub replicas: &'a [Candidate<'a>],
+    /// Those that are dedicated to other classes.
+    pub dedicated: &'a [Candidate<'a>],
     /// Where it may stand in.
     pub primary: Option<&'a Candidate<'a>>,
-    /// A fallback comes after so many places.
+    /// A fallback comes after so many places, and what stands after it in the list after twice as many.
     pub farther: u16,
     pub least: usize,
 }
@@ -55,6 +57,7 @@ impl Choice<'_> {
                 return;
             }
             let added = match fallback {
+                ReadFallback::DedicatedReplicas => self.dedicated(missing),
                 ReadFallback::LaggingReplicas => self.lagging(missing),
                 ReadFallback::Primary if used => Vec::new(),
                 ReadFallback::Primary => {
@@ -75,23 +78,54 @@ impl Choice<'_> {
             return Vec::new();
         };
         let near = |candidate: &&Candidate<'_>| candidate.behind().is_some_and(|behind| behind <= *last);
-        let member = |candidate: &Candidate<'_>| {
-            let farther = candidate.in_order(candidate.order + self.farther);
-            farther.member(self.policy.strategy, Admission::Fallback)
+        let stand_in = |candidate| self.stand_in(candidate, ReadFallback::LaggingReplicas);
+        self.replicas.iter().filter(near).map(stand_in).collect()
+    }
+
+    /// Those of them that are well, at least so many where there are: the nearest ones and the lowest priorities first, and who
+    /// returns last; those that are like the last of them serve too.
+    fn dedicated(&self, missing: usize) -> Vec<Member> {
+        let well = || self.dedicated.iter().filter(|candidate| candidate.is_well());
+        let rank = |candidate: &Candidate<'_>| {
+            let returns = !candidate.is_all_in();
+            (returns, candidate.order, candidate.endpoint.priority)
         };
-        self.replicas.iter().filter(near).map(member).collect()
+        let mut ranks: Vec<_> = well().map(rank).collect();
+        ranks.sort_unstable();
+        let Some(last) = ranks.get(missing.min(ranks.len()).saturating_sub(1)) else {
+            return Vec::new();
+        };
+        let first = well().filter(|candidate| rank(candidate) <= *last);
+        first
+            .map(|candidate| self.stand_in(candidate, ReadFallback::DedicatedReplicas))
+            .collect()
+    }
+
+    /// A replica as a fallback, after the replicas that stand before it in the list.
+    fn stand_in(&self, candidate: &Candidate<'_>, fallback: ReadFallback) -> Member {
+        let before = self.fallback.iter().take_while(|other| **other != fallback);
+        let places = 1 + replicas_among(before);
+        let farther = candidate.in_order(candidate.order + self.farther.saturating_mul(places));
+        farther.member(self.policy.strategy, Admission::Fallback)
     }
 
     fn primary_member(&self) -> Option<Member> {
         let primary = self
-            .primary
+            .farthest_primary()
             .filter(|primary| primary.is_well() || primary.answers())?;
         Some(primary.member(self.policy.strategy, Admission::Fallback))
     }
 
+    /// The primary after all replicas.
+    fn farthest_primary(&self) -> Option<Candidate<'_>> {
+        let places = 1 + replicas_among(self.fallback.iter()).max(1);
+        let primary = self.primary?;
+        Some(primary.in_order(self.farther.saturating_mul(places)))
+    }
+
     /// Nobody is well: all that are not proven wrong, as the fault may be the operator's own network.
     pub fn held(&self, all: &[Candidate<'_>]) -> Route {
-        let everybody = all.iter().chain(self.primary);
+        let everybody = all.iter().copied().chain(self.farthest_primary());
         let mut members: Vec<Member> = everybody
             .map(|candidate| candidate.member(self.policy.strategy, Admission::Held))
             .collect();
@@ -115,4 +149,12 @@ impl Choice<'_> {
             (a.order, priority(a), &a.target, a.address).cmp(&(b.order, priority(b), &b.target, b.address))
         });
     }
+}
+
+/// How many of the members of a fallback are replicas.
+fn replicas_among<'a>(fallback: impl Iterator<Item = &'a ReadFallback>) -> u16 {
+    let replicas = fallback
+        .filter(|member| **member != ReadFallback::Primary)
+        .count();
+    u16::try_from(replicas).unwrap_or(u16::MAX)
 }

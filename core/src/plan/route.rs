@@ -74,12 +74,29 @@ impl RoutingPlan {
         (self.ro.member(target), self.rw.member(target))
     }
 
-    /// Its first place: for reads that no class names, for writes, for those of a declared class or from a region.
+    /// Its first place for reads: for those that no class names, or those of a class that it is dedicated to.
+    #[must_use]
+    pub fn reads(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
+        let dedicated_to = policy
+            .endpoint(&target.endpoint)
+            .map(|endpoint| &endpoint.dedicated_to);
+        let mut own = dedicated_to.into_iter().flatten();
+        self.ro
+            .member(target)
+            .or_else(|| own.find_map(|class| self.classes.get(class)?.member(target)))
+    }
+
+    /// Its first place: for reads that no class names, for writes, for those of a class with a route of its own or from a
+    /// region.
     #[must_use]
     pub fn member(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
         let (reads, writes) = self.membership(target);
-        let declared = policy.routing.classes.iter().filter(|class| class.declared);
-        let of_classes = declared.filter_map(|class| self.classes.get(&class.name));
+        let own = policy
+            .routing
+            .classes
+            .iter()
+            .filter(|class| policy.has_own_route(class));
+        let of_classes = own.filter_map(|class| self.classes.get(&class.name));
         let mut others = of_classes.chain(self.regions.values());
         reads
             .or(writes)

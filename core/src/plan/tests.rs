@@ -1,4 +1,5 @@
 mod classes;
+mod dedicated;
 
 use crate::policy::DeclaredServer;
 use std::net::IpAddr;

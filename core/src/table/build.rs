@@ -150,6 +150,7 @@ fn endpoint(
         priority: declared.priority,
         max_connections: declared.max_connections,
         tags: declared.tags.clone(),
+        dedicated_to: declared.dedicated_to.iter().map(ToString::to_string).collect(),
         connection: connection(clients),
         routes: routes
             .iter()

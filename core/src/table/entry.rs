@@ -109,6 +109,18 @@ pub struct Endpoint {
     /// Words for its use, as declared.
     #[cfg_attr(feature = "schema", schemars(length(max = 16)))]
     pub tags: Vec<String>,
+    /// While it is a standby, it is in the routes of these classes alone, unless it stands in for other replicas; absent: it is dedicated to no class.
+    // Left out where it is empty: so the revision of a policy that does not use it is that of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            with = "Vec<super::schema::Word>",
+            length(min = 1, max = 16),
+            extend("uniqueItems" = true)
+        )
+    )]
+    pub dedicated_to: Vec<String>,
     /// How clients should connect to this server.
     pub connection: Connection,
     /// The routes that it is in now.

@@ -48,7 +48,7 @@ fn all<'a, 'b>(
 pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> Vec<NamedRoute<'a>> {
     let named = |(name, route, class): (String, &'a Route, Option<&Class>)| {
         let service = match class {
-            Some(class) => has_service(outputs, class),
+            Some(class) => has_service(policy, outputs, class),
             None => name == WRITES || name == DEFAULT || outputs.per_region,
         };
         NamedRoute {
@@ -60,11 +60,11 @@ pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> 
     all(policy, plan).map(named).collect()
 }
 
-/// Every route of a plan by its name, without those of built-in classes, which lead where `rw` and `ro` do.
+/// Every route of a plan by its name, without those of built-in classes that lead where `rw` and `ro` do.
 #[must_use]
 pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
     all(policy, plan)
-        .filter(|(.., class)| class.is_none_or(|class| class.declared))
+        .filter(|(.., class)| class.is_none_or(|class| policy.has_own_route(class)))
         .map(|(name, route, _)| (name, route))
         .collect()
 }
@@ -77,7 +77,7 @@ pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
     };
     let classes = policy.routing.classes.iter();
     let of_classes = classes
-        .filter(|class| has_service(outputs, class))
+        .filter(|class| has_service(policy, outputs, class))
         .map(|class| class.name.to_string());
     let regions = policy.routing.regions.iter().filter(|_| outputs.per_region);
     let of_regions = regions.map(|region| of_region(&region.name));
@@ -86,9 +86,10 @@ pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
     suffixes.map(|suffix| service(prefix, &suffix)).collect()
 }
 
-/// What is built in alone is in routing.json: a Service of it would lead where `rw` and `ro` do.
-fn has_service(outputs: &Outputs, class: &Class) -> bool {
-    outputs.per_class && class.declared && class.has_route()
+/// What is built in, and no endpoint is dedicated to, is in routing.json alone: a Service of it would lead where `rw` and `ro`
+/// do.
+fn has_service(policy: &Policy, outputs: &Outputs, class: &Class) -> bool {
+    outputs.per_class && policy.has_own_route(class)
 }
 
 /// The name of the Service of a route: `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`. A prefix has at most 40

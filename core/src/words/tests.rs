@@ -52,7 +52,7 @@ fn words_that_were_published_stay() {
     assert_eq!(all!(Strategy), "RoundRobin Weighted LeastConnections Geographic");
     assert_eq!(all!(PrimaryRole), "Follow Pinned");
     assert_eq!(all!(OnPrimaryLoss), "Hold Withdraw");
-    assert_eq!(all!(ReadFallback), "LaggingReplicas Primary");
+    assert_eq!(all!(ReadFallback), "DedicatedReplicas LaggingReplicas Primary");
     assert_eq!(
         all!(Destination),
         "Primary PrimaryPreferred Replicas ReplicasOnly"
