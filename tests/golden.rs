@@ -183,12 +183,12 @@ fn plan_of(decision: Option<&Decision>) -> Value {
             } = &decided.plan;
             let holder = decided.holding.holder.as_ref().map(ToString::to_string);
             let mut plan = json!({"writes": holder, "rw": route(rw), "ro": route(ro)});
-            // What is built in follows from rw and ro; golden cases of classes declare theirs.
-            let declared = |name: &ClassName| {
+            // Other classes that are built in follow from rw and ro.
+            let own = |name: &ClassName| {
                 let class = decision.policy.routing.class(name);
-                class.is_some_and(|class| class.declared)
+                class.is_some_and(|class| decision.policy.has_own_route(class))
             };
-            for (name, table) in classes.iter().filter(|(name, _)| declared(name)) {
+            for (name, table) in classes.iter().filter(|(name, _)| own(name)) {
                 plan["classes"][name.as_str()] = route(table);
             }
             for (name, table) in regions {

@@ -39,6 +39,9 @@ fn fallbacks() -> impl Strategy<Value = Vec<ReadFallback>> {
         vec![ReadFallback::LaggingReplicas],
         vec![ReadFallback::LaggingReplicas, ReadFallback::Primary],
         vec![ReadFallback::Primary, ReadFallback::LaggingReplicas],
+        vec![ReadFallback::DedicatedReplicas],
+        vec![ReadFallback::DedicatedReplicas, ReadFallback::Primary],
+        vec![ReadFallback::LaggingReplicas, ReadFallback::DedicatedReplicas],
     ])
 }
 
@@ -160,8 +163,14 @@ prop_compose! {
             1 => (1..=100_u8).prop_map(|percent| Least::Percent(Percent::new(percent))),
         ],
         more in vec(more(), 6),
+        dedicated in vec(prop::option::weighted(0.3, any::<prop::sample::Index>()), 6),
     ) -> Case {
         let policy = &mut situation.policy;
+        let of_replicas: Vec<_> = routing.classes.iter().filter(|class| class.has_route()).collect();
+        for (endpoint, to) in policy.endpoints.iter_mut().zip(dedicated) {
+            let class = to.filter(|_| !of_replicas.is_empty()).map(|to| to.get(&of_replicas).name.clone());
+            endpoint.dedicated_to = class.into_iter().collect();
+        }
         policy.routing = routing;
         policy.strategy = strategy;
         policy.failover.read_fallback = fallback;
@@ -234,6 +243,11 @@ fn declared<'a>(policy: &'a PolicyParts, target: &TargetId) -> &'a Endpoint {
     policy.endpoint(&target.endpoint).unwrap()
 }
 
+/// Whether an endpoint may serve a class, or reads that no class names, without being a fallback.
+fn serves(endpoint: &Endpoint, class: Option<&Class>) -> bool {
+    endpoint.serves(class.map(|class| &class.name))
+}
+
 /// Whether a class, or none, finds a target well.
 fn is_well(judgement: &Judgement, class: Option<&Class>) -> bool {
     let well = |standing| matches!(standing, Standing::Good | Standing::Returning { .. });
@@ -280,8 +294,9 @@ proptest! {
             };
             let somebody = judgements.iter().any(|judgement| {
                 let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
+                let endpoint = declared(policy, &judgement.target);
                 let allowed = match judgement.role {
-                    Some(Role::Standby) => true,
+                    Some(Role::Standby) => serves(endpoint, class) || fallback.contains(&ReadFallback::DedicatedReplicas),
                     Some(Role::Primary) => holds && primary_allowed,
                     None => false,
                 };
@@ -302,12 +317,19 @@ proptest! {
         let policy = &case.situation.policy;
         let (judgements, choice, plan) = planned(&case);
         for (class, route) in readings(policy, &plan) {
+            let fallback = class.and_then(|class| class.read_fallback.as_ref()).unwrap_or(&policy.failover.read_fallback);
             let few = serving(route).iter().filter(|member| member.admission == Admission::Eligible).count();
             for member in &route.members {
                 let judgement = judgements.iter().find(|judgement| judgement.target == member.target).unwrap();
                 let endpoint = declared(policy, &member.target);
                 prop_assert!(endpoint.state == EndpointState::Active && endpoint.weight > 0);
                 prop_assert!(!matches!(judgement.standing, Standing::Excluded | Standing::Unproven));
+                let standby = judgement.role == Some(Role::Standby);
+                if standby && !serves(endpoint, class) {
+                    prop_assert_eq!(member.admission, Admission::Fallback, "dedicated to others: {:?}", member);
+                    prop_assert!(fallback.contains(&ReadFallback::DedicatedReplicas) && is_well(judgement, class));
+                    continue;
+                }
                 prop_assert!((1..=100_000).contains(&member.weight), "{member:?}");
                 match member.admission {
                     Admission::Eligible => prop_assert!(is_well(judgement, class), "{class:?} {judgement:?}"),
@@ -354,6 +376,7 @@ proptest! {
         added.state = EndpointState::Active;
         added.server = DeclaredServer::Host(fixture::location(200));
         added.tags.clear();
+        added.dedicated_to.clear();
         wider.situation.policy.endpoints.push(added);
         let mut health = distributary_core::health::Health::default();
         health.address = Some([198, 18, 1, 1].into());
@@ -370,7 +393,8 @@ proptest! {
         let policy = &case.situation.policy;
         let well = |judgements: &[Judgement], route: &Route, class: Option<&Class>| {
             let member = |member: &&Member| {
-                judgements.iter().any(|it| it.target == member.target && it.role == Some(Role::Standby) && is_well(it, class))
+                let general = policy.endpoint(&member.target.endpoint).is_none_or(|endpoint| serves(endpoint, class));
+                general && judgements.iter().any(|it| it.target == member.target && it.role == Some(Role::Standby) && is_well(it, class))
             };
             route.members.iter().filter(member).count()
         };
@@ -381,7 +405,8 @@ proptest! {
             let class = policy.routing.class(&name.as_str().into());
             prop_assert!(serving(&was).is_empty() || !serving(&is).is_empty(), "{name}");
             // The selected ones narrow a route again when they are enough.
-            if name != "rw" && class.is_none_or(|class| class.selector.selects_all()) {
+            let selects_all = |class: &Class| class.selector.selects_all() && !policy.has_dedicated(&class.name);
+            if name != "rw" && class.is_none_or(selects_all) {
                 let (was, is) = (well(&before.0, &was, class), well(&after.0, &is, class));
                 prop_assert!(is >= was, "{name}: {was}, then {is}");
             }

@@ -35,12 +35,12 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         );
         return yes(ConditionReason::TooFewReplicas, message);
     }
-    let policy = report.decision.map(|decision| &decision.policy);
-    let classes = policy.map(|policy| policy.routing.classes.as_slice());
+    let policies = report.decision.map(|decision| &decision.policy).into_iter();
+    let classes = policies.flat_map(|policy| {
+        let classes = policy.routing.classes.iter();
+        classes.filter(|class| policy.has_own_route(class))
+    });
     let elsewhere: Vec<_> = classes
-        .unwrap_or_default()
-        .iter()
-        .filter(|class| class.declared && class.has_route())
         .filter_map(|class| Some((&class.name, plan.classes.get(&class.name)?)))
         .filter(|(_, route)| route.state == RouteState::Fallback || !route.stand_ins().is_empty())
         .map(|(name, route)| format!("{name}: {}", ids(&route.serving())))
@@ -65,8 +65,35 @@ fn ids(endpoints: &[EndpointId]) -> String {
     ids.join(", ")
 }
 
-/// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
+/// Which outputs spread reads as the policy says: by its strategy, and to dedicated servers what their classes read.
 pub fn strategy(policy: &Policy, cluster: &Cluster, outputs: &Outputs) -> Verdict {
+    let Verdict(type_, status, reason, message) = by_strategy(policy, cluster, outputs);
+    let unreached = dedicated_without_service(policy, outputs);
+    if unreached.is_empty() {
+        return Verdict(type_, status, reason, message);
+    }
+    let reason = match status {
+        ConditionStatus::True => ConditionReason::DedicatedWithoutService,
+        _ => reason,
+    };
+    let message = format!(
+        "{message} No Service leads to the servers that are dedicated to classes, because outputs.services.perClass is Disabled; only clients that read routing.json use them: {}.",
+        ids(&unreached)
+    );
+    Verdict(type_, ConditionStatus::False, reason, message)
+}
+
+/// The dedicated replicas, where there are Services, but none of their classes.
+fn dedicated_without_service(policy: &Policy, outputs: &Outputs) -> Vec<EndpointId> {
+    let unreached = outputs.services.is_some() && !outputs.per_class && policy.routing.replicas;
+    let dedicated = policy
+        .replicas()
+        .filter(|replica| unreached && !replica.dedicated_to.is_empty());
+    dedicated.map(|replica| replica.id.clone()).collect()
+}
+
+/// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
+fn by_strategy(policy: &Policy, cluster: &Cluster, outputs: &Outputs) -> Verdict {
     const TYPE: ConditionType = ConditionType::StrategyEnforced;
     let services = outputs.services.is_some();
     let per_region = outputs.per_region && !policy.routing.regions.is_empty();

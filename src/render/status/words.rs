@@ -126,6 +126,7 @@ pub enum ConditionReason {
     ByRegion,
     Everywhere,
     ServicesSpreadEvenly,
+    DedicatedWithoutService,
 }
 
 #[cfg(test)]
