@@ -13,7 +13,7 @@ mod route;
 use super::cluster::Cluster;
 use super::judgement::Judgement;
 use super::policy::{Policy, Strategy};
-use super::routing::{Class, Region};
+use super::routing::{Class, Region, WRITES};
 use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
@@ -33,10 +33,20 @@ pub fn plan(
         .iter()
         .filter_map(|judgement| Candidate::new(policy, judgement))
         .collect();
-    let rw = writes(&known, choice);
+    let rw = writes(&known, cluster, choice);
     let read = |reading: Reading<'_>| reads(policy, &known, choice, &rw, reading);
-    let class = |class: &Class| (class.name.clone(), read(Reading::of_class(policy, class)));
-    let region = |region: &Region| (region.name.clone(), read(Reading::of_region(policy, region)));
+    let class = |class: &Class| {
+        (
+            class.name.clone(),
+            read(Reading::of_class(policy, cluster, class)),
+        )
+    };
+    let region = |region: &Region| {
+        (
+            region.name.clone(),
+            read(Reading::of_region(policy, cluster, region)),
+        )
+    };
     RoutingPlan {
         ro: read(Reading::unnamed(policy, cluster)),
         classes: policy.routing.classes.iter().map(class).collect(),
@@ -46,7 +56,7 @@ pub fn plan(
 }
 
 /// The holder that the choice names, in the state that it says.
-fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
+fn writes(known: &[Candidate<'_>], cluster: &Cluster, choice: &WriteChoice) -> Route {
     let held = |target: &&Candidate<'_>| choice.holding.holder.as_ref() == Some(&target.judgement.target);
     let Some(holder) = known
         .iter()
@@ -60,9 +70,10 @@ fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
         Writes::Served => (RouteState::Served, Admission::Early),
         _ => (RouteState::Held, Admission::Held),
     };
+    let holder = holder.carried_by(cluster.families_of(WRITES));
     let member = Member {
         weight: 100,
-        in_slice: true,
+        in_slice: holder.carried,
         ..holder.member(Strategy::RoundRobin, admission)
     };
     Route {

@@ -27,6 +27,12 @@ const WRITE: [&str; 7] = [
 const PRIMARY_PREFERRED: [&str; 3] = ["transaction", "migration", "admin"];
 const ANALYTICS: [&str; 5] = ["analytics", "reports", "dashboard", "export", "search"];
 
+/// The name of the route of a region.
+#[must_use]
+pub fn of_region(region: &str) -> String {
+    format!("{REGION_PREFIX}{region}")
+}
+
 /// How reads are spread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {

@@ -12,6 +12,7 @@ fn member(endpoint: &str, address: &str) -> Member {
         port: 5432,
         weight: 100,
         in_slice: true,
+        carried: true,
         order: 0,
         admission: Admission::Eligible,
     }

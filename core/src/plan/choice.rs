@@ -21,8 +21,8 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// `None` where nobody would be in a slice.
-    pub fn route(&self) -> Option<Route> {
+    /// Its slice holds nobody where nobody who is carried may serve.
+    pub fn route(&self) -> Route {
         let few = self.replicas.iter().filter(|it| it.is_all_in()).count() < self.least;
         let admit = |candidate: &Candidate<'_>| {
             let admission = match (candidate.is_well(), few && candidate.answers()) {
@@ -36,13 +36,15 @@ impl Choice<'_> {
         let eligible = members.iter().filter(|member| member.in_slice).count();
         self.add_fallback(&mut members, self.least.saturating_sub(eligible));
         self.sort(&mut members);
-        let state = if eligible > 0 {
-            RouteState::Served
-        } else {
+        let by_fallback = members
+            .iter()
+            .any(|member| member.admission == Admission::Fallback);
+        let state = if eligible == 0 && by_fallback {
             RouteState::Fallback
+        } else {
+            RouteState::Served
         };
-        let anybody = members.iter().any(|member| member.in_slice);
-        anybody.then_some(Route { state, members })
+        Route { state, members }
     }
 
     /// Adds members of the fallback in order, until `missing` are added.
@@ -85,7 +87,8 @@ impl Choice<'_> {
     /// Those of them that are well, at least so many where there are: the nearest ones and the lowest priorities first, and who
     /// returns last; those that are like the last of them serve too.
     fn dedicated(&self, missing: usize) -> Vec<Member> {
-        let well = || self.dedicated.iter().filter(|candidate| candidate.is_well());
+        let may = |candidate: &&Candidate<'_>| candidate.carried && candidate.is_well();
+        let well = || self.dedicated.iter().filter(may);
         let rank = |candidate: &Candidate<'_>| {
             let returns = !candidate.is_all_in();
             (returns, candidate.order, candidate.endpoint.priority)
@@ -110,9 +113,7 @@ impl Choice<'_> {
     }
 
     fn primary_member(&self) -> Option<Member> {
-        let primary = self
-            .farthest_primary()
-            .filter(|primary| primary.is_well() || primary.answers())?;
+        let primary = self.farthest_primary().filter(Candidate::may_stand_in)?;
         Some(primary.member(self.policy.strategy, Admission::Fallback))
     }
 

@@ -10,6 +10,9 @@
 //! A class without a selector selects the replicas that are dedicated to it, where there are some. Those that are dedicated to
 //! other classes serve as the fallback `DedicatedReplicas` alone, and are never held.
 //!
+//! A server whose address the Service of the route cannot carry is in no slice, and does not count as one that serves; it is in
+//! routing.json alone.
+//!
 //! Enough is `minHealthyReplicas`. Of a region only the nearest servers are in the slice, and any fresh one is nearer than
 //! a fallback; the others follow in routing.json.
 
@@ -18,11 +21,11 @@ use super::choice::Choice;
 use super::regions::{Places, keep_the_nearest_in_slice};
 use super::route::{Route, RouteState};
 use crate::breaker::Circuit;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Families};
 use crate::ids::ClassName;
 use crate::observation::Role;
 use crate::policy::{Endpoint, EndpointState, Policy};
-use crate::routing::{Class, Destination, ReadFallback, Region, Selector};
+use crate::routing::{Class, DEFAULT, Destination, ReadFallback, Region, Selector, of_region};
 use crate::write_primary::WriteChoice;
 
 /// Whose reads they are.
@@ -32,6 +35,8 @@ pub struct Reading<'a> {
     class: Option<&'a Class>,
     region: Option<&'a Region>,
     fallback: &'a [ReadFallback],
+    /// Of the Service of its route.
+    families: Option<Families>,
 }
 
 impl<'a> Reading<'a> {
@@ -42,24 +47,27 @@ impl<'a> Reading<'a> {
             class: None,
             region: cluster.home(policy),
             fallback: &policy.failover.read_fallback,
+            families: cluster.families_of(DEFAULT),
         }
     }
 
-    pub fn of_class(policy: &'a Policy, class: &'a Class) -> Self {
+    pub fn of_class(policy: &'a Policy, cluster: &Cluster, class: &'a Class) -> Self {
         let own = class.read_fallback.as_ref();
         Self {
             destination: class.destination,
             class: Some(class),
             region: None,
             fallback: own.unwrap_or(&policy.failover.read_fallback),
+            families: cluster.families_of(class.name.as_str()),
         }
     }
 
     /// Reads that no class names, from this region.
-    pub fn of_region(policy: &'a Policy, region: &'a Region) -> Self {
+    pub fn of_region(policy: &'a Policy, cluster: &Cluster, region: &'a Region) -> Self {
         Self {
             region: Some(region),
-            ..Self::unnamed(policy, &Cluster::default())
+            families: cluster.families_of(&of_region(&region.name)),
+            ..Self::unnamed(policy, cluster)
         }
     }
 
@@ -118,14 +126,26 @@ pub fn reads(
     } else {
         Destination::Primary
     };
-    let preferred = || rw.state == RouteState::Served && !is_open_for(reading.class, known, rw);
+    let own = carried(rw, reading.families);
+    let leads = || own.members.iter().any(|member| member.in_slice);
+    let preferred = || own.state == RouteState::Served && leads() && !is_open_for(reading.class, known, rw);
     match destination {
-        Destination::Primary => rw.clone(),
-        Destination::PrimaryPreferred if preferred() => rw.clone(),
+        Destination::Primary => own,
+        Destination::PrimaryPreferred if preferred() => own,
         Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {
             from_replicas(policy, known, choice, reading)
         }
     }
+}
+
+/// The route of writes as another Service leads to it.
+fn carried(rw: &Route, families: Option<Families>) -> Route {
+    let mut route = rw.clone();
+    for member in &mut route.members {
+        member.carried = families.is_none_or(|families| families.carry(member.address));
+        member.in_slice = member.carried;
+    }
+    route
 }
 
 /// Whether the holder of the writes does not answer the probe query of the class.
@@ -156,6 +176,7 @@ fn from_replicas(
             None => *candidate,
         })
         .map(|candidate| candidate.in_order(places.of(candidate.endpoint)))
+        .map(|candidate| candidate.carried_by(reading.families))
         .collect();
     let primary = seen
         .iter()
@@ -176,9 +197,15 @@ fn from_replicas(
         farther: places.count(),
         least: pool.least,
     };
-    let Some(mut route) = choice.route() else {
-        return choice.held(&all);
-    };
+    let leads = |route: &Route| route.members.iter().any(|member| member.in_slice);
+    let mut route = choice.route();
+    if !leads(&route) {
+        let held = choice.held(&all);
+        // Where no Service can lead to anybody, those that are well serve the clients that need none.
+        if leads(&held) || route.members.is_empty() {
+            return held;
+        }
+    }
     if pool.elsewhere {
         route.state = RouteState::Fallback;
     }

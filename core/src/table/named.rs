@@ -7,7 +7,7 @@ use crate::plan::{Route, RoutingPlan};
 use crate::policy::Policy;
 use crate::routing::{Class, REGION_PREFIX};
 
-pub use crate::routing::{DEFAULT, WRITES};
+pub use crate::routing::{DEFAULT, WRITES, of_region};
 
 /// The class, and so the route, of reads that prefer the primary, unless the policy gives the name to others.
 pub const PRIMARY_PREFERRED: &str = "primary-preferred";
@@ -72,6 +72,13 @@ pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a 
 /// The names of the Services of a policy.
 #[must_use]
 pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
+    let services = routes_with_services(policy, outputs).into_iter();
+    services.map(|(_, service)| service).collect()
+}
+
+/// The names of the routes of a policy that Services lead to, each with that of its Service.
+#[must_use]
+pub fn routes_with_services(policy: &Policy, outputs: &Outputs) -> Vec<(String, String)> {
     let Some(prefix) = &outputs.services else {
         return Vec::new();
     };
@@ -82,8 +89,12 @@ pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
     let regions = policy.routing.regions.iter().filter(|_| outputs.per_region);
     let of_regions = regions.map(|region| of_region(&region.name));
     let both = [WRITES, DEFAULT].map(ToOwned::to_owned).into_iter();
-    let suffixes = both.chain(of_classes).chain(of_regions);
-    suffixes.map(|suffix| service(prefix, &suffix)).collect()
+    let routes = both.chain(of_classes).chain(of_regions);
+    let with_service = |route: String| {
+        let service = service(prefix, &route);
+        (route, service)
+    };
+    routes.map(with_service).collect()
 }
 
 /// What is built in, and no endpoint is dedicated to, is in routing.json alone: a Service of it would lead where `rw` and `ro`
@@ -97,12 +108,6 @@ fn has_service(policy: &Policy, outputs: &Outputs, class: &Class) -> bool {
 #[must_use]
 pub fn service(prefix: &str, route: &str) -> String {
     format!("{prefix}-{route}")
-}
-
-/// The name of the route of a region.
-#[must_use]
-pub fn of_region(region: &str) -> String {
-    format!("{REGION_PREFIX}{region}")
 }
 
 /// The place of a route in the order of writes, by its name.
