@@ -31,7 +31,7 @@ fn words_that_were_published_stay() {
         all!(Reason),
         "Serving PrimaryInRecovery ReadOnly Saturated AnswersWithError ConfigurationHeld Returning AdmittedEarly Held Suspect \
          Starting StillStarting CircuitOpen Lagging ReplayStalled LagUnknown NameUnresolved NotCheckedYet ConfigurationFailed \
-         AddressRefused WritableReplica IdentityMismatch Diverged NotFollowing WeightZero ProbeQueryFailed NoReadyPod SameServer Draining Disabled"
+         AddressRefused WritableReplica IdentityMismatch Diverged NotFollowing FamilyNotServed WeightZero ProbeQueryFailed NoReadyPod SameServer Draining Disabled"
     );
     assert_eq!(
         all!(FailureKind),
