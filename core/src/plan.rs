@@ -74,6 +74,7 @@ fn writes(known: &[Candidate<'_>], cluster: &Cluster, choice: &WriteChoice) -> R
     let member = Member {
         weight: 100,
         in_slice: holder.carried,
+        in_uris: true,
         ..holder.member(Strategy::RoundRobin, admission)
     };
     Route {

@@ -1,11 +1,13 @@
 //! The invariants of classes, regions, strategies and fallbacks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use distributary::writing::diff::{Observed, diff};
 use distributary_core::breaker::Circuit;
 use distributary_core::class_states::ClassJudgement;
+use distributary_core::cluster::Families;
 use distributary_core::fixture::{self, outputs};
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
@@ -410,6 +412,31 @@ proptest! {
                 let (was, is) = (well(&before.0, &was, class), well(&after.0, &is, class));
                 prop_assert!(is >= was, "{name}: {was}, then {is}");
             }
+        }
+    }
+
+    /// Of a route whose Service has one family the slice is as if the servers of the other family were not there.
+    #[test]
+    fn who_is_not_carried_changes_no_slice(case in routed(), six in vec(any::<bool>(), 6), of in prop::sample::select(vec![Families::V4, Families::V6])) {
+        let policy = &case.situation.policy;
+        let (mut judgements, choice, _) = planned(&case);
+        for (judgement, _) in judgements.iter_mut().zip(&six).filter(|(_, six)| **six) {
+            judgement.address = judgement.address.map(|_| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+        }
+        let mut cluster = policy.cluster.clone();
+        for route in ["rw", "ro", "ro-east", "c0"] {
+            cluster.families.insert(route.to_owned(), of);
+        }
+        let valid = policy.policy();
+        let carried: Vec<_> = judgements.iter().filter(|it| it.address.is_some_and(|address| of.carry(address))).cloned().collect();
+        let [all, alone] = [(&cluster, &judgements), (&policy.cluster, &carried)]
+            .map(|(cluster, judgements)| plan(&valid, cluster, judgements, &choice));
+        let outputs = outputs();
+        let pairs = named::routes(&valid, &outputs, &all).into_iter().zip(named::routes(&valid, &outputs, &alone));
+        for (all, alone) in pairs.filter(|(all, _)| cluster.families.contains_key(&all.name)) {
+            let slice = |route: &Route| serving(route).iter().map(|member| (member.target.clone(), member.weight)).collect::<Vec<_>>();
+            prop_assert_eq!(slice(all.route), slice(alone.route), "{}: {:#?}", &all.name, all.route);
+            prop_assert!(all.route.members.iter().all(|member| member.carried == of.carry(member.address)));
         }
     }
 

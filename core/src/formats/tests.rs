@@ -12,6 +12,7 @@ fn member(endpoint: &str, address: &str) -> Member {
         port: 5432,
         weight: 100,
         in_slice: true,
+        in_uris: true,
         carried: true,
         order: 0,
         admission: Admission::Eligible,
@@ -79,13 +80,29 @@ fn each_client_reads_an_ipv6_address_in_its_own_way() {
 fn a_route_without_anybody_in_its_slice_and_one_of_a_built_in_class_have_no_uri() {
     let policy = fixture::policy(&["a"]);
     let mut returning = member("a", "198.18.0.2");
-    returning.in_slice = false;
+    (returning.in_slice, returning.in_uris) = (false, false);
     let table = table(&policy, vec![returning]);
     let names: Vec<_> = documents(Format::Libpq)(&table)
         .into_iter()
         .map(|document| document.name)
         .collect();
     assert_eq!(names, ["libpq-rw", "libpq16-rw"]);
+}
+
+#[test]
+fn a_server_that_no_service_can_carry_is_in_the_uris() {
+    let policy = fixture::policy(&["a", "b"]);
+    let mut uncarried = member("a", "2001:db8::2");
+    (uncarried.in_slice, uncarried.carried) = (false, false);
+    let table = table(&policy, vec![uncarried, member("b", "198.18.0.3")]);
+    let libpq = text(&documents(Format::Libpq)(&table), "libpq-ro");
+    assert!(libpq.contains("//[2001:db8::2]:5432,198.18.0.3:5432/"), "{libpq}");
+    let told: Vec<_> = table.routes["ro"]
+        .targets
+        .iter()
+        .map(|target| (target.in_slice, target.in_uris))
+        .collect();
+    assert_eq!(told, [(false, Some(true)), (true, None)]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub struct UriRoute<'a> {
     pub route: &'a Route,
 }
 
-/// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
+/// Every route that has somebody for URIs (libpq takes a URI without a host for the local socket), but for those of classes
 /// that are built in and that no endpoint is dedicated to.
 pub fn routes_with_uris(table: &RoutingTable) -> impl Iterator<Item = UriRoute<'_>> {
     let has_dedicated = |class: &Class| {
@@ -24,7 +24,7 @@ pub fn routes_with_uris(table: &RoutingTable) -> impl Iterator<Item = UriRoute<'
         class.is_none_or(|class| !class.built_in || has_dedicated(class))
     };
     let routes = table.routes.iter().filter(move |(name, route)| {
-        leads_elsewhere(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
+        leads_elsewhere(name.as_str()) && route.targets.iter().any(RouteTarget::is_in_uris)
     });
     routes.map(move |(name, route)| UriRoute { name, table, route })
 }
@@ -35,9 +35,9 @@ impl UriRoute<'_> {
         self.name == WRITES
     }
 
-    /// The hosts of those in the slice, in order; `ipv6`: how the client writes such an address.
+    /// The hosts of those that URIs hold, in order; `ipv6`: how the client writes such an address.
     pub fn hosts(&self, ipv6: fn(Ipv6Addr) -> String) -> String {
-        let targets = self.route.targets.iter().filter(|target| target.in_slice);
+        let targets = self.route.targets.iter().filter(|target| target.is_in_uris());
         let hosts: Vec<_> = targets.map(|target| self.host(target, ipv6)).collect();
         hosts.join(",")
     }

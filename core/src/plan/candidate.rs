@@ -92,13 +92,14 @@ impl<'a> Candidate<'a> {
             Standing::Returning { share, .. } => share,
             _ => Percent::FULL,
         };
-        let in_slice = self.carried && (admission != Admission::Eligible || !self.is_returning_early());
+        let fully = admission != Admission::Eligible || !self.is_returning_early();
         Member {
             target: self.judgement.target.clone(),
             address: self.address,
             port: self.port,
             weight: part(self.weight(strategy), u32::from(share.get()), 100),
-            in_slice,
+            in_slice: self.carried && fully,
+            in_uris: fully,
             carried: self.carried,
             order: self.order,
             admission,

@@ -34,7 +34,11 @@ impl Choice<'_> {
         };
         let mut members: Vec<Member> = self.replicas.iter().filter_map(admit).collect();
         let eligible = members.iter().filter(|member| member.in_slice).count();
+        let of_uris = members.iter().filter(|member| member.in_uris).count();
         self.add_fallback(&mut members, self.least.saturating_sub(eligible));
+        if of_uris >= self.least {
+            keep_stand_ins_out_of_uris(&mut members);
+        }
         self.sort(&mut members);
         let by_fallback = members
             .iter()
@@ -149,6 +153,14 @@ impl Choice<'_> {
         members.sort_by(|a, b| {
             (a.order, priority(a), &a.target, a.address).cmp(&(b.order, priority(b), &b.target, b.address))
         });
+    }
+}
+
+/// They stand in for servers that the Service cannot carry, and URIs can.
+fn keep_stand_ins_out_of_uris(members: &mut [Member]) {
+    let stand_ins = members.iter_mut();
+    for member in stand_ins.filter(|member| member.admission == Admission::Fallback) {
+        member.in_uris = false;
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Member {
     pub weight: u32,
     /// Whether an EndpointSlice, which knows no shares, holds it.
     pub in_slice: bool,
+    /// Whether the URIs hold it, which know no shares either, and need no Service.
+    pub in_uris: bool,
     /// Whether the Service of the route can carry its address; where it has none, true.
     pub carried: bool,
     /// Lower ones first: those of higher ones serve when none of the lower ones can.

@@ -118,6 +118,7 @@ fn target(member: &Member) -> RouteTarget {
         port: member.port,
         weight: member.weight,
         in_slice: member.in_slice,
+        in_uris: (member.in_uris != member.in_slice).then_some(member.in_uris),
         order: member.order,
         admission: member.admission,
     }

@@ -18,6 +18,7 @@ fn member(endpoint: &str, last: u8) -> Member {
         port: 5432,
         weight: 100,
         in_slice: true,
+        in_uris: true,
         carried: true,
         order: 0,
         admission: Admission::Eligible,

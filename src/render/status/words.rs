@@ -76,6 +76,7 @@ pub enum ConditionReason {
     Waiting,
     NameConflict,
     ForeignEndpoints,
+    FamilyNotServed,
     // Accepted.
     Valid,
     // ResolvedRefs.

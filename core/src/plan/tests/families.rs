@@ -37,6 +37,18 @@ fn a_service_of_one_family_leads_to_servers_of_this_family_alone() {
         let policy = carrying(&["a", "v6"], "ro", families);
         assert_eq!(ro(&policy, &[G, G, G]), expected, "{families:?}");
     }
+    let policy = carrying(&["a", "v6"], "ro", Families::V4);
+    let in_uris = |are: &[Is]| -> Vec<bool> {
+        let members = plan_of(&policy, are).ro.members.into_iter();
+        members.map(|member| member.in_uris).collect()
+    };
+    assert_eq!(in_uris(&[G, G, G]), [true, true], "they need no Service");
+    assert_eq!(in_uris(&[G, G, Is::HalfOpen(0)]), [true, false], "it returns");
+    assert_eq!(
+        in_uris(&[G, OPEN, G]),
+        [false, true],
+        "the primary stands in by the Service alone"
+    );
     let elsewhere = carrying(&["a", "v6"], "rw", Families::V4);
     assert_eq!(ro(&elsewhere, &[G, G, G]), "ro Served a=100 v6=100", "no Service");
 }
