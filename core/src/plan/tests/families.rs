@@ -185,6 +185,18 @@ fn a_near_server_that_is_not_carried_keeps_no_farther_one_out() {
         words("east", &plan.regions["east"]),
         "east Served v6=100(not in slice) a=100"
     );
+    policy.failover.read_fallback.clear();
+    policy.endpoints[1].state = EndpointState::Draining;
+    policy.endpoints.push(fixture::endpoint("v6-far", 9));
+    policy.endpoints[3].region = Some("west".to_owned());
+    let plan = plan_of(&policy, &[G, G, G, G]);
+    let east = &plan.regions["east"];
+    assert_eq!(
+        words("east", east),
+        "east Served v6=100(not in slice) v6-far=100(not in slice)"
+    );
+    let in_uris: Vec<_> = east.members.iter().map(|member| member.in_uris).collect();
+    assert_eq!(in_uris, [true, false], "the nearest");
 }
 
 #[test]
