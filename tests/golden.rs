@@ -17,7 +17,7 @@ use distributary::render::status::{
 use distributary_api::validate::{self, SecretKeys, Secrets};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
-use distributary_core::cluster::Cluster;
+use distributary_core::cluster::{Cluster, Families};
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
@@ -47,6 +47,9 @@ struct CaseInput {
     /// The region of the cluster.
     #[serde(default)]
     region: Option<String>,
+    /// By the name of its route: the address families of a Service; that of one that is not here carries any address.
+    #[serde(default)]
+    families: BTreeMap<String, Vec<String>>,
     /// Where the writes did not go as decided: NameConflict, ForeignEndpoints or Refused (with names).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
@@ -60,6 +63,19 @@ impl CaseInput {
             services: self.services.clone(),
             ..Observations::default()
         }
+    }
+}
+
+impl CaseInput {
+    fn families(&self) -> BTreeMap<String, Families> {
+        let of = |words: &[String]| {
+            let has = |family: &str| words.iter().any(|word| word == family);
+            Families::new(has("IPv4"), has("IPv6"))
+        };
+        let services = self.families.iter();
+        services
+            .map(|(route, words)| (route.clone(), of(words)))
+            .collect()
     }
 }
 
@@ -79,6 +95,7 @@ fn outcome(folder: &Path) -> Outcome {
         .services(validate::service_references(&object, &secrets));
     let cluster = Cluster {
         region: input.region.clone(),
+        families: input.families(),
     };
     let validated = validate::policy(&object)
         .map(|valid| valid.with(validate::resolve(&object, &secrets, &services), cluster));
@@ -183,12 +200,12 @@ fn plan_of(decision: Option<&Decision>) -> Value {
             } = &decided.plan;
             let holder = decided.holding.holder.as_ref().map(ToString::to_string);
             let mut plan = json!({"writes": holder, "rw": route(rw), "ro": route(ro)});
-            // What is built in follows from rw and ro; golden cases of classes declare theirs.
-            let declared = |name: &ClassName| {
+            // Other classes that are built in follow from rw and ro.
+            let own = |name: &ClassName| {
                 let class = decision.policy.routing.class(name);
-                class.is_some_and(|class| class.declared)
+                class.is_some_and(|class| decision.policy.has_own_route(class))
             };
-            for (name, table) in classes.iter().filter(|(name, _)| declared(name)) {
+            for (name, table) in classes.iter().filter(|(name, _)| own(name)) {
                 plan["classes"][name.as_str()] = route(table);
             }
             for (name, table) in regions {

@@ -28,6 +28,7 @@ use distributary_core::policy::{
     DeclaredRole, DeclaredServer, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
 };
 use distributary_core::role::Evidence;
+use distributary_core::routing::ReadFallback;
 use distributary_core::write_primary::{Claim, Rules, WriteChoice, Writes, choose_write_primary};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -130,9 +131,13 @@ proptest! {
             let judgement = of(&member.target).unwrap();
             let nobody_is_well = !judgements.iter().any(|other| {
                 let endpoint = policy.endpoint(&other.target.endpoint).unwrap();
-                let in_use = other.role == Some(Role::Standby) && endpoint.weight > 0;
+                let in_use = other.role == Some(Role::Standby) && endpoint.weight > 0 && endpoint.serves(None);
                 in_use && matches!(other.standing, Standing::Good | Standing::Returning { last: true, .. })
             });
+            let general = policy.endpoint(&member.target.endpoint).unwrap().serves(None);
+            let dedicated_may = policy.failover.read_fallback.contains(&ReadFallback::DedicatedReplicas);
+            let stands_in = member.admission == Admission::Fallback || judgement.role == Some(Role::Primary);
+            prop_assert!(general || stands_in, "dedicated: {member:?}");
             match member.admission {
                 Admission::Eligible => prop_assert!(is_well(judgement.standing)),
                 Admission::Early => {
@@ -145,6 +150,10 @@ proptest! {
                     let answers = judgement.standing == Standing::Unhealthy { answers: true };
                     prop_assert!(is_well(judgement.standing) || answers);
                     prop_assert!(nobody_is_well);
+                    if judgement.role == Some(Role::Standby) {
+                        prop_assert!(!general && is_well(judgement.standing) && dedicated_may);
+                        continue;
+                    }
                     prop_assert_eq!(judgement.role, Some(Role::Primary));
                     prop_assert_eq!(choice.holding.holder.as_ref(), Some(&member.target));
                 }
@@ -158,15 +167,19 @@ proptest! {
     fn reads_are_never_without_a_target_while_anyone_is_well(situation in situations()) {
         let policy = &situation.policy;
         let Verdict { judgements, plan, choice, .. } = judge(&situation);
-        let any = |role, holder: bool| {
-            judgements.iter().any(|judgement| {
-                let endpoint = policy.endpoint(&judgement.target.endpoint).unwrap();
-                let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
-                judgement.role == Some(role) && endpoint.weight > 0 && (holds || !holder) && is_well(judgement.standing)
-            })
+        let falls_back = |to| policy.failover.read_fallback.contains(&to);
+        let allowed = |judgement: &Judgement| {
+            let endpoint = policy.endpoint(&judgement.target.endpoint).unwrap();
+            let by_role = match judgement.role {
+                Some(Role::Standby) => endpoint.serves(None) || falls_back(ReadFallback::DedicatedReplicas),
+                Some(Role::Primary) => {
+                    choice.holding.holder.as_ref() == Some(&judgement.target) && falls_back(ReadFallback::Primary)
+                }
+                None => false,
+            };
+            by_role && endpoint.weight > 0 && is_well(judgement.standing)
         };
-        let fallback = !policy.failover.read_fallback.is_empty() && any(Role::Primary, true);
-        if any(Role::Standby, false) || fallback {
+        if judgements.iter().any(allowed) {
             prop_assert!(serves(&plan), "{judgements:#?}");
         }
     }
@@ -275,6 +288,7 @@ proptest! {
         (added.id, added.declared, added.weight) = ("added".into(), DeclaredRole::Replica, 1);
         added.state = EndpointState::Active;
         added.server = DeclaredServer::Host(fixture::location(200));
+        added.dedicated_to.clear();
         wider.policy.endpoints.push(added);
         let mut health = Health::default();
         health.address = Some(IpAddr::from([198, 18, 1, 1]));
@@ -511,12 +525,20 @@ proptest! {
         simulation.run(90.0);
         let pinned = policy.failover.primary_role == PrimaryRole::Pinned;
         let mut holder: Option<EndpointId> = None;
+        let dedicated_may = policy.failover.read_fallback.contains(&ReadFallback::DedicatedReplicas);
+        let valid = policy.policy();
         for (_, decided) in simulation.plans() {
             let (plan, endpoints) = (&decided.plan, &decided.endpoints);
             prop_assert!(plan.rw.members.len() <= 1);
             for view in endpoints {
-                let (reads, writes) = plan.membership(&TargetId::host(view.id.clone()));
-                prop_assert_eq!(view.state.eligible, reads.is_some() || writes.is_some());
+                let target = TargetId::host(view.id.clone());
+                let (reads, writes) = plan.membership(&target);
+                prop_assert_eq!(view.state.eligible, plan.member(&valid, &target).is_some());
+                let general = policy.endpoint(&view.id).is_some_and(|endpoint| endpoint.serves(None));
+                if let Some(member) = reads.filter(|_| !general && view.state.role == Some(Role::Standby)) {
+                    prop_assert_eq!(member.admission, Admission::Fallback, "dedicated: {:?}", view);
+                    prop_assert!(dedicated_may);
+                }
                 let open = matches!(view.state.circuit, Circuit::Open { .. });
                 if open && let Some(member) = reads {
                     prop_assert!(member.admission != Admission::Eligible, "{view:?}");
@@ -525,8 +547,9 @@ proptest! {
                 prop_assert!(writes.is_none() || view.state.role == Some(Role::Primary));
             }
             let well = endpoints.iter().any(|view| {
-                let weight = policy.endpoint(&view.id).map_or(0, |endpoint| endpoint.weight);
-                view.healthy && view.state.role == Some(Role::Standby) && weight > 0
+                let may = |endpoint: &Endpoint| endpoint.weight > 0 && (endpoint.serves(None) || dedicated_may);
+                let may = policy.endpoint(&view.id).is_some_and(may);
+                view.healthy && view.state.role == Some(Role::Standby) && may
             });
             prop_assert!(!well || serves(plan));
             let next = decided.holding.holder.as_ref().map(|holder| holder.endpoint.clone());

@@ -97,6 +97,17 @@ pub struct Endpoint {
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(format!("self.all(tag, tag.matches('{}'))", rules::WORD)).message(rules::TAGS)))]
     pub tags: Vec<String>,
+    /// Classes, at most 16: while the server is a standby, only the routes of these classes have it. It serves other reads by
+    /// the member DedicatedReplicas of readFallback alone. A class without a replicaSelector is served by the servers that are
+    /// dedicated to it while enough of them are eligible, otherwise by any replica that is dedicated to no other class. A
+    /// built-in class that a server is dedicated to has a Service too, as NAME-analytics. Default: any class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "kube",
+        schemars(length(max = 16), inner(length(min = 1, max = 22)))
+    )]
+    #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
+    pub dedicated_to: Vec<String>,
     /// How the operator logs in to this server, where this differs from the `connection` of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,

@@ -42,15 +42,17 @@ pub enum IdentityCheck {
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
-    /// The servers that serve reads when too few replicas can, in this order. LaggingReplicas: the replicas that lag
+    /// The servers that serve reads when too few replicas can, in this order. DedicatedReplicas: the replicas that are
+    /// dedicated to other classes and eligible, those of the lowest priority first. LaggingReplicas: the replicas that lag
     /// too far, those with the least lag first, except replicas with a bound of their own. Primary: the write primary.
     /// With an empty list there is no fallback. Default where it is absent: [Primary].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "kube", schemars(length(max = 2)))]
+    #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub read_fallback: Option<Vec<ReadFallback>>,
     /// Number of eligible replicas below which members of readFallback serve too: a number from 1 to 64, or a
-    /// percentage of the active replicas from 1% to 100%, rounded up. Default: 1.
+    /// percentage of the active replicas from 1% to 100%, rounded up. A replica that is dedicated to classes counts for
+    /// these alone. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::least()).message(rules::MIN_HEALTHY)))]
     pub min_healthy_replicas: Option<Least>,

@@ -201,7 +201,8 @@ pub struct ServicesOutput {
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 40)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1035_LABEL)).message(rules::NAME_PREFIX)))]
     pub name_prefix: Option<String>,
-    /// Whether each declared class whose target is not Primary has a Service, PREFIX-CLASS. Default: Enabled.
+    /// Whether each class whose target is not Primary, and that is declared or has a server dedicated to it, has a Service,
+    /// PREFIX-CLASS. Default: Enabled.
     #[serde(default)]
     pub per_class: Switch,
     /// Auto: each region has a Service, PREFIX-ro-REGION: those of loadBalancing.regions, and under the strategy Geographic

@@ -33,7 +33,7 @@ pub struct Routing {
     pub retry_attempts: u8,
     /// Classes: kinds of operations, at most 16. Built-in classes are write (Primary), primary-preferred
     /// (PrimaryPreferred) and analytics (Replicas); a class of the same name replaces a built-in one. A declared class
-    /// whose target is not Primary has a Service, NAME-CLASS.
+    /// whose target is not Primary has a Service, NAME-CLASS; a built-in one has it where a server is dedicated to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "kube", schemars(length(max = 16)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Map(vec!["name".into()])))]
@@ -79,7 +79,7 @@ pub struct Class {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Destination>,
     /// The replicas that serve the class while enough of them are eligible; otherwise any replica does, then the
-    /// fallback. Default: all.
+    /// fallback. Default: those that are dedicated to the class; all, where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_selector: Option<ReplicaSelector>,
     /// A replica that lags by more than this does not serve the class, 0s to 168h; it returns at half of it. It
@@ -96,7 +96,7 @@ pub struct Class {
     pub probe_query: Option<String>,
     /// Replaces failover.readFallback for this class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "kube", schemars(length(max = 2)))]
+    #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]
     pub read_fallback: Option<Vec<ReadFallback>>,
 }

@@ -34,6 +34,11 @@ pub const ZONE: &str =
     "zone must consist of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
 pub const TAGS: &str =
     "tags must each consist of letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+pub const DEDICATED_TO: &str = "dedicatedTo must name at most 16 classes, each once";
+pub const DEDICATED_CLASS: &str =
+    "dedicatedTo must name classes of routing.classes, or the built-in classes analytics and primary-preferred";
+pub const DEDICATED_TO_PRIMARY: &str =
+    "dedicatedTo must not name a class whose target is Primary: no replica serves it";
 pub const SECRET_NAME: &str = "name must be the name of a Secret: lower-case letters, digits, '-' and '.', with a letter or digit at both ends of each part";
 pub const SECRET_KEY: &str = "key must be a key of a Secret: letters, digits, '-', '_' and '.'";
 pub const ID_FORM: &str =

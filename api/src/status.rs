@@ -67,8 +67,8 @@ pub struct PrimaryStatus {
     /// The id of the endpoint that is declared as the primary.
     #[serde(default)]
     pub declared: String,
-    /// The address that NAME-rw leads to, as decided. While NAME-rw leads nowhere: the address of the pod that takes
-    /// the writes, for an endpoint with serviceRef; otherwise absent.
+    /// The address that NAME-rw leads to, as decided, or would lead to if the Service had its IP family. While NAME-rw leads nowhere
+    /// for another reason: the address of the pod that takes the writes, for an endpoint with serviceRef; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The highest timeline that a write primary was seen on. A server on an older timeline takes the writes only by

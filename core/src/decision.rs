@@ -291,11 +291,14 @@ fn without_target(endpoint: &Endpoint, resolved: Option<&ResolvedEndpoint>) -> R
 }
 
 fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &TargetNote) -> TargetState {
-    let (reads, _) = plan.membership(&judgement.target);
+    let reads = plan.reads(policy, &judgement.target);
     let member = plan.member(policy, &judgement.target);
+    let carried = member.is_none_or(|member| member.carried);
     let reason = match member.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
         _ if judgement.standing == Standing::Excluded => judgement.reason,
+        _ if !carried && judgement.reason == Reason::Serving => Reason::FamilyNotServed,
+        _ if !carried => judgement.reason,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
@@ -305,7 +308,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
         circuit: judgement.circuit,
         trips: judgement.trips,
-        eligible: member.is_some(),
+        eligible: member.is_some() && carried,
         reason,
         same_as: judgement.same_as.clone(),
         // A single missed deadline of a server that serves is no transition.

@@ -93,6 +93,7 @@ pub fn endpoint(id: &str, last: u8) -> Endpoint {
         state: EndpointState::Active,
         promotable: true,
         tags: Vec::new(),
+        dedicated_to: Vec::new(),
         lag: lag(),
     }
 }

@@ -116,6 +116,8 @@ pub enum Reason {
     Diverged,
     /// It has yet to prove that it follows the write primary.
     NotFollowing,
+    /// It is well, but the Service of the route cannot carry its address.
+    FamilyNotServed,
     /// Weight 0: checked, never routed.
     WeightZero,
     /// Of a class: its probe query is not answered there.

@@ -13,7 +13,7 @@ mod route;
 use super::cluster::Cluster;
 use super::judgement::Judgement;
 use super::policy::{Policy, Strategy};
-use super::routing::{Class, Region};
+use super::routing::{Class, Region, WRITES};
 use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
@@ -33,10 +33,20 @@ pub fn plan(
         .iter()
         .filter_map(|judgement| Candidate::new(policy, judgement))
         .collect();
-    let rw = writes(&known, choice);
+    let rw = writes(&known, cluster, choice);
     let read = |reading: Reading<'_>| reads(policy, &known, choice, &rw, reading);
-    let class = |class: &Class| (class.name.clone(), read(Reading::of_class(policy, class)));
-    let region = |region: &Region| (region.name.clone(), read(Reading::of_region(policy, region)));
+    let class = |class: &Class| {
+        (
+            class.name.clone(),
+            read(Reading::of_class(policy, cluster, class)),
+        )
+    };
+    let region = |region: &Region| {
+        (
+            region.name.clone(),
+            read(Reading::of_region(policy, cluster, region)),
+        )
+    };
     RoutingPlan {
         ro: read(Reading::unnamed(policy, cluster)),
         classes: policy.routing.classes.iter().map(class).collect(),
@@ -46,8 +56,8 @@ pub fn plan(
 }
 
 /// The holder that the choice names, in the state that it says.
-fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
-    if let Some(member) = stays(choice) {
+fn writes(known: &[Candidate<'_>], cluster: &Cluster, choice: &WriteChoice) -> Route {
+    if let Some(member) = stays(cluster, choice) {
         return Route {
             state: RouteState::Held,
             members: vec![member],
@@ -66,9 +76,11 @@ fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
         Writes::Served => (RouteState::Served, Admission::Early),
         _ => (RouteState::Held, Admission::Held),
     };
+    let holder = holder.carried_by(cluster.families_of(WRITES));
     let member = Member {
         weight: 100,
-        in_slice: true,
+        in_slice: holder.carried,
+        in_uris: true,
         ..holder.member(Strategy::RoundRobin, admission)
     };
     Route {
@@ -78,14 +90,18 @@ fn writes(known: &[Candidate<'_>], choice: &WriteChoice) -> Route {
 }
 
 /// The server of the holder at the address that its name does not lead to any more.
-fn stays(choice: &WriteChoice) -> Option<Member> {
+fn stays(cluster: &Cluster, choice: &WriteChoice) -> Option<Member> {
     let (server, holder) = (choice.stays_at?, choice.holding.holder.as_ref()?);
+    let families = cluster.families_of(WRITES);
+    let carried = families.is_none_or(|families| families.carry(server.ip()));
     (choice.writes == Writes::Held).then(|| Member {
         target: holder.clone(),
         address: server.ip(),
         port: server.port(),
         weight: 100,
-        in_slice: true,
+        in_slice: carried,
+        in_uris: true,
+        carried,
         order: 0,
         admission: Admission::Held,
     })

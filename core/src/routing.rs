@@ -27,6 +27,12 @@ const WRITE: [&str; 7] = [
 const PRIMARY_PREFERRED: [&str; 3] = ["transaction", "migration", "admin"];
 const ANALYTICS: [&str; 5] = ["analytics", "reports", "dashboard", "export", "search"];
 
+/// The name of the route of a region.
+#[must_use]
+pub fn of_region(region: &str) -> String {
+    format!("{REGION_PREFIX}{region}")
+}
+
 /// How reads are spread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
@@ -209,6 +215,8 @@ pub enum Priority {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum ReadFallback {
+    /// Those that are dedicated to other classes.
+    DedicatedReplicas,
     /// Those that are too far behind, the least so first.
     LaggingReplicas,
     Primary,

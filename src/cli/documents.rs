@@ -48,6 +48,7 @@ impl ClusterArguments {
     pub fn cluster(&self) -> Cluster {
         Cluster {
             region: self.region.clone(),
+            ..Cluster::default()
         }
     }
 }

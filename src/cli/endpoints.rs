@@ -35,6 +35,11 @@ impl Row {
         self.is_well() && self.away().next().is_none()
     }
 
+    /// Whether it is a server of this endpoint.
+    pub fn is_of(&self, endpoint: &str) -> bool {
+        self.id.split('@').next() == Some(endpoint)
+    }
+
     /// The classes that stay away from it.
     pub fn away(&self) -> impl Iterator<Item = &ClassStatus> {
         let serves = |class: &&ClassStatus| Reason::from_word(&class.reason) == Some(Reason::Serving);

@@ -85,6 +85,7 @@ impl Context {
         self.policies.forget(key);
         self.uses_secrets(key, &BTreeSet::new());
         self.uses_services(key, &BTreeSet::new());
+        self.services.written_for(key, &BTreeSet::new());
         self.desk.gone(key.clone()).await;
         // The engine has ended only while the process ends.
         let _ = self.engine.gone(key.clone()).await;

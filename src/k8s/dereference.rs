@@ -14,12 +14,13 @@ use super::stored::StoredPolicy;
 use super::{requests, services, watch};
 use crate::render::reading::Version;
 use crate::render::status::UnresolvedReference;
-use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services};
+use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services, ValidPolicy};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
-use distributary_core::cluster::Cluster;
+use distributary_core::cluster::{Cluster, Families};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::policy::Policy;
 use distributary_core::resolved::ResolvedEndpoint;
+use distributary_core::table::named;
 
 /// A policy as one pass found it.
 pub(super) struct PolicyReading {
@@ -90,6 +91,7 @@ impl Context {
             let HeldEndpoints { endpoints, problems } = self.hold(&valid.policy, read, &seen.previous);
             let cluster = Cluster {
                 region: self.region.clone(),
+                families: self.families(&valid),
             };
             let declared = valid.with(endpoints, cluster);
             let secrets = declared.resolved.problems().into_iter();
@@ -124,6 +126,22 @@ impl Context {
             .services
             .dereference(&self.foreign, key, &ports, listed, self.clock.now());
         Ok(services.map(|services| (secrets, services)))
+    }
+
+    /// What the Services that are written for a policy carry, by the names of their routes. Which they are is said first, so that
+    /// a change of them after they were looked at asks for another pass.
+    fn families(&self, ValidPolicy { policy, outputs }: &ValidPolicy) -> BTreeMap<String, Families> {
+        let (key, routes) = (&policy.key, named::routes_with_services(policy, outputs));
+        let names = routes.iter().map(|(_, service)| service.as_str()).collect();
+        self.services.written_for(key, &names);
+        if !self.synced.knows_services(&key.namespace) {
+            return BTreeMap::new();
+        }
+        let families = |(route, service)| {
+            let families = self.services.families(&(key.namespace.clone(), service));
+            (route, families)
+        };
+        routes.into_iter().map(families).collect()
     }
 
     /// Nothing but what these specs name is watched for the policy any more.

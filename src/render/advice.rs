@@ -78,6 +78,9 @@ const fn means(reason: Reason) -> &'static str {
         Reason::IdentityMismatch => "The server belongs to another database system than the primary.",
         Reason::Diverged => "The server has log that the write primary lacks, or follows another server.",
         Reason::NotFollowing => "The server has not proven yet that it follows the write primary.",
+        Reason::FamilyNotServed => {
+            "The server is well, but the Service of the route cannot carry its address, which is of another IP family."
+        }
         Reason::WeightZero => "The weight is 0: the server is checked, and receives no reads.",
         Reason::NoReadyPod => {
             "The Service of the endpoint has no ready pod, or the operator could not read it."
@@ -145,6 +148,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
         }
         Reason::NotFollowing => {
             "If it stays so, check from which server it replicates; an old primary may have to be rebuilt, for example with pg_rewind."
+        }
+        Reason::FamilyNotServed => {
+            "Add the family to spec.ipFamilies of the Service, if the cluster has both families; or name the server by an address of the family of the Service."
         }
         Reason::NoReadyPod => "Check the Service and its pods.",
         Reason::Serving | Reason::WeightZero | Reason::SameServer | Reason::Draining | Reason::Disabled => {

@@ -32,6 +32,8 @@ fn member(id: &str, address: &str, in_slice: bool) -> Member {
         port: 5432,
         weight: 100,
         in_slice,
+        in_uris: in_slice,
+        carried: true,
         order: 0,
         admission: Admission::Eligible,
     }

@@ -11,6 +11,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
         .test("drill_loses_every_server_and_every_region", losses)
         .test("drill_says_when_a_loss_leaves_no_reads", no_reads)
+        .test("drill_keeps_dedicated_replicas_to_their_class", dedicated)
 }
 
 const POLICY: &str = "
@@ -72,5 +73,29 @@ async fn no_reads(_: Arc<()>) -> Result<()> {
     let arguments = ["drill", "-f", "-", "--observations", &seen.to_string_lossy()];
     let said = distributary(&arguments, &strict, &[])?.with(4)?;
     ensure!(said.row(&["b", "ro"])?[2] == "Held", "{said:#?}");
+    Ok(())
+}
+
+async fn dedicated(_: Arc<()>) -> Result<()> {
+    let policy = POLICY
+        .replace("promotable: false", "dedicatedTo: [analytics]")
+        .replace("spec:", "spec:\n  failover: {readFallback: [DedicatedReplicas]}");
+    let said = distributary(&["drill", "-f", "-"], &policy, &[])?.with(0)?;
+    for (row, expected) in [
+        (["nothing", "ro"], ["Served", "a", "-"]),
+        (["nothing", "analytics"], ["Served", "b", "-"]),
+        (["a", "ro"], ["Fallback", "b", "changed"]),
+        (["a", "analytics"], ["Served", "b", "-"]),
+        (["b", "ro"], ["Served", "a", "-"]),
+        (["b", "analytics"], ["Fallback", "a", "changed"]),
+    ] {
+        ensure!(said.row(&row)?[2..] == expected, "{row:?}: {said:#?}");
+    }
+    let strict = policy.replace("readFallback: [DedicatedReplicas]", "readFallback: []");
+    let said = distributary(&["drill", "-f", "-"], &strict, &[])?.with(4)?;
+    ensure!(
+        said.row(&["a", "ro"])?[2..] == ["Held", "a", "changed"],
+        "{said:#?}"
+    );
     Ok(())
 }

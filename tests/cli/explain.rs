@@ -231,6 +231,20 @@ async fn one_route(_: Arc<()>) -> Result<()> {
             "{options:?}: {said:#?}"
         );
     }
+    let dedicated = explain("dedicated", &["--prefer-primary"])?;
+    let why = |said: &crate::invocation::CommandOutput, why: &str| {
+        said.out.contains(&format!(
+            "\nb: The server is well, but not in this route: {why}.\n"
+        ))
+    };
+    ensure!(
+        why(&dedicated, "it is dedicated to other classes"),
+        "{dedicated:#?}"
+    );
+    let writes = explain("dedicated", &["--class", "write"])?;
+    ensure!(why(&writes, "only the primary serves this route"), "{writes:#?}");
+    let own = explain("dedicated", &["--class", "analytics"])?;
+    ensure!(routes(&own.out)[0].ends_with("Served b"), "{own:#?}");
     let writes = explain("class-selected", &["--class", "write"])?;
     ensure!(
         writes

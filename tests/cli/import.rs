@@ -29,6 +29,7 @@ DB_PRIMARY_TIMEOUT=10000
 DB_REPLICA_1_REGION=us-east-1
 DB_REPLICA_3_MAX_CONNECTIONS=25
 DB_REPLICA_3_ENABLED=false
+DB_REPLICA_3_DEDICATED_TO=\"analytics, primary-preferred\"
 DB_REPLICA_2_REGION=nowhere
 DB_HEALTH_CHECK_INTERVAL=30000
 DB_FAILOVER_TIMEOUT=2500
@@ -66,7 +67,7 @@ async fn maps(_: Arc<()>) -> Result<()> {
         },
         "replicas": [
             {"id": "replica-1", "urlSecretRef": reference("replica-1"), "region": "us-east-1"},
-            {"id": "replica-3", "urlSecretRef": reference("replica-3"), "maxConnections": 25, "state": "Disabled"},
+            {"id": "replica-3", "urlSecretRef": reference("replica-3"), "maxConnections": 25, "state": "Disabled", "dedicatedTo": ["analytics", "primary-preferred"]},
         ],
         "loadBalancing": {"strategy": "Weighted"},
         "healthCheck": {"interval": "30s", "failoverTimeout": "2500ms"},

@@ -98,6 +98,8 @@ async fn valid_policies_are_stored(plane: Arc<ControlPlane>) -> Result<()> {
         ("spec.replicas[0].weight", json!(0)),
         ("spec.replicas[0].priority", json!(0)),
         ("spec.replicas[0].tags", json!([])),
+        ("spec.replicas[0].dedicatedTo", json!([])),
+        ("spec.primary.dedicatedTo", json!(["analytics"])),
         ("spec.replicas[0].state", json!("Disabled")),
         ("spec.primary.id", json!("pg-0")),
         // The same server, as long as only one of them is active.
@@ -288,6 +290,7 @@ async fn the_largest_policy_is_admitted(plane: Arc<ControlPlane>) -> Result<()> 
             "promotable": true,
             "replicationLag": lag,
             "tags": (10..26).map(|tag| format!("{}{tag}", name(61))).collect::<Vec<_>>(),
+            "dedicatedTo": (10..26).map(|class| format!("{}{class}", name(20))).collect::<Vec<_>>(),
             "connection": connection,
         })
     };
@@ -319,7 +322,7 @@ async fn the_largest_policy_is_admitted(plane: Arc<ControlPlane>) -> Result<()> 
             "halfOpen": {"successThreshold": 100, "trafficSteps": [1, 2, 3, 4, 5, 6, 99, 100]},
         },
         "failover": {
-            "readFallback": ["LaggingReplicas", "Primary"],
+            "readFallback": ["DedicatedReplicas", "LaggingReplicas", "Primary"],
             "minHealthyReplicas": "100%",
             "primaryRole": "Follow",
             "onPrimaryLoss": "Withdraw",

@@ -106,7 +106,9 @@ impl Setting {
         policy["spec"]["replicas"][1]["host"] = json!(it.postgres.replica(1).name());
         policy["spec"]["outputs"] = json!({"configMap": {"formats": ["Libpq", "Jdbc", "Env"]}});
         it.apply(&policy).await?;
-        it.serves().await?;
+        // No Service of this cluster can carry the first one; the URIs hold it.
+        it.endpoint("replica-1", "FamilyNotServed", SOON).await?;
+        it.condition("Ready", "True", "Routable").await?;
         Ok(Self { it, home })
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON};
@@ -20,6 +22,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "below_min_healthy_replicas_the_fallback_is_added_and_not_swapped_in",
             too_few,
+        )
+        .test(
+            "a_dedicated_replica_serves_its_class_alone_and_stands_in_for_general_ones",
+            dedicated,
         )
 }
 
@@ -124,4 +130,37 @@ async fn too_few(plane: Arc<ControlPlane>) -> Result<()> {
     it.condition("ReadFallbackActive", "False", "NotNeeded")
         .await
         .map(drop)
+}
+
+async fn dedicated(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let [general, own] = [0, 1].map(|number| it.postgres.replica(number));
+    let mut policy = it.quick();
+    policy["spec"]["replicas"][1]["dedicatedTo"] = json!(["analytics"]);
+    policy["spec"]["failover"] = json!({"readFallback": ["DedicatedReplicas"]});
+    it.apply(&policy).await?;
+    it.serves().await?;
+    served_by(&it, "ro", &[general]).await?;
+    served_by(&it, "analytics", &[own]).await?;
+
+    general.kill().await?;
+    served_by(&it, "ro", &[own]).await?;
+    it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
+        .await?;
+    it.condition("Ready", "True", "RoutableByFallback").await?;
+    general.start().await?;
+    served_by(&it, "ro", &[general]).await?;
+    it.condition("ReadFallbackActive", "False", "NotNeeded").await?;
+
+    // Nobody is dedicated to the built-in class any more, so it has no Service.
+    policy["spec"]["replicas"][1]["dedicatedTo"] = json!([]);
+    it.apply(&policy).await?;
+    served_by(&it, "ro", &[general, own]).await?;
+    let services: Api<Service> = it.api();
+    wait::eventually("the Service of the class to go", SOON, || async {
+        let service = services.get_opt("orders-analytics").await?;
+        ensure!(service.is_none() && it.now("analytics").await?.is_empty());
+        anyhow::Ok(())
+    })
+    .await
 }

@@ -8,17 +8,20 @@ use anyhow::{Context, Result, ensure};
 use harness::link::Link;
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, wait};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
 
-use crate::fixture::{Fixture, POLICY, SOON, addresses, endpoint};
+use crate::fixture::{Fixture, SOON, addresses};
+use crate::reads::served_by;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("a_slow_and_uneven_link_makes_nobody_flap", slow_link)
         .test("a_forgotten_connection_is_replaced_and_nobody_leaves", half_open)
         .test("black_holes_leave_no_sockets_and_no_tasks_behind", black_holes)
-        .test("a_replica_with_an_address_of_ipv6_is_checked_and_routed", ipv6)
+        .test(
+            "a_server_that_its_service_cannot_carry_is_not_served_through_it",
+            ipv6,
+        )
 }
 
 async fn slow_link(plane: Arc<ControlPlane>) -> Result<()> {
@@ -145,34 +148,53 @@ async fn black_holes(plane: Arc<ControlPlane>) -> Result<()> {
     .await
 }
 
+/// The Services of this cluster have IPv4 alone.
 async fn ipv6(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start_with(plane, PgCluster::builder().replicas(2).ipv6(), &[]).await?;
-    let [six, four] = [it.postgres.replica(0), it.postgres.replica(1)];
+    let (primary, six, four) = (
+        it.postgres.primary(),
+        it.postgres.replica(0),
+        it.postgres.replica(1),
+    );
     let address = six.ipv6().context("an address of IPv6")?.to_string();
-    let mut policy = it.policy();
+    let mut policy = it.quick();
     policy["spec"]["replicas"][0]["host"] = json!(address);
     it.apply(&policy).await?;
-    it.serves().await?;
-    let both = BTreeSet::from([address.clone(), four.address().to_string()]);
-    let route = it.follow("ro").await?;
-    route.leads_to(&both, SOON).await?;
-    let slice: EndpointSlice = it.api().get(&format!("{POLICY}-ro-ipv6-5432")).await?;
-    let endpoints = slice.endpoints;
+    let is = it.endpoint("replica-1", "FamilyNotServed", SOON).await?;
     ensure!(
-        slice.address_type == "IPv6" && endpoints.len() == 1 && endpoints[0].addresses == [address.clone()],
-        "{} {endpoints:?}",
-        slice.address_type
-    );
-    let policy = it.get().await?;
-    let is = endpoint(&policy, "replica-1");
-    ensure!(
-        is.is_some_and(|is| is.address.as_deref() == Some(&address) && is.server.role == "Standby"),
+        is.address.as_deref() == Some(&address) && is.server.role == "Standby" && !is.server.eligible,
         "{is:?}"
     );
+    served_by(&it, "ro", &[four]).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.condition("StrategyEnforced", "False", "FamilyNotServed")
+        .await?;
     it.holds_sessions().await?;
-    six.kill().await?;
-    route.leads_to(&addresses(&[four]), SOON).await?;
-    it.fails("replica-1", "CircuitOpen", "ConnectRefused").await?;
-    six.start().await?;
-    route.leads_to(&both, SOON).await.map(drop)
+    // Clients that need no Service find it.
+    let routing = it.routing().await?;
+    let targets = routing["routes"]["ro"]["targets"].as_array().context("targets")?;
+    let told = targets
+        .iter()
+        .find(|target| target["address"] == address.as_str());
+    ensure!(
+        told.is_some_and(|target| target["inSlice"] == false && target["inUris"] == true),
+        "{targets:?}"
+    );
+
+    // It counts as none that serves.
+    four.kill().await?;
+    served_by(&it, "ro", &[primary]).await?;
+    it.condition("ReadFallbackActive", "True", "NoReplicaEligible")
+        .await?;
+    four.start().await?;
+    served_by(&it, "ro", &[four]).await?;
+
+    policy["spec"]["primary"]["host"] = json!(primary.ipv6().context("an address of IPv6")?.to_string());
+    it.apply(&policy).await?;
+    it.condition("Ready", "False", "FamilyNotServed").await?;
+    it.leads("rw", &[], SOON).await?;
+    policy["spec"]["primary"]["host"] = json!(primary.address());
+    it.apply(&policy).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("rw", &[primary], SOON).await
 }

@@ -1,11 +1,13 @@
 //! The invariants of classes, regions, strategies and fallbacks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use distributary::writing::diff::{Observed, diff};
 use distributary_core::breaker::Circuit;
 use distributary_core::class_states::ClassJudgement;
+use distributary_core::cluster::Families;
 use distributary_core::fixture::{self, outputs};
 use distributary_core::health::Standing;
 use distributary_core::ids::TargetId;
@@ -39,6 +41,9 @@ fn fallbacks() -> impl Strategy<Value = Vec<ReadFallback>> {
         vec![ReadFallback::LaggingReplicas],
         vec![ReadFallback::LaggingReplicas, ReadFallback::Primary],
         vec![ReadFallback::Primary, ReadFallback::LaggingReplicas],
+        vec![ReadFallback::DedicatedReplicas],
+        vec![ReadFallback::DedicatedReplicas, ReadFallback::Primary],
+        vec![ReadFallback::LaggingReplicas, ReadFallback::DedicatedReplicas],
     ])
 }
 
@@ -160,8 +165,14 @@ prop_compose! {
             1 => (1..=100_u8).prop_map(|percent| Least::Percent(Percent::new(percent))),
         ],
         more in vec(more(), 6),
+        dedicated in vec(prop::option::weighted(0.3, any::<prop::sample::Index>()), 6),
     ) -> Case {
         let policy = &mut situation.policy;
+        let of_replicas: Vec<_> = routing.classes.iter().filter(|class| class.has_route()).collect();
+        for (endpoint, to) in policy.endpoints.iter_mut().zip(dedicated) {
+            let class = to.filter(|_| !of_replicas.is_empty()).map(|to| to.get(&of_replicas).name.clone());
+            endpoint.dedicated_to = class.into_iter().collect();
+        }
         policy.routing = routing;
         policy.strategy = strategy;
         policy.failover.read_fallback = fallback;
@@ -234,6 +245,11 @@ fn declared<'a>(policy: &'a PolicyParts, target: &TargetId) -> &'a Endpoint {
     policy.endpoint(&target.endpoint).unwrap()
 }
 
+/// Whether an endpoint may serve a class, or reads that no class names, without being a fallback.
+fn serves(endpoint: &Endpoint, class: Option<&Class>) -> bool {
+    endpoint.serves(class.map(|class| &class.name))
+}
+
 /// Whether a class, or none, finds a target well.
 fn is_well(judgement: &Judgement, class: Option<&Class>) -> bool {
     let well = |standing| matches!(standing, Standing::Good | Standing::Returning { .. });
@@ -280,8 +296,9 @@ proptest! {
             };
             let somebody = judgements.iter().any(|judgement| {
                 let holds = choice.holding.holder.as_ref() == Some(&judgement.target);
+                let endpoint = declared(policy, &judgement.target);
                 let allowed = match judgement.role {
-                    Some(Role::Standby) => true,
+                    Some(Role::Standby) => serves(endpoint, class) || fallback.contains(&ReadFallback::DedicatedReplicas),
                     Some(Role::Primary) => holds && primary_allowed,
                     None => false,
                 };
@@ -302,12 +319,19 @@ proptest! {
         let policy = &case.situation.policy;
         let (judgements, choice, plan) = planned(&case);
         for (class, route) in readings(policy, &plan) {
+            let fallback = class.and_then(|class| class.read_fallback.as_ref()).unwrap_or(&policy.failover.read_fallback);
             let few = serving(route).iter().filter(|member| member.admission == Admission::Eligible).count();
             for member in &route.members {
                 let judgement = judgements.iter().find(|judgement| judgement.target == member.target).unwrap();
                 let endpoint = declared(policy, &member.target);
                 prop_assert!(endpoint.state == EndpointState::Active && endpoint.weight > 0);
                 prop_assert!(!matches!(judgement.standing, Standing::Excluded | Standing::Unproven));
+                let standby = judgement.role == Some(Role::Standby);
+                if standby && !serves(endpoint, class) {
+                    prop_assert_eq!(member.admission, Admission::Fallback, "dedicated to others: {:?}", member);
+                    prop_assert!(fallback.contains(&ReadFallback::DedicatedReplicas) && is_well(judgement, class));
+                    continue;
+                }
                 prop_assert!((1..=100_000).contains(&member.weight), "{member:?}");
                 match member.admission {
                     Admission::Eligible => prop_assert!(is_well(judgement, class), "{class:?} {judgement:?}"),
@@ -354,6 +378,7 @@ proptest! {
         added.state = EndpointState::Active;
         added.server = DeclaredServer::Host(fixture::location(200));
         added.tags.clear();
+        added.dedicated_to.clear();
         wider.situation.policy.endpoints.push(added);
         let mut health = distributary_core::health::Health::default();
         health.address = Some([198, 18, 1, 1].into());
@@ -370,7 +395,8 @@ proptest! {
         let policy = &case.situation.policy;
         let well = |judgements: &[Judgement], route: &Route, class: Option<&Class>| {
             let member = |member: &&Member| {
-                judgements.iter().any(|it| it.target == member.target && it.role == Some(Role::Standby) && is_well(it, class))
+                let general = policy.endpoint(&member.target.endpoint).is_none_or(|endpoint| serves(endpoint, class));
+                general && judgements.iter().any(|it| it.target == member.target && it.role == Some(Role::Standby) && is_well(it, class))
             };
             route.members.iter().filter(member).count()
         };
@@ -381,10 +407,36 @@ proptest! {
             let class = policy.routing.class(&name.as_str().into());
             prop_assert!(serving(&was).is_empty() || !serving(&is).is_empty(), "{name}");
             // The selected ones narrow a route again when they are enough.
-            if name != "rw" && class.is_none_or(|class| class.selector.selects_all()) {
+            let selects_all = |class: &Class| class.selector.selects_all() && !policy.has_dedicated(&class.name);
+            if name != "rw" && class.is_none_or(selects_all) {
                 let (was, is) = (well(&before.0, &was, class), well(&after.0, &is, class));
                 prop_assert!(is >= was, "{name}: {was}, then {is}");
             }
+        }
+    }
+
+    /// Of a route whose Service has one family the slice is as if the servers of the other family were not there.
+    #[test]
+    fn who_is_not_carried_changes_no_slice(case in routed(), six in vec(any::<bool>(), 6), of in prop::sample::select(vec![Families::V4, Families::V6])) {
+        let policy = &case.situation.policy;
+        let (mut judgements, choice, _) = planned(&case);
+        for (judgement, _) in judgements.iter_mut().zip(&six).filter(|(_, six)| **six) {
+            judgement.address = judgement.address.map(|_| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+        }
+        let mut cluster = policy.cluster.clone();
+        for route in ["rw", "ro", "ro-east", "c0"] {
+            cluster.families.insert(route.to_owned(), of);
+        }
+        let valid = policy.policy();
+        let carried: Vec<_> = judgements.iter().filter(|it| it.address.is_some_and(|address| of.carry(address))).cloned().collect();
+        let [all, alone] = [(&cluster, &judgements), (&policy.cluster, &carried)]
+            .map(|(cluster, judgements)| plan(&valid, cluster, judgements, &choice));
+        let outputs = outputs();
+        let pairs = named::routes(&valid, &outputs, &all).into_iter().zip(named::routes(&valid, &outputs, &alone));
+        for (all, alone) in pairs.filter(|(all, _)| cluster.families.contains_key(&all.name)) {
+            let slice = |route: &Route| serving(route).iter().map(|member| (member.target.clone(), member.weight)).collect::<Vec<_>>();
+            prop_assert_eq!(slice(all.route), slice(alone.route), "{}: {:#?}", &all.name, all.route);
+            prop_assert!(all.route.members.iter().all(|member| member.carried == of.carry(member.address)));
         }
     }
 

@@ -63,7 +63,7 @@ prop_compose! {
     }
 }
 
-/// A primary and up to four replicas, some disabled, some of weight 0.
+/// A primary and up to four replicas, some disabled, some of weight 0, some dedicated to `analytics`.
 pub fn policies() -> impl Strategy<Value = Case> {
     let settings = breakers().prop_flat_map(|breaker| {
         let threshold = breaker.failure_threshold;
@@ -78,10 +78,17 @@ pub fn policies() -> impl Strategy<Value = Case> {
             1 => Just(EndpointState::Disabled),
         ],
         prop::bool::weighted(0.8),
+        prop::bool::weighted(0.15),
     );
     let endpoints = vec(endpoint, 1..=5);
     let failover = (prop::bool::weighted(0.2), any::<bool>());
-    (settings, endpoints, any::<bool>(), any::<bool>(), failover).prop_map(
+    let fallbacks = prop::sample::select(vec![
+        vec![],
+        vec![ReadFallback::Primary],
+        vec![ReadFallback::DedicatedReplicas],
+        vec![ReadFallback::DedicatedReplicas, ReadFallback::Primary],
+    ]);
+    (settings, endpoints, fallbacks, any::<bool>(), failover).prop_map(
         |((breaker, probing), endpoints, fallback, weighted, (pinned, withdraw))| {
             let mut policy = super::policy("primary: {host: 198.18.0.1}");
             let template = policy.endpoints[0].clone();
@@ -98,11 +105,11 @@ pub fn policies() -> impl Strategy<Value = Case> {
             if withdraw {
                 policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
             }
-            policy.failover.read_fallback = fallback.then_some(ReadFallback::Primary).into_iter().collect();
+            policy.failover.read_fallback = fallback;
             policy.looked_up.clear();
             policy.endpoints = (1_u8..)
                 .zip(endpoints)
-                .map(|(last, (weight, priority, state, promotable))| {
+                .map(|(last, (weight, priority, state, promotable, dedicated))| {
                     let mut endpoint = template.clone();
                     if last > 1 {
                         endpoint.id = format!("r{last}").as_str().into();
@@ -111,6 +118,9 @@ pub fn policies() -> impl Strategy<Value = Case> {
                     endpoint.server = DeclaredServer::Host(fixture::location(last));
                     (endpoint.weight, endpoint.priority, endpoint.state) = (weight, priority, state);
                     endpoint.promotable = promotable;
+                    if dedicated {
+                        endpoint.dedicated_to = vec!["analytics".into()];
+                    }
                     if last % 4 == 0 {
                         endpoint.lag.source = LagSource::None;
                     }

@@ -7,6 +7,7 @@ use super::services::ServicePort;
 use super::url::ServerUrl;
 use super::{DeclaredRole, PolicySource, Problems, endpoint_id, is_label, is_word, lag, login};
 use crate::{self as api, rules};
+use distributary_core::ids::ClassName;
 use distributary_core::login::UnresolvedSecret;
 use distributary_core::policy::{DeclaredServer, Endpoint};
 use distributary_core::server::{Host, Location};
@@ -14,6 +15,8 @@ use distributary_core::server::{Host, Location};
 const PORT: u16 = 5432;
 const WEIGHT: u16 = 1;
 const PRIORITY: u16 = 1;
+/// That an endpoint is dedicated to.
+const CLASSES_AT_MOST: usize = 16;
 
 pub fn validate(
     declared: &api::Endpoint,
@@ -45,6 +48,7 @@ pub fn validate(
         state: declared.state.unwrap_or_default(),
         promotable: declared.promotable.unwrap_or(true),
         tags: declared.tags.clone(),
+        dedicated_to: dedicated_to(declared, field, problems),
         lag: lag::of_endpoint(
             spec.replication_lag.as_ref(),
             declared.replication_lag.as_ref(),
@@ -94,6 +98,17 @@ fn words(declared: &api::Endpoint, field: &str, problems: &mut Problems) {
     problems.require(zone, format!("{field}.zone"), rules::ZONE);
     let tags = declared.tags.iter().all(|tag| is_word(tag));
     problems.require(tags, format!("{field}.tags"), rules::TAGS);
+}
+
+/// The classes that it is dedicated to; that they are known, and named once, the policy upholds.
+fn dedicated_to(declared: &api::Endpoint, field: &str, problems: &mut Problems) -> Vec<ClassName> {
+    let classes = &declared.dedicated_to;
+    problems.require(
+        classes.len() <= CLASSES_AT_MOST,
+        format!("{field}.dedicatedTo"),
+        rules::DEDICATED_TO,
+    );
+    classes.iter().map(|class| class.as_str().into()).collect()
 }
 
 /// Where a server is that its `host` or `serviceRef` names.

@@ -28,6 +28,13 @@ impl DeclaredFields<'_> {
             Broken::Port(at) => (self.port(*at), rules::PORT),
             Broken::Recover(at) => (self.lag(*at, "recover"), rules::RECOVER),
             Broken::LagQuery(at) => (self.lag(*at, "lagQuery"), rules::LAG_QUERY),
+            Broken::DedicatedTwice { at, .. } => (endpoint_field(*at, "dedicatedTo"), rules::DEDICATED_TO),
+            Broken::DedicatedUnknown { at, .. } => {
+                (endpoint_field(*at, "dedicatedTo"), rules::DEDICATED_CLASS)
+            }
+            Broken::DedicatedToPrimary { at, .. } => {
+                (endpoint_field(*at, "dedicatedTo"), rules::DEDICATED_TO_PRIMARY)
+            }
             Broken::AcceptedUnknown => (spec("failover.acceptPrimary"), rules::ACCEPT_PRIMARY),
             Broken::MovesUnchecked => (spec("failover.primaryRole"), rules::PINNED),
             Broken::FailureThreshold => (spec("circuitBreaker.failureThreshold"), rules::FAILURE_THRESHOLD),

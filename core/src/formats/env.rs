@@ -1,6 +1,7 @@
 //! Environment variables for `envFrom`: servers as declared, without users and passwords. Times are in milliseconds.
 //!
-//! `DATABASE_URL` is the server that takes the writes now; a replica that does is not enabled as one.
+//! `DATABASE_URL` is the server that takes the writes now; a replica that does is not enabled as one. Nor is one that is dedicated to
+//! classes: programs that know these variables send it any read.
 
 use super::document::Document;
 use super::uri::{escaped, server};
@@ -54,13 +55,15 @@ fn of_primary(table: &RoutingTable, writes: Option<&str>) -> Vec<Document> {
 }
 
 fn of_replica(number: usize, replica: &Endpoint, writes: Option<&str>) -> Vec<Document> {
-    let enabled = replica.state == EndpointState::Active && writes != Some(&replica.id);
+    let general = replica.dedicated_to.is_empty();
+    let enabled = replica.state == EndpointState::Active && writes != Some(&replica.id) && general;
     let set = |name: &str, value| Document::new(format!("DB_REPLICA_{number}_{name}"), value);
     let mut documents = vec![
         set("ENABLED", enabled.to_string()),
         set("MAX_CONNECTIONS", replica.max_connections.to_string()),
     ];
     documents.extend(replica.region.clone().map(|region| set("REGION", region)));
+    documents.extend((!general).then(|| set("DEDICATED_TO", replica.dedicated_to.join(","))));
     let name = format!("DATABASE_READ_REPLICA_{number}_URL");
     documents.extend(url(replica).map(|url| Document::new(name, url)));
     documents

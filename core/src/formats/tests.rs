@@ -12,6 +12,8 @@ fn member(endpoint: &str, address: &str) -> Member {
         port: 5432,
         weight: 100,
         in_slice: true,
+        in_uris: true,
+        carried: true,
         order: 0,
         admission: Admission::Eligible,
     }
@@ -24,8 +26,10 @@ fn table(policy: &fixture::Case, members: Vec<Member>) -> RoutingTable {
         members: vec![member("primary", "198.18.0.1")],
     };
     let ro = Route { state, members };
+    let classes = policy.routing.classes.iter();
     let plan = RoutingPlan {
         rw,
+        classes: classes.map(|class| (class.name.clone(), ro.clone())).collect(),
         ro,
         ..RoutingPlan::default()
     };
@@ -76,13 +80,29 @@ fn each_client_reads_an_ipv6_address_in_its_own_way() {
 fn a_route_without_anybody_in_its_slice_and_one_of_a_built_in_class_have_no_uri() {
     let policy = fixture::policy(&["a"]);
     let mut returning = member("a", "198.18.0.2");
-    returning.in_slice = false;
+    (returning.in_slice, returning.in_uris) = (false, false);
     let table = table(&policy, vec![returning]);
     let names: Vec<_> = documents(Format::Libpq)(&table)
         .into_iter()
         .map(|document| document.name)
         .collect();
     assert_eq!(names, ["libpq-rw", "libpq16-rw"]);
+}
+
+#[test]
+fn a_server_that_no_service_can_carry_is_in_the_uris() {
+    let policy = fixture::policy(&["a", "b"]);
+    let mut uncarried = member("a", "2001:db8::2");
+    (uncarried.in_slice, uncarried.carried) = (false, false);
+    let table = table(&policy, vec![uncarried, member("b", "198.18.0.3")]);
+    let libpq = text(&documents(Format::Libpq)(&table), "libpq-ro");
+    assert!(libpq.contains("//[2001:db8::2]:5432,198.18.0.3:5432/"), "{libpq}");
+    let told: Vec<_> = table.routes["ro"]
+        .targets
+        .iter()
+        .map(|target| (target.in_slice, target.in_uris))
+        .collect();
+    assert_eq!(told, [(false, Some(true)), (true, None)]);
 }
 
 #[test]
@@ -97,6 +117,36 @@ fn a_replica_that_takes_the_writes_is_the_database_and_no_replica() {
     );
     assert_eq!(text(&documents, "DB_REPLICA_1_ENABLED"), "false");
     assert_eq!(text(&documents, "DB_REPLICA_2_ENABLED"), "true");
+}
+
+#[test]
+fn a_class_that_is_built_in_has_uris_while_a_replica_is_dedicated_to_it() {
+    let mut policy = fixture::policy(&["a"]);
+    let names = |policy: &fixture::Case| -> Vec<_> {
+        let table = table(policy, vec![member("a", "198.18.0.2")]);
+        let all = documents(Format::Jdbc)(&table).into_iter();
+        all.map(|document| document.name).collect()
+    };
+    assert_eq!(names(&policy), ["jdbc-ro", "jdbc-rw"]);
+    policy.endpoints[1].dedicated_to = vec!["analytics".into()];
+    assert_eq!(names(&policy), ["jdbc-analytics", "jdbc-ro", "jdbc-rw"]);
+}
+
+#[test]
+fn a_replica_that_is_dedicated_to_classes_is_not_enabled_for_any_read() {
+    let mut policy = fixture::policy(&["a", "b"]);
+    policy.endpoints[1].dedicated_to = vec!["analytics".into(), "primary-preferred".into()];
+    let documents = documents(Format::Env)(&table(&policy, vec![member("b", "198.18.0.3")]));
+    assert_eq!(text(&documents, "DB_REPLICA_1_ENABLED"), "false");
+    assert_eq!(
+        text(&documents, "DB_REPLICA_1_DEDICATED_TO"),
+        "analytics,primary-preferred"
+    );
+    assert_eq!(text(&documents, "DB_REPLICA_2_ENABLED"), "true");
+    assert!(
+        documents.iter().all(|it| it.name != "DB_REPLICA_2_DEDICATED_TO"),
+        "it is dedicated to none"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::table::named::WRITES;
-use crate::table::{Route, RouteTarget, RoutingTable};
+use crate::table::{Class, Route, RouteTarget, RoutingTable};
 
 /// A route that has URIs.
 pub struct UriRoute<'a> {
@@ -12,15 +12,19 @@ pub struct UriRoute<'a> {
     pub route: &'a Route,
 }
 
-/// Every route that has somebody in its slice (libpq takes a URI without a host for the local socket), but for those of classes
-/// that are built in.
+/// Every route that has somebody for URIs (libpq takes a URI without a host for the local socket), but for those of classes
+/// that are built in and that no endpoint is dedicated to.
 pub fn routes_with_uris(table: &RoutingTable) -> impl Iterator<Item = UriRoute<'_>> {
-    let is_declared = |name: &str| {
+    let has_dedicated = |class: &Class| {
+        let mut endpoints = table.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.dedicated_to.contains(&class.name))
+    };
+    let leads_elsewhere = move |name: &str| {
         let class = table.classes.iter().find(|class| class.name == name);
-        class.is_none_or(|class| !class.built_in)
+        class.is_none_or(|class| !class.built_in || has_dedicated(class))
     };
     let routes = table.routes.iter().filter(move |(name, route)| {
-        is_declared(name.as_str()) && route.targets.iter().any(|target| target.in_slice)
+        leads_elsewhere(name.as_str()) && route.targets.iter().any(RouteTarget::is_in_uris)
     });
     routes.map(move |(name, route)| UriRoute { name, table, route })
 }
@@ -31,9 +35,9 @@ impl UriRoute<'_> {
         self.name == WRITES
     }
 
-    /// The hosts of those in the slice, in order; `ipv6`: how the client writes such an address.
+    /// The hosts of those that URIs hold, in order; `ipv6`: how the client writes such an address.
     pub fn hosts(&self, ipv6: fn(Ipv6Addr) -> String) -> String {
-        let targets = self.route.targets.iter().filter(|target| target.in_slice);
+        let targets = self.route.targets.iter().filter(|target| target.is_in_uris());
         let hosts: Vec<_> = targets.map(|target| self.host(target, ipv6)).collect();
         hosts.join(",")
     }

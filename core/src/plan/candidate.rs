@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::route::{Admission, Member};
 use crate::breaker::Circuit;
+use crate::cluster::Families;
 use crate::health::Standing;
 use crate::judgement::Judgement;
 use crate::lag::Freshness;
@@ -30,6 +31,8 @@ pub struct Candidate<'a> {
     circuit: Circuit,
     /// Lower ones serve first.
     pub order: u16,
+    /// Whether the Service of the route can carry its address.
+    pub carried: bool,
 }
 
 impl<'a> Candidate<'a> {
@@ -47,6 +50,7 @@ impl<'a> Candidate<'a> {
             standing: judgement.standing,
             circuit: judgement.circuit,
             order: 0,
+            carried: true,
         })
     }
 
@@ -73,6 +77,12 @@ impl<'a> Candidate<'a> {
         Self { standing, ..self }
     }
 
+    /// As a route sees it whose Service has these families; `None`: it carries any address.
+    pub fn carried_by(self, families: Option<Families>) -> Self {
+        let carried = families.is_none_or(|families| families.carry(self.address));
+        Self { carried, ..self }
+    }
+
     pub fn in_order(self, order: u16) -> Self {
         Self { order, ..self }
     }
@@ -82,13 +92,15 @@ impl<'a> Candidate<'a> {
             Standing::Returning { share, .. } => share,
             _ => Percent::FULL,
         };
-        let in_slice = admission != Admission::Eligible || !self.is_returning_early();
+        let fully = admission != Admission::Eligible || !self.is_returning_early();
         Member {
             target: self.judgement.target.clone(),
             address: self.address,
             port: self.port,
             weight: part(self.weight(strategy), u32::from(share.get()), 100),
-            in_slice,
+            in_slice: self.carried && fully,
+            in_uris: fully,
+            carried: self.carried,
             order: self.order,
             admission,
         }
@@ -122,19 +134,25 @@ impl<'a> Candidate<'a> {
 
     /// Well, and in a slice too.
     pub fn is_all_in(&self) -> bool {
-        self.is_well() && !self.is_returning_early()
+        self.carried && self.is_well() && !self.is_returning_early()
     }
 
-    /// Its circuit is not closed, but its newest check is good.
+    /// Its circuit is not closed, but its newest check is good; and a slice may hold it.
     pub fn answers(&self) -> bool {
-        self.is_returning_early()
-            || (matches!(self.circuit, Circuit::Open { .. })
-                && matches!(self.standing, Standing::Unhealthy { answers: true }))
+        let open = matches!(self.circuit, Circuit::Open { .. })
+            && matches!(self.standing, Standing::Unhealthy { answers: true });
+        self.carried && (self.is_returning_early() || open)
     }
 
-    /// How far behind one is that is nothing but behind. A delayed standby is never one, nor is who does not tell.
+    /// Whether it may stand in: well, or at least answering, and a slice may hold it.
+    pub fn may_stand_in(&self) -> bool {
+        self.carried && (self.is_well() || self.answers())
+    }
+
+    /// How far behind one is that is nothing but behind, and that a slice may hold. A delayed standby is never one, nor is who
+    /// does not tell.
     pub fn behind(&self) -> Option<LagStep> {
-        let lags = self.standing == Standing::Behind && !self.endpoint.lag.own;
+        let lags = self.carried && self.standing == Standing::Behind && !self.endpoint.lag.own;
         self.judgement.behind.filter(|_| lags)
     }
 }

@@ -11,16 +11,18 @@ pub struct Choice<'a> {
     pub policy: &'a Policy,
     pub fallback: &'a [ReadFallback],
     pub replicas: &'a [Candidate<'a>],
+    /// Those that are dedicated to other classes.
+    pub dedicated: &'a [Candidate<'a>],
     /// Where it may stand in.
     pub primary: Option<&'a Candidate<'a>>,
-    /// A fallback comes after so many places.
+    /// A fallback comes after so many places, and what stands after it in the list after twice as many.
     pub farther: u16,
     pub least: usize,
 }
 
 impl Choice<'_> {
-    /// `None` where nobody would be in a slice.
-    pub fn route(&self) -> Option<Route> {
+    /// Its slice holds nobody where nobody who is carried may serve.
+    pub fn route(&self) -> Route {
         let few = self.replicas.iter().filter(|it| it.is_all_in()).count() < self.least;
         let admit = |candidate: &Candidate<'_>| {
             let admission = match (candidate.is_well(), few && candidate.answers()) {
@@ -32,15 +34,21 @@ impl Choice<'_> {
         };
         let mut members: Vec<Member> = self.replicas.iter().filter_map(admit).collect();
         let eligible = members.iter().filter(|member| member.in_slice).count();
+        let of_uris = members.iter().filter(|member| member.in_uris).count();
         self.add_fallback(&mut members, self.least.saturating_sub(eligible));
+        if of_uris >= self.least {
+            keep_stand_ins_out_of_uris(&mut members);
+        }
         self.sort(&mut members);
-        let state = if eligible > 0 {
-            RouteState::Served
-        } else {
+        let by_fallback = members
+            .iter()
+            .any(|member| member.admission == Admission::Fallback);
+        let state = if eligible == 0 && by_fallback {
             RouteState::Fallback
+        } else {
+            RouteState::Served
         };
-        let anybody = members.iter().any(|member| member.in_slice);
-        anybody.then_some(Route { state, members })
+        Route { state, members }
     }
 
     /// Adds members of the fallback in order, until `missing` are added.
@@ -55,6 +63,7 @@ impl Choice<'_> {
                 return;
             }
             let added = match fallback {
+                ReadFallback::DedicatedReplicas => self.dedicated(missing),
                 ReadFallback::LaggingReplicas => self.lagging(missing),
                 ReadFallback::Primary if used => Vec::new(),
                 ReadFallback::Primary => {
@@ -75,23 +84,53 @@ impl Choice<'_> {
             return Vec::new();
         };
         let near = |candidate: &&Candidate<'_>| candidate.behind().is_some_and(|behind| behind <= *last);
-        let member = |candidate: &Candidate<'_>| {
-            let farther = candidate.in_order(candidate.order + self.farther);
-            farther.member(self.policy.strategy, Admission::Fallback)
+        let stand_in = |candidate| self.stand_in(candidate, ReadFallback::LaggingReplicas);
+        self.replicas.iter().filter(near).map(stand_in).collect()
+    }
+
+    /// Those of them that are well, at least so many where there are: the nearest ones and the lowest priorities first, and who
+    /// returns last; those that are like the last of them serve too.
+    fn dedicated(&self, missing: usize) -> Vec<Member> {
+        let may = |candidate: &&Candidate<'_>| candidate.carried && candidate.is_well();
+        let well = || self.dedicated.iter().filter(may);
+        let rank = |candidate: &Candidate<'_>| {
+            let returns = !candidate.is_all_in();
+            (returns, candidate.order, candidate.endpoint.priority)
         };
-        self.replicas.iter().filter(near).map(member).collect()
+        let mut ranks: Vec<_> = well().map(rank).collect();
+        ranks.sort_unstable();
+        let Some(last) = ranks.get(missing.min(ranks.len()).saturating_sub(1)) else {
+            return Vec::new();
+        };
+        let first = well().filter(|candidate| rank(candidate) <= *last);
+        first
+            .map(|candidate| self.stand_in(candidate, ReadFallback::DedicatedReplicas))
+            .collect()
+    }
+
+    /// A replica as a fallback, after the replicas that stand before it in the list.
+    fn stand_in(&self, candidate: &Candidate<'_>, fallback: ReadFallback) -> Member {
+        let before = self.fallback.iter().take_while(|other| **other != fallback);
+        let places = 1 + replicas_among(before);
+        let farther = candidate.in_order(candidate.order + self.farther.saturating_mul(places));
+        farther.member(self.policy.strategy, Admission::Fallback)
     }
 
     fn primary_member(&self) -> Option<Member> {
-        let primary = self
-            .primary
-            .filter(|primary| primary.is_well() || primary.answers())?;
+        let primary = self.farthest_primary().filter(Candidate::may_stand_in)?;
         Some(primary.member(self.policy.strategy, Admission::Fallback))
+    }
+
+    /// The primary after all replicas.
+    fn farthest_primary(&self) -> Option<Candidate<'_>> {
+        let places = 1 + replicas_among(self.fallback.iter()).max(1);
+        let primary = self.primary?;
+        Some(primary.in_order(self.farther.saturating_mul(places)))
     }
 
     /// Nobody is well: all that are not proven wrong, as the fault may be the operator's own network.
     pub fn held(&self, all: &[Candidate<'_>]) -> Route {
-        let everybody = all.iter().chain(self.primary);
+        let everybody = all.iter().copied().chain(self.farthest_primary());
         let mut members: Vec<Member> = everybody
             .map(|candidate| candidate.member(self.policy.strategy, Admission::Held))
             .collect();
@@ -115,4 +154,20 @@ impl Choice<'_> {
             (a.order, priority(a), &a.target, a.address).cmp(&(b.order, priority(b), &b.target, b.address))
         });
     }
+}
+
+/// They stand in for servers that the Service cannot carry, and URIs can.
+fn keep_stand_ins_out_of_uris(members: &mut [Member]) {
+    let stand_ins = members.iter_mut();
+    for member in stand_ins.filter(|member| member.admission == Admission::Fallback) {
+        member.in_uris = false;
+    }
+}
+
+/// How many of the members of a fallback are replicas.
+fn replicas_among<'a>(fallback: impl Iterator<Item = &'a ReadFallback>) -> u16 {
+    let replicas = fallback
+        .filter(|member| **member != ReadFallback::Primary)
+        .count();
+    u16::try_from(replicas).unwrap_or(u16::MAX)
 }

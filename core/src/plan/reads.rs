@@ -3,9 +3,15 @@
 //! | in this order                                              | state      |
 //! |------------------------------------------------------------|------------|
 //! | replicas that are selected and eligible, if they are enough | `Served`   |
-//! | any replica that is eligible                               | `Served`; `Fallback` where others were to be selected |
+//! | any replica that is eligible and not dedicated to other classes | `Served`; `Fallback` where others were to be selected |
 //! | too few: also those whose newest check is good (`Early`), then the members of the fallback in order | `Fallback` where no replica is eligible |
 //! | nobody: all that are not proven wrong                      | `Held`     |
+//!
+//! A class without a selector selects the replicas that are dedicated to it, where there are some. Those that are dedicated to
+//! other classes serve as the fallback `DedicatedReplicas` alone, and are never held.
+//!
+//! A server whose address the Service of the route cannot carry is in no slice, and does not count as one that serves; it is in
+//! routing.json alone.
 //!
 //! Enough is `minHealthyReplicas`. Of a region only the nearest servers are in the slice, and any fresh one is nearer than
 //! a fallback; the others follow in routing.json.
@@ -15,10 +21,11 @@ use super::choice::Choice;
 use super::regions::{Places, keep_the_nearest_in_slice};
 use super::route::{Route, RouteState};
 use crate::breaker::Circuit;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Families};
+use crate::ids::ClassName;
 use crate::observation::Role;
 use crate::policy::{Endpoint, EndpointState, Policy};
-use crate::routing::{Class, Destination, ReadFallback, Region, Selector};
+use crate::routing::{Class, DEFAULT, Destination, ReadFallback, Region, Selector, of_region};
 use crate::write_primary::WriteChoice;
 
 /// Whose reads they are.
@@ -28,6 +35,8 @@ pub struct Reading<'a> {
     class: Option<&'a Class>,
     region: Option<&'a Region>,
     fallback: &'a [ReadFallback],
+    /// Of the Service of its route.
+    families: Option<Families>,
 }
 
 impl<'a> Reading<'a> {
@@ -38,31 +47,43 @@ impl<'a> Reading<'a> {
             class: None,
             region: cluster.home(policy),
             fallback: &policy.failover.read_fallback,
+            families: cluster.families_of(DEFAULT),
         }
     }
 
-    pub fn of_class(policy: &'a Policy, class: &'a Class) -> Self {
+    pub fn of_class(policy: &'a Policy, cluster: &Cluster, class: &'a Class) -> Self {
         let own = class.read_fallback.as_ref();
         Self {
             destination: class.destination,
             class: Some(class),
             region: None,
             fallback: own.unwrap_or(&policy.failover.read_fallback),
+            families: cluster.families_of(class.name.as_str()),
         }
     }
 
     /// Reads that no class names, from this region.
-    pub fn of_region(policy: &'a Policy, region: &'a Region) -> Self {
+    pub fn of_region(policy: &'a Policy, cluster: &Cluster, region: &'a Region) -> Self {
         Self {
             region: Some(region),
-            ..Self::unnamed(policy, &Cluster::default())
+            families: cluster.families_of(&of_region(&region.name)),
+            ..Self::unnamed(policy, cluster)
         }
     }
 
-    /// The selector, where not all are selected.
-    fn selector(&self) -> Option<&'a Selector> {
-        let selector = self.class.map(|class| &class.selector);
-        selector.filter(|selector| !selector.selects_all())
+    /// Whom it selects, where that is not all.
+    fn selection(&self, policy: &Policy) -> Option<Selection<'a>> {
+        let class = self.class?;
+        if !class.selector.selects_all() {
+            return Some(Selection::Selector(&class.selector));
+        }
+        let own = policy.has_dedicated(&class.name);
+        own.then_some(Selection::Dedicated(&class.name))
+    }
+
+    /// Whether an endpoint may serve it as a replica without being a fallback.
+    fn is_served_by(&self, endpoint: &Endpoint) -> bool {
+        endpoint.serves(self.class.map(|class| &class.name))
     }
 
     /// Whether the primary may stand in. Where it is preferred it always may.
@@ -71,6 +92,23 @@ impl<'a> Reading<'a> {
             Destination::ReplicasOnly => false,
             Destination::PrimaryPreferred | Destination::Primary => true,
             Destination::Replicas => self.fallback.contains(&ReadFallback::Primary),
+        }
+    }
+}
+
+/// The replicas that a class prefers.
+#[derive(Clone, Copy)]
+enum Selection<'a> {
+    Selector(&'a Selector),
+    /// Those that are dedicated to this class.
+    Dedicated(&'a ClassName),
+}
+
+impl Selection<'_> {
+    fn has(self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::Selector(selector) => selector.selects(&endpoint.id, &endpoint.tags),
+            Self::Dedicated(class) => endpoint.dedicated_to.contains(class),
         }
     }
 }
@@ -88,14 +126,26 @@ pub fn reads(
     } else {
         Destination::Primary
     };
-    let preferred = || rw.state == RouteState::Served && !is_open_for(reading.class, known, rw);
+    let own = carried(rw, reading.families);
+    let leads = || own.members.iter().any(|member| member.in_slice);
+    let preferred = || own.state == RouteState::Served && leads() && !is_open_for(reading.class, known, rw);
     match destination {
-        Destination::Primary => rw.clone(),
-        Destination::PrimaryPreferred if preferred() => rw.clone(),
+        Destination::Primary => own,
+        Destination::PrimaryPreferred if preferred() => own,
         Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {
             from_replicas(policy, known, choice, reading)
         }
     }
+}
+
+/// The route of writes as another Service leads to it.
+fn carried(rw: &Route, families: Option<Families>) -> Route {
+    let mut route = rw.clone();
+    for member in &mut route.members {
+        member.carried = families.is_none_or(|families| families.carry(member.address));
+        member.in_slice = member.carried;
+    }
+    route
 }
 
 /// Whether the holder of the writes does not answer the probe query of the class.
@@ -126,6 +176,7 @@ fn from_replicas(
             None => *candidate,
         })
         .map(|candidate| candidate.in_order(places.of(candidate.endpoint)))
+        .map(|candidate| candidate.carried_by(reading.families))
         .collect();
     let primary = seen
         .iter()
@@ -133,24 +184,28 @@ fn from_replicas(
             let holds = choice.holding.holder.as_ref() == Some(&candidate.judgement.target);
             holds && candidate.role == Role::Primary && reading.may_use_primary()
         })
-        .map(|primary| primary.in_order(places.count().saturating_mul(2)));
-    let all: Vec<_> = seen
-        .iter()
-        .filter(|it| it.role == Role::Standby)
-        .copied()
-        .collect();
+        .copied();
+    let standbys = seen.iter().filter(|it| it.role == Role::Standby).copied();
+    let (all, of_others): (Vec<_>, Vec<_>) = standbys.partition(|it| reading.is_served_by(it.endpoint));
     let pool = pool(policy, reading, &all);
     let choice = Choice {
         policy,
         fallback: reading.fallback,
         replicas: &pool.replicas,
+        dedicated: &of_others,
         primary: primary.as_ref(),
         farther: places.count(),
         least: pool.least,
     };
-    let Some(mut route) = choice.route() else {
-        return choice.held(&all);
-    };
+    let leads = |route: &Route| route.members.iter().any(|member| member.in_slice);
+    let mut route = choice.route();
+    if !leads(&route) {
+        let held = choice.held(&all);
+        // Where no Service can lead to anybody, those that are well serve the clients that need none.
+        if leads(&held) || route.members.is_empty() {
+            return held;
+        }
+    }
     if pool.elsewhere {
         route.state = RouteState::Fallback;
     }
@@ -169,22 +224,24 @@ struct Pool<'a> {
 
 /// The selected replicas where enough of them are eligible, or else all.
 fn pool<'a>(policy: &Policy, reading: Reading<'_>, all: &[Candidate<'a>]) -> Pool<'a> {
-    let declared = |selector: Option<&Selector>| {
+    let selection = reading.selection(policy);
+    let declared = |selection: Option<Selection<'_>>| {
         let counts = |endpoint: &&Endpoint| {
             endpoint.state == EndpointState::Active
                 && endpoint.weight > 0
-                && selector.is_none_or(|selector| selector.selects(&endpoint.id, &endpoint.tags))
+                && reading.is_served_by(endpoint)
+                && selection.is_none_or(|selection| selection.has(endpoint))
         };
         policy.replicas().filter(counts).count()
     };
     let least = |count| policy.failover.min_healthy.of(count).max(1);
-    if let Some(selector) = reading.selector() {
+    if let Some(selection) = selection {
         let chosen: Vec<_> = all
             .iter()
-            .filter(|candidate| selector.selects(&candidate.endpoint.id, &candidate.endpoint.tags))
+            .filter(|candidate| selection.has(candidate.endpoint))
             .copied()
             .collect();
-        let count = declared(Some(selector));
+        let count = declared(Some(selection));
         // More than there are cannot be asked of them.
         let enough = least(count).min(count.max(1));
         if chosen.iter().filter(|it| it.is_all_in()).count() >= enough {
@@ -198,6 +255,6 @@ fn pool<'a>(policy: &Policy, reading: Reading<'_>, all: &[Candidate<'a>]) -> Poo
     Pool {
         replicas: all.to_vec(),
         least: least(declared(None)),
-        elsewhere: reading.selector().is_some(),
+        elsewhere: selection.is_some(),
     }
 }

@@ -41,11 +41,12 @@ impl<'a> Places<'a> {
 
 /// Of several places only the nearest that is in a slice at all stays in it.
 pub fn keep_the_nearest_in_slice(members: &mut [Member]) {
-    let in_slice = members.iter().filter(|member| member.in_slice);
-    let Some(nearest) = in_slice.map(|member| member.order).min() else {
+    let nearest = |fits: fn(&&Member) -> bool| members.iter().filter(fits).map(|member| member.order).min();
+    // Where the Service can carry nobody, those for URIs.
+    let Some(nearest) = nearest(|member| member.in_slice).or_else(|| nearest(|member| member.in_uris)) else {
         return;
     };
     for member in members.iter_mut().filter(|member| member.order > nearest) {
-        member.in_slice = false;
+        (member.in_slice, member.in_uris) = (false, false);
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::policy::Policy;
+use crate::routing::{DEFAULT, WRITES, of_region};
 use crate::words::words;
 
 /// Who serves.
@@ -50,6 +51,10 @@ pub struct Member {
     pub weight: u32,
     /// Whether an EndpointSlice, which knows no shares, holds it.
     pub in_slice: bool,
+    /// Whether the URIs hold it, which know no shares either, and need no Service.
+    pub in_uris: bool,
+    /// Whether the Service of the route can carry its address; where it has none, true.
+    pub carried: bool,
     /// Lower ones first: those of higher ones serve when none of the lower ones can.
     pub order: u16,
     pub admission: Admission,
@@ -74,16 +79,48 @@ impl RoutingPlan {
         (self.ro.member(target), self.rw.member(target))
     }
 
-    /// Its first place: for reads that no class names, for writes, for those of a declared class or from a region.
+    /// Its first place for reads: for those that no class names, or those of a class that it is dedicated to.
+    #[must_use]
+    pub fn reads(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
+        let dedicated_to = policy
+            .endpoint(&target.endpoint)
+            .map(|endpoint| &endpoint.dedicated_to);
+        let mut own = dedicated_to.into_iter().flatten();
+        self.ro
+            .member(target)
+            .or_else(|| own.find_map(|class| self.classes.get(class)?.member(target)))
+    }
+
+    /// Its first place where it is carried, or else the first one: for reads that no class names, for writes, for those of a
+    /// class with a route of its own or from a region.
     #[must_use]
     pub fn member(&self, policy: &Policy, target: &TargetId) -> Option<&Member> {
         let (reads, writes) = self.membership(target);
-        let declared = policy.routing.classes.iter().filter(|class| class.declared);
-        let of_classes = declared.filter_map(|class| self.classes.get(&class.name));
-        let mut others = of_classes.chain(self.regions.values());
-        reads
-            .or(writes)
-            .or_else(|| others.find_map(|route| route.member(target).filter(|member| member.in_slice)))
+        let own = policy
+            .routing
+            .classes
+            .iter()
+            .filter(|class| policy.has_own_route(class));
+        let of_classes = own.filter_map(|class| self.classes.get(&class.name));
+        let others = of_classes.chain(self.regions.values());
+        let others = others
+            .filter_map(|route| route.member(target))
+            .filter(|member| member.in_slice || !member.carried);
+        let places: Vec<_> = reads.into_iter().chain(writes).chain(others).collect();
+        let carried = places.iter().find(|member| member.carried);
+        carried.or(places.first()).copied()
+    }
+
+    /// Who is in a route whose Service cannot carry its address, by the name of the route; each route that has somebody once.
+    #[must_use]
+    pub fn uncarried(&self) -> Vec<(String, Vec<EndpointId>)> {
+        let first = [(WRITES, &self.rw), (DEFAULT, &self.ro)].map(|(name, route)| (name.to_owned(), route));
+        let classes = self.classes.iter().map(|(name, route)| (name.to_string(), route));
+        let regions = self.regions.iter().map(|(name, route)| (of_region(name), route));
+        let all = first.into_iter().chain(classes).chain(regions);
+        all.map(|(name, route)| (name, route.endpoints(|member| !member.carried)))
+            .filter(|(_, endpoints)| !endpoints.is_empty())
+            .collect()
     }
 }
 
@@ -134,20 +171,23 @@ impl Route {
     /// The endpoints whose servers a slice of it holds, in order.
     #[must_use]
     pub fn serving(&self) -> Vec<EndpointId> {
-        self.endpoints(|_| true)
+        self.endpoints(|member| member.in_slice)
+    }
+
+    /// Whether it is served, but its Service can carry the address of no server of it.
+    #[must_use]
+    pub fn is_uncarried(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(|member| !member.carried)
     }
 
     /// Those of them that stand in for replicas.
     #[must_use]
     pub fn stand_ins(&self) -> Vec<EndpointId> {
-        self.endpoints(|member| member.admission == Admission::Fallback)
+        self.endpoints(|member| member.in_slice && member.admission == Admission::Fallback)
     }
 
     fn endpoints(&self, which: impl Fn(&Member) -> bool) -> Vec<EndpointId> {
-        let members = self
-            .members
-            .iter()
-            .filter(|member| member.in_slice && which(member));
+        let members = self.members.iter().filter(|member| which(member));
         let mut endpoints = Vec::new();
         for id in members.map(|member| &member.target.endpoint) {
             if !endpoints.contains(id) {

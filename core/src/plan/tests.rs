@@ -1,4 +1,6 @@
 mod classes;
+mod dedicated;
+mod families;
 
 use crate::policy::DeclaredServer;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! A declared server.
 
 use super::settings::LagSettings;
-use crate::ids::EndpointId;
+use crate::ids::{ClassName, EndpointId};
 use crate::server::{Location, ServerKey};
 use crate::words::words;
 
@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub promotable: bool,
     /// Words for its use, by which classes select replicas.
     pub tags: Vec<String>,
+    /// The classes whose routes alone it is in while it is a standby, each once; empty: any route.
+    pub dedicated_to: Vec<ClassName>,
     /// When it is too far behind to serve.
     pub lag: LagSettings,
 }
@@ -102,6 +104,12 @@ impl Endpoint {
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.state != EndpointState::Disabled
+    }
+
+    /// Whether it serves reads of a class as a standby without being a fallback; `None`: reads that no class names.
+    #[must_use]
+    pub fn serves(&self, class: Option<&ClassName>) -> bool {
+        self.dedicated_to.is_empty() || class.is_some_and(|class| self.dedicated_to.contains(class))
     }
 }
 

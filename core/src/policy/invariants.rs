@@ -31,6 +31,13 @@ pub enum InvalidPolicy {
     Recover(usize),
     #[error("the lag query of endpoint {0} must not be empty")]
     LagQuery(usize),
+    /// `at`: its index among the endpoints, as of the two that follow.
+    #[error("endpoint {at} must be dedicated to the class {class} once")]
+    DedicatedTwice { class: ClassName, at: usize },
+    #[error("there must be the class {class} that endpoint {at} is dedicated to")]
+    DedicatedUnknown { class: ClassName, at: usize },
+    #[error("the class {class} that endpoint {at} is dedicated to must not be one of the primary")]
+    DedicatedToPrimary { class: ClassName, at: usize },
     #[error("acceptPrimary must be the id of an endpoint")]
     AcceptedUnknown,
     #[error("the writes must not move between servers whose identity is not checked")]
@@ -137,8 +144,26 @@ impl PolicyParts {
                 broken.push(InvalidPolicy::SameServer(endpoint.id.clone()));
             }
             broken.extend(broken_endpoint(endpoint, at));
+            broken.extend(self.broken_dedication(endpoint, at));
         }
         broken
+    }
+
+    /// At most one fault for each class that an endpoint names.
+    fn broken_dedication(&self, endpoint: &Endpoint, at: usize) -> Vec<InvalidPolicy> {
+        let mut names = BTreeSet::new();
+        let broken = |class: &ClassName| {
+            let (known, class) = (self.routing.class(class), class.clone());
+            if !names.insert(class.clone()) {
+                return Some(InvalidPolicy::DedicatedTwice { class, at });
+            }
+            match known {
+                None => Some(InvalidPolicy::DedicatedUnknown { class, at }),
+                Some(known) if !known.has_route() => Some(InvalidPolicy::DedicatedToPrimary { class, at }),
+                Some(_) => None,
+            }
+        };
+        endpoint.dedicated_to.iter().filter_map(broken).collect()
     }
 
     fn broken_classes(&self) -> Vec<InvalidPolicy> {

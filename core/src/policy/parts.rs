@@ -2,8 +2,8 @@
 
 use super::endpoint::{DeclaredRole, Endpoint};
 use super::settings::{BreakerSettings, Failover, IdentityRule, Mode, Probing, Strategy};
-use crate::ids::{EndpointId, PolicyKey};
-use crate::routing::{ReadFallback, Routing};
+use crate::ids::{ClassName, EndpointId, PolicyKey};
+use crate::routing::{Class, ReadFallback, Routing};
 use crate::server::ClientSettings;
 
 /// What a [`super::Policy`] is made of.
@@ -53,6 +53,21 @@ impl PolicyParts {
             .filter_map(|class| class.read_fallback.as_ref());
         let mut lists = of_classes.chain([&self.failover.read_fallback]);
         lists.any(|list| list.contains(&ReadFallback::LaggingReplicas))
+    }
+
+    /// Whether an endpoint, in whatever state, is dedicated to a class.
+    #[must_use]
+    pub fn has_dedicated(&self, class: &ClassName) -> bool {
+        self.endpoints
+            .iter()
+            .any(|endpoint| endpoint.dedicated_to.contains(class))
+    }
+
+    /// Whether a class has a route that leads elsewhere than those of writes and of all reads: it may read from replicas, and
+    /// it is declared, or endpoints are dedicated to it.
+    #[must_use]
+    pub fn has_own_route(&self, class: &Class) -> bool {
+        class.has_route() && (class.declared || self.has_dedicated(&class.name))
     }
 
     /// The declared replicas, in their order.

@@ -243,6 +243,33 @@ fn a_selector_has_ids_of_endpoints() {
 }
 
 #[test]
+fn an_endpoint_is_dedicated_to_classes_of_replicas_each_once() {
+    let dedicated = |to: &[&str]| {
+        broken(|parts| parts.endpoints[2].dedicated_to = to.iter().map(|&class| class.into()).collect())
+    };
+    assert_eq!(dedicated(&[]), []);
+    assert_eq!(dedicated(&["analytics", "primary-preferred"]), []);
+    let (class, at) = (|name: &str| name.into(), 2);
+    assert_eq!(
+        dedicated(&["analytics", "other", "write", "analytics"]),
+        [
+            InvalidPolicy::DedicatedUnknown {
+                class: class("other"),
+                at
+            },
+            InvalidPolicy::DedicatedToPrimary {
+                class: class("write"),
+                at
+            },
+            InvalidPolicy::DedicatedTwice {
+                class: class("analytics"),
+                at
+            },
+        ]
+    );
+}
+
+#[test]
 fn a_class_of_replicas_alone_does_not_fall_back_to_the_primary() {
     let falls_back = |to: ReadFallback| {
         move |class: &mut Class| {

@@ -118,6 +118,7 @@ fn target(member: &Member) -> RouteTarget {
         port: member.port,
         weight: member.weight,
         in_slice: member.in_slice,
+        in_uris: (member.in_uris != member.in_slice).then_some(member.in_uris),
         order: member.order,
         admission: member.admission,
     }
@@ -150,6 +151,7 @@ fn endpoint(
         priority: declared.priority,
         max_connections: declared.max_connections,
         tags: declared.tags.clone(),
+        dedicated_to: declared.dedicated_to.iter().map(ToString::to_string).collect(),
         connection: connection(clients),
         routes: routes
             .iter()

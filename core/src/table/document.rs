@@ -132,7 +132,7 @@ pub struct Class {
     /// Its name.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub name: String,
-    /// True: the policy does not declare it. Its route has no Service and no URIs.
+    /// True: the policy does not declare it. Its route has a Service and URIs only where an endpoint is dedicated to it.
     pub built_in: bool,
     /// Names of the operations that belong to it and to no other class.
     #[cfg_attr(

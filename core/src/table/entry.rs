@@ -51,12 +51,24 @@ pub struct RouteTarget {
     /// Its share in hundredths: weight 1 fully in is 100, a server that returns has its percentage of that.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100_000)))]
     pub weight: u32,
-    /// Whether the EndpointSlices and the URIs, which know no shares, hold it.
+    /// Whether the EndpointSlices, which know no shares, hold it; the URIs do so too, unless inUris says otherwise.
     pub in_slice: bool,
+    /// Whether the URIs hold it, where that is not as inSlice says: the Service of the route cannot carry its address, which is of another IP family, or it stands in for such a server in the Service alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
+    pub in_uris: Option<bool>,
     /// Take a target of the lowest order that has any, and of the next one when those fail. In the route of a region: how far away it is; elsewhere 0.
     pub order: u16,
     /// On what ground it is here. Eligible: it is well. AdmittedEarly: its circuit is not closed, but its newest check was good and nobody better is left. Fallback: it stands in. Held: nobody is well.
     pub admission: Admission,
+}
+
+impl RouteTarget {
+    /// Whether the URIs hold it.
+    #[must_use]
+    pub fn is_in_uris(&self) -> bool {
+        self.in_uris.unwrap_or(self.in_slice)
+    }
 }
 
 /// A declared server.
@@ -109,6 +121,18 @@ pub struct Endpoint {
     /// Words for its use, as declared.
     #[cfg_attr(feature = "schema", schemars(length(max = 16)))]
     pub tags: Vec<String>,
+    /// While it is a standby, it is in the routes of these classes alone, unless it stands in for other replicas; absent: it is dedicated to no class.
+    // Left out where it is empty: so the revision of a policy that does not use it is that of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            with = "Vec<super::schema::Word>",
+            length(min = 1, max = 16),
+            extend("uniqueItems" = true)
+        )
+    )]
+    pub dedicated_to: Vec<String>,
     /// How clients should connect to this server.
     pub connection: Connection,
     /// The routes that it is in now.

@@ -7,7 +7,7 @@ use crate::plan::{Route, RoutingPlan};
 use crate::policy::Policy;
 use crate::routing::{Class, REGION_PREFIX};
 
-pub use crate::routing::{DEFAULT, WRITES};
+pub use crate::routing::{DEFAULT, WRITES, of_region};
 
 /// The class, and so the route, of reads that prefer the primary, unless the policy gives the name to others.
 pub const PRIMARY_PREFERRED: &str = "primary-preferred";
@@ -48,7 +48,7 @@ fn all<'a, 'b>(
 pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> Vec<NamedRoute<'a>> {
     let named = |(name, route, class): (String, &'a Route, Option<&Class>)| {
         let service = match class {
-            Some(class) => has_service(outputs, class),
+            Some(class) => has_service(policy, outputs, class),
             None => name == WRITES || name == DEFAULT || outputs.per_region,
         };
         NamedRoute {
@@ -60,11 +60,11 @@ pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> 
     all(policy, plan).map(named).collect()
 }
 
-/// Every route of a plan by its name, without those of built-in classes, which lead where `rw` and `ro` do.
+/// Every route of a plan by its name, without those of built-in classes that lead where `rw` and `ro` do.
 #[must_use]
 pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
     all(policy, plan)
-        .filter(|(.., class)| class.is_none_or(|class| class.declared))
+        .filter(|(.., class)| class.is_none_or(|class| policy.has_own_route(class)))
         .map(|(name, route, _)| (name, route))
         .collect()
 }
@@ -72,23 +72,35 @@ pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a 
 /// The names of the Services of a policy.
 #[must_use]
 pub fn services(policy: &Policy, outputs: &Outputs) -> Vec<String> {
+    let services = routes_with_services(policy, outputs).into_iter();
+    services.map(|(_, service)| service).collect()
+}
+
+/// The names of the routes of a policy that Services lead to, each with that of its Service.
+#[must_use]
+pub fn routes_with_services(policy: &Policy, outputs: &Outputs) -> Vec<(String, String)> {
     let Some(prefix) = &outputs.services else {
         return Vec::new();
     };
     let classes = policy.routing.classes.iter();
     let of_classes = classes
-        .filter(|class| has_service(outputs, class))
+        .filter(|class| has_service(policy, outputs, class))
         .map(|class| class.name.to_string());
     let regions = policy.routing.regions.iter().filter(|_| outputs.per_region);
     let of_regions = regions.map(|region| of_region(&region.name));
     let both = [WRITES, DEFAULT].map(ToOwned::to_owned).into_iter();
-    let suffixes = both.chain(of_classes).chain(of_regions);
-    suffixes.map(|suffix| service(prefix, &suffix)).collect()
+    let routes = both.chain(of_classes).chain(of_regions);
+    let with_service = |route: String| {
+        let service = service(prefix, &route);
+        (route, service)
+    };
+    routes.map(with_service).collect()
 }
 
-/// What is built in alone is in routing.json: a Service of it would lead where `rw` and `ro` do.
-fn has_service(outputs: &Outputs, class: &Class) -> bool {
-    outputs.per_class && class.declared && class.has_route()
+/// What is built in, and no endpoint is dedicated to, is in routing.json alone: a Service of it would lead where `rw` and `ro`
+/// do.
+fn has_service(policy: &Policy, outputs: &Outputs, class: &Class) -> bool {
+    outputs.per_class && policy.has_own_route(class)
 }
 
 /// The name of the Service of a route: `PREFIX-rw`, `PREFIX-ro`, `PREFIX-CLASS`, `PREFIX-ro-REGION`. A prefix has at most 40
@@ -96,12 +108,6 @@ fn has_service(outputs: &Outputs, class: &Class) -> bool {
 #[must_use]
 pub fn service(prefix: &str, route: &str) -> String {
     format!("{prefix}-{route}")
-}
-
-/// The name of the route of a region.
-#[must_use]
-pub fn of_region(region: &str) -> String {
-    format!("{REGION_PREFIX}{region}")
 }
 
 /// The place of a route in the order of writes, by its name.

@@ -28,6 +28,8 @@ fn route(state: RouteState, members: &[(&str, Admission)]) -> Route {
         port: 5432,
         weight: 100,
         in_slice: true,
+        in_uris: true,
+        carried: true,
         order: 0,
         admission: *admission,
     };

@@ -31,7 +31,7 @@ fn words_that_were_published_stay() {
         all!(Reason),
         "Serving PrimaryInRecovery ReadOnly Saturated AnswersWithError ConfigurationHeld Returning AdmittedEarly Held Suspect \
          Starting StillStarting CircuitOpen Lagging ReplayStalled LagUnknown NameUnresolved NotCheckedYet ConfigurationFailed \
-         AddressRefused WritableReplica IdentityMismatch Diverged NotFollowing WeightZero ProbeQueryFailed NoReadyPod SameServer Draining Disabled"
+         AddressRefused WritableReplica IdentityMismatch Diverged NotFollowing FamilyNotServed WeightZero ProbeQueryFailed NoReadyPod SameServer Draining Disabled"
     );
     assert_eq!(
         all!(FailureKind),
@@ -52,7 +52,7 @@ fn words_that_were_published_stay() {
     assert_eq!(all!(Strategy), "RoundRobin Weighted LeastConnections Geographic");
     assert_eq!(all!(PrimaryRole), "Follow Pinned");
     assert_eq!(all!(OnPrimaryLoss), "Hold Withdraw");
-    assert_eq!(all!(ReadFallback), "LaggingReplicas Primary");
+    assert_eq!(all!(ReadFallback), "DedicatedReplicas LaggingReplicas Primary");
     assert_eq!(
         all!(Destination),
         "Primary PrimaryPreferred Replicas ReplicasOnly"

@@ -1,5 +1,6 @@
 mod classes;
 mod edits;
+mod families;
 mod first;
 mod following;
 mod instances;

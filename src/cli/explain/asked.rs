@@ -5,7 +5,7 @@ use crate::cli::Error;
 use crate::cli::endpoints::Row;
 use distributary_core::observation::Role;
 use distributary_core::routing::Destination;
-use distributary_core::table::{Request, RoutingTable};
+use distributary_core::table::{Endpoint, Request, RoutingTable};
 
 /// The one route that is asked for, and who is to serve it.
 pub struct RouteQuery {
@@ -13,6 +13,8 @@ pub struct RouteQuery {
     destination: Destination,
     /// The class whose route it is.
     class: Option<String>,
+    /// The endpoints that are dedicated to other classes.
+    dedicated: Vec<String>,
 }
 
 impl RouteQuery {
@@ -37,6 +39,7 @@ impl RouteQuery {
             route: choice.route.to_owned(),
             destination: choice.destination,
             class: choice.class.map(ToOwned::to_owned),
+            dedicated: dedicated_to_others(table, choice.class),
         }))
     }
 
@@ -44,6 +47,11 @@ impl RouteQuery {
     pub fn why_not(&self, row: &Row) -> &'static str {
         if row.away().any(|class| Some(&class.name) == self.class.as_ref()) {
             return "the class does not use it, see above";
+        }
+        let replica = self.destination != Destination::Primary
+            && Role::from_word(&row.server.role) == Some(Role::Standby);
+        if replica && self.dedicated.iter().any(|id| row.is_of(id)) {
+            return "it is dedicated to other classes";
         }
         match (self.destination, Role::from_word(&row.server.role)) {
             (Destination::Primary, Some(Role::Standby)) => "only the primary serves this route",
@@ -59,6 +67,15 @@ impl RouteQuery {
             }
         }
     }
+}
+
+fn dedicated_to_others(table: &RoutingTable, class: Option<&str>) -> Vec<String> {
+    let to_others = |endpoint: &&Endpoint| {
+        let mut own = endpoint.dedicated_to.iter().map(String::as_str);
+        !endpoint.dedicated_to.is_empty() && !own.any(|own| Some(own) == class)
+    };
+    let endpoints = table.endpoints.iter().filter(to_others);
+    endpoints.map(|endpoint| endpoint.id.clone()).collect()
 }
 
 /// `None`: nothing is asked for. Without an operation reads are meant.

@@ -52,10 +52,11 @@ const FIELDS: [(&str, &str, Reader); 11] = [
 ];
 
 /// By the end of the variable: the field of the replica.
-const FIELDS_OF_REPLICA: [(&str, &str, Reader); 3] = [
+const FIELDS_OF_REPLICA: [(&str, &str, Reader); 4] = [
     ("_REGION", "region", text),
     ("_MAX_CONNECTIONS", "maxConnections", number),
     ("_ENABLED", "state", state),
+    ("_DEDICATED_TO", "dedicatedTo", list),
 ];
 
 /// Every variable that is known, with N for the number of a replica.
@@ -142,6 +143,12 @@ fn state(variable: &Variable) -> ReadResult<Value> {
 
 fn text(variable: &Variable) -> ReadResult<Value> {
     Ok(json!(variable.value))
+}
+
+/// Words, with commas between them.
+fn list(variable: &Variable) -> ReadResult<Value> {
+    let words = variable.value.split(',').map(str::trim);
+    Ok(words.filter(|word| !word.is_empty()).collect())
 }
 
 /// `round-robin`, `ROUND_ROBIN` and `roundRobin` are RoundRobin; which words there are the schema says.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use distributary_core::cluster::Families;
 use distributary_core::resolved::ServiceProblem;
 
 /// Pods behind one Service that are used, those with the lowest addresses.
@@ -30,9 +31,11 @@ impl Family {
     }
 }
 
-/// What matters of a Service: its family and its TCP ports.
+/// What matters of a Service: its families and its TCP ports.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Ports {
+    /// What it can lead to.
+    pub families: Families,
     /// The first of its families, where it has any.
     family: Option<Family>,
     /// It is another name of a host, and has no pods.
@@ -46,7 +49,9 @@ impl Ports {
         let spec = service.spec.as_ref();
         let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
         let families = spec.and_then(|spec| spec.ip_families.as_ref());
+        let has = |family: &str| families.into_iter().flatten().any(|own| own == family);
         Self {
+            families: Families::new(has(IPV4), has(IPV6)),
             family: families
                 .and_then(|families| families.first())
                 .and_then(|family| Family::of(family)),

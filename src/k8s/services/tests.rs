@@ -317,6 +317,51 @@ fn what_nobody_names_concerns_nobody() {
     assert!(it.list_slices(&[]).is_empty());
     assert!(it.see(Event::Delete(plain().0)).is_empty());
     let state = it.services.state();
-    assert_eq!(state.users.len(), 1, "{:?}", state.users);
-    assert_eq!(state.named.len(), 1, "{:?}", state.named);
+    assert_eq!(state.named.policies.len(), 1, "{:?}", state.named);
+    assert_eq!(state.named.services.len(), 1, "{:?}", state.named);
+}
+
+#[test]
+fn a_written_service_asks_for_a_pass_when_it_carries_something_else() {
+    let it = Cache::default();
+    let carrying = |families: Value| -> Service {
+        from_value(json!({"metadata": {"name": "orders-rw"}, "spec": {"ipFamilies": families}})).unwrap()
+    };
+    let known = |it: &Cache| it.services.families(&("shop".to_owned(), "orders-rw".to_owned()));
+    it.services
+        .written_for(&policy("orders"), &BTreeSet::from(["orders-rw"]));
+    assert_eq!(
+        it.services.users_in(&None).len(),
+        1,
+        "it waits for the first lists"
+    );
+    assert_eq!(known(&it), Families::V4, "it is not there");
+    assert!(it.list(&[carrying(json!(["IPv4"]))]).is_empty());
+    let orders = [policy("orders")];
+    for (families, expected) in [
+        (json!(["IPv4", "IPv6"]), Families::Both),
+        (json!(["IPv6"]), Families::V6),
+        (json!(null), Families::V4),
+        (json!(["IPv6", "IPv4"]), Families::Both),
+    ] {
+        assert_eq!(
+            it.see(Event::Apply(carrying(families.clone()))),
+            orders,
+            "{families}"
+        );
+        assert_eq!(known(&it), expected, "{families}");
+    }
+    let mut headed = carrying(json!(["IPv4", "IPv6"]));
+    headed.spec.as_mut().unwrap().ports = service(json!([{"port": 5432}])).spec.unwrap().ports;
+    assert!(
+        it.see(Event::Apply(headed.clone())).is_empty(),
+        "its ports are ours"
+    );
+    assert_eq!(it.see(Event::Delete(headed)), orders);
+    assert_eq!(known(&it), Families::V4);
+    assert_eq!(it.list(&[carrying(json!(["IPv6"]))]), orders);
+    assert_eq!(it.list(&[]), orders, "it went while the watch failed");
+    it.services.written_for(&policy("orders"), &BTreeSet::new());
+    assert!(it.list(&[carrying(json!(["IPv6"]))]).is_empty());
+    assert!(it.services.users_in(&None).is_empty());
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{Report, WriteOutcome, progress, reads, serving, writes};
+use super::{Report, WriteOutcome, progress, reads, serving, strategy, writes};
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -36,9 +36,9 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
             verdicts.push(reads::fallback(report, &decided.plan));
             verdicts.push(writes::split_brain(report, decided));
             let known = report.decision.zip(report.outputs);
-            verdicts.extend(known.map(|(decision, outputs)| {
-                reads::strategy(&decision.policy, decision.resolved.cluster(), outputs)
-            }));
+            verdicts.extend(
+                known.map(|(decision, outputs)| strategy::enforced(decision, &decided.plan, outputs)),
+            );
         }
         None => verdicts.extend(unknown(report, previous)),
     }

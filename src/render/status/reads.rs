@@ -1,15 +1,10 @@
-//! The conditions of reads: whether the fallback serves them, and who spreads them as the strategy says.
+//! The condition of reads: whether the fallback serves them.
 
 use super::Report;
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use crate::render::names;
-use distributary_core::cluster::Cluster;
 use distributary_core::ids::EndpointId;
-use distributary_core::outputs::Outputs;
 use distributary_core::plan::{RouteState, RoutingPlan};
-use distributary_core::policy::{Policy, Strategy};
-use distributary_core::table::named::DEFAULT;
 
 pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let yes = |reason, message| {
@@ -35,12 +30,12 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         );
         return yes(ConditionReason::TooFewReplicas, message);
     }
-    let policy = report.decision.map(|decision| &decision.policy);
-    let classes = policy.map(|policy| policy.routing.classes.as_slice());
+    let policies = report.decision.map(|decision| &decision.policy).into_iter();
+    let classes = policies.flat_map(|policy| {
+        let classes = policy.routing.classes.iter();
+        classes.filter(|class| policy.has_own_route(class))
+    });
     let elsewhere: Vec<_> = classes
-        .unwrap_or_default()
-        .iter()
-        .filter(|class| class.declared && class.has_route())
         .filter_map(|class| Some((&class.name, plan.classes.get(&class.name)?)))
         .filter(|(_, route)| route.state == RouteState::Fallback || !route.stand_ins().is_empty())
         .map(|(name, route)| format!("{name}: {}", ids(&route.serving())))
@@ -60,68 +55,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     )
 }
 
-fn ids(endpoints: &[EndpointId]) -> String {
+pub fn ids(endpoints: &[EndpointId]) -> String {
     let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
     ids.join(", ")
-}
-
-/// Which outputs spread reads as the strategy says. kube-proxy knows no weights, and not where its client is.
-pub fn strategy(policy: &Policy, cluster: &Cluster, outputs: &Outputs) -> Verdict {
-    const TYPE: ConditionType = ConditionType::StrategyEnforced;
-    let services = outputs.services.is_some();
-    let per_region = outputs.per_region && !policy.routing.regions.is_empty();
-    let yes = |reason, message: &str| Verdict(TYPE, ConditionStatus::True, reason, message.to_owned());
-    let no = |message: &str| {
-        Verdict(
-            TYPE,
-            ConditionStatus::False,
-            ConditionReason::ServicesSpreadEvenly,
-            message.to_owned(),
-        )
-    };
-    let default = names::of_route(Some(outputs), DEFAULT);
-    let strange = match (&cluster.region, cluster.home(policy)) {
-        (Some(region), None) => {
-            format!(" The cluster is in the region {region}, which is none of this policy.")
-        }
-        _ => String::new(),
-    };
-    match policy.strategy {
-        _ if !services => yes(
-            ConditionReason::ByClients,
-            "The policy has no Services; clients that read routing.json spread reads as the strategy says.",
-        ),
-        Strategy::RoundRobin => yes(
-            ConditionReason::Everywhere,
-            "Services spread connections evenly; clients that read routing.json also follow the weights.",
-        ),
-        Strategy::Geographic => match (per_region, cluster.home(policy)) {
-            (true, Some(home)) => yes(
-                ConditionReason::ByRegion,
-                &format!(
-                    "The Services of regions lead to the nearest servers, as routing.json does; {default} follows the region of the cluster, {}.",
-                    home.name
-                ),
-            ),
-            (false, Some(home)) => yes(
-                ConditionReason::ByRegion,
-                &format!(
-                    "{default} leads to the nearest servers of the region of the cluster, {}; the policy has no Services of other regions.",
-                    home.name
-                ),
-            ),
-            (true, None) => yes(
-                ConditionReason::ByRegion,
-                &format!(
-                    "The Services of regions lead to the nearest servers, as routing.json does; {default} ignores regions.{strange}"
-                ),
-            ),
-            (false, None) => no(&format!(
-                "The policy has no Services of regions, and its other Services spread connections over all regions; only clients that read routing.json prefer near servers.{strange}"
-            )),
-        },
-        Strategy::Weighted | Strategy::LeastConnections => no(
-            "Services spread connections evenly, because kube-proxy ignores weights; only clients that read routing.json follow the strategy.",
-        ),
-    }
 }

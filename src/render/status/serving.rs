@@ -9,7 +9,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
-use distributary_core::plan::{Route, RouteState};
+use distributary_core::plan::{Member, Route, RouteState};
 use distributary_core::table::named::{DEFAULT, WRITES};
 
 /// What a `lagQuery` must answer.
@@ -29,6 +29,17 @@ pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
             ConditionType::Ready,
             ConditionStatus::False,
             ConditionReason::IdentityChanged,
+            message,
+        );
+    }
+    let uncarried = [WRITES, DEFAULT]
+        .iter()
+        .find_map(|route| uncarried(report, decided, route));
+    if let Some(message) = uncarried.filter(|_| report.written == WriteOutcome::Programmed) {
+        return Verdict(
+            ConditionType::Ready,
+            ConditionStatus::False,
+            ConditionReason::FamilyNotServed,
             message,
         );
     }
@@ -63,6 +74,24 @@ pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
         }
     };
     Verdict(ConditionType::Ready, status, reason, message)
+}
+
+/// Why the Service of a route that is served leads nowhere: it can carry the address of no server of the route.
+fn uncarried(report: &Report<'_>, decided: &RouteDecision, name: &str) -> Option<String> {
+    let plan = &decided.plan;
+    let route = if name == WRITES { &plan.rw } else { &plan.ro };
+    let served = matches!(route.state, RouteState::Served | RouteState::Fallback);
+    let families = report.decision?.resolved.cluster().families_of(name)?;
+    (served && route.is_uncarried()).then(|| {
+        let member = |member: &Member| format!("{} ({})", member.target.endpoint, member.address);
+        let servers: Vec<_> = route.members.iter().map(member).collect();
+        format!(
+            "The Service {} carries {} alone, so it leads to no server: {}. Connections to it are refused.",
+            names::of_route(report.outputs, name),
+            families.name(),
+            servers.join(", ")
+        )
+    })
 }
 
 /// The servers that cannot be checked, where the writes, or all reads, go to such servers alone.

@@ -67,6 +67,8 @@ fn route(id: &str, last: u8) -> Route {
         port: 5432,
         weight: 100,
         in_slice: true,
+        in_uris: true,
+        carried: true,
         order: 0,
         admission: Admission::Eligible,
     };

@@ -76,6 +76,7 @@ pub enum ConditionReason {
     Waiting,
     NameConflict,
     ForeignEndpoints,
+    FamilyNotServed,
     // Accepted.
     Valid,
     // ResolvedRefs.
@@ -126,6 +127,7 @@ pub enum ConditionReason {
     ByRegion,
     Everywhere,
     ServicesSpreadEvenly,
+    DedicatedWithoutService,
 }
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ fn route(servers: &[(u8, u16)]) -> Route {
         port: *port,
         weight: 100,
         in_slice: true,
+        in_uris: true,
+        carried: true,
         order: 0,
         admission: Admission::Eligible,
     };
