@@ -10,14 +10,18 @@ mod reads;
 mod regions;
 mod route;
 
+use std::collections::BTreeSet;
+
 use super::cluster::Cluster;
+use super::health::Reason;
+use super::ids::EndpointId;
 use super::judgement::Judgement;
 use super::policy::{Policy, Strategy};
 use super::routing::{Class, Region, WRITES};
 use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
-use reads::{Reading, reads};
+use reads::{Known, Reading, reads};
 pub use route::{Admission, Member, Route, RouteState, RoutingPlan};
 
 /// Decides the routes. `judgements` are those of the policy's targets, in any order; `choice` says who takes the
@@ -34,6 +38,10 @@ pub fn plan(
         .filter_map(|judgement| Candidate::new(policy, judgement))
         .collect();
     let rw = writes(&known, cluster, choice);
+    let known = Known {
+        passed_over: passed_over(judgements),
+        candidates: known,
+    };
     let read = |reading: Reading<'_>| reads(policy, &known, choice, &rw, reading);
     let class = |class: &Class| {
         (
@@ -53,6 +61,20 @@ pub fn plan(
         regions: policy.routing.regions.iter().map(region).collect(),
         rw,
     }
+}
+
+/// Endpoints all of whose servers are used under other names.
+fn passed_over(judgements: &[Judgement]) -> BTreeSet<&EndpointId> {
+    let is_one = |judgement: &&Judgement| judgement.reason == Reason::SameServer;
+    let (passed_over, others): (Vec<_>, Vec<_>) = judgements.iter().partition(is_one);
+    let others: BTreeSet<_> = others
+        .iter()
+        .map(|judgement| &judgement.target.endpoint)
+        .collect();
+    let endpoints = passed_over
+        .into_iter()
+        .map(|judgement| &judgement.target.endpoint);
+    endpoints.filter(|id| !others.contains(id)).collect()
 }
 
 /// The holder that the choice names, in the state that it says.

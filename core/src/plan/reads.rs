@@ -16,13 +16,15 @@
 //! Enough is `minHealthyReplicas`. Of a region only the nearest servers are in the slice, and any fresh one is nearer than
 //! a fallback; the others follow in routing.json.
 
+use std::collections::BTreeSet;
+
 use super::candidate::Candidate;
 use super::choice::Choice;
 use super::regions::{Places, keep_the_nearest_in_slice};
 use super::route::{Route, RouteState};
 use crate::breaker::Circuit;
 use crate::cluster::{Cluster, Families};
-use crate::ids::ClassName;
+use crate::ids::{ClassName, EndpointId};
 use crate::observation::Role;
 use crate::policy::{Endpoint, EndpointState, Policy};
 use crate::routing::{Class, DEFAULT, Destination, ReadFallback, Region, Selector, of_region};
@@ -113,10 +115,17 @@ impl Selection<'_> {
     }
 }
 
+/// Whom routes are made of.
+pub struct Known<'a> {
+    pub candidates: Vec<Candidate<'a>>,
+    /// Endpoints that are others under another name, and count once.
+    pub passed_over: BTreeSet<&'a EndpointId>,
+}
+
 /// Decides one route. `rw` is the route of writes.
 pub fn reads(
     policy: &Policy,
-    known: &[Candidate<'_>],
+    known: &Known<'_>,
     choice: &WriteChoice,
     rw: &Route,
     reading: Reading<'_>,
@@ -128,7 +137,8 @@ pub fn reads(
     };
     let own = carried(rw, reading.families);
     let leads = || own.members.iter().any(|member| member.in_slice);
-    let preferred = || own.state == RouteState::Served && leads() && !is_open_for(reading.class, known, rw);
+    let preferred =
+        || own.state == RouteState::Served && leads() && !is_open_for(reading.class, &known.candidates, rw);
     match destination {
         Destination::Primary => own,
         Destination::PrimaryPreferred if preferred() => own,
@@ -162,14 +172,12 @@ fn is_open_for(class: Option<&Class>, known: &[Candidate<'_>], rw: &Route) -> bo
     own.is_some_and(|own| matches!(own.circuit, Circuit::Open { .. }))
 }
 
-fn from_replicas(
-    policy: &Policy,
-    known: &[Candidate<'_>],
-    choice: &WriteChoice,
-    reading: Reading<'_>,
-) -> Route {
+fn from_replicas(policy: &Policy, known: &Known<'_>, choice: &WriteChoice, reading: Reading<'_>) -> Route {
     let places = Places::from(policy, reading.region);
-    let usable = known.iter().filter(|candidate| candidate.endpoint.weight > 0);
+    let usable = known
+        .candidates
+        .iter()
+        .filter(|candidate| candidate.endpoint.weight > 0);
     let seen: Vec<Candidate<'_>> = usable
         .map(|candidate| match reading.class {
             Some(class) => candidate.seen_by(policy, class),
@@ -187,7 +195,7 @@ fn from_replicas(
         .copied();
     let standbys = seen.iter().filter(|it| it.role == Role::Standby).copied();
     let (all, of_others): (Vec<_>, Vec<_>) = standbys.partition(|it| reading.is_served_by(it.endpoint));
-    let pool = pool(policy, reading, &all);
+    let pool = pool(policy, reading, &all, &known.passed_over);
     let choice = Choice {
         policy,
         fallback: reading.fallback,
@@ -223,13 +231,19 @@ struct Pool<'a> {
 }
 
 /// The selected replicas where enough of them are eligible, or else all.
-fn pool<'a>(policy: &Policy, reading: Reading<'_>, all: &[Candidate<'a>]) -> Pool<'a> {
+fn pool<'a>(
+    policy: &Policy,
+    reading: Reading<'_>,
+    all: &[Candidate<'a>],
+    passed_over: &BTreeSet<&EndpointId>,
+) -> Pool<'a> {
     let selection = reading.selection(policy);
     let declared = |selection: Option<Selection<'_>>| {
         let counts = |endpoint: &&Endpoint| {
             endpoint.state == EndpointState::Active
                 && endpoint.weight > 0
                 && reading.is_served_by(endpoint)
+                && !passed_over.contains(&endpoint.id)
                 && selection.is_none_or(|selection| selection.has(endpoint))
         };
         policy.replicas().filter(counts).count()

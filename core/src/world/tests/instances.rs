@@ -111,6 +111,27 @@ fn one_address_is_one_server() {
     assert_eq!(scene.reason_of("b"), Reason::SameServer);
 }
 
+/// Of three replicas one is another name of the primary: half of the others are enough.
+#[test]
+fn a_server_with_two_names_counts_once_among_those_that_must_be_healthy() {
+    let mut scene = Scene::default();
+    let mut case = crate::fixture::policy(&["a", "b", "c"]);
+    case.failover.min_healthy = crate::routing::Least::Percent(Percent::new(50));
+    scene.apply(case, &Memory::default(), 0);
+    for (id, start, role) in [
+        ("primary", 5, Role::Primary),
+        ("a", 5, Role::Primary),
+        ("b", 6, Role::Standby),
+        ("c", 7, Role::Standby),
+    ] {
+        scene.check(id, 1, Ok(started(start, sample(role))));
+    }
+    assert_eq!(scene.routes(), "rw primary; ro b c");
+    scene.check("c", 1000, REFUSED);
+    scene.check("c", 1010, REFUSED);
+    assert_eq!(scene.routes(), "rw primary; ro b", "one of two");
+}
+
 impl Scene {
     /// As the newest decision that was looked at says.
     fn reason_of(&self, id: &str) -> Reason {
