@@ -283,4 +283,7 @@ pub struct RoutingStatus {
     pub programmed_at: Option<Time>,
     /// The ConfigMap with routing.json.
     pub config_map: String,
+    /// The ConfigMap with the environment variables, where outputs.configMap.formats has Env.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }

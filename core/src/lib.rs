@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod cadence;
 pub mod class_states;
 pub mod cluster;
+pub mod config_maps;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;

@@ -6,6 +6,7 @@
 
 mod candidate;
 mod choice;
+mod largest;
 mod reads;
 mod regions;
 mod route;
@@ -17,6 +18,7 @@ use super::routing::{Class, Region};
 use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
+pub use largest::largest;
 use reads::{Reading, reads};
 pub use route::{Admission, Member, Route, RouteState, RoutingPlan};
 

@@ -22,6 +22,7 @@ use super::pace::Pace;
 use super::places::{PlaceKind, PlacesByKind};
 use super::rendering::{Rendered, Rendering, Wanted};
 use super::request::{Call, Effect, FlightId, Request};
+use crate::render::config_map;
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
 use crate::render::{Kind, ObjectId};
@@ -247,7 +248,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         match &self.goal {
             Goal::Rendered(rendered) => {
                 let wanted = rendered.objects.iter().map(|it| self.as_owned(it, around));
-                due(wanted, around.objects, self.owner(around))
+                let kept = rendered.too_large.iter().map(|it| config_map::id(&it.config_map));
+                due(wanted, &kept.collect(), around.objects, self.owner(around))
             }
             Goal::Nothing | Goal::Settled { .. } => Due::default(),
         }
@@ -417,7 +419,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     fn settle(&mut self) {
-        if let (Goal::Rendered(rendered), false) = (&self.goal, self.declared.deleting) {
+        if let Goal::Rendered(rendered) = &self.goal
+            && !self.declared.deleting
+            && rendered.too_large.is_empty()
+        {
             self.goal = Goal::Settled {
                 digests: rendered
                     .objects

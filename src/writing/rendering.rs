@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::render::ObjectId;
 use crate::render::reading::{Digest, SliceFacts};
+use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::Decision;
 use distributary_core::outputs::Outputs;
 
@@ -20,6 +21,8 @@ pub trait Rendering {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered<B> {
     pub objects: Vec<Wanted<B>>,
+    /// ConfigMaps that would hold more than they can: what there is of them stays.
+    pub too_large: Vec<TooLarge>,
     /// The revision of the routing table.
     pub revision: String,
 }

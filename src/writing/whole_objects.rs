@@ -21,6 +21,7 @@ impl Rendering for WholeObjects {
         let manifests = render(&Subject::of(decision, outputs)?);
         Some(Rendered {
             objects: manifests.objects.into_iter().map(wanted).collect(),
+            too_large: manifests.too_large,
             revision: manifests.revision,
         })
     }

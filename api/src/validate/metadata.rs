@@ -12,7 +12,7 @@ const FIELD: &str = "spec.outputs.metadata";
 const MOST: usize = 16;
 /// Of a name, and of the value of a label, in bytes.
 const NAME_LENGTH: usize = 63;
-/// Of the value of an annotation, in characters.
+/// Of the value of an annotation, in bytes: the API server counts those of all annotations together, 256 KiB at most.
 const ANNOTATION_LENGTH: usize = 4096;
 /// The recommended labels of Kubernetes, <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>;
 /// one of them is ours.
@@ -30,7 +30,7 @@ pub(super) fn validate(declared: api::MetadataOutput, problems: &mut Problems) -
         problems.require(holds, format!("{FIELD}.labels[{key}]"), rules::LABEL_VALUE);
     }
     for (key, value) in &annotations {
-        let holds = value.chars().count() <= ANNOTATION_LENGTH;
+        let holds = value.len() <= ANNOTATION_LENGTH;
         problems.require(
             holds,
             format!("{FIELD}.annotations[{key}]"),

@@ -59,6 +59,19 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Who serves, as the policy has it: with replicas switched off the primary alone.
+    pub fn destination(&self, policy: &Policy) -> Destination {
+        if policy.routing.replicas {
+            self.destination
+        } else {
+            Destination::Primary
+        }
+    }
+
+    pub const fn region(&self) -> Option<&'a Region> {
+        self.region
+    }
+
     /// The selector, where not all are selected.
     fn selector(&self) -> Option<&'a Selector> {
         let selector = self.class.map(|class| &class.selector);
@@ -83,13 +96,8 @@ pub fn reads(
     rw: &Route,
     reading: Reading<'_>,
 ) -> Route {
-    let destination = if policy.routing.replicas {
-        reading.destination
-    } else {
-        Destination::Primary
-    };
     let preferred = || rw.state == RouteState::Served && !is_open_for(reading.class, known, rw);
-    match destination {
+    match reading.destination(policy) {
         Destination::Primary => rw.clone(),
         Destination::PrimaryPreferred if preferred() => rw.clone(),
         Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {

@@ -133,7 +133,7 @@ fn obstacle(
         _ => (
             ConditionReason::NotProgrammed,
             match written {
-                WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) => {
+                WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) | WriteOutcome::TooLarge(_) => {
                     "Not every object is written; see the condition Programmed."
                 }
                 WriteOutcome::ForeignEndpoints(_) => {

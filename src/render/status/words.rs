@@ -76,6 +76,7 @@ pub enum ConditionReason {
     Waiting,
     NameConflict,
     ForeignEndpoints,
+    TooLarge,
     // Accepted.
     Valid,
     // ResolvedRefs.
