@@ -379,7 +379,10 @@ items:
 /// Three replicas, one of them a Service with so many pods, each of which is in each of many routes.
 fn with_pods(pods: usize, host: &str) -> String {
     let many = |name: &str| -> String { (0..16).map(|n| format!("{{name: {name}-{n}}}, ")).collect() };
-    let replicas = format!("{{id: b, host: {host}}}\n  - {{id: s, serviceRef: {{name: pg}}}}");
+    let replicas = format!(
+        "{{id: b, host: {host}}}\n  - {{id: {}, serviceRef: {{name: pg}}}}",
+        "s".repeat(40)
+    );
     let policy = POLICY.replace("{id: b, host: 198.18.0.3}", &replicas);
     let (classes, regions) = (many("class"), many("region"));
     let endpoints: String = (0..pods)
