@@ -441,6 +441,7 @@ fn observation(started: Moment, takes: Duration, result: Option<FailureKind>) ->
         ended: started + takes,
         address: None,
         result: result.map_or(Ok(sample), Err),
+        sqlstate: None,
     }
 }
 

@@ -29,6 +29,7 @@ pub mod resolved;
 pub mod role;
 pub mod routing;
 pub mod server;
+pub mod sqlstate;
 pub mod suspicion;
 pub mod table;
 pub mod target;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::moment::Moment;
+use super::sqlstate::Sqlstate;
 use crate::words::words;
 
 /// The result of one whole check.
@@ -19,6 +20,22 @@ pub struct Observation {
     pub address: Option<IpAddr>,
     /// What the server said, or why it said nothing.
     pub result: Result<Sample, FailureKind>,
+    /// Of the failure OtherError.
+    pub sqlstate: Option<Sqlstate>,
+}
+
+/// Why a check failed, and the SQLSTATE of an error that has no kind of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// Of the kind OtherError.
+    pub sqlstate: Option<Sqlstate>,
+}
+
+impl From<FailureKind> for Failure {
+    fn from(kind: FailureKind) -> Self {
+        Self { kind, sqlstate: None }
+    }
 }
 
 /// What a server said of itself. `None`: it would not tell.
@@ -42,6 +59,8 @@ pub struct Sample {
     pub read_only: bool,
     /// How busy it is.
     pub load: Option<Load>,
+    /// How many connections the role of the login may have there (CONNECTION LIMIT); `None`: it has no limit.
+    pub role_limit: Option<u32>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or it was not asked.
     pub lag: Option<LagAnswer>,
     /// What answers is a pooler or proxy: it says so, or the session went over to another process of the server.
@@ -63,6 +82,7 @@ impl Sample {
             checkpoint_timeline: None,
             read_only: false,
             load: None,
+            role_limit: None,
             lag: None,
             pooled: false,
             probes: BTreeMap::new(),

@@ -176,6 +176,7 @@ impl Scene {
             ended: at(millis),
             address: address.filter(|_| result.is_ok()),
             result,
+            sqlstate: None,
         };
         Event::Observed(CheckAnswer {
             key,

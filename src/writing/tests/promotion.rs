@@ -90,6 +90,7 @@ impl Operator {
                 ended: now,
                 address: result.is_ok().then(|| fixture::address(last)),
                 result,
+                sqlstate: None,
             },
         };
         self.happens([Event::Observed(answer)]);

@@ -38,6 +38,7 @@ impl Scene {
             ended: at(millis),
             address: Some(address(last)),
             result: Ok(sample),
+            sqlstate: None,
         };
         let observed = CheckAnswer {
             key: key(id),
