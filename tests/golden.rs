@@ -384,6 +384,10 @@ fn every_reason_of_the_conditions_has_a_case() {
         (ConditionReason::NotDeclared, "a case has no earlier policy"),
         (ConditionReason::ServiceUnresolved, "a case reads no API server"),
         (
+            ConditionReason::ConnectionLimit,
+            "a story tells no limit of a role",
+        ),
+        (
             ConditionReason::TooLarge,
             "a case would be as large as a ConfigMap",
         ),

@@ -195,6 +195,13 @@ pub struct ServerStatus {
     /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The SQLSTATE of the failure OtherError, five letters and digits; of several that alternate the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// How many connections to the server its role may have (CONNECTION LIMIT), where they are too few: a check needs one, and
+    /// the session that the operator holds one more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
     /// What replicationLag.lagQuery answered, where the reason is LagUnknown because the answer is no number of seconds: NULL, no
     /// row, the value in quotes, or SQLSTATE and its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

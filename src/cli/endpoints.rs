@@ -10,7 +10,7 @@ use distributary_api::{ClassStatus, ServerStatus};
 use distributary_core::decision::{Decision, EndpointView, TargetState, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{Failure, FailureKind};
 
 /// An endpoint, or one of its pods, as it is shown.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,7 @@ impl Row {
                 "failureMeans",
                 failure.map(|kind| advice::of_failure(kind).to_owned()),
             ),
+            ("sqlstate", self.server.sqlstate.clone()),
             ("lagAnswer", self.server.lag_answer.clone()),
             ("since", self.since.clone()),
             ("retryAt", self.retry_at()),
@@ -76,6 +77,9 @@ impl Row {
         }
         if let Some(sessions) = self.sessions {
             document["sessions"] = sessions.into();
+        }
+        if let Some(limit) = self.server.connection_limit {
+            document["connectionLimit"] = limit.into();
         }
         if self.server.pooler {
             document["pooler"] = true.into();
@@ -96,6 +100,16 @@ impl Row {
     fn explanation(&self) -> String {
         let mut text = paragraph(&self.id, &self.server.reason, self.server.failure.as_deref());
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
+        if let Some(code) = &self.server.sqlstate {
+            say(&format!(
+                "The SQLSTATE is {code}: see Appendix A of the PostgreSQL documentation."
+            ));
+        }
+        if let Some(limit) = self.server.connection_limit {
+            say(&format!(
+                "The role may have {limit} connections to the server (CONNECTION LIMIT). A check needs 1, and the session that the operator holds 1 more."
+            ));
+        }
         if let Some(answer) = &self.server.lag_answer {
             say(&format!(
                 "lagQuery answered {answer}. It must answer one number of seconds; of an interval: extract(epoch FROM …)."
@@ -167,20 +181,24 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
 /// What has to be said of those that are not as they were declared, drain, or are poolers; empty: nothing.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     rows.into_iter()
-        .filter(|row| !row.is_plain() || row.sessions.is_some() || row.server.pooler)
+        .filter(|row| {
+            let noted = row.server.pooler || row.server.connection_limit.is_some();
+            !row.is_plain() || row.sessions.is_some() || noted
+        })
         .map(Row::explanation)
         .collect()
 }
 
 /// The servers of a decision: each endpoint, or each of its pods where it has some. `failure`: the failure of the newest check
 /// of a server, by its id, where the decision passes over it.
-pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<FailureKind>) -> Vec<Row> {
+pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<Failure>) -> Vec<Row> {
     let plan = decision.state.decided().map(|decided| &decided.plan);
     let row = |view: &EndpointView, target: &TargetId, state: &TargetState| {
         let id = target.to_string();
         let routes = plan.map(|plan| routes::of_target(&decision.policy, plan, target));
         let address = target.pod.or(view.address);
-        let failure = state.failure.or_else(|| failure(&id));
+        let passed_over = failure(&id).filter(|_| state.failure.is_none());
+        let in_words = in_words(state);
         Row {
             id,
             address: address.map(|address| address.to_string()),
@@ -188,8 +206,14 @@ pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<Failure
             since: None,
             sessions: view.sessions.filter(|_| target.pod.is_none()),
             server: ServerStatus {
-                failure: failure.map(|failure| failure.to_string()),
-                ..in_words(state)
+                failure: passed_over
+                    .map(|failure| failure.kind.to_string())
+                    .or(in_words.failure),
+                sqlstate: passed_over
+                    .and_then(|failure| failure.sqlstate)
+                    .map(|code| code.to_string())
+                    .or(in_words.sqlstate),
+                ..in_words
             },
         }
     };
@@ -239,7 +263,12 @@ pub fn table(shown: &[Row]) -> String {
 /// The reason with the failure, or with the answer of the lag query.
 pub fn reason(row: &Row) -> String {
     let server = &row.server;
-    match server.failure.as_ref().or(server.lag_answer.as_ref()) {
+    let code = server.sqlstate.as_ref().map(|code| format!("SQLSTATE {code}"));
+    match code
+        .as_ref()
+        .or(server.failure.as_ref())
+        .or(server.lag_answer.as_ref())
+    {
         Some(more) => format!("{} ({more})", server.reason),
         None => server.reason.clone(),
     }

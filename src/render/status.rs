@@ -232,6 +232,8 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         eligible: state.eligible,
         reason: state.reason.to_string(),
         failure: state.failure.map(|failure| failure.to_string()),
+        sqlstate: state.sqlstate.map(|code| code.to_string()),
+        connection_limit: state.role_limit,
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
         effective_weight: state.weight,

@@ -106,6 +106,7 @@ pub enum ConditionReason {
     // Degraded.
     AllServing,
     EndpointsNotServing,
+    ConnectionLimit,
     // PrimaryReachable.
     Writable,
     Answers,
