@@ -324,6 +324,17 @@ impl Bench {
         });
     }
 
+    /// The process ends at its `n`-th request from now: before it is carried out, or after; whether there is such a request.
+    pub fn ends_at(&mut self, n: usize, after: bool) -> bool {
+        for _ in 1..n {
+            if !self.serve_one() {
+                return false;
+            }
+            self.wait_for_a_request();
+        }
+        !self.requests().is_empty() && (!after || self.serve_one())
+    }
+
     /// The watches show everything.
     pub fn echo(&mut self) {
         for (place, object) in self.server.objects.clone() {
