@@ -29,6 +29,9 @@ use super::status::ReplicaSetPolicyStatus;
 /// The annotation that asks for a check of every endpoint at once: any text, of which the first 64 characters count.
 pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
 
+/// The label that tells whose an object is, which no policy sets: one of the recommended labels of Kubernetes.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// The declared routing of one PostgreSQL primary and its replicas.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(CustomResource, KubeSchema))]

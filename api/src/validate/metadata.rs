@@ -17,7 +17,6 @@ const ANNOTATION_LENGTH: usize = 4096;
 /// The recommended labels of Kubernetes, <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>;
 /// one of them is ours.
 const RECOMMENDED: &str = "app.kubernetes.io/";
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Keys of these domains, and of those below them, change what Kubernetes or the operator does with an object.
 const RESERVED: [&str; 3] = ["kubernetes.io", "k8s.io", "distributary.dev"];
 
@@ -76,6 +75,6 @@ fn is_reserved(key: &str) -> bool {
         let rest = domain.strip_suffix(*of);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    let recommended = key.starts_with(RECOMMENDED) && key != MANAGED_BY;
+    let recommended = key.starts_with(RECOMMENDED) && key != api::MANAGED_BY;
     RESERVED.iter().any(within) && !recommended
 }
