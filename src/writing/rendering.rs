@@ -15,6 +15,9 @@ pub trait Rendering {
 
     /// The objects of a decision; `None`: it asks for no routes, and what there is stays.
     fn render(&self, decision: &Decision, outputs: &Outputs) -> Option<Rendered<Self::Body>>;
+
+    /// The same object without an owner.
+    fn unowned(&self, wanted: &Wanted<Self::Body>) -> Wanted<Self::Body>;
 }
 
 /// All objects of a decision.
