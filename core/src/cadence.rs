@@ -117,12 +117,12 @@ pub fn hold(health: &Health, probing: &Probing, breaker: &BreakerSettings, urgen
     })
 }
 
-/// Whether the role of the login may have a session beside a check: one that takes the place of the checks is not held.
+/// Whether the role of the login may have a session beside a check: one that takes the place of the checks is not held. Where
+/// no check can be, a session from before is all there is.
 #[must_use]
 pub fn has_room(health: &Health, probing: &Probing) -> bool {
-    health
-        .role_limit
-        .is_none_or(|limit| limit >= probing.connections())
+    let fits = |limit| limit == 0 || limit >= probing.connections();
+    health.role_limit.is_none_or(fits)
 }
 
 fn shortened(interval: Duration, spread: u8) -> Duration {

@@ -107,7 +107,7 @@ impl Row {
         }
         if let Some(limit) = self.server.connection_limit {
             say(&format!(
-                "The role may have {limit} connections to the server (CONNECTION LIMIT). A check needs 1, and the session that the operator holds 1 more."
+                "The CONNECTION LIMIT of the role is {limit}. A check needs 1 connection to the server, and the session that the operator holds 1 more."
             ));
         }
         if let Some(answer) = &self.server.lag_answer {

@@ -61,7 +61,7 @@ fn a_role_that_may_have_one_connection_holds_no_session() {
     };
     assert_eq!(
         [None, Some(0), Some(1), Some(2), Some(3)].map(&mut held),
-        [true, false, false, true, true]
+        [true, true, false, true, true]
     );
 }
 
