@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
@@ -181,14 +182,16 @@ async fn limited_role(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::at_quick(plane, 1).await?;
     let limit = |limit| format!("ALTER ROLE probe CONNECTION LIMIT {limit}");
     it.postgres.primary().sql(&limit(1)).await?;
+    let told = |policy: &ReplicaSetPolicy| {
+        let servers = policy.status.iter().flat_map(|status| &status.endpoints);
+        let mut servers = servers.map(|endpoint| &endpoint.server);
+        servers.all(|server| server.failure.is_none() && server.connection_limit == Some(1))
+    };
+    it.until("every endpoint to tell the limit", SOON, told).await?;
     it.condition("Degraded", "True", "ConnectionLimit").await?;
     wait::throughout("no check fails", INTERVAL * 3, || async {
         let policy = it.get().await?;
-        let server = &endpoint(&policy, "replica-1").context("no replica-1")?.server;
-        ensure!(
-            server.failure.is_none() && server.connection_limit == Some(1),
-            "{server:?}"
-        );
+        ensure!(told(&policy), "{:?}", policy.status);
         anyhow::Ok(())
     })
     .await?;
