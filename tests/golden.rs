@@ -400,6 +400,14 @@ fn every_reason_of_the_conditions_has_a_case() {
     let exceptions = [
         (ConditionReason::NotDeclared, "a case has no earlier policy"),
         (ConditionReason::ServiceUnresolved, "a case reads no API server"),
+        (
+            ConditionReason::ConnectionLimit,
+            "a story tells no limit of a role",
+        ),
+        (
+            ConditionReason::TooLarge,
+            "a case would be as large as a ConfigMap",
+        ),
     ];
     let exceptions = exceptions.map(|(reason, why)| (reason.into_str(), why));
     must_be_shown(reasons, &shown, &exceptions);

@@ -15,6 +15,7 @@ use distributary_core::breaker::Circuit;
 use distributary_core::cadence;
 use distributary_core::class_states::ClassStates;
 use distributary_core::cluster::Cluster;
+use distributary_core::config_maps::{config_maps, largest};
 use distributary_core::decision::DecisionState;
 use distributary_core::fixture::{self, outputs};
 use distributary_core::following::FollowingState;
@@ -23,12 +24,15 @@ use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::judgement::Judgement;
 use distributary_core::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
 use distributary_core::observation::{FailureKind, Lsn, Observation, Role, Sample};
+use distributary_core::outputs::{Format, Outputs};
 use distributary_core::plan::{Admission, RouteState, RoutingPlan, plan};
 use distributary_core::policy::{
     DeclaredRole, DeclaredServer, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
 };
 use distributary_core::role::Evidence;
 use distributary_core::routing::ReadFallback;
+use distributary_core::server::{Host, Location};
+use distributary_core::table::{RoutingTable, Subject};
 use distributary_core::write_primary::{Claim, Rules, WriteChoice, Writes, choose_write_primary};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -303,6 +307,22 @@ proptest! {
         prop_assert_eq!(before.rw, after.rw);
     }
 
+    #[test]
+    fn no_plan_makes_a_larger_config_map_than_the_largest(situation in situations()) {
+        let outputs = Outputs { formats: Format::ALL.to_vec(), ..outputs() };
+        let plan = judge(&situation).plan;
+        let mut named = situation.policy;
+        for endpoint in &mut named.endpoints {
+            let host = Host::Name(format!("{}.example.com", endpoint.id));
+            endpoint.server = DeclaredServer::Host(Location { host, port: 5432 });
+        }
+        let (policy, resolved) = (named.policy(), named.resolved());
+        let subject = Subject { policy: &policy, resolved: &resolved, outputs: &outputs, plan: &plan };
+        let actual = &config_maps(&outputs, &RoutingTable::new(&subject))[0];
+        let largest = largest(&policy, &resolved, &outputs);
+        prop_assert!(actual.bytes() <= largest.bytes(), "{actual:#?} is larger than {largest:#?}");
+    }
+
     /// S7.
     #[test]
     fn what_was_rendered_needs_no_write(situation in situations()) {
@@ -436,6 +456,7 @@ fn observation(started: Moment, takes: Duration, result: Option<FailureKind>) ->
         ended: started + takes,
         address: None,
         result: result.map_or(Ok(sample), Err),
+        sqlstate: None,
     }
 }
 

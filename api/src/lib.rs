@@ -37,8 +37,8 @@ pub use lag::ReplicationLag;
 #[cfg(feature = "kube")]
 pub use policy::ReplicaSetPolicy;
 pub use policy::{
-    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, MetadataOutput, Outputs, PerRegion,
-    ReplicaSetPolicySpec, ServicesOutput, Switch,
+    CHECK_REQUESTED_AT, ConfigMapOutput, DeletionPolicy, LoadBalancing, MANAGED_BY, MetadataOutput, Outputs,
+    PerRegion, ReplicaSetPolicySpec, ServicesOutput, Switch,
 };
 pub use routing::{Class, Least, Priorities, Region, ReplicaSelector, Routing};
 #[cfg(feature = "kube")]

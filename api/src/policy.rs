@@ -29,6 +29,9 @@ use super::status::ReplicaSetPolicyStatus;
 /// The annotation that asks for a check of every endpoint at once: any text, of which the first 64 characters count.
 pub const CHECK_REQUESTED_AT: &str = "distributary.dev/check-requested-at";
 
+/// The label that tells whose an object is, which no policy sets: one of the recommended labels of Kubernetes.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// The declared routing of one PostgreSQL primary and its replicas.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(CustomResource, KubeSchema))]
@@ -164,7 +167,7 @@ pub struct Outputs {
     /// The Services NAME-rw and NAME-ro, those of classes and regions, and their EndpointSlices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<ServicesOutput>,
-    /// The ConfigMap with routing.json and the connection URIs.
+    /// The ConfigMap with routing.json and the connection URIs, and that of the environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapOutput>,
     /// Labels and annotations for every object that is written.
@@ -182,7 +185,7 @@ pub struct MetadataOutput {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "kube", schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63})))]
     pub labels: BTreeMap<String, String>,
-    /// At most 16, each value of at most 4096 characters. Default: none.
+    /// At most 16, each value of at most 4096 bytes. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "kube", schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 4096})))]
     pub annotations: BTreeMap<String, String>,
@@ -221,17 +224,19 @@ pub enum PerRegion {
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
+#[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::environment_name_fits()).message(rules::ENVIRONMENT_NAME).field_path(".name")))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapOutput {
-    /// The name of the ConfigMap. Default: the name of the policy and `-routing`.
+    /// The name of the ConfigMap. That of the format Env has this name and `-env`, or where it is absent the name of the
+    /// policy and `-env`. Default: the name of the policy and `-routing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 253)))]
     #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::form(rules::DNS_1123_SUBDOMAIN)).message(rules::CONFIG_MAP_NAME)))]
     pub name: Option<String>,
-    /// The contents of the ConfigMap beside routing.json, each once. Libpq: URIs libpq-NAME for libpq 14 and later, and
+    /// What is written beside routing.json, each once. Libpq: URIs libpq-NAME for libpq 14 and later, and
     /// libpq16-NAME for 16 and later, which choose among the servers of a read route at random. Jdbc: URIs jdbc-NAME
-    /// for pgjdbc. Env: environment variables for envFrom, without passwords: DATABASE_URL, DATABASE_READ_REPLICA_N_URL
-    /// and variables that begin with DB_. Default where it is absent: [Libpq].
+    /// for pgjdbc. Env: a ConfigMap of its own, NAME-env, with environment variables for envFrom, without passwords:
+    /// DATABASE_URL, DATABASE_READ_REPLICA_N_URL and variables that begin with DB_. Default where it is absent: [Libpq].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]

@@ -75,13 +75,14 @@ pub const TRAFFIC_STEPS: &str = "circuitBreaker.halfOpen.trafficSteps must be 1 
 pub const NAME_PREFIX: &str = "outputs.services.namePrefix must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with a letter";
 pub const CONFIG_MAP_NAME: &str =
     "outputs.configMap.name must be a DNS-1123 subdomain of at most 253 characters";
+pub const ENVIRONMENT_NAME: &str = "outputs.configMap.name must have at most 249 characters where formats has Env: the variables are in a ConfigMap of that name and -env";
 pub const FORMATS: &str = "outputs.configMap.formats must name each format once";
 pub const METADATA_COUNT: &str =
     "outputs.metadata.labels and outputs.metadata.annotations must have at most 16 keys each";
 pub const METADATA_KEY: &str = "a key of outputs.metadata must be a name of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, after an optional DNS subdomain and '/'";
 pub const METADATA_RESERVED: &str = "a key of outputs.metadata must not belong to the operator or to Kubernetes: not in distributary.dev, kubernetes.io or k8s.io, except app.kubernetes.io/ other than app.kubernetes.io/managed-by";
 pub const LABEL_VALUE: &str = "a value of outputs.metadata.labels must be empty, or at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
-pub const ANNOTATION_VALUE: &str = "a value of outputs.metadata.annotations must have at most 4096 characters";
+pub const ANNOTATION_VALUE: &str = "a value of outputs.metadata.annotations must have at most 4096 bytes";
 pub const LAG_MAX: &str = "replicationLag.max must be between 0s and 168h, written as 30s, 500ms or 1m30s";
 pub const LAG_MAX_BYTES: &str = "replicationLag.maxBytes must be a whole number of bytes from 0 to 1Pi, written as 256Mi, 1G or '268435456'";
 pub const LAG_RECOVER: &str =
@@ -118,6 +119,15 @@ pub const GEOGRAPHIC: &str = "region of each endpoint must be a DNS-1123 label o
 pub const READ_FALLBACK_ONCE: &str = "readFallback must name each member once";
 pub const PINNED: &str = "failover.primaryRole must be Pinned where identity.check is None: a server that does not tell who it is is never followed";
 pub const ACCEPT_PRIMARY: &str = "failover.acceptPrimary must be the id of an endpoint of this policy";
+}
+
+/// The rule of the size of the ConfigMap, which is told with figures.
+pub const CONFIG_MAP_SIZE: &str = "outputs.configMap must have room for every endpoint in every route; reduce formats, replicas, classes or regions, or use shorter hosts";
+
+/// The rule that the name of the ConfigMap of variables is not too long.
+pub(super) fn environment_name_fits() -> String {
+    "!has(self.name) || self.name.size() <= 249 || !has(self.formats) || !self.formats.exists(f, f == 'Env')"
+        .to_owned()
 }
 
 /// The rule that a duration has its form and lies between two durations, both included.

@@ -198,6 +198,13 @@ pub struct ServerStatus {
     /// The failure of the newest check, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The SQLSTATE of the failure OtherError, five letters and digits; of several that alternate the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// How many connections to the server its role may have (CONNECTION LIMIT), where they are too few: a check needs one, and
+    /// the session that the operator holds one more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
     /// What replicationLag.lagQuery answered, where the reason is LagUnknown because the answer is no number of seconds: NULL, no
     /// row, the value in quotes, or SQLSTATE and its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -286,4 +293,7 @@ pub struct RoutingStatus {
     pub programmed_at: Option<Time>,
     /// The ConfigMap with routing.json.
     pub config_map: String,
+    /// The ConfigMap with the environment variables, where outputs.configMap.formats has Env.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }

@@ -110,11 +110,19 @@ fn within_run(suspicion: Suspicion, hard: bool, ended: Moment, run_started: Mome
 pub fn hold(health: &Health, probing: &Probing, breaker: &BreakerSettings, urgent: bool) -> Option<Hold> {
     let (every, address) = (probing.heartbeat?, health.address?);
     let every = if urgent { every.min(URGENT) } else { every };
-    (health.admitted && health.is_routable()).then(|| Hold {
+    (health.admitted && health.is_routable() && has_room(health, probing)).then(|| Hold {
         address,
         every,
         timeout: first_attempt(probing, breaker).max(SHORTEST_HEARTBEAT),
     })
+}
+
+/// Whether the role of the login may have a session beside a check: one that takes the place of the checks is not held. Where
+/// no check can be, a session from before is all there is.
+#[must_use]
+pub fn has_room(health: &Health, probing: &Probing) -> bool {
+    let fits = |limit| limit == 0 || limit >= probing.connections();
+    health.role_limit.is_none_or(fits)
 }
 
 fn shortened(interval: Duration, spread: u8) -> Duration {

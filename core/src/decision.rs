@@ -14,6 +14,7 @@ use super::plan::{Admission, RoutingPlan};
 use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::server::Location;
+use super::sqlstate::Sqlstate;
 use super::write_primary::{Holding, IdentityChange};
 
 /// The newest decision of a policy.
@@ -92,6 +93,10 @@ pub struct TargetState {
     pub no_lag: Option<NoLag>,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
+    /// Of the failure OtherError.
+    pub sqlstate: Option<Sqlstate>,
+    /// How many connections the role of the login may have, where those are too few for the operator.
+    pub role_limit: Option<u32>,
     /// Its share of the reads in hundredths.
     pub weight: u32,
     /// Where a class stays away, or did lately.
@@ -113,6 +118,8 @@ impl TargetState {
             failure: None,
             no_lag: None,
             pooled: false,
+            sqlstate: None,
+            role_limit: None,
             weight: 0,
             classes: BTreeMap::new(),
         }
@@ -187,6 +194,10 @@ pub struct TargetNote {
     pub was_standby: bool,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
+    /// Of the failure OtherError.
+    pub sqlstate: Option<Sqlstate>,
+    /// How many connections the role of the login may have; `None`: it has no limit.
+    pub role_limit: Option<u32>,
 }
 
 /// Joins plan and judgements: what people see of each endpoint.
@@ -274,6 +285,7 @@ fn summed(
     TargetState {
         seen_as_standby: all().any(|state| state.seen_as_standby),
         trips: all().map(|state| state.trips).max().unwrap_or(0),
+        role_limit: all().filter_map(|state| state.role_limit).min(),
         eligible: all().any(|state| state.eligible),
         weight: all().map(|state| state.weight).sum(),
         classes: worst_of_classes(all()),
@@ -303,6 +315,11 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
     };
+    // A single missed deadline of a server that serves is no transition.
+    let failure = judgement.failure.filter(|_| judgement.reason != Reason::Serving);
+    // Where all are in use, it may be by the operator's own.
+    let saturated = failure == Some(FailureKind::Saturated);
+    let least = policy.probing.connections() + u32::from(saturated);
     TargetState {
         role: judgement.role,
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
@@ -311,13 +328,14 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         eligible: member.is_some() && carried,
         reason,
         same_as: judgement.same_as.clone(),
-        // A single missed deadline of a server that serves is no transition.
-        failure: judgement.failure.filter(|_| judgement.reason != Reason::Serving),
+        failure,
         no_lag: note
             .no_lag
             .clone()
             .filter(|_| judgement.reason == Reason::LagUnknown),
         pooled: note.pooled,
+        sqlstate: note.sqlstate.filter(|_| failure == Some(FailureKind::OtherError)),
+        role_limit: note.role_limit.filter(|limit| *limit < least),
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }

@@ -338,6 +338,7 @@ pub fn outputs() -> Outputs {
         per_class: true,
         per_region: true,
         config_map: "orders-routing".to_owned(),
+        environment: "orders-env".to_owned(),
         formats: vec![Format::Libpq],
         metadata: ObjectMetadata::default(),
     }

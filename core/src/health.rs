@@ -11,6 +11,7 @@ use super::moment::Moment;
 use super::observation::{FailureClass, FailureKind, Observation, Role, Sample, Silence};
 use super::percent::Percent;
 use super::policy::{BreakerSettings, Probing};
+use super::sqlstate::ToldSqlstate;
 use super::suspicion::Suspicion;
 use crate::words::words;
 
@@ -50,6 +51,10 @@ pub struct Health {
     pub failure: Option<FailureKind>,
     /// Since the first check, where every check has found it dead.
     pub(super) only_dead_since: Option<Moment>,
+    /// Of the failure OtherError.
+    pub sqlstate: ToldSqlstate,
+    /// How many connections the role of the login may have, as the server told last; `None`: it has no limit.
+    pub role_limit: Option<u32>,
     /// Whether any check gave a result since the target is watched.
     pub checked: bool,
     /// Whether a check was ever good, or the target served before the operator restarted.
@@ -141,6 +146,7 @@ impl Health {
         let first = (!self.checked).then_some(observation.started);
         self.only_dead_since = self.only_dead_since.or(first).filter(|_| dead);
         self.checked = true;
+        self.sqlstate.observe(observation.sqlstate);
         let outcome = match &observation.result {
             Ok(sample) => {
                 self.found_at(observation.address, now);
@@ -256,7 +262,7 @@ impl Health {
             (self.system_identifier, self.timeline, self.other_database) = (None, None, false);
             // Nor is what it does there known from what was asked elsewhere.
             (self.role, self.asked, self.writable_since) = (None, None, None);
-            (self.untold_since, self.pooled) = (None, false);
+            (self.untold_since, self.pooled, self.role_limit) = (None, false, None);
             self.moved_at = Some(now);
         }
         self.address = Some(address);
@@ -286,6 +292,7 @@ impl Health {
         self.asked = Some(asked);
         self.untold_since = self.untold_since.filter(|since| asked < *since);
         (self.role, self.read_only) = (Some(sample.role), sample.read_only);
+        self.role_limit = sample.role_limit;
         self.pooled |= sample.pooled;
         self.system_identifier = sample.system_identifier.or(self.system_identifier);
         self.other_database &= sample.system_identifier.is_none();
@@ -298,6 +305,7 @@ impl Health {
         let mut verdict = self.clone();
         verdict.breaker.circuit = verdict.breaker.circuit.shown();
         (verdict.asked, verdict.doubted_since) = (None, None);
+        verdict.sqlstate = verdict.sqlstate.shown();
         verdict
     }
 

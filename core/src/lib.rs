@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod cadence;
 pub mod class_states;
 pub mod cluster;
+pub mod config_maps;
 pub mod decision;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
@@ -29,6 +30,7 @@ pub mod resolved;
 pub mod role;
 pub mod routing;
 pub mod server;
+pub mod sqlstate;
 pub mod suspicion;
 pub mod table;
 pub mod target;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::aliases::Instance;
 use super::moment::Moment;
+use super::sqlstate::Sqlstate;
 use crate::words::words;
 
 /// The result of one whole check.
@@ -20,6 +21,22 @@ pub struct Observation {
     pub address: Option<IpAddr>,
     /// What the server said, or why it said nothing.
     pub result: Result<Sample, FailureKind>,
+    /// Of the failure OtherError.
+    pub sqlstate: Option<Sqlstate>,
+}
+
+/// Why a check failed, and the SQLSTATE of an error that has no kind of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// Of the kind OtherError.
+    pub sqlstate: Option<Sqlstate>,
+}
+
+impl From<FailureKind> for Failure {
+    fn from(kind: FailureKind) -> Self {
+        Self { kind, sqlstate: None }
+    }
 }
 
 /// What a server said of itself. `None`: it would not tell.
@@ -45,6 +62,8 @@ pub struct Sample {
     pub load: Option<Load>,
     /// Which running server answered; `None`: it does not tell, or lists no sessions.
     pub instance: Option<Instance>,
+    /// How many connections the role of the login may have there (CONNECTION LIMIT); `None`: it has no limit.
+    pub role_limit: Option<u32>,
     /// The answer of the policy's `lagQuery`; `None`: there is none, or it was not asked.
     pub lag: Option<LagAnswer>,
     /// What answers is a pooler or proxy: it says so, or the session went over to another process of the server.
@@ -67,6 +86,7 @@ impl Sample {
             read_only: false,
             load: None,
             instance: None,
+            role_limit: None,
             lag: None,
             pooled: false,
             probes: BTreeMap::new(),

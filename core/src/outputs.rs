@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::words::words;
 
+/// Bytes: the values of a ConfigMap together have at most so many. The API server refuses more (`ValidateConfigMap` and
+/// `MaxSecretSize` of Kubernetes; keys do not count).
+pub const MOST_BYTES: usize = 1024 * 1024;
+
 /// Names of the objects to write, and how long they stay.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outputs {
@@ -15,11 +19,23 @@ pub struct Outputs {
     pub per_class: bool,
     /// Whether each region has a Service.
     pub per_region: bool,
+    /// The ConfigMap with `routing.json` and the URIs.
     pub config_map: String,
-    /// What the ConfigMap holds beside `routing.json`.
+    /// The ConfigMap of the format Env, where that is among the formats.
+    pub environment: String,
+    /// What is told beside `routing.json`.
     pub formats: Vec<Format>,
     /// On every object, beside the operator's own.
     pub metadata: ObjectMetadata,
+}
+
+impl Outputs {
+    /// The ConfigMap of environment variables, where they are asked for.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        let asked = self.formats.contains(&Format::Env);
+        asked.then_some(&*self.environment)
+    }
 }
 
 /// Labels and annotations of people: never with a key of the operator.
@@ -35,7 +51,7 @@ pub struct ObjectMetadata {
 pub enum Format {
     Libpq,
     Jdbc,
-    /// Environment variables.
+    /// Environment variables, in a ConfigMap of their own: `envFrom` takes all that is in one.
     Env,
 }
 

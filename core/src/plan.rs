@@ -6,6 +6,7 @@
 
 mod candidate;
 mod choice;
+mod largest;
 mod reads;
 mod regions;
 mod route;
@@ -21,6 +22,7 @@ use super::routing::{Class, Region, WRITES};
 use super::write_primary::{WriteChoice, Writes};
 use candidate::Candidate;
 pub(super) use candidate::{full_weight, part};
+pub use largest::largest;
 use reads::{Known, Reading, reads};
 pub use route::{Admission, Member, Route, RouteState, RoutingPlan};
 

@@ -11,7 +11,7 @@ use super::dns::Resolver;
 use super::login::Server;
 use super::query::{Lags, Queries, Refused, ask, probe};
 use distributary_core::moment::Moment;
-use distributary_core::observation::{FailureKind, Sample};
+use distributary_core::observation::{Failure, FailureKind, Sample};
 use distributary_core::server::Host;
 
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
@@ -20,7 +20,7 @@ const ASK_AGAIN: u32 = 100;
 /// What one check found.
 pub struct Found {
     pub address: Option<IpAddr>,
-    pub result: Result<(Sample, Lags), FailureKind>,
+    pub result: Result<(Sample, Lags), Failure>,
 }
 
 /// Checks one server, and remembers between checks what makes the next one cheaper.
@@ -56,8 +56,9 @@ impl Checker {
         }
         let deadline = self.clock.now() + within;
         let result = timeout(within, self.attempt(deadline, prefer, queries, &mut address)).await;
-        let result = result.unwrap_or(Err(FailureKind::TimedOut));
-        self.rotation.note(address, result.as_ref().err().copied());
+        let result = result.unwrap_or(Err(FailureKind::TimedOut.into()));
+        self.rotation
+            .note(address, result.as_ref().err().map(|failure| failure.kind));
         Found { address, result }
     }
 
@@ -67,7 +68,7 @@ impl Checker {
         prefer: Option<IpAddr>,
         queries: &Queries,
         address: &mut Option<IpAddr>,
-    ) -> Result<(Sample, Lags), FailureKind> {
+    ) -> Result<(Sample, Lags), Failure> {
         let chosen = self.choose(deadline, prefer).await?;
         *address = Some(chosen);
         let mut conversation = self.server.open(chosen, deadline.since(self.clock.now())).await?;

@@ -104,7 +104,7 @@ impl Checks {
             }
             let late = Found {
                 address: None,
-                result: Err(FailureKind::TimedOut),
+                result: Err(FailureKind::TimedOut.into()),
             };
             if let Some(next) = waiting.next() {
                 answer(&self.subscribers, &self.answers, self.clock, next, started, &late).await?;
@@ -114,7 +114,7 @@ impl Checks {
         drop(place);
         let found = found.unwrap_or(Found {
             address: None,
-            result: Err(FailureKind::ProtocolViolation),
+            result: Err(FailureKind::ProtocolViolation.into()),
         });
         for next in waiting {
             answer(
@@ -144,13 +144,14 @@ async fn answer(
     }
     let result = match &found.result {
         Ok((sample, lags)) => Ok(subscriber.sample(sample, lags)),
-        Err(kind) => Err(*kind),
+        Err(failure) => Err(failure.kind),
     };
     let observation = Observation {
         started,
         ended: clock.now(),
         address: found.address,
         result,
+        sqlstate: found.result.as_ref().err().and_then(|failure| failure.sqlstate),
     };
     tracing::trace!(policy = %subscriber.key.policy, endpoint = %subscriber.key.target, ?observation);
     let late = subscriber

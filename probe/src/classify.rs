@@ -10,15 +10,16 @@ use rustls::{CertificateError, Error as TlsError};
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::guard::Breach;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{Failure, FailureKind};
+use distributary_core::sqlstate::Sqlstate;
 
 /// The meaning of an error of the protocol's implementation. `password`: whether the login has one.
 #[must_use]
-pub fn classify(error: &tokio_postgres::Error, password: bool) -> FailureKind {
+pub fn classify(error: &tokio_postgres::Error, password: bool) -> Failure {
     if let Some(known) = known_source(error) {
-        return known;
+        return with_sqlstate(known, error.code());
     }
-    match error.source() {
+    let kind = match error.source() {
         // Its bytes could not be read.
         Some(source) if source.is::<io::Error>() => FailureKind::ProtocolViolation,
         // Only a refusal of its own to go on with the login has any other source: no password, or no SCRAM.
@@ -26,7 +27,23 @@ pub fn classify(error: &tokio_postgres::Error, password: bool) -> FailureKind {
         Some(_) => FailureKind::AuthenticationFailed,
         None if error.is_closed() => FailureKind::ConnectionClosed,
         None => FailureKind::ProtocolViolation,
+    };
+    kind.into()
+}
+
+/// An error that has no kind of its own is told by its SQLSTATE.
+fn with_sqlstate(kind: FailureKind, state: Option<&SqlState>) -> Failure {
+    let state = state.filter(|_| kind == FailureKind::OtherError);
+    Failure {
+        kind,
+        sqlstate: state.and_then(|state| Sqlstate::new(state.code())),
     }
+}
+
+/// The meaning of a server's error in answer to a question.
+#[must_use]
+pub fn failure(state: &SqlState) -> Failure {
+    with_sqlstate(classify_sqlstate(state), Some(state))
 }
 
 /// The meaning of an error of a socket or of the TLS handshake.
@@ -73,7 +90,6 @@ const fn classify_tls(error: &TlsError) -> FailureKind {
     }
 }
 
-/// The meaning of a server's error in answer to a question.
 #[must_use]
 pub fn classify_sqlstate(state: &SqlState) -> FailureKind {
     match state.code() {

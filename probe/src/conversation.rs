@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
 use tokio_util::either::Either;
 
-use super::classify::{classify_io, classify_sqlstate};
+use super::classify::{classify_io, failure};
 use super::guard::Guard;
 use super::tls::EncryptedStream;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{Failure, FailureKind};
 
 /// What is read at once, in bytes.
 const PIECE: usize = 2048;
@@ -123,7 +123,7 @@ impl Conversation {
     ///
     /// # Errors
     /// What ended the connection, or an error of the server that ends it.
-    pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, FailureKind> {
+    pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, Failure> {
         // Said in full: a standby refuses a transaction that is serializable, as the server's default may be.
         let mut text = format!(
             "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout={};",
@@ -141,22 +141,22 @@ impl Conversation {
             self.exchange_or_end("ROLLBACK").await?;
         }
         if answers.rows.len() < OPENING && answers.refused.is_none() {
-            return Err(FailureKind::ProtocolViolation);
+            return Err(FailureKind::ProtocolViolation.into());
         }
         answers.rows.drain(..OPENING.min(answers.rows.len()));
         answers.rows.truncate(statements.len());
         Ok(answers)
     }
 
-    async fn exchange_or_end(&mut self, text: &str) -> Result<Answers, FailureKind> {
+    async fn exchange_or_end(&mut self, text: &str) -> Result<Answers, Failure> {
         let answers = self.exchange(text).await;
         self.over |= answers.is_err();
-        answers.map_err(|broken| broken.kind("query"))
+        answers.map_err(|broken| broken.failure("query"))
     }
 
     /// Waits for the end of the connection.
     pub async fn closed(&mut self) -> FailureKind {
-        self.end().await.kind("session")
+        self.end().await.failure("session").kind
     }
 
     /// Ends it politely. The farewell fits into the socket's buffer; where it does not, nobody waits for it.
@@ -271,17 +271,17 @@ impl Broken {
     }
 
     /// Its meaning, and the one place that logs it.
-    fn kind(self, during: &'static str) -> FailureKind {
+    fn failure(self, during: &'static str) -> Failure {
         let (error, kind) = match &self {
             Self::Said(state) => {
                 tracing::debug!(during, sqlstate = state.code(), "the server ends the connection");
-                return classify_sqlstate(state);
+                return failure(state);
             }
             Self::Stream(error) => (error, classify_io(error)),
             Self::Garbled(error) => (error, FailureKind::ProtocolViolation),
         };
         tracing::debug!(during, error = error as &dyn StdError, "the connection ended");
-        kind
+        kind.into()
     }
 }
 

@@ -14,6 +14,7 @@ use super::query::Queries;
 use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
 use distributary_core::observation::{FailureKind, Sample};
 use distributary_core::server::{Host, Location};
+use distributary_core::sqlstate::Sqlstate;
 
 pub const PASSWORD: &str = "canary-5c1f";
 
@@ -46,6 +47,7 @@ pub fn checker(location: Location, login: Login) -> Checker {
 pub struct Checked {
     pub address: Option<IpAddr>,
     pub result: Result<Sample, FailureKind>,
+    pub sqlstate: Option<Sqlstate>,
 }
 
 /// A check that has long enough.
@@ -55,7 +57,8 @@ pub async fn checked(checker: &mut Checker) -> Checked {
         .await;
     Checked {
         address,
-        result: result.map(|(sample, _)| sample),
+        sqlstate: result.as_ref().err().and_then(|failure| failure.sqlstate),
+        result: result.map(|(sample, _)| sample).map_err(|failure| failure.kind),
     }
 }
 

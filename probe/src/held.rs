@@ -24,7 +24,7 @@ use super::panics::caught;
 use super::query::{Lags, Refused, ask};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::moment::Moment;
-use distributary_core::observation::{FailureClass, FailureKind, Sample, Silence};
+use distributary_core::observation::{Failure, FailureClass, FailureKind, Sample, Silence};
 use distributary_core::target::{Answer, Hold, SessionAnswer};
 
 /// The first wait before a session is opened again.
@@ -54,7 +54,7 @@ pub struct Held {
 /// Nobody listens: the process ends.
 struct Stopped;
 
-type Told = Result<(Sample, Lags), FailureKind>;
+type Told = Result<(Sample, Lags), Failure>;
 
 impl Held {
     /// Ends when nobody wants the session, or nobody listens. Boxed, as everything that is done seldom: most of the time
@@ -66,11 +66,11 @@ impl Held {
             let began = self.clock.now();
             let held = match self.open(hold).await {
                 Ok(session) => self.hold(session, &mut changes).await,
-                Err(kind) if silence(kind).is_none() => {
+                Err(failure) if silence(failure.kind).is_none() => {
                     self.back_off(REFUSED_WAIT, &mut changes).await;
                     continue;
                 }
-                Err(kind) => Box::pin(self.tell(began, Some(hold.timeout), &Err(kind))).await,
+                Err(failure) => Box::pin(self.tell(began, Some(hold.timeout), &Err(failure))).await,
             };
             if held.is_err() {
                 return;
@@ -88,14 +88,14 @@ impl Held {
         wanted.then(|| self.subscribers.hold(self.address)).flatten()
     }
 
-    async fn open(&self, hold: Hold) -> Result<Box<Conversation>, FailureKind> {
+    async fn open(&self, hold: Hold) -> Result<Box<Conversation>, Failure> {
         let _place = self.places.acquire().await;
         let opening = Box::pin(self.server.open(hold.address, hold.timeout));
         match timeout(hold.timeout, caught(opening)).await {
             Ok(opened) => opened
-                .unwrap_or(Err(FailureKind::ProtocolViolation))
+                .unwrap_or(Err(FailureKind::ProtocolViolation.into()))
                 .map(Box::new),
-            Err(_) => Err(FailureKind::TimedOut),
+            Err(_) => Err(FailureKind::TimedOut.into()),
         }
     }
 
@@ -130,7 +130,7 @@ impl Held {
                 biased;
                 closed = caught(session.closed()) => {
                     let kind = closed.unwrap_or(FailureKind::ProtocolViolation);
-                    return Box::pin(self.tell(self.clock.now(), None, &Err(kind))).await;
+                    return Box::pin(self.tell(self.clock.now(), None, &Err(kind.into()))).await;
                 }
                 _ = changes.changed() => continue,
                 () = self.clock.sleep_until(due) => {}
@@ -152,8 +152,8 @@ impl Held {
         let lag_queries = self.subscribers.lag_queries_at(self.address);
         let asking = Box::pin(ask(session, refused, within, &lag_queries));
         match timeout(within, caught(asking)).await {
-            Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation)),
-            Err(_) => Err(FailureKind::TimedOut),
+            Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation.into())),
+            Err(_) => Err(FailureKind::TimedOut.into()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Held {
         let silence = told
             .as_ref()
             .err()
-            .map(|kind| silence(*kind).unwrap_or(Silence::Missed));
+            .map(|failure| silence(failure.kind).unwrap_or(Silence::Missed));
         let waited = waited.filter(|_| silence == Some(Silence::Missed));
         for subscriber in self.subscribers.hearing(self.address, waited) {
             let result = match (told, silence) {

@@ -21,7 +21,7 @@ use super::conversation::{Conversation, Stream};
 use super::guard::Guard;
 use super::tls::{Encryption, TlsSettingsError};
 use distributary_core::login::Login;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{Failure, FailureKind};
 use distributary_core::server::Location;
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
@@ -54,7 +54,7 @@ impl Server {
     ///
     /// # Errors
     /// What kept the login from being complete.
-    pub async fn open(&self, address: IpAddr, left: Duration) -> Result<Conversation, FailureKind> {
+    pub async fn open(&self, address: IpAddr, left: Duration) -> Result<Conversation, Failure> {
         let encryption = self.encryption()?;
         let config = self.config(encryption.is_some())?;
         let stream = connect(SocketAddr::new(address, self.location.port), left)
@@ -78,7 +78,7 @@ impl Server {
 
     /// The stream after the login, without what the protocol's implementation keeps for itself; and whether a pooler says
     /// that it is one.
-    async fn log_in<S, T>(&self, config: &Config, stream: S, tls: T) -> Result<(Guard<S>, bool), FailureKind>
+    async fn log_in<S, T>(&self, config: &Config, stream: S, tls: T) -> Result<(Guard<S>, bool), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: TlsConnect<Lent<Guard<S>>>,
@@ -128,7 +128,7 @@ impl Server {
         Ok(config)
     }
 
-    fn refused_login(&self, error: &Error) -> FailureKind {
+    fn refused_login(&self, error: &Error) -> Failure {
         tracing::debug!(error = error as &dyn StdError, "login");
         classify(error, self.login.password.is_some())
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
-use super::classify::classify_sqlstate;
+use super::classify::failure;
 use super::conversation::{Conversation, Row};
 use distributary_core::aliases::Instance;
-use distributary_core::observation::{FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample};
+use distributary_core::observation::{Failure, FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample};
 
 /// A part of the question, and its statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,27 +22,29 @@ enum Part {
     Checkpoint,
     Identity,
     Load,
+    Limit,
     ReadOnly,
 }
 
 /// The statements of a check and of a heartbeat, which any login may ask of PostgreSQL 12 and later: the role
 /// (`pg_is_in_recovery`), the log position (`pg_current_wal_lsn`, `pg_last_wal_replay_lsn`, `pg_last_wal_receive_lsn`), the
 /// timeline (`pg_walfile_name`, `pg_stat_wal_receiver`, `pg_control_checkpoint`), the identity (`pg_control_system`), the load (`pg_stat_activity`,
-/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`, `pg_backend_pid`), and whether transactions are
-/// read-only by default (`default_transaction_read_only`, and where `pg_settings` says that it is set). One that a server
-/// refuses is left out of the next questions. Queries of policies come after these.
+/// `pg_stat_database`, `max_connections`, `pg_postmaster_start_time`, `pg_backend_pid`), whether transactions are
+/// read-only by default (`default_transaction_read_only`, and where `pg_settings` says that it is set), and how many
+/// connections the role may have (`pg_roles`). One that a server refuses is left out of the next questions. Queries of policies come after these.
 pub fn statements() -> impl Iterator<Item = &'static str> {
     Part::ALL.into_iter().map(Part::statement)
 }
 
 impl Part {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Role,
         Self::Position,
         Self::Timeline,
         Self::Checkpoint,
         Self::Identity,
         Self::Load,
+        Self::Limit,
         Self::ReadOnly,
     ];
 
@@ -76,6 +78,11 @@ impl Part {
             Self::ReadOnly => {
                 "SELECT CASE WHEN pg_catalog.current_setting('default_transaction_read_only')::boolean \
                  THEN (SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') END"
+            }
+            // It binds the role that logged in, unless that is a superuser.
+            Self::Limit => {
+                "SELECT CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit END \
+                 FROM pg_catalog.pg_roles WHERE rolname = session_user"
             }
         }
     }
@@ -124,7 +131,7 @@ pub async fn probe(
             Ok(Ok(answers)) => {
                 answered.insert(Arc::clone(query), answers.refused.is_none());
             }
-            Ok(Err(FailureKind::UpstreamLost)) => {
+            Ok(Err(failure)) if failure.kind == FailureKind::UpstreamLost => {
                 let asked = &queries[..=at];
                 answered.retain(|query, _| asked.contains(query));
                 break;
@@ -145,7 +152,7 @@ pub async fn ask(
     refused: &mut Refused,
     within: Duration,
     lag_queries: &[Arc<str>],
-) -> Result<(Sample, Lags), FailureKind> {
+) -> Result<(Sample, Lags), Failure> {
     let mut rows: [Option<Row>; Part::ALL.len()] = Default::default();
     let mut parts: Vec<Part> = Part::ALL
         .into_iter()
@@ -163,8 +170,8 @@ pub async fn ask(
                 refused.0[*part as usize] = true;
                 parts.remove(0);
             }
-            (Some(state), _) => return Err(classify_sqlstate(&state)),
-            (None, Some(_)) => return Err(FailureKind::ProtocolViolation),
+            (Some(state), _) => return Err(failure(&state)),
+            (None, Some(_)) => return Err(FailureKind::ProtocolViolation.into()),
             (None, None) => {}
         }
     }
@@ -224,6 +231,7 @@ fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> 
         checkpoint_timeline: signed_timeline(of(Part::Checkpoint), 0)?,
         load: load(of(Part::Load))?,
         read_only: role == Role::Primary && set_to_read_only,
+        role_limit: parsed(of(Part::Limit), 0)?,
         ..Sample::of(role)
     })
 }
@@ -261,15 +269,13 @@ fn instance(load: Option<&Row>, process: i32, started: i64) -> Option<Instance> 
 
 /// The answer of a lag query. An error of the query says nothing of the server's health, nor does the loss of the server
 /// behind a pooler: the questions before it were answered.
-async fn lag(
-    conversation: &mut Conversation,
-    query: &str,
-    within: Duration,
-) -> Result<LagAnswer, FailureKind> {
+async fn lag(conversation: &mut Conversation, query: &str, within: Duration) -> Result<LagAnswer, Failure> {
     let answers = match conversation.ask(&[query], within).await {
         Ok(answers) => answers,
-        Err(FailureKind::UpstreamLost) => return Ok(Err(NoLag::refused("08"))),
-        Err(kind) => return Err(kind),
+        Err(failure) if failure.kind == FailureKind::UpstreamLost => {
+            return Ok(Err(NoLag::refused("08")));
+        }
+        Err(failure) => return Err(failure),
     };
     if let Some(state) = &answers.refused {
         return Ok(Err(NoLag::refused(state.code())));

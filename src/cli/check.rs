@@ -21,7 +21,7 @@ use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::jitter;
 use distributary_core::lag::Lag;
-use distributary_core::observation::{FailureClass, FailureKind, Role};
+use distributary_core::observation::{Failure, FailureClass, Role};
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::Policy;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
@@ -104,7 +104,7 @@ struct CheckedServer {
 struct Figures {
     latency: Duration,
     lag: Option<Lag>,
-    failure: Option<FailureKind>,
+    failure: Option<Failure>,
     /// By its newest answer.
     role: Option<Role>,
     /// When its first good answer had come.
@@ -182,7 +182,7 @@ fn servers(
     let server = |row: Row| CheckedServer {
         figures: figures.get(&row.id).cloned(),
         opens_in: failure(&row.id)
-            .filter(|failure| matches!(failure.class(), FailureClass::Dead { .. }))
+            .filter(|failure| matches!(failure.kind.class(), FailureClass::Dead { .. }))
             .map(|_| policy.probing.failover_timeout),
         row,
     };
@@ -198,7 +198,10 @@ impl CheckRun {
         let id = observed.key.target.to_string();
         let figures = self.figures.entry(id).or_default();
         figures.latency = observation.ended.since(observation.started);
-        figures.failure = observation.result.as_ref().err().copied();
+        figures.failure = observation.result.as_ref().err().map(|kind| Failure {
+            kind: *kind,
+            sqlstate: observation.sqlstate,
+        });
         figures.role = observation.result.as_ref().ok().map(|sample| sample.role);
         figures.asked = observation.started;
         if figures.role.is_some() {

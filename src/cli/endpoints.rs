@@ -10,7 +10,7 @@ use distributary_api::{ClassStatus, ServerStatus};
 use distributary_core::decision::{Decision, EndpointView, TargetState, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
-use distributary_core::observation::FailureKind;
+use distributary_core::observation::{Failure, FailureKind};
 
 /// An endpoint, or one of its pods, as it is shown.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,7 @@ impl Row {
                 failure.map(|kind| advice::of_failure(kind).to_owned()),
             ),
             ("sameServerAs", self.server.same_server_as.clone()),
+            ("sqlstate", self.server.sqlstate.clone()),
             ("lagAnswer", self.server.lag_answer.clone()),
             ("since", self.since.clone()),
             ("retryAt", self.retry_at()),
@@ -82,6 +83,9 @@ impl Row {
         }
         if let Some(sessions) = self.sessions {
             document["sessions"] = sessions.into();
+        }
+        if let Some(limit) = self.server.connection_limit {
+            document["connectionLimit"] = limit.into();
         }
         if self.server.pooler {
             document["pooler"] = true.into();
@@ -104,6 +108,16 @@ impl Row {
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
         if let Some(other) = &self.server.same_server_as {
             say(&format!("Same server as {other}."));
+        }
+        if let Some(code) = &self.server.sqlstate {
+            say(&format!(
+                "The SQLSTATE is {code}: see Appendix A of the PostgreSQL documentation."
+            ));
+        }
+        if let Some(limit) = self.server.connection_limit {
+            say(&format!(
+                "The CONNECTION LIMIT of the role is {limit}. A check needs 1 connection to the server, and the session that the operator holds 1 more."
+            ));
         }
         if let Some(answer) = &self.server.lag_answer {
             say(&format!(
@@ -177,8 +191,10 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     rows.into_iter()
         .filter(|row| {
-            let is_another = row.server.same_server_as.is_some();
-            !row.is_plain() || is_another || row.sessions.is_some() || row.server.pooler
+            let noted = row.server.pooler
+                || row.server.connection_limit.is_some()
+                || row.server.same_server_as.is_some();
+            !row.is_plain() || row.sessions.is_some() || noted
         })
         .map(Row::explanation)
         .collect()
@@ -186,13 +202,14 @@ pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
 
 /// The servers of a decision: each endpoint, or each of its pods where it has some. `failure`: the failure of the newest check
 /// of a server, by its id, where the decision passes over it.
-pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<FailureKind>) -> Vec<Row> {
+pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<Failure>) -> Vec<Row> {
     let plan = decision.state.decided().map(|decided| &decided.plan);
     let row = |view: &EndpointView, target: &TargetId, state: &TargetState| {
         let id = target.to_string();
         let routes = plan.map(|plan| routes::of_target(&decision.policy, plan, target));
         let address = target.pod.or(view.address);
-        let failure = state.failure.or_else(|| failure(&id));
+        let passed_over = failure(&id).filter(|_| state.failure.is_none());
+        let in_words = in_words(state);
         Row {
             id,
             address: address.map(|address| address.to_string()),
@@ -200,8 +217,14 @@ pub fn of_decision(decision: &Decision, failure: impl Fn(&str) -> Option<Failure
             since: None,
             sessions: view.sessions.filter(|_| target.pod.is_none()),
             server: ServerStatus {
-                failure: failure.map(|failure| failure.to_string()),
-                ..in_words(state)
+                failure: passed_over
+                    .map(|failure| failure.kind.to_string())
+                    .or(in_words.failure),
+                sqlstate: passed_over
+                    .and_then(|failure| failure.sqlstate)
+                    .map(|code| code.to_string())
+                    .or(in_words.sqlstate),
+                ..in_words
             },
         }
     };
@@ -251,7 +274,12 @@ pub fn table(shown: &[Row]) -> String {
 /// The reason with the failure, or with the answer of the lag query.
 pub fn reason(row: &Row) -> String {
     let server = &row.server;
-    match server.failure.as_ref().or(server.lag_answer.as_ref()) {
+    let code = server.sqlstate.as_ref().map(|code| format!("SQLSTATE {code}"));
+    match code
+        .as_ref()
+        .or(server.failure.as_ref())
+        .or(server.lag_answer.as_ref())
+    {
         Some(more) => format!("{} ({more})", server.reason),
         None => server.reason.clone(),
     }

@@ -95,7 +95,7 @@ fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -
     let services = policy_file::services(object, &secrets, documents);
     if let Err(problems) = validate::policy(object) {
         let told =
-            |problem: &validate::Problem| format!("{}: {}", import.cause(&problem.field), problem.rule);
+            |problem: &validate::Problem| format!("{}: {}", import.cause(&problem.field), problem.says());
         return problems.iter().map(told).collect();
     }
     let endpoints = validate::resolve(object, &secrets, &services);

@@ -12,6 +12,7 @@ use super::policy_file::{self, Examples, Source};
 use super::{Error, ExitStatus, block_on, cluster, difference};
 use crate::k8s::memory::holding;
 use crate::rehearse::Observations;
+use crate::render::config_map;
 use crate::writing::diff::{Diff, Observed, diff};
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::cluster::Cluster;
@@ -25,7 +26,8 @@ use distributary_core::world::Memory;
 /// every server is well and has its declared role, unless --observations says otherwise. Assumes the Secrets, pods and
 /// addresses that the files do not contain, with a warning.
 ///
-/// Exit codes: 0; 3 the policy is invalid; 4 a route would be held or lead nowhere; 5 --diff found differences.
+/// Exit codes: 0; 3 the policy is invalid; 4 a route would be held or lead nowhere, or a ConfigMap would be too large; 5 --diff
+/// found differences.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -217,7 +219,14 @@ async fn to_cluster(plans: &[PolicyPlan]) -> Result<Vec<Change>, Error> {
 /// What would be written; nothing in the modes that write nothing, and while nothing is decided.
 fn changed(planned: &PolicyPlan, before: &Observed) -> Diff {
     if planned.policy().mode == Mode::Enforce && planned.manifests.is_some() {
-        diff(planned.objects(), before, &planned.policy().uid)
+        let mut before = before.clone();
+        before.retain(|id, _| {
+            !planned
+                .too_large()
+                .iter()
+                .any(|map| *id == config_map::id(&map.config_map))
+        });
+        diff(planned.objects(), &before, &planned.policy().uid)
     } else {
         Diff::default()
     }

@@ -11,6 +11,7 @@ use super::{Error, routes, warn};
 use crate::rehearse::{Observations, Rehearsal, rehearse};
 use crate::render::{Manifest, Manifests, Subject, render};
 use distributary_api::validate::{self, Declaration};
+use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, EndpointView};
 use distributary_core::ids::EndpointId;
 use distributary_core::plan::RoutingPlan;
@@ -116,8 +117,20 @@ impl PolicyPlan {
         &self.rehearsed.decision.state
     }
 
-    /// Whether every route leads to somebody who is well; in a mode that decides nothing, too.
+    /// ConfigMaps that would hold more than they can.
+    pub fn too_large(&self) -> &[TooLarge] {
+        let manifests = self.manifests.as_ref();
+        manifests
+            .map(|manifests| manifests.too_large.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// Whether every route leads to somebody who is well, and everything can be written; in a mode that decides nothing, too.
     pub fn is_well(&self) -> bool {
+        self.too_large().is_empty() && self.is_routed()
+    }
+
+    fn is_routed(&self) -> bool {
         match self.state() {
             DecisionState::Decided(decided) => routes::are_well(self.policy(), &decided.plan),
             DecisionState::Suspended => true,
@@ -149,6 +162,10 @@ impl PolicyPlan {
                 .map(|object| object.body.clone())
                 .collect();
         }
+        if !self.too_large().is_empty() {
+            let one = |map: &TooLarge| json!({"configMap": map.config_map, "bytes": map.bytes});
+            document["tooLarge"] = self.too_large().iter().map(one).collect();
+        }
         document
     }
 
@@ -168,6 +185,12 @@ impl PolicyPlan {
         let explanations = endpoints::explanations(&shown);
         if !explanations.is_empty() {
             text.push_str(&format!("\n{explanations}"));
+        }
+        for map in self.too_large() {
+            let name = &map.config_map;
+            text.push_str(&format!(
+                "\nConfigMap {name} would hold {map}: the operator would leave it as it is\n"
+            ));
         }
         text
     }

@@ -97,7 +97,7 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
             .iter()
             .any(|misfit| problem.field.starts_with(&misfit.field))
         {
-            found.push(misfit(&problem.field, problem.rule));
+            found.push(misfit(&problem.field, &problem.says()));
         }
     }
     if found.is_empty() { Ok(object) } else { Err(found) }

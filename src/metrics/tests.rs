@@ -57,6 +57,7 @@ impl Scene {
             ended: now + Duration::from_millis(1),
             address: wanted.location.host.to_string().parse().ok(),
             result,
+            sqlstate: None,
         };
         self.step(Event::Observed(CheckAnswer {
             key: key(wanted),

@@ -269,6 +269,7 @@ fn event(
                 ended,
                 address: address.filter(|_| result.is_ok()),
                 result,
+                sqlstate: None,
             },
         }),
         Statement::Heard(result) => Event::Heard(SessionAnswer {

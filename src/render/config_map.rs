@@ -1,29 +1,35 @@
-//! The ConfigMap `NAME-routing`: `routing.json` for clients that route by themselves, and the formats that the policy asks for.
+//! The ConfigMaps: `NAME-routing` with `routing.json` and the URIs that the policy asks for, and `NAME-env` with the environment
+//! variables.
 
 use serde_json::{Map, json};
 
 use super::{Kind, Manifest, ObjectId, labels};
-use distributary_core::formats;
-use distributary_core::table::{RoutingTable, Subject};
+use distributary_core::config_maps::ConfigMap;
+use distributary_core::table::Subject;
 
-/// The key of the routing table.
-pub const ROUTING: &str = "routing.json";
+pub use distributary_core::config_maps::ROUTING;
 
-/// The table, and what is computed from it alone.
-pub fn render(subject: &Subject<'_>, table: &RoutingTable) -> Manifest {
-    let mut data = Map::new();
-    data.insert(ROUTING.to_owned(), json!(table.text()));
-    for format in &subject.outputs.formats {
-        let documents = formats::documents(*format)(table).into_iter();
-        data.extend(documents.map(|document| (document.name, json!(document.text))));
-    }
+pub fn render(subject: &Subject<'_>, map: &ConfigMap) -> Manifest {
+    let document =
+        |document: &distributary_core::formats::Document| (document.name.clone(), json!(document.text));
+    let data: Map<_, _> = map.documents().map(document).collect();
     let keys = data.keys().cloned().collect::<Vec<_>>().join(",");
-    let (kind, name) = (Kind::ConfigMap, subject.outputs.config_map.clone());
-    let metadata = labels::metadata(subject, &name, &[], &[(labels::KEYS, &keys)]);
-    let body =
-        json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata, "data": data});
-    Manifest {
-        id: ObjectId { kind, name },
-        body,
+    let metadata = labels::metadata(subject, &map.name, &[], &[(labels::KEYS, &keys)]);
+    let id = id(&map.name);
+    let body = json!({
+        "apiVersion": id.kind.api_version(),
+        "kind": id.kind.name(),
+        "metadata": metadata,
+        "data": data,
+    });
+    Manifest { id, body }
+}
+
+/// A ConfigMap of this name.
+#[must_use]
+pub fn id(name: &str) -> ObjectId {
+    ObjectId {
+        kind: Kind::ConfigMap,
+        name: name.to_owned(),
     }
 }

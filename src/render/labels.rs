@@ -16,7 +16,7 @@ macro_rules! names {
 }
 
 names! {
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGED_BY: &str = distributary_api::MANAGED_BY;
 pub const MANAGER: &str = "distributary";
 /// The name of the policy, on every object of it.
 pub const POLICY: &str = "distributary.dev/policy";

@@ -14,6 +14,7 @@ pub mod status;
 
 use serde_json::Value;
 
+use distributary_core::config_maps::{TooLarge, config_maps};
 use distributary_core::table::RoutingTable;
 pub use distributary_core::table::Subject;
 use distributary_core::table::named::{self, NamedRoute};
@@ -71,6 +72,8 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifests {
     pub objects: Vec<Manifest>,
+    /// ConfigMaps that would hold more than they can: what there is of them stays.
+    pub too_large: Vec<TooLarge>,
     /// SHA-256 of the plan as routing.json tells it, in hexadecimal.
     pub revision: String,
 }
@@ -87,9 +90,16 @@ pub fn render(subject: &Subject<'_>) -> Manifests {
             objects.push(services::render(subject, prefix, name));
         }
     }
-    objects.push(config_map::render(subject, &table));
+    let mut too_large = Vec::new();
+    for map in config_maps(subject.outputs, &table) {
+        match map.too_large() {
+            Some(larger) => too_large.push(larger),
+            None => objects.push(config_map::render(subject, &map)),
+        }
+    }
     Manifests {
         objects,
+        too_large,
         revision: table.revision,
     }
 }

@@ -24,6 +24,7 @@ use distributary_api::{
 };
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
+use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{
     ClassView, Decision, EndpointView, RouteDecision, TargetState, TargetView,
 };
@@ -92,6 +93,8 @@ pub enum WriteOutcome {
     NameConflict(Vec<String>),
     /// Slices of others for our Services, which kube-proxy would merge with ours.
     ForeignEndpoints(Vec<String>),
+    /// ConfigMaps that would hold more than they can, and stay as they are; all else is written.
+    TooLarge(Vec<TooLarge>),
     /// These writes were refused, or got no answer, and will be tried again; all that does not depend on them is written.
     Refused(Vec<RefusedWrite>),
 }
@@ -127,9 +130,13 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     let (Some(decided), Some(outputs)) = (decision.state.decided(), report.outputs) else {
         return status;
     };
-    if matches!(report.written, WriteOutcome::Programmed | WriteOutcome::Observing) {
+    let routed = matches!(
+        report.written,
+        WriteOutcome::Programmed | WriteOutcome::TooLarge(_)
+    );
+    if routed || report.written == WriteOutcome::Observing {
         let routes = history::routes(&decision.policy, outputs, &decided.plan);
-        if report.written == WriteOutcome::Programmed {
+        if routed {
             status.failovers = history::failovers(decision, decided, &routes, previous, now);
         }
         status.routes = routes;
@@ -228,6 +235,8 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         reason: state.reason.to_string(),
         same_server_as: state.same_as.as_ref().map(ToString::to_string),
         failure: state.failure.map(|failure| failure.to_string()),
+        sqlstate: state.sqlstate.map(|code| code.to_string()),
+        connection_limit: state.role_limit,
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
         effective_weight: state.weight,
@@ -326,6 +335,7 @@ fn routing(outputs: &Outputs, revision: &str, previous: Option<&RoutingStatus>, 
         revision: revision.to_owned(),
         programmed_at: Some(same.unwrap_or_else(|| now.clone())),
         config_map: outputs.config_map.clone(),
+        environment: outputs.environment().map(ToOwned::to_owned),
     }
 }
 

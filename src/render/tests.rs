@@ -229,11 +229,10 @@ fn each_format_has_its_keys_and_none_has_a_password() {
     }));
     let ro = vec![member("a", "198.18.0.2", true), member("b", "2001:db8::3", true)];
     let manifests = rendered_of(&declared, ro);
-    let data = &body(&manifests, "orders-routing")["data"];
+    let data = ["orders-env", "orders-routing"].map(|name| &body(&manifests, name)["data"]);
     let lines: Vec<_> = data
-        .as_object()
-        .unwrap()
         .iter()
+        .flat_map(|data| data.as_object().unwrap())
         .filter(|(key, _)| *key != "routing.json")
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
         .collect();

@@ -23,6 +23,7 @@ use super::pace::Pace;
 use super::places::{PlaceKind, PlacesByKind};
 use super::rendering::{Rendered, Rendering, Wanted};
 use super::request::{Call, Effect, FlightId, Request};
+use crate::render::config_map;
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
 use crate::render::{Kind, ObjectId};
@@ -51,8 +52,6 @@ pub struct Desk<B> {
     version: Version,
     decision: Option<Arc<Decision>>,
     goal: Goal<B>,
-    /// The objects of the goal as they are without an owner, while the policy is being deleted.
-    unowned: Vec<Wanted<B>>,
     attempts: BTreeMap<Subject, Attempt>,
     /// Services of our names that a request did not find.
     absent: BTreeSet<ObjectId>,
@@ -139,7 +138,6 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             declared,
             decision: None,
             goal: Goal::Nothing,
-            unowned: Vec::new(),
             attempts: BTreeMap::new(),
             absent: BTreeSet::new(),
             pace: Pace::default(),
@@ -230,12 +228,6 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             return;
         };
         let rendered = rendering.render(decision, &valid.outputs);
-        let unowned = self.declared.deleting.then(|| {
-            let mut outputs = (*valid.outputs).clone();
-            outputs.retain = true;
-            rendering.render(decision, &outputs)
-        });
-        self.unowned = unowned.flatten().map_or_else(Vec::new, |it| it.objects);
         self.goals += 1;
         self.goal = rendered.map_or(Goal::Nothing, Goal::Rendered);
     }
@@ -250,8 +242,13 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         }
         match &self.goal {
             Goal::Rendered(rendered) => {
-                let wanted = rendered.objects.iter().map(|it| self.as_owned(it, around));
-                due(wanted, around.objects, self.owner(around))
+                let unowned = self.unowned(&rendered.objects, around);
+                let wanted = rendered
+                    .objects
+                    .iter()
+                    .map(|it| unowned.iter().find(|other| other.id == it.id).unwrap_or(it));
+                let kept = rendered.too_large.iter().map(|it| config_map::id(&it.config_map));
+                due(wanted, &kept.collect(), around.objects, self.owner(around))
             }
             Goal::Nothing | Goal::Settled { .. } => Due::default(),
         }
@@ -273,17 +270,18 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             && lost_slices(objects, owner, services).next().is_none()
     }
 
-    /// While the policy is being deleted, an object that has no owner any more gets none back.
-    fn as_owned<'a, R: Rendering<Body = B>>(
-        &'a self,
-        wanted: &'a Wanted<B>,
+    /// The objects that have no owner any more: while the policy is being deleted they get none back.
+    fn unowned<R: Rendering<Body = B>>(
+        &self,
+        objects: &[Wanted<B>],
         around: &Around<'_, R>,
-    ) -> &'a Wanted<B> {
-        let seen = around.objects.get(&self.place(&wanted.id));
-        let unowned = self.unowned.iter().find(|it| it.id == wanted.id);
-        unowned
-            .filter(|_| seen.is_some_and(|seen| !seen.owned))
-            .unwrap_or(wanted)
+    ) -> Vec<Wanted<B>> {
+        let lost_it = |it: &&Wanted<B>| {
+            let seen = around.objects.get(&self.place(&it.id));
+            self.declared.deleting && seen.is_some_and(|seen| !seen.owned)
+        };
+        let lost_it = objects.iter().filter(lost_it);
+        lost_it.map(|it| around.rendering.unowned(it)).collect()
     }
 
     fn owner<'a, R: Rendering>(&'a self, around: &Around<'a, R>) -> Owner<'a> {
@@ -422,7 +420,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     fn settle(&mut self) {
-        if let (Goal::Rendered(rendered), false) = (&self.goal, self.declared.deleting) {
+        if let Goal::Rendered(rendered) = &self.goal
+            && !self.declared.deleting
+            && rendered.too_large.is_empty()
+        {
             self.goal = Goal::Settled {
                 digests: rendered
                     .objects

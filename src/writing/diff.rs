@@ -1,6 +1,6 @@
 //! What would be written, with whole bodies, for people to look at before it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ pub fn diff(desired: &[Manifest], seen: &Observed, uid: &str) -> Diff {
         living: &BTreeMap::new(),
         deleting: false,
     };
-    let due = due(&wanted, &objects, owner);
+    let due = due(&wanted, &BTreeSet::new(), &objects, owner);
     Diff {
         writes: due.steps.into_iter().map(write).collect(),
         conflicts: due.conflicts,

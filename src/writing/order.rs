@@ -97,10 +97,11 @@ impl Rank {
     }
 }
 
-/// Compares. An object is ours if the policy controls it or may adopt it. A Service of our name that is not ours gets no
+/// Compares. `kept` stays as it is. An object is ours if the policy controls it or may adopt it. A Service of our name that is not ours gets no
 /// slices of ours: kube-proxy would merge them with those of its owner.
 pub fn due<'a, B: Clone + 'a>(
     wanted: impl IntoIterator<Item = &'a Wanted<B>>,
+    kept: &BTreeSet<ObjectId>,
     objects: &Objects<B>,
     owner: Owner<'_>,
 ) -> Due<B> {
@@ -145,7 +146,7 @@ pub fn due<'a, B: Clone + 'a>(
         .of(owner.uid)
         .filter(|seen| seen.namespace == owner.key.namespace)
         .chain(lost_slices(objects, owner, names.iter().copied()))
-        .filter(|seen| !names.contains(&seen.id));
+        .filter(|seen| !names.contains(&seen.id) && !kept.contains(&seen.id));
     steps.extend(unwanted.map(|seen| delete(seen, &wanted)));
     steps.retain(|step| owner.may_do(step));
     steps.sort_by_key(|step| step.rank);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::render::ObjectId;
 use crate::render::reading::{Digest, SliceFacts};
+use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::Decision;
 use distributary_core::outputs::Outputs;
 
@@ -14,12 +15,17 @@ pub trait Rendering {
 
     /// The objects of a decision; `None`: it asks for no routes, and what there is stays.
     fn render(&self, decision: &Decision, outputs: &Outputs) -> Option<Rendered<Self::Body>>;
+
+    /// The same object without an owner.
+    fn unowned(&self, wanted: &Wanted<Self::Body>) -> Wanted<Self::Body>;
 }
 
 /// All objects of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered<B> {
     pub objects: Vec<Wanted<B>>,
+    /// ConfigMaps that would hold more than they can: what there is of them stays.
+    pub too_large: Vec<TooLarge>,
     /// The revision of the routing table.
     pub revision: String,
 }

@@ -1,6 +1,7 @@
 //! The writing half against a simulated API server.
 
 mod bench;
+mod config_maps;
 mod crashes;
 mod faults;
 mod lease;

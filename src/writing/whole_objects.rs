@@ -1,5 +1,7 @@
 //! The operator's rendering: whole objects as JSON text.
 
+use serde_json::Value;
+
 use super::rendering::{Rendered, Rendering, Wanted};
 use crate::render::reading::{Text, digest, slice};
 use crate::render::{Manifest, Subject, render};
@@ -21,7 +23,20 @@ impl Rendering for WholeObjects {
         let manifests = render(&Subject::of(decision, outputs)?);
         Some(Rendered {
             objects: manifests.objects.into_iter().map(wanted).collect(),
+            too_large: manifests.too_large,
             revision: manifests.revision,
+        })
+    }
+
+    fn unowned(&self, it: &Wanted<Text>) -> Wanted<Text> {
+        // Texts are our own: they are JSON.
+        let mut body: Value = serde_json::from_str(&it.body).unwrap_or_default();
+        if let Some(metadata) = body["metadata"].as_object_mut() {
+            metadata.remove("ownerReferences");
+        }
+        wanted(Manifest {
+            id: it.id.clone(),
+            body,
         })
     }
 }

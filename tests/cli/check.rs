@@ -22,6 +22,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
         .test("check_shows_role_lag_and_latency_of_real_servers", well)
         .test("check_says_what_keeps_a_server_out", unwell)
+        .test("check_tells_the_sqlstate_and_the_limit_of_the_role", refused)
         .test("check_looks_again_until_the_lag_is_known", lag_known_late)
         .test(
             "check_tells_of_a_standby_with_log_that_the_primary_lacks",
@@ -182,6 +183,33 @@ async fn unwell(_: Arc<()>) -> Result<()> {
         said.err
             .contains("spec.healthCheck.interval: healthCheck.interval must be"),
         "{said:#?}"
+    );
+    Ok(())
+}
+
+async fn refused(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(1).await?;
+    let (policy, secret) = (policy(&postgres), secret(PROBE.password));
+    let alter = |limit| format!("ALTER ROLE {} CONNECTION LIMIT {limit}", PROBE.user);
+    postgres.primary().sql(&alter(1)).await?;
+    // The standby has it at its next question; the primary has it at once.
+    let said = check(&[&secret, &policy], &[])?.with(0)?;
+    let told = "The CONNECTION LIMIT of the role is 1. ";
+    ensure!(said.out.contains(told), "{said:#?}");
+    postgres.primary().sql(&alter(-1)).await?;
+    let said = check(&[&secret, &policy], &[])?.with(0)?;
+    ensure!(!said.out.contains("CONNECTION LIMIT"), "{said:#?}");
+
+    let revoke = "REVOKE EXECUTE ON FUNCTION pg_is_in_recovery() FROM PUBLIC";
+    postgres.primary().sql_in(DATABASE, revoke).await?;
+    let texts = format!("{secret}\n---\n{policy}");
+    let json = distributary(&["check", "-f", "-", "-o", "json"], &texts, &[])?
+        .with(4)?
+        .json()?;
+    let primary = &json["policies"][0]["endpoints"][0];
+    ensure!(
+        primary["failure"] == "OtherError" && primary["sqlstate"] == "42501",
+        "{json:#}"
     );
     Ok(())
 }

@@ -54,12 +54,14 @@ fn environment(documents: &[Value]) -> Result<String> {
     )?;
     let plan = plan.with(0)?.json()?;
     let objects = plan["policies"][0]["objects"].as_array().context("objects")?;
-    let map = objects.iter().find(|object| object["kind"] == "ConfigMap");
+    let map = objects
+        .iter()
+        .find(|object| object["metadata"]["name"] == "orders-env");
     let data = map
         .and_then(|map| map["data"].as_object())
         .context("a ConfigMap")?;
-    let lines = data.iter().filter(|(name, _)| *name != "routing.json");
-    Ok(lines
+    Ok(data
+        .iter()
         .map(|(name, value)| format!("{name}={}\n", value.as_str().unwrap_or_default()))
         .collect())
 }

@@ -25,6 +25,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("plan_shows_what_a_change_would_write", differences)
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
+        .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
 }
 
@@ -371,6 +372,60 @@ items:
             .err
             .contains("these addresses are examples, as names are not resolved: Service pg 192.0.2.1"),
         "{assumed:#?}"
+    );
+    Ok(())
+}
+
+/// Three replicas, one of them a Service with so many pods, each of which is in each of many routes.
+fn with_pods(pods: usize, host: &str) -> String {
+    let many = |name: &str| -> String { (0..16).map(|n| format!("{{name: {name}-{n}}}, ")).collect() };
+    let replicas = format!(
+        "{{id: b, host: {host}}}\n  - {{id: {}, serviceRef: {{name: pg}}}}",
+        "s".repeat(40)
+    );
+    let policy = POLICY.replace("{id: b, host: 198.18.0.3}", &replicas);
+    let (classes, regions) = (many("class"), many("region"));
+    let endpoints: String = (0..pods)
+        .map(|pod| format!("{{addresses: [198.18.100.{pod}]}}, "))
+        .collect();
+    format!(
+        "{policy}  routing: {{classes: [{classes}]}}
+  loadBalancing: {{regions: [{regions}]}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: pg, namespace: shop}}, spec: {{ports: [{{name: db, port: 5432}}]}}}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: pg-1, namespace: shop, labels: {{kubernetes.io/service-name: pg}}}}
+addressType: IPv4
+ports: [{{name: db, port: 6432}}]
+endpoints: [{endpoints}]
+"
+    )
+}
+
+/// Pods are not counted before they are there.
+async fn too_large(_: Arc<()>) -> Result<()> {
+    let said = plan(&with_pods(20, "198.18.0.3"), &[])?.with(0)?;
+    ensure!(said.out.contains("ConfigMap orders-routing\n"), "{said:?}");
+    let many = with_pods(250, "198.18.0.4");
+    let said = plan(&many, &[])?.with(4)?;
+    ensure!(
+        said.out.contains("\nConfigMap orders-routing would hold ")
+            && said.out.contains(" of at most 1048576 bytes (routing.json ")
+            && !said.out.contains("\nConfigMap orders-routing\n"),
+        "{said:?}"
+    );
+    // What there is of it is not deleted.
+    let before = file("small.yaml", &with_pods(1, "198.18.0.3"))?;
+    let changes = ["-o", "json", "--diff", "--previous", &before.to_string_lossy()];
+    let said = plan(&many, &changes)?.with(5)?.json()?;
+    let bytes = said["policies"][0]["tooLarge"][0]["bytes"].as_u64();
+    ensure!(bytes.is_some_and(|bytes| bytes > 1_048_576), "{bytes:?}");
+    let writes = said["changes"][0]["writes"].as_array().context("writes")?;
+    ensure!(
+        writes.iter().all(|write| write["kind"] != "ConfigMap"),
+        "{writes:#?}"
     );
     Ok(())
 }

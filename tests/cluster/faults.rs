@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait};
@@ -35,6 +36,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             writable_replica,
         )
         .test("a_saturated_replica_stays", saturated_replica)
+        .test("a_role_that_may_have_one_connection_is_not_used_up", limited_role)
 }
 
 async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
@@ -173,6 +175,30 @@ async fn writable_replica(plane: Arc<ControlPlane>) -> Result<()> {
     it.endpoint("replica-1", "WritableReplica", SOON).await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await
+}
+
+/// A session beside the checks would leave none for them.
+async fn limited_role(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::at_quick(plane, 1).await?;
+    let limit = |limit| format!("ALTER ROLE probe CONNECTION LIMIT {limit}");
+    it.postgres.primary().sql(&limit(1)).await?;
+    let told = |policy: &ReplicaSetPolicy| {
+        let servers = policy.status.iter().flat_map(|status| &status.endpoints);
+        let mut servers = servers.map(|endpoint| &endpoint.server);
+        servers.all(|server| server.failure.is_none() && server.connection_limit == Some(1))
+    };
+    it.until("every endpoint to tell the limit", SOON, told).await?;
+    it.condition("Degraded", "True", "ConnectionLimit").await?;
+    wait::throughout("no check fails", INTERVAL * 3, || async {
+        let policy = it.get().await?;
+        ensure!(told(&policy), "{:?}", policy.status);
+        anyhow::Ok(())
+    })
+    .await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.postgres.primary().sql(&limit(-1)).await?;
+    it.serves().await?;
+    it.holds_sessions().await
 }
 
 async fn saturated_replica(plane: Arc<ControlPlane>) -> Result<()> {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
+use harness::postgres::DATABASE;
 use harness::suite::Suite;
 use harness::{ControlPlane, wait, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -14,6 +16,9 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, POLICY, SOON};
 use crate::reads;
+
+/// A finalizer of somebody else.
+const KEEPER: &str = "example.com/keeper";
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -34,6 +39,14 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         )
         .test("slices_of_others_for_our_service_are_reported", foreign_slices)
         .test("deleting_the_policy_deletes_its_objects", deletion)
+        .test(
+            "a_policy_deleted_in_the_foreground_makes_nothing_anew",
+            foreground,
+        )
+        .test(
+            "environment_variables_have_a_config_map_of_their_own_also_after_an_earlier_version",
+            variables,
+        )
         .test("retained_routes_outlive_the_policy", retain)
         .test("a_policy_that_a_finalizer_keeps_is_routed_on", kept)
         .test("restored_objects_are_adopted_without_a_lost_read", restored)
@@ -327,6 +340,97 @@ async fn deletion(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// The garbage collector deletes the objects before the policy, which a finalizer keeps for a while here.
+async fn foreground(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let start = it.writes()?.len();
+    it.patch(json!({"metadata": {"finalizers": [KEEPER]}})).await?;
+    it.api::<ReplicaSetPolicy>()
+        .delete(POLICY, &DeleteParams::foreground())
+        .await?;
+    let config =
+        || kube::runtime::watcher::Config::default().labels("app.kubernetes.io/managed-by=distributary");
+    watch::set(&it.slices(), config(), "slices to go", SOON, <[_]>::is_empty).await?;
+    let (services, maps) = (it.api::<Service>(), it.api::<ConfigMap>());
+    watch::set(&services, config(), "Services to go", SOON, <[_]>::is_empty).await?;
+    watch::set(&maps, config(), "the ConfigMap to go", SOON, <[_]>::is_empty).await?;
+    it.rests().await?;
+    let made: Vec<_> = it
+        .writes_from(start)?
+        .into_iter()
+        .filter(|event| event.verb == "create")
+        .collect();
+    ensure!(made.is_empty(), "it made {made:?}");
+    ensure!(
+        it.slices().list(&ours()).await?.items.is_empty(),
+        "slices are back"
+    );
+    it.patch(json!({"metadata": {"finalizers": null}})).await?;
+    wait::eventually("the policy to go", SOON, || async {
+        let policy = it.api::<ReplicaSetPolicy>().get_opt(POLICY).await?;
+        ensure!(policy.is_none(), "{:?}", policy.map(|policy| policy.metadata));
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// As a Pod has them by `envFrom`.
+async fn variables(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let maps = it.api::<ConfigMap>();
+    it.operator.stop().await?;
+    // Version 0.1.0 wrote the variables beside routing.json.
+    let routing = maps.get("orders-routing").await?;
+    let keys = routing.annotations()["distributary.dev/keys"].clone();
+    let earlier = json!({
+        "metadata": {"annotations": {"distributary.dev/keys": format!("DATABASE_URL,DB_RETRY_ATTEMPTS,{keys}")}},
+        "data": {"DATABASE_URL": "postgresql://198.18.0.99:5432/orders", "DB_RETRY_ATTEMPTS": "2", "OTHERS": "kept"},
+    });
+    maps.patch("orders-routing", &PatchParams::default(), &Patch::Merge(earlier))
+        .await?;
+    it.patch(json!({"spec": {"outputs": {"configMap": {"formats": ["Libpq", "Env"]}}}}))
+        .await?;
+    it.operator.start_again().await?;
+    let variables = wait::eventually("the ConfigMap of the variables", SOON, || async {
+        let map = maps.get("orders-env").await?;
+        anyhow::Ok(map.data.unwrap_or_default())
+    })
+    .await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    let echoed = std::process::Command::new("/bin/sh")
+        .args(["-c", "echo $DATABASE_URL $DB_REPLICA_1_ENABLED"])
+        .env_clear()
+        .envs(&variables)
+        .output()?;
+    let primary = it.postgres.primary().address();
+    let url = format!("postgresql://{primary}:5432/{DATABASE}?sslmode=disable true\n");
+    ensure!(String::from_utf8_lossy(&echoed.stdout) == url, "{echoed:?}");
+    let names_one = |name: &str| {
+        let inner = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(inner)
+    };
+    ensure!(variables.keys().all(|name| names_one(name)), "{variables:?}");
+    let routing = maps.get("orders-routing").await?.data.unwrap_or_default();
+    ensure!(
+        !routing.keys().any(|key| names_one(key) && key != "OTHERS") && routing.contains_key("OTHERS"),
+        "{:?}",
+        routing.keys()
+    );
+    let told = it.get().await?.status.and_then(|status| status.routing);
+    ensure!(
+        told.is_some_and(|told| told.environment.as_deref() == Some("orders-env")),
+        "status"
+    );
+    it.patch(json!({"spec": {"outputs": {"configMap": {"formats": ["Libpq"]}}}}))
+        .await?;
+    wait::eventually("the ConfigMap of the variables to go", SOON, || async {
+        let map = maps.get_opt("orders-env").await?;
+        ensure!(map.is_none(), "{map:?}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 async fn retain(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     let mut policy = it.policy();
@@ -356,7 +460,6 @@ async fn retain(plane: Arc<ControlPlane>) -> Result<()> {
 
 /// What goes meanwhile stays away, and a slice that is left is kept right.
 async fn kept(plane: Arc<ControlPlane>) -> Result<()> {
-    const KEEPER: &str = "example.com/keeper";
     let it = Fixture::ready(plane, 2).await?;
     it.patch(json!({"metadata": {"finalizers": [KEEPER]}})).await?;
     it.plane

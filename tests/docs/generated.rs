@@ -165,6 +165,7 @@ fn every_metric_is_listed_and_no_other() {
         ended: moment,
         address: None,
         result: Ok(sample),
+        sqlstate: None,
     };
     checks.count(&observation, Duration::ZERO);
     let lag = Lag::Behind {

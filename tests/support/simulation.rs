@@ -597,6 +597,7 @@ fn check(
         ended: now + takes,
         address: address.filter(|_| result.is_ok()),
         result,
+        sqlstate: None,
     }
 }
 

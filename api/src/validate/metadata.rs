@@ -12,12 +12,11 @@ const FIELD: &str = "spec.outputs.metadata";
 const MOST: usize = 16;
 /// Of a name, and of the value of a label, in bytes.
 const NAME_LENGTH: usize = 63;
-/// Of the value of an annotation, in characters.
+/// Of the value of an annotation, in bytes: the API server counts those of all annotations together, 256 KiB at most.
 const ANNOTATION_LENGTH: usize = 4096;
 /// The recommended labels of Kubernetes, <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>;
 /// one of them is ours.
 const RECOMMENDED: &str = "app.kubernetes.io/";
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Keys of these domains, and of those below them, change what Kubernetes or the operator does with an object.
 const RESERVED: [&str; 3] = ["kubernetes.io", "k8s.io", "distributary.dev"];
 
@@ -30,7 +29,7 @@ pub(super) fn validate(declared: api::MetadataOutput, problems: &mut Problems) -
         problems.require(holds, format!("{FIELD}.labels[{key}]"), rules::LABEL_VALUE);
     }
     for (key, value) in &annotations {
-        let holds = value.chars().count() <= ANNOTATION_LENGTH;
+        let holds = value.len() <= ANNOTATION_LENGTH;
         problems.require(
             holds,
             format!("{FIELD}.annotations[{key}]"),
@@ -76,6 +75,6 @@ fn is_reserved(key: &str) -> bool {
         let rest = domain.strip_suffix(*of);
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    let recommended = key.starts_with(RECOMMENDED) && key != MANAGED_BY;
+    let recommended = key.starts_with(RECOMMENDED) && key != api::MANAGED_BY;
     RESERVED.iter().any(within) && !recommended
 }

@@ -9,6 +9,7 @@ mod host;
 mod lag;
 mod login;
 mod metadata;
+mod outputs;
 mod problems;
 mod resolve;
 mod routing;
@@ -19,14 +20,14 @@ pub mod structure;
 mod url;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{self as api, DurationText, ReplicaSetPolicySpec, rules};
 use distributary_core::cluster::Cluster;
 use distributary_core::ids::{EndpointId, PolicyKey};
-use distributary_core::outputs::{Format, Outputs};
+use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Endpoint, Policy, PolicyParts};
 use distributary_core::resolved::{Resolved, ResolvedEndpoint};
 use distributary_core::server::ClientSettings;
@@ -127,9 +128,16 @@ pub fn policy<'a>(declared: impl Into<PolicySource<'a>>) -> Result<ValidPolicy, 
         key: PolicyKey::new(declared.namespace, name),
         endpoints,
     };
-    let outputs = outputs(spec, name, &mut problems);
+    let outputs = outputs::validate(spec, name, &mut problems);
     match Policy::new(parts) {
-        Ok(policy) if problems.is_empty() => Ok(ValidPolicy { policy, outputs }),
+        Ok(policy) if problems.is_empty() => {
+            outputs::require_room(declared, &policy, &outputs, &mut problems);
+            if problems.is_empty() {
+                Ok(ValidPolicy { policy, outputs })
+            } else {
+                Err(problems.sorted())
+            }
+        }
         Ok(_) => Err(problems.sorted()),
         Err(broken) => {
             let fields = DeclaredFields { spec, classes };
@@ -172,49 +180,6 @@ fn endpoints(declared: PolicySource<'_>, problems: &mut Problems) -> Vec<Endpoin
         endpoints.push(endpoint::validate(replica, kind, &field, declared, problems));
     }
     endpoints
-}
-
-fn outputs(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> Outputs {
-    let declared = spec.outputs.clone().unwrap_or_default();
-    let services = declared.services.unwrap_or_default();
-    let (prefix, config_map) = (services.name_prefix, declared.config_map.unwrap_or_default());
-    let formats = formats(config_map.formats.as_deref(), problems);
-    // The defaults are as good as the name of the policy, which has a rule of its own.
-    problems.require(
-        prefix.as_ref().is_none_or(|prefix| is_label(prefix, 40, true)),
-        "spec.outputs.services.namePrefix",
-        rules::NAME_PREFIX,
-    );
-    problems.require(
-        config_map.name.as_ref().is_none_or(|name| is_subdomain(name)),
-        "spec.outputs.configMap.name",
-        rules::CONFIG_MAP_NAME,
-    );
-    let prefix = prefix.unwrap_or_else(|| name.to_owned());
-    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
-    Outputs {
-        retain: spec.deletion_policy == api::DeletionPolicy::Retain,
-        services: (services.state == api::Switch::Enabled).then_some(prefix),
-        per_class: services.per_class == api::Switch::Enabled,
-        per_region: services.per_region == api::PerRegion::Auto,
-        config_map,
-        formats,
-        metadata: metadata::validate(declared.metadata.unwrap_or_default(), problems),
-    }
-}
-
-/// Absent means libpq alone.
-fn formats(declared: Option<&[Format]>, problems: &mut Problems) -> Vec<Format> {
-    let Some(declared) = declared else {
-        return vec![Format::Libpq];
-    };
-    let once: BTreeSet<_> = declared.iter().copied().collect();
-    problems.require(
-        once.len() == declared.len(),
-        "spec.outputs.configMap.formats",
-        rules::FORMATS,
-    );
-    once.into_iter().collect()
 }
 
 fn clients(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> ClientSettings {

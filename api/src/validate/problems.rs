@@ -9,11 +9,24 @@ pub struct Problem {
     pub field: String,
     /// What must hold: one of [`crate::rules`].
     pub rule: &'static str,
+    /// By how much it does not hold, where the policy alone does not show that.
+    pub figures: Option<String>,
+}
+
+impl Problem {
+    /// What is told of the field.
+    #[must_use]
+    pub fn says(&self) -> String {
+        match &self.figures {
+            Some(figures) => format!("{}: {figures}", self.rule),
+            None => self.rule.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.rule)
+        write!(f, "{}: {}", self.field, self.says())
     }
 }
 
@@ -28,6 +41,7 @@ impl Problems {
             self.add(Problem {
                 field: field.into(),
                 rule,
+                figures: None,
             });
         }
     }

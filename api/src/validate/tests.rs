@@ -2,6 +2,7 @@ mod broken;
 mod lag;
 mod routing;
 mod services;
+mod size;
 
 use distributary_core::policy::{Mode, Strategy};
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use distributary_core::cluster::Cluster;
 use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
+use distributary_core::outputs::Format;
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
     BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss,
@@ -137,6 +139,7 @@ fn defaults() {
             per_class: true,
             per_region: true,
             config_map: "orders-routing".to_owned(),
+            environment: "orders-env".to_owned(),
             formats: vec![Format::Libpq],
             metadata: distributary_core::outputs::ObjectMetadata::default(),
         }

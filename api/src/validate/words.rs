@@ -14,7 +14,11 @@ pub struct DeclaredFields<'a> {
 impl DeclaredFields<'_> {
     pub fn problem(&self, broken: &Broken) -> Problem {
         let (field, rule) = self.field_and_rule(broken);
-        Problem { field, rule }
+        Problem {
+            field,
+            rule,
+            figures: None,
+        }
     }
 
     fn field_and_rule(&self, broken: &Broken) -> (String, &'static str) {

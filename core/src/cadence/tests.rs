@@ -40,11 +40,29 @@ fn after_with(
         ended: at(ended),
         address: None,
         result,
+        sqlstate: None,
     };
     health.observe(&observation, &breaker(), probing);
     let (next, timeout) = next(health, &observation, probing, &breaker(), 0)?;
     assert!(next >= at(ended), "the next check begins after this one");
     Some((next.since(at(ended)), timeout))
+}
+
+#[test]
+fn a_role_that_may_have_one_connection_holds_no_session() {
+    let mut health = Health {
+        address: Some(address(1)),
+        admitted: true,
+        ..Health::default()
+    };
+    let mut held = |limit| {
+        health.role_limit = limit;
+        hold(&health, &probing(), &breaker(), false).is_some()
+    };
+    assert_eq!(
+        [None, Some(0), Some(1), Some(2), Some(3)].map(&mut held),
+        [true, true, false, true, true]
+    );
 }
 
 #[test]
@@ -190,6 +208,7 @@ fn a_run_near_its_end_keeps_the_shortest_attempt() {
         ended: at(4999),
         address: None,
         result: Err(FailureKind::TimedOut),
+        sqlstate: None,
     };
     health.failure = Some(FailureKind::TimedOut);
     let (_, timeout) = next(&health, &observation, &probing(), &breaker(), 0).unwrap();
@@ -286,6 +305,7 @@ fn a_frozen_target_trips_a_failover_timeout_after_the_heartbeat_that_it_missed()
         ended: at(2),
         address: Some(address(2)),
         result: good(),
+        sqlstate: None,
     };
     health.observe(&good, &breaker(), &probing());
     health.hear(address(2), at(10_000), at(11_000), Err(Silence::Missed));

@@ -76,6 +76,7 @@ impl Scene {
             ended: at(second * 1000),
             address: None,
             result: Ok(sample),
+            sqlstate: None,
         };
         self.class_states.probed(&observation, &self.policy.policy());
     }

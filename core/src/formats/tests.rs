@@ -77,6 +77,20 @@ fn each_client_reads_an_ipv6_address_in_its_own_way() {
 }
 
 #[test]
+fn a_uri_names_the_host_of_several_pods_once() {
+    let mut policy = fixture::policy(&["a"]);
+    if let Some(location) = &mut policy.of("a").location {
+        location.host = Host::Name("pg-ro.shop.svc".to_owned());
+    }
+    let pods = ["198.18.0.2", "198.18.0.3", "198.18.0.4"].map(|address| member("a", address));
+    let table = table(&policy, pods.into());
+    for (format, key) in [(Format::Libpq, "libpq-ro"), (Format::Jdbc, "jdbc-ro")] {
+        let uri = text(&documents(format)(&table), key);
+        assert!(uri.contains("://pg-ro.shop.svc:5432/"), "{uri}");
+    }
+}
+
+#[test]
 fn a_route_without_anybody_in_its_slice_and_one_of_a_built_in_class_have_no_uri() {
     let policy = fixture::policy(&["a"]);
     let mut returning = member("a", "198.18.0.2");

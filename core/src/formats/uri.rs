@@ -1,5 +1,6 @@
 //! What all connection URIs have in common: which routes have one, hosts, percent-encoding.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::table::named::WRITES;
@@ -35,11 +36,14 @@ impl UriRoute<'_> {
         self.name == WRITES
     }
 
-    /// The hosts of those that URIs hold, in order; `ipv6`: how the client writes such an address.
+    /// The hosts of those that URIs hold, in order, each once: the pods of a Service have one name. `ipv6`: how the client
+    /// writes such an address.
     pub fn hosts(&self, ipv6: fn(Ipv6Addr) -> String) -> String {
         let targets = self.route.targets.iter().filter(|target| target.is_in_uris());
-        let hosts: Vec<_> = targets.map(|target| self.host(target, ipv6)).collect();
-        hosts.join(",")
+        let mut named = BTreeSet::new();
+        let hosts = targets.map(|target| self.host(target, ipv6));
+        let once: Vec<_> = hosts.filter(|host| named.insert(host.clone())).collect();
+        once.join(",")
     }
 
     /// The host as declared where it is a name, which is what a certificate has; else the address.

@@ -22,6 +22,7 @@ fn seen(results: &[(u64, Result<Sample, FailureKind>)]) -> Health {
             ended: now,
             address: result.is_ok().then_some(ADDRESS),
             result: result.clone(),
+            sqlstate: None,
         };
         health.observe(&observation, &breaker(), &probing());
     }
@@ -524,6 +525,7 @@ fn check(health: &mut Health, millis: u64, result: Result<Sample, FailureKind>) 
         ended: at(millis),
         address: result.is_ok().then_some(ADDRESS),
         result,
+        sqlstate: None,
     };
     health.observe(&observation, &breaker(), &probing());
 }
@@ -646,6 +648,7 @@ fn another_address_is_another_server() {
         ended: at(1),
         address: Some(address(9)),
         result: Ok(Sample::of(Role::Standby)),
+        sqlstate: None,
     };
     health.observe(&observation, &breaker(), &probing());
     assert_eq!(health.address, Some(address(9)));
@@ -672,6 +675,7 @@ fn a_pooler_that_was_seen_once_is_one_until_the_address_is_another() {
         ended: at(3),
         address: Some(address(9)),
         result: good(),
+        sqlstate: None,
     };
     health.observe(&elsewhere, &breaker(), &probing());
     assert!(!health.pooled);

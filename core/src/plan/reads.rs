@@ -73,6 +73,19 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Who serves, as the policy has it: with replicas switched off the primary alone.
+    pub fn destination(&self, policy: &Policy) -> Destination {
+        if policy.routing.replicas {
+            self.destination
+        } else {
+            Destination::Primary
+        }
+    }
+
+    pub const fn region(&self) -> Option<&'a Region> {
+        self.region
+    }
+
     /// Whom it selects, where that is not all.
     fn selection(&self, policy: &Policy) -> Option<Selection<'a>> {
         let class = self.class?;
@@ -130,16 +143,11 @@ pub fn reads(
     rw: &Route,
     reading: Reading<'_>,
 ) -> Route {
-    let destination = if policy.routing.replicas {
-        reading.destination
-    } else {
-        Destination::Primary
-    };
     let own = carried(rw, reading.families);
     let leads = || own.members.iter().any(|member| member.in_slice);
     let preferred =
         || own.state == RouteState::Served && leads() && !is_open_for(reading.class, &known.candidates, rw);
-    match destination {
+    match reading.destination(policy) {
         Destination::Primary => own,
         Destination::PrimaryPreferred if preferred() => own,
         Destination::PrimaryPreferred | Destination::Replicas | Destination::ReplicasOnly => {

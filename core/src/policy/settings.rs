@@ -136,6 +136,14 @@ pub struct Probing {
     pub failover_timeout: Duration,
 }
 
+impl Probing {
+    /// How many connections to a server the operator needs at once: a check, and the held session.
+    #[must_use]
+    pub const fn connections(&self) -> u32 {
+        if self.heartbeat.is_some() { 2 } else { 1 }
+    }
+}
+
 /// When circuits open, and how they close again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BreakerSettings {

@@ -8,9 +8,10 @@ use super::document::RoutingTable;
 use super::earlier;
 use super::named::{DEFAULT, WRITES};
 use super::word::VERSION;
+use crate::outputs::MOST_BYTES;
 
-/// Bytes: a ConfigMap holds no more (Kubernetes: 1 MiB of data).
-const LONGEST: usize = 1024 * 1024;
+/// Bytes: no ConfigMap holds more.
+const LONGEST: usize = MOST_BYTES;
 /// Characters of a version that are told.
 const VERSION_TOLD: usize = 64;
 const REVISION: &str = "revision";

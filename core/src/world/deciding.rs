@@ -260,6 +260,8 @@ impl PolicyState {
                 sessions: target.and_then(|target| Some(target.sessions?.count)),
                 no_lag: target.and_then(|target| target.no_lag.clone()),
                 pooled: target.is_some_and(|target| target.health.pooled),
+                sqlstate: target.and_then(|target| target.health.sqlstate.told()),
+                role_limit: target.and_then(|target| target.health.role_limit),
                 was_standby: target
                     .and_then(WatchedTarget::server)
                     .is_some_and(|server| self.was_standby(server)),

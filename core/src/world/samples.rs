@@ -9,6 +9,7 @@ use super::event::Figures;
 use super::policy::PolicyState;
 use super::watched::WatchedTarget;
 use crate::aliases::Sighting;
+use crate::cadence::has_room;
 use crate::class_states::ClassJudgement;
 use crate::following::{Following, FollowingState};
 use crate::health::Health;
@@ -69,7 +70,8 @@ impl PolicyState {
         target.reschedule(&observed.key, observation, &policy, urgent, jitter);
         let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
         let unknown = (positioned && target.replay.freshness == Freshness::Unknown) || proving;
-        if unknown && policy.probing.heartbeat.is_none() {
+        let unheld = policy.probing.heartbeat.is_none() || !has_room(&target.health, &policy.probing);
+        if unknown && unheld {
             target.look_again_soon(observation.ended);
         }
         if observation.result.is_ok() {

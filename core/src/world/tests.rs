@@ -180,6 +180,7 @@ impl Scene {
             ended: at(millis),
             address: address.filter(|_| result.is_ok()),
             result,
+            sqlstate: None,
         };
         Event::Observed(CheckAnswer {
             key,
@@ -195,6 +196,7 @@ impl Scene {
             ended: at(millis),
             address: Some(address(last)),
             result: Ok(sample),
+            sqlstate: None,
         };
         let observed = CheckAnswer {
             key: key(id),

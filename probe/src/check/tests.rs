@@ -261,7 +261,7 @@ async fn a_drip_of_bytes_ends_at_the_deadline() {
     let clock = Clock::new();
     let mut checker = checker(location(&fake), TlsMode::Disable);
     let found = checker.check(within, None, &Queries::default()).await;
-    assert_eq!(found.result.err(), Some(FailureKind::TimedOut));
+    assert_eq!(found.result.err(), Some(FailureKind::TimedOut.into()));
     assert_eq!(found.address, Some(fake.address.ip()));
     let taken = clock.now().since_start();
     assert!(taken >= within && taken < LONG, "{taken:?}");
@@ -417,6 +417,7 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
         ("pg_stat_wal_receiver", "0A000", (all.0, None, all.2, all.3)),
         ("pg_control_checkpoint", "42501", all),
         ("pg_stat_activity", "42501", (all.0, all.1, all.2, false)),
+        ("pg_roles", "42501", all),
         ("pg_settings", "42501", all),
     ] {
         let standing = refusing(part, state);
@@ -447,10 +448,43 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
 async fn a_server_that_refuses_its_role_is_alive() {
     let standing = refusing("pg_is_in_recovery()\n", "42501");
     let fake = Fake::asked(move |query| standing.answer(query)).await;
+    let told = check(&fake, TlsMode::Disable).await;
+    assert_eq!(told.result, Err(FailureKind::OtherError));
     assert_eq!(
-        check(&fake, TlsMode::Disable).await.result,
-        Err(FailureKind::OtherError)
+        told.sqlstate.map(|code| code.to_string()),
+        Some("42501".to_owned())
     );
+}
+
+#[tokio::test]
+async fn an_error_without_a_kind_of_its_own_tells_its_sqlstate_and_no_other_failure_does() {
+    for (state, told) in [
+        ("57014", Some("57014")),
+        ("40001", Some("40001")),
+        ("53300", None),
+        ("42501", None),
+    ] {
+        let fake = Fake::saying(error(state)).await;
+        let sqlstate = check(&fake, TlsMode::Disable).await.sqlstate;
+        assert_eq!(
+            sqlstate.map(|code| code.to_string()),
+            told.map(str::to_owned),
+            "{state}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_the_role_is_told() {
+    for (others, limit) in [(&[][..], None), (&[("rolconnlimit", "1")][..], Some(1))] {
+        let standing = Standing {
+            others,
+            ..Standing::standby()
+        };
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
+        let sample = check(&fake, TlsMode::Disable).await.result.unwrap();
+        assert_eq!(sample.role_limit, limit);
+    }
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn an_error_that_the_connection_ends_after_is_the_reason() {
     let server = server(location(&fake), login(TlsMode::Disable));
     let mut conversation = server.open(fake.address.ip(), LONG).await.unwrap();
     let answered = conversation.ask(&["SELECT 1"], LONG).await.map(|_| ());
-    assert_eq!(answered, Err(FailureKind::ServerFailing));
+    assert_eq!(answered, Err(FailureKind::ServerFailing.into()));
 }
 
 #[tokio::test]

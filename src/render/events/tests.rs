@@ -12,6 +12,7 @@ fn notice(transition: &Transition) -> Option<Notice> {
         per_class: true,
         per_region: true,
         config_map: "orders-routing".to_owned(),
+        environment: "orders-env".to_owned(),
         formats: Vec::new(),
         metadata: distributary_core::outputs::ObjectMetadata::default(),
     };

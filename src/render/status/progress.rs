@@ -5,6 +5,7 @@ use super::conditions::Verdict;
 use super::serving::named;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
+use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, RouteDecision};
 use distributary_core::health::Reason;
 
@@ -69,6 +70,7 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
         ),
         WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::TooLarge(maps) => no(ConditionReason::TooLarge, too_large(maps)),
         WriteOutcome::Refused(writes) => no(ConditionReason::WriteFailed, refused(writes)),
     }
 }
@@ -108,6 +110,18 @@ fn foreign(slices: &[String]) -> String {
     format!(
         "Another writer made EndpointSlices for the Services of this policy, and kube-proxy uses them too: {}. Delete them.",
         slices.join(", ")
+    )
+}
+
+fn too_large(maps: &[TooLarge]) -> String {
+    let named: Vec<_> = maps
+        .iter()
+        .map(|map| format!("{}: {map}", map.config_map))
+        .collect();
+    format!(
+        "A ConfigMap would hold more than the API server takes, and stays as it is; the routes are written. {}. Use fewer \
+         outputs.configMap.formats, classes, regions or pods.",
+        named.join("; ")
     )
 }
 
@@ -160,6 +174,7 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
     match &report.written {
         WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::TooLarge(maps) => yes(ConditionReason::TooLarge, too_large(maps)),
         WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
             yes(ConditionReason::WriteFailed, refused(writes))
         }

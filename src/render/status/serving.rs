@@ -19,6 +19,10 @@ const LAG_ANSWER: &str = ". lagQuery must answer one number of seconds, at any t
 const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server does not tell its log position, set \
                            replicationLag.source to Query or None.";
 
+/// What a limit of connections means.
+const LIMITED: &str = "A check needs 1 connection to a server, and the session that the operator holds 1 more; where the role may \
+                       have only 1, no session is held, and a crash is seen at the next check.";
+
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let plan = &decided.plan;
@@ -162,7 +166,7 @@ fn obstacle(
         _ => (
             ConditionReason::NotProgrammed,
             match written {
-                WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) => {
+                WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) | WriteOutcome::TooLarge(_) => {
                     "Not every object is written; see the condition Programmed."
                 }
                 WriteOutcome::ForeignEndpoints(_) => {
@@ -195,13 +199,17 @@ fn no_primary(decided: &RouteDecision, writes: &str) -> String {
 pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
     let plain = |view: &&EndpointView| advice::is_plain(view.state.reason);
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
+    let limits = limits(endpoints);
     if worse.is_empty() {
-        return Verdict(
-            ConditionType::Degraded,
-            ConditionStatus::False,
-            ConditionReason::AllServing,
-            "Every active endpoint is well.".to_owned(),
-        );
+        let (status, reason, message) = match limits {
+            Some(limits) => (ConditionStatus::True, ConditionReason::ConnectionLimit, limits),
+            None => (
+                ConditionStatus::False,
+                ConditionReason::AllServing,
+                "Every active endpoint is well.".to_owned(),
+            ),
+        };
+        return Verdict(ConditionType::Degraded, status, reason, message);
     }
     let mut message = named(&worse);
     for (answers, hint) in [(true, LAG_ANSWER), (false, LAG_UNKNOWN)] {
@@ -212,6 +220,9 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
             message.push_str(hint);
         }
     }
+    if let Some(limits) = limits {
+        message.push_str(&format!(". {limits}"));
+    }
     Verdict(
         ConditionType::Degraded,
         ConditionStatus::True,
@@ -220,10 +231,25 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
     )
 }
 
+/// The servers to which the role of the operator may have too few connections; `None`: there are none.
+fn limits(endpoints: &[EndpointView]) -> Option<String> {
+    let limited = |view: &EndpointView| Some(format!("{} {}", view.id, view.state.role_limit?));
+    let limited: Vec<_> = endpoints.iter().filter_map(limited).collect();
+    (!limited.is_empty()).then(|| {
+        format!(
+            "The CONNECTION LIMIT of the role is low: {}. {LIMITED}",
+            limited.join(", ")
+        )
+    })
+}
+
 pub fn named(endpoints: &[&EndpointView]) -> String {
     let one = |view: &&EndpointView| match &view.state.no_lag {
         Some(answer) => format!("{}: {} (lagQuery answered {answer})", view.id, view.state.reason),
-        None => why(&view.id, view.state.reason, view.state.failure),
+        None => match view.state.sqlstate {
+            Some(code) => format!("{}: {} (SQLSTATE {code})", view.id, view.state.reason),
+            None => why(&view.id, view.state.reason, view.state.failure),
+        },
     };
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }

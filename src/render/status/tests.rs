@@ -16,6 +16,7 @@ use distributary_core::observation::FailureKind;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::plan::{Admission, Member, Route, RouteState};
 use distributary_core::server::{Host, Location};
+use distributary_core::sqlstate::Sqlstate;
 use distributary_core::write_primary::{Holding, IdentityChange};
 
 /// A primary and the replica `a`.
@@ -700,6 +701,53 @@ fn an_unknown_lag_says_what_to_do_about_it() {
         message.contains("a: LagUnknown") && message.contains("replicationLag.source"),
         "{message}"
     );
+}
+
+#[test]
+fn an_error_without_a_kind_of_its_own_is_told_by_its_sqlstate() {
+    let refused = decision(|_, endpoints| {
+        endpoints[1].state.reason = Reason::AnswersWithError;
+        endpoints[1].state.failure = Some(FailureKind::OtherError);
+        endpoints[1].state.sqlstate = Sqlstate::new("42501");
+    });
+    let after = status(&report(&refused), &first(), &at(2));
+    let server = &after.endpoints[1].server;
+    assert_eq!(
+        (server.failure.as_deref(), server.sqlstate.as_deref()),
+        (Some("OtherError"), Some("42501"))
+    );
+    let message = &condition(&after, "Degraded").message;
+    assert_eq!(message, "a: AnswersWithError (SQLSTATE 42501)");
+}
+
+#[test]
+fn a_limit_of_the_role_that_is_too_low_is_told_while_all_is_well_and_beside_what_is_not() {
+    let limited = decision(|_, endpoints| endpoints[1].state.role_limit = Some(1));
+    let after = status(&report(&limited), &first(), &at(2));
+    assert_eq!(after.endpoints[1].server.connection_limit, Some(1));
+    let degraded = condition(&after, "Degraded");
+    assert_eq!(
+        (&*degraded.status, &*degraded.reason),
+        ("True", "ConnectionLimit")
+    );
+    assert!(
+        degraded
+            .message
+            .starts_with("The CONNECTION LIMIT of the role is low: a 1. "),
+        "{}",
+        degraded.message
+    );
+    assert_eq!(condition(&after, "Ready").status, "True");
+    let both = decision(|_, endpoints| {
+        endpoints[1].state.role_limit = Some(1);
+        endpoints[1].state.reason = Reason::Saturated;
+        endpoints[1].state.failure = Some(FailureKind::Saturated);
+    });
+    let after = status(&report(&both), &first(), &at(2));
+    let degraded = condition(&after, "Degraded");
+    assert_eq!(degraded.reason, "EndpointsNotServing");
+    let begins = "a: Saturated (Saturated). The CONNECTION LIMIT of the role is low: a 1. ";
+    assert!(degraded.message.starts_with(begins), "{}", degraded.message);
 }
 
 fn pod(last: u8, eligible: bool) -> TargetView {

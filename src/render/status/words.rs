@@ -77,6 +77,7 @@ pub enum ConditionReason {
     NameConflict,
     ForeignEndpoints,
     FamilyNotServed,
+    TooLarge,
     // Accepted.
     Valid,
     // ResolvedRefs.
@@ -106,6 +107,7 @@ pub enum ConditionReason {
     // Degraded.
     AllServing,
     EndpointsNotServing,
+    ConnectionLimit,
     // PrimaryReachable.
     Writable,
     Answers,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Around, Desk, Rest};
+use super::{Around, Desk, Goal, Rest};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
 use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status};
@@ -138,10 +138,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let of = |service: String| around.foreign.get(&(self.key.namespace.clone(), service));
         let services = named::services(&decision.policy, &valid.outputs).into_iter();
         let foreign: Vec<_> = services.filter_map(of).flatten().cloned().collect();
-        if foreign.is_empty() {
-            WriteOutcome::Programmed
-        } else {
-            WriteOutcome::ForeignEndpoints(foreign)
+        if !foreign.is_empty() {
+            return WriteOutcome::ForeignEndpoints(foreign);
+        }
+        match &self.goal {
+            Goal::Rendered(rendered) if !rendered.too_large.is_empty() => {
+                WriteOutcome::TooLarge(rendered.too_large.clone())
+            }
+            _ => WriteOutcome::Programmed,
         }
     }
 

@@ -17,6 +17,7 @@ use distributary_core::decision::{Decision, DecisionState, RouteDecision};
 use distributary_core::fixture;
 use distributary_core::health::Reason;
 use distributary_core::ids::{EndpointId, TargetId};
+use distributary_core::outputs::{MOST_BYTES, Outputs};
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 use distributary_core::policy::{DeclaredRole, Mode};
 use distributary_core::transition::Transition;
@@ -118,6 +119,9 @@ pub struct Bench {
     pub server: Server,
     pub now: Now,
     mode: Mode,
+    pub outputs: Outputs,
+    /// The ConfigMap of the routes would hold more than it can.
+    pub large: bool,
     /// The policy is being deleted.
     pub deleting: bool,
     under_way: VecDeque<Request<Text>>,
@@ -170,6 +174,8 @@ impl Bench {
             server,
             now: now(1000),
             mode,
+            outputs: fixture::outputs(),
+            large: false,
             deleting: false,
             under_way: VecDeque::new(),
             log: Vec::new(),
@@ -215,10 +221,13 @@ impl Bench {
         let mut case = fixture::policy(&["a"]);
         case.generation = generation;
         case.mode = self.mode;
+        if self.large {
+            case.endpoints[1].display_name = Some("x".repeat(MOST_BYTES));
+        }
         Declaration {
             policy: case.policy(),
             resolved: case.resolved(),
-            outputs: Arc::new(fixture::outputs()),
+            outputs: Arc::new(self.outputs.clone()),
         }
     }
 
@@ -321,6 +330,17 @@ impl Bench {
             namespace: None,
             places,
         });
+    }
+
+    /// The process ends at its `n`-th request from now: before it is carried out, or after; whether there is such a request.
+    pub fn ends_at(&mut self, n: usize, after: bool) -> bool {
+        for _ in 1..n {
+            if !self.serve_one() {
+                return false;
+            }
+            self.wait_for_a_request();
+        }
+        !self.requests().is_empty() && (!after || self.serve_one())
     }
 
     /// The watches show everything.

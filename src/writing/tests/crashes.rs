@@ -22,16 +22,7 @@ fn state(bench: &Bench) -> Vec<String> {
 fn crashed(n: usize, after: bool, to: Routes) -> Option<Bench> {
     let mut bench = Bench::routed();
     bench.decide(to);
-    for _ in 1..n {
-        if !bench.serve_one() {
-            return None;
-        }
-        bench.wait_for_a_request();
-    }
-    if bench.requests().is_empty() || (after && !bench.serve_one()) {
-        return None;
-    }
-    Some(bench)
+    bench.ends_at(n, after).then_some(bench)
 }
 
 /// The next process: it reads everything, decides by the memory until it knows more, then as the first one did.

@@ -90,6 +90,7 @@ impl Operator {
                 ended: now,
                 address: result.is_ok().then(|| fixture::address(last)),
                 result,
+                sqlstate: None,
             },
         };
         self.happens([Event::Observed(answer)]);
@@ -148,16 +149,7 @@ fn about_to_follow() -> Operator {
 /// What is left where the process ends at its `n`-th request: before it was carried out, or after; `None`: there is no such one.
 fn killed(n: usize, after: bool) -> Option<Server> {
     let mut bench = about_to_follow().bench;
-    for _ in 1..n {
-        if !bench.serve_one() {
-            return None;
-        }
-        bench.wait_for_a_request();
-    }
-    if bench.requests().is_empty() || (after && !bench.serve_one()) {
-        return None;
-    }
-    Some(bench.server)
+    bench.ends_at(n, after).then_some(bench.server)
 }
 
 /// Every end of a process: what it left, whether the memory names the new server, and where the slice leads.

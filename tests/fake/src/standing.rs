@@ -49,6 +49,8 @@ const VALUES: &[(&str, Value)] = &[
     ("xact_commit", |it| Some(it.transactions.to_string())),
     ("pg_postmaster_start_time", |it| Some(it.started.to_string())),
     ("pg_backend_pid", |_| Some("4242".to_owned())),
+    // NULL: no limit.
+    ("rolconnlimit", |_| None),
     // Where it is set; NULL: it is off.
     ("default_transaction_read_only", |_| None),
     ("pg_is_in_recovery", |it| {
@@ -93,6 +95,7 @@ impl Standing {
             self.row(&["timeline_id"]),
             self.row(&["system_identifier"]),
             self.load(),
+            self.row(&["rolconnlimit"]),
             self.row(&["default_transaction_read_only"]),
         ])
     }

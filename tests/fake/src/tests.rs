@@ -166,7 +166,7 @@ fn messages_are_read_as_they_were_meant() {
             _ => '?',
         });
     }
-    assert_eq!(kinds, "RSSSKZNCCTDCTDCTDCTDCTDCTDCTDCCZEZ");
+    assert_eq!(kinds, "RSSSKZNCCTDCTDCTDCTDCTDCTDCTDCTDCCZEZ");
     assert!(bytes.is_empty());
     assert_eq!(wire::header(b'D', 10), wire::frame(b'D', &[0; 10])[..5]);
 }

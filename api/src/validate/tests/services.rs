@@ -1,5 +1,6 @@
 //! Services: what names one, and the pods that it leads to.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::*;

@@ -277,6 +277,7 @@ fn another_server_under_the_same_name_is_measured_anew() {
             system_identifier: Some(7),
             ..Sample::of(Role::Standby)
         }),
+        sqlstate: None,
     };
     let incarnation = scene.wanted[&target("a")].incarnation;
     let event = Event::Observed(CheckAnswer {

@@ -349,6 +349,7 @@ fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
             ended: at(5001),
             address: Some(address(2)),
             result,
+            sqlstate: None,
         };
         for result in [Err(FailureKind::AddressRefused), good("a")] {
             let observed = CheckAnswer {

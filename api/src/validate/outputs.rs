@@ -1,0 +1,85 @@
+//! Which objects are written, their names, and whether they have room for what they tell.
+
+use std::collections::BTreeSet;
+
+use super::{PolicySource, Problem, Problems, Secrets, Services, is_label, is_subdomain, metadata, resolve};
+use crate::{self as api, ReplicaSetPolicySpec, rules};
+use distributary_core::cluster::Cluster;
+use distributary_core::config_maps;
+use distributary_core::outputs::{Format, Outputs};
+use distributary_core::policy::Policy;
+use distributary_core::resolved::Resolved;
+
+/// Of the name of a ConfigMap, in characters.
+const NAME_LENGTH: usize = 253;
+/// What the name of the ConfigMap of variables ends with.
+const ENVIRONMENT: &str = "-env";
+
+pub(super) fn validate(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut Problems) -> Outputs {
+    let declared = spec.outputs.clone().unwrap_or_default();
+    let services = declared.services.unwrap_or_default();
+    let (prefix, config_map) = (services.name_prefix, declared.config_map.unwrap_or_default());
+    let formats = formats(config_map.formats.as_deref(), problems);
+    // The defaults are as good as the name of the policy, which has a rule of its own.
+    problems.require(
+        prefix.as_ref().is_none_or(|prefix| is_label(prefix, 40, true)),
+        "spec.outputs.services.namePrefix",
+        rules::NAME_PREFIX,
+    );
+    problems.require(
+        config_map.name.as_ref().is_none_or(|name| is_subdomain(name)),
+        "spec.outputs.configMap.name",
+        rules::CONFIG_MAP_NAME,
+    );
+    let prefix = prefix.unwrap_or_else(|| name.to_owned());
+    let environment = config_map.name.as_deref().unwrap_or(name);
+    let environment = format!("{environment}{ENVIRONMENT}");
+    problems.require(
+        environment.len() <= NAME_LENGTH || !formats.contains(&Format::Env),
+        "spec.outputs.configMap.name",
+        rules::ENVIRONMENT_NAME,
+    );
+    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
+    Outputs {
+        retain: spec.deletion_policy == api::DeletionPolicy::Retain,
+        services: (services.state == api::Switch::Enabled).then_some(prefix),
+        per_class: services.per_class == api::Switch::Enabled,
+        per_region: services.per_region == api::PerRegion::Auto,
+        config_map,
+        environment,
+        formats,
+        metadata: metadata::validate(declared.metadata.unwrap_or_default(), problems),
+    }
+}
+
+/// Absent means libpq alone.
+fn formats(declared: Option<&[Format]>, problems: &mut Problems) -> Vec<Format> {
+    let Some(declared) = declared else {
+        return vec![Format::Libpq];
+    };
+    let once: BTreeSet<_> = declared.iter().copied().collect();
+    problems.require(
+        once.len() == declared.len(),
+        "spec.outputs.configMap.formats",
+        rules::FORMATS,
+    );
+    once.into_iter().collect()
+}
+
+/// Whether the ConfigMap of the routes has room for every endpoint in every route. What Secrets and Services name is not known here.
+pub(super) fn require_room(
+    declared: PolicySource<'_>,
+    policy: &Policy,
+    outputs: &Outputs,
+    problems: &mut Problems,
+) {
+    let endpoints = resolve(declared, &Secrets::new(), &Services::new());
+    let resolved = Resolved::new(endpoints, Cluster::default());
+    if let Some(too_large) = config_maps::largest(policy, &resolved, outputs).too_large() {
+        problems.add(Problem {
+            field: "spec.outputs.configMap".to_owned(),
+            rule: rules::CONFIG_MAP_SIZE,
+            figures: Some(too_large.to_string()),
+        });
+    }
+}
