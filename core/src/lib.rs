@@ -5,6 +5,7 @@
 pub mod aliases;
 pub mod breaker;
 pub mod cadence;
+pub mod candidacy;
 pub mod class_states;
 pub mod cluster;
 pub mod config_maps;

@@ -19,13 +19,14 @@
 //! when the holder is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a
 //! timeline above that of the holder. A holder on an older timeline, or of another database, counts as a standby; but if a
 //! holder of another database took writes when it was last seen and no server takes over, the writes stay and a person is
-//! asked. What the name of the holder means is in [`name`], and who is the first one in [`first`]. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
+//! asked. What the name of the holder means is in `name`, and who is the first one in `first`. `acceptPrimary` is the word of a person, and is obeyed once. Under `Pinned` only the declared primary may take over: for a Service, another pod.
 
 mod contest;
 mod first;
+mod followers;
 mod name;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,8 +34,6 @@ use super::ids::{EndpointId, TargetId};
 use super::moment::Moment;
 use super::observation::Role;
 use super::policy::{Failover, IdentityRule, OnPrimaryLoss, Policy, PrimaryRole};
-pub use first::FirstEvidence;
-use first::FirstHolder;
 
 /// What is remembered of the write primary from one decision to the next, and in the status from one process to the next.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -161,6 +160,24 @@ pub struct Rules<'a> {
     pub found: Option<&'a BTreeSet<SocketAddr>>,
 }
 
+/// What may make another server than the declared primary the first holder.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FirstEvidence<'a> {
+    /// Since when every check of the declared primary has found it dead; `None`: it answers as a standby.
+    pub dead_since: Option<Moment>,
+    /// The one server that takes writes and that a standby is proven to follow, where none is ahead of it and every server
+    /// of all other endpoints answered.
+    pub followed: &'a TargetId,
+}
+
+/// Who holds the writes first.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstHolder<'a> {
+    holder: Option<&'a Claim>,
+    /// When the declared primary has been awaited for long enough.
+    again: Option<Moment>,
+}
+
 /// How long a holder is awaited.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Patience {
@@ -197,7 +214,7 @@ pub fn choose_write_primary(
 ) -> WriteChoice {
     let mut holding = before.clone().under(rules.identity);
     let dispute = holding.learn_identity(claims, rules);
-    let first = first::holder(&holding, claims, rules, now);
+    let first = holding.first_holder(claims, rules, now);
     if let (Some(claim), IdentityRule::Learned, None) = (first.holder, rules.identity, dispute) {
         holding.identity = holding.identity.or(claim.identity);
     }
@@ -382,38 +399,6 @@ impl<'a> Contenders<'a> {
         rules.warm && holder.is_some_and(tells_nothing) && others.any(|claim| self.is_above(claim))
     }
 
-    /// Those that are writable. While a contested one is, or the holder is unproven beside another one, the holder is one of
-    /// them, whether it answers or not.
-    fn split(&self, holding: &Holding, unproven: bool) -> Vec<TargetId> {
-        let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
-        let mut writable = self.writable();
-        let contest = unproven || writable.any(|claim| self.is_contested(holding, claim));
-        let suspects = || {
-            let is_one =
-                |claim: &&Claim| (claim.writes() && self.belongs(claim)) || (contest && holds(claim));
-            self.claims.iter().filter(is_one)
-        };
-        let mut servers = BTreeMap::<SocketAddr, &Claim>::new();
-        for claim in suspects() {
-            let known = servers.entry(claim.instance).or_insert(claim);
-            if holds(claim) {
-                *known = claim;
-            }
-        }
-        if servers.len() < 2 {
-            return Vec::new();
-        }
-        let named = |claim: &&Claim| {
-            servers
-                .get(&claim.instance)
-                .is_some_and(|one| one.target == claim.target)
-        };
-        suspects()
-            .filter(named)
-            .map(|claim| claim.target.clone())
-            .collect()
-    }
-
     /// The present holder or its successor; and, while it is silent, until when it may be.
     fn holder(
         &self,
@@ -476,57 +461,10 @@ impl<'a> Contenders<'a> {
         self.claims.iter().find(|claim| claim.target == *holder)
     }
 
-    /// The one server of the route as it was found that proves that it takes the writes, while the remembered holder does not.
-    fn found(&self, holding: &Holding, rules: Rules<'_>, pinned: bool) -> Option<&'a Claim> {
-        let servers = rules.found.filter(|_| rules.warm)?;
-        let proves = |claim: &Claim| claim.is_proven() && self.stays_at(holding, claim).is_none();
-        if self.present(holding).is_some_and(proves) {
-            return None;
-        }
-        let may = |claim: &&Claim| {
-            let is_there = servers.contains(&claim.server) && !self.is_contested(holding, claim);
-            is_there && claim.is_proven() && self.is_current(claim) && (claim.declared || !pinned)
-        };
-        let found: Vec<_> = self.writable().filter(may).collect();
-        let one: BTreeSet<_> = found.iter().map(|claim| claim.instance).collect();
-        found.into_iter().next().filter(|_| one.len() == 1)
-    }
-
     /// Without a holder the declared primary is it, once it takes writes.
     fn first(&self) -> Option<&'a Claim> {
         let new = |claim: &&Claim| claim.declared && self.belongs(claim) && self.is_current(claim);
         self.writable().find(new)
-    }
-
-    /// The one server that may take over; `None` where there are more.
-    fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
-        let followers = || self.followers(holding, pinned);
-        let servers: BTreeSet<_> = followers().map(|claim| claim.instance).collect();
-        followers().next().filter(|_| servers.len() == 1)
-    }
-
-    /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
-    fn followers(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
-        let told = move |claim: &Claim| {
-            self.unchecked || (self.identity.is_some() && claim.identity == self.identity)
-        };
-        let takes_over = move |claim: &Claim| {
-            claim.promotable && told(claim) && (claim.was_standby || self.stands_in(claim))
-        };
-        let may = move |claim: &&Claim| {
-            let may = if pinned { claim.declared } else { takes_over(claim) };
-            may && claim.well && self.is_current(claim) && !self.is_contested(holding, claim)
-        };
-        self.writable()
-            .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
-            .filter(may)
-    }
-
-    /// A pod that needs not to have been seen as a standby itself: the successor of the holder's pod in its Service, or a pod
-    /// of a Service of standbys, on a timeline above the mark.
-    fn stands_in(&self, claim: &Claim) -> bool {
-        let succeeds = self.left.as_ref() == Some(&claim.target.endpoint);
-        claim.by_service && (succeeds || (claim.pod_of_standby && self.is_above(claim)))
     }
 
     /// Known to be on a newer timeline than any holder before.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::candidacy::Candidacy;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::aliases::Aliases;
+use crate::candidacy::Candidacy;
 use crate::decision::Decision;
 use crate::following::Following;
 use crate::health::Reason;

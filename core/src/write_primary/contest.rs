@@ -1,13 +1,46 @@
 //! Servers that became writable while the holder took the writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::{Claim, Contenders, Holding, Rules};
+use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::observation::Role;
 
 impl Contenders<'_> {
+    /// Those that are writable. While a contested one is, or the holder is unproven beside another one, the holder is one of
+    /// them, whether it answers or not.
+    pub(super) fn split(&self, holding: &Holding, unproven: bool) -> Vec<TargetId> {
+        let holds = |claim: &Claim| holding.holder.as_ref() == Some(&claim.target);
+        let mut writable = self.writable();
+        let contest = unproven || writable.any(|claim| self.is_contested(holding, claim));
+        let suspects = || {
+            let is_one =
+                |claim: &&Claim| (claim.writes() && self.belongs(claim)) || (contest && holds(claim));
+            self.claims.iter().filter(is_one)
+        };
+        let mut servers = BTreeMap::<SocketAddr, &Claim>::new();
+        for claim in suspects() {
+            let known = servers.entry(claim.instance).or_insert(claim);
+            if holds(claim) {
+                *known = claim;
+            }
+        }
+        if servers.len() < 2 {
+            return Vec::new();
+        }
+        let named = |claim: &&Claim| {
+            servers
+                .get(&claim.instance)
+                .is_some_and(|one| one.target == claim.target)
+        };
+        suspects()
+            .filter(named)
+            .map(|claim| claim.target.clone())
+            .collect()
+    }
+
     /// The contested servers as of now.
     pub(super) fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
         let mut contested = holding.contested.clone();

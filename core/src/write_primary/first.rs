@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::{Claim, Holding, IdentityChange, Rules};
-use crate::ids::TargetId;
+use super::{Claim, FirstHolder, Holding, IdentityChange, Rules};
 use crate::moment::Moment;
 use crate::observation::Role;
 use crate::policy::{IdentityRule, PrimaryRole};
@@ -13,67 +12,49 @@ use crate::policy::{IdentityRule, PrimaryRole};
 /// A declared primary is awaited for so many times `failoverTimeout` before another server may be the first holder.
 const PATIENCE: u32 = 3;
 
-/// What may make another server than the declared primary the first holder.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FirstEvidence<'a> {
-    /// Since when every check of the declared primary has found it dead; `None`: it answers as a standby.
-    pub dead_since: Option<Moment>,
-    /// The one server that takes writes and that a standby is proven to follow, where none is ahead of it and every server
-    /// of all other endpoints answered.
-    pub followed: &'a TargetId,
-}
-
-/// Who holds the writes first.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct FirstHolder<'a> {
-    pub holder: Option<&'a Claim>,
-    /// When the declared primary has been awaited for long enough.
-    pub again: Option<Moment>,
-}
-
-/// The server that is the first holder by this evidence: all servers show one identifier, and it alone takes writes.
-pub(super) fn holder<'a>(
-    holding: &Holding,
-    claims: &'a [Claim],
-    rules: Rules<'_>,
-    now: Moment,
-) -> FirstHolder<'a> {
-    let follow = rules.failover.primary_role == PrimaryRole::Follow;
-    let open = rules.warm && follow && holding.holder.is_none();
-    let Some(evidence) = rules.first.filter(|_| open) else {
-        return FirstHolder::default();
-    };
-    let answers = || claims.iter().filter(|claim| claim.answers);
-    let shown: BTreeSet<_> = answers().map(|claim| claim.identity).collect();
-    let writable: BTreeSet<_> = answers()
-        .filter(|claim| claim.writes())
-        .map(|claim| claim.instance)
-        .collect();
-    let one_database = shown.len() == 1
-        && shown
-            .iter()
-            .all(|shown| shown.is_some() && !holding.is_other_database(*shown));
-    let may = |claim: &&Claim| claim.target == *evidence.followed && claim.promotable && claim.well;
-    let candidate = claims.iter().find(may).filter(|claim| claim.writes());
-    let Some(candidate) = candidate.filter(|_| one_database && writable.len() == 1) else {
-        return FirstHolder::default();
-    };
-    let awaited = evidence
-        .dead_since
-        .map(|since| since + rules.failover_timeout * PATIENCE);
-    match awaited.filter(|until| now < *until) {
-        Some(until) => FirstHolder {
-            holder: None,
-            again: Some(until),
-        },
-        None => FirstHolder {
-            holder: Some(candidate),
-            again: None,
-        },
-    }
-}
-
 impl Holding {
+    /// The server that is the first holder by this evidence: all servers show one identifier, and it alone takes writes.
+    pub(super) fn first_holder<'a>(
+        &self,
+        claims: &'a [Claim],
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> FirstHolder<'a> {
+        let follow = rules.failover.primary_role == PrimaryRole::Follow;
+        let open = rules.warm && follow && self.holder.is_none();
+        let Some(evidence) = rules.first.filter(|_| open) else {
+            return FirstHolder::default();
+        };
+        let answers = || claims.iter().filter(|claim| claim.answers);
+        let shown: BTreeSet<_> = answers().map(|claim| claim.identity).collect();
+        let writable: BTreeSet<_> = answers()
+            .filter(|claim| claim.writes())
+            .map(|claim| claim.instance)
+            .collect();
+        let one_database = shown.len() == 1
+            && shown
+                .iter()
+                .all(|shown| shown.is_some() && !self.is_other_database(*shown));
+        let may = |claim: &&Claim| claim.target == *evidence.followed && claim.promotable && claim.well;
+        let candidate = claims.iter().find(may).filter(|claim| claim.writes());
+        let Some(candidate) = candidate.filter(|_| one_database && writable.len() == 1) else {
+            return FirstHolder::default();
+        };
+        let awaited = evidence
+            .dead_since
+            .map(|since| since + rules.failover_timeout * PATIENCE);
+        match awaited.filter(|until| now < *until) {
+            Some(until) => FirstHolder {
+                holder: None,
+                again: Some(until),
+            },
+            None => FirstHolder {
+                holder: Some(candidate),
+                again: None,
+            },
+        }
+    }
+
     /// From the declared primary, in whatever role it answers; or, where it shows none, from the one writable server of the
     /// endpoint that a person named. Where other servers contradict the declared primary, nothing is learned.
     pub(super) fn learn_identity(&mut self, claims: &[Claim], rules: Rules<'_>) -> Option<IdentityChange> {
