@@ -112,15 +112,16 @@ impl Setting {
         Ok(Self { it, home })
     }
 
-    /// The ConfigMap, when a key of it has this text.
+    /// The ConfigMap of the routes, when a key of it has this text.
     async fn keys(&self, key: &str, text: &str) -> Result<Keys> {
+        self.keys_of("routing", key, text).await
+    }
+
+    /// The same of a ConfigMap by what its name ends with.
+    async fn keys_of(&self, of: &str, key: &str, text: &str) -> Result<Keys> {
         wait::eventually(&format!("{key} with {text}"), SOON, || async {
             let api = self.it.api::<ConfigMap>();
-            let keys = api
-                .get(&format!("{POLICY}-routing"))
-                .await?
-                .data
-                .unwrap_or_default();
+            let keys = api.get(&format!("{POLICY}-{of}")).await?.data.unwrap_or_default();
             ensure!(
                 keys.get(key).is_some_and(|value| value.contains(text)),
                 "{keys:#?}"
@@ -269,7 +270,7 @@ async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
 async fn environment(plane: Arc<ControlPlane>) -> Result<()> {
     let setting = Setting::start(plane).await?;
     let servers = &setting.it.postgres;
-    let keys = setting.keys("libpq-ro", ",").await?;
+    let keys = setting.keys_of("env", "DATABASE_URL", "postgresql://").await?;
     for (name, server) in [
         ("DATABASE_URL", format!("{} f off", servers.primary().address())),
         (
