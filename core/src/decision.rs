@@ -90,6 +90,8 @@ pub struct TargetState {
     pub no_lag: Option<NoLag>,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
+    /// An address came back lately that its name had left.
+    pub name_rotates: bool,
     /// Its share of the reads in hundredths.
     pub weight: u32,
     /// Where a class stays away, or did lately.
@@ -110,6 +112,7 @@ impl TargetState {
             failure: None,
             no_lag: None,
             pooled: false,
+            name_rotates: false,
             weight: 0,
             classes: BTreeMap::new(),
         }
@@ -184,6 +187,8 @@ pub struct TargetNote {
     pub was_standby: bool,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
+    /// An address came back lately that its name had left.
+    pub name_rotates: bool,
 }
 
 /// Joins plan and judgements: what people see of each endpoint.
@@ -304,6 +309,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
             .clone()
             .filter(|_| judgement.reason == Reason::LagUnknown),
         pooled: note.pooled,
+        name_rotates: note.name_rotates,
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }

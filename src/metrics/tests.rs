@@ -61,6 +61,7 @@ impl Scene {
         self.step(Event::Observed(CheckAnswer {
             key: key(wanted),
             incarnation: wanted.incarnation,
+            elsewhere: false,
             observation,
         }));
     }

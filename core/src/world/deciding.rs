@@ -253,6 +253,7 @@ impl PolicyState {
                 sessions: target.and_then(|target| Some(target.sessions?.count)),
                 no_lag: target.and_then(|target| target.no_lag.clone()),
                 pooled: target.is_some_and(|target| target.health.pooled),
+                name_rotates: target.is_some_and(|target| target.name.rotates),
                 was_standby: target
                     .and_then(WatchedTarget::server)
                     .is_some_and(|server| self.was_standby(server)),

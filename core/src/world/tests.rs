@@ -2,6 +2,7 @@ mod classes;
 mod edits;
 mod following;
 mod lag;
+mod names;
 mod pods;
 mod primary;
 mod recalled;
@@ -180,6 +181,7 @@ impl Scene {
         Event::Observed(CheckAnswer {
             key,
             incarnation,
+            elsewhere: false,
             observation,
         })
     }

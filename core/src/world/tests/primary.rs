@@ -42,6 +42,7 @@ impl Scene {
         let observed = CheckAnswer {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
+            elsewhere: false,
             observation,
         };
         self.step(Event::Observed(observed), millis);
