@@ -227,6 +227,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         failure: state.failure.map(|failure| failure.to_string()),
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
+        name_rotates: state.name_rotates,
         effective_weight: state.weight,
         classes: state
             .classes
