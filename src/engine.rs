@@ -117,6 +117,12 @@ impl Engine {
                 Event::Observed(observed)
             }
             Answer::Heard(heard) => Event::Heard(heard),
+            Answer::Named(named) => {
+                let (key, state) = (&named.key, named.state);
+                let left = state.left.map(|address| address.to_string());
+                tracing::info!(policy = %key.policy.name, namespace = %key.policy.namespace, endpoint = %key.target, left, rotates = state.rotates, "name changed");
+                Event::Named(named)
+            }
         }
     }
 

@@ -213,6 +213,10 @@ pub struct ServerStatus {
     /// one process of the server to another. Absent: none was noticed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pooler: bool,
+    /// Whether the name of the server led back to an address within 10 minutes of having left it, and did so within the last 10
+    /// minutes. Its address then leaves once no answer of 60 s has it. Absent: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub name_rotates: bool,
     /// The share of the reads in hundredths: weight 1 with its full share is 100.
     pub effective_weight: u32,
     /// Classes with their own maxLag or probeQuery that do not use the server, or did not recently.

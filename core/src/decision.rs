@@ -97,6 +97,8 @@ pub struct TargetState {
     pub sqlstate: Option<Sqlstate>,
     /// How many connections the role of the login may have, where those are too few for the operator.
     pub role_limit: Option<u32>,
+    /// An address came back lately that its name had left.
+    pub name_rotates: bool,
     /// Its share of the reads in hundredths.
     pub weight: u32,
     /// Where a class stays away, or did lately.
@@ -120,6 +122,7 @@ impl TargetState {
             pooled: false,
             sqlstate: None,
             role_limit: None,
+            name_rotates: false,
             weight: 0,
             classes: BTreeMap::new(),
         }
@@ -198,6 +201,8 @@ pub struct TargetNote {
     pub sqlstate: Option<Sqlstate>,
     /// How many connections the role of the login may have; `None`: it has no limit.
     pub role_limit: Option<u32>,
+    /// An address came back lately that its name had left.
+    pub name_rotates: bool,
 }
 
 /// Joins plan and judgements: what people see of each endpoint.
@@ -336,6 +341,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         pooled: note.pooled,
         sqlstate: note.sqlstate.filter(|_| failure == Some(FailureKind::OtherError)),
         role_limit: note.role_limit.filter(|limit| *limit < least),
+        name_rotates: note.name_rotates,
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }

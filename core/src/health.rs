@@ -255,6 +255,12 @@ impl Health {
         (self.failing_since, self.doubted_since) = (None, None);
     }
 
+    /// Its name leads to a server that answers: what the last one went through says nothing of it.
+    pub fn arrive(&mut self) {
+        (self.breaker, self.suspicion) = (Breaker::default(), Suspicion::None);
+        (self.failing_since, self.doubted_since) = (None, None);
+    }
+
     /// Another address is another server: what the last one told of itself says nothing of it.
     fn found_at(&mut self, address: Option<IpAddr>, now: Moment) {
         let Some(address) = address else { return };

@@ -22,6 +22,7 @@ pub mod lag;
 pub mod level;
 pub mod login;
 pub mod moment;
+pub mod name;
 pub mod observation;
 pub mod outputs;
 pub mod percent;

@@ -33,6 +33,8 @@ pub struct ProbeOrder {
     pub probe_queries: Vec<Arc<str>>,
     /// What the deadlines of its checks follow from.
     pub deadlines: Deadlines,
+    /// The lookups of its name are at most so far apart.
+    pub interval: Duration,
     /// When to check it next.
     pub check: NextCheck,
 }
@@ -59,7 +61,8 @@ pub struct NextCheck {
     pub at: Option<Moment>,
     /// The deadline of the whole check: name, connection, TLS, login and query.
     pub timeout: Duration,
-    /// The address of the last good check, taken where the name still has it.
+    /// The address of the last good check, taken where the name still has it. Once it has left the name, checks go to where
+    /// the name leads now and to this address in turn, until one there is good.
     pub prefer: Option<IpAddr>,
     /// The session to hold beside the checks.
     pub hold: Option<Hold>,
@@ -83,6 +86,8 @@ pub enum Answer {
     Checked { observed: CheckAnswer, late: Duration },
     /// A heartbeat on the held session.
     Heard(SessionAnswer),
+    /// The lookups of a target's name say something else than before.
+    Named(NameAnswer),
 }
 
 /// What a whole check found.
@@ -90,6 +95,8 @@ pub enum Answer {
 pub struct CheckAnswer {
     pub key: ProbeKey,
     pub incarnation: Incarnation,
+    /// The name has let go of the preferred address, and this is what was found where it leads now.
+    pub elsewhere: bool,
     /// What it found.
     pub observation: Observation,
 }
@@ -105,4 +112,21 @@ pub struct SessionAnswer {
     pub started: Moment,
     pub ended: Moment,
     pub result: Result<Sample, Silence>,
+}
+
+/// What the lookups of a target's name say, where that is something else than before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NameAnswer {
+    pub key: ProbeKey,
+    pub incarnation: Incarnation,
+    pub state: NameState,
+}
+
+/// What the lookups of a name say to a target.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct NameState {
+    /// The target's address, where the name leads elsewhere.
+    pub left: Option<IpAddr>,
+    /// Whether an address came back lately that the name had left.
+    pub rotates: bool,
 }

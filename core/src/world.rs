@@ -20,7 +20,7 @@ use super::jitter::{self, Jitter};
 use super::moment::Moment;
 use super::policy::Policy;
 use super::resolved::Resolved;
-use super::target::{CheckAnswer, ProbeKey, SessionAnswer};
+use super::target::{CheckAnswer, NameAnswer, ProbeKey, SessionAnswer};
 use deciding::Conclusion;
 pub use event::{Announcement, Effects, Event, Figures, Instruction, Measurement};
 pub use memory::{CircuitMemory, ClassMemory, EndpointMemory, Memory, TargetMemory};
@@ -89,6 +89,7 @@ impl World {
             }
             Event::Observed(observed) => self.observe(&observed),
             Event::Heard(heard) => self.hear(&heard, now),
+            Event::Named(named) => self.named(&named, now),
             Event::AddressesChanged => self.wake_all(now),
         }
     }
@@ -217,6 +218,12 @@ impl World {
         let state = self.policies.get_mut(&heard.key.policy);
         let taken = state.and_then(|state| state.hear(heard, now));
         self.take(&heard.key, taken)
+    }
+
+    fn named(&mut self, named: &NameAnswer, now: Moment) -> Effects {
+        let state = self.policies.get_mut(&named.key.policy);
+        let taken = state.and_then(|state| state.named(named, now));
+        self.take(&named.key, taken)
     }
 
     fn take(&mut self, key: &ProbeKey, taken: Option<SampleOutcome>) -> Effects {

@@ -53,12 +53,12 @@ impl AddressRules {
     /// Whether `address` may be connected to and published.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
-        #[cfg(test)]
-        if self.anything {
-            return true;
-        }
         let address = address.to_canonical();
         let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
+        #[cfg(test)]
+        if self.anything {
+            return !within(&self.deny);
+        }
         let services = || within(&self.services.read().unwrap_or_else(PoisonError::into_inner));
         address_allowed(address)
             && !within(&self.deny)
@@ -76,6 +76,15 @@ impl AddressRules {
         let changed = *known != services;
         *known = services;
         changed
+    }
+
+    /// The same without these addresses.
+    #[cfg(test)]
+    pub(crate) fn and_not(self, deny: Cidr) -> Self {
+        Self {
+            deny: [deny].into(),
+            ..self
+        }
     }
 
     /// No rules, not even those of special addresses: servers of tests listen on loopback.

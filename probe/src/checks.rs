@@ -1,6 +1,7 @@
 //! The task that checks one server, for those who want it checked alike.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use futures::future::select_all;
@@ -88,6 +89,7 @@ impl Checks {
         let first = due.first()?;
         let span = tracing::debug_span!("check", policy = %first.key.policy, endpoint = %first.key.target);
         let (prefer, queries) = (first.check.prefer, self.subscribers.queries(self.group));
+        let elsewhere = self.checker.elsewhere();
         let checking = self.checker.check(longest, prefer, &queries).instrument(span);
         let mut checking = Box::pin(caught(checking));
         let mut waiting = due.into_iter().peekable();
@@ -104,6 +106,7 @@ impl Checks {
             }
             let late = Found {
                 address: None,
+                elsewhere: elsewhere.load(Ordering::Relaxed),
                 result: Err(FailureKind::TimedOut.into()),
             };
             if let Some(next) = waiting.next() {
@@ -114,6 +117,7 @@ impl Checks {
         drop(place);
         let found = found.unwrap_or(Found {
             address: None,
+            elsewhere: elsewhere.load(Ordering::Relaxed),
             result: Err(FailureKind::ProtocolViolation.into()),
         });
         for next in waiting {
@@ -162,6 +166,7 @@ async fn answer(
     let observed = CheckAnswer {
         key: subscriber.key,
         incarnation: subscriber.incarnation,
+        elsewhere: found.elsewhere,
         observation,
     };
     answers.send(Answer::Checked { observed, late }).await.ok()

@@ -1,6 +1,8 @@
 //! The only place of this crate that reads time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use distributary_core::Moment;
 

@@ -1,15 +1,16 @@
 //! From a host to the addresses that a check may connect to.
 //!
 //! A name in `/etc/hosts` has the addresses that stand there. Others are resolved as `/etc/resolv.conf` says: name servers,
-//! search list, `ndots`. Both files are read once. An answer is used for its TTL. When a later lookup fails, the last good
-//! answer serves for [`stale_bound`]: an unreachable resolver alone takes no server out.
+//! search list, `ndots`. Both files are read once. What answers mean together is [`KnownName`]'s.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -21,19 +22,13 @@ use super::address::AddressRules;
 use super::classify::is_own_lack;
 use super::clock::Clock;
 use distributary_core::moment::Moment;
+use distributary_core::name::KnownName;
 use distributary_core::observation::FailureKind;
 use distributary_core::server::Host;
+use distributary_core::target::NameState;
 
-/// The least time for which a good answer outlives the resolver.
-const LEAST_STALE: Duration = Duration::from_mins(1);
-/// The longest time, whatever the TTL.
-const MOST_STALE: Duration = Duration::from_hours(24);
-/// The longest time for which "no such name" is believed without asking again.
-const NEGATIVE_TTL: Duration = Duration::from_secs(1);
-/// Answers that the resolver keeps for their TTL.
-const CACHE_SIZE: u64 = 1024;
-/// Addresses of one name that are used, the lowest.
-const ADDRESSES: usize = 64;
+/// Names that are remembered before those are forgotten that nobody asks for any more.
+const FEW: usize = 64;
 
 /// Any address and port of this machine.
 const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
@@ -42,9 +37,11 @@ const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 /// `/etc/resolv.conf`, both read once. Clones share what they remember.
 ///
 /// # Guarantees
-/// - An answer is asked for again after its TTL; "no such name" after a second.
-/// - Where a later lookup fails, the last good answer serves for three times its TTL, at least 60 s, at most a day: an
-///   unreachable resolver alone takes no server out.
+/// - A name is looked up at most once a second, and never twice at once, however many ask for it.
+/// - An answer is used for its TTL, or until a lookup beside the checks replaces it; a failed lookup for a second.
+/// - An address leaves after two answers in a row of its family that lack it; where the name rotates, once no answer of 60 s
+///   has it. Failed lookups (no such name, no address, no answer) keep what was known for three times its TTL, at least
+///   60 s, at most a day: an unreachable resolver alone takes no server out.
 /// - Of a name at most 64 addresses are used, the lowest ones.
 #[derive(Clone)]
 pub struct Resolver {
@@ -68,16 +65,19 @@ struct System {
     resolver: Option<TokioResolver>,
 }
 
-/// The names that were asked for, and when nothing of each may be used any more.
+/// The names that were asked for.
 #[derive(Default)]
 struct RememberedNames {
     names: HashMap<String, Remembered>,
-    ends: BTreeSet<(Moment, String)>,
+    /// How many there may be before those are forgotten that are not used.
+    room: usize,
 }
 
-/// The addresses that a name had, each with the moment until which it may be used without being returned again.
 #[derive(Default)]
-struct Remembered(BTreeMap<IpAddr, Moment>);
+struct Remembered {
+    known: KnownName,
+    under_way: Option<WeakShared<BoxFuture<'static, ()>>>,
+}
 
 /// What a lookup found.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,7 +108,7 @@ impl Resolver {
     }
 
     /// The addresses of `host` that may be connected to, of both families, in ascending order, at least one. A lookup
-    /// takes at most `within`. The address `keep` is among them where the name had it, by an answer that may still be used.
+    /// takes at most `within`. The address `keep`, which its caller uses, is among them until it has left the name.
     ///
     /// # Errors
     /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], [`FailureKind::OutOfResources`] where this process
@@ -134,8 +134,8 @@ impl Resolver {
     /// Every name is 127.0.0.1, and every address is allowed.
     #[cfg(test)]
     pub(crate) fn anywhere(clock: Clock) -> Self {
-        let lookup = Lookup::Script(tests::Script::always_loopback());
-        Self::new(clock, lookup, AddressRules::anything())
+        let script = tests::Script::saying(&[Ipv4Addr::LOCALHOST.into()]);
+        Self::scripted(clock, script, AddressRules::anything())
     }
 
     async fn resolve(
@@ -144,78 +144,121 @@ impl Resolver {
         keep: Option<IpAddr>,
         within: Duration,
     ) -> Result<Vec<IpAddr>, FailureKind> {
-        let answer = tokio::time::timeout(within, self.lookup.ask(name)).await;
-        match answer.unwrap_or(Err(FailureKind::ResolverFailed)) {
-            Ok(answer) => {
-                let mut addresses = in_order(answer.addresses);
-                let known = self.remember(name, &addresses, answer.ttl);
-                let kept = keep.filter(|keep| known.contains(keep) && !addresses.contains(keep));
-                addresses.extend(kept);
-                addresses.sort_unstable();
-                Ok(addresses)
+        let lookup = self.lookup(name, keep.as_slice(), KnownName::is_current);
+        let answered = match lookup {
+            Some(lookup) => tokio::time::timeout(within, lookup).await.is_ok(),
+            None => true,
+        };
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let known = &remembered.of(name, now).known;
+        known.addresses(keep, now).map_err(|failure| {
+            if answered {
+                failure
+            } else {
+                FailureKind::ResolverFailed
             }
-            Err(failure) => self.recall(name).ok_or(failure),
+        })
+    }
+
+    /// Looks a name up where its newest lookup was `apart` ago, or its TTL. `used` are addresses of the name from before
+    /// the first lookup. Whether that took no longer than `within`.
+    pub(crate) async fn look_up(
+        &self,
+        name: &str,
+        used: &[IpAddr],
+        apart: Duration,
+        within: Duration,
+    ) -> bool {
+        match self.lookup(name, used, |known, now| now < known.due(apart)) {
+            Some(lookup) => tokio::time::timeout(within, lookup).await.is_ok(),
+            None => true,
         }
     }
 
-    /// Notes an answer; every address that the name had and that may still be used.
-    fn remember(&self, name: &str, addresses: &[IpAddr], ttl: Duration) -> Vec<IpAddr> {
-        let now = self.clock.now();
-        let until = now + stale_bound(ttl);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who is not asked for is not answered, and so forgotten here.
-        remembered.forget(now);
-        remembered.add(name, addresses, until, now)
+    /// Takes the newest lookup for a failed one: nobody waits any longer.
+    pub(crate) fn give_up(&self, name: &str) {
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let known = &mut remembered.of(name, now).known;
+        known.fail(FailureKind::ResolverFailed, now);
     }
 
-    fn recall(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = remembered.names.get_mut(name)?;
-        known
-            .forget(self.clock.now())
-            .then(|| known.0.keys().copied().collect())
+    /// When [`Resolver::look_up`] asks again.
+    pub(crate) fn due(&self, name: &str, apart: Duration) -> Moment {
+        let now = self.clock.now();
+        self.remembered().of(name, now).known.due(apart)
+    }
+
+    /// What the lookups of a name say to who uses this address.
+    pub(crate) fn state(&self, name: &str, used: Option<IpAddr>) -> NameState {
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let known = &remembered.of(name, now).known;
+        NameState {
+            left: used.filter(|used| known.has_left(*used, now)),
+            rotates: known.rotates(now),
+        }
+    }
+
+    /// Whether this address, which the caller used, may still be connected to, but is the host's no more.
+    pub(crate) fn has_left(&self, host: &Host, address: IpAddr) -> bool {
+        match host {
+            Host::Address(_) => false,
+            Host::Name(name) => self.rules.allows(address) && self.state(name, Some(address)).left.is_some(),
+        }
+    }
+
+    /// The lookup that is under way, or else a new one; `None`: what is known is enough.
+    fn lookup(
+        &self,
+        name: &str,
+        used: &[IpAddr],
+        is_enough: impl FnOnce(&KnownName, Moment) -> bool,
+    ) -> Option<Shared<BoxFuture<'static, ()>>> {
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let name_of = remembered.of(name, now);
+        for address in used {
+            name_of.known.assume(*address, now);
+        }
+        if is_enough(&name_of.known, now) {
+            return None;
+        }
+        let under_way = name_of.under_way.as_ref().and_then(WeakShared::upgrade);
+        Some(under_way.unwrap_or_else(|| {
+            let lookup = self.clone().ask(name.to_owned()).boxed().shared();
+            name_of.under_way = lookup.downgrade();
+            lookup
+        }))
+    }
+
+    async fn ask(self, name: String) {
+        let answer = self.lookup.ask(&name).await;
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let known = &mut remembered.of(&name, now).known;
+        match answer {
+            Ok(Answer { addresses, ttl }) => known.answer(&addresses, ttl, now),
+            Err(failure) => known.fail(failure, now),
+        }
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, RememberedNames> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RememberedNames {
-    /// Forgets the names of which nothing may be used any more.
-    fn forget(&mut self, now: Moment) {
-        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
-            if let Some((_, name)) = self.ends.pop_first() {
-                self.names.remove(&name);
-            }
+    /// What is known of a name. Where it is a new one, those are forgotten now and then that are not used any more.
+    fn of(&mut self, name: &str, now: Moment) -> &mut Remembered {
+        if !self.names.contains_key(name) && self.names.len() >= self.room {
+            self.names.retain(|_, remembered| remembered.is_used(now));
+            self.room = (self.names.len() * 2).max(FEW);
         }
-    }
-
-    /// Notes the addresses of a name, which may be used until then; all that it has.
-    fn add(&mut self, name: &str, addresses: &[IpAddr], until: Moment, now: Moment) -> Vec<IpAddr> {
-        let known = self.names.entry(name.to_owned()).or_default();
-        if let Some(end) = known.end() {
-            self.ends.remove(&(end, name.to_owned()));
-        }
-        known.forget(now);
-        for address in addresses {
-            let entry = known.0.entry(*address).or_insert(until);
-            // An answer from the resolver's cache has less of its TTL left than the one before: it shortens nothing.
-            *entry = until.max(*entry);
-        }
-        if let Some(end) = known.end() {
-            self.ends.insert((end, name.to_owned()));
-        }
-        known.0.keys().copied().collect()
+        self.names.entry(name.to_owned()).or_default()
     }
 }
 
 impl Remembered {
-    /// When nothing of it may be used any more.
-    fn end(&self) -> Option<Moment> {
-        self.0.values().max().copied()
-    }
-
-    /// Forgets what is too old; whether anything is left.
-    fn forget(&mut self, now: Moment) -> bool {
-        self.0.retain(|_, until| *until > now);
-        !self.0.is_empty()
+    fn is_used(&self, now: Moment) -> bool {
+        let under_way = self.under_way.as_ref().and_then(WeakShared::upgrade);
+        under_way.is_some() || self.known.end().is_some_and(|end| end > now)
     }
 }
 
@@ -236,7 +279,8 @@ impl System {
         if !addresses.is_empty() {
             return Ok(Answer {
                 addresses,
-                ttl: Duration::ZERO,
+                // The file is not read again.
+                ttl: Duration::MAX,
             });
         }
         let resolver = self.resolver.as_ref().ok_or(FailureKind::ResolverFailed)?;
@@ -244,7 +288,6 @@ impl System {
             tracing::debug!(name, %error, "lookup");
             failure_of(&error, || UdpSocket::bind(ANY))
         })?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
         let ttl = found
             .as_lookup()
             .answers()
@@ -252,11 +295,8 @@ impl System {
             .map(|record| record.ttl)
             .min()
             .unwrap_or_default();
-        if addresses.is_empty() {
-            return Err(FailureKind::NameNotFound);
-        }
         Ok(Answer {
-            addresses,
+            addresses: found.iter().collect(),
             ttl: Duration::from_secs(ttl.into()),
         })
     }
@@ -287,8 +327,8 @@ fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Toki
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.use_hosts_file = ResolveHosts::Never;
-    options.cache_size = CACHE_SIZE;
-    options.negative_max_ttl = Some(NEGATIVE_TTL);
+    // Each answer is a fresh one: it is kept here.
+    options.cache_size = 0;
     builder.build()
 }
 
@@ -310,22 +350,5 @@ fn failure_of(error: &NetError, socket: impl FnOnce() -> io::Result<UdpSocket>) 
     }
 }
 
-/// For how long after a good answer its addresses are used when the resolver fails: three times its TTL, at least
-/// 60 s, at most a day.
-fn stale_bound(ttl: Duration) -> Duration {
-    ttl.saturating_mul(3).clamp(LEAST_STALE, MOST_STALE)
-}
-
-fn in_order(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = addresses
-        .into_iter()
-        .map(|address| address.to_canonical())
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.truncate(ADDRESSES);
-    addresses
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

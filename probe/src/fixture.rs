@@ -1,10 +1,11 @@
 //! What the tests of the prober have in common; the servers are fake_postgres's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_postgres::Fake;
+use fake_postgres::{Fake, Memory, Standing};
+use tokio::net::TcpListener;
 
 use super::check::{Checker, Found};
 use super::clock::Clock;
@@ -24,6 +25,22 @@ pub fn location(fake: &Fake) -> Location {
         host: Host::Address(fake.ip()),
         port: fake.address.port(),
     }
+}
+
+/// A server that listens on every address of loopback: several servers, of which each can be killed.
+pub async fn everywhere() -> Fake {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let good = Standing::standby().whole();
+    Fake::on(listener, Memory::Nothing, move |session| {
+        let good = good.clone();
+        async move { session.serve(|_| good.clone()).await }
+    })
+    .unwrap()
+}
+
+/// The address of loopback that ends so.
+pub fn loopback(last: u8) -> IpAddr {
+    [127, 0, 0, last].into()
 }
 
 /// A server with a login.
@@ -52,7 +69,7 @@ pub struct Checked {
 
 /// A check that has long enough.
 pub async fn checked(checker: &mut Checker) -> Checked {
-    let Found { address, result } = checker
+    let Found { address, result, .. } = checker
         .check(Duration::from_secs(20), None, &Queries::default())
         .await;
     Checked {

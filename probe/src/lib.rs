@@ -6,13 +6,15 @@
 //!
 //! A [`Registry`] keeps two tasks for each wanted server. One waits for its instruction's moment and for a free place, runs
 //! one whole check under one deadline, sends what it found, and waits for the next instruction. The other holds one
-//! session, asks it at every heartbeat, and tells when it closes. What to ask of which server comes from
+//! session, asks it at every heartbeat, and tells when it closes. For each name of servers one more task looks it up, and
+//! tells when it leads elsewhere. What to ask of which server comes from
 //! [`World::advance`](distributary_core::world::World::advance), and what was found goes back there:
 //!
 //! ```text
 //! wanted set, next check ──► registry ─┬─► checks ─► check ─► dns ─► login ─► tls ─► guard ─► query
-//!                                      └─► held ────────────────┘          └───────► classify
-//! Checked, Heard ◄─────────────────────────┘
+//!                                      ├─► names ──────────┘    │          └───────► classify
+//!                                      └─► held ────────────────┘
+//! Checked, Heard, Named ◄──────────────────┘
 //! ```
 //!
 //! # Guarantees
@@ -43,6 +45,7 @@ mod guard;
 mod held;
 mod limits;
 mod login;
+mod names;
 mod panics;
 mod query;
 mod registry;

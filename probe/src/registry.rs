@@ -1,12 +1,12 @@
 //! Which servers are probed, and the tasks that do it, shared by those who want the same server with the same login:
 //! one holds a session on each address where one is wanted; one checks for all who look at the same address with the
-//! same patience.
+//! same patience. One task looks up each name.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::check::Checker;
@@ -16,11 +16,12 @@ use super::dns::Resolver;
 use super::held::Held;
 use super::limits::Limits;
 use super::login::{EncryptionResult, Server, SharedEncryption};
+use super::names::{LOOKUPS, NameWatch};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::ids::{PolicyKey, TargetId};
 use distributary_core::login::{Login, TlsSettings};
-use distributary_core::server::Location;
-use distributary_core::target::{Answer, NextCheck, ProbeKey, ProbeOrder};
+use distributary_core::server::{Host, Location};
+use distributary_core::target::{Answer, NameState, NextCheck, ProbeKey, ProbeOrder};
 
 /// Starts, retunes and stops the tasks that probe servers. Dropping it stops all of them.
 ///
@@ -28,6 +29,8 @@ use distributary_core::target::{Answer, NextCheck, ProbeKey, ProbeOrder};
 /// - Every instruction that is not replaced by a later one is answered by one [`Answer::Checked`].
 /// - Never two checks of one target at once; nor two of one server with one login, but for targets of other settings, or
 ///   that prefer another address. Never two sessions to one address with one login. None serves two logins.
+/// - One task looks a name up, for all servers of that name, and at most 32 lookups are under way at once beside the checks.
+///   What they say is told once to each target, where it is something else than before ([`Answer::Named`]).
 /// - Nobody waits for a check that takes longer than its own settings let one take.
 /// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
 ///   on its way, under its incarnation.
@@ -40,6 +43,8 @@ pub struct Registry {
     places: Arc<Semaphore>,
     policies: HashMap<PolicyKey, Probes>,
     servers: HashMap<Arc<ServerKey>, Running>,
+    names: HashMap<Arc<str>, Naming>,
+    lookups: Arc<Semaphore>,
     encryptions: HashMap<TlsSettings, Weak<OnceLock<EncryptionResult>>>,
 }
 
@@ -49,6 +54,16 @@ struct ServerKey {
     location: Location,
     pod: Option<IpAddr>,
     login: Arc<Login>,
+}
+
+impl ServerKey {
+    /// The name that leads to it.
+    fn name(&self) -> Option<&str> {
+        match &self.location.host {
+            Host::Name(name) if self.pod.is_none() => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// The targets of one policy.
@@ -63,6 +78,12 @@ struct Running {
     subscribers: Subscribers,
     checks: Vec<Checking>,
     sessions: Vec<Holding>,
+}
+
+/// The lookups of a name.
+struct Naming {
+    servers: watch::Sender<Vec<Subscribers>>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// The checks of a group.
@@ -92,6 +113,8 @@ impl Registry {
             places,
             policies: HashMap::new(),
             servers: HashMap::new(),
+            names: HashMap::new(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             encryptions: HashMap::new(),
         }
     }
@@ -127,6 +150,8 @@ impl Registry {
                 lag_query: wanted.lag_query,
                 deadlines: wanted.deadlines,
                 probe_queries: wanted.probe_queries,
+                interval: wanted.interval,
+                name: NameState::default(),
                 check: wanted.check,
                 group: 0,
                 answered: None,
@@ -173,8 +198,49 @@ impl Registry {
         let server = known.map_or(server, |(key, _)| Arc::clone(key));
         let running = self.servers.entry(Arc::clone(&server)).or_default();
         running.subscribers.put(subscriber);
+        let subscribers = running.subscribers.clone();
         self.staff(&server);
+        if let Some(name) = server.name() {
+            self.watch_name(name, subscribers);
+        }
         server
+    }
+
+    /// Looks the name of these subscribers up; their settings may be new.
+    fn watch_name(&mut self, name: &str, subscribers: Subscribers) {
+        let name: Arc<str> = name.into();
+        let naming = self.names.entry(name).or_insert_with_key(|name| {
+            let (servers, watched) = watch::channel(Vec::new());
+            let names = NameWatch {
+                clock: self.clock,
+                resolver: self.resolver.clone(),
+                name: Arc::clone(name),
+                servers: watched,
+                places: Arc::clone(&self.lookups),
+                answers: self.answers.clone(),
+            };
+            Naming {
+                servers,
+                _task: AbortOnDropHandle::new(tokio::spawn(names.run())),
+            }
+        });
+        naming.servers.send_modify(|servers| {
+            if !servers.iter().any(|known| known.is(&subscribers)) {
+                servers.push(subscribers);
+            }
+        });
+    }
+
+    fn leave_name(&mut self, name: &str, subscribers: &Subscribers) {
+        let Some(naming) = self.names.get(name) else {
+            return;
+        };
+        naming
+            .servers
+            .send_modify(|servers| servers.retain(|known| !known.is(subscribers)));
+        if naming.servers.borrow().is_empty() {
+            self.names.remove(name);
+        }
     }
 
     fn leave(&mut self, server: &Arc<ServerKey>, key: &ProbeKey) {
@@ -184,8 +250,10 @@ impl Registry {
             .is_some_and(|running| running.subscribers.remove(key));
         if others {
             self.staff(server);
-        } else {
-            self.servers.remove(server);
+        } else if let Some(ended) = self.servers.remove(server)
+            && let Some(name) = server.name()
+        {
+            self.leave_name(name, &ended.subscribers);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use super::query::{Lags, Queries};
 use distributary_core::moment::Moment;
 use distributary_core::observation::Sample;
-use distributary_core::target::{Deadlines, Hold, Incarnation, NextCheck, ProbeKey};
+use distributary_core::target::{Deadlines, Hold, Incarnation, NameAnswer, NameState, NextCheck, ProbeKey};
 
 /// A target of a policy that wants the server probed.
 #[derive(Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Subscriber {
     pub lag_query: Option<Arc<str>>,
     pub deadlines: Deadlines,
     pub probe_queries: Vec<Arc<str>>,
+    /// The lookups of its name are at most so far apart.
+    pub interval: Duration,
+    /// What it was told of its name.
+    pub name: NameState,
     pub check: NextCheck,
     /// With whom it shares its checks; [`Subscribers`] says which.
     pub group: u32,
@@ -74,6 +78,7 @@ impl Subscribers {
                     known.lag_query.clone_from(&wanted.lag_query);
                     known.deadlines = wanted.deadlines;
                     known.probe_queries.clone_from(&wanted.probe_queries);
+                    known.interval = wanted.interval;
                     if wanted.check.number > known.check.number {
                         known.check = wanted.check;
                     }
@@ -184,6 +189,44 @@ impl Subscribers {
             false
         });
         wanted
+    }
+
+    /// The shortest interval.
+    pub fn interval(&self) -> Option<Duration> {
+        self.0.borrow().iter().map(|known| known.interval).min()
+    }
+
+    /// The addresses that are in use.
+    pub fn preferred(&self) -> BTreeSet<IpAddr> {
+        self.0
+            .borrow()
+            .iter()
+            .filter_map(|known| known.check.prefer)
+            .collect()
+    }
+
+    /// What is to be told of the name to those whom it says something new, by the address that they use.
+    pub fn named(&self, state: impl Fn(Option<IpAddr>) -> NameState) -> Vec<NameAnswer> {
+        let mut news = Vec::new();
+        self.0.send_if_modified(|all| {
+            for known in all {
+                let state = state(known.check.prefer);
+                if std::mem::replace(&mut known.name, state) != state {
+                    news.push(NameAnswer {
+                        key: known.key.clone(),
+                        incarnation: known.incarnation,
+                        state,
+                    });
+                }
+            }
+            false
+        });
+        news
+    }
+
+    /// Whether both are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The session to hold to `address`: the cadence of the fastest, and its deadline.

@@ -191,8 +191,10 @@ fn servers(
 
 impl CheckRun {
     fn take(&mut self, answer: Answer) -> Option<Event> {
-        let Answer::Checked { observed, .. } = answer else {
-            return None;
+        let observed = match answer {
+            Answer::Checked { observed, .. } => observed,
+            Answer::Named(named) => return Some(Event::Named(named)),
+            Answer::Heard(_) => return None,
         };
         let observation = &observed.observation;
         let id = observed.key.target.to_string();

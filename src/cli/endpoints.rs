@@ -90,6 +90,9 @@ impl Row {
         if self.server.pooler {
             document["pooler"] = true.into();
         }
+        if self.server.name_rotates {
+            document["nameRotates"] = true.into();
+        }
         let away: Vec<_> = self.away().map(class_document).collect();
         if !away.is_empty() {
             document["classes"] = away.into();
@@ -127,6 +130,11 @@ impl Row {
         if self.server.pooler {
             say(
                 "A pooler or proxy answers at this address: role, lag and sessions are those of the servers behind it. Name the servers themselves.",
+            );
+        }
+        if self.server.name_rotates {
+            say(
+                "NameRotates: the name led back to an address within 10 minutes of having left it. An address leaves such a name once no answer of 60 s has it.",
             );
         }
         if let Some(at) = self.retry_at() {
@@ -187,11 +195,12 @@ fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
     text
 }
 
-/// What has to be said of those that are not as they were declared, are other names, drain, or are poolers; empty: nothing.
+/// What has to be said of those that are not as they were declared, are other names, drain, are poolers, or whose name rotates; empty: nothing.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     rows.into_iter()
         .filter(|row| {
             let noted = row.server.pooler
+                || row.server.name_rotates
                 || row.server.connection_limit.is_some()
                 || row.server.same_server_as.is_some();
             !row.is_plain() || row.sessions.is_some() || noted

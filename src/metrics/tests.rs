@@ -62,6 +62,7 @@ impl Scene {
         self.step(Event::Observed(CheckAnswer {
             key: key(wanted),
             incarnation: wanted.incarnation,
+            elsewhere: false,
             observation,
         }));
     }

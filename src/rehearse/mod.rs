@@ -264,6 +264,7 @@ fn event(
         Statement::Checked(result) => Event::Observed(CheckAnswer {
             key,
             incarnation,
+            elsewhere: false,
             observation: Observation {
                 started,
                 ended,

@@ -239,6 +239,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         connection_limit: state.role_limit,
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
+        name_rotates: state.name_rotates,
         effective_weight: state.weight,
         classes: state
             .classes

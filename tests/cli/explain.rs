@@ -17,6 +17,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         )
         .test("explain_tells_routes_reason_and_what_must_happen", tells)
         .test("explain_tells_which_class_stays_away_and_why", a_class_stays_away)
+        .test("explain_tells_of_a_name_that_rotates", a_name_rotates)
         .test(
             "explain_tells_the_route_of_a_class_a_region_or_a_priority",
             one_route,
@@ -182,6 +183,28 @@ async fn a_class_stays_away(_: Arc<()>) -> Result<()> {
         "{json:#}"
     );
     ensure!(json["endpoints"][2]["classes"].is_null(), "{json:#}");
+    Ok(())
+}
+
+async fn a_name_rotates(_: Arc<()>) -> Result<()> {
+    let folder = case("plain");
+    let mut policy = read(&folder.join("policy.yaml"))?;
+    policy["status"] = read(&folder.join("status.yaml"))?;
+    policy["status"]["endpoints"][1]["nameRotates"] = json!(true);
+    let given = policy.to_string();
+    let said = distributary(&["explain", "orders", "-f", "-"], &given, &[])?.with(0)?;
+    let id = policy["status"]["endpoints"][1]["id"]
+        .as_str()
+        .unwrap_or_default();
+    let told = format!("\n{id}: Serving\n  ");
+    ensure!(
+        said.out.contains(&told) && said.out.matches("  NameRotates: ").count() == 1,
+        "{said:#?}"
+    );
+    let said = distributary(&["explain", "orders", "-f", "-", "-o", "json"], &given, &[])?.with(0)?;
+    let json = said.json()?;
+    let rotates = [0, 1, 2].map(|place| json["endpoints"][place]["nameRotates"] == true);
+    ensure!(rotates == [false, true, false], "{json:#}");
     Ok(())
 }
 

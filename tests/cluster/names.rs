@@ -17,6 +17,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("a_resolver_that_fails_takes_nobody_out", resolver_fails)
         .test("a_new_name_that_does_not_resolve_gets_no_traffic", unknown_name)
         .test("a_name_that_moves_is_checked_before_it_is_published", moves)
+        .test("a_name_that_leaves_a_live_server_is_followed_at_its_ttl", leaves)
         .test("a_name_of_several_addresses_publishes_one_that_is_good", several)
         .test(
             "a_name_of_a_refused_address_gets_no_traffic_until_the_spec_changes",
@@ -129,6 +130,61 @@ async fn moves(plane: Arc<ControlPlane>) -> Result<()> {
     ensure!(
         sets.iter().all(|set| !set.contains(&nobody.to_string())),
         "{nobody} was published: {sets:?}"
+    );
+    Ok(())
+}
+
+/// All servers are well. Checks are 30 s apart, an answer lives for a second.
+async fn leaves(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 3).await?;
+    let [old, other, new] = [0, 1, 2].map(|number| it.postgres.replica(number));
+    let nobody = node::claim_address()?.server;
+    let name = format!("leaving-{}", old.name());
+    dns::set(&name, &[old.address()])?;
+    let mut policy = it.defaults();
+    policy["spec"]["replicas"][0]["host"] = json!(name);
+    if let Some(replicas) = policy["spec"]["replicas"].as_array_mut() {
+        replicas.truncate(2);
+    }
+    it.apply(&policy).await?;
+    it.serves().await?;
+    let route = it.follow("ro").await?;
+    route.leads_to(&addresses(&[old, other]), SOON).await?;
+    let version = it.get().await?.metadata.resource_version;
+    // To where nobody is: the old server serves on, and nothing is said of it.
+    let failed = it.checks_of("ConnectRefused").await?;
+    dns::set(&name, &[nobody])?;
+    wait::eventually(
+        "a failed check where nobody is",
+        Duration::from_secs(8),
+        || async {
+            let now = it.checks_of("ConnectRefused").await?;
+            ensure!(now > failed, "{now} failed checks");
+            anyhow::Ok(())
+        },
+    )
+    .await?;
+    wait::pass(Duration::from_secs(7), "longer than failoverTimeout").await;
+    ensure!(route.sets() == [addresses(&[old, other])], "{:?}", route.sets());
+    let now = it.get().await?;
+    ensure!(now.metadata.resource_version == version, "{:?}", now.status);
+    // To another server, and back: two answers and a check each.
+    dns::set(&name, &[new.address()])?;
+    route
+        .leads_to(&addresses(&[other, new]), Duration::from_secs(15))
+        .await?;
+    dns::set(&name, &[old.address()])?;
+    let rotates = |policy: &Value| policy["status"]["endpoints"][1]["nameRotates"] == true;
+    it.until("the name to rotate", Duration::from_secs(8), |policy| {
+        serde_json::to_value(policy)
+            .is_ok_and(|policy| rotates(&policy))
+            .then_some(())
+    })
+    .await?;
+    ensure!(
+        route.sets().last() == Some(&addresses(&[other, new])),
+        "a minute of answers without it: {:?}",
+        route.sets()
     );
     Ok(())
 }

@@ -239,6 +239,7 @@ impl Simulation {
         self.step(Event::Observed(CheckAnswer {
             key,
             incarnation,
+            elsewhere: false,
             observation,
         }));
         if asleep {

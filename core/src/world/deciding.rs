@@ -262,6 +262,7 @@ impl PolicyState {
                 pooled: target.is_some_and(|target| target.health.pooled),
                 sqlstate: target.and_then(|target| target.health.sqlstate.told()),
                 role_limit: target.and_then(|target| target.health.role_limit),
+                name_rotates: target.is_some_and(|target| target.name.rotates),
                 was_standby: target
                     .and_then(WatchedTarget::server)
                     .is_some_and(|server| self.was_standby(server)),

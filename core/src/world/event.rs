@@ -12,7 +12,7 @@ use crate::lag::Lag;
 use crate::observation::Load;
 use crate::policy::Policy;
 use crate::resolved::Resolved;
-use crate::target::{CheckAnswer, NextCheck, ProbeKey, ProbeOrder, SessionAnswer};
+use crate::target::{CheckAnswer, NameAnswer, NextCheck, ProbeKey, ProbeOrder, SessionAnswer};
 use crate::transition::Transition;
 
 /// What happened.
@@ -43,6 +43,8 @@ pub enum Event {
     Observed(CheckAnswer),
     /// A held session told something, or is silent.
     Heard(SessionAnswer),
+    /// The lookups of a target's name say something else than before.
+    Named(NameAnswer),
     /// Other addresses are refused than before: everybody is checked anew.
     AddressesChanged,
 }

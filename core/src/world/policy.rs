@@ -306,6 +306,7 @@ impl PolicyState {
                     failure_threshold: self.policy.breaker.failure_threshold,
                 },
                 probe_queries: self.policy.routing.probe_queries(),
+                interval: self.policy.probing.interval,
                 check: target.check,
             })
         };

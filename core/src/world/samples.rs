@@ -20,7 +20,7 @@ use crate::level::{LagStep, UseStep};
 use crate::moment::Moment;
 use crate::observation::{NoLag, Role, Sample};
 use crate::policy::{DeclaredRole, EndpointState};
-use crate::target::{CheckAnswer, NextCheck, SessionAnswer};
+use crate::target::{CheckAnswer, NameAnswer, NextCheck, SessionAnswer};
 
 /// Servers remembered as standbys: where there are more, only those that are watched.
 const STANDBYS: usize = 256;
@@ -46,9 +46,16 @@ impl PolicyState {
             return None;
         }
         let before = Verdict::of(target);
-        target
-            .health
-            .observe(observation, &self.policy.breaker, &self.policy.probing);
+        // Of the server that the target is, one where its name leads now says nothing before a check there is good.
+        let elsewhere = observed.elsewhere && observation.result.is_err() && target.health.address.is_some();
+        if observed.elsewhere && !elsewhere {
+            target.health.arrive();
+        }
+        if !elsewhere {
+            target
+                .health
+                .observe(observation, &self.policy.breaker, &self.policy.probing);
+        }
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
@@ -82,7 +89,7 @@ impl PolicyState {
         let took = observation.ended.since(observation.started);
         let figures = sample.map(|sample| figures(target, sample, Some(took)));
         // A session that is held may tell more.
-        let silent = sample.is_none() && target.check.hold.is_none() && self.is_alone(id);
+        let silent = sample.is_none() && !elsewhere && target.check.hold.is_none() && self.is_alone(id);
         let after = self.request.made.is_some_and(|made| observation.started >= made);
         let answers = after && self.request.open.remove(id) && self.note_answer();
         Some(SampleOutcome {
@@ -90,6 +97,21 @@ impl PolicyState {
             check,
             figures,
             silent,
+        })
+    }
+
+    pub(super) fn named(&mut self, named: &NameAnswer, now: Moment) -> Option<SampleOutcome> {
+        let target = self.targets.get_mut(&named.key.target)?;
+        if target.incarnation != named.incarnation {
+            return None;
+        }
+        let rotated = target.name.rotates;
+        let check = target.named(named.state, now);
+        Some(SampleOutcome {
+            changed: target.name.rotates != rotated,
+            check: Some(target.check).filter(|_| check),
+            figures: None,
+            silent: false,
         })
     }
 

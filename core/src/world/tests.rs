@@ -5,6 +5,7 @@ mod first;
 mod following;
 mod instances;
 mod lag;
+mod moves;
 mod names;
 mod pods;
 mod primary;
@@ -185,6 +186,7 @@ impl Scene {
         Event::Observed(CheckAnswer {
             key,
             incarnation,
+            elsewhere: false,
             observation,
         })
     }
@@ -201,6 +203,7 @@ impl Scene {
         let observed = CheckAnswer {
             key: key(id),
             incarnation: self.wanted[&target(id)].incarnation,
+            elsewhere: false,
             observation,
         };
         self.step(Event::Observed(observed), millis);

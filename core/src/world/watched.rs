@@ -19,7 +19,7 @@ use crate::observation::{FailureKind, LagAnswer, Load, NoLag, Observation};
 use crate::policy::{Endpoint, Policy};
 use crate::resolved::ResolvedEndpoint;
 use crate::server::Location;
-use crate::target::{Hold, Incarnation, NextCheck, ProbeKey};
+use crate::target::{Hold, Incarnation, NameState, NextCheck, ProbeKey};
 
 /// The sessions left on a draining server are told anew at most this often, and when the last one ends.
 const SESSIONS_APART: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(super) struct WatchedTarget {
     pub(super) health: Health,
     pub(super) replay: Replay,
     pub(super) following: Following,
+    /// What the lookups of its name say.
+    pub(super) name: NameState,
     pub(super) class_states: ClassStates,
     /// Those that people were told of; `None`: none yet.
     pub(super) sessions: Option<Sessions>,
@@ -75,6 +77,7 @@ impl WatchedTarget {
             health: Health::default(),
             replay: Replay::default(),
             following: Following::default(),
+            name: NameState::default(),
             class_states: ClassStates::default(),
             sessions: None,
             no_lag: None,
@@ -249,9 +252,29 @@ impl WatchedTarget {
             self.check.at = None;
             self.check.hold = None;
         }
+        if self.is_led_away() {
+            let watched = policy.probing.interval.min(policy.probing.failover_timeout);
+            self.check_by(observation.ended.max(observation.started + watched));
+        }
         if self.asked.is_some_and(|asked| observation.started < asked) {
             self.wake(observation.ended);
         }
+    }
+
+    /// Whether its name leads elsewhere, and no check there was good yet.
+    fn is_led_away(&self) -> bool {
+        self.name.left.is_some() && self.name.left == self.health.address
+    }
+
+    /// Takes in what the lookups of its name say: the next check goes where the name leads now, and is due at once.
+    pub(super) fn named(&mut self, state: NameState, now: Moment) -> bool {
+        let led = self.is_led_away();
+        self.name = state;
+        let check = self.is_led_away() && !led && !self.is_asleep();
+        if check {
+            self.ask(now);
+        }
+        check
     }
 
     /// How far it is behind, or whether it follows, is not known yet: no interval goes by before it is asked again.

@@ -1,3 +1,5 @@
+mod names;
+
 use std::sync::{Arc, Mutex};
 
 use fake_postgres::wire::{self, answers, authentication, error, frame, logged_in, row};

@@ -1,53 +1,87 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::future::join_all;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::proto::op::{Message, OpCode};
 use hickory_resolver::proto::rr::{RData, Record};
 use tokio::net::UdpSocket as Udp;
+use tokio::time::advance;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 
-/// Answers in order; after the last it is silent for ever, or always says the same.
+/// Answers in order; after the last it always says the same, or is silent for ever.
 #[derive(Clone, Default)]
 pub struct Script {
     answers: Arc<Mutex<VecDeque<Result<Answer, FailureKind>>>>,
-    always: Option<IpAddr>,
+    always: Arc<Mutex<Option<Answer>>>,
+    asked: Arc<AtomicUsize>,
+    takes: Duration,
 }
 
 impl Script {
-    pub(super) fn always_loopback() -> Self {
-        Self {
-            always: Some([127, 0, 0, 1].into()),
-            ..Self::default()
+    /// A name server whose answers live for no time.
+    pub(crate) fn saying(addresses: &[IpAddr]) -> Self {
+        Self::saying_for(addresses, Duration::ZERO)
+    }
+
+    pub(crate) fn saying_for(addresses: &[IpAddr], ttl: Duration) -> Self {
+        let script = Self::default();
+        *script.always.lock().unwrap() = Some(Answer {
+            addresses: addresses.to_vec(),
+            ttl,
+        });
+        script
+    }
+
+    pub(crate) fn says(&self, addresses: &[IpAddr]) {
+        if let Some(answer) = &mut *self.always.lock().unwrap() {
+            answer.addresses = addresses.to_vec();
         }
     }
 
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn answer(&self, _: &str) -> Result<Answer, FailureKind> {
-        let next = self.answers.lock().unwrap().pop_front();
-        match (next, self.always) {
-            (Some(answer), _) => answer,
-            (None, Some(address)) => Ok(Answer {
-                addresses: vec![address],
-                ttl: Duration::ZERO,
-            }),
-            (None, None) => std::future::pending().await,
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if !self.takes.is_zero() {
+            Clock::sleep(self.takes).await;
         }
+        let next = self.answers.lock().unwrap().pop_front();
+        let always = self.always.lock().unwrap().clone();
+        match next.or(always.map(Ok)) {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Resolver {
+    pub(crate) fn scripted(clock: Clock, script: Script, rules: AddressRules) -> Self {
+        Self::new(clock, Lookup::Script(script), rules)
+    }
+
+    /// Takes in an answer, as of a lookup.
+    pub(crate) fn hear(&self, name: &str, addresses: &[IpAddr]) {
+        let (mut remembered, now) = (self.remembered(), self.clock.now());
+        let known = &mut remembered.of(name, now).known;
+        known.answer(addresses, Duration::from_hours(1), now);
     }
 }
 
 const WITHIN: Duration = Duration::from_millis(20);
+const TTL: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
 
 fn resolver(answers: impl IntoIterator<Item = Result<Answer, FailureKind>>) -> Resolver {
-    let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
-    Resolver::new(
-        Clock::new(),
-        Lookup::Script(Script {
-            answers,
-            always: None,
-        }),
-        AddressRules::default(),
-    )
+    let script = Script {
+        answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+        ..Script::default()
+    };
+    Resolver::scripted(Clock::new(), script, AddressRules::default())
 }
 
 fn addresses(texts: &[&str]) -> Vec<IpAddr> {
@@ -57,7 +91,7 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
 fn answer(texts: &[&str]) -> Answer {
     Answer {
         addresses: addresses(texts),
-        ttl: Duration::from_secs(5),
+        ttl: TTL,
     }
 }
 
@@ -65,18 +99,11 @@ fn name(text: &str) -> Host {
     Host::Name(text.into())
 }
 
-#[tokio::test]
-async fn answers_are_in_order_and_once() {
-    let found = [
-        "2001:db8::1",
-        "198.18.0.9",
-        "198.18.0.10",
-        "198.18.0.9",
-        "::ffff:198.18.0.1",
-    ];
-    let resolver = resolver([Ok(answer(&found))]);
-    let expected = addresses(&["198.18.0.1", "198.18.0.9", "198.18.0.10", "2001:db8::1"]);
-    assert_eq!(resolver.addresses(&name("db"), None, WITHIN).await, Ok(expected));
+/// What is found after the newest answer's TTL.
+async fn later(resolver: &Resolver, keep: Option<&str>) -> Result<Vec<IpAddr>, FailureKind> {
+    advance(TTL).await;
+    let keep = keep.map(|text| text.parse().unwrap());
+    resolver.addresses(&name("db"), keep, WITHIN).await
 }
 
 #[tokio::test]
@@ -94,141 +121,173 @@ async fn a_declared_address_asks_nobody() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refused_addresses_are_left_out() {
     let resolver = resolver([
         Ok(answer(&["127.0.0.1", "198.18.0.1"])),
         Ok(answer(&["127.0.0.1", "fe80::1"])),
     ]);
-    assert_eq!(
-        resolver.addresses(&name("db"), None, WITHIN).await,
-        Ok(addresses(&["198.18.0.1"]))
-    );
-    assert_eq!(
-        resolver.addresses(&name("db"), None, WITHIN).await,
-        Err(FailureKind::AddressRefused)
-    );
+    assert_eq!(later(&resolver, None).await, Ok(addresses(&["198.18.0.1"])));
+    assert_eq!(later(&resolver, None).await, Err(FailureKind::AddressRefused));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_good_answer_serves_when_a_lookup_fails() {
     let failures = [Err(FailureKind::ResolverFailed), Err(FailureKind::NameNotFound)];
     let resolver = resolver([Ok(answer(&["198.18.0.1"]))].into_iter().chain(failures));
     // The fourth lookup hears nothing.
     for _ in 0..4 {
-        assert_eq!(
-            resolver.addresses(&name("db"), None, WITHIN).await,
-            Ok(addresses(&["198.18.0.1"]))
-        );
+        assert_eq!(later(&resolver, None).await, Ok(addresses(&["198.18.0.1"])));
     }
+    advance(Duration::from_mins(1)).await;
+    assert_eq!(later(&resolver, None).await, Err(FailureKind::ResolverFailed));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_name_without_a_good_answer_fails_as_the_lookup_did() {
     let resolver = resolver([Err(FailureKind::NameNotFound), Err(FailureKind::ResolverFailed)]);
+    assert_eq!(later(&resolver, None).await, Err(FailureKind::NameNotFound));
+    assert_eq!(later(&resolver, None).await, Err(FailureKind::ResolverFailed));
     assert_eq!(
-        resolver.addresses(&name("db"), None, WITHIN).await,
-        Err(FailureKind::NameNotFound)
-    );
-    assert_eq!(
-        resolver.addresses(&name("db"), None, WITHIN).await,
-        Err(FailureKind::ResolverFailed)
-    );
-    assert_eq!(
-        resolver.addresses(&name("db"), None, WITHIN).await,
-        Err(FailureKind::ResolverFailed)
-    );
-}
-
-/// An address of a name may be used until then.
-fn end(resolver: &Resolver, name: &str, address: IpAddr, until: Moment) {
-    let mut remembered = resolver.remembered.lock().unwrap();
-    let known = remembered.names.get_mut(name).unwrap();
-    let before = known.end().unwrap();
-    known.0.insert(address, until);
-    let after = known.end().unwrap();
-    assert!(remembered.ends.remove(&(before, name.to_owned())));
-    remembered.ends.insert((after, name.to_owned()));
-}
-
-#[tokio::test]
-async fn an_old_answer_serves_no_longer_and_is_forgotten() {
-    let resolver = resolver([
-        Ok(answer(&["198.18.0.1"])),
+        later(&resolver, None).await,
         Err(FailureKind::ResolverFailed),
-        Ok(answer(&["198.18.0.2"])),
-    ]);
-    assert!(resolver.addresses(&name("old"), None, WITHIN).await.is_ok());
-    let past = resolver.clock.now();
-    let old = addresses(&["198.18.0.1"])[0];
-    end(&resolver, "old", old, past);
-    assert_eq!(
-        resolver.addresses(&name("old"), None, WITHIN).await,
-        Err(FailureKind::ResolverFailed)
-    );
-    assert!(resolver.addresses(&name("new"), None, WITHIN).await.is_ok());
-    assert_eq!(
-        resolver
-            .remembered
-            .lock()
-            .unwrap()
-            .names
-            .keys()
-            .collect::<Vec<_>>(),
-        ["new"]
+        "silence"
     );
 }
 
-#[tokio::test]
-async fn an_address_that_the_name_had_is_kept_for_who_wants_to() {
-    let long = Answer {
-        addresses: addresses(&["198.18.0.1"]),
-        ttl: Duration::from_hours(1),
-    };
-    let resolver = resolver([
-        Ok(long),
-        Ok(answer(&["198.18.0.2"])),
-        Ok(answer(&["198.18.0.2"])),
-        Ok(answer(&["198.18.0.1"])),
-        Ok(answer(&["198.18.0.2"])),
-        Err(FailureKind::ResolverFailed),
-    ]);
-    let ask = |keep: Option<&str>| {
-        let keep = keep.map(|text| text.parse().unwrap());
-        let resolver = resolver.clone();
-        async move { resolver.addresses(&name("db"), keep, WITHIN).await }
-    };
-    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.1"])));
-    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.2"])));
-    let both = Ok(addresses(&["198.18.0.1", "198.18.0.2"]));
-    assert_eq!(ask(Some("198.18.0.1")).await, both);
-    // A shorter answer of later shortens nothing.
-    assert_eq!(ask(None).await, Ok(addresses(&["198.18.0.1"])));
-    let until = resolver.remembered.lock().unwrap().names["db"].0[&addresses(&["198.18.0.1"])[0]];
-    assert!(until > resolver.clock.now() + Duration::from_hours(2));
-    // One that it never had is not kept.
-    assert_eq!(ask(Some("198.18.0.3")).await, Ok(addresses(&["198.18.0.2"])));
-    assert_eq!(ask(None).await, both);
-}
-
-#[tokio::test]
-async fn an_address_that_was_not_returned_for_long_is_forgotten() {
-    let resolver = resolver([Ok(answer(&["198.18.0.1"])), Ok(answer(&["198.18.0.2"]))]);
-    assert!(resolver.addresses(&name("db"), None, WITHIN).await.is_ok());
-    let old = addresses(&["198.18.0.1"])[0];
-    let past = resolver.clock.now();
-    end(&resolver, "db", old, past);
-    assert_eq!(
-        resolver.addresses(&name("db"), Some(old), WITHIN).await,
-        Ok(addresses(&["198.18.0.2"]))
-    );
-}
-
-#[test]
-fn an_answer_outlives_the_resolver_for_three_ttls_and_at_least_a_minute() {
-    for (ttl, bound) in [(0, 60), (20, 60), (21, 63), (300, 900), (u64::MAX, 86_400)] {
-        assert_eq!(stale_bound(Duration::from_secs(ttl)), Duration::from_secs(bound));
+#[tokio::test(start_paused = true)]
+async fn an_address_leaves_after_two_answers_without_it() {
+    let [old, new] = ["198.18.0.1", "198.18.0.2"];
+    let resolver = resolver([old, new, new].map(|text| Ok(answer(&[text]))));
+    assert_eq!(later(&resolver, Some(old)).await, Ok(addresses(&[old])));
+    let both = Ok(addresses(&[old, new]));
+    assert_eq!(later(&resolver, Some(old)).await, both);
+    // The same answer again is none.
+    for _ in 0..3 {
+        let found = resolver.addresses(&name("db"), old.parse().ok(), WITHIN).await;
+        assert_eq!(found, both);
     }
+    assert_eq!(resolver.state("db", old.parse().ok()), NameState::default());
+    assert_eq!(later(&resolver, Some(old)).await, Ok(addresses(&[new])));
+    let left = NameState {
+        left: old.parse().ok(),
+        rotates: false,
+    };
+    assert_eq!(resolver.state("db", old.parse().ok()), left);
+    assert_eq!(resolver.state("db", new.parse().ok()), NameState::default());
+    assert_eq!(resolver.state("db", None), NameState::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_from_before_the_first_answer_stays_for_two() {
+    let [old, new] = ["198.18.0.1", "198.18.0.2"];
+    let resolver = resolver([new, new].map(|text| Ok(answer(&[text]))));
+    assert_eq!(later(&resolver, Some(old)).await, Ok(addresses(&[old, new])));
+    assert_eq!(later(&resolver, Some(old)).await, Ok(addresses(&[new])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_looked_up_at_most_once_a_second() {
+    for answer in [
+        Ok(Answer {
+            ttl: Duration::ZERO,
+            ..answer(&["198.18.0.1"])
+        }),
+        Err(FailureKind::ResolverFailed),
+        Err(FailureKind::NameNotFound),
+    ] {
+        let script = Script::default();
+        script.answers.lock().unwrap().extend(vec![answer.clone(); 9]);
+        let resolver = Resolver::scripted(Clock::new(), script.clone(), AddressRules::default());
+        let found = answer.map(|answer| answer.addresses);
+        for asked in 1..4 {
+            for _ in 0..3 {
+                assert_eq!(resolver.addresses(&name("db"), None, WITHIN).await, found);
+                advance(SECOND / 10).await;
+                resolver.look_up("db", &[], Duration::ZERO, WITHIN).await;
+                advance(SECOND / 10).await;
+            }
+            assert_eq!(script.asked(), asked);
+            advance(SECOND * 2 / 5).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_beside_the_checks_comes_before_a_long_ttl_is_over() {
+    let script = Script::default();
+    let long = Answer {
+        ttl: Duration::from_hours(1),
+        ..answer(&["198.18.0.1"])
+    };
+    script.answers.lock().unwrap().extend(vec![Ok(long); 9]);
+    let resolver = Resolver::scripted(Clock::new(), script.clone(), AddressRules::default());
+    let interval = Duration::from_secs(30);
+    for asked in 1..5 {
+        assert!(resolver.due("db", interval) <= resolver.clock.now());
+        assert!(resolver.look_up("db", &[], interval, WITHIN).await);
+        assert_eq!(resolver.due("db", interval), resolver.clock.now() + interval);
+        advance(interval - SECOND).await;
+        assert!(resolver.look_up("db", &[], interval, WITHIN).await);
+        assert!(resolver.addresses(&name("db"), None, WITHIN).await.is_ok());
+        assert_eq!(script.asked(), asked);
+        advance(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_who_ask_for_one_name_share_one_lookup() {
+    let script = Script {
+        takes: SECOND,
+        ..Script::saying(&addresses(&["198.18.0.1"]))
+    };
+    let resolver = Resolver::scripted(Clock::new(), script.clone(), AddressRules::default());
+    let host = name("db");
+    // The first one does not wait for it.
+    let first = resolver.addresses(&host, None, WITHIN);
+    let others = join_all((0..1000).map(|_| resolver.addresses(&host, None, PATIENT)));
+    let (first, others) = futures::join!(first, others);
+    assert_eq!(first, Err(FailureKind::ResolverFailed));
+    assert!(
+        others
+            .into_iter()
+            .all(|found| found == Ok(addresses(&["198.18.0.1"])))
+    );
+    assert_eq!(script.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_nobody_waits_for_any_more_ends() {
+    let script = Script::default();
+    let resolver = Resolver::scripted(Clock::new(), script.clone(), AddressRules::default());
+    for asked in 1..4 {
+        assert!(!resolver.look_up("db", &[], SECOND, WITHIN).await);
+        assert_eq!(script.asked(), asked);
+    }
+    resolver.give_up("db");
+    assert!(
+        resolver.look_up("db", &[], SECOND, WITHIN).await,
+        "a second later"
+    );
+    assert_eq!(script.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_nobody_asks_for_any_more_are_forgotten() {
+    let script = Script::saying(&addresses(&["198.18.0.1"]));
+    let resolver = Resolver::scripted(Clock::new(), script, AddressRules::default());
+    for number in 0..2000 {
+        let found = resolver
+            .addresses(&name(&format!("db-{number}")), None, WITHIN)
+            .await;
+        assert!(found.is_ok());
+        assert!(resolver.addresses(&name("watched"), None, WITHIN).await.is_ok());
+        // Each is of use for 10 minutes.
+        advance(SECOND * 6).await;
+    }
+    let remembered = resolver.remembered();
+    assert!(remembered.names.contains_key("watched"));
+    assert!(remembered.names.len() <= 300, "{}", remembered.names.len());
 }
 
 /// A resolver that asks a name server of this test, with the search list of a pod.
@@ -315,6 +374,22 @@ async fn a_short_name_is_found_by_the_search_list_in_both_families() {
     }
     // One question per family: the answer is used for its TTL.
     assert_eq!(*served.asked.lock().unwrap(), ["db.prod.svc.cluster.test."; 2]);
+}
+
+/// Nothing between here and the name server keeps an answer.
+#[tokio::test]
+async fn every_lookup_asks_the_name_server() {
+    let served = served().await;
+    let deadline = served.resolver.clock.now() + PATIENT;
+    while served.asked.lock().unwrap().len() < 4 {
+        assert!(served.resolver.clock.now() < deadline);
+        served
+            .resolver
+            .look_up("db.prod.svc.cluster.test.", &[], SECOND, PATIENT)
+            .await;
+        let due = served.resolver.due("db.prod.svc.cluster.test.", SECOND);
+        served.resolver.clock.sleep_until(due).await;
+    }
 }
 
 #[tokio::test]

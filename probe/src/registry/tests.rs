@@ -1,4 +1,5 @@
 mod held;
+mod names;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -38,14 +39,14 @@ impl Bench {
     async fn answer(&mut self) -> CheckAnswer {
         match self.any().await {
             Answer::Checked { observed, .. } => observed,
-            heard @ Answer::Heard(_) => panic!("{heard:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     async fn heard(&mut self) -> SessionAnswer {
         match self.any().await {
             Answer::Heard(heard) => heard,
-            checked @ Answer::Checked { .. } => panic!("{checked:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -106,6 +107,7 @@ fn wanted(endpoint: &str, fake: &Fake, check: NextCheck) -> ProbeOrder {
         lag_query: None,
         deadlines: deadlines(LONG),
         probe_queries: Vec::new(),
+        interval: LONG,
         check,
     }
 }

@@ -530,6 +530,18 @@ fn open_until(seconds: u64) -> Decision {
 }
 
 #[test]
+fn a_name_that_rotates_is_told_at_its_endpoint() {
+    let rotating = decision(|_, endpoints| endpoints[1].state.name_rotates = true);
+    let status = status(&report(&rotating), &first(), &at(2));
+    let told: Vec<_> = status
+        .endpoints
+        .iter()
+        .map(|endpoint| serde_json::to_value(endpoint).unwrap()["nameRotates"].clone())
+        .collect();
+    assert_eq!(told, [serde_json::Value::Null, true.into()]);
+}
+
+#[test]
 fn an_open_circuit_tells_when_it_may_close_and_how_often_it_tripped() {
     let decision = open_until(70);
     let ten = Report {

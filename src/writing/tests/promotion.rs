@@ -85,6 +85,7 @@ impl Operator {
                 policy: fixture::policy(&[]).policy().key.clone(),
                 target,
             },
+            elsewhere: false,
             observation: Observation {
                 started: now,
                 ended: now,

@@ -283,6 +283,7 @@ fn another_server_under_the_same_name_is_measured_anew() {
     let event = Event::Observed(CheckAnswer {
         key: key("a"),
         incarnation,
+        elsewhere: false,
         observation,
     });
     scene.step(event, 3000);

@@ -1,229 +1,208 @@
-//! The name of the write primary leads elsewhere.
+//! Names that lead elsewhere, and names that rotate.
 
 use super::*;
-use crate::aliases::Instance;
-use crate::fixture::{Case, SYSTEM};
-use crate::plan::RouteState;
-use crate::policy::{OnPrimaryLoss, PrimaryRole};
-use crate::server::{Host, Location};
+use crate::observation::Observation;
+use crate::target::{NameAnswer, NameState};
+use strum::VariantArray as _;
 
-/// A server of this role on this timeline.
-fn on(timeline: u32, role: Role) -> Sample {
-    Sample {
-        timeline: Some(timeline),
-        ..sample(role)
+/// Where `a` leads now.
+const NEW: u8 = 9;
+
+impl Scene {
+    fn named(&mut self, id: &str, millis: u64, state: NameState) -> Effects {
+        let incarnation = self.wanted[&target(id)].incarnation;
+        let event = Event::Named(NameAnswer {
+            key: key(id),
+            incarnation,
+            state,
+        });
+        self.step(event, millis)
+    }
+
+    /// The name of `a` leads elsewhere, or is back.
+    fn led(&mut self, millis: u64, elsewhere: bool) -> Effects {
+        let state = NameState {
+            left: elsewhere.then(|| address(2)),
+            rotates: false,
+        };
+        self.named("a", millis, state)
+    }
+
+    /// A check of `a` where its name leads now.
+    fn check_elsewhere(&mut self, millis: u64, result: Result<Sample, FailureKind>) -> Effects {
+        let observed = CheckAnswer {
+            key: key("a"),
+            incarnation: self.wanted[&target("a")].incarnation,
+            elsewhere: true,
+            observation: Observation {
+                started: at(millis),
+                ended: at(millis),
+                address: Some(address(NEW)),
+                result,
+                sqlstate: None,
+            },
+        };
+        self.step(Event::Observed(observed), millis)
+    }
+
+    fn address_of_a(&mut self) -> Option<std::net::IpAddr> {
+        let held = self.instruction("a").hold.map(|hold| hold.address);
+        assert_eq!(
+            held,
+            self.instruction("a").prefer,
+            "the session is where the server is"
+        );
+        held
     }
 }
 
-/// All endpoints are declared by names.
-fn named(edit: impl FnOnce(&mut Case)) -> Case {
-    edited(|policy| {
-        for id in ["primary", "a", "b"] {
-            policy.of(id).location = Some(Location {
-                host: Host::Name(format!("{id}.example.com")),
-                port: 5432,
-            });
-        }
-        edit(policy);
-    })
-}
-
-/// The primary is at .1, `a` at .2, `b` at .3.
-fn settled_as(edit: impl FnOnce(&mut Case)) -> Scene {
-    let mut scene = Scene::default();
-    scene.apply(named(edit), &Memory::default(), 0);
-    for (id, last, role) in [
-        ("primary", 1, Role::Primary),
-        ("a", 2, Role::Standby),
-        ("b", 3, Role::Standby),
-    ] {
-        scene.found_at(id, 1, last, on(1, role));
-    }
-    assert_eq!(writes(&mut scene), "Served primary .1");
+/// `a` was well, and its name leads elsewhere from 1 s on.
+fn led_away() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.led(1000, true);
     scene
 }
 
-fn settled() -> Scene {
-    settled_as(|_| {})
-}
-
-/// The route of the writes: its state, its endpoint, and where it leads.
-fn writes(scene: &mut Scene) -> String {
+#[test]
+fn a_name_that_leads_elsewhere_is_checked_there_at_once_and_changes_nothing_yet() {
+    let mut scene = Scene::well();
     scene.decide();
-    let decision = scene.seen.values().next().unwrap();
-    let rw = &decision.state.decided().unwrap().plan.rw;
-    let word = match rw.state {
-        RouteState::Served => "Served",
-        RouteState::Held => "Held",
-        RouteState::Fallback | RouteState::Empty => return "nowhere".to_owned(),
-    };
-    let [member] = &rw.members[..] else {
-        panic!("{rw:?}");
-    };
-    let address = member.address.to_string();
-    format!(
-        "{word} {} .{}",
-        member.target,
-        address.rsplit('.').next().unwrap()
-    )
+    let effects = scene.led(1000, true);
+    assert_eq!(effects.prober.len(), 1);
+    assert_eq!(scene.due("a"), at(1000));
+    assert_eq!(scene.address_of_a(), Some(address(2)));
+    assert_eq!(scene.routes(), "no change");
+    // It is told once.
+    assert!(scene.led(1001, true).is_empty());
+    // A check that was under way is not the one.
+    scene.check_incarnation("a", scene.wanted[&target("a")].incarnation, 999, good("a"));
+    assert!(scene.due("a") <= at(1000));
 }
 
 #[test]
-fn until_who_is_at_the_new_address_takes_writes_the_old_one_stays() {
-    let mut scene = settled();
-    scene.found_at("primary", 1000, 50, on(1, Role::Standby));
-    assert_eq!(writes(&mut scene), "Held primary .1");
-    // It needs not to have been seen as a standby by this policy.
-    scene.found_at("primary", 2000, 50, on(2, Role::Primary));
-    assert_eq!(writes(&mut scene), "Served primary .50");
-}
-
-#[test]
-fn a_name_that_leads_to_a_server_that_takes_writes_moves_them_at_once() {
-    let mut scene = settled();
-    scene.found_at("primary", 1000, 50, on(2, Role::Primary));
-    assert_eq!(writes(&mut scene), "Served primary .50");
-}
-
-#[test]
-fn a_name_that_leads_to_an_old_primary_or_to_another_database_moves_nothing() {
-    let other = Sample {
-        system_identifier: Some(SYSTEM + 1),
-        ..on(3, Role::Primary)
-    };
-    for told in [on(1, Role::Primary), other] {
-        let mut scene = settled();
-        scene.found_at("primary", 1000, 50, on(2, Role::Primary));
-        scene.decide();
-        scene.found_at("primary", 2000, 60, told);
-        assert_eq!(writes(&mut scene), "Held primary .50");
-        let mark = scene.world.policies.values().next().unwrap().holding.timeline;
-        assert_eq!(mark, Some(2));
-    }
-}
-
-#[test]
-fn the_policy_says_whether_a_server_that_is_not_found_any_more_keeps_the_writes() {
-    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw);
-    scene.found_at("primary", 1000, 50, on(1, Role::Standby));
-    assert_eq!(writes(&mut scene), "nowhere");
-}
-
-#[test]
-fn one_that_may_follow_is_followed_after_the_failover_timeout() {
-    let mut scene = settled();
-    scene.found_at("primary", 1000, 50, on(1, Role::Standby));
-    scene.found_at("a", 1500, 2, on(2, Role::Primary));
-    assert_eq!(writes(&mut scene), "Held primary .1");
-    scene.now = at(6100);
-    assert_eq!(writes(&mut scene), "Served a .2");
-}
-
-/// Whichever is seen first, the writing server never changes.
-#[test]
-fn two_names_that_are_swapped_leave_the_writes_on_their_server() {
-    let to_standby = |scene: &mut Scene, millis| scene.found_at("primary", millis, 2, on(1, Role::Standby));
-    let to_primary = |scene: &mut Scene, millis| scene.found_at("a", millis, 1, on(1, Role::Primary));
-    let mut scene = settled();
-    to_standby(&mut scene, 1000);
-    assert_eq!(writes(&mut scene), "Held primary .1");
-    to_primary(&mut scene, 2000);
-    assert_eq!(writes(&mut scene), "Served a .1");
-    let mut scene = settled();
-    to_primary(&mut scene, 1000);
-    assert_eq!(writes(&mut scene), "Served primary .1");
-    to_standby(&mut scene, 2000);
-    assert_eq!(writes(&mut scene), "Served a .1");
-    assert!(
-        scene
-            .seen
-            .values()
-            .next()
-            .unwrap()
-            .state
-            .decided()
-            .unwrap()
-            .split
-            .is_empty()
-    );
-}
-
-#[test]
-fn under_pinned_no_other_name_takes_the_writes() {
-    let mut scene = settled_as(|policy| policy.failover.primary_role = PrimaryRole::Pinned);
-    scene.found_at("primary", 1000, 2, on(1, Role::Standby));
-    scene.found_at("a", 2000, 1, on(1, Role::Primary));
-    assert_eq!(writes(&mut scene), "Held primary .1");
-}
-
-fn started(at: i64, sample: Sample) -> Sample {
-    Sample {
-        instance: Some(Instance {
-            started: at,
-            process: 1,
-            ours: [1].into(),
-        }),
-        ..sample
-    }
-}
-
-/// A name with two addresses of one server.
-#[test]
-fn another_address_of_the_same_server_is_no_move() {
-    let mut scene = settled();
-    scene.found_at("primary", 500, 1, started(5, on(1, Role::Primary)));
-    scene.found_at("primary", 1000, 50, started(5, on(1, Role::Primary)));
-    assert_eq!(writes(&mut scene), "Served primary .50");
-    scene.found_at("primary", 2000, 1, started(5, on(1, Role::Standby)));
-    assert_eq!(writes(&mut scene), "nowhere", "it is a standby itself");
-}
-
-/// A virtual address that is lost, beside the server behind it.
-#[test]
-fn where_the_name_is_silent_another_name_of_the_server_takes_over_at_once() {
-    let mut scene = settled();
-    scene.found_at("primary", 1000, 1, started(5, on(1, Role::Primary)));
-    scene.found_at("a", 1100, 2, started(5, on(1, Role::Primary)));
-    assert_eq!(writes(&mut scene), "Served primary .1");
-    scene.check("primary", 2000, REFUSED);
-    scene.check("primary", 2010, REFUSED);
-    assert_eq!(writes(&mut scene), "Held primary .1", "it has not answered since");
-    scene.found_at("a", 2500, 2, started(5, on(1, Role::Primary)));
-    assert_eq!(writes(&mut scene), "Served a .2");
-    // Another start is another server.
-    let mut scene = settled();
-    scene.found_at("primary", 1000, 1, started(5, on(1, Role::Primary)));
-    scene.found_at("a", 1100, 2, started(6, on(1, Role::Primary)));
-    scene.check("primary", 2000, REFUSED);
-    scene.check("primary", 2010, REFUSED);
-    scene.found_at("a", 2500, 2, started(6, on(1, Role::Primary)));
-    assert_eq!(writes(&mut scene), "Held primary .1");
-}
-
-/// Its name was led elsewhere while no operator ran; or the policy was edited meanwhile.
-#[test]
-fn after_a_restart_the_remembered_address_stays_unless_the_policy_names_another_host() {
-    for (host, expected) in [
-        ("primary.example.com", "Held primary .1"),
-        ("other.example.com", "nowhere"),
-    ] {
-        let mut known = crate::world::tests::restart::remembered(&["primary", "a", "b"]);
-        known.holding.server = Some((address(1), 5432).into());
-        let before = named(|_| {});
-        for (id, endpoint) in &mut known.endpoints {
-            endpoint.location = before.resolved().location(id).cloned();
+fn a_failed_check_elsewhere_says_nothing_of_the_server() {
+    for kind in FailureKind::VARIANTS {
+        let mut scene = led_away();
+        for round in 1..=20 {
+            let now = 1000 + round * 10_000;
+            scene.check_elsewhere(now, Err(*kind));
+            // The old server is checked as one that is watched closely, not at the interval.
+            assert_eq!(scene.due("a"), at(now + 5000), "{kind}");
+            scene.check("a", now + 5000, good("a"));
+            assert_eq!(scene.due("a"), at(now + 10_000), "{kind}");
         }
-        let mut scene = Scene::default();
-        let now = named(|policy| {
-            policy.of("primary").location = Some(Location {
-                host: Host::Name(host.to_owned()),
-                port: 5432,
-            });
-        });
-        scene.apply(now, &known, 0);
-        scene.found_at("primary", 1, 50, on(1, Role::Standby));
-        scene.found_at("a", 2, 2, on(1, Role::Standby));
-        scene.found_at("b", 3, 3, on(1, Role::Standby));
-        assert_eq!(writes(&mut scene), expected, "{host}");
+        assert_eq!(scene.address_of_a(), Some(address(2)), "{kind}");
+        assert_eq!(scene.routes(), "no change", "{kind}");
+    }
+}
+
+#[test]
+fn a_good_check_elsewhere_moves_the_target() {
+    let mut scene = led_away();
+    scene.check_elsewhere(1001, good("a"));
+    assert_eq!(scene.address_of_a(), Some(address(NEW)));
+    assert_eq!(scene.due("a"), at(31_001));
+    let views = scene.decided().endpoints;
+    let view = views.iter().find(|view| view.id.as_str() == "a").unwrap();
+    assert_eq!(view.address, Some(address(NEW)));
+    // What is told of the address from before asks for nothing.
+    scene.led(1002, true);
+    assert_eq!(scene.due("a"), at(31_001));
+}
+
+#[test]
+fn the_circuit_of_the_old_server_is_not_that_of_the_new_one() {
+    let mut scene = Scene::well();
+    scene.decide();
+    for millis in [1000, 4000, 7000] {
+        scene.check("a", millis, Err(FailureKind::TimedOut));
+    }
+    assert_eq!(scene.reason("a"), Reason::CircuitOpen);
+    scene.led(8000, true);
+    scene.check_elsewhere(8001, good("a"));
+    assert_eq!(scene.reason("a"), Reason::Serving);
+}
+
+#[test]
+fn a_name_that_is_back_is_checked_at_the_interval_again() {
+    let mut scene = led_away();
+    scene.check_elsewhere(1001, REFUSED);
+    scene.led(2000, false);
+    scene.check("a", 6001, good("a"));
+    assert_eq!(scene.due("a"), at(36_001));
+    // And elsewhere once more.
+    scene.led(7000, true);
+    assert_eq!(scene.due("a"), at(7000));
+}
+
+#[test]
+fn an_old_server_that_goes_down_leaves_while_its_name_leads_to_nobody() {
+    let mut scene = led_away();
+    scene.check_elsewhere(1001, REFUSED);
+    scene.hear("a", 3000, Err(Silence::Closed));
+    assert_eq!(scene.due("a"), at(3000));
+    scene.check_elsewhere(3001, REFUSED);
+    assert!(
+        scene.due("a") <= at(3010),
+        "the old server has its turn soon: {:?}",
+        scene.due("a")
+    );
+    assert_eq!(scene.routes(), "no change");
+    scene.check("a", 3007, REFUSED);
+    assert_eq!(scene.routes(), "rw primary; ro b");
+}
+
+#[test]
+fn a_failed_check_elsewhere_takes_no_figures_away() {
+    let mut scene = Scene::default();
+    scene.apply(
+        edited(|policy| policy.probing.heartbeat = None),
+        &Memory::default(),
+        0,
+    );
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.led(1000, true);
+    assert!(scene.check_elsewhere(1001, REFUSED).figures.is_empty());
+    assert!(!scene.check("a", 6001, REFUSED).figures.is_empty());
+}
+
+#[test]
+fn what_lookups_say_of_a_target_that_is_not_known_is_ignored() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let state = NameState {
+        left: Some(address(2)),
+        rotates: true,
+    };
+    let said = |id: &str, incarnation| {
+        Event::Named(NameAnswer {
+            key: key(id),
+            incarnation,
+            state,
+        })
+    };
+    assert!(scene.step(said("a", Incarnation(99)), 10).is_empty());
+    assert!(scene.step(said("nobody", Incarnation(1)), 10).is_empty());
+    assert_eq!(scene.routes(), "no change");
+}
+
+#[test]
+fn a_name_that_rotates_is_told_and_changes_no_route() {
+    let mut scene = Scene::well();
+    let before = words(&scene.decided().plan);
+    for rotates in [true, false] {
+        let state = NameState { left: None, rotates };
+        scene.named("a", 10, state);
+        let decided = scene.decided();
+        assert_eq!(words(&decided.plan), before);
+        let told: Vec<_> = decided
+            .endpoints
+            .iter()
+            .map(|view| view.state.name_rotates)
+            .collect();
+        assert_eq!(told, [false, rotates, false]);
     }
 }

@@ -355,6 +355,7 @@ fn a_check_that_is_under_way_puts_off_neither_a_request_nor_a_new_login() {
             let observed = CheckAnswer {
                 key: key("a"),
                 incarnation: scene.wanted[&target("a")].incarnation,
+                elsewhere: false,
                 observation: under_way(result),
             };
             scene.step(Event::Observed(observed), 5001);
