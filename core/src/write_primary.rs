@@ -252,7 +252,7 @@ pub fn choose_write_primary(
     let unproven = accepted.is_none() && contenders.is_unproven(&holding, holder, rules);
     let stays_at = holder.and_then(|claim| contenders.stays_at(&holding, claim));
     let writes = if stays_at.is_some() {
-        contenders.lost(rules.failover)
+        Contenders::lost(rules.failover)
     } else if unproven {
         Writes::Held
     } else {
@@ -373,12 +373,12 @@ impl<'a> Contenders<'a> {
         if claim.well || claim.answers {
             Writes::Served
         } else {
-            self.lost(failover)
+            Self::lost(failover)
         }
     }
 
     /// Of a holder that is silent, or not found any more.
-    const fn lost(&self, failover: &Failover) -> Writes {
+    const fn lost(failover: &Failover) -> Writes {
         match failover.on_primary_loss {
             OnPrimaryLoss::Hold => Writes::Held,
             OnPrimaryLoss::Withdraw => Writes::Withdrawn,

@@ -77,7 +77,7 @@ fn identity(shown: Option<u64>) -> DecisionState {
             known: 7,
             disputed: false,
             shown,
-        })
+        });
     })
 }
 
