@@ -320,8 +320,9 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
     };
-    // A single missed deadline of a server that serves is no transition.
-    let failure = judgement.failure.filter(|_| judgement.reason != Reason::Serving);
+    // A single missed deadline of a server that serves, or would, is no transition.
+    let plain = matches!(judgement.reason, Reason::Serving | Reason::SameServer);
+    let failure = judgement.failure.filter(|_| !plain);
     // Where all are in use, it may be by the operator's own.
     let saturated = failure == Some(FailureKind::Saturated);
     let least = policy.probing.connections() + u32::from(saturated);

@@ -18,7 +18,7 @@ use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Servic
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::cluster::{Cluster, Families};
 use distributary_core::ids::{EndpointId, PolicyKey};
-use distributary_core::policy::Policy;
+use distributary_core::policy::{Mode, Policy};
 use distributary_core::resolved::ResolvedEndpoint;
 use distributary_core::table::named;
 
@@ -128,13 +128,13 @@ impl Context {
         Ok(services.map(|services| (secrets, services)))
     }
 
-    /// What the Services that are written for a policy carry, by the names of their routes. Which they are is said first, so that
+    /// What the Services that are written for a policy carry, where it has any written, by the names of their routes. Which they are is said first, so that
     /// a change of them after they were looked at asks for another pass.
     fn families(&self, ValidPolicy { policy, outputs }: &ValidPolicy) -> BTreeMap<String, Families> {
         let (key, routes) = (&policy.key, named::routes_with_services(policy, outputs));
         let names = routes.iter().map(|(_, service)| service.as_str()).collect();
         self.services.written_for(key, &names);
-        if !self.synced.knows_services(&key.namespace) {
+        if policy.mode != Mode::Enforce || !self.synced.knows_services(&key.namespace) {
             return BTreeMap::new();
         }
         let families = |(route, service)| {

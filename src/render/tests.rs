@@ -1,3 +1,5 @@
+mod advice;
+
 use super::*;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Declaration, Secrets, Services};

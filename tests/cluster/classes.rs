@@ -141,8 +141,9 @@ async fn configuration(plane: Arc<ControlPlane>) -> Result<()> {
         primary.sql(&scram).await?;
         it.postgres.caught_up().await?;
         replica.rules_first(&[])?;
-        it.endpoint("replica-1", "Serving", SOON).await?;
+        // Two names of one server: the first by id is used.
         it.endpoint("new", "Serving", SOON).await?;
+        it.endpoint("replica-1", "SameServer", SOON).await?;
         it.apply(&with(None)).await?;
         it.leads("ro", &[replica], SOON).await?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, dns, node, wait};
+use harness::{ControlPlane, PgCluster, dns, node, wait};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, SOON, addresses, endpoint};
@@ -23,6 +23,12 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_name_of_a_refused_address_gets_no_traffic_until_the_spec_changes",
             refused,
         )
+        .test(
+            "a_virtual_address_beside_its_server_is_the_same_server",
+            virtual_address,
+        )
+        .test("names_that_are_swapped_leave_the_writes_where_they_are", swapped)
+        .test("the_writes_move_with_the_name_of_the_primary", moved_by_name)
 }
 
 /// A policy in which the first replica is declared by name.
@@ -120,12 +126,12 @@ async fn moves(plane: Arc<ControlPlane>) -> Result<()> {
     // To another server: checked first.
     dns::set(&name, &[new.address()])?;
     route.leads_to(&addresses(&[other, new]), SOON).await?;
-    let policy = it.get().await?;
-    let is = endpoint(&policy, "replica-1");
-    ensure!(
-        is.is_some_and(|is| is.address == Some(new.address().to_string())),
-        "{is:?}"
-    );
+    // The slice is written before the status.
+    it.until("its address in the status", SOON, |policy| {
+        let is = endpoint(policy, "replica-1")?;
+        (is.address == Some(new.address().to_string())).then_some(())
+    })
+    .await?;
     let sets = route.sets();
     ensure!(
         sets.iter().all(|set| !set.contains(&nobody.to_string())),
@@ -245,4 +251,94 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
     policy["spec"]["replicas"][0]["host"] = json!(renamed);
     it.apply(&policy).await?;
     it.leads("ro", &[replica, other], SOON).await
+}
+
+/// A replica that is declared by the second address of the primary, and one by that of a standby.
+async fn virtual_address(plane: Arc<ControlPlane>) -> Result<()> {
+    let servers = PgCluster::builder().replicas(1).more_addresses(1);
+    let it = Fixture::start_with(plane, servers, &[]).await?;
+    let (primary, standby) = (it.postgres.primary(), it.postgres.replica(0));
+    let mut policy = it.policy();
+    if let Some(replicas) = policy["spec"]["replicas"].as_array_mut() {
+        for (id, server) in [("of-primary", primary), ("of-standby", standby)] {
+            replicas.push(json!({"id": id, "host": server.more_addresses()[0], "priority": 9}));
+        }
+    }
+    it.apply(&policy).await?;
+    it.serves().await?;
+    for (id, named) in [("of-primary", "primary"), ("of-standby", "replica-1")] {
+        let is = it.endpoint(id, "SameServer", SOON).await?;
+        ensure!(is.server.same_server_as.as_deref() == Some(named), "{is:?}");
+    }
+    it.condition("SplitBrainSuspected", "False", "NotSuspected")
+        .await?;
+    it.leads("ro", &[standby], SOON).await?;
+    let is = it.get().await?;
+    let summary = is.status.and_then(|status| status.summary);
+    ensure!(
+        summary.as_ref().is_some_and(|summary| summary.display == "1/1"),
+        "{summary:?}"
+    );
+    // It starts anew, and is one server all the same.
+    primary.restart().await?;
+    it.serves().await?;
+    it.endpoint("of-primary", "SameServer", SOON).await?;
+    it.leads("rw", &[primary], SOON).await
+}
+
+/// The primary and the first replica by these names, looked up at every check.
+fn both_by_name(it: &Fixture, names: &[String; 2]) -> Result<Value> {
+    dns::set(&names[0], &[it.postgres.primary().address()])?;
+    dns::set(&names[1], &[it.postgres.replica(0).address()])?;
+    let mut policy = by_name(it, &names[1]);
+    policy["spec"]["primary"]["host"] = json!(names[0]);
+    Ok(policy)
+}
+
+async fn swapped(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (primary, replica) = (it.postgres.primary(), it.postgres.replica(0));
+    let names = ["writes", "reads"].map(|name| format!("{name}-{}", primary.name()));
+    it.apply(&both_by_name(&it, &names)?).await?;
+    it.serves().await?;
+    let route = it.follow("rw").await?;
+    dns::set(&names[0], &[replica.address()])?;
+    dns::set(&names[1], &[primary.address()])?;
+    it.until("the writes to be under the other name", SOON, |policy| {
+        let primary = policy.status.as_ref()?.primary.as_ref()?;
+        (primary.id == "replica-1").then_some(())
+    })
+    .await?;
+    it.condition("Ready", "True", "Routable").await?;
+    ensure!(
+        route.sets() == [addresses(&[primary])],
+        "the writes went elsewhere: {:?}",
+        route.sets()
+    );
+    it.leads("ro", &[replica, it.postgres.replica(1)], SOON).await
+}
+
+/// As managed services fail over: the name leads to the promoted server, which no endpoint names.
+async fn moved_by_name(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (old, new) = (it.postgres.primary(), it.postgres.replica(1));
+    let names = ["writes", "reads"].map(|name| format!("{name}-{}", old.name()));
+    let mut policy = both_by_name(&it, &names)?;
+    if let Some(replicas) = policy["spec"]["replicas"].as_array_mut() {
+        replicas.truncate(1);
+    }
+    it.apply(&policy).await?;
+    it.serves().await?;
+    let route = it.follow("rw").await?;
+    // First it leads to the standby, and later that is promoted.
+    dns::set(&names[0], &[new.address()])?;
+    it.condition("Ready", "False", "PrimaryUnreachable").await?;
+    new.promote().await?;
+    it.leads("rw", &[new], SOON).await?;
+    ensure!(
+        route.sets() == [addresses(&[old]), addresses(&[new])],
+        "the writes went another way: {:?}",
+        route.sets()
+    );
+    Ok(())
 }

@@ -246,8 +246,9 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
         ensure!(!refused.server.eligible, "{refused:?}");
         it.postgres.replica(0).use_certificate(ServerCertificate::Valid)?;
         it.postgres.replica(0).reload()?;
-        it.endpoint("replica-1", "Serving", SOON).await?;
+        // Two names of one server: the first by id is used.
         it.endpoint("new", "Serving", SOON).await?;
+        it.endpoint("replica-1", "SameServer", SOON).await?;
         it.apply(&policy).await?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::control_plane::AuditEvent;
+use harness::postgres::DATABASE;
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, Postgres, wait};
 use serde_json::json;
@@ -36,6 +37,15 @@ async fn burst(plane: Arc<ControlPlane>) -> Result<()> {
         .map(replica)
         .chain(std::iter::once(stays))
         .collect();
+    // So that nobody sees which addresses are one server.
+    it.postgres
+        .primary()
+        .sql_in(
+            DATABASE,
+            "revoke select on pg_catalog.pg_stat_activity from public",
+        )
+        .await?;
+    it.postgres.caught_up().await?;
     it.apply(&policy).await?;
     it.serves().await?;
     let all: BTreeSet<String> = zone

@@ -72,7 +72,12 @@ impl PolicyState {
             let named = judgements[first].target.endpoint.clone();
             for at in group.iter().copied().filter(|at| *at != first) {
                 let judgement = &mut judgements[at];
-                if judgement.standing != Standing::Excluded || judgement.reason == Reason::WritableReplica {
+                // One that is not well says why itself.
+                let serves = matches!(
+                    judgement.standing,
+                    Standing::Good | Standing::Returning { .. } | Standing::Behind
+                );
+                if serves || judgement.reason == Reason::WritableReplica {
                     (judgement.standing, judgement.health) = (Standing::Excluded, Standing::Excluded);
                     judgement.reason = Reason::SameServer;
                     judgement.same_as = Some(named.clone());
