@@ -252,30 +252,30 @@ fn advised() -> Vec<Advised> {
     use FailureKind as F;
     use Reason as R;
     vec![
-        of("primary", R::PrimaryInRecovery, |it| { it.is("primary", standby); it.run(2) }, |it| {
-            it.is("a", promoted); it.is("primary", following)
+        of("primary", R::PrimaryInRecovery, |it| { it.is("primary", standby); it.run(2); }, |it| {
+            it.is("a", promoted); it.is("primary", following);
         }),
         of("primary", R::PrimaryInRecovery, |it| {
             it.edit(|case| case.endpoints[1].promotable = false);
-            it.is("primary", standby); it.is("a", promoted); it.run(2)
-        }, |it| { it.accept("a"); it.is("primary", following) }),
+            it.is("primary", standby); it.is("a", promoted); it.run(2);
+        }, |it| { it.accept("a"); it.is("primary", following); }),
         of("primary", R::ReadOnly, |it| {
-            it.is("primary", |second| primary(second).map(|told| Sample { read_only: true, ..told })); it.run(2)
+            it.is("primary", |second| primary(second).map(|told| Sample { read_only: true, ..told })); it.run(2);
         }, |it| it.is("primary", primary)),
         of("a", R::Saturated, |it| it.a_fails(F::Saturated, 3), mend),
         of("a", R::AnswersWithError, |it| it.a_fails(F::OtherError, 3), mend),
         of("a", R::ConfigurationHeld, |it| it.a_fails(F::AuthenticationFailed, 3), mend),
         of("a", R::ConfigurationFailed, |it| {
-            *it = Scene::new(); it.a_fails(F::AuthenticationFailed, 3)
+            *it = Scene::new(); it.a_fails(F::AuthenticationFailed, 3);
         }, mend),
-        of("a", R::Returning, |it| { it.a_fails(F::ConnectRefused, 10); mend(it); it.run(60) }, wait),
+        of("a", R::Returning, |it| { it.a_fails(F::ConnectRefused, 10); mend(it); it.run(60); }, wait),
         of("a", R::AdmittedEarly, |it| {
             it.edit(|case| case.failover.read_fallback.clear());
-            it.fails("b", F::ConnectRefused); it.a_fails(F::ConnectRefused, 10); mend(it); it.run(2)
+            it.fails("b", F::ConnectRefused); it.a_fails(F::ConnectRefused, 10); mend(it); it.run(2);
         }, |it| it.is("b", standby)),
         of("a", R::Held, |it| {
             it.edit(|case| case.failover.read_fallback.clear());
-            it.fails("b", F::ConnectRefused); it.a_fails(F::ConnectRefused, 10)
+            it.fails("b", F::ConnectRefused); it.a_fails(F::ConnectRefused, 10);
         }, mend),
         of("a", R::Suspect, |it| it.a_fails(F::ConnectRefused, 2), mend),
         of("a", R::Starting, |it| it.a_fails(F::Starting, 2), mend),
@@ -285,7 +285,7 @@ fn advised() -> Vec<Advised> {
         of("a", R::ReplayStalled, |it| it.a_is(|_| standby(0), 50), mend),
         of("a", R::LagUnknown, |it| {
             *it = Scene::new();
-            it.a_is(|second| standby(second).map(|told| Sample { lsn: None, received: None, ..told }), 10)
+            it.a_is(|second| standby(second).map(|told| Sample { lsn: None, received: None, ..told }), 10);
         }, |it| it.edit(|case| case.endpoints[1].lag.source = LagSource::None)),
         of("a", R::ProbeQueryFailed, |it| {
             it.edit(|case| {
@@ -293,32 +293,32 @@ fn advised() -> Vec<Advised> {
                 class.probe_query = Some("SELECT 1".into());
                 case.routing.classes.push(class);
             });
-            it.a_is(|second| standby(second).map(|told| Sample { probes: [("SELECT 1".into(), false)].into(), ..told }), 10)
+            it.a_is(|second| standby(second).map(|told| Sample { probes: [("SELECT 1".into(), false)].into(), ..told }), 10);
         }, |it| it.is("a", |second| standby(second).map(|told| Sample { probes: [("SELECT 1".into(), true)].into(), ..told }))),
         of("a", R::NameUnresolved, |it| it.a_fails(F::NameNotFound, 10), mend),
         of("c", R::NotCheckedYet, |it| {
             it.is("c", standby);
             it.case = fixture::policy(&["a", "b", "c"]);
-            it.edit(|_| ())
+            it.edit(|_| ());
         }, wait),
         of("a", R::AddressRefused, |it| it.a_fails(F::AddressRefused, 3), elsewhere),
         of("a", R::WritableReplica, |it| it.a_is(promoted, 3), mend),
         of("a", R::WritableReplica, |it| it.a_is(promoted, 3), |it| it.accept("a")),
         of("a", R::IdentityMismatch, |it| {
-            it.a_is(|second| standby(second).map(|told| Sample { system_identifier: Some(SYSTEM + 1), ..told }), 3)
+            it.a_is(|second| standby(second).map(|told| Sample { system_identifier: Some(SYSTEM + 1), ..told }), 3);
         }, elsewhere),
         of("a", R::Diverged, |it| it.a_is(|second| standby(second + 500), 3), mend),
         of("a", R::NotFollowing, |it| {
-            it.a_is(promoted, 3); it.a_is(|second| standby(second).map(|told| Sample { timeline: None, ..told }), 1)
+            it.a_is(promoted, 3); it.a_is(|second| standby(second).map(|told| Sample { timeline: None, ..told }), 1);
         }, wait),
         of("a", R::NoReadyPod, |it| {
-            it.edit(|case| case.of("a").pods = Some(Pods { service: "pg".to_owned(), ready: Ok(Vec::new()) })); it.run(1)
+            it.edit(|case| case.of("a").pods = Some(Pods { service: "pg".to_owned(), ready: Ok(Vec::new()) })); it.run(1);
         }, |it| {
             let ready = Ok(vec![(address(2), 5432).into()]);
             it.edit(|case| case.of("a").pods = Some(Pods { service: "pg".to_owned(), ready }));
         }),
         of("a", R::FamilyNotServed, |it| {
-            it.edit(|case| case.cluster.families = [("ro".to_owned(), Families::V6)].into()); it.run(1)
+            it.edit(|case| case.cluster.families = [("ro".to_owned(), Families::V6)].into()); it.run(1);
         }, |it| it.edit(|case| case.cluster.families = [("ro".to_owned(), Families::Both)].into())),
     ]
 }
@@ -451,20 +451,20 @@ fn advised_by_conditions() -> Vec<AdvisedByCondition> {
     let (ready, reachable, split) = ("Ready", "PrimaryReachable", "SplitBrainSuspected");
     let standby_alone: fn(&mut Scene) = |it| {
         it.edit(|case| case.endpoints[1].promotable = false);
-        it.is("primary", standby); it.a_is(promoted, 3)
+        it.is("primary", standby); it.a_is(promoted, 3);
     };
     vec![
         when((ready, "False", "NoPrimary"), without_primary, |it| it.accept("a")),
         when((ready, "False", "PrimaryBelowMark"), set_back, |it| it.accept("primary")),
         when((reachable, "False", "OlderTimeline"), set_back, |it| it.accept("primary")),
         when((reachable, "False", "InRecovery"), standby_alone, |it| it.accept("a")),
-        when((reachable, "False", "InRecovery"), |it| { it.is("primary", standby); it.run(3) }, |it| it.is("b", promoted)),
+        when((reachable, "False", "InRecovery"), |it| { it.is("primary", standby); it.run(3); }, |it| it.is("b", promoted)),
         when((ready, "False", "PrimaryUnproven"), unproven, |it| it.is("primary", standby)),
         when((split, "True", "PrimaryUnproven"), unproven, |it| it.fails("a", FailureKind::ConnectRefused)),
         when((split, "True", "PrimaryUnproven"), unproven, |it| it.accept("a")),
         when((split, "True", "SeveralWritable"), |it| it.a_is(promoted, 3), |it| it.fails("a", FailureKind::ConnectRefused)),
         when((split, "True", "SeveralWritable"), |it| it.a_is(promoted, 3), |it| it.is("a", standby)),
-        when((split, "True", "SeveralWritable"), |it| it.a_is(promoted, 3), |it| { it.accept("a"); it.is("primary", standby) }),
+        when((split, "True", "SeveralWritable"), |it| it.a_is(promoted, 3), |it| { it.accept("a"); it.is("primary", standby); }),
         when((ready, "False", "IdentityChanged"), upgraded, take_identifier),
         when(("Stalled", "True", "IdentityChanged"), upgraded, take_identifier),
         when((ready, "False", "IdentityChanged"), disputed, take_identifier),
