@@ -334,7 +334,7 @@ async fn moved_by_name(plane: Arc<ControlPlane>) -> Result<()> {
     dns::set(&names[0], &[new.address()])?;
     it.condition("Ready", "False", "PrimaryUnreachable").await?;
     new.promote().await?;
-    it.leads("rw", &[new], SOON).await?;
+    route.leads_to(&addresses(&[new]), SOON).await?;
     ensure!(
         route.sets() == [addresses(&[old]), addresses(&[new])],
         "the writes went another way: {:?}",

@@ -9,8 +9,13 @@
 //! A server that is reached by its own name needs not to have been a standby: managed services move names so.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Claim, Contenders, Holding};
+
+/// A server that shuts down refuses new connections before it ends those that it has: so long after the name of the holder
+/// fell silent another name must have answered.
+const SHUTS_DOWN: Duration = Duration::from_secs(1);
 
 impl<'a> Contenders<'a> {
     /// Where the writes stay although the name of the holder leads elsewhere.
@@ -35,7 +40,7 @@ impl<'a> Contenders<'a> {
         let reaches = |claim: &&Claim| match (old, present.failing_since) {
             (Some(old), _) => claim.server == old,
             (None, Some(since)) => {
-                let after = claim.asked.is_some_and(|asked| asked > since);
+                let after = claim.asked.is_some_and(|asked| asked > since + SHUTS_DOWN);
                 after && !present.well && claim.instance == present.instance
             }
             (None, None) => false,
