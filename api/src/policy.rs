@@ -227,7 +227,7 @@ pub enum PerRegion {
 #[cfg_attr(feature = "kube", x_kube(validation = Rule::new(rules::environment_name_fits()).message(rules::ENVIRONMENT_NAME).field_path(".name")))]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapOutput {
-    /// The name of the ConfigMap. That of the format Env has this name and `-env`, or where it is absent the name of the
+    /// The name of the ConfigMap. That of the format Env has this name and `-env`, or where it is the default the name of the
     /// policy and `-env`. Default: the name of the policy and `-routing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(min = 1, max = 253)))]

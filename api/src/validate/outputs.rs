@@ -32,14 +32,16 @@ pub(super) fn validate(spec: &ReplicaSetPolicySpec, name: &str, problems: &mut P
         rules::CONFIG_MAP_NAME,
     );
     let prefix = prefix.unwrap_or_else(|| name.to_owned());
-    let environment = config_map.name.as_deref().unwrap_or(name);
+    let default = format!("{name}-routing");
+    let own = config_map.name.as_deref().filter(|own| *own != default);
+    let environment = own.unwrap_or(name);
     let environment = format!("{environment}{ENVIRONMENT}");
     problems.require(
         environment.len() <= NAME_LENGTH || !formats.contains(&Format::Env),
         "spec.outputs.configMap.name",
         rules::ENVIRONMENT_NAME,
     );
-    let config_map = config_map.name.unwrap_or_else(|| format!("{name}-routing"));
+    let config_map = config_map.name.unwrap_or(default);
     Outputs {
         retain: spec.deletion_policy == api::DeletionPolicy::Retain,
         services: (services.state == api::Switch::Enabled).then_some(prefix),

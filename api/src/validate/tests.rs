@@ -579,3 +579,15 @@ fn a_password_that_no_secret_has_comes_from_outside_where_a_secret_may_lack_it()
     let needed = login("d", &[user], "198.18.0.2").unwrap_err();
     assert_eq!(needed.problem, SecretProblem::KeyMissing("password".to_owned()));
 }
+
+/// The name of the default, written out, is the default.
+#[test]
+fn the_config_map_of_variables_is_named_after_the_policy_or_the_name_that_is_set() {
+    let environment = |config_map: Value| {
+        let outputs = json!({"configMap": config_map});
+        outputs_of(json!({"primary": {"host": "198.18.0.1"}, "outputs": outputs})).environment
+    };
+    assert_eq!(environment(json!({})), "orders-env");
+    assert_eq!(environment(json!({"name": "orders-routing"})), "orders-env");
+    assert_eq!(environment(json!({"name": "urls"})), "urls-env");
+}
