@@ -248,7 +248,7 @@ impl PolicyState {
             judgement
         };
         let mut judgements: Vec<_> = self.known().map(judge).collect();
-        self.pass_over(&mut judgements, holding);
+        self.pass_over(&mut judgements);
         judgements
     }
 

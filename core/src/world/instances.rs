@@ -1,6 +1,5 @@
 //! Targets that are one server: under which of its names it is used.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -9,8 +8,7 @@ use super::watched::WatchedTarget;
 use crate::health::{Reason, Standing};
 use crate::ids::TargetId;
 use crate::judgement::Judgement;
-use crate::policy::DeclaredRole;
-use crate::write_primary::{Claim, Holding};
+use crate::write_primary::Claim;
 
 impl PolicyState {
     /// Every target that is one server with others, with the address that stands for it: the lowest of all of them.
@@ -51,9 +49,9 @@ impl PolicyState {
         }
     }
 
-    /// Of the targets that are one server, one is judged as it is, and the others are passed over: the holder, or before there
-    /// is one the declared primary, goes first, then who may serve, by priority and id.
-    pub(super) fn pass_over(&self, judgements: &mut [Judgement], holding: &Holding) {
+    /// Of the targets that are one server, one is judged as it is, and the others are passed over: who may serve goes first, as
+    /// of two that take writes the holder alone may, then by priority and id.
+    pub(super) fn pass_over(&self, judgements: &mut [Judgement]) {
         let mut groups = BTreeMap::<SocketAddr, Vec<usize>>::new();
         let instances = self.instances();
         for (at, judgement) in judgements.iter().enumerate() {
@@ -62,11 +60,7 @@ impl PolicyState {
             }
         }
         for group in groups.values().filter(|group| group.len() > 1) {
-            let Some(first) = group
-                .iter()
-                .copied()
-                .min_by_key(|at| self.rank(&judgements[*at], holding))
-            else {
+            let Some(first) = group.iter().copied().min_by_key(|at| self.rank(&judgements[*at])) else {
                 continue;
             };
             let named = judgements[first].target.endpoint.clone();
@@ -87,17 +81,8 @@ impl PolicyState {
     }
 
     /// The lowest one is used.
-    fn rank<'a>(
-        &self,
-        judgement: &'a Judgement,
-        holding: &Holding,
-    ) -> (Reverse<bool>, u8, u16, &'a TargetId) {
+    fn rank<'a>(&self, judgement: &'a Judgement) -> (u8, u16, &'a TargetId) {
         let endpoint = self.policy.endpoint(&judgement.target.endpoint);
-        let declared = endpoint.is_some_and(|endpoint| endpoint.declared == DeclaredRole::Primary);
-        let holds = match &holding.holder {
-            Some(holder) => *holder == judgement.target,
-            None => declared,
-        };
         let standing = match judgement.standing {
             Standing::Good => 0,
             Standing::Returning { .. } => 1,
@@ -108,6 +93,6 @@ impl PolicyState {
             Standing::Excluded => 6,
         };
         let priority = endpoint.map_or(u16::MAX, |endpoint| endpoint.priority);
-        (Reverse(holds), standing, priority, &judgement.target)
+        (standing, priority, &judgement.target)
     }
 }

@@ -28,9 +28,7 @@ impl<'a> Contenders<'a> {
     /// The address where the holder was, which its name does not lead to any more.
     fn left_behind(holding: &Holding, claim: &Claim) -> Option<SocketAddr> {
         let holds = holding.holder.as_ref() == Some(&claim.target);
-        holding
-            .server
-            .filter(|server| holds && !claim.by_service && *server != claim.server)
+        holding.server.filter(|server| holds && *server != claim.server)
     }
 
     /// Another name under which the server of the holder takes the writes, where that of the holder does not lead there, or

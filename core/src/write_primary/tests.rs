@@ -1131,3 +1131,27 @@ fn a_word_of_a_person_names_the_database_where_none_is_known() {
         "two servers of that endpoint take writes"
     );
 }
+
+#[test]
+fn of_two_that_take_writes_none_is_the_first_holder() {
+    let (failover, r2) = (failover(), TargetId::host("r2".into()));
+    let rules = Rules {
+        identity: IdentityRule::Learned,
+        failover: &failover,
+        failover_timeout: TIMEOUT,
+        warm: true,
+        left: false,
+        awaited: None,
+        first: Some(FirstEvidence {
+            dead_since: None,
+            followed: &r2,
+        }),
+        found: None,
+    };
+    let choose = |claims: &[Claim]| words(&choose_write_primary(&Holding::default(), claims, rules, at(0)));
+    assert_eq!(choose(&[standby(1), writable(2, 2), standby(3)]), "Served r2");
+    assert_eq!(
+        choose(&[standby(1), writable(2, 2), writable(3, 2)]),
+        "Withdrawn nobody"
+    );
+}

@@ -187,3 +187,28 @@ fn a_declared_primary_that_comes_in_time_is_the_first_holder() {
     scene.check("primary", 14_500, Ok(plain(Role::Primary)));
     assert_eq!(writes(&mut scene), "rw primary");
 }
+
+/// `c` follows `a`, and the primary is dead: what `b` says of itself decides.
+#[test]
+fn one_that_follows_is_not_enough_where_another_one_speaks_against_it() {
+    let ahead = Sample {
+        lsn: Some(crate::observation::Lsn(2000)),
+        ..plain(Role::Standby)
+    };
+    for (b, expected) in [
+        (plain(Role::Standby), "rw a"),
+        (plain(Role::Primary), "rw"),
+        (ahead, "rw"),
+    ] {
+        let mut scene = Scene::default();
+        scene.apply(crate::fixture::policy(&["a", "b", "c"]), &Memory::default(), 0);
+        for second in (0..60).step_by(2) {
+            let millis = second * 1000;
+            scene.check("b", millis, Ok(b.clone()));
+            scene.check("c", millis, Ok(plain(Role::Standby)));
+            scene.check("primary", millis + 10, REFUSED);
+            scene.check("a", millis + 20, Ok(plain(Role::Primary)));
+        }
+        assert_eq!(writes(&mut scene), expected);
+    }
+}
