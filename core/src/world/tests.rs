@@ -20,6 +20,7 @@ use crate::transition::Transition;
 use std::time::Duration;
 
 use super::*;
+use crate::aliases::Instance;
 use crate::breaker::Circuit;
 use crate::fixture::{address, at, endpoint, location, login, sample, sample_at, serving};
 use crate::health::Reason;
@@ -49,6 +50,18 @@ fn edited(edit: impl FnOnce(&mut Case)) -> Case {
     policy.generation = 2;
     edit(&mut policy);
     policy
+}
+
+/// What a server tells that started then.
+fn started(at: i64, sample: Sample) -> Sample {
+    Sample {
+        instance: Some(Instance {
+            started: at,
+            process: 1,
+            ours: [1].into(),
+        }),
+        ..sample
+    }
 }
 
 /// A world with the views of it: whom the prober wants, as the last instruction says, and what the writer was told.

@@ -1,19 +1,6 @@
 //! One server under two names, as a virtual address beside the servers behind it.
 
 use super::*;
-use crate::aliases::Instance;
-
-/// What a server tells that started then.
-fn started(at: i64, sample: Sample) -> Sample {
-    Sample {
-        instance: Some(Instance {
-            started: at,
-            process: 1,
-            ours: [1].into(),
-        }),
-        ..sample
-    }
-}
 
 /// `b` is another name of the write primary, and `a` a standby.
 fn virtual_address() -> Scene {

@@ -1,7 +1,6 @@
 //! The name of the write primary leads elsewhere.
 
 use super::*;
-use crate::aliases::Instance;
 use crate::fixture::{Case, SYSTEM};
 use crate::plan::RouteState;
 use crate::policy::{OnPrimaryLoss, PrimaryRole};
@@ -154,17 +153,6 @@ fn under_pinned_no_other_name_takes_the_writes() {
     scene.found_at("primary", 1000, 2, on(1, Role::Standby));
     scene.found_at("a", 2000, 1, on(1, Role::Primary));
     assert_eq!(writes(&mut scene), "Held primary .1");
-}
-
-fn started(at: i64, sample: Sample) -> Sample {
-    Sample {
-        instance: Some(Instance {
-            started: at,
-            process: 1,
-            ours: [1].into(),
-        }),
-        ..sample
-    }
 }
 
 /// A name with two addresses of one server.
