@@ -329,9 +329,10 @@ impl<R: Rendering> Writing<R> {
         let Some(sent) = self.sent.remove(&flight) else {
             return;
         };
+        let done = matches!(answer, Answer::Object(_) | Answer::Policy(_)).then_some(now.moment);
         self.places
             .of(sent.place)
-            .release(&sent.key.namespace, sent.lent, now.moment);
+            .release(&sent.key.namespace, sent.lent, done);
         if let Some(place) = sent.place_of_object() {
             self.busy.remove(&place);
         }

@@ -38,6 +38,8 @@ pub struct Attempt {
     lost: bool,
     /// Why the newest request failed.
     pub refusal: Option<Refusal>,
+    /// Since when requests fail for that.
+    fails: Option<Moment>,
 }
 
 /// A request without an answer yet.
@@ -65,6 +67,11 @@ impl Attempt {
     /// Whether it waits because the API server asked for it.
     pub const fn is_throttled(&self) -> bool {
         self.throttled
+    }
+
+    /// Since when requests fail as the newest one did.
+    pub const fn fails(&self) -> Option<Moment> {
+        self.fails
     }
 
     /// There is no place for the next request. Since when.
@@ -148,6 +155,9 @@ impl Attempt {
         self.failures += 1;
         self.throttled = retry_after.is_some();
         self.not_before = Some(now + back_off.max(retry_after.unwrap_or_default()));
+        if self.refusal.as_ref() != Some(&refusal) {
+            self.fails = Some(now);
+        }
         self.refusal = Some(refusal);
     }
 }

@@ -322,7 +322,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if !open.slices {
             self.tell_transitions(around);
         }
-        if !open.any && !unlogged {
+        if !unlogged && (!open.any || self.is_overdue(&due, around.now.moment, &mut rest)) {
             self.report(&due, around, &mut rest);
         }
         if due.steps.is_empty() && due.conflicts.is_empty() {

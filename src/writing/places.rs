@@ -51,8 +51,8 @@ pub struct Places {
 #[derive(Debug)]
 struct Taken {
     count: usize,
-    /// When one of them was given back last, or the first was taken.
-    moved: Moment,
+    /// When one was last taken for something that was done, or the first was taken.
+    done: Moment,
 }
 
 /// The policies of a namespace that wait, by their turn: whether no route waits for it, and when they came.
@@ -89,7 +89,7 @@ impl Places {
             return false;
         }
         self.taken += 1;
-        let new = || Taken { count: 0, moved: now };
+        let new = || Taken { count: 0, done: now };
         self.by_namespace
             .entry(namespace.to_owned())
             .or_insert_with(new)
@@ -97,10 +97,10 @@ impl Places {
         true
     }
 
-    /// When a place of this namespace was given back last, if all are taken: who waits for one does not wait for nothing.
+    /// When something that this namespace has a place for was last done: who waits for one does not wait for nothing.
     #[must_use]
-    pub fn moved(&self, namespace: &str) -> Option<Moment> {
-        self.by_namespace.get(namespace).map(|taken| taken.moved)
+    pub fn done(&self, namespace: &str) -> Option<Moment> {
+        self.by_namespace.get(namespace).map(|taken| taken.done)
     }
 
     fn is_free(&self, namespace: &str) -> bool {
@@ -114,14 +114,14 @@ impl Places {
         self.taken = self.taken.saturating_sub(1);
     }
 
-    /// Gives a place back. `lent`: others have it already.
-    pub fn release(&mut self, namespace: &str, lent: bool, now: Moment) {
+    /// Gives a place back. `lent`: others have it already. `done`: when what it was taken for was done, if it was.
+    pub fn release(&mut self, namespace: &str, lent: bool, done: Option<Moment>) {
         if !lent {
             self.lend();
         }
         if let Some(own) = self.by_namespace.get_mut(namespace) {
             own.count = own.count.saturating_sub(1);
-            own.moved = now;
+            own.done = done.unwrap_or(own.done);
             if own.count == 0 {
                 self.by_namespace.remove(namespace);
             }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Around, Desk, Goal, Rest};
+use super::{Around, Desk, Goal, Rest, SLOW};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
 use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status};
 use crate::writing::attempt::Attempt;
-use crate::writing::order::Due;
+use crate::writing::order::{Due, Step};
 use crate::writing::rendering::Rendering;
 use crate::writing::request::Effect;
 use distributary_api::ReplicaSetPolicyStatus;
@@ -116,6 +116,28 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.reported.changed = false;
         self.reported.decided = None;
         self.reported.outcome = Some(written);
+    }
+
+    /// Whether a write was refused so long ago that it is told now, although others are under way.
+    pub(super) fn is_overdue(&self, due: &Due<B>, now: Moment, rest: &mut Rest) -> bool {
+        let told = match &self.reported.outcome {
+            Some(WriteOutcome::Refused(writes)) => &writes[..],
+            _ => &[],
+        };
+        let untold = |step: &Step<B>| {
+            let attempt = self.attempts.get(&Some(step.id.clone()))?;
+            let refusal = attempt.refusal.as_ref()?;
+            let is_told =
+                |write: &RefusedWrite| write.refusal == *refusal && write.object == step.id.to_string();
+            attempt.fails().filter(|_| !told.iter().any(is_told))
+        };
+        let first = due.steps.iter().filter_map(untold).min();
+        first.map(|since| since + SLOW.1).is_some_and(|until| {
+            if now < until {
+                rest.wake_at(until);
+            }
+            now >= until
+        })
     }
 
     fn outcome<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> WriteOutcome {

@@ -106,10 +106,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 self.pace.begin(step, self.goals, now);
                 open.with(step.rank);
             } else {
-                // What waits for a place for long, while none is given back, holds up nothing else, and is told.
-                let moved = around.places.of(PlaceKind::Write).moved(&self.key.namespace);
+                // What waits for a place for long, while nothing is done, holds up nothing else, and is told.
+                let done = around.places.of(PlaceKind::Write).done(&self.key.namespace);
                 let starved = self.attempts.entry(subject).or_default().starve(now);
-                let told = moved.map_or(starved, |moved| moved.max(starved)) + SLOW.1;
+                let told = done.map_or(starved, |done| done.max(starved)) + SLOW.1;
                 if now < told {
                     rest.wake_at(told);
                     open.with(step.rank);

@@ -310,13 +310,31 @@ impl Bench {
         }
     }
 
+    /// One of these requests has failed, and another one takes its place.
+    pub fn crowd_fails(&mut self) {
+        let writes = &mut self.writing.places.writes;
+        writes.release("shop", false, None);
+        writes.take("shop", self.now.moment);
+    }
+
+    /// The oldest of the writes that hang has failed: nobody knows whether it was done.
+    pub fn lose_the_oldest(&mut self) {
+        let faults = self.faults.clone();
+        let hangs = |line: &String| matches!(self.fault_of(line), Some(Fault::Hangs));
+        if let Some(oldest) = self.requests().into_iter().find(hangs) {
+            self.faults.insert(0, (oldest, Fault::Lost));
+        }
+        self.serve_now();
+        self.faults = faults;
+    }
+
     /// All that other policies of the namespace may log is under way; or no more.
     pub fn crowd_of_logs(&mut self, under_way: bool) {
         for _ in 0..16 {
             if under_way {
                 self.writing.places.logs.take("shop", self.now.moment);
             } else {
-                self.writing.places.logs.release("shop", false, self.now.moment);
+                self.writing.places.logs.release("shop", false, None);
             }
         }
     }

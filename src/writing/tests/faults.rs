@@ -214,6 +214,42 @@ fn a_namespace_whose_writes_hang_still_tells_so() {
     assert_eq!(bench.condition("Programmed"), "WriteFailed");
 }
 
+/// As long as a webhook takes for each, there is a place now and then, and never enough of them.
+#[test]
+fn a_namespace_whose_writes_fail_one_after_the_other_still_tells_so() {
+    let mut bench = Bench::routed();
+    bench.crowd(16);
+    bench.decide(with(1, &[]));
+    for _ in 0..10 {
+        bench.pass(1);
+        bench.crowd_fails();
+    }
+    assert_eq!(bench.condition("Programmed"), "WriteFailed");
+}
+
+/// Each takes ten seconds, and another one begins every two.
+#[test]
+fn writes_that_fail_one_after_the_other_are_told_though_others_are_under_way() {
+    let mut bench = Bench::new();
+    bench.fault("create", Fault::Hangs);
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.pass(1);
+    let tell = |bench: &mut Bench| {
+        for _ in 0..20 {
+            bench.pass(2);
+            bench.lose_the_oldest();
+        }
+    };
+    tell(&mut bench);
+    let message = bench.message("Programmed");
+    assert!(message.contains("Deadline (no answer)"), "{message}");
+    bench.log();
+    tell(&mut bench);
+    let told = bench.log().iter().filter(|line| line.starts_with("status")).count();
+    assert!(told <= 20, "it is told {told} times in 40 s");
+}
+
 #[test]
 fn a_log_that_finds_no_place_is_not_given_up() {
     let mut bench = Bench::routed();
