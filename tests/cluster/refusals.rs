@@ -126,11 +126,32 @@ impl Slow {
     }
 }
 
-async fn configure(it: &Fixture, configuration: Value) -> Result<()> {
+/// Has the webhook asked about these resources of a namespace, slices among them; returns when the API server does so.
+async fn ask(
+    it: &Fixture,
+    webhook: &Webhook,
+    namespace: &str,
+    resources: &[&str],
+    delay: Duration,
+    policy: &str,
+) -> Result<()> {
+    const ATTEMPT: Duration = Duration::from_millis(100);
     let all: Api<ValidatingWebhookConfiguration> = Api::all(it.plane.client());
+    let configuration = webhook.configuration(namespace, resources, delay, policy);
     all.create(&PostParams::default(), &serde_json::from_value(configuration)?)
         .await?;
-    Ok(())
+    let slices: Api<EndpointSlice> = Api::namespaced(it.plane.client(), namespace);
+    let slice = json!({"metadata": {"name": "never-stored"}, "addressType": "IPv4", "endpoints": []});
+    let slice: EndpointSlice = serde_json::from_value(slice)?;
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    wait::eventually("the API server to ask the webhook", SOON, || async {
+        let _ = wait::within("an answer", ATTEMPT, slices.create(&dry_run, &slice)).await;
+        webhook.was_asked_about(namespace)
+    })
+    .await
 }
 
 /// One operator, the same servers, a namespace for each case.
@@ -162,12 +183,8 @@ async fn slow(plane: Arc<ControlPlane>) -> Result<()> {
     }
     for case in &cases {
         let delay = Duration::from_secs(case.delay);
-        let resources = ["endpointslices"];
-        configure(
-            &it,
-            webhook.configuration(&case.namespace, &resources, delay, case.policy),
-        )
-        .await?;
+        let slices = ["endpointslices"];
+        ask(&it, &webhook, &case.namespace, &slices, delay, case.policy).await?;
     }
     it.postgres.replica(0).kill().await?;
     let watch = wait::Stopwatch::start();
@@ -205,11 +222,7 @@ async fn hanging(plane: Arc<ControlPlane>) -> Result<()> {
         plane.apply(&slow, &policy.to_string()).await?;
     }
     let resources = ["endpointslices", "services", "configmaps"];
-    configure(
-        &it,
-        webhook.configuration(&slow, &resources, Duration::from_secs(60), "Fail"),
-    )
-    .await?;
+    ask(&it, &webhook, &slow, &resources, Duration::from_secs(60), "Fail").await?;
     let _operator = operator_of(&it, &[&slow, &quick]).await?;
     let both = [it.postgres.replica(0), it.postgres.replica(1)];
     it.leads_in(&quick, "ro", &both).await?;

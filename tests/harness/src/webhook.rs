@@ -1,7 +1,8 @@
 //! A validating webhook that takes its time.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -26,8 +27,12 @@ const LONGEST: usize = 4 << 20;
 pub struct Webhook {
     address: SocketAddr,
     authority: String,
+    asked: Asked,
     task: JoinHandle<()>,
 }
+
+/// The namespaces that it was asked about.
+type Asked = Arc<Mutex<BTreeSet<String>>>;
 
 impl Webhook {
     /// Starts one at an address of its own.
@@ -47,12 +52,21 @@ impl Webhook {
             .with_single_cert(vec![certificate], key)?;
         let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
-        let task = suite::runtime().spawn(serve(listener, TlsAcceptor::from(Arc::new(config))));
+        let (acceptor, asked) = (TlsAcceptor::from(Arc::new(config)), Asked::default());
+        let task = suite::runtime().spawn(serve(listener, acceptor, Arc::clone(&asked)));
         Ok(Self {
             address,
             authority: authority.pem(),
+            asked,
             task,
         })
+    }
+
+    /// Whether it was asked about a write in this namespace. The API server asks a moment after it has taken a configuration.
+    #[must_use]
+    pub fn was_asked_about(&self, namespace: &str) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.contains(namespace)
     }
 
     /// A configuration that asks it about every write of these resources in a namespace, and that it answers after `delay`.
@@ -87,16 +101,16 @@ impl Drop for Webhook {
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, asked: Asked) {
     while let Ok((stream, _)) = listener.accept().await {
-        let acceptor = acceptor.clone();
+        let (acceptor, asked) = (acceptor.clone(), Arc::clone(&asked));
         // A connection that breaks is the API server's concern.
-        tokio::spawn(async move { answer(stream, acceptor).await });
+        tokio::spawn(async move { answer(stream, acceptor, &asked).await });
     }
 }
 
 /// Answers the requests of a connection, one after the other.
-async fn answer(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
+async fn answer(stream: TcpStream, acceptor: TlsAcceptor, asked: &Asked) -> Result<()> {
     let mut stream = acceptor.accept(stream).await?;
     let mut read = Vec::new();
     loop {
@@ -116,6 +130,10 @@ async fn answer(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
         }
         let review: Value = serde_json::from_slice(&read[head + 4..end])?;
         read.drain(..end);
+        if let Some(namespace) = review["request"]["namespace"].as_str() {
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.insert(namespace.to_owned());
+        }
         wait::pass(
             delay(&text).context("no delay in the path")?,
             "a slow webhook is slow",
