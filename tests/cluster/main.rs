@@ -4,6 +4,7 @@ mod admission;
 mod classes;
 mod clients;
 mod command_line;
+mod contests;
 mod divergence;
 mod edits;
 mod failovers;
@@ -73,6 +74,7 @@ fn tests() -> ExitCode {
     let suite = divergence::tests(suite);
     let suite = fallback::tests(suite);
     let suite = primary::tests(suite);
+    let suite = contests::tests(suite);
     let suite = secrets::tests(suite);
     let suite = services::tests(suite);
     let suite = objects::tests(suite);
