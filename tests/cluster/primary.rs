@@ -43,6 +43,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "where_nobody_follows_the_promoted_server_a_person_names_it",
             first_word,
         )
+        .test(
+            "a_declared_primary_of_another_database_than_its_replicas_is_disputed_until_a_person_names_one",
+            disputed,
+        )
 }
 
 async fn first_holder(plane: Arc<ControlPlane>) -> Result<()> {
@@ -82,6 +86,32 @@ async fn first_word(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     it.leads("rw", &[new], SOON).await?;
     it.condition("Ready", "True", "RoutableByFallback").await?;
+    Ok(())
+}
+
+/// The declared primary came back with an empty volume, and a replica was promoted, before there was a policy.
+async fn disputed(plane: Arc<ControlPlane>) -> Result<()> {
+    let empty = PgCluster::builder().own_identity();
+    let (it, empty) = tokio::try_join!(Fixture::start(plane, 2), empty.start())?;
+    let (new, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.postgres.primary().kill().await?;
+    new.promote().await?;
+    other.follow(new)?;
+    let mut policy = it.policy();
+    policy["spec"]["primary"]["host"] = json!(empty.primary().address());
+    it.apply(&policy).await?;
+    let stalled = it.condition("Stalled", "True", "IdentityChanged").await?;
+    ensure!(stalled.message.contains("failover.acceptPrimary"), "{stalled:?}");
+    it.condition("Ready", "False", "IdentityChanged").await?;
+    wait::pass(FAILOVER_TIMEOUT * 4, "longer than a dead primary is awaited").await;
+    it.leads("rw", &[], SOON).await?;
+    it.patch(json!({"spec": {"failover": {"acceptPrimary": "replica-1"}}}))
+        .await?;
+    it.leads("rw", &[new], SOON).await?;
+    it.leads("ro", &[other], SOON).await?;
+    it.condition("Stalled", "False", "Progressing").await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.endpoint("primary", "IdentityMismatch", SOON).await?;
     Ok(())
 }
 
