@@ -13,12 +13,17 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, POLICY, SOON};
+use crate::fixture::{Fixture, POLICY, SOON, addresses};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("the_ready_pods_behind_services_are_followed", followed)
         .test("a_service_that_goes_holds_the_routes", deleted)
+        .test("a_followed_pod_that_gets_another_address_keeps_the_writes", moved)
+        .test(
+            "a_pod_that_was_not_ready_before_its_promotion_gets_the_writes",
+            unready,
+        )
         .test(
             "an_invalid_edit_does_not_stop_the_pods_from_being_followed",
             invalid,
@@ -196,6 +201,67 @@ async fn deleted(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.pods("pg-ro", &[(both[1], true)]).await?;
     it.leads("ro", &both[1..], SOON).await
+}
+
+/// The Service of the replicas has the pod that was promoted, too.
+async fn moved(plane: Arc<ControlPlane>) -> Result<()> {
+    let servers = PgCluster::builder().replicas(2).more_addresses(1);
+    let it = Fixture::start_with(plane, servers, &[]).await?;
+    let (new, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.apply(&it.by_services().await?).await?;
+    it.serves().await?;
+    let writes = it.follow("rw").await?;
+    it.postgres.primary().kill().await?;
+    new.promote().await?;
+    other.follow(new)?;
+    writes.leads_to(&addresses(&[new]), SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+
+    // Its pod is made anew: first it is not there, then it has another address.
+    new.stop(Shutdown::Fast).await?;
+    it.pods("pg-ro", &[(other, true)]).await?;
+    it.condition("Ready", "False", "PrimaryUnreachable").await?;
+    new.start().await?;
+    let address = new.more_addresses()[0];
+    let mut pods = slice("pg-ro", &[(new, true), (other, true)]);
+    pods["endpoints"][0]["addresses"] = json!([address]);
+    it.apply(&pods).await?;
+    let there = BTreeSet::from([address.to_string()]);
+    writes.leads_to(&there, SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("ro", &[other], SOON).await?;
+    let way = [addresses(&[it.postgres.primary()]), addresses(&[new]), there];
+    ensure!(
+        writes.sets() == way,
+        "the writes went another way: {:?}",
+        writes.sets()
+    );
+    Ok(())
+}
+
+/// No check of this pod has shown it as a standby.
+async fn unready(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let (new, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let policy = it.by_services().await?;
+    it.pods("pg-ro", &[(new, false), (other, true)]).await?;
+    it.apply(&policy).await?;
+    it.serves().await?;
+    let writes = it.follow("rw").await?;
+    it.postgres.primary().kill().await?;
+    new.promote().await?;
+    other.follow(new)?;
+    it.pods("pg-ro", &[(new, true), (other, true)]).await?;
+    writes.leads_to(&addresses(&[new]), SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    it.leads("ro", &[other], SOON).await?;
+    let way = [it.postgres.primary(), new].map(|server| addresses(&[server]));
+    ensure!(
+        writes.sets() == way,
+        "the writes went another way: {:?}",
+        writes.sets()
+    );
+    Ok(())
 }
 
 /// The last valid spec stays in force with the pods, and the Secret, of now.
