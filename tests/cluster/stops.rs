@@ -1,7 +1,9 @@
 //! The operator is killed before and after each of its requests, and started again: the end is that of a run that nothing
 //! stopped. The servers are fakes, so that many runs take little. Events are not counted: nothing depends on them.
 
+mod promotion;
 mod scene;
+mod servers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             first_starts,
         )
         .test("an_edit_killed_at_any_request_ends_as_if_it_was_not", edits)
+        .test(
+            "the_writes_never_go_back_after_a_promotion_killed_at_any_request",
+            promotion::killed_at_any,
+        )
         .test(
             "an_operator_frozen_at_a_request_goes_on_when_it_is_thawed",
             frozen,

@@ -1,18 +1,16 @@
 //! What the operators that are stopped run on: fake servers, a namespace with a policy for each run, and the state of
 //! all that is in it.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use distributary_api::ReplicaSetPolicy;
-use fake_postgres::{Fake, Memory, Standing};
 use harness::control_plane::{Namespace, audit, service_account_user};
-use harness::postgres::{DATABASE, PORT, PROBE};
+use harness::postgres::{DATABASE, PROBE};
 use harness::stop::{CountedRequest, Stop};
-use harness::{ControlPlane, Operator, node, wait};
+use harness::{ControlPlane, Operator, wait};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
@@ -20,8 +18,9 @@ use k8s_openapi::{NamespaceResourceScope, serde::de::DeserializeOwned};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
+use super::promotion;
+use super::servers::Servers;
 use crate::fixture::{POLICY, SOON, condition, secret};
 
 /// Fields that tell a time or a version, or that the API server chooses.
@@ -46,6 +45,8 @@ pub enum Change {
     FirstStart,
     /// An edit takes one of two replicas out of a policy whose routes are written.
     ReplicaRemoved,
+    /// The primary of a policy whose routes are written dies, and a replica is promoted.
+    Promotion,
 }
 
 /// A primary and two replicas for every policy, and an account that may do everything.
@@ -53,7 +54,7 @@ pub struct Stage {
     plane: Arc<ControlPlane>,
     kubeconfig: PathBuf,
     user: String,
-    servers: Vec<(Ipv4Addr, Fake)>,
+    servers: Servers,
     _accounts: Namespace,
 }
 
@@ -72,48 +73,22 @@ impl Stage {
         ]});
         plane.apply(&accounts, &objects.to_string()).await?;
         let kubeconfig = plane.service_account_kubeconfig(&accounts, "operator").await?;
-        let mut servers = vec![server(Standing::primary()).await?];
-        for _ in 0..2 {
-            // It has all that the primary wrote.
-            let Standing { lsn, .. } = Standing::primary();
-            let standby = Standing {
-                lsn,
-                received: lsn,
-                ..Standing::standby()
-            };
-            servers.push(server(standby).await?);
-        }
         Ok(Self {
             user: service_account_user(&accounts, "operator"),
             plane,
             kubeconfig,
-            servers,
+            servers: Servers::start().await?,
             _accounts: accounts,
         })
     }
-
-    fn replicas(&self, count: usize) -> Value {
-        let replica =
-            |number: usize| json!({"id": format!("replica-{number}"), "host": self.servers[number].0});
-        (1..=count).map(replica).collect()
-    }
-}
-
-/// A server that tells this, and lets anybody in.
-async fn server(standing: Standing) -> Result<(Ipv4Addr, Fake)> {
-    let address = node::claim_address()?.server;
-    let listener = TcpListener::bind((address, PORT)).await?;
-    let fake = Fake::on(listener, Memory::Nothing, move |session| {
-        let standing = standing.clone();
-        async move { session.serve(|question| standing.answer(question)).await }
-    })?;
-    Ok((address, fake))
 }
 
 /// The namespace of one run, with its policy.
 pub struct Scene<'a> {
     stage: &'a Stage,
     namespace: Namespace,
+    /// Servers that no other run has.
+    own: Option<Servers>,
 }
 
 /// An operator over a scene.
@@ -125,32 +100,45 @@ pub struct Run {
 impl<'a> Scene<'a> {
     /// All as it is before the change.
     pub async fn set(stage: &'a Stage, change: Change) -> Result<Self> {
+        let is_promotion = change == Change::Promotion;
         let scene = Self {
             stage,
             namespace: stage.plane.namespace("stopped").await?,
+            own: if is_promotion {
+                Some(Servers::start().await?)
+            } else {
+                None
+            },
         };
+        // Whoever is slow here is not dead.
+        let timeouts = if is_promotion { ("1s", "2s") } else { ("5s", "30s") };
         let policy = json!({
             "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy", "metadata": {"name": POLICY},
             "spec": {
                 "connection": {
                     "database": DATABASE, "credentialsSecretRef": {"name": "probe"}, "tls": {"mode": "Disable"},
                 },
-                "primary": {"host": stage.servers[0].0},
-                "replicas": stage.replicas(2),
-                // Whoever is slow here is not dead.
-                "healthCheck": {"interval": "1s", "heartbeat": "500ms", "timeout": "5s", "failoverTimeout": "30s"},
+                "primary": {"host": scene.servers().address(0)},
+                "replicas": scene.servers().replicas(2),
+                "healthCheck": {
+                    "interval": "1s", "heartbeat": "500ms", "timeout": timeouts.0, "failoverTimeout": timeouts.1,
+                },
             },
         });
         let objects = json!({
             "apiVersion": "v1", "kind": "List", "items": [secret("probe", PROBE.user, PROBE.password), policy],
         });
         stage.plane.apply(&scene.namespace, &objects.to_string()).await?;
-        if change == Change::ReplicaRemoved {
+        if change != Change::FirstStart {
             let before = scene.operator().start().await?;
             scene.settled(Change::FirstStart).await?;
             before.stop().await?;
         }
         Ok(scene)
+    }
+
+    pub fn servers(&self) -> &Servers {
+        self.own.as_ref().unwrap_or(&self.stage.servers)
     }
 
     fn operator(&self) -> harness::operator::Builder {
@@ -161,7 +149,7 @@ impl<'a> Scene<'a> {
     pub async fn begin(&self, stop: Stop, change: Change) -> Result<Run> {
         let begun = audit::now();
         let operator = self.operator().stop_at(stop).start_no_wait()?;
-        if change == Change::ReplicaRemoved {
+        if change != Change::FirstStart {
             operator.answers("/readyz").await?;
             wait::eventually("the first decision", SOON, || async {
                 let page = operator.http_get("/metrics").await?.body;
@@ -169,11 +157,17 @@ impl<'a> Scene<'a> {
                 anyhow::Ok(())
             })
             .await?;
-            let change = json!({"spec": {"replicas": self.stage.replicas(1)}});
-            let policies: Api<ReplicaSetPolicy> = self.api();
-            policies
-                .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
-                .await?;
+        }
+        match change {
+            Change::FirstStart => {}
+            Change::ReplicaRemoved => {
+                let change = json!({"spec": {"replicas": self.servers().replicas(1)}});
+                let policies: Api<ReplicaSetPolicy> = self.api();
+                policies
+                    .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
+                    .await?;
+            }
+            Change::Promotion => self.servers().fail_over(),
         }
         Ok(Run { operator, begun })
     }
@@ -182,7 +176,11 @@ impl<'a> Scene<'a> {
     pub async fn settled(&self, change: Change) -> Result<()> {
         let replicas = if change == Change::ReplicaRemoved { 1 } else { 2 };
         wait::eventually("the policy to be settled", SOON, || async {
-            let policy = self.api::<ReplicaSetPolicy>().get(POLICY).await?;
+            let policy = self.policy().await?;
+            if change == Change::Promotion {
+                ensure!(promotion::is_followed(&policy), "{:?}", policy.status);
+                return anyhow::Ok(());
+            }
             let is = |type_, status: &str| {
                 condition(&policy, type_).is_some_and(|is| {
                     is.status == status && is.observed_generation == policy.metadata.generation
@@ -233,7 +231,7 @@ impl<'a> Scene<'a> {
 
     /// All of the namespace that is the operator's work, without times, in text that is the same for every scene.
     pub async fn state(&self) -> Result<String> {
-        let policy = self.api::<ReplicaSetPolicy>().get(POLICY).await?;
+        let policy = self.policy().await?;
         let uid = policy.metadata.uid.clone().context("a uid")?;
         let revision = policy.status.as_ref().and_then(|status| status.routing.as_ref());
         let revision = revision.context("no routes yet")?.revision.clone();
@@ -266,6 +264,14 @@ impl<'a> Scene<'a> {
         };
         wait::eventually("the end of an undisturbed run", SOON, ends).await?;
         wait::throughout("the end is the end", Duration::from_secs(1), ends).await
+    }
+
+    pub async fn policy(&self) -> Result<ReplicaSetPolicy> {
+        Ok(self.api::<ReplicaSetPolicy>().get(POLICY).await?)
+    }
+
+    pub fn slices(&self) -> Api<EndpointSlice> {
+        self.api()
     }
 
     async fn all<K>(&self) -> Result<Vec<Value>>
