@@ -246,7 +246,11 @@ fn writes_that_fail_one_after_the_other_are_told_though_others_are_under_way() {
     assert!(message.contains("Deadline (no answer)"), "{message}");
     bench.log();
     tell(&mut bench);
-    let told = bench.log().iter().filter(|line| line.starts_with("status")).count();
+    let told = bench
+        .log()
+        .iter()
+        .filter(|line| line.starts_with("status"))
+        .count();
     assert!(told <= 20, "it is told {told} times in 40 s");
 }
 
