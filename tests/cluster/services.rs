@@ -230,7 +230,9 @@ async fn moved(plane: Arc<ControlPlane>) -> Result<()> {
     writes.leads_to(&there, SOON).await?;
     it.condition("Ready", "True", "Routable").await?;
     it.leads("ro", &[other], SOON).await?;
-    let way = [addresses(&[it.postgres.primary()]), addresses(&[new]), there];
+    // An address that no pod of the Service has is nobody's.
+    let old = addresses(&[it.postgres.primary()]);
+    let way = [old, addresses(&[new]), BTreeSet::new(), there];
     ensure!(
         writes.sets() == way,
         "the writes went another way: {:?}",
