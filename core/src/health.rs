@@ -4,6 +4,8 @@
 //! two answers in a row that prove it alive bring it back. Only failures over the whole failover timeout, or ten suspicions
 //! within ten minutes, open its circuit.
 
+mod loss;
+
 use std::net::IpAddr;
 
 use super::breaker::{Breaker, Circuit, Outcome};
@@ -45,6 +47,8 @@ pub struct Health {
     pub(super) untold_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
     pub(super) doubted_since: Option<Moment>,
+    /// The held session was lost since the newest good check, and none has answered since.
+    pub(super) session_lost: bool,
     /// It has failed for `failoverTimeout`, and is starting up or shutting down.
     pub(super) starts_for_long: bool,
     /// What the newest check failed with; `None` after a good one.
@@ -141,22 +145,23 @@ impl Health {
     pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
         let now = observation.ended;
         let suspected = self.is_suspected();
-        let dead =
-            matches!(&observation.result, Err(kind) if matches!(kind.class(), FailureClass::Dead { .. }));
+        let failure = observation.result.as_ref().err();
+        let failure = failure.map(|kind| self.after_loss(*kind));
+        let dead = failure.is_some_and(|kind| matches!(kind.class(), FailureClass::Dead { .. }));
         let first = (!self.checked).then_some(observation.started);
         self.only_dead_since = self.only_dead_since.or(first).filter(|_| dead);
         self.checked = true;
         self.sqlstate.observe(observation.sqlstate);
-        let outcome = match &observation.result {
-            Ok(sample) => {
-                self.found_at(observation.address, now);
-                self.learn(sample, observation.started, now);
-                self.failure = None;
-                self.admitted = true;
-                self.suspicion = self.suspicion.after_answer();
-                Some(Outcome::Success)
-            }
-            Err(kind) => self.fail(*kind, observation.started, now),
+        if let Ok(sample) = &observation.result {
+            self.found_at(observation.address, now);
+            self.learn(sample, observation.started, now);
+            (self.failure, self.session_lost) = (None, false);
+            self.admitted = true;
+            self.suspicion = self.suspicion.after_answer();
+        }
+        let outcome = match failure {
+            None => Some(Outcome::Success),
+            Some(kind) => self.fail(kind, observation.started, now),
         };
         if let Some(outcome) = outcome {
             self.breaker
@@ -229,6 +234,7 @@ impl Health {
         if self.address != Some(address) {
             return false;
         }
+        self.session_lost = told.is_err();
         match told {
             Ok(sample) if self.is_of_another_server(sample) => {}
             Ok(sample) => {
@@ -252,13 +258,13 @@ impl Health {
         if matches!(self.suspicion, Suspicion::Confirming { .. }) {
             self.suspicion = Suspicion::None;
         }
-        (self.failing_since, self.doubted_since) = (None, None);
+        (self.failing_since, self.doubted_since, self.session_lost) = (None, None, false);
     }
 
     /// Its name leads to a server that answers: what the last one went through says nothing of it.
     pub fn arrive(&mut self) {
         (self.breaker, self.suspicion) = (Breaker::default(), Suspicion::None);
-        (self.failing_since, self.doubted_since) = (None, None);
+        (self.failing_since, self.doubted_since, self.session_lost) = (None, None, false);
     }
 
     /// Another address is another server: what the last one told of itself says nothing of it.
@@ -310,7 +316,7 @@ impl Health {
     pub fn verdict(&self) -> Self {
         let mut verdict = self.clone();
         verdict.breaker.circuit = verdict.breaker.circuit.shown();
-        (verdict.asked, verdict.doubted_since) = (None, None);
+        (verdict.asked, verdict.doubted_since, verdict.session_lost) = (None, None, false);
         verdict.sqlstate = verdict.sqlstate.shown();
         verdict
     }

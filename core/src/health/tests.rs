@@ -144,10 +144,11 @@ fn a_soft_sign_does_not_confirm_a_hard_one() {
 
 #[test]
 fn an_answer_of_another_kind_clears_a_hard_sign() {
-    for kind in CONFIGURATION
+    // After a loss the refusal of a pooler is one more.
+    let configuration = CONFIGURATION
         .into_iter()
-        .chain([FailureKind::Saturated, FailureKind::OtherError])
-    {
+        .filter(|kind| *kind != FailureKind::PoolerRefused);
+    for kind in configuration.chain([FailureKind::Saturated, FailureKind::OtherError]) {
         let health = served_then(&[FailureKind::ConnectRefused, kind, FailureKind::ConnectRefused]);
         let since = at(10);
         assert_eq!(health.suspicion, Suspicion::Confirming { since }, "{kind}");
@@ -856,4 +857,68 @@ fn a_session_with_another_server_says_nothing_of_the_one_that_checks_reach() {
     same.system_identifier = Some(8);
     assert!(!health.hear(ADDRESS, at(3), at(3), Ok(&same)));
     assert_eq!(health.role, Some(Role::Primary));
+}
+
+/// So many seconds in which every check ends so.
+fn fails_for(health: &mut Health, seconds: std::ops::Range<u64>, kind: FailureKind) {
+    for second in seconds {
+        let now = at(second * 1000);
+        let observation = Observation {
+            started: now,
+            ended: now,
+            address: None,
+            result: Err(kind),
+            sqlstate: None,
+        };
+        health.observe(&observation, &breaker(), &probing());
+    }
+}
+
+/// As PgBouncer does, which asks its server for passwords.
+#[test]
+fn a_pooler_that_lost_the_session_and_refuses_logins_has_lost_its_server() {
+    for silence in [Silence::Closed, Silence::Missed] {
+        let mut health = seen(&[(0, good())]);
+        hear(&mut health, 500, Err(silence));
+        fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
+        assert_eq!(verdict(&health), (OUT, Reason::CircuitOpen), "{silence:?}");
+        assert_eq!(health.failure, Some(FailureKind::UpstreamLost));
+    }
+    for kind in HARD.into_iter().chain(SOFT) {
+        let mut health = seen(&[(0, good()), (500, Err(kind))]);
+        fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
+        assert_eq!(verdict(&health).0, OUT, "{kind}");
+        assert_eq!(health.failure, Some(FailureKind::UpstreamLost), "{kind}");
+    }
+}
+
+/// It is full, or the password is another one.
+#[test]
+fn a_pooler_that_refuses_logins_and_answers_the_session_stays() {
+    let mut health = seen(&[(0, good())]);
+    hear(&mut health, 300, Err(Silence::Missed));
+    hear(&mut health, 600, Ok(&sample()));
+    fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
+    assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
+    assert_eq!(health.failure, Some(FailureKind::PoolerRefused));
+
+    let mut health = seen(&[(0, good())]);
+    hear(&mut health, 300, Err(Silence::Closed));
+    for forget in [Health::resume, Health::arrive] {
+        let mut health = health.clone();
+        forget(&mut health);
+        fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
+        assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
+    }
+    // An administrator ended the session, as a good check shows.
+    let observation = Observation {
+        started: at(400),
+        ended: at(400),
+        address: Some(ADDRESS),
+        result: good(),
+        sqlstate: None,
+    };
+    health.observe(&observation, &breaker(), &probing());
+    fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
+    assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
 }
