@@ -18,7 +18,8 @@ help: ## List the targets
 # What the tests, the demo and the image need, and the Debian package that has it.
 NEEDS := /usr/lib/postgresql/15/bin/postgres=postgresql-15 nft=nftables ip=iproute2 nsenter=util-linux \
          buildah=buildah jq=jq cc=build-essential /etc/ssl/certs/ca-certificates.crt=ca-certificates \
-         /usr/lib/python3/dist-packages/pip=python3-pip javac=openjdk-17-jdk-headless /usr/share/java/postgresql.jar=libpostgresql-jdbc-java
+         /usr/lib/python3/dist-packages/pip=python3-pip javac=openjdk-17-jdk-headless /usr/share/java/postgresql.jar=libpostgresql-jdbc-java \
+         /usr/sbin/pgbouncer=pgbouncer /usr/sbin/pgpool=pgpool2
 
 define SETUP
 set -eu
@@ -46,8 +47,8 @@ esac
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends $$packages
-for service in haproxy pgpool2; do
-    # So with what the benchmarks compare with.
+for service in haproxy pgbouncer pgpool2; do
+    # Nor may these: tests and benchmarks start their own.
     case " $$packages " in *" $$service "*) [ ! -d /run/systemd/system ] || systemctl disable --now $$service ;; esac
 done
 endef
@@ -130,7 +131,7 @@ BENCH := cargo build --release --package distributary --package benches --bin di
 RUN   := '$(CARGO_TARGET_DIR)/release'
 
 # What the benchmarks need beside that: whom they compare with.
-bench-failover bench-calm bench-scale: NEEDS += haproxy=haproxy /usr/sbin/pgpool=pgpool2
+bench-failover bench-calm bench-scale: NEEDS += haproxy=haproxy
 
 bench-failover: setup controlplane ## Compare how soon faults are seen with HAProxy and Pgpool-II (RUNS, FAULTS, READS)
 	$(BENCH) --bin failover

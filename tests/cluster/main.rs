@@ -19,6 +19,7 @@ mod names;
 mod network;
 mod objects;
 mod packaging;
+mod poolers;
 mod primary;
 mod process;
 mod reads;
@@ -66,6 +67,7 @@ fn tests() -> ExitCode {
     let suite = rogues::tests(suite);
     let suite = network::tests(suite);
     let suite = names::tests(suite);
+    let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);
     let suite = writes::tests(suite);

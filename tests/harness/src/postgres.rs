@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod faults;
+mod pooler;
 mod processes;
 mod rogue;
 mod settings;
@@ -27,6 +28,7 @@ use crate::process::Daemon;
 use crate::{dns, wait};
 
 pub use cluster::{Builder, PgCluster};
+pub use pooler::{LOOKUP, Passwords, Pooler};
 pub use rogue::rogue;
 pub use settings::{ServerCertificate, Tls};
 
