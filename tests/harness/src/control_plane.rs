@@ -67,6 +67,16 @@ pub enum Program {
     Proxy,
 }
 
+/// The family of the addresses that Services get: they have one of it, and none of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceFamily {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
 impl ControlPlane {
     /// Starts one; returns when objects can be made and a ClusterIP leads to its endpoints.
     ///
@@ -84,7 +94,15 @@ impl ControlPlane {
     /// # Errors
     /// As [`start`](Self::start), or when kubectl refuses a file.
     pub async fn start_with(definitions: &[&Path]) -> Result<Self> {
-        let control_plane = Self::prepare().await?;
+        Self::start_of(ServiceFamily::default(), definitions).await
+    }
+
+    /// The same, with Services of this family.
+    ///
+    /// # Errors
+    /// As [`start_with`](Self::start_with).
+    pub async fn start_of(family: ServiceFamily, definitions: &[&Path]) -> Result<Self> {
+        let control_plane = Self::prepare(family).await?;
         control_plane.etcd.start()?;
         control_plane.api_server.start()?;
         control_plane.ready().await?;
@@ -92,7 +110,7 @@ impl ControlPlane {
         control_plane.controller_manager.start()?;
         control_plane.add_node().await?;
         control_plane.proxy.start()?;
-        let (accounts, services) = tokio::join!(control_plane.accounts(), control_plane.services());
+        let (accounts, services) = tokio::join!(control_plane.accounts(), control_plane.services(family));
         accounts.and(services)?;
         Ok(control_plane)
     }
@@ -137,7 +155,7 @@ impl ControlPlane {
         }
     }
 
-    async fn prepare() -> Result<Self> {
+    async fn prepare(family: ServiceFamily) -> Result<Self> {
         let credentials = Credentials::make()?;
         let admin = credentials.for_user("admin", &["system:masters"])?;
         let audit_log = node::data_subdir("logs")?.join("audit.log");
@@ -145,7 +163,7 @@ impl ControlPlane {
             client: client(&admin).await?,
             proxy: daemons::proxy(&credentials)?,
             controller_manager: daemons::controller_manager(&credentials)?,
-            api_server: daemons::api_server(&credentials, &audit_log)?,
+            api_server: daemons::api_server(&credentials, &audit_log, family)?,
             etcd: daemons::etcd()?,
             credentials,
             admin,
@@ -197,10 +215,14 @@ impl ControlPlane {
     }
 
     /// The API server's own Service works: kube-proxy has written its rules.
-    async fn services(&self) -> Result<()> {
+    async fn services(&self, family: ServiceFamily) -> Result<()> {
+        let address = match family {
+            ServiceFamily::V4 => "198.19.0.1:443",
+            ServiceFamily::V6 => "[fd00:19::1]:443",
+        };
         // Before the rules are there the address times out, or has no route.
         let connect = || async {
-            let attempt = TcpStream::connect("198.19.0.1:443");
+            let attempt = TcpStream::connect(address);
             anyhow::Ok(tokio::time::timeout(Duration::from_millis(100), attempt).await??)
         };
         let reached = wait::eventually("the ClusterIP of the API server", START, connect);

@@ -37,7 +37,8 @@ use nix::unistd::Uid;
 
 pub(crate) use network::route;
 pub use network::{
-    API_PORT, API_SERVER, Addresses, NODE, RESOLVER, SERVICE_RANGE, claim_address, claim_address6, nft,
+    API_PORT, API_SERVER, API_SERVER6, Addresses, NODE, RESOLVER, SERVICE_RANGE, SERVICE_RANGE6,
+    claim_address, claim_address6, nft,
 };
 
 const ROLE: &str = "DISTRIBUTARY_NODE";

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::ServiceFamily;
 use super::credentials::Credentials;
 use super::programs;
-use crate::node::{self, API_SERVER, SERVICE_RANGE};
+use crate::node::{self, API_SERVER, API_SERVER6, SERVICE_RANGE, SERVICE_RANGE6};
 use crate::process::Daemon;
 
 /// The controllers that matter where there is no kubelet and no scheduler.
@@ -49,18 +50,27 @@ pub(super) fn etcd() -> Result<Daemon> {
     ]))
 }
 
-pub(super) fn api_server(credentials: &Credentials, audit_log: &Path) -> Result<Daemon> {
+pub(super) fn api_server(
+    credentials: &Credentials,
+    audit_log: &Path,
+    family: ServiceFamily,
+) -> Result<Daemon> {
     let policy = credentials.file("audit-policy.json");
     fs::write(&policy, audit_policy())?;
     if audit_log.exists() {
         fs::remove_file(audit_log).context("remove the audit log of the last control plane")?;
     }
+    // What it advertises must be of the family of the Services; every client of the tests comes to its address of IPv4.
+    let (bound, advertised, range) = match family {
+        ServiceFamily::V4 => (API_SERVER.to_string(), API_SERVER.to_string(), SERVICE_RANGE),
+        ServiceFamily::V6 => ("::".to_owned(), API_SERVER6.to_string(), SERVICE_RANGE6),
+    };
     Ok(
         Daemon::new("kube-apiserver", programs::path("kube-apiserver")?)?.args([
-            format!("--bind-address={API_SERVER}"),
+            format!("--bind-address={bound}"),
             format!("--secure-port={}", node::API_PORT),
-            format!("--advertise-address={API_SERVER}"),
-            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+            format!("--advertise-address={advertised}"),
+            format!("--service-cluster-ip-range={range}"),
             "--etcd-servers=http://127.0.0.1:2379".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),

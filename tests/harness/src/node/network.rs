@@ -16,6 +16,10 @@ pub const API_PORT: u16 = 6443;
 pub const NODE: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 /// The range of the ClusterIPs.
 pub const SERVICE_RANGE: &str = "198.19.0.0/16";
+/// The same for `ClusterIP`s of IPv6.
+pub const API_SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x18, 1, 0, 0, 0, 0, 1);
+/// The range of the ClusterIPs of IPv6.
+pub const SERVICE_RANGE6: &str = "fd00:19::/112";
 /// The only name server that programs of the node know. The address is the node's, so that a name that nobody
 /// serves fails at once.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
@@ -130,6 +134,8 @@ pub(super) fn set_up() -> Result<()> {
          route add default dev node0
          address add {API_SERVER}/32 dev lo
          address add {RESOLVER}/32 dev lo
+         address add {API_SERVER6}/128 dev lo nodad
+         route add {SERVICE_RANGE6} dev node0 src {API_SERVER6}
         "
     ))?;
     nft(RULES)?;
