@@ -16,11 +16,11 @@ use crate::{node, reader, wait};
 /// How long a pooler may take to start.
 const START: Duration = Duration::from_secs(30);
 
-/// Makes the function by which PgBouncer asks a server for the password of a role; the owner of the table may call it.
+/// Makes the function by which `PgBouncer` asks a server for the password of a role; the owner of the table may call it.
 pub const LOOKUP: &str = "create function password_of(role text) returns table (name name, password text) \
      language sql security definer as 'select usename, passwd from pg_catalog.pg_shadow where usename = role'";
 
-/// Where PgBouncer has the passwords of its clients from.
+/// Where `PgBouncer` has the passwords of its clients from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passwords {
     /// From a file.
@@ -37,7 +37,7 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// PgBouncer, which pools transactions and keeps no connection to the server for longer than a second.
+    /// `PgBouncer`, which pools transactions and keeps no connection to the server for longer than a second.
     ///
     /// # Errors
     /// When it is not installed, or does not start.
