@@ -15,7 +15,7 @@ use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Poli
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::server::Location;
 use super::sqlstate::Sqlstate;
-use super::write_primary::{Holding, IdentityChange};
+use super::write_primary::{Holding, IdentityChange, Obstacle};
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +80,8 @@ pub struct TargetState {
     pub role: Option<Role>,
     /// Whether it takes writes, and this policy saw it as a standby of this database before: it may take over.
     pub seen_as_standby: bool,
+    /// Why it may not take over the writes; `None`: nothing is in the way, or nothing is known of it.
+    pub obstacle: Option<Obstacle>,
     pub circuit: Circuit,
     /// Trips of its circuit within the last `maxResetTimeout`.
     pub trips: u32,
@@ -112,6 +114,7 @@ impl TargetState {
         Self {
             role: None,
             seen_as_standby: false,
+            obstacle: None,
             circuit: Circuit::Closed { run: None },
             trips: 0,
             eligible: false,
@@ -195,6 +198,8 @@ pub struct TargetNote {
     /// What its `lagQuery` answers in place of a lag.
     pub no_lag: Option<NoLag>,
     pub was_standby: bool,
+    /// Why it may not take over the writes.
+    pub obstacle: Option<Obstacle>,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
     /// Of the failure OtherError.
@@ -329,6 +334,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     TargetState {
         role: judgement.role,
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
+        obstacle: note.obstacle,
         circuit: judgement.circuit,
         trips: judgement.trips,
         eligible: member.is_some() && carried,

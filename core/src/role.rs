@@ -10,7 +10,7 @@ use super::judgement::Judgement;
 use super::lag::{Freshness, Replay};
 use super::observation::Role;
 use super::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
-use super::write_primary::{Claim, Holding};
+use super::write_primary::{Claim, Holding, Obstacle};
 
 /// One target with what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,16 @@ impl Evidence<'_> {
         self.health.address
     }
 
+    /// Why it may not take the writes, whatever it shows.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        (self.endpoint.state != EndpointState::Active).then_some(Obstacle::NotActive)
+    }
+
     /// What it shows that may count for the writes; nothing where it is not routed at all, or was never seen.
     #[must_use]
     pub fn claim(&self, was_standby: impl Fn(SocketAddr) -> bool) -> Option<Claim> {
-        if self.endpoint.state != EndpointState::Active {
+        if self.obstacle().is_some() {
             return None;
         }
         let (health, declared) = (self.health, self.endpoint.declared == DeclaredRole::Primary);

@@ -32,17 +32,19 @@ mod first;
 mod followers;
 mod holding;
 mod name;
+mod obstacle;
 mod rules;
 
 use super::ids::EndpointId;
 use super::moment::Moment;
 use super::observation::Role;
 use super::policy::{Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
-use first::FirstHolder;
+use choice::FirstHolder;
 
 pub use choice::{IdentityChange, WriteChoice, Writes};
 pub use claim::Claim;
 pub use holding::Holding;
+pub use obstacle::Obstacle;
 pub use rules::{FirstEvidence, Patience, Rules};
 
 /// Decides who takes the writes. `claims` are in declared order.
@@ -111,13 +113,17 @@ pub fn choose_write_primary(
             holding.timeline = holding.timeline.max(claim.timeline);
         }
     }
+    let split = contenders.split(&holding, unproven);
+    contenders.timeline = holding.timeline;
+    contenders.left = contenders.left.filter(|_| holding.holder == before.holder);
     WriteChoice {
         writes,
-        split: contenders.split(&holding, unproven),
+        split,
         changed,
         unproven,
         stays_at,
         proven: stays_at.is_none() && holder.is_some_and(|claim| claim.writable_since.is_some()),
+        obstacles: contenders.obstacles(&holding, rules.pinned()),
         again,
         holding,
     }
@@ -205,8 +211,7 @@ impl<'a> Contenders<'a> {
     /// Whether the holder tells nothing and did not go down, while a server that may follow is on a timeline above the mark.
     fn is_unproven(&self, holding: &Holding, holder: Option<&Claim>, rules: Rules<'_>) -> bool {
         let tells_nothing = |claim: &Claim| claim.role == Some(Role::Primary) && claim.cannot_be_checked;
-        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
-        let mut others = self.followers(holding, pinned);
+        let mut others = self.followers(holding, rules.pinned());
         rules.warm && holder.is_some_and(tells_nothing) && others.any(|claim| self.is_above(claim))
     }
 
@@ -217,7 +222,7 @@ impl<'a> Contenders<'a> {
         rules: Rules<'_>,
         (first, now): (FirstHolder<'a>, Moment),
     ) -> (Option<&'a Claim>, Option<Moment>) {
-        let pinned = rules.failover.primary_role == PrimaryRole::Pinned;
+        let pinned = rules.pinned();
         let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
         if let Some(found) = self.found(holding, rules, pinned) {
             return (Some(found), None);
@@ -274,8 +279,12 @@ impl<'a> Contenders<'a> {
 
     /// Without a holder the declared primary is it, once it takes writes.
     fn first(&self) -> Option<&'a Claim> {
-        let new = |claim: &&Claim| claim.declared && self.belongs(claim) && self.is_current(claim);
-        self.writable().find(new)
+        self.writable().find(|claim| self.may_be_first(claim))
+    }
+
+    fn may_be_first(&self, claim: &Claim) -> bool {
+        let is_standby = claim.role == Some(Role::Standby);
+        claim.declared && self.belongs(claim) && (is_standby || self.is_current(claim))
     }
 
     /// Known to be on a newer timeline than any holder before.

@@ -116,7 +116,7 @@ impl PolicyState {
                 own.any(of_another)
             });
         }
-        let endpoints = self.explain(&judgements, &routes);
+        let endpoints = self.explain(&judgements, &routes, &choice);
         if self.warm {
             self.remember(&routes, &judgements);
         }
@@ -172,7 +172,10 @@ impl PolicyState {
             found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };
-        choose_write_primary(&self.holding, &claims, rules, now)
+        let mut choice = choose_write_primary(&self.holding, &claims, rules, now);
+        let told = |known: Evidence<'_>| Some((known.id.clone(), known.obstacle()?));
+        choice.obstacles.extend(self.known().filter_map(told));
+        choice
     }
 
     /// Whether the holder was a pod that its Service, whose pods are known, does not lead to any more.
@@ -252,7 +255,12 @@ impl PolicyState {
         judgements
     }
 
-    fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
+    fn explain(
+        &self,
+        judgements: &[Judgement],
+        routes: &RoutingPlan,
+        choice: &WriteChoice,
+    ) -> Vec<EndpointView> {
         let note = |id: &TargetId| {
             let target = self.targets.get(id);
             TargetNote {
@@ -262,6 +270,7 @@ impl PolicyState {
                 pooled: target.is_some_and(|target| target.health.pooled),
                 sqlstate: target.and_then(|target| target.health.sqlstate.told()),
                 role_limit: target.and_then(|target| target.health.role_limit),
+                obstacle: choice.obstacles.get(id).copied(),
                 name_rotates: target.is_some_and(|target| target.name.rotates),
                 was_standby: target
                     .and_then(WatchedTarget::server)

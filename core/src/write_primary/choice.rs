@@ -1,8 +1,11 @@
 //! Who takes the writes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::claim::Claim;
 use super::holding::Holding;
+use super::obstacle::Obstacle;
 use crate::ids::TargetId;
 use crate::moment::Moment;
 
@@ -44,6 +47,16 @@ pub struct WriteChoice {
     pub proven: bool,
     /// Where the route stays: the name of the holder leads elsewhere, and who is there has not proved that it may take the writes.
     pub stays_at: Option<SocketAddr>,
+    /// Why others may not take over. Of a standby: if it were promoted now.
+    pub obstacles: BTreeMap<TargetId, Obstacle>,
     /// When the holder has been silent for long enough.
     pub again: Option<Moment>,
+}
+
+/// Who holds the writes first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FirstHolder<'a> {
+    pub(super) holder: Option<&'a Claim>,
+    /// When the declared primary has been awaited for long enough.
+    pub(super) again: Option<Moment>,
 }

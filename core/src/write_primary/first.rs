@@ -4,21 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::{Claim, Holding, IdentityChange, Rules};
+use super::{Claim, FirstHolder, Holding, IdentityChange, Rules};
 use crate::moment::Moment;
 use crate::observation::Role;
 use crate::policy::{IdentityRule, PrimaryRole};
 
 /// A declared primary is awaited for so many times `failoverTimeout` before another server may be the first holder.
 const PATIENCE: u32 = 3;
-
-/// Who holds the writes first.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct FirstHolder<'a> {
-    pub(super) holder: Option<&'a Claim>,
-    /// When the declared primary has been awaited for long enough.
-    pub(super) again: Option<Moment>,
-}
 
 impl Holding {
     /// The server that is the first holder by this evidence: all servers show one identifier, and it alone takes writes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ids::TargetId;
 use crate::moment::Moment;
-use crate::policy::{Failover, IdentityRule, Policy};
+use crate::policy::{Failover, IdentityRule, Policy, PrimaryRole};
 
 /// The rules of the policy.
 #[derive(Clone, Copy, Debug)]
@@ -59,5 +59,9 @@ impl<'a> Rules<'a> {
             first: None,
             found: None,
         }
+    }
+    /// Whether only the declared primary may take writes.
+    pub(super) fn pinned(&self) -> bool {
+        self.failover.primary_role == PrimaryRole::Pinned
     }
 }

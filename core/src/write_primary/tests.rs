@@ -63,6 +63,22 @@ fn silent(last: u8, since: u64) -> Claim {
     }
 }
 
+/// The holder as it answers to what was asked at this second.
+fn proven(second: u64) -> Claim {
+    Claim {
+        asked: Some(at(second * 1000)),
+        ..writable(1, 1)
+    }
+}
+
+/// Somebody promoted it: the answer that shows it came at this second.
+fn promoted(second: u64) -> Claim {
+    Claim {
+        writable_since: Some(at(second * 1000)),
+        ..writable(2, 2)
+    }
+}
+
 /// The declared primary holds the writes on timeline 1.
 fn holding() -> Holding {
     Holding {

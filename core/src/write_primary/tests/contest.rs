@@ -2,22 +2,6 @@
 
 use super::*;
 
-/// The holder as it answers to what was asked at this second.
-fn proven(second: u64) -> Claim {
-    Claim {
-        asked: Some(at(second * 1000)),
-        ..writable(1, 1)
-    }
-}
-
-/// Somebody promoted it: the answer that shows it came at this second.
-fn promoted(second: u64) -> Claim {
-    Claim {
-        writable_since: Some(at(second * 1000)),
-        ..writable(2, 2)
-    }
-}
-
 #[test]
 fn a_server_promoted_while_the_holder_writes_does_not_win_by_its_restart() {
     let setting = Setting::follow();

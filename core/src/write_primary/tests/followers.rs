@@ -69,6 +69,114 @@ fn who_may_not_follow() {
     assert_eq!(follow(&[standby(1), good()]), "Served r2");
 }
 
+/// What is in the way of each, in the order of `claims`; `-`: nothing.
+fn obstacles(setting: &Setting, before: &Holding, claims: &[Claim]) -> String {
+    let choice = setting.choose_write_primary(before, claims, 100);
+    let word = |claim: &Claim| match choice.obstacles.get(&claim.target) {
+        Some(obstacle) => obstacle.word(),
+        None => "-",
+    };
+    claims.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_server_that_may_not_follow_says_why() {
+    let one = |edit: fn(&mut Claim), base: Claim| {
+        let mut claims = [writable(1, 1), base];
+        edit(&mut claims[1]);
+        obstacles(&Setting::follow(), &holding(), &claims)
+    };
+    let nothing = |_: &mut Claim| {};
+    assert_eq!(one(nothing, standby(2)), "- -", "once it is promoted");
+    assert_eq!(one(nothing, writable(2, 2)), "- -", "when the holder is lost");
+    assert_eq!(
+        one(|it| it.was_standby = false, standby(2)),
+        "- -",
+        "it is seen as one now"
+    );
+    assert_eq!(
+        one(|it| it.timeline = None, standby(2)),
+        "- -",
+        "a promotion begins a new one"
+    );
+    assert_eq!(one(|it| it.answers = false, standby(2)), "- -");
+    for base in [standby(2), writable(2, 2)] {
+        let one = |edit: fn(&mut Claim)| one(edit, base.clone());
+        assert_eq!(one(|it| it.promotable = false), "- NotPromotable");
+        assert_eq!(one(|it| it.identity = Some(8)), "- IdentityMismatch");
+        assert_eq!(one(|it| it.other_database = true), "- IdentityMismatch");
+        assert_eq!(one(|it| it.identity = None), "- IdentityUnknown");
+        assert_eq!(one(|it| it.role = None), "- -", "nothing is known of it");
+    }
+    assert_eq!(one(nothing, writable(2, 0)), "- OlderTimeline");
+    assert_eq!(one(|it| it.timeline = None, writable(2, 2)), "- TimelineUnknown");
+    assert_eq!(one(|it| it.was_standby = false, writable(2, 2)), "- NeverStandby");
+    assert_eq!(one(|it| it.well = false, writable(2, 2)), "- NotProven");
+    assert_eq!(one(|it| it.answers = false, writable(2, 2)), "- NotProven");
+    let contested = [proven(60), promoted(50)];
+    assert_eq!(
+        obstacles(&Setting::follow(), &holding(), &contested),
+        "- Contested"
+    );
+}
+
+/// As seen from the choice that was made: by its mark and its holder.
+#[test]
+fn what_is_in_the_way_is_judged_by_the_new_holder() {
+    let suspected = Claim {
+        well: false,
+        ..writable(3, 1)
+    };
+    let moved = [standby(1), writable(2, 2), suspected];
+    assert_eq!(
+        obstacles(&Setting::follow(), &holding(), &moved),
+        "- - OlderTimeline"
+    );
+    let names = Claim {
+        instance: writable(1, 1).server,
+        was_standby: false,
+        ..writable(2, 1)
+    };
+    let claims = [writable(1, 1), names];
+    assert_eq!(
+        obstacles(&Setting::follow(), &holding(), &claims),
+        "- -",
+        "a name of the holder"
+    );
+    let nobody = Holding {
+        holder: None,
+        ..holding()
+    };
+    let claims = [standby(1), standby(2)];
+    assert_eq!(obstacles(&Setting::follow(), &nobody, &claims), "- -");
+    let first = [silent(1, 99), standby(2)];
+    assert_eq!(
+        obstacles(&Setting::follow(), &nobody, &first),
+        "- -",
+        "the declared one need not have been a standby"
+    );
+    let pinned = Setting {
+        failover: Failover {
+            primary_role: PrimaryRole::Pinned,
+            ..failover()
+        },
+        ..Setting::follow()
+    };
+    let claims = [writable(1, 1), standby(2), writable(3, 2)];
+    assert_eq!(obstacles(&pinned, &holding(), &claims), "- Pinned Pinned");
+    assert_eq!(
+        obstacles(
+            &Setting {
+                identity: IdentityRule::Unchecked,
+                ..Setting::follow()
+            },
+            &holding(),
+            &claims
+        ),
+        "- - -"
+    );
+}
+
 #[test]
 fn the_timeline_is_a_high_water_mark() {
     let setting = Setting::follow();
