@@ -198,6 +198,8 @@ pub struct TargetNote {
     /// What its `lagQuery` answers in place of a lag.
     pub no_lag: Option<NoLag>,
     pub was_standby: bool,
+    /// It is a primary that takes no writes, by its configuration.
+    pub read_only: bool,
     /// Why it may not take over the writes.
     pub obstacle: Option<Obstacle>,
     /// A pooler or proxy answers at its address.
@@ -319,8 +321,9 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     let reason = match member.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
         _ if judgement.standing == Standing::Excluded => judgement.reason,
-        _ if !carried && judgement.reason == Reason::Serving => Reason::FamilyNotServed,
+        _ if !carried && judgement.reason.stands_back() => Reason::FamilyNotServed,
         _ if !carried => judgement.reason,
+        Some(Admission::Early) if note.read_only => Reason::ReadOnly,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,

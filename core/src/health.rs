@@ -136,6 +136,17 @@ pub enum Reason {
     Disabled,
 }
 
+impl Reason {
+    /// Whether it is well as far as its newest check tells: what was found of it before stands, and says more.
+    #[must_use]
+    pub const fn stands_back(self) -> bool {
+        matches!(
+            self,
+            Self::Serving | Self::Saturated | Self::AnswersWithError | Self::ConfigurationHeld
+        )
+    }
+}
+
 impl Health {
     /// Takes in the result of one check.
     pub fn observe(&mut self, observation: &Observation, breaker: &BreakerSettings, probing: &Probing) {
@@ -360,6 +371,12 @@ impl Health {
         let class = self.failure.map(FailureKind::class);
         let lost = matches!(class, Some(FailureClass::Name | FailureClass::RefusedAddress));
         self.is_routable() && !lost
+    }
+
+    /// Whether it is a primary that takes no writes, by its configuration.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.role == Some(Role::Primary) && self.read_only
     }
 
     /// Whether its newest check was good.

@@ -157,10 +157,10 @@ impl Evidence<'_> {
         }
         let vacant = holding.holder.as_ref().is_none_or(|holder| holder == self.id);
         match (endpoint.declared, role, reason) {
-            (DeclaredRole::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
+            (DeclaredRole::Primary, Some(Role::Standby), _) if vacant && reason.stands_back() => {
                 (standing, Reason::PrimaryInRecovery)
             }
-            (_, Some(Role::Primary), Reason::Serving | Reason::Returning) if self.health.read_only => {
+            _ if self.health.is_read_only() && (reason.stands_back() || reason == Reason::Returning) => {
                 (standing, Reason::ReadOnly)
             }
             (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {

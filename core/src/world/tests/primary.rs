@@ -536,3 +536,42 @@ fn what_keeps_a_server_from_taking_over_is_told_of_each() {
     scene.check("primary", 20_000, Ok(on(1, Role::Standby)));
     assert_eq!(told(&mut scene), [none, fixed, none]);
 }
+
+/// What a primary tells whose configuration makes transactions read-only.
+fn read_only() -> Sample {
+    Sample {
+        read_only: true,
+        ..on(1, Role::Primary)
+    }
+}
+
+#[test]
+fn a_primary_that_takes_no_writes_is_told_until_a_check_tells_otherwise() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, Ok(read_only()));
+    assert_eq!(scene.reason("primary"), Reason::ReadOnly);
+    for (at, kind) in [
+        (20_000, FailureKind::Saturated),
+        (30_000, FailureKind::OtherError),
+    ] {
+        scene.check("primary", at, Err(kind));
+        let told = scene.decided().endpoints[0].state.clone();
+        assert_eq!((told.reason, told.failure), (Reason::ReadOnly, Some(kind)));
+    }
+    scene.check("primary", 40_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.reason("primary"), Reason::Serving);
+}
+
+#[test]
+fn a_primary_that_takes_no_writes_is_told_while_its_circuit_is_not_closed() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    for at in 1..7 {
+        scene.check("primary", 10_000 + at * 1000, REFUSED);
+    }
+    assert_eq!(scene.reason("primary"), Reason::Held);
+    scene.check("primary", 18_000, Ok(read_only()));
+    assert_eq!(scene.reason("primary"), Reason::ReadOnly, "its circuit is open");
+    scene.hear("primary", 19_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.reason("primary"), Reason::AdmittedEarly);
+}
