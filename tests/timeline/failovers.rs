@@ -254,8 +254,11 @@ fn name_moves() -> Simulation {
     simulation
 }
 
-/// The scenarios of docs/failovers.md.
-const SCENARIOS: [(&str, fn() -> Simulation); 8] = [
+/// The name of a table, and what it is of.
+type Scenario = (&'static str, fn() -> Simulation);
+
+/// Those of docs/failovers.md.
+const SCENARIOS: [Scenario; 8] = [
     ("switchover", switchover),
     ("failover", failover_without_return),
     ("return", failover_with_return),
