@@ -3,6 +3,8 @@
 //! A line of a table is a decision: `rw primary | ro a b:50 (c:10) | c Returning` has `b` at half its weight, and `c`
 //! in routing.json, not in the EndpointSlice.
 
+#[path = "timeline/failovers.rs"]
+mod failovers;
 #[path = "timeline/routing.rs"]
 mod routing;
 mod support;

@@ -180,6 +180,10 @@ pub struct ServerStatus {
     /// writes. Of a Service: whether a pod of it was, and none is. Absent: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_as_standby: bool,
+    /// Why the server may not take over the writes; of a standby: if it were promoted. Absent: it may, it is the write primary,
+    /// or its role is Unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_take_over: Option<String>,
     /// Closed (traffic flows), Open or HalfOpen.
     pub circuit: String,
     /// How often the circuit opened within the last circuitBreaker.maxResetTimeout.

@@ -15,7 +15,7 @@ use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Poli
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::server::Location;
 use super::sqlstate::Sqlstate;
-use super::write_primary::{Holding, IdentityChange};
+use super::write_primary::{Holding, IdentityChange, Obstacle};
 
 /// The newest decision of a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +80,8 @@ pub struct TargetState {
     pub role: Option<Role>,
     /// Whether it takes writes, and this policy saw it as a standby of this database before: it may take over.
     pub seen_as_standby: bool,
+    /// Why it may not take over the writes; `None`: nothing is in the way, or nothing is known of it.
+    pub obstacle: Option<Obstacle>,
     pub circuit: Circuit,
     /// Trips of its circuit within the last `maxResetTimeout`.
     pub trips: u32,
@@ -112,6 +114,7 @@ impl TargetState {
         Self {
             role: None,
             seen_as_standby: false,
+            obstacle: None,
             circuit: Circuit::Closed { run: None },
             trips: 0,
             eligible: false,
@@ -195,6 +198,10 @@ pub struct TargetNote {
     /// What its `lagQuery` answers in place of a lag.
     pub no_lag: Option<NoLag>,
     pub was_standby: bool,
+    /// It is a primary that takes no writes, by its configuration.
+    pub read_only: bool,
+    /// Why it may not take over the writes.
+    pub obstacle: Option<Obstacle>,
     /// A pooler or proxy answers at its address.
     pub pooled: bool,
     /// Of the failure OtherError.
@@ -314,8 +321,9 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     let reason = match member.map(|member| member.admission) {
         // Only where the routes stay as they are: why it would leave says more.
         _ if judgement.standing == Standing::Excluded => judgement.reason,
-        _ if !carried && judgement.reason == Reason::Serving => Reason::FamilyNotServed,
+        _ if !carried && judgement.reason.stands_back() => Reason::FamilyNotServed,
         _ if !carried => judgement.reason,
+        Some(Admission::Early) if note.read_only => Reason::ReadOnly,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
         _ => judgement.reason,
@@ -329,6 +337,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     TargetState {
         role: judgement.role,
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
+        obstacle: note.obstacle,
         circuit: judgement.circuit,
         trips: judgement.trips,
         eligible: member.is_some() && carried,

@@ -5,6 +5,7 @@
 //! within ten minutes, open its circuit.
 
 mod loss;
+mod reason;
 
 use std::net::IpAddr;
 
@@ -15,7 +16,8 @@ use super::percent::Percent;
 use super::policy::{BreakerSettings, Probing};
 use super::sqlstate::ToldSqlstate;
 use super::suspicion::Suspicion;
-use crate::words::words;
+
+pub use reason::Reason;
 
 /// What is known of one target.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,64 +82,6 @@ pub enum Standing {
     Unproven,
     /// It must not serve: it is proven wrong, or the policy keeps it out. It leaves even if the route is then empty.
     Excluded,
-}
-
-/// Why a target stands as it does.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(const_into_str)]
-pub enum Reason {
-    Serving,
-    /// The declared primary is in recovery: it serves reads, and no writes.
-    PrimaryInRecovery,
-    /// The write primary takes no writes, by its configuration: its routes stay.
-    ReadOnly,
-    /// Out of free connections; it stays.
-    Saturated,
-    /// It answers with an error that says nothing of its health; it stays.
-    AnswersWithError,
-    /// It cannot be checked because of a Secret, a login or TLS, or because the operator lacks something; what it served
-    /// it serves on.
-    ConfigurationHeld,
-    Returning,
-    AdmittedEarly,
-    /// Nobody is well: it is routed all the same.
-    Held,
-    Suspect,
-    Starting,
-    /// For longer than `failoverTimeout`: a standby with `hot_standby = off` lets nobody in for ever.
-    StillStarting,
-    CircuitOpen,
-    /// Too far behind.
-    Lagging,
-    /// Too far behind, and its replay stands still.
-    ReplayStalled,
-    /// How far it is behind is not known.
-    LagUnknown,
-    NameUnresolved,
-    NotCheckedYet,
-    ConfigurationFailed,
-    AddressRefused,
-    /// It takes writes, and is not the primary.
-    WritableReplica,
-    /// It belongs to another database system than the primary.
-    IdentityMismatch,
-    /// It has log that the write primary lacks, or follows somebody else.
-    Diverged,
-    /// It has yet to prove that it follows the write primary.
-    NotFollowing,
-    /// It is well, but the Service of the route cannot carry its address.
-    FamilyNotServed,
-    /// Weight 0: checked, never routed.
-    WeightZero,
-    /// Of a class: its probe query is not answered there.
-    ProbeQueryFailed,
-    /// The Service that it names has no ready pod.
-    NoReadyPod,
-    /// It is the server of another endpoint, and is used under that name.
-    SameServer,
-    /// No new connections; the sessions that are left are counted.
-    Draining,
-    Disabled,
 }
 
 impl Health {
@@ -368,6 +312,12 @@ impl Health {
         self.is_routable() && !lost
     }
 
+    /// Whether it is a primary that takes no writes, by its configuration.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.role == Some(Role::Primary) && self.read_only
+    }
+
     /// Whether its newest check was good.
     #[must_use]
     pub fn answers(&self) -> bool {
@@ -488,8 +438,6 @@ fn outcome(class: FailureClass, started: Moment) -> Option<Outcome> {
         FailureClass::Name | FailureClass::RefusedAddress | FailureClass::Own => None,
     }
 }
-
-words!(Reason);
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::judgement::Judgement;
 use super::lag::{Freshness, Replay};
 use super::observation::Role;
 use super::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, LagSource, Policy};
-use super::write_primary::{Claim, Holding};
+use super::write_primary::{Claim, Holding, Obstacle};
 
 /// One target with what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,16 @@ impl Evidence<'_> {
         self.health.address
     }
 
+    /// Why it may not take the writes, whatever it shows.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        (self.endpoint.state != EndpointState::Active).then_some(Obstacle::NotActive)
+    }
+
     /// What it shows that may count for the writes; nothing where it is not routed at all, or was never seen.
     #[must_use]
     pub fn claim(&self, was_standby: impl Fn(SocketAddr) -> bool) -> Option<Claim> {
-        if self.endpoint.state != EndpointState::Active {
+        if self.obstacle().is_some() {
             return None;
         }
         let (health, declared) = (self.health, self.endpoint.declared == DeclaredRole::Primary);
@@ -151,10 +157,10 @@ impl Evidence<'_> {
         }
         let vacant = holding.holder.as_ref().is_none_or(|holder| holder == self.id);
         match (endpoint.declared, role, reason) {
-            (DeclaredRole::Primary, Some(Role::Standby), Reason::Serving) if vacant => {
+            (DeclaredRole::Primary, Some(Role::Standby), _) if vacant && reason.stands_back() => {
                 (standing, Reason::PrimaryInRecovery)
             }
-            (_, Some(Role::Primary), Reason::Serving | Reason::Returning) if self.health.read_only => {
+            _ if self.health.is_read_only() && (reason.stands_back() || reason == Reason::Returning) => {
                 (standing, Reason::ReadOnly)
             }
             (_, Some(Role::Standby), Reason::Serving) if endpoint.weight == 0 => {

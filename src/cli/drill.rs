@@ -19,7 +19,7 @@ use distributary_core::decision::{EndpointView, TargetState};
 use distributary_core::ids::EndpointId;
 use distributary_core::observation::Role;
 use distributary_core::plan::{Route, RoutingPlan};
-use distributary_core::policy::{EndpointState, Policy};
+use distributary_core::policy::Policy;
 use distributary_core::table::named;
 use distributary_core::world::Memory;
 
@@ -142,16 +142,13 @@ impl Drill {
         if routes::is_well(&planned.plan()?.rw) {
             return None;
         }
-        let is_candidate = |view: &&EndpointView| {
-            let endpoint = self.policy.endpoint(&view.id);
-            let promotable = endpoint.is_some_and(|it| it.promotable && it.state == EndpointState::Active);
-            promotable && !loss.includes(&self.policy, &view.id)
+        let is_left = |view: &&EndpointView| !loss.includes(&self.policy, &view.id);
+        let may = |state: &TargetState| {
+            let is_well = state.circuit.state() == CircuitState::Closed;
+            state.role == Some(Role::Standby) && is_well && state.obstacle.is_none()
         };
-        let is_well = |state: &TargetState| {
-            state.role == Some(Role::Standby) && state.circuit.state() == CircuitState::Closed
-        };
-        let servers = planned.views().iter().filter(is_candidate).flat_map(servers);
-        let well = servers.filter(|(_, state)| is_well(state));
+        let servers = planned.views().iter().filter(is_left).flat_map(servers);
+        let well = servers.filter(|(_, state)| may(state));
         Some(well.map(|(target, _)| target.to_string()).collect())
     }
 

@@ -11,6 +11,7 @@ use distributary_core::decision::{Decision, EndpointView, TargetState, TargetVie
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::observation::{Failure, FailureKind};
+use distributary_core::write_primary::Obstacle;
 
 /// An endpoint, or one of its pods, as it is shown.
 #[derive(Clone, Debug, Default)]
@@ -63,12 +64,22 @@ impl Row {
             "next": known.and_then(|advice| advice.next),
         });
         let failure = self.server.failure.as_deref().and_then(FailureKind::from_word);
+        let obstacle = self
+            .server
+            .cannot_take_over
+            .as_deref()
+            .and_then(Obstacle::from_word);
         let optional = [
             ("address", self.address.clone()),
             ("failure", self.server.failure.clone()),
             (
                 "failureMeans",
                 failure.map(|kind| advice::of_failure(kind).to_owned()),
+            ),
+            ("cannotTakeOver", self.server.cannot_take_over.clone()),
+            (
+                "cannotTakeOverMeans",
+                obstacle.map(|kind| advice::of_obstacle(kind).to_owned()),
             ),
             ("sameServerAs", self.server.same_server_as.clone()),
             ("sqlstate", self.server.sqlstate.clone()),

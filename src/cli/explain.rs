@@ -1,6 +1,7 @@
 //! `distributary explain`: what a status says of each endpoint, and what must happen next.
 
 mod asked;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use asked::RouteQuery;
 use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
 use distributary_core::routing::Priority;
 use distributary_core::table::{Route, RoutingTable};
+use takeover::Takeover;
 
 /// Explain the status of a policy: which servers serve, which do not, why, since when, and what to do.
 ///
@@ -238,6 +240,26 @@ impl Explanation {
             .collect()
     }
 
+    fn takeover<'a>(&'a self, row: &'a Row) -> Takeover<'a> {
+        let memory = self.status.as_ref().and_then(|status| status.memory.as_ref());
+        Takeover::of(row, memory.and_then(|memory| memory.holder.as_ref()))
+    }
+
+    /// Who may take over the writes, and why not.
+    fn takeovers(&self) -> String {
+        let mut table = Table::new(&["ENDPOINT", "MAY TAKE OVER THE WRITES"]);
+        for row in &self.shown {
+            table.row([row.id.clone(), self.takeover(row).sentence()]);
+        }
+        table.text()
+    }
+
+    fn endpoint(&self, row: &Row) -> Value {
+        let mut document = row.document();
+        document["mayTakeOver"] = self.takeover(row).document();
+        document
+    }
+
     fn document(&self) -> Value {
         let status = self.status.as_ref();
         let left_out = self.left_out();
@@ -253,7 +275,7 @@ impl Explanation {
             "writes": status.and_then(|status| status.primary.as_ref()),
             "conditions": self.conditions(),
             "routes": self.routes,
-            "endpoints": self.shown.iter().map(Row::document).collect::<Vec<_>>(),
+            "endpoints": self.shown.iter().map(|row| self.endpoint(row)).collect::<Vec<_>>(),
         })
     }
 
@@ -287,6 +309,9 @@ impl Explanation {
         }
         if !self.shown.is_empty() {
             text.push_str(&format!("\n{}", endpoints::table(&self.shown)));
+        }
+        if !self.shown.is_empty() && self.asked.is_none() {
+            text.push_str(&format!("\n{}", self.takeovers()));
         }
         let explanations = endpoints::explanations(&self.shown);
         if !explanations.is_empty() {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Error;
@@ -13,7 +14,7 @@ use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
 use distributary_api::validate::{self, Declaration, SecretKeys, Secrets, ServicePort, Services};
-use distributary_api::{self as api, ReplicaSetPolicy};
+use distributary_api::{self as api, ReplicaSetPolicy, ReplicaSetPolicySpec, ReplicaSetPolicyStatus};
 use distributary_core::ids::EndpointId;
 use distributary_core::login::SecretProblem;
 use distributary_core::resolved::{ResolvedEndpoint, ServiceProblem};
@@ -85,9 +86,9 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
     for misfit in &found {
         leave_out(&mut document, &misfit.field);
     }
-    let Ok(object) = serde_json::from_value::<ReplicaSetPolicy>(document) else {
+    let Ok(object) = ReplicaSetPolicy::deserialize(&document) else {
         if found.is_empty() {
-            found.push(misfit("metadata", "it does not match the schema of its kind"));
+            found.push(misfit(unreadable_part(&document), OTHER_KIND));
         }
         return Err(found);
     };
@@ -101,6 +102,20 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         }
     }
     if found.is_empty() { Ok(object) } else { Err(found) }
+}
+
+/// What is said of a part of an object that no field is named of.
+const OTHER_KIND: &str = "it does not match the schema of its kind";
+
+/// The part of an object that cannot be read as that of a policy.
+fn unreadable_part(document: &Value) -> &'static str {
+    let status = document.get("status").map(ReplicaSetPolicyStatus::deserialize);
+    let spec = document.get("spec").map(ReplicaSetPolicySpec::deserialize);
+    match (status, spec) {
+        (Some(Err(_)), _) => "status",
+        (_, Some(Err(_)) | None) => "spec",
+        _ => "metadata",
+    }
 }
 
 fn misfit(field: &str, says: &str) -> Misfit {
@@ -124,11 +139,10 @@ fn leave_out(document: &mut Value, field: &str) {
 
 /// The object as written, where it has the form of a policy at all: for who only reads its status.
 pub fn unjudged(document: &Value) -> Result<ReplicaSetPolicy, Error> {
-    serde_json::from_value(without_null(document.clone())).map_err(|_| {
-        Error::invalid(format!(
-            "{}: it does not match the schema of a ReplicaSetPolicy",
-            title(document)
-        ))
+    let readable = without_null(document.clone());
+    ReplicaSetPolicy::deserialize(&readable).map_err(|_| {
+        let part = unreadable_part(&readable);
+        Error::invalid(format!("{}: {part}: {OTHER_KIND}", title(document)))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use distributary_core::health::Reason;
 use distributary_core::observation::FailureKind;
+use distributary_core::write_primary::Obstacle;
 
 /// A sentence each; both for people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -157,6 +158,23 @@ const fn next(reason: Reason) -> Option<&'static str> {
             return None;
         }
     })
+}
+
+/// Why a server may not take over the writes.
+#[must_use]
+pub const fn of_obstacle(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::NotActive => "the state of its endpoint is Draining or Disabled",
+        Obstacle::Pinned => "failover.primaryRole is Pinned, and its endpoint is not the declared primary",
+        Obstacle::NotPromotable => "promotable of its endpoint is false",
+        Obstacle::IdentityMismatch => "it belongs to another database system",
+        Obstacle::IdentityUnknown => "its system identifier, or that of this database, is not known",
+        Obstacle::OlderTimeline => "it takes writes on an older timeline than the last write primary",
+        Obstacle::TimelineUnknown => "it takes writes, and does not tell on which timeline",
+        Obstacle::Contested => "it was promoted while the write primary took writes",
+        Obstacle::NeverStandby => "it takes writes, and this policy never saw it as a standby",
+        Obstacle::NotProven => "it took writes when it was last seen, and its newest checks do not prove it",
+    }
 }
 
 /// What a failed check found, and what to look at.

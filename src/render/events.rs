@@ -112,7 +112,7 @@ fn of_split_brain(endpoints: &[EndpointId], outputs: Option<&Outputs>) -> Notice
 
 fn of_fallback(active: bool, to: &[EndpointId]) -> Notice {
     if active {
-        let note = format!("Too few replicas can serve reads. Reads go to {}.", ids(to));
+        let note = format!("Too few replicas are eligible for reads. They go to {}.", ids(to));
         route(true, EventReason::ReadFallbackActive, &note)
     } else {
         route(

@@ -228,6 +228,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
     ServerStatus {
         role: Role::word_of(state.role).to_owned(),
         seen_as_standby: state.seen_as_standby,
+        cannot_take_over: state.obstacle.map(|obstacle| obstacle.to_string()),
         circuit: state.circuit.state().to_string(),
         trips: state.trips,
         retry_at: None,

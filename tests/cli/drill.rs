@@ -11,6 +11,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
     suite
         .test("drill_loses_every_server_and_every_region", losses)
         .test("drill_says_when_a_loss_leaves_no_reads", no_reads)
+        .test("drill_names_nobody_who_may_not_take_over_the_writes", pinned)
         .test("drill_keeps_dedicated_replicas_to_their_class", dedicated)
 }
 
@@ -73,6 +74,17 @@ async fn no_reads(_: Arc<()>) -> Result<()> {
     let arguments = ["drill", "-f", "-", "--observations", &seen.to_string_lossy()];
     let said = distributary(&arguments, &strict, &[])?.with(4)?;
     ensure!(said.row(&["b", "ro"])?[2] == "Held", "{said:#?}");
+    Ok(())
+}
+
+async fn pinned(_: Arc<()>) -> Result<()> {
+    let pinned = POLICY.replace("spec:", "spec:\n  failover: {primaryRole: Pinned}");
+    let said = distributary(&["drill", "-f", "-"], &pinned, &[])?.with(0)?;
+    ensure!(
+        said.out
+            .contains("without primary: no server could take over the writes\n"),
+        "{said:#?}"
+    );
     Ok(())
 }
 

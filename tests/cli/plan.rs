@@ -123,6 +123,19 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
         ensure!(said.err.contains(told), "{told}: {said:#?}");
     }
     ensure!(said.err.lines().count() == 5 && said.out.is_empty(), "{said:#?}");
+    for (field, value) in [
+        ("status", json!({"endpoints": "canary"})),
+        ("metadata.labels", json!("canary")),
+    ] {
+        let part = field.split('.').next().unwrap_or_default();
+        let mut policy = minimal();
+        put(&mut policy, field, value);
+        let misfit = format!("error: default/orders: {part}: it does not match the schema of its kind\n");
+        let said = plan(&policy.to_string(), &[])?.with(3)?;
+        ensure!(said.err == misfit, "{said:#?}");
+        let said = distributary(&["explain", "orders", "-f", "-"], &policy.to_string(), &[])?.with(3)?;
+        ensure!(said.err == misfit, "{said:#?}");
+    }
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: ca-na-ry}}\n---\n";
     let said = plan(&format!("{secret}{POLICY}"), &[])?.with(3)?;
     ensure!(

@@ -94,6 +94,7 @@ fn choice(policy: &Policy) -> WriteChoice {
         changed: None,
         unproven: false,
         proven: true,
+        obstacles: BTreeMap::new(),
         again: None,
     }
 }

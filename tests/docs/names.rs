@@ -10,6 +10,7 @@ use distributary_core::breaker::spacing;
 use distributary_core::cadence;
 use distributary_core::health::Reason;
 use distributary_core::observation::{FailureClass, FailureKind};
+use distributary_core::write_primary::Obstacle;
 use distributary_probe::statements;
 use strum::VariantArray;
 
@@ -46,6 +47,20 @@ fn every_reason_of_an_endpoint_is_explained() {
         table.lines().filter(|line| line.starts_with("| `")).count(),
         reasons.len()
     );
+}
+
+#[test]
+fn every_obstacle_to_a_takeover_is_explained_and_no_other() {
+    let text = read("docs/conditions.md");
+    let (_, table) = text
+        .split_once("## Why a server may not take over the writes")
+        .unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let known = Obstacle::ALL.iter().map(|obstacle| obstacle.word());
+    assert_eq!(rows.collect::<Vec<_>>(), known.collect::<Vec<_>>());
 }
 
 #[test]

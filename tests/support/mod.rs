@@ -4,6 +4,7 @@
 
 pub mod arbitrary;
 pub mod log;
+pub mod servers;
 pub mod simulation;
 
 use distributary::render::{Manifests, Subject, render};

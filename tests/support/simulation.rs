@@ -10,17 +10,20 @@ use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::fixture::{self, Case};
 use distributary_core::health::Reason;
-use distributary_core::ids::{EndpointId, TargetId};
+use distributary_core::ids::TargetId;
 use distributary_core::jitter;
-use distributary_core::observation::{FailureClass, FailureKind, Load, Observation, Role, Sample, Silence};
+use distributary_core::observation::{
+    FailureClass, FailureKind, Load, Lsn, Observation, Role, Sample, Silence,
+};
 use distributary_core::plan::{Route, RouteState};
 use distributary_core::target::{
-    CheckAnswer, Hold, Incarnation, NextCheck, ProbeKey, ProbeOrder, SessionAnswer,
+    CheckAnswer, Hold, Incarnation, NameAnswer, NameState, NextCheck, ProbeKey, ProbeOrder, SessionAnswer,
 };
 use distributary_core::transition::Transition;
 use distributary_core::world::{Announcement, Effects, EndpointMemory, Event, Instruction, Memory, World};
 
 use super::log::Log;
+use super::servers::Servers;
 
 /// What a server does with a check that begins, and with its held session.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +48,8 @@ pub const REFUSED: Answer = Answer::Fails(FailureKind::ConnectRefused);
 pub const STARTING: Answer = Answer::Fails(FailureKind::Starting);
 /// A session that could not be opened is tried again after this.
 const REOPEN: Duration = Duration::from_millis(100);
+/// A name is found to lead elsewhere by the second of two answers, which come at its TTL: 1 s.
+const LOOKUPS: Duration = Duration::from_secs(2);
 
 /// One target as the prober sees it.
 struct Probe {
@@ -53,6 +58,8 @@ struct Probe {
     /// When the check under way began and ends, and its result.
     running: Option<Observation>,
     session: Option<Session>,
+    /// The address that its name does not lead to any more.
+    left: Option<IpAddr>,
 }
 
 /// A held session.
@@ -71,13 +78,14 @@ pub struct Simulation {
     /// Whether the log tells of waiting, which every new policy begins with.
     tells_waiting: bool,
     /// What each server does from a moment on; the last entry that has begun counts.
-    scripts: BTreeMap<EndpointId, Vec<(Moment, Answer)>>,
+    scripts: BTreeMap<String, Vec<(Moment, Answer)>>,
+    pub servers: Servers,
     /// The write-ahead log, and how far each standby is in it.
     pub wal: Log,
     /// Where set, the wall clocks of the servers jump by it.
     pub wall_clock: Option<u32>,
     /// When an administrator ends the sessions of a server.
-    terminations: BTreeMap<EndpointId, BTreeSet<Moment>>,
+    terminations: BTreeMap<String, BTreeSet<Moment>>,
     probes: BTreeMap<TargetId, Probe>,
     pub log: Vec<(Moment, String)>,
     pub decisions: Vec<(Moment, Arc<Decision>)>,
@@ -90,6 +98,8 @@ pub struct Simulation {
 enum Act {
     Check,
     Session,
+    /// The lookups of its name found that it leads elsewhere.
+    Named,
 }
 
 /// When it begins: things befall servers at whole seconds, and are seen by checks in between.
@@ -109,6 +119,7 @@ impl Simulation {
             now: BEGIN,
             tells_waiting: !memory.endpoints.is_empty(),
             scripts: BTreeMap::new(),
+            servers: Servers::default(),
             wal: Log::default(),
             wall_clock: None,
             terminations: BTreeMap::new(),
@@ -123,9 +134,9 @@ impl Simulation {
         simulation
     }
 
-    /// From `seconds` on, the server of `id` answers so.
-    pub fn from(&mut self, seconds: f64, id: &str, answer: Answer) -> &mut Self {
-        let script = self.scripts.entry(id.into()).or_default();
+    /// From `seconds` on, this server answers so; a server is named as the endpoint that leads to it, unless it is said otherwise.
+    pub fn from(&mut self, seconds: f64, server: &str, answer: Answer) -> &mut Self {
+        let script = self.scripts.entry(server.to_owned()).or_default();
         script.push((moment(seconds), answer));
         script.sort_by_key(|(moment, _)| *moment);
         self
@@ -153,6 +164,7 @@ impl Simulation {
                     match act {
                         Act::Check => self.check(&id),
                         Act::Session => self.session(&id),
+                        Act::Named => self.named(&id),
                     }
                 }
                 (_, Some(wake)) => self.now = wake.max(self.now),
@@ -167,6 +179,15 @@ impl Simulation {
     /// The policy is edited now.
     pub fn edit(&mut self, policy: &Case, memory: Memory) {
         self.policy = policy.clone();
+        let resolved = policy.resolved();
+        for endpoint in &policy.endpoints {
+            let host = resolved
+                .location(&endpoint.id)
+                .map(|location| location.host.to_string());
+            if let Some(address) = host.and_then(|host| host.parse().ok()) {
+                self.servers.is_at(endpoint.id.as_str(), address);
+            }
+        }
         self.step(policy.changed(memory));
         self.decide();
     }
@@ -192,15 +213,61 @@ impl Simulation {
             let session = session.map(|at| (at.max(self.now), 1, id.clone()));
             check.into_iter().chain(session).min()
         };
-        let (moment, which, id) = self.probes.iter().filter_map(events).min()?;
-        Some((moment, id, if which == 0 { Act::Check } else { Act::Session }))
+        let named = self.servers.next_move(self.now - LOOKUPS);
+        let named = named.map(|(moment, id)| (moment + LOOKUPS, 2, id));
+        let (moment, which, id) = self.probes.iter().filter_map(events).chain(named).min()?;
+        let act = match which {
+            0 => Act::Check,
+            1 => Act::Session,
+            _ => Act::Named,
+        };
+        Some((moment, id, act))
+    }
+
+    /// The name of a target leads elsewhere.
+    fn named(&mut self, id: &TargetId) {
+        let key = self.key(id);
+        let Some(probe) = self.probes.get_mut(id) else {
+            return;
+        };
+        probe.left = probe.check.prefer;
+        let state = NameState {
+            left: probe.left,
+            rotates: false,
+        };
+        let incarnation = probe.incarnation;
+        self.step(Event::Named(NameAnswer {
+            key,
+            incarnation,
+            state,
+        }));
+    }
+
+    /// The server that new connections of a target lead to: the one that it is known at, until its name let go of it.
+    fn server(&self, id: &TargetId) -> String {
+        let probe = self.probes.get(id);
+        let known = probe.and_then(|probe| probe.check.prefer.filter(|prefer| Some(*prefer) != probe.left));
+        known.map_or_else(
+            || self.servers.of(id, self.now),
+            |address| self.servers.at(address),
+        )
+    }
+
+    /// The server that its session leads to.
+    fn held(&self, id: &TargetId) -> String {
+        let probe = self.probes.get(id);
+        let session = probe.and_then(|probe| probe.session.as_ref());
+        session.map_or_else(
+            || self.server(id),
+            |session| self.servers.at(session.hold.address),
+        )
     }
 
     /// When an open session is closed from the other side, after now.
     fn closes(&self, id: &TargetId, session: &Session) -> Option<Moment> {
         let script = self
             .scripts
-            .get(&id.endpoint)
+            .get(&self.held(id))
             .map(Vec::as_slice)
             .unwrap_or_default();
         let dies = script
@@ -209,7 +276,7 @@ impl Simulation {
             .map(|(moment, _)| *moment);
         let ended = self
             .terminations
-            .get(&id.endpoint)
+            .get(&self.held(id))
             .and_then(|moments| moments.first());
         dies.into_iter()
             .chain(ended.copied())
@@ -218,14 +285,15 @@ impl Simulation {
     }
 
     fn check(&mut self, id: &TargetId) {
-        let (key, now) = (self.key(id), self.now);
-        let answer = self.answer(&id.endpoint);
-        let sample = |role| self.sample(&id.endpoint, answer, role);
+        let (key, now, server) = (self.key(id), self.now, self.server(id));
+        let answer = self.answer(&server);
+        let sample = |role| self.sample(&server, answer, role);
         let timeout = self
             .probes
             .get(id)
             .map_or(Duration::ZERO, |probe| probe.check.timeout);
-        let started = check(answer, self.address(&id.endpoint), now, timeout, sample);
+        let address = self.servers.address(&server).or(id.pod);
+        let started = check(answer, address, now, timeout, sample);
         let Some(probe) = self.probes.get_mut(id) else {
             return;
         };
@@ -235,11 +303,12 @@ impl Simulation {
             return;
         };
         let incarnation = probe.incarnation;
+        let elsewhere = probe.left.is_some() && probe.left == probe.check.prefer;
         let asleep = observation.result == Err(FailureKind::AddressRefused);
         self.step(Event::Observed(CheckAnswer {
             key,
             incarnation,
-            elsewhere: false,
+            elsewhere,
             observation,
         }));
         if asleep {
@@ -249,17 +318,17 @@ impl Simulation {
 
     /// The held session closes, answers, or asks.
     fn session(&mut self, id: &TargetId) {
-        let (key, now) = (self.key(id), self.now);
-        let answer = self.answer(&id.endpoint);
-        let usual = self.usual(&id.endpoint);
+        let (key, now, server) = (self.key(id), self.now, self.held(id));
+        let answer = self.answer(&server);
+        let usual = self.usual(&server);
         let due = self
             .probes
             .get(id)
             .and_then(|probe| self.closes(id, probe.session.as_ref()?));
-        if let Some(moments) = self.terminations.get_mut(&id.endpoint) {
+        if let Some(moments) = self.terminations.get_mut(&server) {
             moments.retain(|moment| *moment > now);
         }
-        let sample = self.heartbeat(&id.endpoint, answer, usual);
+        let sample = self.heartbeat(&server, answer, usual);
         let Some(probe) = self.probes.get_mut(id) else {
             return;
         };
@@ -304,7 +373,7 @@ impl Simulation {
     }
 
     /// What the session tells, and after what time; `None`: there is none to be had.
-    fn heartbeat(&self, id: &EndpointId, answer: Answer, usual: Role) -> Option<(Duration, Sample)> {
+    fn heartbeat(&self, server: &str, answer: Answer, usual: Role) -> Option<(Duration, Sample)> {
         let millis = Duration::from_millis;
         let (takes, role) = match answer {
             Answer::Standby => (millis(1), Role::Standby),
@@ -314,31 +383,39 @@ impl Simulation {
             answer if closes_sessions(answer) => return None,
             Answer::Fails(_) | Answer::FailsLate(..) => (millis(1), usual),
         };
-        Some((takes, self.sample(id, answer, role)))
+        Some((takes, self.sample(server, answer, role)))
     }
 
-    fn sample(&self, id: &EndpointId, answer: Answer, role: Role) -> Sample {
-        let timeline = match answer {
-            Answer::Promoted(timeline) => timeline,
+    fn sample(&self, server: &str, answer: Answer, role: Role) -> Sample {
+        let life = self.servers.life(server, self.now);
+        let timeline = match (answer, life) {
+            (Answer::Promoted(timeline), _) => timeline,
+            (_, Some(life)) => life.timeline,
             _ => 1,
         };
-        let position = match role {
+        let written = match role {
             Role::Primary => self.wal.head(self.now),
-            Role::Standby => self.wal.replayed(id.as_str(), self.now),
+            Role::Standby => self.wal.replayed(server, self.now),
         };
+        let position = Lsn(written.0.saturating_sub(life.map_or(0, |life| life.lacks)));
+        let load = |started| Load {
+            sessions: 1,
+            max_connections: 100,
+            transactions: 0,
+            started,
+        };
+        // It jumps back and forth by days.
+        let millis = i64::try_from(self.now.since_start().as_millis()).unwrap_or(0);
+        let jumps = self
+            .wall_clock
+            .map(|seed| (i64::from(seed) * millis) % 100_000_000_000);
         Sample {
             lsn: Some(position),
-            load: self.wall_clock.map(|seed| Load {
-                sessions: 1,
-                max_connections: 100,
-                transactions: 0,
-                // It jumps back and forth by days.
-                started: (i64::from(seed) * i64::try_from(self.now.since_start().as_millis()).unwrap_or(0))
-                    % 100_000_000_000,
-            }),
+            load: jumps.or(life.map(|life| life.started)).map(load),
             received: (role == Role::Standby).then_some(position),
-            system_identifier: Some(7),
-            timeline: (role == Role::Primary).then_some(timeline),
+            system_identifier: Some(life.map_or(7, |life| life.system)),
+            // What a receiver receives is told to `pg_monitor` alone.
+            timeline: (role == Role::Primary || life.is_some()).then_some(timeline),
             ..Sample::of(role)
         }
     }
@@ -404,6 +481,7 @@ impl Simulation {
                 check: wanted.check,
                 running: None,
                 session: None,
+                left: None,
             };
             probe.instruct(wanted.check, self.now);
             self.probes.insert(wanted.target, probe);
@@ -415,15 +493,15 @@ impl Simulation {
         self.take(effects);
     }
 
-    fn usual(&self, id: &EndpointId) -> Role {
-        let script = self.scripts.get(id).map(Vec::as_slice).unwrap_or_default();
+    fn usual(&self, server: &str) -> Role {
+        let script = self.scripts.get(server).map(Vec::as_slice).unwrap_or_default();
         let known = |answer: &Answer| match answer {
             Answer::Primary | Answer::Promoted(_) => Some(Role::Primary),
             Answer::Standby | Answer::SlowStandby(_) => Some(Role::Standby),
             _ => None,
         };
         let before = script.iter().rev().filter(|(moment, _)| *moment <= self.now);
-        let declared = if id.as_str() == "primary" {
+        let declared = if server == "primary" {
             Role::Primary
         } else {
             Role::Standby
@@ -432,20 +510,15 @@ impl Simulation {
         answers.find_map(known).unwrap_or(declared)
     }
 
-    fn answer(&self, id: &EndpointId) -> Answer {
-        let usual = if id.as_str() == "primary" {
+    fn answer(&self, server: &str) -> Answer {
+        let usual = if server == "primary" {
             Answer::Primary
         } else {
             Answer::Standby
         };
-        let script = self.scripts.get(id).map(Vec::as_slice).unwrap_or_default();
+        let script = self.scripts.get(server).map(Vec::as_slice).unwrap_or_default();
         let begun = script.iter().rfind(|(moment, _)| *moment <= self.now);
         begun.map_or(usual, |(_, answer)| *answer)
-    }
-
-    fn address(&self, id: &EndpointId) -> Option<IpAddr> {
-        let resolved = self.policy.resolved();
-        resolved.location(id)?.host.to_string().parse().ok()
     }
 
     fn key(&self, id: &TargetId) -> ProbeKey {

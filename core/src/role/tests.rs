@@ -135,6 +135,18 @@ fn a_primary_that_is_configured_to_take_no_writes_is_told_and_stays() {
         returning,
         (Standing::Returning { .. }, Reason::ReadOnly)
     ));
+    // A check that tells nothing of it takes nothing back.
+    for kind in [
+        FailureKind::Saturated,
+        FailureKind::OtherError,
+        FailureKind::AuthenticationFailed,
+        FailureKind::OutOfResources,
+    ] {
+        let told = judged("primary", |_, health, _, _| {
+            (health.read_only, health.failure) = (true, Some(kind));
+        });
+        assert_eq!(told, (Standing::Good, Reason::ReadOnly), "{kind}");
+    }
     // What keeps it from its routes says more.
     assert_eq!(read_only("primary", open).1, Reason::CircuitOpen);
     assert_eq!(read_only("a", |_| {}).1, Reason::WritableReplica);
@@ -240,6 +252,11 @@ fn a_declared_primary_in_recovery_serves_reads_and_says_so_while_nobody_else_hol
     let standby = |health: &mut Health| health.role = Some(Role::Standby);
     let vacant = judged("primary", |_, health, _, _| standby(health));
     assert_eq!(vacant, (Standing::Good, Reason::PrimaryInRecovery));
+    let saturated = judged("primary", |_, health, _, _| {
+        standby(health);
+        health.failure = Some(FailureKind::Saturated);
+    });
+    assert_eq!(saturated, (Standing::Good, Reason::PrimaryInRecovery));
     let rejoined = judged("primary", |_, health, _, holding| {
         standby(health);
         holding.holder = Some(TargetId::host("a".into()));

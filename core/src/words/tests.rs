@@ -6,6 +6,7 @@ use crate::outputs::Format;
 use crate::plan::{Admission, RouteState};
 use crate::policy::{DeclaredRole, EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
 use crate::routing::{Destination, Priority, ReadFallback, ZoneHints};
+use crate::write_primary::Obstacle;
 
 /// Every word of a type, joined; each is read back as the value that it was written for.
 macro_rules! all {
@@ -39,6 +40,11 @@ fn words_that_were_published_stay() {
          AuthenticationFailed DatabaseMissing ConnectNotGranted DatabaseClosed CertificateExpired CertificateNotYetValid \
          CertificateIssuerUnknown CertificateNameMismatch TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
          NameNotFound ResolverFailed AddressRefused ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
+    );
+    assert_eq!(
+        all!(Obstacle),
+        "NotActive Pinned NotPromotable IdentityMismatch IdentityUnknown OlderTimeline TimelineUnknown Contested NeverStandby \
+         NotProven"
     );
     assert_eq!(all!(CircuitState), "Closed Open HalfOpen");
     assert_eq!(all!(Role), "Primary Standby");

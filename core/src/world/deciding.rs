@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::instances::Instances;
 use super::policy::{PolicyState, same_database};
 use super::watched::WatchedTarget;
 use crate::decision::{Decision, DecisionState, EndpointView, RouteDecision, TargetNote, explain};
@@ -93,7 +94,8 @@ impl PolicyState {
             .filter(|target| !target.health.checked)
             .count();
         self.warm |= unchecked == 0;
-        let choice = self.choose_write_primary(now);
+        let instances = self.instances();
+        let choice = self.choose_write_primary(&instances, now);
         let again = choice.again;
         self.goes_by_memory &= !choice.proven;
         self.holding.identity = choice.holding.identity;
@@ -101,7 +103,7 @@ impl PolicyState {
             self.holding.contested.clone_from(&choice.holding.contested);
         }
         self.follow_another(&choice.holding);
-        let judgements = self.judge(&choice.holding);
+        let judgements = self.judge(&choice.holding, &instances);
         if !self.warm && !self.serves_an_excluded_one(&judgements, &choice.holding) {
             return (DecisionState::Waiting { unchecked }, None);
         }
@@ -116,7 +118,7 @@ impl PolicyState {
                 own.any(of_another)
             });
         }
-        let endpoints = self.explain(&judgements, &routes);
+        let endpoints = self.explain(&judgements, &routes, &choice);
         if self.warm {
             self.remember(&routes, &judgements);
         }
@@ -139,8 +141,9 @@ impl PolicyState {
 
     /// The routes as they were before the operator started, from who served then.
     pub(super) fn recall_routes(&mut self, now: Moment) {
-        let choice = self.choose_write_primary(now);
-        let mut judgements = self.judge(&choice.holding);
+        let instances = self.instances();
+        let choice = self.choose_write_primary(&instances, now);
+        let mut judgements = self.judge(&choice.holding, &instances);
         let served = |judgement: &&mut Judgement| {
             let target = self.targets.get(&judgement.target);
             target.is_some_and(|target| target.served.is_some())
@@ -158,12 +161,12 @@ impl PolicyState {
         }
     }
 
-    pub(super) fn choose_write_primary(&self, now: Moment) -> WriteChoice {
+    pub(super) fn choose_write_primary(&self, instances: &Instances, now: Moment) -> WriteChoice {
         let mut claims: Vec<Claim> = self
             .known()
             .filter_map(|known| known.claim(|server| self.was_standby(server)))
             .collect();
-        self.join(&mut claims);
+        instances.join(&mut claims);
         let rules = Rules {
             warm: self.warm,
             left: self.has_left(),
@@ -172,7 +175,10 @@ impl PolicyState {
             found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };
-        choose_write_primary(&self.holding, &claims, rules, now)
+        let mut choice = choose_write_primary(&self.holding, &claims, rules, now);
+        let told = |known: Evidence<'_>| Some((known.id.clone(), known.obstacle()?));
+        choice.obstacles.extend(self.known().filter_map(told));
+        choice
     }
 
     /// Whether the holder was a pod that its Service, whose pods are known, does not lead to any more.
@@ -235,7 +241,7 @@ impl PolicyState {
         })
     }
 
-    fn judge(&self, holding: &Holding) -> Vec<Judgement> {
+    fn judge(&self, holding: &Holding, instances: &Instances) -> Vec<Judgement> {
         let judge = |known: Evidence<'_>| {
             let mut judgement = known.judge(&self.policy, holding);
             let target = self.targets.get(known.id).filter(|_| !self.warm);
@@ -248,11 +254,16 @@ impl PolicyState {
             judgement
         };
         let mut judgements: Vec<_> = self.known().map(judge).collect();
-        self.pass_over(&mut judgements);
+        self.pass_over(&mut judgements, instances);
         judgements
     }
 
-    fn explain(&self, judgements: &[Judgement], routes: &RoutingPlan) -> Vec<EndpointView> {
+    fn explain(
+        &self,
+        judgements: &[Judgement],
+        routes: &RoutingPlan,
+        choice: &WriteChoice,
+    ) -> Vec<EndpointView> {
         let note = |id: &TargetId| {
             let target = self.targets.get(id);
             TargetNote {
@@ -262,6 +273,8 @@ impl PolicyState {
                 pooled: target.is_some_and(|target| target.health.pooled),
                 sqlstate: target.and_then(|target| target.health.sqlstate.told()),
                 role_limit: target.and_then(|target| target.health.role_limit),
+                read_only: target.is_some_and(|target| target.health.is_read_only()),
+                obstacle: choice.obstacles.get(id).copied(),
                 name_rotates: target.is_some_and(|target| target.name.rotates),
                 was_standby: target
                     .and_then(WatchedTarget::server)

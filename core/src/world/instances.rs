@@ -10,9 +10,23 @@ use crate::ids::TargetId;
 use crate::judgement::Judgement;
 use crate::write_primary::Claim;
 
+/// Which server each target is: the address that stands for it.
+pub(super) struct Instances(BTreeMap<TargetId, SocketAddr>);
+
+impl Instances {
+    /// Notes in the claims which of them are of one server.
+    pub(super) fn join(&self, claims: &mut [Claim]) {
+        for claim in claims {
+            if let Some(instance) = self.0.get(&claim.target) {
+                claim.instance = *instance;
+            }
+        }
+    }
+}
+
 impl PolicyState {
-    /// Every target that is one server with others, with the address that stands for it: the lowest of all of them.
-    fn instances(&self) -> BTreeMap<TargetId, SocketAddr> {
+    /// Of targets that are one server, the lowest address of all of them stands for it.
+    pub(super) fn instances(&self) -> Instances {
         let firsts = self.aliases.firsts();
         let server = |id: &TargetId| self.targets.get(id).and_then(WatchedTarget::server);
         let mut lowest = BTreeMap::<&TargetId, SocketAddr>::new();
@@ -36,24 +50,13 @@ impl PolicyState {
                     .or_insert_with(|| known.copied().unwrap_or(server));
             }
         }
-        instances
-    }
-
-    /// Notes in the claims which of them are of one server.
-    pub(super) fn join(&self, claims: &mut [Claim]) {
-        let instances = self.instances();
-        for claim in claims {
-            if let Some(instance) = instances.get(&claim.target) {
-                claim.instance = *instance;
-            }
-        }
+        Instances(instances)
     }
 
     /// Of the targets that are one server, one is judged as it is, and the others are passed over: who may serve goes first, as
     /// of two that take writes the holder alone may, then by priority and id.
-    pub(super) fn pass_over(&self, judgements: &mut [Judgement]) {
+    pub(super) fn pass_over(&self, judgements: &mut [Judgement], Instances(instances): &Instances) {
         let mut groups = BTreeMap::<SocketAddr, Vec<usize>>::new();
-        let instances = self.instances();
         for (at, judgement) in judgements.iter().enumerate() {
             if let Some(instance) = instances.get(&judgement.target) {
                 groups.entry(*instance).or_default().push(at);

@@ -283,7 +283,11 @@ impl PolicyState {
             id != holder && target.health.writable_since.is_some_and(is_later)
         };
         self.targets.iter().any(another)
-            && self.choose_write_primary(now).holding.contested != self.holding.contested
+            && self
+                .choose_write_primary(&self.instances(), now)
+                .holding
+                .contested
+                != self.holding.contested
     }
 
     /// The longest lag that must be told apart: past it a replica is out, and where those that are out may stand in, the one

@@ -143,6 +143,7 @@ impl WatchedTarget {
         self.following = Following::recalled(known.following());
         // What was proven stands until the opposite is.
         self.health.other_database = known.was(Reason::IdentityMismatch);
+        self.health.read_only = known.was(Reason::ReadOnly);
         self.check.prefer = known.address;
     }
 

@@ -77,6 +77,10 @@ impl Contenders<'_> {
 
     /// Whether its server is contested, under this or another name.
     pub(super) fn is_contested(&self, holding: &Holding, claim: &Claim) -> bool {
+        // This is asked of every server, and mostly there is no contest.
+        if holding.contested.is_empty() {
+            return false;
+        }
         let mut names = self
             .claims
             .iter()

@@ -1,8 +1,13 @@
-//! Who may take the writes over.
+//! Who may take over the writes.
+//!
+//! Any server but the holder may, where no [`Obstacle`] is in its way. One that takes writes does, where no other one that
+//! takes writes may, once the holder is lost or is a standby.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Claim, Contenders, Holding, Rules};
+use super::{Claim, Contenders, Holding, Obstacle, Rules};
+use crate::ids::TargetId;
+use crate::observation::Role;
 
 impl<'a> Contenders<'a> {
     /// The one server that may take over; `None` where there are more.
@@ -14,19 +19,47 @@ impl<'a> Contenders<'a> {
 
     /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
     pub(super) fn followers(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
-        let told = move |claim: &Claim| {
+        let is_other = |claim: &&Claim| Some(&claim.target) != holding.holder.as_ref();
+        let takes_writes = |claim: &&Claim| claim.role == Some(Role::Primary);
+        let claims = self.claims.iter().filter(takes_writes).filter(is_other);
+        claims.filter(move |claim| self.obstacle(holding, claim, pinned).is_none())
+    }
+
+    /// What keeps each other server from taking over.
+    pub(super) fn obstacles(&self, holding: &Holding, pinned: bool) -> BTreeMap<TargetId, Obstacle> {
+        let present = self.present(holding);
+        let claims = self.claims.iter().filter(|claim| match present {
+            Some(present) => claim.instance != present.instance,
+            None => !self.may_be_first(claim),
+        });
+        let known = claims.filter(|claim| claim.role.is_some());
+        let told = |claim: &Claim| Some((claim.target.clone(), self.obstacle(holding, claim, pinned)?));
+        known.filter_map(told).collect()
+    }
+
+    /// The first rule that keeps this server from taking over.
+    fn obstacle(&self, holding: &Holding, claim: &Claim, pinned: bool) -> Option<Obstacle> {
+        let writable = claim.role == Some(Role::Primary);
+        let known = if pinned {
+            self.belongs(claim)
+        } else {
             self.unchecked || (self.identity.is_some() && claim.identity == self.identity)
         };
-        let takes_over = move |claim: &Claim| {
-            claim.promotable && told(claim) && (claim.was_standby || self.stands_in(claim))
-        };
-        let may = move |claim: &&Claim| {
-            let may = if pinned { claim.declared } else { takes_over(claim) };
-            may && claim.well && self.is_current(claim) && !self.is_contested(holding, claim)
-        };
-        self.writable()
-            .filter(|claim| Some(&claim.target) != holding.holder.as_ref())
-            .filter(may)
+        let was_standby = pinned || claim.was_standby || self.stands_in(claim);
+        let proven = claim.writes() && claim.well;
+        let rules = [
+            (Obstacle::Pinned, pinned && !claim.declared),
+            (Obstacle::NotPromotable, !pinned && !claim.promotable),
+            (Obstacle::IdentityMismatch, self.is_other_database(claim)),
+            (Obstacle::IdentityUnknown, !known),
+            (Obstacle::OlderTimeline, self.is_below(claim)),
+            (Obstacle::TimelineUnknown, writable && !self.is_current(claim)),
+            (Obstacle::Contested, self.is_contested(holding, claim)),
+            (Obstacle::NeverStandby, writable && !was_standby),
+            (Obstacle::NotProven, writable && !proven),
+        ];
+        let broken = rules.into_iter().find(|(_, broken)| *broken);
+        broken.map(|(obstacle, _)| obstacle)
     }
 
     /// A pod that needs not to have been seen as a standby itself: the successor of the holder's pod in its Service, or a pod

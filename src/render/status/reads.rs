@@ -17,7 +17,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     };
     if plan.ro.state == RouteState::Fallback {
         let message = format!(
-            "No replica can serve reads. Reads go to {}.",
+            "No replica is eligible for these reads. They go to {}.",
             ids(&plan.ro.serving())
         );
         return yes(ConditionReason::NoReplicaEligible, message);
@@ -25,7 +25,7 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
     let stand_ins = plan.ro.stand_ins();
     if !stand_ins.is_empty() {
         let message = format!(
-            "Fewer replicas than failover.minHealthyReplicas can serve reads. Reads also go to {}.",
+            "Fewer replicas than failover.minHealthyReplicas are eligible for these reads. They also go to {}.",
             ids(&stand_ins)
         );
         return yes(ConditionReason::TooFewReplicas, message);

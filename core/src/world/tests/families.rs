@@ -72,6 +72,19 @@ fn what_is_worse_than_the_family_is_told_instead() {
 }
 
 #[test]
+fn a_check_that_tells_nothing_hides_no_family() {
+    let mut scene = Scene::well();
+    carry(&mut scene, &[("ro", Families::V6)], 2);
+    scene.check("a", 3, Err(FailureKind::Saturated));
+    let decided = scene.decided();
+    let a = state(&decided, "a");
+    assert_eq!(
+        (a.reason, a.failure),
+        (Reason::FamilyNotServed, Some(FailureKind::Saturated))
+    );
+}
+
+#[test]
 fn a_server_that_another_service_carries_serves() {
     let mut scene = Scene::well();
     let mut policy = policy();

@@ -9,6 +9,8 @@ struct Found {
     a: Result<Sample, FailureKind>,
     b: Result<Sample, FailureKind>,
     primary: Result<Sample, FailureKind>,
+    /// Where it is declared.
+    c: Option<Result<Sample, FailureKind>>,
 }
 
 impl Default for Found {
@@ -17,6 +19,7 @@ impl Default for Found {
             a: Ok(plain(Role::Primary)),
             b: Ok(plain(Role::Standby)),
             primary: REFUSED,
+            c: None,
         }
     }
 }
@@ -35,6 +38,9 @@ impl Found {
         for second in seconds.step_by(2) {
             let millis = second * 1000;
             scene.check("b", millis, self.b.clone());
+            if let Some(c) = &self.c {
+                scene.check("c", millis, c.clone());
+            }
             scene.check("primary", millis + 10, self.primary.clone());
             scene.check("a", millis + 20, self.a.clone());
         }
@@ -77,6 +83,7 @@ fn a_server_that_a_declared_primary_follows_is_the_first_holder() {
         a: Ok(sample(Role::Primary)),
         b: Ok(sample(Role::Standby)),
         primary: Ok(sample(Role::Standby)),
+        c: None,
     };
     let mut scene = found.scene(policy(), 0..4);
     assert_eq!(writes(&mut scene), "rw a");
@@ -200,15 +207,12 @@ fn one_that_follows_is_not_enough_where_another_one_speaks_against_it() {
         (plain(Role::Primary), "rw"),
         (ahead, "rw"),
     ] {
-        let mut scene = Scene::default();
-        scene.apply(crate::fixture::policy(&["a", "b", "c"]), &Memory::default(), 0);
-        for second in (0..60).step_by(2) {
-            let millis = second * 1000;
-            scene.check("b", millis, Ok(b.clone()));
-            scene.check("c", millis, Ok(plain(Role::Standby)));
-            scene.check("primary", millis + 10, REFUSED);
-            scene.check("a", millis + 20, Ok(plain(Role::Primary)));
-        }
+        let found = Found {
+            b: Ok(b),
+            c: Some(Ok(plain(Role::Standby))),
+            ..Found::default()
+        };
+        let mut scene = found.scene(crate::fixture::policy(&["a", "b", "c"]), 0..60);
         assert_eq!(writes(&mut scene), expected);
     }
 }

@@ -2,12 +2,21 @@
 
 use super::*;
 
+/// `a` and `b` are names of one standby: an endpoint, when its server started, and its role.
+const TWO_NAMES_OF_A_STANDBY: [(&str, i64, Role); 3] = [
+    ("primary", 5, Role::Primary),
+    ("a", 6, Role::Standby),
+    ("b", 6, Role::Standby),
+];
+
 /// `b` is another name of the write primary, and `a` a standby.
 fn virtual_address() -> Scene {
     let mut scene = Scene::new();
-    scene.check("primary", 1, Ok(started(5, sample(Role::Primary))));
-    scene.check("a", 2, Ok(started(6, sample(Role::Standby))));
-    scene.check("b", 3, Ok(started(5, sample(Role::Primary))));
+    scene.answer(&[
+        ("primary", 5, Role::Primary),
+        ("a", 6, Role::Standby),
+        ("b", 5, Role::Primary),
+    ]);
     scene
 }
 
@@ -32,14 +41,7 @@ fn two_names_of_a_standby_are_served_once_by_priority() {
     let mut scene = Scene::default();
     let case = edited(|policy| policy.endpoints[1].priority = 9);
     scene.apply(case, &Memory::default(), 0);
-    for (id, role) in [
-        ("primary", Role::Primary),
-        ("a", Role::Standby),
-        ("b", Role::Standby),
-    ] {
-        let server = if role == Role::Primary { 5 } else { 6 };
-        scene.check(id, 1, Ok(started(server, sample(role))));
-    }
+    scene.answer(&TWO_NAMES_OF_A_STANDBY);
     assert_eq!(scene.routes(), "rw primary; ro b");
     // The name that is used is gone: the other one serves.
     scene.check("b", 1000, REFUSED);
@@ -59,14 +61,7 @@ fn a_name_that_leads_to_another_server_is_another_server() {
 #[test]
 fn two_names_of_one_promoted_server_are_one_that_may_follow() {
     let mut scene = Scene::new();
-    for (id, role) in [
-        ("primary", Role::Primary),
-        ("a", Role::Standby),
-        ("b", Role::Standby),
-    ] {
-        let server = if role == Role::Primary { 5 } else { 6 };
-        scene.check(id, 1, Ok(started(server, sample(role))));
-    }
+    scene.answer(&TWO_NAMES_OF_A_STANDBY);
     assert_eq!(scene.routes(), "rw primary; ro a");
     scene.check("primary", 1000, REFUSED);
     scene.check("primary", 1010, REFUSED);
@@ -87,12 +82,8 @@ fn one_address_is_one_server() {
     let mut scene = Scene::default();
     let case = edited(|policy| policy.of("b").location = policy.of("a").location.clone());
     scene.apply(case, &Memory::default(), 0);
-    for (id, role) in [
-        ("primary", Role::Primary),
-        ("a", Role::Standby),
-        ("b", Role::Standby),
-    ] {
-        scene.check(id, 1, Ok(sample(role)));
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
     }
     assert_eq!(scene.routes(), "rw primary; ro a");
     assert_eq!(scene.reason_of("b"), Reason::SameServer);
@@ -105,14 +96,12 @@ fn a_server_with_two_names_counts_once_among_those_that_must_be_healthy() {
     let mut case = crate::fixture::policy(&["a", "b", "c"]);
     case.failover.min_healthy = crate::routing::Least::Percent(Percent::new(50));
     scene.apply(case, &Memory::default(), 0);
-    for (id, start, role) in [
+    scene.answer(&[
         ("primary", 5, Role::Primary),
         ("a", 5, Role::Primary),
         ("b", 6, Role::Standby),
         ("c", 7, Role::Standby),
-    ] {
-        scene.check(id, 1, Ok(started(start, sample(role))));
-    }
+    ]);
     assert_eq!(scene.routes(), "rw primary; ro b c");
     scene.check("c", 1000, REFUSED);
     scene.check("c", 1010, REFUSED);
@@ -120,6 +109,13 @@ fn a_server_with_two_names_counts_once_among_those_that_must_be_healthy() {
 }
 
 impl Scene {
+    /// The first check of each endpoint, whose server started then and has this role.
+    fn answer(&mut self, servers: &[(&str, i64, Role)]) {
+        for (id, start, role) in servers {
+            self.check(id, 1, Ok(started(*start, sample(*role))));
+        }
+    }
+
     /// As the newest decision that was looked at says.
     fn reason_of(&self, id: &str) -> Reason {
         let decision = self.seen.values().next().unwrap();

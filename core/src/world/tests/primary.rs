@@ -5,7 +5,7 @@ use crate::fixture::{Case, SYSTEM};
 use crate::plan::RouteState;
 use crate::policy::{EndpointState, IdentityRule, OnPrimaryLoss, PrimaryRole};
 use crate::transition::Transition;
-use crate::write_primary::IdentityChange;
+use crate::write_primary::{IdentityChange, Obstacle};
 
 fn settled() -> Scene {
     settled_as(|_| {})
@@ -500,4 +500,78 @@ fn a_standby_follows_whatever_it_told_of_its_identity_where_none_is_known() {
         scene.check("a", 11, Ok(on(2, Role::Primary)));
         assert_eq!(scene.routes(), "rw a; ro b", "{then:?}");
     }
+}
+
+#[test]
+fn what_keeps_a_server_from_taking_over_is_told_of_each() {
+    let mut scene = Scene::default();
+    let spec = |state| {
+        edited(|policy| {
+            policy.endpoints[1].promotable = false;
+            policy.endpoints[2].state = state;
+        })
+    };
+    scene.apply(spec(EndpointState::Active), &Memory::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    let told = |scene: &mut Scene| {
+        let decided = scene.decided();
+        let obstacles = decided.endpoints.iter().map(|view| view.state.obstacle);
+        obstacles.collect::<Vec<_>>()
+    };
+    let (none, fixed) = (None, Some(Obstacle::NotPromotable));
+    assert_eq!(told(&mut scene), [none, fixed, none]);
+    scene.apply(spec(EndpointState::Draining), &Memory::default(), 10);
+    assert_eq!(told(&mut scene), [none, fixed, Some(Obstacle::NotActive)]);
+    // The old primary is gone, and returns as a standby.
+    scene.apply(spec(EndpointState::Active), &Memory::default(), 20);
+    scene.decided();
+    lose_primary(&mut scene, 10_000);
+    scene.decided();
+    scene.hear("b", 11_000, Ok(on(2, Role::Primary)));
+    scene.decided();
+    scene.wait_for_deadline();
+    assert_eq!(told(&mut scene), [Some(Obstacle::OlderTimeline), fixed, none]);
+    scene.check("primary", 20_000, Ok(on(1, Role::Standby)));
+    assert_eq!(told(&mut scene), [none, fixed, none]);
+}
+
+/// What a primary tells whose configuration makes transactions read-only.
+fn read_only() -> Sample {
+    Sample {
+        read_only: true,
+        ..on(1, Role::Primary)
+    }
+}
+
+#[test]
+fn a_primary_that_takes_no_writes_is_told_until_a_check_tells_otherwise() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, Ok(read_only()));
+    assert_eq!(scene.reason("primary"), Reason::ReadOnly);
+    for (at, kind) in [
+        (20_000, FailureKind::Saturated),
+        (30_000, FailureKind::OtherError),
+    ] {
+        scene.check("primary", at, Err(kind));
+        let told = scene.decided().endpoints[0].state.clone();
+        assert_eq!((told.reason, told.failure), (Reason::ReadOnly, Some(kind)));
+    }
+    scene.check("primary", 40_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.reason("primary"), Reason::Serving);
+}
+
+#[test]
+fn a_primary_that_takes_no_writes_is_told_while_its_circuit_is_not_closed() {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    for at in 1..7 {
+        scene.check("primary", 10_000 + at * 1000, REFUSED);
+    }
+    assert_eq!(scene.reason("primary"), Reason::Held);
+    scene.check("primary", 18_000, Ok(read_only()));
+    assert_eq!(scene.reason("primary"), Reason::ReadOnly, "its circuit is open");
+    scene.hear("primary", 19_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.reason("primary"), Reason::AdmittedEarly);
 }

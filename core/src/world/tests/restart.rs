@@ -269,6 +269,21 @@ fn who_was_of_another_database_stays_out_until_it_tells_otherwise() {
 }
 
 #[test]
+fn a_primary_that_took_no_writes_is_told_until_it_tells_otherwise() {
+    let mut scene = restarted_as(|id, known| {
+        if id == "primary" {
+            known.reason = Some(Reason::ReadOnly);
+        }
+    });
+    scene.check("a", 1, good("a"));
+    scene.check("b", 2, good("b"));
+    scene.check("primary", 3, Err(FailureKind::Saturated));
+    assert_eq!(scene.reason("primary"), Reason::ReadOnly);
+    scene.check("primary", 4, good("primary"));
+    assert_eq!(scene.reason("primary"), Reason::Serving);
+}
+
+#[test]
 fn who_had_diverged_stays_out_until_it_is_proven_to_be_back() {
     let mut scene = restarted_as(|id, known| {
         if id == "a" {
