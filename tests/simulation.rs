@@ -1,0 +1,72 @@
+//! World and Writing of the operator against a simulated API server and simulated servers: plans of faults, drawn by chance,
+//! and what must hold at every step (S1 to S10) and when faults have ceased (L1, L2).
+//!
+//! `PLANS` is the number of plans, 300 where it is not set; `FIRST` is the seed of the first one. A plan that fails is told by
+//! its seed, and made as short as it can be; put under `simulation/scripts/` it stays as a test.
+
+#[path = "simulation/api.rs"]
+mod api;
+#[path = "simulation/laws.rs"]
+mod laws;
+#[path = "simulation/operator.rs"]
+mod operator;
+#[path = "simulation/run.rs"]
+mod run;
+#[path = "simulation/script.rs"]
+mod script;
+#[path = "simulation/servers.rs"]
+mod servers;
+mod support;
+
+use std::path::Path;
+
+use distributary_core::fixture::{self, Case};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use script::{Script, scripts};
+
+fn case() -> Case {
+    fixture::policy(&["a", "b"])
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().expect("a number"))
+}
+
+/// The shortest script that fails as the plan of this seed does.
+fn plan(seed: u64, operators: usize) -> Result<(), String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let case = case();
+    let found = runner.run(&scripts(operators), |script| run::run(&script, &case).map_err(TestCaseError::fail));
+    found.map_err(|error| match error {
+        TestError::Fail(reason, script) => format!(
+            "plan {seed}: {}\n{reason}",
+            serde_yaml::to_string(&script).expect("a script is YAML")
+        ),
+        TestError::Abort(reason) => reason.to_string(),
+    })
+}
+
+#[test]
+fn one_operator_keeps_the_invariants_whatever_befalls_it() {
+    let first = number("FIRST", 0);
+    for seed in first..first + number("PLANS", 300) {
+        plan(seed, 1).unwrap_or_else(|broken| panic!("{broken}"));
+    }
+}
+
+#[test]
+fn scripts_that_failed_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/scripts");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = file.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("it is readable");
+        let script: Script = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        run::run(&script, &case()).unwrap_or_else(|broken| panic!("{}: {broken}", path.display()));
+        count += 1;
+    }
+    assert!(count > 0, "there are scripts");
+}

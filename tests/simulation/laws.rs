@@ -1,0 +1,143 @@
+//! The invariants of `semantics.md`, by their names, as a cluster shows them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use distributary::render::Kind;
+use distributary::render::reading::Text;
+use distributary::writing::Call;
+
+use super::api::{Api, addresses};
+use super::operator::Operator;
+use super::run::takes_writes;
+use super::servers::{Servers, address};
+
+/// The default of `failoverTimeout`.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub struct Laws {
+    /// Whom the writes were led to last.
+    held: Option<String>,
+    /// Whether `ro` was filled.
+    reads: bool,
+    meddled: bool,
+    /// When a request failed last.
+    failed: Option<Duration>,
+    before: BTreeSet<String>,
+}
+
+const WRITES: &str = "orders-rw";
+const READS: &str = "orders-ro";
+
+fn server(address: &str) -> Option<usize> {
+    (0..3).find(|server| super::servers::address(*server).to_string() == address)
+}
+
+/// The servers that a call puts into a slice of the writes.
+fn published(call: &Call<Text>) -> Option<BTreeSet<String>> {
+    let (Call::Create { id, body } | Call::Put { id, wanted: body, .. }) = call else {
+        return None;
+    };
+    let ours = id.kind == Kind::EndpointSlice && id.name.starts_with(WRITES);
+    ours.then(|| addresses(&serde_json::from_str(body).unwrap_or_default()))
+}
+
+impl Laws {
+    pub fn failed(&mut self, now: Duration) {
+        self.failed = Some(now);
+    }
+
+    pub fn meddled(&mut self) {
+        self.meddled = true;
+    }
+
+    /// An operator is about to send a request.
+    pub fn sent(&self, operator: &Operator, call: &Call<Text>, api: &Api, now: Duration) -> Result<(), String> {
+        let Some(published) = published(call) else {
+            return Ok(());
+        };
+        let known = |address: &str| server(address).and_then(|server| operator.beliefs.get(&server));
+        for address in &published {
+            if self.held.as_ref() == Some(address) || self.held.is_none() {
+                continue;
+            }
+            let fresh = known(address).and_then(|belief| belief.told.as_ref());
+            if !fresh.is_some_and(takes_writes) {
+                return Err(format!("S1: {now:?} {address} is published for writes, as the operator knows it: {:?}", known(address)));
+            }
+            let Some(held) = &self.held else { continue };
+            let mark = api.status.memory.as_ref().and_then(|memory| memory.timeline).unwrap_or_default();
+            let holds = known(held).is_some_and(|belief| {
+                let told = belief.told.as_ref();
+                now.saturating_sub(belief.asked) <= Duration::from_secs(2)
+                    && told.is_some_and(|sample| {
+                        takes_writes(sample) && sample.timeline.is_none_or(|timeline| timeline >= mark)
+                    })
+            });
+            if holds {
+                return Err(format!("S2: {now:?} the writes leave {held}, which takes them: {:?}", known(held)));
+            }
+            let holder = api.status.memory.as_ref().and_then(|memory| memory.holder.clone());
+            let logged = holder.and_then(|holder| holder.address).as_ref() == Some(address);
+            let excused = self.failed.is_some_and(|at| now.saturating_sub(at) < FAILOVER_TIMEOUT * 6);
+            if !logged && !excused {
+                return Err(format!("S10: {now:?} {address} is published for writes before it is logged"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn arrives(&mut self, api: &Api) {
+        self.before = api.servers_of(READS);
+    }
+
+    /// A request was carried out.
+    pub fn applied(&mut self, api: &Api, servers: &Servers, now: Duration) -> Result<(), String> {
+        let writes = api.servers_of(WRITES);
+        if writes.len() > 1 {
+            return Err(format!("S2: {now:?} the writes lead to {writes:?}"));
+        }
+        self.held = writes.first().cloned().or(self.held.take());
+        let reads = api.servers_of(READS);
+        let emptied = self.reads && reads.is_empty() && !self.before.is_empty();
+        let good = (0..servers.count()).any(|id| {
+            let server = servers.get(id);
+            server.answers() && !server.is_primary() && server.identifier == super::servers::SYSTEM
+        });
+        if emptied && good && !self.meddled {
+            return Err(format!("S3: {now:?} no reads are served, and a standby is well"));
+        }
+        self.reads |= !reads.is_empty();
+        Ok(())
+    }
+
+    pub fn is_converged(&self, api: &Api, best: usize) -> bool {
+        self.lacks(api, best).is_empty()
+    }
+
+    /// What is not as it should be.
+    pub fn lacks(&self, api: &Api, best: usize) -> String {
+        let mut lacks = Vec::new();
+        let writes: Vec<_> = api.servers_of(WRITES).into_iter().collect();
+        if writes != [address(best).to_string()] {
+            lacks.push(format!("the writes lead to {writes:?}"));
+        }
+        let others: BTreeSet<_> = (0..3).filter(|id| *id != best).map(|id| address(id).to_string()).collect();
+        let reads = api.servers_of(READS);
+        if reads != others {
+            lacks.push(format!("the reads lead to {reads:?}"));
+        }
+        let told = api.status.primary.as_ref().and_then(|primary| primary.address.clone());
+        if told != Some(address(best).to_string()) {
+            lacks.push(format!("S8: the status tells {told:?}"));
+        }
+        for condition in ["Ready", "Programmed"] {
+            let found = api.status.conditions.iter().find(|it| it.type_ == condition);
+            if found.is_none_or(|found| found.status != "True") {
+                lacks.push(format!("{condition}: {found:?}"));
+            }
+        }
+        lacks.join("; ")
+    }
+}
