@@ -18,10 +18,12 @@ mod script;
 mod servers;
 mod support;
 
+use std::cell::Cell;
 use std::path::Path;
 
 use distributary_core::fixture::{self, Case};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use run::Seen;
 use script::{Script, scripts};
 
 fn case() -> Case {
@@ -33,14 +35,18 @@ fn number(name: &str, usual: u64) -> u64 {
 }
 
 /// The shortest script that fails as the plan of this seed does.
-fn plan(seed: u64, operators: usize) -> Result<(), String> {
+fn plan(seed: u64, operators: usize) -> Result<Seen, String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let case = case();
-    let found = runner.run(&scripts(operators), |script| run::run(&script, &case).map_err(TestCaseError::fail));
-    found.map_err(|error| match error {
+    let seen = Cell::new(Seen::default());
+    let found = runner.run(&scripts(operators), |script| {
+        seen.set(run::run(&script, &case).map_err(TestCaseError::fail)?);
+        Ok(())
+    });
+    found.map(|()| seen.get()).map_err(|error| match error {
         TestError::Fail(reason, script) => format!(
             "plan {seed}: {}\n{reason}",
             serde_yaml::to_string(&script).expect("a script is YAML")
@@ -52,9 +58,18 @@ fn plan(seed: u64, operators: usize) -> Result<(), String> {
 #[test]
 fn one_operator_keeps_the_invariants_whatever_befalls_it() {
     let first = number("FIRST", 0);
+    let mut all = Seen::default();
     for seed in first..first + number("PLANS", 300) {
-        plan(seed, 1).unwrap_or_else(|broken| panic!("{broken}"));
+        let seen = plan(seed, 1).unwrap_or_else(|broken| panic!("{broken}"));
+        all.moves += seen.moves;
+        all.conflicts += seen.conflicts;
+        all.late += seen.late;
+        all.ends += seen.ends;
+        all.lists += seen.lists;
     }
+    println!("{all:?}");
+    let rare = [all.moves, all.conflicts, all.late, all.ends, all.lists];
+    assert!(rare.iter().all(|count| *count > 0), "what matters was reached: {all:?}");
 }
 
 #[test]

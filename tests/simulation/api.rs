@@ -127,15 +127,22 @@ impl Api {
         self.objects.get(&place(id))
     }
 
+    pub fn at(&self, place: &Place) -> Option<&Value> {
+        self.objects.get(place)
+    }
+
+    /// Whether watches that have shown everything up to `cursor` have to list.
+    pub fn lists(&self, cursor: Option<u64>) -> bool {
+        cursor.is_none_or(|cursor| cursor < self.compacted)
+    }
+
     /// What watches that have shown everything up to `cursor` show next.
     pub fn watched(&self, cursor: Option<u64>) -> Vec<Input<Text>> {
-        match cursor {
-            Some(cursor) if cursor >= self.compacted => {
-                let changes = self.history.range(cursor + 1..);
-                changes.map(|(version, change)| seen(*version, change.clone())).collect()
-            }
-            _ => self.list(),
+        if self.lists(cursor) {
+            return self.list();
         }
+        let changes = self.history.range(cursor.unwrap_or_default() + 1..);
+        changes.map(|(version, change)| seen(*version, change.clone())).collect()
     }
 
     fn list(&self) -> Vec<Input<Text>> {

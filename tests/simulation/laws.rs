@@ -1,11 +1,12 @@
 //! The invariants of `semantics.md`, by their names, as a cluster shows them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use distributary::render::Kind;
 use distributary::render::reading::Text;
-use distributary::writing::Call;
+use distributary::writing::{Call, Place};
+use serde_json::Value;
 
 use super::api::{Api, addresses};
 use super::operator::Operator;
@@ -25,6 +26,10 @@ pub struct Laws {
     /// When a request failed last.
     failed: Option<Duration>,
     before: BTreeSet<String>,
+    /// Objects of others.
+    others: BTreeMap<Place, Value>,
+    /// How often the writes were led to another server.
+    pub moves: usize,
 }
 
 const WRITES: &str = "orders-rw";
@@ -50,6 +55,18 @@ impl Laws {
 
     pub fn meddled(&mut self) {
         self.meddled = true;
+    }
+
+    pub fn occupied(&mut self, api: &Api, place: Place) {
+        self.meddled = true;
+        if let Some(object) = api.at(&place) {
+            self.others.insert(place, object.clone());
+        }
+    }
+
+    /// The objects of others go.
+    pub fn freed(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.others).into_keys().collect()
     }
 
     /// An operator is about to send a request.
@@ -98,6 +115,10 @@ impl Laws {
         if writes.len() > 1 {
             return Err(format!("S2: {now:?} the writes lead to {writes:?}"));
         }
+        if let Some((place, _)) = self.others.iter().find(|(place, object)| api.at(place) != Some(object)) {
+            return Err(format!("S5: {now:?} {} of others was changed", place.id));
+        }
+        self.moves += usize::from(writes.first().is_some_and(|new| self.held.as_ref().is_some_and(|held| held != new)));
         self.held = writes.first().cloned().or(self.held.take());
         let reads = api.servers_of(READS);
         let emptied = self.reads && reads.is_empty() && !self.before.is_empty();

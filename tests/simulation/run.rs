@@ -76,15 +76,31 @@ pub struct Run<'a> {
     seats: Vec<Seat>,
     outage: Duration,
     laws: Laws,
+    seen: Seen,
     /// What happened, for people.
     pub trace: Vec<String>,
 }
 
-/// The invariants that a script breaks, and what happened.
-pub fn run(script: &Script, case: &Case) -> Result<(), String> {
+/// How often what matters happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// The writes were led to another server.
+    pub moves: usize,
+    /// A write was refused, as its object had changed.
+    pub conflicts: usize,
+    /// A request was carried out when nobody waited for its answer any more.
+    pub late: usize,
+    /// A process ended at a request.
+    pub ends: usize,
+    /// A watch began anew.
+    pub lists: usize,
+}
+
+/// What happened, or the invariant that the script breaks.
+pub fn run(script: &Script, case: &Case) -> Result<Seen, String> {
     let mut run = Run::new(script, case);
     let done = run.all();
-    done.map_err(|broken| format!("{broken}\n{}", run.trace.join("\n")))
+    done.map(|()| run.seen).map_err(|broken| format!("{broken}\n{}", run.trace.join("\n")))
 }
 
 fn millis(millis: u64) -> Duration {
@@ -112,6 +128,7 @@ impl<'a> Run<'a> {
             seats: (0..script.operators).map(|_| Seat::default()).collect(),
             outage: Duration::ZERO,
             laws: Laws::default(),
+            seen: Seen::default(),
             trace: Vec::new(),
         }
     }
@@ -125,7 +142,7 @@ impl<'a> Run<'a> {
             at += millis(step.after);
             self.push(at, None, Act::Fault(step.fault.clone()));
         }
-        self.until(at)?;
+        self.until(at + millis(self.script.rest))?;
         let best = self.heal();
         let end = self.now + CONVERGES;
         while !self.laws.is_converged(&self.api, best) {
@@ -294,6 +311,7 @@ impl<'a> Run<'a> {
         };
         if let Some((false, lasts)) = last {
             self.say(format!("operator {seat} ends before {}", words(&call)));
+            self.seen.ends += 1;
             self.kill(seat, lasts);
             return;
         }
@@ -355,6 +373,9 @@ impl<'a> Run<'a> {
                 self.spread();
             }
             self.laws.applied(&self.api, &self.servers, self.now)?;
+            self.seen.moves = self.laws.moves;
+            self.seen.conflicts += usize::from(matches!(answer, Answer::Refused { code: 409, .. }));
+            self.seen.late += usize::from(!in_time);
             answer
         };
         let mut at = self.now + millis(1 + self.chance(10));
@@ -371,6 +392,7 @@ impl<'a> Run<'a> {
         if last && self.seats[seat].life == life {
             let lasts = self.seats[seat].dies.map_or(0, |(.., lasts)| lasts);
             self.say(format!("operator {seat} ends"));
+            self.seen.ends += 1;
             self.kill(seat, lasts);
         }
         Ok(())
@@ -395,6 +417,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         it.watched = false;
+        self.seen.lists += usize::from(self.api.lists(it.cursor));
         let inputs = self.api.watched(it.cursor);
         it.cursor = Some(self.api.head());
         self.take(seat, inputs, Vec::new())
@@ -549,7 +572,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let asked = operator.time(answer.started);
-        believe(operator, server, asked, answer.result.clone().ok());
+        // Slow is not dead: a missed heartbeat says nothing.
+        if answer.result != Err(Silence::Missed) {
+            believe(operator, server, asked, answer.result.clone().ok());
+        }
         self.take(seat, Vec::new(), [Event::Heard(answer)].into())
     }
 
@@ -632,6 +658,7 @@ impl<'a> Run<'a> {
             Fault::KillAt { operator, n, done, lasts } => self.seats[operator].dies = Some((n, done, lasts)),
             Fault::Request { operator, n, fate } => self.seats[operator].fates.push((n, fate)),
             Fault::Meddle { slice, deletes } => self.meddle(slice, deletes),
+            Fault::Occupy { service } => self.occupy(service),
         }
     }
 
@@ -655,12 +682,34 @@ impl<'a> Run<'a> {
         self.spread();
     }
 
+    fn occupy(&mut self, service: bool) {
+        let kind = if service { Kind::Service } else { Kind::ConfigMap };
+        let named = |name: &str| !service || name == "orders-ro";
+        let found = self.api.of_kind(kind).find(|(place, _)| named(&place.id.name));
+        let Some(place) = found.map(|(place, _)| place.clone()) else {
+            return;
+        };
+        self.api.delete(&place);
+        let theirs = json!({"metadata": {"name": place.id.name, "uid": "uid-of-others"}, "spec": {}});
+        self.api.put(place.clone(), theirs);
+        self.laws.occupied(&self.api, place);
+        self.spread();
+    }
+
     /// All faults end; which server takes the writes then.
     fn heal(&mut self) -> usize {
         self.say("all faults end".to_owned());
         self.outage = Duration::ZERO;
-        let best = self.servers.heal();
-        self.say(format!("server {best} takes the writes"));
+        let (best, leads) = self.servers.heal();
+        self.say(format!("server {best} is the primary, leads: {leads}"));
+        if !leads {
+            self.close(best);
+            self.push(self.now + CALM, None, Act::Fault(Fault::Promote { server: best }));
+        }
+        for place in self.laws.freed() {
+            self.api.delete(&place);
+        }
+        self.spread();
         let now = self.now;
         for seat in 0..self.seats.len() {
             let it = &mut self.seats[seat];

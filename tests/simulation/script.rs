@@ -14,6 +14,8 @@ pub struct Script {
     /// Whether the role of the operator is a member of `pg_monitor`: standbys tell the timeline that they receive.
     pub monitor: bool,
     pub steps: Vec<Step>,
+    /// Milliseconds from the last step until all faults end.
+    pub rest: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -59,6 +61,8 @@ pub enum Fault {
     Request { operator: usize, n: usize, fate: Fate },
     /// Somebody changes an object of ours.
     Meddle { slice: bool, deletes: bool },
+    /// Somebody puts an object of theirs in the place of one of ours.
+    Occupy { service: bool },
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -76,22 +80,49 @@ pub enum Fate {
 /// Plans with so many operators.
 pub fn scripts(operators: usize) -> impl Strategy<Value = Script> {
     let steps = vec(steps(operators), 1..6).prop_map(|parts| parts.into_iter().flatten().collect());
-    (any::<u64>(), any::<bool>(), steps).prop_map(move |(seed, monitor, steps)| Script {
+    (any::<u64>(), any::<bool>(), steps, after()).prop_map(move |(seed, monitor, steps, rest)| Script {
         seed,
         operators,
         monitor,
         steps,
+        rest,
     })
 }
 
-/// A single fault, or one of the stories that people tell of clusters.
+/// A single fault, or one of the stories that people tell of clusters, and what becomes of the requests that follow from it.
 fn steps(operators: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![
-        6 => single(operators).prop_map(|step| vec![step]),
+    let happens = prop_oneof![
+        4 => single(operators).prop_map(|step| vec![step]),
         2 => failover(),
         1 => switchover(),
         1 => impatience(),
+    ];
+    let before = prop_oneof![
+        2 => Just(Vec::new()),
+        3 => vec(of_requests(operators).prop_map(|fault| step(0, fault)), 1..3),
+        1 => lagging(operators),
+    ];
+    (before, happens).prop_map(|(before, happens)| before.into_iter().chain(happens).collect())
+}
+
+/// What becomes of the next requests.
+fn of_requests(operators: usize) -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        2 => (0..operators, 1..8_usize, fate()).prop_map(|(operator, n, fate)| Fault::Request { operator, n, fate }),
+        1 => (0..operators, 1..8_usize, any::<bool>(), lasts())
+            .prop_map(|(operator, n, done, lasts)| Fault::KillAt { operator, n, done, lasts }),
     ]
+}
+
+/// Watches show what happens only after a list.
+fn lagging(operators: usize) -> impl Strategy<Value = Vec<Step>> {
+    (0..operators, lasts(), any::<bool>(), any::<bool>()).prop_map(|(operator, lasts, slice, deletes)| {
+        vec![
+            step(0, Fault::Lag { operator, lasts }),
+            step(lasts / 4, Fault::Meddle { slice, deletes }),
+            step(lasts / 4, Fault::Compact),
+        ]
+    })
 }
 
 fn after() -> impl Strategy<Value = u64> {
@@ -116,24 +147,23 @@ fn single(operators: usize) -> impl Strategy<Value = Step> {
         (server(), server()).prop_map(|(server, onto)| Fault::Rejoin { server, onto }),
         server().prop_map(|server| Fault::Empty { server }),
     ];
-    let (first, second, third) = (operator.clone(), operator.clone(), operator.clone());
+    let (first, second) = (operator.clone(), operator.clone());
     let of_operators = prop_oneof![
         (operator.clone(), server(), lasts())
             .prop_map(|(operator, server, lasts)| Fault::Part { operator, server, lasts }),
         (operator.clone(), lasts()).prop_map(|(operator, lasts)| Fault::Cut { operator, lasts }),
-        (operator.clone(), lasts()).prop_map(|(operator, lasts)| Fault::Stop { operator, lasts }),
+        (operator, lasts()).prop_map(|(operator, lasts)| Fault::Stop { operator, lasts }),
         (first, lasts()).prop_map(|(operator, lasts)| Fault::Kill { operator, lasts }),
-        (second, 1..12_usize, any::<bool>(), lasts())
-            .prop_map(|(operator, n, done, lasts)| Fault::KillAt { operator, n, done, lasts }),
     ];
-    let of_requests = prop_oneof![
+    let of_api = prop_oneof![
         lasts().prop_map(|lasts| Fault::Outage { lasts }),
-        (third, lasts()).prop_map(|(operator, lasts)| Fault::Lag { operator, lasts }),
+        (second, lasts()).prop_map(|(operator, lasts)| Fault::Lag { operator, lasts }),
         Just(Fault::Compact),
-        (operator, 1..12_usize, fate()).prop_map(|(operator, n, fate)| Fault::Request { operator, n, fate }),
+        of_requests(operators),
         (any::<bool>(), any::<bool>()).prop_map(|(slice, deletes)| Fault::Meddle { slice, deletes }),
+        any::<bool>().prop_map(|service| Fault::Occupy { service }),
     ];
-    let fault = prop_oneof![of_servers, of_operators, of_requests];
+    let fault = prop_oneof![of_servers, of_operators, of_api];
     (after(), fault).prop_map(|(after, fault)| Step { after, fault })
 }
 

@@ -233,8 +233,9 @@ impl Servers {
         }
     }
 
-    /// Ends every fault: the best server of the first database takes writes, and all others follow it.
-    pub fn heal(&mut self) -> usize {
+    /// Ends every fault: all servers follow the best one of the first database. Whether that one takes writes; where it does
+    /// not, it is to be promoted when it was seen as a standby.
+    pub fn heal(&mut self) -> (usize, bool) {
         for id in 0..self.all.len() {
             self.start(id);
             self.freeze(id, false);
@@ -253,10 +254,13 @@ impl Servers {
             self.all[0].identifier = SYSTEM;
             self.all[0].history = vec![(1, BEGIN), (newest, lsn)];
         }
-        self.promote(best);
+        let leads = self.all[best].is_primary() && self.all[best].timeline() == self.newest;
+        if !leads {
+            self.all[best].role = Role::Standby;
+        }
         for id in 0..self.all.len() {
             self.rejoin(id, best);
         }
-        best
+        (best, leads)
     }
 }
