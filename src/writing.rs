@@ -16,6 +16,7 @@ mod desk;
 pub mod diff;
 mod input;
 mod lead;
+pub mod lease;
 mod objects;
 mod order;
 mod ownership;
