@@ -40,7 +40,7 @@ use desk::{Around, Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
-use lead::Lead;
+pub use lead::Lead;
 use objects::Objects;
 use places::PlacesByKind;
 pub use rendering::{Rendered, Rendering, Wanted};
@@ -109,6 +109,12 @@ impl<R: Rendering> Writing<R> {
             wakes: Wakes::default(),
             succeeded: None,
         }
+    }
+
+    /// Whether requests may start: to be asked again right before each is sent, by the clock as it is then.
+    #[must_use]
+    pub const fn lead(&self) -> Lead {
+        self.lead
     }
 
     /// When [`Writing::advance`] must be called at the latest, inputs or not.
@@ -346,6 +352,7 @@ impl<R: Rendering> Writing<R> {
                     effects.push(Effect::Figure(Figure::Wrote { kind, verb }));
                 }
             }
+            Answer::Unsent => {}
             Answer::Refused { refusal, .. } | Answer::Unknown { refusal, .. } => {
                 let category = refusal.category;
                 effects.push(Effect::Figure(Figure::Failed { category }));

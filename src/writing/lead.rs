@@ -18,6 +18,7 @@ pub enum Lead {
 
 impl Lead {
     /// Whether a request may start.
+    #[must_use]
     pub fn may_start(self, now: Moment) -> bool {
         match self {
             Self::Follows => false,

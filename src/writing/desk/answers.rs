@@ -52,6 +52,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
                 attempt.was_refused(refusal.clone(), *retry_after, now);
             }
+            Answer::Unsent => {
+                self.unanswered(sent);
+                self.attempts.entry(sent.subject.clone()).or_default().under_way = None;
+            }
             Answer::Unknown { refusal, retry_after } => {
                 self.unanswered(sent);
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();

@@ -112,6 +112,8 @@ pub enum Fault {
     Lost,
     /// Neither answered nor lost yet.
     Hangs,
+    /// Not sent, as too little of the lease was left.
+    Unsent,
 }
 
 pub struct Bench {
@@ -406,6 +408,7 @@ impl Bench {
                 lost()
             }
             Some(Fault::Lost) => lost(),
+            Some(Fault::Unsent) => Answer::Unsent,
             Some(Fault::Hangs) | None => self.server.carry_out(request.call),
         };
         let flight = request.flight;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, with};
+use super::bench::{Bench, Fault, with};
 use crate::writing::*;
 
 #[test]
@@ -61,4 +61,20 @@ fn who_follows_tells_nothing_then_or_later() {
     bench.take(Input::Leads { until: None });
     bench.pass(1);
     assert_eq!(bench.notices(), [""; 0]);
+}
+
+#[test]
+fn a_request_that_was_not_sent_is_sent_when_enough_of_the_lease_is_left() {
+    let mut bench = Bench::routed();
+    bench.fault("update EndpointSlice orders-ro", Fault::Unsent);
+    bench.decide(with(1, &[]));
+    bench.take(Input::Leads {
+        until: Some(bench.now.moment),
+    });
+    bench.serve();
+    assert_eq!(bench.log(), ["update EndpointSlice orders-ro-ipv4-5432"]);
+    bench.mend();
+    bench.take(Input::Leads { until: None });
+    // It did not fail: nothing is read, and nothing is waited for.
+    assert_eq!(bench.requests(), ["update EndpointSlice orders-ro-ipv4-5432"]);
 }
