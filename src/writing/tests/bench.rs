@@ -207,6 +207,26 @@ impl Bench {
         self.advance([input]);
     }
 
+    /// The process begins to lead by a lease.
+    pub fn begins(&mut self) {
+        let until = Some(self.now.moment + Duration::from_secs(3600));
+        self.take(Input::Leads { until });
+    }
+
+    /// The only server of a slice is this one by now, and no watch has shown it.
+    pub fn edit(&mut self, slice: &str, server: &str) {
+        let found = self
+            .server
+            .objects
+            .iter()
+            .find(|(place, _)| place.id.name == slice);
+        let (place, mut object) = found
+            .map(|(place, object)| (place.clone(), object.clone()))
+            .unwrap();
+        object["endpoints"][0]["addresses"][0] = json!(server);
+        self.server.put(place, object);
+    }
+
     fn advance(&mut self, inputs: impl IntoIterator<Item = Input<Text>>) {
         for effect in self.writing.advance(inputs, self.now) {
             match effect {
