@@ -6,6 +6,7 @@ use distributary::render::merge::merge;
 use distributary::render::reading::{Text, Version, observed};
 use distributary::render::status::Refusal;
 use distributary::render::{Kind, ObjectId};
+use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseRecord};
 use distributary::writing::{Answer, Call, Input, Place, PolicyReading};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
@@ -30,6 +31,7 @@ pub struct Api {
     history: BTreeMap<u64, Change>,
     /// Watches that are not behind this have to list.
     compacted: u64,
+    pub lease: Option<LeaseRecord>,
     /// Writes of objects and of the status that were carried out.
     pub writes: usize,
 }
@@ -65,7 +67,9 @@ pub fn unknown() -> Answer<Text> {
 pub fn addresses(object: &Value) -> BTreeSet<String> {
     let endpoints = object["endpoints"].as_array().into_iter().flatten();
     let addresses = endpoints.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
-    addresses.filter_map(|address| address.as_str().map(ToOwned::to_owned)).collect()
+    addresses
+        .filter_map(|address| address.as_str().map(ToOwned::to_owned))
+        .collect()
 }
 
 /// Whether it is a slice of this Service.
@@ -114,13 +118,18 @@ impl Api {
 
     /// The objects of a kind.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Place, &Value)> {
-        self.objects.iter().filter(move |(place, _)| place.id.kind == kind)
+        self.objects
+            .iter()
+            .filter(move |(place, _)| place.id.kind == kind)
     }
 
     /// The servers that slices of this Service have, all together.
     pub fn servers_of(&self, service: &str) -> BTreeSet<String> {
         let slices = self.of_kind(Kind::EndpointSlice).map(|(_, object)| object);
-        slices.filter(|object| is_slice_of(service, object)).flat_map(addresses).collect()
+        slices
+            .filter(|object| is_slice_of(service, object))
+            .flat_map(addresses)
+            .collect()
     }
 
     pub fn get(&self, id: &ObjectId) -> Option<&Value> {
@@ -142,7 +151,9 @@ impl Api {
             return self.list();
         }
         let changes = self.history.range(cursor.unwrap_or_default() + 1..);
-        changes.map(|(version, change)| seen(*version, change.clone())).collect()
+        changes
+            .map(|(version, change)| seen(*version, change.clone()))
+            .collect()
     }
 
     fn list(&self) -> Vec<Input<Text>> {
@@ -157,7 +168,10 @@ impl Api {
             });
         }
         if self.status_version > 0 {
-            inputs.push(seen(self.status_version, Change::Status(Box::new(self.status.clone()))));
+            inputs.push(seen(
+                self.status_version,
+                Change::Status(Box::new(self.status.clone())),
+            ));
         }
         inputs
     }
@@ -173,6 +187,28 @@ impl Api {
             version: self.status_version(),
             status: self.status.clone(),
         })))
+    }
+
+    /// A request about the lease.
+    pub fn lend(&mut self, call: LeaseCall) -> LeaseAnswer {
+        let version = |lease: &LeaseRecord| lease.version.clone();
+        let record = match call {
+            LeaseCall::Read => return LeaseAnswer::Lease(self.lease.clone()),
+            LeaseCall::Create(_) if self.lease.is_some() => return LeaseAnswer::Conflict,
+            LeaseCall::Update(record)
+                if self
+                    .lease
+                    .as_ref()
+                    .is_none_or(|lease| version(lease) != record.version) =>
+            {
+                return LeaseAnswer::Conflict;
+            }
+            LeaseCall::Create(record) | LeaseCall::Update(record) => record,
+        };
+        self.version += 1;
+        let version = Some(Version::new(self.version.to_string()));
+        self.lease = Some(LeaseRecord { version, ..record });
+        LeaseAnswer::Lease(self.lease.clone())
     }
 
     pub fn carry_out(&mut self, call: Call<Text>) -> Answer<Text> {

@@ -70,7 +70,13 @@ impl Laws {
     }
 
     /// An operator is about to send a request.
-    pub fn sent(&self, operator: &Operator, call: &Call<Text>, api: &Api, now: Duration) -> Result<(), String> {
+    pub fn sent(
+        &self,
+        operator: &Operator,
+        call: &Call<Text>,
+        api: &Api,
+        now: Duration,
+    ) -> Result<(), String> {
         let Some(published) = published(call) else {
             return Ok(());
         };
@@ -81,10 +87,18 @@ impl Laws {
             }
             let fresh = known(address).and_then(|belief| belief.told.as_ref());
             if !fresh.is_some_and(takes_writes) {
-                return Err(format!("S1: {now:?} {address} is published for writes, as the operator knows it: {:?}", known(address)));
+                return Err(format!(
+                    "S1: {now:?} {address} is published for writes, as the operator knows it: {:?}",
+                    known(address)
+                ));
             }
             let Some(held) = &self.held else { continue };
-            let mark = api.status.memory.as_ref().and_then(|memory| memory.timeline).unwrap_or_default();
+            let mark = api
+                .status
+                .memory
+                .as_ref()
+                .and_then(|memory| memory.timeline)
+                .unwrap_or_default();
             let holds = known(held).is_some_and(|belief| {
                 let told = belief.told.as_ref();
                 now.saturating_sub(belief.asked) <= Duration::from_secs(2)
@@ -93,13 +107,24 @@ impl Laws {
                     })
             });
             if holds {
-                return Err(format!("S2: {now:?} the writes leave {held}, which takes them: {:?}", known(held)));
+                return Err(format!(
+                    "S2: {now:?} the writes leave {held}, which takes them: {:?}",
+                    known(held)
+                ));
             }
-            let holder = api.status.memory.as_ref().and_then(|memory| memory.holder.clone());
+            let holder = api
+                .status
+                .memory
+                .as_ref()
+                .and_then(|memory| memory.holder.clone());
             let logged = holder.and_then(|holder| holder.address).as_ref() == Some(address);
-            let excused = self.failed.is_some_and(|at| now.saturating_sub(at) < FAILOVER_TIMEOUT * 6);
+            let excused = self
+                .failed
+                .is_some_and(|at| now.saturating_sub(at) < FAILOVER_TIMEOUT * 6);
             if !logged && !excused {
-                return Err(format!("S10: {now:?} {address} is published for writes before it is logged"));
+                return Err(format!(
+                    "S10: {now:?} {address} is published for writes before it is logged"
+                ));
             }
         }
         Ok(())
@@ -115,17 +140,22 @@ impl Laws {
         if writes.len() > 1 {
             return Err(format!("S2: {now:?} the writes lead to {writes:?}"));
         }
-        if let Some((place, _)) = self.others.iter().find(|(place, object)| api.at(place) != Some(object)) {
+        if let Some((place, _)) = self
+            .others
+            .iter()
+            .find(|(place, object)| api.at(place) != Some(object))
+        {
             return Err(format!("S5: {now:?} {} of others was changed", place.id));
         }
-        self.moves += usize::from(writes.first().is_some_and(|new| self.held.as_ref().is_some_and(|held| held != new)));
+        self.moves += usize::from(
+            writes
+                .first()
+                .is_some_and(|new| self.held.as_ref().is_some_and(|held| held != new)),
+        );
         self.held = writes.first().cloned().or(self.held.take());
         let reads = api.servers_of(READS);
         let emptied = self.reads && reads.is_empty() && !self.before.is_empty();
-        let good = (0..servers.count()).any(|id| {
-            let server = servers.get(id);
-            server.answers() && !server.is_primary() && server.identifier == super::servers::SYSTEM
-        });
+        let good = (0..servers.count()).any(|id| servers.is_well(id));
         if emptied && good && !self.meddled {
             return Err(format!("S3: {now:?} no reads are served, and a standby is well"));
         }
@@ -144,12 +174,19 @@ impl Laws {
         if writes != [address(best).to_string()] {
             lacks.push(format!("the writes lead to {writes:?}"));
         }
-        let others: BTreeSet<_> = (0..3).filter(|id| *id != best).map(|id| address(id).to_string()).collect();
+        let others: BTreeSet<_> = (0..3)
+            .filter(|id| *id != best)
+            .map(|id| address(id).to_string())
+            .collect();
         let reads = api.servers_of(READS);
         if reads != others {
             lacks.push(format!("the reads lead to {reads:?}"));
         }
-        let told = api.status.primary.as_ref().and_then(|primary| primary.address.clone());
+        let told = api
+            .status
+            .primary
+            .as_ref()
+            .and_then(|primary| primary.address.clone());
         if told != Some(address(best).to_string()) {
             lacks.push(format!("S8: the status tells {told:?}"));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use distributary::memory::{self, memory};
 use distributary::render::reading::Text;
+use distributary::writing::lease::{Candidate, LeaseEffect, LeaseInput, LeaseRequest, Terms};
 use distributary::writing::{Declared, Effect, Input, Now, Request, WholeObjects, Writing};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_api::validate::Declaration;
@@ -46,6 +47,9 @@ pub struct Session {
 #[derive(Debug)]
 pub enum Order {
     Send(Request<Text>),
+    Lease(LeaseRequest),
+    /// The process has released the lease, and ends.
+    End,
     Check(TargetId, u64),
     Beat(TargetId, u64),
 }
@@ -56,14 +60,24 @@ pub struct Operator {
     pub probes: BTreeMap<TargetId, Probe>,
     /// By server.
     pub beliefs: BTreeMap<usize, Belief>,
+    /// Where there are several operators.
+    candidate: Option<Candidate>,
     sessions: u64,
     case: Case,
     born: Duration,
 }
 
+/// The defaults of `distributary run`.
+fn terms() -> Terms {
+    let seconds = Duration::from_secs;
+    Terms::new(seconds(15), seconds(10), seconds(2)).expect("they fit together")
+}
+
 impl Operator {
-    pub fn starts(case: &Case, born: Duration) -> Self {
+    /// `identity`: under which it stands for the lease; without one it needs none.
+    pub fn starts(case: &Case, identity: Option<String>, born: Duration) -> Self {
         Self {
+            candidate: identity.map(|identity| Candidate::new(identity, terms(), Duration::from_millis(50))),
             world: World::default(),
             writing: Writing::new(WholeObjects),
             probes: BTreeMap::new(),
@@ -94,8 +108,36 @@ impl Operator {
 
     /// When it must be woken at the latest.
     pub fn deadline(&self) -> Option<Duration> {
-        let deadline = self.world.deadline().into_iter().chain(self.writing.deadline()).min();
+        let lease = self.candidate.as_ref().and_then(Candidate::deadline);
+        let deadlines = [self.world.deadline(), self.writing.deadline(), lease];
+        let deadline = deadlines.into_iter().flatten().min();
         deadline.map(|moment| self.time(moment))
+    }
+
+    /// Its clock stood still for so long.
+    pub fn loses(&mut self, time: Duration) {
+        self.born += time;
+    }
+
+    /// Time has passed, or something was learned of the lease.
+    pub fn candidate(&mut self, input: Option<LeaseInput>, now: Duration) -> Vec<Order> {
+        let at = self.now(now);
+        let Some(candidate) = &mut self.candidate else {
+            let leads = input.map(|_| Input::Leads { until: None });
+            return self.takes(leads.into_iter().collect(), Vec::new(), now);
+        };
+        let (mut inputs, mut orders) = (Vec::new(), Vec::new());
+        for effect in candidate.advance(input, at) {
+            match effect {
+                LeaseEffect::Request(request) => orders.push(Order::Lease(request)),
+                LeaseEffect::Leads { until } => inputs.push(Input::Leads { until: Some(until) }),
+                LeaseEffect::Renewed { until } => inputs.push(Input::Renewed { until }),
+                LeaseEffect::Follows => inputs.push(Input::Follows),
+                LeaseEffect::Ended => orders.push(Order::End),
+            }
+        }
+        orders.extend(self.takes(inputs, Vec::new(), now));
+        orders
     }
 
     fn remembers(&self, status: &ReplicaSetPolicyStatus, now: Duration) -> Memory {
@@ -122,11 +164,20 @@ impl Operator {
         };
         let known = self.remembers(&api.status, now);
         let changed = self.case.changed(known);
-        self.takes([Input::Declared(Box::new(declared))].into(), [changed].into(), now)
+        self.takes(
+            [Input::Declared(Box::new(declared))].into(),
+            [changed].into(),
+            now,
+        )
     }
 
     /// Takes in what its shells hand in, until nothing follows any more.
-    pub fn takes(&mut self, mut inputs: Vec<Input<Text>>, mut events: Vec<Event>, now: Duration) -> Vec<Order> {
+    pub fn takes(
+        &mut self,
+        mut inputs: Vec<Input<Text>>,
+        mut events: Vec<Event>,
+        now: Duration,
+    ) -> Vec<Order> {
         let mut orders = Vec::new();
         loop {
             let effects = self.world.advance(self.moment(now), std::mem::take(&mut events));
@@ -135,9 +186,15 @@ impl Operator {
             }
             for announcement in effects.writer {
                 inputs.push(match announcement {
-                    Announcement::Decided { key, decision, transitions } => {
-                        Input::Decided { key, decision, transitions }
-                    }
+                    Announcement::Decided {
+                        key,
+                        decision,
+                        transitions,
+                    } => Input::Decided {
+                        key,
+                        decision,
+                        transitions,
+                    },
                     Announcement::Gone { key } => Input::Gone { key },
                 });
             }
@@ -162,7 +219,8 @@ impl Operator {
         match instruction {
             Instruction::Next { key, check } => self.next(&key.target, check, orders),
             Instruction::Want { wanted, .. } => {
-                self.probes.retain(|id, _| wanted.iter().any(|order| order.target == *id));
+                self.probes
+                    .retain(|id, _| wanted.iter().any(|order| order.target == *id));
                 for order in wanted {
                     let known = self.probes.get(&order.target);
                     if known.is_none_or(|probe| probe.incarnation != order.incarnation) {
@@ -194,7 +252,11 @@ impl Operator {
             (Some(hold), session) => {
                 self.sessions += 1;
                 let number = self.sessions;
-                *session = Some(Session { hold, open: false, number });
+                *session = Some(Session {
+                    hold,
+                    open: false,
+                    number,
+                });
                 orders.push(Order::Beat(target.clone(), number));
             }
         }

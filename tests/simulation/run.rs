@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use distributary::render::Kind;
 use distributary::render::reading::Text;
+use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseInput, LeaseRequest};
 use distributary::writing::{Answer, Call, FlightId, Input};
 use distributary_core::fixture::Case;
 use distributary_core::ids::TargetId;
@@ -44,6 +45,8 @@ struct Seat {
     dies: Option<(usize, bool, u64)>,
     fates: Vec<(usize, Fate)>,
     watched: bool,
+    /// It ends in order, and another process takes its place after so long.
+    ends: Option<u64>,
     /// When it is woken next.
     wakes: Option<Duration>,
 }
@@ -60,8 +63,16 @@ enum Act {
     Checked(CheckAnswer, usize),
     Beat(TargetId, u64),
     Heard(SessionAnswer, u64, usize),
-    Arrives { flight: FlightId, call: Call<Text>, until: Duration, fate: Option<Fate>, last: bool },
+    Arrives {
+        flight: FlightId,
+        call: Call<Text>,
+        until: Duration,
+        fate: Option<Fate>,
+        last: bool,
+    },
     Answered(FlightId, Answer<Text>),
+    LeaseArrives(LeaseCall, Duration),
+    LeaseAnswered(LeaseAnswer),
     Watched,
 }
 
@@ -94,13 +105,30 @@ pub struct Seen {
     pub ends: usize,
     /// A watch began anew.
     pub lists: usize,
+    /// The lease changed hands.
+    pub leaders: usize,
+    /// Writes after the first fault.
+    pub written: usize,
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, more: Self) {
+        self.moves += more.moves;
+        self.conflicts += more.conflicts;
+        self.late += more.late;
+        self.ends += more.ends;
+        self.lists += more.lists;
+        self.leaders += more.leaders;
+        self.written += more.written;
+    }
 }
 
 /// What happened, or the invariant that the script breaks.
 pub fn run(script: &Script, case: &Case) -> Result<Seen, String> {
     let mut run = Run::new(script, case);
     let done = run.all();
-    done.map(|()| run.seen).map_err(|broken| format!("{broken}\n{}", run.trace.join("\n")))
+    done.map(|()| run.seen)
+        .map_err(|broken| format!("{broken}\n{}", run.trace.join("\n")))
 }
 
 fn millis(millis: u64) -> Duration {
@@ -138,6 +166,8 @@ impl<'a> Run<'a> {
             self.push(self.now, None, Act::Starts(seat));
         }
         let mut at = self.now + CALM;
+        self.until(at)?;
+        let before = self.api.writes;
         for step in &self.script.steps {
             at += millis(step.after);
             self.push(at, None, Act::Fault(step.fault.clone()));
@@ -166,6 +196,7 @@ impl<'a> Run<'a> {
         if !self.laws.is_converged(&self.api, best) {
             return Err(format!("L1: {}", self.laws.lacks(&self.api, best)));
         }
+        self.seen.written = self.api.writes - before;
         Ok(())
     }
 
@@ -210,7 +241,7 @@ impl<'a> Run<'a> {
         match (of, act) {
             (_, Act::Fault(fault)) => {
                 self.say(format!("{fault:?}"));
-                self.befall(fault);
+                self.befall(fault)?;
             }
             (_, Act::Up(server)) => {
                 self.say(format!("server {server} starts"));
@@ -220,9 +251,19 @@ impl<'a> Run<'a> {
             (_, Act::Replays(server)) => self.servers.stall(server, false),
             (_, Act::Starts(seat)) => self.start(seat)?,
             // It arrives though who sent it is gone.
-            (Some((seat, life)), Act::Arrives { flight, call, until, fate, last }) => {
+            (
+                Some((seat, life)),
+                Act::Arrives {
+                    flight,
+                    call,
+                    until,
+                    fate,
+                    last,
+                },
+            ) => {
                 self.arrive((seat, life), flight, call, until, fate, last)?;
             }
+            (Some((seat, life)), Act::LeaseArrives(call, until)) => self.lend((seat, life), call, until),
             (Some((seat, life)), act) => {
                 if self.seats[seat].life != life || self.seats[seat].operator.is_none() {
                     return Ok(());
@@ -243,7 +284,7 @@ impl<'a> Run<'a> {
         match act {
             Act::Wake => {
                 self.seats[seat].wakes = None;
-                self.take(seat, Vec::new(), Vec::new())
+                self.candidate(seat, None)
             }
             Act::Check(target, number) => {
                 self.check(seat, target, number);
@@ -258,6 +299,7 @@ impl<'a> Run<'a> {
             Act::Answered(flight, answer) => {
                 self.take(seat, [Input::Answered { flight, answer }].into(), Vec::new())
             }
+            Act::LeaseAnswered(answer) => self.candidate(seat, Some(LeaseInput::Answered(answer))),
             Act::Watched => self.watched(seat),
             _ => Ok(()),
         }
@@ -270,6 +312,15 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let orders = operator.takes(inputs, events, now);
+        self.obey(seat, orders)
+    }
+
+    fn candidate(&mut self, seat: usize, input: Option<LeaseInput>) -> Result<(), String> {
+        let now = self.now;
+        let Some(operator) = &mut self.seats[seat].operator else {
+            return Ok(());
+        };
+        let orders = operator.candidate(input, now);
         self.obey(seat, orders)
     }
 
@@ -286,6 +337,13 @@ impl<'a> Run<'a> {
                     }
                 }
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
+                Order::Lease(request) => self.stand(seat, request),
+                Order::End => {
+                    self.say(format!("operator {seat} has ended"));
+                    let lasts = self.seats[seat].ends.take().unwrap_or_default();
+                    self.kill(seat, lasts);
+                    return Ok(());
+                }
                 Order::Send(request) => {
                     self.laws.sent(operator, &request.call, &self.api, self.now)?;
                     self.send(seat, request.flight, request.call, request.deadline);
@@ -347,7 +405,48 @@ impl<'a> Run<'a> {
         }
         let at = self.now + late;
         let last = last.is_some();
-        self.push_of(seat, at, Act::Arrives { flight, call, until, fate, last });
+        self.push_of(
+            seat,
+            at,
+            Act::Arrives {
+                flight,
+                call,
+                until,
+                fate,
+                last,
+            },
+        );
+    }
+
+    /// An operator asks for the lease.
+    fn stand(&mut self, seat: usize, request: LeaseRequest) {
+        let until = self.now + request.deadline;
+        if self.now < self.seats[seat].cut.max(self.outage) {
+            self.push_of(seat, until, Act::LeaseAnswered(LeaseAnswer::Unknown));
+            return;
+        }
+        let at = self.now + millis(1 + self.chance(10));
+        self.push_of(seat, at, Act::LeaseArrives(request.call, until));
+    }
+
+    fn lend(&mut self, (seat, life): (usize, u32), call: LeaseCall, until: Duration) {
+        let before = self.api.lease.as_ref().map(|lease| lease.holder.clone());
+        let mut answer = if self.now < self.outage {
+            LeaseAnswer::Unknown
+        } else {
+            self.api.lend(call)
+        };
+        let after = self.api.lease.as_ref().map(|lease| lease.holder.clone());
+        if before != after {
+            self.say(format!("the lease is of {after:?}"));
+            self.seen.leaders += 1;
+        }
+        let mut at = self.now + millis(1 + self.chance(10));
+        if self.now < self.seats[seat].cut {
+            (answer, at) = (LeaseAnswer::Unknown, until);
+        }
+        self.spread();
+        self.push(at, Some((seat, life)), Act::LeaseAnswered(answer));
     }
 
     fn arrive(
@@ -420,7 +519,16 @@ impl<'a> Run<'a> {
         self.seen.lists += usize::from(self.api.lists(it.cursor));
         let inputs = self.api.watched(it.cursor);
         it.cursor = Some(self.api.head());
-        self.take(seat, inputs, Vec::new())
+        self.take(seat, inputs, Vec::new())?;
+        let lease = self
+            .api
+            .lease
+            .clone()
+            .map_or(LeaseInput::Missing, LeaseInput::Seen);
+        if self.script.operators > 1 {
+            self.candidate(seat, Some(lease))?;
+        }
+        Ok(())
     }
 
     fn start(&mut self, seat: usize) -> Result<(), String> {
@@ -437,10 +545,13 @@ impl<'a> Run<'a> {
         it.wakes = None;
         (it.dies, it.watched, it.stopped, it.lags) = (None, false, Duration::ZERO, Duration::ZERO);
         it.cursor = Some(self.api.head());
-        let mut operator = Operator::starts(self.case, self.now);
-        let mut orders = operator.takes([Input::Leads { until: None }].into(), Vec::new(), self.now);
-        orders.extend(operator.takes(self.api.watched(None), Vec::new(), self.now));
+        it.ends = None;
+        let several = self.script.operators > 1;
+        let identity = several.then(|| format!("operator-{seat}_{}", it.life));
+        let mut operator = Operator::starts(self.case, identity, self.now);
+        let mut orders = operator.takes(self.api.watched(None), Vec::new(), self.now);
         orders.extend(operator.reads(&self.api, self.now));
+        orders.extend(operator.candidate(Some(LeaseInput::MayStand), self.now));
         it.operator = Some(operator);
         self.say(format!("operator {seat} starts"));
         self.obey(seat, orders)
@@ -469,7 +580,10 @@ impl<'a> Run<'a> {
         let Some(operator) = &mut self.seats[seat].operator else {
             return;
         };
-        let (born, timeout) = (operator.moment(now), operator.probes.get(&target).map(|it| it.check.timeout));
+        let (born, timeout) = (
+            operator.moment(now),
+            operator.probes.get(&target).map(|it| it.check.timeout),
+        );
         let Some(probe) = operator.probes.get_mut(&target) else {
             return;
         };
@@ -485,7 +599,10 @@ impl<'a> Run<'a> {
             (millis(1), Err(FailureKind::ConnectRefused))
         };
         let answer = CheckAnswer {
-            key: ProbeKey { policy: key(), target },
+            key: ProbeKey {
+                policy: key(),
+                target,
+            },
             incarnation: probe.incarnation,
             elsewhere: false,
             observation: Observation {
@@ -538,7 +655,10 @@ impl<'a> Run<'a> {
             return;
         };
         let answer = |takes, result| SessionAnswer {
-            key: ProbeKey { policy: key(), target: target.clone() },
+            key: ProbeKey {
+                policy: key(),
+                target: target.clone(),
+            },
             incarnation,
             address: address(server),
             started,
@@ -563,11 +683,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn heard(&mut self, seat: usize, answer: SessionAnswer, number: u64, server: usize) -> Result<(), String> {
+    fn heard(
+        &mut self,
+        seat: usize,
+        answer: SessionAnswer,
+        number: u64,
+        server: usize,
+    ) -> Result<(), String> {
         let Some(operator) = &mut self.seats[seat].operator else {
             return Ok(());
         };
-        let session = operator.probes.get(&answer.key.target).and_then(|probe| probe.session.as_ref());
+        let session = operator
+            .probes
+            .get(&answer.key.target)
+            .and_then(|probe| probe.session.as_ref());
         if session.is_none_or(|session| session.number != number) {
             return Ok(());
         }
@@ -598,7 +727,10 @@ impl<'a> Run<'a> {
                 if server_of(target) == server {
                     session.open = false;
                     let answer = SessionAnswer {
-                        key: ProbeKey { policy: key(), target: target.clone() },
+                        key: ProbeKey {
+                            policy: key(),
+                            target: target.clone(),
+                        },
                         incarnation: probe.incarnation,
                         address: address(server),
                         started,
@@ -614,7 +746,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn befall(&mut self, fault: Fault) {
+    fn befall(&mut self, fault: Fault) -> Result<(), String> {
         let now = self.now;
         let until = |lasts: u64| now + millis(lasts);
         match fault {
@@ -645,7 +777,11 @@ impl<'a> Run<'a> {
                 self.servers.stall(server, true);
                 self.push(until(lasts), None, Act::Replays(server));
             }
-            Fault::Part { operator, server, lasts } => {
+            Fault::Part {
+                operator,
+                server,
+                lasts,
+            } => {
                 let until = until(lasts);
                 self.seats[operator].parted.insert(server, until);
             }
@@ -653,19 +789,46 @@ impl<'a> Run<'a> {
             Fault::Outage { lasts } => self.outage = until(lasts),
             Fault::Lag { operator, lasts } => self.seats[operator].lags = until(lasts),
             Fault::Compact => self.api.compact(),
+            Fault::Terminate { operator, lasts } => {
+                self.seats[operator].ends = Some(lasts);
+                if self.script.operators > 1 {
+                    self.candidate(operator, Some(LeaseInput::Stop))?;
+                } else {
+                    self.kill(operator, lasts);
+                }
+            }
+            Fault::Pause { operator, lasts } => {
+                let it = &mut self.seats[operator];
+                it.stopped = now + millis(lasts);
+                if let Some(operator) = &mut it.operator {
+                    operator.loses(millis(lasts));
+                }
+            }
             Fault::Stop { operator, lasts } => self.seats[operator].stopped = until(lasts),
             Fault::Kill { operator, lasts } => self.kill(operator, lasts),
-            Fault::KillAt { operator, n, done, lasts } => self.seats[operator].dies = Some((n, done, lasts)),
+            Fault::KillAt {
+                operator,
+                n,
+                done,
+                lasts,
+            } => self.seats[operator].dies = Some((n, done, lasts)),
             Fault::Request { operator, n, fate } => self.seats[operator].fates.push((n, fate)),
             Fault::Meddle { slice, deletes } => self.meddle(slice, deletes),
             Fault::Occupy { service } => self.occupy(service),
         }
+        Ok(())
     }
 
     fn meddle(&mut self, slice: bool, deletes: bool) {
-        let kind = if slice { Kind::EndpointSlice } else { Kind::ConfigMap };
+        let kind = if slice {
+            Kind::EndpointSlice
+        } else {
+            Kind::ConfigMap
+        };
         // Reads alone: what somebody does to the route of the writes is theirs until it is put back.
-        let ours = |object: &serde_json::Value| !slice || is_slice_of("orders-ro", object);
+        let ours = |object: &serde_json::Value| {
+            !object["metadata"]["labels"].is_null() && (!slice || is_slice_of("orders-ro", object))
+        };
         let found = self.api.of_kind(kind).find(|(_, object)| ours(object));
         let found = found.map(|(place, object)| (place.clone(), object.clone()));
         let Some((place, mut object)) = found else {
@@ -723,7 +886,10 @@ impl<'a> Run<'a> {
 }
 
 fn believe(operator: &mut Operator, server: usize, asked: Duration, told: Option<Sample>) {
-    let newer = operator.beliefs.get(&server).is_none_or(|known| known.asked <= asked);
+    let newer = operator
+        .beliefs
+        .get(&server)
+        .is_none_or(|known| known.asked <= asked);
     if newer {
         operator.beliefs.insert(server, Belief { asked, told });
     }
@@ -733,14 +899,25 @@ pub fn words(call: &Call<Text>) -> String {
     match call {
         Call::PutStatus { status, version, .. } => {
             let memory = status.memory.clone().unwrap_or_default();
-            format!("status at {} memory {:?} {:?}", version.as_str(), memory.holder.map(|it| it.endpoint), memory.timeline)
+            format!(
+                "status at {} memory {:?} {:?}",
+                version.as_str(),
+                memory.holder.map(|it| it.endpoint),
+                memory.timeline
+            )
         }
         Call::GetPolicy => "get policy".to_owned(),
-        Call::Put { id, wanted, .. } | Call::Create { id, body: wanted } if id.kind == Kind::EndpointSlice => {
+        Call::Put { id, wanted, .. } | Call::Create { id, body: wanted }
+            if id.kind == Kind::EndpointSlice =>
+        {
             let tree = serde_json::from_str(wanted).unwrap_or_default();
             format!("{} {id} {:?}", call.verb(), api::addresses(&tree))
         }
-        other => format!("{} {}", other.verb(), other.object().map(ToString::to_string).unwrap_or_default()),
+        other => format!(
+            "{} {}",
+            other.verb(),
+            other.object().map(ToString::to_string).unwrap_or_default()
+        ),
     }
 }
 

@@ -42,7 +42,11 @@ pub enum Fault {
     /// A standby does not replay.
     Stall { server: usize, lasts: u64 },
     /// An operator does not reach a server.
-    Part { operator: usize, server: usize, lasts: u64 },
+    Part {
+        operator: usize,
+        server: usize,
+        lasts: u64,
+    },
     /// An operator does not reach the API server, and hears nothing of it.
     Cut { operator: usize, lasts: u64 },
     /// Nobody reaches the API server.
@@ -51,12 +55,21 @@ pub enum Fault {
     Lag { operator: usize, lasts: u64 },
     /// Watches that are behind end with 410, and list anew.
     Compact,
+    /// An operator ends in order, and another process takes its place after so long.
+    Terminate { operator: usize, lasts: u64 },
+    /// An operator stands still, and its clock with it, as on a machine that is paused.
+    Pause { operator: usize, lasts: u64 },
     /// An operator stands still.
     Stop { operator: usize, lasts: u64 },
     /// An operator ends, and another process takes its place after so long.
     Kill { operator: usize, lasts: u64 },
     /// It ends at its `n`-th request from now, before it was carried out or after.
-    KillAt { operator: usize, n: usize, done: bool, lasts: u64 },
+    KillAt {
+        operator: usize,
+        n: usize,
+        done: bool,
+        lasts: u64,
+    },
     /// What becomes of the `n`-th request of an operator from now.
     Request { operator: usize, n: usize, fate: Fate },
     /// Somebody changes an object of ours.
@@ -148,11 +161,17 @@ fn single(operators: usize) -> impl Strategy<Value = Step> {
         server().prop_map(|server| Fault::Empty { server }),
     ];
     let (first, second) = (operator.clone(), operator.clone());
+    let (third, fourth) = (operator.clone(), operator.clone());
     let of_operators = prop_oneof![
-        (operator.clone(), server(), lasts())
-            .prop_map(|(operator, server, lasts)| Fault::Part { operator, server, lasts }),
+        (operator.clone(), server(), lasts()).prop_map(|(operator, server, lasts)| Fault::Part {
+            operator,
+            server,
+            lasts
+        }),
         (operator.clone(), lasts()).prop_map(|(operator, lasts)| Fault::Cut { operator, lasts }),
         (operator, lasts()).prop_map(|(operator, lasts)| Fault::Stop { operator, lasts }),
+        (third, lasts()).prop_map(|(operator, lasts)| Fault::Terminate { operator, lasts }),
+        (fourth, lasts()).prop_map(|(operator, lasts)| Fault::Pause { operator, lasts }),
         (first, lasts()).prop_map(|(operator, lasts)| Fault::Kill { operator, lasts }),
     ];
     let of_api = prop_oneof![
@@ -183,18 +202,38 @@ fn step(after: u64, fault: Fault) -> Step {
 /// The primary ends, a standby is promoted, and the old one comes back as it was or as a standby.
 fn failover() -> impl Strategy<Value = Vec<Step>> {
     let rejoins = any::<bool>();
-    (after(), 1..3_usize, 500..9_000_u64, lasts(), rejoins).prop_map(|(begin, heir, waits, lasts, rejoins)| {
-        let other = 3 - heir;
-        let mut steps = vec![
-            step(begin, Fault::Crash { server: 0, lasts: waits + lasts }),
-            step(waits, Fault::Promote { server: heir }),
-            step(200, Fault::Rejoin { server: other, onto: heir }),
-        ];
-        if rejoins {
-            steps.push(step(lasts, Fault::Rejoin { server: 0, onto: heir }));
-        }
-        steps
-    })
+    (after(), 1..3_usize, 500..9_000_u64, lasts(), rejoins).prop_map(
+        |(begin, heir, waits, lasts, rejoins)| {
+            let other = 3 - heir;
+            let mut steps = vec![
+                step(
+                    begin,
+                    Fault::Crash {
+                        server: 0,
+                        lasts: waits + lasts,
+                    },
+                ),
+                step(waits, Fault::Promote { server: heir }),
+                step(
+                    200,
+                    Fault::Rejoin {
+                        server: other,
+                        onto: heir,
+                    },
+                ),
+            ];
+            if rejoins {
+                steps.push(step(
+                    lasts,
+                    Fault::Rejoin {
+                        server: 0,
+                        onto: heir,
+                    },
+                ));
+            }
+            steps
+        },
+    )
 }
 
 /// The primary becomes a standby of the one that is promoted.
@@ -202,10 +241,28 @@ fn switchover() -> impl Strategy<Value = Vec<Step>> {
     (after(), 1..3_usize, 0..3_000_u64).prop_map(|(begin, heir, waits)| {
         let other = 3 - heir;
         vec![
-            step(begin, Fault::Crash { server: 0, lasts: waits + 50 }),
+            step(
+                begin,
+                Fault::Crash {
+                    server: 0,
+                    lasts: waits + 50,
+                },
+            ),
             step(waits, Fault::Promote { server: heir }),
-            step(10, Fault::Rejoin { server: 0, onto: heir }),
-            step(10, Fault::Rejoin { server: other, onto: heir }),
+            step(
+                10,
+                Fault::Rejoin {
+                    server: 0,
+                    onto: heir,
+                },
+            ),
+            step(
+                10,
+                Fault::Rejoin {
+                    server: other,
+                    onto: heir,
+                },
+            ),
         ]
     })
 }

@@ -58,6 +58,8 @@ pub struct Servers {
     monitor: bool,
     at: Duration,
     newest: u32,
+    /// Since when each follows a server of the first database that takes writes.
+    following: Vec<Option<Duration>>,
 }
 
 /// The addresses of the servers, in their order.
@@ -80,10 +82,15 @@ impl Servers {
             starts: 1,
         };
         Self {
-            all: vec![server(Role::Primary), server(Role::Standby), server(Role::Standby)],
+            all: vec![
+                server(Role::Primary),
+                server(Role::Standby),
+                server(Role::Standby),
+            ],
             monitor,
             at: Duration::ZERO,
             newest: 1,
+            following: vec![None; 3],
         }
     }
 
@@ -113,6 +120,17 @@ impl Servers {
                 self.replay(id);
             }
         }
+        for id in 0..self.all.len() {
+            let upstream = &self.all[self.all[id].upstream];
+            let follows = self.streams(id) && upstream.is_primary() && upstream.identifier == SYSTEM;
+            self.following[id] = self.following[id].or(Some(now)).filter(|_| follows);
+        }
+    }
+
+    /// Whether it has followed long enough for everybody to know.
+    pub fn is_well(&self, id: usize) -> bool {
+        let known = Duration::from_secs(40);
+        self.following[id].is_some_and(|since| self.at.saturating_sub(since) > known)
     }
 
     fn replay(&mut self, id: usize) {
