@@ -6,10 +6,12 @@ use std::time::Duration;
 use distributary::render::Kind;
 use distributary::render::reading::Text;
 use distributary::writing::{Call, Place};
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::observation::Sample;
 use serde_json::Value;
 
 use super::api::{Api, addresses};
-use super::operator::Operator;
+use super::operator::{Belief, Operator};
 use super::run::takes_writes;
 use super::servers::{Servers, address};
 
@@ -28,10 +30,14 @@ pub struct Laws {
     before: BTreeSet<String>,
     /// Objects of others.
     others: BTreeMap<Place, Value>,
+    /// The highest timeline that was remembered.
+    mark: Option<u32>,
     /// How often the writes were led to another server.
     pub moves: usize,
 }
 
+/// The default of `heartbeat`.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 const WRITES: &str = "orders-rw";
 const READS: &str = "orders-ro";
 
@@ -46,6 +52,20 @@ fn published(call: &Call<Text>) -> Option<BTreeSet<String>> {
     };
     let ours = id.kind == Kind::EndpointSlice && id.name.starts_with(WRITES);
     ours.then(|| addresses(&serde_json::from_str(body).unwrap_or_default()))
+}
+
+/// The address of the server that is remembered as the one that takes the writes.
+fn holder(status: &ReplicaSetPolicyStatus) -> Option<String> {
+    status.memory.as_ref()?.holder.as_ref()?.address.clone()
+}
+
+fn mark(status: &ReplicaSetPolicyStatus) -> Option<u32> {
+    status.memory.as_ref()?.timeline
+}
+
+/// What an operator knows of the server at this address.
+fn known<'a>(operator: &'a Operator, address: &str) -> Option<&'a Belief> {
+    operator.beliefs.get(&server(address)?)
 }
 
 impl Laws {
@@ -77,57 +97,76 @@ impl Laws {
         api: &Api,
         now: Duration,
     ) -> Result<(), String> {
-        let Some(published) = published(call) else {
-            return Ok(());
-        };
-        let known = |address: &str| server(address).and_then(|server| operator.beliefs.get(&server));
-        for address in &published {
-            if self.held.as_ref() == Some(address) || self.held.is_none() {
-                continue;
-            }
-            let fresh = known(address).and_then(|belief| belief.told.as_ref());
-            if !fresh.is_some_and(takes_writes) {
-                return Err(format!(
-                    "S1: {now:?} {address} is published for writes, as the operator knows it: {:?}",
-                    known(address)
-                ));
-            }
-            let Some(held) = &self.held else { continue };
-            let mark = api
-                .status
-                .memory
-                .as_ref()
-                .and_then(|memory| memory.timeline)
-                .unwrap_or_default();
-            let holds = known(held).is_some_and(|belief| {
-                let told = belief.told.as_ref();
-                now.saturating_sub(belief.asked) <= Duration::from_secs(2)
-                    && told.is_some_and(|sample| {
-                        takes_writes(sample) && sample.timeline.is_none_or(|timeline| timeline >= mark)
-                    })
-            });
-            if holds {
-                return Err(format!(
-                    "S2: {now:?} the writes leave {held}, which takes them: {:?}",
-                    known(held)
-                ));
-            }
-            let holder = api
-                .status
-                .memory
-                .as_ref()
-                .and_then(|memory| memory.holder.clone());
-            let logged = holder.and_then(|holder| holder.address).as_ref() == Some(address);
-            let excused = self
-                .failed
-                .is_some_and(|at| now.saturating_sub(at) < FAILOVER_TIMEOUT * 6);
-            if !logged && !excused {
-                return Err(format!(
-                    "S10: {now:?} {address} is published for writes before it is logged"
-                ));
-            }
+        if let Call::PutStatus { status, version, .. } = call
+            && *version == api.status_version()
+        {
+            self.remembers(operator, status, &api.status, now)?;
+        }
+        let published = published(call).unwrap_or_default();
+        let others = published
+            .iter()
+            .filter(|address| self.held.as_ref() != Some(*address));
+        for address in others {
+            self.publishes(operator, address, &api.status, now)?;
         }
         Ok(())
+    }
+
+    /// Whether requests failed that what is written now may have waited for.
+    fn failed_lately(&self, now: Duration) -> bool {
+        self.failed
+            .is_some_and(|at| now.saturating_sub(at) < FAILOVER_TIMEOUT * 6)
+    }
+
+    /// The writes are led to another server than before.
+    fn publishes(
+        &self,
+        operator: &Operator,
+        address: &str,
+        status: &ReplicaSetPolicyStatus,
+        now: Duration,
+    ) -> Result<(), String> {
+        let known = known(operator, address);
+        if !known
+            .and_then(|belief| belief.told.as_ref())
+            .is_some_and(takes_writes)
+        {
+            return Err(format!(
+                "S1: {now:?} the writes are led to {address}, which is known as {known:?}"
+            ));
+        }
+        if holder(status).as_deref() != Some(address) && !self.failed_lately(now) {
+            return Err(format!(
+                "S10: {now:?} the writes are led to {address} before it is logged"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The holder that is remembered is replaced by another one.
+    fn remembers(
+        &self,
+        operator: &Operator,
+        new: &ReplicaSetPolicyStatus,
+        old: &ReplicaSetPolicyStatus,
+        now: Duration,
+    ) -> Result<(), String> {
+        let (Some(before), Some(after)) = (holder(old), holder(new)) else {
+            return Ok(());
+        };
+        let mark = mark(old);
+        let takes = |sample: &Sample| takes_writes(sample) && sample.timeline >= mark;
+        let holds = known(operator, &before).filter(|belief| {
+            let is_fresh = now.saturating_sub(belief.asked) <= HEARTBEAT;
+            is_fresh && belief.told.as_ref().is_some_and(takes)
+        });
+        match holds {
+            // What was decided stands, though it is logged late.
+            Some(belief) if before != after && !self.failed_lately(now) => Err(format!(
+                "S2: {now:?} the writes leave {before}, which takes them: {belief:?}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub fn arrives(&mut self, api: &Api) {
@@ -153,6 +192,10 @@ impl Laws {
                 .is_some_and(|new| self.held.as_ref().is_some_and(|held| held != new)),
         );
         self.held = writes.first().cloned().or(self.held.take());
+        if mark(&api.status) < self.mark {
+            return Err(format!("S6: {now:?} the status forgets timeline {:?}", self.mark));
+        }
+        self.mark = mark(&api.status);
         let reads = api.servers_of(READS);
         let emptied = self.reads && reads.is_empty() && !self.before.is_empty();
         let good = (0..servers.count()).any(|id| servers.is_well(id));

@@ -701,9 +701,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let asked = operator.time(answer.started);
-        // Slow is not dead: a missed heartbeat says nothing.
-        if answer.result != Err(Silence::Missed) {
-            believe(operator, server, asked, answer.result.clone().ok());
+        // What ends a session is known by the check that follows.
+        if let Ok(sample) = &answer.result {
+            believe(operator, server, asked, Some(sample.clone()));
         }
         self.take(seat, Vec::new(), [Event::Heard(answer)].into())
     }
