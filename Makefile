@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test mutants demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +104,12 @@ $(MUTANTS):
 mutants: $(MUTANTS) ## Change each rule of core/src and see that a test fails, more than an hour on 2 cores (FILE)
 	@# 3: some changes make a test run for ever, which finds them too.
 	$(MUTANTS) mutants --package distributary-core --jobs 2 --timeout 5 --output target $(if $(FILE),--file '$(FILE)') || [ $$? = 3 ]
+
+# Seeds of the simulation; the first one is FIRST, 0 where it is not set.
+PLANS ?= 5000
+
+simulate: ## Simulate PLANS plans of faults with one operator, and as many with two (PLANS, FIRST)
+	PLANS='$(PLANS)' FIRST='$(or $(FIRST),0)' cargo test --test simulation -- --nocapture
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
 	cargo build --package distributary --package harness --bin distributary --bin demo

@@ -31,3 +31,4 @@ mod telemetry;
 pub mod writing;
 
 pub use k8s::clients::Clients;
+pub use k8s::memory;

@@ -16,6 +16,7 @@ mod desk;
 pub mod diff;
 mod input;
 mod lead;
+pub mod lease;
 mod objects;
 mod order;
 mod ownership;
@@ -39,7 +40,7 @@ use desk::{Around, Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
-use lead::Lead;
+pub use lead::Lead;
 use objects::Objects;
 use places::PlacesByKind;
 pub use rendering::{Rendered, Rendering, Wanted};
@@ -110,6 +111,12 @@ impl<R: Rendering> Writing<R> {
         }
     }
 
+    /// Whether requests may start: to be asked again right before each is sent, by the clock as it is then.
+    #[must_use]
+    pub const fn lead(&self) -> Lead {
+        self.lead
+    }
+
     /// When [`Writing::advance`] must be called at the latest, inputs or not.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -171,15 +178,21 @@ impl<R: Rendering> Writing<R> {
 
     fn take(&mut self, input: Input<R::Body>, now: Now, effects: &mut Vec<Effect<R::Body>>) {
         match input {
-            Input::Declared(declared) => self.declare(*declared),
+            Input::Declared(declared) => self.declare(*declared, effects),
             Input::StatusSeen {
                 key,
                 uid,
                 version,
                 status,
             } => {
-                let desk = self.desks.get_mut(&key).filter(|desk| desk.uid() == uid);
-                if desk.is_some_and(|desk| desk.see(&version, &status)) {
+                let Some(desk) = self.desks.get_mut(&key).filter(|desk| desk.uid() == uid) else {
+                    return;
+                };
+                if self.lead == Lead::Follows && desk.remembers_otherwise(&version, &status) {
+                    let (key, status) = (key.clone(), status.clone());
+                    effects.push(Effect::Recall { key, status });
+                }
+                if desk.see(&version, &status) {
                     self.marked.insert(key);
                 }
             }
@@ -225,7 +238,7 @@ impl<R: Rendering> Writing<R> {
                 slices,
             } => self.follow_foreign(namespace, service, slices),
             Input::Answered { flight, answer } => self.answer(flight, answer, now, effects),
-            Input::Leads { until } => self.lead = Lead::Leads { until },
+            Input::Leads { until } => self.begin(until),
             // Of a lease that was lost meanwhile there is nothing to renew.
             Input::Renewed { .. } if self.lead == Lead::Follows => {}
             Input::Renewed { until } => self.lead = Lead::Leads { until: Some(until) },
@@ -235,6 +248,17 @@ impl<R: Rendering> Writing<R> {
                     desk.forget_notices();
                 }
             }
+        }
+    }
+
+    /// This process begins to lead: by a lease another one did before it.
+    fn begin(&mut self, until: Option<Moment>) {
+        self.lead = Lead::Leads { until };
+        if until.is_some() {
+            for desk in self.desks.values_mut() {
+                desk.begin();
+            }
+            self.marked.extend(self.desks.keys().cloned());
         }
     }
 
@@ -265,16 +289,24 @@ impl<R: Rendering> Writing<R> {
             .extend(heir.filter(|heir| self.desks.contains_key(*heir)).cloned());
     }
 
-    fn declare(&mut self, declared: Declared) {
+    fn declare(&mut self, declared: Declared, effects: &mut Vec<Effect<R::Body>>) {
         let (key, uid) = (declared.key.clone(), declared.uid.clone());
         if self.desks.get(&key).is_some_and(|desk| desk.uid() != uid) {
             self.forget(&key);
         }
         let to_do = if let Some(desk) = self.desks.get_mut(&key) {
+            if self.lead == Lead::Follows && desk.remembers_otherwise(&declared.version, &declared.status) {
+                let (key, status) = (key.clone(), Box::new(declared.status.clone()));
+                effects.push(Effect::Recall { key, status });
+            }
             desk.declare(declared, &self.rendering)
         } else {
             self.uids.insert(uid, key.clone());
-            self.desks.insert(key.clone(), Desk::new(declared));
+            let mut desk = Desk::new(declared);
+            if let Lead::Leads { until: Some(_) } = self.lead {
+                desk.begin();
+            }
+            self.desks.insert(key.clone(), desk);
             true
         };
         if to_do {
@@ -346,6 +378,7 @@ impl<R: Rendering> Writing<R> {
                     effects.push(Effect::Figure(Figure::Wrote { kind, verb }));
                 }
             }
+            Answer::Unsent => {}
             Answer::Refused { refusal, .. } | Answer::Unknown { refusal, .. } => {
                 let category = refusal.category;
                 effects.push(Effect::Figure(Figure::Failed { category }));

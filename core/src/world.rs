@@ -157,9 +157,8 @@ impl World {
             return Effects::default();
         };
         if !state.is_of_another_database(&memory) {
-            if state.recall(&memory, now) {
-                self.marked.insert(key.clone());
-            }
+            state.recall(&memory, now);
+            self.marked.insert(key.clone());
             return Effects::default();
         }
         // What was seen says nothing of that database: the policy begins with the memory, as after a restart.

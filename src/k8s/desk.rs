@@ -157,8 +157,9 @@ impl Desk {
         for effect in self.writing.advance(inputs, self.now()) {
             match effect {
                 Effect::Request(request) => {
+                    let (clients, lead) = (self.clients.clone(), self.writing.lead());
                     self.requests
-                        .spawn(requests::carry_out(self.clients.clone(), request));
+                        .spawn(requests::carry_out(clients, request, lead, self.clock));
                 }
                 Effect::Event { key, uid, notice } => {
                     let about = events::reference(&key.namespace, &key.name, &uid);

@@ -9,7 +9,7 @@ pub mod events;
 pub mod foreign;
 mod known;
 mod list_watch;
-pub(crate) mod memory;
+pub mod memory;
 mod patience;
 mod policies;
 pub mod readiness;

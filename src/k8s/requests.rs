@@ -8,20 +8,27 @@ use serde_json::{Value, json};
 use super::clients::Clients;
 use super::error::CallError;
 use super::{api, call_within, policy_resource};
+use crate::clock::Clock;
 use crate::render::merge::merge;
 use crate::render::reading::{Text, Version, observed};
 use crate::render::status::Refusal;
 use crate::render::{Kind, ObjectId};
 use crate::telemetry::chain;
-use crate::writing::{Answer, Call, FlightId, PolicyReading, Request};
+use crate::writing::{Answer, Call, FlightId, Lead, PolicyReading, Request};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
 /// The name under which fields are managed.
 const MANAGER: &str = "distributary";
 
-/// Sends a request, and returns what became known by it.
-pub async fn carry_out(clients: Clients, request: Request<Text>) -> (FlightId, Answer<Text>) {
+/// Sends a request, and returns what became known by it. The clock is read right before it is sent: a process that was frozen
+/// since it was asked for sends nothing.
+pub async fn carry_out(
+    clients: Clients,
+    request: Request<Text>,
+    lead: Lead,
+    clock: Clock,
+) -> (FlightId, Answer<Text>) {
     let Request {
         flight,
         key,
@@ -30,6 +37,9 @@ pub async fn carry_out(clients: Clients, request: Request<Text>) -> (FlightId, A
         call,
         ..
     } = request;
+    if !lead.may_start(clock.now()) {
+        return (flight, Answer::Unsent);
+    }
     let client = if fresh { clients.fresh } else { clients.requests };
     let (verb, object, is_write) = (
         call.verb(),
@@ -163,3 +173,6 @@ fn retry_after(status: &Status) -> Option<std::time::Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| std::time::Duration::from_secs(seconds.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! One policy: what should be, what was asked for, and what comes next.
 
 mod answers;
+mod begin;
 mod log;
 mod report;
 mod steps;
@@ -27,6 +28,7 @@ use crate::render::config_map;
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
 use crate::render::{Kind, ObjectId};
+use begin::Beginning;
 use distributary_api::validate::Declaration;
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::decision::Decision;
@@ -59,6 +61,7 @@ pub struct Desk<B> {
     /// Events of transitions, until the slices that follow from them are written.
     notices: Vec<Notice>,
     log: Log,
+    beginning: Beginning,
     reported: Reported,
     /// The memory in the status that was sent last.
     sent: Option<MemoryStatus>,
@@ -143,6 +146,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             pace: Pace::default(),
             notices: Vec::new(),
             log: Log::default(),
+            beginning: Beginning::default(),
             reported: Reported::default(),
             sent: None,
             found: None,
@@ -182,6 +186,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// Another process tells what there is to be told.
     pub fn forget_notices(&mut self) {
         self.notices.clear();
+    }
+
+    /// Whether a newer status of the policy remembers something else than the one that was seen last.
+    pub fn remembers_otherwise(&self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
+        self.version.is_before(version) && self.status.memory != status.memory && status.memory.is_some()
     }
 
     /// The status of the policy is this one, as of this version. Whether something is to be done.
@@ -314,6 +323,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             return rest;
         }
         let due = self.due(around);
+        if self.begins(&due, around, &mut rest) {
+            return rest;
+        }
         self.tidy(&due, around.now.moment);
         let waits_for_proof = self.waits_for_proof(&due, around);
         let unlogged = self.log(&due, around, &mut rest);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_core::moment::Moment;
 
 /// A request starts only while at least so much of the lease is left.
-const LEFT: Duration = Duration::from_secs(2);
+pub const LEFT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Lead {
@@ -18,6 +18,7 @@ pub enum Lead {
 
 impl Lead {
     /// Whether a request may start.
+    #[must_use]
     pub fn may_start(self, now: Moment) -> bool {
         match self {
             Self::Follows => false,

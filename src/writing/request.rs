@@ -62,6 +62,20 @@ pub struct Request<B> {
     pub call: Call<B>,
 }
 
+#[cfg(test)]
+impl<B> Request<B> {
+    pub fn about(key: PolicyKey, call: Call<B>) -> Self {
+        Self {
+            flight: 7,
+            key,
+            deadline: Duration::from_secs(3),
+            place: PlaceKind::Write,
+            fresh: false,
+            call,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call<B> {
     /// POST: refused where there is such an object.
@@ -144,6 +158,8 @@ pub enum Answer<B> {
         code: u16,
         retry_after: Option<Duration>,
     },
+    /// It was not sent: too little of the lease was left.
+    Unsent,
     /// No answer came, or one that does not say whether it was done.
     Unknown {
         refusal: Refusal,

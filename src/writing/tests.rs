@@ -1,6 +1,6 @@
 //! The writing half against a simulated API server.
 
-mod bench;
+pub mod bench;
 mod config_maps;
 mod crashes;
 mod faults;

@@ -193,13 +193,8 @@ impl PolicyState {
         !same_database(self.holding.identity, identity)
     }
 
-    /// Takes what another process wrote about the same database for its own: whether anything is different by it.
-    pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> bool {
-        let before = (
-            self.holding.clone(),
-            self.standbys.len() + self.standby_services.len(),
-            self.request.answered.clone(),
-        );
+    /// Takes what another process wrote about the same database for its own.
+    pub(super) fn recall(&mut self, memory: &Memory, now: Moment) {
         let holding = memory.holding.clone().under(self.policy.identity);
         if holding.timeline > self.holding.timeline {
             // The log went on from there; positions on the earlier timeline say nothing of it.
@@ -222,9 +217,8 @@ impl PolicyState {
             self.goes_by_memory = true;
         }
         self.holding = holding;
-        before.0 != self.holding
-            || before.1 != self.standbys.len() + self.standby_services.len()
-            || before.2 != self.request.answered
+        // Who writes waits for what is decided by it, be it what was decided before.
+        self.decision = None;
     }
 
     /// Where a target was seen as a standby, whether this process ever reached it or not.

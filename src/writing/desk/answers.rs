@@ -52,6 +52,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
                 attempt.was_refused(refusal.clone(), *retry_after, now);
             }
+            Answer::Unsent => {
+                self.unanswered(sent);
+                self.attempts.entry(sent.subject.clone()).or_default().under_way = None;
+            }
             Answer::Unknown { refusal, retry_after } => {
                 self.unanswered(sent);
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
@@ -86,7 +90,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if sent.is_read {
             // Of a write without an answer nobody knows whether it was done.
             let memory = &policy.status.memory;
-            if *memory != self.status.memory && *memory != self.sent {
+            let is_of_another = *memory != self.status.memory && *memory != self.sent;
+            if is_of_another || self.decided_otherwise(&policy.status) {
                 self.recall();
                 effects.push(Effect::Recall {
                     key: self.key.clone(),

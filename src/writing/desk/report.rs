@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Around, Desk, Goal, Rest, SLOW};
+use super::{Around, Desk, Goal, Now, Rest, SLOW};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
 use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status};
@@ -88,19 +88,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if !self.reported.changed && self.reported.outcome.as_ref() == Some(&written) {
             return;
         }
-        let decided = self.decided();
-        let report = Report {
-            generation: self.declared.generation,
-            problems: &self.declared.problems,
-            unresolved: &self.declared.unresolved,
-            decision: decided.map(|(decision, _)| &**decision),
-            outputs: decided.map(|(_, valid)| &*valid.outputs),
-            written: written.clone(),
-            remembered: !self.log.given_up,
-            revision: self.revision(),
-            moment: now.moment,
-        };
-        let next = status(&report, &self.status, &now.time());
+        let next = self.next_status(&written, now);
         if next != self.status {
             let sent = Box::new(Sent {
                 before: self.status.clone(),
@@ -138,6 +126,28 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             }
             now >= until
         })
+    }
+
+    /// The status that tells the outcome.
+    fn next_status(&self, written: &WriteOutcome, now: Now) -> ReplicaSetPolicyStatus {
+        let decided = self.decided();
+        let report = Report {
+            generation: self.declared.generation,
+            problems: &self.declared.problems,
+            unresolved: &self.declared.unresolved,
+            decision: decided.map(|(decision, _)| &**decision),
+            outputs: decided.map(|(_, valid)| &*valid.outputs),
+            written: written.clone(),
+            remembered: !self.log.given_up,
+            revision: self.revision(),
+            moment: now.moment,
+        };
+        status(&report, &self.status, &now.time())
+    }
+
+    /// Whether the status would be written, were nothing else to be written before.
+    pub(super) fn would_report<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> bool {
+        self.next_status(&self.outcome(due, around), around.now) != self.status
     }
 
     fn outcome<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> WriteOutcome {

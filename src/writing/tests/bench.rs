@@ -112,6 +112,8 @@ pub enum Fault {
     Lost,
     /// Neither answered nor lost yet.
     Hangs,
+    /// Not sent, as too little of the lease was left.
+    Unsent,
 }
 
 pub struct Bench {
@@ -203,6 +205,26 @@ impl Bench {
 
     pub fn take(&mut self, input: Input<Text>) {
         self.advance([input]);
+    }
+
+    /// The process begins to lead by a lease.
+    pub fn begins(&mut self) {
+        let until = Some(self.now.moment + Duration::from_secs(3600));
+        self.take(Input::Leads { until });
+    }
+
+    /// The only server of a slice is this one by now, and no watch has shown it.
+    pub fn edit(&mut self, slice: &str, server: &str) {
+        let found = self
+            .server
+            .objects
+            .iter()
+            .find(|(place, _)| place.id.name == slice);
+        let (place, mut object) = found
+            .map(|(place, object)| (place.clone(), object.clone()))
+            .unwrap();
+        object["endpoints"][0]["addresses"][0] = json!(server);
+        self.server.put(place, object);
     }
 
     fn advance(&mut self, inputs: impl IntoIterator<Item = Input<Text>>) {
@@ -424,6 +446,7 @@ impl Bench {
                 lost()
             }
             Some(Fault::Lost) => lost(),
+            Some(Fault::Unsent) => Answer::Unsent,
             Some(Fault::Hangs) | None => self.server.carry_out(request.call),
         };
         let flight = request.flight;

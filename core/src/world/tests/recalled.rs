@@ -66,6 +66,25 @@ fn writes_go_to_the_holder_that_another_process_wrote() {
     assert_eq!(scene.routes(), "no change");
 }
 
+/// Who writes waits for what is decided by the memory, though it may be what was decided without it.
+#[test]
+fn what_is_decided_by_a_memory_is_announced_though_it_is_the_same_as_before() {
+    let mut scene = Scene::well();
+    let holding = scene.decided().holding;
+    for millis in [10, 20] {
+        let effects = scene.step(recalled(holding.clone()), millis);
+        let announced = effects.writer.as_slice();
+        assert!(
+            matches!(announced, [Announcement::Decided { transitions, .. }] if transitions.is_empty()),
+            "{announced:?}"
+        );
+    }
+    assert!(
+        scene.step(Event::AddressesChanged, 30).writer.is_empty(),
+        "once for each memory"
+    );
+}
+
 #[test]
 fn an_old_primary_does_not_take_the_writes_back_after_a_memory_was_read() {
     let mut scene = Scene::well();

@@ -1,0 +1,264 @@
+//! A simulated operator: all of it but its shells. What its shells do is in `run.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use distributary::memory::{self, memory};
+use distributary::render::reading::Text;
+use distributary::writing::lease::{Candidate, LeaseEffect, LeaseInput, LeaseRequest, Terms};
+use distributary::writing::{Declared, Effect, Input, Now, Request, WholeObjects, Writing};
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_api::validate::Declaration;
+use distributary_core::Moment;
+use distributary_core::fixture::{self, Case};
+use distributary_core::ids::TargetId;
+use distributary_core::observation::Sample;
+use distributary_core::target::{Hold, Incarnation, NextCheck};
+use distributary_core::world::{Announcement, Event, Instruction, Memory, World};
+use k8s_openapi::jiff::Timestamp;
+
+use super::api::{Api, UID, key};
+
+/// What an operator was told of a server last, and when it had asked.
+#[derive(Clone, Debug)]
+pub struct Belief {
+    pub asked: Duration,
+    pub told: Option<Sample>,
+}
+
+#[derive(Debug)]
+pub struct Probe {
+    pub incarnation: Incarnation,
+    pub check: NextCheck,
+    /// The number of the check that is under way.
+    pub running: Option<u64>,
+    pub session: Option<Session>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    pub hold: Hold,
+    pub open: bool,
+    /// Tells the questions of this session from those of an earlier one.
+    pub number: u64,
+}
+
+/// What an operator asks its shells to do.
+#[derive(Debug)]
+pub enum Order {
+    Send(Request<Text>),
+    Lease(LeaseRequest),
+    /// The process has released the lease, and ends.
+    End,
+    Check(TargetId, u64),
+    Beat(TargetId, u64),
+}
+
+pub struct Operator {
+    pub world: World,
+    pub writing: Writing<WholeObjects>,
+    pub probes: BTreeMap<TargetId, Probe>,
+    /// By server.
+    pub beliefs: BTreeMap<usize, Belief>,
+    /// Where there are several operators.
+    candidate: Option<Candidate>,
+    sessions: u64,
+    case: Case,
+    born: Duration,
+}
+
+/// The defaults of `distributary run`.
+fn terms() -> Terms {
+    let seconds = Duration::from_secs;
+    Terms::new(seconds(15), seconds(10), seconds(2)).expect("they fit together")
+}
+
+impl Operator {
+    /// `identity`: under which it stands for the lease; without one it needs none.
+    pub fn starts(case: &Case, identity: Option<String>, born: Duration) -> Self {
+        Self {
+            candidate: identity.map(|identity| Candidate::new(identity, terms(), Duration::from_millis(50))),
+            world: World::default(),
+            writing: Writing::new(WholeObjects),
+            probes: BTreeMap::new(),
+            beliefs: BTreeMap::new(),
+            sessions: 0,
+            case: case.clone(),
+            born,
+        }
+    }
+
+    /// Its own clock.
+    pub fn moment(&self, now: Duration) -> Moment {
+        Moment::new(now.saturating_sub(self.born) + Duration::from_secs(1))
+    }
+
+    /// When that moment is.
+    pub fn time(&self, moment: Moment) -> Duration {
+        (self.born + moment.since_start()).saturating_sub(Duration::from_secs(1))
+    }
+
+    pub fn now(&self, now: Duration) -> Now {
+        let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        Now {
+            moment: self.moment(now),
+            wall: Timestamp::from_millisecond(1_750_000_000_000 + millis).expect("a time of this century"),
+        }
+    }
+
+    /// When it must be woken at the latest.
+    pub fn deadline(&self) -> Option<Duration> {
+        let lease = self.candidate.as_ref().and_then(Candidate::deadline);
+        let deadlines = [self.world.deadline(), self.writing.deadline(), lease];
+        let deadline = deadlines.into_iter().flatten().min();
+        deadline.map(|moment| self.time(moment))
+    }
+
+    /// Its clock stood still for so long.
+    pub fn loses(&mut self, time: Duration) {
+        self.born += time;
+    }
+
+    /// Time has passed, or something was learned of the lease.
+    pub fn candidate(&mut self, input: Option<LeaseInput>, now: Duration) -> Vec<Order> {
+        let at = self.now(now);
+        let Some(candidate) = &mut self.candidate else {
+            let leads = input.map(|_| Input::Leads { until: None });
+            return self.takes(leads.into_iter().collect(), Vec::new(), now);
+        };
+        let (mut inputs, mut orders) = (Vec::new(), Vec::new());
+        for effect in candidate.advance(input, at) {
+            match effect {
+                LeaseEffect::Request(request) => orders.push(Order::Lease(request)),
+                LeaseEffect::Leads { until } => inputs.push(Input::Leads { until: Some(until) }),
+                LeaseEffect::Renewed { until } => inputs.push(Input::Renewed { until }),
+                LeaseEffect::Follows => inputs.push(Input::Follows),
+                LeaseEffect::Ended => orders.push(Order::End),
+            }
+        }
+        orders.extend(self.takes(inputs, Vec::new(), now));
+        orders
+    }
+
+    fn remembers(&self, status: &ReplicaSetPolicyStatus, now: Duration) -> Memory {
+        let Now { wall, moment } = self.now(now);
+        memory(status, memory::Now { wall, moment })
+    }
+
+    /// What intake hands on of the policy as it is.
+    pub fn reads(&mut self, api: &Api, now: Duration) -> Vec<Order> {
+        let declared = Declared {
+            key: key(),
+            uid: UID.to_owned(),
+            generation: 1,
+            deleting: false,
+            valid: Some(Declaration {
+                policy: self.case.policy(),
+                resolved: self.case.resolved(),
+                outputs: fixture::outputs().into(),
+            }),
+            problems: Vec::new(),
+            unresolved: Vec::new(),
+            status: api.status.clone(),
+            version: api.status_version(),
+        };
+        let known = self.remembers(&api.status, now);
+        let changed = self.case.changed(known);
+        self.takes(
+            [Input::Declared(Box::new(declared))].into(),
+            [changed].into(),
+            now,
+        )
+    }
+
+    /// Takes in what its shells hand in, until nothing follows any more.
+    pub fn takes(
+        &mut self,
+        mut inputs: Vec<Input<Text>>,
+        mut events: Vec<Event>,
+        now: Duration,
+    ) -> Vec<Order> {
+        let mut orders = Vec::new();
+        loop {
+            let effects = self.world.advance(self.moment(now), std::mem::take(&mut events));
+            for instruction in effects.prober {
+                self.instruct(instruction, &mut orders);
+            }
+            for announcement in effects.writer {
+                inputs.push(match announcement {
+                    Announcement::Decided {
+                        key,
+                        decision,
+                        transitions,
+                    } => Input::Decided {
+                        key,
+                        decision,
+                        transitions,
+                    },
+                    Announcement::Gone { key } => Input::Gone { key },
+                });
+            }
+            for effect in self.writing.advance(std::mem::take(&mut inputs), self.now(now)) {
+                match effect {
+                    Effect::Request(request) => orders.push(Order::Send(request)),
+                    Effect::Recall { key, status } => {
+                        let memory = self.remembers(&status, now);
+                        events.push(Event::Recalled { key, memory });
+                    }
+                    Effect::Found { key, servers } => events.push(Event::Found { key, servers }),
+                    Effect::Event { .. } | Effect::Figure(_) => {}
+                }
+            }
+            if events.is_empty() {
+                return orders;
+            }
+        }
+    }
+
+    fn instruct(&mut self, instruction: Instruction, orders: &mut Vec<Order>) {
+        match instruction {
+            Instruction::Next { key, check } => self.next(&key.target, check, orders),
+            Instruction::Want { wanted, .. } => {
+                self.probes
+                    .retain(|id, _| wanted.iter().any(|order| order.target == *id));
+                for order in wanted {
+                    let known = self.probes.get(&order.target);
+                    if known.is_none_or(|probe| probe.incarnation != order.incarnation) {
+                        let probe = Probe {
+                            incarnation: order.incarnation,
+                            check: order.check,
+                            running: None,
+                            session: None,
+                        };
+                        self.probes.insert(order.target.clone(), probe);
+                    }
+                    self.next(&order.target, order.check, orders);
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, target: &TargetId, check: NextCheck, orders: &mut Vec<Order>) {
+        let Some(probe) = self.probes.get_mut(target) else {
+            return;
+        };
+        probe.check = check;
+        if probe.running.is_none() && check.at.is_some() {
+            orders.push(Order::Check(target.clone(), check.number));
+        }
+        match (check.hold, &mut probe.session) {
+            (None, session) => *session = None,
+            (Some(hold), Some(session)) if session.hold.address == hold.address => session.hold = hold,
+            (Some(hold), session) => {
+                self.sessions += 1;
+                let number = self.sessions;
+                *session = Some(Session {
+                    hold,
+                    open: false,
+                    number,
+                });
+                orders.push(Order::Beat(target.clone(), number));
+            }
+        }
+    }
+}
