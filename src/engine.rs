@@ -7,13 +7,14 @@ mod handle;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::render::reading::Text;
 use crate::writing::Input;
 pub use board::{Board, BoardEntry, TargetFigures};
 pub use check_counts::CheckCounts;
+use distributary_core::cadence::HoldRule;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::jitter;
@@ -38,11 +39,12 @@ pub struct Engine {
     events: mpsc::Receiver<Event>,
     answers: mpsc::Receiver<Answer>,
     desk: mpsc::Sender<Input<Text>>,
+    hold_rule: watch::Receiver<HoldRule>,
 }
 
 impl Engine {
     /// An engine, and the handle to it. `answers` come from the probes; `desk` takes the decisions, `board` and `checks`
-    /// show what the engine knows.
+    /// show what the engine knows, `hold_rule` says which sessions are held.
     #[must_use]
     pub fn new(
         clock: Clock,
@@ -51,6 +53,7 @@ impl Engine {
         checks: CheckCounts,
         answers: mpsc::Receiver<Answer>,
         desk: mpsc::Sender<Input<Text>>,
+        hold_rule: watch::Receiver<HoldRule>,
     ) -> (Self, EngineHandle) {
         let (sender, events) = mpsc::channel(BATCH);
         let failed_logins = FailedLogins::default();
@@ -68,12 +71,15 @@ impl Engine {
             events,
             answers,
             desk,
+            hold_rule,
         };
         (engine, handle)
     }
 
     /// Runs until its handles are gone. Watches go before probes.
     pub async fn run(mut self) {
+        let rule = *self.hold_rule.borrow_and_update();
+        self.advance(vec![Event::HoldBy(rule)]).await;
         loop {
             let deadline = self.world.deadline();
             let clock = self.clock;
@@ -84,6 +90,7 @@ impl Engine {
                     Some(event) => events.push(event),
                     None => return,
                 },
+                Ok(()) = self.hold_rule.changed() => events.push(Event::HoldBy(*self.hold_rule.borrow())),
                 Some(answer) = self.answers.recv() => events.push(self.answered(answer)),
                 () = clock.sleep_until(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
 
 use crate::engine::{Board, CheckCounts};
@@ -39,6 +40,8 @@ pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     watch_failures: Family<WatchLabels, Counter>,
+    leader: Gauge,
+    lease_transitions: Counter,
 }
 
 impl Metrics {
@@ -46,6 +49,7 @@ impl Metrics {
     #[must_use]
     pub fn new(board: Board, checks: &CheckCounts) -> Self {
         let (writes, errors, watch_failures) = (Family::default(), Family::default(), Family::default());
+        let (leader, lease_transitions) = (Gauge::default(), Counter::default());
         let mut all = MetricRegistry::default();
         all.add("checks", "Checks of servers, by result", checks.by_result.clone());
         all.add_with_unit(
@@ -62,7 +66,13 @@ impl Metrics {
         );
         let of_endpoints = OF_ENDPOINTS.iter().map(|kind| (kind.name, kind.unit.as_ref()));
         let of_policies = OF_POLICIES.iter().map(|kind| (kind.name, kind.unit.as_ref()));
-        all.add_collector(of_endpoints.chain(of_policies), PolicySeries(board));
+        all.add_collector(
+            of_endpoints.chain(of_policies),
+            PolicySeries {
+                board,
+                leader: leader.clone(),
+            },
+        );
         all.add(
             "writes",
             "Writes to the API server, by kind and verb",
@@ -74,7 +84,15 @@ impl Metrics {
             "Lists and watches that failed or were silent, by kind and category",
             Family::clone(&watch_failures),
         );
+        all.add("leader", "1 if this process writes", leader.clone());
+        all.add(
+            "lease_transitions",
+            "Times that this process began to lead",
+            lease_transitions.clone(),
+        );
         Self {
+            leader,
+            lease_transitions,
             registry: Arc::new(all),
             writes,
             errors,
@@ -96,6 +114,16 @@ impl Metrics {
         let mut page = String::new();
         self.registry.encode(&mut page)?;
         Ok(page)
+    }
+
+    /// Whether this process writes: series of policies and endpoints are shown by the one that does.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// It has taken the lease.
+    pub fn took_lease(&self) {
+        self.lease_transitions.inc();
     }
 
     pub fn wrote(&self, kind: &'static str, verb: &'static str) {

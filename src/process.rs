@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as watched};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -14,12 +14,13 @@ use crate::k8s::clients::Clients;
 use crate::k8s::context::Context;
 use crate::k8s::desk::{self, Desk, GRACE};
 use crate::k8s::events;
+use crate::k8s::lease::{self, Leadership, LeaseSettings};
 use crate::k8s::secrets::SecretAccess;
 use crate::k8s::service_cidrs;
 use crate::k8s::triggers::Triggers;
+use crate::k8s::warmth::Warmth;
 use crate::k8s::{Scope, reconcile, watch};
 use crate::metrics::Metrics;
-use crate::render::Kind;
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 /// Answers of probes and Events under way; a fuller queue makes the sender wait.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub instance: String,
     /// Where the cluster is.
     pub region: Option<String>,
+    /// The Lease that decides who writes; without one this process does.
+    pub lease: Option<LeaseSettings>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +68,20 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
     let clock = Clock::new();
+    let following = settings.lease.as_ref().map(|lease| lease.following);
+    let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;
     let resolver = Resolver::from_system(clock, rules.clone());
     let registry = Registry::new(clock, resolver, settings.limits, answers);
-    let (engine, handle) = Engine::new(clock, registry, board, checks, answered, desk.inputs());
+    let (engine, handle) = Engine::new(
+        clock,
+        registry,
+        board.clone(),
+        checks,
+        answered,
+        desk.inputs(),
+        held,
+    );
     let scopes = scopes(&settings.namespaces);
     let (triggers, ends) = Triggers::new(&scopes);
     let context = Arc::new(Context::new(
@@ -98,28 +111,60 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     background.spawn(alive.of("watch of service CIDRs", cidrs));
     let logins = reconcile::follow_failed_logins(Arc::clone(&context));
     background.spawn(alive.of("reader of Secrets", logins));
-    let events = events::publish(clients.requests, settings.instance, events_out);
+    let events = events::publish(
+        clients.requests.clone(),
+        settings.instance,
+        events_out,
+        desk.leads(),
+    );
     background.spawn(alive.of("publisher of Events", events));
     let pages = admin::State {
         liveness: alive.clone(),
         metrics,
         readiness: context.synced.subscribe(),
+        warmth: settings.lease.is_some().then(|| {
+            let leads = desk.leads();
+            Warmth::new(Arc::clone(&context), board.clone(), leads)
+        }),
     };
     background.spawn(alive.of("HTTP server", admin::serve(listener, pages)));
     for (scope, end) in ends {
-        for kind in Kind::ALL.iter().copied() {
-            let watch = watch::owned(Arc::clone(&context), kind, scope.clone());
+        for watch in watch::all_owned(&context, &scope) {
             background.spawn(alive.of("watch of written objects", watch));
         }
         let intake = reconcile::run(Arc::clone(&context), scope, end, stop.clone());
         background.spawn(alive.of("intake", intake));
     }
-    let mut desk = tokio::spawn(alive.of("desk", desk.run(stop.clone())));
+    let (rests, released) = (CancellationToken::new(), CancellationToken::new());
+    let lease = settings.lease.map(|settings| {
+        let (told, lease) = lease::queue();
+        let leadership = Leadership::new(Arc::clone(&context), clients, settings, told, hold_rule);
+        let ends = released.clone().drop_guard();
+        let held = leadership.run(stop.clone(), rests.clone());
+        background.spawn(alive.of("lease", async move {
+            let _ends = ends;
+            held.await;
+        }));
+        lease
+    });
+    if lease.is_none() {
+        context.metrics.leads(true);
+        released.cancel();
+    }
+    let mut desk = tokio::spawn(alive.of("desk", desk.run(lease, stop.clone())));
     tracing::info!(%address, namespaces = ?settings.namespaces, "started");
     run_until(&stop, &mut background, &mut desk).await?;
-    let finished = tokio::time::timeout(GRACE, &mut desk).await;
+    let finished = tokio::time::timeout(GRACE, end(desk, &rests, &released)).await;
     tracing::info!(finished = finished.is_ok(), "stopped");
     Ok(())
+}
+
+/// Returns when the desk `rests` and the Lease is `released`.
+async fn end(desk: JoinHandle<()>, rests: &CancellationToken, released: &CancellationToken) {
+    // How it ended is told by whoever waits for its end while the process runs.
+    let _ = desk.await;
+    rests.cancel();
+    released.cancelled().await;
 }
 
 fn scopes(namespaces: &[String]) -> Vec<Scope> {

@@ -10,6 +10,28 @@ use super::policy::{BreakerSettings, Probing, SHORTEST_ATTEMPT};
 use super::suspicion::Suspicion;
 use super::target::Hold;
 
+/// Whether a process holds sessions beside its checks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HoldRule {
+    #[default]
+    Always,
+    /// Until a server has no place for it: what is left is another process's.
+    WhileThereIsRoom,
+    Never,
+}
+
+impl HoldRule {
+    /// Whether one is held on a server; `full`: it had no place once.
+    #[must_use]
+    pub const fn allows(self, full: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::WhileThereIsRoom => !full,
+            Self::Never => false,
+        }
+    }
+}
+
 /// Declares the times, and the list of all.
 macro_rules! times {
     ($($(#[$doc:meta])* const $name:ident: Duration = $time:expr;)*) => {

@@ -15,12 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::ids::PolicyKey;
+use super::cadence::HoldRule;
+use super::ids::{PolicyKey, TargetId};
 use super::jitter::{self, Jitter};
 use super::moment::Moment;
 use super::policy::Policy;
 use super::resolved::Resolved;
-use super::target::{CheckAnswer, NameAnswer, ProbeKey, SessionAnswer};
+use super::target::{CheckAnswer, NameAnswer, NextCheck, ProbeKey, SessionAnswer};
 use deciding::Conclusion;
 pub use event::{Announcement, Effects, Event, Figures, Instruction, Measurement};
 pub use memory::{CircuitMemory, ClassMemory, EndpointMemory, Memory, TargetMemory};
@@ -37,6 +38,7 @@ pub struct World {
     wakes: BTreeMap<PolicyKey, Moment>,
     incarnations: Incarnations,
     jitter: Jitter,
+    hold_rule: HoldRule,
 }
 
 /// Without jitter.
@@ -56,6 +58,7 @@ impl World {
             wakes: BTreeMap::new(),
             incarnations: Incarnations::default(),
             jitter,
+            hold_rule: HoldRule::default(),
         }
     }
 
@@ -91,6 +94,7 @@ impl World {
             Event::Heard(heard) => self.hear(&heard, now),
             Event::Named(named) => self.named(&named, now),
             Event::AddressesChanged => self.wake_all(now),
+            Event::HoldBy(rule) => self.hold_by(rule),
         }
     }
 
@@ -164,6 +168,7 @@ impl World {
         // What was seen says nothing of that database: the policy begins with the memory, as after a restart.
         let known = (Arc::clone(&state.policy), Arc::clone(&state.resolved));
         *state = PolicyState::new(known, memory, &mut self.incarnations, now);
+        state.hold_by(self.hold_rule);
         self.marked.insert(key.clone());
         self.want(key)
     }
@@ -191,7 +196,8 @@ impl World {
             }
             Some(known) => known.edit((policy, resolved), &mut self.incarnations, now),
             None => {
-                let state = PolicyState::new((policy, resolved), memory, &mut self.incarnations, now);
+                let mut state = PolicyState::new((policy, resolved), memory, &mut self.incarnations, now);
+                state.hold_by(self.hold_rule);
                 self.policies.insert(key.clone(), state);
             }
         }
@@ -246,7 +252,20 @@ impl World {
     }
 
     fn wake_all(&mut self, now: Moment) -> Effects {
-        let woken = |(key, state): (&PolicyKey, &mut PolicyState)| {
+        self.instruct_all(|state| state.wake_all(now))
+    }
+
+    fn hold_by(&mut self, rule: HoldRule) -> Effects {
+        self.hold_rule = rule;
+        self.instruct_all(|state| state.hold_by(rule))
+    }
+
+    /// Tells the prober what `instruct` says of the targets of every policy.
+    fn instruct_all(
+        &mut self,
+        mut instruct: impl FnMut(&mut PolicyState) -> Vec<(TargetId, NextCheck)>,
+    ) -> Effects {
+        let told = |(key, state): (&PolicyKey, &mut PolicyState)| {
             let next = |(target, check)| Instruction::Next {
                 key: ProbeKey {
                     policy: key.clone(),
@@ -254,9 +273,9 @@ impl World {
                 },
                 check,
             };
-            state.wake_all(now).into_iter().map(next).collect::<Vec<_>>()
+            instruct(state).into_iter().map(next).collect::<Vec<_>>()
         };
-        Effects::for_prober(self.policies.iter_mut().flat_map(woken))
+        Effects::for_prober(self.policies.iter_mut().flat_map(told))
     }
 }
 

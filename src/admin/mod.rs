@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::k8s::readiness::Readiness;
+use crate::k8s::warmth::Warmth;
 use crate::metrics::Metrics;
 pub use liveness::Liveness;
 
@@ -30,6 +31,8 @@ pub struct State {
     pub liveness: Liveness,
     pub metrics: Metrics,
     pub readiness: watch::Receiver<Readiness>,
+    /// Of a process that may follow another one.
+    pub warmth: Option<Warmth>,
 }
 
 /// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
@@ -84,13 +87,18 @@ async fn livez(extract::State(state): extract::State<State>) -> Response {
     ended(&state.liveness).unwrap_or_else(|| "ok\n".into_response())
 }
 
-/// 200 once everything that the operator watches was listed; a line for each watch that lags.
+/// 200 once everything that the operator watches was listed, and a process that follows could take over; a line for each watch
+/// that lags.
 async fn readyz(extract::State(state): extract::State<State>) -> Response {
-    ended(&state.liveness).unwrap_or_else(|| told(&state.readiness.borrow()).into_response())
+    let is_warm = || state.warmth.as_ref().is_none_or(Warmth::is_warm);
+    ended(&state.liveness).unwrap_or_else(|| told(&state.readiness.borrow(), is_warm).into_response())
 }
 
-fn told(readiness: &Readiness) -> (StatusCode, String) {
-    if readiness.is_ready() {
+fn told(readiness: &Readiness, is_warm: impl FnOnce() -> bool) -> (StatusCode, String) {
+    if readiness.is_ready() && !is_warm() {
+        let body = format!("not every server was checked yet\n{readiness}");
+        (StatusCode::SERVICE_UNAVAILABLE, body)
+    } else if readiness.is_ready() {
         (StatusCode::OK, format!("ok\n{readiness}"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, readiness.to_string())

@@ -45,14 +45,17 @@ fn without_ipv6_every_address_is_one_of_ipv4() {
 #[test]
 fn readiness_names_what_was_not_listed() {
     let lists = FirstLists::new(&[Some("shop".to_owned())], SecretAccess::Named);
-    let (code, body) = told(&lists.subscribe().borrow());
+    let (code, body) = told(&lists.subscribe().borrow(), || true);
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         body.contains("namespace shop: ReplicaSetPolicy: not listed\n"),
         "{body}"
     );
-    let (code, body) = told(&Readiness::default());
+    let (code, body) = told(&Readiness::default(), || true);
     assert_eq!((code, body.as_str()), (StatusCode::OK, "ok\n"));
+    let (code, body) = told(&Readiness::default(), || false);
+    assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, "not every server was checked yet\n");
 }
 
 #[tokio::test]

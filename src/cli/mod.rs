@@ -10,6 +10,7 @@ mod drill;
 mod endpoints;
 mod explain;
 mod import;
+mod lease;
 mod output;
 mod plan;
 mod planned;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
+use super::lease::{self, LeaseArguments};
 use crate::k8s::clients::{self, Clients};
 use crate::k8s::secrets::SecretAccess;
 use crate::process::{self, Settings};
@@ -74,6 +75,8 @@ pub struct Arguments {
     /// to it. Default: none, and NAME-ro ignores regions.
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
     region: Option<String>,
+    #[command(flatten)]
+    lease: LeaseArguments,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -94,6 +97,10 @@ where
     if let Err(error) = telemetry::start(arguments.log_format, &arguments.log_level) {
         return fail(&error);
     }
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(refused) => return fail(&refused),
+    };
     allow_sockets();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -106,7 +113,7 @@ where
     let ended: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(cancel_on_signal(stop.clone()));
-        Ok(process::run(settings(arguments), clients().await?, stop).await?)
+        Ok(process::run(settings, clients().await?, stop).await?)
     });
     // Probes hold no state: what is left of them may go at once.
     runtime.shutdown_background();
@@ -126,8 +133,8 @@ fn allow_sockets() {
     }
 }
 
-fn settings(arguments: Arguments) -> Settings {
-    Settings {
+fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
+    Ok(Settings {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
         secrets: arguments.secrets,
@@ -138,7 +145,8 @@ fn settings(arguments: Arguments) -> Settings {
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
         instance: arguments.instance,
         region: arguments.region,
-    }
+        lease: arguments.lease.settings()?,
+    })
 }
 
 async fn cancel_on_signal(stop: CancellationToken) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::clock::{Clock, timestamp};
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::render::reading::Text;
-use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Now, WholeObjects, Writing};
+use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Lead, Now, WholeObjects, Writing};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
@@ -67,6 +67,8 @@ pub struct Desk {
     /// Where routes of the writes were found to lead, until there is room for it as well.
     found: BTreeMap<PolicyKey, BTreeSet<SocketAddr>>,
     events: mpsc::Sender<PolicyEvent>,
+    /// For those who must know whether this process writes.
+    told: watch::Sender<Lead>,
 }
 
 /// A desk's queue, made before those who hand in to it.
@@ -98,18 +100,30 @@ impl Desk {
             recalls: BTreeMap::new(),
             found: BTreeMap::new(),
             events,
+            told: watch::Sender::default(),
         }
     }
 
-    /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered.
-    pub async fn run(mut self, stop: CancellationToken) {
-        self.take([Input::Leads { until: None }].into());
+    /// Whether this process writes, at any time.
+    pub fn leads(&self) -> impl Fn() -> bool + use<> {
+        let (told, clock) = (self.told.subscribe(), self.clock);
+        move || told.borrow().may_start(clock.now())
+    }
+
+    /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered. Where there is a
+    /// `lease`, it writes while that says so.
+    pub async fn run(mut self, mut lease: Option<mpsc::Receiver<Input<Text>>>, stop: CancellationToken) {
+        if lease.is_none() {
+            self.take([Input::Leads { until: None }].into());
+        }
         loop {
+            self.tell_who_leads();
             let deadline = self.writing.deadline();
             let mut inputs = Vec::new();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(input) = of_lease(&mut lease) => inputs.push(input),
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
                 Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() || !self.found.is_empty() => {
                     if let Some((key, status)) = self.recalls.pop_first() {
@@ -132,6 +146,12 @@ impl Desk {
         while let Some(answer) = self.requests.join_next().await {
             self.take([answered(answer)].into());
         }
+    }
+
+    fn tell_who_leads(&self) {
+        let lead = self.writing.lead();
+        self.told
+            .send_if_modified(|told| std::mem::replace(told, lead) != lead);
     }
 
     fn drain(&mut self, inputs: &mut Vec<Input<Text>>) {
@@ -176,6 +196,14 @@ impl Desk {
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
             }
         }
+    }
+}
+
+/// What the Lease says next; without one, nothing ever.
+async fn of_lease(lease: &mut Option<mpsc::Receiver<Input<Text>>>) -> Option<Input<Text>> {
+    match lease {
+        Some(lease) => lease.recv().await,
+        None => std::future::pending().await,
     }
 }
 

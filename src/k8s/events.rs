@@ -41,9 +41,14 @@ pub fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
     }
 }
 
-/// Publishes until the senders are gone. An Event that cannot be published is logged and forgotten. Those of one namespace
+/// Publishes until the senders are gone, while `leads` says that this process may. An Event that cannot be published is logged and forgotten. Those of one namespace
 /// are published one after the other, and wait for no other namespace.
-pub async fn publish(client: Client, instance: String, mut events: mpsc::Receiver<PolicyEvent>) {
+pub async fn publish(
+    client: Client,
+    instance: String,
+    mut events: mpsc::Receiver<PolicyEvent>,
+    leads: impl Fn() -> bool,
+) {
     let reporter = Reporter {
         controller: CONTROLLER.to_owned(),
         instance: Some(instance),
@@ -76,6 +81,10 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
             }
         };
         match waiting.get_mut(&namespace).and_then(VecDeque::pop_front) {
+            // What is to be told is told by the one who leads.
+            Some(_) if !leads() => {
+                waiting.remove(&namespace);
+            }
             Some(event) => {
                 let recorder = recorders.of(&event.notice.note);
                 under_way.spawn(async move {
@@ -89,7 +98,7 @@ pub async fn publish(client: Client, instance: String, mut events: mpsc::Receive
         }
     }
     while under_way.join_next().await.is_some() {}
-    for event in waiting.into_values().flatten() {
+    for event in waiting.into_values().flatten().filter(|_| leads()) {
         publish_one(&recorders.of(&event.notice.note), event).await;
     }
 }

@@ -27,6 +27,8 @@ struct PolicyIntake {
     valid: Option<Arc<StoredPolicy>>,
     /// What was last handed on.
     handed: Option<Declaration>,
+    /// Whether a pass has ended.
+    passed: bool,
     /// Passes that failed in a row.
     failures: u32,
 }
@@ -83,7 +85,7 @@ impl KnownPolicies {
     pub(super) fn hand(&self, key: &PolicyKey, declared: Option<&Declaration>) -> Option<Declaration> {
         let mut intakes = self.intakes.lock();
         let intake = intakes.get_mut(key)?;
-        intake.failures = 0;
+        (intake.failures, intake.passed) = (0, true);
         match declared {
             Some(declared) => intake.handed.replace(declared.clone()),
             None => intake.handed.clone(),
@@ -98,7 +100,21 @@ impl KnownPolicies {
         };
         let before = intake.failures;
         intake.failures = (before + 1).min(16);
+        intake.passed = true;
         before
+    }
+
+    /// The policies that were handed on; `None`: a pass over one that exists has not ended yet.
+    pub(super) fn all_handed(&self) -> Option<Vec<PolicyKey>> {
+        let (stores, intakes) = (self.stores.lock(), self.intakes.lock());
+        let existing = stores.iter().flat_map(Store::state);
+        let passed =
+            |policy: Arc<StoredPolicy>| intakes.get(&policy.key()).is_some_and(|intake| intake.passed);
+        if !existing.into_iter().all(passed) {
+            return None;
+        }
+        let handed = intakes.iter().filter(|(_, intake)| intake.handed.is_some());
+        Some(handed.map(|(key, _)| key.clone()).collect())
     }
 
     /// Nothing is kept of a policy that is gone.

@@ -8,6 +8,7 @@ pub mod error;
 pub mod events;
 pub mod foreign;
 mod known;
+pub mod lease;
 mod list_watch;
 pub mod memory;
 mod patience;
@@ -21,6 +22,7 @@ pub mod service_cidrs;
 pub mod services;
 pub mod stored;
 pub mod triggers;
+pub mod warmth;
 pub mod watch;
 
 use std::time::Duration;

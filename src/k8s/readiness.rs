@@ -77,13 +77,25 @@ pub struct Readiness {
     unlisted: BTreeSet<Watched>,
     /// They fail now, each with the category of its last failure.
     failing: BTreeMap<Watched, &'static str>,
+    /// The line of the Lease, where the API server refuses it.
+    refused_lease: Option<String>,
 }
 
 impl Readiness {
-    /// Whether everything was listed once.
+    /// Whether everything was listed once, and the API server does not refuse the Lease.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.unlisted.is_empty()
+        self.unlisted.is_empty() && self.refused_lease.is_none()
+    }
+
+    /// Whether the process may lead: every first list has ended, or is refused, as without a right to it.
+    #[must_use]
+    pub fn lets_stand(&self) -> bool {
+        let is_refused = |watched: &Watched| {
+            let category = self.failing.get(watched);
+            category.is_some_and(|category| matches!(*category, "Unauthorized" | "Forbidden" | "NotFound"))
+        };
+        self.unlisted.iter().all(is_refused)
     }
 
     /// Whether passes over the policies of a namespace may begin.
@@ -107,6 +119,9 @@ impl Readiness {
 impl fmt::Display for Readiness {
     /// A line for each watch that lags.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refused) = &self.refused_lease {
+            writeln!(f, "{refused}")?;
+        }
         for watched in &self.unlisted {
             match self.failing.get(watched) {
                 Some(category) => writeln!(f, "{watched}: not listed, {category}")?,
@@ -145,6 +160,7 @@ impl FirstLists {
         Self(watch::Sender::new(Readiness {
             unlisted,
             failing: BTreeMap::new(),
+            refused_lease: None,
         }))
     }
 
@@ -168,6 +184,15 @@ impl FirstLists {
     pub(super) fn failed(&self, watched: &Watched, category: &'static str) {
         self.0
             .send_if_modified(|now| now.failing.insert(watched.clone(), category) != Some(category));
+    }
+
+    /// The API server refuses the Lease, as this line says; `None`: it does not.
+    pub(super) fn lease_refused(&self, refused: Option<String>) {
+        self.0.send_if_modified(|now| {
+            let changed = now.refused_lease != refused;
+            now.refused_lease = refused;
+            changed
+        });
     }
 
     /// Returns when passes over the policies of a namespace may begin.

@@ -19,7 +19,7 @@ use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
 /// The name under which fields are managed.
-const MANAGER: &str = "distributary";
+pub const MANAGER: &str = "distributary";
 
 /// Sends a request, and returns what became known by it. The clock is read right before it is sent: a process that was frozen
 /// since it was asked for sends nothing.
@@ -169,7 +169,7 @@ fn failed(error: &CallError) -> Answer<Text> {
     }
 }
 
-fn retry_after(status: &Status) -> Option<std::time::Duration> {
+pub fn retry_after(status: &Status) -> Option<std::time::Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| std::time::Duration::from_secs(seconds.into()))
 }

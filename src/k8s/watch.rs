@@ -75,8 +75,18 @@ fn status(policy: &StoredPolicy) -> Input<Text> {
     }
 }
 
+/// Our objects of every kind, for the desk, each a task that runs until it is dropped.
+pub fn all_owned(
+    context: &Arc<Context>,
+    scope: &Scope,
+) -> impl Iterator<Item = impl Future<Output = ()> + Send + 'static + use<>> + use<> {
+    let (context, scope) = (Arc::clone(context), scope.clone());
+    let kinds = Kind::ALL.iter().copied();
+    kinds.map(move |kind| owned(Arc::clone(&context), kind, scope.clone()))
+}
+
 /// Our objects of one kind, for the desk; runs until it is dropped.
-pub async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
+async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
     let ours = Selection::labels(format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let api: Api<DynamicObject> = scoped(&context.watches, &resource(kind), &scope);
     let watched = Watched {

@@ -5,6 +5,7 @@ use std::fmt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
 
 use crate::engine::{Board, BoardEntry, TargetFigures};
@@ -110,13 +111,19 @@ pub const OF_POLICIES: [SeriesKind<BoardEntry>; 1] = [SeriesKind {
     },
 }];
 
-/// The series of all policies that a board knows.
+/// The series of all policies that a board knows, while the process leads: two that show them would count each twice.
 #[derive(Debug)]
-pub struct PolicySeries(pub Board);
+pub struct PolicySeries {
+    pub board: Board,
+    pub leader: Gauge,
+}
 
 impl Collector for PolicySeries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let entries: Vec<_> = self.0.list().collect();
+        if self.leader.get() == 0 {
+            return Ok(());
+        }
+        let entries: Vec<_> = self.board.list().collect();
         let endpoints: Vec<_> = entries.iter().flat_map(endpoints).collect();
         let policies: Vec<_> = entries
             .iter()

@@ -28,6 +28,7 @@ impl Scene {
             wanted: BTreeMap::new(),
             millis: 0,
         };
+        scene.metrics.leads(true);
         scene.apply(policy(&["a", "b"]));
         for id in ["primary", "a", "b"] {
             scene.check(id, Ok(told(id)));
@@ -240,4 +241,23 @@ fn who_does_not_answer_tells_nothing() {
     // A server that no longer tells its load has none.
     scene.check("b", Ok(sample(Role::Standby)));
     assert!(!scene.has("sessions", "b") && scene.has("lag_seconds", "b"));
+}
+
+#[test]
+fn who_follows_shows_no_series_of_policies() {
+    let scene = Scene::new();
+    scene.metrics.leads(false);
+    let page = scene.metrics.encode().unwrap();
+    assert!(!page.contains("distributary_endpoint_"), "{page}");
+    assert!(!page.contains("distributary_policy_"), "{page}");
+    assert!(page.contains("distributary_leader 0\n"), "{page}");
+    scene.metrics.leads(true);
+    scene.metrics.took_lease();
+    let page = scene.metrics.encode().unwrap();
+    assert!(page.contains("distributary_endpoint_eligible"), "{page}");
+    assert!(page.contains("distributary_leader 1\n"), "{page}");
+    assert!(
+        page.contains("distributary_lease_transitions_total 1\n"),
+        "{page}"
+    );
 }

@@ -13,6 +13,7 @@ mod faults;
 mod fixture;
 mod health;
 mod lag;
+mod leaders;
 mod load;
 mod modes;
 mod names;
@@ -72,6 +73,7 @@ fn tests() -> ExitCode {
     let suite = watches::tests(suite);
     let suite = writes::tests(suite);
     let suite = stops::tests(suite);
+    let suite = leaders::tests(suite);
     let suite = lag::tests(suite);
     let suite = divergence::tests(suite);
     let suite = fallback::tests(suite);

@@ -44,6 +44,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "every_value_of_the_chart_has_its_place",
             every_value_has_its_place,
         )
+        .test(
+            "the_chart_runs_as_many_pods_as_it_is_told",
+            the_chart_runs_as_many_as_it_is_told,
+        )
         .test("the_chart_refuses_wrong_values", wrong_values_are_refused)
         .test("the_operator_needs_exactly_its_role", the_operator_needs_its_role)
         .test("named_secrets_suffice_for_the_operator", named_secrets_suffice)
@@ -66,6 +70,9 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
         "serviceaccount/distributary",
         "clusterrole.rbac.authorization.k8s.io/distributary",
         "clusterrolebinding.rbac.authorization.k8s.io/distributary",
+        "role.rbac.authorization.k8s.io/distributary-lease",
+        "rolebinding.rbac.authorization.k8s.io/distributary-lease",
+        "poddisruptionbudget.policy/distributary",
         "deployment.apps/distributary",
     ] {
         ensure!(
@@ -207,18 +214,47 @@ async fn deploy_and_chart_agree(plane: Arc<ControlPlane>) -> Result<()> {
         );
         ensure!(deploy == chart, "the rules of {name} differ:\n{deploy}\n{chart}");
     }
+    let lease = |documents: &[Value]| rules(documents, "Role", "distributary-lease");
+    ensure!(lease(&deploy)? == lease(&chart)?, "the rules of the Lease differ");
+    let budget = |documents: &[Value]| {
+        let spec = find(documents, "PodDisruptionBudget", "distributary")?["spec"].clone();
+        anyhow::Ok(spec["maxUnavailable"].clone())
+    };
+    ensure!(
+        budget(&deploy)? == 1 && budget(&chart)? == 1,
+        "the budgets differ"
+    );
     let pod = |documents: &[Value]| -> Result<Value> {
         let mut spec = find(documents, "Deployment", "distributary")?["spec"].clone();
         ensure!(
-            spec["replicas"] == 1 && spec["strategy"]["type"] == "Recreate",
+            spec["replicas"] == 2
+                && spec["strategy"]
+                    == json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),
             "{spec}"
         );
         Ok(spec["template"]["spec"].take())
     };
-    let (deploy, mut chart) = (pod(&deploy)?, pod(&chart)?);
+    let (mut deploy, mut chart) = (pod(&deploy)?, pod(&chart)?);
+    // Each selects its own Pods.
+    for pod in [&mut deploy, &mut chart] {
+        for constraint in pod["topologySpreadConstraints"]
+            .as_array_mut()
+            .context("no constraints")?
+        {
+            let own = constraint["labelSelector"]["matchLabels"]["app.kubernetes.io/name"].take();
+            ensure!(own == "distributary", "{constraint}");
+            constraint["labelSelector"].take();
+        }
+    }
     let container = &mut chart["containers"][0];
     ensure!(
-        container["args"] == json!(["run", "--log-level=info", "--log-format=json"]),
+        container["args"]
+            == json!([
+                "run",
+                "--log-level=info",
+                "--log-format=json",
+                "--lease-name=distributary"
+            ]),
         "{}",
         container["args"]
     );
@@ -253,7 +289,7 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
         );
     }
     ensure!(
-        arguments(&documents)?[3..] == ["--namespace=shop", "--namespace=bank"],
+        arguments(&documents)?[4..] == ["--namespace=shop", "--namespace=bank"],
         "{:?}",
         arguments(&documents)
     );
@@ -275,7 +311,7 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
         "{role}"
     );
     ensure!(
-        arguments(&documents)?[3..] == ["--secrets=named"],
+        arguments(&documents)?[4..] == ["--secrets=named"],
         "{:?}",
         arguments(&documents)
     );
@@ -308,6 +344,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "addresses.allow={10.0.0.0/8,fd00::/8}",
         "addresses.deny={10.96.0.0/12}",
         "region=eu-west-1",
+        "followerSessions=None",
     ];
     let mut with_digest = set.to_vec();
     let by_digest = format!("image.digest={digest}");
@@ -321,10 +358,13 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "ClusterRole",
         "ClusterRoleBinding",
         "Deployment",
+        "PodDisruptionBudget",
+        "Role",
+        "RoleBinding",
         "ServiceAccount",
     ];
     ensure!(
-        kinds == BTreeSet::from(expected) && documents.len() == 4,
+        kinds == BTreeSet::from(expected) && documents.len() == 7,
         "{kinds:?}"
     );
     let account = find(&documents, "ServiceAccount", "router-account")?;
@@ -362,19 +402,54 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "image": format!("mirror/distributary@{digest}"),
         "imagePullPolicy": "Always",
         "args": [
-            "run", "--log-level=debug", "--log-format=text", "--allow-cidrs=10.0.0.0/8", "--allow-cidrs=fd00::/8",
+            "run", "--log-level=debug", "--log-format=text", "--lease-name=router", "--follower-sessions=None", "--allow-cidrs=10.0.0.0/8", "--allow-cidrs=fd00::/8",
             "--deny-cidrs=10.96.0.0/12", "--region=eu-west-1", "--probes=512",
         ],
-        "env": [{"name": "A", "value": "b"}],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "A", "value": "b"},
+        ],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": 1, "memory": "256Mi"}},
     });
     for (field, value) in expected.as_object().into_iter().flatten() {
         ensure!(container[field] == *value, "{field}: {}", container[field]);
     }
-    let on_openshift = self::template(&plane, &["runAsUser=null", "image.tag=edge"]).await?;
+    chart_on_openshift(&plane).await
+}
+
+/// The user is the namespace's.
+async fn chart_on_openshift(plane: &ControlPlane) -> Result<()> {
+    let on_openshift = template(plane, &["runAsUser=null", "image.tag=edge"]).await?;
     let spec = &find(&on_openshift, "Deployment", "distributary")?["spec"]["template"]["spec"];
     ensure!(spec["securityContext"].get("runAsUser").is_none(), "{spec}");
     ensure!(spec["containers"][0]["image"] == "distributary:edge", "{spec}");
+    Ok(())
+}
+
+async fn the_chart_runs_as_many_as_it_is_told(plane: Arc<ControlPlane>) -> Result<()> {
+    let one = template(
+        &plane,
+        &[
+            "replicas=1",
+            "podDisruptionBudget.create=false",
+            "fullnameOverride=router",
+        ],
+    )
+    .await?;
+    let deployment = find(&one, "Deployment", "router")?;
+    ensure!(deployment["spec"]["replicas"] == 1, "{deployment}");
+    let arguments = arguments_of(deployment)?;
+    ensure!(
+        arguments.contains(&"--lease-name=router".to_owned()),
+        "{arguments:?}"
+    );
+    let lease = rules(&one, "Role", "router-lease")?;
+    ensure!(lease[1]["resourceNames"] == json!(["router"]), "{lease}");
+    ensure!(
+        find(&one, "PodDisruptionBudget", "router").is_err(),
+        "a budget that nobody wants"
+    );
     Ok(())
 }
 
@@ -442,6 +517,11 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
             "resources.limit.cpu=1",
             "at '/resources': additional properties 'limit' not allowed",
         ),
+        (
+            "followerSessions=Some",
+            "at '/followerSessions': value must be one of 'Held', 'None'",
+        ),
+        ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
         ("runAsUser=0", "at '/runAsUser': minimum: got 0, want 1"),
         ("env[0].value=x", "at '/env/0': missing property 'name'"),
         (
@@ -483,7 +563,9 @@ impl Release {
             .into_iter()
             .skip(1)
             .filter(|argument| !argument.starts_with("--log"));
-        let operator = Operator::builder(&kubeconfig).args(arguments);
+        let operator = Operator::builder(&kubeconfig)
+            .args(arguments)
+            .env("POD_NAMESPACE", &namespace);
         plane
             .apply(
                 &namespace,
@@ -541,6 +623,11 @@ async fn the_operator_needs_its_role(plane: Arc<ControlPlane>) -> Result<()> {
         &format!("{}-distributary", release.name),
     )?);
     ensure!(role.remove(OPENSHIFT), "the Role lacks {OPENSHIFT}");
+    role.extend(role_pairs(&rules(
+        &documents(&manifest)?,
+        "Role",
+        &format!("{}-distributary-lease", release.name),
+    )?));
 
     lead_a_full_life(it).await?;
 

@@ -215,6 +215,7 @@ fn every_metric_is_listed_and_no_other() {
         },
         moment,
     );
+    metrics.leads(true);
     metrics.wrote("Service", "create");
     metrics.failed("Deadline");
     metrics.watch_failed("Service", "Silent");

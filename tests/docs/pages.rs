@@ -195,7 +195,7 @@ fn every_command_line_option_is_listed() {
     let mut options = Vec::new();
     for line in help.lines().map(str::trim) {
         if let Some(rest) = line.strip_prefix("--") {
-            options.push(format!("--{}", rest.split_whitespace().next().unwrap()));
+            options.push(format!("--{}", rest.split([' ', '[']).next().unwrap()));
         } else if let Some(rest) = line.strip_prefix("[env: ") {
             options.push(rest.split('=').next().unwrap().to_owned());
         } else if let Some(rest) = line.strip_prefix("[default: ") {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::Memory;
+use crate::cadence::HoldRule;
 use crate::decision::Decision;
 use crate::ids::PolicyKey;
 use crate::lag::Lag;
@@ -47,6 +48,8 @@ pub enum Event {
     Named(NameAnswer),
     /// Other addresses are refused than before: everybody is checked anew.
     AddressesChanged,
+    /// Sessions are held by this rule from now on.
+    HoldBy(HoldRule),
 }
 
 /// What follows from events, by who has to know it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::aliases::Aliases;
+use crate::cadence::HoldRule;
 use crate::candidacy::Candidacy;
 use crate::decision::Decision;
 use crate::following::Following;
@@ -47,6 +48,7 @@ pub(super) struct PolicyState {
     pub(super) warm: bool,
     /// Whether servers that may take over the writes are asked more often.
     pub(super) urgent: bool,
+    hold_rule: HoldRule,
     /// Since when a decision waits for signs to be confirmed.
     pub(super) gathering: Option<Moment>,
     pub(super) request: CheckRequest,
@@ -123,6 +125,7 @@ impl PolicyState {
             handed_over: false,
             warm: false,
             urgent: false,
+            hold_rule: HoldRule::default(),
             gathering: None,
             decision: None,
             judged: None,
@@ -160,6 +163,7 @@ impl PolicyState {
                 }
                 _ => {
                     let mut target = WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now);
+                    target.hold_by(self.hold_rule);
                     target.following = Following::watched(self.handed_over);
                     if self.holding.holder.as_ref() == Some(&id) {
                         self.holding.server = None;
@@ -305,6 +309,17 @@ impl PolicyState {
             })
         };
         self.targets.iter().filter_map(wanted).collect()
+    }
+
+    /// Sessions are held by another rule: the instructions that follow.
+    pub(super) fn hold_by(&mut self, rule: HoldRule) -> Vec<(TargetId, NextCheck)> {
+        self.hold_rule = rule;
+        let (policy, urgent) = (Arc::clone(&self.policy), self.urgent);
+        let changed = |(id, target): (&TargetId, &mut WatchedTarget)| {
+            target.hold_by(rule);
+            target.hurry(&policy, urgent).then(|| (id.clone(), target.check))
+        };
+        self.targets.iter_mut().filter_map(changed).collect()
     }
 
     pub(super) fn wake_all(&mut self, now: Moment) -> Vec<(TargetId, NextCheck)> {

@@ -74,10 +74,12 @@ impl PolicyState {
         let proving = self.proving().contains(id);
         let (policy, urgent) = (Arc::clone(&self.policy), self.urgent || proving);
         let target = self.targets.get_mut(id)?;
+        target.note_room(observation);
         target.reschedule(&observed.key, observation, &policy, urgent, jitter);
         let positioned = sample.is_some_and(|sample| sample.role == Role::Standby && sample.lsn.is_some());
         let unknown = (positioned && target.replay.freshness == Freshness::Unknown) || proving;
-        let unheld = policy.probing.heartbeat.is_none() || !has_room(&target.health, &policy.probing);
+        let room = target.may_hold() && has_room(&target.health, &policy.probing);
+        let unheld = policy.probing.heartbeat.is_none() || !room;
         if unknown && unheld {
             target.look_again_soon(observation.ended);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::memory::{EndpointMemory, TargetMemory};
 use crate::breaker::spacing;
-use crate::cadence;
+use crate::cadence::{self, HoldRule};
 use crate::class_states::ClassStates;
 use crate::following::Following;
 use crate::health::{Health, Reason, Standing};
@@ -15,7 +15,7 @@ use crate::jitter::Jitter;
 use crate::lag::Replay;
 use crate::login::Login;
 use crate::moment::Moment;
-use crate::observation::{FailureKind, LagAnswer, Load, NoLag, Observation};
+use crate::observation::{FailureClass, FailureKind, LagAnswer, Load, NoLag, Observation};
 use crate::policy::{Endpoint, Policy};
 use crate::resolved::ResolvedEndpoint;
 use crate::server::Location;
@@ -50,6 +50,9 @@ pub(super) struct WatchedTarget {
     /// It was too far behind then.
     pub(super) lagged: bool,
     pub(super) check: NextCheck,
+    hold_rule: HoldRule,
+    /// It had no place for a session since the rule is that one.
+    full: bool,
     /// A check that began before this leaves the next one due at once.
     asked: Option<Moment>,
 }
@@ -91,6 +94,8 @@ impl WatchedTarget {
                 prefer: id.pod,
                 hold: None,
             },
+            hold_rule: HoldRule::default(),
+            full: false,
             asked: None,
         };
         target.log_in_as(resolved);
@@ -185,7 +190,7 @@ impl WatchedTarget {
                 number: self.check.number + 1,
                 at: Some(self.check.at.map_or(sooner, |at| at.min(sooner))),
                 timeout,
-                hold: cadence::hold(&self.health, &policy.probing, &policy.breaker, false),
+                hold: self.hold(policy, false),
                 ..self.check
             };
         }
@@ -315,7 +320,26 @@ impl WatchedTarget {
     }
 
     fn hold(&self, policy: &Policy, urgent: bool) -> Option<Hold> {
-        cadence::hold(&self.health, &policy.probing, &policy.breaker, urgent)
+        let hold = cadence::hold(&self.health, &policy.probing, &policy.breaker, urgent);
+        hold.filter(|_| self.may_hold())
+    }
+
+    /// Whether the process may hold a session on it.
+    pub(super) const fn may_hold(&self) -> bool {
+        self.hold_rule.allows(self.full)
+    }
+
+    /// Sessions are held by another rule.
+    pub(super) fn hold_by(&mut self, rule: HoldRule) {
+        if self.hold_rule != rule {
+            (self.hold_rule, self.full) = (rule, false);
+        }
+    }
+
+    /// A check was answered: whether the server has a place for a session is known by it.
+    pub(super) fn note_room(&mut self, observation: &Observation) {
+        let class = observation.result.as_ref().err().map(|kind| kind.class());
+        self.full |= class == Some(FailureClass::Saturated);
     }
 
     /// Another cadence of heartbeats; whether there is one to tell.

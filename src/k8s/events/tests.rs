@@ -35,7 +35,7 @@ async fn published(notes: &[&str]) -> Vec<(Method, String)> {
         sender.send(PolicyEvent { about, notice }).await.unwrap();
     }
     drop(sender);
-    publish(client, "test".to_owned(), events).await;
+    publish(client, "test".to_owned(), events, || true).await;
     let seen = seen.lock().unwrap();
     seen.clone()
 }
@@ -73,7 +73,7 @@ async fn a_namespace_whose_events_get_no_answer_holds_up_no_other() {
     });
     let client = kube::Client::new(server, "default");
     let (sender, events) = mpsc::channel(64);
-    let publisher = tokio::spawn(publish(client, "test".to_owned(), events));
+    let publisher = tokio::spawn(publish(client, "test".to_owned(), events, || true));
     let event = |namespace: &str, note: String| PolicyEvent {
         about: reference(namespace, "orders", "1"),
         notice: Notice {

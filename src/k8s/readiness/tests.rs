@@ -70,3 +70,42 @@ fn a_watch_that_lags_is_told_with_its_scope_and_why() {
     lists.heard(&watched(Subject::Policies, &shop));
     assert!(!now.borrow().to_string().contains("ReplicaSetPolicy"));
 }
+
+#[test]
+fn nobody_stands_before_each_first_list_is_complete_or_refused() {
+    let scopes = [Some("shop".to_owned()), Some("bank".to_owned())];
+    let lists = FirstLists::new(&scopes, SecretAccess::Named);
+    let stands = || lists.subscribe().borrow().lets_stand();
+    let unlisted = lists.subscribe().borrow().unlisted.clone();
+    for watched in &unlisted {
+        assert!(!stands());
+        if watched.covers("bank") {
+            lists.failed(watched, "Unreachable");
+            assert!(!stands(), "{watched} may succeed yet");
+            lists.failed(watched, "Forbidden");
+        } else {
+            lists.listed(watched);
+        }
+    }
+    assert!(stands());
+    assert!(!lists.subscribe().borrow().is_ready());
+}
+
+#[test]
+fn a_lease_that_is_refused_is_told() {
+    let lists = FirstLists::new(&[], SecretAccess::Named);
+    lists.addresses_known();
+    let unlisted = lists.subscribe().borrow().unlisted.clone();
+    for watched in &unlisted {
+        lists.listed(watched);
+    }
+    assert!(lists.subscribe().borrow().is_ready());
+    lists.lease_refused(Some("Lease a/b: cannot be read, Forbidden".to_owned()));
+    let readiness = lists.subscribe().borrow().clone();
+    assert_eq!(
+        (readiness.is_ready(), readiness.to_string().as_str()),
+        (false, "Lease a/b: cannot be read, Forbidden\n")
+    );
+    lists.lease_refused(None);
+    assert!(lists.subscribe().borrow().is_ready());
+}

@@ -20,6 +20,7 @@ use crate::engine::{Board, CheckCounts, Engine};
 use crate::metrics::Metrics;
 use crate::render::Kind;
 use distributary_api::ReplicaSetPolicy;
+use distributary_core::cadence::HoldRule;
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 fn read(mode: &str) -> Result<ReplicaSetPolicy, String> {
@@ -110,7 +111,15 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
     });
     let resolver = Resolver::from_system(clock, AddressRules::default());
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
-    let (engine, handle) = Engine::new(clock, registry, board, checks, answered, desk.inputs());
+    let (engine, handle) = Engine::new(
+        clock,
+        registry,
+        board,
+        checks,
+        answered,
+        desk.inputs(),
+        tokio::sync::watch::channel(HoldRule::default()).1,
+    );
     tokio::spawn(engine.run());
     let (triggers, _) = Triggers::new(&[None]);
     let client = kube::Client::new(server, "default");

@@ -1,6 +1,7 @@
 //! Held sessions, the gathering of signs, requests for checks, draining.
 
 use super::*;
+use crate::cadence::HoldRule;
 use crate::fixture::Case;
 use crate::lag::Lag;
 use crate::login::{SecretProblem, UnresolvedSecret};
@@ -381,4 +382,49 @@ fn while_the_primary_is_lost_everybody_else_is_asked_more_often() {
     scene.decide();
     let every = scene.instruction("a").hold.unwrap().every;
     assert_eq!(every, Duration::from_secs(2));
+}
+
+/// A process that follows holds sessions by this rule.
+fn following(rule: HoldRule) -> Scene {
+    let mut scene = settled();
+    scene.step(Event::HoldBy(rule), 1000);
+    scene
+}
+
+#[test]
+fn who_holds_no_sessions_while_it_follows_opens_them_when_it_leads() {
+    let mut scene = following(HoldRule::Never);
+    assert_eq!(scene.instruction("a").hold, None);
+    scene.check("a", 2000, good("a"));
+    assert_eq!(scene.instruction("a").hold, None);
+    // New settings, and a policy that is new, are no reason to hold one.
+    scene.apply(
+        edited(|case| case.probing.interval = Duration::from_secs(20)),
+        &Memory::default(),
+        3000,
+    );
+    scene.check("a", 4000, good("a"));
+    assert_eq!(scene.instruction("a").hold, None);
+    let effects = scene.step(Event::HoldBy(HoldRule::Always), 5000);
+    assert_eq!(effects.prober.len(), 3, "{effects:?}");
+    assert!(scene.instruction("a").hold.is_some());
+}
+
+#[test]
+fn a_follower_leaves_the_place_for_a_session_to_the_leader_until_it_leads() {
+    let full = Err(FailureKind::Saturated);
+    let mut leader = settled();
+    leader.check("a", 2000, full.clone());
+    assert!(leader.instruction("a").hold.is_some(), "who leads keeps its own");
+
+    let mut scene = following(HoldRule::WhileThereIsRoom);
+    assert!(scene.instruction("a").hold.is_some());
+    scene.check("a", 2000, full);
+    assert_eq!(scene.instruction("a").hold, None);
+    assert!(scene.instruction("b").hold.is_some());
+    // The place that it left is not its own again.
+    scene.check("a", 3000, good("a"));
+    assert_eq!(scene.instruction("a").hold, None);
+    scene.step(Event::HoldBy(HoldRule::Always), 4000);
+    assert!(scene.instruction("a").hold.is_some());
 }
