@@ -235,6 +235,10 @@ fn every_metric_is_listed_and_no_other() {
         let type_ = format!("# TYPE {base} {}\n", metric.kind.as_str());
         assert!(page.contains(&type_), "no series here: {type_}");
     }
+    every_label_is_listed(&page, &text);
+}
+
+fn every_label_is_listed(page: &str, text: &str) {
     for line in page
         .lines()
         .filter(|line| line.contains('{') && !line.contains("le="))

@@ -205,40 +205,36 @@ impl Laws {
         self.reads |= !reads.is_empty();
         Ok(())
     }
+}
 
-    pub fn is_converged(&self, api: &Api, best: usize) -> bool {
-        self.lacks(api, best).is_empty()
+/// What is not as it should be when faults have ceased (L1, S8); nothing, or in words.
+pub fn lacks(api: &Api, best: usize) -> String {
+    let mut lacks = Vec::new();
+    let writes: Vec<_> = api.servers_of(WRITES).into_iter().collect();
+    if writes != [address(best).to_string()] {
+        lacks.push(format!("the writes lead to {writes:?}"));
     }
-
-    /// What is not as it should be.
-    pub fn lacks(&self, api: &Api, best: usize) -> String {
-        let mut lacks = Vec::new();
-        let writes: Vec<_> = api.servers_of(WRITES).into_iter().collect();
-        if writes != [address(best).to_string()] {
-            lacks.push(format!("the writes lead to {writes:?}"));
-        }
-        let others: BTreeSet<_> = (0..3)
-            .filter(|id| *id != best)
-            .map(|id| address(id).to_string())
-            .collect();
-        let reads = api.servers_of(READS);
-        if reads != others {
-            lacks.push(format!("the reads lead to {reads:?}"));
-        }
-        let told = api
-            .status
-            .primary
-            .as_ref()
-            .and_then(|primary| primary.address.clone());
-        if told != Some(address(best).to_string()) {
-            lacks.push(format!("S8: the status tells {told:?}"));
-        }
-        for condition in ["Ready", "Programmed"] {
-            let found = api.status.conditions.iter().find(|it| it.type_ == condition);
-            if found.is_none_or(|found| found.status != "True") {
-                lacks.push(format!("{condition}: {found:?}"));
-            }
-        }
-        lacks.join("; ")
+    let others: BTreeSet<_> = (0..3)
+        .filter(|id| *id != best)
+        .map(|id| address(id).to_string())
+        .collect();
+    let reads = api.servers_of(READS);
+    if reads != others {
+        lacks.push(format!("the reads lead to {reads:?}"));
     }
+    let told = api
+        .status
+        .primary
+        .as_ref()
+        .and_then(|primary| primary.address.clone());
+    if told != Some(address(best).to_string()) {
+        lacks.push(format!("S8: the status tells {told:?}"));
+    }
+    for condition in ["Ready", "Programmed"] {
+        let found = api.status.conditions.iter().find(|it| it.type_ == condition);
+        if found.is_none_or(|found| found.status != "True") {
+            lacks.push(format!("{condition}: {found:?}"));
+        }
+    }
+    lacks.join("; ")
 }

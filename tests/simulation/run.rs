@@ -15,7 +15,7 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::Laws;
+use super::laws::{Laws, lacks};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
@@ -76,11 +76,14 @@ enum Act {
     Watched,
 }
 
+/// The seat and the life of the process that acts, or the world around.
+type Actor = Option<(usize, u32)>;
+
 pub struct Run<'a> {
     script: &'a Script,
     case: &'a Case,
     now: Duration,
-    acts: BTreeMap<(Duration, u64), (Option<(usize, u32)>, Act)>,
+    acts: BTreeMap<(Duration, u64), (Actor, Act)>,
     count: u64,
     api: Api,
     servers: Servers,
@@ -175,9 +178,9 @@ impl<'a> Run<'a> {
         self.until(at + millis(self.script.rest))?;
         let best = self.heal();
         let end = self.now + CONVERGES;
-        while !self.laws.is_converged(&self.api, best) {
+        while !lacks(&self.api, best).is_empty() {
             if self.now >= end {
-                return Err(format!("L2: {}", self.laws.lacks(&self.api, best)));
+                return Err(format!("L2: {}", lacks(&self.api, best)));
             }
             self.until(self.now + Duration::from_secs(5))?;
         }
@@ -193,8 +196,8 @@ impl<'a> Run<'a> {
                 return Err("S7: writes go on though nothing changes".to_owned());
             }
         }
-        if !self.laws.is_converged(&self.api, best) {
-            return Err(format!("L1: {}", self.laws.lacks(&self.api, best)));
+        if !lacks(&self.api, best).is_empty() {
+            return Err(format!("L1: {}", lacks(&self.api, best)));
         }
         self.seen.written = self.api.writes - before;
         Ok(())
@@ -212,7 +215,7 @@ impl<'a> Run<'a> {
         (hash ^ (hash >> 31)) % below
     }
 
-    fn push(&mut self, at: Duration, of: Option<(usize, u32)>, act: Act) {
+    fn push(&mut self, at: Duration, of: Actor, act: Act) {
         self.count += 1;
         self.acts.insert((at.max(self.now), self.count), (of, act));
     }
@@ -237,7 +240,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn act(&mut self, of: Option<(usize, u32)>, act: Act) -> Result<(), String> {
+    fn act(&mut self, of: Actor, act: Act) -> Result<(), String> {
         match (of, act) {
             (_, Act::Fault(fault)) => {
                 self.say(format!("{fault:?}"));
