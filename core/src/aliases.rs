@@ -5,7 +5,7 @@
 //! name is not among those that the other one lists. A copy of a running machine has the start of its original, and is told
 //! apart by that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,10 +116,7 @@ impl Aliases {
             } else {
                 continue;
             };
-            if relation != Some(&Relation::Apart) && relation != Some(&now) {
-                self.pairs.insert(pair, now);
-                changed = true;
-            }
+            changed |= self.pairs.insert(pair, now) != Some(now);
         }
         self.seen.insert(id.clone(), own);
         changed
@@ -159,13 +156,11 @@ impl Aliases {
             let of = |id: &TargetId| firsts.get(id).unwrap_or(id).clone();
             let (a, b) = (of(one), of(other));
             let (first, joined) = (a.clone().min(b.clone()), a.max(b));
-            let members: BTreeSet<_> = firsts
-                .iter()
-                .filter(|(_, known)| **known == joined)
-                .map(|(id, _)| id.clone())
-                .collect();
-            for id in members.into_iter().chain([one.clone(), other.clone(), joined]) {
-                firsts.insert(id, first.clone());
+            for known in firsts.values_mut().filter(|known| **known == joined) {
+                known.clone_from(&first);
+            }
+            for id in [one, other] {
+                firsts.insert(id.clone(), first.clone());
             }
         }
         firsts

@@ -291,15 +291,22 @@ impl Following {
         };
     }
 
-    fn find(&mut self, finding: Option<Finding>) {
-        self.state = match (self.state, finding) {
-            (_, Some(Finding::Diverged)) => FollowingState::Diverged,
-            (_, Some(Finding::Follows)) => FollowingState::Follows,
-            (FollowingState::Presumed | FollowingState::Required, Some(Finding::SameTimeline)) => {
-                FollowingState::Follows
+    const fn find(&mut self, finding: Option<Finding>) {
+        self.state = self.state.after(finding);
+    }
+}
+
+impl FollowingState {
+    /// What is known once this is found.
+    #[must_use]
+    pub const fn after(self, finding: Option<Finding>) -> Self {
+        match (self, finding) {
+            (_, Some(Finding::Diverged)) => Self::Diverged,
+            (_, Some(Finding::Follows)) | (Self::Presumed | Self::Required, Some(Finding::SameTimeline)) => {
+                Self::Follows
             }
             (state, _) => state,
-        };
+        }
     }
 }
 

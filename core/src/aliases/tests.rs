@@ -33,6 +33,9 @@ fn groups(aliases: &Aliases) -> String {
     for (id, first) in aliases.firsts() {
         names.entry(first).or_default().push(id.to_string());
     }
+    for (first, names) in &names {
+        assert_eq!(names[0], first.to_string());
+    }
     let groups: Vec<_> = names.values().map(|names| names.join("=")).collect();
     groups.join(" ")
 }
@@ -70,6 +73,25 @@ fn who_is_asked_much_later_may_be_another_one_by_now() {
     // One of them is silent from now on: it is the same server all the same.
     aliases.saw(&id("a"), seen(&instance(5, 2, &[2]), 60_000, false), BEAT);
     assert_eq!(groups(&aliases), "a=vip");
+}
+
+#[test]
+fn two_servers_of_two_names_each_are_two() {
+    let mut aliases = Aliases::default();
+    for (name, start) in [("a", 5), ("d", 5), ("b", 6), ("c", 6)] {
+        aliases.saw(&id(name), seen(&instance(start, 1, &[1]), 0, false), BEAT);
+    }
+    assert_eq!(groups(&aliases), "a=d b=c");
+}
+
+/// Each is asked within a heartbeat of the next one only.
+#[test]
+fn names_that_are_the_same_as_one_another_in_turn_are_all_of_one_server() {
+    let mut aliases = Aliases::default();
+    for (name, millis) in [("e", 0), ("b", 1500), ("c", 3000), ("d", 4500), ("a", 6000)] {
+        aliases.saw(&id(name), seen(&instance(5, 1, &[1]), millis, false), BEAT);
+    }
+    assert_eq!(groups(&aliases), "a=b=c=d=e");
 }
 
 #[test]

@@ -72,6 +72,50 @@ fn who_is_ahead_of_a_primary_that_was_asked_before_proves_nothing() {
     assert_eq!(under_way.primary(12, 100), PRESUMED, "at the same position");
 }
 
+#[test]
+fn a_position_is_reached_by_an_answer_that_was_asked_for_after_it_was_told() {
+    for (asked, expected) in [(501, PRESUMED), (502, FOLLOWS)] {
+        let mut pair = Pair::default();
+        pair.standby(0, 100);
+        pair.primary(500, 100);
+        // The first of the two that are to be reached was told at 501.
+        pair.standby(asked, 100);
+        pair.primary(1000, 100);
+        pair.standby(1500, 100);
+        assert_eq!(pair.primary(2000, 100), expected, "asked at {asked}");
+    }
+}
+
+#[test]
+fn the_second_position_is_one_that_was_asked_for_after_the_first_was_reached() {
+    for (asked, expected) in [(600, PRESUMED), (601, PRESUMED), (602, FOLLOWS)] {
+        let mut pair = Pair::default();
+        pair.standby(0, 50);
+        pair.primary(100, 100);
+        pair.standby(300, 90);
+        // The answer that shows the first came at 601.
+        pair.standby(600, 100);
+        pair.primary(asked, 110);
+        pair.standby(700, 110);
+        assert_eq!(pair.primary(800, 110), expected, "asked at {asked}");
+    }
+}
+
+/// What it had reached counts although a newer answer, which is not compared yet, has taken the place of that one.
+#[test]
+fn a_position_that_was_reached_is_compared_with_a_primary_that_is_asked_later() {
+    for (asked, expected) in [(600, PRESUMED), (601, PRESUMED), (602, DIVERGED)] {
+        let mut pair = Pair::default();
+        pair.standby(0, 50);
+        pair.primary(100, 100);
+        pair.standby(300, 90);
+        // The answer that shows it there came at 601.
+        pair.standby(600, 100);
+        pair.standby(650, 100);
+        assert_eq!(pair.primary(asked, 95), expected, "asked at {asked}");
+    }
+}
+
 /// Two sessions that are asked in step: the newest answer of the standby always comes after the primary was asked.
 #[test]
 fn sessions_in_step_are_compared_all_the_same() {
@@ -212,6 +256,11 @@ fn who_went_on_with_the_older_timeline_past_the_beginning_of_the_newer_one_has_d
         pair.tells(on(1000, None, 101)),
         PRESUMED,
         "a checkpoint may be an old one"
+    );
+    assert_eq!(
+        pair.tells(on(1500, Some(2), 101)),
+        PRESUMED,
+        "on the newer one itself"
     );
     assert_eq!(pair.tells(on(2000, Some(1), 101)), DIVERGED);
 }

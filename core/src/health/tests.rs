@@ -464,6 +464,21 @@ fn a_role_is_proven_while_there_is_no_free_connection_unless_the_server_was_down
     assert!(!seen(&[(0, Err(FailureKind::Saturated))]).proves_role());
 }
 
+/// Another process decided so: it has seen the server serve.
+#[test]
+fn who_is_decided_to_take_the_writes_has_proven_itself_where_it_was_found() {
+    let found = |address| {
+        let mut health = Health {
+            address,
+            ..Health::default()
+        };
+        health.presume_primary(at(0));
+        verdict(&health)
+    };
+    assert_eq!(found(Some(ADDRESS)), SERVING);
+    assert_eq!(found(None), (Standing::Unproven, Reason::NotCheckedYet));
+}
+
 #[test]
 fn a_refused_address_is_wrong_whatever_was_before() {
     let refused = Err(FailureKind::AddressRefused);

@@ -17,9 +17,10 @@ impl PolicyState {
             return self.candidacy.take().is_some();
         }
         if sample.role == Role::Standby {
-            let report = StandbyReport::of(sample, asked, came);
-            let candidacy = self.candidacy.as_mut();
-            return candidacy.is_some_and(|candidacy| candidacy.standby(id, report));
+            if let Some(candidacy) = &mut self.candidacy {
+                candidacy.standby(id, StandbyReport::of(sample, asked, came));
+            }
+            return false;
         }
         if self.is_declared(id) {
             return false;

@@ -166,6 +166,14 @@ fn another_address_of_the_same_server_is_no_move() {
     assert_eq!(writes(&mut scene), "nowhere", "it is a standby itself");
 }
 
+#[test]
+fn another_start_at_another_address_is_another_server() {
+    let mut scene = settled();
+    scene.found_at("primary", 500, 1, started(5, on(1, Role::Primary)));
+    scene.found_at("primary", 1000, 50, started(6, on(1, Role::Standby)));
+    assert_eq!(writes(&mut scene), "Held primary .1");
+}
+
 /// A virtual address that is lost, beside the server behind it.
 #[test]
 fn where_the_name_is_silent_another_name_of_the_server_takes_over() {
