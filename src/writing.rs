@@ -189,8 +189,7 @@ impl<R: Rendering> Writing<R> {
                     return;
                 };
                 if self.lead == Lead::Follows && desk.remembers_otherwise(&version, &status) {
-                    let (key, status) = (key.clone(), status.clone());
-                    effects.push(Effect::Recall { key, status });
+                    effects.push(desk.recall(&status));
                 }
                 if desk.see(&version, &status) {
                     self.marked.insert(key);
@@ -296,8 +295,7 @@ impl<R: Rendering> Writing<R> {
         }
         let to_do = if let Some(desk) = self.desks.get_mut(&key) {
             if self.lead == Lead::Follows && desk.remembers_otherwise(&declared.version, &declared.status) {
-                let (key, status) = (key.clone(), Box::new(declared.status.clone()));
-                effects.push(Effect::Recall { key, status });
+                effects.push(desk.recall(&declared.status));
             }
             desk.declare(declared, &self.rendering)
         } else {

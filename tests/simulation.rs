@@ -1,5 +1,7 @@
 //! World and Writing of the operator against a simulated API server and simulated servers: plans of faults, drawn by chance,
-//! and what must hold at every step (S1 to S10) and when faults have ceased (L1, L2).
+//! and what must hold: at every step that the writes have one server, proven and logged before (S1, S2, S10), that reads are
+//! never emptied (S3), objects of others stay (S5) and the memory goes back to nothing earlier (S6); when faults have ceased,
+//! that everything is as it should be, and nothing is written (L1, L2, S7, S8).
 //!
 //! `PLANS` is the number of plans with one operator, and of those with two: 150 where it is not set; `FIRST` is the seed of the first one. A plan that fails is told by
 //! its seed, and made as short as it can be; put under `simulation/scripts/` it stays as a test.
@@ -25,6 +27,9 @@ use distributary_core::fixture::{self, Case};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use run::Seen;
 use script::{Fault, Script, Step, scripts};
+
+/// So many plans by default.
+const PLANS: u64 = 150;
 
 fn case() -> Case {
     fixture::policy(&["a", "b"])
@@ -63,46 +68,36 @@ fn plan(seed: u64, operators: usize) -> Result<Seen, String> {
 fn plans(operators: usize) -> Seen {
     let first = number("FIRST", 0);
     let mut all = Seen::default();
-    for seed in first..first + number("PLANS", 150) {
+    for seed in first..first + number("PLANS", PLANS) {
         all += plan(seed, operators).unwrap_or_else(|broken| panic!("{broken}"));
     }
     println!("{all:?}");
     all
 }
 
+/// Plans that meet nothing of what matters prove nothing. A few alone may do so.
+fn reaches(seen: &Seen, operators: usize) {
+    let leaders = if operators > 1 { seen.leaders } else { 1 };
+    let rare = [
+        seen.moves,
+        seen.conflicts,
+        seen.late,
+        seen.ends,
+        seen.lists,
+        leaders,
+    ];
+    let few = number("PLANS", PLANS) < PLANS;
+    assert!(few || rare.iter().all(|count| *count > 0), "{seen:?}");
+}
+
 #[test]
 fn one_operator_keeps_the_invariants_whatever_befalls_it() {
-    let Seen {
-        moves,
-        conflicts,
-        late,
-        ends,
-        lists,
-        ..
-    } = plans(1);
-    let rare = [moves, conflicts, late, ends, lists];
-    assert!(
-        rare.iter().all(|count| *count > 0),
-        "what matters was reached: {rare:?}"
-    );
+    reaches(&plans(1), 1);
 }
 
 #[test]
 fn two_operators_keep_the_invariants_whatever_befalls_them() {
-    let Seen {
-        moves,
-        conflicts,
-        late,
-        ends,
-        lists,
-        leaders,
-        ..
-    } = plans(2);
-    let rare = [moves, conflicts, late, ends, lists, leaders];
-    assert!(
-        rare.iter().all(|count| *count > 0),
-        "what matters was reached: {rare:?}"
-    );
+    reaches(&plans(2), 2);
 }
 
 #[test]
@@ -148,28 +143,25 @@ fn a_change_of_leaders_writes_nothing() {
             },
         ]
     };
-    let mut leaders = 0;
-    for (seed, fault) in (0..).zip(ends(0).into_iter().chain(ends(1))) {
-        let steps = vec![
-            Step {
-                after: 0,
+    let kinds = ends(0).into_iter().zip(ends(1));
+    for (seed, (first, second)) in (0..).zip(kinds) {
+        let mut leaders = 0;
+        for fault in [first, second] {
+            let steps = [0, 60_000].map(|after| Step {
+                after,
                 fault: fault.clone(),
-            },
-            Step {
-                after: 60_000,
-                fault: fault.clone(),
-            },
-        ];
-        let script = Script {
-            seed,
-            operators: 2,
-            monitor: false,
-            steps,
-            rest: 30_000,
-        };
-        let seen = run::run(&script, &case).unwrap_or_else(|broken| panic!("{broken}"));
-        assert_eq!(seen.written, 0, "{fault:?}");
-        leaders += seen.leaders - 1;
+            });
+            let script = Script {
+                seed,
+                operators: 2,
+                monitor: false,
+                steps: steps.into(),
+                rest: 30_000,
+            };
+            let seen = run::run(&script, &case).unwrap_or_else(|broken| panic!("{broken}"));
+            assert_eq!(seen.written, 0, "{fault:?}");
+            leaders += seen.leaders - 1;
+        }
+        assert!(leaders > 0, "kind {seed}: the lease changed hands");
     }
-    assert!(leaders >= 5, "{leaders}");
 }

@@ -26,6 +26,10 @@ pub struct Decision {
     pub state: DecisionState,
     /// The request for checks that all endpoints have answered.
     pub answered: Option<String>,
+    /// The number of the last memory of another process that it goes by ([`Event::Recalled`]).
+    ///
+    /// [`Event::Recalled`]: crate::world::Event::Recalled
+    pub recalled: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -197,6 +197,7 @@ impl Case {
             resolved: self.resolved(),
             state,
             answered: None,
+            recalled: 0,
         }
     }
 }

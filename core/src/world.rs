@@ -85,7 +85,7 @@ impl World {
                 memory,
             } => self.change((policy, resolved), memory, now),
             Event::PolicyGone { key } => self.forget(&key),
-            Event::Recalled { key, memory } => self.recall(&key, memory, now),
+            Event::Recalled { key, memory, number } => self.recall(&key, (memory, number), now),
             Event::Found { key, servers } => {
                 self.find(key, servers);
                 Effects::default()
@@ -156,18 +156,26 @@ impl World {
         }
     }
 
-    fn recall(&mut self, key: &PolicyKey, memory: Memory, now: Moment) -> Effects {
+    fn recall(&mut self, key: &PolicyKey, (memory, number): (Memory, u64), now: Moment) -> Effects {
         let Some(state) = self.policies.get_mut(key) else {
             return Effects::default();
         };
         if !state.is_of_another_database(&memory) {
-            state.recall(&memory, now);
+            let asked = state.recall(&memory, now);
+            state.recalled = number;
             self.marked.insert(key.clone());
-            return Effects::default();
+            return Effects::for_prober(asked.map(|(target, check)| Instruction::Next {
+                key: ProbeKey {
+                    policy: key.clone(),
+                    target,
+                },
+                check,
+            }));
         }
         // What was seen says nothing of that database: the policy begins with the memory, as after a restart.
         let known = (Arc::clone(&state.policy), Arc::clone(&state.resolved));
         *state = PolicyState::new(known, memory, &mut self.incarnations, now);
+        state.recalled = number;
         state.hold_by(self.hold_rule);
         self.marked.insert(key.clone());
         self.want(key)

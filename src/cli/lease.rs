@@ -26,11 +26,12 @@ pub struct LeaseArguments {
         long,
         env = "DISTRIBUTARY_LEASE_NAME",
         value_name = "NAME",
-        default_value = "distributary"
+        default_value = "distributary",
+        value_parser = name
     )]
     lease_name: String,
     /// Namespace of the Lease. Default: POD_NAMESPACE.
-    #[arg(long, env = "DISTRIBUTARY_LEASE_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "DISTRIBUTARY_LEASE_NAMESPACE", value_name = "NAME", value_parser = name)]
     lease_namespace: Option<String>,
     /// After this time without a renewal another process takes the Lease: whole seconds, at most 10m.
     #[arg(long, env = "DISTRIBUTARY_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = duration)]
@@ -71,6 +72,24 @@ pub enum Error {
     NoNamespace,
     #[error("{0}")]
     Terms(String),
+}
+
+/// As Kubernetes wants it: a name that it refuses would leave the processes without one that writes.
+fn name(text: &str) -> Result<String, String> {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = [bytes.first(), bytes.last()];
+        ends.iter().all(|byte| byte.is_some_and(|byte| is_inner(*byte)))
+            && bytes.iter().all(|byte| is_inner(*byte) || *byte == b'-')
+    };
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "must be lower case letters, digits, '-' and '.', and begin and end with a letter or digit"
+            .to_owned(),
+    )
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -155,6 +174,15 @@ mod tests {
         assert!(refused(&["--leader-elect"]).contains("--lease-namespace"));
         assert!(refused(&["--retry-period", "9s"]).starts_with("--renew-deadline must be greater"));
         assert!(refused(&["--lease-duration", "10s"]).starts_with("--lease-duration must be greater"));
+        for name in ["", "Foo", "foo_bar", "-foo", "foo-", "a..b", "a/b"] {
+            for option in ["--lease-name", "--lease-namespace"] {
+                let refused = refused(&[&format!("{option}={name}")]);
+                assert!(
+                    refused.contains(option) && refused.contains("lower case"),
+                    "{refused}"
+                );
+            }
+        }
         assert!(refused(&["--lease-duration", "soon"]).contains("--lease-duration"));
         let short = [
             "--leader-elect",

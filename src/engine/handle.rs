@@ -31,8 +31,8 @@ pub struct RecallPermit<'a>(mpsc::Permit<'a, Event>);
 
 impl RecallPermit<'_> {
     /// Says that another process wrote what it remembers of a policy.
-    pub fn recalled(self, key: PolicyKey, memory: Memory) {
-        self.0.send(Event::Recalled { key, memory });
+    pub fn recalled(self, key: PolicyKey, memory: Memory, number: u64) {
+        self.0.send(Event::Recalled { key, memory, number });
     }
 
     /// Says where the route of the writes was found to lead.

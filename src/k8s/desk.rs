@@ -63,7 +63,7 @@ pub struct Desk {
     engine: EngineHandle,
     /// Statuses that another writer changed, until the engine's queue has room for what they remember. The engine may wait
     /// for room in the queue here, so nothing here stands still for it.
-    recalls: BTreeMap<PolicyKey, Box<ReplicaSetPolicyStatus>>,
+    recalls: BTreeMap<PolicyKey, (Box<ReplicaSetPolicyStatus>, u64)>,
     /// Where routes of the writes were found to lead, until there is room for it as well.
     found: BTreeMap<PolicyKey, BTreeSet<SocketAddr>>,
     events: mpsc::Sender<PolicyEvent>,
@@ -126,9 +126,9 @@ impl Desk {
                 Some(input) = of_lease(&mut lease) => inputs.push(input),
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
                 Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() || !self.found.is_empty() => {
-                    if let Some((key, status)) = self.recalls.pop_first() {
+                    if let Some((key, (status, number))) = self.recalls.pop_first() {
                         let (wall, moment) = (timestamp(), self.clock.now());
-                        permit.recalled(key, memory(&status, memory::Now { wall, moment }));
+                        permit.recalled(key, memory(&status, memory::Now { wall, moment }), number);
                     } else if let Some((key, servers)) = self.found.pop_first() {
                         permit.found(key, servers);
                     }
@@ -143,6 +143,7 @@ impl Desk {
             self.take(inputs);
         }
         self.take([Input::Follows].into());
+        self.tell_who_leads();
         while let Some(answer) = self.requests.join_next().await {
             self.take([answered(answer)].into());
         }
@@ -186,8 +187,8 @@ impl Desk {
                     // A full queue loses an Event, never a route.
                     let _ = self.events.try_send(PolicyEvent { about, notice });
                 }
-                Effect::Recall { key, status } => {
-                    self.recalls.insert(key, status);
+                Effect::Recall { key, status, number } => {
+                    self.recalls.insert(key, (status, number));
                 }
                 Effect::Found { key, servers } => {
                     self.found.insert(key, servers);

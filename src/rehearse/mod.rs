@@ -238,6 +238,7 @@ impl Stage {
                 resolved: Arc::clone(resolved),
                 state: DecisionState::Suspended,
                 answered: None,
+                recalled: 0,
             })
         };
         Rehearsal {

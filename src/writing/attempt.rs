@@ -59,6 +59,15 @@ impl Attempt {
         }
     }
 
+    /// Forgets what became of requests, but for one that is under way, and that the object must be read.
+    pub fn forget_failures(&mut self) {
+        *self = Self {
+            under_way: self.under_way,
+            unsure: self.unsure,
+            ..Self::default()
+        };
+    }
+
     /// When the next request may begin; `None`: now.
     pub fn waits(&self, now: Moment) -> Option<Moment> {
         self.not_before.filter(|at| now < *at)

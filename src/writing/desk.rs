@@ -61,6 +61,8 @@ pub struct Desk<B> {
     /// Events of transitions, until the slices that follow from them are written.
     notices: Vec<Notice>,
     log: Log,
+    /// How often the engine was asked to go by a memory.
+    recalls: u64,
     beginning: Beginning,
     reported: Reported,
     /// The memory in the status that was sent last.
@@ -146,6 +148,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             pace: Pace::default(),
             notices: Vec::new(),
             log: Log::default(),
+            recalls: 0,
             beginning: Beginning::default(),
             reported: Reported::default(),
             sent: None,
@@ -324,6 +327,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         }
         let due = self.due(around);
         if self.begins(&due, around, &mut rest) {
+            return rest;
+        }
+        if self.awaits_memory(around.now.moment, &mut rest) {
             return rest;
         }
         self.tidy(&due, around.now.moment);

@@ -251,6 +251,7 @@ impl Candidate {
         let Some(UnderWay { sent, written }) = self.under_way.take() else {
             return;
         };
+        let renews = written.as_ref().is_some_and(|record| !record.holder.is_empty());
         match (answer, written) {
             // The watch has shown what came after.
             (LeaseAnswer::Lease(Some(record)), Some(_)) if self.knows_newer(&record) => self.doubtful = true,
@@ -278,6 +279,10 @@ impl Candidate {
                 self.doubtful = true;
                 self.unconfirmed = written.map(|record| (record, sent)).or(self.unconfirmed.take());
             }
+        }
+        if matches!(self.state, State::Stops { .. }) && renews {
+            // What became of a renewal is no reason to keep the Lease.
+            (self.failures, self.not_before) = (0, now);
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Effect<B> {
     Recall {
         key: PolicyKey,
         status: Box<ReplicaSetPolicyStatus>,
+        /// Decisions that go by it carry this number, or a higher one.
+        number: u64,
     },
     /// The route of the writes leads elsewhere than decided, and the holder has not proved itself: the engine must know.
     Found {

@@ -206,6 +206,7 @@ fn every_metric_is_listed_and_no_other() {
         resolved,
         state: DecisionState::Decided(Box::new(decided)),
         answered: None,
+        recalled: 0,
     };
     board.decided(&key, &Arc::new(decision));
     board.measured(

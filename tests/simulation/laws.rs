@@ -20,12 +20,14 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub struct Laws {
-    /// Whom the writes were led to last.
+    /// Whom the writes are led to.
     held: Option<String>,
+    /// Whom they were led to last.
+    last: Option<String>,
     /// Whether `ro` was filled.
     reads: bool,
     meddled: bool,
-    /// When a request failed last.
+    /// When a request about the policy failed last, or had no answer: what was decided is logged late.
     failed: Option<Duration>,
     before: BTreeSet<String>,
     /// Objects of others.
@@ -69,8 +71,10 @@ fn known<'a>(operator: &'a Operator, address: &str) -> Option<&'a Belief> {
 }
 
 impl Laws {
-    pub fn failed(&mut self, now: Duration) {
-        self.failed = Some(now);
+    pub fn failed(&mut self, about_policy: bool, now: Duration) {
+        if about_policy {
+            self.failed = Some(now);
+        }
     }
 
     pub fn meddled(&mut self) {
@@ -151,8 +155,13 @@ impl Laws {
         old: &ReplicaSetPolicyStatus,
         now: Duration,
     ) -> Result<(), String> {
-        let (Some(before), Some(after)) = (holder(old), holder(new)) else {
+        let Some(before) = holder(old) else {
             return Ok(());
+        };
+        let Some(after) = holder(new) else {
+            return Err(format!(
+                "S6: {now:?} the status forgets that {before} takes the writes"
+            ));
         };
         let mark = mark(old);
         let takes = |sample: &Sample| takes_writes(sample) && sample.timeline >= mark;
@@ -189,9 +198,10 @@ impl Laws {
         self.moves += usize::from(
             writes
                 .first()
-                .is_some_and(|new| self.held.as_ref().is_some_and(|held| held != new)),
+                .is_some_and(|new| self.last.as_ref().is_some_and(|last| last != new)),
         );
-        self.held = writes.first().cloned().or(self.held.take());
+        self.held = writes.first().cloned();
+        self.last = self.held.clone().or(self.last.take());
         if mark(&api.status) < self.mark {
             return Err(format!("S6: {now:?} the status forgets timeline {:?}", self.mark));
         }

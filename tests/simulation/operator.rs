@@ -48,6 +48,8 @@ pub struct Session {
 pub enum Order {
     Send(Request<Text>),
     Lease(LeaseRequest),
+    /// The desk tells the engine, when there is room.
+    Tell(Event),
     /// The process has released the lease, and ends.
     End,
     Check(TargetId, u64),
@@ -171,48 +173,39 @@ impl Operator {
         )
     }
 
-    /// Takes in what its shells hand in, until nothing follows any more.
-    pub fn takes(
-        &mut self,
-        mut inputs: Vec<Input<Text>>,
-        mut events: Vec<Event>,
-        now: Duration,
-    ) -> Vec<Order> {
+    /// Takes in what its shells hand in.
+    pub fn takes(&mut self, mut inputs: Vec<Input<Text>>, events: Vec<Event>, now: Duration) -> Vec<Order> {
         let mut orders = Vec::new();
-        loop {
-            let effects = self.world.advance(self.moment(now), std::mem::take(&mut events));
-            for instruction in effects.prober {
-                self.instruct(instruction, &mut orders);
-            }
-            for announcement in effects.writer {
-                inputs.push(match announcement {
-                    Announcement::Decided {
-                        key,
-                        decision,
-                        transitions,
-                    } => Input::Decided {
-                        key,
-                        decision,
-                        transitions,
-                    },
-                    Announcement::Gone { key } => Input::Gone { key },
-                });
-            }
-            for effect in self.writing.advance(std::mem::take(&mut inputs), self.now(now)) {
-                match effect {
-                    Effect::Request(request) => orders.push(Order::Send(request)),
-                    Effect::Recall { key, status } => {
-                        let memory = self.remembers(&status, now);
-                        events.push(Event::Recalled { key, memory });
-                    }
-                    Effect::Found { key, servers } => events.push(Event::Found { key, servers }),
-                    Effect::Event { .. } | Effect::Figure(_) => {}
+        let effects = self.world.advance(self.moment(now), events);
+        for instruction in effects.prober {
+            self.instruct(instruction, &mut orders);
+        }
+        for announcement in effects.writer {
+            inputs.push(match announcement {
+                Announcement::Decided {
+                    key,
+                    decision,
+                    transitions,
+                } => Input::Decided {
+                    key,
+                    decision,
+                    transitions,
+                },
+                Announcement::Gone { key } => Input::Gone { key },
+            });
+        }
+        for effect in self.writing.advance(inputs, self.now(now)) {
+            match effect {
+                Effect::Request(request) => orders.push(Order::Send(request)),
+                Effect::Recall { key, status, number } => {
+                    let memory = self.remembers(&status, now);
+                    orders.push(Order::Tell(Event::Recalled { key, memory, number }));
                 }
-            }
-            if events.is_empty() {
-                return orders;
+                Effect::Found { key, servers } => orders.push(Order::Tell(Event::Found { key, servers })),
+                Effect::Event { .. } | Effect::Figure(_) => {}
             }
         }
+        orders
     }
 
     fn instruct(&mut self, instruction: Instruction, orders: &mut Vec<Order>) {

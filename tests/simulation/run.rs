@@ -74,6 +74,7 @@ enum Act {
     LeaseArrives(LeaseCall, Duration),
     LeaseAnswered(LeaseAnswer),
     Watched,
+    Told(Event),
 }
 
 /// The seat and the life of the process that acts, or the world around.
@@ -304,6 +305,7 @@ impl<'a> Run<'a> {
             }
             Act::LeaseAnswered(answer) => self.candidate(seat, Some(LeaseInput::Answered(answer))),
             Act::Watched => self.watched(seat),
+            Act::Told(event) => self.take(seat, Vec::new(), [event].into()),
             _ => Ok(()),
         }
     }
@@ -341,6 +343,10 @@ impl<'a> Run<'a> {
                 }
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
                 Order::Lease(request) => self.stand(seat, request),
+                Order::Tell(event) => {
+                    let at = self.now + millis(self.chance(20));
+                    self.push_of(seat, at, Act::Told(event));
+                }
                 Order::End => {
                     self.say(format!("operator {seat} has ended"));
                     let lasts = self.seats[seat].ends.take().unwrap_or_default();
@@ -384,17 +390,17 @@ impl<'a> Run<'a> {
             }
         }
         self.seats[seat].fates.retain(|(n, _)| *n > 0);
-        let until = self.now + deadline;
+        let (until, about_policy) = (self.now + deadline, call.object().is_none());
         let takes = millis(1 + self.chance(10));
         let fate_words = fate.map(|fate| format!(" {fate:?}")).unwrap_or_default();
         self.say(format!("operator {seat} sends {}{fate_words}", words(&call)));
         if self.now < self.seats[seat].cut || matches!(fate, Some(Fate::Lost)) {
-            self.laws.failed(self.now);
+            self.laws.failed(about_policy, self.now);
             self.push_of(seat, until, Act::Answered(flight, unknown()));
             return;
         }
         if self.now < self.outage {
-            self.laws.failed(self.now);
+            self.laws.failed(about_policy, self.now);
             self.push_of(seat, self.now + millis(1), Act::Answered(flight, unknown()));
             return;
         }
@@ -461,7 +467,7 @@ impl<'a> Run<'a> {
         fate: Option<Fate>,
         last: bool,
     ) -> Result<(), String> {
-        let in_time = self.now <= until;
+        let (in_time, about_policy) = (self.now <= until, call.object().is_none());
         let mut answer = if self.now < self.outage {
             unknown()
         } else if let Some(Fate::Refused(code)) = fate {
@@ -483,7 +489,7 @@ impl<'a> Run<'a> {
         let mut at = self.now + millis(1 + self.chance(10));
         let lost = matches!(fate, Some(Fate::AnswerLost)) || self.now < self.seats[seat].cut;
         if !matches!(answer, Answer::Object(_) | Answer::Policy(_)) || lost || !in_time {
-            self.laws.failed(self.now);
+            self.laws.failed(about_policy, self.now);
         }
         if lost {
             (answer, at) = (unknown(), until);

@@ -62,6 +62,7 @@ impl PolicyState {
             resolved: Arc::clone(&self.resolved),
             state,
             answered: self.request.answered.clone(),
+            recalled: self.recalled,
         };
         Conclusion::Decided {
             hurried: self.hurry(now),

@@ -31,10 +31,12 @@ pub enum Event {
     },
     /// Another process decided about a known policy, and wrote what it remembers: its write primary, the highest
     /// timeline, the identity, the accepted word and the answered request go before our own, and the servers seen as standbys
-    /// are added. With another identity the policy begins anew, with this memory.
+    /// are added. With another identity the policy begins anew, with this memory. The next decision carries the number: who
+    /// writes waits for it, be it the same as before.
     Recalled {
         key: PolicyKey,
         memory: Memory,
+        number: u64,
     },
     /// The route of the writes leads to these servers, and not to where the decision leads it.
     Found {

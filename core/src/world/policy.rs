@@ -53,6 +53,8 @@ pub(super) struct PolicyState {
     pub(super) gathering: Option<Moment>,
     pub(super) request: CheckRequest,
     pub(super) decision: Option<Arc<Decision>>,
+    /// The number of the last memory of another process that was taken in.
+    pub(super) recalled: u64,
     /// The newest decision that judged the endpoints.
     pub(super) judged: Option<Arc<Decision>>,
     /// The routes of the newest decision that had some.
@@ -128,6 +130,7 @@ impl PolicyState {
             hold_rule: HoldRule::default(),
             gathering: None,
             decision: None,
+            recalled: 0,
             judged: None,
             routes: RoutingPlan::default(),
             policy,
@@ -197,8 +200,9 @@ impl PolicyState {
         !same_database(self.holding.identity, identity)
     }
 
-    /// Takes what another process wrote about the same database for its own.
-    pub(super) fn recall(&mut self, memory: &Memory, now: Moment) {
+    /// Takes what another process wrote about the same database for its own. Where that changes the holder: what was heard of it
+    /// proves nothing, and it is checked at once.
+    pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> Option<(TargetId, NextCheck)> {
         let holding = memory.holding.clone().under(self.policy.identity);
         if holding.timeline > self.holding.timeline {
             // The log went on from there; positions on the earlier timeline say nothing of it.
@@ -220,9 +224,12 @@ impl PolicyState {
             presume_holder(&mut self.targets, &holding, now);
             self.goes_by_memory = true;
         }
+        let changed = holding.holder != self.holding.holder;
         self.holding = holding;
-        // Who writes waits for what is decided by it, be it what was decided before.
-        self.decision = None;
+        let holder = self.holding.holder.as_ref().filter(|_| changed)?;
+        let target = self.targets.get_mut(holder)?;
+        target.wake(now);
+        Some((holder.clone(), target.check))
     }
 
     /// Where a target was seen as a standby, whether this process ever reached it or not.

@@ -109,6 +109,7 @@ fn of(state: DecisionState) -> Decision {
         resolved: Arc::clone(&DECLARED.resolved),
         state,
         answered: None,
+        recalled: 0,
     }
 }
 

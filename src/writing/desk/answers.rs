@@ -92,11 +92,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             let memory = &policy.status.memory;
             let is_of_another = *memory != self.status.memory && *memory != self.sent;
             if is_of_another || self.decided_otherwise(&policy.status) {
-                self.recall();
-                effects.push(Effect::Recall {
-                    key: self.key.clone(),
-                    status: Box::new(policy.status.clone()),
-                });
+                effects.push(self.recall(&policy.status));
             }
             self.reported.changed = true;
             if let Some(attempt) = self.attempts.get_mut(&None) {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::log::Log;
 use super::{Around, Desk, Rest, Subject};
 use crate::render::status::memory;
+use crate::writing::attempt::Attempt;
 use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
 use distributary_api::ReplicaSetPolicyStatus;
@@ -28,6 +29,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     pub fn begin(&mut self) {
         self.beginning = Beginning::Unread;
         self.log = Log::default();
+        // What failed before another process led says nothing of now.
+        self.attempts.values_mut().for_each(Attempt::forget_failures);
     }
 
     /// Reads what must be read before a write, once one is due. Whether writes wait for it.

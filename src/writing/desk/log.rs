@@ -6,7 +6,7 @@ use super::{Around, Desk, Rest};
 use crate::render::status::memory;
 use crate::writing::order::{Due, Rank, Step};
 use crate::writing::rendering::Rendering;
-use crate::writing::request::Call;
+use crate::writing::request::{Call, Effect};
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::decision::Decision;
 use distributary_core::moment::Moment;
@@ -20,8 +20,8 @@ pub struct Log {
     since: Option<Moment>,
     /// It is acted on all the same: no answer said that it was taken, while other requests succeeded.
     pub given_up: bool,
-    /// Another writer changed the memory since this decision was made: another one is awaited.
-    pub recalled: Option<Arc<Decision>>,
+    /// Another writer changed the memory: a decision that goes by the memory of this number is awaited.
+    pub recalled: Option<u64>,
 }
 
 impl Log {
@@ -53,15 +53,6 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.log.given_up = false;
         }
         let timeout = decision.policy.probing.failover_timeout;
-        if let Some(before) = &self.log.recalled {
-            let until = *self.log.since.get_or_insert(now) + timeout;
-            if Arc::ptr_eq(before, &decision) && now < until {
-                rest.wake_at(until);
-                return true;
-            }
-            // It stands by what it decided.
-            (self.log.recalled, self.log.since) = (None, None);
-        }
         if let Some(since) = self.log.since.filter(|_| !self.log.given_up) {
             let until = since + timeout;
             if now < until {
@@ -98,6 +89,22 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         true
     }
 
+    /// Whether the present decision was made before the engine took in the memory of another writer: nothing that follows from
+    /// it is written, the status least of all, which would forget that memory.
+    pub(super) fn awaits_memory(&mut self, now: Moment, rest: &mut Rest) -> bool {
+        let Some((number, decision)) = self.log.recalled.zip(self.decision.as_ref()) else {
+            return false;
+        };
+        let until = *self.log.since.get_or_insert(now) + decision.policy.probing.failover_timeout;
+        if decision.recalled < number && now < until {
+            rest.wake_at(until);
+            return true;
+        }
+        // Without a word from the engine it stands by what it decided.
+        (self.log.recalled, self.log.since) = (None, None);
+        false
+    }
+
     /// What is decided, where it is not what the status remembers, and something that is due depends on it.
     fn unlogged(&self, due: &Due<B>) -> Option<(MemoryStatus, Arc<Decision>)> {
         let (decision, _) = self.decided()?;
@@ -124,8 +131,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     /// Another writer changed what the status remembers.
-    pub(super) fn recall(&mut self) {
+    pub fn recall(&mut self, status: &ReplicaSetPolicyStatus) -> Effect<B> {
+        self.recalls += 1;
         self.log.since = None;
-        self.log.recalled = self.decision.clone();
+        self.log.recalled = Some(self.recalls);
+        Effect::Recall {
+            key: self.key.clone(),
+            status: Box::new(status.clone()),
+            number: self.recalls,
+        }
     }
 }

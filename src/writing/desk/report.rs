@@ -160,7 +160,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             (DecisionState::Waiting { .. }, _) => return WriteOutcome::Waiting,
             (DecisionState::Decided(_), _) => {}
         }
-        let refused = self.refused(due);
+        let refused = self.refused(due, around.now.moment);
         if !refused.is_empty() {
             return WriteOutcome::Refused(refused);
         }
@@ -181,9 +181,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         }
     }
 
-    /// The writes that are due, and were refused or have no answer.
-    fn refused(&self, due: &Due<B>) -> Vec<RefusedWrite> {
+    /// The writes that are due, and were refused or take long.
+    fn refused(&self, due: &Due<B>, now: Moment) -> Vec<RefusedWrite> {
         let slow = |attempt: &Attempt| match (attempt.under_way, attempt.is_starved()) {
+            (Some(sent), _) if now < sent.since + SLOW.1 => None,
             (Some(_), _) => Some(Refusal::new("Slow", "no answer yet")),
             (None, true) => Some(Refusal::new(
                 "Slow",

@@ -464,6 +464,23 @@ fn a_renewal_under_way_is_awaited_before_the_release() {
 }
 
 #[test]
+fn a_renewal_that_fails_after_the_stop_does_not_hold_up_the_release() {
+    for answer in [LeaseAnswer::Refused { retry_after: None }, LeaseAnswer::Unknown] {
+        let mut bench = Bench::leading();
+        bench.pass_to(1_002_000);
+        bench.take(LeaseInput::Stop);
+        bench.take(LeaseInput::Rests);
+        bench.answer(answer.clone());
+        if answer == LeaseAnswer::Unknown {
+            assert_eq!(bench.call(), LeaseCall::Read);
+            bench.answer(LeaseAnswer::Lease(Some(of("me", 15, 1))));
+        }
+        assert_eq!(bench.accept().holder, "", "{answer:?}");
+        assert_eq!(bench.told(), ["follows", "ended"]);
+    }
+}
+
+#[test]
 fn a_follower_that_stops_has_nothing_to_release() {
     let mut bench = Bench::standing(Some(of("other", 15, 7)));
     bench.take(LeaseInput::Stop);

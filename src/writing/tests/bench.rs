@@ -129,7 +129,9 @@ pub struct Bench {
     under_way: VecDeque<Request<Text>>,
     log: Vec<String>,
     notices: Vec<String>,
-    pub recalled: usize,
+    pub recalled: u64,
+    /// Memories that the engine has not taken in.
+    pub unconsidered: u64,
     /// The servers of the route of the writes, as it told of them last.
     pub found: Option<BTreeSet<SocketAddr>>,
     faults: Vec<(String, Fault)>,
@@ -183,6 +185,7 @@ impl Bench {
             log: Vec::new(),
             notices: Vec::new(),
             recalled: 0,
+            unconsidered: 0,
             found: None,
             faults: Vec::new(),
         };
@@ -310,6 +313,7 @@ impl Bench {
             resolved,
             state,
             answered: None,
+            recalled: self.recalled - self.unconsidered,
         });
         let transitions = vec![Transition::Endpoint {
             id: id(2),

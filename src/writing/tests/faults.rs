@@ -133,6 +133,12 @@ fn another_memory_is_recalled_and_nothing_leads_elsewhere_until_it_is_decided_an
     bench.serve();
     assert_eq!(bench.recalled, 1);
     assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    // A decision that was made before the engine took the memory in.
+    bench.unconsidered = 1;
+    bench.decide(with(2, &[]));
+    bench.pass(1);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    bench.unconsidered = 0;
     bench.decide(on_port(2, 5432));
     bench.pass(1);
     assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);

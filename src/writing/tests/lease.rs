@@ -119,6 +119,30 @@ fn the_memory_that_is_read_goes_before_the_choice_of_a_follower() {
     );
 }
 
+/// Though no slice of the writes is due: the status would forget the memory, and reads follow the decision, too.
+#[test]
+fn nothing_is_written_by_a_decision_from_before_the_memory_that_is_read() {
+    let mut bench = Bench::routed();
+    bench.take(Input::Follows);
+    let mut status = bench.server.status.clone();
+    status.memory.as_mut().unwrap().timeline = Some(9);
+    bench.server.write_status(status);
+    bench.decide(with(1, &[]));
+    bench.begins();
+    bench.log();
+    bench.unconsidered = 1;
+    bench.serve();
+    bench.decide(with(1, &[]));
+    bench.serve();
+    let log = bench.log();
+    assert!(log.iter().all(|line| line.starts_with("get")), "{log:?}");
+    assert_eq!(bench.recalled, 1);
+    bench.unconsidered = 0;
+    bench.decide(with(1, &[]));
+    bench.serve();
+    assert_eq!(bench.servers("orders-ro-ipv4-5432"), [""; 0]);
+}
+
 #[test]
 fn a_follower_takes_over_each_memory_that_it_sees() {
     let mut bench = Bench::routed();

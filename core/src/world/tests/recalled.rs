@@ -11,6 +11,7 @@ fn recalled(holding: Holding) -> Event {
             holding,
             ..Memory::default()
         },
+        number: 1,
     }
 }
 
@@ -51,6 +52,7 @@ fn recalled_writable(seen_as_standby: bool) -> Event {
             holding: held_by("primary", 1),
             answered: None,
         },
+        number: 1,
     }
 }
 
@@ -68,21 +70,46 @@ fn writes_go_to_the_holder_that_another_process_wrote() {
 
 /// Who writes waits for what is decided by the memory, though it may be what was decided without it.
 #[test]
-fn what_is_decided_by_a_memory_is_announced_though_it_is_the_same_as_before() {
+fn what_is_decided_by_a_memory_is_announced_by_its_number_though_it_is_the_same_as_before() {
     let mut scene = Scene::well();
-    let holding = scene.decided().holding;
-    for millis in [10, 20] {
-        let effects = scene.step(recalled(holding.clone()), millis);
-        let announced = effects.writer.as_slice();
-        assert!(
-            matches!(announced, [Announcement::Decided { transitions, .. }] if transitions.is_empty()),
-            "{announced:?}"
-        );
+    let memory = Memory {
+        holding: scene.decided().holding,
+        ..Memory::default()
+    };
+    let key = policy().key.clone();
+    for number in [4, 5] {
+        let (key, memory) = (key.clone(), memory.clone());
+        let effects = scene.step(Event::Recalled { key, memory, number }, 10 * number);
+        let [
+            Announcement::Decided {
+                decision,
+                transitions,
+                ..
+            },
+        ] = effects.writer.as_slice()
+        else {
+            panic!("{:?}", effects.writer);
+        };
+        assert_eq!((decision.recalled, transitions.len()), (number, 0));
     }
     assert!(
-        scene.step(Event::AddressesChanged, 30).writer.is_empty(),
+        scene.step(Event::AddressesChanged, 60).writer.is_empty(),
         "once for each memory"
     );
+}
+
+/// Which server takes the writes is known in milliseconds, however long it is until the next check.
+#[test]
+fn a_holder_that_is_remembered_by_another_process_is_checked_at_once() {
+    let mut scene = Scene::well();
+    scene.decide();
+    let effects = scene.step(recalled(held_by("a", 2)), 10);
+    let asked: Vec<_> = effects.prober.iter().collect();
+    assert!(
+        matches!(asked[..], [Instruction::Next { key, check }] if key.target == target("a") && check.at == Some(at(10))),
+        "{asked:?}"
+    );
+    assert_eq!(scene.step(recalled(held_by("a", 2)), 20).prober, []);
 }
 
 #[test]
@@ -93,14 +120,6 @@ fn an_old_primary_does_not_take_the_writes_back_after_a_memory_was_read() {
     scene.check("primary", 12, on(1, Role::Primary));
     let routes = scene.routes();
     assert!(!routes.starts_with("rw primary"), "{routes}");
-}
-
-#[test]
-fn the_memory_that_is_known_already_decides_nothing() {
-    let mut scene = Scene::well();
-    scene.decide();
-    scene.step(recalled(held_by("primary", 1)), 10);
-    assert_eq!(scene.decide(), None);
 }
 
 #[test]
@@ -151,6 +170,7 @@ fn a_request_for_checks_that_another_process_answered_is_told() {
             answered: Some("now".to_owned()),
             ..Memory::default()
         },
+        number: 1,
     };
     scene.step(event, 10);
     let (decision, _) = scene.decision().expect("another answer");
