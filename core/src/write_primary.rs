@@ -122,7 +122,9 @@ pub fn choose_write_primary(
         changed,
         unproven,
         stays_at,
-        proven: stays_at.is_none() && holder.is_some_and(|claim| claim.writable_since.is_some()),
+        proven: stays_at.is_none()
+            && holder
+                .is_some_and(|claim| claim.writable_since.is_some() && !contenders.is_other_database(claim)),
         obstacles: contenders.obstacles(&holding, rules.pinned()),
         again,
         holding,

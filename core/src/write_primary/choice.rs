@@ -43,7 +43,7 @@ pub struct WriteChoice {
     /// The holder cannot be checked, although nothing says that it is down, and a server that may follow it is writable on a
     /// newer timeline than any holder before: the writes stay, and both are in `split`.
     pub unproven: bool,
-    /// Whether the holder told this process that it takes writes.
+    /// Whether the holder told this process that it takes writes, as a server of this database.
     pub proven: bool,
     /// Where the route stays: the name of the holder leads elsewhere, and who is there has not proved that it may take the writes.
     pub stays_at: Option<SocketAddr>,

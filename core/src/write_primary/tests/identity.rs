@@ -28,6 +28,10 @@ fn the_identity_is_learned_once_from_the_declared_primary_in_whatever_role() {
     let later = setting.choose_write_primary(&holding(), &[of_database(8, writable(1, 1))], 100);
     assert_eq!(later.holding.identity, Some(SYSTEM), "once");
     assert_eq!(later.changed, changed(8));
+    assert!(
+        !later.proven,
+        "writes that led nowhere do not lead to another database"
+    );
     setting.warm = false;
     assert_eq!(
         identity(&setting, &[writable(1, 1)]),
