@@ -49,7 +49,7 @@ pub struct Health {
     pub(super) untold_since: Option<Moment>,
     /// When the heartbeat was sent that was missed since the newest good check.
     pub(super) doubted_since: Option<Moment>,
-    /// The held session was closed since the newest good check, and none has answered since.
+    /// The held session was lost since the newest good check, and none has answered since.
     pub(super) session_lost: bool,
     /// It has failed for `failoverTimeout`, and is starting up or shutting down.
     pub(super) starts_for_long: bool,
@@ -178,8 +178,7 @@ impl Health {
         if self.address != Some(address) {
             return false;
         }
-        // Slow is not lost.
-        self.session_lost = told.is_err_and(|silence| silence == Silence::Closed || self.session_lost);
+        self.session_lost = told.is_err();
         match told {
             Ok(sample) if self.is_of_another_server(sample) => {}
             Ok(sample) => {

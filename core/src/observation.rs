@@ -274,8 +274,8 @@ pub enum FailureKind {
     AddressRefused,
     /// SQLSTATE classes 53 (others), 58, XX.
     ServerFailing,
-    /// SQLSTATE class 08 in answer to a question, or to a login after the held session was closed or the last check found a
-    /// crash: a pooler or proxy lost the server behind it.
+    /// SQLSTATE class 08 in answer to a question, or to a login after the held session was lost or checks found the server
+    /// dead: a pooler or proxy lost the server behind it.
     UpstreamLost,
     /// Bytes that are not the PostgreSQL protocol.
     ProtocolViolation,

@@ -188,10 +188,6 @@ impl Held {
 
 /// What the failure of a session is a sign of; `None`: of nothing that speaks against the server.
 const fn silence(kind: FailureKind) -> Option<Silence> {
-    if matches!(kind, FailureKind::UpstreamLost) {
-        // The session is there, and leads nowhere.
-        return Some(Silence::Closed);
-    }
     match kind.class() {
         FailureClass::Dead { hard: true } | FailureClass::Transient => Some(Silence::Closed),
         FailureClass::Dead { hard: false } => Some(Silence::Missed),

@@ -892,32 +892,19 @@ fn fails_for(health: &mut Health, seconds: std::ops::Range<u64>, kind: FailureKi
 /// As PgBouncer does, which asks its server for passwords.
 #[test]
 fn a_pooler_that_lost_the_session_and_refuses_logins_has_lost_its_server() {
-    for later in [Silence::Closed, Silence::Missed] {
+    for silence in [Silence::Closed, Silence::Missed] {
         let mut health = seen(&[(0, good())]);
-        hear(&mut health, 500, Err(Silence::Closed));
-        hear(&mut health, 700, Err(later));
+        hear(&mut health, 500, Err(silence));
         fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
-        assert_eq!(verdict(&health), (OUT, Reason::CircuitOpen), "{later:?}");
+        assert_eq!(verdict(&health), (OUT, Reason::CircuitOpen), "{silence:?}");
         assert_eq!(health.failure, Some(FailureKind::UpstreamLost));
     }
-    for kind in HARD.into_iter().chain([FailureKind::UpstreamLost]) {
+    for kind in HARD.into_iter().chain(SOFT) {
         let mut health = seen(&[(0, good()), (500, Err(kind))]);
         fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
         assert_eq!(verdict(&health).0, OUT, "{kind}");
         assert_eq!(health.failure, Some(FailureKind::UpstreamLost), "{kind}");
     }
-}
-
-/// It is full, and slow; the server behind it is well.
-#[test]
-fn a_pooler_that_was_slow_and_refuses_logins_stays() {
-    let mut health = seen(&[(0, good())]);
-    hear(&mut health, 300, Err(Silence::Missed));
-    fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
-    assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
-    let mut health = seen(&[(0, good()), (500, Err(FailureKind::TimedOut))]);
-    fails_for(&mut health, 1..60, FailureKind::PoolerRefused);
-    assert_eq!(verdict(&health), (Standing::Good, Reason::ConfigurationHeld));
 }
 
 /// It is full, or the password is another one.
