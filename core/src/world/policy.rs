@@ -220,13 +220,13 @@ impl PolicyState {
                 .or_insert(holding.identity);
         }
         self.request.answered.clone_from(&memory.answered);
-        if holding.holder != self.holding.holder {
-            presume_holder(&mut self.targets, &holding, now);
-            self.goes_by_memory = true;
+        let before = std::mem::replace(&mut self.holding, holding);
+        if before.holder == self.holding.holder {
+            return None;
         }
-        let changed = holding.holder != self.holding.holder;
-        self.holding = holding;
-        let holder = self.holding.holder.as_ref().filter(|_| changed)?;
+        self.goes_by_memory = true;
+        presume_holder(&mut self.targets, &self.holding, now);
+        let holder = self.holding.holder.as_ref()?;
         let target = self.targets.get_mut(holder)?;
         target.wake(now);
         Some((holder.clone(), target.check))
