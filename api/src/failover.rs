@@ -1,6 +1,6 @@
 //! Which servers belong to the database, and what happens when some are lost.
 
-use distributary_core::policy::{OnPrimaryLoss, PrimaryRole};
+use distributary_core::policy::{OnPrimaryLoss, OnReadLoss, PrimaryRole};
 use distributary_core::routing::ReadFallback;
 #[cfg(feature = "kube")]
 use kube::KubeSchema;
@@ -64,6 +64,11 @@ pub struct Failover {
     /// of clients fail. Withdraw: the route becomes empty, so that connections are refused at once. Default: Hold.
     #[serde(default)]
     pub on_primary_loss: OnPrimaryLoss,
+    /// A route for reads when no server may serve it, the fallback included. Hold: it keeps the servers that are only
+    /// unhealthy or behind, first those that answer, so that reads may fail or be older than replicationLag allows.
+    /// Withdraw: it becomes empty, so that connections are refused at once. Default: Hold.
+    #[serde(default)]
+    pub on_read_loss: OnReadLoss,
     /// The id of the endpoint that is the right primary, set by a person when several endpoints take writes. The
     /// operator obeys it once; remove it afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ pub mod validate;
 
 pub use distributary_core::login::TlsMode;
 pub use distributary_core::outputs::Format;
-pub use distributary_core::policy::{EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+pub use distributary_core::policy::{EndpointState, Mode, OnPrimaryLoss, OnReadLoss, PrimaryRole, Strategy};
 pub use distributary_core::routing::{Destination, ReadFallback, ZoneHints};
 
 pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};

@@ -24,7 +24,8 @@ use super::outputs::{Format, ObjectMetadata, Outputs};
 use super::percent::Percent;
 use super::policy::{
     BreakerSettings, DeclaredRole, DeclaredServer, Endpoint, EndpointState, Failover, IdentityRule,
-    LagSettings, LagSource, Mode, OnPrimaryLoss, Policy, PolicyParts, PrimaryRole, Probing, Strategy,
+    LagSettings, LagSource, Mode, OnPrimaryLoss, OnReadLoss, Policy, PolicyParts, PrimaryRole, Probing,
+    Strategy,
 };
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::routing::{Class, Destination, Least, ReadFallback, Routing, Selector};
@@ -228,6 +229,7 @@ pub fn failover() -> Failover {
         min_healthy: Least::Count(1),
         primary_role: PrimaryRole::Follow,
         on_primary_loss: OnPrimaryLoss::Hold,
+        on_read_loss: OnReadLoss::Hold,
         accept_primary: None,
     }
 }

@@ -10,7 +10,7 @@ pub use invariants::InvalidPolicy;
 pub use parts::PolicyParts;
 pub use settings::{
     BreakerSettings, Failover, IdentityRule, LagSettings, LagSource, LagSourceKind, MOST_WEIGHT, Mode,
-    OnPrimaryLoss, PrimaryRole, Probing, SHORTEST_ATTEMPT, Strategy,
+    OnPrimaryLoss, OnReadLoss, PrimaryRole, Probing, SHORTEST_ATTEMPT, Strategy,
 };
 
 /// A policy as it was declared. It upholds what [`InvalidPolicy`] names, and is not changed after it was made.

@@ -148,7 +148,7 @@ fn of_reads(state: RouteState, outputs: Option<&Outputs>) -> Notice {
         }
         RouteState::Held => {
             let note = format!(
-                "No server for reads is well; {reads} keeps the servers that are only unhealthy or behind."
+                "No server for reads is well; {reads} keeps servers that are only unhealthy or behind."
             );
             route(true, EventReason::ReadsHeld, &note)
         }

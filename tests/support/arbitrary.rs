@@ -14,7 +14,7 @@ use distributary_core::lag::{Freshness, Replay};
 use distributary_core::observation::{FailureKind, Role};
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
-    BreakerSettings, DeclaredRole, EndpointState, LagSource, OnPrimaryLoss, PrimaryRole, Probing,
+    BreakerSettings, DeclaredRole, EndpointState, LagSource, OnPrimaryLoss, OnReadLoss, PrimaryRole, Probing,
     Strategy as Balancing,
 };
 use distributary_core::routing::ReadFallback;
@@ -81,7 +81,11 @@ pub fn policies() -> impl Strategy<Value = Case> {
         prop::bool::weighted(0.15),
     );
     let endpoints = vec(endpoint, 1..=5);
-    let failover = (prop::bool::weighted(0.2), any::<bool>());
+    let failover = (
+        prop::bool::weighted(0.2),
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+    );
     let fallbacks = prop::sample::select(vec![
         vec![],
         vec![ReadFallback::Primary],
@@ -89,7 +93,7 @@ pub fn policies() -> impl Strategy<Value = Case> {
         vec![ReadFallback::DedicatedReplicas, ReadFallback::Primary],
     ]);
     (settings, endpoints, fallbacks, any::<bool>(), failover).prop_map(
-        |((breaker, probing), endpoints, fallback, weighted, (pinned, withdraw))| {
+        |((breaker, probing), endpoints, fallback, weighted, (pinned, withdraw, empties))| {
             let mut policy = super::policy("primary: {host: 198.18.0.1}");
             let template = policy.endpoints[0].clone();
             policy.breaker = breaker;
@@ -104,6 +108,9 @@ pub fn policies() -> impl Strategy<Value = Case> {
             }
             if withdraw {
                 policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw;
+            }
+            if empties {
+                policy.failover.on_read_loss = OnReadLoss::Withdraw;
             }
             policy.failover.read_fallback = fallback;
             policy.looked_up.clear();

@@ -359,6 +359,8 @@ fn a_restart_of_all_servers_ends_as_it_began() {
         "
         before | primary        | a b
            0.0 | primary (Held) | a b primary (Held)
+           2.0 | primary (Held) | a (Held)
+           2.0 | primary (Held) | a b (Held)
            2.0 | primary        | a b primary (Held)
            2.1 | primary        | a
            2.1 | primary        | a b

@@ -40,6 +40,7 @@ pub fn failover(spec: &ReplicaSetPolicySpec, problems: &mut Problems) -> Failove
         ),
         primary_role: declared.primary_role,
         on_primary_loss: declared.on_primary_loss,
+        on_read_loss: declared.on_read_loss,
         accept_primary: declared.accept_primary.as_deref().map(EndpointId::from),
     }
 }

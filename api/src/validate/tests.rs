@@ -16,7 +16,7 @@ use distributary_core::outputs::Format;
 use distributary_core::percent::Percent;
 use distributary_core::policy::{
     BreakerSettings, EndpointState, Failover, IdentityRule, LagSettings, LagSource, OnPrimaryLoss,
-    PrimaryRole, Probing,
+    OnReadLoss, PrimaryRole, Probing,
 };
 use distributary_core::routing::{Least, ReadFallback};
 use distributary_core::server::Location;
@@ -124,6 +124,7 @@ fn defaults() {
             min_healthy: Least::Count(1),
             primary_role: PrimaryRole::Follow,
             on_primary_loss: OnPrimaryLoss::Hold,
+            on_read_loss: OnReadLoss::Hold,
             accept_primary: None,
         }
     );
@@ -280,6 +281,7 @@ fn failover_says_what_it_says() {
     let policy = valid(with(&json!({"failover": {
         "primaryRole": "Pinned",
         "onPrimaryLoss": "Withdraw",
+        "onReadLoss": "Withdraw",
         "acceptPrimary": "primary",
     }})));
     assert_eq!(
@@ -289,6 +291,7 @@ fn failover_says_what_it_says() {
             min_healthy: Least::Count(1),
             primary_role: PrimaryRole::Pinned,
             on_primary_loss: OnPrimaryLoss::Withdraw,
+            on_read_loss: OnReadLoss::Withdraw,
             accept_primary: Some(EndpointId::from("primary")),
         }
     );

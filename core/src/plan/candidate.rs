@@ -144,6 +144,11 @@ impl<'a> Candidate<'a> {
         self.carried && (self.is_returning_early() || open)
     }
 
+    /// Its newest check was good, whatever keeps it out.
+    pub const fn is_heard(&self) -> bool {
+        self.judgement.failure.is_none()
+    }
+
     /// Whether it may stand in: well, or at least answering, and a slice may hold it.
     pub fn may_stand_in(&self) -> bool {
         self.carried && (self.is_well() || self.answers())

@@ -39,6 +39,9 @@ impl Choice<'_> {
         if of_uris >= self.least {
             keep_stand_ins_out_of_uris(&mut members);
         }
+        if members.is_empty() {
+            return Route::default();
+        }
         self.sort(&mut members);
         let by_fallback = members
             .iter()
@@ -128,10 +131,13 @@ impl Choice<'_> {
         Some(primary.in_order(self.farther.saturating_mul(places)))
     }
 
-    /// Nobody is well: all that are not proven wrong, as the fault may be the operator's own network.
+    /// Nobody is well: of those that are not proven wrong those that answer; or all, as the fault may be the operator's own
+    /// network.
     pub fn held(&self, all: &[Candidate<'_>]) -> Route {
-        let everybody = all.iter().copied().chain(self.farthest_primary());
-        let mut members: Vec<Member> = everybody
+        let everybody = || all.iter().copied().chain(self.farthest_primary());
+        let some_answer = everybody().any(|candidate| candidate.carried && candidate.is_heard());
+        let mut members: Vec<Member> = everybody()
+            .filter(|candidate| !some_answer || candidate.is_heard())
             .map(|candidate| candidate.member(self.policy.strategy, Admission::Held))
             .collect();
         self.sort(&mut members);

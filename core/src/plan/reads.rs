@@ -5,7 +5,7 @@
 //! | replicas that are selected and eligible, if they are enough | `Served`   |
 //! | any replica that is eligible and not dedicated to other classes | `Served`; `Fallback` where others were to be selected |
 //! | too few: also those whose newest check is good (`Early`), then the members of the fallback in order | `Fallback` where no replica is eligible |
-//! | nobody: all that are not proven wrong                      | `Held`     |
+//! | nobody: of all that are not proven wrong those that answer, or else all | `Held`; under `onReadLoss: Withdraw` `Empty` |
 //!
 //! A class without a selector selects the replicas that are dedicated to it, where there are some. Those that are dedicated to
 //! other classes serve as the fallback `DedicatedReplicas` alone, and are never held.
@@ -26,7 +26,7 @@ use crate::breaker::Circuit;
 use crate::cluster::{Cluster, Families};
 use crate::ids::{ClassName, EndpointId};
 use crate::observation::Role;
-use crate::policy::{Endpoint, EndpointState, Policy};
+use crate::policy::{Endpoint, EndpointState, OnReadLoss, Policy};
 use crate::routing::{Class, DEFAULT, Destination, ReadFallback, Region, Selector, of_region};
 use crate::write_primary::WriteChoice;
 
@@ -215,7 +215,7 @@ fn from_replicas(policy: &Policy, known: &Known<'_>, choice: &WriteChoice, readi
     };
     let leads = |route: &Route| route.members.iter().any(|member| member.in_slice);
     let mut route = choice.route();
-    if !leads(&route) {
+    if !leads(&route) && policy.failover.on_read_loss == OnReadLoss::Hold {
         let held = choice.held(&all);
         // Where no Service can lead to anybody, those that are well serve the clients that need none.
         if leads(&held) || route.members.is_empty() {

@@ -15,7 +15,9 @@ use crate::health::{Health, Reason};
 use crate::ids::TargetId;
 use crate::lag::Replay;
 use crate::observation::{FailureKind, Role};
-use crate::policy::{DeclaredRole, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use crate::policy::{
+    DeclaredRole, Endpoint, EndpointState, IdentityRule, OnPrimaryLoss, OnReadLoss, PrimaryRole,
+};
 use crate::role::Evidence;
 use crate::routing::ReadFallback;
 use crate::server::Location;
@@ -271,10 +273,44 @@ fn with_nobody_well_those_that_served_are_held() {
         routes(&policy, &[Is::Suspect, Is::Suspect, OPEN]),
         ["rw Held primary=100", "ro Held a=100 b=100 primary=100"]
     );
+}
+
+#[test]
+fn of_those_that_are_held_who_answers_goes_first() {
+    let policy = policy(&["a", "b", "c"]);
+    let held = |are: [Is; 4]| reads(&policy, &are);
+    let s = Is::Suspect;
+    assert_eq!(held([s, Is::Behind, OPEN, s]), "ro Held a=100", "also who lags");
+    assert_eq!(held([s, Is::OpenBehind, s, Is::Behind]), "ro Held a=100 c=100");
     assert_eq!(
-        reads(&policy, &[Is::Suspect, Is::Behind, OPEN]),
-        "ro Held a=100 b=100 primary=100",
-        "also who lags"
+        held([s, OPEN, s, OPEN]),
+        "ro Held a=100 b=100 c=100 primary=100",
+        "nobody answers"
+    );
+}
+
+#[test]
+fn with_nobody_well_reads_are_withdrawn_where_the_policy_says_so() {
+    let mut policy = policy(&["a", "b"]);
+    policy.failover.read_fallback.clear();
+    policy.failover.on_read_loss = OnReadLoss::Withdraw;
+    for are in [[Is::Behind, OPEN], [Is::Suspect, OPEN], [Is::Behind, Is::Behind]] {
+        assert_eq!(reads(&policy, &[Is::Good, are[0], are[1]]), "ro Empty", "{are:?}");
+    }
+    assert_eq!(
+        reads(&policy, &[Is::Good, ANSWERS, OPEN]),
+        "ro Served a=100",
+        "who is admitted early serves"
+    );
+    policy.failover.read_fallback = vec![ReadFallback::Primary];
+    assert_eq!(
+        reads(&policy, &[Is::Good, Is::Behind, OPEN]),
+        "ro Fallback primary=100"
+    );
+    assert_eq!(
+        routes(&policy, &[Is::Suspect, Is::Behind, OPEN]),
+        ["rw Held primary=100", "ro Empty"],
+        "the route of writes is another matter"
     );
 }
 

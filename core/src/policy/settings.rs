@@ -64,6 +64,8 @@ pub struct Failover {
     pub primary_role: PrimaryRole,
     /// Where the routes of writes lead while nobody takes them.
     pub on_primary_loss: OnPrimaryLoss,
+    /// Where routes for reads lead while nobody may serve them.
+    pub on_read_loss: OnReadLoss,
     /// A person's word which of two writable servers is the primary.
     pub accept_primary: Option<EndpointId>,
 }
@@ -87,6 +89,17 @@ pub enum OnPrimaryLoss {
     #[default]
     Hold,
     /// The route is emptied: fast refusals.
+    Withdraw,
+}
+
+/// Where routes for reads lead while nobody may serve them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(const_into_str)]
+pub enum OnReadLoss {
+    /// To those that are only unhealthy or behind.
+    #[default]
+    Hold,
+    /// Nowhere: a bound of lag is hard.
     Withdraw,
 }
 
@@ -161,4 +174,11 @@ pub struct BreakerSettings {
     pub traffic_steps: Vec<Percent>,
 }
 
-words!(Mode, Strategy, PrimaryRole, OnPrimaryLoss, LagSourceKind);
+words!(
+    Mode,
+    Strategy,
+    PrimaryRole,
+    OnPrimaryLoss,
+    OnReadLoss,
+    LagSourceKind
+);

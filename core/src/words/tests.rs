@@ -4,7 +4,7 @@ use crate::login::TlsMode;
 use crate::observation::{FailureKind, Role};
 use crate::outputs::Format;
 use crate::plan::{Admission, RouteState};
-use crate::policy::{DeclaredRole, EndpointState, Mode, OnPrimaryLoss, PrimaryRole, Strategy};
+use crate::policy::{DeclaredRole, EndpointState, Mode, OnPrimaryLoss, OnReadLoss, PrimaryRole, Strategy};
 use crate::routing::{Destination, Priority, ReadFallback, ZoneHints};
 use crate::write_primary::Obstacle;
 
@@ -58,6 +58,7 @@ fn words_that_were_published_stay() {
     assert_eq!(all!(Strategy), "RoundRobin Weighted LeastConnections Geographic");
     assert_eq!(all!(PrimaryRole), "Follow Pinned");
     assert_eq!(all!(OnPrimaryLoss), "Hold Withdraw");
+    assert_eq!(all!(OnReadLoss), "Hold Withdraw");
     assert_eq!(all!(ReadFallback), "DedicatedReplicas LaggingReplicas Primary");
     assert_eq!(
         all!(Destination),

@@ -156,7 +156,7 @@ fn obstacle(
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => (
             ConditionReason::NoReadTarget,
             format!(
-                "No server for reads is well; {reads} keeps the servers that are only unhealthy or behind."
+                "No server for reads is well; {reads} keeps servers that are only unhealthy or behind."
             ),
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => (
