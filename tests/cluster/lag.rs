@@ -14,7 +14,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("a_replica_whose_replay_is_paused_leaves_and_returns", paused)
         .test("log_that_never_arrives_counts_as_lag", cut)
-        .test("replicas_that_all_lag_are_held_without_a_fallback", all_behind)
+        .test(
+            "replicas_that_all_lag_are_held_without_a_fallback_or_withdrawn",
+            all_behind,
+        )
         .test("a_resting_primary_makes_no_lag", resting)
         .test("lag_in_bytes_has_a_bound_of_its_own", bytes)
         .test("a_lag_query_is_asked_where_the_policy_has_one", query)
@@ -105,6 +108,18 @@ async fn all_behind(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     it.endpoint("replica-1", "Held", SOON).await?;
     it.condition("Ready", "False", "NoReadTarget").await?;
+    // The bound is hard where the policy says so.
+    it.patch(json!({"spec": {"failover": {"onReadLoss": "Withdraw"}}}))
+        .await?;
+    it.leads("ro", &[], SOON).await?;
+    it.endpoint("replica-1", "ReplayStalled", SOON).await?;
+    it.condition("Ready", "False", "NoReadTarget").await?;
+    it.postgres
+        .replica(0)
+        .sql("select pg_wal_replay_resume()")
+        .await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.condition("Ready", "True", "Routable").await?;
     Ok(())
 }
 
