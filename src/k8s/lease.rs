@@ -296,7 +296,7 @@ fn object(name: &str, record: &LeaseRecord) -> Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             resource_version: record.version.as_ref().map(|version| version.as_str().to_owned()),
-            ..ObjectMeta::default()
+            ..(*record.metadata).clone()
         },
         spec: Some(LeaseSpec {
             holder_identity: Some(record.holder.clone()),
@@ -318,5 +318,15 @@ fn record(lease: &Lease) -> LeaseRecord {
         renewed: spec.renew_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or_default(),
         version: lease.resource_version().map(Version::new),
+        metadata: Box::new(ObjectMeta {
+            labels: lease.metadata.labels.clone(),
+            annotations: lease.metadata.annotations.clone(),
+            owner_references: lease.metadata.owner_references.clone(),
+            finalizers: lease.metadata.finalizers.clone(),
+            ..ObjectMeta::default()
+        }),
     }
 }
+
+#[cfg(test)]
+mod tests;
