@@ -38,6 +38,7 @@ struct WatchLabels {
 pub struct Metrics {
     registry: Arc<MetricRegistry>,
     writes: Family<WriteLabels, Counter>,
+    undone: Counter,
     errors: Family<ErrorLabels, Counter>,
     watch_failures: Family<WatchLabels, Counter>,
     leader: Gauge,
@@ -49,7 +50,7 @@ impl Metrics {
     #[must_use]
     pub fn new(board: Board, checks: &CheckCounts) -> Self {
         let (writes, errors, watch_failures) = (Family::default(), Family::default(), Family::default());
-        let (leader, lease_transitions) = (Gauge::default(), Counter::default());
+        let (leader, lease_transitions, undone) = (Gauge::default(), Counter::default(), Counter::default());
         let mut all = MetricRegistry::default();
         all.add("checks", "Checks of servers, by result", checks.by_result.clone());
         all.add_with_unit(
@@ -78,6 +79,11 @@ impl Metrics {
             "Writes to the API server, by kind and verb",
             Family::clone(&writes),
         );
+        all.add(
+            "undone_writes",
+            "Writes of objects and statuses that another operator undid",
+            undone.clone(),
+        );
         all.add("errors", "Failed passes, by category", Family::clone(&errors));
         all.add(
             "watch_failures",
@@ -95,6 +101,7 @@ impl Metrics {
             lease_transitions,
             registry: Arc::new(all),
             writes,
+            undone,
             errors,
             watch_failures,
         }
@@ -128,6 +135,11 @@ impl Metrics {
 
     pub fn wrote(&self, kind: &'static str, verb: &'static str) {
         self.writes.get_or_create(&WriteLabels { kind, verb }).inc();
+    }
+
+    /// Another operator undid a write.
+    pub fn undone(&self) {
+        self.undone.inc();
     }
 
     pub fn failed(&self, category: &'static str) {

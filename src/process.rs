@@ -95,7 +95,9 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         settings.secrets,
         settings.region,
     ));
+    let installation = settings.lease.as_ref().map(LeaseSettings::installation);
     let desk = Desk::new(
+        installation.unwrap_or_default(),
         inputs,
         clients.clone(),
         clock,

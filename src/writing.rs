@@ -10,11 +10,13 @@
 //! - The write primary is logged in the status before `rw` leads to it.
 //! - An unchanged world gives no request. The echo of a write gives none.
 //! - Without the lease no request starts.
+//! - Two installations that undo each other's writes do not go on with it ([`rival`]).
 
 mod attempt;
 mod desk;
 pub mod diff;
 mod input;
+mod installation;
 mod lead;
 pub mod lease;
 mod objects;
@@ -24,6 +26,7 @@ mod pace;
 mod places;
 mod rendering;
 mod request;
+mod rival;
 mod sent;
 mod wakes;
 mod whole_objects;
@@ -40,6 +43,7 @@ use desk::{Around, Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
+pub use installation::Installation;
 pub use lead::Lead;
 use objects::Objects;
 use places::PlacesByKind;
@@ -66,6 +70,7 @@ impl Now {
 /// The writing half of the operator: all desks, and what they share.
 pub struct Writing<R: Rendering> {
     rendering: R,
+    installation: Installation,
     desks: BTreeMap<PolicyKey, Desk<R::Body>>,
     /// The desks by the uids of their policies.
     uids: BTreeMap<String, PolicyKey>,
@@ -90,10 +95,11 @@ pub struct Writing<R: Rendering> {
 }
 
 impl<R: Rendering> Writing<R> {
-    /// A writing half that writes nothing until it leads.
+    /// A writing half without a Lease that writes nothing until it leads.
     pub fn new(rendering: R) -> Self {
         Self {
             rendering,
+            installation: Installation::default(),
             desks: BTreeMap::new(),
             uids: BTreeMap::new(),
             objects: Objects::default(),
@@ -109,6 +115,12 @@ impl<R: Rendering> Writing<R> {
             wakes: Wakes::default(),
             succeeded: None,
         }
+    }
+
+    /// The same as a process of this installation.
+    #[must_use]
+    pub fn of(self, installation: Installation) -> Self {
+        Self { installation, ..self }
     }
 
     /// Whether requests may start: to be asked again right before each is sent, by the clock as it is then.
@@ -244,7 +256,7 @@ impl<R: Rendering> Writing<R> {
             Input::Follows => {
                 self.lead = Lead::Follows;
                 for desk in self.desks.values_mut() {
-                    desk.forget_notices();
+                    desk.follow();
                 }
             }
         }
@@ -387,7 +399,7 @@ impl<R: Rendering> Writing<R> {
             .get_mut(&sent.key)
             .filter(|desk| desk.uid() == sent.uid)
         {
-            desk.answered(&sent.request, &answer, now.moment, effects);
+            desk.answered(&sent.request, &answer, now.moment, &self.installation, effects);
         }
         self.learn(&sent, answer);
     }
@@ -416,6 +428,7 @@ impl<R: Rendering> Writing<R> {
         let begun = effects.len();
         let mut around = Around {
             rendering: &self.rendering,
+            installation: &self.installation,
             objects: &self.objects,
             living: &self.uids,
             foreign: &self.foreign,

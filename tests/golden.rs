@@ -50,7 +50,7 @@ struct CaseInput {
     /// By the name of its route: the address families of a Service; that of one that is not here carries any address.
     #[serde(default)]
     families: BTreeMap<String, Vec<String>>,
-    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints or Refused (with names).
+    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints, ForeignOperator or Refused (with names).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
 }
@@ -162,6 +162,7 @@ fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
         return match what.as_str() {
             "NameConflict" => WriteOutcome::NameConflict(names.clone()),
             "ForeignEndpoints" => WriteOutcome::ForeignEndpoints(names.clone()),
+            "ForeignOperator" => WriteOutcome::ForeignOperator(names.clone()),
             "Refused" => WriteOutcome::Refused(names.iter().map(|name| refused(name)).collect()),
             other => panic!("{other} is no outcome of a write"),
         };
@@ -424,6 +425,7 @@ fn a_condition_of_several_statuses_has_a_case_of_each() {
         (ConditionType::Programmed, False, Reason::Suspended),
         (ConditionType::Programmed, False, Reason::NameConflict),
         (ConditionType::Programmed, False, Reason::ForeignEndpoints),
+        (ConditionType::Programmed, False, Reason::ForeignOperator),
         (ConditionType::Ready, False, Reason::Waiting),
         (ConditionType::Ready, False, Reason::Invalid),
         (ConditionType::Ready, False, Reason::Observing),
@@ -433,6 +435,7 @@ fn a_condition_of_several_statuses_has_a_case_of_each() {
         (ConditionType::Stalled, True, Reason::Invalid),
         (ConditionType::Stalled, True, Reason::NameConflict),
         (ConditionType::Stalled, True, Reason::ForeignEndpoints),
+        (ConditionType::Stalled, True, Reason::ForeignOperator),
         (ConditionType::Stalled, True, Reason::IdentityChanged),
         (ConditionType::PrimaryReachable, False, Reason::IdentityChanged),
     ] {

@@ -102,6 +102,26 @@ pub struct MemoryStatus {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub contested: Vec<String>,
+    /// The Lease of the operator that wrote this, as namespace/name. Absent: an operator without a Lease, or of a version
+    /// that does not write this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// How often a Pod that had begun to lead confirmed this before its first write of NAME-rw. The write that counts it changes the
+    /// version of the policy, so that the API server refuses late writes of the status by an earlier leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u32>,
+}
+
+impl MemoryStatus {
+    /// The choice alone, without who wrote it: what two writers of the same choice agree on.
+    #[must_use]
+    pub fn choice(&self) -> Self {
+        Self {
+            author: None,
+            term: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// The server that takes the writes, or took them last.

@@ -16,7 +16,9 @@ use crate::clock::{Clock, timestamp};
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
 use crate::render::reading::Text;
-use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Lead, Now, WholeObjects, Writing};
+use crate::writing::{
+    Answer, Declared, Effect, Figure, FlightId, Input, Installation, Lead, Now, WholeObjects, Writing,
+};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
@@ -82,6 +84,7 @@ impl Desk {
     /// A desk that takes in what its `queue` holds.
     #[must_use]
     pub fn new(
+        installation: Installation,
         inputs: mpsc::Receiver<Input<Text>>,
         clients: Clients,
         clock: Clock,
@@ -90,7 +93,7 @@ impl Desk {
         events: mpsc::Sender<PolicyEvent>,
     ) -> Self {
         Self {
-            writing: Writing::new(WholeObjects),
+            writing: Writing::new(WholeObjects).of(installation),
             inputs,
             requests: JoinSet::new(),
             clients,
@@ -194,6 +197,7 @@ impl Desk {
                     self.found.insert(key, servers);
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
+                Effect::Figure(Figure::Undone) => self.metrics.undone(),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
             }
         }

@@ -20,15 +20,15 @@ use super::context::Context;
 use super::error::CallError;
 use super::list_watch::{Report, Selection, list_watch};
 use super::patience::Patience;
-use super::requests::{MANAGER, retry_after};
+use super::requests::retry_after;
 use super::{call_within, readiness};
 use crate::clock::timestamp;
-use crate::render::reading::{Text, Version};
+use crate::render::reading::{FIELD_MANAGER, Text, Version};
 use crate::telemetry::chain;
 use crate::writing::lease::{
     Candidate, LeaseAnswer, LeaseCall, LeaseEffect, LeaseInput, LeaseRecord, LeaseRequest, Terms,
 };
-use crate::writing::{Input, Now};
+use crate::writing::{Input, Installation, Now};
 use distributary_core::cadence::HoldRule;
 
 /// An expired Lease is taken so much later at most.
@@ -46,6 +46,17 @@ pub struct LeaseSettings {
     pub terms: Terms,
     /// Which sessions it holds while it follows; the leader holds all.
     pub following: HoldRule,
+}
+
+impl LeaseSettings {
+    /// The installation that the processes of this Lease are.
+    #[must_use]
+    pub fn installation(&self) -> Installation {
+        Installation {
+            lease: Some(format!("{}/{}", self.namespace, self.name)),
+            duration: self.terms.duration(),
+        }
+    }
 }
 
 /// The identity of a process on this host or in this Pod: a random part tells it from the one before.
@@ -277,7 +288,7 @@ impl Leadership {
 
 async fn carry_out(api: &Api<Lease>, name: &str, call: LeaseCall) -> Result<LeaseAnswer, kube::Error> {
     let parameters = PostParams {
-        field_manager: Some(MANAGER.to_owned()),
+        field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
     let lease = match call {
@@ -296,7 +307,7 @@ fn object(name: &str, record: &LeaseRecord) -> Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             resource_version: record.version.as_ref().map(|version| version.as_str().to_owned()),
-            ..ObjectMeta::default()
+            ..(*record.metadata).clone()
         },
         spec: Some(LeaseSpec {
             holder_identity: Some(record.holder.clone()),
@@ -318,5 +329,15 @@ fn record(lease: &Lease) -> LeaseRecord {
         renewed: spec.renew_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or_default(),
         version: lease.resource_version().map(Version::new),
+        metadata: Box::new(ObjectMeta {
+            labels: lease.metadata.labels.clone(),
+            annotations: lease.metadata.annotations.clone(),
+            owner_references: lease.metadata.owner_references.clone(),
+            finalizers: lease.metadata.finalizers.clone(),
+            ..ObjectMeta::default()
+        }),
     }
 }
+
+#[cfg(test)]
+mod tests;

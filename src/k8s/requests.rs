@@ -10,16 +10,13 @@ use super::error::CallError;
 use super::{api, call_within, policy_resource};
 use crate::clock::Clock;
 use crate::render::merge::merge;
-use crate::render::reading::{Text, Version, observed};
+use crate::render::reading::{FIELD_MANAGER, Text, Version, observed};
 use crate::render::status::Refusal;
 use crate::render::{Kind, ObjectId};
 use crate::telemetry::chain;
 use crate::writing::{Answer, Call, FlightId, Lead, PolicyReading, Request};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
-
-/// The name under which fields are managed.
-pub const MANAGER: &str = "distributary";
 
 /// Sends a request, and returns what became known by it. The clock is read right before it is sent: a process that was frozen
 /// since it was asked for sends nothing.
@@ -66,7 +63,7 @@ fn subject(call: &Call<Text>, key: &PolicyKey) -> String {
 
 async fn send(client: &Client, key: &PolicyKey, call: Call<Text>) -> Result<Answer<Text>, kube::Error> {
     let parameters = PostParams {
-        field_manager: Some(MANAGER.to_owned()),
+        field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
     let objects = |id: &ObjectId| api(client, id.kind, &key.namespace);

@@ -76,10 +76,16 @@ pub struct ObservedObject<B> {
     pub digest: Digest,
     /// Something in it that no PUT can change must be another: it is made anew.
     pub fixed: bool,
+    /// Whether the newest of its writes that `managedFields` tell of is one by an operator like this one: of this or of another
+    /// process, of this or of another version.
+    pub by_operator: bool,
     /// Of an `EndpointSlice`.
     pub slice: Option<SliceFacts>,
     pub body: B,
 }
+
+/// The name under which the operator manages fields.
+pub const FIELD_MANAGER: &str = "distributary";
 
 /// An object as JSON text: its tree takes ten times the memory.
 pub type Text = Box<str>;
@@ -87,6 +93,7 @@ pub type Text = Box<str>;
 /// Reads an object as the API server has it.
 #[must_use]
 pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
+    let by_operator = by_operator(&object["metadata"]["managedFields"]);
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
@@ -104,9 +111,22 @@ pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
         lost_by: lost_by(&object),
         digest: digest(kind, &object),
         fixed: fixed(kind, &object),
+        by_operator,
         slice: slice(kind, &object),
         body: object.to_string().into_boxed_str(),
     }
+}
+
+/// Whether the newest write is one by an operator. Times are in whole seconds: where another manager wrote in the same one, it
+/// counts as the newest.
+fn by_operator(managed: &Value) -> bool {
+    let newest = |is_operator: bool| {
+        let writes = list(managed).iter();
+        let of = writes.filter(|write| (write["manager"] == FIELD_MANAGER) == is_operator);
+        // All are in UTC and of one length, so texts compare as times.
+        of.filter_map(|write| write["time"].as_str()).max()
+    };
+    newest(true).is_some_and(|own| newest(false) < Some(own))
 }
 
 fn controller(object: &Value) -> Option<&Value> {

@@ -33,7 +33,7 @@ use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
-pub use memory::memory;
+pub use memory::{agree, memory};
 pub use refusals::{Refusal, RefusedWrite};
 pub use words::{ConditionReason, ConditionStatus, ConditionType, FailoverKind};
 
@@ -93,6 +93,8 @@ pub enum WriteOutcome {
     NameConflict(Vec<String>),
     /// Slices of others for our Services, which kube-proxy would merge with ours.
     ForeignEndpoints(Vec<String>),
+    /// Another operator undoes what this one writes: the Leases of both, as far as they have one.
+    ForeignOperator(Vec<String>),
     /// ConfigMaps that would hold more than they can, and stay as they are; all else is written.
     TooLarge(Vec<TooLarge>),
     /// These writes were refused, or got no answer, and will be tried again; all that does not depend on them is written.
@@ -145,7 +147,7 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     if report.written != WriteOutcome::Waiting {
         status.system_identifier = decided.holding.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
-        status.memory = memory(decision);
+        status.memory = memory::carried(decision, previous.memory.as_ref());
     }
     if let (Some(revision), WriteOutcome::Programmed) = (report.revision, &report.written) {
         status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));

@@ -34,6 +34,8 @@ pub struct Attempt {
     starved: Option<Moment>,
     /// Nobody knows how the object is: it is read before it is written.
     pub unsure: bool,
+    /// The request that is under way began before this process began to lead anew.
+    outlived: bool,
     /// The newest request that failed got no answer.
     lost: bool,
     /// Why the newest request failed.
@@ -66,6 +68,22 @@ impl Attempt {
             unsure: self.unsure,
             ..Self::default()
         };
+    }
+
+    /// The process begins to lead: what failed is forgotten, and the answer to a request from before says nothing of now.
+    pub fn outlive(&mut self) {
+        self.forget_failures();
+        self.outlived = self.under_way.is_some();
+    }
+
+    /// A request was answered. Whether it began before this process began to lead: the object is read again then.
+    pub fn was_outlived(&mut self) -> bool {
+        let outlived = std::mem::take(&mut self.outlived);
+        if outlived {
+            self.under_way = None;
+            self.unsure = true;
+        }
+        outlived
     }
 
     /// When the next request may begin; `None`: now.

@@ -4,6 +4,7 @@ mod answers;
 mod begin;
 mod log;
 mod report;
+mod rivals;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ pub use answers::SentRequest;
 use super::Now;
 use super::attempt::Attempt;
 use super::input::{Declared, Place};
+use super::installation::Installation;
 use super::lead::Lead;
 use super::objects::Objects;
 use super::order::{Due, Step, StepChange, due, lost_slices};
@@ -24,9 +26,11 @@ use super::pace::Pace;
 use super::places::{PlaceKind, PlacesByKind};
 use super::rendering::{Rendered, Rendering, Wanted};
 use super::request::{Call, Effect, FlightId, Request};
+use super::rival::Rival;
 use crate::render::config_map;
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
+use crate::render::status::agree;
 use crate::render::{Kind, ObjectId};
 use begin::Beginning;
 use distributary_api::validate::Declaration;
@@ -65,6 +69,7 @@ pub struct Desk<B> {
     recalls: u64,
     beginning: Beginning,
     reported: Reported,
+    rival: Rival,
     /// The memory in the status that was sent last.
     sent: Option<MemoryStatus>,
     /// Where the route of the writes was found to lead, as told of this goal.
@@ -93,6 +98,7 @@ enum Goal<B> {
 /// What a desk works with.
 pub struct Around<'a, R: Rendering> {
     pub rendering: &'a R,
+    pub installation: &'a Installation,
     pub objects: &'a Objects<R::Body>,
     /// The policies that there are, by their uids.
     pub living: &'a BTreeMap<String, PolicyKey>,
@@ -151,6 +157,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             recalls: 0,
             beginning: Beginning::default(),
             reported: Reported::default(),
+            rival: Rival::default(),
             sent: None,
             found: None,
             is_gone: false,
@@ -186,14 +193,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.attempts.entry(Some(id)).or_default().unsure = true;
     }
 
-    /// Another process tells what there is to be told.
-    pub fn forget_notices(&mut self) {
-        self.notices.clear();
-    }
-
     /// Whether a newer status of the policy remembers something else than the one that was seen last.
     pub fn remembers_otherwise(&self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
-        self.version.is_before(version) && self.status.memory != status.memory && status.memory.is_some()
+        let (before, now) = (self.status.memory.as_ref(), status.memory.as_ref());
+        self.version.is_before(version) && now.is_some() && !agree(before, now)
     }
 
     /// The status of the policy is this one, as of this version. Whether something is to be done.
@@ -325,13 +328,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if self.is_awaiting() {
             return rest;
         }
-        let due = self.due(around);
+        let mut due = self.due(around);
         if self.begins(&due, around, &mut rest) {
             return rest;
         }
         if self.awaits_memory(around.now.moment, &mut rest) {
             return rest;
         }
+        self.meet_rival(&mut due, around, &mut rest);
         self.tidy(&due, around.now.moment);
         let waits_for_proof = self.waits_for_proof(&due, around);
         let unlogged = self.log(&due, around, &mut rest);
@@ -343,7 +347,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if !unlogged && (!open.any || self.is_overdue(&due, around.now.moment, &mut rest)) {
             self.report(&due, around, &mut rest);
         }
-        if due.steps.is_empty() && due.conflicts.is_empty() {
+        if due.steps.is_empty() && due.conflicts.is_empty() && !self.rival.pauses() {
             self.settle();
         }
         rest

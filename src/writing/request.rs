@@ -46,6 +46,8 @@ pub enum Effect<B> {
 pub enum Figure {
     /// A write that succeeded.
     Wrote { kind: &'static str, verb: &'static str },
+    /// What another operator undid.
+    Undone,
     /// A request that failed, by the category of its error.
     Failed { category: &'static str },
 }

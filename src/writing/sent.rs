@@ -3,7 +3,7 @@
 use super::desk::SentRequest;
 use super::input::Place;
 use super::places::PlaceKind;
-use super::request::Request;
+use super::request::{Call, Request};
 use distributary_core::ids::PolicyKey;
 
 /// What is known of a request until its answer comes.
@@ -37,6 +37,10 @@ pub fn sent<B>(request: &Request<B>, uid: &str) -> Sent {
         request: SentRequest {
             subject: request.call.object().cloned(),
             is_read: request.call.is_read(),
+            deletes: match &request.call {
+                Call::Delete { version, .. } => Some(version.clone()),
+                _ => None,
+            },
         },
         place: request.place,
         lent: false,

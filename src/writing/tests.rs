@@ -7,6 +7,7 @@ mod faults;
 mod lease;
 mod ownership;
 mod promotion;
+mod rivals;
 
 use bench::{Bench, Fault, with};
 use distributary_core::policy::Mode;

@@ -130,7 +130,8 @@ fn holder(lease: Option<&Lease>) -> Option<&str> {
     lease?.spec.as_ref()?.holder_identity.as_deref()
 }
 
-fn account(name: &str, namespace: &str) -> Value {
+/// A ServiceAccount that may do everything.
+pub fn account(name: &str, namespace: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
         {

@@ -26,6 +26,7 @@ mod process;
 mod reads;
 mod refusals;
 mod rerouting;
+mod rivals;
 mod rogues;
 mod routes;
 mod secrets;
@@ -74,6 +75,7 @@ fn tests() -> ExitCode {
     let suite = writes::tests(suite);
     let suite = stops::tests(suite);
     let suite = leaders::tests(suite);
+    let suite = rivals::tests(suite);
     let suite = lag::tests(suite);
     let suite = divergence::tests(suite);
     let suite = fallback::tests(suite);

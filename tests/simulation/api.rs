@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use distributary::render::merge::merge;
-use distributary::render::reading::{Text, Version, observed};
+use distributary::render::reading::{FIELD_MANAGER, Text, Version, observed};
 use distributary::render::status::Refusal;
 use distributary::render::{Kind, ObjectId};
 use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseRecord};
@@ -98,8 +98,16 @@ impl Api {
         Version::new(self.status_version.to_string())
     }
 
-    pub fn put(&mut self, place: Place, mut object: Value) {
+    /// A person writes.
+    pub fn put(&mut self, place: Place, object: Value) {
+        self.put_as("kubectl-edit", place, object);
+    }
+
+    fn put_as(&mut self, manager: &str, place: Place, mut object: Value) {
         self.next(|version| {
+            // As times, texts of one length compare.
+            let write = json!({"manager": manager, "time": format!("{version:020}")});
+            object["metadata"]["managedFields"] = json!([write]);
             object["metadata"]["resourceVersion"] = json!(version.to_string());
             object["metadata"]["namespace"] = json!(place.namespace);
             if object["metadata"]["uid"].is_null() {
@@ -217,7 +225,7 @@ impl Api {
         let answer = match call {
             Call::Create { id, .. } if self.get(&id).is_some() => return refused(409),
             Call::Create { id, body } => {
-                self.put(place(&id), tree(&body));
+                self.put_as(FIELD_MANAGER, place(&id), tree(&body));
                 self.shown(&id)
             }
             Call::Put { id, onto, wanted } => {
@@ -230,7 +238,7 @@ impl Api {
                 if !self.get(&id).is_some_and(same) {
                     return refused(409);
                 }
-                self.put(place(&id), body);
+                self.put_as(FIELD_MANAGER, place(&id), body);
                 self.shown(&id)
             }
             Call::Delete { id, uid, version } => {

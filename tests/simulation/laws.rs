@@ -104,6 +104,11 @@ impl Laws {
         if let Call::PutStatus { status, version, .. } = call
             && *version == api.status_version()
         {
+            if status.conditions.iter().any(|it| it.reason == "ForeignOperator") {
+                return Err(format!(
+                    "S7: {now:?} a process takes another one of its installation for a rival"
+                ));
+            }
             self.remembers(operator, status, &api.status, now)?;
         }
         let published = published(call).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use distributary::memory::{self, memory};
 use distributary::render::reading::Text;
 use distributary::writing::lease::{Candidate, LeaseEffect, LeaseInput, LeaseRequest, Terms};
-use distributary::writing::{Declared, Effect, Input, Now, Request, WholeObjects, Writing};
+use distributary::writing::{Declared, Effect, Input, Installation, Now, Request, WholeObjects, Writing};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
@@ -78,10 +78,14 @@ fn terms() -> Terms {
 impl Operator {
     /// `identity`: under which it stands for the lease; without one it needs none.
     pub fn starts(case: &Case, identity: Option<String>, born: Duration) -> Self {
+        let installation = Installation {
+            lease: identity.as_ref().map(|_| "shop/distributary".to_owned()),
+            ..Installation::default()
+        };
         Self {
             candidate: identity.map(|identity| Candidate::new(identity, terms(), Duration::from_millis(50))),
             world: World::default(),
-            writing: Writing::new(WholeObjects),
+            writing: Writing::new(WholeObjects).of(installation),
             probes: BTreeMap::new(),
             beliefs: BTreeMap::new(),
             sessions: 0,

@@ -35,5 +35,23 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
         system_identifier: holding.identity.map(|identity| identity.to_string()),
         accepted: holding.accepted.as_ref().map(ToString::to_string),
         contested: holding.contested.iter().map(ToString::to_string).collect(),
+        author: None,
+        term: None,
     })
+}
+
+/// The memory of a decision, signed as the one before it: who wrote it is no reason to write.
+pub(super) fn carried(decision: &Decision, previous: Option<&MemoryStatus>) -> Option<MemoryStatus> {
+    let previous = previous.cloned().unwrap_or_default();
+    memory(decision).map(|memory| MemoryStatus {
+        author: previous.author,
+        term: previous.term,
+        ..memory
+    })
+}
+
+/// Whether both remember the same choice, whoever wrote them.
+#[must_use]
+pub fn agree(one: Option<&MemoryStatus>, other: Option<&MemoryStatus>) -> bool {
+    one.map(MemoryStatus::choice) == other.map(MemoryStatus::choice)
 }

@@ -70,6 +70,7 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
         ),
         WriteOutcome::NameConflict(objects) => no(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => no(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::ForeignOperator(leases) => no(ConditionReason::ForeignOperator, rivals(leases)),
         WriteOutcome::TooLarge(maps) => no(ConditionReason::TooLarge, too_large(maps)),
         WriteOutcome::Refused(writes) => no(ConditionReason::WriteFailed, refused(writes)),
     }
@@ -110,6 +111,20 @@ fn foreign(slices: &[String]) -> String {
     format!(
         "Another writer made EndpointSlices for the Services of this policy, and kube-proxy uses them too: {}. Delete them.",
         slices.join(", ")
+    )
+}
+
+/// The same text whichever of them writes it.
+fn rivals(leases: &[String]) -> String {
+    let operators = match leases {
+        [] => "operators without a Lease".to_owned(),
+        [one] => {
+            format!("that of the Lease {one}, and one without a Lease or of an earlier version")
+        }
+        all => format!("those of the Leases {}", all.join(" and ")),
+    };
+    format!(
+        "More than one operator writes for this policy, and each undoes what the other one wrote: {operators}. The one whose writes          are undone pauses, for at most 10 min at a time, and meanwhile only moves and withdraws the writes. Stop all but one."
     )
 }
 
@@ -174,6 +189,7 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
     match &report.written {
         WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
         WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
+        WriteOutcome::ForeignOperator(leases) => yes(ConditionReason::ForeignOperator, rivals(leases)),
         WriteOutcome::TooLarge(maps) => yes(ConditionReason::TooLarge, too_large(maps)),
         WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
             yes(ConditionReason::WriteFailed, refused(writes))

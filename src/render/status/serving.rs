@@ -172,6 +172,9 @@ fn obstacle(
                 WriteOutcome::ForeignEndpoints(_) => {
                     "The routes are written, but another writer adds servers to them; see the condition Programmed."
                 }
+                WriteOutcome::ForeignOperator(_) => {
+                    "Another operator undoes what is written; see the condition Programmed."
+                }
                 _ => "The routes are not written; see the condition Programmed.",
             }
             .to_owned(),

@@ -76,6 +76,7 @@ pub enum ConditionReason {
     Waiting,
     NameConflict,
     ForeignEndpoints,
+    ForeignOperator,
     FamilyNotServed,
     TooLarge,
     // Accepted.

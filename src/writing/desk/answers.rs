@@ -1,8 +1,12 @@
 //! What an answer changes.
 
+use super::rivals::tells_of_fight;
 use super::{Desk, LOOK_AGAIN, Subject};
 use crate::render::Kind;
+use crate::render::reading::Version;
+use crate::render::status::agree;
 use crate::writing::attempt::Attempt;
+use crate::writing::installation::Installation;
 use crate::writing::request::{Answer, Effect, PolicyReading};
 use distributary_core::moment::Moment;
 
@@ -12,6 +16,8 @@ pub struct SentRequest {
     pub subject: Subject,
     /// Whether it asked how the object is.
     pub is_read: bool,
+    /// Of a deletion: the version of the object.
+    pub deletes: Option<Version>,
 }
 
 impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
@@ -21,8 +27,20 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         sent: &SentRequest,
         answer: &Answer<B>,
         now: Moment,
+        by: &Installation,
         effects: &mut Vec<Effect<B>>,
     ) {
+        let attempt = self.attempts.get_mut(&sent.subject);
+        if attempt.is_some_and(Attempt::was_outlived) {
+            if let Answer::Policy(Some(policy)) = answer
+                && policy.uid == self.uid()
+            {
+                self.see(&policy.version, &policy.status);
+            }
+            self.unanswered(sent);
+            return;
+        }
+        self.watch_over(sent, answer, now, by);
         match answer {
             Answer::Object(found) => self.found(sent, found.is_some()),
             Answer::Policy(Some(policy)) if policy.uid == self.uid() => self.read(sent, policy, now, effects),
@@ -64,6 +82,27 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         }
     }
 
+    /// What a write led to: another operator may undo it.
+    fn watch_over(&mut self, sent: &SentRequest, answer: &Answer<B>, now: Moment, by: &Installation) {
+        let wrote = match answer {
+            _ if sent.is_read => return,
+            Answer::Object(Some(object)) => Some((object.version.clone(), Some(object.digest))),
+            Answer::Object(None) => sent.deletes.clone().map(|version| (version, None)),
+            Answer::Policy(Some(policy)) => {
+                if tells_of_fight(&policy.status) {
+                    self.rival.told();
+                }
+                Some((policy.version.clone(), None))
+            }
+            Answer::Policy(None) | Answer::Unknown { .. } => None,
+            Answer::Refused { .. } | Answer::Unsent => return,
+        };
+        match wrote {
+            Some((version, digest)) => self.rival.wrote(sent.subject.clone(), version, digest, now, by),
+            None => self.rival.forget(&sent.subject),
+        }
+    }
+
     fn found(&mut self, sent: &SentRequest, found: bool) {
         if let Some(id) = sent.subject.as_ref().filter(|id| id.kind == Kind::Service) {
             if found {
@@ -89,9 +128,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.is_gone = false;
         if sent.is_read {
             // Of a write without an answer nobody knows whether it was done.
-            let memory = &policy.status.memory;
-            let is_of_another = *memory != self.status.memory && *memory != self.sent;
-            if is_of_another || self.decided_otherwise(&policy.status) {
+            if self.is_to_recall(&policy.status) {
                 effects.push(self.recall(&policy.status));
             }
             self.reported.changed = true;
@@ -114,10 +151,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     fn taken(&mut self, policy: &PolicyReading, now: Moment) {
         let logged = self.log.asked();
         let attempt = self.attempts.entry(None).or_default();
-        if logged.is_some_and(|memory| policy.status.memory.as_ref() != Some(memory)) {
+        if logged.is_some_and(|memory| !agree(policy.status.memory.as_ref(), Some(memory))) {
             attempt.was_dropped(now);
         } else {
             self.attempts.remove(&None);
+            self.sign();
         }
     }
 

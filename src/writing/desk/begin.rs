@@ -5,32 +5,47 @@ use std::collections::BTreeSet;
 
 use super::log::Log;
 use super::{Around, Desk, Rest, Subject};
-use crate::render::status::memory;
+use crate::render::status::{agree, memory};
 use crate::writing::attempt::Attempt;
 use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
-use distributary_api::ReplicaSetPolicyStatus;
+use crate::writing::rival::Rival;
+use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::table::named::WRITES;
 
 /// How far that is.
 #[derive(Default)]
 pub enum Beginning {
-    /// Nothing is to be written yet.
-    Unread,
-    /// These are being read.
-    Reading(BTreeSet<Subject>),
-    /// All was read, or there is no lease.
+    /// The process needs no lease, or follows.
     #[default]
-    Done,
+    NotNeeded,
+    /// Nothing is to be written yet. `agrees`: what is decided was what the status remembers, so that whatever is decided
+    /// since is the choice of a leader.
+    Unread { agrees: bool },
+    /// These are being read.
+    Reading {
+        subjects: BTreeSet<Subject>,
+        agrees: bool,
+    },
+    /// All was read, and no status was written since: late ones of an earlier leader may still be taken.
+    Read,
+    /// A status was written.
+    Signed,
 }
 
 impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// The process begins to lead.
     pub fn begin(&mut self) {
-        self.beginning = Beginning::Unread;
-        self.log = Log::default();
-        // What failed before another process led says nothing of now.
-        self.attempts.values_mut().for_each(Attempt::forget_failures);
+        self.beginning = Beginning::Unread { agrees: false };
+        (self.log, self.rival) = (Log::default(), Rival::default());
+        // What failed before another process led says nothing of now, and what was asked for before is no reading of now.
+        self.attempts.values_mut().for_each(Attempt::outlive);
+    }
+
+    /// Another process leads, and tells what there is to be told.
+    pub fn follow(&mut self) {
+        (self.beginning, self.rival) = (Beginning::NotNeeded, Rival::default());
+        self.notices.clear();
     }
 
     /// Reads what must be read before a write, once one is due. Whether writes wait for it.
@@ -40,24 +55,16 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         around: &mut Around<'_, R>,
         rest: &mut Rest,
     ) -> bool {
-        if matches!(self.beginning, Beginning::Unread)
-            && (!due.steps.is_empty() || self.would_report(due, around))
-        {
-            let slices = around.objects.of(self.uid());
-            let of_writes = slices.filter(|object| {
-                let route = object.slice.as_ref().and_then(|slice| slice.route.as_deref());
-                route == Some(WRITES)
-            });
-            let subjects: BTreeSet<Subject> = of_writes
-                .map(|slice| Some(slice.id.clone()))
-                .chain([None])
-                .collect();
-            for subject in &subjects {
-                self.attempts.entry(subject.clone()).or_default().unsure = true;
+        if let Beginning::Unread { agrees } = self.beginning {
+            if !due.steps.is_empty() || self.would_report(due, around) {
+                let subjects = self.read_first(around);
+                self.beginning = Beginning::Reading { subjects, agrees };
+            } else {
+                let agrees = agrees || self.is_logged();
+                self.beginning = Beginning::Unread { agrees };
             }
-            self.beginning = Beginning::Reading(subjects);
         }
-        let Beginning::Reading(subjects) = &self.beginning else {
+        let Beginning::Reading { subjects, .. } = &self.beginning else {
             return false;
         };
         let is_unread = |subject: &Subject| self.attempts.get(subject).is_some_and(|attempt| attempt.unsure);
@@ -65,14 +72,59 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.look(due, around, rest);
             return true;
         }
-        self.beginning = Beginning::Done;
+        self.beginning = Beginning::Read;
         false
     }
 
-    /// Whether a status that is read remembers something else than is decided, while the process begins to lead.
-    pub(super) fn decided_otherwise(&self, status: &ReplicaSetPolicyStatus) -> bool {
-        let begins = !matches!(self.beginning, Beginning::Done);
+    /// The policy and the slices of the writes: from now on nobody knows what they are like.
+    fn read_first<R: Rendering<Body = B>>(&mut self, around: &Around<'_, R>) -> BTreeSet<Subject> {
+        let slices = around.objects.of(self.uid());
+        let of_writes = slices.filter(|object| {
+            let route = object.slice.as_ref().and_then(|slice| slice.route.as_deref());
+            route == Some(WRITES)
+        });
+        let subjects: BTreeSet<Subject> = of_writes
+            .map(|slice| Some(slice.id.clone()))
+            .chain([None])
+            .collect();
+        for subject in &subjects {
+            self.attempts.entry(subject.clone()).or_default().unsure = true;
+        }
+        subjects
+    }
+
+    /// Whether late statuses of an earlier leader may still be taken: the first status that this one writes is refused to them.
+    pub(super) const fn is_unsigned(&self) -> bool {
+        matches!(
+            self.beginning,
+            Beginning::Unread { .. } | Beginning::Reading { .. } | Beginning::Read
+        )
+    }
+
+    /// A status was written.
+    pub(super) fn sign(&mut self) {
+        if matches!(self.beginning, Beginning::Read) {
+            self.beginning = Beginning::Signed;
+        }
+    }
+
+    /// Whether a memory that is read, and that this process did not write, is another one to go by: one who leads by a lease has
+    /// read the newest before its first write, so what comes later is late, and is put back.
+    pub(super) fn is_to_recall(&self, status: &ReplicaSetPolicyStatus) -> bool {
+        let read = status.memory.as_ref();
+        let is_of_another = !agree(read, self.status.memory.as_ref()) && !agree(read, self.sent.as_ref());
+        match &self.beginning {
+            Beginning::NotNeeded => is_of_another,
+            Beginning::Unread { agrees } | Beginning::Reading { agrees, .. } => {
+                is_of_another || (!agrees && self.decided_otherwise(read))
+            }
+            Beginning::Read | Beginning::Signed => false,
+        }
+    }
+
+    /// Whether what is decided differs from a memory.
+    fn decided_otherwise(&self, read: Option<&MemoryStatus>) -> bool {
         let decided = self.decided().and_then(|(decision, _)| memory(decision));
-        begins && status.memory.is_some() && decided.is_some() && status.memory != decided
+        read.is_some() && decided.is_some() && !agree(read, decided.as_ref())
     }
 }

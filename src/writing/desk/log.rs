@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Around, Desk, Rest};
-use crate::render::status::memory;
+use crate::render::status::{agree, memory};
+use crate::writing::installation::Installation;
 use crate::writing::order::{Due, Rank, Step};
 use crate::writing::rendering::Rendering;
 use crate::writing::request::{Call, Effect};
@@ -81,7 +82,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             memory: Some(memory),
             ..self.status.clone()
         };
-        let call = self.put(status);
+        let call = self.put(status, around.installation);
         if self.send(None, call, true, around, rest) {
             let since = *self.log.since.get_or_insert(now);
             rest.wake_at(since + timeout);
@@ -105,23 +106,36 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         false
     }
 
-    /// What is decided, where it is not what the status remembers, and something that is due depends on it.
+    /// What is decided, where it is not what the status remembers, and something that is due depends on it. A new leader writes
+    /// it before its first write of the route of the writes in any case.
     fn unlogged(&self, due: &Due<B>) -> Option<(MemoryStatus, Arc<Decision>)> {
         let (decision, _) = self.decided()?;
-        let rests_on_it =
-            |step: &Step<B>| step.route.as_deref() == Some(WRITES) || step.rank == Rank::ConfigMap;
+        let of_writes = |step: &Step<B>| step.route.as_deref() == Some(WRITES);
+        let rests_on_it = |step: &Step<B>| of_writes(step) || step.rank == Rank::ConfigMap;
         let memory = memory(decision)?;
-        let differs = self.status.memory.as_ref() != Some(&memory);
-        (differs && due.steps.iter().any(rests_on_it)).then(|| (memory, Arc::clone(decision)))
+        let differs = !agree(self.status.memory.as_ref(), Some(&memory));
+        let is_due = (differs && due.steps.iter().any(rests_on_it))
+            || (self.is_unsigned() && due.steps.iter().any(of_writes));
+        is_due.then(|| (memory, Arc::clone(decision)))
     }
 
     /// Whether the status remembers what is decided.
-    fn is_logged(&self) -> bool {
+    pub(super) fn is_logged(&self) -> bool {
         let memory = self.decided().and_then(|(decision, _)| memory(decision));
-        memory.is_none_or(|memory| self.status.memory.as_ref() == Some(&memory))
+        memory.is_none_or(|memory| agree(self.status.memory.as_ref(), Some(&memory)))
     }
 
-    pub(super) fn put(&mut self, status: ReplicaSetPolicyStatus) -> Call<B> {
+    /// The request that writes a status, signed by this installation.
+    pub(super) fn put(&mut self, mut status: ReplicaSetPolicyStatus, by: &Installation) -> Call<B> {
+        let before = self.status.memory.as_ref().and_then(|memory| memory.term);
+        if let Some(memory) = &mut status.memory {
+            memory.author.clone_from(&by.lease);
+            memory.term = if self.is_unsigned() {
+                Some(before.unwrap_or_default().saturating_add(1))
+            } else {
+                before
+            };
+        }
         self.sent.clone_from(&status.memory);
         Call::PutStatus {
             uid: self.uid().to_owned(),

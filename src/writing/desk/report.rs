@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::rivals::tells_of_fight;
 use super::{Around, Desk, Goal, Now, Rest, SLOW};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
@@ -10,7 +11,7 @@ use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status}
 use crate::writing::attempt::Attempt;
 use crate::writing::order::{Due, Step};
 use crate::writing::rendering::Rendering;
-use crate::writing::request::Effect;
+use crate::writing::request::{Effect, Figure};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::decision::DecisionState;
 use distributary_core::moment::Moment;
@@ -84,22 +85,30 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             rest.wake_at(at);
             return;
         }
-        let written = self.outcome(due, around);
-        if !self.reported.changed && self.reported.outcome.as_ref() == Some(&written) {
+        let mut written = self.outcome(due, around);
+        if self.rival.rests() || (!self.reported.changed && self.reported.outcome.as_ref() == Some(&written))
+        {
             return;
         }
-        let next = self.next_status(&written, now);
+        let mut next = self.next_status(&written, now);
+        if next != self.status && self.is_status_undone(now.moment, around.installation) {
+            around.effects.push(Effect::Figure(Figure::Undone));
+            written = self.outcome(due, around);
+            next = self.next_status(&written, now);
+        }
         if next != self.status {
             let sent = Box::new(Sent {
                 before: self.status.clone(),
                 after: next.clone(),
                 observing: written == WriteOutcome::Observing,
             });
-            let call = self.put(next);
+            let call = self.put(next, around.installation);
             if !self.send(None, call, false, around, rest) {
                 return;
             }
             self.reported.sent = Some(sent);
+        } else if tells_of_fight(&next) {
+            self.rival.told();
         }
         self.reported.changed = false;
         self.reported.decided = None;
@@ -159,6 +168,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             (_, Mode::Observe) => return WriteOutcome::Observing,
             (DecisionState::Waiting { .. }, _) => return WriteOutcome::Waiting,
             (DecisionState::Decided(_), _) => {}
+        }
+        if let Some(leases) = self.rival.leases(around.installation) {
+            return WriteOutcome::ForeignOperator(leases);
         }
         let refused = self.refused(due, around.now.moment);
         if !refused.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Terms;
@@ -11,7 +12,7 @@ use crate::writing::Now;
 /// No duration in a record counts for more: neither does this process take a longer lease.
 pub const MOST: Duration = Duration::from_mins(10);
 
-/// The spec of a Lease, and the version at which it is so.
+/// The spec of a Lease, the version at which it is so, and what others keep on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeaseRecord {
     /// Empty: nobody.
@@ -25,6 +26,8 @@ pub struct LeaseRecord {
     pub transitions: i32,
     /// Of the whole object; of one that is yet to be created, none.
     pub version: Option<Version>,
+    /// Labels and annotations, owners and finalizers: those of others, which each write keeps.
+    pub metadata: Box<ObjectMeta>,
 }
 
 impl LeaseRecord {
@@ -51,6 +54,7 @@ impl LeaseRecord {
             renewed: Some(wall),
             transitions: self.transitions.saturating_add(i32::from(!same)),
             version: self.version.clone(),
+            metadata: self.metadata.clone(),
         }
     }
 
@@ -64,13 +68,15 @@ impl LeaseRecord {
             renewed: Some(wall),
             transitions: self.transitions,
             version: self.version.clone(),
+            metadata: self.metadata.clone(),
         }
     }
 
-    /// Whether nothing but the version is another one.
+    /// Whether nothing but the version and what others keep on it is another one.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let without = |record: &Self| Self {
             version: None,
+            metadata: Box::default(),
             ..record.clone()
         };
         without(self) == without(other)

@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::*;
 use crate::render::reading::Version;
@@ -19,6 +22,7 @@ fn of(holder: &str, seconds: i32, version: u64) -> LeaseRecord {
         renewed: Some(now(version).wall),
         transitions: 4,
         version: Some(Version::new(version.to_string())),
+        metadata: Box::default(),
     }
 }
 
@@ -168,6 +172,10 @@ fn who_watched_all_along_counts_from_the_last_renewal() {
     bench.take(LeaseInput::Seen(of("other", 15, 8)));
     let labelled = LeaseRecord {
         version: Some(Version::new("9")),
+        metadata: Box::new(ObjectMeta {
+            labels: Some(BTreeMap::from([("team".to_owned(), "shop".to_owned())])),
+            ..ObjectMeta::default()
+        }),
         ..of("other", 15, 8)
     };
     bench.take(LeaseInput::Seen(labelled));
@@ -178,6 +186,7 @@ fn who_watched_all_along_counts_from_the_last_renewal() {
         panic!()
     };
     assert_eq!(record.version, Some(Version::new("9")));
+    assert!(record.metadata.labels.is_some(), "what others keep on it stays");
 }
 
 #[test]

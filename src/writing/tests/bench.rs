@@ -45,8 +45,16 @@ pub fn on_port(writes: u8, port: u16) -> Routes {
     }
 }
 
+/// The writes are withdrawn from the holder, which a standby has become.
+pub fn nowhere() -> Routes {
+    Routes {
+        writes: (0, 5432),
+        reads: vec![1, 2],
+    }
+}
+
 fn id(last: u8) -> EndpointId {
-    EndpointId::from(if last == 1 { "primary" } else { "a" })
+    EndpointId::from(if last == 2 { "a" } else { "primary" })
 }
 
 fn route(servers: &[(u8, u16)]) -> Route {
@@ -81,7 +89,11 @@ impl Routes {
         };
         DecisionState::Decided(Box::new(RouteDecision {
             plan: RoutingPlan {
-                rw: route(&[self.writes]),
+                rw: if self.writes.0 == 0 {
+                    route(&[])
+                } else {
+                    route(&[self.writes])
+                },
                 ro: route(&reads),
                 ..RoutingPlan::default()
             },
@@ -135,6 +147,10 @@ pub struct Bench {
     /// The servers of the route of the writes, as it told of them last.
     pub found: Option<BTreeSet<SocketAddr>>,
     faults: Vec<(String, Fault)>,
+    /// Writes that another operator undid.
+    pub undone: usize,
+    /// The version of the server that watches showed last.
+    shown: u64,
 }
 
 /// Objects and the policy as the API server has them.
@@ -173,8 +189,27 @@ impl Bench {
 
     /// A process that has read everything that a server has.
     pub fn on(server: Server, mode: Mode) -> Self {
-        let mut bench = Self {
-            writing: Writing::new(WholeObjects),
+        let mut bench = Self::of_installation(server, mode, Installation::default());
+        bench.take(Input::Leads { until: None });
+        bench.echo();
+        bench
+    }
+
+    /// A process that leads by this Lease, and has read everything that a server has.
+    pub fn of_lease(server: Server, lease: &str) -> Self {
+        let installation = Installation {
+            lease: Some(lease.to_owned()),
+            ..Installation::default()
+        };
+        let mut bench = Self::of_installation(server, Mode::Enforce, installation);
+        bench.begins();
+        bench.echo();
+        bench
+    }
+
+    fn of_installation(server: Server, mode: Mode, installation: Installation) -> Self {
+        Self {
+            writing: Writing::new(WholeObjects).of(installation),
             server,
             now: now(1000),
             mode,
@@ -188,10 +223,9 @@ impl Bench {
             unconsidered: 0,
             found: None,
             faults: Vec::new(),
-        };
-        bench.take(Input::Leads { until: None });
-        bench.echo();
-        bench
+            undone: 0,
+            shown: 0,
+        }
     }
 
     /// A policy whose routes are written: the primary and one replica.
@@ -227,7 +261,7 @@ impl Bench {
             .map(|(place, object)| (place.clone(), object.clone()))
             .unwrap();
         object["endpoints"][0]["addresses"][0] = json!(server);
-        self.server.put(place, object);
+        self.server.put_as("kubectl-edit", place, object);
     }
 
     fn advance(&mut self, inputs: impl IntoIterator<Item = Input<Text>>) {
@@ -237,6 +271,7 @@ impl Bench {
                 Effect::Event { notice, .. } => self.notices.push(notice.reason),
                 Effect::Recall { .. } => self.recalled += 1,
                 Effect::Found { servers, .. } => self.found = Some(servers),
+                Effect::Figure(Figure::Undone) => self.undone += 1,
                 Effect::Figure(_) => {}
             }
         }
@@ -395,6 +430,17 @@ impl Bench {
         self.see_status();
     }
 
+    /// Until `end`, it is served and sees what others wrote.
+    pub fn live_to(&mut self, end: Now) {
+        self.now = end;
+        self.advance([]);
+        if self.shown != self.server.version {
+            self.shown = self.server.version;
+            self.echo();
+        }
+        self.serve_now();
+    }
+
     /// The watch shows the policy's status.
     pub fn see_status(&mut self) {
         let Declared {
@@ -456,6 +502,19 @@ impl Bench {
         let flight = request.flight;
         self.take(Input::Answered { flight, answer });
         true
+    }
+
+    /// Takes the oldest request that is under way off the line: it arrives when [`Server::carry_out`] is called, and its answer
+    /// when it is handed to the desk.
+    pub fn delay(&mut self) -> Request<Text> {
+        self.under_way.pop_front().unwrap()
+    }
+
+    /// The answer to a request that was delayed.
+    pub fn answer_late(&mut self, request: Request<Text>) {
+        let answer = self.server.carry_out(request.call);
+        let flight = request.flight;
+        self.take(Input::Answered { flight, answer });
     }
 
     fn fault_of(&self, line: &str) -> Option<Fault> {
@@ -607,8 +666,18 @@ impl Server {
         self.version
     }
 
-    pub fn put(&mut self, place: Place, mut object: Value) {
+    /// An operator writes.
+    pub fn put(&mut self, place: Place, object: Value) {
+        self.put_as("distributary", place, object);
+    }
+
+    pub fn put_as(&mut self, manager: &str, place: Place, mut object: Value) {
         let version = self.next();
+        let seconds = Timestamp::from_second(1_750_000_000 + i64::try_from(version).unwrap()).unwrap();
+        object["metadata"]["managedFields"] = json!([
+            {"manager": "kube-controller-manager", "time": "2025-01-01T00:00:00Z"},
+            {"manager": manager, "time": seconds.to_string()},
+        ]);
         if self.undoes.as_ref() == Some(&place.id.name) {
             match place.id.kind {
                 Kind::ConfigMap => object["immutable"] = json!(true),

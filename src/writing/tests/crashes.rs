@@ -9,7 +9,7 @@ use distributary_core::policy::Mode;
 fn state(bench: &Bench) -> Vec<String> {
     let objects = bench.server.objects.iter().map(|(place, object)| {
         let mut object = object.clone();
-        for field in ["uid", "resourceVersion"] {
+        for field in ["uid", "resourceVersion", "managedFields"] {
             object["metadata"][field].take();
         }
         format!("{} {object}", place.id)

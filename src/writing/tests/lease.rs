@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, Fault, with};
+use super::bench::{Bench, Fault, Server, nowhere, with};
 use crate::writing::*;
 
 #[test]
@@ -80,7 +80,7 @@ fn what_the_watch_did_not_show_is_found_before_the_first_write() {
     bench.begins();
     bench.serve_one();
     bench.serve_one();
-    let first = ["update EndpointSlice orders-ro-ipv4-5432"];
+    let first = ["status Programmed", "update EndpointSlice orders-ro-ipv4-5432"];
     assert_eq!(
         bench.requests(),
         first,
@@ -165,6 +165,182 @@ fn a_follower_takes_over_each_memory_that_it_sees() {
     bench.declare_generation(2);
     assert_eq!(bench.recalled, 2);
     assert_eq!(bench.requests(), before);
+}
+
+/// The memory as the API server has it: who wrote it, and how often a new leader did.
+fn signature(bench: &Bench) -> (Option<String>, Option<u32>) {
+    let memory = bench.server.status.memory.clone().unwrap_or_default();
+    (memory.author, memory.term)
+}
+
+fn of_one(server: Server) -> Bench {
+    Bench::of_lease(server, "shop/one")
+}
+
+/// Two processes of one Lease: the first one leads, and wrote the routes.
+fn handed_over() -> (Bench, Bench) {
+    let mut old = of_one(Server::default());
+    old.declare();
+    old.decide(with(1, &[2]));
+    old.serve();
+    old.pass(1);
+    let mut new = of_one(old.server.clone());
+    new.now = old.now;
+    new.declare();
+    new.decide(with(1, &[2]));
+    (old, new)
+}
+
+#[test]
+fn the_status_names_the_lease_of_its_author_and_a_change_of_leaders_writes_nothing() {
+    let (old, mut new) = handed_over();
+    assert_eq!(signature(&old), (Some("shop/one".to_owned()), Some(1)));
+    new.pass(60);
+    assert_eq!(new.log(), [""; 0]);
+    // Nor does another installation that agrees, an operator without a Lease, or a status of a version that names no author.
+    let mut other = Bench::of_lease(old.server.clone(), "shop/two");
+    let mut without = Bench::on(old.server.clone(), distributary_core::policy::Mode::Enforce);
+    let mut server = old.server.clone();
+    let mut status = server.status.clone();
+    let memory = status.memory.as_mut().unwrap();
+    (memory.author, memory.term) = (None, None);
+    server.write_status(status);
+    let mut upgraded = of_one(server);
+    for bench in [&mut other, &mut without, &mut upgraded] {
+        bench.declare();
+        bench.decide(with(1, &[2]));
+        bench.pass(60);
+        assert_eq!((bench.log(), bench.recalled), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_late_status_of_an_old_leader_is_refused_where_the_new_one_wrote_the_writes() {
+    let (mut old, mut new) = handed_over();
+    old.decide(with(2, &[1]));
+    let late = old.delay();
+    // The holder is a standby now, and nobody follows: the memory stays as it is.
+    new.decide(nowhere());
+    new.serve();
+    new.pass(1);
+    let log = new.log();
+    let place = |text: &str| log.iter().position(|line| line.starts_with(text)).unwrap();
+    let rw = "EndpointSlice orders-rw-ipv4-5432";
+    assert_eq!(log[..2], ["get policy".to_owned(), format!("get {rw}")]);
+    assert!(place("status") < place(&format!("update {rw}")), "{log:?}");
+    assert_eq!(signature(&new).1, Some(2));
+    let is_refused = matches!(new.server.carry_out(late.call), Answer::Refused { code: 409, .. });
+    assert!(is_refused);
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), [""; 0]);
+}
+
+#[test]
+fn a_new_leader_signs_once() {
+    let (_, mut new) = handed_over();
+    new.decide(nowhere());
+    new.serve();
+    new.decide(with(1, &[2]));
+    new.serve();
+    new.pass(2);
+    assert_eq!(signature(&new).1, Some(2));
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+}
+
+/// What could not be signed is written all the same.
+#[test]
+fn a_status_that_is_refused_holds_the_writes_up_no_longer_than_a_log() {
+    let (_, mut new) = handed_over();
+    new.fault("status", Fault::Refused(403));
+    new.decide(nowhere());
+    new.serve();
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    new.pass(10);
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), [""; 0]);
+}
+
+#[test]
+fn a_late_slice_of_an_old_leader_is_put_right_when_the_watch_shows_it() {
+    let (mut old, mut new) = handed_over();
+    old.decide(with(2, &[2]));
+    old.serve_one();
+    let is_slice = |request: &Request<_>| request.call.object().is_some();
+    let late = std::iter::repeat_with(|| old.delay()).find(is_slice).unwrap();
+    new.server.carry_out(late.call);
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    new.echo();
+    new.serve();
+    new.pass(1);
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), ["198.18.0.1"]);
+    assert_eq!(new.undone, 0);
+}
+
+#[test]
+fn a_memory_that_an_old_leader_writes_late_is_put_back_and_never_adopted() {
+    for shown_by_watch in [true, false] {
+        let (_, mut new) = handed_over();
+        new.decide(with(1, &[]));
+        new.serve();
+        new.pass(1);
+        new.log();
+        let mut late = new.server.status.clone();
+        late.memory.as_mut().unwrap().timeline = Some(9);
+        new.server.write_status(late);
+        if shown_by_watch {
+            new.see_status();
+        } else {
+            // Its next write rests on an old view, and it reads.
+            new.decide(with(1, &[2]));
+        }
+        new.serve();
+        new.pass(1);
+        let memory = new.server.status.memory.clone().unwrap();
+        assert_eq!(
+            (memory.timeline, new.recalled),
+            (Some(3), 0),
+            "{shown_by_watch}: {:?}",
+            new.log()
+        );
+    }
+}
+
+/// A leader that had nothing to write for long has not read yet; what it decides since is the choice of a leader.
+#[test]
+fn what_is_decided_by_who_leads_is_not_taken_for_the_choice_of_a_follower() {
+    let (_, mut new) = handed_over();
+    new.pass(60);
+    new.decide(with(2, &[1]));
+    new.serve();
+    new.pass(1);
+    assert_eq!(
+        (new.recalled, new.servers("orders-rw-ipv4-5432")),
+        (0, vec!["198.18.0.2".to_owned()])
+    );
+}
+
+#[test]
+fn what_was_asked_for_before_it_led_is_no_reading_of_now() {
+    let (_, mut bench) = handed_over();
+    bench.decide(with(2, &[1]));
+    // A reading of its earlier leadership is under way while another process leads.
+    let early = bench.delay();
+    assert!(matches!(early.call, Call::GetPolicy));
+    bench.take(Input::Follows);
+    let before = bench.server.clone();
+    let mut status = before.status.clone();
+    status.memory.as_mut().unwrap().timeline = Some(9);
+    bench.server.write_status(status);
+    bench.begins();
+    let now = std::mem::replace(&mut bench.server, before);
+    bench.answer_late(early);
+    bench.server = now;
+    bench.unconsidered = 1;
+    bench.serve();
+    let log = bench.log();
+    assert!(log.contains(&"get policy".to_owned()), "{log:?}");
+    assert_eq!(
+        (bench.recalled, bench.servers("orders-rw-ipv4-5432")),
+        (1, vec!["198.18.0.1".to_owned()])
+    );
 }
 
 #[test]
