@@ -67,7 +67,9 @@ impl PolicyState {
         if moved {
             self.follow_instance(id, sample);
         }
-        let read = sample.is_some_and(|sample| {
+        // A heartbeat that was asked for since the check began told more: a position from before it is no step back.
+        let overtaken = self.targets.get(id)?.health.is_outdated(observation.started);
+        let read = sample.filter(|_| !overtaken).is_some_and(|sample| {
             let times = (observation.started, observation.ended);
             self.read(id, sample, times, false)
         });
@@ -89,7 +91,7 @@ impl PolicyState {
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
         let took = observation.ended.since(observation.started);
-        let figures = sample.map(|sample| figures(target, sample, Some(took)));
+        let figures = sample.map(|_| figures(target, Some(took)));
         // A session that is held may tell more.
         let silent = sample.is_none() && !elsewhere && target.check.hold.is_none() && self.is_alone(id);
         let after = self.request.made.is_some_and(|made| observation.started >= made);
@@ -139,7 +141,7 @@ impl PolicyState {
         let sample = answer.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, (heard.started, heard.ended), true));
         let target = self.targets.get(id)?;
-        let figures = sample.map(|sample| figures(target, sample, None));
+        let figures = sample.map(|_| figures(target, None));
         let silent = answer.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
         Some(SampleOutcome {
             changed: Verdict::of(target) != before || read,
@@ -171,6 +173,7 @@ impl PolicyState {
         let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
             return false;
         };
+        target.load = sample.load;
         let draining = endpoint.state == EndpointState::Draining;
         let counted = draining && target.count_sessions(sample.load, ended);
         target
@@ -366,14 +369,15 @@ impl Verdict {
     }
 }
 
-fn figures(target: &WatchedTarget, sample: &Sample, took: Option<Duration>) -> Figures {
+fn figures(target: &WatchedTarget, took: Option<Duration>) -> Figures {
+    let is_standby = target.health.role == Some(Role::Standby);
     Figures {
         // Who has log that the primary lacks is neither behind nor fresh.
         lag: target
             .replay
             .lag
-            .filter(|_| sample.role == Role::Standby && target.following.state() != FollowingState::Diverged),
-        load: sample.load,
+            .filter(|_| is_standby && target.following.state() != FollowingState::Diverged),
+        load: target.load,
         took,
     }
 }

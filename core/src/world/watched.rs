@@ -40,6 +40,8 @@ pub(super) struct WatchedTarget {
     /// What the lookups of its name say.
     pub(super) name: NameState,
     pub(super) class_states: ClassStates,
+    /// As the newest answer tells it.
+    pub(super) load: Option<Load>,
     /// Those that people were told of; `None`: none yet.
     pub(super) sessions: Option<Sessions>,
     /// What its `lagQuery` answers in place of a lag; of values the first.
@@ -82,6 +84,7 @@ impl WatchedTarget {
             following: Following::default(),
             name: NameState::default(),
             class_states: ClassStates::default(),
+            load: None,
             sessions: None,
             no_lag: None,
             login: None,
