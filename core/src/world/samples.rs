@@ -59,7 +59,8 @@ impl PolicyState {
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
-            target.following = Following::watched(self.handed_over);
+            self.newcomers_prove |= target.following.state().must_prove();
+            target.following = Following::watched(self.newcomers_prove);
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);
@@ -191,10 +192,7 @@ impl PolicyState {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
             // Log of another branch is no head of this one.
-            let apart = matches!(
-                target.following.state(),
-                FollowingState::Required | FollowingState::Diverged
-            );
+            let apart = target.following.state().must_prove();
             if let Some(position) = newest.filter(|_| is_ours && !apart) {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);

@@ -71,6 +71,7 @@ impl WatchedTarget {
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
         incarnation: Incarnation,
+        following: Following,
         policy: &Policy,
         now: Moment,
     ) -> Self {
@@ -81,7 +82,7 @@ impl WatchedTarget {
             port: resolved.port(id),
             health: Health::default(),
             replay: Replay::default(),
-            following: Following::default(),
+            following,
             name: NameState::default(),
             class_states: ClassStates::default(),
             load: None,
@@ -110,11 +111,11 @@ impl WatchedTarget {
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
         incarnation: Incarnation,
-        memory: Option<&EndpointMemory>,
+        (following, memory): (Following, Option<&EndpointMemory>),
         policy: &Policy,
         now: Moment,
     ) -> Self {
-        let mut target = Self::new(id, (endpoint, resolved), incarnation, policy, now);
+        let mut target = Self::new(id, (endpoint, resolved), incarnation, following, policy, now);
         if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
             target.class_states = ClassStates::default();

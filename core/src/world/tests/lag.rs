@@ -296,7 +296,6 @@ fn a_heartbeat_of_the_primary_tells_what_was_not_known_of_standbys() {
     let mut scene = Scene::default();
     let remembered = Memory {
         holding: Holding {
-            holder: Some(target("primary")),
             timeline: Some(2),
             ..Holding::default()
         },
