@@ -66,6 +66,8 @@ pub struct Comparison {
     /// The newest one after that.
     newest: Option<StandbyReport>,
     progress: Progress,
+    /// Whether the other server was asked after any answer of the standby.
+    made: bool,
 }
 
 /// Twice, one after the other, the standby reaches a position that the other server told after an earlier answer of it.
@@ -103,6 +105,12 @@ impl StandbyReport {
 }
 
 impl Comparison {
+    /// Whether the two were compared at all.
+    #[must_use]
+    pub const fn is_made(&self) -> bool {
+        self.made
+    }
+
     /// Takes in an answer of the standby. `branch`: that of the other server.
     pub fn standby(&mut self, report: StandbyReport, branch: Option<Branch>) -> Option<Finding> {
         if let Progress::Toward {
@@ -139,6 +147,7 @@ impl Comparison {
             self.waiting = self.newest.take();
             waiting
         };
+        self.made = true;
         let reached = match self.progress {
             Progress::Reached { position, at, .. } if at < report.asked => Some(position),
             _ => None,
