@@ -31,18 +31,23 @@ impl Candidacy {
     pub fn writable(&mut self, report: WritableReport) -> bool {
         let mut changed = false;
         for (comparison, state) in self.standbys.values_mut() {
-            let before = *state;
-            *state = before.after(comparison.writable(report, None));
-            changed |= *state != before;
+            let before = (*state, comparison.is_made());
+            *state = state.after(comparison.writable(report, None));
+            changed |= (*state, comparison.is_made()) != before;
         }
         changed
     }
 
-    /// Whether one of these standbys is proven to follow it, and none has log that it lacks.
+    /// Whether one of these standbys is proven to follow it, and none has log that it lacks: each was compared with it.
     pub fn is_followed<'a>(&self, standbys: impl Iterator<Item = &'a TargetId>) -> bool {
-        let known = standbys.filter_map(|id| self.standbys.get(id));
-        let states: Vec<_> = known.map(|(_, state)| *state).collect();
-        states.contains(&FollowingState::Follows) && !states.contains(&FollowingState::Diverged)
+        let compared = standbys.map(|id| {
+            let (comparison, state) = self.standbys.get(id)?;
+            comparison.is_made().then_some(*state)
+        });
+        let states: Option<Vec<_>> = compared.collect();
+        states.is_some_and(|states| {
+            states.contains(&FollowingState::Follows) && !states.contains(&FollowingState::Diverged)
+        })
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `Diverged` | `Diverged` | `Diverged` | `Follows` | `Required` | `Required` |
 //!
 //! `Presumed` becomes `Required` with an answer of a server that had not told before the write primary changed, or has
-//! started since.
+//! started since; or of one that is new where the write primary may have changed before.
 
 use super::moment::Moment;
 use super::observation::{Lsn, Sample};
@@ -66,6 +66,8 @@ pub struct Comparison {
     /// The newest one after that.
     newest: Option<StandbyReport>,
     progress: Progress,
+    /// Whether the other server was asked after any answer of the standby.
+    made: bool,
 }
 
 /// Twice, one after the other, the standby reaches a position that the other server told after an earlier answer of it.
@@ -103,6 +105,12 @@ impl StandbyReport {
 }
 
 impl Comparison {
+    /// Whether the two were compared at all.
+    #[must_use]
+    pub const fn is_made(&self) -> bool {
+        self.made
+    }
+
     /// Takes in an answer of the standby. `branch`: that of the other server.
     pub fn standby(&mut self, report: StandbyReport, branch: Option<Branch>) -> Option<Finding> {
         if let Progress::Toward {
@@ -139,6 +147,7 @@ impl Comparison {
             self.waiting = self.newest.take();
             waiting
         };
+        self.made = true;
         let reached = match self.progress {
             Progress::Reached { position, at, .. } if at < report.asked => Some(position),
             _ => None,
@@ -203,12 +212,12 @@ type StartTime = Option<i64>;
 /// Which server needs no proof, at this address.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Trusted {
-    /// Any: the write primary did not change since it is watched.
+    /// Any: nothing speaks against it since it is watched.
     #[default]
     Any,
     /// The one that had started at this time: it told so before the write primary changed.
     Started(StartTime),
-    /// None: it answered first after the write primary had changed.
+    /// None: it answered first after the write primary had changed, or may be one that had to prove that it follows.
     None,
 }
 
@@ -237,10 +246,10 @@ impl Following {
         }
     }
 
-    /// Of a server that is watched from now on. `changed`: after the write primary changed.
+    /// Of a server that is watched from now on.
     #[must_use]
-    pub fn watched(changed: bool) -> Self {
-        let trusted = if changed { Trusted::None } else { Trusted::Any };
+    pub fn watched(must_prove: bool) -> Self {
+        let trusted = if must_prove { Trusted::None } else { Trusted::Any };
         Self {
             trusted,
             ..Self::default()
@@ -297,6 +306,12 @@ impl Following {
 }
 
 impl FollowingState {
+    /// Whether it serves nothing beside the write primary before it is proven to follow it, nor moves the head of the log.
+    #[must_use]
+    pub const fn must_prove(self) -> bool {
+        matches!(self, Self::Required | Self::Diverged)
+    }
+
     /// What is known once this is found.
     #[must_use]
     pub const fn after(self, finding: Option<Finding>) -> Self {

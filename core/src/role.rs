@@ -34,6 +34,11 @@ impl Evidence<'_> {
         self.health.address
     }
 
+    /// Where it is, once it was seen.
+    fn server(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address()?, self.port?))
+    }
+
     /// Why it may not take the writes, whatever it shows.
     #[must_use]
     pub fn obstacle(&self) -> Option<Obstacle> {
@@ -47,7 +52,7 @@ impl Evidence<'_> {
             return None;
         }
         let (health, declared) = (self.health, self.endpoint.declared == DeclaredRole::Primary);
-        let server = SocketAddr::new(self.address()?, self.port?);
+        let server = self.server()?;
         Some(Claim {
             target: self.id.clone(),
             server,
@@ -126,10 +131,12 @@ impl Evidence<'_> {
         }
     }
 
-    /// A standby beside the holder that may have log of another one.
+    /// A standby beside the holder that may have log of another one; also where the name of the holder leads to it now.
     fn must_follow(&self, holding: &Holding) -> bool {
-        let beside = holding.holder.as_ref().is_some_and(|holder| holder != self.id);
-        beside && self.health.role == Some(Role::Standby) && self.following == FollowingState::Required
+        let another = holding.holder.as_ref().is_some_and(|holder| holder != self.id);
+        let elsewhere = holding.server.is_some_and(|server| Some(server) != self.server());
+        let is_standby = self.health.role == Some(Role::Standby);
+        (another || elsewhere) && is_standby && self.following == FollowingState::Required
     }
 
     /// It holds the writes, on a timeline that is not known to be an older one; or nobody does yet.

@@ -59,6 +59,28 @@ fn who_follows_it_tells_nothing_new_by_following_it_again() {
     }
 }
 
+#[test]
+fn one_that_follows_is_not_enough_before_the_others_are_compared() {
+    let mut scene = Scene::new();
+    scene.standby("b", 0, Some(50));
+    assert!(scene.writable(10, 100));
+    assert!(!scene.is_followed_by(&["b", "c"]), "c told nothing");
+    // It does not tell what it receives: nothing is proven of it, and it is not ahead.
+    scene.0.standby(
+        &id("c"),
+        StandbyReport {
+            asked: at(20),
+            came: at(21),
+            replayed: Some(Lsn(60)),
+            receives: None,
+            checkpoint: None,
+        },
+    );
+    assert!(!scene.is_followed_by(&["b", "c"]), "it told after the other one");
+    assert!(scene.writable(30, 100), "that it is not ahead is new");
+    assert!(scene.is_followed_by(&["b", "c"]));
+}
+
 /// The receiver tells the timeline that it asks for, too.
 #[test]
 fn who_has_log_that_it_lacks_is_not_cleared_by_its_timeline() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::policy::{PolicyState, same_database};
 use super::watched::WatchedTarget;
-use crate::following::{Branch, FollowingState, StandbyReport, WritableReport};
+use crate::following::{Branch, StandbyReport, WritableReport};
 use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::observation::{Role, Sample};
@@ -59,15 +59,21 @@ impl PolicyState {
         changed
     }
 
-    /// Where another server is the write primary than before, nobody is proven to follow it; the first one is no change.
+    /// Where another server is the write primary than before, nobody is proven to follow it; the first one is no change. Of
+    /// those that live it is known then when they started, as everybody was checked.
     pub(super) fn follow_another(&mut self, holding: &Holding) {
-        let server = |id: &TargetId| Some((id.clone(), self.targets.get(id)?.server()?));
-        let Some((id, found)) = holding.holder.as_ref().and_then(server) else {
+        let Some(holder) = holding.holder.as_ref().filter(|_| self.warm) else {
             return;
         };
-        let server = (id, holding.server.unwrap_or(found));
-        if self.upstream.as_ref() != Some(&server) && self.upstream.replace(server).is_some() {
-            self.handed_over = true;
+        let found = || self.targets.get(holder).and_then(WatchedTarget::server);
+        let server = holding.server.or_else(found);
+        if let Some((known, at)) = &mut self.upstream
+            && known == holder
+            && (at.is_none() || server.is_none() || *at == server)
+        {
+            *at = at.or(server);
+        } else if self.upstream.replace((holder.clone(), server)).is_some() {
+            self.newcomers_prove = true;
             for target in self.targets.values_mut() {
                 target.following.begin_anew();
             }
@@ -80,10 +86,7 @@ impl PolicyState {
             return BTreeSet::new();
         };
         let proves = |(id, target): &(&TargetId, &WatchedTarget)| {
-            let open = matches!(
-                target.following.state(),
-                FollowingState::Required | FollowingState::Diverged
-            );
+            let open = target.following.state().must_prove();
             open && *id != holder && target.health.role == Some(Role::Standby) && target.health.answers()
         };
         let proving = self.targets.iter().filter(proves);

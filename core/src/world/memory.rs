@@ -117,12 +117,12 @@ impl TargetMemory {
         self.seen_as_standby || self.role == Some(Role::Standby)
     }
 
-    /// Whether it follows the write primary: who served as a standby does.
+    /// Whether it follows the write primary: who served as a standby does. Of one that the policy kept out it is not told.
     pub(super) fn following(&self) -> FollowingState {
         match self.reason {
             _ if self.role == Some(Role::Primary) => FollowingState::Required,
             Some(Reason::Diverged) => FollowingState::Diverged,
-            Some(Reason::NotFollowing) => FollowingState::Required,
+            Some(Reason::NotFollowing | Reason::Disabled | Reason::Draining) => FollowingState::Required,
             _ if self.eligible => FollowingState::Follows,
             _ => FollowingState::Presumed,
         }

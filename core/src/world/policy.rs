@@ -36,10 +36,11 @@ pub(super) struct PolicyState {
     pub(super) aliases: Aliases,
     /// Who takes writes while nobody holds them.
     pub(super) candidacy: Option<Candidacy>,
-    /// The server that the others have to follow.
-    pub(super) upstream: Option<(TargetId, SocketAddr)>,
-    /// Whether there was another one before.
-    pub(super) handed_over: bool,
+    /// The server that the others have to follow; its address, where that is known.
+    pub(super) upstream: Option<(TargetId, Option<SocketAddr>)>,
+    /// Whether a server that is watched from now on has to prove that it follows: the write primary changed, or an earlier
+    /// process may have seen it change; or one that had to prove it is watched no more, and may return as another target.
+    pub(super) newcomers_prove: bool,
     /// Servers seen as standbys, with the system identifier that they showed.
     pub(super) standbys: BTreeMap<SocketAddr, Option<u64>>,
     /// Endpoints of whose pods one was seen as a standby, with the system identifier that it showed.
@@ -87,6 +88,8 @@ impl PolicyState {
         } = memory;
         let identity = holding.identity;
         let mut holding = holding.under(policy.identity);
+        let upstream = holding.holder.clone().map(|holder| (holder, holding.server));
+        let newcomers_prove = upstream.is_some();
         holding.server = holding
             .server
             .filter(|_| is_where_it_was(&holding, &endpoints, &resolved));
@@ -94,7 +97,10 @@ impl PolicyState {
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
             let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
-            let target = WatchedTarget::restored(&id, endpoint, incarnations.next(), known, &policy, now);
+            let following = Following::watched(newcomers_prove);
+            let incarnation = incarnations.next();
+            let target =
+                WatchedTarget::restored(&id, endpoint, incarnation, (following, known), &policy, now);
             let was_standby = known
                 .and_then(|known| known.of(endpoint.1, &id))
                 .is_some_and(TargetMemory::was_standby);
@@ -123,8 +129,8 @@ impl PolicyState {
             found: BTreeSet::new(),
             aliases: Aliases::default(),
             candidacy: None,
-            upstream: None,
-            handed_over: false,
+            upstream,
+            newcomers_prove,
             warm: false,
             urgent: false,
             hold_rule: HoldRule::default(),
@@ -156,18 +162,25 @@ impl PolicyState {
         };
         self.standby_services
             .retain(|id, _| service(&known, id).is_some() && service(&known, id) == service(&resolved, id));
-        let mut known = std::mem::take(&mut self.targets);
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
-        for (id, endpoint) in watched(&policy, &resolved) {
+        let wanted: BTreeMap<_, _> = watched(&policy, &resolved).collect();
+        let (mut known, lost): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.targets)
+            .into_iter()
+            .partition(|(id, target)| {
+                let endpoint = wanted.get(id).filter(|_| same_database);
+                endpoint.is_some_and(|(_, resolved)| target.is_still(id, resolved))
+            });
+        let had_to_prove = |target: &WatchedTarget| target.following.state().must_prove();
+        self.newcomers_prove |= same_database && lost.values().any(had_to_prove);
+        for (id, endpoint) in wanted {
             let target = match known.remove(&id) {
-                Some(target) if same_database && target.is_still(&id, endpoint.1) => {
-                    target.kept(endpoint, &before, &policy, now)
-                }
-                _ => {
-                    let mut target = WatchedTarget::new(&id, endpoint, incarnations.next(), &policy, now);
+                Some(target) => target.kept(endpoint, &before, &policy, now),
+                None => {
+                    let following = Following::watched(self.newcomers_prove);
+                    let incarnation = incarnations.next();
+                    let mut target = WatchedTarget::new(&id, endpoint, incarnation, following, &policy, now);
                     target.hold_by(self.hold_rule);
-                    target.following = Following::watched(self.handed_over);
                     if self.holding.holder.as_ref() == Some(&id) {
                         self.holding.server = None;
                     }
@@ -256,7 +269,7 @@ impl PolicyState {
             self.history = WalHistory::default();
             self.standbys.clear();
             self.standby_services.clear();
-            (self.upstream, self.handed_over) = (None, false);
+            (self.upstream, self.newcomers_prove) = (None, false);
         }
         same
     }

@@ -59,7 +59,8 @@ impl PolicyState {
         let moved = target.health.address != before.health.address;
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
-            target.following = Following::watched(self.handed_over);
+            self.newcomers_prove |= target.following.state().must_prove();
+            target.following = Following::watched(self.newcomers_prove);
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);
@@ -67,7 +68,9 @@ impl PolicyState {
         if moved {
             self.follow_instance(id, sample);
         }
-        let read = sample.is_some_and(|sample| {
+        // A heartbeat that was asked for since the check began told more: a position from before it is no step back.
+        let overtaken = self.targets.get(id)?.health.is_outdated(observation.started);
+        let read = sample.filter(|_| !overtaken).is_some_and(|sample| {
             let times = (observation.started, observation.ended);
             self.read(id, sample, times, false)
         });
@@ -89,7 +92,7 @@ impl PolicyState {
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
         let took = observation.ended.since(observation.started);
-        let figures = sample.map(|sample| figures(target, sample, Some(took)));
+        let figures = sample.map(|_| figures(target, Some(took)));
         // A session that is held may tell more.
         let silent = sample.is_none() && !elsewhere && target.check.hold.is_none() && self.is_alone(id);
         let after = self.request.made.is_some_and(|made| observation.started >= made);
@@ -139,7 +142,7 @@ impl PolicyState {
         let sample = answer.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, (heard.started, heard.ended), true));
         let target = self.targets.get(id)?;
-        let figures = sample.map(|sample| figures(target, sample, None));
+        let figures = sample.map(|_| figures(target, None));
         let silent = answer.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
         Some(SampleOutcome {
             changed: Verdict::of(target) != before || read,
@@ -171,6 +174,7 @@ impl PolicyState {
         let (Some(endpoint), Some(target)) = (policy.endpoint(&id.endpoint), self.targets.get_mut(id)) else {
             return false;
         };
+        target.load = sample.load;
         let draining = endpoint.state == EndpointState::Draining;
         let counted = draining && target.count_sessions(sample.load, ended);
         target
@@ -188,10 +192,7 @@ impl PolicyState {
             let server = target.server();
             let newest = sample.lsn.max(sample.received);
             // Log of another branch is no head of this one.
-            let apart = matches!(
-                target.following.state(),
-                FollowingState::Required | FollowingState::Diverged
-            );
+            let apart = target.following.state().must_prove();
             if let Some(position) = newest.filter(|_| is_ours && !apart) {
                 self.history
                     .standby_at(started, position, sample.timeline, heartbeat * 4, span);
@@ -366,14 +367,15 @@ impl Verdict {
     }
 }
 
-fn figures(target: &WatchedTarget, sample: &Sample, took: Option<Duration>) -> Figures {
+fn figures(target: &WatchedTarget, took: Option<Duration>) -> Figures {
+    let is_standby = target.health.role == Some(Role::Standby);
     Figures {
         // Who has log that the primary lacks is neither behind nor fresh.
         lag: target
             .replay
             .lag
-            .filter(|_| sample.role == Role::Standby && target.following.state() != FollowingState::Diverged),
-        load: sample.load,
+            .filter(|_| is_standby && target.following.state() != FollowingState::Diverged),
+        load: target.load,
         took,
     }
 }

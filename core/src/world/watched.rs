@@ -40,6 +40,8 @@ pub(super) struct WatchedTarget {
     /// What the lookups of its name say.
     pub(super) name: NameState,
     pub(super) class_states: ClassStates,
+    /// As the newest answer tells it.
+    pub(super) load: Option<Load>,
     /// Those that people were told of; `None`: none yet.
     pub(super) sessions: Option<Sessions>,
     /// What its `lagQuery` answers in place of a lag; of values the first.
@@ -69,6 +71,7 @@ impl WatchedTarget {
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
         incarnation: Incarnation,
+        following: Following,
         policy: &Policy,
         now: Moment,
     ) -> Self {
@@ -79,9 +82,10 @@ impl WatchedTarget {
             port: resolved.port(id),
             health: Health::default(),
             replay: Replay::default(),
-            following: Following::default(),
+            following,
             name: NameState::default(),
             class_states: ClassStates::default(),
+            load: None,
             sessions: None,
             no_lag: None,
             login: None,
@@ -107,11 +111,11 @@ impl WatchedTarget {
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
         incarnation: Incarnation,
-        memory: Option<&EndpointMemory>,
+        (following, memory): (Following, Option<&EndpointMemory>),
         policy: &Policy,
         now: Moment,
     ) -> Self {
-        let mut target = Self::new(id, (endpoint, resolved), incarnation, policy, now);
+        let mut target = Self::new(id, (endpoint, resolved), incarnation, following, policy, now);
         if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
             target.class_states = ClassStates::default();

@@ -194,7 +194,14 @@ fn a_new_host_of_the_holder_that_is_out_for_the_failover_timeout_is_followed() {
 fn a_new_host_of_the_holder_that_is_a_standby_is_followed() {
     let mut scene = edited_in_a_split();
     scene.check("primary", 10_200, good("a"));
-    assert_eq!(scene.routes(), "rw a; ro b primary");
+    let decided = scene.decided();
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    let reason = decided.endpoints[0].state.reason;
+    assert_eq!(
+        reason,
+        Reason::NotFollowing,
+        "it came while the write primary changed"
+    );
 }
 
 #[test]

@@ -195,6 +195,34 @@ fn a_declared_primary_that_comes_in_time_is_the_first_holder() {
     assert_eq!(writes(&mut scene), "rw primary");
 }
 
+/// The declared primary told before `a` was known to take writes, and is slow to tell again.
+#[test]
+fn a_standby_that_was_not_compared_yet_may_be_ahead() {
+    let at_position = |role, lsn| Sample {
+        timeline: None,
+        ..crate::fixture::sample_at(role, lsn)
+    };
+    let on_2 = |role| Sample {
+        timeline: Some(2),
+        ..sample(role)
+    };
+    for (slow, expected) in [(2000, "rw"), (1000, "rw a")] {
+        let mut scene = Scene::new();
+        scene.check("primary", 1, Ok(at_position(Role::Standby, slow)));
+        scene.check("b", 1, Ok(sample(Role::Standby)));
+        scene.check("a", 2000, Ok(on_2(Role::Primary)));
+        scene.hear("b", 3000, Ok(on_2(Role::Standby)));
+        scene.hear("a", 4000, Ok(on_2(Role::Primary)));
+        assert_eq!(writes(&mut scene), "rw", "b follows");
+        scene.hear("primary", 4100, Ok(at_position(Role::Standby, slow)));
+        scene.hear("a", 6000, Ok(on_2(Role::Primary)));
+        scene.decide();
+        let newest = scene.seen.values().next().unwrap();
+        let routes = words(&newest.state.decided().unwrap().plan);
+        assert_eq!(routes.split(';').next(), Some(expected), "{slow}");
+    }
+}
+
 /// `c` follows `a`, and the primary is dead: what `b` says of itself decides.
 #[test]
 fn one_that_follows_is_not_enough_where_another_one_speaks_against_it() {

@@ -1,11 +1,13 @@
 //! Who follows the write primary, from samples to routes.
 
-use super::restart::{restarted, restarted_as};
+use super::restart::{remembered, restarted, restarted_as};
 use super::*;
-use crate::fixture::SYSTEM;
+use crate::fixture::{Case, SYSTEM};
 use crate::lag::Lag;
 use crate::observation::{Load, Lsn};
 use crate::policy::{IdentityRule, LagSource, PrimaryRole};
+use crate::resolved::Pods;
+use crate::write_primary::Holding;
 
 /// What a plain login sees of a standby.
 fn plain(lsn: u64) -> Sample {
@@ -364,6 +366,135 @@ fn a_new_replica_has_to_follow_where_the_write_primary_changed_before() {
     }
     scene.hear("a", 20_000, Ok(on(2, Role::Primary, 1100)));
     assert_eq!(scene.routes(), "rw a; ro b c");
+}
+
+/// Who took the writes before the operator restarted is not known for each server: `primary` was nowhere in the status.
+#[test]
+fn after_a_restart_a_server_that_nobody_remembers_has_to_follow() {
+    let mut scene = Scene::default();
+    let mut known = remembered(&["a", "b"]);
+    known.holding = holding_of_a();
+    known.endpoints.get_mut(&EndpointId::from("a")).unwrap().targets[0].role = Some(Role::Primary);
+    scene.apply(policy(), &known, 0);
+    scene.check("a", 1, Ok(on(2, Role::Primary, 1000)));
+    scene.check("b", 2, Ok(plain(1000)));
+    scene.check("primary", 3, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw a; ro b");
+    scene.hear("a", 2000, Ok(on(2, Role::Primary, 1100)));
+    // It has a row that `a` lacks.
+    scene.check("primary", 2500, Ok(plain(1050)));
+    assert_eq!(scene.reason("primary"), Reason::NotFollowing);
+}
+
+fn holding_of_a() -> Holding {
+    Holding {
+        holder: Some(target("a")),
+        server: Some((address(2), 5432).into()),
+        timeline: Some(2),
+        identity: Some(SYSTEM),
+        ..Holding::default()
+    }
+}
+
+/// The pod that held the writes is gone, and `a` took them: the operator learns so by itself.
+#[test]
+fn after_a_restart_without_the_remembered_holder_another_one_is_a_change() {
+    let mut scene = Scene::default();
+    let mut known = remembered(&["a", "b"]);
+    known.holding.holder = Some(target("primary@198.18.0.7"));
+    known.holding.server = Some((address(7), 5432).into());
+    let without_pods = edited(|policy| {
+        policy.of("primary").pods = Some(Pods {
+            service: "pg".to_owned(),
+            ready: Ok(Vec::new()),
+        });
+    });
+    scene.apply(without_pods, &known, 0);
+    scene.check("a", 1, Ok(on(2, Role::Primary, 1000)));
+    scene.check("b", 2, Ok(started(1, plain(1000))));
+    assert_eq!(scene.routes(), "rw a; ro b");
+    // `b` restarts meanwhile, perhaps from another copy.
+    scene.check("b", 4000, Ok(started(2, plain(1000))));
+    assert_eq!(scene.reason("b"), Reason::NotFollowing);
+}
+
+/// Who answers first decides nothing: when everybody was checked it is known who started since.
+#[test]
+fn after_a_restart_with_another_pod_of_the_holder_who_served_serves_on() {
+    let mut scene = Scene::default();
+    let mut known = remembered(&["a", "b"]);
+    known.holding.holder = Some(target("primary@198.18.0.7"));
+    known.holding.server = Some((address(7), 5432).into());
+    let pod = edited(|policy| {
+        policy.of("primary").pods = Some(Pods {
+            service: "pg".to_owned(),
+            ready: Ok(vec![(address(8), 5432).into()]),
+        });
+    });
+    scene.apply(pod, &known, 0);
+    scene.check("primary@198.18.0.8", 1, Ok(on(1, Role::Primary, 1000)));
+    assert_eq!(scene.routes(), waiting(2));
+    for id in ["a", "b"] {
+        scene.check(id, 2, Ok(started(1, plain(1000))));
+    }
+    assert_eq!(scene.routes(), "rw primary@198.18.0.8; ro a b");
+}
+
+#[test]
+fn a_new_host_of_the_holder_is_another_write_primary() {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.hear("b", 4000, Ok(started(1, plain(1000))));
+    let moved = edited(|policy| policy.endpoints[0] = endpoint("primary", 31));
+    scene.apply(moved, &Memory::default(), 10_000);
+    scene.check("a", 10_100, good("a"));
+    scene.check("primary", 10_200, Ok(on(1, Role::Primary, 1000)));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.hear("b", 11_000, Ok(started(2, plain(1000))));
+    assert_eq!(scene.reason("b"), Reason::NotFollowing);
+}
+
+/// While the policy keeps a server out its status does not say whether it follows.
+#[test]
+fn after_a_restart_who_was_kept_out_by_the_policy_has_to_follow() {
+    for reason in [Reason::Draining, Reason::Disabled] {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                known.eligible = false;
+                known.reason = Some(reason);
+            }
+        });
+        scene.check("primary", 1, good("primary"));
+        for id in ["a", "b"] {
+            scene.check(id, 2, Ok(plain(1000)));
+        }
+        assert_eq!(scene.reason("a"), Reason::NotFollowing, "{reason}");
+    }
+}
+
+/// However the server is found anew: there was no other write primary.
+#[test]
+fn a_server_that_had_diverged_has_to_follow_when_it_is_watched_anew() {
+    type Edit = fn(&mut Case);
+    let disabled: Edit = |policy| policy.endpoints[1].state = EndpointState::Disabled;
+    let moved: Edit = |policy| policy.endpoints[1] = endpoint("a", 9);
+    let stays: Edit = |_| {};
+    for (edits, last) in [([disabled, stays], 2), ([moved, moved], 9), ([stays, stays], 9)] {
+        let mut scene = Scene::well();
+        scene.decide();
+        scene.round(10_000, on(1, Role::Primary, 1000), [plain(1200), plain(1000)]);
+        assert_eq!(scene.reason("a"), Reason::Diverged);
+        for edit in edits {
+            scene.apply(edited(edit), &Memory::default(), 20_000);
+        }
+        scene.found_at("a", 22_000, last, plain(1000));
+        assert_eq!(scene.reason("a"), Reason::NotFollowing);
+        for beat in 12..15 {
+            scene.found_at("a", beat * 2000, last, plain(1000));
+            scene.hear("primary", beat * 2000 + 10, Ok(on(1, Role::Primary, 1000)));
+        }
+        assert_eq!(scene.routes(), "rw primary; ro a b");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lag::Lag;
-use crate::observation::{Lsn, NoLag};
+use crate::observation::{Load, Lsn, NoLag};
 use crate::policy::LagSource;
 use crate::routing::ReadFallback;
 use crate::write_primary::Holding;
@@ -296,7 +296,6 @@ fn a_heartbeat_of_the_primary_tells_what_was_not_known_of_standbys() {
     let mut scene = Scene::default();
     let remembered = Memory {
         holding: Holding {
-            holder: Some(target("primary")),
             timeline: Some(2),
             ..Holding::default()
         },
@@ -358,6 +357,62 @@ fn what_a_standby_received_moves_no_head_while_the_primary_tells() {
         bytes: Some(0),
     };
     assert_eq!(lag, Some(none));
+}
+
+/// A check of the write primary that takes 600 ms, as with a probe query: the position is that of its start.
+fn slow_check(scene: &mut Scene, millis: u64, told: Sample) -> Effects {
+    let incarnation = scene.wanted[&target("primary")].incarnation;
+    let mut event = scene.checked("primary", incarnation, millis, Ok(told));
+    if let Event::Observed(answer) = &mut event {
+        answer.observation.ended = at(millis + 600);
+    }
+    scene.step(event, millis + 600)
+}
+
+/// The position in a check is older than that of a heartbeat which was asked for and answered meanwhile: no restore.
+#[test]
+fn checks_of_the_primary_that_heartbeats_overtake_hide_no_standby_that_stands_still() {
+    let mut scene = settled();
+    let head = |millis: u64| 1000 + millis / 10;
+    let mut left = None;
+    for second in (4..=300).step_by(2) {
+        let millis = second * 1000;
+        scene.beat(millis, [head(millis), head(millis.min(20_000)), head(millis)]);
+        if second % 28 == 0 {
+            let beat = millis + 300;
+            scene.hear("primary", beat, Ok(sample_at(Role::Primary, head(beat))));
+            slow_check(&mut scene, millis, sample_at(Role::Primary, head(millis)));
+        }
+        if scene.routes() == "rw primary; ro b" {
+            left = Some(second);
+            break;
+        }
+    }
+    let left = left.expect("it leaves");
+    assert!((50..=54).contains(&left), "out at {left} s");
+}
+
+/// Of figures that a check and a heartbeat tell the newest are shown: a counter never goes back.
+#[test]
+fn a_check_that_a_heartbeat_overtook_tells_no_older_load() {
+    let mut scene = settled();
+    let told = |transactions| Sample {
+        load: Some(Load {
+            sessions: 1,
+            max_connections: 100,
+            transactions,
+            started: 0,
+        }),
+        ..sample(Role::Primary)
+    };
+    scene.hear("primary", 4300, Ok(told(9)));
+    let effects = slow_check(&mut scene, 4000, told(8));
+    let [Measurement { figures, .. }] = effects.figures.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let figures = figures.unwrap();
+    assert_eq!(figures.load.map(|load| load.transactions), Some(9));
+    assert_eq!(figures.took, Some(Duration::from_millis(600)));
 }
 
 /// All at 1000.

@@ -118,6 +118,30 @@ fn one_that_may_follow_is_followed_after_the_failover_timeout() {
     assert_eq!(writes(&mut scene), "Served a .2");
 }
 
+/// Nothing can prove there that it follows: no name leads to the write primary any more.
+#[test]
+fn a_standby_that_the_name_of_the_holder_leads_to_serves_no_reads() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, REFUSED);
+    scene.check("primary", 10_010, REFUSED);
+    scene.found_at("a", 11_000, 2, on(2, Role::Primary));
+    scene.decide();
+    scene.now = at(15_001);
+    assert_eq!(writes(&mut scene), "Served a .2");
+    let stuck = Sample {
+        timeline: None,
+        ..sample(Role::Standby)
+    };
+    scene.found_at("a", 20_000, 50, stuck);
+    let decided = scene.decided();
+    assert_eq!(decided.plan.rw.state, RouteState::Held);
+    assert_eq!(words(&decided.plan), "rw a; ro b");
+    assert_eq!(decided.endpoints[1].state.reason, Reason::NotFollowing);
+    // It is promoted: the writes move with the name.
+    scene.found_at("a", 21_000, 50, on(3, Role::Primary));
+    assert_eq!(writes(&mut scene), "Served a .50");
+}
+
 /// Whichever is seen first, the writing server never changes.
 #[test]
 fn two_names_that_are_swapped_leave_the_writes_on_their_server() {
