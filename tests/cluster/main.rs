@@ -20,6 +20,7 @@ mod names;
 mod network;
 mod objects;
 mod packaging;
+mod pair;
 mod poolers;
 mod primary;
 mod process;
