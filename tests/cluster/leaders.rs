@@ -1,5 +1,7 @@
 //! Two operators and one Lease: one writes, and the other one takes over.
 
+mod gaps;
+mod rolling;
 mod splits;
 
 use std::sync::Arc;
@@ -7,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::suite::Suite;
-use harness::wait::{self, Stopwatch};
+use harness::wait;
 use harness::{ControlPlane, Operator};
 
 use crate::fixture::{Fixture, SOON};
-use crate::pair::{DURATION, Pair, follows, leads};
+use crate::pair::{Pair, leads};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     let suite = suite
@@ -19,15 +21,12 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "of_two_operators_one_leads_and_a_handover_writes_the_lease_alone",
             handover,
         )
-        .test("a_leader_that_is_killed_is_replaced_within_its_lease", killed)
-        .test(
-            "a_leader_that_was_frozen_beyond_its_lease_writes_nothing_and_follows",
-            frozen,
-        )
         .test(
             "a_process_without_a_right_to_the_lease_says_so_and_writes_nothing",
             refused,
         );
+    let suite = gaps::tests(suite);
+    let suite = rolling::tests(suite);
     splits::tests(suite)
 }
 
@@ -64,57 +63,6 @@ async fn handover(plane: Arc<ControlPlane>) -> Result<()> {
     dead.kill().await?;
     pair.it.leads("ro", &[pair.it.postgres.replica(1)], SOON).await?;
     ensure!(!pair.writes(pair.follower)?.is_empty(), "nobody wrote");
-    Ok(())
-}
-
-async fn killed(plane: Arc<ControlPlane>) -> Result<()> {
-    let pair = Pair::start(plane, 2).await?;
-    pair.it.operator.kill();
-    // In the gap nobody routes around it.
-    pair.it.postgres.replica(0).kill().await?;
-    let taken = pair.taken_over().await?;
-    ensure!(
-        taken <= DURATION + Duration::from_secs(2),
-        "it was taken over after {taken:?}"
-    );
-    let began = Stopwatch::start();
-    pair.it.leads("ro", &[pair.it.postgres.replica(1)], SOON).await?;
-    let out = began.elapsed();
-    ensure!(
-        out <= Duration::from_secs(2),
-        "who died in the gap is out {out:?} after the handover"
-    );
-    let now = pair.it.now("rw").await?;
-    ensure!(
-        now.contains(&pair.it.postgres.primary().address().to_string()),
-        "{now:?}"
-    );
-    Ok(())
-}
-
-async fn frozen(plane: Arc<ControlPlane>) -> Result<()> {
-    let pair = Pair::start(plane, 2).await?;
-    let first = pair.it.operator.daemon();
-    first.freeze()?;
-    pair.taken_over().await?;
-    let before = pair.writes(pair.leader)?.len();
-    pair.it.postgres.replica(0).kill().await?;
-    pair.it.leads("ro", &[pair.it.postgres.replica(1)], SOON).await?;
-    first.thaw()?;
-    // It sees the dead server by itself, and would withdraw it.
-    follows(&pair.it.operator).await?;
-    pair.it.postgres.replica(0).start().await?;
-    pair.it
-        .leads(
-            "ro",
-            &[pair.it.postgres.replica(0), pair.it.postgres.replica(1)],
-            SOON,
-        )
-        .await?;
-    pair.rests().await?;
-    let wrote = pair.writes(pair.leader)?.split_off(before);
-    ensure!(wrote.is_empty(), "it wrote when it thawed: {wrote:?}");
-    ensure!(leads(&pair.second).await?, "nobody leads");
     Ok(())
 }
 

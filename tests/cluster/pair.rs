@@ -1,5 +1,6 @@
 //! Two operators and one Lease, each with a ServiceAccount of its own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::fixture::{Fixture, SOON, has_sessions};
 
 /// Short, and long enough that a busy machine costs nobody the Lease.
-const TERMS: [&str; 4] = [
+pub const TERMS: [&str; 4] = [
     "--leader-elect",
     "--lease-duration=5s",
     "--renew-deadline=4s",
@@ -193,6 +194,15 @@ pub async fn leads(operator: &Operator) -> Result<bool> {
     Ok(line.context("no distributary_leader")?.ends_with(" 1"))
 }
 
+/// Waits until it says that it leads.
+pub async fn begins_to_lead(operator: &Operator) -> Result<()> {
+    wait::eventually("it to lead", SOON, || async {
+        ensure!(leads(operator).await?, "it follows");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 /// Waits until it says that it follows.
 pub async fn follows(operator: &Operator) -> Result<()> {
     wait::eventually("it to follow", SOON, || async {
@@ -200,4 +210,12 @@ pub async fn follows(operator: &Operator) -> Result<()> {
         anyhow::Ok(())
     })
     .await
+}
+
+/// Where a route led, without the moments in which it led nowhere.
+pub fn way(route: &watch::Route) -> Vec<BTreeSet<String>> {
+    let mut sets = route.sets();
+    sets.retain(|set| !set.is_empty());
+    sets.dedup();
+    sets
 }

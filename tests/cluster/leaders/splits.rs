@@ -1,6 +1,5 @@
 //! A leader that is frozen while a request of it is under way: the request arrives when another one leads.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use anyhow::{Context, Result, ensure};
 use harness::control_plane::AuditEvent;
 use harness::gate::{Gate, Held, Passing};
 use harness::suite::Suite;
-use harness::{ControlPlane, Postgres, wait, watch};
+use harness::{ControlPlane, Postgres, wait};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::fixture::{POLICY, SOON, addresses};
-use crate::pair::{Pair, follows};
+use crate::pair::{Pair, follows, way};
 
 /// What shows of a late request is put right at its watch event, which is there at once.
 const AT_ITS_EVENT: Duration = Duration::from_secs(1);
@@ -102,14 +101,6 @@ async fn goes_on(pair: &Pair) -> Result<()> {
     let wrote = pair.writes(pair.leader)?.split_off(before);
     ensure!(wrote.is_empty(), "it wrote when it thawed: {wrote:?}");
     Ok(())
-}
-
-/// Where a route led, without the moments in which it led nowhere.
-fn way(route: &watch::Route) -> Vec<BTreeSet<String>> {
-    let mut sets = route.sets();
-    sets.retain(|set| !set.is_empty());
-    sets.dedup();
-    sets
 }
 
 async fn late_route_of_writes(plane: Arc<ControlPlane>) -> Result<()> {
