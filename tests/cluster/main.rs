@@ -32,7 +32,6 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
-mod stops;
 mod watches;
 mod writes;
 
@@ -40,14 +39,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use harness::ControlPlane;
-use harness::stop::Stop;
 use harness::suite::Suite;
 
 fn main() -> ExitCode {
-    match Stop::asked() {
-        Some(stop) => stops::operator(&stop),
-        None => harness::node::enter(tests),
-    }
+    harness::node::enter(tests)
 }
 
 fn tests() -> ExitCode {
@@ -73,7 +68,6 @@ fn tests() -> ExitCode {
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);
     let suite = writes::tests(suite);
-    let suite = stops::tests(suite);
     let suite = leaders::tests(suite);
     let suite = lag::tests(suite);
     let suite = divergence::tests(suite);
