@@ -116,6 +116,24 @@ impl Pair {
             .collect())
     }
 
+    /// Of these accounts, none wrote any more after another one had begun to.
+    pub fn one_writes_at_a_time(&self, accounts: &[&str]) -> Result<()> {
+        let mut writes = vec![];
+        for account in accounts {
+            let of_it = self.writes(account)?;
+            writes.extend(of_it.into_iter().map(|event| (event.received, *account)));
+        }
+        writes.sort_unstable();
+        let mut writers: Vec<_> = writes.iter().map(|(_, account)| *account).collect();
+        writers.dedup();
+        let once: BTreeSet<_> = writers.iter().collect();
+        ensure!(
+            !once.is_empty() && writers.len() == once.len(),
+            "they wrote in this order: {writers:?}"
+        );
+        Ok(())
+    }
+
     /// Waits until neither of them writes.
     pub async fn rests(&self) -> Result<()> {
         wait::eventually("nothing to be written", SOON, || async {

@@ -30,6 +30,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "servers_that_fail_while_a_leader_is_cut_off_from_the_api_server_are_followed_by_the_next_one",
             |plane| failures_while(plane, Way::CutOff),
         )
+        .test(
+            "of_two_operators_that_are_started_at_once_after_a_failure_one_writes",
+            started_at_once,
+        )
 }
 
 /// How a leader goes.
@@ -149,4 +153,26 @@ async fn goes_on_checking(pair: &Pair) -> Result<()> {
         anyhow::Ok(())
     })
     .await
+}
+
+/// There is no operator when servers fail; then there are two.
+async fn started_at_once(plane: Arc<ControlPlane>) -> Result<()> {
+    let pair = Pair::start(plane, 2).await?;
+    let it = &pair.it;
+    let (one, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let writes = it.follow("rw").await?;
+    it.operator.kill();
+    pair.second.kill();
+    one.kill().await?;
+    tokio::try_join!(it.operator.start_again(), pair.second.start_again())?;
+    it.leads("ro", &[other], SOON).await?;
+    it.condition("Degraded", "True", "EndpointsNotServing").await?;
+    pair.rests().await?;
+    pair.one_writes_at_a_time(&[pair.leader, pair.follower])?;
+    ensure!(
+        writes.sets() == [addresses(&[it.postgres.primary()])],
+        "{:?}",
+        writes.sets()
+    );
+    Ok(())
 }
