@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,7 +78,7 @@ lint: ## Check format and lints
 # Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
 IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 
-# The stops of the control plane spend their time waiting: beside all that does not measure time. Their output comes last.
+# The stops of control plane and operator spend their time waiting: beside all that does not measure time. Their output comes last.
 define TESTS
 log='$(CARGO_TARGET_DIR)/outage.log'
 cargo test --workspace --no-run && cargo test --test outage --no-run || exit 1
@@ -95,6 +95,9 @@ test: setup controlplane clients ## Run every test
 	@# What measures time, alone.
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)
+
+outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes
+	cargo test --test outage
 
 # Their version, where it is not there yet: it stays under target/.
 MUTANTS := target/tools/bin/cargo-mutants

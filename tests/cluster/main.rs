@@ -20,6 +20,7 @@ mod names;
 mod network;
 mod objects;
 mod packaging;
+mod pair;
 mod poolers;
 mod primary;
 mod process;
@@ -32,7 +33,6 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
-mod stops;
 mod watches;
 mod writes;
 
@@ -40,14 +40,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use harness::ControlPlane;
-use harness::stop::Stop;
 use harness::suite::Suite;
 
 fn main() -> ExitCode {
-    match Stop::asked() {
-        Some(stop) => stops::operator(&stop),
-        None => harness::node::enter(tests),
-    }
+    harness::node::enter(tests)
 }
 
 fn tests() -> ExitCode {
@@ -73,7 +69,6 @@ fn tests() -> ExitCode {
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);
     let suite = writes::tests(suite);
-    let suite = stops::tests(suite);
     let suite = leaders::tests(suite);
     let suite = rivals::tests(suite);
     let suite = lag::tests(suite);

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, condition};
-use crate::leaders::account;
+use crate::pair::account;
 
 /// After the first pause the one that prevails waits for twice as long before it says that all is well.
 const END: Duration = Duration::from_secs(150);

@@ -1,10 +1,15 @@
-//! Stops of the control plane, and what must survive them: one after the other, as all of them share it. `cargo test` runs
-//! them only where they are named: `cargo test --test outage`, as `make test` does.
+//! Stops, and what must survive them: of the control plane, one after the other, as all tests share it, and of the operator at
+//! each of its writes. `cargo test` runs them only where they are named: `cargo test --test outage`, as `make test` does.
 
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+#[allow(dead_code, reason = "made for more tests than these")]
+#[path = "../cluster/pair.rs"]
+mod pair;
+
+mod control_plane;
 mod definition;
 mod many;
 mod stops;
@@ -14,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use harness::ControlPlane;
+use harness::stop::Stop;
 use harness::suite::Suite;
 
 const DEFINITION: &str = concat!(
@@ -25,13 +31,17 @@ const DEFINITION: &str = concat!(
 const RECOVERED: Duration = Duration::from_secs(25);
 
 fn main() -> ExitCode {
-    harness::node::enter(tests)
+    match Stop::asked() {
+        Some(stop) => stops::operator(&stop),
+        None => harness::node::enter(tests),
+    }
 }
 
 fn tests() -> ExitCode {
     let suite = Suite::new(|| async { ControlPlane::start_with(&[Path::new(DEFINITION)]).await });
-    let suite = stops::tests(suite.one_at_a_time());
+    let suite = control_plane::tests(suite.one_at_a_time());
     let suite = many::tests(suite);
+    let suite = stops::tests(suite);
     // Last: the garbage collector must see the definition come and go.
     definition::tests(suite).run()
 }

@@ -7,6 +7,7 @@
 //! - [`operator`]: the operator's own binary.
 //! - [`stop`]: an operator that stops at its n-th request to the API server.
 //! - [`dns`]: the node's name server.
+//! - [`gate`]: a way to the API server on which a request is held, or which is cut.
 //! - [`link`], [`rogue`](postgres::rogue): a slow way to a server; a server that means ill.
 //! - [`load`]: what takes the processors away from everybody.
 //! - [`reader`]: a client that reads through a Service and counts.
@@ -19,6 +20,7 @@
 pub mod certificates;
 pub mod control_plane;
 pub mod dns;
+pub mod gate;
 pub mod link;
 pub mod load;
 pub mod node;

@@ -48,6 +48,8 @@ pub enum RequestKind {
     Read,
     /// A write of an Event.
     Event,
+    /// A write of a Lease.
+    Lease,
     /// Any other write.
     Write,
 }
@@ -108,6 +110,15 @@ impl Stop {
         self
     }
 
+    /// Counts requests of this kind alone.
+    #[must_use]
+    pub fn of(self, kind: RequestKind) -> Self {
+        Self {
+            counted: BTreeSet::from([kind]),
+            ..self
+        }
+    }
+
     /// What the test that started this program as an operator asked for; `None`: no test did.
     ///
     /// # Panics
@@ -156,8 +167,11 @@ impl RequestKind {
             let watches = uri.query().unwrap_or_default().split('&').any(is_watch);
             return (!watches).then_some(Self::Read);
         }
-        let event = uri.path().split('/').any(|part| part == "events");
-        Some(if event { Self::Event } else { Self::Write })
+        let is_of = |resource: &str| uri.path().split('/').any(|part| part == resource);
+        if is_of("events") {
+            return Some(Self::Event);
+        }
+        Some(if is_of("leases") { Self::Lease } else { Self::Write })
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::control_plane::{self, Namespace, service_account_user};
-use harness::{ControlPlane, PgCluster, Postgres, Reader, postgres, watch};
+use harness::gate::Gate;
+use harness::{ControlPlane, PgCluster, Postgres, Reader, postgres, wait, watch};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client};
 use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -201,5 +202,32 @@ async fn slice(shared: &ControlPlane, namespace: &Namespace, servers: &[&Postgre
     slices
         .patch("reads-1", &apply, &kube::api::Patch::Apply(slice))
         .await?;
+    Ok(())
+}
+
+pub async fn gate_holds_one_request_and_is_cut(shared: Shared) -> Result<()> {
+    const AWAITED: Duration = Duration::from_secs(1);
+    let namespace = shared.namespace("gate").await?;
+    let kubeconfig = shared.service_account_kubeconfig(&namespace, "default").await?;
+    let gate = Gate::of(&kubeconfig).await?;
+    let client = control_plane::client(gate.kubeconfig()).await?;
+    let version = |client: Client| async move {
+        let request = http::Request::get("/version").body(vec![])?;
+        anyhow::Ok(client.request_text(request).await?)
+    };
+    version(client.clone()).await?;
+    let mut held = gate.hold(|request| request.path == "/version");
+    let asked = tokio::spawn(version(client.clone()));
+    held.arrives(DEADLINE).await?;
+    version(client.clone()).await?;
+    ensure!(!asked.is_finished(), "what is held was answered");
+    held.let_go();
+    asked.await??;
+
+    gate.cut()?;
+    let cut = wait::within("an answer", AWAITED, version(client.clone())).await;
+    ensure!(cut.is_err(), "{cut:?} came through");
+    gate.heal()?;
+    wait::within("an answer", DEADLINE, version(client)).await?;
     Ok(())
 }

@@ -47,6 +47,10 @@ fn tests() -> ExitCode {
         )
         .test("kubectl_and_helm_work", control_plane::kubectl_and_helm_work)
         .test(
+            "gate_holds_one_request_and_is_cut",
+            control_plane::gate_holds_one_request_and_is_cut,
+        )
+        .test(
             "killed_server_leaves_no_process",
             postgres::killed_server_leaves_no_process,
         )

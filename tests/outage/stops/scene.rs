@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::promotion;
 use super::servers::Servers;
 use crate::fixture::{POLICY, SOON, condition, secret};
+use crate::pair::{TERMS, begins_to_lead};
 
 /// Fields that tell a time or a version, or that the API server chooses.
 const OWN: [&str; 11] = [
@@ -38,6 +39,9 @@ const OWN: [&str; 11] = [
     "since",
 ];
 
+/// So many whole checks of all servers begin with one of each.
+const CHECKS: u64 = 6;
+
 /// What the requests of a run are for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
@@ -47,6 +51,22 @@ pub enum Change {
     ReplicaRemoved,
     /// The primary of a policy whose routes are written dies, and a replica is promoted.
     Promotion,
+    /// The same happens when the leader goes, and another operator takes over.
+    Takeover(Gone),
+}
+
+/// How a leader goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Gone {
+    Killed,
+    /// It goes on in the place of the one that took over, when that one is killed.
+    Frozen,
+}
+
+impl Change {
+    fn fails_over(self) -> bool {
+        matches!(self, Self::Promotion | Self::Takeover(_))
+    }
 }
 
 /// A primary and two replicas for every policy, and an account that may do everything.
@@ -94,24 +114,26 @@ pub struct Scene<'a> {
 /// An operator over a scene.
 pub struct Run {
     pub operator: Operator,
+    /// Who led before it.
+    former: Option<Operator>,
     begun: Timestamp,
 }
 
 impl<'a> Scene<'a> {
     /// All as it is before the change.
     pub async fn set(stage: &'a Stage, change: Change) -> Result<Self> {
-        let is_promotion = change == Change::Promotion;
+        let fails_over = change.fails_over();
         let scene = Self {
             stage,
             namespace: stage.plane.namespace("stopped").await?,
-            own: if is_promotion {
+            own: if fails_over {
                 Some(Servers::start().await?)
             } else {
                 None
             },
         };
         // Whoever is slow here is not dead.
-        let timeouts = if is_promotion { ("1s", "2s") } else { ("5s", "30s") };
+        let timeouts = if fails_over { ("1s", "2s") } else { ("5s", "30s") };
         let policy = json!({
             "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy", "metadata": {"name": POLICY},
             "spec": {
@@ -145,18 +167,34 @@ impl<'a> Scene<'a> {
         Operator::builder(&self.stage.kubeconfig).namespace(&self.namespace)
     }
 
+    /// One that stands for the Lease of this namespace.
+    fn candidate(&self) -> harness::operator::Builder {
+        self.operator().args(TERMS).env("POD_NAMESPACE", &self.namespace)
+    }
+
+    /// One that leads.
+    async fn leader(&self) -> Result<Operator> {
+        let operator = self.candidate().start().await?;
+        begins_to_lead(&operator).await?;
+        Ok(operator)
+    }
+
     /// Starts an operator that stops there, and makes the change.
     pub async fn begin(&self, stop: Stop, change: Change) -> Result<Run> {
         let begun = audit::now();
-        let operator = self.operator().stop_at(stop).start_no_wait()?;
+        let (builder, former) = match change {
+            Change::Takeover(_) => (self.candidate(), Some(self.leader().await?)),
+            _ => (self.operator(), None),
+        };
+        let operator = builder.stop_at(stop).start_no_wait()?;
         if change != Change::FirstStart {
             operator.answers("/readyz").await?;
-            wait::eventually("the first decision", SOON, || async {
-                let page = operator.http_get("/metrics").await?.body;
-                ensure!(page.contains("distributary_endpoint_eligible{"), "none yet");
-                anyhow::Ok(())
-            })
-            .await?;
+            decides(&operator).await?;
+        }
+        match (change, &former) {
+            (Change::Takeover(Gone::Killed), Some(former)) => former.kill(),
+            (Change::Takeover(Gone::Frozen), Some(former)) => former.daemon().freeze()?,
+            _ => {}
         }
         match change {
             Change::FirstStart => {}
@@ -167,9 +205,13 @@ impl<'a> Scene<'a> {
                     .patch(POLICY, &PatchParams::default(), &Patch::Merge(change))
                     .await?;
             }
-            Change::Promotion => self.servers().fail_over(),
+            Change::Promotion | Change::Takeover(_) => self.servers().fail_over(),
         }
-        Ok(Run { operator, begun })
+        Ok(Run {
+            operator,
+            former,
+            begun,
+        })
     }
 
     /// Waits until the status says that all is well, and nothing is left to do.
@@ -177,7 +219,7 @@ impl<'a> Scene<'a> {
         let replicas = if change == Change::ReplicaRemoved { 1 } else { 2 };
         wait::eventually("the policy to be settled", SOON, || async {
             let policy = self.policy().await?;
-            if change == Change::Promotion {
+            if change.fails_over() {
                 ensure!(promotion::is_followed(&policy), "{:?}", policy.status);
                 return anyhow::Ok(());
             }
@@ -304,7 +346,31 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Waits until it knows what each server is like.
+async fn decides(operator: &Operator) -> Result<()> {
+    wait::eventually("the first checks", SOON, || async {
+        let page = operator.http_get("/metrics").await?.body;
+        let checks = page
+            .lines()
+            .filter(|line| line.starts_with("distributary_checks_total{"));
+        let made: u64 = checks
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum();
+        ensure!(made >= CHECKS, "{made} checks");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 impl Run {
+    /// After it was killed: the one that led before, if that is only frozen, else a new one.
+    pub async fn another_goes_on(&mut self) -> Result<()> {
+        match &self.former {
+            Some(former) if former.daemon().is_running() => former.daemon().thaw(),
+            _ => self.operator.start_undisturbed().await,
+        }
+    }
+
     /// Waits until all is well, and the operator asks for nothing more.
     pub async fn done(&self, scene: &Scene<'_>, change: Change) -> Result<()> {
         scene.settled(change).await?;

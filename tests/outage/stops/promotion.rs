@@ -1,4 +1,5 @@
-//! A promotion in which the operator is killed at any request, and the old primary returns before another operator goes on.
+//! A promotion in which the operator is killed at any write, and the old primary returns before another operator goes on. So
+//! is the operator that takes over from one that led before the promotion.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use distributary_api::ReplicaSetPolicy;
 use futures::{StreamExt, TryStreamExt, stream};
-use harness::stop::Stop;
+use harness::stop::{RequestKind, Stop};
 use harness::{ControlPlane, wait, watch};
 
-use super::scene::{Change, Run, Scene, Stage};
+use super::scene::{Change, Gone, Run, Scene, Stage};
 use super::{AT_ONCE, STOPS};
 use crate::fixture::{SOON, condition};
 
@@ -29,38 +30,62 @@ enum End {
 
 pub async fn killed_at_any(plane: Arc<ControlPlane>) -> Result<()> {
     let stage = Stage::set(plane).await?;
-    let scene = Scene::set(&stage, Change::Promotion).await?;
-    let run = scene.begin(Stop::never(), Change::Promotion).await?;
-    run.done(&scene, Change::Promotion).await?;
+    let change = Change::Promotion;
+    let stops = stops(&stage, change).await?;
+    both_ends(&stage, stops.map(|(stop, _)| (stop, change)), AT_ONCE).await
+}
+
+/// Half of the leaders that are taken over from are killed, and half are frozen.
+pub async fn taken_over_and_killed_at_any(plane: Arc<ControlPlane>) -> Result<()> {
+    let stage = Stage::set(plane).await?;
+    let stops = stops(&stage, Change::Takeover(Gone::Killed)).await?;
+    let taking = STOPS.map(|(stop, arrives)| (stop(1).of(RequestKind::Lease), arrives));
+    let stops = taking.into_iter().chain(stops);
+    let changes = stops.map(|(stop, arrives)| {
+        let gone = if arrives { Gone::Frozen } else { Gone::Killed };
+        (stop, Change::Takeover(gone))
+    });
+    // Two operators in each.
+    both_ends(&stage, changes, AT_ONCE / 2).await
+}
+
+/// Before and after each write of an undisturbed run, each with whether that reaches the API server.
+async fn stops(stage: &Stage, change: Change) -> Result<impl Iterator<Item = (Stop, bool)>> {
+    let scene = Scene::set(stage, change).await?;
+    let run = scene.begin(Stop::never(), change).await?;
+    run.done(&scene, change).await?;
     let requests = run.operator.counted();
-    drop(run);
     // The memory, two slices, the ConfigMap, the status.
     ensure!(requests.len() >= 5, "only {requests:?}");
+    let numbers = 1..=u32::try_from(requests.len())?;
+    Ok(numbers.flat_map(|number| STOPS.map(|(stop, arrives)| (stop(number), arrives))))
+}
 
-    let stops = (1..=u32::try_from(requests.len())?).flat_map(|number| STOPS.map(|(stop, _)| stop(number)));
-    let runs = stops.map(|stop| killed(&stage, stop));
-    let ends: BTreeSet<End> = stream::iter(runs).buffer_unordered(AT_ONCE).try_collect().await?;
+/// Some of the runs end with the move that was logged, and some without one.
+async fn both_ends(stage: &Stage, stops: impl Iterator<Item = (Stop, Change)>, at_once: usize) -> Result<()> {
+    let runs = stops.map(|(stop, change)| killed(stage, stop, change));
+    let ends: BTreeSet<End> = stream::iter(runs).buffer_unordered(at_once).try_collect().await?;
     ensure!(
         ends.contains(&End::Stayed) && ends.contains(&End::Moved),
-        "{ends:?} of {requests:?}"
+        "{ends:?}"
     );
     Ok(())
 }
 
-async fn killed(stage: &Stage, stop: Stop) -> Result<End> {
-    let scene = Scene::set(stage, Change::Promotion).await?;
+async fn killed(stage: &Stage, stop: Stop, change: Change) -> Result<End> {
+    let scene = Scene::set(stage, change).await?;
     let writes = watch::Route::follow(scene.slices(), WRITES).await?;
-    let mut run = scene.begin(stop.clone(), Change::Promotion).await?;
+    let mut run = scene.begin(stop.clone(), change).await?;
     let stopped = tokio::select! {
         stopped = run.operator.stopped(SOON) => Some(stopped),
-        done = run.done(&scene, Change::Promotion) => done.map(|()| None)?,
+        done = run.done(&scene, change) => done.map(|()| None)?,
     };
     let Some(stopped) = stopped else {
         return Ok(End::Undisturbed);
     };
     let request = stopped.with_context(|| format!("{stop:?}"))?;
     let end = goes_on(&scene, &mut run, &writes).await;
-    end.with_context(|| format!("{stop:?}, {request:?}"))
+    end.with_context(|| format!("{change:?}, {stop:?}, {request:?}"))
 }
 
 /// Another operator goes by what was logged, though the old primary takes writes again.
@@ -82,7 +107,7 @@ async fn goes_on(scene: &Scene<'_>, run: &mut Run, writes: &watch::Route) -> Res
         writes.sets()
     );
     scene.servers().old_primary_returns().await?;
-    run.operator.start_undisturbed().await?;
+    run.another_goes_on().await?;
     wait::eventually("both writable servers to be told", SOON, || async {
         let policy = scene.policy().await?;
         let split = condition(&policy, "SplitBrainSuspected").map(|is| is.status.clone());
