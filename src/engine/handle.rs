@@ -31,13 +31,18 @@ pub struct RecallPermit<'a>(mpsc::Permit<'a, Event>);
 
 impl RecallPermit<'_> {
     /// Says that another process wrote what it remembers of a policy.
-    pub fn recalled(self, key: PolicyKey, memory: Memory, number: u64) {
-        self.0.send(Event::Recalled { key, memory, number });
+    pub fn recalled(self, key: PolicyKey, uid: String, memory: Memory, number: u64) {
+        self.0.send(Event::Recalled {
+            key,
+            uid,
+            memory,
+            number,
+        });
     }
 
     /// Says where the route of the writes was found to lead.
-    pub fn found(self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
-        self.0.send(Event::Found { key, servers });
+    pub fn found(self, key: PolicyKey, uid: String, servers: BTreeSet<SocketAddr>) {
+        self.0.send(Event::Found { key, uid, servers });
     }
 }
 

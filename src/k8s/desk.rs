@@ -61,11 +61,11 @@ pub struct Desk {
     clock: Clock,
     metrics: Metrics,
     engine: EngineHandle,
-    /// Statuses that another writer changed, until the engine's queue has room for what they remember. The engine may wait
-    /// for room in the queue here, so nothing here stands still for it.
-    recalls: BTreeMap<PolicyKey, (Box<ReplicaSetPolicyStatus>, u64)>,
+    /// Statuses that another writer changed, with the uid of their policy, until the engine's queue has room for what they
+    /// remember. The engine may wait for room in the queue here, so nothing here stands still for it.
+    recalls: BTreeMap<PolicyKey, (String, Box<ReplicaSetPolicyStatus>, u64)>,
     /// Where routes of the writes were found to lead, until there is room for it as well.
-    found: BTreeMap<PolicyKey, BTreeSet<SocketAddr>>,
+    found: BTreeMap<PolicyKey, (String, BTreeSet<SocketAddr>)>,
     events: mpsc::Sender<PolicyEvent>,
     /// For those who must know whether this process writes.
     told: watch::Sender<Lead>,
@@ -126,11 +126,11 @@ impl Desk {
                 Some(input) = of_lease(&mut lease) => inputs.push(input),
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
                 Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() || !self.found.is_empty() => {
-                    if let Some((key, (status, number))) = self.recalls.pop_first() {
+                    if let Some((key, (uid, status, number))) = self.recalls.pop_first() {
                         let (wall, moment) = (timestamp(), self.clock.now());
-                        permit.recalled(key, memory(&status, memory::Now { wall, moment }), number);
-                    } else if let Some((key, servers)) = self.found.pop_first() {
-                        permit.found(key, servers);
+                        permit.recalled(key, uid, memory(&status, memory::Now { wall, moment }), number);
+                    } else if let Some((key, (uid, servers))) = self.found.pop_first() {
+                        permit.found(key, uid, servers);
                     }
                 }
                 input = self.inputs.recv() => match input {
@@ -187,11 +187,16 @@ impl Desk {
                     // A full queue loses an Event, never a route.
                     let _ = self.events.try_send(PolicyEvent { about, notice });
                 }
-                Effect::Recall { key, status, number } => {
-                    self.recalls.insert(key, (status, number));
+                Effect::Recall {
+                    key,
+                    uid,
+                    status,
+                    number,
+                } => {
+                    self.recalls.insert(key, (uid, status, number));
                 }
-                Effect::Found { key, servers } => {
-                    self.found.insert(key, servers);
+                Effect::Found { key, uid, servers } => {
+                    self.found.insert(key, (uid, servers));
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
