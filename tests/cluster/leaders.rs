@@ -262,6 +262,7 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
     let barred = Operator::builder(&kubeconfig)
         .namespace(&it.namespace)
         .args(["--leader-elect", "--lease-namespace", &elsewhere])
+        .args(["--renew-deadline=2s", "--retry-period=500ms"])
         .start()
         .await?;
     let told = format!("Lease {elsewhere}/distributary: cannot be read, Forbidden");
@@ -276,7 +277,18 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    ensure!(barred.log().contains("needs a Role"), "the log names no right");
+    let user = service_account_user(&it.namespace, "operator");
+    wait::eventually("the Lease to be read several times", SOON, || async {
+        let events = it.plane.audit_of(&user)?.into_iter();
+        let reads = events.filter(|event| event.resource == "leases" && event.verb == "get");
+        let reads = reads.count();
+        ensure!(reads >= 5, "{reads}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let log = barred.log();
+    let told = log.matches("needs a Role").count();
+    ensure!(told == 1, "the log names the right {told} times:\n{log}");
     ensure!(!leads(&barred).await?, "it leads without the Lease");
     Ok(())
 }
