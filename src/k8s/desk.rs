@@ -18,7 +18,10 @@ use crate::metrics::Metrics;
 use crate::render::reading::Text;
 use crate::writing::{Answer, Declared, Effect, Figure, FlightId, Input, Lead, Now, WholeObjects, Writing};
 use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
+use distributary_core::observation::FailureKind;
+use distributary_core::transition::Transition;
 
 /// Inputs that are not taken in yet; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;
@@ -175,6 +178,9 @@ impl Desk {
     }
 
     fn take(&mut self, inputs: Vec<Input<Text>>) {
+        if self.writing.lead() != Lead::Follows {
+            inputs.iter().for_each(log);
+        }
         for effect in self.writing.advance(inputs, self.now()) {
             match effect {
                 Effect::Request(request) => {
@@ -200,6 +206,30 @@ impl Desk {
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
+            }
+        }
+    }
+}
+
+/// Tells what changed by a decision. A process that follows decides, too, and changes nothing by it.
+fn log(input: &Input<Text>) {
+    let Input::Decided { key, transitions, .. } = input else {
+        return;
+    };
+    for transition in transitions {
+        match transition {
+            Transition::Endpoint {
+                id,
+                from,
+                to,
+                failure,
+                eligible,
+            } => {
+                let (from, failure) = (from.map(Reason::word), failure.map(FailureKind::word));
+                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), failure, eligible, "endpoint changed");
+            }
+            route => {
+                tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");
             }
         }
     }

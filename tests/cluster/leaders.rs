@@ -187,6 +187,11 @@ async fn handover(plane: Arc<ControlPlane>) -> Result<()> {
     );
     pair.rests().await?;
     ensure!(leads(&pair.second).await?, "it holds the Lease and does not lead");
+    // It decided the same as the leader, and changed nothing by it.
+    let log = pair.second.log();
+    for told in ["route changed", "endpoint changed"] {
+        ensure!(!log.contains(told), "a follower logs what it did not do:\n{log}");
+    }
     let (first, second) = (pair.writes(pair.leader)?, pair.writes(pair.follower)?);
     ensure!(first.len() == before && second.is_empty(), "{first:?} {second:?}");
     // It is the one who writes now.
