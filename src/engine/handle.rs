@@ -47,7 +47,17 @@ impl RecallPermit<'_> {
 }
 
 impl EngineHandle {
-    /// Hands in a policy. The decision that follows from it goes to the desk.
+    /// The handle of an engine that takes in nothing but what `events` holds.
+    #[cfg(test)]
+    pub fn of(events: mpsc::Sender<Event>) -> Self {
+        Self {
+            events,
+            failed_logins: FailedLogins::default(),
+        }
+    }
+
+    /// Hands in a policy. The decision that follows from it goes to the desk. The `memory` is read when there is room for it: a
+    /// newer one than that may have come meanwhile, and have been handed in before the policy, in vain.
     ///
     /// # Errors
     /// [`Stopped`] while the process ends.
@@ -55,14 +65,15 @@ impl EngineHandle {
         &self,
         policy: Arc<Policy>,
         resolved: Arc<Resolved>,
-        memory: Memory,
+        memory: impl FnOnce() -> Memory,
     ) -> Result<(), Stopped> {
-        self.send(Event::PolicyChanged {
+        let room = self.events.reserve().await.map_err(|_| Stopped)?;
+        room.send(Event::PolicyChanged {
             policy,
             resolved,
-            memory,
-        })
-        .await
+            memory: memory(),
+        });
+        Ok(())
     }
 
     /// Says that a policy is gone.
