@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
 use super::events::{self, PolicyEvent};
+use super::fence::Fence;
 use super::memory::{self, memory};
 use super::requests;
 use crate::clock::{Clock, timestamp};
@@ -60,7 +62,9 @@ pub struct Desk {
     writing: Writing<WholeObjects>,
     inputs: mpsc::Receiver<Input<Text>>,
     requests: JoinSet<(FlightId, Answer<Text>)>,
+    /// Behind the fence.
     clients: Clients,
+    fence: Fence,
     clock: Clock,
     metrics: Metrics,
     engine: EngineHandle,
@@ -70,7 +74,7 @@ pub struct Desk {
     /// Where routes of the writes were found to lead, until there is room for it as well.
     found: BTreeMap<PolicyKey, (String, BTreeSet<SocketAddr>)>,
     events: mpsc::Sender<PolicyEvent>,
-    /// For those who must know whether this process writes.
+    /// For the fence.
     told: watch::Sender<Lead>,
 }
 
@@ -92,25 +96,33 @@ impl Desk {
         engine: EngineHandle,
         events: mpsc::Sender<PolicyEvent>,
     ) -> Self {
+        let (told, lead) = watch::channel(Lead::default());
+        let fence = Fence::new(move || lead.borrow().may_start(clock.now()));
         Self {
             writing: Writing::new(WholeObjects),
             inputs,
             requests: JoinSet::new(),
-            clients,
+            clients: clients.fenced(&fence),
+            fence,
             clock,
             metrics,
             engine,
             recalls: BTreeMap::new(),
             found: BTreeMap::new(),
             events,
-            told: watch::Sender::default(),
+            told,
         }
     }
 
     /// Whether this process writes, at any time.
     pub fn leads(&self) -> impl Fn() -> bool + use<> {
-        let (told, clock) = (self.told.subscribe(), self.clock);
-        move || told.borrow().may_start(clock.now())
+        let fence = self.fence.clone();
+        move || fence.is_open()
+    }
+
+    /// The client that Events are published with: they are written while this process writes.
+    pub fn client_of_events(&self) -> Client {
+        self.clients.requests.clone()
     }
 
     /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered. Where there is a
@@ -120,7 +132,6 @@ impl Desk {
             self.take([Input::Leads { until: None }].into());
         }
         loop {
-            self.tell_who_leads();
             let deadline = self.writing.deadline();
             let mut inputs = Vec::new();
             tokio::select! {
@@ -146,12 +157,12 @@ impl Desk {
             self.take(inputs);
         }
         self.take([Input::Follows].into());
-        self.tell_who_leads();
         while let Some(answer) = self.requests.join_next().await {
             self.take([answered(answer)].into());
         }
     }
 
+    /// Before a request starts, and to those that are under way.
     fn tell_who_leads(&self) {
         let lead = self.writing.lead();
         self.told
@@ -181,12 +192,13 @@ impl Desk {
         if self.writing.lead() != Lead::Follows {
             inputs.iter().for_each(log);
         }
-        for effect in self.writing.advance(inputs, self.now()) {
+        let effects = self.writing.advance(inputs, self.now());
+        self.tell_who_leads();
+        for effect in effects {
             match effect {
                 Effect::Request(request) => {
-                    let (clients, lead) = (self.clients.clone(), self.writing.lead());
-                    self.requests
-                        .spawn(requests::carry_out(clients, request, lead, self.clock));
+                    let (clients, fence) = (self.clients.clone(), self.fence.clone());
+                    self.requests.spawn(requests::carry_out(clients, request, fence));
                 }
                 Effect::Event { key, uid, notice } => {
                     let about = events::reference(&key.namespace, &key.name, &uid);
