@@ -15,12 +15,9 @@ use crate::writing::Input;
 pub use board::{Board, BoardEntry, TargetFigures};
 pub use check_counts::CheckCounts;
 use distributary_core::cadence::HoldRule;
-use distributary_core::health::Reason;
-use distributary_core::ids::PolicyKey;
 use distributary_core::jitter;
 use distributary_core::observation::FailureKind;
 use distributary_core::target::Answer;
-use distributary_core::transition::Transition;
 use distributary_core::world::{Announcement, Event, Instruction, World};
 use distributary_probe::Registry;
 pub use failed_logins::FailedLogins;
@@ -163,32 +160,11 @@ impl Engine {
                 let input = Input::Decided {
                     key: key.clone(),
                     decision: Arc::clone(&decision),
-                    transitions: transitions.clone(),
+                    transitions,
                 };
                 // The desk has ended only while the process ends.
                 let _ = self.desk.send(input).await;
                 self.board.decided(&key, &decision);
-                log(&key, &transitions);
-            }
-        }
-    }
-}
-
-fn log(key: &PolicyKey, transitions: &[Transition]) {
-    for transition in transitions {
-        match transition {
-            Transition::Endpoint {
-                id,
-                from,
-                to,
-                failure,
-                eligible,
-            } => {
-                let (from, failure) = (from.map(Reason::word), failure.map(FailureKind::word));
-                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), failure, eligible, "endpoint changed");
-            }
-            route => {
-                tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");
             }
         }
     }

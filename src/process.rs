@@ -114,7 +114,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let logins = reconcile::follow_failed_logins(Arc::clone(&context));
     background.spawn(alive.of("reader of Secrets", logins));
     let events = events::publish(
-        clients.requests.clone(),
+        desk.client_of_events(),
         settings.instance,
         events_out,
         desk.leads(),

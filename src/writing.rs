@@ -44,7 +44,7 @@ use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
 pub use installation::Installation;
-pub use lead::Lead;
+pub use lead::{LEFT, Lead};
 use objects::Objects;
 use places::PlacesByKind;
 pub use rendering::{Rendered, Rendering, Wanted};

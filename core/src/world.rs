@@ -85,9 +85,14 @@ impl World {
                 memory,
             } => self.change((policy, resolved), memory, now),
             Event::PolicyGone { key } => self.forget(&key),
-            Event::Recalled { key, memory, number } => self.recall(&key, (memory, number), now),
-            Event::Found { key, servers } => {
-                self.find(key, servers);
+            Event::Recalled {
+                key,
+                uid,
+                memory,
+                number,
+            } => self.recall(&key, &uid, (memory, number), now),
+            Event::Found { key, uid, servers } => {
+                self.find(key, &uid, servers);
                 Effects::default()
             }
             Event::Observed(observed) => self.observe(&observed),
@@ -156,8 +161,14 @@ impl World {
         }
     }
 
-    fn recall(&mut self, key: &PolicyKey, (memory, number): (Memory, u64), now: Moment) -> Effects {
-        let Some(state) = self.policies.get_mut(key) else {
+    fn recall(
+        &mut self,
+        key: &PolicyKey,
+        uid: &str,
+        (memory, number): (Memory, u64),
+        now: Moment,
+    ) -> Effects {
+        let Some(state) = known(&mut self.policies, key, uid) else {
             return Effects::default();
         };
         if !state.is_of_another_database(&memory) {
@@ -181,8 +192,9 @@ impl World {
         self.want(key)
     }
 
-    fn find(&mut self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
-        if let Some(state) = self.policies.get_mut(&key).filter(|state| state.found != servers) {
+    fn find(&mut self, key: PolicyKey, uid: &str, servers: BTreeSet<SocketAddr>) {
+        let state = known(&mut self.policies, &key, uid);
+        if let Some(state) = state.filter(|state| state.found != servers) {
             state.found = servers;
             self.marked.insert(key);
         }
@@ -285,6 +297,15 @@ impl World {
         };
         Effects::for_prober(self.policies.iter_mut().flat_map(told))
     }
+}
+
+/// The policy of this name, where it is the one of this uid: its name may have been given to another one since.
+fn known<'a>(
+    policies: &'a mut BTreeMap<PolicyKey, PolicyState>,
+    key: &PolicyKey,
+    uid: &str,
+) -> Option<&'a mut PolicyState> {
+    policies.get_mut(key).filter(|state| state.policy.uid == uid)
 }
 
 #[cfg(test)]

@@ -31,18 +31,33 @@ pub struct RecallPermit<'a>(mpsc::Permit<'a, Event>);
 
 impl RecallPermit<'_> {
     /// Says that another process wrote what it remembers of a policy.
-    pub fn recalled(self, key: PolicyKey, memory: Memory, number: u64) {
-        self.0.send(Event::Recalled { key, memory, number });
+    pub fn recalled(self, key: PolicyKey, uid: String, memory: Memory, number: u64) {
+        self.0.send(Event::Recalled {
+            key,
+            uid,
+            memory,
+            number,
+        });
     }
 
     /// Says where the route of the writes was found to lead.
-    pub fn found(self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
-        self.0.send(Event::Found { key, servers });
+    pub fn found(self, key: PolicyKey, uid: String, servers: BTreeSet<SocketAddr>) {
+        self.0.send(Event::Found { key, uid, servers });
     }
 }
 
 impl EngineHandle {
-    /// Hands in a policy. The decision that follows from it goes to the desk.
+    /// The handle of an engine that takes in nothing but what `events` holds.
+    #[cfg(test)]
+    pub fn of(events: mpsc::Sender<Event>) -> Self {
+        Self {
+            events,
+            failed_logins: FailedLogins::default(),
+        }
+    }
+
+    /// Hands in a policy. The decision that follows from it goes to the desk. The `memory` is read when there is room for it: a
+    /// newer one than that may have come meanwhile, and have been handed in before the policy, in vain.
     ///
     /// # Errors
     /// [`Stopped`] while the process ends.
@@ -50,14 +65,15 @@ impl EngineHandle {
         &self,
         policy: Arc<Policy>,
         resolved: Arc<Resolved>,
-        memory: Memory,
+        memory: impl FnOnce() -> Memory,
     ) -> Result<(), Stopped> {
-        self.send(Event::PolicyChanged {
+        let room = self.events.reserve().await.map_err(|_| Stopped)?;
+        room.send(Event::PolicyChanged {
             policy,
             resolved,
-            memory,
-        })
-        .await
+            memory: memory(),
+        });
+        Ok(())
     }
 
     /// Says that a policy is gone.

@@ -12,10 +12,12 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt};
+use kube::client::ConfigExt;
 use kube::{Client, Config};
 use serde_json::json;
 use tower::{BoxError, ServiceBuilder};
+
+use super::fence::{self, Fence, FencedBody};
 
 /// To a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -57,12 +59,25 @@ impl Clients {
         let config = Config::infer()
             .await
             .map_err(|error| Error::Config(Box::new(error)))?;
-        let client = |purpose| client(&config, &purpose).map_err(|error| Error::Client(Box::new(error)));
+        Self::of(&config)
+    }
+
+    pub(super) fn of(config: &Config) -> Result<Self, Error> {
+        let client = |purpose| client(config, &purpose).map_err(|error| Error::Client(Box::new(error)));
         Ok(Self {
             requests: client(Purpose::Requests)?,
             fresh: client(Purpose::Fresh)?,
             watches: client(Purpose::Watches)?,
         })
+    }
+
+    /// The same connections, with requests that write behind this fence.
+    pub(super) fn fenced(&self, fence: &Fence) -> Self {
+        Self {
+            requests: fence.around(&self.requests),
+            fresh: fence.around(&self.fresh),
+            watches: self.watches.clone(),
+        }
     }
 }
 
@@ -79,14 +94,14 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
     }
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp())?);
     connector.set_connect_timeout(Some(CONNECT));
-    // Nothing is sent twice here: who asks knows what a failure means, and when to ask again.
+    // Nothing that was sent is sent again here: who asks knows what a failure means, and when to ask again.
     let (mut most, longest) = IDLE;
     match purpose {
         Purpose::Requests => {}
         Purpose::Fresh => most = 0,
         Purpose::Watches => connector.set_read_timeout(Some(UNREAD)),
     }
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
+    let http: HttpClient<_, FencedBody> = HttpClient::builder(TokioExecutor::new())
         .pool_max_idle_per_host(most)
         .pool_idle_timeout(longest)
         .pool_timer(TokioTimer::new())
@@ -97,6 +112,7 @@ fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .map_response(telling_when)
+        .map_request(fence::fenced)
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
 }

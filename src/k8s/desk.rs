@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
 use super::events::{self, PolicyEvent};
+use super::fence::Fence;
 use super::memory::{self, memory};
 use super::requests;
 use crate::clock::{Clock, timestamp};
@@ -20,7 +22,10 @@ use crate::writing::{
     Answer, Declared, Effect, Figure, FlightId, Input, Installation, Lead, Now, WholeObjects, Writing,
 };
 use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
+use distributary_core::observation::FailureKind;
+use distributary_core::transition::Transition;
 
 /// Inputs that are not taken in yet; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;
@@ -59,17 +64,19 @@ pub struct Desk {
     writing: Writing<WholeObjects>,
     inputs: mpsc::Receiver<Input<Text>>,
     requests: JoinSet<(FlightId, Answer<Text>)>,
+    /// Behind the fence.
     clients: Clients,
+    fence: Fence,
     clock: Clock,
     metrics: Metrics,
     engine: EngineHandle,
-    /// Statuses that another writer changed, until the engine's queue has room for what they remember. The engine may wait
-    /// for room in the queue here, so nothing here stands still for it.
-    recalls: BTreeMap<PolicyKey, (Box<ReplicaSetPolicyStatus>, u64)>,
+    /// Statuses that another writer changed, with the uid of their policy, until the engine's queue has room for what they
+    /// remember. The engine may wait for room in the queue here, so nothing here stands still for it.
+    recalls: BTreeMap<PolicyKey, (String, Box<ReplicaSetPolicyStatus>, u64)>,
     /// Where routes of the writes were found to lead, until there is room for it as well.
-    found: BTreeMap<PolicyKey, BTreeSet<SocketAddr>>,
+    found: BTreeMap<PolicyKey, (String, BTreeSet<SocketAddr>)>,
     events: mpsc::Sender<PolicyEvent>,
-    /// For those who must know whether this process writes.
+    /// For the fence.
     told: watch::Sender<Lead>,
 }
 
@@ -92,25 +99,33 @@ impl Desk {
         engine: EngineHandle,
         events: mpsc::Sender<PolicyEvent>,
     ) -> Self {
+        let (told, lead) = watch::channel(Lead::default());
+        let fence = Fence::new(move || lead.borrow().may_start(clock.now()));
         Self {
             writing: Writing::new(WholeObjects).of(installation),
             inputs,
             requests: JoinSet::new(),
-            clients,
+            clients: clients.fenced(&fence),
+            fence,
             clock,
             metrics,
             engine,
             recalls: BTreeMap::new(),
             found: BTreeMap::new(),
             events,
-            told: watch::Sender::default(),
+            told,
         }
     }
 
     /// Whether this process writes, at any time.
     pub fn leads(&self) -> impl Fn() -> bool + use<> {
-        let (told, clock) = (self.told.subscribe(), self.clock);
-        move || told.borrow().may_start(clock.now())
+        let fence = self.fence.clone();
+        move || fence.is_open()
+    }
+
+    /// The client that Events are published with: they are written while this process writes.
+    pub fn client_of_events(&self) -> Client {
+        self.clients.requests.clone()
     }
 
     /// Writes until `stop`; then no request begins, and it returns when those that are under way are answered. Where there is a
@@ -120,7 +135,6 @@ impl Desk {
             self.take([Input::Leads { until: None }].into());
         }
         loop {
-            self.tell_who_leads();
             let deadline = self.writing.deadline();
             let mut inputs = Vec::new();
             tokio::select! {
@@ -129,11 +143,11 @@ impl Desk {
                 Some(input) = of_lease(&mut lease) => inputs.push(input),
                 Some(answer) = self.requests.join_next(), if !self.requests.is_empty() => inputs.push(answered(answer)),
                 Ok(permit) = self.engine.recall_permit(), if !self.recalls.is_empty() || !self.found.is_empty() => {
-                    if let Some((key, (status, number))) = self.recalls.pop_first() {
+                    if let Some((key, (uid, status, number))) = self.recalls.pop_first() {
                         let (wall, moment) = (timestamp(), self.clock.now());
-                        permit.recalled(key, memory(&status, memory::Now { wall, moment }), number);
-                    } else if let Some((key, servers)) = self.found.pop_first() {
-                        permit.found(key, servers);
+                        permit.recalled(key, uid, memory(&status, memory::Now { wall, moment }), number);
+                    } else if let Some((key, (uid, servers))) = self.found.pop_first() {
+                        permit.found(key, uid, servers);
                     }
                 }
                 input = self.inputs.recv() => match input {
@@ -146,12 +160,12 @@ impl Desk {
             self.take(inputs);
         }
         self.take([Input::Follows].into());
-        self.tell_who_leads();
         while let Some(answer) = self.requests.join_next().await {
             self.take([answered(answer)].into());
         }
     }
 
+    /// Before a request starts, and to those that are under way.
     fn tell_who_leads(&self) {
         let lead = self.writing.lead();
         self.told
@@ -178,27 +192,60 @@ impl Desk {
     }
 
     fn take(&mut self, inputs: Vec<Input<Text>>) {
-        for effect in self.writing.advance(inputs, self.now()) {
+        if self.writing.lead() != Lead::Follows {
+            inputs.iter().for_each(log);
+        }
+        let effects = self.writing.advance(inputs, self.now());
+        self.tell_who_leads();
+        for effect in effects {
             match effect {
                 Effect::Request(request) => {
-                    let (clients, lead) = (self.clients.clone(), self.writing.lead());
-                    self.requests
-                        .spawn(requests::carry_out(clients, request, lead, self.clock));
+                    let (clients, fence) = (self.clients.clone(), self.fence.clone());
+                    self.requests.spawn(requests::carry_out(clients, request, fence));
                 }
                 Effect::Event { key, uid, notice } => {
                     let about = events::reference(&key.namespace, &key.name, &uid);
                     // A full queue loses an Event, never a route.
                     let _ = self.events.try_send(PolicyEvent { about, notice });
                 }
-                Effect::Recall { key, status, number } => {
-                    self.recalls.insert(key, (status, number));
+                Effect::Recall {
+                    key,
+                    uid,
+                    status,
+                    number,
+                } => {
+                    self.recalls.insert(key, (uid, status, number));
                 }
-                Effect::Found { key, servers } => {
-                    self.found.insert(key, servers);
+                Effect::Found { key, uid, servers } => {
+                    self.found.insert(key, (uid, servers));
                 }
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Undone) => self.metrics.undone(),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
+            }
+        }
+    }
+}
+
+/// Tells what changed by a decision. A process that follows decides, too, and changes nothing by it.
+fn log(input: &Input<Text>) {
+    let Input::Decided { key, transitions, .. } = input else {
+        return;
+    };
+    for transition in transitions {
+        match transition {
+            Transition::Endpoint {
+                id,
+                from,
+                to,
+                failure,
+                eligible,
+            } => {
+                let (from, failure) = (from.map(Reason::word), failure.map(FailureKind::word));
+                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), failure, eligible, "endpoint changed");
+            }
+            route => {
+                tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");
             }
         }
     }

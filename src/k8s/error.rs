@@ -2,6 +2,7 @@
 
 use kube::core::Status;
 
+use super::fence;
 use crate::engine::Stopped;
 
 /// Why a pass over a policy ended early; it will be made again.
@@ -35,6 +36,9 @@ pub enum CallError {
     /// What the API server says against it.
     #[error("{} {}", .0.code, .0.message)]
     Refused(Box<Status>),
+    /// It was not sent: this process may not write any more.
+    #[error("this process may not write any more")]
+    HeldBack,
     #[error(transparent)]
     Request(kube::Error),
 }
@@ -43,6 +47,7 @@ impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Refused(status),
+            other if fence::holds_back(&other) => Self::HeldBack,
             other => Self::Request(other),
         }
     }
@@ -71,6 +76,7 @@ impl CallError {
     pub const fn category(&self) -> &'static str {
         match (self, self.code()) {
             (Self::Deadline(_), _) => "Deadline",
+            (Self::HeldBack, _) => "HeldBack",
             (_, 401) => "Unauthorized",
             (_, 403) => "Forbidden",
             (_, 404) => "NotFound",

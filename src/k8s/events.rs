@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::call;
+use super::error::CallError;
 use crate::render::events::Notice;
 
 /// The name under which Events are reported.
@@ -41,8 +42,9 @@ pub fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
     }
 }
 
-/// Publishes until the senders are gone, while `leads` says that this process may. An Event that cannot be published is logged and forgotten. Those of one namespace
-/// are published one after the other, and wait for no other namespace.
+/// Publishes until the senders are gone, while `leads` says that this process may; `client` asks again when it sends. An Event that
+/// cannot be published is logged and forgotten. Those of one namespace are published one after the other, and wait for no other
+/// namespace.
 pub async fn publish(
     client: Client,
     instance: String,
@@ -136,8 +138,11 @@ async fn publish_one(recorder: &Recorder, event: PolicyEvent) {
         action: notice.action.to_owned(),
         secondary: notice.endpoint.map(|id| related(&about, &id)),
     };
-    if let Err(error) = call(recorder.publish(&event, &about)).await {
-        tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
+    match call(recorder.publish(&event, &about)).await {
+        Ok(()) | Err(CallError::HeldBack) => {}
+        Err(error) => {
+            tracing::warn!(category = error.category(), reason = %event.reason, "event not published");
+        }
     }
 }
 

@@ -44,7 +44,8 @@ impl KnownPolicies {
             .is_some_and(|policy| policy.meta().uid.as_deref().unwrap_or_default() == uid)
     }
 
-    fn get(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
+    /// A policy as the watch has shown it last.
+    pub(super) fn get(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
         let reference = watch::reference(key);
         self.stores.lock().iter().find_map(|store| store.get(&reference))
     }

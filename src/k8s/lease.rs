@@ -252,7 +252,7 @@ impl Leadership {
             .spawn(async move { call_within(deadline, carry_out(&api, &name, call)).await });
     }
 
-    /// What an answer means; a refusal is logged with the right that may be missing.
+    /// What an answer means; a refusal is logged with the right that may be missing, once until it is another one.
     fn answered(&self, answer: Result<LeaseAnswer, CallError>) -> LeaseAnswer {
         let LeaseSettings { name, namespace, .. } = &self.settings;
         let error = match answer {
@@ -267,11 +267,14 @@ impl Leadership {
             (409, _) => return LeaseAnswer::Conflict,
             (401 | 403 | 404, _) => {
                 let told = format!("Lease {namespace}/{name}: cannot be {verb}, {category}");
-                self.context.synced.lease_refused(Some(told));
-                tracing::warn!(
-                    lease = %name, %namespace, category, error = %chain(&error),
-                    "the Lease cannot be {verb}, so this process does not lead: the ServiceAccount needs a Role in the namespace of the Lease that allows get, list, watch and update of it, and create of leases"
-                );
+                if self.context.synced.lease_refused(Some(told)) {
+                    tracing::warn!(
+                        lease = %name, %namespace, category, error = %chain(&error),
+                        "the Lease cannot be {verb}, so this process does not lead: the ServiceAccount needs a Role in the namespace of the Lease that allows get, list, watch and update of it, and create of leases"
+                    );
+                } else {
+                    tracing::debug!(lease = %name, %namespace, category, "the Lease still cannot be {verb}");
+                }
             }
             _ => {
                 tracing::warn!(lease = %name, %namespace, category, error = %chain(&error), "the Lease was not {verb}, which is tried again");

@@ -6,6 +6,7 @@ mod dereference;
 pub mod desk;
 pub mod error;
 pub mod events;
+mod fence;
 pub mod foreign;
 mod known;
 pub mod lease;

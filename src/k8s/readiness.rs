@@ -186,13 +186,13 @@ impl FirstLists {
             .send_if_modified(|now| now.failing.insert(watched.clone(), category) != Some(category));
     }
 
-    /// The API server refuses the Lease, as this line says; `None`: it does not.
-    pub(super) fn lease_refused(&self, refused: Option<String>) {
+    /// The API server refuses the Lease, as this line says; `None`: it does not. Whether that is new.
+    pub(super) fn lease_refused(&self, refused: Option<String>) -> bool {
         self.0.send_if_modified(|now| {
             let changed = now.refused_lease != refused;
             now.refused_lease = refused;
             changed
-        });
+        })
     }
 
     /// Returns when passes over the policies of a namespace may begin.

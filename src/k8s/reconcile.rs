@@ -19,7 +19,7 @@ use super::memory::{Now, memory};
 use super::secrets::SecretAccess;
 use super::services::FIRST_LISTS;
 use super::stored::StoredPolicy;
-use super::{policy_resource, watch};
+use super::{policy_resource, requests, watch};
 use crate::clock::timestamp;
 use crate::telemetry::chain;
 use crate::writing::Declared;
@@ -80,8 +80,11 @@ pub async fn follow_failed_logins(context: Arc<Context>) {
 }
 
 async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<Action, Error> {
-    let (key, uid) = (object.key(), object.meta().uid.clone());
+    let key = object.key();
     context.synced.wait(&key.namespace).await;
+    // That took a while: the pass is about what there is now.
+    let object = context.policies.get(&key).unwrap_or(object);
+    let uid = object.meta().uid.clone();
     context.policies.begin(&key);
     let done = context.pass(&object).await;
     if context.policies.has(&key, &uid.unwrap_or_default()) {
@@ -103,6 +106,7 @@ impl Context {
         }
         let again = !seen.unresolved.is_empty();
         self.hand_on(seen).await?;
+        self.show_again(object).await;
         Ok(if again {
             Action::requeue(LOOK_AGAIN)
         } else {
@@ -112,7 +116,12 @@ impl Context {
 
     /// The desk first: a decision about a policy that it does not know is none.
     async fn hand_on(&self, seen: PolicyReading) -> Result<(), Error> {
-        let (valid, memory) = (seen.valid.clone(), self.memory(&seen.previous));
+        let (valid, key, uid, previous) = (
+            seen.valid.clone(),
+            seen.key.clone(),
+            seen.uid.clone(),
+            seen.previous.clone(),
+        );
         let before = self.policies.hand(&seen.key, valid.as_ref());
         self.desk.declare(declared(seen)).await;
         let Some(declared) = valid else {
@@ -123,10 +132,27 @@ impl Context {
             .is_some_and(|before| before.policy == declared.policy && before.resolved == declared.resolved);
         if !known {
             self.engine
-                .change(declared.policy, declared.resolved, memory)
+                .change(declared.policy, declared.resolved, || {
+                    self.memory(&self.newest_status(&key, &uid).unwrap_or(previous))
+                })
                 .await?;
         }
         Ok(())
+    }
+
+    /// The status of a policy as the watch has shown it last.
+    fn newest_status(&self, key: &PolicyKey, uid: &str) -> Option<ReplicaSetPolicyStatus> {
+        let newest = self.policies.get(key)?;
+        (newest.meta().uid.as_deref() == Some(uid)).then(|| requests::status(newest.status()))
+    }
+
+    /// The desk takes in no status of a policy that it does not know: one that the watch showed during the pass is shown again.
+    async fn show_again(&self, object: &StoredPolicy) {
+        let newest = self.policies.get(&object.key());
+        let version = |policy: &StoredPolicy| policy.meta().resource_version.clone();
+        if let Some(newest) = newest.filter(|newest| version(newest) != version(object)) {
+            self.desk.send(watch::status(&newest)).await;
+        }
     }
 
     fn memory(&self, status: &ReplicaSetPolicyStatus) -> Memory {

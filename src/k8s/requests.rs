@@ -7,25 +7,20 @@ use serde_json::{Value, json};
 
 use super::clients::Clients;
 use super::error::CallError;
+use super::fence::Fence;
 use super::{api, call_within, policy_resource};
-use crate::clock::Clock;
 use crate::render::merge::merge;
 use crate::render::reading::{FIELD_MANAGER, Text, Version, observed};
 use crate::render::status::Refusal;
 use crate::render::{Kind, ObjectId};
 use crate::telemetry::chain;
-use crate::writing::{Answer, Call, FlightId, Lead, PolicyReading, Request};
+use crate::writing::{Answer, Call, FlightId, PolicyReading, Request};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
 
-/// Sends a request, and returns what became known by it. The clock is read right before it is sent: a process that was frozen
-/// since it was asked for sends nothing.
-pub async fn carry_out(
-    clients: Clients,
-    request: Request<Text>,
-    lead: Lead,
-    clock: Clock,
-) -> (FlightId, Answer<Text>) {
+/// Sends a request, and returns what became known by it. The fence is asked before a connection is made, and by `clients`, which
+/// are behind it, when a write goes over that.
+pub async fn carry_out(clients: Clients, request: Request<Text>, fence: Fence) -> (FlightId, Answer<Text>) {
     let Request {
         flight,
         key,
@@ -34,7 +29,7 @@ pub async fn carry_out(
         call,
         ..
     } = request;
-    if !lead.may_start(clock.now()) {
+    if !fence.is_open() {
         return (flight, Answer::Unsent);
     }
     let client = if fresh { clients.fresh } else { clients.requests };
@@ -49,6 +44,9 @@ pub async fn carry_out(
             tracing::info!(policy = %key.name, namespace = %key.namespace, verb, object, "wrote");
         }
         Ok(_) => {}
+        Err(CallError::HeldBack) => {
+            tracing::debug!(policy = %key.name, namespace = %key.namespace, verb, object, "not sent, as this process may not write any more");
+        }
         Err(error) => {
             tracing::warn!(policy = %key.name, namespace = %key.namespace, verb, object, category = error.category(), error = %chain(error), "request failed");
         }
@@ -148,6 +146,9 @@ pub fn status(status: Value) -> ReplicaSetPolicyStatus {
 }
 
 fn failed(error: &CallError) -> Answer<Text> {
+    if matches!(error, CallError::HeldBack) {
+        return Answer::Unsent;
+    }
     match error.status() {
         // A server that failed, or gave up waiting for one behind it, may have done it all the same.
         Some(status) if error.code() >= 500 => Answer::Unknown {

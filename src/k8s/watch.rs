@@ -65,7 +65,7 @@ pub fn policies(
 }
 
 /// The status that a policy has now.
-fn status(policy: &StoredPolicy) -> Input<Text> {
+pub(super) fn status(policy: &StoredPolicy) -> Input<Text> {
     let meta = policy.meta();
     Input::StatusSeen {
         key: policy.key(),

@@ -4,8 +4,9 @@
 //! | state | what happens | next state |
 //! |---|---|---|
 //! | Follows | it may stand, and the Lease is absent, released, its own, or another's and expired: a write of its own is accepted | Leads |
-//! | Follows | that write is refused as resting on an old view, or its outcome is unknown | Follows; the Lease is read before the next one |
+//! | Follows | that write is refused as resting on an old view, or as there is no Lease, or its outcome is unknown | Follows; the Lease is read before the next one |
 //! | Leads | a renewal is accepted, or a read shows that it was | Leads, for longer |
+//! | Leads | a renewal finds no Lease, or rests on an old view | Leads; the Lease is read at once |
 //! | Leads | the Lease names another holder, or a read does not find it | Follows |
 //! | Leads | no renewal was accepted within `renew_deadline` | Follows, and it stands again |
 //! | Follows, Leads | stop | Stops |
@@ -53,7 +54,7 @@ pub enum LeaseInput {
 /// What became known by a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LeaseAnswer {
-    /// The Lease as it is now; `None`: there is none.
+    /// The Lease as it is now; `None`: there is none, and none was updated.
     Lease(Option<LeaseRecord>),
     /// The write rested on an old view, and did nothing.
     Conflict,
@@ -147,9 +148,9 @@ pub struct Candidate {
     under_way: Option<UnderWay>,
     /// A write of which nobody knows whether it was done, and when it was sent.
     unconfirmed: Option<(LeaseRecord, Moment)>,
-    /// Requests in a row that failed.
+    /// Requests in a row that failed; another process that leads ends it, too.
     failures: u32,
-    /// Writes in a row that rested on an old view.
+    /// Writes in a row that rested on an old view, likewise.
     conflicts: u32,
     not_before: Moment,
 }
@@ -230,14 +231,18 @@ impl Candidate {
 
     /// The Lease is so now.
     fn observe(&mut self, record: LeaseRecord, now: Moment, effects: &mut Vec<LeaseEffect>) {
-        let since = match &self.known {
-            Known::Record(known, since) if known.says_the_same(&record) => *since,
-            _ => now,
+        let unchanged = match &self.known {
+            Known::Record(known, since) if known.says_the_same(&record) => Some(*since),
+            _ => None,
         };
         if record.holder != self.identity {
             self.follow(effects);
         }
-        self.known = Known::Record(record, since);
+        if unchanged.is_none() && !self.is_free(&record) {
+            // Another process leads: what failed before says nothing of the next time.
+            (self.failures, self.conflicts) = (0, 0);
+        }
+        self.known = Known::Record(record, unchanged.unwrap_or(now));
     }
 
     fn follow(&mut self, effects: &mut Vec<LeaseEffect>) {
@@ -261,12 +266,8 @@ impl Candidate {
                 self.hold(sent, now, effects);
             }
             (LeaseAnswer::Lease(found), None) => self.read(found, now, effects),
-            // Of a write: there is none to update.
-            (LeaseAnswer::Lease(None), Some(_)) => {
-                self.fail(sent, None);
-                self.doubtful = true;
-            }
-            (LeaseAnswer::Conflict, _) => {
+            // There was none to update, or another one than was known.
+            (LeaseAnswer::Lease(None), Some(_)) | (LeaseAnswer::Conflict, _) => {
                 self.doubtful = true;
                 self.conflicts += 1;
                 if self.conflicts > 1 {
@@ -290,6 +291,10 @@ impl Candidate {
     fn read(&mut self, found: Option<LeaseRecord>, now: Moment, effects: &mut Vec<LeaseEffect>) {
         self.doubtful = false;
         let unconfirmed = self.unconfirmed.take();
+        if unconfirmed.is_none() {
+            // After a write without an answer it shows no more than that reads are answered.
+            self.failures = 0;
+        }
         let Some(record) = found else {
             self.follow(effects);
             self.known = Known::Absent;

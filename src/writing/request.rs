@@ -29,6 +29,7 @@ pub enum Effect<B> {
     /// Another writer changed what is remembered of a policy: the engine must go by it.
     Recall {
         key: PolicyKey,
+        uid: String,
         status: Box<ReplicaSetPolicyStatus>,
         /// Decisions that go by it carry this number, or a higher one.
         number: u64,
@@ -36,6 +37,7 @@ pub enum Effect<B> {
     /// The route of the writes leads elsewhere than decided, and the holder has not proved itself: the engine must know.
     Found {
         key: PolicyKey,
+        uid: String,
         servers: BTreeSet<SocketAddr>,
     },
     Figure(Figure),

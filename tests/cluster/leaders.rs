@@ -56,6 +56,11 @@ async fn handover(plane: Arc<ControlPlane>) -> Result<()> {
     );
     pair.rests().await?;
     ensure!(leads(&pair.second).await?, "it holds the Lease and does not lead");
+    // It decided the same as the leader, and changed nothing by it.
+    let log = pair.second.log();
+    for told in ["route changed", "endpoint changed"] {
+        ensure!(!log.contains(told), "a follower logs what it did not do:\n{log}");
+    }
     let (first, second) = (pair.writes(pair.leader)?, pair.writes(pair.follower)?);
     ensure!(first.len() == before && second.is_empty(), "{first:?} {second:?}");
     // It is the one who writes now.
@@ -76,6 +81,7 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
     let barred = Operator::builder(&kubeconfig)
         .namespace(&it.namespace)
         .args(["--leader-elect", "--lease-namespace", &elsewhere])
+        .args(["--renew-deadline=2s", "--retry-period=500ms"])
         .start()
         .await?;
     let told = format!("Lease {elsewhere}/distributary: cannot be read, Forbidden");
@@ -90,7 +96,18 @@ async fn refused(plane: Arc<ControlPlane>) -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    ensure!(barred.log().contains("needs a Role"), "the log names no right");
+    let user = service_account_user(&it.namespace, "operator");
+    wait::eventually("the Lease to be read several times", SOON, || async {
+        let events = it.plane.audit_of(&user)?.into_iter();
+        let reads = events.filter(|event| event.resource == "leases" && event.verb == "get");
+        let reads = reads.count();
+        ensure!(reads >= 5, "{reads}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let log = barred.log();
+    let told = log.matches("needs a Role").count();
+    ensure!(told == 1, "the log names the right {told} times:\n{log}");
     ensure!(!leads(&barred).await?, "it leads without the Lease");
     Ok(())
 }

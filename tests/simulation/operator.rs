@@ -201,11 +201,23 @@ impl Operator {
         for effect in self.writing.advance(inputs, self.now(now)) {
             match effect {
                 Effect::Request(request) => orders.push(Order::Send(request)),
-                Effect::Recall { key, status, number } => {
+                Effect::Recall {
+                    key,
+                    uid,
+                    status,
+                    number,
+                } => {
                     let memory = self.remembers(&status, now);
-                    orders.push(Order::Tell(Event::Recalled { key, memory, number }));
+                    orders.push(Order::Tell(Event::Recalled {
+                        key,
+                        uid,
+                        memory,
+                        number,
+                    }));
                 }
-                Effect::Found { key, servers } => orders.push(Order::Tell(Event::Found { key, servers })),
+                Effect::Found { key, uid, servers } => {
+                    orders.push(Order::Tell(Event::Found { key, uid, servers }));
+                }
                 Effect::Event { .. } | Effect::Figure(_) => {}
             }
         }

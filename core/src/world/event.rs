@@ -35,12 +35,16 @@ pub enum Event {
     /// writes waits for it, be it the same as before.
     Recalled {
         key: PolicyKey,
+        /// The policy of this uid alone: one that was made anew under its name takes over nothing.
+        uid: String,
         memory: Memory,
         number: u64,
     },
     /// The route of the writes leads to these servers, and not to where the decision leads it.
     Found {
         key: PolicyKey,
+        /// As above.
+        uid: String,
         servers: BTreeSet<SocketAddr>,
     },
     Observed(CheckAnswer),

@@ -16,11 +16,12 @@ use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
 use super::*;
 use crate::clock::Clock;
-use crate::engine::{Board, CheckCounts, Engine};
+use crate::engine::{Board, CheckCounts, Engine, EngineHandle};
 use crate::metrics::Metrics;
 use crate::render::Kind;
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::cadence::HoldRule;
+use distributary_core::world::Event as CoreEvent;
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
 
 fn read(mode: &str) -> Result<ReplicaSetPolicy, String> {
@@ -69,6 +70,27 @@ struct Bench {
     taken: tokio::task::JoinHandle<Vec<String>>,
 }
 
+impl Bench {
+    /// The first lists that passes wait for have ended.
+    fn lists(&self) {
+        for kind in Kind::ALL.iter().copied() {
+            let subject = Subject::Written(kind);
+            self.context.synced.listed(&Watched { subject, scope: None });
+        }
+        self.context.synced.addresses_known();
+    }
+
+    /// The watch shows the policy.
+    fn shows(&mut self, policy: &StoredPolicy) {
+        self.store.apply_watcher_event(&Event::Apply(policy.clone()));
+    }
+
+    /// Begins a pass.
+    fn passes(&self, policy: StoredPolicy) -> tokio::task::JoinHandle<Result<Action, Error>> {
+        tokio::spawn(reconcile(Arc::new(policy), Arc::clone(&self.context)))
+    }
+}
+
 /// An API server that knows nothing, and says so about a Secret only when it is let: it tells when it is asked.
 fn bench() -> Bench {
     bench_with(true, |_| (404, refused(404)))
@@ -80,6 +102,12 @@ fn refused(code: u16) -> Value {
 
 /// An API server that answers like that to a path and query; `waits`: it lets the reader of a Secret wait.
 fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
+    let bench = bench_before_the_lists(waits, answer_to);
+    bench.lists();
+    bench
+}
+
+fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
     let (ask, asked) = mpsc::channel(if waits { 1 } else { 1024 });
     let answer = Arc::new(Notify::new());
     let answers = Arc::clone(&answer);
@@ -140,11 +168,6 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
         access,
         None,
     );
-    for kind in Kind::ALL.iter().copied() {
-        let subject = Subject::Written(kind);
-        context.synced.listed(&Watched { subject, scope: None });
-    }
-    context.synced.addresses_known();
     let store = reflector::store::Writer::new(policy_resource());
     context.policies.of_store(store.as_reader());
     Bench {
@@ -186,6 +209,86 @@ async fn a_policy_that_goes_during_its_pass_leaves_nothing_behind() {
     drop(context);
     let taken = bench.taken.await.unwrap();
     assert!(taken.iter().all(|input| input.starts_with("Gone")), "{taken:?}");
+}
+
+/// Lets the other tasks of the test go on until they wait for something.
+async fn rests() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The policy as of a version, which remembers a holder of this timeline.
+fn policy_at(version: &str, timeline: u32) -> StoredPolicy {
+    let mut object = policy_of("first").declared();
+    object["metadata"]["resourceVersion"] = json!(version);
+    object["status"] = json!({"memory": {"timeline": timeline}});
+    serde_json::from_value(object).unwrap()
+}
+
+#[tokio::test]
+async fn a_pass_that_waited_for_the_first_lists_is_about_what_there_is_then() {
+    let mut bench = bench_before_the_lists(false, |_| (404, refused(404)));
+    bench.shows(&policy_at("1", 8));
+    let pass = bench.passes(policy_at("1", 8));
+    rests().await;
+    bench.shows(&policy_at("2", 9));
+    bench.lists();
+    pass.await.unwrap().unwrap();
+    drop(bench.context);
+    let taken = bench.taken.await.unwrap();
+    let declared = taken.iter().find(|input| input.starts_with("Declared")).unwrap();
+    assert!(declared.contains("timeline: Some(9)"), "{declared}");
+}
+
+/// The desk does not know the policy then, and takes in no status of it.
+#[tokio::test]
+async fn a_status_that_is_shown_during_a_pass_is_shown_to_the_desk_after_it() {
+    let mut bench = bench();
+    bench.shows(&policy_at("1", 8));
+    let pass = bench.passes(policy_at("1", 8));
+    bench.asked.recv().await.unwrap();
+    bench.shows(&policy_at("2", 9));
+    bench.answer.notify_one();
+    pass.await.unwrap().unwrap();
+    drop(bench.context);
+    let taken = bench.taken.await.unwrap();
+    let place = |word: &str, timeline: &str| {
+        let is = |input: &String| input.starts_with(word) && input.contains(timeline);
+        taken.iter().position(is)
+    };
+    let (declared, seen) = (
+        place("Declared", "timeline: Some(8)"),
+        place("StatusSeen", "timeline: Some(9)"),
+    );
+    assert!(declared.is_some() && declared < seen, "{taken:?}");
+}
+
+/// What the desk makes of it may reach the engine before the policy does, in vain.
+#[tokio::test]
+async fn the_engine_gets_the_memory_that_was_shown_last() {
+    let mut bench = bench_with(false, |_| (404, refused(404)));
+    let (events, mut queue) = mpsc::channel(1);
+    events.send(CoreEvent::AddressesChanged).await.unwrap();
+    Arc::get_mut(&mut bench.context).unwrap().engine = EngineHandle::of(events);
+    bench.shows(&policy_at("1", 8));
+    let pass = bench.passes(policy_at("1", 8));
+    let is_handed = || {
+        let key = policy_of("first").key();
+        bench.context.policies.handed(&key).is_some()
+    };
+    while !is_handed() {
+        rests().await;
+    }
+    // Until it waits for room.
+    rests().await;
+    bench.shows(&policy_at("2", 9));
+    queue.recv().await.unwrap();
+    pass.await.unwrap().unwrap();
+    let Some(CoreEvent::PolicyChanged { memory, .. }) = queue.recv().await else {
+        panic!("no policy");
+    };
+    assert_eq!(memory.holding.timeline, Some(9));
 }
 
 #[tokio::test]

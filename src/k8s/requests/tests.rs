@@ -7,6 +7,8 @@ use axum::http::Response;
 use kube::client::Body;
 
 use super::*;
+use crate::clock::Clock;
+use crate::writing::Lead;
 
 /// The answer to a GET that is sent with so much of the lease left, and how many requests the API server saw.
 async fn sent_with(left: Duration) -> (Answer<Text>, usize) {
@@ -27,11 +29,10 @@ async fn sent_with(left: Duration) -> (Answer<Text>, usize) {
         watches: client,
     };
     let clock = Clock::new();
-    let lead = Lead::Leads {
-        until: Some(clock.now() + left),
-    };
+    let until = Some(clock.now() + left);
+    let fence = Fence::new(move || Lead::Leads { until }.may_start(clock.now()));
     let request = Request::about(PolicyKey::new("shop", "orders"), Call::GetPolicy);
-    let (_, answer) = carry_out(clients, request, lead, clock).await;
+    let (_, answer) = carry_out(clients, request, fence).await;
     (answer, asked.load(Ordering::Relaxed))
 }
 

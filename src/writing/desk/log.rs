@@ -151,6 +151,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.log.recalled = Some(self.recalls);
         Effect::Recall {
             key: self.key.clone(),
+            uid: self.uid().to_owned(),
             status: Box::new(status.clone()),
             number: self.recalls,
         }

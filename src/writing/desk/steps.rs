@@ -161,6 +161,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.found = told;
             let found = self.found.iter().map(|(_, servers)| Effect::Found {
                 key: self.key.clone(),
+                uid: self.uid().to_owned(),
                 servers: servers.clone(),
             });
             around.effects.extend(found);

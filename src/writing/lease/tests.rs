@@ -418,13 +418,71 @@ fn a_refusal_is_tried_again_after_a_retry_period_or_when_the_api_server_asks() {
     }
 }
 
+/// Who sees by its watch that the Lease is gone may create it, and lead, in the same moment.
 #[test]
-fn an_update_of_what_is_gone_is_followed_by_a_read() {
+fn an_update_of_what_is_gone_is_followed_by_a_read_at_once() {
     let mut bench = Bench::leading();
     bench.pass_to(1_002_000);
     bench.answer(LeaseAnswer::Lease(None));
-    bench.pass_to(1_004_000);
+    let read = bench.asked.clone().unwrap();
+    assert_eq!((read.call, read.fresh), (LeaseCall::Read, false));
+    bench.answer(LeaseAnswer::Lease(None));
+    assert_eq!(bench.told(), ["follows"]);
+    assert!(matches!(bench.call(), LeaseCall::Create(_)));
+}
+
+/// As where a webhook takes each write for an update of nothing.
+#[test]
+fn updates_of_what_is_gone_one_after_the_other_have_patience() {
+    let mut bench = Bench::standing(Some(of("", 1, 7)));
+    bench.answer(LeaseAnswer::Lease(None));
+    bench.answer(LeaseAnswer::Lease(Some(of("", 1, 7))));
+    bench.answer(LeaseAnswer::Lease(None));
+    assert_eq!(bench.asked, None);
+    bench.pass_to(1_001_999);
+    assert_eq!(bench.asked, None);
+    bench.pass_to(1_002_000);
     assert_eq!(bench.call(), LeaseCall::Read);
+}
+
+#[test]
+fn conflicts_before_another_process_led_count_for_nothing() {
+    let mut bench = Bench::standing(Some(of("", 1, 7)));
+    bench.answer(LeaseAnswer::Conflict);
+    bench.answer(LeaseAnswer::Lease(Some(of("other", 15, 8))));
+    bench.pass_to(1_015_040);
+    bench.answer(LeaseAnswer::Conflict);
+    assert_eq!(bench.call(), LeaseCall::Read);
+}
+
+/// Its answer shows that the API server can be reached.
+#[test]
+fn failures_before_a_read_that_was_answered_count_for_nothing() {
+    let mut bench = Bench::new();
+    bench.take(LeaseInput::MayStand);
+    for at in [1_002_000, 1_004_000, 1_006_000] {
+        bench.pass_to(at);
+        bench.answer(LeaseAnswer::Unknown);
+    }
+    bench.pass_to(1_008_000);
+    assert!(bench.asked.clone().unwrap().fresh);
+    bench.answer(LeaseAnswer::Lease(Some(of("other", 15, 8))));
+    bench.pass_to(1_023_040);
+    let update = bench.asked.clone().unwrap();
+    assert!(matches!(update.call, LeaseCall::Update(_)));
+    assert_eq!((update.deadline, update.fresh), (MS(2000), false));
+}
+
+/// Reads are answered at once, as where a webhook holds up writes alone.
+#[test]
+fn a_write_without_an_answer_gives_the_next_one_more_time_though_a_read_was_answered() {
+    let mut bench = Bench::standing(Some(of("", 1, 7)));
+    bench.pass_to(1_002_000);
+    bench.answer(LeaseAnswer::Unknown);
+    bench.answer(LeaseAnswer::Lease(Some(of("", 1, 7))));
+    let again = bench.asked.clone().unwrap();
+    assert!(matches!(again.call, LeaseCall::Update(_)));
+    assert_eq!(again.deadline, MS(4000));
 }
 
 #[test]

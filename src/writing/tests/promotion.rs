@@ -101,8 +101,9 @@ impl Operator {
     fn serves(&mut self) {
         self.bench.serve();
         while let Some(servers) = self.bench.found.take() {
-            let key = fixture::policy(&[]).policy().key.clone();
-            self.happens([Event::Found { key, servers }]);
+            let policy = fixture::policy(&[]).policy();
+            let (key, uid) = (policy.key.clone(), policy.uid.clone());
+            self.happens([Event::Found { key, uid, servers }]);
             self.bench.serve();
         }
         let leads = self.bench.servers(SLICE);

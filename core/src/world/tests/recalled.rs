@@ -7,6 +7,7 @@ use crate::write_primary::Holding;
 fn recalled(holding: Holding) -> Event {
     Event::Recalled {
         key: policy().key.clone(),
+        uid: policy().uid.clone(),
         memory: Memory {
             holding,
             ..Memory::default()
@@ -47,6 +48,7 @@ fn recalled_writable(seen_as_standby: bool) -> Event {
     };
     Event::Recalled {
         key: policy().key.clone(),
+        uid: policy().uid.clone(),
         memory: Memory {
             endpoints: [("a".into(), a)].into(),
             holding: held_by("primary", 1),
@@ -76,10 +78,14 @@ fn what_is_decided_by_a_memory_is_announced_by_its_number_though_it_is_the_same_
         holding: scene.decided().holding,
         ..Memory::default()
     };
-    let key = policy().key.clone();
     for number in [4, 5] {
-        let (key, memory) = (key.clone(), memory.clone());
-        let effects = scene.step(Event::Recalled { key, memory, number }, 10 * number);
+        let event = Event::Recalled {
+            key: policy().key.clone(),
+            uid: policy().uid.clone(),
+            memory: memory.clone(),
+            number,
+        };
+        let effects = scene.step(event, 10 * number);
         let [
             Announcement::Decided {
                 decision,
@@ -120,6 +126,16 @@ fn an_old_primary_does_not_take_the_writes_back_after_a_memory_was_read() {
     scene.check("primary", 12, on(1, Role::Primary));
     let routes = scene.routes();
     assert!(!routes.starts_with("rw primary"), "{routes}");
+}
+
+/// It was seen before the policy was deleted, and waited for its turn.
+#[test]
+fn the_memory_of_a_policy_is_not_that_of_the_next_one_of_its_name() {
+    let mut scene = Scene::default();
+    let next = edited(|policy| policy.uid = "uid-2".to_owned());
+    scene.apply(next, &Memory::default(), 0);
+    let effects = scene.step(recalled(held_by("a", 2)), 10);
+    assert!(effects.is_empty(), "{effects:?}");
 }
 
 #[test]
@@ -165,6 +181,7 @@ fn a_request_for_checks_that_another_process_answered_is_told() {
     let holding = scene.decided().holding;
     let event = Event::Recalled {
         key: policy().key.clone(),
+        uid: policy().uid.clone(),
         memory: Memory {
             holding,
             answered: Some("now".to_owned()),

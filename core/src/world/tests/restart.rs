@@ -731,6 +731,7 @@ fn a_remembered_holder_that_proves_a_standby_loses_the_writes() {
 fn found(id: u8) -> Event {
     Event::Found {
         key: policy().key.clone(),
+        uid: policy().uid.clone(),
         servers: [(address(id), 5432).into()].into(),
     }
 }
@@ -743,6 +744,21 @@ fn restarted_with_another_route() -> Scene {
     scene.apply(policy(), &known, 0);
     scene.step(found(2), 0);
     scene
+}
+
+/// It was found before the policy was deleted, and waited for its turn.
+#[test]
+fn where_the_route_of_a_policy_leads_is_nothing_to_the_next_one_of_its_name() {
+    let mut scene = Scene::default();
+    let mut known = remembered(&["primary", "a", "b"]);
+    known.holding.timeline = Some(2);
+    scene.apply(edited(|policy| policy.uid = "uid-2".to_owned()), &known, 0);
+    scene.step(found(2), 0);
+    scene.check("a", 1, on_2(Role::Primary));
+    scene.check("b", 2, on_2(Role::Standby));
+    scene.check("primary", 3, REFUSED);
+    scene.check("primary", 10, REFUSED);
+    assert_eq!(scene.decided().holding.holder, Some(target("primary")));
 }
 
 #[test]
