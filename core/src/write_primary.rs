@@ -9,6 +9,7 @@
 //! | is silent              | exactly one, after `failoverTimeout` | move                                       |
 //! | is silent              | only a contested one                 | held or withdrawn, as `onPrimaryLoss` says |
 //! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
+//! | sends an error, or misses deadlines for less than `failoverTimeout` | none, or more than one | held     |
 //!
 //! The holder is the write primary that is remembered. Who may take over is in `followers`: a writable server that the newest
 //! check proves to be of the same database system, that was seen as a standby, is `promotable`, is not contested, and is not on
@@ -99,7 +100,7 @@ pub fn choose_write_primary(
     } else if unproven {
         Writes::Held
     } else {
-        contenders.writes(holder, changed, rules.failover)
+        contenders.writes(holder, changed, rules, now)
     };
     if let Some(claim) = holder {
         if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
@@ -178,7 +179,13 @@ impl<'a> Contenders<'a> {
         })
     }
 
-    fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
+    fn writes(
+        &self,
+        holder: Option<&Claim>,
+        changed: Option<IdentityChange>,
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> Writes {
         if changed.is_some() && holder.is_some() {
             return Writes::Held;
         }
@@ -191,8 +198,10 @@ impl<'a> Contenders<'a> {
         // One that is proven to take writes is not lost, even while its circuit is open.
         if claim.well || claim.answers {
             Writes::Served
+        } else if claim.is_lost(rules.failover_timeout, now) {
+            Self::lost(rules.failover)
         } else {
-            Self::lost(failover)
+            Writes::Held
         }
     }
 

@@ -32,6 +32,8 @@ fn claim(last: u8, role: Role) -> Claim {
         asked: Some(at(0)),
         writable_since: (role == Role::Primary).then(|| at(0)),
         well: true,
+        alive: false,
+        slow: false,
         cannot_be_checked: false,
         failing_since: None,
         identity: Some(SYSTEM),
@@ -223,6 +225,21 @@ fn a_holder_that_answers_is_served_whatever_its_circuit_says() {
         let choice = setting.choose_write_primary(&holding(), &[answers.clone(), writable(2, 2)], 100);
         assert_eq!(words(&choice), "Served primary", "{loss:?}");
     }
+}
+
+#[test]
+fn a_holder_that_answers_by_its_own_name_keeps_it() {
+    let suspected = Claim {
+        answers: true,
+        ..silent(1, 90)
+    };
+    let another = Claim {
+        instance: suspected.instance,
+        asked: Some(at(95_000)),
+        ..writable(2, 1)
+    };
+    assert_eq!(follow(&[suspected, another.clone()]), "Served primary");
+    assert_eq!(follow(&[silent(1, 90), another]), "Served r2");
 }
 
 /// Saturated, or a fault of configuration: it does not answer as it should, and nothing says that it is down.

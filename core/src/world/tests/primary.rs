@@ -59,6 +59,69 @@ fn a_promotion_is_followed_when_the_old_primary_is_out_for_the_failover_timeout(
     assert!(changes.contains(&moved), "{changes:?}");
 }
 
+/// The circuit of the primary opens at 15 s, until 75 s; it is back at 20 s.
+fn returned_with_an_open_circuit(loss: OnPrimaryLoss) -> Scene {
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = loss);
+    for millis in [10_000, 15_000] {
+        scene.check("primary", millis, Err(FailureKind::TimedOut));
+    }
+    scene.check("primary", 20_000, good("primary"));
+    scene.decide();
+    scene
+}
+
+#[test]
+fn one_missed_deadline_is_no_outage_since_an_earlier_one_while_the_circuit_is_open() {
+    for loss in [OnPrimaryLoss::Hold, OnPrimaryLoss::Withdraw] {
+        let mut scene = returned_with_an_open_circuit(loss);
+        scene.hear("a", 22_000, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "rw primary; ro b");
+        scene.check("primary", 25_000, Err(FailureKind::TimedOut));
+        assert_eq!(
+            scene.routes(),
+            "rw primary; ro b",
+            "{loss:?}: since 5 s it is silent"
+        );
+        scene.hear("a", 29_999, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "no change");
+        scene.wait_for_deadline();
+        assert_eq!(scene.now, at(30_000));
+        assert_eq!(scene.routes(), "rw a; ro b");
+    }
+}
+
+#[test]
+fn a_primary_whose_circuit_is_open_is_withdrawn_when_it_is_silent_for_the_failover_timeout() {
+    let mut scene = returned_with_an_open_circuit(OnPrimaryLoss::Withdraw);
+    scene.check("primary", 25_000, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "slow is not dead");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(30_000));
+    assert_eq!(scene.routes(), "rw; ro a b");
+    // Alive, though it does not tell its role.
+    scene.check("primary", 35_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.check("primary", 40_000, Err(FailureKind::TlsFailed));
+    assert_eq!(scene.routes(), "rw; ro a b", "that proves no life");
+    scene.check("primary", 45_000, good("primary"));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    // A hard sign is believed at once, and what follows it does not speak against it.
+    scene.check("primary", 50_000, REFUSED);
+    assert_eq!(scene.routes(), "rw; ro a b");
+}
+
+#[test]
+fn a_primary_that_went_down_is_withdrawn_though_its_next_check_only_misses_its_deadline() {
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw);
+    lose_primary(&mut scene, 10_000);
+    assert_eq!(scene.routes(), "rw; ro a b");
+    for millis in [10_100, 12_000, 14_000] {
+        scene.check("primary", millis, Err(FailureKind::TimedOut));
+    }
+    let routes = scene.routes();
+    assert!(routes == "no change" || routes.starts_with("rw;"), "{routes}");
+}
+
 /// Somebody promotes a replica for a test; the primary proves afterwards that it takes the writes.
 fn contested() -> Scene {
     let mut scene = settled();
