@@ -61,6 +61,11 @@ impl Claim {
 
     /// It told this process so, after whatever made it the holder.
     pub(super) fn is_proven(&self) -> bool {
-        self.writes() && self.writable_since.is_some()
+        self.writes() && self.told_writable()
+    }
+
+    /// Its newest answer, to a check or to a heartbeat, showed that it takes writes, whatever became of checks since.
+    pub(super) fn told_writable(&self) -> bool {
+        self.role == Some(Role::Primary) && self.writable_since.is_some()
     }
 }

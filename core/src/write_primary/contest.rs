@@ -54,10 +54,11 @@ impl Contenders<'_> {
         if holder.role == Some(Role::Standby) && holder.answers {
             return BTreeSet::new();
         }
-        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
+        let told = |claim: &Claim| claim.told_writable() && self.belongs(claim);
+        if told(holder) && !self.is_below(holder) {
             // One that may not follow anyway needs no contest.
             let is_other = |claim: &&Claim| claim.instance != holder.instance && self.is_current(claim);
-            let others = self.writable().filter(is_other);
+            let others = self.claims.iter().filter(|claim| told(claim)).filter(is_other);
             let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
             contested.extend(others.filter(later).map(|claim| claim.server));
         }
