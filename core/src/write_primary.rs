@@ -234,7 +234,11 @@ impl<'a> Contenders<'a> {
         (first, now): (FirstHolder<'a>, Moment),
     ) -> (Option<&'a Claim>, Option<Moment>) {
         let pinned = rules.pinned();
-        let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
+        let successor = || self.successor(holding, rules, now);
+        let successor_or = |present| {
+            let (successor, again) = successor();
+            (successor.or(Some(present)), again)
+        };
         if let Some(found) = self.found(holding, rules, pinned) {
             return (Some(found), None);
         }
@@ -244,9 +248,10 @@ impl<'a> Contenders<'a> {
                 Some(Patience::Unbounded) => (None, None),
                 Some(Patience::Until(until)) if now < until => (None, Some(until)),
                 _ => {
-                    let declared = self.first();
-                    let again = first.again.filter(|_| declared.is_none());
-                    (successor().or(declared).or(first.holder), again)
+                    let (successor, again) = successor();
+                    let found = successor.or(self.first());
+                    let again = [again, first.again].into_iter().flatten().min();
+                    (found.or(first.holder), again.filter(|_| found.is_none()))
                 }
             };
         };
@@ -264,11 +269,11 @@ impl<'a> Contenders<'a> {
             return if now < until {
                 (Some(present), Some(until))
             } else {
-                (successor().or(Some(present)), None)
+                successor_or(present)
             };
         }
         if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {
-            return (successor().or(Some(present)), None);
+            return successor_or(present);
         }
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
@@ -280,7 +285,7 @@ impl<'a> Contenders<'a> {
         if now < until {
             return (Some(present), Some(until));
         }
-        (successor().or(Some(present)), None)
+        successor_or(present)
     }
 
     fn present(&self, holding: &Holding) -> Option<&'a Claim> {

@@ -151,6 +151,40 @@ fn a_restart_of_the_primary_decides_no_contest() {
     assert_eq!(ended, ("rw primary; ro b".to_owned(), 0));
 }
 
+/// New connections hang, and its session tells that it takes writes.
+#[test]
+fn a_heartbeat_of_a_primary_whose_checks_fail_contests_a_promotion() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, Err(FailureKind::TimedOut));
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 0));
+    scene.hear("primary", 12_000, Ok(on(1, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 1));
+    scene.check("primary", 15_000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro b",
+        "it proved that it takes writes after `a` did"
+    );
+    scene.check("a", 30_000, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "no change");
+}
+
+#[test]
+fn a_promoted_server_whose_checks_fail_is_contested_too() {
+    let mut scene = settled();
+    scene.check("a", 10_000, Err(FailureKind::TimedOut));
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.hear("primary", 12_000, Ok(on(1, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 1));
+    lose_primary(&mut scene, 13_000);
+    scene.check("a", 13_500, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.check("primary", 20_000, REFUSED);
+    scene.check("a", 20_000, Ok(on(2, Role::Primary)));
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
 #[test]
 fn the_memory_keeps_a_contest() {
     let mut before = contested();
@@ -254,6 +288,64 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
     assert_eq!(decided.holding.accepted, Some("a".into()));
+}
+
+/// It was slow for a while, well before it was promoted.
+#[test]
+fn who_was_promoted_while_its_circuit_is_open_is_followed() {
+    let mut scene = settled();
+    for millis in [10_000, 15_000] {
+        scene.check("a", millis, Err(FailureKind::TimedOut));
+    }
+    scene.check("a", 20_000, Ok(on(1, Role::Standby)));
+    lose_primary(&mut scene, 30_000);
+    scene.check("a", 32_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(35_001));
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+/// The primary is gone from 10 s on, and at 11 s both replicas were promoted.
+fn two_promoted() -> Scene {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    for (id, timeline) in [("a", 2), ("b", 3)] {
+        scene.hear(id, 11_000, Ok(on(timeline, Role::Primary)));
+    }
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(holder(&mut scene), target("primary"), "two take writes");
+    scene
+}
+
+/// As of now.
+fn holder(scene: &mut Scene) -> TargetId {
+    scene.advance([]);
+    let state = scene.world.policies.values().next().unwrap();
+    state.holding.holder.clone().unwrap()
+}
+
+#[test]
+fn a_missed_deadline_of_one_of_two_that_were_promoted_makes_the_other_no_single_one() {
+    let mut scene = two_promoted();
+    scene.check("b", 20_000, Err(FailureKind::TimedOut));
+    scene.hear("b", 21_000, Ok(on(3, Role::Primary)));
+    assert_eq!(holder(&mut scene), target("primary"));
+    scene.check("b", 22_000, Ok(on(3, Role::Primary)));
+    scene.check("primary", 30_000, REFUSED);
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
+#[test]
+fn of_two_that_were_promoted_one_is_followed_when_the_other_is_out_for_the_failover_timeout() {
+    let mut scene = two_promoted();
+    scene.hear("b", 20_000, Err(Silence::Closed));
+    scene.check("b", 20_001, REFUSED);
+    assert_eq!(holder(&mut scene), target("primary"));
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(25_001));
+    assert_eq!(scene.routes(), "rw a; ro a");
 }
 
 /// Its held session tells that it takes writes; there is no free connection for a check.
