@@ -36,6 +36,8 @@ pub(super) struct PolicyState {
     pub(super) aliases: Aliases,
     /// Who takes writes while nobody holds them.
     pub(super) candidacy: Option<Candidacy>,
+    /// Contested servers that take writes, since the last answer of the holder.
+    pub(super) contests: BTreeMap<TargetId, Candidacy>,
     /// The server that the others have to follow.
     pub(super) upstream: Option<(TargetId, SocketAddr)>,
     /// Whether there was another one before.
@@ -123,6 +125,7 @@ impl PolicyState {
             found: BTreeSet::new(),
             aliases: Aliases::default(),
             candidacy: None,
+            contests: BTreeMap::new(),
             upstream: None,
             handed_over: false,
             warm: false,
@@ -178,6 +181,7 @@ impl PolicyState {
         }
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
+        self.contests.clear();
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {

@@ -60,6 +60,7 @@ impl PolicyState {
         if moved && before.health.address.is_some() {
             target.replay = Replay::default();
             target.following = Following::watched(self.handed_over);
+            self.contests.clear();
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);

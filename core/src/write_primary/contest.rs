@@ -70,7 +70,7 @@ impl Contenders<'_> {
             claim.map_or(!rules.warm, |claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
                 let is_holder = claim.instance == holder.instance;
-                !(is_holder || is_standby || lost && self.all_follow(claim))
+                !(is_holder || is_standby || lost && self.all_follow(claim, rules))
             })
         });
         contested
@@ -90,7 +90,7 @@ impl Contenders<'_> {
     }
 
     /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
-    fn all_follow(&self, claim: &Claim) -> bool {
+    fn all_follow(&self, claim: &Claim, rules: Rules<'_>) -> bool {
         let standbys = || {
             let others = self
                 .claims
@@ -99,8 +99,12 @@ impl Contenders<'_> {
             others.filter(|other| other.role == Some(Role::Standby) && other.answers)
         };
         let servers: BTreeSet<_> = standbys().map(|other| other.instance).collect();
-        // What its receiver tells: the timeline that it follows.
-        let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
+        let contest = rules.contests.and_then(|contests| contests.get(&claim.target));
+        // What its receiver tells is the timeline that it follows; a plain login is not told.
+        let follows = |other: &Claim| {
+            let proven = contest.is_some_and(|contest| contest.is_followed_by(&other.target));
+            self.belongs(other) && (other.timeline == claim.timeline || proven)
+        };
         claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)
     }
 }

@@ -116,6 +116,7 @@ impl Setting {
             left: false,
             awaited: None,
             first: None,
+            contests: None,
             found: None,
         };
         choose_write_primary(before, claims, rules, at(second * 1000))

@@ -185,6 +185,127 @@ fn a_promoted_server_whose_checks_fail_is_contested_too() {
     assert_eq!(holder(&mut scene), target("primary"));
 }
 
+/// What a plain login sees of a standby.
+fn plain(lsn: u64) -> Result<Sample, Silence> {
+    Ok(Sample {
+        timeline: None,
+        ..sample_at(Role::Standby, lsn)
+    })
+}
+
+fn promoted_at(lsn: u64) -> Sample {
+    Sample {
+        timeline: Some(2),
+        ..sample_at(Role::Primary, lsn)
+    }
+}
+
+/// Beside the standbys `b` and `c`, `a` is promoted, and the primary proves afterwards that it takes the writes.
+fn contested_beside_two() -> Scene {
+    let mut scene = Scene::default();
+    let mut case = policy();
+    case.endpoints.push(endpoint("c", 4));
+    scene.apply(case, &Memory::default(), 0);
+    for id in ["primary", "a", "b", "c"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.hear("a", 10_000, Ok(promoted_at(1000)));
+    scene.hear("primary", 11_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.decided().holding.contested.len(), 1);
+    scene
+}
+
+/// Rounds a second apart, from this second on: `b` and `c` are where the closures say, and `a` is always at `head`.
+fn rounds(
+    scene: &mut Scene,
+    seconds: std::ops::Range<u64>,
+    replayed: impl Fn(u64) -> [u64; 2],
+    head: impl Fn(u64) -> u64,
+) {
+    for second in seconds {
+        let [b, c] = replayed(second);
+        scene.hear("b", second * 1000, plain(b));
+        scene.hear("c", second * 1000, plain(c));
+        scene.hear("a", second * 1000 + 10, Ok(promoted_at(head(second))));
+    }
+}
+
+/// As an HA tool has them do.
+#[test]
+fn all_others_end_a_contest_by_the_positions_that_they_reach() {
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    let head = |second: u64| 1000 + second * 10;
+    rounds(&mut scene, 18..21, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"), "once is not twice");
+    rounds(&mut scene, 21..24, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("a"));
+}
+
+#[test]
+fn a_contest_goes_on_while_one_of_the_others_is_not_proven_to_follow() {
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    let head = |second: u64| 1000 + second * 10;
+    rounds(&mut scene, 18..40, |second| [head(second - 1), 1000], head);
+    assert_eq!(holder(&mut scene), target("primary"), "c stands still");
+    // It is repointed, and reaches the others.
+    rounds(&mut scene, 40..46, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("a"));
+}
+
+/// Two logs that grow at one rate: what is reached while the primary answers proves nothing.
+#[test]
+fn positions_that_others_reached_before_the_last_answer_of_the_primary_end_no_contest() {
+    let mut scene = contested_beside_two();
+    let head = |second: u64| 1000 + second * 10;
+    for second in 12..30 {
+        rounds(
+            &mut scene,
+            second..second + 1,
+            |second| [head(second - 1); 2],
+            head,
+        );
+        scene.hear("primary", second * 1000 + 20, Ok(on(1, Role::Primary)));
+    }
+    lose_primary(&mut scene, 30_000);
+    rounds(&mut scene, 30..40, |_| [head(29); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"));
+    // A check is an answer too.
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    rounds(&mut scene, 13..16, |second| [head(second - 1); 2], head);
+    scene.check("primary", 16_100, Ok(on(1, Role::Primary)));
+    scene.check("primary", 16_200, REFUSED);
+    scene.check("primary", 16_210, REFUSED);
+    rounds(&mut scene, 17..30, |_| [head(16); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
+/// What the last one reached says nothing of it.
+#[test]
+fn another_server_in_the_place_of_one_that_followed_has_to_prove_it_anew() {
+    for edits in [true, false] {
+        let mut scene = contested_beside_two();
+        lose_primary(&mut scene, 12_000);
+        let head = |second: u64| 1000 + second * 10;
+        rounds(&mut scene, 13..17, |second| [head(second - 1); 2], head);
+        let told = plain(head(16)).unwrap();
+        if edits {
+            let mut case = policy();
+            case.generation = 2;
+            case.endpoints.push(endpoint("c", 4));
+            case.of("b").location = Some(location(9));
+            scene.apply(case, &Memory::default(), 16_500);
+            scene.check("b", 16_600, Ok(told));
+        } else {
+            scene.found_at("b", 16_600, 9, told);
+        }
+        scene.now = at(17_500);
+        assert_eq!(holder(&mut scene), target("primary"), "edits: {edits}");
+    }
+}
+
 #[test]
 fn the_memory_keeps_a_contest() {
     let mut before = contested();
