@@ -1,11 +1,12 @@
-//! A server that takes writes while nobody holds them, and what the standbys prove to be to it.
+//! A server that takes writes while nobody holds them, or beside a holder that is silent, and what the standbys prove to be
+//! to it.
 
 use std::collections::BTreeMap;
 
 use super::following::{Comparison, FollowingState, StandbyReport, WritableReport};
 use super::ids::TargetId;
 
-/// A server that takes writes while nobody holds them.
+/// A server that takes writes and may be followed.
 #[derive(Debug)]
 pub struct Candidacy {
     pub target: TargetId,
@@ -36,6 +37,12 @@ impl Candidacy {
             changed |= (*state, comparison.is_made()) != before;
         }
         changed
+    }
+
+    /// Whether this standby is proven to follow it.
+    pub fn is_followed_by(&self, standby: &TargetId) -> bool {
+        let known = self.standbys.get(standby);
+        known.is_some_and(|(_, state)| *state == FollowingState::Follows)
     }
 
     /// Whether one of these standbys is proven to follow it, and none has log that it lacks: each was compared with it.

@@ -123,7 +123,8 @@ impl Health {
         }
         if self.answered() {
             self.doubted_since = None;
-            if self.is_routable() {
+            // A good check tells all, whatever the circuit; another answer proves no role.
+            if self.is_routable() || (self.failure.is_none() && !self.is_suspected()) {
                 self.failing_since = None;
             }
         }
@@ -286,6 +287,19 @@ impl Health {
     pub fn silent_since(&self) -> Option<Moment> {
         let down = self.failing_since.filter(|_| !self.is_well());
         [down, self.untold_since].into_iter().flatten().min()
+    }
+
+    /// Whether its newest check is an error that the server itself sent.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.failure.is_some_and(FailureKind::proves_life)
+    }
+
+    /// Whether its newest check shows no more than that it is slow, and it did not go down before.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        let soft = self.failure.map(FailureKind::class) == Some(FailureClass::Dead { hard: false });
+        soft && !self.is_suspected() && self.untold_since.is_none()
     }
 
     /// Whether its newest check failed in a way that says nothing of its health or its role, and it did not go down before.

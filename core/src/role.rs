@@ -66,6 +66,8 @@ impl Evidence<'_> {
             asked: health.asked,
             writable_since: health.writable_since,
             well: health.is_well(),
+            alive: health.is_alive(),
+            slow: health.is_slow(),
             cannot_be_checked: health.cannot_be_checked(),
             failing_since: health.silent_since(),
             identity: health.system_identifier,

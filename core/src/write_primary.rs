@@ -9,6 +9,7 @@
 //! | is silent              | exactly one, after `failoverTimeout` | move                                       |
 //! | is silent              | only a contested one                 | held or withdrawn, as `onPrimaryLoss` says |
 //! | is silent              | none, or more than one               | held or withdrawn, as `onPrimaryLoss` says |
+//! | sends an error, or misses deadlines for less than `failoverTimeout` | none, or more than one | held     |
 //!
 //! The holder is the write primary that is remembered. Who may take over is in `followers`: a writable server that the newest
 //! check proves to be of the same database system, that was seen as a standby, is `promotable`, is not contested, and is not on
@@ -99,7 +100,7 @@ pub fn choose_write_primary(
     } else if unproven {
         Writes::Held
     } else {
-        contenders.writes(holder, changed, rules.failover)
+        contenders.writes(holder, changed, rules, now)
     };
     if let Some(claim) = holder {
         if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
@@ -178,7 +179,13 @@ impl<'a> Contenders<'a> {
         })
     }
 
-    fn writes(&self, holder: Option<&Claim>, changed: Option<IdentityChange>, failover: &Failover) -> Writes {
+    fn writes(
+        &self,
+        holder: Option<&Claim>,
+        changed: Option<IdentityChange>,
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> Writes {
         if changed.is_some() && holder.is_some() {
             return Writes::Held;
         }
@@ -191,8 +198,10 @@ impl<'a> Contenders<'a> {
         // One that is proven to take writes is not lost, even while its circuit is open.
         if claim.well || claim.answers {
             Writes::Served
+        } else if claim.is_lost(rules.failover_timeout, now) {
+            Self::lost(rules.failover)
         } else {
-            Self::lost(failover)
+            Writes::Held
         }
     }
 
@@ -225,7 +234,11 @@ impl<'a> Contenders<'a> {
         (first, now): (FirstHolder<'a>, Moment),
     ) -> (Option<&'a Claim>, Option<Moment>) {
         let pinned = rules.pinned();
-        let successor = || self.successor(holding, pinned).filter(|_| rules.warm);
+        let successor = || self.successor(holding, rules, now);
+        let successor_or = |present| {
+            let (successor, again) = successor();
+            (successor.or(Some(present)), again)
+        };
         if let Some(found) = self.found(holding, rules, pinned) {
             return (Some(found), None);
         }
@@ -235,9 +248,10 @@ impl<'a> Contenders<'a> {
                 Some(Patience::Unbounded) => (None, None),
                 Some(Patience::Until(until)) if now < until => (None, Some(until)),
                 _ => {
-                    let declared = self.first();
-                    let again = first.again.filter(|_| declared.is_none());
-                    (successor().or(declared).or(first.holder), again)
+                    let (successor, again) = successor();
+                    let found = successor.or(self.first());
+                    let again = [again, first.again].into_iter().flatten().min();
+                    (found.or(first.holder), again.filter(|_| found.is_none()))
                 }
             };
         };
@@ -255,11 +269,11 @@ impl<'a> Contenders<'a> {
             return if now < until {
                 (Some(present), Some(until))
             } else {
-                (successor().or(Some(present)), None)
+                successor_or(present)
             };
         }
         if present.role == Some(Role::Standby) || self.is_other_database(present) || self.is_below(present) {
-            return (successor().or(Some(present)), None);
+            return successor_or(present);
         }
         if present.writes() && self.belongs(present) {
             return (Some(present), None);
@@ -271,7 +285,7 @@ impl<'a> Contenders<'a> {
         if now < until {
             return (Some(present), Some(until));
         }
-        (successor().or(Some(present)), None)
+        successor_or(present)
     }
 
     fn present(&self, holding: &Holding) -> Option<&'a Claim> {

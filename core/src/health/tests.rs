@@ -752,6 +752,23 @@ fn since_when_it_is_down_is_kept_until_it_is_back_in_the_routes() {
 }
 
 #[test]
+fn a_good_check_ends_an_outage_whose_circuit_is_still_open() {
+    let mut health = seen(&[(0, good())]);
+    fails_for(&mut health, 10..16, FailureKind::TimedOut);
+    assert_eq!(verdict(&health), (OUT, Reason::CircuitOpen));
+    assert_eq!(health.failing_since, Some(at(10_000)));
+    check(&mut health, 20_000, Err(FailureKind::Saturated));
+    assert_eq!(health.failing_since, Some(at(10_000)), "it told no role");
+    check(&mut health, 25_000, good());
+    assert_eq!(
+        (verdict(&health).1, health.failing_since),
+        (Reason::CircuitOpen, None)
+    );
+    check(&mut health, 30_000, Err(FailureKind::TimedOut));
+    assert_eq!(health.silent_since(), Some(at(30_000)));
+}
+
+#[test]
 fn who_answers_at_all_is_not_down() {
     for kind in CONFIGURATION
         .into_iter()

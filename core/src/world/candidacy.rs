@@ -1,4 +1,5 @@
-//! Who may hold the writes first, in place of a declared primary that never answered or answers as a standby.
+//! Who may hold the writes first, in place of a declared primary that never answered or answers as a standby; and whom others
+//! follow of the servers that are contested.
 
 use super::policy::PolicyState;
 use super::watched::WatchedTarget;
@@ -11,10 +12,10 @@ use crate::policy::{DeclaredRole, Endpoint};
 use crate::write_primary::FirstEvidence;
 
 impl PolicyState {
-    /// Takes in an answer of a server while nobody holds the writes. Whether another thing is known by it.
+    /// Takes in an answer of a server, for the choice of a first holder and for contests. Whether another thing is known by it.
     pub(super) fn consider(&mut self, id: &TargetId, sample: &Sample, asked: Moment, came: Moment) -> bool {
         if self.holding.holder.is_some() {
-            return self.candidacy.take().is_some();
+            return self.candidacy.take().is_some() | self.weigh(id, sample, asked, came);
         }
         if sample.role == Role::Standby {
             if let Some(candidacy) = &mut self.candidacy {
@@ -36,14 +37,38 @@ impl PolicyState {
         {
             self.candidacy = Some(Candidacy::of(id.clone()));
         }
-        let report = WritableReport {
-            asked,
-            came,
-            position: sample.lsn,
-            timeline: sample.timeline,
-        };
         let candidacy = self.candidacy.as_mut();
-        candidacy.is_some_and(|candidacy| candidacy.writable(report))
+        candidacy.is_some_and(|candidacy| candidacy.writable(report(sample, asked, came)))
+    }
+
+    /// Takes in an answer beside contested servers. Two logs that grow at one rate look alike: what others reached counts
+    /// since the last answer of the holder, while it is silent.
+    fn weigh(&mut self, id: &TargetId, sample: &Sample, asked: Moment, came: Moment) -> bool {
+        let holder = self.holding.holder.as_ref();
+        let holder = holder
+            .filter(|holder| *holder != id)
+            .and_then(|id| self.targets.get(id));
+        if holder.is_none_or(|holder| holder.health.is_well()) {
+            self.contests.clear();
+            return false;
+        }
+        let (targets, contested) = (&self.targets, &self.holding.contested);
+        let is_contested = |id: &TargetId| {
+            let server = targets.get(id).and_then(WatchedTarget::server);
+            server.is_some_and(|server| contested.contains(&server))
+        };
+        self.contests.retain(|id, _| is_contested(id));
+        if sample.role == Role::Standby {
+            for contest in self.contests.values_mut() {
+                contest.standby(id, StandbyReport::of(sample, asked, came));
+            }
+            return false;
+        }
+        is_contested(id) && {
+            let contest = self.contests.entry(id.clone());
+            let contest = contest.or_insert_with(|| Candidacy::of(id.clone()));
+            contest.writable(report(sample, asked, came))
+        }
     }
 
     /// What there is for the one that takes writes.
@@ -81,6 +106,15 @@ impl PolicyState {
     fn is_declared(&self, id: &TargetId) -> bool {
         let endpoint = self.policy.endpoint(&id.endpoint);
         endpoint.is_some_and(|endpoint| endpoint.declared == DeclaredRole::Primary)
+    }
+}
+
+const fn report(sample: &Sample, asked: Moment, came: Moment) -> WritableReport {
+    WritableReport {
+        asked,
+        came,
+        position: sample.lsn,
+        timeline: sample.timeline,
     }
 }
 

@@ -173,6 +173,7 @@ impl PolicyState {
             left: self.has_left(),
             awaited: self.awaited(),
             first: self.first_evidence(),
+            contests: Some(&self.contests),
             found: self.goes_by_memory.then_some(&self.found),
             ..Rules::of(&self.policy)
         };

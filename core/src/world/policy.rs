@@ -36,6 +36,8 @@ pub(super) struct PolicyState {
     pub(super) aliases: Aliases,
     /// Who takes writes while nobody holds them.
     pub(super) candidacy: Option<Candidacy>,
+    /// Contested servers that take writes, since the last answer of the holder.
+    pub(super) contests: BTreeMap<TargetId, Candidacy>,
     /// The server that the others have to follow; its address, where that is known.
     pub(super) upstream: Option<(TargetId, Option<SocketAddr>)>,
     /// Whether a server that is watched from now on has to prove that it follows: the write primary changed, or an earlier
@@ -129,6 +131,7 @@ impl PolicyState {
             found: BTreeSet::new(),
             aliases: Aliases::default(),
             candidacy: None,
+            contests: BTreeMap::new(),
             upstream,
             newcomers_prove,
             warm: false,
@@ -191,6 +194,7 @@ impl PolicyState {
         }
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
+        self.contests.clear();
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {

@@ -61,6 +61,7 @@ impl PolicyState {
             target.replay = Replay::default();
             self.newcomers_prove |= target.following.state().must_prove();
             target.following = Following::watched(self.newcomers_prove);
+            self.contests.clear();
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);

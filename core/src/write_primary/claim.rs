@@ -1,6 +1,7 @@
 //! What a target shows.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ids::TargetId;
 use crate::moment::Moment;
@@ -28,6 +29,10 @@ pub struct Claim {
     pub writable_since: Option<Moment>,
     /// Nothing says that it is down.
     pub well: bool,
+    /// Its newest check is an error that the server itself sent.
+    pub alive: bool,
+    /// Its newest check shows no more than that it is slow, and it did not go down before.
+    pub slow: bool,
     /// Nothing is heard of it: a login, TLS or a Secret is wrong, or the fault is ours. It did not go down before.
     pub cannot_be_checked: bool,
     /// Since when it is down, or back without having told its role.
@@ -48,8 +53,19 @@ impl Claim {
         self.role == Some(Role::Primary) && self.answers
     }
 
+    /// Whether it is gone: neither its role nor its life is proven, and it is not merely slow for less than `patience`.
+    pub(super) fn is_lost(&self, patience: Duration, now: Moment) -> bool {
+        let slow = self.slow && self.failing_since.is_some_and(|since| now < since + patience);
+        !(self.well || self.answers || self.alive || slow)
+    }
+
     /// It told this process so, after whatever made it the holder.
     pub(super) fn is_proven(&self) -> bool {
-        self.writes() && self.writable_since.is_some()
+        self.writes() && self.told_writable()
+    }
+
+    /// Its newest answer, to a check or to a heartbeat, showed that it takes writes, whatever became of checks since.
+    pub(super) fn told_writable(&self) -> bool {
+        self.role == Some(Role::Primary) && self.writable_since.is_some()
     }
 }

@@ -54,10 +54,11 @@ impl Contenders<'_> {
         if holder.role == Some(Role::Standby) && holder.answers {
             return BTreeSet::new();
         }
-        if holder.is_proven() && self.belongs(holder) && !self.is_below(holder) {
+        let told = |claim: &Claim| claim.told_writable() && self.belongs(claim);
+        if told(holder) && !self.is_below(holder) {
             // One that may not follow anyway needs no contest.
             let is_other = |claim: &&Claim| claim.instance != holder.instance && self.is_current(claim);
-            let others = self.writable().filter(is_other);
+            let others = self.claims.iter().filter(|claim| told(claim)).filter(is_other);
             let later = |claim: &&Claim| matches!((claim.writable_since, holder.asked), (Some(since), Some(asked)) if asked > since);
             contested.extend(others.filter(later).map(|claim| claim.server));
         }
@@ -69,7 +70,7 @@ impl Contenders<'_> {
             claim.map_or(!rules.warm, |claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
                 let is_holder = claim.instance == holder.instance;
-                !(is_holder || is_standby || lost && self.all_follow(claim))
+                !(is_holder || is_standby || lost && self.all_follow(claim, rules))
             })
         });
         contested
@@ -89,7 +90,7 @@ impl Contenders<'_> {
     }
 
     /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.
-    fn all_follow(&self, claim: &Claim) -> bool {
+    fn all_follow(&self, claim: &Claim, rules: Rules<'_>) -> bool {
         let standbys = || {
             let others = self
                 .claims
@@ -98,8 +99,12 @@ impl Contenders<'_> {
             others.filter(|other| other.role == Some(Role::Standby) && other.answers)
         };
         let servers: BTreeSet<_> = standbys().map(|other| other.instance).collect();
-        // What its receiver tells: the timeline that it follows.
-        let follows = |other: &Claim| self.belongs(other) && other.timeline == claim.timeline;
+        let contest = rules.contests.and_then(|contests| contests.get(&claim.target));
+        // What its receiver tells is the timeline that it follows; a plain login is not told.
+        let follows = |other: &Claim| {
+            let proven = contest.is_some_and(|contest| contest.is_followed_by(&other.target));
+            self.belongs(other) && (other.timeline == claim.timeline || proven)
+        };
         claim.writes() && self.is_above(claim) && servers.len() >= 2 && standbys().all(follows)
     }
 }

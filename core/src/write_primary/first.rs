@@ -35,7 +35,7 @@ impl Holding {
             && shown
                 .iter()
                 .all(|shown| shown.is_some() && !self.is_other_database(*shown));
-        let may = |claim: &&Claim| claim.target == *evidence.followed && claim.promotable && claim.well;
+        let may = |claim: &&Claim| claim.target == *evidence.followed && claim.promotable;
         let candidate = claims.iter().find(may).filter(|claim| claim.writes());
         let Some(candidate) = candidate.filter(|_| one_database && writable.len() == 1) else {
             return FirstHolder::default();

@@ -1,28 +1,63 @@
 //! Who may take over the writes.
 //!
 //! Any server but the holder may, where no [`Obstacle`] is in its way. One that takes writes does, where no other one that
-//! takes writes may, once the holder is lost or is a standby.
+//! takes writes may, once the holder is lost or is a standby. Another one that took writes when it was last seen counts until
+//! it is out for `failoverTimeout`: one missed deadline makes of two servers no single one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Claim, Contenders, Holding, Obstacle, Rules};
 use crate::ids::TargetId;
+use crate::moment::Moment;
 use crate::observation::Role;
 
 impl<'a> Contenders<'a> {
-    /// The one server that may take over; `None` where there are more.
-    pub(super) fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
-        let followers = || self.followers(holding, pinned);
+    /// The one server that may take over; `None` where there are more. And when there may be one, by the time alone.
+    pub(super) fn successor(
+        &self,
+        holding: &Holding,
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> (Option<&'a Claim>, Option<Moment>) {
+        let followers = || self.followers(holding, rules.pinned());
         let servers: BTreeSet<_> = followers().map(|claim| claim.instance).collect();
-        followers().next().filter(|_| servers.len() == 1)
+        let one = followers().next().filter(|_| servers.len() == 1 && rules.warm);
+        let Some(one) = one else {
+            return (None, None);
+        };
+        let others = self.unproven(holding, rules.pinned());
+        let others = others.filter(|claim| claim.instance != one.instance);
+        let out_at = others.map(|claim| claim.failing_since.map(|since| since + rules.failover_timeout));
+        // The first deadline; none while there is one that is not out.
+        match out_at.filter(|at| at.is_none_or(|at| now < at)).min() {
+            Some(again) => (None, again),
+            None => (Some(one), None),
+        }
     }
 
     /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
     pub(super) fn followers(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
+        self.kept_by(None, holding, pinned)
+    }
+
+    /// Those that took writes when they were last seen, and might take over if their newest check proved it.
+    fn unproven(&self, holding: &Holding, pinned: bool) -> impl Iterator<Item = &'a Claim> {
+        let holder = self.present(holding).map(|holder| holder.instance);
+        let unproven = self.kept_by(Some(Obstacle::NotProven), holding, pinned);
+        unproven.filter(move |claim| Some(claim.instance) != holder)
+    }
+
+    /// The other servers that took writes when they were last seen, and have this in their way alone.
+    fn kept_by(
+        &self,
+        obstacle: Option<Obstacle>,
+        holding: &Holding,
+        pinned: bool,
+    ) -> impl Iterator<Item = &'a Claim> {
         let is_other = |claim: &&Claim| Some(&claim.target) != holding.holder.as_ref();
         let takes_writes = |claim: &&Claim| claim.role == Some(Role::Primary);
         let claims = self.claims.iter().filter(takes_writes).filter(is_other);
-        claims.filter(move |claim| self.obstacle(holding, claim, pinned).is_none())
+        claims.filter(move |claim| self.obstacle(holding, claim, pinned) == obstacle)
     }
 
     /// What keeps each other server from taking over.
@@ -37,7 +72,7 @@ impl<'a> Contenders<'a> {
         known.filter_map(told).collect()
     }
 
-    /// The first rule that keeps this server from taking over.
+    /// The first rule that keeps this server from taking over; the last one says that no other rule does.
     fn obstacle(&self, holding: &Holding, claim: &Claim, pinned: bool) -> Option<Obstacle> {
         let writable = claim.role == Some(Role::Primary);
         let known = if pinned {
@@ -46,7 +81,6 @@ impl<'a> Contenders<'a> {
             self.unchecked || (self.identity.is_some() && claim.identity == self.identity)
         };
         let was_standby = pinned || claim.was_standby || self.stands_in(claim);
-        let proven = claim.writes() && claim.well;
         let rules = [
             (Obstacle::Pinned, pinned && !claim.declared),
             (Obstacle::NotPromotable, !pinned && !claim.promotable),
@@ -56,7 +90,7 @@ impl<'a> Contenders<'a> {
             (Obstacle::TimelineUnknown, writable && !self.is_current(claim)),
             (Obstacle::Contested, self.is_contested(holding, claim)),
             (Obstacle::NeverStandby, writable && !was_standby),
-            (Obstacle::NotProven, writable && !proven),
+            (Obstacle::NotProven, writable && !claim.writes()),
         ];
         let broken = rules.into_iter().find(|(_, broken)| *broken);
         broken.map(|(obstacle, _)| obstacle)

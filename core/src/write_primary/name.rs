@@ -39,7 +39,8 @@ impl<'a> Contenders<'a> {
             (Some(old), _) => claim.server == old,
             (None, Some(since)) => {
                 let after = claim.asked.is_some_and(|asked| asked > since + SHUTS_DOWN);
-                after && !present.well && claim.instance == present.instance
+                let silent = !present.well && !present.answers;
+                after && silent && claim.instance == present.instance
             }
             (None, None) => false,
         };

@@ -1,9 +1,10 @@
 //! By what the write primary is chosen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::candidacy::Candidacy;
 use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::policy::{Failover, IdentityRule, Policy, PrimaryRole};
@@ -22,6 +23,8 @@ pub struct Rules<'a> {
     pub awaited: Option<Patience>,
     /// Of a declared primary that never answered, or answers as a standby: what may make another server the first holder.
     pub first: Option<FirstEvidence<'a>>,
+    /// Contested servers, with the standbys that proved by positions that they follow one.
+    pub contests: Option<&'a BTreeMap<TargetId, Candidacy>>,
     /// The servers of the route of the writes as it was found, while the holder is known by a memory alone.
     pub found: Option<&'a BTreeSet<SocketAddr>>,
 }
@@ -57,6 +60,7 @@ impl<'a> Rules<'a> {
             left: false,
             awaited: None,
             first: None,
+            contests: None,
             found: None,
         }
     }

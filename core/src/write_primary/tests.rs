@@ -32,6 +32,8 @@ fn claim(last: u8, role: Role) -> Claim {
         asked: Some(at(0)),
         writable_since: (role == Role::Primary).then(|| at(0)),
         well: true,
+        alive: false,
+        slow: false,
         cannot_be_checked: false,
         failing_since: None,
         identity: Some(SYSTEM),
@@ -114,6 +116,7 @@ impl Setting {
             left: false,
             awaited: None,
             first: None,
+            contests: None,
             found: None,
         };
         choose_write_primary(before, claims, rules, at(second * 1000))
@@ -211,6 +214,57 @@ fn every_row_of_the_table_with_three() {
     }
 }
 
+/// It was promoted too, and its newest check does not prove it.
+#[test]
+fn who_took_writes_when_it_was_last_seen_counts_until_it_is_out_for_the_failover_timeout() {
+    let missed = Claim {
+        answers: false,
+        ..writable(3, 3)
+    };
+    let another_name = Claim {
+        instance: writable(2, 2).instance,
+        ..missed.clone()
+    };
+    let of_the_holder = Claim {
+        instance: writable(1, 1).instance,
+        ..missed.clone()
+    };
+    let rows = [
+        (missed.clone(), "Held primary", None),
+        (silent(3, 96), "Held primary", Some(at(101_000))),
+        (silent(3, 95), "Served r2", None),
+        (another_name, "Served r2", None),
+        (of_the_holder, "Served r2", None),
+        (
+            Claim {
+                was_standby: false,
+                ..missed
+            },
+            "Served r2",
+            None,
+        ),
+    ];
+    for (third, expected, again) in rows {
+        let third = Claim {
+            timeline: Some(3),
+            ..third
+        };
+        let claims = [silent(1, 0), writable(2, 2), third];
+        let choice = Setting::follow().choose_write_primary(&holding(), &claims, 100);
+        assert_eq!(
+            (words(&choice).as_str(), choice.again),
+            (expected, again),
+            "{claims:?}"
+        );
+    }
+    let alone = [standby(1), silent(2, 99)];
+    let choice = Setting::follow().choose_write_primary(&holding(), &alone, 100);
+    assert_eq!(
+        (words(&choice).as_str(), choice.again),
+        ("Withdrawn primary", None)
+    );
+}
+
 #[test]
 fn a_holder_that_answers_is_served_whatever_its_circuit_says() {
     let answers = Claim {
@@ -223,6 +277,21 @@ fn a_holder_that_answers_is_served_whatever_its_circuit_says() {
         let choice = setting.choose_write_primary(&holding(), &[answers.clone(), writable(2, 2)], 100);
         assert_eq!(words(&choice), "Served primary", "{loss:?}");
     }
+}
+
+#[test]
+fn a_holder_that_answers_by_its_own_name_keeps_it() {
+    let suspected = Claim {
+        answers: true,
+        ..silent(1, 90)
+    };
+    let another = Claim {
+        instance: suspected.instance,
+        asked: Some(at(95_000)),
+        ..writable(2, 1)
+    };
+    assert_eq!(follow(&[suspected, another.clone()]), "Served primary");
+    assert_eq!(follow(&[silent(1, 90), another]), "Served r2");
 }
 
 /// Saturated, or a fault of configuration: it does not answer as it should, and nothing says that it is down.

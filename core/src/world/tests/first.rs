@@ -168,6 +168,17 @@ fn where_anything_is_in_doubt_nobody_is_the_first_holder_until_a_person_says_so(
 }
 
 #[test]
+fn a_server_whose_circuit_is_open_is_the_first_holder_by_its_good_checks() {
+    let mut scene = Found {
+        a: Err(FailureKind::TimedOut),
+        ..Found::default()
+    }
+    .scene(policy(), 0..8);
+    Found::default().check(&mut scene, 8..20);
+    assert_eq!(writes(&mut scene), "rw a");
+}
+
+#[test]
 fn one_answer_of_another_kind_is_no_death() {
     let mut scene = Found {
         primary: Err(FailureKind::Starting),

@@ -59,6 +59,69 @@ fn a_promotion_is_followed_when_the_old_primary_is_out_for_the_failover_timeout(
     assert!(changes.contains(&moved), "{changes:?}");
 }
 
+/// The circuit of the primary opens at 15 s, until 75 s; it is back at 20 s.
+fn returned_with_an_open_circuit(loss: OnPrimaryLoss) -> Scene {
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = loss);
+    for millis in [10_000, 15_000] {
+        scene.check("primary", millis, Err(FailureKind::TimedOut));
+    }
+    scene.check("primary", 20_000, good("primary"));
+    scene.decide();
+    scene
+}
+
+#[test]
+fn one_missed_deadline_is_no_outage_since_an_earlier_one_while_the_circuit_is_open() {
+    for loss in [OnPrimaryLoss::Hold, OnPrimaryLoss::Withdraw] {
+        let mut scene = returned_with_an_open_circuit(loss);
+        scene.hear("a", 22_000, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "rw primary; ro b");
+        scene.check("primary", 25_000, Err(FailureKind::TimedOut));
+        assert_eq!(
+            scene.routes(),
+            "rw primary; ro b",
+            "{loss:?}: since 5 s it is silent"
+        );
+        scene.hear("a", 29_999, Ok(on(2, Role::Primary)));
+        assert_eq!(scene.routes(), "no change");
+        scene.wait_for_deadline();
+        assert_eq!(scene.now, at(30_000));
+        assert_eq!(scene.routes(), "rw a; ro b");
+    }
+}
+
+#[test]
+fn a_primary_whose_circuit_is_open_is_withdrawn_when_it_is_silent_for_the_failover_timeout() {
+    let mut scene = returned_with_an_open_circuit(OnPrimaryLoss::Withdraw);
+    scene.check("primary", 25_000, Err(FailureKind::TimedOut));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "slow is not dead");
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(30_000));
+    assert_eq!(scene.routes(), "rw; ro a b");
+    // Alive, though it does not tell its role.
+    scene.check("primary", 35_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    scene.check("primary", 40_000, Err(FailureKind::TlsFailed));
+    assert_eq!(scene.routes(), "rw; ro a b", "that proves no life");
+    scene.check("primary", 45_000, good("primary"));
+    assert_eq!(scene.routes(), "rw primary; ro a b");
+    // A hard sign is believed at once, and what follows it does not speak against it.
+    scene.check("primary", 50_000, REFUSED);
+    assert_eq!(scene.routes(), "rw; ro a b");
+}
+
+#[test]
+fn a_primary_that_went_down_is_withdrawn_though_its_next_check_only_misses_its_deadline() {
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw);
+    lose_primary(&mut scene, 10_000);
+    assert_eq!(scene.routes(), "rw; ro a b");
+    for millis in [10_100, 12_000, 14_000] {
+        scene.check("primary", millis, Err(FailureKind::TimedOut));
+    }
+    let routes = scene.routes();
+    assert!(routes == "no change" || routes.starts_with("rw;"), "{routes}");
+}
+
 /// Somebody promotes a replica for a test; the primary proves afterwards that it takes the writes.
 fn contested() -> Scene {
     let mut scene = settled();
@@ -86,6 +149,161 @@ fn a_restart_of_the_primary_decides_no_contest() {
     scene.hear("a", 50_000, Ok(on(1, Role::Standby)));
     let ended = decided_contest(&mut scene);
     assert_eq!(ended, ("rw primary; ro b".to_owned(), 0));
+}
+
+/// New connections hang, and its session tells that it takes writes.
+#[test]
+fn a_heartbeat_of_a_primary_whose_checks_fail_contests_a_promotion() {
+    let mut scene = settled();
+    scene.check("primary", 10_000, Err(FailureKind::TimedOut));
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 0));
+    scene.hear("primary", 12_000, Ok(on(1, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 1));
+    scene.check("primary", 15_000, Err(FailureKind::TimedOut));
+    assert_eq!(
+        scene.routes(),
+        "rw primary; ro b",
+        "it proved that it takes writes after `a` did"
+    );
+    scene.check("a", 30_000, Ok(on(2, Role::Primary)));
+    assert_eq!(scene.routes(), "no change");
+}
+
+#[test]
+fn a_promoted_server_whose_checks_fail_is_contested_too() {
+    let mut scene = settled();
+    scene.check("a", 10_000, Err(FailureKind::TimedOut));
+    scene.hear("a", 11_000, Ok(on(2, Role::Primary)));
+    scene.hear("primary", 12_000, Ok(on(1, Role::Primary)));
+    assert_eq!(decided_contest(&mut scene), ("rw primary; ro b".to_owned(), 1));
+    lose_primary(&mut scene, 13_000);
+    scene.check("a", 13_500, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.check("primary", 20_000, REFUSED);
+    scene.check("a", 20_000, Ok(on(2, Role::Primary)));
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
+/// What a plain login sees of a standby.
+fn plain(lsn: u64) -> Result<Sample, Silence> {
+    Ok(Sample {
+        timeline: None,
+        ..sample_at(Role::Standby, lsn)
+    })
+}
+
+fn promoted_at(lsn: u64) -> Sample {
+    Sample {
+        timeline: Some(2),
+        ..sample_at(Role::Primary, lsn)
+    }
+}
+
+/// Beside the standbys `b` and `c`, `a` is promoted, and the primary proves afterwards that it takes the writes.
+fn contested_beside_two() -> Scene {
+    let mut scene = Scene::default();
+    let mut case = policy();
+    case.endpoints.push(endpoint("c", 4));
+    scene.apply(case, &Memory::default(), 0);
+    for id in ["primary", "a", "b", "c"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.hear("a", 10_000, Ok(promoted_at(1000)));
+    scene.hear("primary", 11_000, Ok(on(1, Role::Primary)));
+    assert_eq!(scene.decided().holding.contested.len(), 1);
+    scene
+}
+
+/// Rounds a second apart, from this second on: `b` and `c` are where the closures say, and `a` is always at `head`.
+fn rounds(
+    scene: &mut Scene,
+    seconds: std::ops::Range<u64>,
+    replayed: impl Fn(u64) -> [u64; 2],
+    head: impl Fn(u64) -> u64,
+) {
+    for second in seconds {
+        let [b, c] = replayed(second);
+        scene.hear("b", second * 1000, plain(b));
+        scene.hear("c", second * 1000, plain(c));
+        scene.hear("a", second * 1000 + 10, Ok(promoted_at(head(second))));
+    }
+}
+
+/// As an HA tool has them do.
+#[test]
+fn all_others_end_a_contest_by_the_positions_that_they_reach() {
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    let head = |second: u64| 1000 + second * 10;
+    rounds(&mut scene, 18..21, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"), "once is not twice");
+    rounds(&mut scene, 21..24, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("a"));
+}
+
+#[test]
+fn a_contest_goes_on_while_one_of_the_others_is_not_proven_to_follow() {
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    let head = |second: u64| 1000 + second * 10;
+    rounds(&mut scene, 18..40, |second| [head(second - 1), 1000], head);
+    assert_eq!(holder(&mut scene), target("primary"), "c stands still");
+    // It is repointed, and reaches the others.
+    rounds(&mut scene, 40..46, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("a"));
+}
+
+/// Two logs that grow at one rate: what is reached while the primary answers proves nothing.
+#[test]
+fn positions_that_others_reached_before_the_last_answer_of_the_primary_end_no_contest() {
+    let mut scene = contested_beside_two();
+    let head = |second: u64| 1000 + second * 10;
+    for second in 12..30 {
+        rounds(
+            &mut scene,
+            second..second + 1,
+            |second| [head(second - 1); 2],
+            head,
+        );
+        scene.hear("primary", second * 1000 + 20, Ok(on(1, Role::Primary)));
+    }
+    lose_primary(&mut scene, 30_000);
+    rounds(&mut scene, 30..40, |_| [head(29); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"));
+    // A check is an answer too.
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    rounds(&mut scene, 13..16, |second| [head(second - 1); 2], head);
+    scene.check("primary", 16_100, Ok(on(1, Role::Primary)));
+    scene.check("primary", 16_200, REFUSED);
+    scene.check("primary", 16_210, REFUSED);
+    rounds(&mut scene, 17..30, |_| [head(16); 2], head);
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
+/// What the last one reached says nothing of it.
+#[test]
+fn another_server_in_the_place_of_one_that_followed_has_to_prove_it_anew() {
+    for edits in [true, false] {
+        let mut scene = contested_beside_two();
+        lose_primary(&mut scene, 12_000);
+        let head = |second: u64| 1000 + second * 10;
+        rounds(&mut scene, 13..17, |second| [head(second - 1); 2], head);
+        let told = plain(head(16)).unwrap();
+        if edits {
+            let mut case = policy();
+            case.generation = 2;
+            case.endpoints.push(endpoint("c", 4));
+            case.of("b").location = Some(location(9));
+            scene.apply(case, &Memory::default(), 16_500);
+            scene.check("b", 16_600, Ok(told));
+        } else {
+            scene.found_at("b", 16_600, 9, told);
+        }
+        scene.now = at(17_500);
+        assert_eq!(holder(&mut scene), target("primary"), "edits: {edits}");
+    }
 }
 
 #[test]
@@ -191,6 +409,64 @@ fn the_writes_never_leave_a_holder_that_takes_them() {
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw a; ro b");
     assert_eq!(decided.holding.accepted, Some("a".into()));
+}
+
+/// It was slow for a while, well before it was promoted.
+#[test]
+fn who_was_promoted_while_its_circuit_is_open_is_followed() {
+    let mut scene = settled();
+    for millis in [10_000, 15_000] {
+        scene.check("a", millis, Err(FailureKind::TimedOut));
+    }
+    scene.check("a", 20_000, Ok(on(1, Role::Standby)));
+    lose_primary(&mut scene, 30_000);
+    scene.check("a", 32_000, Ok(on(2, Role::Primary)));
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(35_001));
+    assert_eq!(scene.routes(), "rw a; ro b");
+}
+
+/// The primary is gone from 10 s on, and at 11 s both replicas were promoted.
+fn two_promoted() -> Scene {
+    let mut scene = settled();
+    lose_primary(&mut scene, 10_000);
+    for (id, timeline) in [("a", 2), ("b", 3)] {
+        scene.hear(id, 11_000, Ok(on(timeline, Role::Primary)));
+    }
+    scene.decide();
+    scene.wait_for_deadline();
+    assert_eq!(holder(&mut scene), target("primary"), "two take writes");
+    scene
+}
+
+/// As of now.
+fn holder(scene: &mut Scene) -> TargetId {
+    scene.advance([]);
+    let state = scene.world.policies.values().next().unwrap();
+    state.holding.holder.clone().unwrap()
+}
+
+#[test]
+fn a_missed_deadline_of_one_of_two_that_were_promoted_makes_the_other_no_single_one() {
+    let mut scene = two_promoted();
+    scene.check("b", 20_000, Err(FailureKind::TimedOut));
+    scene.hear("b", 21_000, Ok(on(3, Role::Primary)));
+    assert_eq!(holder(&mut scene), target("primary"));
+    scene.check("b", 22_000, Ok(on(3, Role::Primary)));
+    scene.check("primary", 30_000, REFUSED);
+    assert_eq!(holder(&mut scene), target("primary"));
+}
+
+#[test]
+fn of_two_that_were_promoted_one_is_followed_when_the_other_is_out_for_the_failover_timeout() {
+    let mut scene = two_promoted();
+    scene.hear("b", 20_000, Err(Silence::Closed));
+    scene.check("b", 20_001, REFUSED);
+    assert_eq!(holder(&mut scene), target("primary"));
+    scene.wait_for_deadline();
+    assert_eq!(scene.now, at(25_001));
+    assert_eq!(scene.routes(), "rw a; ro a");
 }
 
 /// Its held session tells that it takes writes; there is no free connection for a check.

@@ -24,6 +24,34 @@ fn a_server_promoted_while_the_holder_writes_does_not_win_by_its_restart() {
     assert_eq!(words(&frozen), "Served r2");
 }
 
+/// A certificate or a login is broken for days, and its session tells that it takes writes.
+#[test]
+fn a_holder_that_cannot_be_checked_proves_by_its_session_that_it_takes_writes() {
+    let setting = Setting::follow();
+    let heard = Claim {
+        asked: Some(at(10_000)),
+        ..unchecked_holder()
+    };
+    let contested = setting.choose_write_primary(&holding(), &[heard.clone(), promoted(9)], 10);
+    assert_eq!(contested.holding.contested.len(), 1);
+    assert_eq!(contested.split.len(), 2);
+    let down = setting.choose_write_primary(&contested.holding, &[silent(1, 20), promoted(9)], 60);
+    assert_eq!(words(&down), "Held primary");
+    // What it was presumed to be by a memory is no answer.
+    let presumed = Claim {
+        writable_since: None,
+        ..heard.clone()
+    };
+    let old = Claim {
+        identity: Some(SYSTEM + 1),
+        ..heard
+    };
+    for holder in [presumed, old] {
+        let choice = setting.choose_write_primary(&holding(), &[holder, promoted(9)], 10);
+        assert!(choice.holding.contested.is_empty());
+    }
+}
+
 #[test]
 fn a_server_that_may_not_follow_or_is_not_declared_is_not_contested() {
     let setting = Setting::follow();

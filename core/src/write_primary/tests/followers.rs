@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn who_may_not_follow() {
     let good = || writable(2, 2);
-    let not: [(&str, Claim); 8] = [
+    let not: [(&str, Claim); 7] = [
         (
             "promotable: false",
             Claim {
@@ -49,13 +49,6 @@ fn who_may_not_follow() {
             },
         ),
         (
-            "its circuit is open",
-            Claim {
-                well: false,
-                ..good()
-            },
-        ),
-        (
             "an unknown timeline",
             Claim {
                 timeline: None,
@@ -66,6 +59,15 @@ fn who_may_not_follow() {
     for (why, claim) in not {
         assert_eq!(follow(&[standby(1), claim]), "Withdrawn primary", "{why}");
     }
+    let open = Claim {
+        well: false,
+        ..good()
+    };
+    assert_eq!(
+        follow(&[standby(1), open]),
+        "Served r2",
+        "whatever its circuit says"
+    );
     assert_eq!(follow(&[standby(1), good()]), "Served r2");
 }
 
@@ -111,7 +113,7 @@ fn every_server_that_may_not_follow_says_why() {
     assert_eq!(one(nothing, writable(2, 0)), "- OlderTimeline");
     assert_eq!(one(|it| it.timeline = None, writable(2, 2)), "- TimelineUnknown");
     assert_eq!(one(|it| it.was_standby = false, writable(2, 2)), "- NeverStandby");
-    assert_eq!(one(|it| it.well = false, writable(2, 2)), "- NotProven");
+    assert_eq!(one(|it| it.well = false, writable(2, 2)), "- -");
     assert_eq!(one(|it| it.answers = false, writable(2, 2)), "- NotProven");
     let contested = [proven(60), promoted(50)];
     assert_eq!(
@@ -123,11 +125,11 @@ fn every_server_that_may_not_follow_says_why() {
 /// As seen from the choice that was made: by its mark and its holder.
 #[test]
 fn what_is_in_the_way_is_judged_by_the_new_holder() {
-    let suspected = Claim {
-        well: false,
-        ..writable(3, 1)
+    let gone = Claim {
+        timeline: Some(1),
+        ..silent(3, 0)
     };
-    let moved = [standby(1), writable(2, 2), suspected];
+    let moved = [standby(1), writable(2, 2), gone];
     assert_eq!(
         obstacles(&Setting::follow(), &holding(), &moved),
         "- - OlderTimeline"

@@ -333,6 +333,7 @@ fn of_two_that_take_writes_none_is_the_first_holder() {
             followed: &r2,
         }),
         found: None,
+        contests: None,
     };
     let choose = |claims: &[Claim]| words(&choose_write_primary(&Holding::default(), claims, rules, at(0)));
     assert_eq!(choose(&[standby(1), writable(2, 2), standby(3)]), "Served r2");
