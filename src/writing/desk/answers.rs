@@ -5,6 +5,7 @@ use crate::render::Kind;
 use crate::writing::attempt::Attempt;
 use crate::writing::request::{Answer, Effect, PolicyReading};
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 
 /// A request that was sent.
 #[derive(Clone, Debug)]
@@ -56,6 +57,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 self.unanswered(sent);
                 self.attempts.entry(sent.subject.clone()).or_default().under_way = None;
             }
+            Answer::Unknown { .. } if SeededFault::LostAnswerIsSuccess.is_on() && sent.subject.is_none() => {
+                self.status.memory.clone_from(&self.sent);
+                self.attempts.remove(&sent.subject);
+            }
             Answer::Unknown { refusal, retry_after } => {
                 self.unanswered(sent);
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
@@ -91,7 +96,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             // Of a write without an answer nobody knows whether it was done.
             let memory = &policy.status.memory;
             let is_of_another = *memory != self.status.memory && *memory != self.sent;
-            if is_of_another || self.decided_otherwise(&policy.status) {
+            let is_told = is_of_another || self.decided_otherwise(&policy.status);
+            if is_told && !SeededFault::ConflictRetriedBlindly.is_on() {
                 effects.push(self.recall(&policy.status));
             }
             self.reported.changed = true;

@@ -10,6 +10,7 @@ use crate::writing::attempt::Attempt;
 use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
 use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// How far that is.
@@ -60,7 +61,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let Beginning::Reading(subjects) = &self.beginning else {
             return false;
         };
-        let is_unread = |subject: &Subject| self.attempts.get(subject).is_some_and(|attempt| attempt.unsure);
+        let is_read = SeededFault::BeginsUnread.is_on();
+        let is_unread =
+            |subject: &Subject| !is_read && self.attempts.get(subject).is_some_and(|attempt| attempt.unsure);
         if subjects.iter().any(is_unread) {
             self.look(due, around, rest);
             return true;
@@ -71,7 +74,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
 
     /// Whether a status that is read remembers something else than is decided, while the process begins to lead.
     pub(super) fn decided_otherwise(&self, status: &ReplicaSetPolicyStatus) -> bool {
-        let begins = !matches!(self.beginning, Beginning::Done);
+        let begins = !matches!(self.beginning, Beginning::Done) && !SeededFault::ChoiceOfFollowerKept.is_on();
         let decided = self.decided().and_then(|(decision, _)| memory(decision));
         begins && status.memory.is_some() && decided.is_some() && status.memory != decided
     }
