@@ -231,6 +231,8 @@ impl PolicyState {
         self.request.answered.clone_from(&memory.answered);
         let before = std::mem::replace(&mut self.holding, holding);
         if before.holder == self.holding.holder {
+            // A contest is no choice: that this process saw it is a proof, which the other one may have missed.
+            self.holding.contested.extend(before.contested);
             return None;
         }
         self.goes_by_memory = true;
