@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,7 @@ lint: ## Check format and lints
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
 	cargo clippy --package distributary --test timing --test outage -- -D warnings
+	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
 	cargo clippy --package distributary-api --all-targets -- -D warnings
@@ -107,6 +108,9 @@ $(MUTANTS):
 mutants: $(MUTANTS) ## Change each rule of core/src and see that a test fails, more than an hour on 2 cores (FILE)
 	@# 3: some changes make a test run for ever, which finds them too.
 	$(MUTANTS) mutants --package distributary-core --jobs 2 --timeout 5 --output target $(if $(FILE),--file '$(FILE)') || [ $$? = 3 ]
+
+proof-mutants: ## Put one fault after the other into the protocol and see that the simulation finds it (FAULTS, PLANS)
+	cargo test --package distributary --features seeded-faults --test mutants -- --nocapture
 
 # Seeds of the simulation; the first one is FIRST, 0 where it is not set.
 PLANS ?= 5000

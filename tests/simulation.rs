@@ -6,70 +6,27 @@
 //! `PLANS` is the number of plans with one operator, and of those with two: 150 where it is not set; `FIRST` is the seed of the first one. A plan that fails is told by
 //! its seed, and made as short as it can be; put under `simulation/scripts/` it stays as a test.
 
-#[path = "simulation/api.rs"]
-mod api;
-#[path = "simulation/laws.rs"]
-mod laws;
-#[path = "simulation/operator.rs"]
-mod operator;
-#[path = "simulation/run.rs"]
-mod run;
-#[path = "simulation/script.rs"]
-mod script;
-#[path = "simulation/servers.rs"]
-mod servers;
-mod support;
+#[path = "simulation/mod.rs"]
+mod simulation;
 
-use std::cell::Cell;
-use std::path::Path;
-
-use distributary_core::fixture::{self, Case};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use run::Seen;
-use script::{Fault, Script, Step, scripts};
+use simulation::script::{Fault, Script, Step};
+use simulation::{Seen, case, kept, plan, run};
 
 /// So many plans by default.
 const PLANS: u64 = 150;
-
-fn case() -> Case {
-    fixture::policy(&["a", "b"])
-}
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().expect("a number"))
 }
 
-/// The shortest script that fails as the plan of this seed does.
-fn plan(seed: u64, operators: usize) -> Result<Seen, String> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases: 1,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let case = case();
-    let seen = Cell::new(Seen::default());
-    let found = runner.run(&scripts(operators), |script| {
-        seen.set(run::run(&script, &case).map_err(TestCaseError::fail)?);
-        Ok(())
-    });
-    found.map(|()| seen.get()).map_err(|error| match error {
-        TestError::Fail(reason, script) => format!(
-            "plan {seed}: {}\n{reason}",
-            serde_yaml::to_string(&script).expect("a script is YAML")
-        ),
-        TestError::Abort(reason) => reason.to_string(),
-    })
-}
+/// Attempts to make a plan that fails shorter.
+const ATTEMPTS: usize = 60;
 
 fn plans(operators: usize) -> Seen {
     let first = number("FIRST", 0);
     let mut all = Seen::default();
     for seed in first..first + number("PLANS", PLANS) {
-        all += plan(seed, operators).unwrap_or_else(|broken| panic!("{broken}"));
+        all += plan(seed, operators, ATTEMPTS).unwrap_or_else(|broken| panic!("plan {seed}: {broken}"));
     }
     println!("{all:?}");
     all
@@ -102,17 +59,56 @@ fn two_operators_keep_the_invariants_whatever_befalls_them() {
 
 #[test]
 fn scripts_that_failed_once() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/scripts");
-    let mut count = 0;
-    for file in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = file.expect("a file").path();
-        let text = std::fs::read_to_string(&path).expect("it is readable");
-        let script: Script =
-            serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        run::run(&script, &case()).unwrap_or_else(|broken| panic!("{}: {broken}", path.display()));
-        count += 1;
+    for (path, script) in kept() {
+        run(&script, &case()).unwrap_or_else(|broken| panic!("{}: {broken}", path.display()));
     }
-    assert!(count > 0, "there are scripts");
+}
+
+/// A failover whose operator ends at its `n`-th request, before it was carried out or after.
+fn ending_at(n: usize, done: bool, (operator, operators): (usize, usize)) -> Script {
+    let lasts = 3_000;
+    let ends = Fault::KillAt {
+        operator,
+        n,
+        done,
+        lasts,
+    };
+    let crash = Fault::Crash {
+        server: 0,
+        lasts: 9_000,
+    };
+    let steps = [
+        (0, ends),
+        (10, crash),
+        (1_000, Fault::Promote { server: 1 }),
+        (200, Fault::Rejoin { server: 2, onto: 1 }),
+        (12_000, Fault::Rejoin { server: 0, onto: 1 }),
+    ];
+    Script {
+        seed: 7,
+        operators,
+        monitor: false,
+        steps: steps.map(|(after, fault)| Step { after, fault }).into(),
+        rest: 20_000,
+    }
+}
+
+#[test]
+fn an_operator_may_end_before_and_after_each_request_of_a_failover() {
+    let mut ends = 0;
+    for of in [(0, 1), (0, 2), (1, 2)] {
+        for done in [false, true] {
+            for n in 1.. {
+                let script = ending_at(n, done, of);
+                let seen = run(&script, &case()).unwrap_or_else(|broken| panic!("{script:?}: {broken}"));
+                if seen.ends == 0 {
+                    break;
+                }
+                ends += 1;
+            }
+        }
+    }
+    assert!(ends > 20, "{ends}");
 }
 
 /// S7: whoever leads, the same is written.
@@ -158,7 +154,7 @@ fn a_change_of_leaders_writes_nothing() {
                 steps: steps.into(),
                 rest: 30_000,
             };
-            let seen = run::run(&script, &case).unwrap_or_else(|broken| panic!("{broken}"));
+            let seen = run(&script, &case).unwrap_or_else(|broken| panic!("{broken}"));
             assert_eq!(seen.written, 0, "{fault:?}");
             leaders += seen.leaders - 1;
         }

@@ -31,6 +31,7 @@ pub mod policy;
 pub mod resolved;
 pub mod role;
 pub mod routing;
+pub mod seeded;
 pub mod server;
 pub mod sqlstate;
 pub mod suspicion;

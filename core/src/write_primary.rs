@@ -40,6 +40,7 @@ use super::ids::EndpointId;
 use super::moment::Moment;
 use super::observation::Role;
 use super::policy::{Failover, IdentityRule, OnPrimaryLoss, PrimaryRole};
+use super::seeded::SeededFault;
 use choice::FirstHolder;
 
 pub use choice::{IdentityChange, WriteChoice, Writes};
@@ -111,7 +112,8 @@ pub fn choose_write_primary(
         let tells =
             claim.role == Some(Role::Primary) && stays_at.is_none() && !contenders.is_other_database(claim);
         if tells && !contenders.unchecked {
-            holding.timeline = holding.timeline.max(claim.timeline);
+            let falls = SeededFault::MarkFalls.is_on();
+            holding.timeline = holding.timeline.filter(|_| !falls).max(claim.timeline);
         }
     }
     let split = contenders.split(&holding, unproven);
@@ -156,7 +158,7 @@ impl<'a> Contenders<'a> {
     fn is_other_database(&self, claim: &Claim) -> bool {
         let shows_another =
             matches!((self.identity, claim.identity), (Some(known), Some(shown)) if known != shown);
-        !self.unchecked && (shows_another || claim.other_database)
+        !self.unchecked && (shows_another || claim.other_database) && !SeededFault::IdentityIgnored.is_on()
     }
 
     /// Whether the holder took writes when it was last seen, and showed another identifier than the known one, also before a
@@ -190,7 +192,8 @@ impl<'a> Contenders<'a> {
             return Writes::Held;
         }
         let may = |claim: &&Claim| {
-            claim.role == Some(Role::Primary) && !self.is_other_database(claim) && !self.is_below(claim)
+            let is_primary = claim.role == Some(Role::Primary) || SeededFault::StandbyKeepsWrites.is_on();
+            is_primary && !self.is_other_database(claim) && !self.is_below(claim)
         };
         let Some(claim) = holder.filter(may) else {
             return Writes::Withdrawn;
@@ -243,6 +246,12 @@ impl<'a> Contenders<'a> {
             return (Some(found), None);
         }
         let present = self.present(holding).filter(|claim| claim.declared || !pinned);
+        if let Some(declared) = self
+            .first()
+            .filter(|_| SeededFault::DeclaredPrimaryPreferred.is_on())
+        {
+            return (Some(declared), None);
+        }
         let Some(present) = present else {
             return match rules.awaited {
                 Some(Patience::Unbounded) => (None, None),
@@ -282,7 +291,7 @@ impl<'a> Contenders<'a> {
             return (Some(present), None);
         };
         let until = since + rules.failover_timeout;
-        if now < until {
+        if now < until && !SeededFault::FollowedAtOnce.is_on() {
             return (Some(present), Some(until));
         }
         successor_or(present)
@@ -310,13 +319,15 @@ impl<'a> Contenders<'a> {
 
     /// Not on an older timeline than the last holder.
     fn is_current(&self, claim: &Claim) -> bool {
+        let is_blind = SeededFault::OlderTimelineFollowed.is_on();
         self.timeline
-            .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high))
+            .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high || is_blind))
     }
 
     /// Known to be on an older timeline than the last holder: an old primary at a new address, or one that was set back.
     fn is_below(&self, claim: &Claim) -> bool {
-        let below = |its: u32| self.timeline.is_some_and(|high| its < high);
+        let is_blind = SeededFault::OlderTimelineFollowed.is_on();
+        let below = |its: u32| self.timeline.is_some_and(|high| its < high && !is_blind);
         claim.role == Some(Role::Primary) && claim.timeline.is_some_and(below)
     }
 

@@ -1,6 +1,7 @@
 //! The body of a PUT: the object as it was seen, so that fields newer than our types survive, with our fields as they should
 //! be.
 
+use distributary_core::seeded::SeededFault;
 use serde_json::{Map, Value, json};
 
 use super::{Kind, labels, services};
@@ -12,6 +13,9 @@ pub fn merge(kind: Kind, mut seen: Value, wanted: &Value) -> Value {
     let keys = seen["metadata"]["annotations"][labels::KEYS].as_str();
     let keys_before = keys.unwrap_or_default().to_owned();
     metadata(&mut seen["metadata"], &wanted["metadata"]);
+    if SeededFault::PutWithoutVersion.is_on() {
+        seen["metadata"]["resourceVersion"] = Value::Null;
+    }
     match kind {
         Kind::EndpointSlice => {
             for field in ["addressType", "endpoints", "ports"] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::request::FlightId;
 use crate::render::status::Refusal;
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 
 /// The back-off of requests that fail: from the first to the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
@@ -164,7 +165,7 @@ impl Attempt {
     /// No answer came.
     pub fn was_lost(&mut self, refusal: Refusal, retry_after: Option<Duration>, now: Moment) {
         self.under_way = None;
-        (self.unsure, self.lost) = (true, true);
+        (self.unsure, self.lost) = (!SeededFault::NoReadAfterLostAnswer.is_on(), true);
         self.fail(refusal, retry_after, now);
     }
 

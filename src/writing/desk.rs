@@ -38,6 +38,7 @@ use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::decision::Decision;
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 use distributary_core::transition::Transition;
 use log::Log;
 use report::Reported;
@@ -202,7 +203,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     /// The status of the policy is this one, as of this version. Whether something is to be done.
     pub fn see(&mut self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
         let was_gone = std::mem::take(&mut self.is_gone);
-        if self.version.is_before(version) {
+        if self.version.is_before(version) || SeededFault::OldStatusTaken.is_on() {
             self.version = version.clone();
             self.reported.changed |= *status != self.status;
             self.status = status.clone();
@@ -338,13 +339,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.meet_rival(&mut due, around, &mut rest);
         self.tidy(&due, around.now.moment);
         let waits_for_proof = self.waits_for_proof(&due, around);
-        let unlogged = self.log(&due, around, &mut rest);
+        let unlogged = self.log(&due, around, &mut rest) && !SeededFault::ActBeforeLog.is_on();
         self.look(&due, around, &mut rest);
         let open = self.write(&due, unlogged || waits_for_proof, around, &mut rest);
         if !open.slices {
             self.tell_transitions(around);
         }
-        if !unlogged && (!open.any || self.is_overdue(&due, around.now.moment, &mut rest)) {
+        let is_early = SeededFault::ReportBeforeRoutes.is_on();
+        if !unlogged && (!open.any || is_early || self.is_overdue(&due, around.now.moment, &mut rest)) {
             self.report(&due, around, &mut rest);
         }
         if due.steps.is_empty() && due.conflicts.is_empty() && !self.rival.pauses() {
@@ -406,6 +408,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if subject
             .as_ref()
             .is_some_and(|id| around.busy.contains(&self.place(id)))
+            && !SeededFault::SecondRequestAtOnce.is_on()
         {
             return false;
         }

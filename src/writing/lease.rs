@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use super::Now;
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 pub use record::{LeaseRecord, MOST};
 pub use terms::Terms;
 
@@ -192,6 +193,10 @@ impl Candidate {
         if let Some(input) = input {
             self.take(input, now.moment, &mut effects);
         }
+        if let (Known::Record(record, since), true) = (&mut self.known, SeededFault::LeaseByWallClock.is_on())
+        {
+            *since = record.renewed_by_wall(now);
+        }
         if let State::Leads { renewed } = self.state
             && now.moment >= renewed + self.terms.renew_deadline()
         {
@@ -279,6 +284,9 @@ impl Candidate {
                 self.fail(sent, None);
                 self.doubtful = true;
                 self.unconfirmed = written.map(|record| (record, sent)).or(self.unconfirmed.take());
+                if SeededFault::LostRenewalCounts.is_on() {
+                    self.hold(sent, now, effects);
+                }
             }
         }
         if matches!(self.state, State::Stops { .. }) && renews {
@@ -314,7 +322,8 @@ impl Candidate {
         if is_late || !self.is_own() {
             return;
         }
-        let until = sent + self.terms.duration();
+        let is_counted_late = SeededFault::LeaseCountedFromAnswer.is_on();
+        let until = if is_counted_late { now } else { sent } + self.terms.duration();
         match self.state {
             State::Leads { .. } => effects.push(LeaseEffect::Renewed { until }),
             State::Follows => effects.push(LeaseEffect::Leads { until }),
@@ -364,7 +373,7 @@ impl Candidate {
 
     /// Whether it may be taken without a wait.
     fn is_free(&self, record: &LeaseRecord) -> bool {
-        record.holder.is_empty() || record.holder == self.identity
+        record.holder.is_empty() || record.holder == self.identity || SeededFault::LiveLeaseTaken.is_on()
     }
 
     fn request(&mut self, now: Now) -> LeaseRequest {

@@ -13,6 +13,7 @@ use super::order::{Step, StepChange};
 use crate::render::Kind;
 use crate::render::reading::ObservedObject;
 use distributary_core::ids::PolicyKey;
+use distributary_core::seeded::SeededFault;
 
 /// A policy, beside those that there are.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ impl Owner<'_> {
 
     /// Whether the policy may write to an object, if it needs one of its name.
     pub fn may_write<B>(&self, object: &ObservedObject<B>) -> bool {
-        self.controls(object) || self.may_adopt(object)
+        self.controls(object) || self.may_adopt(object) || SeededFault::ForeignOverwritten.is_on()
     }
 
     pub fn may_adopt<B>(&self, object: &ObservedObject<B>) -> bool {

@@ -68,3 +68,50 @@ fn the_prober_needs_nothing_of_kubernetes_and_nothing_of_the_operator() {
     let foreign: Vec<_> = names.iter().filter(foreign).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
+
+/// The feature that lets a test put faults into the protocol.
+const FAULTS: &str = "seeded-faults";
+
+#[test]
+fn no_crate_is_built_with_faults_unless_somebody_asks_for_them() {
+    let features = |more: &[&str]| {
+        let tree = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--locked",
+                "--workspace",
+                "--edges",
+                "features",
+                "--prefix",
+                "none",
+            ])
+            .args(more)
+            .current_dir(root())
+            .output()
+            .expect("cargo tree");
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        String::from_utf8(tree.stdout).expect("names of features")
+    };
+    assert!(!features(&[]).contains(FAULTS));
+    let asked = features(&["--features", "distributary/seeded-faults"]);
+    assert!(asked.contains(FAULTS), "the tree tells features");
+}
+
+#[test]
+fn only_the_proof_asks_for_faults() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("a text");
+    let makefile = read("Makefile");
+    let asks = |line: &&str| line.contains(FAULTS) || line.contains("--all-features");
+    let asking: Vec<_> = makefile.lines().filter(asks).map(str::trim).collect();
+    assert!(!asking.is_empty(), "the proof is run");
+    for line in asking {
+        assert!(line.contains("--test mutants"), "{line}");
+    }
+    assert!(!read("Dockerfile").contains(FAULTS));
+    let refused = "#[cfg(all(feature = \"seeded-faults\", not(debug_assertions)))]\ncompile_error!(";
+    assert!(
+        read("core/src/seeded.rs").contains(refused),
+        "a release is refused"
+    );
+}

@@ -10,6 +10,7 @@ use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseRecord};
 use distributary::writing::{Answer, Call, Input, Place, PolicyReading};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::ids::PolicyKey;
+use distributary_core::seeded::SeededFault;
 use serde_json::{Value, json};
 
 pub const UID: &str = "uid-1";
@@ -207,7 +208,7 @@ impl Api {
                 if self
                     .lease
                     .as_ref()
-                    .is_none_or(|lease| version(lease) != record.version) =>
+                    .is_none_or(|lease| record.version.is_some() && version(lease) != record.version) =>
             {
                 return LeaseAnswer::Conflict;
             }
@@ -219,21 +220,38 @@ impl Api {
         LeaseAnswer::Lease(self.lease.clone())
     }
 
+    /// Whether a write rests on the object as it is: absent, or at this version.
+    pub fn is_newest(&self, call: &Call<Text>) -> bool {
+        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+        let is = |id: &ObjectId| self.get(id).map(version);
+        match call {
+            Call::Create { id, .. } => is(id).is_none(),
+            Call::Put { id, onto, .. } => is(id) == serde_json::from_str(onto).ok().as_ref().map(version),
+            Call::Delete { id, version, .. } => is(id) == Some(json!(version.as_str())),
+            Call::PutStatus { version, .. } => *version == self.status_version(),
+            Call::Get { .. } | Call::GetPolicy => true,
+        }
+    }
+
     pub fn carry_out(&mut self, call: Call<Text>) -> Answer<Text> {
         let tree = |text: &Text| serde_json::from_str::<Value>(text).expect("bodies are JSON");
         let version = self.version;
         let answer = match call {
-            Call::Create { id, .. } if self.get(&id).is_some() => return refused(409),
+            Call::Create { id, .. } if self.get(&id).is_some() && !SeededFault::PostReplaces.is_on() => {
+                return refused(409);
+            }
             Call::Create { id, body } => {
                 self.put_as(FIELD_MANAGER, place(&id), tree(&body));
                 self.shown(&id)
             }
             Call::Put { id, onto, wanted } => {
                 let body = merge(id.kind, tree(&onto), &tree(&wanted));
+                // What a PUT does not say is not compared.
                 let same = |is: &Value| {
-                    ["uid", "resourceVersion"]
-                        .iter()
-                        .all(|field| is["metadata"][field] == body["metadata"][field])
+                    ["uid", "resourceVersion"].iter().all(|field| {
+                        let asked = &body["metadata"][field];
+                        asked.is_null() || is["metadata"][field] == *asked
+                    })
                 };
                 if !self.get(&id).is_some_and(same) {
                     return refused(409);
@@ -252,7 +270,11 @@ impl Api {
                 Answer::Object(None)
             }
             Call::Get { id } => self.shown(&id),
-            Call::PutStatus { version, .. } if version != self.status_version() => return refused(409),
+            Call::PutStatus { version, .. }
+                if version != self.status_version() && !SeededFault::StatusWithoutVersion.is_on() =>
+            {
+                return refused(409);
+            }
             Call::PutStatus { status, .. } => {
                 self.status = (*status).clone();
                 self.next(|_| Change::Status(status));

@@ -10,20 +10,40 @@ use distributary::writing::{Declared, Effect, Input, Installation, Now, Request,
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
+use distributary_core::decision::Decision;
 use distributary_core::fixture::{self, Case};
 use distributary_core::ids::TargetId;
-use distributary_core::observation::Sample;
+use distributary_core::observation::{Role, Sample};
 use distributary_core::target::{Hold, Incarnation, NextCheck};
 use distributary_core::world::{Announcement, Event, Instruction, Memory, World};
 use k8s_openapi::jiff::Timestamp;
 
 use super::api::{Api, UID, key};
+use super::run::{server_of, takes_writes};
+use super::servers::address;
 
 /// What an operator was told of a server last, and when it had asked.
 #[derive(Clone, Debug)]
 pub struct Belief {
     pub asked: Duration,
     pub told: Option<Sample>,
+    /// The newest answer that told its role, and when that was asked for.
+    pub latest: Option<(Duration, Sample)>,
+    /// Since when all it tells is of another database, or that it takes writes.
+    pub wrong: Option<Duration>,
+    /// When the first answer came by which it takes writes, of those without another one in between.
+    pub writable: Option<Duration>,
+}
+
+/// A decision names another server than the one before as the one that takes the writes.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub from: usize,
+    pub to: Option<usize>,
+    /// The high-water mark before.
+    pub mark: Option<u32>,
+    /// Whether the one that is chosen was contested.
+    pub contested: bool,
 }
 
 #[derive(Debug)]
@@ -62,28 +82,49 @@ pub struct Operator {
     pub probes: BTreeMap<TargetId, Probe>,
     /// By server.
     pub beliefs: BTreeMap<usize, Belief>,
+    /// What was chosen since this was looked at last.
+    pub choices: Vec<Choice>,
+    /// The write primary of the newest decision, and the high-water mark.
+    holding: (Option<usize>, Option<u32>),
+    /// Servers that took writes while the write primary did, as an answer of that one proved, and since when.
+    pub contested: BTreeMap<usize, Duration>,
+    /// Its clock stood still.
+    pub slept: bool,
+    /// When it took in a memory of another process last.
+    pub recalled: Duration,
     /// Where there are several operators.
     candidate: Option<Candidate>,
     sessions: u64,
     case: Case,
     born: Duration,
+    /// Its wall clock is ahead by so much.
+    ahead: Duration,
 }
 
-/// The defaults of `distributary run`.
-fn terms() -> Terms {
+/// Of the first process the defaults of `distributary run`, of the second longer ones, as while they are changed.
+fn terms(seat: usize) -> Terms {
     let seconds = Duration::from_secs;
-    Terms::new(seconds(15), seconds(10), seconds(2)).expect("they fit together")
+    let (duration, deadline) = if seat == 0 { (15, 10) } else { (25, 15) };
+    Terms::new(seconds(duration), seconds(deadline), seconds(2)).expect("they fit together")
 }
 
 impl Operator {
     /// `identity`: under which it stands for the lease; without one it needs none.
-    pub fn starts(case: &Case, identity: Option<String>, born: Duration) -> Self {
+    pub fn starts(case: &Case, seat: usize, identity: Option<String>, born: Duration) -> Self {
         let installation = Installation {
             lease: identity.as_ref().map(|_| "shop/distributary".to_owned()),
             ..Installation::default()
         };
+        let candidate = |identity| Candidate::new(identity, terms(seat), Duration::from_millis(50));
         Self {
-            candidate: identity.map(|identity| Candidate::new(identity, terms(), Duration::from_millis(50))),
+            candidate: identity.map(candidate),
+            choices: Vec::new(),
+            holding: (None, None),
+            contested: BTreeMap::new(),
+            slept: false,
+            recalled: born,
+            // So long that no lease would be left.
+            ahead: Duration::from_secs(40) * u32::try_from(seat).unwrap_or_default(),
             world: World::default(),
             writing: Writing::new(WholeObjects).of(installation),
             probes: BTreeMap::new(),
@@ -91,6 +132,41 @@ impl Operator {
             sessions: 0,
             case: case.clone(),
             born,
+        }
+    }
+
+    /// The address of the server that its newest decision names as the one that takes the writes.
+    pub fn holder(&self) -> Option<String> {
+        self.holding.0.map(|server| address(server).to_string())
+    }
+
+    /// Whether its newest decision names this server as the one that takes the writes.
+    pub fn holds(&self, server: Option<usize>) -> bool {
+        server.is_some() && self.holding.0 == server
+    }
+
+    /// Notes what an answer of a server, asked for then, says of contests.
+    pub fn contests(&mut self, server: usize, asked: Duration, now: Duration) {
+        let takes = |belief: &Belief| belief.told.as_ref().is_some_and(takes_writes);
+        let holds = self.holds(Some(server));
+        let belief = self.beliefs.get(&server);
+        let told = belief.and_then(|belief| belief.told.as_ref());
+        if told.is_some_and(|sample| sample.role == Role::Standby) {
+            self.contested.remove(&server);
+            if holds {
+                self.contested.clear();
+            }
+        }
+        let mark = self.holding.1;
+        if !holds || !belief.is_some_and(takes) || told.is_some_and(|sample| sample.timeline < mark) {
+            return;
+        }
+        for (other, belief) in &self.beliefs {
+            let current = belief.told.as_ref().is_some_and(|sample| sample.timeline >= mark);
+            let earlier = belief.writable.is_some_and(|came| came < asked);
+            if *other != server && takes(belief) && current && earlier {
+                self.contested.entry(*other).or_insert(now);
+            }
         }
     }
 
@@ -105,7 +181,7 @@ impl Operator {
     }
 
     pub fn now(&self, now: Duration) -> Now {
-        let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let millis = i64::try_from((now + self.ahead).as_millis()).unwrap_or(i64::MAX);
         Now {
             moment: self.moment(now),
             wall: Timestamp::from_millisecond(1_750_000_000_000 + millis).expect("a time of this century"),
@@ -123,6 +199,7 @@ impl Operator {
     /// Its clock stood still for so long.
     pub fn loses(&mut self, time: Duration) {
         self.born += time;
+        self.slept = true;
     }
 
     /// Time has passed, or something was learned of the lease.
@@ -185,6 +262,9 @@ impl Operator {
             self.instruct(instruction, &mut orders);
         }
         for announcement in effects.writer {
+            if let Announcement::Decided { decision, .. } = &announcement {
+                self.notes(decision);
+            }
             inputs.push(match announcement {
                 Announcement::Decided {
                     key,
@@ -222,6 +302,26 @@ impl Operator {
             }
         }
         orders
+    }
+
+    /// Notes which server a decision names.
+    fn notes(&mut self, decision: &Decision) {
+        let Some(decided) = decision.state.decided() else {
+            return;
+        };
+        let holder = decided.holding.holder.as_ref().map(server_of);
+        let (before, mark) = std::mem::replace(&mut self.holding, (holder, decided.holding.timeline));
+        if before == holder {
+            return;
+        }
+        let contested = std::mem::take(&mut self.contested);
+        let contested = holder.is_some_and(|holder| contested.contains_key(&holder));
+        self.choices.extend(before.map(|from| Choice {
+            from,
+            to: holder,
+            mark,
+            contested,
+        }));
     }
 
     fn instruct(&mut self, instruction: Instruction, orders: &mut Vec<Order>) {

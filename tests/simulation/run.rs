@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use distributary::render::Kind;
-use distributary::render::reading::Text;
+use distributary::render::reading::{Text, Version};
 use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseInput, LeaseRequest};
-use distributary::writing::{Answer, Call, FlightId, Input};
+use distributary::writing::{Answer, Call, FlightId, Input, Lead};
 use distributary_core::fixture::Case;
 use distributary_core::ids::TargetId;
 use distributary_core::observation::{FailureKind, Observation, Role, Sample, Silence};
@@ -15,10 +15,11 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::{Laws, lacks};
+use super::laws::{Laws, is_out, lacks};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
+use super::wire::Wire;
 
 /// A session that could not be opened is tried again after this.
 const REOPEN: Duration = Duration::from_millis(250);
@@ -27,6 +28,8 @@ const CALM: Duration = Duration::from_secs(40);
 /// When faults have ceased, everything is as it should be after this at the latest: the longest that a circuit stays open
 /// at default settings, and the steps of its return.
 const CONVERGES: Duration = Duration::from_mins(30);
+/// What is wrong is noticed, and out, after this at the latest: an interval, and what follows from a check.
+const NOTICED: Duration = Duration::from_secs(45);
 /// Then nothing is written for so long.
 const QUIET: Duration = Duration::from_mins(3);
 
@@ -38,6 +41,7 @@ struct Seat {
     life: u32,
     /// What watches have shown.
     cursor: Option<u64>,
+    wire: Wire,
     stopped: Duration,
     cut: Duration,
     lags: Duration,
@@ -71,7 +75,8 @@ enum Act {
         last: bool,
     },
     Answered(FlightId, Answer<Text>),
-    LeaseArrives(LeaseCall, Duration),
+    /// When it was sent, and until when its answer is awaited.
+    LeaseArrives(LeaseCall, Duration, Duration),
     LeaseAnswered(LeaseAnswer),
     Watched,
     Told(Event),
@@ -90,6 +95,10 @@ pub struct Run<'a> {
     servers: Servers,
     seats: Vec<Seat>,
     outage: Duration,
+    /// Until when the lease is, as its holder counts.
+    leased: Option<Duration>,
+    /// When the last fault was over.
+    calm: Duration,
     laws: Laws,
     seen: Seen,
     /// What happened, for people.
@@ -139,7 +148,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn server_of(target: &TargetId) -> usize {
+pub fn server_of(target: &TargetId) -> usize {
     match target.endpoint.as_str() {
         "primary" => 0,
         "a" => 1,
@@ -159,6 +168,8 @@ impl<'a> Run<'a> {
             servers: Servers::new(script.monitor),
             seats: (0..script.operators).map(|_| Seat::default()).collect(),
             outage: Duration::ZERO,
+            leased: None,
+            calm: Duration::ZERO,
             laws: Laws::default(),
             seen: Seen::default(),
             trace: Vec::new(),
@@ -177,6 +188,9 @@ impl<'a> Run<'a> {
             self.push(at, None, Act::Fault(step.fault.clone()));
         }
         self.until(at + millis(self.script.rest))?;
+        if self.now >= self.calm + NOTICED && !self.laws.is_meddled() {
+            is_out(&self.api, &self.servers)?;
+        }
         let best = self.heal();
         let end = self.now + CONVERGES;
         while !lacks(&self.api, best).is_empty() {
@@ -199,6 +213,9 @@ impl<'a> Run<'a> {
         }
         if !lacks(&self.api, best).is_empty() {
             return Err(format!("L1: {}", lacks(&self.api, best)));
+        }
+        if self.script.operators > 1 && self.leased.is_none_or(|until| until < self.now) {
+            return Err("L5: nobody leads".to_owned());
         }
         self.seen.written = self.api.writes - before;
         Ok(())
@@ -267,7 +284,9 @@ impl<'a> Run<'a> {
             ) => {
                 self.arrive((seat, life), flight, call, until, fate, last)?;
             }
-            (Some((seat, life)), Act::LeaseArrives(call, until)) => self.lend((seat, life), call, until),
+            (Some((seat, life)), Act::LeaseArrives(call, sent, until)) => {
+                self.lend((seat, life), call, sent, until)?;
+            }
             (Some((seat, life)), act) => {
                 if self.seats[seat].life != life || self.seats[seat].operator.is_none() {
                     return Ok(());
@@ -301,11 +320,28 @@ impl<'a> Run<'a> {
             }
             Act::Heard(answer, number, server) => self.heard(seat, answer, number, server),
             Act::Answered(flight, answer) => {
-                self.take(seat, [Input::Answered { flight, answer }].into(), Vec::new())
+                let it = &mut self.seats[seat];
+                let chosen = it.operator.as_ref().and_then(Operator::holder);
+                let is_of_another = it.wire.hears(flight, &answer, chosen, self.now);
+                self.take(seat, [Input::Answered { flight, answer }].into(), Vec::new())?;
+                if is_of_another && self.seats[seat].wire.recalls == 0 {
+                    return Err(format!(
+                        "S10: {:?} operator {seat} goes on by its own memory",
+                        self.now
+                    ));
+                }
+                Ok(())
             }
             Act::LeaseAnswered(answer) => self.candidate(seat, Some(LeaseInput::Answered(answer))),
             Act::Watched => self.watched(seat),
-            Act::Told(event) => self.take(seat, Vec::new(), [event].into()),
+            Act::Told(event) => {
+                let it = &mut self.seats[seat];
+                if let (Event::Recalled { .. }, Some(operator)) = (&event, &mut it.operator) {
+                    operator.recalled = self.now;
+                    it.wire.recalls -= 1;
+                }
+                self.take(seat, Vec::new(), [event].into())
+            }
             _ => Ok(()),
         }
     }
@@ -317,7 +353,20 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let orders = operator.takes(inputs, events, now);
+        self.chosen(seat)?;
         self.obey(seat, orders)
+    }
+
+    /// What a process has just chosen must follow from what it knows.
+    fn chosen(&mut self, seat: usize) -> Result<(), String> {
+        let it = &mut self.seats[seat];
+        let Some(operator) = &mut it.operator else {
+            return Ok(());
+        };
+        for choice in std::mem::take(&mut operator.choices) {
+            self.laws.chosen(operator, &it.wire, &choice, self.now)?;
+        }
+        Ok(())
     }
 
     fn candidate(&mut self, seat: usize, input: Option<LeaseInput>) -> Result<(), String> {
@@ -325,13 +374,45 @@ impl<'a> Run<'a> {
         let Some(operator) = &mut self.seats[seat].operator else {
             return Ok(());
         };
+        let led = operator.writing.lead() != Lead::Follows;
         let orders = operator.candidate(input, now);
+        if !led && operator.writing.lead() != Lead::Follows && self.script.operators > 1 {
+            self.seats[seat].wire.leads(now);
+        }
+        self.chosen(seat)?;
+        self.counts_its_lease(seat)?;
         self.obey(seat, orders)
+    }
+
+    /// A process that leads counts its lease no longer than the API server knows it, unless its clock stood still.
+    fn counts_its_lease(&self, seat: usize) -> Result<(), String> {
+        let it = &self.seats[seat];
+        let Some(operator) = it.operator.as_ref().filter(|it| !it.slept) else {
+            return Ok(());
+        };
+        match operator.writing.lead() {
+            Lead::Leads { until: Some(until) }
+                if it.wire.lease.is_none_or(|lease| operator.time(until) > lease) =>
+            {
+                Err(format!(
+                    "S6 (a lease counts from before its renewal): {:?} operator {seat} counts until {:?}, and has it until {:?}",
+                    self.now,
+                    operator.time(until),
+                    it.wire.lease
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn obey(&mut self, seat: usize, orders: Vec<Order>) -> Result<(), String> {
         for order in orders {
-            let Some(operator) = &self.seats[seat].operator else {
+            let Seat {
+                operator: Some(operator),
+                wire,
+                ..
+            } = &mut self.seats[seat]
+            else {
                 return Ok(());
             };
             match order {
@@ -344,6 +425,7 @@ impl<'a> Run<'a> {
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
                 Order::Lease(request) => self.stand(seat, request),
                 Order::Tell(event) => {
+                    wire.recalls += usize::from(matches!(event, Event::Recalled { .. }));
                     let at = self.now + millis(self.chance(20));
                     self.push_of(seat, at, Act::Told(event));
                 }
@@ -354,7 +436,9 @@ impl<'a> Run<'a> {
                     return Ok(());
                 }
                 Order::Send(request) => {
-                    self.laws.sent(operator, &request.call, &self.api, self.now)?;
+                    wire.sends(request.flight, &request.call, self.now)?;
+                    self.laws
+                        .sent(operator, wire, &request.call, &self.api, self.now)?;
                     self.send(seat, request.flight, request.call, request.deadline);
                 }
             }
@@ -390,17 +474,15 @@ impl<'a> Run<'a> {
             }
         }
         self.seats[seat].fates.retain(|(n, _)| *n > 0);
-        let (until, about_policy) = (self.now + deadline, call.object().is_none());
+        let until = self.now + deadline;
         let takes = millis(1 + self.chance(10));
         let fate_words = fate.map(|fate| format!(" {fate:?}")).unwrap_or_default();
         self.say(format!("operator {seat} sends {}{fate_words}", words(&call)));
         if self.now < self.seats[seat].cut || matches!(fate, Some(Fate::Lost)) {
-            self.laws.failed(about_policy, self.now);
             self.push_of(seat, until, Act::Answered(flight, unknown()));
             return;
         }
         if self.now < self.outage {
-            self.laws.failed(about_policy, self.now);
             self.push_of(seat, self.now + millis(1), Act::Answered(flight, unknown()));
             return;
         }
@@ -435,17 +517,26 @@ impl<'a> Run<'a> {
             return;
         }
         let at = self.now + millis(1 + self.chance(10));
-        self.push_of(seat, at, Act::LeaseArrives(request.call, until));
+        self.push_of(seat, at, Act::LeaseArrives(request.call, self.now, until));
     }
 
-    fn lend(&mut self, (seat, life): (usize, u32), call: LeaseCall, until: Duration) {
-        let before = self.api.lease.as_ref().map(|lease| lease.holder.clone());
+    fn lend(
+        &mut self,
+        (seat, life): (usize, u32),
+        call: LeaseCall,
+        sent: Duration,
+        until: Duration,
+    ) -> Result<(), String> {
+        let (before, version) = self.lease();
         let mut answer = if self.now < self.outage {
             LeaseAnswer::Unknown
         } else {
             self.api.lend(call)
         };
-        let after = self.api.lease.as_ref().map(|lease| lease.holder.clone());
+        let (after, new) = self.lease();
+        if new != version {
+            self.lent((seat, life), before != after, sent)?;
+        }
         if before != after {
             self.say(format!("the lease is of {after:?}"));
             self.seen.leaders += 1;
@@ -456,6 +547,36 @@ impl<'a> Run<'a> {
         }
         self.spread();
         self.push(at, Some((seat, life)), Act::LeaseAnswered(answer));
+        Ok(())
+    }
+
+    /// The holder of the lease, and the version at which it is so.
+    fn lease(&self) -> (Option<String>, Option<Version>) {
+        let lease = self.api.lease.clone();
+        lease.map_or((None, None), |lease| (Some(lease.holder), lease.version))
+    }
+
+    /// The lease was taken, renewed or released.
+    fn lent(&mut self, (seat, life): (usize, u32), is_another: bool, sent: Duration) -> Result<(), String> {
+        let Some(lease) = self.api.lease.clone() else {
+            return Ok(());
+        };
+        let is_taken = is_another && !lease.holder.is_empty();
+        if let Some(until) = self.leased.filter(|until| is_taken && self.now < *until) {
+            return Err(format!(
+                "S6 (one leader): {:?} operator {seat} takes the lease, which another one has until {until:?}",
+                self.now
+            ));
+        }
+        let seconds = u64::try_from(lease.seconds).unwrap_or_default();
+        self.leased = (!lease.holder.is_empty()).then(|| sent + Duration::from_secs(seconds));
+        let leased = self.leased;
+        for (other, it) in self.seats.iter_mut().enumerate() {
+            it.wire.lease = leased
+                .filter(|_| other == seat && it.life == life)
+                .or(it.wire.lease);
+        }
+        Ok(())
     }
 
     fn arrive(
@@ -467,16 +588,22 @@ impl<'a> Run<'a> {
         fate: Option<Fate>,
         last: bool,
     ) -> Result<(), String> {
-        let (in_time, about_policy) = (self.now <= until, call.object().is_none());
+        let in_time = self.now <= until;
         let mut answer = if self.now < self.outage {
             unknown()
         } else if let Some(Fate::Refused(code)) = fate {
             if code == 500 { unknown() } else { refused(code) }
         } else {
-            let (head, text) = (self.api.head(), words(&call));
+            let (head, text, is_newest) = (self.api.head(), words(&call), self.api.is_newest(&call));
             self.laws.arrives(&self.api);
             let answer = self.api.carry_out(call);
             if self.api.head() != head {
+                if !is_newest {
+                    return Err(format!(
+                        "S6 (nothing is overwritten unseen): {:?} {text}",
+                        self.now
+                    ));
+                }
                 self.say(format!("done: {text}"));
                 self.spread();
             }
@@ -488,9 +615,6 @@ impl<'a> Run<'a> {
         };
         let mut at = self.now + millis(1 + self.chance(10));
         let lost = matches!(fate, Some(Fate::AnswerLost)) || self.now < self.seats[seat].cut;
-        if !matches!(answer, Answer::Object(_) | Answer::Policy(_)) || lost || !in_time {
-            self.laws.failed(about_policy, self.now);
-        }
         if lost {
             (answer, at) = (unknown(), until);
         }
@@ -528,6 +652,13 @@ impl<'a> Run<'a> {
         self.seen.lists += usize::from(self.api.lists(it.cursor));
         let inputs = self.api.watched(it.cursor);
         it.cursor = Some(self.api.head());
+        for input in &inputs {
+            match input {
+                Input::StatusSeen { version, status, .. } => it.wire.shown(version, status),
+                Input::Seen(object) => it.wire.shown_object(&object.id, &object.version),
+                _ => {}
+            }
+        }
         self.take(seat, inputs, Vec::new())?;
         let lease = self
             .api
@@ -557,16 +688,20 @@ impl<'a> Run<'a> {
         it.ends = None;
         let several = self.script.operators > 1;
         let identity = several.then(|| format!("operator-{seat}_{}", it.life));
-        let mut operator = Operator::starts(self.case, identity, self.now);
+        it.wire = Wire::default();
+        it.wire.shown(&self.api.status_version(), &self.api.status);
+        let mut operator = Operator::starts(self.case, seat, identity, self.now);
         let mut orders = operator.takes(self.api.watched(None), Vec::new(), self.now);
         orders.extend(operator.reads(&self.api, self.now));
         orders.extend(operator.candidate(Some(LeaseInput::MayStand), self.now));
+        operator.choices.clear();
         it.operator = Some(operator);
         self.say(format!("operator {seat} starts"));
         self.obey(seat, orders)
     }
 
     fn kill(&mut self, seat: usize, lasts: u64) {
+        self.laws.halted();
         let it = &mut self.seats[seat];
         it.operator = None;
         it.life += 1;
@@ -631,7 +766,13 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let asked = operator.time(answer.observation.started);
-        believe(operator, server, asked, answer.observation.result.clone().ok());
+        self.laws.told(server, answer.observation.result.as_ref().ok());
+        believe(
+            operator,
+            server,
+            (asked, now),
+            answer.observation.result.clone().ok(),
+        );
         let target = answer.key.target.clone();
         let mut again = None;
         if let Some(probe) = operator.probes.get_mut(&target) {
@@ -712,7 +853,8 @@ impl<'a> Run<'a> {
         let asked = operator.time(answer.started);
         // What ends a session is known by the check that follows.
         if let Ok(sample) = &answer.result {
-            believe(operator, server, asked, Some(sample.clone()));
+            self.laws.told(server, Some(sample));
+            believe(operator, server, (asked, self.now), Some(sample.clone()));
         }
         self.take(seat, Vec::new(), [Event::Heard(answer)].into())
     }
@@ -757,6 +899,7 @@ impl<'a> Run<'a> {
 
     fn befall(&mut self, fault: Fault) -> Result<(), String> {
         let now = self.now;
+        self.calm = self.calm.max(now + millis(fault.lasts()));
         let until = |lasts: u64| now + millis(lasts);
         match fault {
             Fault::Crash { server, lasts } => {
@@ -807,13 +950,17 @@ impl<'a> Run<'a> {
                 }
             }
             Fault::Pause { operator, lasts } => {
+                self.laws.halted();
                 let it = &mut self.seats[operator];
                 it.stopped = now + millis(lasts);
                 if let Some(operator) = &mut it.operator {
                     operator.loses(millis(lasts));
                 }
             }
-            Fault::Stop { operator, lasts } => self.seats[operator].stopped = until(lasts),
+            Fault::Stop { operator, lasts } => {
+                self.laws.halted();
+                self.seats[operator].stopped = until(lasts);
+            }
             Fault::Kill { operator, lasts } => self.kill(operator, lasts),
             Fault::KillAt {
                 operator,
@@ -894,14 +1041,29 @@ impl<'a> Run<'a> {
     }
 }
 
-fn believe(operator: &mut Operator, server: usize, asked: Duration, told: Option<Sample>) {
-    let newer = operator
-        .beliefs
-        .get(&server)
-        .is_none_or(|known| known.asked <= asked);
-    if newer {
-        operator.beliefs.insert(server, Belief { asked, told });
+fn believe(operator: &mut Operator, server: usize, (asked, now): (Duration, Duration), told: Option<Sample>) {
+    let known = operator.beliefs.get(&server);
+    if known.is_some_and(|known| known.asked > asked) {
+        return;
     }
+    let latest = told.clone().map(|sample| (asked, sample));
+    let latest = latest.or_else(|| known?.latest.clone());
+    let is_other = |sample: &Sample| sample.system_identifier != Some(super::servers::SYSTEM);
+    let is_wrong = told
+        .as_ref()
+        .is_some_and(|sample| is_other(sample) || sample.role == Role::Primary);
+    let wrong = is_wrong.then(|| known.and_then(|known| known.wrong).unwrap_or(now));
+    let takes = told.as_ref().is_some_and(takes_writes);
+    let writable = takes.then(|| known.and_then(|known| known.writable).unwrap_or(now));
+    let belief = Belief {
+        asked,
+        told,
+        latest,
+        wrong,
+        writable,
+    };
+    operator.beliefs.insert(server, belief);
+    operator.contests(server, asked, now);
 }
 
 pub fn words(call: &Call<Text>) -> String {

@@ -78,6 +78,31 @@ pub enum Fault {
     Occupy { service: bool },
 }
 
+impl Fault {
+    /// How many milliseconds it takes to be over.
+    pub const fn lasts(&self) -> u64 {
+        match self {
+            Self::Crash { lasts, .. }
+            | Self::Freeze { lasts, .. }
+            | Self::Stall { lasts, .. }
+            | Self::Part { lasts, .. }
+            | Self::Cut { lasts, .. }
+            | Self::Outage { lasts }
+            | Self::Lag { lasts, .. }
+            | Self::Terminate { lasts, .. }
+            | Self::Pause { lasts, .. }
+            | Self::Stop { lasts, .. }
+            | Self::Kill { lasts, .. }
+            | Self::KillAt { lasts, .. } => *lasts,
+            Self::Request {
+                fate: Fate::Late(late),
+                ..
+            } => *late,
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Fate {
     /// It never arrives.
@@ -93,7 +118,8 @@ pub enum Fate {
 /// Plans with so many operators.
 pub fn scripts(operators: usize) -> impl Strategy<Value = Script> {
     let steps = vec(steps(operators), 1..6).prop_map(|parts| parts.into_iter().flatten().collect());
-    (any::<u64>(), any::<bool>(), steps, after()).prop_map(move |(seed, monitor, steps, rest)| Script {
+    let rest = prop_oneof![3 => after(), 1 => 60_000..90_000_u64];
+    (any::<u64>(), any::<bool>(), steps, rest).prop_map(move |(seed, monitor, steps, rest)| Script {
         seed,
         operators,
         monitor,
@@ -109,6 +135,7 @@ fn steps(operators: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => failover(),
         1 => switchover(),
         1 => impatience(),
+        1 => doze(operators),
     ];
     let before = prop_oneof![
         2 => Just(Vec::new()),
@@ -263,6 +290,18 @@ fn switchover() -> impl Strategy<Value = Vec<Step>> {
                     onto: heir,
                 },
             ),
+        ]
+    })
+}
+
+/// An operator stands still for about a lease, and has something to put right when it goes on.
+fn doze(operators: usize) -> impl Strategy<Value = Vec<Step>> {
+    let lasts = prop_oneof![12_000..16_000_u64, 22_000..26_000_u64];
+    (after(), 0..operators, lasts, any::<bool>()).prop_map(|(begin, operator, lasts, deletes)| {
+        let slice = true;
+        vec![
+            step(begin, Fault::Stop { operator, lasts }),
+            step(lasts / 2, Fault::Meddle { slice, deletes }),
         ]
     })
 }

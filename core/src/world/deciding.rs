@@ -17,6 +17,7 @@ use crate::observation::Role;
 use crate::plan::{RoutingPlan, plan};
 use crate::policy::{EndpointState, Mode};
 use crate::role::Evidence;
+use crate::seeded::SeededFault;
 use crate::suspicion::Suspicion;
 use crate::target::NextCheck;
 use crate::transition::{Transition, transitions};
@@ -94,7 +95,7 @@ impl PolicyState {
             .values()
             .filter(|target| !target.health.checked)
             .count();
-        self.warm |= unchecked == 0;
+        self.warm |= unchecked == 0 || SeededFault::RoutedBeforeChecked.is_on();
         let instances = self.instances();
         let choice = self.choose_write_primary(&instances, now);
         let again = choice.again;

@@ -13,6 +13,7 @@ use crate::percent::Percent;
 use crate::plan::{full_weight, part};
 use crate::policy::{BreakerSettings, Endpoint, Policy};
 use crate::resolved::ResolvedEndpoint;
+use crate::seeded::SeededFault;
 use crate::server::Location;
 use crate::write_primary::Holding;
 
@@ -114,7 +115,7 @@ impl TargetMemory {
     }
 
     pub(super) fn was_standby(&self) -> bool {
-        self.seen_as_standby || self.role == Some(Role::Standby)
+        (self.seen_as_standby || self.role == Some(Role::Standby)) && !SeededFault::StandbysForgotten.is_on()
     }
 
     /// Whether it follows the write primary: who served as a standby does. Of one that the policy kept out it is not told.

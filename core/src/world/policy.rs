@@ -18,6 +18,7 @@ use crate::moment::Moment;
 use crate::plan::RoutingPlan;
 use crate::policy::{Endpoint, LagSource, Mode, Policy};
 use crate::resolved::{Resolved, ResolvedEndpoint};
+use crate::seeded::SeededFault;
 use crate::target::{Deadlines, Incarnation, NextCheck, ProbeOrder};
 use crate::write_primary::Holding;
 
@@ -89,6 +90,11 @@ impl PolicyState {
             answered,
         } = memory;
         let identity = holding.identity;
+        let holding = if SeededFault::MemoryIgnored.is_on() {
+            Holding::default()
+        } else {
+            holding
+        };
         let mut holding = holding.under(policy.identity);
         let upstream = holding.holder.clone().map(|holder| (holder, holding.server));
         let newcomers_prove = upstream.is_some();
@@ -220,7 +226,10 @@ impl PolicyState {
     /// Takes what another process wrote about the same database for its own. Where that changes the holder: what was heard of it
     /// proves nothing, and it is checked at once.
     pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> Option<(TargetId, NextCheck)> {
-        let holding = memory.holding.clone().under(self.policy.identity);
+        let mut holding = memory.holding.clone().under(self.policy.identity);
+        if SeededFault::MarkNotRecalled.is_on() {
+            holding.timeline = self.holding.timeline;
+        }
         if holding.timeline > self.holding.timeline {
             // The log went on from there; positions on the earlier timeline say nothing of it.
             self.history = WalHistory::on(holding.timeline);
@@ -239,10 +248,14 @@ impl PolicyState {
         self.request.answered.clone_from(&memory.answered);
         let before = std::mem::replace(&mut self.holding, holding);
         if before.holder == self.holding.holder {
+            // A contest is no choice: that this process saw it is a proof, which the other one may have missed.
+            self.holding.contested.extend(before.contested);
             return None;
         }
         self.goes_by_memory = true;
-        presume_holder(&mut self.targets, &self.holding, now);
+        if !SeededFault::OldProofCounts.is_on() {
+            presume_holder(&mut self.targets, &self.holding, now);
+        }
         let holder = self.holding.holder.as_ref()?;
         let target = self.targets.get_mut(holder)?;
         target.wake(now);

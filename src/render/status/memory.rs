@@ -2,6 +2,7 @@
 
 use distributary_api::{HolderStatus, MemoryStatus};
 use distributary_core::decision::Decision;
+use distributary_core::seeded::SeededFault;
 
 /// What the choice of the write primary in a decision depends on; `None`: nothing was chosen.
 #[must_use]
@@ -29,12 +30,14 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
                 .or(port),
         }
     });
+    let contested = holding.contested.iter();
+    let contested = contested.filter(|_| !SeededFault::ContestNotRemembered.is_on());
     Some(MemoryStatus {
         holder,
         timeline: holding.timeline,
         system_identifier: holding.identity.map(|identity| identity.to_string()),
         accepted: holding.accepted.as_ref().map(ToString::to_string),
-        contested: holding.contested.iter().map(ToString::to_string).collect(),
+        contested: contested.map(ToString::to_string).collect(),
         author: None,
         term: None,
     })

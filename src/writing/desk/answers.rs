@@ -9,6 +9,7 @@ use crate::writing::attempt::Attempt;
 use crate::writing::installation::Installation;
 use crate::writing::request::{Answer, Effect, PolicyReading};
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 
 /// A request that was sent.
 #[derive(Clone, Debug)]
@@ -74,6 +75,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 self.unanswered(sent);
                 self.attempts.entry(sent.subject.clone()).or_default().under_way = None;
             }
+            Answer::Unknown { .. } if SeededFault::LostAnswerIsSuccess.is_on() && sent.subject.is_none() => {
+                self.status.memory.clone_from(&self.sent);
+                self.attempts.remove(&sent.subject);
+            }
             Answer::Unknown { refusal, retry_after } => {
                 self.unanswered(sent);
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
@@ -128,7 +133,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.is_gone = false;
         if sent.is_read {
             // Of a write without an answer nobody knows whether it was done.
-            if self.is_to_recall(&policy.status) {
+            if self.is_to_recall(&policy.status) && !SeededFault::ConflictRetriedBlindly.is_on() {
                 effects.push(self.recall(&policy.status));
             }
             self.reported.changed = true;

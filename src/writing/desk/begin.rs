@@ -11,6 +11,7 @@ use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
 use crate::writing::rival::Rival;
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
+use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// How far that is.
@@ -67,7 +68,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let Beginning::Reading { subjects, .. } = &self.beginning else {
             return false;
         };
-        let is_unread = |subject: &Subject| self.attempts.get(subject).is_some_and(|attempt| attempt.unsure);
+        let is_read = SeededFault::BeginsUnread.is_on();
+        let is_unread =
+            |subject: &Subject| !is_read && self.attempts.get(subject).is_some_and(|attempt| attempt.unsure);
         if subjects.iter().any(is_unread) {
             self.look(due, around, rest);
             return true;
@@ -116,7 +119,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         match &self.beginning {
             Beginning::NotNeeded => is_of_another,
             Beginning::Unread { agrees } | Beginning::Reading { agrees, .. } => {
-                is_of_another || (!agrees && self.decided_otherwise(read))
+                let own = *agrees || SeededFault::ChoiceOfFollowerKept.is_on();
+                is_of_another || (!own && self.decided_otherwise(read))
             }
             Beginning::Read | Beginning::Signed => false,
         }

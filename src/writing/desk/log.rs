@@ -11,6 +11,7 @@ use crate::writing::request::{Call, Effect};
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::decision::Decision;
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// What is to be logged, and how that goes.
@@ -56,9 +57,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let timeout = decision.policy.probing.failover_timeout;
         if let Some(since) = self.log.since.filter(|_| !self.log.given_up) {
             let until = since + timeout;
-            if now < until {
+            let others_succeed = around.succeeded.is_some_and(|at| at > since);
+            if now < until && !SeededFault::GivesUpAtOnce.is_on() {
                 rest.wake_at(until);
-            } else if around.succeeded.is_some_and(|at| at > since) {
+            } else if others_succeed || SeededFault::GivesUpInAnOutage.is_on() {
                 self.log.given_up = true;
                 self.reported.changed = true;
             }
@@ -97,7 +99,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             return false;
         };
         let until = *self.log.since.get_or_insert(now) + decision.policy.probing.failover_timeout;
-        if decision.recalled < number && now < until {
+        if decision.recalled < number && now < until && !SeededFault::RecallNotAwaited.is_on() {
             rest.wake_at(until);
             return true;
         }

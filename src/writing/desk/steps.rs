@@ -11,6 +11,7 @@ use crate::writing::places::PlaceKind;
 use crate::writing::rendering::Rendering;
 use crate::writing::request::{Call, Effect};
 use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// What is under way, or about to be, in the order of writes: what comes later waits for it.
@@ -76,7 +77,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             }
             let subject = Some(step.id.clone());
             let attempt = self.attempts.entry(subject.clone()).or_default();
-            if let Some(under_way) = attempt.under_way {
+            if let Some(under_way) = attempt
+                .under_way
+                .filter(|_| !SeededFault::SecondRequestAtOnce.is_on())
+            {
                 let (slow, told) = (under_way.since + SLOW.0, under_way.since + SLOW.1);
                 if now < slow {
                     rest.wake_at(slow);
@@ -126,7 +130,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let leads_writes = is_of_writes(step) || step.rank == Rank::ConfigMap;
         // The writes are withdrawn from the old server before they are published at the new one.
         let withdrawal = |other: &Step<B>| is_of_writes(other) && other.rank.withdraws();
-        let publishes = is_of_writes(step) && !step.rank.withdraws();
+        let publishes =
+            is_of_writes(step) && !step.rank.withdraws() && !SeededFault::PublishBeforeWithdraw.is_on();
         // The first synchronisation of kube-proxy finds the slices of a Service.
         let has_no_slices = matches!(step.change, StepChange::Create(_))
             && due
@@ -166,7 +171,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             });
             around.effects.extend(found);
         }
-        !is_told || leads_elsewhere
+        (!is_told || leads_elsewhere) && !SeededFault::RouteBeforeProof.is_on()
     }
 
     /// The servers of the slices of the writes.

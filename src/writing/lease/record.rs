@@ -8,6 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use super::Terms;
 use crate::render::reading::Version;
 use crate::writing::Now;
+use distributary_core::moment::Moment;
+use distributary_core::seeded::SeededFault;
 
 /// No duration in a record counts for more: neither does this process take a longer lease.
 pub const MOST: Duration = Duration::from_mins(10);
@@ -53,7 +55,10 @@ impl LeaseRecord {
             acquired: if same { self.acquired } else { Some(wall) },
             renewed: Some(wall),
             transitions: self.transitions.saturating_add(i32::from(!same)),
-            version: self.version.clone(),
+            version: self
+                .version
+                .clone()
+                .filter(|_| !SeededFault::LeaseWithoutVersion.is_on()),
             metadata: self.metadata.clone(),
         }
     }
@@ -87,8 +92,16 @@ impl LeaseRecord {
         let seconds = u64::try_from(self.seconds).unwrap_or_default();
         match Duration::from_secs(seconds) {
             Duration::ZERO => own,
+            _ if SeededFault::LeaseByOwnDuration.is_on() => own,
             said => said.min(MOST),
         }
+    }
+
+    /// When it was renewed by the times in the record, which are of another clock: a fault.
+    pub(super) fn renewed_by_wall(&self, now: Now) -> Moment {
+        let renewed = self.renewed.unwrap_or(now.wall);
+        let age = Duration::try_from(now.wall.duration_since(renewed)).unwrap_or_default();
+        Moment::new(now.moment.since_start().saturating_sub(age))
     }
 
     pub(super) fn is_before(&self, other: &Self) -> bool {
