@@ -64,6 +64,7 @@ impl Now {
 }
 
 /// The writing half of the operator: all desks, and what they share.
+#[derive(Clone, Hash)]
 pub struct Writing<R: Rendering> {
     rendering: R,
     desks: BTreeMap<PolicyKey, Desk<R::Body>>,

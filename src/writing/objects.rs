@@ -8,7 +8,7 @@ use crate::render::reading::{ObservedObject, Version};
 use distributary_core::ids::PolicyKey;
 
 /// Objects by their place, and the places of those that a policy controls.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Objects<B> {
     all: BTreeMap<Place, ObservedObject<B>>,
     /// By the uid of the policy.

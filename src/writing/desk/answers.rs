@@ -7,7 +7,7 @@ use crate::writing::request::{Answer, Effect, PolicyReading};
 use distributary_core::moment::Moment;
 
 /// A request that was sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct SentRequest {
     pub subject: Subject,
     /// Whether it asked how the object is.

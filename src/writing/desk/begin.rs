@@ -13,7 +13,7 @@ use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::table::named::WRITES;
 
 /// How far that is.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub enum Beginning {
     /// Nothing is to be written yet.
     Unread,

@@ -12,7 +12,7 @@ use crate::writing::Now;
 pub const MOST: Duration = Duration::from_mins(10);
 
 /// The spec of a Lease, and the version at which it is so.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Hash, PartialEq)]
 pub struct LeaseRecord {
     /// Empty: nobody.
     pub holder: String,
