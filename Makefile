@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +117,12 @@ PLANS ?= 5000
 
 simulate: ## Simulate PLANS plans of faults with one operator, and as many with two (PLANS, FIRST)
 	PLANS='$(PLANS)' FIRST='$(or $(FIRST),0)' cargo test --test simulation -- --nocapture
+
+# Writing, the Lease and the choice of the write primary optimized; what they stand on as in every other test.
+OPTIMIZED := $(foreach crate,distributary distributary-api distributary-core,--config 'profile.dev.package.$(crate).opt-level=2')
+
+model: ## Take two operators through every run within a large bound of faults, at most an hour on 2 cores
+	cargo test $(OPTIMIZED) --test model -- --ignored --nocapture
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
 	cargo build --package distributary --package harness --bin distributary --bin demo

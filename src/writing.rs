@@ -68,6 +68,7 @@ impl Now {
 }
 
 /// The writing half of the operator: all desks, and what they share.
+#[derive(Clone, Hash)]
 pub struct Writing<R: Rendering> {
     rendering: R,
     installation: Installation,

@@ -13,6 +13,8 @@ mod connection;
 mod duration;
 mod endpoint;
 mod failover;
+#[cfg(feature = "kube")]
+mod hash;
 mod lag;
 mod policy;
 mod routing;

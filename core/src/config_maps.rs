@@ -58,7 +58,7 @@ impl ConfigMap {
 }
 
 /// A ConfigMap that would hold more than it can.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TooLarge {
     pub config_map: String,
     /// Of all values.

@@ -1,6 +1,7 @@
 //! A decision: the plan of a policy with a reason for every endpoint. A value to render, compare and report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -60,6 +61,19 @@ pub struct RouteDecision {
     /// While the holder is known by a memory alone: the servers of the route of the writes as it was found, as far as this decision
     /// knows of them.
     pub found: Option<BTreeSet<SocketAddr>>,
+}
+
+/// By what is written for it, and the policy by its generation.
+impl Hash for Decision {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.policy.uid, self.policy.generation).hash(state);
+        (&self.answered, self.recalled).hash(state);
+        std::mem::discriminant(&self.state).hash(state);
+        if let Some(decided) = self.state.decided() {
+            (&decided.holding, &decided.plan, &decided.split).hash(state);
+            (decided.unproven, decided.proven, &decided.found).hash(state);
+        }
+    }
 }
 
 impl DecisionState {

@@ -16,7 +16,7 @@ use distributary_core::table::named::{DEFAULT, WRITES};
 use distributary_core::transition::Transition;
 
 /// An Event of a policy.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Notice {
     /// A warning asks for a look; the rest is for the record.
     pub warning: bool,

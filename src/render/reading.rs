@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -11,7 +12,7 @@ use super::{Kind, ObjectId, labels};
 use distributary_core::ids::PolicyKey;
 
 /// SHA-256 of the fields of an object that are ours. Two objects with the same need no write.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest(pub [u8; 32]);
 
 impl fmt::Debug for Digest {
@@ -21,7 +22,7 @@ impl fmt::Debug for Digest {
 }
 
 /// What the order of writes depends on in an `EndpointSlice`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct SliceFacts {
     /// The name of the route; `None`: its label is gone.
     pub route: Option<String>,
@@ -38,6 +39,16 @@ pub struct SliceFacts {
 /// A resource version. Those of one kind compare as numbers (Kubernetes 1.35, KEP-5504; in practice before it too).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Version(String);
+
+/// A number as one `i128`, which nothing else hashes as: a hasher can keep the order of versions alone.
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0.parse::<u64>() {
+            Ok(number) => state.write_i128(number.into()),
+            Err(_) => self.0.hash(state),
+        }
+    }
+}
 
 impl Version {
     #[must_use]
@@ -61,7 +72,7 @@ impl Version {
 }
 
 /// An object as the API server has it: what is compared of it, and `body`, from which a PUT is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub struct ObservedObject<B> {
     pub namespace: String,
     pub id: ObjectId,

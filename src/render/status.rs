@@ -65,7 +65,7 @@ pub struct Report<'a> {
 }
 
 /// A Secret or a Service that could not be read, as a message that names it and its problem.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum UnresolvedReference {
     Secret(String),
     Service(String),
@@ -80,7 +80,7 @@ impl fmt::Display for UnresolvedReference {
 }
 
 /// The result of writing the routes in this pass.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum WriteOutcome {
     /// They are as decided.
     Programmed,

@@ -22,7 +22,7 @@ const OF_SLICES: [Duration; 3] = [
 const OF_OTHERS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(35)];
 
 /// The requests about one object.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Attempt {
     pub under_way: Option<UnderWay>,
     failures: u32,
@@ -46,7 +46,7 @@ pub struct Attempt {
 }
 
 /// A request without an answer yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct UnderWay {
     pub flight: FlightId,
     pub since: Moment,

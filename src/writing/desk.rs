@@ -51,6 +51,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// What a request is about: an object, or the policy itself.
 type Subject = Option<ObjectId>;
 
+#[derive(Clone, Hash)]
 pub struct Desk<B> {
     key: PolicyKey,
     declared: Declared,
@@ -84,6 +85,7 @@ pub struct Desk<B> {
 }
 
 /// The objects of the newest decision.
+#[derive(Clone, Hash)]
 enum Goal<B> {
     /// None is asked for: what there is stays.
     Nothing,

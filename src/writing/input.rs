@@ -62,7 +62,7 @@ pub enum Input<B> {
 }
 
 /// A policy as it was read, with what was looked up for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Declared {
     pub key: PolicyKey,
     pub uid: String,
@@ -82,7 +82,7 @@ pub struct Declared {
 }
 
 /// An object of a namespace.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     pub namespace: String,
     pub id: ObjectId,

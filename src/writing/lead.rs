@@ -8,7 +8,7 @@ use distributary_core::seeded::SeededFault;
 /// A request starts only while at least so much of the lease is left.
 pub const LEFT: Duration = Duration::from_secs(2);
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Lead {
     /// Another process writes, or nobody.
     #[default]

@@ -53,7 +53,7 @@ pub enum LeaseInput {
 }
 
 /// What became known by a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub enum LeaseAnswer {
     /// The Lease as it is now; `None`: there is none, and none was updated.
     Lease(Option<LeaseRecord>),
@@ -84,7 +84,7 @@ pub enum LeaseEffect {
 }
 
 /// A request about the Lease.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub struct LeaseRequest {
     /// Without an answer for so long, its outcome is unknown.
     pub deadline: Duration,
@@ -93,7 +93,7 @@ pub struct LeaseRequest {
     pub call: LeaseCall,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub enum LeaseCall {
     /// GET, not from a cache.
     Read,
@@ -104,7 +104,7 @@ pub enum LeaseCall {
 }
 
 /// The Lease, as far as it is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Known {
     Unknown,
     Absent,
@@ -112,7 +112,7 @@ enum Known {
     Record(LeaseRecord, Moment),
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum State {
     Follows,
     /// The last accepted renewal was sent then.
@@ -127,7 +127,7 @@ enum State {
 }
 
 /// A request without an answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct UnderWay {
     sent: Moment,
     /// What it writes; `None`: it reads.
@@ -135,7 +135,7 @@ struct UnderWay {
 }
 
 /// The candidacy of one process.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Candidate {
     identity: String,
     terms: Terms,

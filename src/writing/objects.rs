@@ -9,7 +9,7 @@ use distributary_core::ids::PolicyKey;
 use distributary_core::seeded::SeededFault;
 
 /// Objects by their place, and the places of those that a policy controls.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Objects<B> {
     all: BTreeMap<Place, ObservedObject<B>>,
     /// By the uid of the policy.

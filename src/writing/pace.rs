@@ -14,13 +14,14 @@ const APART: Duration = Duration::from_millis(100);
 /// The same for an object that somebody else undoes, at most.
 const UNDONE: Duration = Duration::from_secs(8);
 /// When objects were last written.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Pace {
     last: BTreeMap<ObjectId, LastWrite>,
     /// The goal that slices were written for last, and since when.
     turn: Option<(u64, Moment)>,
 }
 
+#[derive(Clone, Hash)]
 struct LastWrite {
     began: Moment,
     digest: Option<Digest>,

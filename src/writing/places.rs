@@ -8,7 +8,7 @@ use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 
 /// How many requests may be under way at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Most {
     pub in_all: usize,
     pub of_namespace: usize,
@@ -36,7 +36,7 @@ pub const LOGS: Most = Most {
 };
 
 /// Places that are taken, and policies that wait for one.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Places {
     most: Most,
     taken: usize,
@@ -48,7 +48,7 @@ pub struct Places {
 }
 
 /// The places of a namespace that are taken.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Taken {
     count: usize,
     /// When one was last taken for something that was done, or the first was taken.
@@ -56,7 +56,7 @@ struct Taken {
 }
 
 /// The policies of a namespace that wait, by their turn: whether no route waits for it, and when they came.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Queue {
     turns: BTreeMap<(bool, u64), PolicyKey>,
     of: BTreeMap<PolicyKey, (bool, u64)>,
@@ -182,7 +182,7 @@ impl Places {
 }
 
 /// What a request needs a place for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum PlaceKind {
     /// A write that webhooks and quotas can hold up.
     Write,
@@ -196,6 +196,7 @@ impl PlaceKind {
     pub const ALL: [Self; 4] = [Self::Log, Self::Read, Self::Write, Self::Report];
 }
 
+#[derive(Clone, Hash)]
 pub struct PlacesByKind {
     pub writes: Places,
     pub logs: Places,

@@ -82,7 +82,7 @@ impl<B> Request<B> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub enum Call<B> {
     /// POST: refused where there is such an object.
     Create { id: ObjectId, body: B },
@@ -151,7 +151,7 @@ impl<B> Call<B> {
 }
 
 /// What became known by a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Answer<B> {
     /// The object as it is now; `None`: there is none.
     Object(Option<Box<ObservedObject<B>>>),
@@ -174,7 +174,7 @@ pub enum Answer<B> {
 }
 
 /// A policy as an answer shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct PolicyReading {
     pub uid: String,
     pub version: Version,

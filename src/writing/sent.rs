@@ -7,6 +7,7 @@ use super::request::{Call, Request};
 use distributary_core::ids::PolicyKey;
 
 /// What is known of a request until its answer comes.
+#[derive(Clone, Hash)]
 pub struct Sent {
     pub key: PolicyKey,
     pub uid: String,

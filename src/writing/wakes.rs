@@ -6,7 +6,7 @@ use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 
 /// When desks must look again: by moment, and by desk.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Wakes {
     moments: BTreeSet<(Moment, PolicyKey)>,
     of: BTreeMap<PolicyKey, Moment>,

@@ -1,10 +1,13 @@
 //! The operator's rendering: whole objects as JSON text.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::rendering::{Rendered, Rendering, Wanted};
 use crate::render::reading::{Text, digest, slice};
+use crate::render::status::{Report, status};
 use crate::render::{Manifest, Subject, render};
+use distributary_api::ReplicaSetPolicyStatus;
 use distributary_core::decision::Decision;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::Mode;
@@ -26,6 +29,15 @@ impl Rendering for WholeObjects {
             too_large: manifests.too_large,
             revision: manifests.revision,
         })
+    }
+
+    fn status(
+        &self,
+        report: &Report<'_>,
+        previous: &ReplicaSetPolicyStatus,
+        now: &Time,
+    ) -> ReplicaSetPolicyStatus {
+        status(report, previous, now)
     }
 
     fn unowned(&self, it: &Wanted<Text>) -> Wanted<Text> {

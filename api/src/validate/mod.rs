@@ -21,6 +21,7 @@ mod url;
 mod words;
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,13 @@ pub struct Declaration {
     pub policy: Arc<Policy>,
     pub resolved: Arc<Resolved>,
     pub outputs: Arc<Outputs>,
+}
+
+/// The policy by its generation.
+impl Hash for Declaration {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.policy.uid, self.policy.generation).hash(state);
+    }
 }
 
 impl ValidPolicy {

@@ -9,7 +9,7 @@ use crate::routing::{DEFAULT, WRITES, of_region};
 use crate::words::words;
 
 /// Who serves.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RoutingPlan {
     pub rw: Route,
     /// Of reads that no class names.
@@ -21,13 +21,13 @@ pub struct RoutingPlan {
 }
 
 /// The targets of one Service.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Route {
     pub state: RouteState,
     pub members: Vec<Member>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum RouteState {
     /// Its members are well.
@@ -42,7 +42,7 @@ pub enum RouteState {
 }
 
 /// One target in a route.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Member {
     pub target: TargetId,
     pub address: IpAddr,
@@ -61,7 +61,7 @@ pub struct Member {
 }
 
 /// On what ground a target is in a route.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(const_into_str)]
 pub enum Admission {
     Eligible,

@@ -7,7 +7,7 @@ use crate::ids::{EndpointId, TargetId};
 use crate::policy::IdentityRule;
 
 /// What is remembered of the write primary from one decision to the next, and in the status from one process to the next.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Holding {
     /// The system identifier of this database.
     pub identity: Option<u64>,

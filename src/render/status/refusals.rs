@@ -4,7 +4,7 @@
 const LONGEST: usize = 256;
 
 /// Why a request failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Refusal {
     /// For machines.
     pub category: &'static str,
@@ -48,7 +48,7 @@ fn shown(character: char) -> impl Iterator<Item = char> {
 }
 
 /// A write that failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct RefusedWrite {
     /// As `Service orders-ro`.
     pub object: String,

@@ -12,7 +12,7 @@ use distributary_core::moment::Moment;
 use distributary_core::seeded::SeededFault;
 
 /// A request that was sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct SentRequest {
     pub subject: Subject,
     /// Whether it asked how the object is.

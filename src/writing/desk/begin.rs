@@ -15,7 +15,7 @@ use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// How far that is.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub enum Beginning {
     /// The process needs no lease, or follows.
     #[default]

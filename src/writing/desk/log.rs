@@ -15,7 +15,7 @@ use distributary_core::seeded::SeededFault;
 use distributary_core::table::named::WRITES;
 
 /// What is to be logged, and how that goes.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Log {
     memory: Option<MemoryStatus>,
     /// Since when it is tried: the first request for it was sent, or another decision is awaited instead.

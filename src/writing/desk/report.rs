@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::rivals::tells_of_fight;
-use super::{Around, Desk, Goal, Now, Rest, SLOW};
+use super::{Around, Desk, Goal, Rest, SLOW};
 use crate::render::ObjectId;
 use crate::render::events::{self, Notice};
-use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome, status};
+use crate::render::status::{Refusal, RefusedWrite, Report, WriteOutcome};
 use crate::writing::attempt::Attempt;
 use crate::writing::order::{Due, Step};
 use crate::writing::rendering::Rendering;
@@ -19,7 +19,7 @@ use distributary_core::policy::Mode;
 use distributary_core::table::named;
 
 /// What was last told.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Reported {
     /// Something else is to be told since.
     pub changed: bool,
@@ -57,6 +57,7 @@ impl Reported {
 }
 
 /// A status that was sent.
+#[derive(Clone, Hash)]
 struct Sent {
     before: ReplicaSetPolicyStatus,
     after: ReplicaSetPolicyStatus,
@@ -90,11 +91,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         {
             return;
         }
-        let mut next = self.next_status(&written, now);
+        let mut next = self.next_status(&written, around);
         if next != self.status && self.is_status_undone(now.moment, around.installation) {
             around.effects.push(Effect::Figure(Figure::Undone));
             written = self.outcome(due, around);
-            next = self.next_status(&written, now);
+            next = self.next_status(&written, around);
         }
         if next != self.status {
             let sent = Box::new(Sent {
@@ -138,7 +139,12 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     /// The status that tells the outcome.
-    fn next_status(&self, written: &WriteOutcome, now: Now) -> ReplicaSetPolicyStatus {
+    fn next_status<R: Rendering<Body = B>>(
+        &self,
+        written: &WriteOutcome,
+        around: &Around<'_, R>,
+    ) -> ReplicaSetPolicyStatus {
+        let now = around.now;
         let decided = self.decided();
         let report = Report {
             generation: self.declared.generation,
@@ -151,12 +157,12 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             revision: self.revision(),
             moment: now.moment,
         };
-        status(&report, &self.status, &now.time())
+        around.rendering.status(&report, &self.status, &now.time())
     }
 
     /// Whether the status would be written, were nothing else to be written before.
     pub(super) fn would_report<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> bool {
-        self.next_status(&self.outcome(due, around), around.now) != self.status
+        self.next_status(&self.outcome(due, around), around) != self.status
     }
 
     fn outcome<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> WriteOutcome {

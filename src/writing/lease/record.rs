@@ -1,5 +1,6 @@
 //! What a Lease says.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -30,6 +31,22 @@ pub struct LeaseRecord {
     pub version: Option<Version>,
     /// Labels and annotations, owners and finalizers: those of others, which each write keeps.
     pub metadata: Box<ObjectMeta>,
+}
+
+/// What others keep on it decides nothing.
+impl Hash for LeaseRecord {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            holder,
+            seconds,
+            acquired,
+            renewed,
+            transitions,
+            version,
+            metadata: _,
+        } = self;
+        (holder, seconds, acquired, renewed, transitions, version).hash(state);
+    }
 }
 
 impl LeaseRecord {

@@ -6,7 +6,7 @@ use super::MOST;
 use crate::writing::lead::LEFT;
 
 /// The times of a lease, which fit together.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Terms {
     seconds: i32,
     duration: Duration,
