@@ -6,7 +6,7 @@ use std::time::Duration;
 const DURATION: Duration = Duration::from_secs(15);
 
 /// An installation, by its Lease.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Installation {
     /// The Lease as namespace/name; `None`: the process needs none, and is the only one of its installation.
     pub lease: Option<String>,

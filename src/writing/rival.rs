@@ -32,7 +32,7 @@ const MOVES: Duration = Duration::from_secs(5);
 const TIMES: usize = 3;
 
 /// What is known of other operators that write for a policy.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Rival {
     state: State,
     /// The objects, and as `None` the status, that this process wrote lately.
@@ -47,7 +47,7 @@ pub struct Rival {
     turn: Option<(Moment, BTreeSet<ObjectId>)>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 enum State {
     #[default]
     Alone,
@@ -68,6 +68,7 @@ enum State {
 }
 
 /// What a write led to.
+#[derive(Clone, Hash)]
 struct Write {
     at: Moment,
     version: Version,
