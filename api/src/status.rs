@@ -106,8 +106,8 @@ pub struct MemoryStatus {
     /// that does not write this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// How often a Pod that had begun to lead confirmed this before its first write of NAME-rw. The write that counts it changes the
-    /// version of the policy, so that the API server refuses late writes of the status by an earlier leader.
+    /// Counted up by each new leader with the first status that it writes, which comes before its first write of NAME-rw. So that write
+    /// changes the version of the policy, and the API server refuses late writes of the status by an earlier leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<u32>,
 }

@@ -101,18 +101,15 @@ impl Rival {
     }
 
     /// Nobody knows what became of a write.
-    pub fn forget(&mut self, subject: &Option<ObjectId>) {
-        self.writes.remove(subject);
+    pub fn forget(&mut self, subject: Option<&ObjectId>) {
+        self.writes.remove(&subject.cloned());
     }
 
     /// An object is not as it should be. Whether another operator undid what was written.
     pub fn meets<B>(&mut self, seen: &ObservedObject<B>, now: Moment, by: &Installation) -> bool {
-        let subject = Some(seen.id.clone());
-        let Some(write) = self.writes.get(&subject) else {
-            return false;
-        };
-        let is_undone = seen.by_operator && write.digest != Some(seen.digest);
-        is_undone && self.undo(&subject, &seen.version, now, by)
+        let write = self.writes.get(&Some(seen.id.clone()));
+        let is_undone = write.is_some_and(|write| seen.by_operator && write.digest != Some(seen.digest));
+        is_undone && self.undo(Some(&seen.id), &seen.version, now, by)
     }
 
     /// The status that another operator wrote, at this version, is not as it should be. Whether it undid what was written. One that
@@ -122,18 +119,18 @@ impl Rival {
             before.is_some_and(|before| last.since(before) < by.duration)
         };
         let counts = !fights || self.said.as_ref().is_some_and(again);
-        counts && self.undo(&None, version, now, by)
+        counts && self.undo(None, version, now, by)
     }
 
     /// What was written is another one as of `version`.
     fn undo(
         &mut self,
-        subject: &Option<ObjectId>,
+        subject: Option<&ObjectId>,
         version: &Version,
         now: Moment,
         by: &Installation,
     ) -> bool {
-        let Some(write) = self.writes.get_mut(subject) else {
+        let Some(write) = self.writes.get_mut(&subject.cloned()) else {
             return false;
         };
         if !write.version.is_before(version) || matches!(self.state, State::Pauses { .. }) {

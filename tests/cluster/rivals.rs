@@ -37,7 +37,7 @@ async fn installation(it: &Fixture, account: &str, arguments: &[&str]) -> Result
         .namespace(&it.namespace)
         .args(["--leader-elect", "--lease-duration=3s", "--renew-deadline=2s"])
         .args(["--retry-period=500ms", &lease])
-        .args(arguments)
+        .args(arguments.iter().copied())
         .env("POD_NAMESPACE", &it.namespace)
         .env("POD_NAME", account)
         .start()

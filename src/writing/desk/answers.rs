@@ -104,7 +104,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         };
         match wrote {
             Some((version, digest)) => self.rival.wrote(sent.subject.clone(), version, digest, now, by),
-            None => self.rival.forget(&sent.subject),
+            None => self.rival.forget(sent.subject.as_ref()),
         }
     }
 

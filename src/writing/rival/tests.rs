@@ -150,7 +150,7 @@ fn echoes_edits_of_people_and_what_was_there_before_do_not_count() {
 fn a_write_without_an_answer_is_none_that_can_be_undone() {
     let mut bench = Bench::new();
     bench.writes();
-    bench.rival.forget(&Some(id()));
+    bench.rival.forget(Some(&id()));
     assert!(!bench.is_undone());
 }
 
