@@ -239,6 +239,22 @@ fn every_metric_is_listed_and_no_other() {
     every_label_is_listed(&page, &text);
 }
 
+/// The leader alone shows the series of policies and endpoints, and an hour ago another Pod may have led: what is compared with that
+/// has no label of the Pod.
+#[test]
+fn an_alert_that_looks_back_compares_no_pods() {
+    let page = read("docs/metrics.md");
+    let looks_back: Vec<_> = page.lines().filter(|line| line.contains(" offset ")).collect();
+    assert!(!looks_back.is_empty());
+    for line in looks_back {
+        let sides: Vec<_> = line.split(" < ").collect();
+        assert_eq!(sides.len(), 2, "{line}");
+        for side in sides {
+            assert!(side.starts_with("max by (namespace, policy) ("), "{side}");
+        }
+    }
+}
+
 fn every_label_is_listed(page: &str, text: &str) {
     for line in page
         .lines()

@@ -187,6 +187,27 @@ fn the_observations_of_the_page_are_understood() {
     );
 }
 
+/// kubectl picks one Pod of a Deployment, which may be the one that follows.
+#[test]
+fn every_command_that_shows_the_log_shows_that_of_every_pod() {
+    let notes = root().join("charts/distributary/templates/NOTES.txt");
+    let mut told = 0;
+    for page in pages().into_iter().chain([notes]) {
+        let text = read(&page);
+        for line in text
+            .lines()
+            .filter(|line| line.contains("kubectl") && line.contains(" logs "))
+        {
+            told += 1;
+            let is_of_all = ["-l ", "--prefix", "--tail=-1"]
+                .iter()
+                .all(|part| line.contains(part));
+            assert!(is_of_all, "{}: {line}", page.display());
+        }
+    }
+    assert!(told >= 2, "{told}");
+}
+
 #[test]
 fn every_command_line_option_is_listed() {
     let binary = env!("CARGO_BIN_EXE_distributary");
