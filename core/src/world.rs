@@ -183,7 +183,7 @@ impl World {
 
     fn find(&mut self, key: PolicyKey, servers: BTreeSet<SocketAddr>) {
         if let Some(state) = self.policies.get_mut(&key).filter(|state| state.found != servers) {
-            state.found = servers;
+            state.find(servers);
             self.marked.insert(key);
         }
     }
