@@ -41,7 +41,8 @@ pub enum Transition {
     IdentityChanged { known: u64, shown: u64 },
 }
 
-/// What changed between two decisions; nothing where there is none to compare with.
+/// What changed between two decisions; nothing where there is none to compare with. A move of the writes is no matter of
+/// decisions alone: the route may lead elsewhere than a decision said.
 #[must_use]
 pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transition> {
     let mut changes = reasons(
@@ -66,18 +67,6 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
         changes.push(Transition::IdentityChanged { known, shown });
     }
     changes.extend(routes(before.map(|before| &before.plan), &after.plan));
-    let holder = |decided: &RouteDecision| {
-        decided
-            .holding
-            .holder
-            .as_ref()
-            .map(|holder| holder.endpoint.clone())
-    };
-    if let (Some(from), Some(to)) = (before.and_then(holder), holder(after))
-        && from != to
-    {
-        changes.push(Transition::PrimaryMoved { from, to });
-    }
     if before.map_or(&[][..], |before| &before.split) != after.split {
         changes.push(Transition::SplitBrain {
             endpoints: after.split.clone(),

@@ -195,7 +195,7 @@ impl World {
     fn find(&mut self, key: PolicyKey, uid: &str, servers: BTreeSet<SocketAddr>) {
         let state = known(&mut self.policies, &key, uid);
         if let Some(state) = state.filter(|state| state.found != servers) {
-            state.found = servers;
+            state.find(servers);
             self.marked.insert(key);
         }
     }

@@ -194,28 +194,6 @@ fn the_fallback_serves_and_no_longer() {
 }
 
 #[test]
-fn writes_move_to_another_endpoint() {
-    let held_by = |id: Option<&str>| {
-        decided(|decided| {
-            decided.holding.holder = id.map(|id| TargetId {
-                endpoint: id.into(),
-                pod: None,
-            });
-        })
-    };
-    let change = Transition::PrimaryMoved {
-        from: "primary".into(),
-        to: "a".into(),
-    };
-    assert_eq!(
-        transitions(&held_by(Some("primary")), &held_by(Some("a"))),
-        [change]
-    );
-    assert_eq!(transitions(&held_by(Some("a")), &held_by(Some("a"))), []);
-    assert_eq!(transitions(&held_by(None), &held_by(Some("a"))), []);
-}
-
-#[test]
 fn several_take_writes_and_no_longer() {
     let split = |ids: &[&str]| decided(|decided| decided.split = ids.iter().map(|id| (*id).into()).collect());
     let both = split(&["primary", "a"]);

@@ -76,7 +76,8 @@ impl PolicyState {
         if self.decision.as_deref() == Some(&decision) {
             return None;
         }
-        let transitions = self.transitions(&decision.state);
+        let mut transitions = self.transitions(&decision.state);
+        transitions.extend(self.move_writes(&decision.state));
         let decision = Arc::new(decision);
         self.decision = Some(Arc::clone(&decision));
         if decision.state.endpoints().is_some() {
@@ -325,6 +326,14 @@ impl PolicyState {
             (target.hurry(&policy, urgent || proves) || sooner).then(|| (id.clone(), target.check))
         };
         self.targets.iter_mut().filter_map(hurried).collect()
+    }
+
+    /// Another endpoint gets the writes than had them before. The route does not move while the holder is not proven.
+    fn move_writes(&mut self, after: &DecisionState) -> Option<Transition> {
+        let decided = after.decided().filter(|decided| decided.proven)?;
+        let to = decided.holding.holder.as_ref()?.endpoint.clone();
+        let from = self.writes_at.replace(to.clone()).filter(|from| *from != to)?;
+        Some(Transition::PrimaryMoved { from, to })
     }
 
     /// What a person may want to know; what the status said before the operator started is nothing new.

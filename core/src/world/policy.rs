@@ -59,6 +59,8 @@ pub(super) struct PolicyState {
     pub(super) decision: Option<Arc<Decision>>,
     /// The number of the last memory of another process that was taken in.
     pub(super) recalled: u64,
+    /// The endpoint that has the writes, by the newest decision or, where that is newer, by what another process wrote.
+    pub(super) writes_at: Option<EndpointId>,
     /// The newest decision that judged the endpoints.
     pub(super) judged: Option<Arc<Decision>>,
     /// The routes of the newest decision that had some.
@@ -96,6 +98,7 @@ impl PolicyState {
             holding
         };
         let mut holding = holding.under(policy.identity);
+        let writes_at = endpoint_of(&holding);
         let upstream = holding.holder.clone().map(|holder| (holder, holding.server));
         let newcomers_prove = upstream.is_some();
         holding.server = holding
@@ -146,6 +149,7 @@ impl PolicyState {
             gathering: None,
             decision: None,
             recalled: 0,
+            writes_at,
             judged: None,
             routes: RoutingPlan::default(),
             policy,
@@ -247,6 +251,7 @@ impl PolicyState {
         }
         self.request.answered.clone_from(&memory.answered);
         let before = std::mem::replace(&mut self.holding, holding);
+        self.writes_at = endpoint_of(&self.holding);
         if before.holder == self.holding.holder {
             // A contest is no choice: that this process saw it is a proof, which the other one may have missed.
             self.holding.contested.extend(before.contested);
@@ -260,6 +265,16 @@ impl PolicyState {
         let target = self.targets.get_mut(holder)?;
         target.wake(now);
         Some((holder.clone(), target.check))
+    }
+
+    /// The route of the writes leads to these servers, whatever was decided or remembered.
+    pub(super) fn find(&mut self, servers: BTreeSet<SocketAddr>) {
+        let is_there =
+            |target: &WatchedTarget| target.server().is_some_and(|server| servers.contains(&server));
+        if let Some((id, _)) = self.targets.iter().find(|(_, target)| is_there(target)) {
+            self.writes_at = Some(id.endpoint.clone());
+        }
+        self.found = servers;
     }
 
     /// Where a target was seen as a standby, whether this process ever reached it or not.
@@ -395,6 +410,10 @@ fn is_where_it_was(
         let (known, now) = (known.get(&holder.endpoint), resolved.endpoint(&holder.endpoint));
         known.zip(now).is_some_and(|(known, now)| known.is(now))
     })
+}
+
+fn endpoint_of(holding: &Holding) -> Option<EndpointId> {
+    holding.holder.as_ref().map(|holder| holder.endpoint.clone())
 }
 
 /// Who holds the writes by a memory takes them until it tells otherwise.

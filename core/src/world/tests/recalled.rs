@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixture::{SYSTEM, remembered};
+use crate::transition::Transition;
 use crate::write_primary::Holding;
 
 fn recalled(holding: Holding) -> Event {
@@ -235,6 +236,48 @@ fn what_was_due_is_decided_at_its_own_moment_before_later_events_are_taken() {
     let effects = scene.world.advance(at(1000), []);
     assert!(effects.writer.is_empty(), "{effects:?}");
     assert_eq!(scene.world.deadline(), None);
+}
+
+/// The moves of the writes that are told since they were asked for last.
+fn moves(scene: &mut Scene) -> Vec<String> {
+    let changes = scene.decision().map(|(_, changes)| changes).unwrap_or_default();
+    let moved = |change: &Transition| match change {
+        Transition::PrimaryMoved { from, to } => Some(format!("{from} to {to}")),
+        _ => None,
+    };
+    changes.iter().filter_map(moved).collect()
+}
+
+/// A process that follows sees a promoted while it cannot reach the primary. Nobody is told of its own choice.
+fn chose_a_while_it_followed() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.check("primary", 10_000, REFUSED);
+    scene.check("primary", 10_010, REFUSED);
+    scene.hear("a", 11_000, on(2, Role::Primary).map_err(|_| Silence::Missed));
+    scene.now = at(15_001);
+    assert_eq!(moves(&mut scene), ["primary to a"]);
+    scene
+}
+
+#[test]
+fn a_move_is_told_from_where_the_memory_of_the_other_process_says() {
+    let mut scene = chose_a_while_it_followed();
+    scene.step(recalled(held_by("primary", 1)), 20_000);
+    assert_eq!(moves(&mut scene), ["primary to a"]);
+}
+
+#[test]
+fn a_choice_that_nobody_wrote_is_no_move_back() {
+    let mut scene = chose_a_while_it_followed();
+    for millis in [18_000, 18_100] {
+        scene.check("primary", millis, on(1, Role::Primary));
+    }
+    scene.step(recalled(held_by("primary", 1)), 20_000);
+    scene.check("primary", 20_010, on(1, Role::Primary));
+    assert!(scene.seen.is_empty() || moves(&mut scene).is_empty());
+    let newest = scene.seen.values().next().unwrap();
+    assert!(words(&newest.state.decided().unwrap().plan).starts_with("rw primary;"));
 }
 
 /// What this process heard of it before the other one decided says nothing of it.

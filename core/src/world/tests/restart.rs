@@ -601,6 +601,28 @@ fn nobody_new_takes_the_writes_before_everybody_was_checked() {
     assert_eq!(scene.routes(), "rw a; ro b");
 }
 
+/// The moves of the writes in what is told.
+fn moves(changes: &[Transition]) -> Vec<&Transition> {
+    let is_move = |change: &&Transition| matches!(change, Transition::PrimaryMoved { .. });
+    changes.iter().filter(is_move).collect()
+}
+
+#[test]
+fn a_move_of_the_writes_by_the_first_decision_after_a_restart_is_told() {
+    let mut scene = restarted();
+    scene.check("primary", 1, Ok(sample(Role::Standby)));
+    scene.check("b", 2, good("b"));
+    scene.check("a", 3, on_2(Role::Primary));
+    let (decision, changes) = scene.decision().unwrap();
+    let plan = &decision.state.decided().unwrap().plan;
+    assert_eq!(words(plan), "rw a; ro b");
+    let moved = Transition::PrimaryMoved {
+        from: "primary".into(),
+        to: "a".into(),
+    };
+    assert_eq!(moves(&changes), [&moved]);
+}
+
 #[test]
 fn a_holder_that_drains_and_never_answered_is_not_waited_for() {
     let draining = edited(|policy| policy.endpoints[0].state = EndpointState::Draining);
@@ -768,12 +790,18 @@ fn who_is_in_the_route_holds_the_writes_where_the_remembered_holder_proves_nothi
     scene.check("b", 2, on_2(Role::Standby));
     scene.check("primary", 3, REFUSED);
     scene.check("primary", 10, REFUSED);
-    let decided = scene.decided();
+    let (decision, changes) = scene.decision().unwrap();
+    let decided = decision.state.decided().unwrap();
     assert_eq!(
         (words(&decided.plan).as_str(), decided.proven),
         ("rw a; ro b", true)
     );
     assert_eq!(decided.holding.holder, Some(target("a")));
+    assert_eq!(
+        moves(&changes),
+        [] as [&Transition; 0],
+        "the route leads there already"
+    );
 }
 
 #[test]
