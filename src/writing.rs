@@ -25,6 +25,7 @@ mod places;
 mod rendering;
 mod request;
 mod sent;
+mod takeover;
 mod wakes;
 mod whole_objects;
 
@@ -36,7 +37,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::render::Kind;
 use crate::render::ObjectId;
 use crate::render::reading::ObservedObject;
-use desk::{Around, Desk, SLOW};
+use desk::{Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
@@ -85,6 +86,8 @@ pub struct Writing<R: Rendering> {
     barred: BTreeMap<Place, BTreeSet<PolicyKey>>,
     /// Desks that may have something to do.
     marked: BTreeSet<PolicyKey>,
+    /// Desks of a process that follows, where something differs from what it would write.
+    behind: BTreeSet<PolicyKey>,
     wakes: Wakes,
     succeeded: Option<Moment>,
 }
@@ -106,6 +109,7 @@ impl<R: Rendering> Writing<R> {
             busy: BTreeSet::new(),
             barred: BTreeMap::new(),
             marked: BTreeSet::new(),
+            behind: BTreeSet::new(),
             wakes: Wakes::default(),
             succeeded: None,
         }
@@ -150,6 +154,8 @@ impl<R: Rendering> Writing<R> {
             for key in std::mem::take(&mut self.marked) {
                 self.attend(&key, now, &mut effects);
             }
+        } else if self.lead == Lead::Follows {
+            self.compare(now, &mut effects);
         } else {
             for key in &self.marked {
                 self.wakes.set(key, None);
@@ -237,7 +243,7 @@ impl<R: Rendering> Writing<R> {
                 slices,
             } => self.follow_foreign(namespace, service, slices),
             Input::Answered { flight, answer } => self.answer(flight, answer, now, effects),
-            Input::Leads { until } => self.begin(until),
+            Input::Leads { until } => self.begin(until, now.moment),
             // Of a lease that was lost meanwhile there is nothing to renew.
             Input::Renewed { .. } if self.lead == Lead::Follows => {}
             Input::Renewed { until } => self.lead = Lead::Leads { until: Some(until) },
@@ -247,17 +253,6 @@ impl<R: Rendering> Writing<R> {
                     desk.forget_notices();
                 }
             }
-        }
-    }
-
-    /// This process begins to lead: by a lease another one did before it.
-    fn begin(&mut self, until: Option<Moment>) {
-        self.lead = Lead::Leads { until };
-        if until.is_some() {
-            for desk in self.desks.values_mut() {
-                desk.begin();
-            }
-            self.marked.extend(self.desks.keys().cloned());
         }
     }
 
@@ -320,6 +315,7 @@ impl<R: Rendering> Writing<R> {
             }
         }
         self.marked.remove(key);
+        self.behind.remove(key);
         self.places.forget(key);
         self.wakes.set(key, None);
     }
@@ -410,26 +406,15 @@ impl<R: Rendering> Writing<R> {
 
     /// Lets a desk do what it can.
     fn attend(&mut self, key: &PolicyKey, now: Now, effects: &mut Vec<Effect<R::Body>>) {
-        let Some(desk) = self.desks.get_mut(key) else {
+        let begun = effects.len();
+        let attended = self.with_desk(key, now, effects, |desk, around| {
+            let before = desk.barred();
+            let rest = desk.advance(around);
+            (before, rest, desk.barred(), desk.uid().to_owned())
+        });
+        let Some((before, rest, after, uid)) = attended else {
             return;
         };
-        let begun = effects.len();
-        let mut around = Around {
-            rendering: &self.rendering,
-            objects: &self.objects,
-            living: &self.uids,
-            foreign: &self.foreign,
-            lead: self.lead,
-            places: &mut self.places,
-            busy: &self.busy,
-            flights: &mut self.flights,
-            succeeded: self.succeeded,
-            now,
-            effects,
-        };
-        let before = desk.barred();
-        let rest = desk.advance(&mut around);
-        let (after, uid) = (desk.barred(), desk.uid().to_owned());
         for effect in &effects[begun..] {
             if let Effect::Request(request) = effect {
                 let sent = sent(request, &uid);
