@@ -6,20 +6,16 @@
 mod cold;
 mod connections;
 mod cost;
-mod crowd;
 mod endpoints;
 mod flips;
 mod foreign;
 mod growth;
-mod objects;
-mod seen;
-mod shape;
-mod stub;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use benches::crowd::stub;
 use benches::option;
 use harness::{Operator, node, wait};
 use nix::unistd::Pid;
