@@ -8,6 +8,7 @@ mod connections;
 mod cost;
 mod endpoints;
 mod flips;
+mod followers;
 mod foreign;
 mod growth;
 
@@ -29,6 +30,7 @@ enum Figure {
     Endpoints,
     EndpointsTls,
     Flips,
+    Followers,
     Cold,
     Connections,
     Foreign,
@@ -36,10 +38,11 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Endpoints,
         Self::EndpointsTls,
         Self::Flips,
+        Self::Followers,
         Self::Cold,
         Self::Connections,
         Self::Foreign,
@@ -51,6 +54,7 @@ impl Figure {
             Self::Endpoints => "endpoints",
             Self::EndpointsTls => "endpoints-tls",
             Self::Flips => "flips",
+            Self::Followers => "followers",
             Self::Cold => "cold",
             Self::Connections => "connections",
             Self::Foreign => "foreign",
@@ -63,6 +67,7 @@ impl Figure {
             Self::Endpoints => endpoints::measure(false).await,
             Self::EndpointsTls => endpoints::measure(true).await,
             Self::Flips => flips::measure().await,
+            Self::Followers => followers::measure().await,
             Self::Cold => cold::measure().await,
             Self::Connections => connections::measure().await,
             Self::Foreign => foreign::measure().await,
