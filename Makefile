@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -163,6 +163,10 @@ bench-calm: setup controlplane ## Look for false alarms on a busy machine, 10 mi
 bench-scale: setup controlplane ## Measure thousands of endpoints and policies (FIGURES; ENDPOINTS, MINUTES, KILLS, POLICIES, FLIPS, SLICES, SIZES)
 	$(BENCH) --bin scale
 	$(RUN)/scale
+
+bench-handover: setup controlplane ## Measure handovers between two operators, about an hour (RUNS; QUIET, WAYS, POLICIES, MINUTES, LEASE)
+	$(BENCH) --bin handover
+	$(RUN)/handover
 
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory

@@ -28,6 +28,7 @@ mod rendering;
 mod request;
 mod rival;
 mod sent;
+mod takeover;
 mod wakes;
 mod whole_objects;
 
@@ -39,7 +40,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::render::Kind;
 use crate::render::ObjectId;
 use crate::render::reading::ObservedObject;
-use desk::{Around, Desk, SLOW};
+use desk::{Desk, SLOW};
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 pub use input::{Declared, Input, Place};
@@ -91,6 +92,8 @@ pub struct Writing<R: Rendering> {
     barred: BTreeMap<Place, BTreeSet<PolicyKey>>,
     /// Desks that may have something to do.
     marked: BTreeSet<PolicyKey>,
+    /// Desks of a process that follows, where something differs from what it would write.
+    behind: BTreeSet<PolicyKey>,
     wakes: Wakes,
     succeeded: Option<Moment>,
 }
@@ -113,6 +116,7 @@ impl<R: Rendering> Writing<R> {
             busy: BTreeSet::new(),
             barred: BTreeMap::new(),
             marked: BTreeSet::new(),
+            behind: BTreeSet::new(),
             wakes: Wakes::default(),
             succeeded: None,
         }
@@ -163,6 +167,8 @@ impl<R: Rendering> Writing<R> {
             for key in std::mem::take(&mut self.marked) {
                 self.attend(&key, now, &mut effects);
             }
+        } else if self.lead == Lead::Follows {
+            self.compare(now, &mut effects);
         } else {
             for key in &self.marked {
                 self.wakes.set(key, None);
@@ -250,7 +256,7 @@ impl<R: Rendering> Writing<R> {
                 slices,
             } => self.follow_foreign(namespace, service, slices),
             Input::Answered { flight, answer } => self.answer(flight, answer, now, effects),
-            Input::Leads { until } => self.begin(until),
+            Input::Leads { until } => self.begin(until, now.moment),
             // Of a lease that was lost meanwhile there is nothing to renew.
             Input::Renewed { .. } if self.lead == Lead::Follows => {}
             Input::Renewed { until } => self.lead = Lead::Leads { until: Some(until) },
@@ -260,17 +266,6 @@ impl<R: Rendering> Writing<R> {
                     desk.follow();
                 }
             }
-        }
-    }
-
-    /// This process begins to lead: by a lease another one did before it.
-    fn begin(&mut self, until: Option<Moment>) {
-        self.lead = Lead::Leads { until };
-        if until.is_some() {
-            for desk in self.desks.values_mut() {
-                desk.begin();
-            }
-            self.marked.extend(self.desks.keys().cloned());
         }
     }
 
@@ -333,6 +328,7 @@ impl<R: Rendering> Writing<R> {
             }
         }
         self.marked.remove(key);
+        self.behind.remove(key);
         self.places.forget(key);
         self.wakes.set(key, None);
     }
@@ -423,27 +419,15 @@ impl<R: Rendering> Writing<R> {
 
     /// Lets a desk do what it can.
     fn attend(&mut self, key: &PolicyKey, now: Now, effects: &mut Vec<Effect<R::Body>>) {
-        let Some(desk) = self.desks.get_mut(key) else {
+        let begun = effects.len();
+        let attended = self.with_desk(key, now, effects, |desk, around| {
+            let before = desk.barred();
+            let rest = desk.advance(around);
+            (before, rest, desk.barred(), desk.uid().to_owned())
+        });
+        let Some((before, rest, after, uid)) = attended else {
             return;
         };
-        let begun = effects.len();
-        let mut around = Around {
-            rendering: &self.rendering,
-            installation: &self.installation,
-            objects: &self.objects,
-            living: &self.uids,
-            foreign: &self.foreign,
-            lead: self.lead,
-            places: &mut self.places,
-            busy: &self.busy,
-            flights: &mut self.flights,
-            succeeded: self.succeeded,
-            now,
-            effects,
-        };
-        let before = desk.barred();
-        let rest = desk.advance(&mut around);
-        let (after, uid) = (desk.barred(), desk.uid().to_owned());
         for effect in &effects[begun..] {
             if let Effect::Request(request) = effect {
                 let sent = sent(request, &uid);

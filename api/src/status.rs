@@ -225,8 +225,8 @@ pub struct ServerStatus {
     /// The SQLSTATE of the failure OtherError, five letters and digits; of several that alternate the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// How many connections to the server its role may have (CONNECTION LIMIT), where they are too few: a check needs one, and
-    /// the session that the operator holds one more.
+    /// How many connections to the server its role may have (CONNECTION LIMIT), where they are too few: each Pod of the operator
+    /// needs one for a check, and one more for the session that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<u32>,
     /// What replicationLag.lagQuery answered, where the reason is LagUnknown because the answer is no number of seconds: NULL, no

@@ -59,6 +59,7 @@ impl Times {
             "unseen": self.0.iter().filter(|time| time.is_none()).count(),
             "medianMs": self.median().map(milliseconds),
             "p90Ms": self.quantile(0.9).map(milliseconds),
+            "p95Ms": self.quantile(0.95).map(milliseconds),
             "worstMs": self.worst().map(milliseconds),
             "allMs": self.0.iter().map(|time| time.map(milliseconds)).collect::<Vec<_>>(),
         })

@@ -2,19 +2,23 @@
 //!
 //! - [`contest`]: the operator beside HAProxy and Pgpool-II, on the same servers, each with a reader of its own.
 //! - [`contestants`]: one file for each of them; what they see goes into one [`journal`].
+//! - [`crowd`]: thousands of policies, with one process behind all of their servers.
 //! - [`faults`]: what befalls a server, and how it is mended.
 //! - [`figures`]: medians, tables, JSON.
 //! - [`page`]: what the pages of the operator's metrics say.
+//! - [`pair`]: two operators with one Lease.
 //! - [`usage`]: processor time, memory and connections of a process.
 
 #![forbid(unsafe_code)]
 
 pub mod contest;
 pub mod contestants;
+pub mod crowd;
 pub mod faults;
 pub mod figures;
 pub mod journal;
 pub mod page;
+pub mod pair;
 pub mod routes;
 pub mod usage;
 

@@ -83,6 +83,22 @@ pub fn resident(pid: Pid) -> Result<u64> {
 /// # Errors
 /// When there is no such process.
 pub fn connections(pid: Pid, to: SocketAddrV4) -> Result<usize> {
+    // The address is the number that its bytes are in memory (proc_net_tcp.rst of Linux).
+    let end = format!("{:08X}:{:04X}", u32::from_ne_bytes(to.ip().octets()), to.port());
+    established(pid, |other| other == end)
+}
+
+/// The connections of a process to this port, of any address, that are established.
+///
+/// # Errors
+/// When there is no such process.
+pub fn connections_to_port(pid: Pid, port: u16) -> Result<usize> {
+    let end = format!(":{port:04X}");
+    established(pid, |other| other.ends_with(&end))
+}
+
+/// The connections of a process that are established, whose other end is such.
+fn established(pid: Pid, is_such: impl Fn(&str) -> bool) -> Result<usize> {
     let mut sockets = HashSet::new();
     for file in fs::read_dir(format!("/proc/{pid}/fd"))? {
         // A file may be closed meanwhile.
@@ -95,13 +111,12 @@ pub fn connections(pid: Pid, to: SocketAddrV4) -> Result<usize> {
             .and_then(|rest| rest.strip_suffix(']'));
         sockets.extend(inode.map(ToOwned::to_owned));
     }
-    // The table is that of the whole network namespace. Its third field is the other end, the address as the number that its bytes are in
-    // memory; then the state, of which 01 is ESTABLISHED; the tenth is the inode (proc_net_tcp.rst of Linux).
+    // The table is that of the whole network namespace. Its third field is the other end, address and port; then the state, of
+    // which 01 is ESTABLISHED; the tenth is the inode (proc_net_tcp.rst of Linux).
     let table = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
-    let end = format!("{:08X}:{:04X}", u32::from_ne_bytes(to.ip().octets()), to.port());
     let ours = table.lines().skip(1).filter(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        fields.get(2) == Some(&end.as_str())
+        fields.get(2).is_some_and(|other| is_such(other))
             && fields.get(3) == Some(&"01")
             && fields.get(9).is_some_and(|inode| sockets.contains(*inode))
     });

@@ -12,7 +12,7 @@ use super::judgement::Judgement;
 use super::observation::{FailureKind, NoLag, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
-use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy};
+use super::policy::{BreakerSettings, DeclaredRole, Endpoint, EndpointState, Policy, Probing};
 use super::resolved::{Resolved, ResolvedEndpoint};
 use super::server::Location;
 use super::sqlstate::Sqlstate;
@@ -349,9 +349,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     // A single missed deadline of a server that serves, or would, is no transition.
     let plain = matches!(judgement.reason, Reason::Serving | Reason::SameServer);
     let failure = judgement.failure.filter(|_| !plain);
-    // Where all are in use, it may be by the operator's own.
     let saturated = failure == Some(FailureKind::Saturated);
-    let least = policy.probing.connections() + u32::from(saturated);
     TargetState {
         role: judgement.role,
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
@@ -368,11 +366,20 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
             .filter(|_| judgement.reason == Reason::LagUnknown),
         pooled: note.pooled,
         sqlstate: note.sqlstate.filter(|_| failure == Some(FailureKind::OtherError)),
-        role_limit: note.role_limit.filter(|limit| *limit < least),
+        role_limit: note
+            .role_limit
+            .filter(|limit| is_low(*limit, &policy.probing, saturated)),
         name_rotates: note.name_rotates,
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),
     }
+}
+
+/// Whether a role may have too few connections. Where all are in use, it may be by those of the operator itself, of which two
+/// processes may run.
+fn is_low(limit: u32, probing: &Probing, saturated: bool) -> bool {
+    let processes = if saturated { 2 } else { 1 };
+    limit < processes * probing.connections()
 }
 
 /// Only what differs from a class that never had a doubt.

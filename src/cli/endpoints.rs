@@ -130,7 +130,7 @@ impl Row {
         }
         if let Some(limit) = self.server.connection_limit {
             say(&format!(
-                "The CONNECTION LIMIT of the role is {limit}. A check needs 1 connection to the server, and the session that the operator holds 1 more."
+                "The CONNECTION LIMIT of the role is {limit}. Each Pod of the operator needs 1 connection to the server for a check, and 1 more for the session that it holds."
             ));
         }
         if let Some(answer) = &self.server.lag_answer {

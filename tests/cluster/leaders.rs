@@ -21,6 +21,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "of_two_operators_one_leads_and_a_handover_writes_the_lease_alone",
             handover,
         )
+        .test("two_operators_write_the_lease_alone_while_nothing_happens", idle)
         .test(
             "a_process_without_a_right_to_the_lease_says_so_and_writes_nothing",
             refused,
@@ -68,6 +69,23 @@ async fn handover(plane: Arc<ControlPlane>) -> Result<()> {
     dead.kill().await?;
     pair.it.leads("ro", &[pair.it.postgres.replica(1)], SOON).await?;
     ensure!(!pair.writes(pair.follower)?.is_empty(), "nobody wrote");
+    Ok(())
+}
+
+async fn idle(plane: Arc<ControlPlane>) -> Result<()> {
+    const TIME: Duration = Duration::from_secs(30);
+    let pair = Pair::start(plane, 2).await?;
+    let counts = || anyhow::Ok((pair.writes(pair.leader)?.len(), pair.writes(pair.follower)?.len()));
+    let (before, renewed) = (counts()?, pair.renewals()?);
+    wait::pass(TIME, "that nothing is written is only seen by its absence").await;
+    let (after, renewals) = (counts()?, pair.renewals()? - renewed);
+    ensure!(
+        after == before,
+        "they wrote: {:?} {:?}",
+        pair.writes(pair.leader)?.split_off(before.0),
+        pair.writes(pair.follower)?.split_off(before.1)
+    );
+    ensure!(renewals > 0, "the Lease was not renewed");
     Ok(())
 }
 

@@ -107,6 +107,15 @@ impl Pair {
         Ok(started.elapsed())
     }
 
+    /// How often the one that leads has written the Lease.
+    pub fn renewals(&self) -> Result<usize> {
+        let user = service_account_user(&self.it.namespace, self.leader);
+        let events = self.it.plane.audit_of(&user)?.into_iter();
+        Ok(events
+            .filter(|event| event.is_write() && event.resource == "leases")
+            .count())
+    }
+
     /// What this one wrote, or tried to, but for the Lease.
     pub fn writes(&self, account: &str) -> Result<Vec<AuditEvent>> {
         let user = service_account_user(&self.it.namespace, account);

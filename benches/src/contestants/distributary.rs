@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
+use crate::crowd::shape::quick_return;
 use crate::journal::{Journal, Statement};
 use crate::routes::{self, Watch};
 
@@ -84,14 +85,6 @@ impl Policy {
             },
         })
     }
-}
-
-fn quick_return() -> Value {
-    json!({
-        "resetTimeout": "1s",
-        "maxResetTimeout": "1s",
-        "halfOpen": {"successThreshold": 1, "trafficSteps": [50]},
-    })
 }
 
 /// An operator of its own with one policy of all servers, in a namespace of its own.

@@ -29,3 +29,12 @@ fn of_several_pods_a_class_shows_the_worst() {
     }
     assert_eq!(worst_of_classes([].iter()), BTreeMap::new());
 }
+
+#[test]
+fn a_limit_of_the_role_is_low_where_one_process_has_too_few_and_where_two_used_it_up() {
+    let probing = fixture::policy(&["a"]).policy().probing;
+    let low = |saturated| [1, 2, 3, 4].map(|limit| is_low(limit, &probing, saturated));
+    assert_eq!(probing.connections(), 2);
+    assert_eq!(low(false), [true, false, false, false]);
+    assert_eq!(low(true), [true, true, true, false]);
+}

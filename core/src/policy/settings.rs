@@ -150,7 +150,7 @@ pub struct Probing {
 }
 
 impl Probing {
-    /// How many connections to a server the operator needs at once: a check, and the held session.
+    /// How many connections to a server a process of the operator needs at once: a check, and the held session.
     #[must_use]
     pub const fn connections(&self) -> u32 {
         if self.heartbeat.is_some() { 2 } else { 1 }

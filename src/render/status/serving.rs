@@ -20,8 +20,9 @@ const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server d
                            replicationLag.source to Query or None.";
 
 /// What a limit of connections means.
-const LIMITED: &str = "A check needs 1 connection to a server, and the session that the operator holds 1 more; where the role may \
-                       have only 1, no session is held, and a crash is seen at the next check.";
+const LIMITED: &str = "Each Pod of the operator needs 1 connection to a server for a check, and 1 more for the session that it \
+                       holds, so two Pods need 4; where the role may have only 1, no session is held, and a crash is seen \
+                       at the next check.";
 
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {

@@ -750,6 +750,11 @@ fn a_limit_of_the_role_that_is_too_low_is_told_while_all_is_well_and_beside_what
         "{}",
         degraded.message
     );
+    assert!(
+        degraded.message.contains("two Pods need 4"),
+        "{}",
+        degraded.message
+    );
     assert_eq!(condition(&after, "Ready").status, "True");
     let both = decision(|_, endpoints| {
         endpoints[1].state.role_limit = Some(1);

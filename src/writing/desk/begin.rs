@@ -49,6 +49,19 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.notices.clear();
     }
 
+    /// Whether all there is is as a process that follows would write it, but for the status.
+    pub fn compare<R: Rendering<Body = B>>(&mut self, around: &mut Around<'_, R>) -> bool {
+        if self.is_awaiting() {
+            return true;
+        }
+        let due = self.due(around);
+        let is_same = due.steps.is_empty() && due.conflicts.is_empty();
+        if is_same {
+            self.settle();
+        }
+        is_same
+    }
+
     /// Reads what must be read before a write, once one is due. Whether writes wait for it.
     pub(super) fn begins<R: Rendering<Body = B>>(
         &mut self,

@@ -58,6 +58,29 @@ fn who_begins_to_lead_reads_before_its_first_write() {
 }
 
 #[test]
+fn who_begins_to_lead_attends_first_to_routes_that_differ() {
+    let mut bench = Bench::routed();
+    bench.take(Input::Follows);
+    bench.declare_generation(2);
+    bench.decide_generation(2, with(1, &[2]));
+    bench.begins();
+    assert_eq!(bench.requests(), [""; 0], "the status alone differs");
+    bench.pass(1);
+    assert_eq!(bench.server.status.observed_generation, Some(2));
+}
+
+#[test]
+fn what_a_follower_saw_to_differ_and_no_longer_does_is_not_attended_first() {
+    let mut bench = Bench::routed();
+    bench.take(Input::Follows);
+    bench.declare_generation(2);
+    bench.decide_generation(2, with(1, &[]));
+    bench.decide_generation(2, with(1, &[2]));
+    bench.begins();
+    assert_eq!(bench.requests(), [""; 0]);
+}
+
+#[test]
 fn a_change_of_leaders_among_well_servers_asks_for_nothing() {
     let mut bench = Bench::routed();
     bench.take(Input::Follows);

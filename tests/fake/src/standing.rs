@@ -1,5 +1,7 @@
 //! What a server tells of itself.
 
+use std::net::IpAddr;
+
 use crate::wire;
 
 /// What a server answers to the questions of a check. Statements are read loosely: a new expression needs a line in
@@ -20,6 +22,8 @@ pub struct Standing {
     pub transactions: u64,
     /// When it started, in microseconds since 1970.
     pub started: u64,
+    /// The address that a client reached.
+    pub address: Option<IpAddr>,
     /// What other expressions are about, and their values.
     pub others: &'static [(&'static str, &'static str)],
     /// What refused statements have in them, and the SQLSTATE.
@@ -48,6 +52,9 @@ const VALUES: &[(&str, Value)] = &[
     ("max_connections", |it| Some(it.max_connections.to_string())),
     ("xact_commit", |it| Some(it.transactions.to_string())),
     ("pg_postmaster_start_time", |it| Some(it.started.to_string())),
+    ("inet_server_addr", |it| {
+        it.address.map(|address| address.to_string())
+    }),
     ("pg_backend_pid", |_| Some("4242".to_owned())),
     // NULL: no limit.
     ("rolconnlimit", |_| None),
@@ -71,6 +78,7 @@ impl Standing {
             max_connections: 100,
             transactions: 4711,
             started: 1_700_000_000_000_000,
+            address: None,
             others: &[],
             refuses: None,
         }

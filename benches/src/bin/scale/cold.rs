@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape, objects};
 use benches::figures::{aim, milliseconds, save, show, table};
 use benches::option;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,10 +22,7 @@ use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde_json::{Value, json};
 
-use crate::crowd::Crowd;
-use crate::objects;
 use crate::settle;
-use crate::shape::Shape;
 
 const WRITTEN: Duration = Duration::from_mins(20);
 /// The aim: so many times the rate of a plain client.

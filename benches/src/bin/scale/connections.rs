@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape};
 use benches::figures::{aim, milliseconds, save, show, table};
 use benches::option;
 use benches::usage::{connections, resident};
@@ -15,8 +16,6 @@ use harness::node::API_SERVER;
 use harness::wait;
 use serde_json::json;
 
-use crate::crowd::Crowd;
-use crate::shape::Shape;
 use crate::{pid, settle};
 
 /// The aim.

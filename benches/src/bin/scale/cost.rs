@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use benches::crowd::Crowd;
 use benches::figures::milliseconds;
 use benches::page;
 use benches::usage::CpuTime;
 use harness::postgres::{DATABASE, PROBE, Tls};
 use harness::{Operator, PgCluster, wait};
 use serde_json::{Value, json};
-
-use crate::crowd::Crowd;
 
 const TIME: Duration = Duration::from_secs(30);
 

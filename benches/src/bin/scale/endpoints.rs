@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape, Start};
 use benches::figures::{Times, aim, milliseconds, save, show};
 use benches::usage::{CpuTime, resident};
 use benches::{option, page};
@@ -13,8 +14,6 @@ use harness::{Operator, wait};
 use serde_json::{Value, json};
 
 use crate::cost;
-use crate::crowd::{Crowd, Start};
-use crate::shape::Shape;
 use crate::{WRITES, pid, settle};
 
 const INTERVAL: Duration = Duration::from_secs(30);

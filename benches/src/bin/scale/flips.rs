@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape};
 use benches::figures::{milliseconds, save, show, table};
 use benches::usage::CpuTime;
 use benches::{option, page};
 use harness::wait;
 use serde_json::json;
 
-use crate::crowd::Crowd;
-use crate::shape::Shape;
 use crate::{WRITES, pid, settle};
 
 /// Status and Events follow the routes within this time.

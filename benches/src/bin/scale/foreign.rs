@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape, objects, shape};
 use benches::figures::{aim, save, show, table};
 use benches::option;
 use benches::usage::resident;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
-use crate::crowd::Crowd;
-use crate::shape::{self, Shape};
-use crate::{objects, pid, settle};
+use crate::{pid, settle};
 
 /// Requests at once that make the slices.
 const AT_ONCE: usize = 32;

@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use benches::contest::versions;
+use benches::crowd::{Crowd, Shape, Start};
 use benches::figures::{aim, milliseconds, save, show, table};
 use benches::option;
 use serde_json::{Value, json};
-
-use crate::crowd::{Crowd, Start};
-use crate::shape::Shape;
 
 /// The aim: at the last size a policy takes at most so many times what it takes at the first.
 const FACTOR: f64 = 1.25;

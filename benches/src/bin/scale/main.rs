@@ -6,20 +6,17 @@
 mod cold;
 mod connections;
 mod cost;
-mod crowd;
 mod endpoints;
 mod flips;
+mod followers;
 mod foreign;
 mod growth;
-mod objects;
-mod seen;
-mod shape;
-mod stub;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use benches::crowd::stub;
 use benches::option;
 use harness::{Operator, node, wait};
 use nix::unistd::Pid;
@@ -33,6 +30,7 @@ enum Figure {
     Endpoints,
     EndpointsTls,
     Flips,
+    Followers,
     Cold,
     Connections,
     Foreign,
@@ -40,10 +38,11 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Endpoints,
         Self::EndpointsTls,
         Self::Flips,
+        Self::Followers,
         Self::Cold,
         Self::Connections,
         Self::Foreign,
@@ -55,6 +54,7 @@ impl Figure {
             Self::Endpoints => "endpoints",
             Self::EndpointsTls => "endpoints-tls",
             Self::Flips => "flips",
+            Self::Followers => "followers",
             Self::Cold => "cold",
             Self::Connections => "connections",
             Self::Foreign => "foreign",
@@ -67,6 +67,7 @@ impl Figure {
             Self::Endpoints => endpoints::measure(false).await,
             Self::EndpointsTls => endpoints::measure(true).await,
             Self::Flips => flips::measure().await,
+            Self::Followers => followers::measure().await,
             Self::Cold => cold::measure().await,
             Self::Connections => connections::measure().await,
             Self::Foreign => foreign::measure().await,

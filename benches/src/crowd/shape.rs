@@ -23,6 +23,8 @@ pub struct Shape {
     pub interval: &'static str,
     /// How often its session is asked.
     pub heartbeat: &'static str,
+    /// A server returns soon after a trip, not after the minute of the defaults.
+    pub quick_return: bool,
 }
 
 impl Shape {
@@ -34,11 +36,18 @@ impl Shape {
         // The defaults, spelled out: they are what is measured.
         interval: "30s",
         heartbeat: "2s",
+        quick_return: false,
     };
     /// A primary, and a Service of three pods.
     pub const PODS: Self = Self {
         servers: 4,
         by_service: true,
+        ..Self::TEN
+    };
+    /// A primary and two replicas that return soon after a trip. That has no part in how a fault is found.
+    pub const TRIO: Self = Self {
+        servers: 3,
+        quick_return: true,
         ..Self::TEN
     };
     /// A primary and a replica.
@@ -48,6 +57,7 @@ impl Shape {
     };
 
     /// The same, checked so seldom that what else the operator does shows in its processor time.
+    #[must_use]
     pub const fn seldom(self) -> Self {
         Self {
             interval: "10m",
@@ -59,6 +69,11 @@ impl Shape {
     /// The address of a server of a policy; 0 is the primary.
     pub fn address(&self, policy: usize, server: usize) -> Ipv4Addr {
         address(policy * self.servers + server)
+    }
+
+    /// The address of a replica of a policy: the one whose turn it is.
+    pub fn replica(&self, policy: usize, turn: usize) -> Ipv4Addr {
+        self.address(policy, 1 + turn % (self.servers - 1))
     }
 
     /// A policy, and before it what it names.
@@ -83,10 +98,15 @@ impl Shape {
         } else {
             json!({"mode": "Disable"})
         };
+        let circuit_breaker = if self.quick_return {
+            quick_return()
+        } else {
+            json!({})
+        };
         json!({
             "apiVersion": "distributary.dev/v1alpha1",
             "kind": "ReplicaSetPolicy",
-            "metadata": {"name": format!("policy-{policy}")},
+            "metadata": {"name": policy_name(policy)},
             "spec": {
                 "connection": {
                     "database": DATABASE,
@@ -96,6 +116,7 @@ impl Shape {
                 "primary": {"host": self.address(policy, 0)},
                 "replicas": replicas,
                 "healthCheck": {"interval": self.interval, "heartbeat": self.heartbeat},
+                "circuitBreaker": circuit_breaker,
             },
         })
     }
@@ -123,6 +144,22 @@ pub fn slice(service: &str, pods: impl Iterator<Item = Ipv4Addr>) -> Value {
         "ports": [{"name": "postgres", "port": PORT, "protocol": "TCP"}],
         "endpoints": pods.enumerate().map(pod).collect::<Vec<_>>(),
     })
+}
+
+/// `spec.circuitBreaker` of a policy whose servers return soon after a trip.
+#[must_use]
+pub fn quick_return() -> Value {
+    json!({
+        "resetTimeout": "1s",
+        "maxResetTimeout": "1s",
+        "halfOpen": {"successThreshold": 1, "trafficSteps": [50]},
+    })
+}
+
+/// The name of a policy.
+#[must_use]
+pub fn policy_name(policy: usize) -> String {
+    format!("policy-{policy}")
 }
 
 /// A Service without a selector: its slice is ours.

@@ -16,6 +16,8 @@ struct Routes {
     writers: usize,
     /// When an address left a route of reads.
     left: Vec<(Instant, Ipv4Addr)>,
+    /// When a route of writes led to others than before, and to whom.
+    moved: Vec<(Instant, String, BTreeSet<Ipv4Addr>)>,
 }
 
 impl SharedRoutes {
@@ -34,6 +36,9 @@ impl SharedRoutes {
             routes.readers = routes.readers + now.len() - before.len();
         } else if service.ends_with("-rw") {
             routes.writers = routes.writers + now.len() - before.len();
+            if now != before {
+                routes.moved.push((Instant::now(), service.to_owned(), now));
+            }
         }
     }
 
@@ -55,6 +60,15 @@ impl SharedRoutes {
     pub fn left_since(&self, since: Instant) -> usize {
         let routes = self.routes();
         routes.left.iter().filter(|(at, _)| *at >= since).count()
+    }
+
+    /// The routes of writes that led to others than before since then, and to whom.
+    pub fn moved_since(&self, since: Instant) -> Vec<String> {
+        let routes = self.routes();
+        let moved = routes.moved.iter().filter(|(at, ..)| *at >= since);
+        moved
+            .map(|(_, service, now)| format!("{service} led to {now:?}"))
+            .collect()
     }
 
     fn routes(&self) -> MutexGuard<'_, Routes> {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
-use crate::shape::{self, Shape};
+use super::shape::{self, Shape};
 
 /// The first argument of this program when it is the stub; after it the number of servers of a policy, and the files with
 /// certificate and key, where it asks for TLS and SCRAM.
@@ -36,7 +36,7 @@ pub fn spawn(shape: Shape, authority: &Authority) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(ARGUMENT).arg(shape.servers.to_string());
     if shape.tls {
-        let directory = benches::directory("stub")?;
+        let directory = crate::directory("stub")?;
         let (certificate, key) = authority.server(&["stub.test"], &[])?.write(&directory, "stub")?;
         command.arg(certificate).arg(key);
     }
@@ -149,6 +149,7 @@ impl Stub {
             identifier: 7_300_000_000_000_000_001,
             sessions: 3,
             transactions: elapsed,
+            address: Some(address),
             ..Standing::primary()
         }
     }

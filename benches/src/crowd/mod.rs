@@ -1,13 +1,16 @@
-//! The policies of a figure, the stub that is behind all of their servers, and a control plane for them alone.
+//! Policies, the [`stub`] that is behind all of their servers, and a control plane for them alone.
+
+pub mod objects;
+mod seen;
+pub mod shape;
+pub mod stub;
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::figures::{Times, show};
-use benches::routes::{self, Watch};
 use futures::{StreamExt, TryStreamExt, stream};
 use harness::certificates::Authority;
 use harness::control_plane::{Namespace, Program};
@@ -21,10 +24,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::objects;
-use crate::seen::SharedRoutes;
-use crate::shape::{MOST, Shape};
-use crate::stub;
+use crate::figures::{Times, show};
+use crate::routes::{self, Watch};
+use seen::SharedRoutes;
+use shape::MOST;
+pub use shape::Shape;
 
 /// Requests at once that make the policies.
 const AT_ONCE: usize = 16;
@@ -59,15 +63,23 @@ pub struct Start {
 }
 
 impl Crowd {
-    /// Room for so many policies; there are none yet.
+    /// Room for so many policies and one operator, without kube-proxy; there are no policies yet.
     pub async fn start(shape: Shape, policies: usize) -> Result<Self> {
+        let crowd = Self::start_for(1, shape, policies).await?;
+        // It is not measured, and rules for thousands of Services would keep the cores busy.
+        crowd.plane.program(Program::Proxy).kill();
+        Ok(crowd)
+    }
+
+    /// The same for so many operators at once, and with kube-proxy.
+    pub async fn start_for(operators: usize, shape: Shape, policies: usize) -> Result<Self> {
         let servers = policies * shape.servers;
         ensure!(servers <= MOST, "there are addresses for {MOST} servers");
         let services = if shape.by_service { policies } else { 0 };
-        allow_files(OTHER_FILES + u64::try_from(servers)? + FILES_OF_SERVICE * u64::try_from(services)?)?;
-        let (plane, kubeconfig) = benches::control_plane().await?;
-        // It is not measured, and rules for thousands of Services would keep the cores busy.
-        plane.program(Program::Proxy).kill();
+        allow_files(
+            OTHER_FILES + u64::try_from(operators * servers)? + FILES_OF_SERVICE * u64::try_from(services)?,
+        )?;
+        let (plane, kubeconfig) = crate::control_plane().await?;
         let namespace = plane.namespace("scale").await?;
         let route = ["route", "replace", "local", "198.18.64.0/18", "dev", "lo"];
         ensure!(
@@ -113,7 +125,12 @@ impl Crowd {
 
     /// An operator for the namespace of the policies.
     pub fn operator(&self) -> Builder {
-        Operator::builder(&self.kubeconfig)
+        self.operator_as(&self.kubeconfig)
+    }
+
+    /// The same with the rights of this kubeconfig.
+    pub fn operator_as(&self, kubeconfig: &Path) -> Builder {
+        Operator::builder(kubeconfig)
             .namespace(&self.namespace)
             .args(["--log-level", "info"])
     }
@@ -221,13 +238,18 @@ impl Crowd {
         self.seen.left_since(since)
     }
 
+    /// The routes of writes that led to others than before since then, and to whom.
+    pub fn writes_moved_since(&self, since: Instant) -> Vec<String> {
+        self.seen.moved_since(since)
+    }
+
     /// Kills a server so many times, spread over the policies, and brings it back each time.
     pub async fn kills(&mut self, count: usize) -> Result<Times> {
         let mut times = Times::default();
         for kill in 0..count {
             let victim = self.victim(kill, count);
             wait::pass(
-                benches::some_of(Duration::from_secs(2)),
+                crate::some_of(Duration::from_secs(2)),
                 "a kill may come at any moment",
             )
             .await;
@@ -269,11 +291,16 @@ impl Crowd {
 
     /// The server that dies as this one of so many: a replica, each time of another policy where there are enough.
     fn victim(&self, number: usize, count: usize) -> Ipv4Addr {
-        let policy = number * self.policies / count.max(1);
-        self.shape.address(policy, 1 + number % (self.shape.servers - 1))
+        self.shape.replica(self.policy_of(number, count), number)
     }
 
-    async fn left(&self, server: Ipv4Addr, since: Instant) -> Result<Instant> {
+    /// The policy whose server dies as this one of so many.
+    pub fn policy_of(&self, number: usize, count: usize) -> usize {
+        number * self.policies / count.max(1)
+    }
+
+    /// Waits until a server has left a route of reads, from `since` on; returns when that was seen.
+    pub async fn left(&self, server: Ipv4Addr, since: Instant) -> Result<Instant> {
         let left = || async { self.seen.left(server, since) };
         wait::eventually("a kill to be seen", SEEN, left).await
     }
