@@ -9,7 +9,6 @@ use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::observation::{Role, Sample};
 use crate::policy::IdentityRule;
-use crate::seeded::SeededFault;
 use crate::write_primary::Holding;
 
 impl PolicyState {
@@ -68,9 +67,6 @@ impl PolicyState {
         };
         let server = (id, holding.server.unwrap_or(found));
         if self.upstream.as_ref() != Some(&server) && self.upstream.replace(server).is_some() {
-            if SeededFault::UnprovenFollowerServes.is_on() {
-                return;
-            }
             self.handed_over = true;
             for target in self.targets.values_mut() {
                 target.following.begin_anew();

@@ -8,15 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Claim, Contenders, Holding, Obstacle, Rules};
 use crate::ids::TargetId;
 use crate::observation::Role;
-use crate::seeded::SeededFault;
 
 impl<'a> Contenders<'a> {
     /// The one server that may take over; `None` where there are more.
     pub(super) fn successor(&self, holding: &Holding, pinned: bool) -> Option<&'a Claim> {
         let followers = || self.followers(holding, pinned);
         let servers: BTreeSet<_> = followers().map(|claim| claim.instance).collect();
-        let is_one = servers.len() == 1 || SeededFault::AnyOfSeveralFollowed.is_on();
-        followers().next().filter(|_| is_one)
+        followers().next().filter(|_| servers.len() == 1)
     }
 
     /// The writable servers that may take over. `pinned`: of the declared primary, whose Service leads to another pod.
