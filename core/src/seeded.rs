@@ -37,14 +37,8 @@ pub enum SeededFault {
     ForeignOverwritten,
     /// An unchanged world gives no request.
     EchoIsAChange,
-    /// A status older than the one that was seen changes nothing.
-    OldStatusTaken,
-    /// An object older than the one that was seen changes nothing.
-    OldObjectTaken,
     /// A choice is acted on unlogged only when no answer held the memory for `failoverTimeout`.
     GivesUpAtOnce,
-    /// A choice is acted on unlogged only while other requests succeed.
-    GivesUpInAnOutage,
     /// After a recall a decision that goes by the recalled memory is awaited.
     RecallNotAwaited,
     /// Until the remembered holder is proven, the route of the writes stays as it was found.
@@ -57,16 +51,12 @@ pub enum SeededFault {
     LeaseByOwnDuration,
     /// A Lease of another process is taken only when it has expired or was released.
     LiveLeaseTaken,
-    /// A request starts only while 2 s of the lease are left.
-    LeaseWithoutMargin,
     /// The leader counts its lease from before it sent the renewal.
     LeaseCountedFromAnswer,
     /// The Lease is written at the version that was seen.
     LeaseWithoutVersion,
     /// A renewal without an answer is read before it counts.
     LostRenewalCounts,
-    /// No request starts when the lease is over.
-    WritesPastTheLease,
     /// A new leader reads the policy and the slices of the writes before its first write.
     BeginsUnread,
     /// What a follower chose itself counts for nothing when it begins to lead.
@@ -77,14 +67,8 @@ pub enum SeededFault {
     MarkFalls,
     /// Silence of the holder is no reason to follow a contested server.
     ContestedIgnored,
-    /// Nobody follows a server on a timeline below the mark.
-    OlderTimelineFollowed,
     /// The writes leave a silent holder after `failoverTimeout`.
     FollowedAtOnce,
-    /// The writes move only where exactly one server may follow.
-    AnyOfSeveralFollowed,
-    /// The writes never leave a holder that is proven writable.
-    DeclaredPrimaryPreferred,
     /// Routes stay as they were until every server was checked.
     RoutedBeforeChecked,
     /// A proven standby is never a write target.
@@ -93,12 +77,6 @@ pub enum SeededFault {
     StandbysForgotten,
     /// A process that starts goes by the memory.
     MemoryIgnored,
-    /// What was heard before a recall does not prove the recalled holder.
-    OldProofCounts,
-    /// A server of another database gets no traffic.
-    IdentityIgnored,
-    /// After a change of the write primary a server proves that it follows before it serves.
-    UnprovenFollowerServes,
 }
 
 impl SeededFault {

@@ -158,7 +158,7 @@ impl<'a> Contenders<'a> {
     fn is_other_database(&self, claim: &Claim) -> bool {
         let shows_another =
             matches!((self.identity, claim.identity), (Some(known), Some(shown)) if known != shown);
-        !self.unchecked && (shows_another || claim.other_database) && !SeededFault::IdentityIgnored.is_on()
+        !self.unchecked && (shows_another || claim.other_database)
     }
 
     /// Whether the holder took writes when it was last seen, and showed another identifier than the known one, also before a
@@ -246,12 +246,6 @@ impl<'a> Contenders<'a> {
             return (Some(found), None);
         }
         let present = self.present(holding).filter(|claim| claim.declared || !pinned);
-        if let Some(declared) = self
-            .first()
-            .filter(|_| SeededFault::DeclaredPrimaryPreferred.is_on())
-        {
-            return (Some(declared), None);
-        }
         let Some(present) = present else {
             return match rules.awaited {
                 Some(Patience::Unbounded) => (None, None),
@@ -319,15 +313,13 @@ impl<'a> Contenders<'a> {
 
     /// Not on an older timeline than the last holder.
     fn is_current(&self, claim: &Claim) -> bool {
-        let is_blind = SeededFault::OlderTimelineFollowed.is_on();
         self.timeline
-            .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high || is_blind))
+            .is_none_or(|high| claim.timeline.is_some_and(|its| its >= high))
     }
 
     /// Known to be on an older timeline than the last holder: an old primary at a new address, or one that was set back.
     fn is_below(&self, claim: &Claim) -> bool {
-        let is_blind = SeededFault::OlderTimelineFollowed.is_on();
-        let below = |its: u32| self.timeline.is_some_and(|high| its < high && !is_blind);
+        let below = |its: u32| self.timeline.is_some_and(|high| its < high);
         claim.role == Some(Role::Primary) && claim.timeline.is_some_and(below)
     }
 

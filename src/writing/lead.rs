@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use distributary_core::moment::Moment;
-use distributary_core::seeded::SeededFault;
 
 /// A request starts only while at least so much of the lease is left.
 pub const LEFT: Duration = Duration::from_secs(2);
@@ -23,10 +22,6 @@ impl Lead {
     pub fn may_start(self, now: Moment) -> bool {
         match self {
             Self::Follows => false,
-            Self::Leads { .. } if SeededFault::WritesPastTheLease.is_on() => true,
-            Self::Leads { until } if SeededFault::LeaseWithoutMargin.is_on() => {
-                until.is_none_or(|until| now < until)
-            }
             Self::Leads { until } => until.is_none_or(|until| until.since(now) >= LEFT),
         }
     }

@@ -211,10 +211,10 @@ impl Laws {
 
     /// A server told a process what it is.
     pub fn told(&mut self, server: usize, sample: Option<&Sample>) {
-        let is_standby = |sample: &&Sample| {
+        let is_standby = |sample: &Sample| {
             sample.role == Role::Standby && sample.system_identifier == Some(super::servers::SYSTEM)
         };
-        if sample.filter(is_standby).is_some() {
+        if sample.is_some_and(is_standby) {
             self.standbys.insert(server);
         }
     }

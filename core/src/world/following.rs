@@ -9,7 +9,6 @@ use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::observation::{Role, Sample};
 use crate::policy::IdentityRule;
-use crate::seeded::SeededFault;
 use crate::write_primary::Holding;
 
 impl PolicyState {
@@ -74,9 +73,6 @@ impl PolicyState {
         {
             *at = at.or(server);
         } else if self.upstream.replace((holder.clone(), server)).is_some() {
-            if SeededFault::UnprovenFollowerServes.is_on() {
-                return;
-            }
             self.newcomers_prove = true;
             for target in self.targets.values_mut() {
                 target.following.begin_anew();

@@ -258,9 +258,7 @@ impl PolicyState {
             return None;
         }
         self.goes_by_memory = true;
-        if !SeededFault::OldProofCounts.is_on() {
-            presume_holder(&mut self.targets, &self.holding, now);
-        }
+        presume_holder(&mut self.targets, &self.holding, now);
         let holder = self.holding.holder.as_ref()?;
         let target = self.targets.get_mut(holder)?;
         target.wake(now);

@@ -10,7 +10,6 @@ use super::{Claim, Contenders, Holding, Obstacle, Rules};
 use crate::ids::TargetId;
 use crate::moment::Moment;
 use crate::observation::Role;
-use crate::seeded::SeededFault;
 
 impl<'a> Contenders<'a> {
     /// The one server that may take over; `None` where there are more. And when there may be one, by the time alone.
@@ -22,8 +21,7 @@ impl<'a> Contenders<'a> {
     ) -> (Option<&'a Claim>, Option<Moment>) {
         let followers = || self.followers(holding, rules.pinned());
         let servers: BTreeSet<_> = followers().map(|claim| claim.instance).collect();
-        let is_one = servers.len() == 1 || SeededFault::AnyOfSeveralFollowed.is_on();
-        let one = followers().next().filter(|_| is_one && rules.warm);
+        let one = followers().next().filter(|_| servers.len() == 1 && rules.warm);
         let Some(one) = one else {
             return (None, None);
         };

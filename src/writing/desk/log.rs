@@ -57,10 +57,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         let timeout = decision.policy.probing.failover_timeout;
         if let Some(since) = self.log.since.filter(|_| !self.log.given_up) {
             let until = since + timeout;
-            let others_succeed = around.succeeded.is_some_and(|at| at > since);
             if now < until && !SeededFault::GivesUpAtOnce.is_on() {
                 rest.wake_at(until);
-            } else if others_succeed || SeededFault::GivesUpInAnOutage.is_on() {
+            } else if around.succeeded.is_some_and(|at| at > since) {
                 self.log.given_up = true;
                 self.reported.changed = true;
             }

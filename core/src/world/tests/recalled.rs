@@ -71,19 +71,6 @@ fn writes_go_to_the_holder_that_another_process_wrote() {
     assert_eq!(scene.routes(), "no change");
 }
 
-#[test]
-fn a_contest_that_this_process_saw_outlives_a_memory_of_the_same_holder_without_it() {
-    let mut scene = Scene::well();
-    scene.check("a", 100, on(2, Role::Primary));
-    scene.check("primary", 200, on(1, Role::Primary));
-    let contested = scene.decided().holding.contested;
-    assert_eq!(contested.len(), 1, "{contested:?}");
-    scene.step(recalled(held_by("primary", 1)), 300);
-    assert_eq!(scene.decided().holding.contested, contested);
-    scene.step(recalled(held_by("b", 3)), 400);
-    assert!(scene.decided().holding.contested.is_empty());
-}
-
 /// Who writes waits for what is decided by the memory, though it may be what was decided without it.
 #[test]
 fn what_is_decided_by_a_memory_is_announced_by_its_number_though_it_is_the_same_as_before() {
