@@ -118,11 +118,9 @@ PLANS ?= 5000
 simulate: ## Simulate PLANS plans of faults with one operator, and as many with two (PLANS, FIRST)
 	PLANS='$(PLANS)' FIRST='$(or $(FIRST),0)' cargo test --test simulation -- --nocapture
 
-# Writing, the Lease and the choice of the write primary optimized; what they stand on as in every other test.
-OPTIMIZED := $(foreach crate,distributary distributary-api distributary-core,--config 'profile.dev.package.$(crate).opt-level=2')
-
-model: ## Take two operators through every run within a large bound of faults, at most an hour on 2 cores
-	cargo test $(OPTIMIZED) --test model -- --ignored --nocapture
+# How often each kind of fault happens at most, and for how long a run goes on: see tests/model/bound.rs.
+model: ## Take two operators through every run within a bound of faults (TICKS in seconds; CRASHES, LATE, STALE, FREEZES, SLIPS, PARTS, DEATHS, PROMOTIONS, MEDDLING)
+	cargo test --test model -- --ignored --nocapture
 
 demo: setup controlplane ## Watch a replica fail and come back, on real servers (KEEP=1 leaves them running)
 	cargo build --package distributary --package harness --bin distributary --bin demo
