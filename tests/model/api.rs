@@ -178,13 +178,29 @@ fn endpoint(view: &EndpointView, now: &Time) -> EndpointStatus {
     }
 }
 
+/// Who wrote an object last.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Writer {
+    Operator,
+    /// A person, who leaves it to the policy.
+    Person,
+    /// Its owner, who is not the policy.
+    Other,
+}
+
 #[derive(Clone, Debug, Hash)]
 pub struct Object {
     uid: Number,
     version: Number,
-    /// Whether the policy controls it.
-    pub ours: bool,
+    by: Writer,
     pub servers: BTreeSet<usize>,
+}
+
+impl Object {
+    /// Whether the policy controls it.
+    pub fn is_ours(&self) -> bool {
+        self.by != Writer::Other
+    }
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -233,7 +249,7 @@ impl Api {
         let object = |servers: &[usize], number| Object {
             uid: Number(number),
             version: Number(number),
-            ours: true,
+            by: Writer::Operator,
             servers: servers.iter().copied().collect(),
         };
         Self {
@@ -266,7 +282,7 @@ impl Api {
 
     /// The servers of a route.
     pub fn servers(&self, slot: Slot) -> BTreeSet<usize> {
-        let ours = self.get(slot).filter(|object| object.ours);
+        let ours = self.get(slot).filter(|object| object.is_ours());
         ours.map(|object| object.servers.clone()).unwrap_or_default()
     }
 
@@ -295,15 +311,15 @@ impl Api {
         self.head
     }
 
-    pub fn put(&mut self, slot: Slot, servers: BTreeSet<usize>, ours: bool) {
+    pub fn put(&mut self, slot: Slot, servers: BTreeSet<usize>, by: Writer) {
         let number = self.number();
         let before = self.objects[slot as usize]
             .as_ref()
-            .filter(|object| object.ours == ours);
+            .filter(|object| object.is_ours() == (by != Writer::Other));
         let object = Object {
             uid: before.map_or(number, |object| object.uid),
             version: number,
-            ours,
+            by,
             servers,
         };
         self.objects[slot as usize] = Some(object.clone());
@@ -369,7 +385,7 @@ impl Api {
                 if self.get(slot).is_some() {
                     return refused();
                 }
-                self.put(slot, body.servers.clone(), true);
+                self.put(slot, body.servers.clone(), Writer::Operator);
                 self.object(id)
             }
             Call::Put { id, onto, wanted } => {
@@ -377,7 +393,7 @@ impl Api {
                 if !self.is(slot, &onto.seen) {
                     return refused();
                 }
-                self.put(slot, wanted.servers.clone(), true);
+                self.put(slot, wanted.servers.clone(), Writer::Operator);
                 self.object(id)
             }
             Call::Delete { id, uid, version } => {
@@ -414,11 +430,12 @@ fn observed(slot: Slot, object: &Object) -> ObservedObject<Body> {
         id: slot.id(),
         uid: uid(object.uid),
         version: version(object.version),
-        policy: object.ours.then(|| UID.to_owned()),
-        owned: object.ours,
+        policy: object.is_ours().then(|| UID.to_owned()),
+        owned: object.is_ours(),
         lost_by: None,
         digest: digest(&object.servers),
         fixed: false,
+        by_operator: object.by == Writer::Operator,
         slice: Some(slot.facts(&object.servers)),
         body: Body {
             seen: Some((uid(object.uid), version(object.version))),

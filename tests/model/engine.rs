@@ -94,6 +94,8 @@ impl View {
             asked: self.asked,
             writable_since: self.writable_since,
             well: self.answers,
+            alive: false,
+            slow: false,
             cannot_be_checked: false,
             failing_since: self.failing_since,
             identity: self.checked.then_some(SYSTEM),

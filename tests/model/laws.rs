@@ -98,8 +98,8 @@ impl Laws {
         if !self.changed {
             return Some(Law::S7);
         }
-        let foreign = |slot: &Slot| before.get(*slot).is_some_and(|object| !object.ours);
-        let kept = |slot: &Slot| after.get(*slot).is_some_and(|object| !object.ours);
+        let foreign = |slot: &Slot| before.get(*slot).is_some_and(|object| !object.is_ours());
+        let kept = |slot: &Slot| after.get(*slot).is_some_and(|object| !object.is_ours());
         if Slot::ALL.iter().any(|slot| foreign(slot) && !kept(slot)) {
             return Some(Law::S5);
         }
@@ -125,7 +125,7 @@ impl Laws {
         let (writes, reads) = (members(&decided.plan.rw), members(&decided.plan.ro));
         let foreign = Slot::ALL
             .into_iter()
-            .any(|slot| api.get(slot).is_none_or(|object| !object.ours));
+            .any(|slot| api.get(slot).is_none_or(|object| !object.is_ours()));
         if foreign {
             return None;
         }

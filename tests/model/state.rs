@@ -10,7 +10,7 @@ use distributary::writing::lease::{LeaseAnswer, LeaseCall};
 use distributary::writing::{Answer, Call};
 use distributary_core::Moment;
 
-use super::api::{Api, Body, Slot};
+use super::api::{Api, Body, Slot, Writer};
 use super::bound::Bound;
 use super::canon::{Canon, Number};
 use super::engine::Case;
@@ -244,7 +244,7 @@ impl State {
         actions.extend(returns.map(Action::Return));
         let rejoins = (0..COUNT).filter(|server| self.servers.may_rejoin(*server));
         actions.extend(rejoins.map(Action::Rejoin));
-        let is_foreign = |slot: &Slot| self.api.get(*slot).is_some_and(|object| !object.ours);
+        let is_foreign = |slot: &Slot| self.api.get(*slot).is_some_and(|object| !object.is_ours());
         actions.extend(Slot::ALL.into_iter().filter(is_foreign).map(Action::Free));
     }
 
@@ -288,7 +288,7 @@ impl State {
             actions.extend((0..COUNT).filter(may).map(Action::Promote));
         }
         if left.meddling > 0 {
-            let ours = |slot: &Slot| self.api.get(*slot).is_some_and(|object| object.ours);
+            let ours = |slot: &Slot| self.api.get(*slot).is_some_and(|object| object.is_ours());
             actions.extend(Slot::ALL.into_iter().filter(ours).map(Action::Meddle));
             actions.extend(Slot::ALL.into_iter().filter(ours).map(Action::Occupy));
         }
@@ -484,10 +484,10 @@ impl Step<'_> {
                 self.befall(|servers| servers.promote(server));
             }
             Action::Rejoin(server) => self.befall(|servers| servers.rejoin(server)),
-            Action::Meddle(slot) => self.meddle(|api| api.put(slot, BTreeSet::new(), true)),
+            Action::Meddle(slot) => self.meddle(|api| api.put(slot, BTreeSet::new(), Writer::Person)),
             Action::Occupy(slot) => self.meddle(|api| {
                 api.delete(slot);
-                api.put(slot, BTreeSet::new(), false);
+                api.put(slot, BTreeSet::new(), Writer::Other);
             }),
             Action::Free(slot) => self.meddle(|api| api.delete(slot)),
         }
