@@ -67,22 +67,15 @@ impl Held {
             let began = self.clock.now();
             let held = match self.open(hold).await {
                 Ok(session) => self.hold(session, &mut changes).await,
-                Err(failure) => match silence(failure.kind) {
-                    Some(silence) => Box::pin(self.tell(began, Some(hold.timeout), Err(silence))).await,
-                    None => {
-                        let full = failure.kind.class() == FailureClass::Saturated;
-                        // Another process may need the next place more.
-                        if full
-                            && Box::pin(self.tell(began, None, Err(Silence::Full)))
-                                .await
-                                .is_err()
-                        {
-                            return;
-                        }
-                        self.back_off(REFUSED_WAIT, &mut changes).await;
+                Err(failure) => {
+                    if let Some(silence) = silence(failure.kind) {
+                        Box::pin(self.tell(began, Some(hold.timeout), Err(silence))).await
+                    } else if self.refused(failure.kind, began, &mut changes).await.is_ok() {
                         continue;
+                    } else {
+                        Err(Stopped)
                     }
-                },
+                }
             };
             if held.is_err() {
                 return;
@@ -109,6 +102,20 @@ impl Held {
                 .map(Box::new),
             Err(_) => Err(FailureKind::TimedOut.into()),
         }
+    }
+
+    /// There was no place for a session, of which the next one may be needed more by another process; or no right to one.
+    async fn refused(
+        &self,
+        kind: FailureKind,
+        began: Moment,
+        changes: &mut watch::Receiver<Vec<Subscriber>>,
+    ) -> Result<(), Stopped> {
+        if kind.class() == FailureClass::Saturated {
+            Box::pin(self.tell(began, None, Err(Silence::Full))).await?;
+        }
+        self.back_off(REFUSED_WAIT, changes).await;
+        Ok(())
     }
 
     /// Waits, unless no session is wanted any more.

@@ -178,18 +178,17 @@ impl PolicyState {
         let had_to_prove = |target: &WatchedTarget| target.following.state().must_prove();
         self.newcomers_prove |= same_database && lost.values().any(had_to_prove);
         for (id, endpoint) in wanted {
-            let target = match known.remove(&id) {
-                Some(target) => target.kept(endpoint, &before, &policy, now),
-                None => {
-                    let following = Following::watched(self.newcomers_prove);
-                    let incarnation = incarnations.next();
-                    let mut target = WatchedTarget::new(&id, endpoint, incarnation, following, &policy, now);
-                    target.hold_by(self.hold_rule);
-                    if self.holding.holder.as_ref() == Some(&id) {
-                        self.holding.server = None;
-                    }
-                    target
+            let target = if let Some(target) = known.remove(&id) {
+                target.kept(endpoint, &before, &policy, now)
+            } else {
+                let following = Following::watched(self.newcomers_prove);
+                let incarnation = incarnations.next();
+                let mut target = WatchedTarget::new(&id, endpoint, incarnation, following, &policy, now);
+                target.hold_by(self.hold_rule);
+                if self.holding.holder.as_ref() == Some(&id) {
+                    self.holding.server = None;
                 }
+                target
             };
             self.targets.insert(id, target);
         }
