@@ -96,6 +96,7 @@ impl Routes {
             changed: None,
             unproven: false,
             proven: true,
+            warm: true,
             found: None,
         }))
     }
