@@ -58,6 +58,9 @@ pub struct RouteDecision {
     pub unproven: bool,
     /// Whether the holder told this process that it takes writes. Before, `rw` is not led to another server than it was.
     pub proven: bool,
+    /// Whether every target was checked since probing began. Before, only what is proven wrong leaves the routes of an earlier
+    /// process.
+    pub warm: bool,
     /// While the holder is known by a memory alone: the servers of the route of the writes as it was found, as far as this decision
     /// knows of them.
     pub found: Option<BTreeSet<SocketAddr>>,
@@ -82,6 +85,16 @@ impl DecisionState {
         match self {
             Self::Decided(decided) => Some(decided),
             _ => None,
+        }
+    }
+
+    /// Whether every target was checked since probing began; of a policy that is suspended none has to be.
+    #[must_use]
+    pub const fn is_warm(&self) -> bool {
+        match self {
+            Self::Waiting { .. } => false,
+            Self::Suspended => true,
+            Self::Decided(decided) => decided.warm,
         }
     }
 

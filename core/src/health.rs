@@ -176,7 +176,7 @@ impl Health {
         now: Moment,
         told: Result<&Sample, Silence>,
     ) -> bool {
-        if self.address != Some(address) {
+        if self.address != Some(address) || told == Err(Silence::Full) {
             return false;
         }
         self.session_lost = told.is_err();
@@ -189,7 +189,7 @@ impl Health {
             Err(Silence::Closed) if self.suspicion == Suspicion::None => {
                 self.suspicion = Suspicion::Confirming { since: now };
             }
-            Err(Silence::Closed) => {}
+            Err(Silence::Closed | Silence::Full) => {}
             Err(Silence::Missed) => {
                 self.doubted_since.get_or_insert(started);
             }

@@ -174,6 +174,8 @@ pub enum Silence {
     Closed,
     /// The heartbeat's deadline passed without an answer: a soft sign.
     Missed,
+    /// The server had no place for it when it was opened: no sign of anything, but others may need the next place.
+    Full,
 }
 
 /// From `pg_is_in_recovery()`.

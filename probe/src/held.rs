@@ -6,7 +6,8 @@
 //! | an answer to a heartbeat                              | the sample         |
 //! | closed, reset, shut down; refused when opened anew    | `Closed`           |
 //! | no answer in time, nonsense, an error                 | `Missed`           |
-//! | no place, or no right, when opened anew               | nothing            |
+//! | no place when opened anew                             | `Full`             |
+//! | no right when opened anew                             | nothing            |
 //!
 //! After that the session is opened anew, with a growing back-off while it does not last.
 
@@ -66,11 +67,15 @@ impl Held {
             let began = self.clock.now();
             let held = match self.open(hold).await {
                 Ok(session) => self.hold(session, &mut changes).await,
-                Err(failure) if silence(failure.kind).is_none() => {
-                    self.back_off(REFUSED_WAIT, &mut changes).await;
-                    continue;
+                Err(failure) => {
+                    if let Some(silence) = silence(failure.kind) {
+                        Box::pin(self.tell(began, Some(hold.timeout), Err(silence))).await
+                    } else if self.refused(failure.kind, began, &mut changes).await.is_ok() {
+                        continue;
+                    } else {
+                        Err(Stopped)
+                    }
                 }
-                Err(failure) => Box::pin(self.tell(began, Some(hold.timeout), &Err(failure))).await,
             };
             if held.is_err() {
                 return;
@@ -97,6 +102,20 @@ impl Held {
                 .map(Box::new),
             Err(_) => Err(FailureKind::TimedOut.into()),
         }
+    }
+
+    /// There was no place for a session, of which the next one may be needed more by another process; or no right to one.
+    async fn refused(
+        &self,
+        kind: FailureKind,
+        began: Moment,
+        changes: &mut watch::Receiver<Vec<Subscriber>>,
+    ) -> Result<(), Stopped> {
+        if kind.class() == FailureClass::Saturated {
+            Box::pin(self.tell(began, None, Err(Silence::Full))).await?;
+        }
+        self.back_off(REFUSED_WAIT, changes).await;
+        Ok(())
     }
 
     /// Waits, unless no session is wanted any more.
@@ -130,7 +149,7 @@ impl Held {
                 biased;
                 closed = caught(session.closed()) => {
                     let kind = closed.unwrap_or(FailureKind::ProtocolViolation);
-                    return Box::pin(self.tell(self.clock.now(), None, &Err(kind.into()))).await;
+                    return Box::pin(self.tell(self.clock.now(), None, Err(lost(kind)))).await;
                 }
                 _ = changes.changed() => continue,
                 () = self.clock.sleep_until(due) => {}
@@ -141,7 +160,8 @@ impl Held {
                 (asked_all, refused) = (started, Refused::default());
             }
             let told = self.ask(&mut session, &mut refused, hold.timeout).await;
-            Box::pin(self.tell(started, Some(hold.timeout), &told)).await?;
+            let answer = told.as_ref().map_err(|failure| lost(failure.kind));
+            Box::pin(self.tell(started, Some(hold.timeout), answer)).await?;
             if told.is_err() {
                 return Ok(());
             }
@@ -158,17 +178,15 @@ impl Held {
     }
 
     /// Tells those who hold the session; of what did not come those who would have waited no longer than `waited`.
-    async fn tell(&self, started: Moment, waited: Option<Duration>, told: &Told) -> Result<(), Stopped> {
-        let silence = told
-            .as_ref()
-            .err()
-            .map(|failure| silence(failure.kind).unwrap_or(Silence::Missed));
-        let waited = waited.filter(|_| silence == Some(Silence::Missed));
+    async fn tell(
+        &self,
+        started: Moment,
+        waited: Option<Duration>,
+        told: Result<&(Sample, Lags), Silence>,
+    ) -> Result<(), Stopped> {
+        let waited = waited.filter(|_| told.is_err_and(|silence| silence == Silence::Missed));
         for subscriber in self.subscribers.hearing(self.address, waited) {
-            let result = match (told, silence) {
-                (Ok((sample, lags)), None) => Ok(subscriber.sample(sample, lags)),
-                (_, silence) => Err(silence.unwrap_or(Silence::Missed)),
-            };
+            let result = told.map(|(sample, lags)| subscriber.sample(sample, lags));
             let heard = SessionAnswer {
                 key: subscriber.key,
                 incarnation: subscriber.incarnation,
@@ -184,6 +202,11 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// What the end of a session that was open is a sign of.
+fn lost(kind: FailureKind) -> Silence {
+    silence(kind).unwrap_or(Silence::Missed)
 }
 
 /// What the failure of a session is a sign of; `None`: of nothing that speaks against the server.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::engine::Board;
-use distributary_core::decision::DecisionState;
 use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 
@@ -60,11 +59,11 @@ impl Warmth {
     }
 
     fn all_checked(&self) -> bool {
-        let is_decided = |key: &PolicyKey| {
+        let is_warm = |key: &PolicyKey| {
             let known = self.0.board.get(key);
-            known.is_some_and(|entry| !matches!(entry.decision.state, DecisionState::Waiting { .. }))
+            known.is_some_and(|entry| entry.decision.state.is_warm())
         };
         let handed = self.0.context.policies.all_handed();
-        handed.is_some_and(|handed| handed.iter().all(is_decided))
+        handed.is_some_and(|handed| handed.iter().all(is_warm))
     }
 }

@@ -199,6 +199,7 @@ fn every_metric_is_listed_and_no_other() {
         changed: None,
         unproven: false,
         proven: true,
+        warm: true,
         found: None,
     };
     let decision = Decision {

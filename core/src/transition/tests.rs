@@ -53,6 +53,7 @@ fn decided(edit: impl FnOnce(&mut RouteDecision)) -> DecisionState {
         changed: None,
         unproven: false,
         proven: true,
+        warm: true,
         found: None,
     };
     edit(&mut decided);

@@ -137,6 +137,7 @@ impl PolicyState {
             changed: choice.changed,
             unproven: choice.unproven,
             proven: choice.proven,
+            warm: self.warm,
             found: self.goes_by_memory.then(|| self.found.clone()),
         };
         (DecisionState::Decided(Box::new(decided)), again)

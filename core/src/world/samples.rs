@@ -18,7 +18,7 @@ use crate::jitter::Jitter;
 use crate::lag::{Freshness, Replay, ReplayReport};
 use crate::level::{LagStep, UseStep};
 use crate::moment::Moment;
-use crate::observation::{NoLag, Role, Sample};
+use crate::observation::{NoLag, Role, Sample, Silence};
 use crate::policy::{DeclaredRole, EndpointState};
 use crate::target::{CheckAnswer, NameAnswer, NextCheck, SessionAnswer};
 
@@ -126,6 +126,15 @@ impl PolicyState {
         let target = self.targets.get_mut(id)?;
         if target.incarnation != heard.incarnation {
             return None;
+        }
+        if heard.result == Err(Silence::Full) {
+            let leaves = target.note_full(&self.policy);
+            return Some(SampleOutcome {
+                changed: false,
+                check: Some(target.check).filter(|_| leaves),
+                figures: None,
+                silent: false,
+            });
         }
         let before = Verdict::of(target);
         let answer = heard.result.as_ref().map_err(|silence| *silence);

@@ -346,6 +346,12 @@ impl WatchedTarget {
         self.full |= class == Some(FailureClass::Saturated);
     }
 
+    /// There was no place for a session; whether one is not wanted any more.
+    pub(super) fn note_full(&mut self, policy: &Policy) -> bool {
+        self.full = true;
+        !self.may_hold() && self.hurry(policy, false)
+    }
+
     /// Another cadence of heartbeats; whether there is one to tell.
     pub(super) fn hurry(&mut self, policy: &Policy, urgent: bool) -> bool {
         let hold = self.hold(policy, urgent);

@@ -99,6 +99,7 @@ fn decision(edit: impl FnOnce(&mut RoutingPlan, &mut Vec<EndpointView>)) -> Deci
         changed: None,
         unproven: false,
         proven: true,
+        warm: true,
         found: None,
     })))
 }

@@ -108,6 +108,7 @@ impl Routes {
             changed: None,
             unproven: false,
             proven: true,
+            warm: true,
             found: None,
         }))
     }

@@ -82,9 +82,14 @@ fn after_a_restart_routes_stay_until_everyone_was_checked() {
 fn after_a_restart_what_is_proven_wrong_leaves_at_once() {
     let mut scene = restarted();
     scene.check("a", 1, Ok(sample(Role::Primary)));
-    let RouteDecision { plan, endpoints, .. } = scene.decided();
-    assert_eq!(words(&plan), "rw primary; ro b", "the others stay, unchecked");
+    let state = scene.decide().unwrap();
+    let RouteDecision { plan, endpoints, .. } = state.decided().unwrap();
+    assert_eq!(words(plan), "rw primary; ro b", "the others stay, unchecked");
     assert_eq!(endpoints[1].state.reason, Reason::WritableReplica);
+    assert!(!state.is_warm(), "nobody could take over with that");
+    scene.check("primary", 2, good("primary"));
+    scene.check("b", 3, good("b"));
+    assert!(scene.decide().unwrap().is_warm());
 }
 
 #[test]

@@ -411,6 +411,26 @@ fn who_holds_no_sessions_while_it_follows_opens_them_when_it_leads() {
 }
 
 #[test]
+fn a_follower_that_found_no_place_for_its_session_does_not_take_the_next_one_either() {
+    let mut leader = settled();
+    let effects = leader.hear("a", 2000, Err(Silence::Full));
+    assert!(effects.is_empty(), "{effects:?}");
+    assert!(leader.instruction("a").hold.is_some());
+
+    let mut scene = following(HoldRule::WhileThereIsRoom);
+    let due = scene.due("a");
+    scene.hear("a", 2000, Err(Silence::Full));
+    assert_eq!(scene.instruction("a").hold, None);
+    assert_eq!(scene.due("a"), due, "it is no reason for a check");
+    assert!(scene.instruction("b").hold.is_some());
+    scene.check("a", 3000, good("a"));
+    assert_eq!(scene.instruction("a").hold, None);
+    assert_eq!(scene.routes(), "no change");
+    scene.step(Event::HoldBy(HoldRule::Always), 4000);
+    assert!(scene.instruction("a").hold.is_some());
+}
+
+#[test]
 fn a_follower_leaves_the_place_for_a_session_to_the_leader_until_it_leads() {
     let full = Err(FailureKind::Saturated);
     let mut leader = settled();

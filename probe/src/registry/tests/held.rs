@@ -136,13 +136,20 @@ async fn a_missed_heartbeat_is_told_to_those_alone_who_would_not_have_waited_lon
 
 #[tokio::test]
 async fn a_session_that_is_refused_a_place_says_nothing_of_the_server() {
-    for state in ["53300", "28P01"] {
+    for (state, told) in [("53300", Some(Silence::Full)), ("28P01", None)] {
         let mut bench = bench(Limits::default(), 8);
         let fake = Fake::refusing(state).await;
         let check = held(&bench, &fake, 1, EVERY, LONG);
         bench
             .registry
             .want(&policy("a"), vec![wanted("one", &fake, check)]);
+        if let Some(told) = told {
+            assert_eq!(
+                bench.heard().await.result,
+                Err(told),
+                "once, until it is tried again"
+            );
+        }
         bench.silence().await;
     }
 }
