@@ -289,10 +289,10 @@ impl Health {
         [down, self.untold_since].into_iter().flatten().min()
     }
 
-    /// Whether its newest check is an error that the server itself sent.
+    /// Whether its newest check is an error that the server itself sent, and it is not suspected.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.failure.is_some_and(FailureKind::proves_life)
+        !self.is_suspected() && self.failure.is_some_and(FailureKind::proves_life)
     }
 
     /// Whether its newest check shows no more than that it is slow, and it did not go down before.

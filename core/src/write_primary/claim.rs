@@ -29,7 +29,7 @@ pub struct Claim {
     pub writable_since: Option<Moment>,
     /// Nothing says that it is down.
     pub well: bool,
-    /// Its newest check is an error that the server itself sent.
+    /// Its newest check is an error that the server itself sent, and it is not suspected.
     pub alive: bool,
     /// Its newest check shows no more than that it is slow, and it did not go down before.
     pub slow: bool,

@@ -118,8 +118,17 @@ fn a_primary_that_went_down_is_withdrawn_though_its_next_check_only_misses_its_d
     for millis in [10_100, 12_000, 14_000] {
         scene.check("primary", millis, Err(FailureKind::TimedOut));
     }
-    let routes = scene.routes();
-    assert!(routes == "no change" || routes.starts_with("rw;"), "{routes}");
+    let withdrawn = |scene: &mut Scene| {
+        let routes = scene.routes();
+        assert!(routes == "no change" || routes.starts_with("rw;"), "{routes}");
+    };
+    withdrawn(&mut scene);
+    let mut scene = settled_as(|policy| policy.failover.on_primary_loss = OnPrimaryLoss::Withdraw);
+    lose_primary(&mut scene, 10_000);
+    scene.check("primary", 11_000, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw; ro a b");
+    scene.check("primary", 11_050, Err(FailureKind::Saturated));
+    assert_eq!(scene.routes(), "rw primary; ro a b", "the second in a row");
 }
 
 /// Somebody promotes a replica for a test; the primary proves afterwards that it takes the writes.
