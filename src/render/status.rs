@@ -33,7 +33,7 @@ use distributary_core::ids::ClassName;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
-pub use memory::{agree, memory};
+pub use memory::{agree, carried, memory};
 pub use refusals::{Refusal, RefusedWrite};
 pub use words::{ConditionReason, ConditionStatus, ConditionType, FailoverKind};
 
@@ -147,7 +147,7 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     if report.written != WriteOutcome::Waiting {
         status.system_identifier = decided.holding.identity.map(|identity| identity.to_string());
         status.primary = primary(&decision.policy, decided);
-        status.memory = memory::carried(decision, previous.memory.as_ref());
+        status.memory = carried(decision, previous.memory.as_ref());
     }
     if let (Some(revision), WriteOutcome::Programmed) = (report.revision, &report.written) {
         status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));

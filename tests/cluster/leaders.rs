@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::control_plane::service_account_user;
 use harness::suite::Suite;
 use harness::wait;
 use harness::{ControlPlane, Operator};

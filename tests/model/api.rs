@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use distributary::render::reading::{Digest, ObservedObject, SliceFacts, Version};
-use distributary::render::status::{Refusal, Report, WriteOutcome, memory};
+use distributary::render::status::{Refusal, Report, WriteOutcome, carried};
 use distributary::render::{Kind, ObjectId};
 use distributary::writing::lease::{LeaseAnswer, LeaseCall, LeaseRecord};
 use distributary::writing::{Answer, Call, Input, Place, PolicyReading, Rendered, Rendering, Wanted};
@@ -145,7 +145,7 @@ impl Rendering for Small {
         else {
             return status;
         };
-        status.memory = memory(decision).or(status.memory);
+        status.memory = carried(decision, status.memory.as_ref()).or(status.memory);
         let views = decision.state.endpoints().unwrap_or_default();
         status.endpoints = views.iter().map(|view| endpoint(view, now)).collect();
         if let (Some(revision), WriteOutcome::Programmed) = (report.revision, &report.written) {
@@ -362,11 +362,11 @@ impl Api {
     }
 
     /// Whether a slice is the object that was seen.
-    fn is(&self, slot: Slot, seen: &Option<(String, Version)>) -> bool {
+    fn is(&self, slot: Slot, seen: Option<&(String, Version)>) -> bool {
         let is = self
             .get(slot)
             .map(|object| (uid(object.uid), version(object.version)));
-        is.is_some() && is == *seen
+        is.is_some() && is.as_ref() == seen
     }
 
     pub fn carry_out(&mut self, call: &Call<Body>) -> Answer<Body> {
@@ -390,7 +390,7 @@ impl Api {
             }
             Call::Put { id, onto, wanted } => {
                 let slot = Slot::of(id).expect("a slice");
-                if !self.is(slot, &onto.seen) {
+                if !self.is(slot, onto.seen.as_ref()) {
                     return refused();
                 }
                 self.put(slot, wanted.servers.clone(), Writer::Operator);
@@ -398,7 +398,7 @@ impl Api {
             }
             Call::Delete { id, uid, version } => {
                 let slot = Slot::of(id).expect("a slice");
-                if !self.is(slot, &Some((uid.clone(), version.clone()))) {
+                if !self.is(slot, Some(&(uid.clone(), version.clone()))) {
                     return refused();
                 }
                 self.delete(slot);

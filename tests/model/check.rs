@@ -43,10 +43,8 @@ impl fmt::Display for Figures {
             f,
             "{distinct} distinct of {states} states, depth {depth}, {seconds:.1} s, at most {peak} MiB"
         )?;
-        let there = reached.iter().filter(|(_, count)| **count > 0);
-        there
-            .map(|(point, count)| write!(f, ", {point:?} {count}"))
-            .collect()
+        let mut there = reached.iter().filter(|(_, count)| **count > 0);
+        there.try_for_each(|(point, count)| write!(f, ", {point:?} {count}"))
     }
 }
 

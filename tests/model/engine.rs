@@ -237,6 +237,7 @@ impl Engine {
         self.holding = choice.holding.clone();
         let split = choice.split.iter().map(|target| target.endpoint.clone());
         DecisionState::Decided(Box::new(RouteDecision {
+            warm: true,
             plan,
             endpoints: self.rejoined().into_iter().collect(),
             split: split.collect(),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use distributary::render::status::memory;
+use distributary::render::status::{agree, memory};
 use distributary::writing::Call;
 
 use super::api::{Api, Body, Slot, members, revision};
+use super::engine::View;
 use super::operator::Operator;
 use super::servers::COUNT;
 use super::state::Sender;
@@ -66,7 +67,7 @@ impl Laws {
                 let slot = Slot::of(id)?;
                 let before = api.servers(slot);
                 if slot == Slot::Reads {
-                    let good = views.iter().any(|view| view.is_standby());
+                    let good = views.iter().any(View::is_standby);
                     return (good && body.servers.is_empty()).then_some(Law::S3);
                 }
                 let restored = |server: &usize| self.meddled && api.remembered() == Some(*server);
@@ -119,7 +120,7 @@ impl Laws {
     }
 
     /// The leader knows all, and has nothing to do.
-    pub fn settled(&self, operator: &Operator, api: &Api) -> Option<Law> {
+    pub fn settled(operator: &Operator, api: &Api) -> Option<Law> {
         let decision = operator.engine.decision.as_ref()?;
         let decided = decision.state.decided()?;
         let (writes, reads) = (members(&decided.plan.rw), members(&decided.plan.ro));
@@ -140,6 +141,7 @@ impl Laws {
         let revision = revision(&writes, &reads);
         let routing = api.status.routing.as_ref();
         let told = routing.is_some_and(|routing| routing.revision == revision);
-        (!told || api.status.memory != memory(decision)).then_some(Law::S8)
+        let remembers = agree(api.status.memory.as_ref(), memory(decision).as_ref());
+        (!told || !remembers).then_some(Law::S8)
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary::writing::lease::{Candidate, LeaseAnswer, LeaseCall, LeaseEffect, LeaseInput, Terms};
-use distributary::writing::{Answer, Call, Declared, Effect, FlightId, Input, Lead, Now, Writing};
+use distributary::writing::{
+    Answer, Call, Declared, Effect, FlightId, Input, Installation, Lead, Now, Writing,
+};
 use distributary_api::ReplicaSetPolicyStatus;
 use distributary_api::validate::Declaration;
 use distributary_core::Moment;
@@ -31,7 +33,7 @@ pub enum Fate<A> {
 /// A request of the desk.
 #[derive(Clone, Debug, Hash)]
 pub struct Flight {
-    pub flight: FlightId,
+    pub id: FlightId,
     pub call: Call<Body>,
     until: Moment,
     pub fate: Fate<Answer<Body>>,
@@ -76,10 +78,12 @@ pub struct Operator {
     pub failed: bool,
 }
 
-/// Short terms: a lease of 4 s, given up after 2 s, renewed each second.
+const LEASE: Duration = Duration::from_secs(4);
+
+/// Short terms: the lease is given up after 2 s, and renewed each second.
 fn terms() -> Terms {
     let seconds = Duration::from_secs;
-    Terms::new(seconds(4), seconds(2), seconds(1)).expect("they fit together")
+    Terms::new(LEASE, seconds(2), seconds(1)).expect("they fit together")
 }
 
 /// What an operator works with.
@@ -102,7 +106,10 @@ impl Around<'_> {
 impl Operator {
     pub fn starts(identity: String, api: &Api, around: &mut Around<'_>) -> Self {
         let mut operator = Self {
-            writing: Writing::new(Small),
+            writing: Writing::new(Small).of(Installation {
+                lease: Some("shop/distributary".to_owned()),
+                duration: LEASE,
+            }),
             candidate: Candidate::new(identity, terms(), Duration::ZERO),
             engine: Engine::begins(&api.status, around.now),
             tells: Vec::new(),
@@ -192,7 +199,7 @@ impl Operator {
         for effect in self.writing.advance(inputs, around.now()) {
             match effect {
                 Effect::Request(request) => self.flights.push(Flight {
-                    flight: request.flight,
+                    id: request.flight,
                     call: request.call,
                     until: around.now + request.deadline,
                     fate: Fate::Sent,
@@ -260,7 +267,7 @@ impl Operator {
             self.failed = !matches!(answer, Answer::Policy(_));
         }
         let answered = Input::Answered {
-            flight: flight.flight,
+            flight: flight.id,
             answer,
         };
         self.take(vec![answered], around);

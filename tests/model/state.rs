@@ -10,7 +10,7 @@ use distributary::writing::lease::{LeaseAnswer, LeaseCall};
 use distributary::writing::{Answer, Call};
 use distributary_core::Moment;
 
-use super::api::{Api, Body, Slot, Writer};
+use super::api::{Api, Body, Object, Slot, Writer};
 use super::bound::Bound;
 use super::canon::{Canon, Number};
 use super::engine::Case;
@@ -288,7 +288,7 @@ impl State {
             actions.extend((0..COUNT).filter(may).map(Action::Promote));
         }
         if left.meddling > 0 {
-            let ours = |slot: &Slot| self.api.get(*slot).is_some_and(|object| object.is_ours());
+            let ours = |slot: &Slot| self.api.get(*slot).is_some_and(Object::is_ours);
             actions.extend(Slot::ALL.into_iter().filter(ours).map(Action::Meddle));
             actions.extend(Slot::ALL.into_iter().filter(ours).map(Action::Occupy));
         }
@@ -517,7 +517,7 @@ impl Step<'_> {
             return;
         };
         let it = Arc::make_mut(it);
-        let newest = it.flights.last().map_or(0, |flight| flight.flight);
+        let newest = it.flights.last().map_or(0, |flight| flight.id);
         let leads = it.leads();
         let mut around = Around {
             case: self.case,
@@ -531,7 +531,7 @@ impl Step<'_> {
             .note(Point::Recalled, told(|tell| matches!(tell, Tell::Recall(..))));
         self.reached
             .note(Point::FoundElsewhere, told(|tell| matches!(tell, Tell::Found(_))));
-        for flight in it.flights.iter().filter(|flight| flight.flight > newest) {
+        for flight in it.flights.iter().filter(|flight| flight.id > newest) {
             let broken = self.state.laws.sent(it, &flight.call, &self.state.api);
             self.state.laws.broken = self.state.laws.broken.or(broken);
         }
@@ -764,7 +764,7 @@ impl Step<'_> {
             let settled = knows && it.may_start(state.clock(index)) && it.writing.deadline().is_none();
             let holds = it.term == state.terms && state.is_calm();
             (settled && holds)
-                .then(|| state.laws.settled(it, &state.api))
+                .then(|| Laws::settled(it, &state.api))
                 .flatten()
         });
         self.state.laws.broken = self.state.laws.broken.or(broken);

@@ -44,7 +44,8 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
 }
 
 /// The memory of a decision, signed as the one before it: who wrote it is no reason to write.
-pub(super) fn carried(decision: &Decision, previous: Option<&MemoryStatus>) -> Option<MemoryStatus> {
+#[must_use]
+pub fn carried(decision: &Decision, previous: Option<&MemoryStatus>) -> Option<MemoryStatus> {
     let previous = previous.cloned().unwrap_or_default();
     memory(decision).map(|memory| MemoryStatus {
         author: previous.author,
