@@ -81,10 +81,10 @@ fn no_crate_is_built_with_faults_unless_somebody_asks_for_them() {
                 "--offline",
                 "--locked",
                 "--workspace",
-                "--edges",
-                "features",
                 "--prefix",
                 "none",
+                "--format",
+                "{p} {f}",
             ])
             .args(more)
             .current_dir(root())

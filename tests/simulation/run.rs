@@ -366,6 +366,7 @@ impl<'a> Run<'a> {
         for choice in std::mem::take(&mut operator.choices) {
             self.laws.chosen(operator, &it.wire, &choice, self.now)?;
         }
+        it.wire.decided(operator.holder().as_deref());
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use distributary::render::ObjectId;
 use distributary::render::reading::{Text, Version};
+use distributary::render::status::agree;
 use distributary::writing::{Answer, Call, FlightId};
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 
@@ -42,6 +43,8 @@ pub struct Wire {
     logs: Option<(String, Duration)>,
     /// When it took the lease.
     leads: Option<Duration>,
+    /// Since then it decided as the memory says that it was shown: what it chooses later is its own choice as the leader.
+    agreed: bool,
     /// Until when its lease is, as the API server knows it.
     pub lease: Option<Duration>,
     /// When it had asked last for something that was done.
@@ -97,7 +100,12 @@ impl Wire {
 
     /// It took the lease.
     pub fn leads(&mut self, now: Duration) {
-        self.leads = Some(now);
+        (self.leads, self.agreed) = (Some(now), false);
+    }
+
+    /// Its newest decision names this server.
+    pub fn decided(&mut self, holder: Option<&str>) {
+        self.agreed |= self.leads.is_some() && holder.is_some() && holder == self.holder();
     }
 
     /// It sends a request.
@@ -190,10 +198,13 @@ impl Wire {
             .is_some_and(|since| self.known.get(&None).is_none_or(|read| *read < since));
         let mut is_of_another = false;
         if let (Answer::Policy(Some(policy)), true) = (answer, is_read) {
-            let found = &policy.status.memory;
-            let is_new = *found != self.memory && *found != self.sent;
-            let holder = holder(&policy.status).filter(|_| begins);
-            is_of_another = is_new || (holder.is_some() && chosen.is_some() && holder != chosen);
+            let found = policy.status.memory.as_ref();
+            let is_new = !agree(found, self.memory.as_ref()) && !agree(found, self.sent.as_ref());
+            // Who leads by a lease and has read puts back what comes later.
+            let goes_by_it = begins || self.leads.is_none();
+            let holder = holder(&policy.status).filter(|_| begins && !self.agreed);
+            is_of_another =
+                (is_new && goes_by_it) || (holder.is_some() && chosen.is_some() && holder != chosen);
         }
         match answer {
             Answer::Object(_) | Answer::Policy(_) => {
