@@ -10,8 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::control_plane::service_account_user;
 use harness::suite::Suite;
-use harness::wait;
-use harness::{ControlPlane, Operator};
+use harness::{ControlPlane, Operator, wait};
 
 use crate::fixture::{Fixture, SOON};
 use crate::pair::{Pair, leads};

@@ -80,11 +80,11 @@ async fn failures_while(plane: Arc<ControlPlane>, gone: Way) -> Result<()> {
     let [old, new] = [it.postgres.primary(), it.postgres.replica(0)];
     let [other, dead] = [it.postgres.replica(1), it.postgres.replica(2)];
     let (writes, reads) = (it.follow("rw").await?, it.follow("ro").await?);
-    let before = pair.writes(pair.leader)?.len();
 
     let began = Stopwatch::start();
     tokio::try_join!(gone.go(&pair, &gate), fail(&it.postgres), pair.taken_over())?;
     let (taken, leads_now) = (began.elapsed(), Stopwatch::start());
+    let before = pair.writes(pair.leader)?.len();
     ensure!(
         taken <= DURATION + Duration::from_secs(5),
         "it was taken over after {taken:?}"
