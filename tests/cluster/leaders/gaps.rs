@@ -12,6 +12,9 @@ use harness::{ControlPlane, PgCluster};
 use crate::fixture::{SOON, addresses};
 use crate::pair::{DURATION, Pair, begins_to_lead, follows, holds, way};
 
+/// So much later than on a machine that does nothing else.
+const BUSY: Duration = Duration::from_secs(10);
+
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test(
@@ -85,10 +88,7 @@ async fn failures_while(plane: Arc<ControlPlane>, gone: Way) -> Result<()> {
     tokio::try_join!(gone.go(&pair, &gate), fail(&it.postgres), pair.taken_over())?;
     let (taken, leads_now) = (began.elapsed(), Stopwatch::start());
     let before = pair.writes(pair.leader)?.len();
-    ensure!(
-        taken <= DURATION + Duration::from_secs(5),
-        "it was taken over after {taken:?}"
-    );
+    ensure!(taken <= DURATION + BUSY, "it was taken over after {taken:?}");
     let dead_address = dead.address().to_string();
     wait::eventually("the dead replica to be out", SOON, || async {
         let sets = reads.sets();
@@ -101,7 +101,7 @@ async fn failures_while(plane: Arc<ControlPlane>, gone: Way) -> Result<()> {
     .await?;
     let out = leads_now.elapsed();
     ensure!(
-        out <= Duration::from_secs(3),
+        out <= BUSY,
         "who died in the gap is out {out:?} after the handover"
     );
     it.leads("rw", &[new], SOON).await?;
