@@ -207,7 +207,8 @@ impl<R: Rendering> Writing<R> {
                 let Some(desk) = self.desks.get_mut(&key).filter(|desk| desk.uid() == uid) else {
                     return;
                 };
-                if self.lead == Lead::Follows && desk.remembers_otherwise(&version, &status) {
+                let goes_by_it = self.lead == Lead::Follows || desk.goes_by_what_it_sees();
+                if goes_by_it && desk.remembers_otherwise(&version, &status) {
                     effects.push(desk.recall(&status));
                 }
                 if desk.see(&version, &status) {
@@ -302,7 +303,8 @@ impl<R: Rendering> Writing<R> {
             self.forget(&key);
         }
         let to_do = if let Some(desk) = self.desks.get_mut(&key) {
-            if self.lead == Lead::Follows && desk.remembers_otherwise(&declared.version, &declared.status) {
+            let goes_by_it = self.lead == Lead::Follows || desk.goes_by_what_it_sees();
+            if goes_by_it && desk.remembers_otherwise(&declared.version, &declared.status) {
                 effects.push(desk.recall(&declared.status));
             }
             desk.declare(declared, &self.rendering)

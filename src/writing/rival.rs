@@ -87,6 +87,9 @@ impl Rival {
         now: Moment,
         by: &Installation,
     ) {
+        if let Some(id) = &subject {
+            self.moves(id, now);
+        }
         let prevails = matches!(self.state, State::Prevails { .. });
         self.writes
             .retain(|_, write| prevails || now.since(write.at) < by.duration);

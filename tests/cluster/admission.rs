@@ -326,6 +326,7 @@ async fn the_largest_policy_is_admitted(plane: Arc<ControlPlane>) -> Result<()> 
             "minHealthyReplicas": "100%",
             "primaryRole": "Follow",
             "onPrimaryLoss": "Withdraw",
+            "onReadLoss": "Withdraw",
             "acceptPrimary": format!("{}63", name(38)),
         },
         "outputs": {"services": {"state": "Enabled", "namePrefix": name(40), "perClass": "Enabled", "perRegion": "Auto"}, "configMap": {"name": name(253)}},

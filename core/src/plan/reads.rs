@@ -222,7 +222,7 @@ fn from_replicas(policy: &Policy, known: &Known<'_>, choice: &WriteChoice, readi
             return held;
         }
     }
-    if pool.elsewhere {
+    if pool.elsewhere && !route.members.is_empty() {
         route.state = RouteState::Fallback;
     }
     keep_the_nearest_in_slice(&mut route.members);

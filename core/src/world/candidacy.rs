@@ -44,27 +44,29 @@ impl PolicyState {
     /// Takes in an answer beside contested servers. Two logs that grow at one rate look alike: what others reached counts
     /// since the last answer of the holder, while it is silent.
     fn weigh(&mut self, id: &TargetId, sample: &Sample, asked: Moment, came: Moment) -> bool {
+        let targets = &self.targets;
+        let tells = |id: &TargetId| {
+            let target = targets.get(id);
+            target.is_some_and(|target| target.health.silent_since().is_none())
+        };
         let holder = self.holding.holder.as_ref();
-        let holder = holder
-            .filter(|holder| *holder != id)
-            .and_then(|id| self.targets.get(id));
-        if holder.is_none_or(|holder| holder.health.is_well()) {
+        if holder.is_none_or(|holder| holder == id || tells(holder)) {
             self.contests.clear();
             return false;
         }
-        let (targets, contested) = (&self.targets, &self.holding.contested);
-        let is_contested = |id: &TargetId| {
-            let server = targets.get(id).and_then(WatchedTarget::server);
-            server.is_some_and(|server| contested.contains(&server))
+        // Also of one whose contest has ended: without that it would begin anew.
+        let writes = |id: &TargetId| {
+            let target = targets.get(id);
+            target.is_some_and(|target| target.health.role == Some(Role::Primary))
         };
-        self.contests.retain(|id, _| is_contested(id));
+        self.contests.retain(|id, _| writes(id));
         if sample.role == Role::Standby {
             for contest in self.contests.values_mut() {
                 contest.standby(id, StandbyReport::of(sample, asked, came));
             }
             return false;
         }
-        is_contested(id) && {
+        writes(id) && {
             let contest = self.contests.entry(id.clone());
             let contest = contest.or_insert_with(|| Candidacy::of(id.clone()));
             contest.writable(report(sample, asked, came))

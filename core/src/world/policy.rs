@@ -203,7 +203,7 @@ impl PolicyState {
         }
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
-        self.contests.clear();
+        (self.candidacy, self.contests) = (None, BTreeMap::new());
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {

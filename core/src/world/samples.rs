@@ -61,7 +61,7 @@ impl PolicyState {
             target.replay = Replay::default();
             self.newcomers_prove |= target.following.state().must_prove();
             target.following = Following::watched(self.newcomers_prove);
-            self.contests.clear();
+            (self.candidacy, self.contests) = (None, BTreeMap::new());
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);

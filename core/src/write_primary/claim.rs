@@ -53,10 +53,11 @@ impl Claim {
         self.role == Some(Role::Primary) && self.answers
     }
 
-    /// Whether it is gone: neither its role nor its life is proven, and it is not merely slow for less than `patience`.
+    /// Whether it is gone: neither its role nor its life is proven, it is not merely slow for less than `patience`, and it is not
+    /// one that cannot be checked and did not go down.
     pub(super) fn is_lost(&self, patience: Duration, now: Moment) -> bool {
         let slow = self.slow && self.failing_since.is_some_and(|since| now < since + patience);
-        !(self.well || self.answers || self.alive || slow)
+        !(self.well || self.answers || self.alive || self.cannot_be_checked || slow)
     }
 
     /// It told this process so, after whatever made it the holder.

@@ -46,6 +46,13 @@ impl Contenders<'_> {
     pub(super) fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
         let mut contested = holding.contested.clone();
         let Some(holder) = self.present(holding) else {
+            if rules.warm && rules.awaited.is_none() {
+                // It has left, and nobody awaits it.
+                contested.retain(|server| {
+                    let claim = self.claims.iter().find(|claim| claim.server == *server);
+                    claim.is_none_or(|claim| !self.all_follow(claim, rules))
+                });
+            }
             return contested;
         };
         if self.stays_at(holding, holder).is_some() {

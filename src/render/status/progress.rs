@@ -124,7 +124,7 @@ fn rivals(leases: &[String]) -> String {
         all => format!("those of the Leases {}", all.join(" and ")),
     };
     format!(
-        "More than one operator writes for this policy, and each undoes what the other one wrote: {operators}. The one whose writes          are undone pauses, for at most 10 min at a time, and meanwhile only moves and withdraws the writes. Stop all but one."
+        "More than one operator writes for this policy, and each undoes what the other one wrote: {operators}. The one whose writes are undone pauses, for at most 10 min at a time, and meanwhile only moves and withdraws the writes. Stop all but one."
     )
 }
 

@@ -102,6 +102,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             Answer::Policy(None) | Answer::Unknown { .. } => None,
             Answer::Refused { .. } | Answer::Unsent => return,
         };
+        if let (Answer::Unknown { .. }, Some(id)) = (answer, &sent.subject) {
+            // It may have been done.
+            self.rival.moves(id, now);
+        }
         match wrote {
             Some((version, digest)) => self.rival.wrote(sent.subject.clone(), version, digest, now, by),
             None => self.rival.forget(sent.subject.as_ref()),

@@ -39,6 +39,8 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     pub fn begin(&mut self) {
         self.beginning = Beginning::Unread { agrees: false };
         (self.log, self.rival) = (Log::default(), Rival::default());
+        self.sent = None;
+        self.absent.clear();
         // What failed before another process led says nothing of now, and what was asked for before is no reading of now.
         self.attempts.values_mut().for_each(Attempt::outlive);
     }
@@ -109,6 +111,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         subjects
     }
 
+    /// Whether it has not read the memory yet since it leads: whatever shows another one, that goes before its choice.
+    pub const fn goes_by_what_it_sees(&self) -> bool {
+        matches!(
+            self.beginning,
+            Beginning::Unread { .. } | Beginning::Reading { .. }
+        )
+    }
+
     /// Whether late statuses of an earlier leader may still be taken: the first status that this one writes is refused to them.
     pub(super) const fn is_unsigned(&self) -> bool {
         matches!(
@@ -141,7 +151,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
 
     /// Whether what is decided differs from a memory.
     fn decided_otherwise(&self, read: Option<&MemoryStatus>) -> bool {
-        let decided = self.decided().and_then(|(decision, _)| memory(decision));
+        let decided = self.decision.as_ref().and_then(|decision| memory(decision));
         read.is_some() && decided.is_some() && !agree(read, decided.as_ref())
     }
 }

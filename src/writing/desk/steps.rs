@@ -108,7 +108,6 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 open.with(step.rank);
             } else if self.send(subject.clone(), step.call(), step.rank.is_slice(), around, rest) {
                 self.pace.begin(step, self.goals, now);
-                self.rival.moves(&step.id, now);
                 open.with(step.rank);
             } else {
                 // What waits for a place for long, while nothing is done, holds up nothing else, and is told.

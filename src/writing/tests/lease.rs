@@ -257,6 +257,21 @@ fn a_late_status_of_an_old_leader_is_refused_where_the_new_one_wrote_the_writes(
     assert_eq!(new.servers("orders-rw-ipv4-5432"), [""; 0]);
 }
 
+/// The watches of the new leader lagged when it began to lead; what they show then it goes by, as by what it reads.
+#[test]
+fn a_memory_that_a_watch_shows_before_the_first_reading_has_ended_is_gone_by() {
+    let (mut old, mut new) = handed_over();
+    new.pass(1);
+    old.decide(with(2, &[1]));
+    old.serve();
+    old.pass(1);
+    new.server = old.server.clone();
+    new.echo();
+    new.serve();
+    assert_eq!(new.recalled, 1);
+    assert_eq!(new.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+}
+
 #[test]
 fn a_new_leader_signs_once() {
     let (_, mut new) = handed_over();

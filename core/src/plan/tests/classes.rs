@@ -217,6 +217,14 @@ fn a_class_has_a_circuit_of_its_own_on_each_endpoint() {
 }
 
 #[test]
+fn a_class_whose_reads_are_withdrawn_is_no_fallback() {
+    let mut policy = tagged(&["a", "b"]);
+    policy.failover.read_fallback.clear();
+    policy.failover.on_read_loss = OnReadLoss::Withdraw;
+    assert_eq!(classed(&policy, &[G, Is::Behind, Is::Behind]), "c Empty");
+}
+
+#[test]
 fn a_class_has_a_fallback_of_its_own() {
     let mut policy = with(&["a"], class("c", Destination::Replicas));
     policy.routing.classes[0].read_fallback = Some(Vec::new());

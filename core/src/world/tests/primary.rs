@@ -71,6 +71,15 @@ fn returned_with_an_open_circuit(loss: OnPrimaryLoss) -> Scene {
 }
 
 #[test]
+fn a_primary_that_cannot_be_checked_since_a_good_check_keeps_the_writes() {
+    for kind in [FailureKind::TlsFailed, FailureKind::OutOfResources] {
+        let mut scene = returned_with_an_open_circuit(OnPrimaryLoss::Withdraw);
+        scene.check("primary", 25_000, Err(kind));
+        assert_eq!(scene.routes(), "rw primary; ro a b", "{kind}");
+    }
+}
+
+#[test]
 fn one_missed_deadline_is_no_outage_since_an_earlier_one_while_the_circuit_is_open() {
     for loss in [OnPrimaryLoss::Hold, OnPrimaryLoss::Withdraw] {
         let mut scene = returned_with_an_open_circuit(loss);
@@ -859,4 +868,17 @@ fn a_primary_that_takes_no_writes_is_told_while_its_circuit_is_not_closed() {
     assert_eq!(scene.reason("primary"), Reason::ReadOnly, "its circuit is open");
     scene.hear("primary", 19_000, Ok(on(1, Role::Primary)));
     assert_eq!(scene.reason("primary"), Reason::AdmittedEarly);
+}
+
+/// It is restarted with a login that is refused: it lives, and nobody knows as what.
+#[test]
+fn a_contest_is_weighed_while_the_primary_is_back_without_its_role() {
+    let mut scene = contested_beside_two();
+    lose_primary(&mut scene, 12_000);
+    for millis in [14_000, 14_050] {
+        scene.check("primary", millis, Err(FailureKind::AuthenticationFailed));
+    }
+    let head = |second: u64| 1000 + second * 10;
+    rounds(&mut scene, 18..26, |second| [head(second - 1); 2], head);
+    assert_eq!(holder(&mut scene), target("a"));
 }

@@ -115,6 +115,9 @@ fn a_contest_ends_by_a_standby_a_word_or_all_others() {
     };
     assert_eq!(with(&[follower(3, 2), follower(4, 2)]), "Served r2");
     assert_eq!(with(&[follower(3, 2)]), "Held primary");
+    // Also where the holder has left, as a pod does.
+    let left = chosen(&setting, &[promoted(9), follower(3, 2), follower(4, 2)]);
+    assert_eq!(words(&left), "Served r2");
     assert_eq!(with(&[follower(3, 2), follower(4, 1)]), "Held primary");
     assert_eq!(
         with(&[follower(3, 2), follower(4, 2), standby(5)]),
