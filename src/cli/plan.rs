@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::documents::{ClusterArguments, Documents};
@@ -10,12 +11,14 @@ use super::output::{Output, yaml};
 use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
 use super::{Error, ExitStatus, block_on, cluster, difference};
-use crate::k8s::memory::holding;
+use crate::k8s::memory::{Now, memory};
 use crate::rehearse::Observations;
 use crate::render::config_map;
 use crate::writing::diff::{Diff, Observed, diff};
-use distributary_api::ReplicaSetPolicy;
+use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_core::Moment;
 use distributary_core::cluster::Cluster;
+use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Mode;
 use distributary_core::world::Memory;
@@ -51,6 +54,24 @@ pub struct Arguments {
     output: Output,
 }
 
+/// What the operator knows of the servers that serve, which need not prove anew that they follow; of the others nothing, as all
+/// are assumed to be well.
+fn as_it_serves(status: &ReplicaSetPolicyStatus) -> Memory {
+    let now = Now {
+        wall: Timestamp::UNIX_EPOCH,
+        moment: Moment::default(),
+    };
+    let mut known = memory(status, now);
+    known
+        .endpoints
+        .retain(|_, endpoint| endpoint.reason == Some(Reason::Serving));
+    Memory {
+        holding: known.holding,
+        endpoints: known.endpoints,
+        ..Memory::default()
+    }
+}
+
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let observed = arguments.observations.as_deref();
     let seen = policy_file::observations(observed)?;
@@ -73,10 +94,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
         let status = live
             .get(&declared.policy.key)
             .and_then(|object| object.status.as_ref());
-        let memory = Memory {
-            holding: status.map(holding).unwrap_or_default(),
-            ..Memory::default()
-        };
+        let memory = status.map(as_it_serves).unwrap_or_default();
         let seen = match status {
             Some(status) if observed.is_none() => {
                 cluster::as_in_status(status).of(&declared.policy, &declared.resolved)
