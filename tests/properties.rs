@@ -243,7 +243,7 @@ proptest! {
             let long = silent_for.is_some_and(|time| time >= situation.policy.probing.failover_timeout);
             let proven_not = holder.role == Some(Role::Standby) || holder.identity == Some(8) || below;
             prop_assert!(proven_not || long, "{holder:?}");
-            prop_assert!(next.promotable && next.was_standby && next.well);
+            prop_assert!(next.promotable && next.was_standby && next.answers);
             prop_assert!(situation.holding.timeline.is_none_or(|mark| next.timeline >= Some(mark)), "{next:?}");
         }
         prop_assert!(choice.holding.timeline >= situation.holding.timeline, "a high-water mark");
