@@ -207,10 +207,7 @@ impl<R: Rendering> Writing<R> {
                 let Some(desk) = self.desks.get_mut(&key).filter(|desk| desk.uid() == uid) else {
                     return;
                 };
-                let goes_by_it = self.lead == Lead::Follows || desk.goes_by_what_it_sees();
-                if goes_by_it && desk.remembers_otherwise(&version, &status) {
-                    effects.push(desk.recall(&status));
-                }
+                effects.extend(desk.shown(&version, &status, self.lead));
                 if desk.see(&version, &status) {
                     self.marked.insert(key);
                 }
@@ -303,10 +300,7 @@ impl<R: Rendering> Writing<R> {
             self.forget(&key);
         }
         let to_do = if let Some(desk) = self.desks.get_mut(&key) {
-            let goes_by_it = self.lead == Lead::Follows || desk.goes_by_what_it_sees();
-            if goes_by_it && desk.remembers_otherwise(&declared.version, &declared.status) {
-                effects.push(desk.recall(&declared.status));
-            }
+            effects.extend(desk.shown(&declared.version, &declared.status, self.lead));
             desk.declare(declared, &self.rendering)
         } else {
             self.uids.insert(uid, key.clone());

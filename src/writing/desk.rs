@@ -197,7 +197,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     /// Whether a newer status of the policy remembers something else than the one that was seen last.
-    pub fn remembers_otherwise(&self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
+    fn remembers_otherwise(&self, version: &Version, status: &ReplicaSetPolicyStatus) -> bool {
         let (before, now) = (self.status.memory.as_ref(), status.memory.as_ref());
         self.version.is_before(version) && now.is_some() && !agree(before, now)
     }

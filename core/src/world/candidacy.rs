@@ -41,7 +41,13 @@ impl PolicyState {
         candidacy.is_some_and(|candidacy| candidacy.writable(report(sample, asked, came)))
     }
 
-    /// Takes in an answer beside contested servers. Two logs that grow at one rate look alike: what others reached counts
+    /// Another server may stand where one did: what was found of that one says nothing of it.
+    pub(super) fn forget_candidacies(&mut self) {
+        self.candidacy = None;
+        self.contests.clear();
+    }
+
+    /// Takes in an answer beside servers that take writes and are not the holder. Two logs that grow at one rate look alike: what others reached counts
     /// since the last answer of the holder, while it is silent.
     fn weigh(&mut self, id: &TargetId, sample: &Sample, asked: Moment, came: Moment) -> bool {
         let targets = &self.targets;

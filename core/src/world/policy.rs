@@ -37,7 +37,7 @@ pub(super) struct PolicyState {
     pub(super) aliases: Aliases,
     /// Who takes writes while nobody holds them.
     pub(super) candidacy: Option<Candidacy>,
-    /// Contested servers that take writes, since the last answer of the holder.
+    /// Servers that take writes beside the holder, since its last answer.
     pub(super) contests: BTreeMap<TargetId, Candidacy>,
     /// The server that the others have to follow; its address, where that is known.
     pub(super) upstream: Option<(TargetId, Option<SocketAddr>)>,
@@ -203,7 +203,7 @@ impl PolicyState {
         }
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
-        (self.candidacy, self.contests) = (None, BTreeMap::new());
+        self.forget_candidacies();
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {

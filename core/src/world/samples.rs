@@ -61,12 +61,14 @@ impl PolicyState {
             target.replay = Replay::default();
             self.newcomers_prove |= target.following.state().must_prove();
             target.following = Following::watched(self.newcomers_prove);
-            (self.candidacy, self.contests) = (None, BTreeMap::new());
             target.class_states.forget_lag();
         }
         target.class_states.probed(observation, &self.policy);
         let sample = observation.result.as_ref().ok();
         if moved {
+            if before.health.address.is_some() {
+                self.forget_candidacies();
+            }
             self.follow_instance(id, sample);
         }
         // A heartbeat that was asked for since the check began told more: a position from before it is no step back.

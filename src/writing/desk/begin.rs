@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 
 use super::log::Log;
 use super::{Around, Desk, Rest, Subject};
+use crate::render::reading::Version;
 use crate::render::status::{agree, memory};
 use crate::writing::attempt::Attempt;
+use crate::writing::lead::Lead;
 use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
+use crate::writing::request::Effect;
 use crate::writing::rival::Rival;
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 use distributary_core::seeded::SeededFault;
@@ -111,12 +114,20 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         subjects
     }
 
-    /// Whether it has not read the memory yet since it leads: whatever shows another one, that goes before its choice.
-    pub const fn goes_by_what_it_sees(&self) -> bool {
-        matches!(
+    /// A newer status was shown. A memory of another process goes before what this one chose, while it follows or has not read
+    /// it yet since it leads.
+    pub fn shown(
+        &mut self,
+        version: &Version,
+        status: &ReplicaSetPolicyStatus,
+        lead: Lead,
+    ) -> Option<Effect<B>> {
+        let is_unread = matches!(
             self.beginning,
             Beginning::Unread { .. } | Beginning::Reading { .. }
-        )
+        );
+        let goes_by_it = lead == Lead::Follows || is_unread;
+        (goes_by_it && self.remembers_otherwise(version, status)).then(|| self.recall(status))
     }
 
     /// Whether late statuses of an earlier leader may still be taken: the first status that this one writes is refused to them.
