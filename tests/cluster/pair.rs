@@ -62,8 +62,8 @@ impl Pair {
         pair.settles().await.map(|()| pair)
     }
 
-    /// The first one leads, and reaches the API server through a gate, which the other one does not. They notice faults, and
-    /// their end, within a second.
+    /// The first one leads, and reaches the API server through a gate, which the other one does not. They notice who is gone, and who
+    /// is back, within a second, and who is silent only after a time in which a busy machine answers.
     pub async fn behind_gate(plane: Arc<ControlPlane>, replicas: usize) -> Result<(Self, Gate)> {
         let mut it = fixture(plane, replicas).await?;
         let kubeconfig = it
@@ -83,7 +83,7 @@ impl Pair {
         };
         let mut policy = pair.it.policy();
         policy["spec"]["healthCheck"] = json!({
-            "interval": "500ms", "heartbeat": "500ms", "timeout": "1s", "failoverTimeout": "2s",
+            "interval": "500ms", "heartbeat": "500ms", "timeout": "4s", "failoverTimeout": "8s",
         });
         pair.it.apply(&policy).await?;
         pair.settles().await?;
