@@ -11,7 +11,7 @@ use crate::admin::{self, Liveness};
 use crate::clock::Clock;
 use crate::engine::{Board, CheckCounts, Engine};
 use crate::k8s::clients::Clients;
-use crate::k8s::context::Context;
+use crate::k8s::context::{ClusterSettings, Context};
 use crate::k8s::desk::{self, Desk, GRACE};
 use crate::k8s::events;
 use crate::k8s::lease::{self, Leadership, LeaseSettings};
@@ -38,8 +38,9 @@ pub struct Settings {
     pub addresses: AddressRules,
     /// The name of this process in Events.
     pub instance: String,
-    /// Where the cluster is.
-    pub region: Option<String>,
+    pub cluster: ClusterSettings,
+    /// The domain of the cluster, which names in it are completed with.
+    pub cluster_domain: String,
     /// The Lease that decides who writes; without one this process does.
     pub lease: Option<LeaseSettings>,
 }
@@ -71,7 +72,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let following = settings.lease.as_ref().map(|lease| lease.following);
     let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;
-    let resolver = Resolver::from_system(clock, rules.clone());
+    let resolver = Resolver::from_system(clock, rules.clone(), &settings.cluster_domain);
     let registry = Registry::new(clock, resolver, settings.limits, answers);
     let (engine, handle) = Engine::new(
         clock,
@@ -93,7 +94,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         &scopes,
         triggers,
         settings.secrets,
-        settings.region,
+        settings.cluster,
     ));
     let installation = settings.lease.as_ref().map(LeaseSettings::installation);
     let desk = Desk::new(
@@ -129,7 +130,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
             Warmth::new(Arc::clone(&context), board.clone(), leads)
         }),
     };
-    background.spawn(alive.of("HTTP server", admin::serve(listener, pages)));
+    background.spawn(alive.of("HTTP server", admin::serve(listener, pages, clock)));
     for (scope, end) in ends {
         for watch in watch::all_owned(&context, &scope) {
             background.spawn(alive.of("watch of written objects", watch));

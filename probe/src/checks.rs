@@ -1,23 +1,18 @@
 //! The task that checks one server, for those who want it checked alike.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::FutureExt;
-use futures::future::select_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use super::check::{Checker, Found};
 use super::clock::Clock;
 use super::panics::caught;
+use super::places::{Place, Places};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::moment::Moment;
 use distributary_core::observation::{FailureKind, Observation};
 use distributary_core::target::{Answer, CheckAnswer};
-
-/// A place of a policy, where one was asked for, and one of all policies'.
-type Place = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 /// Waits for the moment of an instruction and for a free place, checks, answers, and waits for the next one.
 pub struct Checks {
@@ -26,9 +21,8 @@ pub struct Checks {
     pub subscribers: Subscribers,
     /// Those whom it serves.
     pub group: u32,
-    /// Those of all policies. Who waits for a place of a policy holds none of these, and who holds one gives it back within
-    /// a deadline.
-    pub places: Arc<Semaphore>,
+    /// Those of all policies. Who holds one gives it back within a deadline.
+    pub places: Places,
     pub answers: mpsc::Sender<Answer>,
 }
 
@@ -39,8 +33,10 @@ impl Checks {
         loop {
             self.due(&mut changes).await;
             let due = self.subscribers.due_at(self.group, self.clock.now());
-            let Some(place) = self.place(&due).await else {
-                return;
+            let policies = due.into_iter().map(|subscriber| subscriber.key.policy);
+            let Some(place) = self.places.take(policies.collect()).await else {
+                // The instruction was replaced.
+                continue;
             };
             // While it waited, instructions may have been replaced.
             let due = self.subscribers.due_at(self.group, self.clock.now());
@@ -61,24 +57,6 @@ impl Checks {
                 _ = changes.changed() => {}
             }
         }
-    }
-
-    /// A place of one of the policies, whichever is free first, and one of all policies'.
-    async fn place(
-        &self,
-        due: &[Subscriber],
-    ) -> Option<(Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)> {
-        let places = due
-            .iter()
-            .map(|subscriber| Arc::clone(&subscriber.places).acquire_owned().boxed());
-        let places: Vec<_> = places.collect();
-        let policy = if places.is_empty() {
-            None
-        } else {
-            Some(select_all(places).await.0.ok()?)
-        };
-        let all = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        Some((policy, all))
     }
 
     /// One check under the longest deadline of those who are due, in order of their deadlines. Whose deadline passes

@@ -1,7 +1,8 @@
 //! From a host to the addresses that a check may connect to.
 //!
-//! A name in `/etc/hosts` has the addresses that stand there. Others are resolved as `/etc/resolv.conf` says: name servers,
-//! search list, `ndots`. Both files are read once. What answers mean together is [`KnownName`]'s.
+//! A name in `/etc/hosts` has the addresses that stand there. The name servers of `/etc/resolv.conf` are asked for others, as they are
+//! written: its search list, which would lead a name to a Service of whatever namespace, is not used. Only a name that ends with
+//! `.svc` or `.pod` is completed, by the domain of the cluster. Both files are read once. What answers mean together is [`KnownName`]'s.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +17,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
 use super::address::AddressRules;
@@ -33,8 +35,8 @@ const FEW: usize = 64;
 /// Any address and port of this machine.
 const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
-/// Resolves names by the system's configuration: `/etc/hosts`, then the name servers, search list and options of
-/// `/etc/resolv.conf`, both read once. Clones share what they remember.
+/// Resolves names by the system's configuration: `/etc/hosts`, then the name servers and timeouts of `/etc/resolv.conf`, both
+/// read once; never by its search list. Clones share what they remember.
 ///
 /// # Guarantees
 /// - A name is looked up at most once a second, and never twice at once, however many ask for it.
@@ -63,6 +65,8 @@ struct System {
     hosts: Hosts,
     /// `None`: it names no resolver.
     resolver: Option<TokioResolver>,
+    /// The domain of the cluster.
+    domain: String,
 }
 
 /// The names that were asked for.
@@ -88,14 +92,19 @@ struct Answer {
 
 impl Resolver {
     /// A resolver for the addresses that `rules` allow. Where the system names no resolver, that is logged, names fail with
-    /// [`FailureKind::ResolverFailed`], and declared addresses work.
+    /// [`FailureKind::ResolverFailed`], and declared addresses work. `domain` is that of the cluster, such as `cluster.local`.
     #[must_use]
-    pub fn from_system(clock: Clock, rules: AddressRules) -> Self {
+    pub fn from_system(clock: Clock, rules: AddressRules, domain: &str) -> Self {
         let warn =
             |error: &dyn std::fmt::Display| tracing::warn!(%error, "no resolver: names cannot be resolved");
         let hosts = Hosts::from_system().unwrap_or_default();
         let resolver = system_resolver().inspect_err(|error| warn(error)).ok();
-        Self::new(clock, Lookup::System(Arc::new(System { hosts, resolver })), rules)
+        let system = System {
+            hosts,
+            resolver,
+            domain: domain.to_owned(),
+        };
+        Self::new(clock, Lookup::System(Arc::new(system)), rules)
     }
 
     fn new(clock: Clock, lookup: Lookup, rules: AddressRules) -> Self {
@@ -284,7 +293,7 @@ impl System {
             });
         }
         let resolver = self.resolver.as_ref().ok_or(FailureKind::ResolverFailed)?;
-        let found = resolver.lookup_ip(name).await.map_err(|error| {
+        let found = resolver.lookup_ip(self.absolute(name)).await.map_err(|error| {
             tracing::debug!(name, %error, "lookup");
             failure_of(&error, || UdpSocket::bind(ANY))
         })?;
@@ -299,6 +308,20 @@ impl System {
             addresses: found.iter().collect(),
             ttl: Duration::from_secs(ttl.into()),
         })
+    }
+
+    /// The whole name, which no search list is tried for.
+    fn absolute(&self, name: &str) -> String {
+        let name = name.trim_end_matches('.');
+        let last = name.rsplit('.').next().unwrap_or_default();
+        if ["svc", "pod"]
+            .iter()
+            .any(|inside| last.eq_ignore_ascii_case(inside))
+        {
+            format!("{name}.{}.", self.domain)
+        } else {
+            format!("{name}.")
+        }
     }
 
     fn written_down(&self, name: &str) -> Vec<IpAddr> {
@@ -317,6 +340,17 @@ impl System {
             })
             .collect()
     }
+}
+
+/// The domain of the cluster as `/etc/resolv.conf` of a Pod has it: what follows `svc.` in its search list.
+#[must_use]
+pub fn cluster_domain() -> Option<String> {
+    let (config, _) = read_system_conf().ok()?;
+    config.search().iter().find_map(|searched| {
+        let searched = searched.to_ascii().to_ascii_lowercase();
+        let domain = searched.trim_end_matches('.').strip_prefix("svc.")?;
+        Some(domain.to_owned())
+    })
 }
 
 fn system_resolver() -> Result<TokioResolver, NetError> {

@@ -12,16 +12,17 @@
 //! After that the session is opened anew, with a growing back-off while it does not last.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::clock::Clock;
 use super::conversation::Conversation;
 use super::login::Server;
 use super::panics::caught;
+use super::places::{Place, Places};
 use super::query::{Lags, Refused, ask};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::moment::Moment;
@@ -48,7 +49,7 @@ pub struct Held {
     /// Gone once nobody wanted this session: who then wants one gets another.
     pub wanted: Weak<()>,
     /// Those of all policies; one is taken while a session is opened.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub answers: mpsc::Sender<Answer>,
 }
 
@@ -64,8 +65,11 @@ impl Held {
         let mut changes = self.subscribers.changes();
         let mut wait = FIRST_WAIT;
         while let Some(hold) = self.wanted() {
+            let Some(place) = self.places.take(self.subscribers.holding(self.address)).await else {
+                continue;
+            };
             let began = self.clock.now();
-            let held = match self.open(hold).await {
+            let held = match self.open(hold, place).await {
                 Ok(session) => self.hold(session, &mut changes).await,
                 Err(failure) => {
                     if let Some(silence) = silence(failure.kind) {
@@ -93,8 +97,7 @@ impl Held {
         wanted.then(|| self.subscribers.hold(self.address)).flatten()
     }
 
-    async fn open(&self, hold: Hold) -> Result<Box<Conversation>, Failure> {
-        let _place = self.places.acquire().await;
+    async fn open(&self, hold: Hold, _place: Place) -> Result<Box<Conversation>, Failure> {
         let opening = Box::pin(self.server.open(hold.address, hold.timeout));
         match timeout(hold.timeout, caught(opening)).await {
             Ok(opened) => opened

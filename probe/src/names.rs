@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::dns::Resolver;
 use super::panics::caught;
+use super::places::{Limits, Places};
 use super::subscribers::Subscribers;
 use distributary_core::target::Answer;
 
-/// Lookups beside the checks that may be under way at once, for all names together.
-pub const LOOKUPS: usize = 32;
+/// Lookups beside the checks that may be under way at once, for all names together and for those of one policy.
+pub const LOOKUPS: Limits = Limits { all: 32, policy: 8 };
 /// One takes at most so long: a resolver that is silent holds up no other name for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,7 +26,7 @@ pub struct NameWatch {
     /// Who watches servers of the name.
     pub servers: watch::Receiver<Vec<Subscribers>>,
     /// Those of all names.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub answers: mpsc::Sender<Answer>,
 }
 
@@ -42,8 +43,18 @@ impl NameWatch {
                 },
                 () = self.clock.sleep_until(due) => {}
             }
-            let Ok(_place) = self.places.acquire().await else {
-                return;
+            let policies = self
+                .servers
+                .borrow()
+                .iter()
+                .flat_map(Subscribers::policies)
+                .collect();
+            let Some(_place) = self.places.take(policies).await else {
+                // Whoever watched is gone, which is told in a moment.
+                if self.servers.changed().await.is_err() {
+                    return;
+                }
+                continue;
             };
             if caught(self.look_up(interval)).await != Some(true) {
                 self.resolver.give_up(&self.name);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::check::Checker;
@@ -14,9 +14,9 @@ use super::checks::Checks;
 use super::clock::Clock;
 use super::dns::Resolver;
 use super::held::Held;
-use super::limits::Limits;
 use super::login::{EncryptionResult, Server, SharedEncryption};
 use super::names::{LOOKUPS, NameWatch};
+use super::places::{Limits, Places};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::ids::{PolicyKey, TargetId};
 use distributary_core::login::{Login, TlsSettings};
@@ -34,17 +34,16 @@ use distributary_core::target::{Answer, NameState, NextCheck, ProbeKey, ProbeOrd
 /// - Nobody waits for a check that takes longer than its own settings let one take.
 /// - What nobody wants is stopped at once, in the middle of a check too; an answer that it had sent before may still be
 ///   on its way, under its incarnation.
-/// - A policy takes at most its own limit ([`Limits`]) of the places, first come, first served.
+/// - A namespace, and a policy, leave places to others ([`Limits`]); those that wait are served by who has the fewest.
 pub struct Registry {
     clock: Clock,
     resolver: Resolver,
-    limits: Limits,
     answers: mpsc::Sender<Answer>,
-    places: Arc<Semaphore>,
-    policies: HashMap<PolicyKey, Probes>,
+    places: Places,
+    policies: HashMap<PolicyKey, HashMap<TargetId, Arc<ServerKey>>>,
     servers: HashMap<Arc<ServerKey>, Running>,
     names: HashMap<Arc<str>, Naming>,
-    lookups: Arc<Semaphore>,
+    lookups: Places,
     encryptions: HashMap<TlsSettings, Weak<OnceLock<EncryptionResult>>>,
 }
 
@@ -64,12 +63,6 @@ impl ServerKey {
             _ => None,
         }
     }
-}
-
-/// The targets of one policy.
-struct Probes {
-    places: Arc<Semaphore>,
-    targets: HashMap<TargetId, Arc<ServerKey>>,
 }
 
 /// A server whose tasks run.
@@ -104,17 +97,15 @@ impl Registry {
     /// receiver is gone ends the tasks.
     #[must_use]
     pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Answer>) -> Self {
-        let places = Arc::new(Semaphore::new(limits.all.max(1)));
         Self {
             clock,
             resolver,
-            limits,
             answers,
-            places,
+            places: Places::new(limits),
             policies: HashMap::new(),
             servers: HashMap::new(),
             names: HashMap::new(),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Places::new(LOOKUPS),
             encryptions: HashMap::new(),
         }
     }
@@ -126,14 +117,7 @@ impl Registry {
     /// # Panics
     /// Outside a tokio runtime, where a task is to be started.
     pub fn want(&mut self, policy: &PolicyKey, wanted: Vec<ProbeOrder>) {
-        let known = self.policies.remove(policy);
-        let (places, mut before) = match known {
-            Some(probes) => (probes.places, probes.targets),
-            None => (
-                Arc::new(Semaphore::new(self.limits.policy.max(1))),
-                HashMap::new(),
-            ),
-        };
+        let mut before = self.policies.remove(policy).unwrap_or_default();
         let mut targets = HashMap::with_capacity(wanted.len());
         for wanted in wanted {
             let server = Arc::new(ServerKey {
@@ -155,7 +139,6 @@ impl Registry {
                 check: wanted.check,
                 group: 0,
                 answered: None,
-                places: Arc::clone(&places),
             };
             match before.remove(&wanted.target) {
                 Some(other) if other != server => self.leave(&other, &subscriber.key),
@@ -174,7 +157,7 @@ impl Registry {
             );
         }
         if !targets.is_empty() {
-            self.policies.insert(policy.clone(), Probes { places, targets });
+            self.policies.insert(policy.clone(), targets);
         }
     }
 
@@ -184,8 +167,8 @@ impl Registry {
     /// # Panics
     /// Outside a tokio runtime, where a task is to be started.
     pub fn next(&mut self, key: &ProbeKey, check: NextCheck) {
-        let probes = self.policies.get(&key.policy);
-        let server = probes.and_then(|probes| probes.targets.get(&key.target));
+        let targets = self.policies.get(&key.policy);
+        let server = targets.and_then(|targets| targets.get(&key.target));
         let Some(server) = server.cloned() else { return };
         if let Some(running) = self.servers.get(&server) {
             running.subscribers.instruct(key, check);
@@ -216,7 +199,7 @@ impl Registry {
                 resolver: self.resolver.clone(),
                 name: Arc::clone(name),
                 servers: watched,
-                places: Arc::clone(&self.lookups),
+                places: self.lookups.clone(),
                 answers: self.answers.clone(),
             };
             Naming {
@@ -304,7 +287,7 @@ impl Registry {
             checker: Checker::new(self.clock, self.resolver.clone(), server.clone()),
             subscribers: subscribers.clone(),
             group,
-            places: Arc::clone(&self.places),
+            places: self.places.clone(),
             answers: self.answers.clone(),
         });
         Checking {
@@ -321,7 +304,7 @@ impl Registry {
             address,
             subscribers: subscribers.clone(),
             wanted: Arc::downgrade(&wanted),
-            places: Arc::clone(&self.places),
+            places: self.places.clone(),
             answers: self.answers.clone(),
         });
         Holding {

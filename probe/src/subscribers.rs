@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::query::{Lags, Queries};
+use distributary_core::ids::PolicyKey;
 use distributary_core::moment::Moment;
 use distributary_core::observation::Sample;
 use distributary_core::target::{Deadlines, Hold, Incarnation, NameAnswer, NameState, NextCheck, ProbeKey};
@@ -29,8 +30,6 @@ pub struct Subscriber {
     pub group: u32,
     /// The number of the newest instruction that was answered.
     pub answered: Option<u64>,
-    /// The places of its policy.
-    pub places: Arc<Semaphore>,
 }
 
 impl Subscriber {
@@ -150,6 +149,24 @@ impl Subscribers {
             .iter()
             .filter(|known| known.check.hold.is_some_and(|hold| hold.address == address));
         once(holding.filter_map(|known| known.lag_query.clone()))
+    }
+
+    /// The policies of those who hold the session to `address`.
+    pub fn holding(&self, address: IpAddr) -> Vec<PolicyKey> {
+        let all = self.0.borrow();
+        let holding = all
+            .iter()
+            .filter(|known| known.check.hold.is_some_and(|hold| hold.address == address));
+        holding.map(|known| known.key.policy.clone()).collect()
+    }
+
+    /// All policies.
+    pub fn policies(&self) -> Vec<PolicyKey> {
+        self.0
+            .borrow()
+            .iter()
+            .map(|known| known.key.policy.clone())
+            .collect()
     }
 
     /// The moment of the group's earliest instruction that is not answered yet.

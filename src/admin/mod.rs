@@ -1,5 +1,7 @@
 //! The HTTP port: liveness, readiness, metrics.
 
+mod connections;
+mod exposition;
 mod liveness;
 
 use std::io;
@@ -15,9 +17,11 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::k8s::readiness::Readiness;
 use crate::k8s::warmth::Warmth;
 use crate::metrics::Metrics;
+use exposition::Exposition;
 pub use liveness::Liveness;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -71,15 +75,18 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, state: State) {
-    let pages = Router::new()
+pub async fn serve(listener: TcpListener, state: State, clock: Clock) {
+    connections::serve(listener, pages(state, clock)).await;
+}
+
+fn pages(state: State, clock: Clock) -> Router {
+    let exposition = Exposition::new(state.metrics.clone(), clock);
+    Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .with_state(state)
         .route("/metrics", get(metrics))
-        .with_state(state);
-    if let Err(error) = axum::serve(listener, pages).await {
-        tracing::error!(%error, "HTTP server ended");
-    }
+        .with_state(exposition)
 }
 
 /// 200 while every task runs that the process needs.
@@ -111,8 +118,8 @@ fn ended(liveness: &Liveness) -> Option<Response> {
     Some((StatusCode::SERVICE_UNAVAILABLE, format!("{ended} stopped\n")).into_response())
 }
 
-async fn metrics(extract::State(state): extract::State<State>) -> Response {
-    match state.metrics.encode() {
+async fn metrics(extract::State(exposition): extract::State<Exposition>) -> Response {
+    match exposition.page().await {
         Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -15,7 +15,7 @@ use super::policy_file::{self, Source};
 use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
 use crate::render::Subject;
-use distributary_api::validate::{self, Declaration};
+use distributary_api::validate::{self, ClusterNames, Declaration};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
@@ -127,7 +127,7 @@ struct CheckRun {
 
 async fn check(declared: Declaration) -> Result<CheckResult, Error> {
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
-    let resolver = Resolver::from_system(clock, AddressRules::default());
+    let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
     let mut run = CheckRun {
         clock,
         world: World::new(jitter::spread),

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::fail;
 use super::lease::{self, LeaseArguments};
 use crate::k8s::clients::{self, Clients};
+use crate::k8s::context::ClusterSettings;
 use crate::k8s::secrets::SecretAccess;
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
-use distributary_api::validate;
-use distributary_probe::{AddressRules, Cidr, Limits};
+use distributary_api::validate::{self, ClusterNames};
+use distributary_probe::{AddressRules, Cidr, Limits, cluster_domain};
 
 /// Run the operator.
 ///
@@ -75,6 +76,19 @@ pub struct Arguments {
     /// to it. Default: none, and NAME-ro ignores regions.
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
     region: Option<String>,
+    /// Namespaces whose Services and pods the host of a policy may name, beside those of its own namespace. May be given more
+    /// than once, or separated by commas. Default: none.
+    #[arg(
+        long = "allow-namespaces",
+        env = "DISTRIBUTARY_ALLOW_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        value_parser = validate::namespace
+    )]
+    allow_namespaces: Vec<String>,
+    /// DNS domain of the cluster. Default: as /etc/resolv.conf has it behind `svc.`, else cluster.local.
+    #[arg(long, env = "DISTRIBUTARY_CLUSTER_DOMAIN", value_name = "DOMAIN", value_parser = validate::cluster_domain)]
+    cluster_domain: Option<String>,
     #[command(flatten)]
     lease: LeaseArguments,
     /// Name of this process in Events.
@@ -134,6 +148,8 @@ fn allow_sockets() {
 }
 
 fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
+    let cluster_domain = arguments.cluster_domain.or_else(cluster_domain);
+    let cluster_domain = cluster_domain.unwrap_or_else(|| ClusterNames::DOMAIN.to_owned());
     Ok(Settings {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
@@ -144,7 +160,11 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
         },
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
         instance: arguments.instance,
-        region: arguments.region,
+        cluster: ClusterSettings {
+            region: arguments.region,
+            names: ClusterNames::new(&cluster_domain, arguments.allow_namespaces),
+        },
+        cluster_domain,
         lease: arguments.lease.settings()?,
     })
 }

@@ -18,7 +18,7 @@ use super::triggers::Triggers;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
 use crate::metrics::Metrics;
-use distributary_api::validate::ServicePort;
+use distributary_api::validate::{ClusterNames, ServicePort};
 use distributary_core::ids::PolicyKey;
 
 /// What passes share.
@@ -39,8 +39,15 @@ pub struct Context {
     pub metrics: Metrics,
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
-    /// Where the cluster is.
-    pub(super) region: Option<String>,
+    pub(super) cluster: ClusterSettings,
+}
+
+/// What was said of the cluster at the start.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSettings {
+    /// Where it is.
+    pub region: Option<String>,
+    pub names: ClusterNames,
 }
 
 impl Context {
@@ -58,7 +65,7 @@ impl Context {
         scopes: &[Scope],
         triggers: Triggers,
         access: SecretAccess,
-        region: Option<String>,
+        cluster: ClusterSettings,
     ) -> Self {
         Self {
             client: clients.requests,
@@ -76,7 +83,7 @@ impl Context {
             metrics,
             access,
             named: NamedWatches::default(),
-            region,
+            cluster,
         }
     }
 

@@ -14,7 +14,9 @@ use super::stored::StoredPolicy;
 use super::{requests, services, watch};
 use crate::render::reading::Version;
 use crate::render::status::UnresolvedReference;
-use distributary_api::validate::{self, Declaration, Secrets, ServicePort, Services, ValidPolicy};
+use distributary_api::validate::{
+    self, ClusterNames, Declaration, PolicySource, Secrets, ServicePort, Services, ValidPolicy,
+};
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::cluster::{Cluster, Families};
 use distributary_core::ids::{EndpointId, PolicyKey};
@@ -66,8 +68,9 @@ impl Context {
             return Ok(seen);
         };
         let judge = |policy: &ReplicaSetPolicy| {
-            let judged = validate::policy(policy);
-            let judged = judged.map(|valid| (valid, validate::resolve(policy, &secrets, &services)));
+            let declared = PolicySource::from(policy).with_names(&self.cluster.names);
+            let judged = validate::policy(declared);
+            let judged = judged.map(|valid| (valid, validate::resolve(declared, &secrets, &services)));
             judged.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let in_force = match policy.map_err(|problem| vec![problem]) {
@@ -90,7 +93,7 @@ impl Context {
         if let Some((valid, read)) = valid {
             let HeldEndpoints { endpoints, problems } = self.hold(&valid.policy, read, &seen.previous);
             let cluster = Cluster {
-                region: self.region.clone(),
+                region: self.cluster.region.clone(),
                 families: self.families(&valid),
             };
             let declared = valid.with(endpoints, cluster);
@@ -119,7 +122,7 @@ impl Context {
             }
         }
         let secrets = self.secrets.dereference(&self.client, key, &names).await?;
-        let ports = service_ports(policies, &secrets);
+        let ports = service_ports(policies, &secrets, &self.cluster.names);
         self.uses_services(key, &ports);
         let listed = self.synced.knows_services(&key.namespace);
         let services = self
@@ -147,7 +150,7 @@ impl Context {
     /// Nothing but what these specs name is watched for the policy any more.
     fn follow(&self, key: &PolicyKey, policies: &[&ReplicaSetPolicy], secrets: &Secrets) {
         self.uses_secrets(key, &secret_names(policies));
-        self.uses_services(key, &service_ports(policies, secrets));
+        self.uses_services(key, &service_ports(policies, secrets, &self.cluster.names));
     }
 
     /// What cannot be read of a Service changes no route.
@@ -174,9 +177,14 @@ fn secret_names(policies: &[&ReplicaSetPolicy]) -> BTreeSet<String> {
     names.flatten().collect()
 }
 
-fn service_ports(policies: &[&ReplicaSetPolicy], secrets: &Secrets) -> BTreeSet<ServicePort> {
-    let ports = policies
-        .iter()
-        .map(|policy| validate::service_references(*policy, secrets));
+fn service_ports(
+    policies: &[&ReplicaSetPolicy],
+    secrets: &Secrets,
+    names: &ClusterNames,
+) -> BTreeSet<ServicePort> {
+    let ports = policies.iter().map(|policy| {
+        let declared = PolicySource::from(*policy).with_names(names);
+        validate::service_references(declared, secrets)
+    });
     ports.flatten().collect()
 }

@@ -110,7 +110,7 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("admin")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["k8s", "metrics"]),
+        rooms: Some(&["clock", "k8s", "metrics"]),
     },
     Rule {
         part: ("src", Some("telemetry")),

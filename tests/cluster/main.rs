@@ -33,6 +33,7 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod tenants;
 mod watches;
 mod writes;
 
@@ -54,6 +55,7 @@ fn tests() -> ExitCode {
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     // First what takes two minutes, beside all others.
     let suite = process::tests(suite);
+    let suite = tenants::tests(suite);
     let suite = routes::tests(suite);
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);

@@ -318,6 +318,22 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// What the values of the next test become.
+const ARGUMENTS: [&str; 12] = [
+    "run",
+    "--log-level=debug",
+    "--log-format=text",
+    "--lease-name=router",
+    "--follower-sessions=None",
+    "--allow-cidrs=10.0.0.0/8",
+    "--allow-cidrs=fd00::/8",
+    "--deny-cidrs=10.96.0.0/12",
+    "--allow-namespaces=databases",
+    "--cluster-domain=k8s.example.com",
+    "--region=eu-west-1",
+    "--probes=512",
+];
+
 async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
     let digest = format!("sha256:{}", "a".repeat(64));
     let set = [
@@ -343,6 +359,8 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "affinity.podAffinity.g=h",
         "addresses.allow={10.0.0.0/8,fd00::/8}",
         "addresses.deny={10.96.0.0/12}",
+        "addresses.namespaces={databases}",
+        "clusterDomain=k8s.example.com",
         "region=eu-west-1",
         "followerSessions=None",
     ];
@@ -401,10 +419,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
     let expected = json!({
         "image": format!("mirror/distributary@{digest}"),
         "imagePullPolicy": "Always",
-        "args": [
-            "run", "--log-level=debug", "--log-format=text", "--lease-name=router", "--follower-sessions=None", "--allow-cidrs=10.0.0.0/8", "--allow-cidrs=fd00::/8",
-            "--deny-cidrs=10.96.0.0/12", "--region=eu-west-1", "--probes=512",
-        ],
+        "args": ARGUMENTS,
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
@@ -506,6 +521,14 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         (
             "addresses.deny={pg.example.com}",
             "at '/addresses/deny/0': 'pg.example.com' does not match pattern",
+        ),
+        (
+            "addresses.namespaces={a.b}",
+            "at '/addresses/namespaces/0': 'a.b' does not match pattern",
+        ),
+        (
+            "clusterDomain=K8s.",
+            "at '/clusterDomain': 'K8s.' does not match pattern",
         ),
         ("region=Europe", "at '/region': 'Europe' does not match pattern"),
         (

@@ -1,12 +1,16 @@
 //! The process: pages, stopping, starting again, being idle.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::ControlPlane;
 use harness::control_plane::AuditEvent;
 use harness::suite::Suite;
-use harness::{ControlPlane, wait};
+use harness::wait::{self, Stopwatch};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::fixture::{Fixture, SOON, addresses};
 
@@ -15,6 +19,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("an_idle_operator_writes_nothing_for_two_minutes", idle)
         .test("a_restart_leaves_the_routes_alone_until_all_was_checked", restart)
         .test("its_pages_answer", pages)
+        .test("half_sent_requests_cost_neither_memory_nor_routes", half_sent)
         .test("without_a_free_file_nobody_is_taken_for_dead", no_files)
 }
 
@@ -107,6 +112,56 @@ async fn pages(plane: Arc<ControlPlane>) -> Result<()> {
         ensure!(metrics.contains(line), "no {line} in\n{metrics}");
     }
     Ok(())
+}
+
+/// Who reaches the port sends large and small requests that never end.
+async fn half_sent(plane: Arc<ControlPlane>) -> Result<()> {
+    /// Of the 256 MiB that chart and manifests give it.
+    const MORE: u64 = 16 << 20;
+    let it = Fixture::ready(plane, 2).await?;
+    let replicas = [it.postgres.replica(0), it.postgres.replica(1)];
+    it.leads("ro", &replicas, SOON).await?;
+    it.operator.http_get("/metrics").await?;
+    let before = it.operator.vm_hwm()?;
+    let port = it.operator.http_address();
+    let line = format!("X-Filler: {}\r\n", "x".repeat(4000));
+    let large = format!("GET /metrics HTTP/1.1\r\nHost: a\r\n{}", line.repeat(100));
+    let small = "GET /metrics HTTP/1.1\r\nHost: a\r\n".to_owned();
+    let mut open = VecDeque::new();
+    for (half, number) in [(large, 600), (small, 8000)] {
+        for sent in 0..number {
+            if let Ok(mut stream) = TcpStream::connect(port).await {
+                // It may be refused before all was sent.
+                let _ = wait::within("a half request", SOON, async {
+                    anyhow::Ok(stream.write_all(half.as_bytes()).await)
+                })
+                .await?;
+                open.push_back(stream);
+            }
+            // Fewer than this process may have open, and more than the operator takes.
+            if open.len() > 400 {
+                open.pop_front();
+            }
+            if sent == number / 2 {
+                replicas[0].kill().await?;
+                it.leads("ro", &replicas[1..], SOON).await?;
+                replicas[0].start().await?;
+            }
+            if sent % 100 == 0 {
+                let asked = Stopwatch::start();
+                let page = it.operator.http_get("/livez").await?;
+                ensure!(
+                    page.status == 200 && asked.elapsed() < Duration::from_secs(1),
+                    "{page:?} after {:?}",
+                    asked.elapsed()
+                );
+            }
+        }
+        it.leads("ro", &replicas, SOON).await?;
+    }
+    let after = it.operator.vm_hwm()?;
+    ensure!(after < before + MORE, "{before} bytes before, {after} after");
+    it.operator.answers("/readyz").await
 }
 
 async fn no_files(plane: Arc<ControlPlane>) -> Result<()> {

@@ -29,10 +29,10 @@ pub fn validate(
     bounds(declared, field, problems);
     words(declared, field, problems);
     login::connection_rules(declared.connection.as_ref(), field, problems);
-    let location = || location(declared, field, policy.namespace, problems);
+    let location = || location(declared, field, policy, problems);
     let located = declared.url_secret_ref.is_none().then(location).flatten();
     // A URL, which names no server yet, also stands for an address that cannot be read.
-    let server = located.map_or(DeclaredServer::Url, |location| server(location, policy.namespace));
+    let server = located.map_or(DeclaredServer::Url, |location| server(location, policy));
     Endpoint {
         id: endpoint_id(id, kind, field, problems),
         declared: kind,
@@ -115,11 +115,11 @@ fn dedicated_to(declared: &api::Endpoint, field: &str, problems: &mut Problems) 
 fn location(
     declared: &api::Endpoint,
     field: &str,
-    namespace: &str,
+    policy: PolicySource<'_>,
     problems: &mut Problems,
 ) -> Option<Location> {
     if let Some(reference) = &declared.service_ref {
-        return Some(of_service(reference, namespace));
+        return Some(of_service(reference, policy.namespace));
     }
     let field = format!("{field}.host");
     // The API server takes an IPv4 address mapped into IPv6 for no address.
@@ -128,7 +128,7 @@ fn location(
     problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
     let host = host?;
     problems.require(is_routable(&host), field.clone(), rules::HOST);
-    let elsewhere = host::in_cluster(&host, namespace) == InCluster::OtherNamespace;
+    let elsewhere = policy.in_cluster(&host) == InCluster::OtherNamespace;
     problems.require(!elsewhere, field, rules::OTHER_NAMESPACE);
     Some(Location {
         host,
@@ -144,16 +144,16 @@ fn of_service(reference: &api::ServiceRef, namespace: &str) -> Location {
     }
 }
 
-fn server(location: Location, namespace: &str) -> DeclaredServer {
-    match service(&location, namespace) {
+fn server(location: Location, policy: PolicySource<'_>) -> DeclaredServer {
+    match service(&location, policy) {
         Some(ServicePort { service, .. }) => DeclaredServer::Service { service, location },
         None => DeclaredServer::Host(location),
     }
 }
 
 /// The Service that a location names, if it does.
-pub fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
-    match host::in_cluster(&location.host, namespace) {
+pub fn service(location: &Location, policy: PolicySource<'_>) -> Option<ServicePort> {
+    match policy.in_cluster(&location.host) {
         InCluster::Service(service) => Some(ServicePort {
             service,
             port: location.port,
@@ -166,10 +166,10 @@ pub fn service(location: &Location, namespace: &str) -> Option<ServicePort> {
 pub fn resolved_location(
     declared: &api::Endpoint,
     url: Option<&Result<ServerUrl, UnresolvedSecret>>,
-    namespace: &str,
+    policy: PolicySource<'_>,
 ) -> Option<Location> {
     match url {
         Some(url) => url.as_ref().ok().map(|url| url.location.clone()),
-        None => location(declared, "", namespace, &mut Problems::default()),
+        None => location(declared, "", policy, &mut Problems::default()),
     }
 }

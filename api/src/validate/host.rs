@@ -1,5 +1,6 @@
 //! Hosts as people write them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::is_label;
@@ -42,36 +43,73 @@ pub fn is_routable(host: &Host) -> bool {
     !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
 }
 
+/// How names of the cluster end, and whose a policy may use beside those of its own namespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClusterNames {
+    domain: String,
+    namespaces: BTreeSet<String>,
+}
+
+impl ClusterNames {
+    /// The domain that nearly every cluster has.
+    pub const DOMAIN: &str = "cluster.local";
+
+    /// Of a cluster with this domain, where the Services of these namespaces may be named.
+    #[must_use]
+    pub fn new(domain: &str, namespaces: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            domain: domain.trim_end_matches('.').to_ascii_lowercase(),
+            namespaces: namespaces.into_iter().collect(),
+        }
+    }
+}
+
+/// Of the usual domain, and no namespace but the policy's own.
+impl Default for ClusterNames {
+    fn default() -> Self {
+        Self::new(Self::DOMAIN, [])
+    }
+}
+
 /// What a host means inside the cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum InCluster {
     /// The Service of this name, in the policy's namespace.
     Service(String),
-    /// A Service of another namespace.
+    /// A name of another namespace, which the policy may not use.
     OtherNamespace,
-    /// Nothing: an address, a name outside, or the name of a single pod.
+    /// No Service: an address, a name outside, that of a single pod, or of a namespace that is allowed.
     No,
 }
 
-/// As pods resolve names: `X`, `X.svc`, `X.NAMESPACE`, `X.NAMESPACE.svc`, `X.NAMESPACE.svc.cluster.local`. A single label
-/// that no Service can have for a name is one for DNS; so is `X.Y` unless Y is the policy's namespace.
-pub fn in_cluster(host: &Host, namespace: &str) -> InCluster {
+/// As pods resolve names: `X`, `X.svc`, `X.NAMESPACE`, `X.NAMESPACE.svc`, `X.NAMESPACE.svc.DOMAIN`; with more labels before them they
+/// are those of a pod. A single label that no Service can have for a name is one for DNS; so is `X.Y` unless Y is the policy's namespace.
+pub fn in_cluster(host: &Host, namespace: &str, names: &ClusterNames) -> InCluster {
     let Host::Name(name) = host else {
         return InCluster::No;
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let labels: Vec<_> = name.split('.').collect();
+    let inside = name
+        .strip_suffix(names.domain.as_str())
+        .and_then(|rest| rest.strip_suffix('.'));
+    let labels: Vec<_> = inside.unwrap_or(&name).split('.').collect();
     let (service, of) = match labels.as_slice() {
-        [service] | [service, "svc"] => (service, namespace),
-        [service, of] if *of == namespace => (service, *of),
-        [service, of, "svc"] | [service, of, "svc", "cluster", "local"] => (service, *of),
+        [service] | [service, "svc"] if inside.is_none() => (*service, namespace),
+        [service, of] if inside.is_none() && *of == namespace => (*service, *of),
+        [service, of, "svc"] => (*service, *of),
+        // Of a pod: no Service, and in a namespace all the same.
+        [.., of, "svc" | "pod"] if labels.len() > 2 => ("", *of),
         _ => return InCluster::No,
     };
-    if !is_label(service, 63, false) {
-        InCluster::No
-    } else if of == namespace {
-        InCluster::Service((*service).to_owned())
+    if of != namespace {
+        if names.namespaces.contains(of) {
+            InCluster::No
+        } else {
+            InCluster::OtherNamespace
+        }
+    } else if is_label(service, 63, false) {
+        InCluster::Service(service.to_owned())
     } else {
-        InCluster::OtherNamespace
+        InCluster::No
     }
 }

@@ -31,10 +31,12 @@ use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Endpoint, Policy, PolicyParts};
 use distributary_core::resolved::{Resolved, ResolvedEndpoint};
-use distributary_core::server::ClientSettings;
+use distributary_core::server::{ClientSettings, Host};
+use host::InCluster;
 use problems::Problems;
 use words::DeclaredFields;
 
+pub use host::ClusterNames;
 pub use problems::Problem;
 pub use resolve::{resolve, resolve_with};
 pub use secrets::{PasswordSource, SecretKeys, Secrets, references};
@@ -56,6 +58,24 @@ pub struct PolicySource<'a> {
     /// The annotation [`api::CHECK_REQUESTED_AT`].
     pub check_requested: Option<&'a str>,
     pub spec: &'a ReplicaSetPolicySpec,
+    /// Of the cluster that it is for; `None`: of one as most are.
+    pub names: Option<&'a ClusterNames>,
+}
+
+impl<'a> PolicySource<'a> {
+    /// The same, for a cluster with these names.
+    #[must_use]
+    pub const fn with_names(mut self, names: &'a ClusterNames) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    fn in_cluster(self, host: &Host) -> InCluster {
+        match self.names {
+            Some(names) => host::in_cluster(host, self.namespace, names),
+            None => host::in_cluster(host, self.namespace, &ClusterNames::default()),
+        }
+    }
 }
 
 #[cfg(feature = "kube")]
@@ -72,6 +92,7 @@ impl<'a> From<&'a api::ReplicaSetPolicy> for PolicySource<'a> {
                 .and_then(|all| all.get(api::CHECK_REQUESTED_AT))
                 .map(String::as_str),
             spec: &object.spec,
+            names: None,
         }
     }
 }
@@ -242,6 +263,31 @@ pub fn cluster_region(text: &str) -> Result<String, String> {
         Err(format!(
             "must be a DNS-1123 label of at most {REGION_LENGTH} characters: lower-case letters, digits and '-'"
         ))
+    }
+}
+
+/// The name of a namespace.
+///
+/// # Errors
+/// What must hold of it.
+pub fn namespace(text: &str) -> Result<String, String> {
+    if is_label(text, 63, false) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of a namespace: a DNS-1123 label of at most 63 characters".to_owned())
+    }
+}
+
+/// The DNS domain of a cluster, in lower case and without a dot at its end.
+///
+/// # Errors
+/// What must hold of it.
+pub fn cluster_domain(text: &str) -> Result<String, String> {
+    let domain = text.trim_end_matches('.').to_ascii_lowercase();
+    if is_subdomain(&domain) {
+        Ok(domain)
+    } else {
+        Err("must be a DNS domain such as cluster.local".to_owned())
     }
 }
 

@@ -91,16 +91,16 @@ fn one(
     (secrets, services): (&Secrets, &Services),
     passwords: Option<&dyn PasswordSource>,
 ) -> ResolvedEndpoint {
-    let (namespace, policys) = (declared.namespace, declared.spec.connection.as_ref());
+    let policys = declared.spec.connection.as_ref();
     let connection = login::merged(policys, endpoint.connection.as_ref());
     let url = endpoint
         .url_secret_ref
         .as_ref()
-        .map(|reference| url::from_secret(reference, secrets, namespace));
-    let location = endpoint::resolved_location(endpoint, url.as_ref(), namespace);
+        .map(|reference| url::from_secret(reference, secrets, declared));
+    let location = endpoint::resolved_location(endpoint, url.as_ref(), declared);
     let service = location
         .as_ref()
-        .and_then(|location| endpoint::service(location, namespace));
+        .and_then(|location| endpoint::service(location, declared));
     ResolvedEndpoint {
         pods: service.map(|service| pods(service, services)),
         clients: login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok())),

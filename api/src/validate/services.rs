@@ -29,9 +29,9 @@ pub fn service_references<'a>(
     let declared = declared.into();
     let named = |one: &crate::Endpoint| {
         let reference = one.url_secret_ref.as_ref();
-        let url = reference.map(|reference| url::from_secret(reference, secrets, declared.namespace));
-        let location = endpoint::resolved_location(one, url.as_ref(), declared.namespace)?;
-        endpoint::service(&location, declared.namespace)
+        let url = reference.map(|reference| url::from_secret(reference, secrets, declared));
+        let location = endpoint::resolved_location(one, url.as_ref(), declared)?;
+        endpoint::service(&location, declared)
     };
     endpoints(declared).filter_map(named).collect()
 }

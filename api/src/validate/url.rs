@@ -1,6 +1,7 @@
 //! `postgresql://user:password@host:port/database?sslmode=…` from a Secret, or the same in the form of JDBC.
 
-use super::host::{InCluster, host, in_cluster, is_routable};
+use super::PolicySource;
+use super::host::{InCluster, host, is_routable};
 use super::secrets::{Secrets, secret_text};
 use crate::KeyRef;
 use distributary_core::login::{SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
@@ -20,10 +21,10 @@ pub struct ServerUrl {
 pub fn from_secret(
     reference: &KeyRef,
     secrets: &Secrets,
-    namespace: &str,
+    policy: PolicySource<'_>,
 ) -> Result<ServerUrl, UnresolvedSecret> {
     let text = secret_text(secrets, &reference.name, &reference.key)?;
-    let url = parse(text.trim()).and_then(|url| of_namespace(url, namespace));
+    let url = parse(text.trim()).and_then(|url| of_namespace(url, policy));
     url.map_err(|must| UnresolvedSecret {
         secret: reference.name.clone(),
         problem: SecretProblem::Malformed {
@@ -33,9 +34,9 @@ pub fn from_secret(
     })
 }
 
-fn of_namespace(url: ServerUrl, namespace: &str) -> Result<ServerUrl, &'static str> {
-    match in_cluster(&url.location.host, namespace) {
-        InCluster::OtherNamespace => Err("must not name a Service of another namespace"),
+fn of_namespace(url: ServerUrl, policy: PolicySource<'_>) -> Result<ServerUrl, &'static str> {
+    match policy.in_cluster(&url.location.host) {
+        InCluster::OtherNamespace => Err("must not name a Service or a pod of another namespace"),
         InCluster::Service(_) | InCluster::No => Ok(url),
     }
 }

@@ -825,7 +825,7 @@ async fn loopback_is_refused_outside_of_tests() {
     let server = fixture::server(location, login(TlsMode::Disable));
     let mut checker = Checker::new(
         clock,
-        Resolver::from_system(clock, AddressRules::default()),
+        Resolver::from_system(clock, AddressRules::default(), "cluster.local"),
         server,
     );
     let observation = checked(&mut checker).await;

@@ -328,6 +328,7 @@ async fn served() -> Served {
     let system = System {
         hosts,
         resolver: Some(configured(builder).unwrap()),
+        domain: "cluster.test".to_owned(),
     };
     let resolver = Resolver::new(
         Clock::new(),
@@ -366,14 +367,33 @@ fn reply(question: &Message) -> Message {
 const PATIENT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_short_name_is_found_by_the_search_list_in_both_families() {
+async fn a_name_in_the_cluster_is_completed_and_found_in_both_families() {
     let served = served().await;
-    for _ in 0..3 {
-        let found = served.resolver.addresses(&name("db"), None, PATIENT).await;
-        assert_eq!(found, Ok(addresses(&["198.18.0.1", "2001:db8::1"])));
+    for text in ["db.prod.svc", "db.prod.svc.", "DB.prod.SVC"] {
+        let found = served.resolver.addresses(&name(text), None, PATIENT).await;
+        assert_eq!(found, Ok(addresses(&["198.18.0.1", "2001:db8::1"])), "{text}");
+        let asked = std::mem::take(&mut *served.asked.lock().unwrap());
+        let asked: Vec<_> = asked.iter().map(|name| name.to_ascii_lowercase()).collect();
+        assert_eq!(asked, ["db.prod.svc.cluster.test."; 2], "{text}");
     }
-    // One question per family: the answer is used for its TTL.
-    assert_eq!(*served.asked.lock().unwrap(), ["db.prod.svc.cluster.test."; 2]);
+    // The answer is used for its TTL.
+    served
+        .resolver
+        .addresses(&name("db.prod.svc"), None, PATIENT)
+        .await
+        .unwrap();
+    assert!(served.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn no_search_list_leads_a_name_to_a_service() {
+    let served = served().await;
+    for text in ["db", "db.prod", "db.prod.svc.cluster"] {
+        let found = served.resolver.addresses(&name(text), None, PATIENT).await;
+        assert_eq!(found, Err(FailureKind::NameNotFound), "{text}");
+        let asked = std::mem::take(&mut *served.asked.lock().unwrap());
+        assert!(asked.iter().all(|name| *name == format!("{text}.")), "{asked:?}");
+    }
 }
 
 /// Nothing between here and the name server keeps an answer.
@@ -430,6 +450,7 @@ async fn without_a_resolver_names_fail() {
     let lookup = Lookup::System(Arc::new(System {
         hosts: Hosts::default(),
         resolver: None,
+        domain: "cluster.test".to_owned(),
     }));
     let resolver = Resolver::new(Clock::new(), lookup, AddressRules::default());
     assert_eq!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::super::clients::Clients;
+use super::super::context::ClusterSettings;
 use super::super::dereference::parse;
 use super::super::desk;
 use super::super::readiness::{Subject, Watched};
@@ -137,7 +138,7 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         }
         all
     });
-    let resolver = Resolver::from_system(clock, AddressRules::default());
+    let resolver = Resolver::from_system(clock, AddressRules::default(), "cluster.local");
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
     let (engine, handle) = Engine::new(
         clock,
@@ -166,7 +167,7 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         &[None],
         triggers,
         access,
-        None,
+        ClusterSettings::default(),
     );
     let store = reflector::store::Writer::new(policy_resource());
     context.policies.of_store(store.as_reader());

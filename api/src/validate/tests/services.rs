@@ -113,6 +113,8 @@ fn any_other_name_is_one_for_dns() {
         "db_1",
         // A pod's own name, which is one address.
         "pg-0.pg.shop.svc",
+        "pg-0.pg.shop.svc.cluster.local",
+        "198-18-0-1.shop.pod.cluster.local",
         "pg.shop.svc.example.com",
         "svc.cluster.local",
     ] {
@@ -124,12 +126,41 @@ fn any_other_name_is_one_for_dns() {
 
 #[test]
 fn a_service_of_another_namespace_is_refused() {
-    for host in ["pg.other.svc", "PG.OTHER.svc.cluster.local."] {
+    for host in [
+        "pg.other.svc",
+        "PG.OTHER.svc.cluster.local.",
+        "pg-0.pg.other.svc",
+        "pg-0.pg.other.svc.cluster.local",
+        "198-18-0-1.other.pod",
+        "198-18-0-1.other.pod.cluster.local",
+    ] {
         assert_eq!(
             problems(spec(&json!([by_host(host)]), &json!({})))[0].rule,
             rules::OTHER_NAMESPACE
         );
         assert_eq!(referred(by_host(host), &Secrets::new()), [], "{host}");
+    }
+}
+
+#[test]
+fn the_domain_of_the_cluster_and_other_namespaces_can_be_named() {
+    let names = ClusterNames::new("K8s.Example.com.", ["other".to_owned()]);
+    let judged = |host: &str| {
+        let object = object(spec(&json!([by_host(host)]), &json!({})));
+        let source = PolicySource::from(&object).with_names(&names);
+        let services = service_references(source, &Secrets::new());
+        (policy(source).is_ok(), services.len())
+    };
+    for (host, valid, services) in [
+        ("pg.shop.svc.k8s.example.com", true, 1),
+        ("pg.shop.svc", true, 1),
+        ("pg.other.svc.k8s.example.com", true, 0),
+        ("pg-0.pg.other.svc", true, 0),
+        ("pg.third.svc.k8s.example.com", false, 0),
+        // It is outside.
+        ("pg.third.svc.cluster.local", true, 0),
+    ] {
+        assert_eq!(judged(host), (valid, services), "{host}");
     }
 }
 
@@ -191,6 +222,6 @@ fn a_url_that_names_a_service_of_another_namespace_is_a_fault_of_the_secret() {
     let unresolved = login(spec(&json!([replica]), &json!({})), &secrets, "a").unwrap_err();
     assert_eq!(
         unresolved.to_string(),
-        "Secret s has a value under k that must not name a Service of another namespace"
+        "Secret s has a value under k that must not name a Service or a pod of another namespace"
     );
 }
