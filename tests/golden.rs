@@ -96,6 +96,7 @@ fn outcome(folder: &Path) -> Outcome {
     let cluster = Cluster {
         region: input.region.clone(),
         families: input.families(),
+        ..Cluster::default()
     };
     let validated = validate::policy(&object)
         .map(|valid| valid.with(validate::resolve(&object, &secrets, &services), cluster));

@@ -38,6 +38,15 @@ impl DurationText {
     }
 }
 
+/// A length in the notation of policies, to the millisecond: `5s`, `2500ms`.
+#[must_use]
+pub fn notation(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
+    }
+}
+
 fn split_unit(text: &str) -> Option<(Duration, &str)> {
     const UNITS: [(&str, Duration); 4] = [
         ("ms", Duration::from_millis(1)),
@@ -72,6 +81,15 @@ impl JsonSchema for DurationText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_written_as_it_is_read() {
+        for (millis, text) in [(5000, "5s"), (2500, "2500ms"), (0, "0s"), (90_000, "90s")] {
+            let time = Duration::from_millis(millis);
+            assert_eq!(notation(time), text);
+            assert_eq!(DurationText::from(text).parse(), Some(time));
+        }
+    }
 
     #[test]
     fn parses_every_unit_and_sums() {

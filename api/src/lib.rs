@@ -32,7 +32,7 @@ pub use distributary_core::routing::{Destination, ReadFallback, ZoneHints};
 
 pub use checks::{CircuitBreaker, HalfOpen, HealthCheck};
 pub use connection::{Connection, KeyRef, OptionalKeyRef, SecretRef, Tls};
-pub use duration::DurationText;
+pub use duration::{DurationText, notation};
 pub use endpoint::{Endpoint, ServiceRef};
 pub use failover::{Failover, Identity, IdentityCheck};
 pub use lag::ReplicationLag;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::policy::{Policy, Strategy};
 use crate::routing::Region;
@@ -14,6 +15,8 @@ pub struct Cluster {
     /// What the Services carry, by the name of their route. A route that is not here has no Service, or it is not known yet
     /// which Services there are: it carries any address.
     pub families: BTreeMap<String, Families>,
+    /// From one check of a server to the next, and from one heartbeat to the next, at least (`--min-interval`); 0: as policies say.
+    pub min_interval: Duration,
 }
 
 /// The address families of a Service. kube-proxy leads from it to addresses of these families alone.

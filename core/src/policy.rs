@@ -10,10 +10,12 @@ pub use invariants::InvalidPolicy;
 pub use parts::PolicyParts;
 pub use settings::{
     BreakerSettings, Failover, IdentityRule, LagSettings, LagSource, LagSourceKind, MOST_WEIGHT, Mode,
-    OnPrimaryLoss, OnReadLoss, PrimaryRole, Probing, SHORTEST_ATTEMPT, Strategy,
+    OnPrimaryLoss, OnReadLoss, Pace, PrimaryRole, Probing, SHORTEST_ATTEMPT, Strategy,
 };
 
-/// A policy as it was declared. It upholds what [`InvalidPolicy`] names, and is not changed after it was made.
+use std::time::Duration;
+
+/// A policy as it was declared. It upholds what [`InvalidPolicy`] names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy(PolicyParts);
 
@@ -29,6 +31,13 @@ impl Policy {
         } else {
             Err(broken)
         }
+    }
+
+    /// The same for an operator that takes at least so much time from one check to the next.
+    #[must_use]
+    pub fn checked_at_least(mut self, apart: Duration) -> Self {
+        self.0.probing = self.0.probing.at_least(apart);
+        self
     }
 }
 

@@ -15,6 +15,7 @@ use super::policy_file::{self, Source};
 use super::{Error, ExitStatus, block_on, routes};
 use crate::clock::Clock;
 use crate::render::Subject;
+use distributary_api::notation;
 use distributary_api::validate::{self, ClusterNames, Declaration};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
@@ -377,13 +378,5 @@ fn lag(lag: Lag) -> String {
         Lag::Unknown => "unknown".to_owned(),
         Lag::Behind { time, .. } => seconds(time),
         Lag::AtLeast { time, .. } => format!("over {}", seconds(time)),
-    }
-}
-
-/// A time of the policy in its own notation: `5s`, `2500ms`.
-fn notation(time: Duration) -> String {
-    match time.subsec_millis() {
-        0 => format!("{}s", time.as_secs()),
-        _ => format!("{}ms", time.as_millis()),
     }
 }

@@ -92,7 +92,8 @@ fn name(text: &str) -> Result<String, String> {
     )
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as policies write it.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = DurationText(text.to_owned()).parse();
     parsed.ok_or_else(|| "must be a duration such as 15s, 500ms or 1m30s".to_owned())
 }

@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     Plan(plan::Arguments),
     Check(check::Arguments),
     Explain(explain::Arguments),
@@ -108,7 +108,7 @@ where
     F: Future<Output = Result<Clients, clients::Error>>,
 {
     let ended = match Arguments::parse().command {
-        Command::Run(arguments) => return run::main(arguments, clients),
+        Command::Run(arguments) => return run::main(*arguments, clients),
         Command::Crd(arguments) => return crd::main(&arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
-use super::lease::{self, LeaseArguments};
+use super::lease::{self, LeaseArguments, duration};
 use crate::k8s::clients::{self, Clients};
 use crate::k8s::context::ClusterSettings;
 use crate::k8s::secrets::SecretAccess;
@@ -54,6 +55,10 @@ pub struct Arguments {
     /// Maximum number of checks at the same time for one policy.
     #[arg(long, env = "DISTRIBUTARY_PROBES_PER_POLICY", default_value_t = 16, value_parser = at_least_one)]
     probes_per_policy: usize,
+    /// Shortest healthCheck.interval and healthCheck.heartbeat that is used: a policy that declares a shorter one gets this one,
+    /// and Accepted says so. 0s: as policies say.
+    #[arg(long, env = "DISTRIBUTARY_MIN_INTERVAL", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    min_interval: Duration,
     /// Addresses that may be servers, as a CIDR or an address: the operator connects to no others and publishes no others.
     /// May be given more than once, or separated by commas. Default: all.
     #[arg(
@@ -163,6 +168,7 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
         cluster: ClusterSettings {
             region: arguments.region,
             names: ClusterNames::new(&cluster_domain, arguments.allow_namespaces),
+            min_interval: arguments.min_interval,
         },
         cluster_domain,
         lease: arguments.lease.settings()?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 
@@ -48,6 +49,8 @@ pub struct ClusterSettings {
     /// Where it is.
     pub region: Option<String>,
     pub names: ClusterNames,
+    /// From one check of a server to the next, at least.
+    pub min_interval: Duration,
 }
 
 impl Context {

@@ -95,6 +95,7 @@ impl Context {
             let cluster = Cluster {
                 region: self.cluster.region.clone(),
                 families: self.families(&valid),
+                min_interval: self.cluster.min_interval,
             };
             let declared = valid.with(endpoints, cluster);
             let secrets = declared.resolved.problems().into_iter();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::postgres::Shutdown;
 use harness::suite::Suite;
-use harness::{ControlPlane, wait};
+use harness::{ControlPlane, PgCluster, wait};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, condition, endpoint, has_sessions};
@@ -31,6 +31,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             circuit_restored,
         )
         .test("a_trip_that_follows_soon_lasts_longer", growing_reset)
+        .test(
+            "no_policy_is_checked_more_often_than_the_operator_allows",
+            min_interval,
+        )
 }
 
 async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
@@ -55,6 +59,31 @@ async fn terminated(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     }
     it.leads("ro", &[it.postgres.replica(0)], SOON).await
+}
+
+async fn min_interval(plane: Arc<ControlPlane>) -> Result<()> {
+    let arguments = ["--min-interval=2s"];
+    let it = Fixture::start_with(plane, PgCluster::builder().replicas(1), &arguments).await?;
+    it.apply(&it.quick()).await?;
+    it.serves().await?;
+    it.holds_sessions().await?;
+    let accepted = it.condition("Accepted", "True", "Valid").await?;
+    ensure!(
+        accepted.message
+            == "The policy is valid. healthCheck.interval is 2s, not 300ms, by --min-interval of the operator. \
+                healthCheck.heartbeat is 2s, not 300ms, by --min-interval of the operator.",
+        "{accepted:?}"
+    );
+    let before = it.checks().await?;
+    wait::pass(
+        Duration::from_secs(10),
+        "that checks are far apart is only seen over time",
+    )
+    .await;
+    // 5 of each of two servers; as declared, there would be 33.
+    let checks = it.checks().await? - before;
+    ensure!((6..=14).contains(&checks), "{checks} checks");
+    Ok(())
 }
 
 async fn starting(plane: Arc<ControlPlane>) -> Result<()> {

@@ -319,7 +319,7 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// What the values of the next test become.
-const ARGUMENTS: [&str; 12] = [
+const ARGUMENTS: [&str; 13] = [
     "run",
     "--log-level=debug",
     "--log-format=text",
@@ -329,6 +329,7 @@ const ARGUMENTS: [&str; 12] = [
     "--allow-cidrs=fd00::/8",
     "--deny-cidrs=10.96.0.0/12",
     "--allow-namespaces=databases",
+    "--min-interval=1s",
     "--cluster-domain=k8s.example.com",
     "--region=eu-west-1",
     "--probes=512",
@@ -361,6 +362,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "addresses.deny={10.96.0.0/12}",
         "addresses.namespaces={databases}",
         "clusterDomain=k8s.example.com",
+        "minInterval=1s",
         "region=eu-west-1",
         "followerSessions=None",
     ];
@@ -526,6 +528,7 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
             "addresses.namespaces={a.b}",
             "at '/addresses/namespaces/0': 'a.b' does not match pattern",
         ),
+        ("minInterval=1w", "at '/minInterval': '1w' does not match pattern"),
         (
             "clusterDomain=K8s.",
             "at '/clusterDomain': 'K8s.' does not match pattern",

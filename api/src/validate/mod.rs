@@ -124,7 +124,7 @@ impl ValidPolicy {
     #[must_use]
     pub fn with(self, endpoints: BTreeMap<EndpointId, ResolvedEndpoint>, cluster: Cluster) -> Declaration {
         Declaration {
-            policy: Arc::new(self.policy),
+            policy: Arc::new(self.policy.checked_at_least(cluster.min_interval)),
             resolved: Arc::new(Resolved::new(endpoints, cluster)),
             outputs: Arc::new(self.outputs),
         }

@@ -103,7 +103,8 @@ fn defaults() {
             interval: secs(30),
             heartbeat: Some(secs(2)),
             timeout: secs(2),
-            failover_timeout: millis(5000)
+            failover_timeout: millis(5000),
+            declared: None,
         }
     );
     assert_eq!(

@@ -147,9 +147,33 @@ pub struct Probing {
     pub timeout: Duration,
     /// From the start of the first failed check to the open circuit, at most.
     pub failover_timeout: Duration,
+    /// What the policy declares, where the operator takes more time than that.
+    pub declared: Option<Pace>,
+}
+
+/// How often a policy wants its servers asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pace {
+    /// From one check to the next.
+    pub interval: Duration,
+    /// From one heartbeat to the next; `None`: no session is held.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Probing {
+    /// The same with at least so much time from one check, and one heartbeat, to the next.
+    #[must_use]
+    pub fn at_least(self, least: Duration) -> Self {
+        let (interval, heartbeat) = (self.interval, self.heartbeat);
+        let slower = Self {
+            interval: interval.max(least),
+            heartbeat: heartbeat.map(|heartbeat| heartbeat.max(least)),
+            ..self
+        };
+        let declared = (slower != self).then_some(Pace { interval, heartbeat });
+        Self { declared, ..slower }
+    }
+
     /// How many connections to a server a process of the operator needs at once: a check, and the held session.
     #[must_use]
     pub const fn connections(&self) -> u32 {

@@ -25,6 +25,29 @@ fn how_far_behind_replicas_are_is_compared_where_they_may_stand_in() {
     assert!(policy.compares_lagging(), "for a class");
 }
 
+#[test]
+fn an_operator_that_takes_more_time_keeps_what_was_declared() {
+    let policy = || Policy::new(PolicyParts::clone(&fixture::policy(&["a"]))).unwrap();
+    let secs = Duration::from_secs;
+    let before = policy().probing;
+    assert_eq!(policy().checked_at_least(Duration::ZERO).probing, before);
+    assert_eq!(policy().checked_at_least(secs(2)).probing, before);
+    let slower = policy().checked_at_least(secs(3)).probing;
+    assert_eq!((slower.interval, slower.heartbeat), (secs(30), Some(secs(3))));
+    let declared = Pace {
+        interval: secs(30),
+        heartbeat: Some(secs(2)),
+    };
+    assert_eq!(slower.declared, Some(declared));
+    // Without a session it holds none.
+    let without = Probing {
+        heartbeat: None,
+        ..before
+    };
+    let slower = without.at_least(secs(60));
+    assert_eq!((slower.interval, slower.heartbeat), (secs(60), None));
+}
+
 /// What does not hold of the usual parts after an edit.
 fn broken(edit: impl FnOnce(&mut PolicyParts)) -> Vec<InvalidPolicy> {
     let mut parts = PolicyParts::clone(&fixture::policy(&["a", "b"]));

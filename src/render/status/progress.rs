@@ -5,6 +5,7 @@ use super::conditions::Verdict;
 use super::serving::named;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
+use distributary_api::notation;
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, RouteDecision};
 use distributary_core::health::Reason;
@@ -15,7 +16,7 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
             ConditionType::Accepted,
             ConditionStatus::True,
             ConditionReason::Valid,
-            "The policy is valid.".to_owned(),
+            format!("The policy is valid.{}", slower(report)),
         );
     }
     Verdict(
@@ -24,6 +25,28 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
         ConditionReason::Invalid,
         report.problems.join("; "),
     )
+}
+
+/// That the operator checks less often than the policy says.
+fn slower(report: &Report<'_>) -> String {
+    let probing = report.decision.map(|decision| decision.policy.probing);
+    let Some((probing, declared)) = probing.and_then(|probing| Some((probing, probing.declared?))) else {
+        return String::new();
+    };
+    let mut fields = Vec::new();
+    if declared.interval != probing.interval {
+        fields.push(("healthCheck.interval", declared.interval, probing.interval));
+    }
+    if let (Some(declared), Some(used)) = (declared.heartbeat, probing.heartbeat)
+        && declared != used
+    {
+        fields.push(("healthCheck.heartbeat", declared, used));
+    }
+    let fields = fields.into_iter().map(|(field, declared, used)| {
+        let (declared, used) = (notation(declared), notation(used));
+        format!(" {field} is {used}, not {declared}, by --min-interval of the operator.")
+    });
+    fields.collect()
 }
 
 pub fn resolved_refs(report: &Report<'_>) -> Verdict {
