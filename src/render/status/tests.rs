@@ -156,6 +156,7 @@ fn report(decision: &Decision) -> Report<'_> {
         outputs: Some(&DECLARED.outputs),
         written: WriteOutcome::Programmed,
         remembered: true,
+        signed: true,
         revision: Some("abc"),
         moment: Moment::default(),
     }
