@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::contests::recall_contests;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::aliases::Aliases;
@@ -125,6 +126,7 @@ impl PolicyState {
             .filter(|(_, known)| same_database && known.seen_as_standby);
         let standby_services = services.map(|(id, _)| (id.clone(), holding.identity)).collect();
         presume_holder(&mut targets, &holding, now);
+        recall_contests(&mut holding, &endpoints, (&policy, &resolved), &targets);
         let mut state = Self {
             standbys,
             standby_services,
@@ -168,13 +170,15 @@ impl PolicyState {
         incarnations: &mut Incarnations,
         now: Moment,
     ) {
+        let contested = self.contested_targets();
         let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
-        let known = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
+        let resolved_before = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
+        let known = &resolved_before;
         let service = |resolved: &Resolved, id: &EndpointId| {
             Some(resolved.endpoint(id)?.pods.as_ref()?.service.clone())
         };
         self.standby_services
-            .retain(|id, _| service(&known, id).is_some() && service(&known, id) == service(&resolved, id));
+            .retain(|id, _| service(known, id).is_some() && service(known, id) == service(&resolved, id));
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
         let wanted: BTreeMap<_, _> = watched(&policy, &resolved).collect();
@@ -204,6 +208,7 @@ impl PolicyState {
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
         self.forget_candidacies();
+        self.keep_contests(contested, &resolved_before);
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {
@@ -254,6 +259,9 @@ impl PolicyState {
         if before.holder == self.holding.holder {
             // A contest is no choice: that this process saw it is a proof, which the other one may have missed.
             self.holding.contested.extend(before.contested);
+            self.holding
+                .contested_endpoints
+                .extend(before.contested_endpoints);
             return None;
         }
         self.goes_by_memory = true;
