@@ -109,10 +109,8 @@ impl PolicyState {
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
             let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
-            let following = Following::watched(newcomers_prove);
-            let incarnation = incarnations.next();
-            let target =
-                WatchedTarget::restored(&id, endpoint, incarnation, (following, known), &policy, now);
+            let (incarnation, known_before) = (incarnations.next(), (newcomers_prove, known));
+            let target = WatchedTarget::restored(&id, endpoint, incarnation, known_before, &policy, now);
             let was_standby = known
                 .and_then(|known| known.of(endpoint.1, &id))
                 .is_some_and(TargetMemory::was_standby);
