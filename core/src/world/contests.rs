@@ -10,7 +10,6 @@ use super::watched::WatchedTarget;
 use crate::ids::{EndpointId, TargetId};
 use crate::policy::{EndpointState, Policy};
 use crate::resolved::Resolved;
-use crate::write_primary::Holding;
 
 impl PolicyState {
     /// The contested servers that are watched.
@@ -52,44 +51,40 @@ impl PolicyState {
             self.holding.contested_endpoints.remove(&id.endpoint);
         }
     }
-}
 
-/// What is contested by a memory, where the policy was edited since or pods left. `known`: where the servers were.
-pub(super) fn recall_contests(
-    holding: &mut Holding,
-    known: &BTreeMap<EndpointId, EndpointMemory>,
-    (policy, resolved): (&Policy, &Resolved),
-    targets: &BTreeMap<TargetId, WatchedTarget>,
-) {
-    let is_same = |id: &EndpointId, known: &EndpointMemory| {
-        let now = resolved.endpoint(id).filter(|_| policy.endpoint(id).is_some());
-        now.is_some_and(|now| known.is(now))
-    };
-    for server in holding.contested.clone() {
-        let was_there = |(_, known): &(&EndpointId, &EndpointMemory)| {
-            let mut targets = known.targets.iter();
-            targets.any(|target| target.address == Some(server.ip()))
+    /// What is contested by a memory, where the policy was edited since or pods left. `known`: where the servers were.
+    pub(super) fn recall_contests(&mut self, known: &BTreeMap<EndpointId, EndpointMemory>) {
+        let (policy, resolved, targets) = (&self.policy, &self.resolved, &self.targets);
+        let is_same = |id: &EndpointId, known: &EndpointMemory| {
+            let now = resolved.endpoint(id).filter(|_| policy.endpoint(id).is_some());
+            now.is_some_and(|now| known.is(now))
         };
-        let of_it: Vec<_> = known.iter().filter(was_there).collect();
-        let is_there = |id: &EndpointId| {
-            let is_it =
-                |target: &TargetId| target.endpoint == *id && target.pod.is_none_or(|pod| pod == server.ip());
-            is_active(policy, id) == Some(true) && targets.keys().any(is_it)
-        };
-        let is_seen = |(id, known): &(&EndpointId, &EndpointMemory)| is_same(id, known) && is_there(id);
-        if of_it.is_empty() || of_it.iter().any(is_seen) {
-            continue;
+        for server in self.holding.contested.clone() {
+            let was_there = |(_, known): &(&EndpointId, &EndpointMemory)| {
+                let mut targets = known.targets.iter();
+                targets.any(|target| target.address == Some(server.ip()))
+            };
+            let of_it: Vec<_> = known.iter().filter(was_there).collect();
+            let is_there = |id: &EndpointId| {
+                let is_it = |target: &TargetId| {
+                    target.endpoint == *id && target.pod.is_none_or(|pod| pod == server.ip())
+                };
+                is_active(policy, id) == Some(true) && targets.keys().any(is_it)
+            };
+            let is_seen = |(id, known): &(&EndpointId, &EndpointMemory)| is_same(id, known) && is_there(id);
+            if of_it.is_empty() || of_it.iter().any(is_seen) {
+                continue;
+            }
+            self.holding.contested.remove(&server);
+            let unseen = of_it.into_iter().filter(|(id, known)| is_same(id, known));
+            let unseen = unseen.map(|(id, _)| id.clone());
+            self.holding.contested_endpoints.extend(unseen);
         }
-        holding.contested.remove(&server);
-        let unseen = of_it.into_iter().filter(|(id, known)| is_same(id, known));
-        holding
-            .contested_endpoints
-            .extend(unseen.map(|(id, _)| id.clone()));
+        self.holding.contested_endpoints.retain(|id| {
+            let declared = policy.endpoint(id).is_some();
+            declared && known.get(id).is_none_or(|known| is_same(id, known))
+        });
     }
-    holding.contested_endpoints.retain(|id| {
-        let declared = policy.endpoint(id).is_some();
-        declared && known.get(id).is_none_or(|known| is_same(id, known))
-    });
 }
 
 /// `None`: there is no such endpoint.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::contests::recall_contests;
 use super::memory::{EndpointMemory, Memory, TargetMemory};
 use super::watched::WatchedTarget;
 use crate::aliases::Aliases;
@@ -124,11 +123,10 @@ impl PolicyState {
             .filter(|(_, known)| same_database && known.seen_as_standby);
         let standby_services = services.map(|(id, _)| (id.clone(), holding.identity)).collect();
         presume_holder(&mut targets, &holding, now);
-        recall_contests(&mut holding, &endpoints, (&policy, &resolved), &targets);
         let mut state = Self {
             standbys,
             standby_services,
-            reasons: endpoints.into_iter().flat_map(reasons).collect(),
+            reasons: BTreeMap::new(),
             request: CheckRequest {
                 answered,
                 ..CheckRequest::default()
@@ -155,6 +153,8 @@ impl PolicyState {
             policy,
             resolved,
         };
+        state.recall_contests(&endpoints);
+        state.reasons = endpoints.into_iter().flat_map(reasons).collect();
         state.recall_routes(now);
         state.ask(now);
         state
