@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 HOST := $(shell uname -m)-unknown-linux-gnu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -70,7 +70,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -99,6 +99,9 @@ test: setup controlplane clients ## Run every test
 
 outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes
 	cargo test --test outage
+
+upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
+	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
 
 # Their version, where it is not there yet: it stays under target/.
 MUTANTS := target/tools/bin/cargo-mutants

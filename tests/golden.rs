@@ -128,6 +128,7 @@ fn outcome(folder: &Path) -> Outcome {
         outputs: outputs.as_deref(),
         written: written(decision.as_deref(), &input),
         remembered: true,
+        signed: true,
         revision: manifests.as_ref().map(|manifests| manifests.revision.as_str()),
         moment,
     };

@@ -97,7 +97,8 @@ pub struct MemoryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
     /// The servers, as address:port, that became writable while the holder took the writes. The silence of the holder is no
-    /// reason to lead the writes to them.
+    /// reason to lead the writes to them. Where such a server is a pod that left its Service, or the policy does not route it
+    /// for the moment: the id of its endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -2,6 +2,7 @@
 //! tests on scripted ones.
 
 mod candidacy;
+mod contests;
 mod deciding;
 mod event;
 mod following;

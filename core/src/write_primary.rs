@@ -19,7 +19,8 @@
 //! of the server had come, proves it. Then the silence of the holder, which may restart, is no reason to follow the server. The
 //! contest ends when the server is a standby again, when the holder is a proven standby, by `acceptPrimary`, or when the holder
 //! is out for `failoverTimeout` and all other standbys that answer, at least two, follow the server on a timeline above that of
-//! the holder.
+//! the holder. It stays with the endpoint of a server that is out of sight: with whatever that leads to where it names a host, and
+//! with the pods above the timeline of the holder that were not seen as standbys where it names a Service.
 //!
 //! A holder on an older timeline, or of another database, counts as a standby; but if a holder of another database took writes
 //! when it was last seen and no server takes over, the writes stay and a person is asked. `acceptPrimary` is the word of a
@@ -75,7 +76,7 @@ pub fn choose_write_primary(
             .map(|holder| holder.endpoint.clone()),
         claims,
     };
-    holding.contested = contenders.contested(&holding, rules, now);
+    (holding.contested, holding.contested_endpoints) = contenders.contested(&holding, rules, now);
     let (holder, again) = contenders.holder(&holding, rules, (first, now));
     let accepted = contenders.accepted(&holding, rules.failover);
     if rules.failover.accept_primary.is_none() {
@@ -106,6 +107,7 @@ pub fn choose_write_primary(
     if let Some(claim) = holder {
         if accepted.is_some() || holding.holder.as_ref() != Some(&claim.target) {
             holding.contested.clear();
+            holding.contested_endpoints.clear();
         }
         holding.holder = Some(claim.target.clone());
         holding.server = stays_at.or(Some(claim.server));
@@ -252,7 +254,7 @@ impl<'a> Contenders<'a> {
                 Some(Patience::Until(until)) if now < until => (None, Some(until)),
                 _ => {
                     let (successor, again) = successor();
-                    let found = successor.or(self.first());
+                    let found = successor.or(self.first(holding));
                     let again = [again, first.again].into_iter().flatten().min();
                     (found.or(first.holder), again.filter(|_| found.is_none()))
                 }
@@ -297,13 +299,14 @@ impl<'a> Contenders<'a> {
     }
 
     /// Without a holder the declared primary is it, once it takes writes.
-    fn first(&self) -> Option<&'a Claim> {
-        self.writable().find(|claim| self.may_be_first(claim))
+    fn first(&self, holding: &Holding) -> Option<&'a Claim> {
+        self.writable().find(|claim| self.may_be_first(holding, claim))
     }
 
-    fn may_be_first(&self, claim: &Claim) -> bool {
+    fn may_be_first(&self, holding: &Holding, claim: &Claim) -> bool {
         let is_standby = claim.role == Some(Role::Standby);
-        claim.declared && self.belongs(claim) && (is_standby || self.is_current(claim))
+        let is_it = claim.declared && self.belongs(claim) && (is_standby || self.is_current(claim));
+        is_it && !self.is_contested(holding, claim)
     }
 
     /// Known to be on a newer timeline than any holder before.

@@ -78,6 +78,8 @@ pub struct Desk {
     events: mpsc::Sender<PolicyEvent>,
     /// For the fence.
     told: watch::Sender<Lead>,
+    /// It was told that the CustomResourceDefinition is of an earlier version.
+    warned: bool,
 }
 
 /// A desk's queue, made before those who hand in to it.
@@ -114,6 +116,7 @@ impl Desk {
             found: BTreeMap::new(),
             events,
             told,
+            warned: false,
         }
     }
 
@@ -191,6 +194,15 @@ impl Desk {
         }
     }
 
+    /// Once, though the API server does so with the status of every policy.
+    fn warn_of_definition(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                "the API server drops status.memory.author and status.memory.term: apply the CustomResourceDefinition of this version"
+            );
+        }
+    }
+
     fn take(&mut self, inputs: Vec<Input<Text>>) {
         if self.writing.lead() != Lead::Follows {
             inputs.iter().for_each(log);
@@ -219,6 +231,7 @@ impl Desk {
                 Effect::Found { key, uid, servers } => {
                     self.found.insert(key, (uid, servers));
                 }
+                Effect::Unsigned => self.warn_of_definition(),
                 Effect::Figure(Figure::Wrote { kind, verb }) => self.metrics.wrote(kind, verb),
                 Effect::Figure(Figure::Undone) => self.metrics.undone(),
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),

@@ -99,6 +99,13 @@ fn remembered(memory: &MemoryStatus, status: &ReplicaSetPolicyStatus) -> Holding
             .iter()
             .filter_map(|server| server.parse().ok())
             .collect(),
+        // No id of an endpoint contains a colon.
+        contested_endpoints: memory
+            .contested
+            .iter()
+            .filter(|entry| !entry.contains(':'))
+            .map(|entry| EndpointId::from(entry.as_str()))
+            .collect(),
     }
 }
 

@@ -87,8 +87,8 @@ pub struct ObservedObject<B> {
     pub digest: Digest,
     /// Something in it that no PUT can change must be another: it is made anew.
     pub fixed: bool,
-    /// Whether the newest of its writes that `managedFields` tell of is one by an operator like this one: of this or of another
-    /// process, of this or of another version.
+    /// Whether the newest of its writes that `managedFields` tell of is one by an operator like this one, of this or of another
+    /// process, of this or of another version; and nothing is missing that each of them writes.
     pub by_operator: bool,
     /// Of an `EndpointSlice`.
     pub slice: Option<SliceFacts>,
@@ -104,7 +104,7 @@ pub type Text = Box<str>;
 /// Reads an object as the API server has it.
 #[must_use]
 pub fn observed(kind: Kind, mut object: Value) -> ObservedObject<Text> {
-    let by_operator = by_operator(&object["metadata"]["managedFields"]);
+    let by_operator = by_operator(&object["metadata"]["managedFields"]) && is_whole(kind, &object);
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
@@ -138,6 +138,35 @@ fn by_operator(managed: &Value) -> bool {
         of.filter_map(|write| write["time"].as_str()).max()
     };
     newest(true).is_some_and(|own| newest(false) < Some(own))
+}
+
+/// Whether an object has everything that an operator always gives it. A write that takes something away and changes nothing else
+/// is not in `managedFields`: the write before it, which is an operator's, still counts as the newest there.
+fn is_whole(kind: Kind, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let own: &[&str] = match kind {
+        Kind::EndpointSlice => &[labels::ROUTE, labels::SERVICE_NAME, labels::SLICE_MANAGED_BY],
+        Kind::Service => &[labels::ROUTE],
+        Kind::ConfigMap => &[],
+    };
+    let labelled = [labels::MANAGED_BY, labels::POLICY].iter().chain(own);
+    let annotations = &metadata["annotations"];
+    let has_listed = |list: &str, of: &Value| {
+        let listed = annotations[list].as_str().unwrap_or_default().split(',');
+        listed.filter(|key| !key.is_empty()).all(|key| !of[key].is_null())
+    };
+    let has_content = match kind {
+        Kind::EndpointSlice => !list(&object["ports"]).is_empty(),
+        Kind::Service => list(&object["spec"]["ports"])
+            .iter()
+            .all(|port| !port["name"].is_null()),
+        Kind::ConfigMap => annotations[labels::KEYS].is_string() && has_listed(labels::KEYS, &object["data"]),
+    };
+    labelled.copied().all(|key| !metadata["labels"][key].is_null())
+        && !annotations[labels::POLICY_UID].is_null()
+        && has_listed(labels::LABELS, &metadata["labels"])
+        && has_listed(labels::ANNOTATIONS, annotations)
+        && has_content
 }
 
 fn controller(object: &Value) -> Option<&Value> {

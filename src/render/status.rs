@@ -34,6 +34,7 @@ use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
 pub use memory::{agree, carried, memory};
+pub use progress::{rivals_told, tells_unsigned};
 pub use refusals::{Refusal, RefusedWrite};
 pub use words::{ConditionReason, ConditionStatus, ConditionType, FailoverKind};
 
@@ -58,6 +59,8 @@ pub struct Report<'a> {
     pub written: WriteOutcome,
     /// Whether the choice of the write primary is in the status that was read back.
     pub remembered: bool,
+    /// Whether that status says who wrote it.
+    pub signed: bool,
     /// The revision of the routes that the pass rendered.
     pub revision: Option<&'a str>,
     /// The present moment, of the clock that the decision was made by.

@@ -30,7 +30,7 @@ use super::rival::Rival;
 use crate::render::config_map;
 use crate::render::events::{self, Notice};
 use crate::render::reading::{Digest, Version};
-use crate::render::status::agree;
+use crate::render::status::{agree, tells_unsigned};
 use crate::render::{Kind, ObjectId};
 use begin::Beginning;
 use distributary_api::validate::Declaration;
@@ -74,6 +74,8 @@ pub struct Desk<B> {
     rival: Rival,
     /// The memory in the status that was sent last.
     sent: Option<MemoryStatus>,
+    /// The API server drops who wrote a status.
+    unsigned: bool,
     /// Where the route of the writes was found to lead, as told of this goal.
     found: Option<(u64, BTreeSet<SocketAddr>)>,
     /// A request found no such policy any more: its watch will say so, too, and until then the policy is looked at again.
@@ -149,6 +151,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             key: declared.key.clone(),
             status: declared.status.clone(),
             version: declared.version.clone(),
+            unsigned: tells_unsigned(&declared.status),
             declared,
             decision: None,
             goal: Goal::Nothing,

@@ -40,6 +40,8 @@ pub enum Effect<B> {
         uid: String,
         servers: BTreeSet<SocketAddr>,
     },
+    /// The API server drops who wrote a status: the CustomResourceDefinition is of an earlier version.
+    Unsigned,
     Figure(Figure),
 }
 

@@ -3,6 +3,7 @@
 //!
 //! | state | what happens | next state |
 //! |---|---|---|
+//! | Alone, as the process begins to lead | the status says that they fight: the leader before it did | Tries, for a lease duration |
 //! | Alone, Prevails | something that this process wrote is undone for the third time within a lease duration | Pauses, for 30 s |
 //! | Alone | the status of another operator says that they fight | Prevails, for 60 s |
 //! | Prevails | another operator says so again, or undoes something, a lease duration after it did last | Prevails, for twice as long as before, at most 20 min |
@@ -13,7 +14,8 @@
 //! # Guarantees
 //! - Undone is what a write of this process led to, since it began to lead and within a lease duration (longer while it prevails), and what another write under
 //!   the field manager of operators then changed. Edits of people, echoes, late requests of an earlier leader and of this process
-//!   never count: they are refused, or come before the first write.
+//!   never count: they are refused, or come before the first write. Nor does what was only taken away, of which the API server
+//!   names no writer: an object that lacks what every operator writes, or the owner that it had.
 //! - Of two that fight the one that tries last goes on, as one that tries pauses at the first sign.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,8 @@ const TIMES: usize = 3;
 #[derive(Clone, Default, Hash)]
 pub struct Rival {
     state: State,
+    /// It was looked at what the leader before told.
+    begun: bool,
     /// The objects, and as `None` the status, that this process wrote lately.
     writes: BTreeMap<Option<ObjectId>, Write>,
     /// The Leases of the others.
@@ -73,8 +77,30 @@ struct Write {
     at: Moment,
     version: Version,
     /// `None`: it was deleted, or is the status.
-    digest: Option<Digest>,
+    made: Option<Made>,
     undone: Vec<Moment>,
+}
+
+/// An object as a write left it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Made {
+    digest: Digest,
+    owned: bool,
+}
+
+impl Made {
+    pub const fn of<B>(object: &ObservedObject<B>) -> Self {
+        Self {
+            digest: object.digest,
+            owned: object.owned,
+        }
+    }
+
+    /// Whether another operator made of it what is seen. All go by one policy, which says whether its objects have an owner: none
+    /// takes it away.
+    fn is_changed<B>(self, seen: &ObservedObject<B>) -> bool {
+        seen.by_operator && seen.digest != self.digest && (seen.owned || !self.owned)
+    }
 }
 
 impl Rival {
@@ -83,7 +109,7 @@ impl Rival {
         &mut self,
         subject: Option<ObjectId>,
         version: Version,
-        digest: Option<Digest>,
+        made: Option<Made>,
         now: Moment,
         by: &Installation,
     ) {
@@ -97,7 +123,7 @@ impl Rival {
         let write = Write {
             at: now,
             version,
-            digest,
+            made,
             undone: before.map(|before| before.undone).unwrap_or_default(),
         };
         self.writes.insert(subject, write);
@@ -111,7 +137,10 @@ impl Rival {
     /// An object is not as it should be. Whether another operator undid what was written.
     pub fn meets<B>(&mut self, seen: &ObservedObject<B>, now: Moment, by: &Installation) -> bool {
         let write = self.writes.get(&Some(seen.id.clone()));
-        let is_undone = write.is_some_and(|write| seen.by_operator && write.digest != Some(seen.digest));
+        let is_undone = write.is_some_and(|write| match write.made {
+            Some(made) => made.is_changed(seen),
+            None => seen.by_operator,
+        });
         is_undone && self.undo(Some(&seen.id), &seen.version, now, by)
     }
 
@@ -191,6 +220,17 @@ impl Rival {
         };
         self.said = Some((version.clone(), now, before));
         self.prevail(now, by);
+    }
+
+    /// This process begins to lead. Whether it goes on with a fight that the status tells of: at the first sign that it is not over it
+    /// pauses, as the leader before may have done.
+    pub fn begins(&mut self, fights: bool, now: Moment, by: &Installation) -> bool {
+        let goes_on = !std::mem::replace(&mut self.begun, true) && fights;
+        if goes_on {
+            let (until, length) = (now + by.duration, PAUSE.0);
+            self.state = State::Tries { until, length };
+        }
+        goes_on
     }
 
     /// Another operator is the one of this Lease.

@@ -368,7 +368,7 @@ impl Fixture {
     }
 }
 
-async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
+pub async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
     let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
         binding(namespace),

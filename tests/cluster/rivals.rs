@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use harness::control_plane::{AuditEvent, service_account_user};
 use harness::suite::Suite;
 use harness::{ControlPlane, Operator, wait};
+use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -24,6 +25,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             disagree,
         )
         .test("a_second_installation_that_agrees_writes_nothing", agree)
+        .test("what_people_take_away_is_put_back_and_is_no_rival", take_away)
 }
 
 /// An operator that leads by the Lease of the name of its account.
@@ -135,5 +137,46 @@ async fn agree(plane: Arc<ControlPlane>) -> Result<()> {
     it.postgres.replica(0).kill().await?;
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
     it.condition("Programmed", "True", "Programmed").await?;
+    Ok(())
+}
+
+/// Of what is only taken away `managedFields` name no writer.
+async fn take_away(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = first(plane).await?;
+    let both = [it.postgres.replica(0), it.postgres.replica(1)];
+    let person = PatchParams {
+        field_manager: Some("kubectl-patch".to_owned()),
+        ..PatchParams::default()
+    };
+    let edits = [
+        json!({"metadata": {"labels": {"distributary.dev/route": null}}}),
+        json!({"metadata": {"ownerReferences": null}}),
+        json!({"endpoints": null}),
+    ];
+    for edit in edits {
+        for _ in 0..4 {
+            let left = it.slices().patch(READS, &person, &Patch::Merge(&edit)).await?;
+            let version = left.metadata.resource_version;
+            wait::eventually("the slice to be put right", SOON, || async {
+                let slice = it.slices().get(READS).await?;
+                let is_whole = slice.labels().contains_key("distributary.dev/route")
+                    && !slice.owner_references().is_empty()
+                    && slice.endpoints.len() == both.len();
+                ensure!(
+                    is_whole && slice.metadata.resource_version != version,
+                    "{slice:?}"
+                );
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    it.leads("ro", &both, SOON).await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    let metrics = it.operator.http_get("/metrics").await?.body;
+    let undone = metrics
+        .lines()
+        .find(|line| line.starts_with("distributary_undone_writes_total"));
+    ensure!(undone.is_none_or(|line| line.ends_with(" 0")), "{undone:?}");
     Ok(())
 }

@@ -206,7 +206,7 @@ impl Operator {
                 }),
                 Effect::Recall { status, number, .. } => self.tells.push(Tell::Recall(status, number)),
                 Effect::Found { servers, .. } => self.tells.push(Tell::Found(servers)),
-                Effect::Event { .. } | Effect::Figure(_) => {}
+                Effect::Event { .. } | Effect::Unsigned | Effect::Figure(_) => {}
             }
         }
     }

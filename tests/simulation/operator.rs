@@ -298,7 +298,7 @@ impl Operator {
                 Effect::Found { key, uid, servers } => {
                     orders.push(Order::Tell(Event::Found { key, uid, servers }));
                 }
-                Effect::Event { .. } | Effect::Figure(_) => {}
+                Effect::Event { .. } | Effect::Unsigned | Effect::Figure(_) => {}
             }
         }
         orders

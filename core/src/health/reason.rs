@@ -69,6 +69,22 @@ impl Reason {
             Self::Serving | Self::Saturated | Self::AnswersWithError | Self::ConfigurationHeld
         )
     }
+
+    /// Whether its newest check told nothing of its log, or there was none.
+    #[must_use]
+    pub const fn is_silent(self) -> bool {
+        matches!(
+            self,
+            Self::Suspect
+                | Self::Starting
+                | Self::StillStarting
+                | Self::CircuitOpen
+                | Self::NameUnresolved
+                | Self::NotCheckedYet
+                | Self::ConfigurationFailed
+                | Self::AddressRefused
+        )
+    }
 }
 
 words!(Reason);

@@ -103,7 +103,11 @@ impl PolicyState {
         self.goes_by_memory &= !choice.proven;
         self.holding.identity = choice.holding.identity;
         if self.holding.holder == choice.holding.holder {
-            self.holding.contested.clone_from(&choice.holding.contested);
+            let known = &mut self.holding;
+            known.contested.clone_from(&choice.holding.contested);
+            known
+                .contested_endpoints
+                .clone_from(&choice.holding.contested_endpoints);
         }
         self.follow_another(&choice.holding);
         let judgements = self.judge(&choice.holding, &instances);

@@ -118,13 +118,15 @@ impl TargetMemory {
         (self.seen_as_standby || self.role == Some(Role::Standby)) && !SeededFault::StandbysForgotten.is_on()
     }
 
-    /// Whether it follows the write primary: who served as a standby does. Of one that the policy kept out it is not told.
-    pub(super) fn following(&self) -> FollowingState {
+    /// Whether it follows the write primary: who served as a standby does. Of one that the policy kept out it is not told, and of one
+    /// that was not heard it is not known whether the write primary `may_have_changed` meanwhile.
+    pub(super) fn following(&self, may_have_changed: bool) -> FollowingState {
         match self.reason {
             _ if self.role == Some(Role::Primary) => FollowingState::Required,
             Some(Reason::Diverged) => FollowingState::Diverged,
             Some(Reason::NotFollowing | Reason::Disabled | Reason::Draining) => FollowingState::Required,
             _ if self.eligible => FollowingState::Follows,
+            reason if may_have_changed && reason.is_none_or(Reason::is_silent) => FollowingState::Required,
             _ => FollowingState::Presumed,
         }
     }

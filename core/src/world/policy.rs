@@ -108,10 +108,8 @@ impl PolicyState {
         let (mut targets, mut standbys) = (BTreeMap::new(), BTreeMap::new());
         for (id, endpoint) in watched(&policy, &resolved) {
             let known = endpoints.get(&endpoint.0.id).filter(|_| same_database);
-            let following = Following::watched(newcomers_prove);
-            let incarnation = incarnations.next();
-            let target =
-                WatchedTarget::restored(&id, endpoint, incarnation, (following, known), &policy, now);
+            let (incarnation, known_before) = (incarnations.next(), (newcomers_prove, known));
+            let target = WatchedTarget::restored(&id, endpoint, incarnation, known_before, &policy, now);
             let was_standby = known
                 .and_then(|known| known.of(endpoint.1, &id))
                 .is_some_and(TargetMemory::was_standby);
@@ -128,7 +126,7 @@ impl PolicyState {
         let mut state = Self {
             standbys,
             standby_services,
-            reasons: endpoints.into_iter().flat_map(reasons).collect(),
+            reasons: BTreeMap::new(),
             request: CheckRequest {
                 answered,
                 ..CheckRequest::default()
@@ -155,6 +153,8 @@ impl PolicyState {
             policy,
             resolved,
         };
+        state.recall_contests(&endpoints);
+        state.reasons = endpoints.into_iter().flat_map(reasons).collect();
         state.recall_routes(now);
         state.ask(now);
         state
@@ -168,13 +168,15 @@ impl PolicyState {
         incarnations: &mut Incarnations,
         now: Moment,
     ) {
+        let contested = self.contested_targets();
         let before = std::mem::replace(&mut self.policy, Arc::clone(&policy));
-        let known = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
+        let resolved_before = std::mem::replace(&mut self.resolved, Arc::clone(&resolved));
+        let known = &resolved_before;
         let service = |resolved: &Resolved, id: &EndpointId| {
             Some(resolved.endpoint(id)?.pods.as_ref()?.service.clone())
         };
         self.standby_services
-            .retain(|id, _| service(&known, id).is_some() && service(&known, id) == service(&resolved, id));
+            .retain(|id, _| service(known, id).is_some() && service(known, id) == service(&resolved, id));
         let resumed = before.mode == Mode::Suspend && policy.mode != Mode::Suspend;
         let same_database = self.keep_identity(&policy);
         let wanted: BTreeMap<_, _> = watched(&policy, &resolved).collect();
@@ -204,6 +206,7 @@ impl PolicyState {
         let targets = &self.targets;
         self.aliases.retain(|id| targets.contains_key(id));
         self.forget_candidacies();
+        self.keep_contests(contested, &resolved_before);
         self.warm &= same_database && !resumed;
         if resumed {
             for target in self.targets.values_mut() {
@@ -254,6 +257,9 @@ impl PolicyState {
         if before.holder == self.holding.holder {
             // A contest is no choice: that this process saw it is a proof, which the other one may have missed.
             self.holding.contested.extend(before.contested);
+            self.holding
+                .contested_endpoints
+                .extend(before.contested_endpoints);
             return None;
         }
         self.goes_by_memory = true;

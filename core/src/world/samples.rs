@@ -221,6 +221,9 @@ impl PolicyState {
                 .class_states
                 .replayed(report, &target.replay, &self.history, heartbeat);
             self.note_standby(id, sample, started, ended);
+            if is_ours {
+                self.end_contest(id, server);
+            }
             if let Some(server) = server {
                 self.remember_standby(server, sample.system_identifier);
             }

@@ -29,6 +29,7 @@ use crate::observation::{FailureKind, Observation, Role, Sample, Silence};
 use crate::percent::Percent;
 use crate::plan::RoutingPlan;
 use crate::policy::{DeclaredRole, EndpointState, Mode};
+use crate::write_primary::Holding;
 
 /// Half-open, and nothing was good yet.
 const FIRST_STEP: Circuit = Circuit::HalfOpen {
@@ -251,6 +252,11 @@ impl Scene {
             Some(DecisionState::Decided(decided)) => *decided,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// What is remembered after the newest decision.
+    fn holding(&self) -> Holding {
+        self.world.policies[&key("a").policy].holding.clone()
     }
 
     fn reason(&mut self, id: &str) -> Reason {

@@ -111,13 +111,15 @@ impl WatchedTarget {
         id: &TargetId,
         (endpoint, resolved): (&Endpoint, &ResolvedEndpoint),
         incarnation: Incarnation,
-        (following, memory): (Following, Option<&EndpointMemory>),
+        (must_prove, memory): (bool, Option<&EndpointMemory>),
         policy: &Policy,
         now: Moment,
     ) -> Self {
+        let following = Following::watched(must_prove);
         let mut target = Self::new(id, (endpoint, resolved), incarnation, following, policy, now);
         if let Some(known) = memory.and_then(|memory| memory.of(resolved, id)) {
             target.recall(known, endpoint, policy, now);
+            target.following = Following::recalled(known.following(must_prove));
             target.class_states = ClassStates::default();
             target.class_states.take_classes(policy, endpoint, &target.replay);
             for (class, own) in &known.classes {
@@ -149,7 +151,6 @@ impl WatchedTarget {
             self.served = Some(self.health.judge(&policy.breaker).0.in_route());
             self.replay = Replay::fresh_since(now);
         }
-        self.following = Following::recalled(known.following());
         // What was proven stands until the opposite is.
         self.health.other_database = known.was(Reason::IdentityMismatch);
         self.health.read_only = known.was(Reason::ReadOnly);

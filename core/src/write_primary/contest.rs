@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::{Claim, Contenders, Holding, Rules};
-use crate::ids::TargetId;
+use crate::ids::{EndpointId, TargetId};
 use crate::moment::Moment;
 use crate::observation::Role;
 use crate::seeded::SeededFault;
@@ -42,25 +42,33 @@ impl Contenders<'_> {
             .collect()
     }
 
-    /// The contested servers as of now.
-    pub(super) fn contested(&self, holding: &Holding, rules: Rules<'_>, now: Moment) -> BTreeSet<SocketAddr> {
+    /// The contested servers as of now, and the endpoints whose contested server is out of sight.
+    pub(super) fn contested(
+        &self,
+        holding: &Holding,
+        rules: Rules<'_>,
+        now: Moment,
+    ) -> (BTreeSet<SocketAddr>, BTreeSet<EndpointId>) {
         let mut contested = holding.contested.clone();
+        let mut unseen = holding.contested_endpoints.clone();
+        let is_led = |claim: &Claim| self.all_follow(claim, rules);
         let Some(holder) = self.present(holding) else {
             if rules.warm && rules.awaited.is_none() {
                 // It has left, and nobody awaits it.
                 contested.retain(|server| {
                     let claim = self.claims.iter().find(|claim| claim.server == *server);
-                    claim.is_none_or(|claim| !self.all_follow(claim, rules))
+                    claim.is_none_or(|claim| !is_led(claim))
                 });
+                unseen.retain(|endpoint| !self.unseen(endpoint).any(is_led));
             }
-            return contested;
+            return (contested, unseen);
         };
         if self.stays_at(holding, holder).is_some() {
             // Who answers is another server.
-            return contested;
+            return (contested, unseen);
         }
         if holder.role == Some(Role::Standby) && holder.answers {
-            return BTreeSet::new();
+            return (BTreeSet::new(), BTreeSet::new());
         }
         let told = |claim: &Claim| claim.told_writable() && self.belongs(claim);
         if told(holder) && !self.is_below(holder) {
@@ -72,29 +80,50 @@ impl Contenders<'_> {
         }
         let out = |since: Moment| now >= since + rules.failover_timeout;
         let lost = holder.failing_since.is_some_and(out);
+        let ends = |claim: &Claim| claim.instance == holder.instance || lost && is_led(claim);
         contested.retain(|server| {
             let claim = self.claims.iter().find(|claim| claim.server == *server);
             // One that nobody knows any more, when all were checked, is not declared.
             claim.map_or(!rules.warm, |claim| {
                 let is_standby = claim.role == Some(Role::Standby) && claim.answers;
-                let is_holder = claim.instance == holder.instance;
-                !(is_holder || is_standby || lost && self.all_follow(claim, rules))
+                !(is_standby || ends(claim))
             })
         });
-        contested
+        unseen.retain(|endpoint| !self.unseen(endpoint).any(ends));
+        (contested, unseen)
     }
 
     /// Whether its server is contested, under this or another name.
     pub(super) fn is_contested(&self, holding: &Holding, claim: &Claim) -> bool {
+        let none = holding.contested.is_empty() && holding.contested_endpoints.is_empty();
         // This is asked of every server, and mostly there is no contest.
-        if holding.contested.is_empty() || SeededFault::ContestedIgnored.is_on() {
+        if none || SeededFault::ContestedIgnored.is_on() {
             return false;
         }
         let mut names = self
             .claims
             .iter()
             .filter(|other| other.instance == claim.instance);
-        names.any(|name| holding.contested.contains(&name.server))
+        names.any(|name| {
+            let holds = holding.holder.as_ref() == Some(&name.target);
+            let endpoint = holding.contested_endpoints.get(&name.target.endpoint);
+            let is_unseen = endpoint.is_some() && !holds && self.may_be_unseen(name);
+            is_unseen || holding.contested.contains(&name.server)
+        })
+    }
+
+    /// What may be the contested server of an endpoint that was out of sight.
+    fn unseen<'b>(&'b self, endpoint: &'b EndpointId) -> impl Iterator<Item = &'b Claim> {
+        let of_it = self
+            .claims
+            .iter()
+            .filter(move |claim| claim.target.endpoint == *endpoint);
+        of_it.filter(|claim| self.may_be_unseen(claim))
+    }
+
+    /// Of a Service, a pod that nobody knows; the successor of the holder's pod is on the timeline of the mark.
+    fn may_be_unseen(&self, claim: &Claim) -> bool {
+        !claim.by_service || (!claim.was_standby && self.is_above(claim))
     }
 
     /// Whether all other standbys that answer, at least two, follow this server, on a timeline above the mark.

@@ -65,7 +65,7 @@ impl<'a> Contenders<'a> {
         let present = self.present(holding);
         let claims = self.claims.iter().filter(|claim| match present {
             Some(present) => claim.instance != present.instance,
-            None => !self.may_be_first(claim),
+            None => !self.may_be_first(holding, claim),
         });
         let known = claims.filter(|claim| claim.role.is_some());
         let told = |claim: &Claim| Some((claim.target.clone(), self.obstacle(holding, claim, pinned)?));

@@ -21,6 +21,9 @@ pub struct Holding {
     /// Servers that became writable while the holder took the writes, as an answer of the holder proved that was asked for
     /// afterwards: silence of the holder is no reason to follow them.
     pub contested: BTreeSet<SocketAddr>,
+    /// Endpoints of which such a server is out of sight: a pod that left its Service and may return at another address, or a server
+    /// that the policy does not route for the moment.
+    pub contested_endpoints: BTreeSet<EndpointId>,
 }
 
 impl Holding {

@@ -90,6 +90,20 @@ fn who_held_the_writes_is_remembered_with_its_pod() {
 }
 
 #[test]
+fn who_is_contested_is_remembered_by_the_server_or_the_endpoint() {
+    let mut status = status();
+    let contested = ["198.18.0.2:5432", "[2001:db8::2]:5432", "a"].map(ToOwned::to_owned);
+    status.memory = Some(MemoryStatus {
+        contested: contested.to_vec(),
+        ..MemoryStatus::default()
+    });
+    let holding = memory(&status).holding;
+    let servers = contested[..2].iter().map(|server| server.parse().unwrap());
+    assert_eq!(holding.contested, servers.collect());
+    assert_eq!(holding.contested_endpoints, BTreeSet::from(["a".into()]));
+}
+
+#[test]
 fn what_classes_knew_is_remembered() {
     let a = &memory(&status()).endpoints[&EndpointId::from("a")];
     let reasons: Vec<_> = a

@@ -30,14 +30,17 @@ pub fn memory(decision: &Decision) -> Option<MemoryStatus> {
                 .or(port),
         }
     });
-    let contested = holding.contested.iter();
-    let contested = contested.filter(|_| !SeededFault::ContestNotRemembered.is_on());
+    let servers = holding.contested.iter().map(ToString::to_string);
+    let endpoints = holding.contested_endpoints.iter().map(ToString::to_string);
+    let contested = servers
+        .chain(endpoints)
+        .filter(|_| !SeededFault::ContestNotRemembered.is_on());
     Some(MemoryStatus {
         holder,
         timeline: holding.timeline,
         system_identifier: holding.identity.map(|identity| identity.to_string()),
         accepted: holding.accepted.as_ref().map(ToString::to_string),
-        contested: contested.map(ToString::to_string).collect(),
+        contested: contested.collect(),
         author: None,
         term: None,
     })

@@ -1,11 +1,13 @@
 //! The conditions of the spec and of its writing: whether it is valid, whether what it names could be read, whether its
 //! routes are written, and whether waiting helps.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::conditions::Verdict;
 use super::serving::named;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
-use distributary_api::notation;
+use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, RouteDecision};
 use distributary_core::health::Reason;
@@ -99,14 +101,43 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
     }
 }
 
+/// The CustomResourceDefinition is of an earlier version, which does not know these fields.
+const UNSIGNED: &str = "The routes are written. The API server does not take status.memory.author and status.memory.term: apply the \
+                        CustomResourceDefinition of this version. Until then a late write of an earlier leader to the status may be taken, and \
+                        another installation is recognized by the objects that it writes alone.";
+
 fn written(report: &Report<'_>) -> String {
-    if report.remembered {
-        "The routes are written.".to_owned()
-    } else {
-        "The routes are written, but the choice of the write primary is not: the API server does not take status.memory. \
-         After a restart the operator may not know it."
-            .to_owned()
-    }
+    let text = match (report.remembered, report.signed) {
+        (false, _) => {
+            "The routes are written, but the choice of the write primary is not: the API server does not take status.memory. \
+             After a restart the operator may not know it."
+        }
+        (true, false) => UNSIGNED,
+        (true, true) => "The routes are written.",
+    };
+    text.to_owned()
+}
+
+/// Whether a status says that the API server drops who wrote it.
+#[must_use]
+pub fn tells_unsigned(status: &ReplicaSetPolicyStatus) -> bool {
+    told(status).is_some_and(|condition| condition.message == UNSIGNED)
+}
+
+/// The Leases that a status names of operators that fight.
+#[must_use]
+pub fn rivals_told(status: &ReplicaSetPolicyStatus) -> Vec<String> {
+    let message = told(status).map_or("", |condition| &condition.message);
+    let named = message
+        .split_once(LEASES)
+        .and_then(|(_, rest)| rest.split_once(". "));
+    let named = named.map(|(named, _)| named.split(AND).map(ToOwned::to_owned));
+    named.into_iter().flatten().collect()
+}
+
+fn told(status: &ReplicaSetPolicyStatus) -> Option<&Condition> {
+    let programmed = ConditionType::Programmed.into_str();
+    status.conditions.iter().find(|it| it.type_ == programmed)
 }
 
 pub fn waiting(report: &Report<'_>) -> String {
@@ -137,6 +168,10 @@ fn foreign(slices: &[String]) -> String {
     )
 }
 
+/// Before and between the names of Leases, which contain no space.
+const LEASES: &str = "those of the Leases ";
+const AND: &str = " and ";
+
 /// The same text whichever of them writes it.
 fn rivals(leases: &[String]) -> String {
     let operators = match leases {
@@ -144,7 +179,7 @@ fn rivals(leases: &[String]) -> String {
         [one] => {
             format!("that of the Lease {one}, and one without a Lease or of an earlier version")
         }
-        all => format!("those of the Leases {}", all.join(" and ")),
+        all => format!("{LEASES}{}", all.join(AND)),
     };
     format!(
         "More than one operator writes for this policy, and each undoes what the other one wrote: {operators}. The one whose writes are undone pauses, for at most 10 min at a time, and meanwhile only moves and withdraws the writes. Stop all but one."

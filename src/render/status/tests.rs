@@ -156,6 +156,7 @@ fn report(decision: &Decision) -> Report<'_> {
         outputs: Some(&DECLARED.outputs),
         written: WriteOutcome::Programmed,
         remembered: true,
+        signed: true,
         revision: Some("abc"),
         moment: Moment::default(),
     }
@@ -820,4 +821,16 @@ fn the_pods_of_an_endpoint_are_told_each() {
         .collect();
     assert_eq!(told, [("198.18.0.20", "Serving"), ("198.18.0.21", "Suspect")]);
     assert_eq!(status(&report(&pods), &after, &at(3)), after);
+}
+
+#[test]
+fn who_is_contested_is_told_by_the_server_or_the_endpoint() {
+    let decision = decided(|decided| {
+        decided
+            .holding
+            .contested
+            .insert("198.18.0.2:5432".parse().unwrap());
+        decided.holding.contested_endpoints.insert("a".into());
+    });
+    assert_eq!(memory(&decision).unwrap().contested, ["198.18.0.2:5432", "a"]);
 }

@@ -203,6 +203,7 @@ impl Scene {
             outputs: Some(&outputs),
             written: WriteOutcome::Programmed,
             remembered: true,
+            signed: true,
             revision: None,
             moment: at(self.second * 1000),
         };

@@ -8,6 +8,8 @@ use crate::render::status::agree;
 use crate::writing::attempt::Attempt;
 use crate::writing::installation::Installation;
 use crate::writing::request::{Answer, Effect, PolicyReading};
+use crate::writing::rival::Made;
+use distributary_api::MemoryStatus;
 use distributary_core::moment::Moment;
 use distributary_core::seeded::SeededFault;
 
@@ -91,7 +93,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     fn watch_over(&mut self, sent: &SentRequest, answer: &Answer<B>, now: Moment, by: &Installation) {
         let wrote = match answer {
             _ if sent.is_read => return,
-            Answer::Object(Some(object)) => Some((object.version.clone(), Some(object.digest))),
+            Answer::Object(Some(object)) => Some((object.version.clone(), Some(Made::of(object)))),
             Answer::Object(None) => sent.deletes.clone().map(|version| (version, None)),
             Answer::Policy(Some(policy)) => {
                 if tells_of_fight(&policy.status) {
@@ -107,7 +109,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.rival.moves(id, now);
         }
         match wrote {
-            Some((version, digest)) => self.rival.wrote(sent.subject.clone(), version, digest, now, by),
+            Some((version, made)) => self.rival.wrote(sent.subject.clone(), version, made, now, by),
             None => self.rival.forget(sent.subject.as_ref()),
         }
     }
@@ -146,6 +148,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             }
         } else {
             self.taken(policy, now);
+            self.look_for_signature(policy.status.memory.as_ref(), effects);
             self.reported(effects);
         }
         // A watch may have shown a newer one than a write led to. What a read finds is the newest, though versions may have
@@ -166,6 +169,20 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.attempts.remove(&None);
             self.sign();
         }
+    }
+
+    /// The status was written: whether it says by whom, and how often another process had begun to lead.
+    fn look_for_signature(&mut self, kept: Option<&MemoryStatus>, effects: &mut Vec<Effect<B>>) {
+        let Some((sent, kept)) = self.sent.as_ref().zip(kept) else {
+            return;
+        };
+        let is_dropped =
+            (sent.author.is_some() && kept.author.is_none()) || (sent.term.is_some() && kept.term.is_none());
+        if is_dropped && !self.unsigned {
+            effects.push(Effect::Unsigned);
+        }
+        self.reported.changed |= is_dropped != self.unsigned;
+        self.unsigned = is_dropped;
     }
 
     /// It was not done, as far as anybody knows.

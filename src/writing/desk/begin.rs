@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::log::Log;
 use super::{Around, Desk, Rest, Subject};
 use crate::render::reading::Version;
-use crate::render::status::{agree, memory};
+use crate::render::status::{agree, memory, tells_unsigned};
 use crate::writing::attempt::Attempt;
 use crate::writing::lead::Lead;
 use crate::writing::order::Due;
@@ -43,6 +43,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         self.beginning = Beginning::Unread { agrees: false };
         (self.log, self.rival) = (Log::default(), Rival::default());
         self.sent = None;
+        self.unsigned = tells_unsigned(&self.status);
         self.absent.clear();
         // What failed before another process led says nothing of now, and what was asked for before is no reading of now.
         self.attempts.values_mut().for_each(Attempt::outlive);

@@ -154,6 +154,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             outputs: decided.map(|(_, valid)| &*valid.outputs),
             written: written.clone(),
             remembered: !self.log.given_up,
+            signed: !self.unsigned,
             revision: self.revision(),
             moment: now.moment,
         };

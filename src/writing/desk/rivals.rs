@@ -1,7 +1,7 @@
 //! What another operator that writes for the same policy undoes, and what is written meanwhile.
 
 use super::{Around, Desk, Goal, Rest};
-use crate::render::status::{ConditionReason, ConditionType};
+use crate::render::status::{ConditionReason, ConditionType, rivals_told};
 use crate::writing::installation::Installation;
 use crate::writing::order::{Due, Step};
 use crate::writing::rendering::Rendering;
@@ -28,6 +28,11 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     ) {
         let (now, by) = (around.now.moment, around.installation);
         self.rival.pass(now, by);
+        if self.rival.begins(tells_of_fight(&self.status), now, by) {
+            for lease in rivals_told(&self.status) {
+                self.rival.is_of(&lease);
+            }
+        }
         if self.is_of_another(by) && tells_of_fight(&self.status) {
             self.rival.hears(&self.version, now, by);
         }
@@ -80,9 +85,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         undone
     }
 
-    /// Whether another installation wrote the status, or an operator of an earlier version.
+    /// Whether another installation wrote the status, or an operator of an earlier version. Where the API server drops who wrote it,
+    /// nobody knows.
     fn is_of_another(&self, by: &Installation) -> bool {
-        let memory = self.status.memory.as_ref();
+        let memory = self.status.memory.as_ref().filter(|_| !self.unsigned);
         memory.is_some_and(|memory| memory.author != by.lease)
     }
 

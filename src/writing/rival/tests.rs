@@ -33,8 +33,8 @@ impl Bench {
     fn writes(&mut self) {
         self.version += 1;
         let version = Version::new(self.version.to_string());
-        let digest = Some(Digest([1; 32]));
-        self.rival.wrote(Some(id()), version, digest, self.now, &self.by);
+        let made = Some(Made::of(&self.seen(true, 1)));
+        self.rival.wrote(Some(id()), version, made, self.now, &self.by);
     }
 
     fn seen(&self, by_operator: bool, digest: u8) -> ObservedObject<()> {
@@ -189,6 +189,41 @@ fn who_prevails_takes_what_is_undone_after_a_long_rest_for_a_sign() {
     assert!(bench.is_undone());
     assert_eq!(bench.rival.until().unwrap().since(bench.now), 120 * SECOND);
     assert!(!bench.rival.pauses());
+}
+
+#[test]
+fn who_begins_to_lead_in_a_fight_pauses_at_the_first_sign_of_it() {
+    let mut bench = Bench::new();
+    assert!(bench.rival.begins(true, bench.now, &bench.by));
+    assert!(!bench.rival.begins(true, bench.now, &bench.by), "once");
+    assert!(!bench.rival.pauses() && bench.rival.leases(&bench.by).is_some());
+    bench.fights(1);
+    assert!(bench.rival.pauses());
+    let pause = bench.rival.until().unwrap().since(bench.now);
+    assert!(pause > 40 * SECOND && pause <= 60 * SECOND, "{pause:?}");
+
+    let mut bench = Bench::new();
+    bench.rival.begins(true, bench.now, &bench.by);
+    bench.pass(15 * SECOND);
+    assert_eq!(bench.rival.leases(&bench.by), None, "nobody undid anything");
+    bench.fights(2);
+    assert!(!bench.rival.pauses());
+
+    let mut bench = Bench::new();
+    assert!(!bench.rival.begins(false, bench.now, &bench.by));
+    assert_eq!(bench.rival.leases(&bench.by), None);
+}
+
+#[test]
+fn who_takes_the_owner_of_an_object_away_is_no_operator() {
+    let mut bench = Bench::new();
+    bench.writes();
+    bench.version += 1;
+    let orphan = ObservedObject {
+        owned: false,
+        ..bench.seen(true, 2)
+    };
+    assert!(!bench.rival.meets(&orphan, bench.now, &bench.by));
 }
 
 #[test]

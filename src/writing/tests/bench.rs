@@ -150,6 +150,8 @@ pub struct Bench {
     faults: Vec<(String, Fault)>,
     /// Writes that another operator undid.
     pub undone: usize,
+    /// How often it told that the API server drops who wrote the status.
+    pub unsigned: usize,
     /// The version of the server that watches showed last.
     shown: u64,
 }
@@ -163,6 +165,8 @@ pub struct Server {
     pub policy_version: u64,
     /// Whether the CRD knows no memory.
     pub forgets_memory: bool,
+    /// Whether the CRD, of an earlier version, knows not who wrote a memory.
+    pub forgets_author: bool,
     /// An object that a webhook changes: the endpoints of a slice, and whether a ConfigMap is immutable.
     pub undoes: Option<String>,
     /// Whether it says that there is no such policy.
@@ -225,6 +229,7 @@ impl Bench {
             found: None,
             faults: Vec::new(),
             undone: 0,
+            unsigned: 0,
             shown: 0,
         }
     }
@@ -265,6 +270,35 @@ impl Bench {
         self.server.put_as("kubectl-edit", place, object);
     }
 
+    /// Someone edits the policy, and no watch has shown it.
+    pub fn touch_policy(&mut self) {
+        let status = self.server.status.clone();
+        self.server.write_status(status);
+    }
+
+    /// Another process of the installation begins to lead, which has seen the same.
+    pub fn changes_leader(&mut self) {
+        self.take(Input::Follows);
+        self.begins();
+    }
+
+    /// Someone takes a part of an object away, and no watch has shown it. Of such a write the API server keeps no name: the newest
+    /// one that it tells stays that of the operator.
+    pub fn take_away(&mut self, kind: Kind, name: &str, pointer: &str) {
+        let mut all = self.server.objects.iter();
+        let found = all.find(|(place, _)| place.id.kind == kind && place.id.name == name);
+        let (place, mut object) = found
+            .map(|(place, object)| (place.clone(), object.clone()))
+            .unwrap();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let key = key.replace("~1", "/");
+        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut);
+        parent.unwrap().remove(&key).unwrap();
+        let version = self.server.next();
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        self.server.objects.insert(place, object);
+    }
+
     fn advance(&mut self, inputs: impl IntoIterator<Item = Input<Text>>) {
         for effect in self.writing.advance(inputs, self.now) {
             match effect {
@@ -272,6 +306,7 @@ impl Bench {
                 Effect::Event { notice, .. } => self.notices.push(notice.reason),
                 Effect::Recall { .. } => self.recalled += 1,
                 Effect::Found { servers, .. } => self.found = Some(servers),
+                Effect::Unsigned => self.unsigned += 1,
                 Effect::Figure(Figure::Undone) => self.undone += 1,
                 Effect::Figure(_) => {}
             }
@@ -696,6 +731,9 @@ impl Server {
     pub fn write_status(&mut self, mut status: ReplicaSetPolicyStatus) {
         if self.forgets_memory {
             status.memory = None;
+        }
+        if let Some(memory) = status.memory.as_mut().filter(|_| self.forgets_author) {
+            (memory.author, memory.term) = (None, None);
         }
         self.policy_version = self.next();
         self.status = status;

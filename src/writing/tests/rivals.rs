@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bench::{Bench, Routes, Server, with};
-use crate::render::Kind;
+use crate::render::{Kind, labels};
 use crate::writing::*;
 
 const READS: &str = "orders-ro-ipv4-5432";
@@ -206,6 +206,59 @@ fn what_people_edit_is_put_right_however_often() {
     );
 }
 
+/// The API server names no writer of what is only taken away.
+#[test]
+fn what_is_taken_away_is_put_right_however_often_and_is_no_rival() {
+    let label = |key: &str| format!("/metadata/labels/{}", key.replace('/', "~1"));
+    let annotation = |key: &str| format!("/metadata/annotations/{}", key.replace('/', "~1"));
+    let cases = [
+        (Kind::EndpointSlice, READS, label(labels::ROUTE)),
+        (Kind::EndpointSlice, WRITES, label(labels::SERVICE_NAME)),
+        (Kind::EndpointSlice, READS, label(labels::SLICE_MANAGED_BY)),
+        (Kind::EndpointSlice, READS, label("team")),
+        (Kind::EndpointSlice, READS, "/ports".to_owned()),
+        (Kind::EndpointSlice, READS, "/metadata/labels".to_owned()),
+        (Kind::EndpointSlice, READS, "/metadata/ownerReferences".to_owned()),
+        (Kind::Service, "orders-ro", label(labels::POLICY)),
+        (Kind::Service, "orders-ro", label(labels::ROUTE)),
+        (Kind::Service, "orders-ro", annotation(labels::POLICY_UID)),
+        (Kind::Service, "orders-ro", annotation("note")),
+        (Kind::Service, "orders-ro", "/spec/ports/0/name".to_owned()),
+        (Kind::ConfigMap, "orders-routing", label(labels::MANAGED_BY)),
+        (Kind::ConfigMap, "orders-routing", annotation(labels::KEYS)),
+        (Kind::ConfigMap, "orders-routing", "/data/routing.json".to_owned()),
+        (Kind::ConfigMap, "orders-routing", "/data".to_owned()),
+    ];
+    for (kind, name, pointer) in cases {
+        let mut bench = Bench::of_lease(Server::default(), "shop/one");
+        let asked = |key: &str| [(key.to_owned(), "shop".to_owned())].into();
+        bench.outputs.metadata.labels = asked("team");
+        bench.outputs.metadata.annotations = asked("note");
+        bench.declare();
+        bench.decide(with(1, &[2]));
+        bench.serve();
+        bench.pass(1);
+        let is_back = |bench: &Bench| {
+            let mut all = bench.server.objects.iter();
+            let found = all.find(|(place, _)| place.id.kind == kind && place.id.name == name);
+            found.is_some_and(|(_, object)| object.pointer(&pointer).is_some())
+        };
+        for _ in 0..6 {
+            bench.take_away(kind, name, &pointer);
+            bench.echo();
+            for _ in 0..9 {
+                if !is_back(&bench) {
+                    bench.pass(1);
+                }
+            }
+            assert!(is_back(&bench), "{name} {pointer}");
+        }
+        bench.pass(1);
+        let told = (bench.condition("Programmed"), bench.undone);
+        assert_eq!(told, ("Programmed".to_owned(), 0), "{name} {pointer}");
+    }
+}
+
 /// A request of the leader before arrives late, again and again: it is put right each time, and no other installation.
 #[test]
 fn writes_of_an_earlier_leader_are_no_rival() {
@@ -232,6 +285,84 @@ fn writes_of_an_earlier_leader_are_no_rival() {
         (bench.condition("Programmed").as_str(), bench.undone),
         ("Programmed", 0)
     );
+}
+
+fn message(bench: &Bench) -> String {
+    let mut all = bench.server.status.conditions.iter();
+    all.find(|it| it.type_ == "Programmed").unwrap().message.clone()
+}
+
+/// The CRD of an earlier version knows neither the author of a status nor its term.
+#[test]
+fn who_does_not_find_its_name_in_what_it_wrote_is_no_rival_of_itself() {
+    let mut server = Server::default();
+    server.forgets_author = true;
+    let mut bench = Bench::of_lease(server, "shop/one");
+    bench.declare();
+    bench.decide(with(1, &[2]));
+    bench.serve();
+    bench.pass(1);
+    for round in 0..8 {
+        bench.touch_policy();
+        bench.see_status();
+        bench.decide(with(1, if round % 2 == 0 { &[] } else { &[2] }));
+        bench.serve();
+        bench.pass(1);
+    }
+    assert_eq!(
+        (bench.condition("Programmed").as_str(), bench.undone),
+        ("Programmed", 0)
+    );
+    assert!(
+        message(&bench).contains("status.memory.author"),
+        "{}",
+        message(&bench)
+    );
+    assert_eq!(bench.unsigned, 1);
+
+    bench.log();
+    bench.changes_leader();
+    bench.pass(60);
+    assert_eq!(bench.log(), [""; 0], "an unchanged world");
+
+    bench.server.forgets_author = false;
+    bench.decide(with(1, &[]));
+    bench.serve();
+    bench.pass(1);
+    assert_eq!(message(&bench), "The routes are written.");
+    assert_eq!(
+        bench.server.status.memory.as_ref().unwrap().author.as_deref(),
+        Some("shop/one")
+    );
+}
+
+/// What the process before learned of a fight is in the status.
+#[test]
+fn a_change_of_leaders_in_a_fight_does_not_begin_it_anew() {
+    for pausing_changes in [true, false] {
+        let mut duel = disagree();
+        duel.pass(15 * SECOND);
+        let first_prevails = duel.servers(READS) == ["198.18.0.2"];
+        duel.log.clear();
+        let of_first = first_prevails != pausing_changes;
+        let changed = if of_first {
+            &mut duel.first
+        } else {
+            &mut duel.second
+        };
+        changed.changes_leader();
+        duel.pass(5 * SECOND);
+        let (reason, told) = duel.programmed();
+        assert_eq!(reason, "ForeignOperator");
+        assert!(told.contains("shop/one") && told.contains("shop/two"), "{told}");
+        let log = duel.log.clone();
+        let slices = duel.writes_of(READS);
+        if pausing_changes {
+            assert!(slices <= 2, "{log:?}");
+        } else {
+            assert_eq!(log, [""; 0]);
+        }
+    }
 }
 
 /// Without a Lease the slices tell, and an earlier version names none.

@@ -30,6 +30,7 @@ pub struct Builder {
     kubeconfig: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
     stop: Option<Stop>,
 }
 
@@ -61,6 +62,13 @@ impl Builder {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs this program in place of the one that was built with the tests.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -100,9 +108,10 @@ impl Builder {
 
     fn daemon(&self, address: Ipv4Addr) -> Result<Daemon> {
         let [_, _, third, fourth] = address.octets();
-        let program = match &self.stop {
-            Some(_) => env::current_exe()?,
-            None => binary()?,
+        let program = match (&self.stop, &self.program) {
+            (Some(_), _) => env::current_exe()?,
+            (None, Some(program)) => program.clone(),
+            (None, None) => binary()?,
         };
         let level: &[&str] = if self.arguments.iter().any(|argument| argument == LOG_LEVEL) {
             &[]
@@ -137,6 +146,7 @@ impl Operator {
             kubeconfig: kubeconfig.to_owned(),
             arguments: vec![],
             environment: vec![],
+            program: None,
             stop: None,
         }
     }

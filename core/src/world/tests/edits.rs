@@ -173,6 +173,91 @@ fn edited_in_a_split() -> Scene {
     scene
 }
 
+/// `a` was promoted while the primary takes writes, as its answer proves.
+fn contested() -> Scene {
+    let mut scene = Scene::well();
+    scene.decide();
+    scene.check("a", 10_000, Ok(promoted()));
+    scene.check("primary", 10_100, good("primary"));
+    assert_eq!(scene.holding().contested.len(), 1);
+    scene
+}
+
+fn promoted() -> Sample {
+    Sample {
+        timeline: Some(2),
+        ..sample(Role::Primary)
+    }
+}
+
+/// A person takes it out to look at it, and puts it back while the primary restarts.
+#[test]
+fn a_contested_server_that_was_not_routed_for_a_while_is_contested_all_the_same() {
+    for state in [EndpointState::Draining, EndpointState::Disabled] {
+        let mut scene = contested();
+        let out = edited(|policy| policy.endpoints[1].state = state);
+        scene.apply(out, &Memory::default(), 11_000);
+        scene.check("primary", 12_000, good("primary"));
+        scene.check("b", 12_000, good("b"));
+        let holding = scene.holding();
+        assert!(holding.contested_endpoints.contains(&"a".into()), "{state:?}");
+        scene.check("primary", 13_000, REFUSED);
+        scene.check("primary", 13_010, REFUSED);
+        // Also where the operator restarted meanwhile.
+        let mut again = Scene::default();
+        let mut known = crate::world::tests::restart::remembered(&["primary", "a", "b"]);
+        known.holding = holding;
+        again.apply(policy(), &known, 13_000);
+        again.check("b", 13_100, good("b"));
+        again.check("primary", 13_100, REFUSED);
+        scene.apply(policy(), &Memory::default(), 14_000);
+        for mut scene in [scene, again] {
+            scene.check("a", 14_100, Ok(promoted()));
+            scene.check("primary", 20_000, REFUSED);
+            scene.check("primary", 20_100, REFUSED);
+            assert_eq!(scene.holding().holder, Some(target("primary")), "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_contest_ends_while_the_server_is_not_routed_when_it_is_a_standby() {
+    let mut scene = contested();
+    let out = edited(|policy| policy.endpoints[1].state = EndpointState::Draining);
+    scene.apply(out, &Memory::default(), 11_000);
+    scene.check("a", 12_000, good("a"));
+    assert!(scene.holding().contested_endpoints.is_empty());
+}
+
+#[test]
+fn an_edit_of_the_host_of_a_contested_server_ends_its_contest() {
+    let none = |scene: &Scene| {
+        let holding = scene.holding();
+        holding.contested.is_empty() && holding.contested_endpoints.is_empty()
+    };
+    let moved = |policy: &mut Case| policy.endpoints[1] = endpoint("a", 9);
+    let mut scene = contested();
+    let known = scene.holding();
+    scene.apply(edited(moved), &Memory::default(), 11_000);
+    scene.check("a", 11_100, good("a"));
+    assert!(none(&scene));
+    let mut scene = contested();
+    let out = edited(|policy| policy.endpoints[1].state = EndpointState::Draining);
+    scene.apply(out, &Memory::default(), 11_000);
+    scene.apply(edited(moved), &Memory::default(), 11_100);
+    scene.check("a", 11_200, good("a"));
+    assert!(none(&scene));
+    // While the operator was down.
+    let mut scene = Scene::default();
+    let mut memory = crate::world::tests::restart::remembered(&["primary", "a", "b"]);
+    memory.holding = known;
+    scene.apply(edited(moved), &memory, 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    assert!(none(&scene));
+}
+
 #[test]
 fn a_new_host_of_the_holder_gets_the_writes_with_its_first_good_check() {
     let mut scene = edited_in_a_split();

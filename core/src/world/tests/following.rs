@@ -606,15 +606,76 @@ fn after_a_restart_who_had_to_follow_and_a_former_write_primary_have_to() {
         }
         assert_eq!(scene.reason("a"), Reason::NotFollowing);
     }
-    // One that was just down.
-    let mut scene = restarted_as(|id, known| {
-        if id == "a" {
-            known.eligible = false;
-            known.reason = Some(Reason::Suspect);
+}
+
+/// Of one that told nothing when the operator ended it is not known whether the write primary changed meanwhile.
+#[test]
+fn after_a_restart_who_was_not_heard_before_has_to_follow() {
+    let silent = [
+        Some(Reason::Suspect),
+        Some(Reason::CircuitOpen),
+        Some(Reason::Starting),
+        Some(Reason::StillStarting),
+        Some(Reason::NameUnresolved),
+        Some(Reason::NotCheckedYet),
+        Some(Reason::ConfigurationFailed),
+        Some(Reason::AddressRefused),
+        None,
+    ];
+    for reason in silent {
+        for role in [Some(Role::Standby), None] {
+            let mut scene = restarted_as(|id, known| {
+                if id == "a" {
+                    (known.eligible, known.reason, known.role) = (false, reason, role);
+                }
+            });
+            scene.check("primary", 1, good("primary"));
+            for id in ["a", "b"] {
+                scene.check(id, 2, Ok(plain(900)));
+            }
+            assert_eq!(scene.reason("a"), Reason::NotFollowing, "{reason:?} {role:?}");
+            // It does.
+            for beat in 1..5 {
+                scene.hear("primary", beat * 2000, Ok(sample(Role::Primary)));
+                scene.hear("a", beat * 2000 + 10, Ok(plain(1000)));
+            }
+            assert_eq!(scene.routes(), "rw primary; ro a b", "{reason:?} {role:?}");
         }
-    });
-    for id in ["primary", "a", "b"] {
-        scene.check(id, 1, good(id));
+    }
+    let well = [
+        Reason::Lagging,
+        Reason::ReplayStalled,
+        Reason::WeightZero,
+        Reason::FamilyNotServed,
+    ];
+    for reason in well {
+        let mut scene = restarted_as(|id, known| {
+            if id == "a" {
+                (known.eligible, known.reason) = (false, Some(reason));
+            }
+        });
+        scene.check("primary", 1, good("primary"));
+        for id in ["a", "b"] {
+            scene.check(id, 2, Ok(plain(900)));
+        }
+        assert_ne!(scene.reason("a"), Reason::NotFollowing, "{reason:?}");
+    }
+}
+
+/// Nobody held the writes yet: the first choice is no change.
+#[test]
+fn after_a_restart_before_there_was_a_write_primary_nobody_has_to_follow() {
+    let mut known = remembered(&["primary", "a", "b"]);
+    known.holding = Holding::default();
+    for memory in known.endpoints.values_mut() {
+        let target = &mut memory.targets[0];
+        (target.eligible, target.reason, target.role) = (false, Some(Reason::NotCheckedYet), None);
+    }
+    let mut scene = Scene::default();
+    scene.apply(policy(), &known, 0);
+    scene.check("primary", 1, good("primary"));
+    for id in ["a", "b"] {
+        scene.check(id, 2, Ok(plain(1000)));
     }
     assert_eq!(scene.routes(), "rw primary; ro a b");
 }

@@ -364,6 +364,135 @@ fn a_promoted_pod_of_a_service_of_standbys_is_followed_above_the_mark_only() {
     }
 }
 
+/// The pod of `a` was promoted while the primary takes writes, as its answer proves.
+fn contested_pod() -> Scene {
+    let mut scene = scene_with(served_by("a", &[20]));
+    scene.check("a@198.18.0.20", 1000, promoted());
+    scene.check("primary", 1100, good("primary"));
+    assert_eq!(scene.holding().contested.len(), 1);
+    scene
+}
+
+/// The primary restarts for longer than the failover timeout. Who holds the writes then.
+fn primary_restarts(scene: &mut Scene, from: u64) -> String {
+    for millis in [0, 10, 6000] {
+        scene.check("primary", from + millis, REFUSED);
+    }
+    scene.holding().holder.unwrap().to_string()
+}
+
+#[test]
+fn a_contested_pod_that_returns_does_not_win_by_a_restart_of_the_primary() {
+    for last in [20, 21] {
+        let mut scene = contested_pod();
+        scene.apply(served_by("a", &[]), &Memory::default(), 2000);
+        scene.apply(served_by("a", &[last]), &Memory::default(), 3000);
+        let pod = format!("a@198.18.0.{last}");
+        for millis in [0, 10] {
+            scene.check("primary", 3100 + millis, REFUSED);
+        }
+        scene.check(&pod, 3200, promoted());
+        assert_eq!(primary_restarts(&mut scene, 4000), "primary", "{pod}");
+        let word = edited(|policy| {
+            policy.of("a").pods = served_by("a", &[last]).of("a").pods.clone();
+            policy.failover.accept_primary = Some("a".into());
+        });
+        scene.apply(word, &Memory::default(), 11_000);
+        let holding = scene.holding();
+        assert_eq!(holding.holder, Some(target(&pod)));
+        assert!(holding.contested.is_empty() && holding.contested_endpoints.is_empty());
+    }
+}
+
+#[test]
+fn a_contested_pod_that_returns_after_a_restart_of_the_operator_does_not_win_either() {
+    let mut known = crate::world::tests::restart::remembered(&["primary", "b"]);
+    known.holding = contested_pod().holding();
+    let of_a = |seen: &[u8]| EndpointMemory {
+        location: served_by("a", &[]).resolved().location(&"a".into()).cloned(),
+        reason: None,
+        classes: BTreeMap::new(),
+        seen_as_standby: true,
+        targets: seen
+            .iter()
+            .map(|last| TargetMemory {
+                address: Some(address(*last)),
+                role: Some(Role::Primary),
+                seen_as_standby: true,
+                ..TargetMemory::default()
+            })
+            .collect(),
+    };
+    // The pod left while the operator was down; or before that, so that the status names the endpoint.
+    let mut marked = known.clone();
+    marked.holding.contested.clear();
+    marked.holding.contested_endpoints.insert("a".into());
+    marked.endpoints.insert("a".into(), of_a(&[]));
+    known.endpoints.insert("a".into(), of_a(&[20]));
+    for known in [known, marked] {
+        let mut scene = Scene::default();
+        scene.apply(served_by("a", &[21]), &known, 0);
+        scene.check("b", 1, good("b"));
+        scene.check("primary", 2, REFUSED);
+        scene.check("a@198.18.0.21", 3, promoted());
+        assert_eq!(primary_restarts(&mut scene, 100), "primary");
+    }
+}
+
+/// It was rebuilt, and is promoted in order later.
+#[test]
+fn the_contest_of_a_pod_ends_when_one_in_its_place_is_a_standby() {
+    let mut scene = contested_pod();
+    scene.apply(served_by("a", &[21]), &Memory::default(), 2000);
+    assert!(scene.holding().contested_endpoints.contains(&"a".into()));
+    scene.check("a@198.18.0.21", 2100, good("a"));
+    scene.check("primary", 2200, good("primary"));
+    assert!(scene.holding().contested_endpoints.is_empty());
+    scene.check("primary", 3000, REFUSED);
+    scene.check("primary", 3010, REFUSED);
+    scene.check("a@198.18.0.21", 3020, promoted());
+    scene.check("primary", 9000, REFUSED);
+    assert_eq!(scene.decided().holding.holder, Some(target("a@198.18.0.21")));
+}
+
+/// Both pods of one Service take writes: the contested one leaves for good, then that of the holder restarts elsewhere.
+#[test]
+fn the_successor_of_the_pod_of_the_holder_is_not_the_contested_one() {
+    for (role, timeline, expected) in [
+        (PrimaryRole::Follow, 1, "rw primary@198.18.0.32;"),
+        (PrimaryRole::Follow, 2, "rw;"),
+        (PrimaryRole::Pinned, 1, "rw primary@198.18.0.32;"),
+        (PrimaryRole::Pinned, 2, "rw;"),
+    ] {
+        let case = |pods: &[u8]| {
+            let mut case = served_by("primary", pods);
+            case.failover.primary_role = role;
+            case
+        };
+        let mut scene = Scene::default();
+        scene.apply(case(&[30]), &Memory::default(), 0);
+        for id in ["a", "b"] {
+            scene.check(id, 1, good(id));
+        }
+        scene.check("primary@198.18.0.30", 2, good("primary"));
+        scene.decide();
+        scene.apply(case(&[30, 31]), &Memory::default(), 900);
+        scene.check("primary@198.18.0.31", 1000, promoted());
+        scene.check("primary@198.18.0.30", 1100, good("primary"));
+        assert_eq!(scene.holding().contested.len(), 1);
+        scene.apply(case(&[30]), &Memory::default(), 2000);
+        scene.apply(case(&[]), &Memory::default(), 3000);
+        scene.apply(case(&[32]), &Memory::default(), 4000);
+        let found = Sample {
+            timeline: Some(timeline),
+            ..sample(Role::Primary)
+        };
+        scene.check("primary@198.18.0.32", 4100, Ok(found));
+        let routes = scene.routes();
+        assert!(routes.starts_with(expected), "{role:?} {timeline}: {routes}");
+    }
+}
+
 #[test]
 fn a_pod_of_another_service_is_no_pod_of_a_service_of_standbys() {
     let mut scene = scene_with(served_by("a", &[20]));

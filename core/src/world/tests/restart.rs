@@ -189,6 +189,8 @@ fn open(left: Duration) -> impl Fn(&str, &mut TargetMemory) {
 fn an_open_circuit_stays_open_for_what_was_left() {
     let mut scene = restarted_as(open(Duration::from_secs(40)));
     check_all(&mut scene, 1);
+    assert_eq!(scene.reason("a"), Reason::NotFollowing, "it was not heard before");
+    scene.hear("primary", 10, Ok(sample(Role::Primary)));
     let decided = scene.decided();
     assert_eq!(words(&decided.plan), "rw primary; ro b");
     let view = &decided.endpoints[1];
@@ -578,6 +580,7 @@ fn what_the_first_decision_finds_as_it_was_is_nothing_new() {
         scene.check(id, 1, good(id));
     }
     scene.check("a", 2, REFUSED);
+    scene.hear("primary", 4, Ok(sample(Role::Primary)));
     scene.check("a", 8, REFUSED);
     let (_, transitions) = scene.decision().unwrap();
     let told: Vec<_> = transitions
