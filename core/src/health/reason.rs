@@ -69,6 +69,12 @@ impl Reason {
             Self::Serving | Self::Saturated | Self::AnswersWithError | Self::ConfigurationHeld
         )
     }
+
+    /// Whether a figure of lag tells why.
+    #[must_use]
+    pub const fn is_of_lag(self) -> bool {
+        matches!(self, Self::Lagging | Self::ReplayStalled)
+    }
 }
 
 words!(Reason);

@@ -2,7 +2,7 @@
 //! routes are written, and whether waiting helps.
 
 use super::conditions::Verdict;
-use super::serving::named;
+use super::serving::{named, secrets};
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
 use distributary_core::config_maps::TooLarge;
@@ -180,6 +180,7 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
     if let Some(message) = decided.and_then(|decided| writes::identity_changed(report, decided)) {
         return yes(ConditionReason::IdentityChanged, message);
     }
+    let secrets = secrets(report);
     let addresses: Vec<_> = decided
         .map(|decided| decided.endpoints.as_slice())
         .unwrap_or_default()
@@ -194,6 +195,10 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
         WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
             yes(ConditionReason::WriteFailed, refused(writes))
         }
+        _ if secrets.is_some() => yes(
+            ConditionReason::SecretUnresolved,
+            format!("{}. Correct it, or the policy.", secrets.unwrap_or_default()),
+        ),
         _ if !addresses.is_empty() => yes(ConditionReason::AddressRefused, named(&addresses)),
         _ => Verdict(
             ConditionType::Stalled,
