@@ -265,7 +265,7 @@ pub struct ServerStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LagStatus {
-    /// In milliseconds, to the tenth of a second.
+    /// In milliseconds, to the tenth of a second, and from 10 s on to the second.
     pub milliseconds: u64,
     /// In bytes of log. Absent: the source of the lag tells no positions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,13 +7,17 @@ use super::lag::Lag;
 use super::moment::Moment;
 use super::policy::LagSettings;
 
-/// Times are told in this part of a second.
+/// In milliseconds: times are told in tenths of a second, and from the bound on in seconds, so that what happens again is mostly
+/// told in the same words.
 const TENTH: u64 = 100;
+const SECOND: u64 = 1000;
+/// The bound.
+const LONG: u64 = 10_000;
 
 /// A lag as it was measured, with the bound that it is past.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LagReading {
-    /// In whole tenths of a second.
+    /// In tenths of a second, and from 10 s on in whole seconds.
     pub time: Duration,
     /// `None`: the source tells no positions.
     pub bytes: Option<u64>,
@@ -51,12 +55,13 @@ impl LagReading {
         };
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         // What is past a bound is never told to be at it.
+        let unit = if millis < LONG { TENTH } else { SECOND };
         let rounded = match past {
-            Some(LagBound::Time(_)) => millis.div_ceil(TENTH),
-            _ => millis / TENTH,
+            Some(LagBound::Time(_)) => millis.div_ceil(unit),
+            _ => millis / unit,
         };
         Some(Self {
-            time: Duration::from_millis(rounded.saturating_mul(TENTH)),
+            time: Duration::from_millis(rounded.saturating_mul(unit)),
             bytes,
             at_least,
             past,
@@ -132,6 +137,8 @@ mod tests {
             (behind(9400, 1), None, "9.4 s > 5 s"),
             (behind(5001, 1), None, "5.1 s > 5 s"),
             (behind(4999, 1), None, "4.9 s"),
+            (behind(30_100, 1), None, "31 s > 5 s"),
+            (behind(30_900, 1), None, "31 s > 5 s"),
             (behind(0, 0), Some(0), "0 s"),
             (behind(100, 300 << 20), Some(256 << 20), "300 MiB > 256 MiB"),
             (behind(9400, 300 << 20), Some(256 << 20), "9.4 s > 5 s"),

@@ -167,6 +167,11 @@ async fn well(_: Arc<()>) -> Result<()> {
     let said = check(&[&secret, &policy], &[])?.with(0)?;
     let warning = "default/orders: replica-1: maxConnections is 100000, but the server takes ";
     ensure!(said.err.contains(warning), "{said:#?}");
+    // Standbys alone do not tell what they lack.
+    postgres.primary().kill().await?;
+    let said = check(&[&secret, &policy], &[])?.with(4)?;
+    let row = said.row(&["replica-2"])?;
+    ensure!(row[2..4] == ["Standby", "-"], "{said:#?}");
     Ok(())
 }
 

@@ -137,7 +137,7 @@ fn hosts_come_by_distance_and_priority_and_of_equals_each_policy_begins_with_ano
     for name in ["orders", "carts", "users"] {
         let by_priority = order(name, |policy, _| {
             for endpoint in &mut policy.endpoints {
-                endpoint.priority = if endpoint.id.as_str() == "c" { 0 } else { 1 };
+                endpoint.priority = u16::from(endpoint.id.as_str() != "c");
             }
         });
         assert_eq!(by_priority[0], 4, "{name}");
