@@ -30,6 +30,8 @@ pub struct Logins<'a> {
     pub secrets: Secrets,
     /// The Secrets that no file has: they need no password.
     of_environment: BTreeSet<String>,
+    /// The Secrets that the files have in another namespace than the policy, with that namespace.
+    elsewhere: BTreeMap<String, String>,
 }
 
 /// A line of a file of passwords.
@@ -75,8 +77,9 @@ impl Credentials {
                 continue;
             }
             if keys.is_empty() {
+                let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                 warn(&format!(
-                    "the Secret {name} is not in these files: the login comes from {}, or from PGUSER and PGPASSWORD",
+                    "the Secret {name} is not in these files in the namespace {namespace}: the login comes from {}, or from PGUSER and PGPASSWORD",
                     variable(&name, "password")
                 ));
             }
@@ -87,10 +90,14 @@ impl Credentials {
             secrets.insert(name.clone(), Ok(SecretKeys(keys)));
             of_environment.insert(name);
         }
+        let elsewhere = documents.secrets.keys();
         Logins {
             credentials: self,
             secrets,
             of_environment,
+            elsewhere: elsewhere
+                .map(|(namespace, name)| (name.clone(), namespace.clone()))
+                .collect(),
         }
     }
 }
@@ -104,6 +111,11 @@ impl Logins<'_> {
             keys.iter().map(one).collect::<Vec<_>>().join(", ")
         };
         match &problem.problem {
+            SecretProblem::NotFound if self.elsewhere.contains_key(secret) => format!(
+                "Secret {secret} is in these files in the namespace {}, and the policy is in {}. Set metadata.namespace of the policy, or --namespace.",
+                self.elsewhere[secret],
+                object.metadata.namespace.as_deref().unwrap_or_default()
+            ),
             SecretProblem::NotFound => {
                 let keys = policy_file::keys_of_secrets(object)
                     .remove(secret)

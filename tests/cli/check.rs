@@ -100,6 +100,13 @@ async fn secrets(_: Arc<()>) -> Result<()> {
         said.err.contains("DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD"),
         "{said:#?}"
     );
+    let elsewhere = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-ca", "namespace": "shop"}, "stringData": {"ca.crt": "canary"},
+    });
+    let said = check(&[&elsewhere, &policy], &[])?.with(4)?;
+    let line = "Secret orders-ca is in these files in the namespace shop, and the policy is in default. Set metadata.namespace of the \
+                policy, or --namespace.";
+    ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
     let key = "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n";
     let variables = [
         ("DISTRIBUTARY_SECRET_ORDERS_CA_CA_CRT", key),

@@ -33,6 +33,7 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod tutorial;
 mod watches;
 mod writes;
 
@@ -65,6 +66,7 @@ fn tests() -> ExitCode {
     let suite = rogues::tests(suite);
     let suite = network::tests(suite);
     let suite = names::tests(suite);
+    let suite = tutorial::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);

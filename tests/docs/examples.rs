@@ -162,7 +162,9 @@ fn reasons(status: &Value) -> String {
                 "{} `{}`{}",
                 it["id"].as_str().unwrap(),
                 it["reason"].as_str().unwrap(),
-                beneath.map(|beneath| format!(" (`{beneath}`)")).unwrap_or_default()
+                beneath
+                    .map(|beneath| format!(" (`{beneath}`)"))
+                    .unwrap_or_default()
             )
         })
         .collect();
