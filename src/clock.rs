@@ -1,6 +1,7 @@
 //! The clocks of the operator: the monotonic one for whatever is decided, the wall clock for what people read. The only
 //! place of the operator that reads time.
 
+use distributary_probe::CertificateReader;
 use k8s_openapi::jiff::Timestamp;
 
 pub use distributary_probe::Clock;
@@ -13,4 +14,11 @@ pub use distributary_probe::Clock;
 )]
 pub fn timestamp() -> Timestamp {
     Timestamp::now()
+}
+
+/// What reads certificates, by the wall clock.
+#[must_use]
+pub fn certificates() -> CertificateReader {
+    let now = timestamp().as_duration().try_into();
+    CertificateReader::at(now.unwrap_or_default())
 }

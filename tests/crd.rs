@@ -239,8 +239,8 @@ fn kubectl_get_shows_these_columns() {
             .filter(|column| (column["priority"].as_i64().unwrap_or(0) > 0) == wide);
         chosen.map(|column| column["name"].as_str().unwrap()).collect()
     };
-    assert_eq!(names(false), ["Ready", "Replicas", "Strategy", "Age"]);
-    assert_eq!(names(true), ["Reason", "Message", "Revision"]);
+    assert_eq!(names(false), ["Ready", "Primary", "Replicas", "Degraded", "Age"]);
+    assert_eq!(names(true), ["Strategy", "Lag", "Reason", "Message", "Revision"]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn outcome(folder: &Path) -> Outcome {
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };
     let unresolved = declared.as_ref().map(|declared| declared.resolved.problems());
-    let unresolved = unresolved.unwrap_or_default().into_iter();
+    let unresolved = unresolved.unwrap_or_default().into_iter().cloned();
     let unresolved: Vec<_> = unresolved.map(UnresolvedReference::Secret).collect();
     let outputs = declared.as_ref().map(|declared| Arc::clone(&declared.outputs));
     let (decision, moment) = declared.map_or((None, Moment::default()), |declared| {

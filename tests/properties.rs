@@ -23,7 +23,7 @@ use distributary_core::health::{Health, Reason, Standing};
 use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::judgement::Judgement;
 use distributary_core::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
-use distributary_core::observation::{FailureKind, Lsn, Observation, Role, Sample};
+use distributary_core::observation::{FailureClass, FailureKind, Lsn, Observation, Role, Sample};
 use distributary_core::outputs::{Format, Outputs};
 use distributary_core::plan::{Admission, RouteState, RoutingPlan, plan};
 use distributary_core::policy::{
@@ -473,7 +473,8 @@ proptest! {
             let seen = observation(next.0, Duration::from_millis(takes).min(next.1), result);
             health.observe(&seen, &breaker, &probing);
             let Some((at, timeout)) = cadence::next(&health, &seen, &probing, &breaker, spread) else {
-                prop_assert_eq!(health.failure, Some(FailureKind::AddressRefused));
+                let class = health.failure.map(FailureKind::class);
+                prop_assert_eq!(class, Some(FailureClass::RefusedAddress));
                 return Ok(());
             };
             prop_assert!(at >= seen.ended);

@@ -45,7 +45,7 @@ pub struct Failover {
     /// The servers that serve reads when too few replicas can, in this order. DedicatedReplicas: the replicas that are
     /// dedicated to other classes and eligible, those of the lowest priority first. LaggingReplicas: the replicas that lag
     /// too far, those with the least lag first, except replicas with a bound of their own. Primary: the write primary.
-    /// With an empty list there is no fallback. Default where it is absent: [Primary].
+    /// With an empty list no other server serves, and onReadLoss says what the route does. Default where it is absent: [Primary].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "kube", schemars(length(max = 3)))]
     #[cfg_attr(feature = "kube", x_kube(merge_strategy = ListMerge::Set))]

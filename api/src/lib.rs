@@ -47,6 +47,6 @@ pub use routing::{Class, Least, Priorities, Region, ReplicaSelector, Routing};
 pub use schema::crd;
 #[cfg(feature = "kube")]
 pub use status::{
-    ClassStatus, EndpointStatus, FailoverStatus, HolderStatus, MemoryStatus, PrimaryStatus,
+    ClassStatus, EndpointStatus, FailoverStatus, HolderStatus, LagStatus, MemoryStatus, PrimaryStatus,
     ReplicaSetPolicyStatus, RouteStatus, RoutingStatus, ServerStatus, Summary, TargetStatus,
 };

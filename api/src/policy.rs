@@ -45,12 +45,15 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     namespaced,
     status = "ReplicaSetPolicyStatus",
     derive = "PartialEq",
-    doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, those of classes and regions, their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
+    doc = "Routes PostgreSQL reads to replicas and writes to the primary. Distributary checks every declared server over the PostgreSQL protocol and keeps the Services NAME-rw and NAME-ro, the Services of its classes and regions, all their EndpointSlices and the ConfigMap NAME-routing in line with what it sees.",
     validation = Rule::new(format!("self.metadata.name.size() <= 40 && self.metadata.name.matches('{}')", rules::DNS_1035_LABEL)).message(rules::NAME),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Primary", type_ = "string", json_path = ".status.primary.id", description = "endpoint that takes the writes, or took them last"),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / declared replicas"),
-    printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.loadBalancing.strategy"),
+    printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].status", description = "whether a server is not as it was declared"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.loadBalancing.strategy", priority = 1),
+    printcolumn(name = "Lag", type_ = "string", json_path = ".status.summary.lag", description = "longest lag of a standby when its state changed last", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.routing.revision", priority = 1)
@@ -164,7 +167,7 @@ pub struct LoadBalancing {
 #[cfg_attr(feature = "kube", derive(KubeSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Outputs {
-    /// The Services NAME-rw and NAME-ro, those of classes and regions, and their EndpointSlices.
+    /// The Services NAME-rw and NAME-ro, the Services of classes and regions, and the EndpointSlices of all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<ServicesOutput>,
     /// The ConfigMap with routing.json and the connection URIs, and that of the environment variables.

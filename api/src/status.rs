@@ -143,12 +143,15 @@ pub struct HolderStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The number of replicas that serve reads and are well.
+    /// The number of replicas that serve reads, could be checked, and are well.
     pub healthy_replicas: u32,
     /// The number of declared replicas.
     pub total_replicas: u32,
     /// Both numbers, as `2/3`.
     pub display: String,
+    /// The longest of the lags below, with its endpoint, as `9.4 s (replica-2)`. Absent: no lag is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<String>,
 }
 
 /// One declared endpoint.
@@ -217,6 +220,14 @@ pub struct ServerStatus {
     pub eligible: bool,
     /// Why the server is in a route, or in none.
     pub reason: String,
+    /// Why the server would leave the route, where the reason is Held. Absent: nothing but the route's other servers speaks
+    /// against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_despite: Option<String>,
+    /// How far behind the server was when another field beside this one changed last; the metric
+    /// distributary_endpoint_lag_seconds has the present lag. Absent: the server is no standby, or its lag is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<LagStatus>,
     /// The id of the endpoint under whose name this server is used, where the reason is SameServer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_server_as: Option<String>,
@@ -249,6 +260,29 @@ pub struct ServerStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub classes: Vec<ClassStatus>,
+}
+
+/// How far behind a standby was, and the bound that it was past.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LagStatus {
+    /// In milliseconds, to the tenth of a second, and from 10 s on to the second.
+    pub milliseconds: u64,
+    /// In bytes of log. Absent: the source of the lag tells no positions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Whether the lag is longer, and not known exactly. Absent: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+    /// The bound in milliseconds that the lag was past: replicationLag.max. Absent: it was past none, or past that in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_milliseconds: Option<u64>,
+    /// The bound in bytes that the lag was past: replicationLag.maxBytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_bytes: Option<u64>,
+    /// The time when the server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Time>,
 }
 
 /// The state of one endpoint or pod for one class with its own maxLag or probeQuery.

@@ -9,6 +9,7 @@ use super::breaker::Circuit;
 use super::health::{Reason, Standing};
 use super::ids::{ClassName, EndpointId, TargetId};
 use super::judgement::Judgement;
+use super::lag_reading::LagReading;
 use super::observation::{FailureKind, NoLag, Role};
 use super::percent::Percent;
 use super::plan::{Admission, RoutingPlan};
@@ -119,6 +120,10 @@ pub struct TargetState {
     /// Whether it is in a route.
     pub eligible: bool,
     pub reason: Reason,
+    /// Why it would leave, where it is held.
+    pub despite: Option<Reason>,
+    /// How far behind it was when anything else here changed last, of a standby.
+    pub lag: Option<LagReading>,
     /// The endpoint under whose name its server is used, where it is another one.
     pub same_as: Option<EndpointId>,
     pub failure: Option<FailureKind>,
@@ -150,6 +155,8 @@ impl TargetState {
             trips: 0,
             eligible: false,
             reason,
+            despite: None,
+            lag: None,
             same_as: None,
             failure: None,
             no_lag: None,
@@ -160,6 +167,21 @@ impl TargetState {
             weight: 0,
             classes: BTreeMap::new(),
         }
+    }
+
+    /// The lag that was told of it before, where nothing else changed: a lag changes all the time.
+    pub fn keep_lag(&mut self, before: &Self) {
+        let lag = std::mem::replace(&mut self.lag, before.lag);
+        if self != before {
+            self.lag = lag;
+        }
+    }
+
+    /// The lag, where it is what speaks against it.
+    #[must_use]
+    pub fn excess(&self) -> Option<LagReading> {
+        let reason = self.despite.unwrap_or(self.reason);
+        self.lag.filter(|_| reason.is_of_lag())
     }
 }
 
@@ -181,6 +203,17 @@ pub struct EndpointView {
 }
 
 impl EndpointView {
+    /// The lags that were told of it before, where nothing else changed.
+    pub fn keep_lags(&mut self, before: &Self) {
+        self.state.keep_lag(&before.state);
+        for pod in &mut self.targets {
+            let known = before.targets.iter().find(|known| known.address == pod.address);
+            if let Some(known) = known {
+                pod.state.keep_lag(&known.state);
+            }
+        }
+    }
+
     /// Why a class stays away from it; `Serving`: it does not.
     pub(super) fn seen_by(&self, class: &ClassName) -> Reason {
         self.state
@@ -226,6 +259,8 @@ pub struct TargetNote {
     pub location: Option<Location>,
     /// Sessions of others.
     pub sessions: Option<u32>,
+    /// How far behind it is, of a standby.
+    pub lag: Option<LagReading>,
     /// What its `lagQuery` answers in place of a lag.
     pub no_lag: Option<NoLag>,
     pub was_standby: bool,
@@ -371,6 +406,9 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         trips: judgement.trips,
         eligible: member.is_some() && carried,
         reason,
+        despite: Some(judgement.reason)
+            .filter(|beneath| reason == Reason::Held && *beneath != Reason::Serving),
+        lag: note.lag,
         same_as: judgement.same_as.clone(),
         failure,
         no_lag: note

@@ -113,6 +113,7 @@ pub fn resolved(location: Location) -> ResolvedEndpoint {
         location: Some(location),
         pods: None,
         login: Ok(login("distributary")),
+        further: Vec::new(),
         clients: clients(),
     }
 }

@@ -252,6 +252,12 @@ impl Replay {
         }
     }
 
+    /// The newest figure, and when the standby was asked for it.
+    #[must_use]
+    pub fn newest(&self) -> Option<(Lag, Moment)> {
+        Some((self.lag?, self.sampled?))
+    }
+
     /// The same by other bounds: the verdict that the newest figure asks for.
     #[must_use]
     pub fn by(&self, settings: &LagSettings) -> Self {

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod jitter;
 pub mod judgement;
 pub mod lag;
+pub mod lag_reading;
 pub mod level;
 pub mod login;
 pub mod moment;

@@ -64,14 +64,14 @@ pub struct ClientCertificate {
     pub key: Sensitive,
 }
 
-/// Why a reference to a Secret gives nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What is wrong with a reference to a Secret.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct UnresolvedSecret {
     pub secret: String,
     pub problem: SecretProblem,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, thiserror::Error)]
 pub enum SecretProblem {
     #[error("does not exist")]
     NotFound,
@@ -83,9 +83,57 @@ pub enum SecretProblem {
     KeyMissing(String),
     #[error("has a value under {key} that {must}")]
     Malformed { key: String, must: &'static str },
+    /// A login by it is tried all the same: the server decides.
+    #[error("has a certificate under {key} that expired at {at}")]
+    Expired { key: String, at: String },
     /// `second`, which is declared later, is passed over.
     #[error("makes endpoints {first} and {second} name one server: {second} is not used")]
     SameServer { first: EndpointId, second: EndpointId },
+}
+
+impl SecretProblem {
+    /// Whether it stays until a person does something.
+    #[must_use]
+    pub const fn needs_person(&self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::Forbidden
+            | Self::KeyMissing(_)
+            | Self::Malformed { .. }
+            | Self::Expired { .. } => true,
+            Self::Unavailable | Self::SameServer { .. } => false,
+        }
+    }
+}
+
+/// What reads certificates and keys.
+pub trait CertificateCheck {
+    /// What is wrong with a list of CA certificates, PEM.
+    fn of_authorities(&self, pem: &str) -> Vec<CertificateProblem>;
+
+    /// What is wrong with a certificate, and with its key.
+    fn of_client(&self, client: &ClientCertificate) -> (Vec<CertificateProblem>, Vec<CertificateProblem>);
+}
+
+/// What is wrong with a certificate or a key; never a part of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CertificateProblem {
+    /// What it must be, and is not.
+    Must(&'static str),
+    /// When it expired, of UTC.
+    Expired(String),
+}
+
+impl CertificateProblem {
+    /// As a problem of the value under a key.
+    #[must_use]
+    pub fn under(self, key: &str) -> SecretProblem {
+        let key = key.to_owned();
+        match self {
+            Self::Must(must) => SecretProblem::Malformed { key, must },
+            Self::Expired(at) => SecretProblem::Expired { key, at },
+        }
+    }
 }
 
 impl fmt::Display for UnresolvedSecret {

@@ -272,8 +272,14 @@ pub enum FailureKind {
     NameNotFound,
     /// The resolver did not answer.
     ResolverFailed,
-    /// Loopback, link-local, multicast, unspecified or broadcast; a ClusterIP; or refused by the operator's lists.
+    /// Loopback, link-local, multicast, unspecified or broadcast.
     AddressRefused,
+    /// In a Service CIDR of the cluster: a ClusterIP.
+    AddressOfService,
+    /// In the operator's list of denied addresses.
+    AddressDenied,
+    /// Not in the operator's list of allowed addresses.
+    AddressNotAllowed,
     /// SQLSTATE classes 53 (others), 58, XX.
     ServerFailing,
     /// SQLSTATE class 08 in answer to a question, or to a login after the held session was lost or checks found the server
@@ -339,7 +345,9 @@ impl FailureKind {
             | Self::SecretUnresolved => FailureClass::Configuration,
             Self::OutOfResources => FailureClass::Own,
             Self::NameNotFound | Self::ResolverFailed => FailureClass::Name,
-            Self::AddressRefused => FailureClass::RefusedAddress,
+            Self::AddressRefused | Self::AddressOfService | Self::AddressDenied | Self::AddressNotAllowed => {
+                FailureClass::RefusedAddress
+            }
             Self::OtherError => FailureClass::Alive,
         }
     }

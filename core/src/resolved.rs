@@ -26,6 +26,8 @@ pub struct ResolvedEndpoint {
     pub pods: Option<Pods>,
     /// How to log in; an error where a Secret is missing or wrong.
     pub login: Result<Arc<Login>, UnresolvedSecret>,
+    /// What else is wrong with its Secrets, whether it can log in or not.
+    pub further: Vec<UnresolvedSecret>,
     /// How clients connect to it.
     pub clients: ClientSettings,
 }
@@ -97,16 +99,20 @@ impl Resolved {
 
     /// What is wrong with Secrets, each problem once.
     #[must_use]
-    pub fn problems(&self) -> BTreeSet<String> {
-        let problems = self
-            .endpoints
+    pub fn problems(&self) -> BTreeSet<&UnresolvedSecret> {
+        self.endpoints
             .values()
-            .filter_map(|endpoint| endpoint.login.as_ref().err());
-        problems.map(ToString::to_string).collect()
+            .flat_map(ResolvedEndpoint::problems)
+            .collect()
     }
 }
 
 impl ResolvedEndpoint {
+    /// What is wrong with its Secrets.
+    pub fn problems(&self) -> impl Iterator<Item = &UnresolvedSecret> {
+        self.login.as_ref().err().into_iter().chain(&self.further)
+    }
+
     /// Whether it names the server of an endpoint that is declared before it.
     #[must_use]
     pub const fn is_passed_over(&self) -> bool {

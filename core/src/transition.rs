@@ -3,6 +3,7 @@
 use super::decision::{DecisionState, EndpointView, RouteDecision};
 use super::health::Reason;
 use super::ids::{ClassName, EndpointId};
+use super::lag_reading::LagReading;
 use super::observation::FailureKind;
 use super::plan::{Route, RouteState, RoutingPlan};
 
@@ -13,6 +14,10 @@ pub enum Transition {
         id: EndpointId,
         from: Option<Reason>,
         to: Reason,
+        /// Why it would leave, where it is held.
+        despite: Option<Reason>,
+        /// Its lag, where that is the cause.
+        excess: Option<LagReading>,
         failure: Option<FailureKind>,
         eligible: bool,
     },
@@ -77,14 +82,14 @@ pub fn transitions(before: &DecisionState, after: &DecisionState) -> Vec<Transit
 
 fn reasons(before: &[EndpointView], after: &[EndpointView]) -> Vec<Transition> {
     let changed = |view: &EndpointView| {
-        let from = before
-            .iter()
-            .find(|earlier| earlier.id == view.id)
-            .map(|earlier| earlier.state.reason);
-        (from != Some(view.state.reason)).then(|| Transition::Endpoint {
+        let earlier = before.iter().find(|earlier| earlier.id == view.id);
+        let reasons = |view: &EndpointView| (view.state.reason, view.state.despite);
+        (earlier.map(reasons) != Some(reasons(view))).then(|| Transition::Endpoint {
             id: view.id.clone(),
-            from,
+            from: earlier.map(|earlier| earlier.state.reason),
             to: view.state.reason,
+            despite: view.state.despite,
+            excess: view.state.excess(),
             failure: view.state.failure,
             eligible: view.state.eligible,
         })

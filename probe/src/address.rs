@@ -53,17 +53,29 @@ impl AddressRules {
     /// Whether `address` may be connected to and published.
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
+        self.refusal(address).is_none()
+    }
+
+    /// Which rule refuses `address`; `None`: it may be connected to and published.
+    #[must_use]
+    pub fn refusal(&self, address: IpAddr) -> Option<FailureKind> {
         let address = address.to_canonical();
         let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
         #[cfg(test)]
         if self.anything {
-            return !within(&self.deny);
+            return within(&self.deny).then_some(FailureKind::AddressDenied);
         }
         let services = || within(&self.services.read().unwrap_or_else(PoisonError::into_inner));
-        address_allowed(address)
-            && !within(&self.deny)
-            && !services()
-            && (self.allow.is_empty() || within(&self.allow))
+        if !address_allowed(address) {
+            Some(FailureKind::AddressRefused)
+        } else if services() {
+            Some(FailureKind::AddressOfService)
+        } else if within(&self.deny) {
+            Some(FailureKind::AddressDenied)
+        } else {
+            let allowed = self.allow.is_empty() || within(&self.allow);
+            (!allowed).then_some(FailureKind::AddressNotAllowed)
+        }
     }
 
     /// Replaces the Service CIDRs of the cluster (`ServiceCIDR` of networking.k8s.io/v1, `spec.cidrs`): a ClusterIP is no

@@ -13,7 +13,7 @@ use super::dns::Resolver;
 use super::login::Server;
 use super::query::{Lags, Queries, Refused, ask, probe};
 use distributary_core::moment::Moment;
-use distributary_core::observation::{Failure, FailureKind, Sample};
+use distributary_core::observation::{Failure, FailureClass, FailureKind, Sample};
 use distributary_core::server::Host;
 
 /// After so many checks a server is asked again what it once refused to tell: rights can be granted.
@@ -115,7 +115,7 @@ impl Checker {
         match (left, addresses) {
             (Some(stays), _) if self.stays => Ok(stays),
             // Nobody may go where the name leads.
-            (Some(stays), Err(FailureKind::AddressRefused)) => Ok(stays),
+            (Some(stays), Err(refused)) if refused.class() == FailureClass::RefusedAddress => Ok(stays),
             (left, addresses) => {
                 let chosen = self.rotation.choose(&addresses?, prefer);
                 self.elsewhere.store(left.is_some(), Ordering::Relaxed);

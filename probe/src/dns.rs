@@ -121,7 +121,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`FailureKind::NameNotFound`], [`FailureKind::ResolverFailed`], [`FailureKind::OutOfResources`] where this process
-    /// could not ask, or [`FailureKind::AddressRefused`] where the host has none but refused addresses.
+    /// could not ask, or the rule that refuses its first address where the host has none but refused ones.
     pub async fn addresses(
         &self,
         host: &Host,
@@ -132,9 +132,16 @@ impl Resolver {
             Host::Address(address) => vec![address.to_canonical()],
             Host::Name(name) => self.resolve(name, keep, within).await?,
         };
-        addresses.retain(|address| self.rules.allows(*address));
+        let mut refused = None;
+        addresses.retain(|address| match self.rules.refusal(*address) {
+            None => true,
+            Some(rule) => {
+                refused.get_or_insert(rule);
+                false
+            }
+        });
         if addresses.is_empty() {
-            Err(FailureKind::AddressRefused)
+            Err(refused.unwrap_or(FailureKind::AddressRefused))
         } else {
             Ok(addresses)
         }

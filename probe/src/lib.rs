@@ -34,6 +34,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod certificates;
 mod check;
 mod checks;
 mod cidr;
@@ -56,6 +57,7 @@ mod tls;
 mod fixture;
 
 pub use address::AddressRules;
+pub use certificates::CertificateReader;
 pub use cidr::{Cidr, InvalidCidr};
 pub use clock::Clock;
 pub use dns::{Resolver, cluster_domain};

@@ -1,6 +1,6 @@
 //! `distributary check`: probes the real servers once, by the code that the operator probes them with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +12,21 @@ use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::policy_file::{self, Source};
-use super::{Error, ExitStatus, block_on, routes};
-use crate::clock::Clock;
-use crate::render::Subject;
+use super::{Error, ExitStatus, block_on, routes, warn};
+use crate::clock::{self, Clock};
+use crate::render::{Subject, cause};
 use distributary_api::notation;
-use distributary_api::validate::{self, ClusterNames, Declaration};
+use distributary_api::validate::{self, ClusterNames, Declaration, LoginSources};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
+use distributary_core::ids::EndpointId;
 use distributary_core::jitter;
 use distributary_core::lag::Lag;
 use distributary_core::observation::{Failure, FailureClass, Role};
 use distributary_core::outputs::Outputs;
-use distributary_core::policy::Policy;
+use distributary_core::policy::{LagSource, Policy};
+use distributary_core::resolved::ResolvedEndpoint;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
 use distributary_probe::{AddressRules, Limits, Registry, Resolver};
@@ -57,8 +59,8 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let credentials = Credentials::of_environment();
     let policies = policies(&documents, &credentials)?;
     let mut results = Vec::new();
-    for policy in policies {
-        results.push(block_on(check(policy))?);
+    for (policy, unresolved) in policies {
+        results.push(block_on(check(policy, unresolved))?);
     }
     let document = json!({"policies": results.iter().map(CheckResult::document).collect::<Vec<_>>()});
     let text = || {
@@ -76,12 +78,27 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     })
 }
 
-fn policies(documents: &Documents, credentials: &Credentials) -> Result<Vec<Declaration>, Error> {
-    policy_file::policies(documents, |object| {
+/// Each policy, and what is wrong with its Secrets.
+fn policies(
+    documents: &Documents,
+    credentials: &Credentials,
+) -> Result<Vec<(Declaration, Vec<String>)>, Error> {
+    let certificates = clock::certificates();
+    let mut unresolved = Vec::new();
+    let policies = policy_file::policies(documents, |object| {
         let logins = credentials.logins(object, documents);
         let services = policy_file::services(object, &logins.secrets, documents);
-        validate::resolve_with(object, &logins.secrets, &services, &logins)
-    })
+        let sources = LoginSources {
+            passwords: Some(&logins),
+            certificates: Some(&certificates),
+        };
+        let resolved = validate::resolve_with(object, &logins.secrets, &services, sources);
+        let problems: BTreeSet<_> = resolved.values().flat_map(ResolvedEndpoint::problems).collect();
+        let told = problems.into_iter().map(|problem| logins.told(problem, object));
+        unresolved.push(told.collect());
+        resolved
+    })?;
+    Ok(policies.into_iter().zip(unresolved).collect())
 }
 
 /// What the checks of a policy found.
@@ -90,6 +107,8 @@ struct CheckResult {
     outputs: Arc<Outputs>,
     decision: Option<Arc<Decision>>,
     servers: Vec<CheckedServer>,
+    /// What is wrong with its Secrets.
+    unresolved: Vec<String>,
 }
 
 /// A server as it is shown.
@@ -112,6 +131,8 @@ struct Figures {
     answered: Option<Moment>,
     /// When it was asked last.
     asked: Moment,
+    /// How many connections it takes.
+    max_connections: Option<u32>,
 }
 
 /// The operator's prober and its world, until every server was checked.
@@ -126,7 +147,7 @@ struct CheckRun {
     next: BTreeMap<ProbeKey, NextCheck>,
 }
 
-async fn check(declared: Declaration) -> Result<CheckResult, Error> {
+async fn check(declared: Declaration, unresolved: Vec<String>) -> Result<CheckResult, Error> {
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
     let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
     let mut run = CheckRun {
@@ -165,11 +186,31 @@ async fn check(declared: Declaration) -> Result<CheckResult, Error> {
         clock.sleep_until(due.min(end)).await;
         run.advance(None);
     }
+    for server in run
+        .figures
+        .iter()
+        .filter_map(|(id, figures)| pool(&policy, id, figures))
+    {
+        warn(&server);
+    }
     Ok(CheckResult {
         servers: servers(&policy, run.decision.as_deref(), &run.figures),
         decision: run.decision,
         policy,
         outputs,
+        unresolved,
+    })
+}
+
+/// That clients may want more connections of a server than it takes.
+fn pool(policy: &Policy, id: &str, figures: &Figures) -> Option<String> {
+    let endpoint = policy.endpoint(&EndpointId::from(id.split('@').next()?))?;
+    let (wanted, most) = (endpoint.max_connections, figures.max_connections?);
+    (wanted > most).then(|| {
+        format!(
+            "{}: {id}: maxConnections is {wanted}, but the server takes {most} connections in all (max_connections)",
+            policy.key
+        )
     })
 }
 
@@ -180,8 +221,20 @@ fn servers(
 ) -> Vec<CheckedServer> {
     let failure = |id: &str| figures.get(id).and_then(|figures| figures.failure);
     let rows = decision.map(|decision| endpoints::of_decision(decision, failure));
+    let primary_told = figures
+        .values()
+        .any(|figures| figures.role == Some(Role::Primary));
+    let measures = |row: &Row| {
+        let id = row.id.split('@').next().unwrap_or_default();
+        let endpoint = policy.endpoint(&EndpointId::from(id));
+        primary_told || endpoint.is_some_and(|endpoint| endpoint.lag.source != LagSource::Wal)
+    };
     let server = |row: Row| CheckedServer {
-        figures: figures.get(&row.id).cloned(),
+        figures: figures.get(&row.id).cloned().map(|figures| Figures {
+            // Positions of standbys alone tell nothing of the log that none of them has.
+            lag: figures.lag.filter(|_| measures(&row)),
+            ..figures
+        }),
         opens_in: failure(&row.id)
             .filter(|failure| matches!(failure.kind.class(), FailureClass::Dead { .. }))
             .map(|_| policy.probing.failover_timeout),
@@ -226,6 +279,8 @@ impl CheckRun {
         for Measurement { key, figures } in effects.figures {
             let known = self.figures.entry(key.target.to_string()).or_default();
             known.lag = figures.and_then(|figures| figures.lag);
+            let load = figures.and_then(|figures| figures.load);
+            known.max_connections = load.map(|load| load.max_connections).or(known.max_connections);
         }
         for report in effects.writer {
             if let Announcement::Decided { decision, .. } = report {
@@ -309,7 +364,7 @@ impl CheckedServer {
                 .unwrap_or_default(),
             latency.unwrap_or_default(),
             circuit.unwrap_or_else(|| row.server.circuit.clone()),
-            endpoints::reason(row),
+            cause::of(&row.server),
         ]
     }
 }
@@ -332,6 +387,7 @@ impl CheckResult {
         let mut document = json!({
             "policy": {"namespace": self.policy.key.namespace, "name": self.policy.key.name},
             "endpoints": self.servers.iter().map(CheckedServer::document).collect::<Vec<_>>(),
+            "unresolved": self.unresolved,
         });
         let state = self.decision.as_ref().map(|decision| &decision.state);
         let subject = self.decision.as_deref();
@@ -352,6 +408,9 @@ impl CheckResult {
             table.row(server.cells());
         }
         let mut text = format!("{}\n\n{}", self.policy.key, table.text());
+        if !self.unresolved.is_empty() {
+            text.push_str(&format!("\n{}\n", self.unresolved.join("\n")));
+        }
         let state = self.decision.as_ref().map(|decision| &decision.state);
         if let Some(decided) = state.and_then(DecisionState::decided) {
             text.push_str(&format!("\n{}", routes::table(&self.policy, &decided.plan)));

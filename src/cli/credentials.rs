@@ -12,7 +12,7 @@ use super::policy_file;
 use super::warn;
 use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{PasswordSource, SecretKeys, Secrets};
-use distributary_core::login::Sensitive;
+use distributary_core::login::{SecretProblem, Sensitive, UnresolvedSecret};
 use distributary_core::server::Location;
 
 const PREFIX: &str = "DISTRIBUTARY_SECRET_";
@@ -30,6 +30,8 @@ pub struct Logins<'a> {
     pub secrets: Secrets,
     /// The Secrets that no file has: they need no password.
     of_environment: BTreeSet<String>,
+    /// The Secrets that the files have in another namespace than the policy, with that namespace.
+    elsewhere: BTreeMap<String, String>,
 }
 
 /// A line of a file of passwords.
@@ -67,7 +69,7 @@ impl Credentials {
                 continue;
             }
             let value = |key: &String| {
-                let value = self.variable(&format!("{PREFIX}{}_{}", word(&name), word(key)))?;
+                let value = self.variable(&variable(&name, key))?;
                 Some((key.clone(), value.as_bytes().to_vec()))
             };
             let mut keys: BTreeMap<_, _> = asked.iter().filter_map(value).collect();
@@ -75,8 +77,10 @@ impl Credentials {
                 continue;
             }
             if keys.is_empty() {
+                let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
                 warn(&format!(
-                    "the Secret {name} is not in these files: the login comes from the environment"
+                    "the Secret {name} is not in these files in the namespace {namespace}: the login comes from {}, or from PGUSER and PGPASSWORD",
+                    variable(&name, "password")
                 ));
             }
             if policy_file::is_login(object, &name) {
@@ -86,10 +90,46 @@ impl Credentials {
             secrets.insert(name.clone(), Ok(SecretKeys(keys)));
             of_environment.insert(name);
         }
+        let elsewhere = documents.secrets.keys();
         Logins {
             credentials: self,
             secrets,
             of_environment,
+            elsewhere: elsewhere
+                .map(|(namespace, name)| (name.clone(), namespace.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl Logins<'_> {
+    /// What is wrong with a Secret, and the variables that would supply what it lacks.
+    pub fn told(&self, problem: &UnresolvedSecret, object: &ReplicaSetPolicy) -> String {
+        let secret = &problem.secret;
+        let supplied = |keys: &BTreeSet<String>| {
+            let one = |key: &String| format!("{} has its key {key}", variable(secret, key));
+            keys.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        match &problem.problem {
+            SecretProblem::NotFound if self.elsewhere.contains_key(secret) => format!(
+                "Secret {secret} is in these files in the namespace {}, and the policy is in {}. Set metadata.namespace of the policy, or --namespace.",
+                self.elsewhere[secret],
+                object.metadata.namespace.as_deref().unwrap_or_default()
+            ),
+            SecretProblem::NotFound => {
+                let keys = policy_file::keys_of_secrets(object)
+                    .remove(secret)
+                    .unwrap_or_default();
+                format!(
+                    "Secret {secret} is not in these files. Add it, or set variables: {}.",
+                    supplied(&keys)
+                )
+            }
+            SecretProblem::KeyMissing(key) if self.of_environment.contains(secret) => {
+                let key = BTreeSet::from([key.clone()]);
+                format!("{problem}. Set the variable: {}.", supplied(&key))
+            }
+            _ => format!("{problem}."),
         }
     }
 }
@@ -120,6 +160,11 @@ impl Entry {
             .zip(connection)
             .all(|(pattern, is)| pattern.as_ref().is_none_or(|pattern| pattern == is))
     }
+}
+
+/// The variable that has a key of a Secret.
+fn variable(secret: &str, key: &str) -> String {
+    format!("{PREFIX}{}_{}", word(secret), word(key))
 }
 
 /// As a part of the name of a variable: `orders-probe` is `ORDERS_PROBE`.

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::output::Table;
 use super::routes;
-use crate::render::advice;
 use crate::render::status::in_words;
+use crate::render::{advice, cause};
 use distributary_api::{ClassStatus, ServerStatus};
 use distributary_core::decision::{Decision, EndpointView, TargetState, TargetView};
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
+use distributary_core::lag_reading::LagReading;
 use distributary_core::observation::{Failure, FailureKind};
 use distributary_core::write_primary::Obstacle;
 
@@ -20,7 +21,7 @@ pub struct Row {
     pub id: String,
     /// `None`: it is not known.
     pub address: Option<String>,
-    /// The routes that it is in.
+    /// The routes whose slices hold it.
     pub routes: Vec<String>,
     /// Since when, where that is known.
     pub since: Option<String>,
@@ -53,7 +54,9 @@ impl Row {
     }
 
     pub fn document(&self) -> Value {
-        let known = Reason::from_word(&self.server.reason).map(advice::of);
+        let advice = |reason: &str| Reason::from_word(reason).map(advice::of);
+        let known = advice(&self.server.reason);
+        let despite = self.server.held_despite.as_deref().and_then(advice);
         let mut document = json!({
             "id": self.id,
             "role": self.server.role,
@@ -61,7 +64,7 @@ impl Row {
             "routes": self.routes,
             "reason": self.server.reason,
             "means": known.map(|advice| advice.means),
-            "next": known.and_then(|advice| advice.next),
+            "next": despite.or(known).and_then(|advice| advice.next),
         });
         let failure = self.server.failure.as_deref().and_then(FailureKind::from_word);
         let obstacle = self
@@ -71,6 +74,8 @@ impl Row {
             .and_then(Obstacle::from_word);
         let optional = [
             ("address", self.address.clone()),
+            ("heldDespite", self.server.held_despite.clone()),
+            ("heldDespiteMeans", despite.map(|advice| advice.means.to_owned())),
             ("failure", self.server.failure.clone()),
             (
                 "failureMeans",
@@ -92,6 +97,9 @@ impl Row {
                 document[name] = value.into();
             }
         }
+        if let Some(lag) = &self.server.lag {
+            document["lag"] = json!(lag);
+        }
         if let Some(sessions) = self.sessions {
             document["sessions"] = sessions.into();
         }
@@ -111,6 +119,16 @@ impl Row {
         document
     }
 
+    /// How far it was behind, as its status tells.
+    fn lag(&self) -> Option<String> {
+        let lag = self.server.lag.as_ref()?;
+        let figure = LagReading {
+            past: None,
+            ..cause::reading(lag)
+        };
+        Some(figure.to_string())
+    }
+
     /// When its open circuit lets it return.
     fn retry_at(&self) -> Option<String> {
         self.server.retry_at.as_ref().map(|at| at.0.to_string())
@@ -118,7 +136,7 @@ impl Row {
 
     /// A paragraph on why it is as it is, and what must happen next.
     fn explanation(&self) -> String {
-        let mut text = paragraph(&self.id, &self.server.reason, self.server.failure.as_deref());
+        let mut text = paragraph(&self.id, &self.server);
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
         if let Some(other) = &self.server.same_server_as {
             say(&format!("Same server as {other}."));
@@ -148,6 +166,10 @@ impl Row {
                 "NameRotates: the name led back to an address within 10 minutes of having left it. An address leaves such a name once no answer of 60 s has it.",
             );
         }
+        let measured = self.server.lag.as_ref().and_then(|lag| lag.measured_at.as_ref());
+        if let Some((lag, at)) = self.lag().zip(measured) {
+            say(&format!("Its lag was {lag} at {}.", at.0));
+        }
         if let Some(at) = self.retry_at() {
             say(&format!("The server may return from {at} on."));
         }
@@ -155,10 +177,13 @@ impl Row {
             say(&format!("Client sessions left on the server: {sessions}."));
         }
         for class in self.away() {
+            let of_class = ServerStatus {
+                reason: class.reason.clone(),
+                ..ServerStatus::default()
+            };
             text.push_str(&paragraph(
                 &format!("{}, class {}", self.id, class.name),
-                &class.reason,
-                None,
+                &of_class,
             ));
             if let Some(at) = &class.retry_at {
                 text.push_str(&format!("  The class may return from {} on.\n", at.0));
@@ -182,26 +207,25 @@ fn class_document(class: &ClassStatus) -> Value {
     document
 }
 
-/// Why it is so, what it means, and what must happen next.
-fn paragraph(who: &str, reason: &str, failure: Option<&str>) -> String {
-    let mut text = match failure {
-        Some(failure) => format!("{who}: {reason} ({failure})\n"),
-        None => format!("{who}: {reason}\n"),
-    };
+/// Why it is so, what it means, and what must happen next: of one that is held, to what it is held in spite of.
+fn paragraph(who: &str, server: &ServerStatus) -> String {
+    let mut text = format!("{who}: {}\n", cause::of(server));
     let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
-    match Reason::from_word(reason).map(advice::of) {
-        Some(advice) => {
-            say(advice.means);
-            if let Some(kind) = failure.and_then(FailureKind::from_word) {
-                say(&format!("{kind}: {}.", advice::of_failure(kind)));
-            }
-            if let Some(next) = advice.next {
-                say(&format!("Next: {next}"));
-            }
-        }
-        None => {
-            say("This version of distributary does not know the reason; use the version of the operator.");
-        }
+    let Some(advice) = Reason::from_word(&server.reason).map(advice::of) else {
+        say("This version of distributary does not know the reason; use the version of the operator.");
+        return text;
+    };
+    say(advice.means);
+    let despite = server.held_despite.as_deref().and_then(Reason::from_word);
+    if let Some(reason) = despite {
+        say(&format!("{reason}: {}", advice::of(reason).means));
+    }
+    if let Some(kind) = server.failure.as_deref().and_then(FailureKind::from_word) {
+        say(&format!("{kind}: {}.", advice::of_failure(kind)));
+    }
+    let next = despite.and_then(|reason| advice::of(reason).next).or(advice.next);
+    if let Some(next) = next {
+        say(&format!("Next: {next}"));
     }
     text
 }
@@ -274,7 +298,7 @@ pub fn servers(view: &EndpointView) -> Vec<(TargetId, &TargetState)> {
 pub fn table(shown: &[Row]) -> String {
     let dated = shown.iter().any(|it| it.since.is_some());
     let mut header = vec!["ENDPOINT", "ADDRESS", "ROLE", "ROUTES", "CIRCUIT", "REASON"];
-    header.extend(dated.then_some("SINCE"));
+    header.extend(dated.then_some(["LAG", "SINCE"]).into_iter().flatten());
     let mut table = Table::new(&header);
     for it in shown {
         let mut cells = vec![
@@ -283,24 +307,13 @@ pub fn table(shown: &[Row]) -> String {
             it.server.role.clone(),
             it.routes.join(","),
             it.server.circuit.clone(),
-            reason(it),
+            cause::of(&it.server),
         ];
-        cells.extend(dated.then(|| it.since.clone().unwrap_or_default()));
+        if dated {
+            cells.push(it.lag().unwrap_or_default());
+            cells.push(it.since.clone().unwrap_or_default());
+        }
         table.row(cells);
     }
     table.text()
-}
-
-/// The reason with the failure, or with the answer of the lag query.
-pub fn reason(row: &Row) -> String {
-    let server = &row.server;
-    let code = server.sqlstate.as_ref().map(|code| format!("SQLSTATE {code}"));
-    match code
-        .as_ref()
-        .or(server.failure.as_ref())
-        .or(server.lag_answer.as_ref())
-    {
-        Some(more) => format!("{} ({more})", server.reason),
-        None => server.reason.clone(),
-    }
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
+use super::routes::{self, Place};
 use super::{Error, ExitStatus, block_on, cluster, policy_file, warn};
 use crate::render::config_map::ROUTING;
 use crate::render::status::{ConditionStatus, ConditionType};
@@ -84,7 +85,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
             None
         }
     };
-    let asked = RouteQuery::of(arguments, table.as_ref())?;
+    let asked = RouteQuery::of(arguments, table.as_ref(), &object.spec)?;
     let explained = Explanation::new(&object, table, asked);
     arguments
         .output
@@ -332,17 +333,11 @@ impl Explanation {
 }
 
 fn table(routes: &Routes) -> String {
-    let mut table = Table::new(&["ROUTE", "STATE", "ENDPOINTS"]);
-    for (name, route) in routes {
-        let mut ids: Vec<_> = route
-            .targets
-            .iter()
-            .map(|target| target.endpoint.as_str())
-            .collect();
-        ids.dedup();
-        table.row([name.clone(), route.state.to_string(), ids.join(",")]);
-    }
-    table.text()
+    let places = |(name, route): (&String, &Route)| {
+        let places: Vec<_> = route.targets.iter().map(Place::of_table).collect();
+        (name.clone(), route.state, places)
+    };
+    routes::of_places(routes.iter().map(places))
 }
 
 /// An endpoint; of a Service, each of its pods.
@@ -381,7 +376,7 @@ fn of_pod(id: &str, since: &str, pod: &TargetStatus, routes: Option<&Routes>) ->
     }
 }
 
-/// The routes that an address of an endpoint is in; without routing.json only whether it is in one.
+/// The routes whose slices hold an address of an endpoint; without routing.json only whether it is in one.
 fn routes_of(routes: Option<&Routes>, id: &str, address: Option<&str>, eligible: bool) -> Vec<String> {
     let Some(routes) = routes else {
         return if eligible {
@@ -393,7 +388,7 @@ fn routes_of(routes: Option<&Routes>, id: &str, address: Option<&str>, eligible:
     let address = address.and_then(|address| address.parse::<IpAddr>().ok());
     let serves = |(_, route): &(&String, &Route)| {
         let mut targets = route.targets.iter();
-        targets.any(|target| target.endpoint == id && Some(target.address) == address)
+        targets.any(|target| target.in_slice && target.endpoint == id && Some(target.address) == address)
     };
     routes
         .iter()

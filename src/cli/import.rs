@@ -3,6 +3,7 @@
 mod env_file;
 mod fields;
 mod mapping;
+mod parameters;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use super::output::{print, yaml};
 use super::{Error, ExitStatus, policy_file, warn};
 use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::login::{SecretProblem, UnresolvedSecret};
+use distributary_core::resolved::ResolvedEndpoint;
 use env_file::Variable;
 pub use fields::known_variables;
 use mapping::Import;
@@ -51,6 +53,11 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     ] {
         if !names.is_empty() {
             warn(&format!("these variables {what}: {}", names.join(", ")));
+        }
+    }
+    for (variable, url) in import.urls() {
+        for dropped in parameters::dropped(url) {
+            warn(&format!("{variable}: {dropped}"));
         }
     }
     let mut objects = import.secrets();
@@ -99,7 +106,7 @@ fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -
         return problems.iter().map(told).collect();
     }
     let endpoints = validate::resolve(object, &secrets, &services);
-    let refused = endpoints.values().filter_map(|it| it.login.as_ref().err());
+    let refused = endpoints.values().flat_map(ResolvedEndpoint::problems);
     let one = |refused: &UnresolvedSecret| {
         let variable = import.variable_of_secret(&refused.secret);
         match &refused.problem {

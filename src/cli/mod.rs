@@ -15,6 +15,7 @@ mod output;
 mod plan;
 mod planned;
 mod policy_file;
+mod remarks;
 mod routes;
 mod run;
 

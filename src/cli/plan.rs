@@ -10,11 +10,12 @@ use super::documents::{ClusterArguments, Documents};
 use super::output::{Output, yaml};
 use super::planned::{self, PolicyPlan};
 use super::policy_file::{self, Examples, Source};
-use super::{Error, ExitStatus, block_on, cluster, difference};
+use super::{Error, ExitStatus, block_on, cluster, difference, remarks, warn};
 use crate::k8s::memory::{Now, memory};
 use crate::rehearse::Observations;
 use crate::render::config_map;
 use crate::writing::diff::{Diff, Observed, diff};
+use distributary_api::validate::Declaration;
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
 use distributary_core::cluster::Cluster;
@@ -29,7 +30,9 @@ use distributary_core::world::Memory;
 /// every server is well and has its declared role, unless --observations says otherwise. Assumes the Secrets, pods and
 /// addresses that the files do not contain, with a warning.
 ///
-/// Exit codes: 0; 3 the policy is invalid; 4 a route would be held or lead nowhere, or a ConfigMap would be too large; 5 --diff
+/// Warns of what a policy says in vain, such as a tag that no server has.
+///
+/// Exit codes: 0; 3 the policy is invalid or, with --strict, says something in vain; 4 a route would be held or lead nowhere, or a ConfigMap would be too large; 5 --diff
 /// found differences.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -47,6 +50,9 @@ pub struct Arguments {
     /// File with the earlier policy, such as the one on the branch to merge into.
     #[arg(long, value_name = "FILE", requires = "diff")]
     previous: Option<PathBuf>,
+    /// Treat a warning of what the policy says in vain as an error.
+    #[arg(long)]
+    strict: bool,
     /// Show whole objects with -o table too.
     #[arg(long)]
     objects: bool,
@@ -84,6 +90,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     };
     let mut examples = Examples::default();
     let policies = planned::assumed(&documents, &seen, &mut examples)?;
+    remark(&policies, arguments.strict)?;
     if observed.is_some() && policies.len() > 1 {
         return Err(Error::invalid(
             "observations are of one policy, and there are several in these files",
@@ -127,6 +134,23 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
         _ if plans.iter().all(PolicyPlan::is_well) => ExitStatus::Well,
         _ => ExitStatus::Unwell,
     })
+}
+
+/// Says what the policies say in vain.
+fn remark(policies: &[Declaration], strict: bool) -> Result<(), Error> {
+    let of_policy = |declared: &Declaration| {
+        let key = declared.policy.key.clone();
+        let remarks = remarks::of(&declared.policy).into_iter();
+        remarks.map(move |remark| format!("{key}: {remark}"))
+    };
+    let all: Vec<_> = policies.iter().flat_map(of_policy).collect();
+    if strict && !all.is_empty() {
+        return Err(Error::Invalid(all));
+    }
+    for remark in all {
+        warn(&remark);
+    }
+    Ok(())
 }
 
 /// The policies in the cluster.

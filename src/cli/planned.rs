@@ -44,7 +44,7 @@ pub fn assumed(
         ));
     }
     for problem in policies.iter().flat_map(|declared| declared.resolved.problems()) {
-        warn(&problem);
+        warn(&problem.to_string());
     }
     Ok(policies)
 }
@@ -77,8 +77,15 @@ impl PolicyPlan {
         } else {
             seen = seen.or_well(policy, resolved);
         }
-        let rehearsed = rehearse((policy, resolved), &seen, memory, lost)
-            .map_err(|unclear| Error::invalid(format!("observations: {unclear}")))?;
+        let rehearsed = rehearse((policy, resolved), &seen, memory, lost).map_err(|unclear| {
+            Error::Invalid(
+                unclear
+                    .0
+                    .iter()
+                    .map(|one| format!("observations: {one}"))
+                    .collect(),
+            )
+        })?;
         Ok(Self {
             manifests: Subject::of(&rehearsed.decision, &declared.outputs)
                 .as_ref()

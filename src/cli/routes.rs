@@ -1,15 +1,16 @@
 //! The routes of a plan, for people and for programs.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
 use super::output::Table;
 use distributary_core::decision::DecisionState;
 use distributary_core::ids::TargetId;
-use distributary_core::plan::{Route, RouteState, RoutingPlan};
+use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
-use distributary_core::table::{RoutingTable, Subject};
+use distributary_core::table::{RouteTarget, RoutingTable, Subject};
 
 pub use distributary_core::table::named::declared as all;
 
@@ -22,9 +23,10 @@ pub const fn is_well(route: &Route) -> bool {
     matches!(route.state, RouteState::Served | RouteState::Fallback)
 }
 
-/// The names of the routes that a target is in.
+/// The names of the routes whose slices hold a target.
 pub fn of_target(policy: &Policy, plan: &RoutingPlan, target: &TargetId) -> Vec<String> {
-    let is_in = |(_, route): &(String, &Route)| route.members.iter().any(|member| member.target == *target);
+    let serves = |member: &Member| member.in_slice && member.target == *target;
+    let is_in = |(_, route): &(String, &Route)| route.members.iter().any(serves);
     all(policy, plan)
         .into_iter()
         .filter(is_in)
@@ -43,36 +45,102 @@ pub fn document(subject: &Subject<'_>) -> Value {
     json!(routes)
 }
 
+/// A server in a route, as it is shown.
+pub struct Place {
+    pub endpoint: String,
+    pub address: SocketAddr,
+    /// In hundredths.
+    pub weight: u32,
+    pub order: u16,
+    pub in_slice: bool,
+    pub in_uris: bool,
+    pub admission: Admission,
+}
+
+impl Place {
+    fn of(member: &Member) -> Self {
+        Self {
+            endpoint: member.target.endpoint.to_string(),
+            address: SocketAddr::new(member.address, member.port),
+            weight: member.weight,
+            order: member.order,
+            in_slice: member.in_slice,
+            in_uris: member.in_uris,
+            admission: member.admission,
+        }
+    }
+
+    /// As routing.json has it.
+    pub fn of_table(target: &RouteTarget) -> Self {
+        Self {
+            endpoint: target.endpoint.clone(),
+            address: SocketAddr::new(target.address, target.port),
+            weight: target.weight,
+            order: target.order,
+            in_slice: target.in_slice,
+            in_uris: target.is_in_uris(),
+            admission: target.admission,
+        }
+    }
+
+    /// On what ground it is in the route, or why it is not in the slice; empty where it is as well as all others.
+    fn why(&self, nearest: u16) -> &'static str {
+        match self.admission {
+            Admission::Eligible if self.in_slice => "",
+            Admission::Eligible if self.order > nearest => "nearer servers come first",
+            Admission::Eligible if self.in_uris => "its address is of another IP family",
+            Admission::Eligible => "returning",
+            admission => admission.word(),
+        }
+    }
+}
+
 pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
+    let places = |(name, route): (String, &Route)| {
+        let places: Vec<_> = route.members.iter().map(Place::of).collect();
+        (name, route.state, places)
+    };
+    of_places(all(policy, plan).into_iter().map(places))
+}
+
+/// Routes with their states and servers.
+pub fn of_places(routes: impl IntoIterator<Item = (String, RouteState, Vec<Place>)>) -> String {
     let mut table = Table::new(&[
         "ROUTE", "STATE", "ENDPOINT", "ADDRESS", "WEIGHT", "IN SLICE", "WHY",
     ]);
-    for (name, route) in all(policy, plan) {
-        let state = route.state.to_string();
-        if route.members.is_empty() {
-            table.row([
-                name.clone(),
-                state.clone(),
-                String::new(),
-                String::new(),
-                String::new(),
-                String::new(),
-                why_nobody().to_owned(),
-            ]);
+    for (name, state, places) in routes {
+        let state = state.to_string();
+        if places.is_empty() {
+            let [endpoint, address, weight, slice] = std::array::from_fn(|_| String::new());
+            let why = why_nobody().to_owned();
+            table.row([name.clone(), state.clone(), endpoint, address, weight, slice, why]);
         }
-        for member in &route.members {
+        let nearest = places.iter().map(|place| place.order).min().unwrap_or(0);
+        let near = || places.iter().filter(|place| place.order == nearest);
+        let all: u32 = near().map(|place| place.weight).sum();
+        for place in &places {
+            let share = (place.order == nearest).then(|| percent(place.weight, all));
             table.row([
                 name.clone(),
                 state.clone(),
-                member.target.endpoint.to_string(),
-                std::net::SocketAddr::new(member.address, member.port).to_string(),
-                member.weight.to_string(),
-                if member.in_slice { "yes" } else { "no" }.to_owned(),
-                member.admission.to_string(),
+                place.endpoint.clone(),
+                place.address.to_string(),
+                share.unwrap_or_default(),
+                if place.in_slice { "yes" } else { "no" }.to_owned(),
+                place.why(nearest).to_owned(),
             ]);
         }
     }
     table.text()
+}
+
+/// A part of a whole in percent, rounded; what is not nothing is not told as nothing.
+fn percent(part: u32, whole: u32) -> String {
+    let (part, whole) = (u64::from(part), u64::from(whole.max(1)));
+    match (part * 200 + whole) / (whole * 2) {
+        0 if part > 0 => "<1%".to_owned(),
+        percent => format!("{percent}%"),
+    }
 }
 
 const fn why_nobody() -> &'static str {
@@ -87,5 +155,47 @@ pub fn undecided(state: &DecisionState) -> Option<String> {
         DecisionState::Waiting { unchecked } => Some(format!(
             "the routes stay as they are until every server has been checked; not checked yet: {unchecked}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_told_in_percent_of_the_nearest_servers() {
+        let place = |endpoint: &str, (weight, order), in_slice, admission| Place {
+            endpoint: endpoint.to_owned(),
+            address: ([198, 18, 0, 1], 5432).into(),
+            weight,
+            order,
+            in_slice,
+            in_uris: in_slice,
+            admission,
+        };
+        let places = vec![
+            place("a", (100, 0), true, Admission::Eligible),
+            place("b", (200, 0), true, Admission::Early),
+            place("c", (1, 0), false, Admission::Eligible),
+            place("far", (100, 1), false, Admission::Eligible),
+        ];
+        let routes = [
+            ("ro".to_owned(), RouteState::Served, places),
+            ("rw".to_owned(), RouteState::Empty, Vec::new()),
+        ];
+        let text = of_places(routes);
+        let rows: Vec<_> = text.lines().skip(1).map(|line| line.split("  ")).collect();
+        let rows = rows.into_iter().map(|cells| {
+            let cells: Vec<_> = cells.map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            cells.join(" | ")
+        });
+        let expected = [
+            "ro | Served | a | 198.18.0.1:5432 | 33% | yes | -",
+            "ro | Served | b | 198.18.0.1:5432 | 66% | yes | AdmittedEarly",
+            "ro | Served | c | 198.18.0.1:5432 | <1% | no | returning",
+            "ro | Served | far | 198.18.0.1:5432 | - | no | nearer servers come first",
+            "rw | Empty | - | - | - | - | no server may serve: the route leads nowhere",
+        ];
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
     }
 }

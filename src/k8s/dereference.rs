@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Resource;
 use serde_json::Value;
@@ -12,10 +13,11 @@ use super::secrets::SecretAccess;
 use super::services::HeldEndpoints;
 use super::stored::StoredPolicy;
 use super::{requests, services, watch};
+use crate::clock;
 use crate::render::reading::Version;
 use crate::render::status::UnresolvedReference;
 use distributary_api::validate::{
-    self, ClusterNames, Declaration, PolicySource, Secrets, ServicePort, Services, ValidPolicy,
+    self, ClusterNames, Declaration, LoginSources, PolicySource, Secrets, ServicePort, Services, ValidPolicy,
 };
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::cluster::{Cluster, Families};
@@ -36,6 +38,8 @@ pub(super) struct PolicyReading {
     pub(super) valid: Option<Declaration>,
     pub(super) problems: Vec<String>,
     pub(super) unresolved: Vec<UnresolvedReference>,
+    /// After this time a certificate of its Secrets expires.
+    pub(super) expires_in: Option<Duration>,
     /// Services are not listed yet, and it names one: the end of the lists asks for another pass.
     pub(super) awaiting: bool,
 }
@@ -57,6 +61,7 @@ impl Context {
             valid: None,
             problems: Vec::new(),
             unresolved: Vec::new(),
+            expires_in: None,
             awaiting: false,
         };
         let before = self.policies.valid_before(&seen.key, object);
@@ -67,10 +72,19 @@ impl Context {
             seen.awaiting = true;
             return Ok(seen);
         };
+        let certificates = clock::certificates();
+        let sources = LoginSources {
+            certificates: Some(&certificates),
+            ..LoginSources::default()
+        };
         let judge = |policy: &ReplicaSetPolicy| {
             let declared = PolicySource::from(policy).with_names(&self.cluster.names);
             let judged = validate::policy(declared);
-            let judged = judged.map(|valid| (valid, validate::resolve(declared, &secrets, &services)));
+            let resolve = |valid| {
+                let resolved = validate::resolve_with(declared, &secrets, &services, sources);
+                (valid, resolved)
+            };
+            let judged = judged.map(resolve);
             judged.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let in_force = match policy.map_err(|problem| vec![problem]) {
@@ -98,8 +112,9 @@ impl Context {
                 min_interval: self.cluster.min_interval,
             };
             let declared = valid.with(endpoints, cluster);
-            let secrets = declared.resolved.problems().into_iter();
+            let secrets = declared.resolved.problems().into_iter().cloned();
             seen.unresolved = secrets.map(UnresolvedReference::Secret).collect();
+            seen.expires_in = certificates.expires_in();
             seen.unresolved
                 .extend(problems.into_iter().map(UnresolvedReference::Service));
             seen.valid = Some(declared);

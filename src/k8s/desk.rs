@@ -251,11 +251,14 @@ fn log(input: &Input<Text>) {
                 id,
                 from,
                 to,
+                despite,
+                excess,
                 failure,
                 eligible,
             } => {
                 let (from, failure) = (from.map(Reason::word), failure.map(FailureKind::word));
-                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), failure, eligible, "endpoint changed");
+                let (despite, lag) = (despite.map(Reason::word), excess.map(|lag| lag.to_string()));
+                tracing::info!(policy = %key.name, namespace = %key.namespace, endpoint = %id, from, to = to.word(), despite, lag, failure, eligible, "endpoint changed");
             }
             route => {
                 tracing::info!(policy = %key.name, namespace = %key.namespace, change = ?route, "route changed");

@@ -31,6 +31,9 @@ use distributary_core::world::Memory;
 const CONCURRENCY: u16 = 16;
 /// Nothing tells that a right was given: what could not be read is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// A certificate that expires is looked at after its last second, and those that expire later at least so often.
+const ROUNDING: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_hours(24);
 /// The back-off of failed passes: from the first to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
 
@@ -104,14 +107,14 @@ impl Context {
         if !self.policies.has(&seen.key, &seen.uid) {
             return Ok(Action::await_change());
         }
-        let again = !seen.unresolved.is_empty();
+        let again = if seen.unresolved.is_empty() {
+            seen.expires_in.map(|left| (left + ROUNDING).min(LATEST))
+        } else {
+            Some(LOOK_AGAIN)
+        };
         self.hand_on(seen).await?;
         self.show_again(object).await;
-        Ok(if again {
-            Action::requeue(LOOK_AGAIN)
-        } else {
-            Action::await_change()
-        })
+        Ok(again.map_or_else(Action::await_change, Action::requeue))
     }
 
     /// The desk first: a decision about a policy that it does not know is none.

@@ -57,6 +57,16 @@ pub enum Unclear {
     NoAddress(String),
 }
 
+/// All of them, at least one.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct UnclearObservations(pub Vec<Unclear>);
+
+fn lines(unclear: &[Unclear]) -> String {
+    let lines: Vec<_> = unclear.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
 /// The last decision of a rehearsal, and its moment.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
@@ -127,23 +137,31 @@ fn checked(policy: &Policy, resolved: &Resolved, id: &str) -> Option<bool> {
 /// servers of the endpoints in `lost` refuse connections for as long as their circuits need to open.
 ///
 /// # Errors
-/// What is said of an endpoint that is not there, or in words that are none.
+/// Everything that is said of an endpoint that is not there, or in words that are none.
 pub fn rehearse(
     (policy, resolved): (&Arc<Policy>, &Arc<Resolved>),
     seen: &Observations,
     memory: Memory,
     lost: &BTreeSet<EndpointId>,
-) -> Result<Rehearsal, Unclear> {
+) -> Result<Rehearsal, UnclearObservations> {
     let mut stage = Stage::new((policy, resolved), memory);
     let setting = Setting::of(policy, seen);
-    let mut story = Vec::new();
+    let (mut story, mut unclear) = (Vec::new(), Vec::new());
     for (id, words) in &seen.checks {
         let wanted = stage
             .wanted
             .iter()
             .find(|wanted| wanted.target.to_string() == *id);
-        let wanted = wanted.ok_or_else(|| Unclear::NotChecked(id.clone()))?;
-        let mut said = story::said(id, words, setting)?;
+        let Some(wanted) = wanted else {
+            unclear.push(Unclear::NotChecked(id.clone()));
+            continue;
+        };
+        let (mut said, wrong) = story::said(id, words, setting);
+        unclear.extend(wrong);
+        let in_session = |(_, said): &(Moment, Statement)| matches!(said, Statement::Heard(_));
+        if said.iter().any(in_session) && seen.address(wanted).is_none() {
+            unclear.push(Unclear::NoAddress(id.clone()));
+        }
         if words.first().is_some_and(|first| first.starts_with("primary")) {
             said.extend(setting.movement(told_apart(policy)));
         }
@@ -152,13 +170,15 @@ pub fn rehearse(
                 .map(|(moment, said)| (moment, wanted.clone(), said)),
         );
     }
+    if !unclear.is_empty() {
+        return Err(UnclearObservations(unclear));
+    }
     let end = story.iter().map(|(moment, ..)| *moment).max().unwrap_or_default();
     story.extend(stage.refusals(lost, end));
     story.sort_by_key(|(moment, ..)| *moment);
     for (moment, wanted, said) in story {
         let address = seen.address(&wanted);
-        let event = event(&policy.key, &wanted, address, moment, said)?;
-        stage.advance(moment, Some(event));
+        stage.advance(moment, event(&policy.key, &wanted, address, moment, said));
     }
     if let Some(due) = stage.world.deadline() {
         stage.advance(due, None);
@@ -248,20 +268,21 @@ impl Stage {
     }
 }
 
+/// `None`: a session is held at an address, and none is known.
 fn event(
     policy: &PolicyKey,
     wanted: &ProbeOrder,
     address: Option<IpAddr>,
     moment: Moment,
     said: Statement,
-) -> Result<Event, Unclear> {
+) -> Option<Event> {
     let key = ProbeKey {
         policy: policy.clone(),
         target: wanted.target.clone(),
     };
     let incarnation = wanted.incarnation;
     let (started, ended) = (moment, moment);
-    Ok(match said {
+    Some(match said {
         Statement::Checked(result) => Event::Observed(CheckAnswer {
             key,
             incarnation,
@@ -275,7 +296,7 @@ fn event(
             },
         }),
         Statement::Heard(result) => Event::Heard(SessionAnswer {
-            address: address.ok_or_else(|| Unclear::NoAddress(wanted.target.to_string()))?,
+            address: address?,
             key,
             incarnation,
             started,

@@ -85,32 +85,49 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// All that is said of one endpoint, each at its moment.
+/// All that is said of one endpoint, each at its moment, and every word that is none.
 pub fn said(
     endpoint: &str,
     words: &[String],
     setting: Setting<'_>,
-) -> Result<Vec<(Moment, Statement)>, Unclear> {
+) -> (Vec<(Moment, Statement)>, Vec<Unclear>) {
     let mut now = Moment::new(setting.behind);
-    let mut all = Vec::new();
+    let (mut all, mut unclear) = (Vec::new(), Vec::new());
     for text in words {
-        let unclear = || Unclear::Word {
-            endpoint: endpoint.to_owned(),
-            word: text.clone(),
-        };
-        if let Some(time) = text.strip_prefix("wait ") {
-            now = now + DurationText::from(time).parse().ok_or_else(unclear)?;
+        let Some(step) = step(text, setting) else {
+            unclear.push(Unclear::Word {
+                endpoint: endpoint.to_owned(),
+                word: text.clone(),
+            });
             continue;
-        }
-        let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
-        let times = count.parse::<u32>().ok().filter(|times| *times <= MOST_TIMES);
-        let said = one(what, setting).ok_or_else(unclear)?;
-        for _ in 0..times.ok_or_else(unclear)? {
-            now = now + STEP;
-            all.push((now, said.clone()));
+        };
+        match step {
+            Step::Wait(time) => now = now + time,
+            Step::Say(said, times) => {
+                for _ in 0..times {
+                    now = now + STEP;
+                    all.push((now, said.clone()));
+                }
+            }
         }
     }
-    Ok(all)
+    (all, unclear)
+}
+
+/// What one text asks for.
+enum Step {
+    Wait(Duration),
+    /// So many times.
+    Say(Statement, u32),
+}
+
+fn step(text: &str, setting: Setting<'_>) -> Option<Step> {
+    if let Some(time) = text.strip_prefix("wait ") {
+        return Some(Step::Wait(DurationText::from(time).parse()?));
+    }
+    let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
+    let times = count.parse::<u32>().ok().filter(|times| *times <= MOST_TIMES)?;
+    Some(Step::Say(one(what, setting)?, times))
 }
 
 fn one(text: &str, setting: Setting<'_>) -> Option<Statement> {

@@ -66,7 +66,10 @@ fn what_is_not_understood_is_named() {
         let seen = observed(&[(id, &[word])]);
         rehearse((&policy, &resolved), &seen, Memory::default(), &BTreeSet::new()).unwrap_err()
     };
-    assert_eq!(refused("c", "standby"), Unclear::NotChecked("c".to_owned()));
+    assert_eq!(refused("c", "standby").0, [Unclear::NotChecked("c".to_owned())]);
+    let both = observed(&[("a", &["stand-by", "standby", "standbye"]), ("c", &["standby"])]);
+    let both = rehearse((&policy, &resolved), &both, Memory::default(), &BTreeSet::new()).unwrap_err();
+    assert_eq!(both.0.len(), 3, "{both}");
     for word in [
         "stand-by",
         "standby at x",
@@ -85,7 +88,7 @@ fn what_is_not_understood_is_named() {
             endpoint: "a".to_owned(),
             word: word.to_owned(),
         };
-        assert_eq!(refused("a", word), unclear);
+        assert_eq!(refused("a", word).0, [unclear]);
     }
 }
 

@@ -234,7 +234,16 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::NameNotFound => "the host name has no address: check host and DNS",
         FailureKind::ResolverFailed => "the resolver did not answer: check DNS",
         FailureKind::AddressRefused => {
-            "the address is special (loopback, link-local, multicast), or the operator's rules refuse it"
+            "the address is special: loopback, link-local, multicast, unspecified or broadcast"
+        }
+        FailureKind::AddressOfService => {
+            "the address is in a Service CIDR of the cluster, so it is a ClusterIP: name the Service in serviceRef instead"
+        }
+        FailureKind::AddressDenied => {
+            "the address is in the list of the operator's flag --deny-cidrs: use another one, or change the flag"
+        }
+        FailureKind::AddressNotAllowed => {
+            "the address is not in the list of the operator's flag --allow-cidrs: use another one, or change the flag"
         }
         FailureKind::ServerFailing => {
             "the server is out of disk space or memory, or its data is damaged: look in its log"

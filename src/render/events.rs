@@ -4,12 +4,11 @@ use std::str::FromStr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::names;
 use super::status::{ConditionReason, ConditionStatus, ConditionType, Refusal, RefusedWrite};
+use super::{cause, names};
 use distributary_api::RouteStatus;
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
-use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::RouteState;
 use distributary_core::table::named::{DEFAULT, WRITES};
@@ -73,9 +72,18 @@ pub fn notice(transition: &Transition, outputs: Option<&Outputs>) -> Option<Noti
             id,
             from,
             to,
+            despite,
+            excess,
             failure,
             eligible,
-        } => Some(of_endpoint(id.as_str(), *from, *to, *failure, *eligible)),
+        } => {
+            let details = [
+                despite.map(|reason| reason.to_string()),
+                failure.map(|failure| failure.to_string()),
+                excess.map(|lag| lag.to_string()),
+            ];
+            Some(of_endpoint(id.as_str(), *from, (*to, details), *eligible))
+        }
         Transition::Class { id, class, to, .. } => Some(of_class(id.as_str(), class.as_str(), *to)),
         Transition::PrimaryMoved { from, to } => Some(route(
             true,
@@ -91,7 +99,7 @@ pub fn notice(transition: &Transition, outputs: Option<&Outputs>) -> Option<Noti
                 names::of_route(outputs, WRITES)
             ),
         )),
-        Transition::ReadFallback { active, to, .. } => Some(of_fallback(*active, to)),
+        Transition::ReadFallback { active, from, to } => Some(of_fallback(*active, from, to)),
         Transition::Writes { state } => Some(of_writes(*state, outputs)),
         Transition::Reads { state } => Some(of_reads(*state, outputs)),
     }
@@ -110,17 +118,19 @@ fn of_split_brain(endpoints: &[EndpointId], outputs: Option<&Outputs>) -> Notice
     route(true, EventReason::SplitBrainSuspected, &note)
 }
 
-fn of_fallback(active: bool, to: &[EndpointId]) -> Notice {
+fn of_fallback(active: bool, from: &[EndpointId], to: &[EndpointId]) -> Notice {
     if active {
-        let note = format!("Too few replicas are eligible for reads. They go to {}.", ids(to));
-        route(true, EventReason::ReadFallbackActive, &note)
-    } else {
-        route(
-            false,
-            EventReason::ReadFallbackEnded,
-            "Reads no longer need the fallback.",
-        )
+        let note = format!("Too few replicas are eligible: reads go to {}.", ids(to));
+        return route(true, EventReason::ReadFallbackActive, &note);
     }
+    let returned: Vec<_> = to.iter().filter(|id| !from.contains(id)).cloned().collect();
+    let back = match returned.len() {
+        0 => String::new(),
+        1 => format!("{} is back. ", ids(&returned)),
+        _ => format!("{} are back. ", ids(&returned)),
+    };
+    let note = format!("{back}Reads go to {} and need no fallback.", ids(to));
+    route(false, EventReason::ReadFallbackEnded, &note)
 }
 
 fn of_writes(state: RouteState, outputs: Option<&Outputs>) -> Notice {
@@ -170,12 +180,13 @@ fn ids(endpoints: &[EndpointId]) -> String {
 fn of_endpoint(
     id: &str,
     from: Option<Reason>,
-    to: Reason,
-    failure: Option<FailureKind>,
+    (to, details): (Reason, [Option<String>; 3]),
     eligible: bool,
 ) -> Notice {
-    let before = from.map(|from| format!(", was {from}")).unwrap_or_default();
-    let cause = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+    let before = from
+        .filter(|from| *from != to)
+        .map(|from| format!(", was {from}"))
+        .unwrap_or_default();
     let membership = if eligible {
         "in the routes"
     } else {
@@ -194,7 +205,10 @@ fn of_endpoint(
         warning,
         reason: to.to_string(),
         action: "Judge",
-        note: format!("Endpoint {id} is {to}{cause}{before}; it is {membership}."),
+        note: format!(
+            "Endpoint {id} is {}{before}; it is {membership}.",
+            cause::with(to.word(), details)
+        ),
         endpoint: Some(id.to_owned()),
     }
 }

@@ -2,6 +2,7 @@
 //! written is exactly what is meant.
 
 pub mod advice;
+pub mod cause;
 pub mod config_map;
 pub mod endpoint_slices;
 pub mod events;

@@ -18,18 +18,21 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::cause;
 use distributary_api::{
-    ClassStatus, EndpointStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus, ServerStatus, Summary,
-    TargetStatus,
+    ClassStatus, EndpointStatus, LagStatus, PrimaryStatus, ReplicaSetPolicyStatus, RoutingStatus,
+    ServerStatus, Summary, TargetStatus,
 };
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{
-    ClassView, Decision, EndpointView, RouteDecision, TargetState, TargetView,
+    ClassView, Decision, DecisionState, EndpointView, RouteDecision, TargetState, TargetView,
 };
 use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
+use distributary_core::lag_reading::seconds;
+use distributary_core::login::UnresolvedSecret;
 use distributary_core::observation::Role;
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{DeclaredRole, Policy};
@@ -67,17 +70,19 @@ pub struct Report<'a> {
     pub moment: Moment,
 }
 
-/// A Secret or a Service that could not be read, as a message that names it and its problem.
+/// A Secret or a Service that could not be read.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum UnresolvedReference {
-    Secret(String),
+    Secret(UnresolvedSecret),
+    /// As a message that names it and its problem.
     Service(String),
 }
 
 impl fmt::Display for UnresolvedReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Secret(problem) | Self::Service(problem) => f.write_str(problem),
+            Self::Secret(problem) => problem.fmt(f),
+            Self::Service(problem) => f.write_str(problem),
         }
     }
 }
@@ -112,6 +117,19 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
     if known && report.written == WriteOutcome::Waiting && report.problems.is_empty() {
         return previous.clone();
     }
+    let clock = Clock {
+        now,
+        moment: report.moment,
+    };
+    let endpoint = |view: &EndpointView| endpoint(view, &previous.endpoints, clock);
+    let views = report.decision.and_then(|decision| decision.state.endpoints());
+    let endpoints: Option<Vec<_>> = views.map(|views| views.iter().map(endpoint).collect());
+    let told = report.decision.zip(endpoints.as_ref());
+    let told = told.map(|(decision, endpoints)| as_told(decision, endpoints));
+    let report = &Report {
+        decision: told.as_ref().or(report.decision),
+        ..report.clone()
+    };
     let mut status = ReplicaSetPolicyStatus {
         observed_generation: Some(report.generation),
         conditions: conditions::render(report, &previous.conditions, now),
@@ -121,16 +139,9 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         return status;
     };
     answer(&mut status, decision, now);
-    if let Some(endpoints) = decision.state.endpoints() {
-        let clock = Clock {
-            now,
-            moment: report.moment,
-        };
-        status.endpoints = endpoints
-            .iter()
-            .map(|view| endpoint(view, &previous.endpoints, clock))
-            .collect();
-        status.summary = Some(summary(endpoints));
+    if let (Some(views), Some(endpoints)) = (decision.state.endpoints(), endpoints) {
+        status.endpoints = endpoints;
+        status.summary = Some(summary(views));
     }
     let (Some(decided), Some(outputs)) = (decision.state.decided(), report.outputs) else {
         return status;
@@ -156,6 +167,21 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         status.routing = Some(routing(outputs, revision, previous.routing.as_ref(), now));
     }
     status
+}
+
+/// The decision with the lags that the status tells: they stay as they were told while nothing else changes, whichever process
+/// measured them.
+fn as_told(decision: &Decision, endpoints: &[EndpointStatus]) -> Decision {
+    let mut decision = decision.clone();
+    if let DecisionState::Decided(decided) = &mut decision.state {
+        for (view, told) in decided.endpoints.iter_mut().zip(endpoints) {
+            view.state.lag = told.server.lag.as_ref().map(cause::reading);
+            for (pod, told) in view.targets.iter_mut().zip(&told.targets) {
+                pod.state.lag = told.server.lag.as_ref().map(cause::reading);
+            }
+        }
+    }
+    decision
 }
 
 /// The wall clock beside the clock of the decisions.
@@ -220,11 +246,27 @@ fn target(view: &TargetView, previous: &[TargetStatus], clock: Clock<'_>) -> Tar
 fn server(state: &TargetState, before: Option<&ServerStatus>, clock: Clock<'_>) -> ServerStatus {
     let known = before.map(|before| before.classes.as_slice()).unwrap_or_default();
     let retry = before.and_then(|before| before.retry_at.as_ref());
-    ServerStatus {
+    let mut status = ServerStatus {
         retry_at: retry_at(state.circuit, retry, clock),
         classes: classes(&state.classes, known, clock),
         ..in_words(state)
+    };
+    let lag = std::mem::replace(&mut status.lag, before.and_then(|before| before.lag.clone()));
+    if before != Some(&status) {
+        let measured = state.lag.and_then(|reading| measured_at(reading.measured, clock));
+        status.lag = lag.map(|lag| LagStatus {
+            measured_at: measured,
+            ..lag
+        });
     }
+    status
+}
+
+/// The wall-clock time of a moment that is past, in whole seconds.
+fn measured_at(measured: Moment, clock: Clock<'_>) -> Option<Time> {
+    let age = clock.moment.since(measured);
+    let at = clock.now.0.checked_sub(age).ok()?;
+    Some(Time(Timestamp::from_second(at.as_second()).ok()?))
 }
 
 /// A state in the words of the status, without the times of its circuits.
@@ -239,6 +281,8 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         retry_at: None,
         eligible: state.eligible,
         reason: state.reason.to_string(),
+        held_despite: state.despite.map(|reason| reason.to_string()),
+        lag: state.lag.as_ref().map(|reading| cause::lag(reading, None)),
         same_server_as: state.same_as.as_ref().map(ToString::to_string),
         failure: state.failure.map(|failure| failure.to_string()),
         sqlstate: state.sqlstate.map(|code| code.to_string()),
@@ -300,14 +344,36 @@ fn summary(endpoints: &[EndpointView]) -> Summary {
             .filter(|view| view.declared == DeclaredRole::Replica && view.state.reason != Reason::SameServer)
     };
     let healthy = replicas()
-        .filter(|view| view.healthy && view.state.role == Some(Role::Standby))
+        .filter(|view| is_proven(view) && view.state.role == Some(Role::Standby))
         .count();
     let (healthy, total) = (count(healthy), count(replicas().count()));
     Summary {
         healthy_replicas: healthy,
         total_replicas: total,
         display: format!("{healthy}/{total}"),
+        lag: longest_lag(endpoints),
     }
+}
+
+/// Whether it is well, and could be checked.
+fn is_proven(view: &EndpointView) -> bool {
+    let checked = |state: &TargetState| state.reason != Reason::ConfigurationHeld;
+    match &view.targets[..] {
+        [] => view.healthy && checked(&view.state),
+        pods => pods.iter().any(|pod| pod.healthy && checked(&pod.state)),
+    }
+}
+
+/// The longest lag that the status tells, with its endpoint.
+fn longest_lag(endpoints: &[EndpointView]) -> Option<String> {
+    let lags = endpoints.iter().filter_map(|view| Some((view, view.state.lag?)));
+    let (view, lag) = lags.reduce(
+        |first, other| {
+            if other.1.time > first.1.time { other } else { first }
+        },
+    )?;
+    let over = if lag.at_least { "over " } else { "" };
+    Some(format!("{over}{} ({})", seconds(lag.time), view.id))
 }
 
 fn count(number: usize) -> u32 {

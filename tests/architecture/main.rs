@@ -45,7 +45,7 @@ const RULES: [Rule; 15] = [
     },
     Rule {
         part: ("api/src", Some("validate")),
-        crates: Crates::Only(&["distributary_core", "serde", "serde_json", "thiserror"]),
+        crates: Crates::Only(&["distributary_core", "serde", "serde_json", "strsim", "thiserror"]),
         rooms: None,
     },
     Rule {

@@ -29,6 +29,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             diverged,
         )
         .test(
+            "check_names_what_is_wrong_with_secrets_and_what_would_supply_it",
+            secrets,
+        )
+        .test(
             "check_takes_logins_from_the_environment_and_never_shows_them",
             logins,
         )
@@ -69,6 +73,53 @@ fn check(objects: &[&Value], environment: &[(&str, &str)]) -> Result<CommandOutp
         );
     }
     Ok(said)
+}
+
+async fn secrets(_: Arc<()>) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "connection": {
+                "credentialsSecretRef": {"name": "orders-probe"},
+                "tls": {"caSecretRef": {"name": "orders-ca"}, "clientCertSecretRef": {"name": "orders-client"}},
+            },
+            "primary": {"host": "198.18.255.1"},
+        },
+    });
+    let said = check(&[&policy], &[])?.with(4)?;
+    for line in [
+        "Secret orders-ca is not in these files. Add it, or set variables: DISTRIBUTARY_SECRET_ORDERS_CA_CA_CRT has its key ca.crt.",
+        "Secret orders-client is not in these files. Add it, or set variables: DISTRIBUTARY_SECRET_ORDERS_CLIENT_TLS_CRT has its key \
+         tls.crt, DISTRIBUTARY_SECRET_ORDERS_CLIENT_TLS_KEY has its key tls.key.",
+    ] {
+        ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
+    }
+    ensure!(
+        said.err.contains("DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD"),
+        "{said:#?}"
+    );
+    let elsewhere = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-ca", "namespace": "shop"}, "stringData": {"ca.crt": "canary"},
+    });
+    let said = check(&[&elsewhere, &policy], &[])?.with(4)?;
+    let line = "Secret orders-ca is in these files in the namespace shop, and the policy is in default. Set metadata.namespace of the \
+                policy, or --namespace.";
+    ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
+    let key = "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n";
+    let variables = [
+        ("DISTRIBUTARY_SECRET_ORDERS_CA_CA_CRT", key),
+        ("DISTRIBUTARY_SECRET_ORDERS_CLIENT_TLS_CRT", key),
+    ];
+    let said = check(&[&policy], &variables)?.with(4)?;
+    for line in [
+        "Secret orders-ca has a value under ca.crt that must be a list of PEM certificates, and is a private key.",
+        "Secret orders-client has no key tls.key. Set the variable: DISTRIBUTARY_SECRET_ORDERS_CLIENT_TLS_KEY has its key tls.key.",
+    ] {
+        ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
+    }
+    Ok(())
 }
 
 async fn well(_: Arc<()>) -> Result<()> {
@@ -118,6 +169,16 @@ async fn well(_: Arc<()>) -> Result<()> {
         checked["endpoints"][1]["latencyMilliseconds"].is_string(),
         "{json:#}"
     );
+    let mut policy = policy;
+    policy["spec"]["replicas"][0]["maxConnections"] = json!(100_000);
+    let said = check(&[&secret, &policy], &[])?.with(0)?;
+    let warning = "default/orders: replica-1: maxConnections is 100000, but the server takes ";
+    ensure!(said.err.contains(warning), "{said:#?}");
+    // Standbys alone do not tell what they lack.
+    postgres.primary().kill().await?;
+    let said = check(&[&secret, &policy], &[])?.with(4)?;
+    let row = said.row(&["replica-2"])?;
+    ensure!(row[2..4] == ["Standby", "-"], "{said:#?}");
     Ok(())
 }
 
@@ -144,6 +205,7 @@ async fn unwell(_: Arc<()>) -> Result<()> {
     let (policy, good) = (policy(&postgres), secret(PROBE.password));
     postgres.replica(0).kill().await?;
     let said = check(&[&good, &policy], &[])?.with(4)?;
+    ensure!(said.row(&["replica-2"])?[3].ends_with('s'), "{said:#?}");
     let row = said.row(&["replica-1"])?;
     ensure!(
         row[5..] == ["Open in 5s", "Suspect (ConnectRefused)"],
@@ -197,6 +259,7 @@ async fn refused(_: Arc<()>) -> Result<()> {
     let told = "The CONNECTION LIMIT of the role is 1. ";
     ensure!(said.out.contains(told), "{said:#?}");
     postgres.primary().sql(&alter(-1)).await?;
+    postgres.caught_up().await?;
     let said = check(&[&secret, &policy], &[])?.with(0)?;
     ensure!(!said.out.contains("CONNECTION LIMIT"), "{said:#?}");
 

@@ -144,6 +144,16 @@ async fn tells(_: Arc<()>) -> Result<()> {
         "{well:#?}"
     );
     ensure!(well.row(&["primary"])?[3] == "primary-preferred,rw", "{well:#?}");
+    // One that is held is told with the reason beneath, and what to do about that.
+    let held = with_status(&case("all-lagging-without-fallback"))?;
+    let held = distributary(&["explain", "orders", "-f", "-"], &held, &[])?.with(4)?;
+    for told in [
+        "\na: Held (ReplayStalled, 31 s > 30 s)\n  No server of the route is well, so the route keeps this one.\n  ReplayStalled: The server lags ",
+        "\n  Next: Look for a paused replay, ",
+        "\n  Its lag was 31 s at 2025-12-31T23:59:51Z.\n",
+    ] {
+        ensure!(held.out.contains(told), "{told}: {held:#?}");
+    }
     // A reason that a newer operator tells.
     let newer = with_status(&case("plain"))?.replace("\"Serving\"", "\"Unheard\"");
     let newer = distributary(&["explain", "orders", "-f", "-"], &newer, &[])?.with(4)?;
@@ -351,8 +361,9 @@ async fn one_route(_: Arc<()>) -> Result<()> {
     ] {
         let said = explain(folder, options)?;
         let routes = routes(&said.out);
+        let name = row.split(' ').next().unwrap_or_default();
         ensure!(
-            routes.len() == 1 && routes[0].starts_with(row),
+            routes.iter().all(|line| line.split(' ').next() == Some(name)) && routes[0].starts_with(row),
             "{options:?}: {said:#?}"
         );
     }
@@ -369,7 +380,7 @@ async fn one_route(_: Arc<()>) -> Result<()> {
     let writes = explain("dedicated", &["--class", "write"])?;
     ensure!(why(&writes, "only the primary serves this route"), "{writes:#?}");
     let own = explain("dedicated", &["--class", "analytics"])?;
-    ensure!(routes(&own.out)[0].ends_with("Served b"), "{own:#?}");
+    ensure!(routes(&own.out)[0].contains(" Served b "), "{own:#?}");
     let writes = explain("class-selected", &["--class", "write"])?;
     ensure!(
         writes
@@ -377,6 +388,23 @@ async fn one_route(_: Arc<()>) -> Result<()> {
             .contains("The server is well, but not in this route: only the primary serves this route."),
         "{writes:#?}"
     );
+    let plain = with_objects(&case("plain"))?;
+    let without = plain.replacen(r#""spec":{"#, r#""spec":{"failover":{"readFallback":[]},"#, 1);
+    for (given, why) in [
+        (plain, "the primary serves this route only as a fallback"),
+        (
+            without,
+            "the primary does not serve this route: it is not in its readFallback",
+        ),
+    ] {
+        let said = distributary(
+            &["explain", "orders", "-f", "-", "--priority", "low"],
+            &given,
+            &[],
+        )?;
+        let line = format!("\nprimary: The server is well, but not in this route: {why}.\n");
+        ensure!(said.out.contains(&line), "{said:#?}");
+    }
     let none = explain("class-selected", &["--class", "reports"])?.with(3)?;
     ensure!(
         none.err

@@ -25,6 +25,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("plan_shows_what_a_change_would_write", differences)
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
+        .test("plan_warns_of_what_a_policy_says_in_vain", in_vain)
         .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
 }
@@ -89,8 +90,11 @@ async fn refuses_what_admission_refuses(_: Arc<()>) -> Result<()> {
         // Of one field one message is enough.
         let of_field =
             |api: &String| in_words(api) || parts().any(|part| api.starts_with(&format!("{}: ", part[0])));
+        // Of another type the API server does not tell what to write instead.
+        let of_type = |api: &String| api.contains(" must be of type ") && of_field(api);
         // What the API server does not see is told in the words of validation.
-        let seen = case.admission.iter().any(in_words) && case.admission.iter().all(of_field);
+        let seen = case.admission.iter().any(|api| in_words(api) || of_type(api))
+            && case.admission.iter().all(of_field);
         let unseen = case.admission.is_empty()
             && matches!(&case.validate, Validated::Problems(problems) if problems.iter().all(|(field, rule)|
                 parts().any(|part| part == [field.as_str(), rule.as_str()])));
@@ -116,7 +120,7 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
     for told in [
         "error: default/orders: spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"\n",
         "error: default/orders: spec.primary.weight: should be greater than or equal to 0\n",
-        "error: default/orders: spec.primary.hots: unknown field\n",
+        "error: default/orders: spec.primary.hots: unknown field: did you mean host?\n",
         "error: default/orders: spec.healthCheck.interval: healthCheck.interval must be between 100ms and 1h, written as 30s, 500ms or 1m30s\n",
         "error: default/orders: spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address\n",
     ] {
@@ -177,7 +181,7 @@ async fn samples(_: Arc<()>) -> Result<()> {
 async fn forms(_: Arc<()>) -> Result<()> {
     let table = plan(POLICY, &[])?.with(0)?;
     ensure!(
-        table.row(&["ro", "Served", "b"])?[3..] == ["198.18.0.3:5432", "100", "yes", "Eligible"],
+        table.row(&["ro", "Served", "b"])?[3..] == ["198.18.0.3:5432", "50%", "yes", "-"],
         "{table:#?}"
     );
     ensure!(
@@ -243,7 +247,9 @@ async fn observations(_: Arc<()>) -> Result<()> {
     let behind = file("behind.yaml", "checks: {a: [standby behind 45s]}")?;
     let said = plan(POLICY, &["--observations", &behind.to_string_lossy()])?.with(0)?;
     ensure!(
-        said.row(&["a"])?.last().is_some_and(|reason| reason == "Lagging"),
+        said.row(&["a"])?
+            .last()
+            .is_some_and(|reason| reason.starts_with("Lagging (over ")),
         "{said:#?}"
     );
     let foreign = file("foreign.yaml", "checks: {b: [standby of system 9]}")?;
@@ -254,6 +260,46 @@ async fn observations(_: Arc<()>) -> Result<()> {
             .is_some_and(|reason| reason == "IdentityMismatch"),
         "{said:#?}"
     );
+    Ok(())
+}
+
+async fn in_vain(_: Arc<()>) -> Result<()> {
+    let vain = "
+apiVersion: distributary.dev/v1alpha1
+kind: ReplicaSetPolicy
+metadata: {name: orders, namespace: shop}
+spec:
+  primary: {host: 198.18.0.1, region: us}
+  replicas:
+  - {id: a, host: 198.18.0.2, region: us, tags: [big], promotable: false}
+  loadBalancing:
+    strategy: Geographic
+    regions:
+    - {name: us, failover: [mars]}
+    - {name: eu}
+  routing:
+    classes:
+    - {name: reports, operations: [reports], target: Replicas, replicaSelector: {tags: [big, small]}}
+    - {name: audit, target: Replicas}
+";
+    let expected = [
+        "shop/orders: routing.classes[reports].replicaSelector.tags: no server has the tag small",
+        "shop/orders: routing.classes[audit]: the class has no operations: only its Service, and requests that name the class, use it",
+        "shop/orders: loadBalancing.regions[us].failover: no server is in the region mars",
+        "shop/orders: loadBalancing.regions[eu]: no server is in the region eu",
+        "shop/orders: failover.primaryRole: no replica may take over the writes: each has promotable false, or a state other than Active",
+    ];
+    let said = plan(vain, &[])?.with(0)?;
+    for line in expected {
+        let line = format!("warning: {line}");
+        ensure!(said.err.lines().any(|it| it == line), "{line}: {said:#?}");
+    }
+    let said = plan(vain, &["--strict"])?.with(3)?;
+    for line in expected {
+        ensure!(said.err.contains(line), "{line}: {said:#?}");
+    }
+    let said = plan(POLICY, &["--strict"])?.with(0)?;
+    ensure!(!said.err.contains("warning"), "{said:#?}");
     Ok(())
 }
 

@@ -107,7 +107,13 @@ async fn all_behind(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     it.endpoint("replica-1", "Held", SOON).await?;
-    it.condition("Ready", "False", "NoReadTarget").await?;
+    let ready = it.condition("Ready", "False", "NoReadTarget").await?;
+    let beneath = [" replica-1: Held (ReplayStalled, ", " replica-1: Held (Lagging, "];
+    ensure!(
+        beneath.iter().any(|beneath| ready.message.contains(beneath)) && ready.message.contains(" s > 2 s)"),
+        "{}",
+        ready.message
+    );
     // The bound is hard where the policy says so.
     it.patch(json!({"spec": {"failover": {"onReadLoss": "Withdraw"}}}))
         .await?;

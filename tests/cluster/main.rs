@@ -34,6 +34,7 @@ mod secrets;
 mod services;
 mod sessions;
 mod tenants;
+mod tutorial;
 mod watches;
 mod writes;
 
@@ -67,6 +68,7 @@ fn tests() -> ExitCode {
     let suite = rogues::tests(suite);
     let suite = network::tests(suite);
     let suite = names::tests(suite);
+    let suite = tutorial::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);

@@ -103,7 +103,21 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
             .flat_map(|resource| READS.map(|verb| pair(verb, "distributary.dev", resource)));
         ensure!(may == read.collect(), "{role} may {may:?}");
     }
-    Ok(())
+    // From kubectl to Helm: a selector of a Deployment cannot be changed, all else becomes that of the release.
+    plane
+        .kubectl(&["delete", "deployment", "distributary", "-n", NAMESPACE])
+        .await?;
+    let install = [
+        "install",
+        "distributary",
+        CHART,
+        "-n",
+        NAMESPACE,
+        "--take-ownership",
+    ];
+    let said = plane.helm(&install).await?;
+    ensure!(said.contains("STATUS: deployed"), "{said}");
+    a_pod_is_made(&plane, NAMESPACE).await
 }
 
 async fn kustomize_installs_the_samples(plane: Arc<ControlPlane>) -> Result<()> {

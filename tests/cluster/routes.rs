@@ -106,11 +106,11 @@ async fn kubectl_shows_it(plane: Arc<ControlPlane>) -> Result<()> {
         .map(|line| line.split_whitespace().collect())
         .collect();
     ensure!(
-        words[0] == ["NAME", "READY", "REPLICAS", "STRATEGY", "AGE"],
+        words[0] == ["NAME", "READY", "PRIMARY", "REPLICAS", "DEGRADED", "AGE"],
         "{table}"
     );
     ensure!(
-        words[1][..4] == ["orders", "True", "1/1", "RoundRobin"],
+        words[1][..5] == ["orders", "True", "primary", "1/1", "False"],
         "{table}"
     );
     let wide = it
@@ -118,7 +118,17 @@ async fn kubectl_shows_it(plane: Arc<ControlPlane>) -> Result<()> {
         .kubectl(&["get", "postgres", "-n", &it.namespace, "-o", "wide"])
         .await?;
     ensure!(
-        wide.contains("REASON") && wide.contains("Routable") && wide.contains("REVISION"),
+        [
+            "STRATEGY",
+            "RoundRobin",
+            "LAG",
+            "(replica-1)",
+            "REASON",
+            "Routable",
+            "REVISION"
+        ]
+        .iter()
+        .all(|word| wide.contains(word)),
         "{wide}"
     );
     Ok(())

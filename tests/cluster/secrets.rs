@@ -17,6 +17,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             rotation,
         )
         .test("a_missing_secret_is_named_and_picked_up", missing_secret)
+        .test(
+            "everything_that_is_wrong_with_certificates_is_named_at_once",
+            certificates,
+        )
         .test("a_database_that_lets_the_role_not_in_is_named", closed_database)
         .test("an_address_and_login_from_a_url", url_secret)
         .test("two_urls_of_one_host_make_nothing_invalid", two_urls)
@@ -68,6 +72,31 @@ async fn closed_database(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+async fn certificates(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIGNhbmFyeWNhbmFyeWNhbmFyeWNhbmFyeWNhbmFy\n-----END PRIVATE KEY-----\n";
+    it.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "stringData": {"ca.crt": key},
+    }))
+    .await?;
+    let mut policy = it.policy();
+    let tls =
+        json!({"mode": "VerifyCA", "caSecretRef": {"name": "ca"}, "clientCertSecretRef": {"name": "client"}});
+    policy["spec"]["replicas"][0]["connection"] = json!({"tls": tls});
+    it.apply(&policy).await?;
+    let condition = it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
+    let both = "Secret ca has a value under ca.crt that must be a list of PEM certificates, and is a private key; \
+                Secret client does not exist";
+    ensure!(condition.message == both, "{}", condition.message);
+    // What is served is held.
+    it.fails("replica-1", "ConfigurationHeld", "SecretUnresolved")
+        .await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    let ready = it.condition("Ready", "True", "RoutableUnproven").await?;
+    ensure!(ready.message.starts_with(both), "{}", ready.message);
+    Ok(())
+}
+
 async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start(plane, 1).await?;
     let mut policy = it.policy();
@@ -80,6 +109,9 @@ async fn missing_secret(plane: Arc<ControlPlane>) -> Result<()> {
         condition.message
     );
     it.endpoint("replica-1", "ConfigurationFailed", SOON).await?;
+    let stalled = it.condition("Stalled", "True", "SecretUnresolved").await?;
+    let first = "Secret later does not exist. ";
+    ensure!(stalled.message.starts_with(first), "{}", stalled.message);
     it.leads("ro", &[it.postgres.primary()], SOON).await?;
     it.apply(&json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {"name": "later"},

@@ -366,7 +366,11 @@ async fn cluster_ip(plane: Arc<ControlPlane>) -> Result<()> {
     it.restart_operator().await?;
     it.endpoint("by-ip", "AddressRefused", SOON).await?;
     let stalled = it.condition("Stalled", "True", "AddressRefused").await?;
-    ensure!(stalled.message.contains("by-ip"), "{}", stalled.message);
+    ensure!(
+        stalled.message == "by-ip: AddressRefused (AddressOfService)",
+        "{}",
+        stalled.message
+    );
     it.leads("ro", &[it.postgres.primary()], SOON).await
 }
 
@@ -417,11 +421,13 @@ async fn denied(plane: Arc<ControlPlane>) -> Result<()> {
     it.start_another(&["--deny-cidrs", &rules]).await?;
     it.apply(&it.policy()).await?;
     it.endpoint("replica-1", "AddressRefused", SOON).await?;
-    it.condition("Stalled", "True", "AddressRefused").await?;
+    let stalled = it.condition("Stalled", "True", "AddressRefused").await?;
+    ensure!(stalled.message.contains("(AddressDenied)"), "{}", stalled.message);
     it.leads("ro", &[it.postgres.replica(1)], SOON).await?;
-    let before = it.checks_of("AddressRefused").await?;
+    let before = it.checks_of("AddressDenied").await?;
+    ensure!(before > 0, "no check was refused");
     wait::pass(Duration::from_secs(3), "it is not tried again").await;
-    let after = it.checks_of("AddressRefused").await?;
+    let after = it.checks_of("AddressDenied").await?;
     ensure!(before == after, "{before} checks, then {after}");
     it.start_another(&[]).await?;
     it.condition("Stalled", "False", "Progressing").await?;
@@ -436,7 +442,12 @@ async fn allowed(plane: Arc<ControlPlane>) -> Result<()> {
     it.start_another(&["--allow-cidrs", &primary, "--allow-cidrs", &replica])
         .await?;
     it.apply(&it.policy()).await?;
-    it.condition("Stalled", "True", "AddressRefused").await?;
+    let stalled = it.condition("Stalled", "True", "AddressRefused").await?;
+    ensure!(
+        stalled.message.contains("(AddressNotAllowed)"),
+        "{}",
+        stalled.message
+    );
     it.endpoint("replica-2", "AddressRefused", SOON).await?;
     it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
     it.leads("rw", &[it.postgres.primary()], SOON).await

@@ -1,5 +1,6 @@
 //! docs/examples.md, made of the golden cases.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -12,21 +13,74 @@ const HEAD: &str = "\
 Each example shows a policy, the answers of its servers, and the resulting routes. `checks` lists the
 [observations](cli.md#observations) of each server, oldest first, one second apart. The examples are generated from the
 [golden cases](../tests/golden/README.md), which also contain the status, and the objects where the case is about objects; `distributary plan` shows the same for your own policy.
+
 ";
 
-/// Case by case, in the order of their names.
+/// The cases by what a reader wants to do or to understand.
+const TASKS: [(&str, &str); 10] = [
+    (
+        "Declare servers",
+        "plain names url-from-secret pods weighted least-connections zone zone-hints geographic region-of-the-cluster region-of-no-endpoint draining replica-disabled primary-disabled two-urls-of-one-server",
+    ),
+    (
+        "Send classes of operations elsewhere",
+        "class-selected class-max-lag class-primary-preferred class-replicas-only class-elsewhere class-probe-failed class-probe-returning default-primary dedicated dedicated-lost dedicated-stands-in dedicated-without-service replicas-off",
+    ),
+    (
+        "A replica fails and returns",
+        "suspect circuit-open half-open half-open-last-step half-open-tripped-again early-admission starting still-starting saturated answers-with-error",
+    ),
+    (
+        "A replica lags",
+        "lagging lagging-fallback all-lagging-without-fallback reads-withdrawn lag-unknown lag-query-without-a-number lag-not-judged",
+    ),
+    (
+        "No replica can serve",
+        "fallback min-healthy no-fallback nobody-may-read held region-lost",
+    ),
+    (
+        "The primary fails, and another server is promoted",
+        "primary-unreachable withdraw-on-loss promotion-followed promotion-not-promotable pinned old-primary-returns old-primary-rejoins demotion-withdrawn primary-in-recovery primary-unproven read-only read-only-saturated",
+    ),
+    (
+        "Servers contradict each other",
+        "split-brain split-brain-ended writable-replica diverged not-following holder-on-older-timeline restored-primary identity-declared identity-mismatch identity-changed identity-changed-followed",
+    ),
+    (
+        "Secrets, names and addresses",
+        "missing-secret configuration-held routable-unproven name-unresolved address-refused family-not-served family-of-the-primary-not-served",
+    ),
+    (
+        "Choose what is written",
+        "config-maps name-prefix services-disabled dual-stack-and-two-ports retain observe suspend",
+    ),
+    (
+        "The operator cannot write",
+        "invalid waiting name-conflict foreign-endpoints foreign-operator write-failed",
+    ),
+];
+
+/// Task by task; every case once.
 fn page() -> String {
-    let mut cases: Vec<_> = std::fs::read_dir(root().join("tests/golden"))
+    let mut cases: BTreeSet<_> = std::fs::read_dir(root().join("tests/golden"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_dir())
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    cases.sort();
     let mut page = HEAD.to_owned();
-    for case in cases {
-        page += &example(&case);
+    for (task, _) in TASKS {
+        let anchor = task.to_lowercase().replace(',', "").replace(' ', "-");
+        writeln!(page, "- [{task}](#{anchor})").unwrap();
     }
+    for (task, own) in TASKS {
+        write!(page, "\n## {task}\n").unwrap();
+        for case in own.split(' ') {
+            assert!(cases.remove(case), "{case} is no case, or is named twice");
+            page += &example(case);
+        }
+    }
+    assert!(cases.is_empty(), "these cases belong to no task: {cases:?}");
     page
 }
 
@@ -43,7 +97,7 @@ fn example(case: &str) -> String {
         .map(|line| shortened(line) + "\n")
         .collect();
     let mut text = format!(
-        "\n## {}\n\n{sentence}\n\n```yaml\nspec:{spec}```\n",
+        "\n### {}\n\n{sentence}\n\n```yaml\nspec:{spec}```\n",
         case.replace('-', " ")
     );
     write!(text, "\n```yaml\n{observations}```\n").unwrap();
@@ -103,10 +157,14 @@ fn reasons(status: &Value) -> String {
     let other = endpoints.filter(|it| it["reason"] != "Serving");
     let told: Vec<_> = other
         .map(|it| {
+            let beneath = it["heldDespite"].as_str();
             format!(
-                "{} `{}`",
+                "{} `{}`{}",
                 it["id"].as_str().unwrap(),
-                it["reason"].as_str().unwrap()
+                it["reason"].as_str().unwrap(),
+                beneath
+                    .map(|beneath| format!(" (`{beneath}`)"))
+                    .unwrap_or_default()
             )
         })
         .collect();

@@ -304,7 +304,8 @@ impl Simulation {
         };
         let incarnation = probe.incarnation;
         let elsewhere = probe.left.is_some() && probe.left == probe.check.prefer;
-        let asleep = observation.result == Err(FailureKind::AddressRefused);
+        let failure = observation.result.as_ref().err();
+        let asleep = failure.is_some_and(|kind| kind.class() == FailureClass::RefusedAddress);
         self.step(Event::Observed(CheckAnswer {
             key,
             incarnation,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::secrets::{PasswordSource, Secrets, secret_text};
+use super::secrets::{LoginSources, PasswordSource, Secrets, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
 use distributary_core::login::{
-    ClientCertificate, Login, SecretProblem, Sensitive, TlsMode, TlsSettings, UnresolvedSecret,
+    CertificateCheck, CertificateProblem, ClientCertificate, Login, SecretProblem, Sensitive, TlsMode,
+    TlsSettings, UnresolvedSecret,
 };
 use distributary_core::server::{ClientSettings, Location};
 
@@ -16,6 +17,8 @@ pub const DATABASE: &str = "postgres";
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const USER: &str = "distributary";
 const CA_KEY: &str = "ca.crt";
+const CLIENT_CHAIN: &str = "tls.crt";
+const CLIENT_KEY: &str = "tls.key";
 
 /// What must hold of a connection of its own, the policy's or an endpoint's.
 pub fn connection_rules(connection: Option<&api::Connection>, field: &str, problems: &mut Problems) {
@@ -130,45 +133,96 @@ pub fn merged(policy: Option<&api::Connection>, own: Option<&api::Connection>) -
     }
 }
 
-/// A login. `passwords` has those that no Secret has; `location`: the server.
+/// A login, and what else is wrong with its Secrets. `location`: the server.
 pub fn login(
     connection: &api::Connection,
     url: Option<Result<ServerUrl, UnresolvedSecret>>,
     secrets: &Secrets,
-    (passwords, location): (Option<&dyn PasswordSource>, Option<&Location>),
-) -> Result<Login, UnresolvedSecret> {
-    let url = url.transpose()?;
+    (sources, location): (LoginSources<'_>, Option<&Location>),
+) -> (Result<Login, UnresolvedSecret>, Vec<UnresolvedSecret>) {
+    let mut problems = SecretProblems::default();
+    let by_url = url.is_some();
+    let url = url.and_then(|url| problems.take(url));
     let named = url.as_ref().and_then(|url| url.user.clone());
     let (user, password) = match (named, &connection.credentials_secret_ref) {
-        (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
-        (None, Some(reference)) => {
-            let optional = passwords.is_some_and(|source| !source.needs_password(&reference.name));
-            let password = match secret_text(secrets, &reference.name, "password") {
-                Ok(password) => Some(Sensitive::new(&password)),
-                Err(unresolved) if optional && is_missing_key(&unresolved) => None,
-                Err(unresolved) => return Err(unresolved),
-            };
-            (secret_text(secrets, &reference.name, "username")?, password)
-        }
-        (None, None) => (USER.to_owned(), None),
+        (Some(user), _) => (Some(user), url.as_ref().and_then(|url| url.password.clone())),
+        // A URL that cannot be read may name them.
+        (None, _) if by_url && url.is_none() => (None, None),
+        (None, Some(reference)) => credentials(&reference.name, secrets, sources.passwords, &mut problems),
+        (None, None) => (Some(USER.to_owned()), None),
     };
     let database = url
         .as_ref()
         .and_then(|url| url.database.clone())
         .or_else(|| connection.database.clone())
         .unwrap_or_else(|| DATABASE.to_owned());
-    let password = password.or_else(|| passwords?.password(location, &database, &user));
+    let password = password.or_else(|| sources.passwords?.password(location, &database, user.as_deref()?));
     let tls = connection.tls.clone().unwrap_or_default();
     let mode = url
         .and_then(|url| url.tls)
         .unwrap_or_else(|| tls.mode.unwrap_or_default());
-    let tls = tls_settings(mode, &tls, secrets)?;
-    Ok(Login {
-        user,
+    let tls = tls_settings(mode, &tls, secrets, (sources.certificates, &mut problems));
+    let mut fatal = problems.fatal.into_iter();
+    let first = fatal.next();
+    let further = fatal.chain(problems.further).collect();
+    let login = Login {
+        user: user.unwrap_or_else(|| USER.to_owned()),
         password,
         database,
         tls,
-    })
+    };
+    (first.map_or(Ok(login), Err), further)
+}
+
+/// What is wrong with the Secrets of a login.
+#[derive(Default)]
+struct SecretProblems {
+    /// No login is made of them.
+    fatal: Vec<UnresolvedSecret>,
+    further: Vec<UnresolvedSecret>,
+}
+
+impl SecretProblems {
+    fn take<T>(&mut self, read: Result<T, UnresolvedSecret>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                // Two keys of a Secret that is not there are one problem.
+                if !self.fatal.contains(&problem) {
+                    self.fatal.push(problem);
+                }
+                None
+            }
+        }
+    }
+
+    /// What is wrong with a certificate or key.
+    fn note(&mut self, secret: &str, key: &str, problems: Vec<CertificateProblem>) {
+        for problem in problems {
+            let keeps = matches!(problem, CertificateProblem::Must(_));
+            let all = if keeps { &mut self.fatal } else { &mut self.further };
+            all.push(UnresolvedSecret {
+                secret: secret.to_owned(),
+                problem: problem.under(key),
+            });
+        }
+    }
+}
+
+/// User and password of a Secret.
+fn credentials(
+    secret: &str,
+    secrets: &Secrets,
+    passwords: Option<&dyn PasswordSource>,
+    problems: &mut SecretProblems,
+) -> (Option<String>, Option<Sensitive>) {
+    let optional = passwords.is_some_and(|source| !source.needs_password(secret));
+    let user = problems.take(secret_text(secrets, secret, "username"));
+    let password = match secret_text(secrets, secret, "password") {
+        Err(unresolved) if optional && is_missing_key(&unresolved) => None,
+        password => problems.take(password),
+    };
+    (user, password.as_deref().map(Sensitive::new))
 }
 
 const fn is_missing_key(unresolved: &UnresolvedSecret) -> bool {
@@ -176,30 +230,38 @@ const fn is_missing_key(unresolved: &UnresolvedSecret) -> bool {
 }
 
 /// Only what the mode uses is asked of the Secrets.
-fn tls_settings(mode: TlsMode, tls: &api::Tls, secrets: &Secrets) -> Result<TlsSettings, UnresolvedSecret> {
+fn tls_settings(
+    mode: TlsMode,
+    tls: &api::Tls,
+    secrets: &Secrets,
+    (certificates, problems): (Option<&dyn CertificateCheck>, &mut SecretProblems),
+) -> TlsSettings {
     let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
-    let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies).map(|reference| {
-        secret_text(
-            secrets,
-            &reference.name,
-            reference.key.as_deref().unwrap_or(CA_KEY),
-        )
+    let ca = tls.ca_secret_ref.as_ref().filter(|_| verifies);
+    let ca = ca.and_then(|reference| {
+        let key = reference.key.as_deref().unwrap_or(CA_KEY);
+        let pem = problems.take(secret_text(secrets, &reference.name, key))?;
+        let wrong = certificates.map(|check| check.of_authorities(&pem));
+        problems.note(&reference.name, key, wrong.unwrap_or_default());
+        Some(pem)
     });
     let client = tls
         .client_cert_secret_ref
         .as_ref()
-        .filter(|_| mode != TlsMode::Disable)
-        .map(|reference| {
-            let chain = secret_text(secrets, &reference.name, "tls.crt")?;
-            let key = secret_text(secrets, &reference.name, "tls.key")?;
-            Ok(ClientCertificate {
-                chain,
-                key: Sensitive::new(&key),
-            })
-        });
-    Ok(TlsSettings {
-        mode,
-        ca: ca.transpose()?,
-        client: client.transpose()?,
-    })
+        .filter(|_| mode != TlsMode::Disable);
+    let client = client.and_then(|reference| {
+        let chain = problems.take(secret_text(secrets, &reference.name, CLIENT_CHAIN));
+        let key = problems.take(secret_text(secrets, &reference.name, CLIENT_KEY));
+        let client = ClientCertificate {
+            chain: chain?,
+            key: Sensitive::new(&key?),
+        };
+        let (of_chain, of_key) = certificates
+            .map(|check| check.of_client(&client))
+            .unwrap_or_default();
+        problems.note(&reference.name, CLIENT_CHAIN, of_chain);
+        problems.note(&reference.name, CLIENT_KEY, of_key);
+        Some(client)
+    });
+    TlsSettings { mode, ca, client }
 }

@@ -39,7 +39,7 @@ use words::DeclaredFields;
 pub use host::ClusterNames;
 pub use problems::Problem;
 pub use resolve::{resolve, resolve_with};
-pub use secrets::{PasswordSource, SecretKeys, Secrets, references};
+pub use secrets::{LoginSources, PasswordSource, SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
 
 /// The id of a primary that names none.

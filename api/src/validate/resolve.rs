@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use super::secrets::{PasswordSource, Secrets};
+use super::secrets::{LoginSources, Secrets};
 use super::services::{ServicePort, Services};
 use super::{PRIMARY_ID, PolicySource, endpoint, login, url};
 use crate as api;
@@ -23,30 +23,30 @@ pub fn resolve<'a>(
     secrets: &Secrets,
     services: &Services,
 ) -> BTreeMap<EndpointId, ResolvedEndpoint> {
-    all(declared.into(), secrets, services, None)
+    resolve_with(declared, secrets, services, LoginSources::default())
 }
 
-/// The same; a password that no Secret has comes from `passwords`.
+/// The same, with what a login is made of beside the Secrets.
 #[must_use]
 pub fn resolve_with<'a>(
     declared: impl Into<PolicySource<'a>>,
     secrets: &Secrets,
     services: &Services,
-    passwords: &dyn PasswordSource,
+    sources: LoginSources<'_>,
 ) -> BTreeMap<EndpointId, ResolvedEndpoint> {
-    all(declared.into(), secrets, services, Some(passwords))
+    all(declared.into(), secrets, services, sources)
 }
 
 fn all(
     declared: PolicySource<'_>,
     secrets: &Secrets,
     services: &Services,
-    passwords: Option<&dyn PasswordSource>,
+    sources: LoginSources<'_>,
 ) -> BTreeMap<EndpointId, ResolvedEndpoint> {
     let (mut all, mut servers) = (BTreeMap::new(), BTreeMap::new());
     for endpoint in endpoints(declared) {
         let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
-        let mut resolved = one(endpoint, declared, (secrets, services), passwords);
+        let mut resolved = one(endpoint, declared, (secrets, services), sources);
         let watched = endpoint.state != Some(api::EndpointState::Disabled);
         if let Some(server) = server_of(&resolved).filter(|_| watched) {
             match servers.entry(server) {
@@ -89,7 +89,7 @@ fn one(
     endpoint: &api::Endpoint,
     declared: PolicySource<'_>,
     (secrets, services): (&Secrets, &Services),
-    passwords: Option<&dyn PasswordSource>,
+    sources: LoginSources<'_>,
 ) -> ResolvedEndpoint {
     let policys = declared.spec.connection.as_ref();
     let connection = login::merged(policys, endpoint.connection.as_ref());
@@ -101,10 +101,13 @@ fn one(
     let service = location
         .as_ref()
         .and_then(|location| endpoint::service(location, declared));
+    let clients = login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok()));
+    let (login, further) = login::login(&connection, url, secrets, (sources, location.as_ref()));
     ResolvedEndpoint {
         pods: service.map(|service| pods(service, services)),
-        clients: login::clients(&connection, url.as_ref().and_then(|url| url.as_ref().ok())),
-        login: login::login(&connection, url, secrets, (passwords, location.as_ref())).map(Arc::new),
+        clients,
+        login: login.map(Arc::new),
+        further,
         location,
     }
 }

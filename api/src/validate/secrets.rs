@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{self as api, ReplicaSetPolicySpec};
-use distributary_core::login::{SecretProblem, Sensitive, UnresolvedSecret};
+use distributary_core::login::{CertificateCheck, SecretProblem, Sensitive, UnresolvedSecret};
 use distributary_core::server::Location;
 
 /// Keys and values of one Secret. No `Debug`: the values are not to be shown.
@@ -12,6 +12,15 @@ pub struct SecretKeys(pub BTreeMap<String, Vec<u8>>);
 
 /// Each Secret by its name, or why it cannot be had.
 pub type Secrets = BTreeMap<String, Result<SecretKeys, SecretProblem>>;
+
+/// What a login is made of beside the Secrets.
+#[derive(Clone, Copy, Default)]
+pub struct LoginSources<'a> {
+    /// Where passwords are that no Secret has.
+    pub passwords: Option<&'a dyn PasswordSource>,
+    /// What reads certificates; `None`: they are taken as they are.
+    pub certificates: Option<&'a dyn CertificateCheck>,
+}
 
 /// Where passwords are that no Secret has.
 pub trait PasswordSource {

@@ -1,5 +1,5 @@
 //! Whether an object has the form that the CustomResourceDefinition gives it: what the API server refuses, or drops,
-//! before any rule is asked. Its words are those of the API server.
+//! before any rule is asked. Its words are those of the API server, or better ones where those do not tell what to write instead.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -58,7 +58,7 @@ fn misfit(field: &str, says: impl Into<String>, found: &mut Vec<Misfit>) {
 fn compare(value: &Value, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
     let (is, wanted) = (type_of(value), schema["type"].as_str().unwrap_or_default());
     if is != wanted && !(is == "integer" && wanted == "number") && !wanted.is_empty() {
-        misfit(field, format!("must be of type {wanted}: \"{is}\""), found);
+        misfit(field, of_another_type(value, (is, wanted), schema), found);
         return;
     }
     match value {
@@ -68,6 +68,80 @@ fn compare(value: &Value, schema: &Value, field: &str, found: &mut Vec<Misfit>) 
         Value::Number(number) => bounds(number.as_f64(), schema, field, found),
         Value::Bool(_) | Value::Null => {}
     }
+}
+
+/// What to write in place of a value of another type. Of the value nothing is shown but a number: other texts may be passwords.
+fn of_another_type(value: &Value, (is, wanted): (&str, &str), schema: &Value) -> String {
+    let has_rule = |function: &str| {
+        let rules = schema["x-kubernetes-validations"].as_array();
+        let mut rules = rules
+            .into_iter()
+            .flatten()
+            .filter_map(|rule| rule["rule"].as_str());
+        rules.any(|rule| rule.contains(function))
+    };
+    let written = value.as_str().and_then(|text| text.trim().parse::<i64>().ok());
+    match (value, wanted) {
+        (Value::Number(number), "string") if has_rule("duration(self)") => {
+            format!("must be a duration such as 10s, not {number}")
+        }
+        (Value::Number(number), "string") => format!("must be text: write it in quotes, as \"{number}\""),
+        (Value::Bool(is), "string") => format!("must be text: write it in quotes, as \"{is}\""),
+        (Value::String(_), "integer") if written.is_some() => {
+            "must be a number: write it without quotes".to_owned()
+        }
+        (Value::String(_) | Value::Number(_), "object") => format!(
+            "must be an object, not a {}: write {}",
+            if is == "string" { "text" } else { "number" },
+            example_of(schema)
+        ),
+        (Value::Object(_) | Value::String(_), "array") => {
+            "must be a list: write each item on a line that begins with a dash".to_owned()
+        }
+        _ => format!("must be of type {wanted}: \"{is}\""),
+    }
+}
+
+/// How an object is written, by the field that matters most.
+fn example_of(schema: &Value) -> String {
+    let fields = schema["properties"].as_object();
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required = required.filter_map(Value::as_str).collect::<Vec<_>>();
+    let known = |name: &&str| fields.is_some_and(|fields| fields.contains_key(*name));
+    let usual = ["host", "name", "mode", "state"].into_iter().find(known);
+    let shown = match (&required[..], usual) {
+        ([], Some(usual)) => vec![usual],
+        ([], None) => fields
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+            .take(1)
+            .map(String::as_str)
+            .collect(),
+        (required, _) => required.to_vec(),
+    };
+    let shown: Vec<_> = shown.iter().map(|name| format!("{name}: …")).collect();
+    format!("{{{}}}", shown.join(", "))
+}
+
+/// With the field that was probably meant.
+fn unknown_field(name: &str, schema: &Value) -> String {
+    let known = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    let near = known
+        .map(|known| {
+            (
+                strsim::osa_distance(&name.to_lowercase(), &known.to_lowercase()),
+                known,
+            )
+        })
+        .filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4)
+        .min();
+    near.map_or_else(
+        || "unknown field".to_owned(),
+        |(_, known)| format!("unknown field: did you mean {known}?"),
+    )
 }
 
 fn type_of(value: &Value) -> &'static str {
@@ -101,7 +175,7 @@ fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, 
         let place = schema["properties"].get(name);
         match place.or_else(|| schema.get("additionalProperties")) {
             Some(schema) => compare(value, schema, &at, found),
-            None => misfit(&at, "unknown field", found),
+            None => misfit(&at, unknown_field(name, schema), found),
         }
     }
 }
@@ -200,17 +274,50 @@ mod tests {
             [
                 "spec.circuitBreaker.halfOpen.trafficSteps: should have at least 1 items",
                 "spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"",
-                "spec.primary.hots: unknown field",
+                "spec.primary.hots: unknown field: did you mean host?",
                 "spec.primary.port: should be greater than or equal to 1",
                 "spec.primary.tags[1]: Duplicate value",
                 "spec.replicas[0].id: should be at least 1 chars long",
                 "spec.replicas[1].id: should be at least 1 chars long",
                 "spec.replicas[2].id: Required value",
-                "spec.replicas[2].port: must be of type integer: \"string\"",
+                "spec.replicas[2].port: must be a number: write it without quotes",
                 "spec.replicas[1]: Duplicate value",
             ]
         );
         assert_eq!(said(json!({})), ["spec.primary: Required value"]);
+    }
+
+    #[test]
+    fn a_message_says_what_to_write_instead() {
+        let spec = json!({
+            "primary": "canary.example.com",
+            "replicas": {"id": "a"},
+            "connection": {
+                "credentialSecretRef": {"name": "a"},
+                "credentialsSecretRef": "canary",
+                "tls": {"caSecret": "canary"},
+                "connectTimeout": 10,
+                "database": 7,
+            },
+            "healthCheck": {"interval": 10, "beat": "2s"},
+            "identity": {"systemIdentifier": 7301},
+            "failover": {"minHealthyReplicas": [1]},
+        });
+        assert_eq!(
+            said(spec),
+            [
+                "spec.connection.connectTimeout: must be a duration such as 10s, not 10",
+                "spec.connection.credentialSecretRef: unknown field: did you mean credentialsSecretRef?",
+                "spec.connection.credentialsSecretRef: must be an object, not a text: write {name: …}",
+                "spec.connection.database: must be text: write it in quotes, as \"7\"",
+                "spec.connection.tls.caSecret: unknown field: did you mean caSecretRef?",
+                "spec.healthCheck.beat: unknown field",
+                "spec.healthCheck.interval: must be a duration such as 10s, not 10",
+                "spec.identity.systemIdentifier: must be text: write it in quotes, as \"7301\"",
+                "spec.primary: must be an object, not a text: write {host: …}",
+                "spec.replicas: must be a list: write each item on a line that begins with a dash",
+            ]
+        );
         assert_eq!(said(Value::Null), ["spec: Required value"]);
     }
 }

@@ -504,6 +504,7 @@ fn two_urls_of_one_server_make_no_policy_invalid_and_the_later_endpoint_is_passe
             Resolved::new(all, Cluster::default())
                 .problems()
                 .into_iter()
+                .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join("; "),
         )
@@ -565,7 +566,15 @@ fn a_password_that_no_secret_has_comes_from_outside_where_a_secret_may_lack_it()
         let reference = json!({"credentialsSecretRef": {"name": secret_name}});
         let object = object(replica(&json!({"host": host, "connection": reference})));
         let secrets = secret(secret_name, keys);
-        let endpoints = resolve_with(&object, &secrets, &Services::new(), &Outside);
+        let endpoints = resolve_with(
+            &object,
+            &secrets,
+            &Services::new(),
+            LoginSources {
+                passwords: Some(&Outside),
+                ..LoginSources::default()
+            },
+        );
         let login = endpoints[&"a".into()].login.clone();
         login.map(|login| {
             login

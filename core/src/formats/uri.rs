@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
+use sha2::{Digest, Sha256};
+
+use crate::plan::Admission;
 use crate::table::named::WRITES;
-use crate::table::{Class, Route, RouteTarget, RoutingTable};
+use crate::table::{Class, Endpoint, Route, RouteTarget, RoutingTable};
 
 /// A route that has URIs.
 pub struct UriRoute<'a> {
@@ -36,21 +39,47 @@ impl UriRoute<'_> {
         self.name == WRITES
     }
 
-    /// The hosts of those that URIs hold, in order, each once: the pods of a Service have one name. `ipv6`: how the client
-    /// writes such an address.
+    /// The hosts of those that URIs hold, each once: the pods of a Service have one name. The nearest come first, those that stand in
+    /// after the others, then by priority; of equals each policy begins with another one, because libpq takes the first that
+    /// answers. `ipv6`: how the client writes such an address.
     pub fn hosts(&self, ipv6: fn(Ipv6Addr) -> String) -> String {
         let targets = self.route.targets.iter().filter(|target| target.is_in_uris());
         let mut named = BTreeSet::new();
-        let hosts = targets.map(|target| self.host(target, ipv6));
-        let once: Vec<_> = hosts.filter(|host| named.insert(host.clone())).collect();
-        once.join(",")
+        let hosts = targets.map(|target| (self.place(target), self.host(target, ipv6)));
+        let mut hosts: Vec<_> = hosts.filter(|(_, host)| named.insert(host.clone())).collect();
+        hosts.sort_by_key(|(place, _)| *place);
+        let first = self.first();
+        for equals in hosts.chunk_by_mut(|(a, _), (b, _)| a == b) {
+            equals.rotate_left(first % equals.len());
+        }
+        let hosts: Vec<_> = hosts.into_iter().map(|(_, host)| host).collect();
+        hosts.join(",")
+    }
+
+    /// The place of a target among the others: lower ones first.
+    fn place(&self, target: &RouteTarget) -> (u16, bool, u16) {
+        let priority = self
+            .endpoint(target)
+            .map_or(u16::MAX, |endpoint| endpoint.priority);
+        (target.order, target.admission == Admission::Fallback, priority)
+    }
+
+    /// A number that stays the same for a policy, and differs between policies.
+    fn first(&self) -> usize {
+        let policy = &self.table.policy;
+        let digest = Sha256::digest(format!("{}/{}", policy.namespace, policy.name));
+        usize::from(digest[0])
+    }
+
+    fn endpoint(&self, target: &RouteTarget) -> Option<&Endpoint> {
+        let mut endpoints = self.table.endpoints.iter();
+        endpoints.find(|endpoint| endpoint.id == target.endpoint)
     }
 
     /// The host as declared where it is a name, which is what a certificate has; else the address.
     fn host(&self, target: &RouteTarget, ipv6: fn(Ipv6Addr) -> String) -> String {
-        let mut endpoints = self.table.endpoints.iter();
-        let declared = endpoints
-            .find(|endpoint| endpoint.id == target.endpoint)
+        let declared = self
+            .endpoint(target)
             .and_then(|endpoint| endpoint.host.as_deref())
             .filter(|host| host.parse::<IpAddr>().is_err());
         match declared {

@@ -85,6 +85,12 @@ impl Reason {
                 | Self::AddressRefused
         )
     }
+
+    /// Whether a figure of lag tells why.
+    #[must_use]
+    pub const fn is_of_lag(self) -> bool {
+        matches!(self, Self::Lagging | Self::ReplayStalled)
+    }
 }
 
 words!(Reason);

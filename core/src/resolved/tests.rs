@@ -81,7 +81,7 @@ fn each_problem_of_a_secret_is_told_once() {
         .into(),
         Cluster::default(),
     );
-    let problems: Vec<_> = all.problems().into_iter().collect();
+    let problems: Vec<_> = all.problems().into_iter().map(ToString::to_string).collect();
     assert_eq!(problems, ["Secret probe does not exist"]);
     assert!(!all.names_services());
     assert!(Resolved::new([("a".into(), pods(Ok(&[])))].into(), Cluster::default()).names_services());

@@ -103,6 +103,8 @@ fn an_endpoint_changes_its_reason() {
         id: "a".into(),
         from,
         to: Reason::Suspect,
+        despite: None,
+        excess: None,
         failure: Some(FailureKind::ConnectRefused),
         eligible: false,
     };

@@ -39,7 +39,7 @@ fn words_that_were_published_stay() {
         "ConnectRefused ConnectionReset ConnectionClosed TimedOut Unreachable Starting Stopping Saturated \
          AuthenticationFailed DatabaseMissing ConnectNotGranted DatabaseClosed CertificateExpired CertificateNotYetValid \
          CertificateIssuerUnknown CertificateNameMismatch TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
-         NameNotFound ResolverFailed AddressRefused ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
+         NameNotFound ResolverFailed AddressRefused AddressOfService AddressDenied AddressNotAllowed ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
     );
     assert_eq!(
         all!(Obstacle),

@@ -9,9 +9,11 @@ use super::instances::Instances;
 use super::policy::{PolicyState, same_database};
 use super::watched::WatchedTarget;
 use crate::decision::{Decision, DecisionState, EndpointView, RouteDecision, TargetNote, explain};
+use crate::following::FollowingState;
 use crate::health::{Reason, Standing};
 use crate::ids::{ClassName, EndpointId, TargetId};
 use crate::judgement::Judgement;
+use crate::lag_reading::LagReading;
 use crate::moment::Moment;
 use crate::observation::Role;
 use crate::plan::{RoutingPlan, plan};
@@ -278,6 +280,7 @@ impl PolicyState {
             TargetNote {
                 location: target.and_then(|target| target.location.clone()),
                 sessions: target.and_then(|target| Some(target.sessions?.count)),
+                lag: self.lag_reading(id),
                 no_lag: target.and_then(|target| target.no_lag.clone()),
                 pooled: target.is_some_and(|target| target.health.pooled),
                 sqlstate: target.and_then(|target| target.health.sqlstate.told()),
@@ -296,7 +299,28 @@ impl PolicyState {
             let none_is = view.state.role != Some(Role::Standby);
             view.state.seen_as_standby |= none_is && self.has_standbys(&view.id);
         }
+        self.keep_lags(&mut views);
         views
+    }
+
+    /// How far behind a standby is. Of one with log that the write primary lacks that is no question.
+    fn lag_reading(&self, id: &TargetId) -> Option<LagReading> {
+        let (target, endpoint) = (self.targets.get(id)?, self.policy.endpoint(&id.endpoint)?);
+        let standby = target.health.role == Some(Role::Standby);
+        let follows = target.following.state() != FollowingState::Diverged;
+        let (lag, measured) = target.replay.newest().filter(|_| standby && follows)?;
+        LagReading::of(lag, measured, &endpoint.lag)
+    }
+
+    /// A lag alone is no news: it stays as it was told while nothing else changes.
+    fn keep_lags(&self, views: &mut [EndpointView]) {
+        let judged = self.judged.as_ref().and_then(|judged| judged.state.endpoints());
+        for view in views {
+            let before = judged.into_iter().flatten().find(|before| before.id == view.id);
+            if let Some(before) = before {
+                view.keep_lags(before);
+            }
+        }
     }
 
     fn serves_an_excluded_one(&self, judgements: &[Judgement], holding: &Holding) -> bool {

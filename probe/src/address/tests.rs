@@ -80,6 +80,22 @@ fn an_allow_list_is_all_that_is_allowed_and_the_deny_list_goes_before_it() {
 }
 
 #[test]
+fn the_rule_that_refuses_an_address_is_known() {
+    let rules = AddressRules::new(&nets(&["10.0.0.0/8"]), &nets(&["10.1.0.0/16"]));
+    rules.refuse_services(["10.96.0.0/12"]);
+    for (address, rule) in [
+        ("10.0.0.1", None),
+        ("127.0.0.1", Some(FailureKind::AddressRefused)),
+        ("::ffff:169.254.169.254", Some(FailureKind::AddressRefused)),
+        ("10.96.0.1", Some(FailureKind::AddressOfService)),
+        ("10.1.0.1", Some(FailureKind::AddressDenied)),
+        ("192.168.0.1", Some(FailureKind::AddressNotAllowed)),
+    ] {
+        assert_eq!(rules.refusal(address.parse().unwrap()), rule, "{address}");
+    }
+}
+
+#[test]
 fn the_service_cidrs_are_refused_while_the_cluster_has_them() {
     let rules = AddressRules::new(&nets(&["10.0.0.0/8"]), &[]);
     let clone = rules.clone();

@@ -3,8 +3,9 @@
 use super::Arguments;
 use crate::cli::Error;
 use crate::cli::endpoints::Row;
+use distributary_api::ReplicaSetPolicySpec;
 use distributary_core::observation::Role;
-use distributary_core::routing::Destination;
+use distributary_core::routing::{Destination, ReadFallback};
 use distributary_core::table::{Endpoint, Request, RoutingTable};
 
 /// The one route that is asked for, and who is to serve it.
@@ -15,6 +16,8 @@ pub struct RouteQuery {
     class: Option<String>,
     /// The endpoints that are dedicated to other classes.
     dedicated: Vec<String>,
+    /// Whether the primary is a fallback of the route.
+    primary_stands_in: bool,
 }
 
 impl RouteQuery {
@@ -22,7 +25,11 @@ impl RouteQuery {
     ///
     /// # Errors
     /// There is no such class or region, or nothing that tells of them.
-    pub fn of(arguments: &Arguments, table: Option<&RoutingTable>) -> Result<Option<Self>, Error> {
+    pub fn of(
+        arguments: &Arguments,
+        table: Option<&RoutingTable>,
+        spec: &ReplicaSetPolicySpec,
+    ) -> Result<Option<Self>, Error> {
         let Some(request) = request(arguments) else {
             return Ok(None);
         };
@@ -40,6 +47,7 @@ impl RouteQuery {
             destination: choice.destination,
             class: choice.class.map(ToOwned::to_owned),
             dedicated: dedicated_to_others(table, choice.class),
+            primary_stands_in: primary_stands_in(spec, choice.class),
         }))
     }
 
@@ -59,14 +67,30 @@ impl RouteQuery {
                 "the primary serves this route while it is well"
             }
             (Destination::ReplicasOnly, Some(Role::Primary)) => "the primary never serves this route",
-            (Destination::Replicas, Some(Role::Primary)) => {
+            (Destination::Replicas, Some(Role::Primary)) if self.primary_stands_in => {
                 "the primary serves this route only as a fallback"
+            }
+            (Destination::Replicas, Some(Role::Primary)) => {
+                "the primary does not serve this route: it is not in its readFallback"
             }
             _ => {
                 "other servers come first: the servers that the class selects, or servers of a nearer region"
             }
         }
     }
+}
+
+/// Whether the primary is in the fallback of a class, or in that of the policy where the class has none.
+fn primary_stands_in(spec: &ReplicaSetPolicySpec, class: Option<&str>) -> bool {
+    let mut classes = spec.routing.iter().flat_map(|routing| &routing.classes);
+    let own = classes.find(|own| Some(own.name.as_str()) == class);
+    let own = own.and_then(|class| class.read_fallback.as_ref());
+    let of_policy = spec
+        .failover
+        .as_ref()
+        .and_then(|failover| failover.read_fallback.as_ref());
+    own.or(of_policy)
+        .is_none_or(|fallback| fallback.contains(&ReadFallback::Primary))
 }
 
 fn dedicated_to_others(table: &RoutingTable, class: Option<&str>) -> Vec<String> {

@@ -138,6 +138,12 @@ impl Import {
             .map_or_else(|| secret.to_owned(), |(variable, _)| variable.clone())
     }
 
+    /// Each variable that has a URL, with the URL.
+    pub fn urls(&self) -> impl Iterator<Item = (&str, &str)> {
+        let urls = self.urls.values();
+        urls.map(|(variable, url)| (variable.as_str(), url.as_str()))
+    }
+
     pub fn secrets(&self) -> Vec<Value> {
         let secret = |(name, (_, url)): (&String, &(String, String))| {
             json!({

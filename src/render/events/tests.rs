@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
+use distributary_core::Moment;
+use distributary_core::lag_reading::{LagBound, LagReading};
 use distributary_core::observation::FailureKind;
 
 /// The Event of a policy whose Services begin with `orders`.
@@ -24,6 +28,8 @@ fn endpoint(from: Option<Reason>, to: Reason, failure: Option<FailureKind>, elig
         id: "replica-1".into(),
         from,
         to,
+        despite: None,
+        excess: None,
         failure,
         eligible,
     }
@@ -53,6 +59,34 @@ fn an_endpoint_that_leaves_is_a_warning_with_its_cause() {
     assert_eq!(told.reason, "Suspect");
     let note = "Endpoint replica-1 is Suspect (ConnectRefused), was Serving; it is not in the routes.";
     assert_eq!(told.note, note);
+}
+
+#[test]
+fn an_endpoint_that_is_held_is_told_with_the_reason_beneath_and_its_figure() {
+    let held = |from| Transition::Endpoint {
+        id: "a".into(),
+        from: Some(from),
+        to: Reason::Held,
+        despite: Some(Reason::ReplayStalled),
+        excess: Some(LagReading {
+            time: Duration::from_millis(9400),
+            bytes: None,
+            at_least: false,
+            past: Some(LagBound::Time(Duration::from_secs(5))),
+            measured: Moment::default(),
+        }),
+        failure: None,
+        eligible: true,
+    };
+    let note = |from| notice(&held(from)).unwrap().note;
+    assert_eq!(
+        note(Reason::Serving),
+        "Endpoint a is Held (ReplayStalled, 9.4 s > 5 s), was Serving; it is in the routes."
+    );
+    assert_eq!(
+        note(Reason::Held),
+        "Endpoint a is Held (ReplayStalled, 9.4 s > 5 s); it is in the routes."
+    );
 }
 
 #[test]
@@ -207,4 +241,29 @@ fn a_suspended_policy_is_not_called_ready() {
 fn waiting_is_not_told() {
     let waiting = condition("Programmed", "False", "Waiting");
     assert!(conditions(&[], &[waiting]).is_empty());
+}
+
+#[test]
+fn a_fallback_names_who_serves_and_at_its_end_who_returned() {
+    let turn = |active, from: &[&str], to: &[&str]| {
+        let ids = |ids: &[&str]| ids.iter().map(|id| EndpointId::from(*id)).collect();
+        let change = Transition::ReadFallback {
+            active,
+            from: ids(from),
+            to: ids(to),
+        };
+        notice(&change).unwrap().note
+    };
+    assert_eq!(
+        turn(true, &["a", "b"], &["primary"]),
+        "Too few replicas are eligible: reads go to primary."
+    );
+    assert_eq!(
+        turn(false, &["primary"], &["a", "b"]),
+        "a, b are back. Reads go to a, b and need no fallback."
+    );
+    assert_eq!(
+        turn(false, &["a", "primary"], &["a"]),
+        "Reads go to a and need no fallback."
+    );
 }

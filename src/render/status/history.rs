@@ -122,7 +122,7 @@ fn reason(decided: &RouteDecision, left: &[&String]) -> String {
         .endpoints
         .iter()
         .filter(|view| left.iter().any(|id| **id == view.id.as_str()));
-    let one = |view: &EndpointView| why(&view.id, view.state.reason, view.state.failure);
+    let one = |view: &EndpointView| why(&view.id, &view.state);
     let mut text = views.map(one).collect::<Vec<_>>().join("; ");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(at);

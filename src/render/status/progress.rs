@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::Verdict;
-use super::serving::named;
+use super::serving::{named, secrets};
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
 use distributary_api::{ReplicaSetPolicyStatus, notation};
@@ -238,6 +238,7 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
     if let Some(message) = decided.and_then(|decided| writes::identity_changed(report, decided)) {
         return yes(ConditionReason::IdentityChanged, message);
     }
+    let secrets = secrets(report);
     let addresses: Vec<_> = decided
         .map(|decided| decided.endpoints.as_slice())
         .unwrap_or_default()
@@ -252,6 +253,10 @@ pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict 
         WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
             yes(ConditionReason::WriteFailed, refused(writes))
         }
+        _ if secrets.is_some() => yes(
+            ConditionReason::SecretUnresolved,
+            format!("{}. Correct it, or the policy.", secrets.unwrap_or_default()),
+        ),
         _ if !addresses.is_empty() => yes(ConditionReason::AddressRefused, named(&addresses)),
         _ => Verdict(
             ConditionType::Stalled,

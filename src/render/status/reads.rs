@@ -16,16 +16,13 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         )
     };
     if plan.ro.state == RouteState::Fallback {
-        let message = format!(
-            "No replica is eligible for these reads. They go to {}.",
-            ids(&plan.ro.serving())
-        );
+        let message = format!("No replica is eligible: reads go to {}.", ids(&plan.ro.serving()));
         return yes(ConditionReason::NoReplicaEligible, message);
     }
     let stand_ins = plan.ro.stand_ins();
     if !stand_ins.is_empty() {
         let message = format!(
-            "Fewer replicas than failover.minHealthyReplicas are eligible for these reads. They also go to {}.",
+            "Fewer replicas than failover.minHealthyReplicas are eligible: reads also go to {}.",
             ids(&stand_ins)
         );
         return yes(ConditionReason::TooFewReplicas, message);

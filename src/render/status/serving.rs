@@ -2,12 +2,11 @@
 
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{Report, WriteOutcome, writes};
-use crate::render::{advice, names};
-use distributary_core::decision::{EndpointView, RouteDecision};
+use super::{Report, UnresolvedReference, WriteOutcome, in_words, writes};
+use crate::render::{advice, cause, names};
+use distributary_core::decision::{EndpointView, RouteDecision, TargetState};
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
-use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{Member, Route, RouteState};
 use distributary_core::table::named::{DEFAULT, WRITES};
@@ -24,8 +23,37 @@ const LIMITED: &str = "Each Pod of the operator needs 1 connection to a server f
                        holds, so two Pods need 4; where the role may have only 1, no session is held, and a crash is seen \
                        at the next check.";
 
-/// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written.
+/// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written. A Secret that a
+/// person must see to comes first.
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
+    let Verdict(type_, status, reason, message) = routable(report, decided);
+    let Some(secrets) = secrets(report) else {
+        return Verdict(type_, status, reason, message);
+    };
+    let by_checks = matches!(
+        reason,
+        ConditionReason::PrimaryUnreachable | ConditionReason::NoPrimary | ConditionReason::NoReadTarget
+    );
+    let reason = if by_checks {
+        ConditionReason::SecretUnresolved
+    } else {
+        reason
+    };
+    Verdict(type_, status, reason, format!("{secrets}. {message}"))
+}
+
+/// What is wrong with Secrets that a person must see to; `None`: nothing.
+pub fn secrets(report: &Report<'_>) -> Option<String> {
+    let needs_person = |reference: &&UnresolvedReference| match reference {
+        UnresolvedReference::Secret(unresolved) => unresolved.problem.needs_person(),
+        UnresolvedReference::Service(_) => false,
+    };
+    let problems = report.unresolved.iter().filter(needs_person);
+    let problems: Vec<_> = problems.map(ToString::to_string).collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+fn routable(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let plan = &decided.plan;
     let writable = !writes::is_read_only(decided);
     let asked = writes::identity_changed(report, decided);
@@ -133,7 +161,10 @@ fn obstacle(
         ),
         (WriteOutcome::Programmed, RouteState::Held, _) => (
             ConditionReason::PrimaryUnreachable,
-            format!("The primary is not well; {writes} still leads to it, so writes may fail."),
+            format!(
+                "The primary is not well; {writes} still leads to it, so writes may fail.{}",
+                reasons(decided, &plan.rw)
+            ),
         ),
         (WriteOutcome::Programmed, RouteState::Empty, _) if writes::is_below_mark(decided) => (
             ConditionReason::PrimaryBelowMark,
@@ -157,7 +188,8 @@ fn obstacle(
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Held) => (
             ConditionReason::NoReadTarget,
             format!(
-                "No server for reads is well; {reads} keeps servers that are only unhealthy or behind."
+                "No server for reads is well; {reads} keeps servers that are only unhealthy or behind.{}",
+                reasons(decided, &plan.ro)
             ),
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => (
@@ -181,6 +213,19 @@ fn obstacle(
             .to_owned(),
         ),
     }
+}
+
+/// The reasons of the servers of a route, as ` a: REASON.`; empty: there is no server, or nothing speaks against any.
+fn reasons(decided: &RouteDecision, route: &Route) -> String {
+    let serving = route.serving();
+    let views = decided.endpoints.iter();
+    let views: Vec<_> = views
+        .filter(|view| serving.contains(&view.id) && !advice::is_plain(view.state.reason))
+        .collect();
+    if views.is_empty() {
+        return String::new();
+    }
+    format!(" {}.", named(&views))
 }
 
 /// That the writes lead nowhere; who may be named, where anybody takes writes.
@@ -248,19 +293,11 @@ fn limits(endpoints: &[EndpointView]) -> Option<String> {
 }
 
 pub fn named(endpoints: &[&EndpointView]) -> String {
-    let one = |view: &&EndpointView| match &view.state.no_lag {
-        Some(answer) => format!("{}: {} (lagQuery answered {answer})", view.id, view.state.reason),
-        None => match view.state.sqlstate {
-            Some(code) => format!("{}: {} (SQLSTATE {code})", view.id, view.state.reason),
-            None => why(&view.id, view.state.reason, view.state.failure),
-        },
-    };
+    let one = |view: &&EndpointView| why(&view.id, &view.state);
     endpoints.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-pub fn why(id: &EndpointId, reason: Reason, failure: Option<FailureKind>) -> String {
-    match failure {
-        Some(failure) => format!("{id}: {reason} ({failure})"),
-        None => format!("{id}: {reason}"),
-    }
+/// Why a server is as it is: `a: Held (ReplayStalled, 9.4 s > 5 s)`.
+pub fn why(id: &EndpointId, state: &TargetState) -> String {
+    format!("{id}: {}", cause::of(&in_words(state)))
 }

@@ -18,6 +18,10 @@ const CLIENTS: &str = "only clients that read routing.json use them";
 pub fn enforced(decision: &Decision, plan: &RoutingPlan, outputs: &Outputs) -> Verdict {
     let policy = &decision.policy;
     let Verdict(type_, status, reason, message) = by_strategy(policy, decision.resolved.cluster(), outputs);
+    let message = match counted_as_one(policy) {
+        Some(more) => format!("{message} {more}"),
+        None => message,
+    };
     let unreached = [
         (ConditionReason::FamilyNotServed, not_carried(plan, outputs)),
         (
@@ -36,6 +40,23 @@ pub fn enforced(decision: &Decision, plan: &RoutingPlan, outputs: &Outputs) -> V
             Verdict(type_, ConditionStatus::False, reason, format!("{message} {more}"))
         },
     )
+}
+
+/// The weights that say nothing under a strategy that knows none.
+fn counted_as_one(policy: &Policy) -> Option<String> {
+    let ignored = matches!(policy.strategy, Strategy::RoundRobin | Strategy::Geographic);
+    let weighted = policy
+        .endpoints
+        .iter()
+        .filter(|endpoint| ignored && endpoint.weight > 1);
+    let weighted: Vec<_> = weighted.map(|endpoint| endpoint.id.clone()).collect();
+    (!weighted.is_empty()).then(|| {
+        format!(
+            "Under {}, each weight above 0 counts as 1, also that of {}; the strategy Weighted follows weights.",
+            policy.strategy,
+            ids(&weighted)
+        )
+    })
 }
 
 /// The servers whose addresses a Service cannot carry.
@@ -95,7 +116,7 @@ fn by_strategy(policy: &Policy, cluster: &Cluster, outputs: &Outputs) -> Verdict
         ),
         Strategy::RoundRobin => yes(
             ConditionReason::Everywhere,
-            "Services spread connections evenly; clients that read routing.json also follow the weights.",
+            "Services and clients that read routing.json spread reads evenly.",
         ),
         Strategy::Geographic => match (per_region, cluster.home(policy)) {
             (true, Some(home)) => yes(

@@ -1,4 +1,6 @@
+mod held;
 mod history;
+mod secrets;
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +14,7 @@ use distributary_core::decision::DecisionState;
 use distributary_core::fixture;
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
+use distributary_core::login::SecretProblem;
 use distributary_core::observation::FailureKind;
 use distributary_core::plan::RoutingPlan;
 use distributary_core::plan::{Admission, Member, Route, RouteState};
@@ -159,6 +162,13 @@ fn report(decision: &Decision) -> Report<'_> {
         signed: true,
         revision: Some("abc"),
         moment: Moment::default(),
+    }
+}
+
+fn missing(secret: &str) -> UnresolvedSecret {
+    UnresolvedSecret {
+        secret: secret.to_owned(),
+        problem: SecretProblem::NotFound,
     }
 }
 
@@ -327,7 +337,7 @@ fn the_memory_names_who_holds_the_writes() {
 #[test]
 fn references_are_unresolved_by_a_service_only_where_no_secret_is_missing() {
     let service = UnresolvedReference::Service("Service pg has no such port".to_owned());
-    let secret = UnresolvedReference::Secret("Secret probe does not exist".to_owned());
+    let secret = UnresolvedReference::Secret(missing("probe"));
     let decision = well();
     for (unresolved, reason, message) in [
         (

@@ -79,11 +79,11 @@ pub enum ConditionReason {
     ForeignOperator,
     FamilyNotServed,
     TooLarge,
+    SecretUnresolved,
     // Accepted.
     Valid,
     // ResolvedRefs.
     Resolved,
-    SecretUnresolved,
     ServiceUnresolved,
     // Programmed.
     Programmed,

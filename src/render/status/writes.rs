@@ -89,12 +89,8 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             "The policy no longer declares the endpoint that took the writes.".to_owned(),
         );
     };
-    let TargetState {
-        reason,
-        role,
-        failure,
-        ..
-    } = state(decided, view);
+    let state = state(decided, view);
+    let (reason, role, failure) = (state.reason, state.role, state.failure);
     match (reason, role, failure) {
         (Reason::NotCheckedYet | Reason::Disabled | Reason::NoReadyPod | Reason::SameServer, ..) => Verdict(
             TYPE,
@@ -149,7 +145,7 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             TYPE,
             ConditionStatus::False,
             ConditionReason::NotReachable,
-            why(&view.id, reason, failure),
+            why(&view.id, &state),
         ),
     }
 }
@@ -163,10 +159,7 @@ pub fn unproven(decided: &RouteDecision, rw: &str) -> String {
         .filter(|id| holder.is_none_or(|holder| holder.id != **id))
         .map(ToString::to_string)
         .collect();
-    let cause = holder.map_or_else(String::new, |view| {
-        let TargetState { reason, failure, .. } = state(decided, view);
-        why(&view.id, reason, failure)
-    });
+    let cause = holder.map_or_else(String::new, |view| why(&view.id, &state(decided, view)));
     format!(
         "The write primary cannot be checked ({cause}), and {} takes writes on a newer timeline; {rw} stays where it is. Fix the \
          cause; or stop the wrong server; or name the right one in failover.acceptPrimary.",

@@ -390,6 +390,8 @@ impl Bench {
             id: id(2),
             from: Some(Reason::Serving),
             to: Reason::Suspect,
+            despite: None,
+            excess: None,
             failure: None,
             eligible: false,
         }];

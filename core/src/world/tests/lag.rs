@@ -96,6 +96,38 @@ fn with_everybody_lagging_the_primary_reads_and_without_a_fallback_they_are_held
 }
 
 #[test]
+fn a_standby_that_is_held_tells_the_reason_beneath_and_the_lag_with_which_it_came() {
+    let mut scene = Scene::default();
+    let mut spec = policy();
+    spec.failover.read_fallback.clear();
+    scene.apply(spec, &Memory::default(), 0);
+    for id in ["primary", "a", "b"] {
+        scene.check(id, 1, good(id));
+    }
+    scene.decide();
+    let mut told = Vec::new();
+    for second in (2..=120).step_by(2) {
+        let head = 1000 + second * 100;
+        scene.beat(second * 1000, [head, 1000, 1000]);
+        // A lag that moves alone is no decision.
+        if let Some(state) = scene.decide() {
+            let state = &state.endpoints().unwrap()[1].state;
+            told.push((
+                state.reason,
+                state.despite,
+                state.excess().map(|lag| lag.to_string()),
+            ));
+        }
+    }
+    let expected = [(
+        Reason::Held,
+        Some(Reason::ReplayStalled),
+        Some("32 s > 30 s".to_owned()),
+    )];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn lag_opens_no_circuit() {
     let mut scene = settled();
     for second in (4..=200).step_by(2) {

@@ -1,0 +1,180 @@
+//! docs/tutorial.md, command by command, with the names of the test's servers in place of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::control_plane::programs;
+use harness::postgres::{Shutdown, Tls};
+use harness::suite::Suite;
+use harness::{ControlPlane, PgCluster};
+use tokio::process::Command;
+
+use crate::fixture::Fixture;
+
+const PAGE: &str = include_str!("../../docs/tutorial.md");
+/// The longest command waits for 5 minutes.
+const DEADLINE: Duration = Duration::from_mins(6);
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite.test("the_tutorial_does_what_it_says", tutorial)
+}
+
+/// A fenced block: its language, its text, and the heading that it is under.
+struct Block {
+    language: String,
+    text: String,
+    heading: String,
+}
+
+fn blocks() -> Vec<Block> {
+    let (mut blocks, mut heading, mut open) = (Vec::new(), "", None);
+    for line in PAGE.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(language), None) => {
+                open = Some(Block {
+                    language: language.to_owned(),
+                    text: String::new(),
+                    heading: heading.to_owned(),
+                });
+            }
+            (Some(_), block @ Some(_)) => blocks.extend(block.take()),
+            (None, Some(block)) => block.text.push_str(&format!("{line}\n")),
+            (None, None) => heading = line.strip_prefix("## ").unwrap_or(heading),
+        }
+    }
+    blocks
+}
+
+/// The directory in which the commands run, with what they find there.
+struct Shell {
+    folder: PathBuf,
+    /// The names of the page, and those of the test.
+    names: [(&'static str, String); 4],
+}
+
+impl Shell {
+    fn new(it: &Fixture) -> Result<Self> {
+        let folder = harness::node::data_subdir("tutorial")?.join(&*it.namespace);
+        std::fs::create_dir_all(folder.join("bin"))?;
+        std::fs::write(folder.join("ca.crt"), it.postgres.authority().pem())?;
+        for (name, program) in [
+            ("kubectl", programs::path("kubectl")?.canonicalize()?),
+            ("distributary", env!("CARGO_BIN_EXE_distributary").into()),
+        ] {
+            std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
+        }
+        std::fs::copy(it.plane.admin_kubeconfig(), folder.join("kubeconfig"))?;
+        Ok(Self {
+            folder,
+            names: [
+                ("pg-0.example.com", it.postgres.primary().name().to_owned()),
+                ("pg-1.example.com", it.postgres.replica(0).name().to_owned()),
+                ("--namespace=shop", format!("--namespace={}", &*it.namespace)),
+                ("namespace: shop", format!("namespace: {}", &*it.namespace)),
+            ],
+        })
+    }
+
+    /// With the names of the test.
+    fn named(&self, text: &str) -> String {
+        self.names
+            .iter()
+            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    }
+
+    /// Runs commands, which must end with this code; what they printed.
+    async fn run(&self, commands: &str, code: i32) -> Result<String> {
+        let path = format!(
+            "{}:/usr/lib/postgresql/15/bin:/usr/bin:/bin",
+            self.folder.join("bin").display()
+        );
+        let ran = Command::new("bash")
+            .args(["-euc", &self.named(commands)])
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", &self.folder)
+            .env("KUBECONFIG", self.folder.join("kubeconfig"))
+            .kill_on_drop(true)
+            .output();
+        let ran = tokio::time::timeout(DEADLINE, ran)
+            .await
+            .context("it takes too long")??;
+        let (out, err) = (String::from_utf8(ran.stdout)?, String::from_utf8(ran.stderr)?);
+        ensure!(
+            ran.status.code() == Some(code),
+            "{commands}{out}{err}{}",
+            ran.status
+        );
+        Ok(out)
+    }
+}
+
+async fn tutorial(plane: Arc<ControlPlane>) -> Result<()> {
+    let servers = PgCluster::builder()
+        .replicas(1)
+        .tls(Tls::default())
+        .rule("host all postgres 198.18.0.0/15 trust");
+    let it = Fixture::start_with(plane, servers, &[]).await?;
+    it.postgres.primary().sql("create database orders").await?;
+    it.postgres.caught_up().await?;
+    let shell = Shell::new(&it)?;
+    let mut stopped = false;
+    for Block {
+        language,
+        text,
+        heading,
+    } in blocks()
+    {
+        match language.as_str() {
+            "yaml" => std::fs::write(shell.folder.join("orders.yaml"), shell.named(&text))?,
+            "sh" => {
+                if heading == "Break the replica" && !stopped {
+                    it.postgres.replica(0).stop(Shutdown::Fast).await?;
+                    stopped = true;
+                }
+                let explains = text.starts_with("distributary explain ");
+                let said = shell.run(&text, if explains { 4 } else { 0 }).await?;
+                if heading == "Create a role for the checks" {
+                    it.postgres.caught_up().await?;
+                }
+                let expected = expected(&text);
+                ensure!(
+                    expected.iter().all(|word| said.contains(word)),
+                    "{text} prints {said}, without one of {expected:?}"
+                );
+                if explains {
+                    it.postgres.replica(0).start().await?;
+                }
+            }
+            other => anyhow::bail!("a block of {other}"),
+        }
+    }
+    ensure!(stopped, "nothing was broken");
+    let wait = [
+        "wait",
+        "--for=delete",
+        "service/orders-rw",
+        "service/orders-ro",
+        "--timeout=60s",
+    ];
+    it.plane
+        .kubectl(&[&wait[..], &["-n", &it.namespace]].concat())
+        .await?;
+    Ok(())
+}
+
+/// What the page says that these commands print.
+fn expected(commands: &str) -> &'static [&'static str] {
+    let last = commands.trim_end().lines().next_back().unwrap_or_default();
+    match last {
+        "kubectl get rsp orders" => &["READY", "True", "primary", "1/1", "False"],
+        "distributary explain orders" => &["replica-1: ", " (ConnectRefused)\n", "Next: "],
+        _ if last.contains("pg_is_in_recovery") => &["t\n"],
+        _ if last.contains(".endpoints}") => &[r#"["primary"]"#],
+        _ if last.starts_with("kubectl get events") => &["ReadFallbackActive", "reads go to primary"],
+        _ => &[],
+    }
+}
