@@ -79,7 +79,7 @@ pub fn next(
         return None;
     }
     let attempt = first_attempt(probing, breaker);
-    let watched = probing.interval.min(probing.failover_timeout);
+    let watched = probing.watched();
     let (started, ended) = (observation.started, observation.ended);
     let class = observation.result.as_ref().err().map(|kind| kind.class());
     let at = match (health.breaker.circuit, health.suspicion) {

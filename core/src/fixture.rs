@@ -210,6 +210,7 @@ pub fn probing() -> Probing {
         heartbeat: Some(Duration::from_secs(2)),
         timeout: Duration::from_secs(2),
         failover_timeout: Duration::from_secs(5),
+        least: Duration::ZERO,
         declared: None,
     }
 }

@@ -32,10 +32,8 @@ impl Checks {
         let mut changes = self.subscribers.changes();
         loop {
             self.due(&mut changes).await;
-            let due = self.subscribers.due_at(self.group, self.clock.now());
-            let policies = due.into_iter().map(|subscriber| subscriber.key.policy);
-            let Some(place) = self.places.take(policies.collect()).await else {
-                // The instruction was replaced.
+            let Some(place) = self.place(&mut changes).await else {
+                // Whoever it served is gone.
                 continue;
             };
             // While it waited, instructions may have been replaced.
@@ -55,6 +53,20 @@ impl Checks {
                 () = self.clock.sleep_until(due.unwrap_or_default()), if due.is_some() => return,
                 // The sender lives as long as `self.subscribers`.
                 _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// A place of one of those whom the check serves, also of who joins them meanwhile.
+    async fn place(&self, changes: &mut watch::Receiver<Vec<Subscriber>>) -> Option<Place> {
+        let policies = || self.subscribers.policies_of(self.group);
+        let mut asked = self.places.ask(policies());
+        loop {
+            tokio::select! {
+                biased;
+                place = asked.given() => return place,
+                // The sender lives as long as `self.subscribers`.
+                _ = changes.changed() => asked.also(policies()),
             }
         }
     }

@@ -64,10 +64,12 @@ impl Held {
     pub async fn run(self: Box<Self>) {
         let mut changes = self.subscribers.changes();
         let mut wait = FIRST_WAIT;
-        while let Some(hold) = self.wanted() {
+        while self.wanted().is_some() {
             let Some(place) = self.places.take(self.subscribers.holding(self.address)).await else {
                 continue;
             };
+            // While it waited, another one may have become wanted, or none.
+            let Some(hold) = self.wanted() else { continue };
             let began = self.clock.now();
             let held = match self.open(hold, place).await {
                 Ok(session) => self.hold(session, &mut changes).await,

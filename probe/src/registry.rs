@@ -101,11 +101,11 @@ impl Registry {
             clock,
             resolver,
             answers,
-            places: Places::new(limits),
+            places: Places::new(limits, clock),
             policies: HashMap::new(),
             servers: HashMap::new(),
             names: HashMap::new(),
-            lookups: Places::new(LOOKUPS),
+            lookups: Places::new(LOOKUPS, clock),
             encryptions: HashMap::new(),
         }
     }

@@ -160,6 +160,13 @@ impl Subscribers {
         holding.map(|known| known.key.policy.clone()).collect()
     }
 
+    /// The policies of those of a group.
+    pub fn policies_of(&self, group: u32) -> Vec<PolicyKey> {
+        let all = self.0.borrow();
+        let of_it = all.iter().filter(|known| known.group == group);
+        of_it.map(|known| known.key.policy.clone()).collect()
+    }
+
     /// All policies.
     pub fn policies(&self) -> Vec<PolicyKey> {
         self.0

@@ -1,13 +1,16 @@
 //! The connections of the HTTP port: few, short, small, and none that keeps out a newer one.
 //!
 //! Whoever reaches the port can open connections and leave them. Memory is bounded by the number of connections and by what each may
-//! send; a probe of the kubelet gets through, as the oldest connection makes room for it.
+//! send; a probe of the kubelet gets through, as the oldest connection that asks for nothing makes room for it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -54,34 +57,50 @@ pub(super) async fn serve(listener: TcpListener, pages: Router) {
 #[derive(Default)]
 struct Open {
     tasks: JoinSet<()>,
-    in_order: VecDeque<AbortHandle>,
+    in_order: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Its request has come, and is being answered.
+    asked: Arc<AtomicBool>,
 }
 
 impl Open {
     fn take(&mut self, stream: TcpStream, pages: &Router) {
         while self.tasks.try_join_next().is_some() {}
         if self.in_order.len() >= AT_ONCE {
-            self.in_order.retain(|task| !task.is_finished());
+            self.in_order.retain(|connection| !connection.task.is_finished());
         }
-        if self.in_order.len() >= AT_ONCE
-            && let Some(oldest) = self.in_order.pop_front()
-        {
-            oldest.abort();
+        if self.in_order.len() >= AT_ONCE {
+            let asks_nothing = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
+            let place = self.in_order.iter().position(asks_nothing).unwrap_or_default();
+            if let Some(connection) = self.in_order.remove(place) {
+                connection.task.abort();
+            }
         }
-        let task = self.tasks.spawn(answer(stream, pages.clone()));
-        self.in_order.push_back(task);
+        let asked = Arc::<AtomicBool>::default();
+        let task = self
+            .tasks
+            .spawn(answer(stream, pages.clone(), Arc::clone(&asked)));
+        self.in_order.push_back(Connection { task, asked });
     }
 }
 
 /// Answers one request.
-async fn answer(stream: TcpStream, pages: Router) {
+async fn answer(stream: TcpStream, pages: Router, asked: Arc<AtomicBool>) {
+    let pages = TowerToHyperService::new(pages);
+    let pages = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        pages.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .max_headers(LINES)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+        .serve_connection(TokioIo::new(stream), pages);
     match timeout(WHOLE, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a request to the HTTP port failed"),

@@ -1,7 +1,7 @@
-//! The page of metrics: made anew for whoever asks, and no more often than a process can afford.
+//! The page of metrics: made anew for whoever asks, one at a time, and at most half of the time.
 
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,8 @@ use crate::metrics::Metrics;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Pages in memory at once, each read by any number of clients. While all of them are read slowly, the newest one is given.
-const PAGES: usize = 4;
+const PAGES: usize = 5;
 
-/// Clones share the pages.
 /// Clones share the pages.
 #[derive(Clone)]
 pub(super) struct Exposition(Arc<Shared>);
@@ -27,14 +26,16 @@ struct Shared {
     metrics: Metrics,
     clock: Clock,
     places: Arc<Semaphore>,
-    newest: Mutex<Newest>,
+    newest: Arc<Mutex<Newest>>,
 }
 
-/// The page that was begun last, while somebody reads it.
+/// The page that was begun last.
 #[derive(Default)]
 struct Newest {
-    begun: Option<Moment>,
-    page: Weak<Page>,
+    begun: Moment,
+    /// The next one may begin.
+    rested: Moment,
+    page: Option<Arc<Page>>,
 }
 
 /// What is read, and its place until the last reader is done.
@@ -57,7 +58,7 @@ impl Exposition {
             metrics,
             clock,
             places: Arc::new(Semaphore::new(PAGES)),
-            newest: Mutex::default(),
+            newest: Arc::default(),
         }))
     }
 
@@ -66,32 +67,47 @@ impl Exposition {
     /// # Errors
     /// Only if the page cannot be written, which is a fault of the program.
     pub(super) async fn page(&self) -> io::Result<Bytes> {
-        let shared = &*self.0;
-        let asked = shared.clock.now();
-        let mut newest = shared.newest.lock().await;
-        if let Some(begun) = newest.begun {
-            if begun > asked
-                && let Some(page) = newest.page.upgrade()
-            {
-                return Ok(Bytes::from_owner(Reader(page)));
-            }
-            shared.clock.sleep_until(begun + PAUSE).await;
-        }
-        if shared.places.available_permits() == 0
-            && let Some(page) = newest.page.upgrade()
+        let (metrics, clock) = (self.0.metrics.clone(), self.0.clock);
+        let asked = clock.now();
+        let mut newest = Arc::clone(&self.0.newest).lock_owned().await;
+        if newest.begun > asked
+            && let Some(page) = &newest.page
         {
-            return Ok(Bytes::from_owner(Reader(page)));
+            return Ok(Bytes::from_owner(Reader(Arc::clone(page))));
         }
-        let place = Arc::clone(&shared.places).acquire_owned().await;
-        newest.begun = Some(shared.clock.now());
-        let metrics = shared.metrics.clone();
-        // With many policies this takes a while, which a task of the routing must not wait for.
-        let text = task::spawn_blocking(move || metrics.encode()).await?;
-        let page = Arc::new(Page {
-            text: text.map_err(io::Error::other)?,
-            _place: place.map_err(io::Error::other)?,
+        clock.sleep_until(newest.rested).await;
+        let places = &self.0.places;
+        let place = match Arc::clone(places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => match newest.page.take_if(|page| Arc::strong_count(page) == 1) {
+                // Nobody reads it any more: its place is free.
+                Some(unread) => {
+                    drop(unread);
+                    Arc::clone(places)
+                        .acquire_owned()
+                        .await
+                        .map_err(io::Error::other)?
+                }
+                None => {
+                    let page = newest.page.clone().ok_or_else(|| io::Error::other("no page"))?;
+                    return Ok(Bytes::from_owner(Reader(page)));
+                }
+            },
+        };
+        // With many policies this takes a while, which a task of the routing must not wait for; and it goes on when who asked has
+        // gone, with its place and its turn.
+        let made = task::spawn_blocking(move || {
+            let begun = clock.now();
+            let text = metrics.encode().map_err(io::Error::other)?;
+            let ended = clock.now();
+            let page = Arc::new(Page { text, _place: place });
+            *newest = Newest {
+                begun,
+                rested: (begun + PAUSE).max(ended + ended.since(begun)),
+                page: Some(Arc::clone(&page)),
+            };
+            Ok(Bytes::from_owner(Reader(page)))
         });
-        newest.page = Arc::downgrade(&page);
-        Ok(Bytes::from_owner(Reader(page)))
+        made.await?
     }
 }

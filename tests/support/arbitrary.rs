@@ -59,6 +59,7 @@ prop_compose! {
             heartbeat: heartbeat.map(Duration::from_millis),
             timeout: Duration::from_millis(timeout),
             failover_timeout: Duration::from_millis(window.max(20 * u64::from(threshold))),
+            least: Duration::ZERO,
             declared: None,
         }
     }

@@ -38,6 +38,7 @@ pub fn probing(declared: &api::HealthCheck, problems: &mut Problems) -> Probing 
             (millis(20), secs(600)),
             rules::FAILOVER_TIMEOUT,
         ),
+        least: Duration::ZERO,
         declared: None,
     }
 }

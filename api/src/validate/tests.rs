@@ -104,6 +104,7 @@ fn defaults() {
             heartbeat: Some(secs(2)),
             timeout: secs(2),
             failover_timeout: millis(5000),
+            least: Duration::ZERO,
             declared: None,
         }
     );

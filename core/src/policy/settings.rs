@@ -147,6 +147,8 @@ pub struct Probing {
     pub timeout: Duration,
     /// From the start of the first failed check to the open circuit, at most.
     pub failover_timeout: Duration,
+    /// From one check to the next at least, where there is nothing to confirm.
+    pub least: Duration,
     /// What the policy declares, where the operator takes more time than that.
     pub declared: Option<Pace>,
 }
@@ -171,7 +173,17 @@ impl Probing {
             ..self
         };
         let declared = (slower != self).then_some(Pace { interval, heartbeat });
-        Self { declared, ..slower }
+        Self {
+            least,
+            declared,
+            ..slower
+        }
+    }
+
+    /// From one check to the next while a server is not well, and there is nothing to confirm.
+    #[must_use]
+    pub fn watched(&self) -> Duration {
+        self.interval.min(self.failover_timeout).max(self.least)
     }
 
     /// How many connections to a server a process of the operator needs at once: a check, and the held session.

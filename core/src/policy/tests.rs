@@ -31,7 +31,8 @@ fn an_operator_that_takes_more_time_keeps_what_was_declared() {
     let secs = Duration::from_secs;
     let before = policy().probing;
     assert_eq!(policy().checked_at_least(Duration::ZERO).probing, before);
-    assert_eq!(policy().checked_at_least(secs(2)).probing, before);
+    let as_fast = policy().checked_at_least(secs(2)).probing;
+    assert_eq!((as_fast.heartbeat, as_fast.declared), (before.heartbeat, None));
     let slower = policy().checked_at_least(secs(3)).probing;
     assert_eq!((slower.interval, slower.heartbeat), (secs(30), Some(secs(3))));
     let declared = Pace {
@@ -39,6 +40,9 @@ fn an_operator_that_takes_more_time_keeps_what_was_declared() {
         heartbeat: Some(secs(2)),
     };
     assert_eq!(slower.declared, Some(declared));
+    // What is not well is looked at as seldom, where there is nothing to confirm.
+    assert_eq!((before.watched(), slower.watched()), (secs(5), secs(5)));
+    assert_eq!(before.at_least(secs(20)).watched(), secs(20));
     // Without a session it holds none.
     let without = Probing {
         heartbeat: None,

@@ -264,7 +264,7 @@ impl WatchedTarget {
             self.check.hold = None;
         }
         if self.is_led_away() {
-            let watched = policy.probing.interval.min(policy.probing.failover_timeout);
+            let watched = policy.probing.watched();
             self.check_by(observation.ended.max(observation.started + watched));
         }
         if self.asked.is_some_and(|asked| observation.started < asked) {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures::FutureExt;
 
 use super::*;
@@ -7,7 +9,7 @@ fn key(namespace: &str, name: &str) -> Vec<PolicyKey> {
 }
 
 fn places(all: usize, policy: usize) -> Places {
-    Places::new(Limits { all, policy })
+    Places::new(Limits { all, policy }, Clock::new())
 }
 
 /// As many as these policies of a namespace can have.
@@ -50,11 +52,10 @@ fn namespaces_that_ask_at_once_have_the_same_and_leave_as_much() {
         assert!((share / 2..=share / 2 + 1).contains(&next), "{next} of {share}");
         drop(held);
         assert_eq!(places.state().free, 256);
-        assert!(places.state().namespaces.is_empty());
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_came_later_has_as_much_once_places_were_given_back() {
     let places = places(30, 30);
     let mut taken = grab(&places, "first", 30);
@@ -112,7 +113,7 @@ fn there_is_always_one_place() {
     assert!(places.take(key("other", "b")).now_or_never().is_some());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_has_the_fewest_is_served_first_and_then_who_came_first() {
     let places = places(8, 8);
     let mut held = grab(&places, "busy", 1);
@@ -166,5 +167,68 @@ async fn who_no_longer_waits_takes_no_place() {
     drop(waits);
     assert!(places.state().waiting.is_empty());
     drop(only);
-    assert!(places.state().namespaces.is_empty());
+    assert_eq!(places.state().free, 2);
+}
+
+/// Policies of one namespace whose servers never answer want more places than there are, again and again.
+#[tokio::test(start_paused = true)]
+async fn who_used_places_the_least_is_served_first() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let places = places(64, 16);
+    for number in 0..300 {
+        let places = places.clone();
+        tokio::spawn(async move {
+            loop {
+                let place = places.take(key("shop", &format!("hung-{number}"))).await;
+                Clock::sleep(TIMEOUT).await;
+                drop(place);
+            }
+        });
+    }
+    // Each of them was served once.
+    Clock::sleep(TIMEOUT * 12).await;
+    let clock = Clock::new();
+    for _ in 0..20 {
+        Clock::sleep(Duration::from_millis(700)).await;
+        let asked = clock.now();
+        let place = places.take(key("shop", "mine")).await;
+        let waited = clock.now().since(asked);
+        assert!(waited <= TIMEOUT, "{waited:?}");
+        Clock::sleep(Duration::from_millis(5)).await;
+        drop(place);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_wait_gets_a_place_of_its_own() {
+    let places = places(8, 8);
+    let _all = grab(&places, "busy", 8);
+    let mut asked = places.ask(key("busy", "0"));
+    assert!(asked.given().now_or_never().is_none());
+    asked.also(key("calm", "0"));
+    let place = asked.given().now_or_never().flatten().unwrap();
+    assert_eq!(place.policy, PolicyKey::new("calm", "0"));
+    // It is given once.
+    let free = places.state().free;
+    asked.also(key("calm", "1"));
+    assert_eq!(places.state().free, free);
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_are_forgotten_that_used_nothing_for_a_while() {
+    let places = places(256, 16);
+    for number in 0..2000 {
+        let place = places.take(key("shop", &number.to_string())).await;
+        Clock::sleep(Duration::from_millis(100)).await;
+        drop(place);
+    }
+    let known = places.state().known();
+    // Each is remembered for about a minute and a half.
+    assert!(known < 2 * 1000, "{known}");
+    Clock::sleep(Duration::from_secs(600)).await;
+    for number in 0..2000 {
+        drop(places.take(key("shop", &format!("new-{number}"))).await);
+    }
+    let known = places.state().known();
+    assert!(known <= 4 * FEW, "{known}");
 }
