@@ -72,8 +72,14 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         promotions: 0,
         ..promotion
     };
-    let points = [Point::Moved, Point::Contested];
-    holds(&[promotion, death], &points);
+    // The leader ends at any time of a move, and another one goes on by what it finds.
+    let crash = Bound {
+        crashes: 1,
+        ticks: 1,
+        ..promotion
+    };
+    let points = [Point::Moved, Point::Contested, Point::CrashBetween, Point::Recalled];
+    holds(&[promotion, death, crash], &points);
 }
 
 /// A bound that the environment gives, as `make model` does.
