@@ -72,8 +72,42 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         promotions: 0,
         ..promotion
     };
-    let points = [Point::Moved, Point::Contested];
-    holds(&[promotion, death], &points);
+    // The leader ends at any time of a move, and another one goes on by what it finds.
+    let crash = Bound {
+        crashes: 1,
+        ticks: 1,
+        ..promotion
+    };
+    // The primary goes down and comes back beside the promoted one, or as its standby.
+    let back = Bound {
+        deaths: 1,
+        ticks: 0,
+        ..promotion
+    };
+    let points = [
+        Point::Moved,
+        Point::Contested,
+        Point::CrashBetween,
+        Point::Recalled,
+        Point::Withdrawn,
+        Point::OldPrimaryReturned,
+    ];
+    holds(&[promotion, death, crash, back], &points);
+}
+
+/// S5, S6, S8, S10: somebody changes a slice, and the leader ends while it puts that right. What it sent arrives under the next one.
+#[test]
+fn what_arrives_late_of_a_leader_that_ended_is_refused_or_put_right() {
+    let late = Bound {
+        crashes: 1,
+        meddling: 1,
+        ticks: 4,
+        ..Bound::default()
+    };
+    holds(
+        &[late],
+        &[Point::LateRefused, Point::LateDone, Point::LeaderChanged],
+    );
 }
 
 /// A bound that the environment gives, as `make model` does.

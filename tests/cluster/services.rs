@@ -220,7 +220,7 @@ async fn moved(plane: Arc<ControlPlane>) -> Result<()> {
     // Its pod is made anew: first it is not there, then it has another address.
     new.stop(Shutdown::Fast).await?;
     it.pods("pg-ro", &[(other, true)]).await?;
-    it.condition("Ready", "False", "PrimaryUnreachable").await?;
+    it.condition("Ready", "False", "NoPrimary").await?;
     new.start().await?;
     let address = new.more_addresses()[0];
     let mut pods = slice("pg-ro", &[(new, true), (other, true)]);
