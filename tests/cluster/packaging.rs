@@ -103,10 +103,15 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
             .flat_map(|resource| READS.map(|verb| pair(verb, "distributary.dev", resource)));
         ensure!(may == read.collect(), "{role} may {may:?}");
     }
-    // From kubectl to Helm: a selector of a Deployment cannot be changed, all else becomes that of the release.
-    plane
-        .kubectl(&["delete", "deployment", "distributary", "-n", NAMESPACE])
-        .await?;
+    // From kubectl to Helm: what has another selector is made anew, all else becomes that of the release.
+    let with_selectors = [
+        "delete",
+        "deployment,poddisruptionbudget",
+        "distributary",
+        "-n",
+        NAMESPACE,
+    ];
+    plane.kubectl(&with_selectors).await?;
     let install = [
         "install",
         "distributary",
@@ -114,6 +119,9 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
         "-n",
         NAMESPACE,
         "--take-ownership",
+        // Another test has a release take the definition over, which belongs to one at a time.
+        "--set",
+        "crds.install=false",
     ];
     let said = plane.helm(&install).await?;
     ensure!(said.contains("STATUS: deployed"), "{said}");
