@@ -165,6 +165,8 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
         said.contains("STATUS: deployed") && said.contains("kind: ReplicaSetPolicy"),
         "{said}"
     );
+    let warning = "No registry has the image";
+    ensure!(said.contains(warning), "{said}");
     a_pod_is_made(&plane, &namespace).await?;
     let definitions: Api<CustomResourceDefinition> = Api::all(plane.client());
     let name = "replicasetpolicies.distributary.dev";
@@ -181,7 +183,7 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
         "{annotations:?}"
     );
 
-    plane
+    let upgraded = plane
         .helm(&[
             "upgrade",
             "one",
@@ -189,9 +191,10 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
             "-n",
             &namespace,
             "--set",
-            "logLevel=debug",
+            "logLevel=debug,image.repository=mirror/distributary",
         ])
         .await?;
+    ensure!(!upgraded.contains(warning), "{upgraded}");
     plane
         .helm(&["uninstall", "one", "-n", &namespace, "--wait"])
         .await?;
