@@ -27,6 +27,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             one_route,
         )
         .test(
+            "explain_says_nothing_of_a_fallback_that_the_policy_does_not_have",
+            fallback,
+        )
+        .test(
             "explain_passes_over_a_routing_json_of_another_version",
             another_version,
         )
@@ -388,23 +392,6 @@ async fn one_route(_: Arc<()>) -> Result<()> {
             .contains("The server is well, but not in this route: only the primary serves this route."),
         "{writes:#?}"
     );
-    let plain = with_objects(&case("plain"))?;
-    let without = plain.replacen(r#""spec":{"#, r#""spec":{"failover":{"readFallback":[]},"#, 1);
-    for (given, why) in [
-        (plain, "the primary serves this route only as a fallback"),
-        (
-            without,
-            "the primary does not serve this route: it is not in its readFallback",
-        ),
-    ] {
-        let said = distributary(
-            &["explain", "orders", "-f", "-", "--priority", "low"],
-            &given,
-            &[],
-        )?;
-        let line = format!("\nprimary: The server is well, but not in this route: {why}.\n");
-        ensure!(said.out.contains(&line), "{said:#?}");
-    }
     let none = explain("class-selected", &["--class", "reports"])?.with(3)?;
     ensure!(
         none.err
@@ -423,6 +410,27 @@ async fn one_route(_: Arc<()>) -> Result<()> {
         &["--operation", "create", "--class", "analytics"],
     )?
     .with(2)?;
+    Ok(())
+}
+
+async fn fallback(_: Arc<()>) -> Result<()> {
+    let plain = with_objects(&case("plain"))?;
+    let without = plain.replacen(r#""spec":{"#, r#""spec":{"failover":{"readFallback":[]},"#, 1);
+    for (given, why) in [
+        (plain, "the primary serves this route only as a fallback"),
+        (
+            without,
+            "the primary does not serve this route: it is not in its readFallback",
+        ),
+    ] {
+        let said = distributary(
+            &["explain", "orders", "-f", "-", "--priority", "low"],
+            &given,
+            &[],
+        )?;
+        let line = format!("\nprimary: The server is well, but not in this route: {why}.\n");
+        ensure!(said.out.contains(&line), "{said:#?}");
+    }
     Ok(())
 }
 

@@ -103,10 +103,15 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
             .flat_map(|resource| READS.map(|verb| pair(verb, "distributary.dev", resource)));
         ensure!(may == read.collect(), "{role} may {may:?}");
     }
-    // From kubectl to Helm: a selector of a Deployment cannot be changed, all else becomes that of the release.
-    plane
-        .kubectl(&["delete", "deployment", "distributary", "-n", NAMESPACE])
-        .await?;
+    // From kubectl to Helm: what has another selector is made anew, all else becomes that of the release.
+    let with_selectors = [
+        "delete",
+        "deployment,poddisruptionbudget",
+        "distributary",
+        "-n",
+        NAMESPACE,
+    ];
+    plane.kubectl(&with_selectors).await?;
     let install = [
         "install",
         "distributary",
@@ -114,6 +119,9 @@ async fn kustomize_installs(plane: Arc<ControlPlane>) -> Result<()> {
         "-n",
         NAMESPACE,
         "--take-ownership",
+        // Another test has a release take the definition over, which belongs to one at a time.
+        "--set",
+        "crds.install=false",
     ];
     let said = plane.helm(&install).await?;
     ensure!(said.contains("STATUS: deployed"), "{said}");
@@ -157,6 +165,8 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
         said.contains("STATUS: deployed") && said.contains("kind: ReplicaSetPolicy"),
         "{said}"
     );
+    let warning = "No registry has the image";
+    ensure!(said.contains(warning), "{said}");
     a_pod_is_made(&plane, &namespace).await?;
     let definitions: Api<CustomResourceDefinition> = Api::all(plane.client());
     let name = "replicasetpolicies.distributary.dev";
@@ -173,7 +183,7 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
         "{annotations:?}"
     );
 
-    plane
+    let upgraded = plane
         .helm(&[
             "upgrade",
             "one",
@@ -181,9 +191,10 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
             "-n",
             &namespace,
             "--set",
-            "logLevel=debug",
+            "logLevel=debug,image.repository=mirror/distributary",
         ])
         .await?;
+    ensure!(!upgraded.contains(warning), "{upgraded}");
     plane
         .helm(&["uninstall", "one", "-n", &namespace, "--wait"])
         .await?;

@@ -89,7 +89,8 @@ fn runs(command: &str) {
 #[test]
 fn every_offline_command_of_the_pages_runs() {
     let mut found = 0;
-    for page in pages() {
+    // All of that one runs against a cluster: tests/cluster/tutorial.rs.
+    for page in pages().into_iter().filter(|page| !page.ends_with("tutorial.md")) {
         let text = read(&page);
         let offline =
             |line: &&str| line.starts_with("distributary plan ") || line.starts_with("distributary drill ");

@@ -7,8 +7,10 @@ use crate::render::{advice, cause, names};
 use distributary_core::decision::{EndpointView, RouteDecision, TargetState};
 use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
+use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{Member, Route, RouteState};
+use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::{DEFAULT, WRITES};
 
 /// What a `lagQuery` must answer.
@@ -30,11 +32,18 @@ pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let Some(secrets) = secrets(report) else {
         return Verdict(type_, status, reason, message);
     };
-    let by_checks = matches!(
-        reason,
-        ConditionReason::PrimaryUnreachable | ConditionReason::NoPrimary | ConditionReason::NoReadTarget
-    );
-    let reason = if by_checks {
+    let lacks = |declared| {
+        let mut views = decided.endpoints.iter();
+        views.any(|view| {
+            view.declared == declared && view.state.failure == Some(FailureKind::SecretUnresolved)
+        })
+    };
+    let is_cause = match reason {
+        ConditionReason::NoPrimary => lacks(DeclaredRole::Primary),
+        ConditionReason::NoReadTarget => lacks(DeclaredRole::Replica),
+        _ => false,
+    };
+    let reason = if is_cause {
         ConditionReason::SecretUnresolved
     } else {
         reason

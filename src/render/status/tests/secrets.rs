@@ -31,7 +31,10 @@ fn told<'a>(status: &'a ReplicaSetPolicyStatus, type_: &str) -> (&'a str, &'a st
 
 #[test]
 fn a_secret_that_is_missing_is_the_first_thing_that_ready_says() {
-    let lost = after(SecretProblem::NotFound, |plan, _| plan.rw = Route::default());
+    let lost = after(SecretProblem::NotFound, |plan, endpoints| {
+        plan.rw = Route::default();
+        endpoints[0].state.failure = Some(FailureKind::SecretUnresolved);
+    });
     assert_eq!(
         told(&lost, "Ready"),
         (
@@ -40,6 +43,12 @@ fn a_secret_that_is_missing_is_the_first_thing_that_ready_says() {
             "Secret probe does not exist. No server is proven to be the write primary: orders-rw leads nowhere."
         )
     );
+    // That of a replica does not explain it.
+    let other = after(SecretProblem::NotFound, |plan, endpoints| {
+        plan.rw = Route::default();
+        endpoints[1].state.failure = Some(FailureKind::SecretUnresolved);
+    });
+    assert_eq!(told(&other, "Ready").1, "NoPrimary");
     let held = after(
         SecretProblem::KeyMissing("password".to_owned()),
         |_, endpoints| {
