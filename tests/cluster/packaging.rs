@@ -343,6 +343,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "affinity.podAffinity.g=h",
         "addresses.allow={10.0.0.0/8,fd00::/8}",
         "addresses.deny={10.96.0.0/12}",
+        "requireTls=VerifyFull",
         "region=eu-west-1",
         "followerSessions=None",
     ];
@@ -403,7 +404,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "imagePullPolicy": "Always",
         "args": [
             "run", "--log-level=debug", "--log-format=text", "--lease-name=router", "--follower-sessions=None", "--allow-cidrs=10.0.0.0/8", "--allow-cidrs=fd00::/8",
-            "--deny-cidrs=10.96.0.0/12", "--region=eu-west-1", "--probes=512",
+            "--deny-cidrs=10.96.0.0/12", "--require-tls=VerifyFull", "--region=eu-west-1", "--probes=512",
         ],
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -506,6 +507,10 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         (
             "addresses.deny={pg.example.com}",
             "at '/addresses/deny/0': 'pg.example.com' does not match pattern",
+        ),
+        (
+            "requireTls=Require",
+            "at '/requireTls': value must be one of 'None', 'VerifyCA', 'VerifyFull'",
         ),
         ("region=Europe", "at '/region': 'Europe' does not match pattern"),
         (

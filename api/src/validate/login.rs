@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::secrets::{PasswordSource, Secrets, secret_text};
+use super::secrets::{PasswordSource, Secrets, hosts, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
@@ -139,8 +139,12 @@ pub fn login(
 ) -> Result<Login, UnresolvedSecret> {
     let url = url.transpose()?;
     let named = url.as_ref().and_then(|url| url.user.clone());
-    let (user, password) = match (named, &connection.credentials_secret_ref) {
-        (Some(user), _) => (user, url.as_ref().and_then(|url| url.password.clone())),
+    let (user, password, hosts) = match (named, &connection.credentials_secret_ref) {
+        (Some(user), _) => {
+            let url = url.as_ref();
+            let password = url.and_then(|url| url.password.clone());
+            (user, password, url.and_then(|url| url.hosts.clone()))
+        }
         (None, Some(reference)) => {
             let optional = passwords.is_some_and(|source| !source.needs_password(&reference.name));
             let password = match secret_text(secrets, &reference.name, "password") {
@@ -148,9 +152,10 @@ pub fn login(
                 Err(unresolved) if optional && is_missing_key(&unresolved) => None,
                 Err(unresolved) => return Err(unresolved),
             };
-            (secret_text(secrets, &reference.name, "username")?, password)
+            let user = secret_text(secrets, &reference.name, "username")?;
+            (user, password, hosts(secrets, &reference.name)?)
         }
-        (None, None) => (USER.to_owned(), None),
+        (None, None) => (USER.to_owned(), None, None),
     };
     let database = url
         .as_ref()
@@ -168,6 +173,7 @@ pub fn login(
         password,
         database,
         tls,
+        hosts,
     })
 }
 
