@@ -53,6 +53,7 @@ pub fn login(user: &str) -> Arc<Login> {
             ca: None,
             client: None,
         },
+        hosts: None,
     })
 }
 

@@ -15,6 +15,7 @@ pub mod fixture;
 pub mod following;
 pub mod formats;
 pub mod health;
+pub mod hosts;
 pub mod ids;
 pub mod jitter;
 pub mod judgement;

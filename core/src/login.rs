@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::hosts::HostList;
 use crate::ids::EndpointId;
 use crate::words::words;
 
@@ -36,6 +37,23 @@ pub struct Login {
     pub password: Option<Sensitive>,
     pub database: String,
     pub tls: TlsSettings,
+    /// The hosts that user and password are for; `None`: any.
+    pub hosts: Option<HostList>,
+}
+
+impl Login {
+    /// User and password without the line ends that a file or an editor put behind them; `None`: there are none.
+    #[must_use]
+    pub fn without_line_ends(&self) -> Option<(&str, Option<Sensitive>)> {
+        let password = self.password.as_ref().map(Sensitive::reveal);
+        let (user, shorter) = (without_line_end(&self.user), password.map(without_line_end));
+        (user != self.user || shorter != password).then(|| (user, shorter.map(Sensitive::new)))
+    }
+}
+
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n');
+    line.map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -46,7 +64,20 @@ pub struct TlsSettings {
     pub client: Option<ClientCertificate>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, strum::IntoStaticStr, strum::VariantArray)]
+/// From the least to the most.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[strum(const_into_str)]
 pub enum TlsMode {
     Disable,
@@ -86,6 +117,8 @@ pub enum SecretProblem {
     /// A login by it is tried all the same: the server decides.
     #[error("has a certificate under {key} that expired at {at}")]
     Expired { key: String, at: String },
+    #[error("has an annotation {name} that {must}")]
+    Annotation { name: &'static str, must: &'static str },
     /// `second`, which is declared later, is passed over.
     #[error("makes endpoints {first} and {second} name one server: {second} is not used")]
     SameServer { first: EndpointId, second: EndpointId },
@@ -100,7 +133,8 @@ impl SecretProblem {
             | Self::Forbidden
             | Self::KeyMissing(_)
             | Self::Malformed { .. }
-            | Self::Expired { .. } => true,
+            | Self::Expired { .. }
+            | Self::Annotation { .. } => true,
             Self::Unavailable | Self::SameServer { .. } => false,
         }
     }

@@ -256,6 +256,10 @@ pub enum FailureKind {
     CertificateIssuerUnknown,
     /// The certificate names another host.
     CertificateNameMismatch,
+    /// The certificate is one that is not verified, as one of X.509 version 1, or one of a CA.
+    CertificateUnsupported,
+    /// The policy asks for less than the operator demands of every policy (`--require-tls`).
+    TlsModeTooLow,
     /// The handshake failed for another reason.
     TlsFailed,
     /// The server offers no TLS where the policy asks for it.
@@ -264,6 +268,10 @@ pub enum FailureKind {
     PoolerRefused,
     /// The server asks for a clear-text or MD5 password, which is never sent.
     PasswordMethodRefused,
+    /// The server asks for more iterations of SCRAM than the operator does for a login, or for so few that they protect nothing.
+    ScramIterationsRefused,
+    /// The Secret with the credentials says that they are for other hosts.
+    SecretNotForHost,
     /// A Secret that the endpoint names is missing or wrong.
     SecretUnresolved,
     /// The operator itself has no free file, memory, local port or address of the family.
@@ -338,10 +346,14 @@ impl FailureKind {
             | Self::CertificateNotYetValid
             | Self::CertificateIssuerUnknown
             | Self::CertificateNameMismatch
+            | Self::CertificateUnsupported
+            | Self::TlsModeTooLow
             | Self::TlsFailed
             | Self::TlsNotOffered
             | Self::PoolerRefused
             | Self::PasswordMethodRefused
+            | Self::ScramIterationsRefused
+            | Self::SecretNotForHost
             | Self::SecretUnresolved => FailureClass::Configuration,
             Self::OutOfResources => FailureClass::Own,
             Self::NameNotFound | Self::ResolverFailed => FailureClass::Name,

@@ -97,6 +97,23 @@ impl Resolved {
         self.endpoints.values().any(|endpoint| endpoint.pods.is_some())
     }
 
+    /// The endpoints whose user or password ends with a line break.
+    #[must_use]
+    pub fn with_line_ends(&self) -> Vec<&EndpointId> {
+        let ends = |endpoint: &ResolvedEndpoint| {
+            let login = endpoint.login.as_ref();
+            login.is_ok_and(|login| login.without_line_ends().is_some())
+        };
+        let mut ids: Vec<_> = self
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| ends(endpoint))
+            .map(|(id, _)| id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// What is wrong with Secrets, each problem once.
     #[must_use]
     pub fn problems(&self) -> BTreeSet<&UnresolvedSecret> {

@@ -1,10 +1,34 @@
 //! Which addresses may be connected to, and which one of a host's it is this time.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::cidr::Cidr;
 use distributary_core::observation::{FailureClass, FailureKind};
+
+/// Where clouds give credentials to whoever asks, beside 169.254.169.254: Amazon, Google, Alibaba, Azure, Oracle.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
+/// The IPv4 address that a translator on the way reads in one of IPv6: NAT64 (`64:ff9b::/96`), and the compatible ones of old
+/// (`::/96`).
+fn carried(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else {
+        return None;
+    };
+    let [a, b, 0, 0, 0, 0, high, low] = address.segments() else {
+        return None;
+    };
+    let carries =
+        [(0x64, 0xff9b), (0, 0)].contains(&(a, b)) && !address.is_loopback() && !address.is_unspecified();
+    let bits = u32::from(high) << 16 | u32::from(low);
+    carries.then(|| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+}
 
 /// Whether a server may have this address at all. Loopback, link-local, multicast, unspecified and broadcast addresses
 /// mean something else on each node; `EndpointSlice`s may not hold them. An IPv4 address mapped into IPv6 is the same.
@@ -13,9 +37,12 @@ fn address_allowed(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let special = v4.is_loopback() || v4.is_multicast() || v4.is_unspecified();
-            !special && !v4.is_link_local() && v4 != Ipv4Addr::BROADCAST
+            !special
+                && !v4.is_link_local()
+                && v4 != Ipv4Addr::BROADCAST
+                && !METADATA.contains(&IpAddr::V4(v4))
         }
-        IpAddr::V6(v6) => !special && !v6.is_unicast_link_local(),
+        IpAddr::V6(v6) => !special && !v6.is_unicast_link_local() && !METADATA.contains(&address),
     }
 }
 
@@ -25,11 +52,13 @@ fn address_allowed(address: IpAddr) -> bool {
 /// | address | |
 /// |---|---|
 /// | loopback, link-local, multicast, unspecified, broadcast: what an `EndpointSlice` of Kubernetes may not hold | refused |
+/// | that of the metadata of a cloud | refused |
 /// | in the deny list, or in a Service CIDR | refused |
 /// | there is an allow list, and it is not in it | refused |
 /// | any other | allowed |
 ///
-/// An IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
+/// An IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address. One of IPv6 that carries an IPv4 address
+/// (`64:ff9b::10.0.0.1`, `::10.0.0.1`) is refused where either is.
 #[derive(Clone, Debug, Default)]
 pub struct AddressRules {
     allow: Arc<[Cidr]>,
@@ -65,17 +94,21 @@ impl AddressRules {
         if self.anything {
             return within(&self.deny).then_some(FailureKind::AddressDenied);
         }
-        let services = || within(&self.services.read().unwrap_or_else(PoisonError::into_inner));
-        if !address_allowed(address) {
-            Some(FailureKind::AddressRefused)
-        } else if services() {
-            Some(FailureKind::AddressOfService)
-        } else if within(&self.deny) {
-            Some(FailureKind::AddressDenied)
-        } else {
-            let allowed = self.allow.is_empty() || within(&self.allow);
-            (!allowed).then_some(FailureKind::AddressNotAllowed)
-        }
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        let refusal_of = |address: IpAddr| {
+            let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
+            if !address_allowed(address) {
+                Some(FailureKind::AddressRefused)
+            } else if within(&services) {
+                Some(FailureKind::AddressOfService)
+            } else {
+                within(&self.deny).then_some(FailureKind::AddressDenied)
+            }
+        };
+        let allowed = self.allow.is_empty() || within(&self.allow);
+        refusal_of(address)
+            .or_else(|| carried(address).and_then(refusal_of))
+            .or((!allowed).then_some(FailureKind::AddressNotAllowed))
     }
 
     /// Replaces the Service CIDRs of the cluster (`ServiceCIDR` of networking.k8s.io/v1, `spec.cidrs`): a ClusterIP is no

@@ -101,7 +101,6 @@ impl Checker {
             let left = deadline.since(self.clock.now());
             sample.probes = probe(&mut conversation, &queries.probes, left).await;
         }
-        conversation.close();
         Ok((sample, lags))
     }
 

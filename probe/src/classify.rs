@@ -86,6 +86,13 @@ const fn classify_tls(error: &TlsError) -> FailureKind {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             FailureKind::CertificateNameMismatch
         }
+        CertificateError::BadEncoding
+        | CertificateError::UnhandledCriticalExtension
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        | CertificateError::InvalidPurpose
+        | CertificateError::InvalidPurposeContext { .. }
+        | CertificateError::Other(_) => FailureKind::CertificateUnsupported,
         _ => FailureKind::TlsFailed,
     }
 }
@@ -133,6 +140,7 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 const fn classify_breach(breach: Breach) -> FailureKind {
     match breach {
         Breach::PasswordMethod => FailureKind::PasswordMethodRefused,
+        Breach::Iterations => FailureKind::ScramIterationsRefused,
         Breach::TooLong => FailureKind::ReplyTooLong,
         Breach::NotTheProtocol => FailureKind::ProtocolViolation,
         Breach::Closed => FailureKind::ConnectionClosed,

@@ -28,8 +28,9 @@ use distributary_core::observation::{Failure, FailureKind};
 
 /// What is read at once, in bytes.
 const PIECE: usize = 2048;
-/// Statements that begin a transaction.
-const OPENING: usize = 2;
+/// Begins a transaction that changes nothing. Said in full: a standby refuses one that is serializable, as the server's default
+/// may be.
+const BEGIN: &str = "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;";
 
 /// What the bytes go over.
 pub type Stream = Either<Guard<TcpStream>, Box<Guard<EncryptedStream>>>;
@@ -48,6 +49,10 @@ pub struct Conversation {
     pooler: bool,
     /// The process of the server that answered last: its id, and when the server started.
     process: Option<Process>,
+    /// The process that the other side named when it let us in.
+    named: Option<i32>,
+    /// The login may not set a deadline for statements.
+    untimed: bool,
 }
 
 /// The answers to a list of statements, up to the one that was refused.
@@ -78,6 +83,11 @@ enum Broken {
 }
 
 impl Row {
+    #[cfg(test)]
+    pub(super) const fn of(body: DataRowBody) -> Self {
+        Self(body)
+    }
+
     /// The value of a column, from 0; `None` for NULL.
     ///
     /// # Errors
@@ -91,14 +101,17 @@ impl Row {
 }
 
 impl Conversation {
-    /// `stream`: logged in, with nothing read past the end of the login. `pooler`: the other side says that it is one.
-    pub fn new(stream: Stream, pooler: bool) -> Self {
+    /// `stream`: logged in, with nothing read past the end of the login. `pooler`: the other side says that it is one. `named`: the
+    /// process that it named in the login.
+    pub fn new(stream: Stream, pooler: bool, named: Option<i32>) -> Self {
         Self {
             stream,
             unread: BytesMut::new(),
             over: false,
             pooler,
             process: None,
+            named,
+            untimed: false,
         }
     }
 
@@ -116,36 +129,53 @@ impl Conversation {
         self.pooler
     }
 
+    /// Whether the other side is the server itself: the process that answered is the one that let us in. A pooler names one of
+    /// its own.
+    pub fn is_direct(&self) -> bool {
+        let answered = self.process.map(|(process, _)| process);
+        !self.pooler && answered.is_some() && answered == self.named
+    }
+
     /// Asks `statements` in one round trip, in a transaction that changes nothing; one that fails is ended in another round
-    /// trip. The server ends each of them after `within`, at least a millisecond.
+    /// trip. The server ends each of them after `within`, at least a millisecond, unless the login may not set that.
     ///
     /// A text that cannot be parsed is refused before its first statement.
     ///
     /// # Errors
     /// What ended the connection, or an error of the server that ends it.
     pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, Failure> {
-        // Said in full: a standby refuses a transaction that is serializable, as the server's default may be.
-        let mut text = format!(
-            "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout={};",
-            within.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
-        );
+        loop {
+            let opening = if self.untimed { 1 } else { 2 };
+            let mut answers = self.exchange_or_end(&self.question(statements, within)).await?;
+            if answers.failed {
+                // At once: it would hold back the server's cleaning until the next question.
+                self.exchange_or_end("ROLLBACK").await?;
+            }
+            match (answers.rows.len(), &answers.refused) {
+                (told, None) if told < opening => return Err(FailureKind::ProtocolViolation.into()),
+                (1, Some(_)) if !self.untimed => self.untimed = true,
+                (told, _) => {
+                    answers.rows.drain(..opening.min(told));
+                    answers.rows.truncate(statements.len());
+                    return Ok(answers);
+                }
+            }
+        }
+    }
+
+    fn question(&self, statements: &[&str], within: Duration) -> String {
+        let mut text = if self.untimed {
+            BEGIN.to_owned()
+        } else {
+            opening(within)
+        };
         for statement in statements {
             text.push_str(statement);
             // On a line of its own: a comment must not swallow it.
             text.push_str("\n;");
         }
         text.push_str("COMMIT");
-        let mut answers = self.exchange_or_end(&text).await?;
-        if answers.failed {
-            // At once: it would hold back the server's cleaning until the next question.
-            self.exchange_or_end("ROLLBACK").await?;
-        }
-        if answers.rows.len() < OPENING && answers.refused.is_none() {
-            return Err(FailureKind::ProtocolViolation.into());
-        }
-        answers.rows.drain(..OPENING.min(answers.rows.len()));
-        answers.rows.truncate(statements.len());
-        Ok(answers)
+        text
     }
 
     async fn exchange_or_end(&mut self, text: &str) -> Result<Answers, Failure> {
@@ -157,17 +187,6 @@ impl Conversation {
     /// Waits for the end of the connection.
     pub async fn closed(&mut self) -> FailureKind {
         self.end().await.failure("session").kind
-    }
-
-    /// Ends it politely. The farewell fits into the socket's buffer; where it does not, nobody waits for it.
-    pub fn close(mut self) {
-        let mut farewell = BytesMut::new();
-        frontend::terminate(&mut farewell);
-        let leaving = async {
-            self.stream.write_all(&farewell).await?;
-            self.stream.shutdown().await
-        };
-        let _ = leaving.now_or_never();
     }
 
     async fn exchange(&mut self, text: &str) -> Result<Answers, Broken> {
@@ -262,6 +281,30 @@ impl Conversation {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
         self.unread.extend_from_slice(piece.filled());
         Poll::Ready(Ok(()))
+    }
+}
+
+/// What comes before the statements of a question. The deadline is a value of a query: as a part of a command, each would be an
+/// entry of its own in `pg_stat_statements`.
+pub(super) fn opening(within: Duration) -> String {
+    let within = within.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
+    format!("{BEGIN}SELECT pg_catalog.set_config('statement_timeout', '{within}', true);")
+}
+
+/// However it ends, also in the middle of a question, the server is told: an end without a farewell is a line in its log. The
+/// farewell fits into the socket's buffer; where it does not, nobody waits for it.
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let mut farewell = BytesMut::new();
+        frontend::terminate(&mut farewell);
+        let leaving = async {
+            self.stream.write_all(&farewell).await?;
+            self.stream.shutdown().await
+        };
+        let _ = leaving.now_or_never();
     }
 }
 

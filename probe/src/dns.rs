@@ -349,15 +349,20 @@ impl System {
     }
 }
 
-/// The domain of the cluster as `/etc/resolv.conf` of a Pod has it: what follows `svc.` in its search list.
+/// The domain of the cluster as `/etc/resolv.conf` of a Pod has it: its search list has it, and `svc.` before it.
 #[must_use]
 pub fn cluster_domain() -> Option<String> {
     let (config, _) = read_system_conf().ok()?;
-    config.search().iter().find_map(|searched| {
-        let searched = searched.to_ascii().to_ascii_lowercase();
-        let domain = searched.trim_end_matches('.').strip_prefix("svc.")?;
-        Some(domain.to_owned())
-    })
+    domain_in(config.search().iter().map(Name::to_ascii))
+}
+
+/// The shortest one, as a namespace may be called svc.
+fn domain_in(searched: impl Iterator<Item = String>) -> Option<String> {
+    let plain = |name: String| name.trim_end_matches('.').to_ascii_lowercase();
+    let searched: Vec<_> = searched.map(plain).collect();
+    let domains = searched.iter().filter_map(|name| name.strip_prefix("svc."));
+    let whole = domains.filter(|domain| searched.iter().any(|name| name == domain));
+    whole.min_by_key(|domain| domain.len()).map(str::to_owned)
 }
 
 fn system_resolver() -> Result<TokioResolver, NetError> {

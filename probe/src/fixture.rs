@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake_postgres::{Fake, Memory, Standing};
+use proptest::prelude::ProptestConfig;
 use tokio::net::TcpListener;
 
 use super::check::{Checker, Found};
 use super::clock::Clock;
 use super::dns::Resolver;
-use super::login::{Server, SharedEncryption};
+use super::limits::Limits;
+use super::login::{Server, SharedEncryption, Terms};
 use super::query::Queries;
 use distributary_core::login::{Login, Sensitive, TlsMode, TlsSettings};
 use distributary_core::observation::{FailureKind, Sample};
@@ -50,6 +52,8 @@ pub fn server(location: Location, login: Login) -> Server {
         pod: None,
         login: Arc::new(login),
         encryption: SharedEncryption::default(),
+        terms: Terms::new(&Limits::default()),
+        bare: Arc::default(),
     }
 }
 
@@ -89,5 +93,16 @@ pub fn login(mode: TlsMode) -> Login {
             ca: None,
             client: None,
         },
+        hosts: None,
+    }
+}
+
+/// How many inputs are drawn: `FUZZ=1000000` for so many.
+pub fn fuzz() -> ProptestConfig {
+    let asked = std::env::var("FUZZ").ok().and_then(|count| count.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(2000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
     }
 }

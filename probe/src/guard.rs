@@ -3,6 +3,9 @@
 //! # Guarantees
 //! - A request for a clear-text or MD5 password, or for any method but SCRAM, never arrives whole at the reader, which
 //!   therefore never answers it with a password.
+//! - A challenge of SCRAM with fewer than [`FEWEST_ITERATIONS`], or more than was allowed, never arrives whole, so that no proof
+//!   of the password is made: by few of them a rogue server could find the password, many of them cost time. One that costs
+//!   more than the usual ones waits for whoever reads to say [`Guard::go_on`].
 //! - No frame longer than [`FRAME_LIMIT`] and not more than [`TOTAL_LIMIT`] bytes reach the reader between one
 //!   `ReadyForQuery` and the next; nor more than [`FRAME_LIMIT`] bytes of settings, which the reader keeps, in all.
 //! - Only frames that can belong to the answer of a check pass.
@@ -22,6 +25,9 @@ pub const FRAME_LIMIT: usize = 64 * 1024;
 /// The most that passes in answer to one question, in bytes.
 pub const TOTAL_LIMIT: usize = 256 * 1024;
 
+/// The fewest iterations of SCRAM (RFC 7677), and what PostgreSQL asks for unless it is told otherwise.
+pub const FEWEST_ITERATIONS: u32 = 4096;
+
 /// Type byte and length.
 const HEADER: usize = 5;
 /// Header and authentication code.
@@ -32,6 +38,8 @@ const AUTHENTICATION_HEADER: usize = 9;
 pub enum Breach {
     #[error("the server asks for a password method that is never used")]
     PasswordMethod,
+    #[error("the server asks for too few or too many iterations of SCRAM")]
+    Iterations,
     #[error("the server sends more than an answer can hold")]
     TooLong,
     #[error("the server does not speak the protocol")]
@@ -45,7 +53,9 @@ impl From<Breach> for io::Error {
     fn from(breach: Breach) -> Self {
         let kind = match breach {
             Breach::Closed => io::ErrorKind::UnexpectedEof,
-            Breach::PasswordMethod | Breach::TooLong | Breach::NotTheProtocol => io::ErrorKind::InvalidData,
+            Breach::PasswordMethod | Breach::Iterations | Breach::TooLong | Breach::NotTheProtocol => {
+                io::ErrorKind::InvalidData
+            }
         };
         Self::new(kind, breach)
     }
@@ -59,16 +69,42 @@ pub struct Guard<S> {
     breach: Option<Breach>,
     /// What came after a `ReadyForQuery`, not inspected yet.
     ahead: Vec<u8>,
+    /// What ends with a challenge that is expensive to answer.
+    waiting: Vec<u8>,
+    /// Nobody said yet that the challenge shall be answered.
+    waits: bool,
 }
 
 impl<S> Guard<S> {
-    pub fn new(stream: S) -> Self {
+    /// `iterations`: the most that are done for a proof of the password.
+    pub fn new(stream: S, iterations: u32) -> Self {
         Self {
             stream,
-            frames: Frames::default(),
+            frames: Frames {
+                iterations,
+                ..Frames::default()
+            },
             breach: None,
             ahead: Vec::new(),
+            waiting: Vec::new(),
+            waits: false,
         }
+    }
+
+    /// Whether a challenge has come that is expensive to answer, and waits for [`go_on`](Self::go_on). Reading is pending until
+    /// then, and wakes nobody.
+    pub const fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Lets the challenge be read.
+    pub const fn go_on(&mut self) {
+        self.waits = false;
+    }
+
+    /// The process of the server, as it named it in the login.
+    pub const fn process(&self) -> Option<i32> {
+        self.frames.process
     }
 
     /// Keeps of what was read after `before` what may pass.
@@ -80,7 +116,13 @@ impl<S> Guard<S> {
             match self.frames.inspect(read) {
                 Ok(passes) => {
                     self.ahead.extend_from_slice(&read[passes..]);
-                    buf.set_filled(before + passes);
+                    if mem::take(&mut self.frames.expensive) {
+                        self.waiting.extend_from_slice(&read[..passes]);
+                        self.waits = true;
+                        buf.set_filled(before);
+                    } else {
+                        buf.set_filled(before + passes);
+                    }
                     return Ok(());
                 }
                 Err(refused) => refused,
@@ -104,6 +146,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        if self.waits {
+            return Poll::Pending;
+        }
+        if !self.waiting.is_empty() {
+            let fits = self.waiting.len().min(buf.remaining());
+            buf.put_slice(&self.waiting[..fits]);
+            self.waiting.drain(..fits);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         if !self.ahead.is_empty() {
             let ahead = mem::take(&mut self.ahead);
@@ -111,10 +162,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             buf.put_slice(fits);
             let admitted = self.admit(buf, before);
             self.ahead.extend_from_slice(rest);
-            return Poll::Ready(admitted);
+            return if self.waits {
+                Poll::Pending
+            } else {
+                Poll::Ready(admitted)
+            };
         }
         match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
-            Ok(()) => Poll::Ready(self.admit(buf, before)),
+            Ok(()) => {
+                let admitted = self.admit(buf, before);
+                if self.waits {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(admitted)
+                }
+            }
             // rustls: closed without a closing alert, as a server that crashes does.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Poll::Ready(Err(Breach::Closed.into()))
@@ -158,6 +220,14 @@ struct Frames {
     settings: usize,
     /// The server said that the login is complete.
     authenticated: bool,
+    /// The challenge of SCRAM, as far as it has come; `None`: the present frame is none.
+    challenge: Option<Vec<u8>>,
+    /// The most iterations that are done.
+    iterations: u32,
+    /// The newest bytes end a challenge that is expensive to answer.
+    expensive: bool,
+    /// The process of the server, as it named it in the login.
+    process: Option<i32>,
 }
 
 impl Frames {
@@ -173,6 +243,9 @@ impl Frames {
         while at < bytes.len() {
             if self.left > 0 {
                 let body = self.left.min(bytes.len() - at);
+                if let Some(challenge) = &mut self.challenge {
+                    challenge.extend_from_slice(&bytes[at..at + body]);
+                }
                 self.left -= body;
                 at += body;
             } else {
@@ -180,6 +253,10 @@ impl Frames {
                 at += 1;
             }
             if self.held == 0 && self.left == 0 {
+                if let Some(challenge) = self.challenge.take() {
+                    self.challenged(&challenge)
+                        .map_err(|breach| (frame_start, breach))?;
+                }
                 frame_start = at;
                 if self.header[0] == b'Z' {
                     self.total = 0;
@@ -213,8 +290,8 @@ impl Frames {
     }
 
     fn length_known(&mut self) -> Result<(), Breach> {
-        let length = self.field(1);
-        let least = if self.header[0] == b'R' {
+        let length = self.length();
+        let least = if self.has_code() {
             AUTHENTICATION_HEADER - 1
         } else {
             HEADER - 1
@@ -228,20 +305,48 @@ impl Frames {
         if length >= FRAME_LIMIT || self.settings >= FRAME_LIMIT {
             return Err(Breach::TooLong);
         }
-        if self.header[0] != b'R' {
+        if !self.has_code() {
             self.body(length + 1 - HEADER);
         }
         Ok(())
     }
 
+    /// Whether four bytes of the body count for the header: the code of an authentication, the process of a key.
+    const fn has_code(&self) -> bool {
+        matches!(self.header[0], b'R' | b'K')
+    }
+
     /// 0: logged in. 10, 11, 12: the steps of SCRAM. 3 and 5 ask for the password in clear text or as MD5.
     fn code_known(&mut self) -> Result<(), Breach> {
-        match self.field(HEADER) {
-            0 => self.authenticated = true,
-            10..=12 => {}
+        let code = self.code();
+        match (self.header[0], code) {
+            (b'K', process) => self.process = Some(process.cast_signed()),
+            (_, 0) => self.authenticated = true,
+            (_, 11) => self.challenge = Some(Vec::new()),
+            (_, 10 | 12) => {}
             _ => return Err(Breach::PasswordMethod),
         }
-        self.body(self.field(1) + 1 - AUTHENTICATION_HEADER);
+        self.body(self.length() + 1 - AUTHENTICATION_HEADER);
+        Ok(())
+    }
+
+    /// Such as `r=…,s=…,i=4096`, and nothing else: whoever reads it then takes no other number.
+    fn challenged(&mut self, challenge: &[u8]) -> Result<(), Breach> {
+        let text = std::str::from_utf8(challenge).map_err(|_| Breach::NotTheProtocol)?;
+        let iterations = match text.split(',').collect::<Vec<_>>()[..] {
+            [nonce, salt, iterations] if nonce.starts_with("r=") && salt.starts_with("s=") => {
+                iterations.strip_prefix("i=")
+            }
+            _ => None,
+        };
+        let digits = |text: &&str| text.bytes().all(|digit| digit.is_ascii_digit());
+        let iterations = iterations.filter(digits).ok_or(Breach::NotTheProtocol)?;
+        // Whatever is no number here is too large for one.
+        let iterations: u32 = iterations.parse().map_err(|_| Breach::Iterations)?;
+        if !(FEWEST_ITERATIONS..=self.iterations).contains(&iterations) {
+            return Err(Breach::Iterations);
+        }
+        self.expensive = iterations > FEWEST_ITERATIONS;
         Ok(())
     }
 
@@ -251,15 +356,16 @@ impl Frames {
         self.held = 0;
     }
 
-    /// The number in four bytes of the header from `at`; a negative one reads as more than any limit.
-    fn field(&self, at: usize) -> usize {
-        let bytes = [
-            self.header[at],
-            self.header[at + 1],
-            self.header[at + 2],
-            self.header[at + 3],
-        ];
-        u32::from_be_bytes(bytes).try_into().unwrap_or(usize::MAX)
+    /// The length of the frame; a negative one reads as more than any limit.
+    fn length(&self) -> usize {
+        let [_, a, b, c, d, ..] = self.header;
+        u32::from_be_bytes([a, b, c, d]).try_into().unwrap_or(usize::MAX)
+    }
+
+    /// The four bytes that follow the length.
+    fn code(&self) -> u32 {
+        let [_, _, _, _, _, a, b, c, d] = self.header;
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 

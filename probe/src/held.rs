@@ -12,7 +12,6 @@
 //! After that the session is opened anew, with a growing back-off while it does not last.
 
 use std::net::IpAddr;
-use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -23,7 +22,7 @@ use super::conversation::Conversation;
 use super::login::Server;
 use super::panics::caught;
 use super::places::{Place, Places};
-use super::query::{Lags, Refused, ask};
+use super::query::{Lags, Refused, ask, stay};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::moment::Moment;
 use distributary_core::observation::{Failure, FailureClass, FailureKind, Sample, Silence};
@@ -46,8 +45,6 @@ pub struct Held {
     pub server: Server,
     pub address: IpAddr,
     pub subscribers: Subscribers,
-    /// Gone once nobody wanted this session: who then wants one gets another.
-    pub wanted: Weak<()>,
     /// Those of all policies; one is taken while a session is opened.
     pub places: Places,
     pub answers: mpsc::Sender<Answer>,
@@ -95,8 +92,7 @@ impl Held {
     }
 
     fn wanted(&self) -> Option<Hold> {
-        let wanted = self.wanted.strong_count() > 0;
-        wanted.then(|| self.subscribers.hold(self.address)).flatten()
+        self.subscribers.hold(self.address)
     }
 
     async fn open(&self, hold: Hold, _place: Place) -> Result<Box<Conversation>, Failure> {
@@ -143,10 +139,10 @@ impl Held {
     ) -> Result<(), Stopped> {
         let mut refused = Refused::default();
         let (mut asked_all, mut last) = (self.clock.now(), None);
+        let mut stays = false;
         loop {
             changes.mark_unchanged();
             let Some(hold) = self.wanted() else {
-                session.close();
                 return Ok(());
             };
             let due = last.map_or(Moment::default(), |last| last + hold.every);
@@ -164,7 +160,9 @@ impl Held {
             if started.since(asked_all) >= ASK_AGAIN {
                 (asked_all, refused) = (started, Refused::default());
             }
-            let told = self.ask(&mut session, &mut refused, hold.timeout).await;
+            let told = self
+                .ask(&mut session, &mut refused, hold.timeout, &mut stays)
+                .await;
             let answer = told.as_ref().map_err(|failure| lost(failure.kind));
             Box::pin(self.tell(started, Some(hold.timeout), answer)).await?;
             if told.is_err() {
@@ -173,9 +171,23 @@ impl Held {
         }
     }
 
-    async fn ask(&self, session: &mut Conversation, refused: &mut Refused, within: Duration) -> Told {
+    /// `stays`: the server was told that the session is to stay.
+    async fn ask(
+        &self,
+        session: &mut Conversation,
+        refused: &mut Refused,
+        within: Duration,
+        stays: &mut bool,
+    ) -> Told {
         let lag_queries = self.subscribers.lag_queries_at(self.address);
-        let asking = Box::pin(ask(session, refused, within, &lag_queries));
+        let asking = Box::pin(async {
+            let told = ask(session, refused, within, &lag_queries).await?;
+            // By its first answer it is known whether it is the server's own.
+            if !std::mem::replace(stays, true) {
+                stay(session, within).await?;
+            }
+            Ok(told)
+        });
         match timeout(within, caught(asking)).await {
             Ok(told) => told.unwrap_or(Err(FailureKind::ProtocolViolation.into())),
             Err(_) => Err(FailureKind::TimedOut.into()),

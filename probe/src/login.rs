@@ -1,17 +1,19 @@
 //! The opening of a connection: address, TLS, login. For checks, and for the sessions that are held beside them.
 
 use std::error::Error as StdError;
-use std::future::{Ready, ready};
+use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Config, Error, NoTls};
@@ -19,10 +21,11 @@ use tokio_postgres::{Config, Error, NoTls};
 use super::classify::{classify, classify_io};
 use super::conversation::{Conversation, Stream};
 use super::guard::Guard;
+use super::limits::Limits;
 use super::tls::{Encryption, TlsSettingsError};
-use distributary_core::login::Login;
+use distributary_core::login::{Login, Sensitive, TlsMode};
 use distributary_core::observation::{Failure, FailureKind};
-use distributary_core::server::Location;
+use distributary_core::server::{Host, Location};
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -39,6 +42,30 @@ pub type EncryptionResult = Result<Option<Encryption>, TlsSettingsError>;
 /// Made when it is first used, and shared by all who log in alike.
 pub type SharedEncryption = Arc<OnceLock<EncryptionResult>>;
 
+/// Proofs of passwords under way at once that cost more than usual: the rest of the process has the other processors.
+const EXPENSIVE: usize = 2;
+
+/// What is demanded of every login.
+#[derive(Clone)]
+pub struct Terms {
+    /// The least TLS.
+    tls: TlsMode,
+    /// The most iterations of SCRAM.
+    iterations: u32,
+    /// One is taken for a proof that takes more of them than usual.
+    places: Arc<Semaphore>,
+}
+
+impl Terms {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            tls: limits.tls,
+            iterations: limits.scram_iterations,
+            places: Arc::new(Semaphore::new(EXPENSIVE)),
+        }
+    }
+}
+
 /// A server with what is presented to it.
 #[derive(Clone)]
 pub struct Server {
@@ -47,50 +74,143 @@ pub struct Server {
     pub pod: Option<IpAddr>,
     pub login: Arc<Login>,
     pub encryption: SharedEncryption,
+    pub terms: Terms,
+    /// It let the login in without the line ends of user and password, and not with them.
+    pub bare: Arc<AtomicBool>,
 }
+
+/// User and password.
+type Credentials<'a> = (&'a str, Option<Sensitive>);
+/// A login that is under way, with what comes of it.
+type LoggingIn<C> = Pin<Box<dyn Future<Output = Result<C, Error>> + Send>>;
 
 impl Server {
     /// Connects and logs in, within `left`; what is sent must be acknowledged in that time, also later.
     ///
+    /// User and password are sent as they are. Where the server refuses them, and one of them ends with a line, they are sent
+    /// without that; what the server took is sent first from then on.
+    ///
     /// # Errors
     /// What kept the login from being complete.
     pub async fn open(&self, address: IpAddr, left: Duration) -> Result<Conversation, Failure> {
+        self.is_permitted(address)?;
+        let Some(bare) = self.login.without_line_ends() else {
+            return self.open_as(address, left, self.credentials()).await;
+        };
+        let is_bare = self.bare.load(Ordering::Relaxed);
+        let [first, second] = if is_bare {
+            [bare, self.credentials()]
+        } else {
+            [self.credentials(), bare]
+        };
+        match self.open_as(address, left, first).await {
+            Err(refused) if refused.kind == FailureKind::AuthenticationFailed => {
+                let opened = self.open_as(address, left, second).await?;
+                self.bare.store(!is_bare, Ordering::Relaxed);
+                Ok(opened)
+            }
+            result => result,
+        }
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        (&self.login.user, self.login.password.clone())
+    }
+
+    /// Whether anything may be told to this address.
+    fn is_permitted(&self, address: IpAddr) -> Result<(), FailureKind> {
+        let name = match &self.location.host {
+            Host::Name(name) => Some(&**name),
+            Host::Address(_) => None,
+        };
+        let hosts = self.login.hosts.as_ref();
+        if self.login.tls.mode < self.terms.tls {
+            Err(FailureKind::TlsModeTooLow)
+        } else if hosts.is_some_and(|hosts| !hosts.permits(name, address)) {
+            Err(FailureKind::SecretNotForHost)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn open_as(
+        &self,
+        address: IpAddr,
+        left: Duration,
+        credentials: Credentials<'_>,
+    ) -> Result<Conversation, Failure> {
         let encryption = self.encryption()?;
-        let config = self.config(encryption.is_some())?;
+        let config = self.config(credentials, encryption.is_some())?;
         let stream = connect(SocketAddr::new(address, self.location.port), left)
             .await
             .map_err(|error| failed(&error))?;
-        let (stream, pooler) = match encryption {
+        let (stream, pooler, process) = match encryption {
             None => {
-                let (stream, pooler) = self.log_in(&config, stream, NoTls).await?;
-                (Stream::Left(stream), pooler)
+                let (stream, pooler) = self.log_in(config, stream, NoTls).await?;
+                let process = stream.process();
+                (Stream::Left(stream), pooler, process)
             }
             Some(mut encryption) => {
                 let stream = request_tls(stream).await?;
                 let stream = encryption.handshake(&self.location.host, stream).await;
                 let stream = stream.map_err(|error| failed(&error))?;
-                let (stream, pooler) = self.log_in(&config, stream, Encrypted).await?;
-                (Stream::Right(Box::new(stream)), pooler)
+                let (stream, pooler) = self.log_in(config, stream, Encrypted).await?;
+                let process = stream.process();
+                (Stream::Right(Box::new(stream)), pooler, process)
             }
         };
-        Ok(Conversation::new(stream, pooler))
+        Ok(Conversation::new(stream, pooler, process))
     }
 
     /// The stream after the login, without what the protocol's implementation keeps for itself; and whether a pooler says
     /// that it is one.
-    async fn log_in<S, T>(&self, config: &Config, stream: S, tls: T) -> Result<(Guard<S>, bool), Failure>
+    async fn log_in<S, T>(&self, config: Config, stream: S, tls: T) -> Result<(Guard<S>, bool), Failure>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
-        T: TlsConnect<Lent<Guard<S>>>,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        T: TlsConnect<Lent<Guard<S>>> + Send + 'static,
+        T::Stream: Send,
+        T::Future: Send,
     {
-        let stream = Arc::new(Mutex::new(Guard::new(stream)));
-        let login = config.connect_raw(Lent(Arc::clone(&stream)), tls);
-        let (client, connection) = login.await.map_err(|error| self.refused_login(&error))?;
+        let stream = Arc::new(Mutex::new(Guard::new(stream, self.terms.iterations)));
+        let lent = Lent(Arc::clone(&stream));
+        let login = Box::pin(async move { config.connect_raw(lent, tls).await });
+        let login = self.complete(login, &stream).await?;
+        let (client, connection) = login.map_err(|error| self.refused_login(&error))?;
         let pooler = connection.parameter(POOLER_SETTING).is_some();
         drop((client, connection));
         let returned = Arc::into_inner(stream).ok_or(FailureKind::ProtocolViolation)?;
         let stream = returned.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((stream, pooler))
+    }
+
+    /// The outcome of a login. Where it needs an expensive proof of the password, that is made where it holds up nobody.
+    async fn complete<S, C: Send + 'static>(
+        &self,
+        mut login: LoggingIn<C>,
+        stream: &Mutex<Guard<S>>,
+    ) -> Result<Result<C, Error>, FailureKind> {
+        let guard = || stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = poll_fn(|cx| match login.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if guard().waits() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some(result) = answered.await {
+            return Ok(result);
+        }
+        let place = Arc::clone(&self.terms.places).acquire_owned().await;
+        guard().go_on();
+        // The proof is a part of the one poll that reads the challenge. Whom that would have woken is polled right after it.
+        let proof = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let polled = login.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            (login, polled)
+        });
+        match proof.await {
+            Ok((_, Poll::Ready(result))) => Ok(result),
+            Ok((login, Poll::Pending)) => Ok(login.await),
+            Err(_) => Err(FailureKind::ProtocolViolation),
+        }
     }
 
     fn encryption(&self) -> Result<Option<Encryption>, FailureKind> {
@@ -104,18 +224,18 @@ impl Server {
     }
 
     /// No startup option is set: poolers refuse those that they do not know.
-    fn config(&self, encrypted: bool) -> Result<Config, FailureKind> {
-        let login = &*self.login;
+    fn config(&self, (user, password): Credentials<'_>, encrypted: bool) -> Result<Config, FailureKind> {
+        let database = &self.login.database;
         // Would end the text early in the startup message.
-        if login.user.contains('\0') || login.database.contains('\0') {
+        if user.contains('\0') || database.contains('\0') {
             return Err(FailureKind::SecretUnresolved);
         }
         let mut config = Config::new();
         config
-            .user(&login.user)
-            .dbname(&login.database)
+            .user(user)
+            .dbname(database)
             .application_name("distributary");
-        if let Some(password) = &login.password {
+        if let Some(password) = &password {
             config.password(password.reveal());
         }
         // The server was asked for TLS already: the handshake follows directly.
@@ -217,3 +337,6 @@ impl<S: TlsStream + Unpin> TlsConnect<Lent<S>> for Encrypted {
         ready(Ok(stream))
     }
 }
+
+#[cfg(test)]
+mod tests;

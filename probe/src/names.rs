@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, watch};
 use super::clock::Clock;
 use super::dns::Resolver;
 use super::panics::caught;
-use super::places::{Limits, Places};
+use super::places::{Places, Shares};
 use super::subscribers::Subscribers;
 use distributary_core::target::Answer;
 
 /// Lookups beside the checks that may be under way at once, for all names together and for those of one policy.
-pub const LOOKUPS: Limits = Limits { all: 32, policy: 8 };
+pub const LOOKUPS: Shares = Shares { all: 32, policy: 8 };
 /// One takes at most so long: a resolver that is silent holds up no other name for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 

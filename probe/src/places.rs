@@ -9,24 +9,15 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 
-/// How many checks, and openings of held sessions, may be under way at once.
+/// How many places there are, and for one policy at most; 0 is taken for 1.
 ///
 /// A namespace takes a place while it has fewer than are free, and a policy while it has fewer than its namespace could still
 /// take. So one namespace has at most half of all places, and two that always want more have a third each. Those who wait are served
 /// by how long they used places of late: who waits for servers that do not answer goes after all whose servers do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// For all policies of a [`Registry`](crate::Registry) together; 0 is taken for 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
     pub all: usize,
-    /// For one policy at most; 0 is taken for 1.
     pub policy: usize,
-}
-
-impl Default for Limits {
-    /// 256 for all policies, 16 for one.
-    fn default() -> Self {
-        Self { all: 256, policy: 16 }
-    }
 }
 
 /// Places, and those who wait for one. Clones are the same.
@@ -102,10 +93,10 @@ impl Drop for Asked {
 
 impl Places {
     #[must_use]
-    pub fn new(limits: Limits, clock: Clock) -> Self {
+    pub fn new(shares: Shares, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             clock,
-            state: Mutex::new(State::new(limits)),
+            state: Mutex::new(State::new(shares)),
         }))
     }
 
@@ -144,7 +135,7 @@ const HALF: f64 = 10.0;
 const NOTHING: f64 = 0.001;
 
 struct State {
-    limits: Limits,
+    shares: Shares,
     free: usize,
     namespaces: BTreeMap<String, Namespace>,
     waiting: BTreeMap<Turn, Waiting>,
@@ -227,10 +218,10 @@ fn before(one: &Rank, other: &Rank) -> bool {
 }
 
 impl State {
-    fn new(limits: Limits) -> Self {
+    fn new(shares: Shares) -> Self {
         Self {
-            limits,
-            free: limits.all.max(1),
+            shares,
+            free: shares.all.max(1),
             namespaces: BTreeMap::new(),
             waiting: BTreeMap::new(),
             turns: 0,
@@ -244,7 +235,7 @@ impl State {
         match of_policy {
             0 => left > 0,
             // It leaves one to a policy that has none.
-            taken => taken < self.limits.policy && taken + 1 < left,
+            taken => taken < self.shares.policy && taken + 1 < left,
         }
     }
 

@@ -1,5 +1,9 @@
 //! The question of a check and of a heartbeat: one round trip that any login may ask of PostgreSQL 12 and later. A part
 //! that the server refuses, as managed services do, is left out of the next ones.
+//!
+//! Every function, operator and type is named with its schema. By `search_path`, which the owner of a database sets, it would be
+//! somebody else's, and run with the rights of the login (CVE-2018-1058). So no `IS DISTINCT FROM`, `IN` or `CASE … WHEN` with a
+//! value, which stand for an operator that cannot be named.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +15,9 @@ use tokio_postgres::error::SqlState;
 use super::classify::failure;
 use super::conversation::{Conversation, Row};
 use distributary_core::aliases::Instance;
-use distributary_core::observation::{Failure, FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample};
+use distributary_core::observation::{
+    Failure, FailureClass, FailureKind, LagAnswer, Load, Lsn, NoLag, Role, Sample,
+};
 
 /// A part of the question, and its statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,25 +70,25 @@ impl Part {
             Self::Identity => "SELECT system_identifier FROM pg_catalog.pg_control_system()",
             // Of the sessions of others a login without pg_monitor sees neither kind nor state, but database and name.
             Self::Load => {
-                "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL \
-                 AND coalesce(backend_type, 'client backend') = 'client backend' \
-                 AND application_name IS DISTINCT FROM 'distributary'), \
+                "SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL \
+                 AND coalesce(backend_type, 'client backend') OPERATOR(pg_catalog.=) 'client backend' \
+                 AND coalesce(application_name, '') OPERATOR(pg_catalog.<>) 'distributary'), \
                  pg_catalog.current_setting('max_connections'), \
-                 (SELECT sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database), \
-                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
+                 (SELECT pg_catalog.sum(xact_commit OPERATOR(pg_catalog.+) xact_rollback) FROM pg_catalog.pg_stat_database), \
+                 (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
                  pg_catalog.pg_backend_pid(), \
-                 (SELECT pg_catalog.string_agg(ours.pid::text, ' ') FROM (SELECT pid FROM pg_catalog.pg_stat_activity \
-                 WHERE application_name = 'distributary' LIMIT 257) ours)"
+                 (SELECT pg_catalog.string_agg(ours.pid::pg_catalog.text, ' ') FROM (SELECT pid FROM pg_catalog.pg_stat_activity \
+                 WHERE application_name OPERATOR(pg_catalog.=) 'distributary' LIMIT 257) ours)"
             }
             // The view is read only where it matters: it lists every setting.
             Self::ReadOnly => {
-                "SELECT CASE WHEN pg_catalog.current_setting('default_transaction_read_only')::boolean \
-                 THEN (SELECT source FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') END"
+                "SELECT CASE WHEN pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool \
+                 THEN (SELECT source FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only') END"
             }
             // It binds the role that logged in, unless that is a superuser.
             Self::Limit => {
-                "SELECT CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit END \
-                 FROM pg_catalog.pg_roles WHERE rolname = session_user"
+                "SELECT CASE WHEN rolconnlimit OPERATOR(pg_catalog.>=) 0 AND NOT rolsuper THEN rolconnlimit END \
+                 FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) session_user"
             }
         }
     }
@@ -142,6 +148,27 @@ pub async fn probe(
     answered
 }
 
+/// Keeps the server from ending a session for saying nothing between two heartbeats: `idle_session_timeout`, of PostgreSQL 14 and
+/// later, is set off for this session. Not through a pooler, whose session with the server serves others afterwards, and where
+/// this one is not the server's.
+pub async fn stay(conversation: &mut Conversation, within: Duration) -> Result<(), Failure> {
+    if !conversation.is_direct() {
+        return Ok(());
+    }
+    let refused = conversation.ask(&[STAY], within).await?.refused;
+    if let Some(state) = refused {
+        tracing::warn!(
+            sqlstate = state.code(),
+            "a session may not set idle_session_timeout: the server may end it when idle"
+        );
+    }
+    Ok(())
+}
+
+/// Nothing is set where the server has no such limit, or knows none.
+const STAY: &str = "SELECT CASE WHEN pg_catalog.current_setting('idle_session_timeout', true) OPERATOR(pg_catalog.<>) '0' \
+                    THEN pg_catalog.set_config('idle_session_timeout', '0', false) END";
+
 /// Asks everything that was not refused before, in one round trip; only after a refusal is there another one. Each of
 /// `lag_queries` is a round trip more, to a standby. All of it ends within `within`, which the caller ensures too.
 ///
@@ -166,8 +193,8 @@ pub async fn ask(
             rows[part as usize] = row;
         }
         match (answers.refused, parts.first()) {
-            (Some(state), Some(part)) if *part != Part::Role && is_refusal(&state) => {
-                refused.0[*part as usize] = true;
+            (Some(state), Some(part)) if *part != Part::Role && says_nothing_else(&state) => {
+                refused.0[*part as usize] = !passes(&state);
                 parts.remove(0);
             }
             (Some(state), _) => return Err(failure(&state)),
@@ -195,18 +222,21 @@ pub async fn ask(
     Ok((sample, lags))
 }
 
-/// No privilege, not supported, no such function, relation or column.
-fn is_refusal(state: &SqlState) -> bool {
-    [
-        SqlState::INSUFFICIENT_PRIVILEGE,
-        SqlState::FEATURE_NOT_SUPPORTED,
-        SqlState::UNDEFINED_FUNCTION,
-        SqlState::UNDEFINED_TABLE,
-        SqlState::UNDEFINED_COLUMN,
-        // Where a server runs in a state in which a function of the log may not be called.
-        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-    ]
-    .contains(state)
+/// Whether an error is about its statement alone: others say that the server, or that behind a pooler, is in trouble.
+fn says_nothing_else(state: &SqlState) -> bool {
+    // What is configuration in answer to a login is nothing here.
+    matches!(
+        failure(state).kind.class(),
+        FailureClass::Alive | FailureClass::Configuration
+    )
+}
+
+/// Whether what a server refused now it may tell at the next question: a statement was cancelled or took too long, a
+/// transaction had to give way, a lock was not to be had. All else (no privilege, no such function, a function that raises an
+/// error) stays as it is.
+fn passes(state: &SqlState) -> bool {
+    let code = state.code();
+    code == "55P03" || code.starts_with("57") || code.starts_with("40")
 }
 
 fn sample(rows: &[Option<Row>; Part::ALL.len()]) -> Result<Sample, FailureKind> {
@@ -304,3 +334,6 @@ fn parsed<T: std::str::FromStr>(row: Option<&Row>, column: usize) -> Result<Opti
     let parse = |text: &str| text.parse().map_err(|_| FailureKind::ProtocolViolation);
     text(row, column)?.map(parse).transpose()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 //! same patience. One task looks up each name.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
 use tokio::sync::{mpsc, watch};
@@ -14,9 +16,10 @@ use super::checks::Checks;
 use super::clock::Clock;
 use super::dns::Resolver;
 use super::held::Held;
-use super::login::{EncryptionResult, Server, SharedEncryption};
+use super::limits::Limits;
+use super::login::{EncryptionResult, Server, SharedEncryption, Terms};
 use super::names::{LOOKUPS, NameWatch};
-use super::places::{Limits, Places};
+use super::places::{Places, Shares};
 use super::subscribers::{Subscriber, Subscribers};
 use distributary_core::ids::{PolicyKey, TargetId};
 use distributary_core::login::{Login, TlsSettings};
@@ -45,17 +48,36 @@ pub struct Registry {
     names: HashMap<Arc<str>, Naming>,
     lookups: Places,
     encryptions: HashMap<TlsSettings, Weak<OnceLock<EncryptionResult>>>,
+    terms: Terms,
+    hashing: RandomState,
 }
 
 /// What must be equal for a session to be shared.
-#[derive(Debug, Eq, Hash, PartialEq)]
+#[derive(Debug, Eq, PartialEq)]
 struct ServerKey {
+    /// Of all that follows, which may be long: certificates are a part of the login.
+    hash: u64,
     location: Location,
     pod: Option<IpAddr>,
     login: Arc<Login>,
 }
 
+impl Hash for ServerKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
 impl ServerKey {
+    fn new(hashing: &RandomState, location: Location, pod: Option<IpAddr>, login: Arc<Login>) -> Self {
+        Self {
+            hash: hashing.hash_one((&location, pod, &login)),
+            location,
+            pod,
+            login,
+        }
+    }
+
     /// The name that leads to it.
     fn name(&self) -> Option<&str> {
         match &self.location.host {
@@ -71,6 +93,8 @@ struct Running {
     subscribers: Subscribers,
     checks: Vec<Checking>,
     sessions: Vec<Holding>,
+    /// What one login learns of it, for all others.
+    bare: Arc<AtomicBool>,
 }
 
 /// The lookups of a name.
@@ -88,8 +112,7 @@ struct Checking {
 /// The session on an address.
 struct Holding {
     address: IpAddr,
-    task: AbortOnDropHandle<()>,
-    _wanted: Arc<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Registry {
@@ -97,16 +120,22 @@ impl Registry {
     /// receiver is gone ends the tasks.
     #[must_use]
     pub fn new(clock: Clock, resolver: Resolver, limits: Limits, answers: mpsc::Sender<Answer>) -> Self {
+        let shares = Shares {
+            all: limits.all,
+            policy: limits.policy,
+        };
         Self {
             clock,
             resolver,
             answers,
-            places: Places::new(limits, clock),
+            places: Places::new(shares, clock),
             policies: HashMap::new(),
             servers: HashMap::new(),
             names: HashMap::new(),
             lookups: Places::new(LOOKUPS, clock),
             encryptions: HashMap::new(),
+            terms: Terms::new(&limits),
+            hashing: RandomState::new(),
         }
     }
 
@@ -120,11 +149,8 @@ impl Registry {
         let mut before = self.policies.remove(policy).unwrap_or_default();
         let mut targets = HashMap::with_capacity(wanted.len());
         for wanted in wanted {
-            let server = Arc::new(ServerKey {
-                location: wanted.location,
-                pod: wanted.target.pod,
-                login: wanted.login,
-            });
+            let pod = wanted.target.pod;
+            let server = Arc::new(ServerKey::new(&self.hashing, wanted.location, pod, wanted.login));
             let subscriber = Subscriber {
                 key: ProbeKey {
                     policy: policy.clone(),
@@ -248,16 +274,14 @@ impl Registry {
         let mut groups = running.subscribers.groups();
         running.checks.retain(|checking| groups.remove(&checking.group));
         let mut addresses = running.subscribers.held_addresses();
-        let gone = |holding: &mut Holding| !addresses.remove(&holding.address);
-        for ended in running.sessions.extract_if(.., gone) {
-            // It says goodbye to the server, then it ends.
-            ended.task.detach();
-        }
+        running
+            .sessions
+            .retain(|holding| addresses.remove(&holding.address));
         if groups.is_empty() && addresses.is_empty() {
             return;
         }
-        let subscribers = running.subscribers.clone();
-        let server = self.server(key);
+        let (subscribers, bare) = (running.subscribers.clone(), Arc::clone(&running.bare));
+        let server = self.server(key, bare);
         let checks: Vec<_> = groups
             .into_iter()
             .map(|group| self.check(&server, &subscribers, group))
@@ -272,12 +296,14 @@ impl Registry {
         }
     }
 
-    fn server(&mut self, key: &ServerKey) -> Server {
+    fn server(&mut self, key: &ServerKey, bare: Arc<AtomicBool>) -> Server {
         Server {
             location: key.location.clone(),
             pod: key.pod,
             login: Arc::clone(&key.login),
             encryption: self.encryption(&key.login.tls),
+            terms: self.terms.clone(),
+            bare,
         }
     }
 
@@ -297,20 +323,17 @@ impl Registry {
     }
 
     fn hold(&self, server: &Server, subscribers: &Subscribers, address: IpAddr) -> Holding {
-        let wanted = Arc::new(());
         let held = Box::new(Held {
             clock: self.clock,
             server: server.clone(),
             address,
             subscribers: subscribers.clone(),
-            wanted: Arc::downgrade(&wanted),
             places: self.places.clone(),
             answers: self.answers.clone(),
         });
         Holding {
             address,
-            task: AbortOnDropHandle::new(tokio::spawn(held.run())),
-            _wanted: wanted,
+            _task: AbortOnDropHandle::new(tokio::spawn(held.run())),
         }
     }
 

@@ -6,26 +6,26 @@
 //! | `VerifyCA` | yes | yes | |
 //! | `VerifyFull` | yes | yes | yes |
 //!
-//! In every mode the server proves that it holds the key of its certificate, without which channel binding would bind
-//! nothing. The name is looked for in the certificate's subject alternative names alone, never in its common name; an
-//! address declared as host in its IP names. X.509 version 1 certificates are refused.
+//! A certificate that is itself in the list of CAs counts as signed by one. In every mode the server proves that it holds the
+//! key of its certificate, without which channel binding would bind nothing. The name is looked for in the certificate's
+//! subject alternative names alone, never in its common name; an address declared as host in its IP names. Of an X.509
+//! version 1 certificate, which has no such names and cannot be told from that of a CA, a chain is not verified.
+
+mod demands;
 
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, Error, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use demands::{Demands, Trusted};
 use distributary_core::login::{ClientCertificate, TlsMode, TlsSettings};
 use distributary_core::observation::FailureKind;
 use distributary_core::server::Host;
@@ -36,7 +36,7 @@ pub enum TlsSettingsError {
     #[error("the CA is not a list of PEM certificates")]
     ReadCa,
     #[error("the CA has no certificate that can sign others")]
-    UseCa(#[source] Option<Error>),
+    UseCa(#[source] Error),
     #[error("the client certificate is not a list of PEM certificates")]
     ReadClientCertificate,
     #[error("the client key is not a PEM private key")]
@@ -75,14 +75,14 @@ impl Encryption {
     /// A CA, client certificate or key that cannot be used, or no system roots where they are asked for.
     pub fn new(settings: &TlsSettings) -> Result<Option<Self>, TlsSettingsError> {
         let provider = Arc::new(ring::default_provider());
-        let Some(verifier) = verifier(settings, &provider)? else {
+        let Some(demands) = demands(settings, &provider)? else {
             return Ok(None);
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsSettingsError::NoVersion)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(Arc::new(demands));
         let mut config = match &settings.client {
             None => builder.with_no_client_auth(),
             Some(client) => {
@@ -118,46 +118,48 @@ impl Encryption {
 pub type EncryptedStream =
     <<MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect as TlsConnect<TcpStream>>::Stream;
 
-fn verifier(
-    settings: &TlsSettings,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsSettingsError> {
-    let algorithms = provider.signature_verification_algorithms;
-    let verifier: Arc<dyn ServerCertVerifier> = match settings.mode {
+fn demands(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Option<Demands>, TlsSettingsError> {
+    let named = match settings.mode {
         TlsMode::Disable => return Ok(None),
-        TlsMode::Require => Arc::new(AnyName {
-            roots: None,
-            algorithms,
-        }),
-        TlsMode::VerifyCa => Arc::new(AnyName {
-            roots: Some(roots(settings)?),
-            algorithms,
-        }),
-        TlsMode::VerifyFull => {
-            WebPkiServerVerifier::builder_with_provider(roots(settings)?, Arc::clone(provider))
-                .build()
-                .map_err(|_| TlsSettingsError::UseCa(None))?
-        }
+        TlsMode::Require => None,
+        TlsMode::VerifyCa => Some(false),
+        TlsMode::VerifyFull => Some(true),
     };
-    Ok(Some(Arc::new(ByIssuer(verifier))))
+    let trusted = named.map(|named| {
+        Ok(Trusted {
+            named,
+            ..trusted(settings)?
+        })
+    });
+    Ok(Some(Demands {
+        trusted: trusted.transpose()?,
+        algorithms: provider.signature_verification_algorithms,
+    }))
 }
 
-fn roots(settings: &TlsSettings) -> Result<Arc<RootCertStore>, TlsSettingsError> {
+/// The certificates that are trusted, without a name.
+fn trusted(settings: &TlsSettings) -> Result<Trusted, TlsSettingsError> {
+    let (mut roots, mut known) = (RootCertStore::empty(), Vec::new());
     let Some(ca) = &settings.ca else {
-        return system_roots();
+        return Ok(Trusted {
+            roots: system_roots()?,
+            known,
+            named: false,
+        });
     };
-    let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
         let certificate = certificate.map_err(|_| TlsSettingsError::ReadCa)?;
-        roots
-            .add(certificate)
-            .map_err(|error| TlsSettingsError::UseCa(Some(error)))?;
+        known.push(certificate.clone());
+        roots.add(certificate).map_err(TlsSettingsError::UseCa)?;
     }
     if roots.is_empty() {
-        Err(TlsSettingsError::ReadCa)
-    } else {
-        Ok(Arc::new(roots))
+        return Err(TlsSettingsError::ReadCa);
     }
+    Ok(Trusted {
+        roots: Arc::new(roots),
+        known,
+        named: false,
+    })
 }
 
 /// The system's CA certificates, read once.
@@ -186,106 +188,6 @@ fn client_certificate(
     let key = PrivateKeyDer::from_pem_slice(client.key.reveal().as_bytes())
         .map_err(|_| TlsSettingsError::ReadClientKey)?;
     Ok((chain, key))
-}
-
-/// Tells a certificate whose CA has the name of a known one, but another key, from a handshake that is wrong: such a CA was
-/// made anew, and is not known.
-#[derive(Debug)]
-struct ByIssuer(Arc<dyn ServerCertVerifier>);
-
-impl ServerCertVerifier for ByIssuer {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .0
-            .verify_server_cert(certificate, intermediates, name, ocsp, now);
-        verified.map_err(|error| match error {
-            Error::InvalidCertificate(CertificateError::BadSignature) => {
-                Error::InvalidCertificate(CertificateError::UnknownIssuer)
-            }
-            error => error,
-        })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Accepts a certificate for any host: one signed by `roots`, or any at all. The server must hold its key.
-#[derive(Debug)]
-struct AnyName {
-    roots: Option<Arc<RootCertStore>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(certificate)?;
-            verify_server_cert_signed_by_trust_anchor(
-                &certificate,
-                roots,
-                intermediates,
-                now,
-                self.algorithms.all,
-            )?;
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -173,5 +173,5 @@ pub fn secret_keys(secret: Secret) -> SecretKeys {
     let mut keys: BTreeMap<_, _> = data.map(|(key, value)| (key, value.0)).collect();
     let texts = secret.string_data.unwrap_or_default().into_iter();
     keys.extend(texts.map(|(key, text)| (key, text.into_bytes())));
-    SecretKeys(keys)
+    SecretKeys::annotated(keys, secret.metadata.annotations.as_ref())
 }

@@ -128,13 +128,13 @@ where
 
 /// Prints an error with its causes, once, as `error: what: why`.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {}", telemetry::chain(error));
+    eprintln!("error: {}", output::printable(&telemetry::chain(error)));
     ExitCode::FAILURE
 }
 
 /// Says something that the user should know beside the result.
 fn warn(what: &str) {
-    eprintln!("warning: {what}");
+    eprintln!("warning: {}", output::printable(what));
 }
 
 /// A runtime for a command that talks to servers.

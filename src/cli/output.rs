@@ -27,7 +27,7 @@ impl Output {
     /// Prints the result: the text where a table is asked for, else the document.
     pub fn print(self, document: &Value, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.format {
-            Format::Table => print(&text()),
+            Format::Table => print(&printable(&text())),
             Format::Json => print(&format!("{document:#}\n")),
             Format::Yaml => print(&yaml(document)?),
         }
@@ -52,6 +52,22 @@ pub fn print(text: &str) -> Result<(), Error> {
     }
 }
 
+/// Text for a terminal, which takes a control character for a command: each is escaped, except for the end of a line.
+pub fn printable(text: &str) -> String {
+    let escaped = |letter: char| match letter {
+        '\n' => "\n".to_owned(),
+        letter if is_control(letter) => letter.escape_unicode().to_string(),
+        letter => letter.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// Also those that change the order in which text is shown.
+fn is_control(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Rows of text under a header, in columns that are as wide as their widest cell.
 pub struct Table(Vec<Vec<String>>);
 
@@ -62,7 +78,10 @@ impl Table {
 
     /// As many cells as the header has.
     pub fn row(&mut self, cells: impl Into<Vec<String>>) {
-        self.0.push(cells.into());
+        let cells = cells.into().into_iter();
+        // A line more would look like a row.
+        let escaped = cells.map(|cell| printable(&cell).replace('\n', "\\n"));
+        self.0.push(escaped.collect());
     }
 
     /// The lines; an empty cell is shown as a dash, and no line ends with a space.
@@ -93,6 +112,14 @@ const fn shown(cell: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        let mut table = Table::new(&["ID"]);
+        table.row(["a\u{1b}[2J\nb\u{202e}c\td Zürich".to_owned()]);
+        assert_eq!(table.text(), "ID\na\\u{1b}[2J\\nb\\u{202e}c\\u{9}d Zürich\n");
+        assert_eq!(printable("two\nlines\r\u{9b}1m"), "two\nlines\\u{d}\\u{9b}1m");
+    }
 
     #[test]
     fn columns_are_aligned_by_characters() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::k8s::secrets::SecretAccess;
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
 use distributary_api::validate::{self, ClusterNames};
+use distributary_core::login::TlsMode;
 use distributary_probe::{AddressRules, Cidr, Limits, cluster_domain};
 
 /// Run the operator.
@@ -77,6 +79,21 @@ pub struct Arguments {
         value_delimiter = ','
     )]
     deny_cidrs: Vec<Cidr>,
+    /// The least TLS that a login of the operator has, whatever a policy or URL asks for. With None, a policy can let the operator
+    /// log in without TLS, or to a server whose certificate it does not verify: who stands in the way reads what is asked, and can
+    /// try to guess the password from the login.
+    #[arg(long, env = "DISTRIBUTARY_REQUIRE_TLS", value_enum, default_value = "None")]
+    require_tls: RequiredTls,
+    /// Maximum number of iterations of SCRAM that the operator does for a login, from 4096. Each 10,000 take about 4 ms of a
+    /// processor, also where the server is none of yours; servers that ask for more are not checked.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_MAX_SCRAM_ITERATIONS",
+        value_name = "NUMBER",
+        default_value_t = 20_000,
+        value_parser = clap::value_parser!(u32).range(4096..)
+    )]
+    max_scram_iterations: u32,
     /// Region of the cluster, as policies name it: under the strategy Geographic, NAME-ro leads to the servers that are nearest
     /// to it. Default: none, and NAME-ro ignores regions.
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
@@ -99,6 +116,29 @@ pub struct Arguments {
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
+}
+
+/// The least TLS of every login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[clap(rename_all = "PascalCase")]
+enum RequiredTls {
+    /// What the policy asks for.
+    None,
+    /// A certificate that a known CA signed.
+    #[clap(name = "VerifyCA")]
+    VerifyCa,
+    /// The same, and it names the host.
+    VerifyFull,
+}
+
+impl RequiredTls {
+    const fn mode(self) -> TlsMode {
+        match self {
+            Self::None => TlsMode::Disable,
+            Self::VerifyCa => TlsMode::VerifyCa,
+            Self::VerifyFull => TlsMode::VerifyFull,
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -162,6 +202,8 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
         limits: Limits {
             all: arguments.probes,
             policy: arguments.probes_per_policy,
+            tls: arguments.require_tls.mode(),
+            scram_iterations: arguments.max_scram_iterations,
         },
         addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
         instance: arguments.instance,

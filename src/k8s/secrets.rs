@@ -298,14 +298,9 @@ impl Drop for Reads<'_> {
 }
 
 fn values(secret: Secret) -> SecretKeys {
-    SecretKeys(
-        secret
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| (key, value.0))
-            .collect(),
-    )
+    let data = secret.data.unwrap_or_default().into_iter();
+    let keys = data.map(|(key, value)| (key, value.0)).collect();
+    SecretKeys::annotated(keys, secret.metadata.annotations.as_ref())
 }
 
 #[cfg(test)]

@@ -217,6 +217,12 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::CertificateNameMismatch => {
             "the certificate of the server names another host: check the field host and the alternative names of the certificate"
         }
+        FailureKind::CertificateUnsupported => {
+            "the certificate of the server cannot be verified: make one of X.509 version 3 for servers, that is not the certificate of a CA, or put the certificate itself into tls.caSecretRef"
+        }
+        FailureKind::TlsModeTooLow => {
+            "the operator demands more of every login than tls.mode, or sslmode of the URL, asks for: raise it to what --require-tls says"
+        }
         FailureKind::TlsFailed => {
             "the TLS handshake failed: check the server's certificate, tls.clientCertSecretRef and the TLS versions of the server"
         }
@@ -226,6 +232,12 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         }
         FailureKind::PoolerRefused => {
             "the pooler or proxy refused the login: check the Secret, the database and the users that it knows, and whether it is full"
+        }
+        FailureKind::ScramIterationsRefused => {
+            "the server asks for fewer than 4096 iterations of SCRAM, or for more than the operator does: set the password anew with scram_iterations = 4096, or raise --max-scram-iterations"
+        }
+        FailureKind::SecretNotForHost => {
+            "the Secret with the credentials is for other hosts: correct the host, or the annotation distributary.dev/hosts of the Secret"
         }
         FailureKind::SecretUnresolved => "a Secret that the policy names is missing or has a wrong value",
         FailureKind::OutOfResources => {

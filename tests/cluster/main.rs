@@ -12,6 +12,7 @@ mod fallback;
 mod faults;
 mod fixture;
 mod health;
+mod hostile;
 mod lag;
 mod leaders;
 mod load;
@@ -66,6 +67,7 @@ fn tests() -> ExitCode {
     let suite = classes::tests(suite);
     let suite = clients::tests(suite);
     let suite = rogues::tests(suite);
+    let suite = hostile::tests(suite);
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = tutorial::tests(suite);

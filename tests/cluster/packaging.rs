@@ -344,7 +344,7 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// What the values of the next test become.
-const ARGUMENTS: [&str; 13] = [
+const ARGUMENTS: [&str; 14] = [
     "run",
     "--log-level=debug",
     "--log-format=text",
@@ -353,6 +353,7 @@ const ARGUMENTS: [&str; 13] = [
     "--allow-cidrs=10.0.0.0/8",
     "--allow-cidrs=fd00::/8",
     "--deny-cidrs=10.96.0.0/12",
+    "--require-tls=VerifyFull",
     "--allow-namespaces=databases",
     "--min-interval=1s",
     "--cluster-domain=k8s.example.com",
@@ -388,6 +389,7 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "addresses.namespaces={databases}",
         "clusterDomain=k8s.example.com",
         "minInterval=1s",
+        "requireTls=VerifyFull",
         "region=eu-west-1",
         "followerSessions=None",
     ];
@@ -557,6 +559,10 @@ async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
         (
             "clusterDomain=K8s.",
             "at '/clusterDomain': 'K8s.' does not match pattern",
+        ),
+        (
+            "requireTls=Require",
+            "at '/requireTls': value must be one of 'None', 'VerifyCA', 'VerifyFull'",
         ),
         ("region=Europe", "at '/region': 'Europe' does not match pattern"),
         (

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use harness::certificates::{Authority, Identity};
 use harness::postgres::{DATABASE, PROBE, ServerCertificate, Tls};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, wait};
@@ -29,6 +30,13 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "an_expired_certificate_or_wrong_name_holds_what_is_served_and_admits_nothing_new",
             expired,
         )
+        .test(
+            "certificates_that_libpq_takes_are_taken_as_the_modes_say",
+            unusual_certificates,
+        )
+        .test("a_line_end_behind_a_password_is_left_out_and_told", line_ends)
+        .test("a_secret_is_used_for_its_hosts_alone", hosts_of_secret)
+        .test("no_login_goes_below_what_the_operator_requires", required_tls)
         .test("nothing_of_a_password_is_in_any_output", canary)
         .test("named_secrets_need_no_right_to_list_all", named_access)
 }
@@ -284,6 +292,120 @@ async fn expired(plane: Arc<ControlPlane>) -> Result<()> {
         it.apply(&policy).await?;
     }
     Ok(())
+}
+
+async fn unusual_certificates(plane: Arc<ControlPlane>) -> Result<()> {
+    const ROOT: &str = include_str!("../../probe/src/tls/version_1/root.crt");
+    let version_1 = Identity {
+        certificate: include_str!("../../probe/src/tls/version_1/server.crt").to_owned(),
+        key: include_str!("../../probe/src/tls/version_1/server.key").to_owned(),
+    };
+    let builder = PgCluster::builder().replicas(1).tls(Tls::default());
+    let it = Fixture::start_with(plane, builder, &[]).await?;
+    let replica = it.postgres.replica(0);
+    let ca = |of_replica: &str| {
+        let pem = format!("{}{of_replica}", it.postgres.authority().pem());
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"}, "stringData": {"ca.crt": pem}})
+    };
+    replica.use_identity(&version_1)?;
+    replica.reload()?;
+    it.apply(&ca(ROOT)).await?;
+    let mut policy = it.policy();
+    policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyCA", "caSecretRef": {"name": "ca"}});
+    it.apply(&policy).await?;
+    // It is signed by a CA of the list, but of version 1.
+    it.fails("replica-1", "ConfigurationFailed", "CertificateUnsupported")
+        .await?;
+    it.endpoint("primary", "Serving", SOON).await?;
+    // As in Require, and where it is itself in the list.
+    let mut requires = policy.clone();
+    requires["spec"]["connection"]["tls"] = json!({"mode": "Require"});
+    it.apply(&requires).await?;
+    it.serves().await?;
+    it.apply(&ca(&version_1.certificate)).await?;
+    it.apply(&policy).await?;
+    it.serves().await?;
+    // One that the server signed itself.
+    let identity = Authority::self_signed(&[replica.name()], &[replica.address().into()])?;
+    replica.use_identity(&identity)?;
+    replica.reload()?;
+    it.fails("replica-1", "ConfigurationHeld", "CertificateUnsupported")
+        .await?;
+    it.apply(&ca(&identity.certificate)).await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    policy["spec"]["connection"]["tls"]["mode"] = json!("VerifyFull");
+    it.apply(&policy).await?;
+    it.serves().await
+}
+
+async fn line_ends(plane: Arc<ControlPlane>) -> Result<()> {
+    let builder = PgCluster::builder().replicas(1).setting("log_connections", "on");
+    let it = Fixture::start_with(plane, builder, &[]).await?;
+    let replica = it.postgres.replica(0);
+    it.apply(&secret("probe", PROBE.user, &format!("{}\n", PROBE.password)))
+        .await?;
+    it.apply(&it.policy()).await?;
+    it.serves().await?;
+    let resolved = it.condition("ResolvedRefs", "True", "Resolved").await?;
+    let told = "The user or password of primary, replica-1 ends with a line break: where a server refuses it, the operator logs in \
+                without the line break.";
+    ensure!(resolved.message.ends_with(told), "{}", resolved.message);
+    // What the server took is sent first from then on.
+    let refused = || replica.log().matches("password authentication failed").count();
+    let (before, checks) = (refused(), it.checks().await?);
+    ensure!((1..=2).contains(&before), "{before} refused logins");
+    wait::eventually("whole checks", SOON, || async {
+        it.checks().await.is_ok_and(|now| now > checks + 8)
+    })
+    .await?;
+    ensure!(refused() == before, "{before}, then {}", refused());
+    Ok(())
+}
+
+async fn hosts_of_secret(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    let annotated = |hosts: &str| {
+        let mut object = secret("probe", PROBE.user, PROBE.password);
+        object["metadata"]["annotations"] = json!({"distributary.dev/hosts": hosts});
+        object
+    };
+    let (primary, one) = (it.postgres.primary().address(), it.postgres.replica(0).address());
+    it.apply(&annotated(&format!("{primary}, {one}/32"))).await?;
+    it.apply(&it.policy()).await?;
+    it.endpoint("replica-1", "Serving", SOON).await?;
+    it.fails("replica-2", "ConfigurationFailed", "SecretNotForHost")
+        .await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    // A list that is none forbids all; what is served is held.
+    it.apply(&annotated("*.example.com")).await?;
+    let told = it.condition("ResolvedRefs", "False", "SecretUnresolved").await?;
+    ensure!(
+        told.message.contains("annotation distributary.dev/hosts"),
+        "{}",
+        told.message
+    );
+    it.apply(&annotated("198.18.0.0/15")).await?;
+    it.serves().await
+}
+
+async fn required_tls(plane: Arc<ControlPlane>) -> Result<()> {
+    let builder = PgCluster::builder().replicas(1).tls(Tls::default());
+    let it = Fixture::start_with(plane, builder, &["--require-tls=VerifyCA"]).await?;
+    let ca = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
+        "stringData": {"ca.crt": it.postgres.authority().pem()},
+    });
+    it.apply(&ca).await?;
+    let mut policy = it.policy();
+    for mode in ["Disable", "Require"] {
+        policy["spec"]["connection"]["tls"] = json!({"mode": mode});
+        it.apply(&policy).await?;
+        it.fails("replica-1", "ConfigurationFailed", "TlsModeTooLow")
+            .await?;
+    }
+    policy["spec"]["connection"]["tls"] = json!({"mode": "VerifyCA", "caSecretRef": {"name": "ca"}});
+    it.apply(&policy).await?;
+    it.serves().await
 }
 
 async fn canary(plane: Arc<ControlPlane>) -> Result<()> {

@@ -157,7 +157,15 @@ fn what_a_check_asks_of_a_server_is_told() {
         let ends = |letter: char| !letter.is_alphanumeric() && letter != '_';
         rest.split(ends).next().unwrap_or_default().to_owned()
     };
-    let asked: BTreeSet<_> = query.split("pg_catalog.").skip(1).map(word).collect();
+    let mut asked: BTreeSet<_> = query.split("pg_catalog.").skip(1).map(word).collect();
+    for type_or_operator in ["", "int8", "text", "bool"] {
+        assert!(
+            asked.remove(type_or_operator),
+            "{type_or_operator:?} is not in {asked:?}"
+        );
+    }
+    // Before the question of a check.
+    asked.insert("set_config".to_owned());
     assert!(asked.len() > 9, "{asked:?}");
     let operations = read("docs/operations.md");
     let from = operations.find("A check calls ").unwrap();

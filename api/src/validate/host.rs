@@ -46,21 +46,29 @@ pub fn is_routable(host: &Host) -> bool {
 /// How names of the cluster end, and whose a policy may use beside those of its own namespace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClusterNames {
-    domain: String,
+    domains: Vec<String>,
     namespaces: BTreeSet<String>,
 }
 
 impl ClusterNames {
-    /// The domain that nearly every cluster has.
+    /// The domain that nearly every cluster has. A cluster of another one may answer for it, too.
     pub const DOMAIN: &str = "cluster.local";
+
+    /// The domain of Services that clusters share (KEP-1645).
+    const SHARED: &str = "clusterset.local";
 
     /// Of a cluster with this domain, where the Services of these namespaces may be named.
     #[must_use]
     pub fn new(domain: &str, namespaces: impl IntoIterator<Item = String>) -> Self {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         Self {
-            domain: domain.trim_end_matches('.').to_ascii_lowercase(),
+            domains: vec![domain, Self::DOMAIN.to_owned()],
             namespaces: namespaces.into_iter().collect(),
         }
+    }
+
+    fn allow(&self, of: &str, namespace: &str) -> bool {
+        of == namespace || self.namespaces.contains(of)
     }
 }
 
@@ -89,25 +97,21 @@ pub fn in_cluster(host: &Host, namespace: &str, names: &ClusterNames) -> InClust
         return InCluster::No;
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let inside = name
-        .strip_suffix(names.domain.as_str())
-        .and_then(|rest| rest.strip_suffix('.'));
+    let within = |domain: &str| name.strip_suffix(domain)?.strip_suffix('.');
+    let shared = within(ClusterNames::SHARED);
+    let inside = names.domains.iter().find_map(|domain| within(domain)).or(shared);
     let labels: Vec<_> = inside.unwrap_or(&name).split('.').collect();
     let (service, of) = match labels.as_slice() {
         [service] | [service, "svc"] if inside.is_none() => (*service, namespace),
         [service, of] if inside.is_none() && *of == namespace => (*service, *of),
-        [service, of, "svc"] => (*service, *of),
-        // Of a pod: no Service, and in a namespace all the same.
+        [service, of, "svc"] if shared.is_none() => (*service, *of),
+        // Of a pod, or of several clusters: no Service, and in a namespace all the same.
         [.., of, "svc" | "pod"] if labels.len() > 2 => ("", *of),
         _ => return InCluster::No,
     };
-    if of != namespace {
-        if names.namespaces.contains(of) {
-            InCluster::No
-        } else {
-            InCluster::OtherNamespace
-        }
-    } else if is_label(service, 63, false) {
+    if !names.allow(of, namespace) {
+        InCluster::OtherNamespace
+    } else if of == namespace && is_label(service, 63, false) {
         InCluster::Service(service.to_owned())
     } else {
         InCluster::No

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::secrets::{LoginSources, PasswordSource, Secrets, secret_text};
+use super::secrets::{LoginSources, PasswordSource, Secrets, hosts, secret_text};
 use super::url::ServerUrl;
 use super::{Problems, duration, is_subdomain};
 use crate::{self as api, DurationText, rules};
@@ -144,12 +144,20 @@ pub fn login(
     let by_url = url.is_some();
     let url = url.and_then(|url| problems.take(url));
     let named = url.as_ref().and_then(|url| url.user.clone());
-    let (user, password) = match (named, &connection.credentials_secret_ref) {
-        (Some(user), _) => (Some(user), url.as_ref().and_then(|url| url.password.clone())),
+    let (user, password, hosts) = match (named, &connection.credentials_secret_ref) {
+        (Some(user), _) => {
+            let url = url.as_ref();
+            let password = url.and_then(|url| url.password.clone());
+            (Some(user), password, url.and_then(|url| url.hosts.clone()))
+        }
         // A URL that cannot be read may name them.
-        (None, _) if by_url && url.is_none() => (None, None),
-        (None, Some(reference)) => credentials(&reference.name, secrets, sources.passwords, &mut problems),
-        (None, None) => (Some(USER.to_owned()), None),
+        (None, _) if by_url && url.is_none() => (None, None, None),
+        (None, Some(reference)) => {
+            let name = &reference.name;
+            let (user, password) = credentials(name, secrets, sources.passwords, &mut problems);
+            (user, password, problems.take(hosts(secrets, name)).flatten())
+        }
+        (None, None) => (Some(USER.to_owned()), None, None),
     };
     let database = url
         .as_ref()
@@ -170,6 +178,7 @@ pub fn login(
         password,
         database,
         tls,
+        hosts,
     };
     (first.map_or(Ok(login), Err), further)
 }

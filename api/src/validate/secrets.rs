@@ -3,12 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{self as api, ReplicaSetPolicySpec};
+use distributary_core::hosts::HostList;
 use distributary_core::login::{CertificateCheck, SecretProblem, Sensitive, UnresolvedSecret};
 use distributary_core::server::Location;
 
-/// Keys and values of one Secret. No `Debug`: the values are not to be shown.
+/// The annotation of a Secret that says which hosts its credentials are for.
+pub const HOSTS: &str = "distributary.dev/hosts";
+
+/// Keys and values of one Secret, and under [`HOSTS`], which no key can be called, the annotation. No `Debug`: the values are not
+/// to be shown.
 #[derive(Clone, Eq, PartialEq)]
 pub struct SecretKeys(pub BTreeMap<String, Vec<u8>>);
+
+impl SecretKeys {
+    /// What a Secret has under its keys, and in the annotation among its others.
+    #[must_use]
+    pub fn annotated(
+        mut keys: BTreeMap<String, Vec<u8>>,
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Self {
+        if let Some(hosts) = annotations.and_then(|all| all.get(HOSTS)) {
+            keys.insert(HOSTS.to_owned(), hosts.clone().into_bytes());
+        }
+        Self(keys)
+    }
+}
 
 /// Each Secret by its name, or why it cannot be had.
 pub type Secrets = BTreeMap<String, Result<SecretKeys, SecretProblem>>;
@@ -52,6 +71,23 @@ fn of_connection(connection: &api::Connection) -> impl Iterator<Item = String> {
     let ca = tls.ca_secret_ref.map(|reference| reference.name);
     let client = tls.client_cert_secret_ref.map(|reference| reference.name);
     [credentials, ca, client].into_iter().flatten()
+}
+
+/// The hosts that the credentials of the Secret `name` are for. A list that cannot be read is an error: nothing is for any host
+/// by mistake.
+pub fn hosts(secrets: &Secrets, name: &str) -> Result<Option<HostList>, UnresolvedSecret> {
+    let annotated = secrets
+        .get(name)
+        .and_then(|keys| keys.as_ref().ok()?.0.get(HOSTS));
+    let Some(text) = annotated else { return Ok(None) };
+    let list = std::str::from_utf8(text).ok().and_then(HostList::parse);
+    list.map(Some).ok_or_else(|| UnresolvedSecret {
+        secret: name.to_owned(),
+        problem: SecretProblem::Annotation {
+            name: HOSTS,
+            must: HostList::MUST,
+        },
+    })
 }
 
 /// The text under `key` of the Secret `name`.

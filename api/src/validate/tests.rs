@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use distributary_core::cluster::Cluster;
+use distributary_core::hosts::HostList;
 use distributary_core::login::{Login, SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
 use distributary_core::outputs::Format;
 use distributary_core::percent::Percent;
@@ -85,6 +86,54 @@ fn replica(fields: &Value) -> Value {
 
 fn with(more: &Value) -> Value {
     spec(&json!([]), more)
+}
+
+#[test]
+fn the_hosts_that_a_secret_is_for_belong_to_the_login() {
+    let login_of = || with(&json!({"connection": {"credentialsSecretRef": {"name": "s"}}}));
+    let keys = [("username", "probe"), ("password", "secret")];
+    let annotated = |hosts: &str| {
+        let keys = keys.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let annotations = BTreeMap::from([(super::secrets::HOSTS.to_owned(), hosts.to_owned())]);
+        let keys = SecretKeys::annotated(keys.into(), Some(&annotations));
+        Secrets::from([("s".to_owned(), Ok(keys))])
+    };
+    let of = |secrets: &Secrets| login(login_of(), secrets, "primary").map(|login| login.hosts);
+    assert_eq!(of(&secret("s", &keys)), Ok(None));
+    assert_eq!(
+        of(&annotated(".example.com, 10.0.0.0/8")),
+        Ok(HostList::parse(".example.com,10.0.0.0/8"))
+    );
+    let message = of(&annotated("*.example.com")).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "Secret s has an annotation distributary.dev/hosts that must list hosts, separated by commas: names, suffixes such as \
+         .example.com, addresses and CIDRs"
+    );
+    // Of a URL that has a user, the Secret with the URL says it; of one without, that with the user.
+    let by_url = |url: &str| {
+        let mut secrets = annotated("10.0.0.0/8");
+        let keys = BTreeMap::from([("k".to_owned(), url.as_bytes().to_vec())]);
+        let annotations = BTreeMap::from([(super::secrets::HOSTS.to_owned(), ".example.com".to_owned())]);
+        secrets.insert(
+            "url".to_owned(),
+            Ok(SecretKeys::annotated(keys, Some(&annotations))),
+        );
+        let own = json!([{"id": "a", "urlSecretRef": {"name": "url", "key": "k"}}]);
+        let spec = spec(
+            &own,
+            &json!({"connection": {"credentialsSecretRef": {"name": "s"}}}),
+        );
+        login(spec, &secrets, "a").map(|login| login.hosts)
+    };
+    assert_eq!(
+        by_url("postgresql://u:p@db.example.com/"),
+        Ok(HostList::parse(".example.com"))
+    );
+    assert_eq!(
+        by_url("postgresql://db.example.com/"),
+        Ok(HostList::parse("10.0.0.0/8"))
+    );
 }
 
 #[test]

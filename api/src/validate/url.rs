@@ -2,8 +2,9 @@
 
 use super::PolicySource;
 use super::host::{InCluster, host, is_routable};
-use super::secrets::{Secrets, secret_text};
+use super::secrets::{Secrets, hosts, secret_text};
 use crate::KeyRef;
+use distributary_core::hosts::HostList;
 use distributary_core::login::{SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
 use distributary_core::server::Location;
 
@@ -15,6 +16,8 @@ pub struct ServerUrl {
     pub password: Option<Sensitive>,
     pub database: Option<String>,
     pub tls: Option<TlsMode>,
+    /// The hosts that user and password are for; `None`: any.
+    pub hosts: Option<HostList>,
 }
 
 /// The URL under a key of a Secret. An error says what must hold, and nothing of the URL.
@@ -24,7 +27,9 @@ pub fn from_secret(
     policy: PolicySource<'_>,
 ) -> Result<ServerUrl, UnresolvedSecret> {
     let text = secret_text(secrets, &reference.name, &reference.key)?;
+    let hosts = hosts(secrets, &reference.name)?;
     let url = parse(text.trim()).and_then(|url| of_namespace(url, policy));
+    let url = url.map(|url| ServerUrl { hosts, ..url });
     url.map_err(|must| UnresolvedSecret {
         secret: reference.name.clone(),
         problem: SecretProblem::Malformed {
@@ -61,6 +66,7 @@ fn parse(text: &str) -> Result<ServerUrl, &'static str> {
     let (rest, escapes) = found.ok_or("must begin with postgresql:// or jdbc:postgresql://")?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    is_unambiguous(authority, database, query, escapes)?;
     let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login
         .split_once(':')
@@ -77,7 +83,35 @@ fn parse(text: &str) -> Result<ServerUrl, &'static str> {
             .map(|password| Sensitive::new(&password)),
         database: optional(&decode(database, escapes)?),
         tls: parameter(query, "sslmode").and_then(tls_mode),
+        hosts: None,
     })
+}
+
+/// A password with one of `/?#@` ends elsewhere than its author thinks, and its rest would be taken for a host or database, which
+/// are published. So each of them is refused where it has no meaning of its own.
+fn is_unambiguous(
+    authority: &str,
+    database: &str,
+    query: &str,
+    escapes: Escapes,
+) -> Result<(), &'static str> {
+    const ESCAPE: &str =
+        "must have a user, password and database with / ? # @ and % written as %2F %3F %23 %40 and %25";
+    let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let odd = |text: &str, of: &[char]| text.contains(of);
+    let pairs = || query.split('&').filter(|pair| !pair.is_empty());
+    let is_pair = |pair: &str| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        // A URL of JDBC has no login in front of the host that could be cut in two.
+        let is_value = |value: &str| escapes == Escapes::Form || !odd(value, &['@']);
+        pair.split_once('=')
+            .is_some_and(|(key, value)| !key.is_empty() && key.chars().all(is_name) && is_value(value))
+    };
+    let clear = !odd(login, &['@', '#'])
+        && !odd(server, &['#'])
+        && !odd(database, &['/', '@', '#'])
+        && pairs().all(is_pair);
+    if clear { Ok(()) } else { Err(ESCAPE) }
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
@@ -149,6 +183,8 @@ fn decode(text: &str, escapes: Escapes) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -195,6 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_is_not_escaped_is_refused_and_nothing_of_it_is_named() {
+        for text in [
+            "postgres://u:pa/ss@host/db",
+            "postgres://u:12/ss@host/db",
+            "postgres://u:12?ss@host/db",
+            "postgres://u:12?ss=ss&s@host/db",
+            "postgres://u:12/s?s=ss@host/db",
+            "postgres://u:12/s#s@host/db",
+            "postgres://u:12#s@host/db",
+            "postgres://u:p@a/ss@host/db",
+            "postgres://u:p@a?ss@host/db",
+            "postgres://u:p@a/ss?x=y@host/db",
+            "postgres://u:p@a/db#frag",
+            "postgres://u:p@ss@host/db",
+            "postgres://u:12/ss/@host",
+            "postgres://u:12/s?user=@host",
+            "postgresql://host/db?user=probe@server",
+            "jdbc:postgresql://host/db?pass word&user=probe",
+        ] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains("%2F"), "{text}: {message}");
+        }
+        for text in [
+            "postgresql://u%40server:p%2F%3F%23%40%25@host/db?sslmode=require&options=-c%20a%3Db",
+            "jdbc:postgresql://host/db?user=probe&password=a/b@c&ssl=true&",
+            "postgresql://u:a:b@host/db?",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_bad_url_is_refused_without_its_text() {
         for text in [
             "mysql://a",
@@ -209,6 +277,57 @@ mod tests {
         ] {
             let message = parse(text).unwrap_err();
             assert!(message.starts_with("must "), "{text}: {message}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        /// Whatever a password is, escaped or not: where the URL is accepted, nothing of it is a host, a port or a database.
+        #[test]
+        fn fuzz_no_password_is_taken_for_what_is_published(password in "([/?#@:%=&+,\\[\\]a12.]|user|%2F){0,12}") {
+            if let Ok(url) = parse(&format!("postgresql://probe:{password}@host.test/db")) {
+                prop_assert_eq!(url.location.host.to_string(), "host.test");
+                prop_assert_eq!((url.location.port, url.database.as_deref()), (5432, Some("db")));
+                prop_assert_eq!(url.user.as_deref(), Some("probe"));
+            }
+        }
+
+        #[test]
+        fn fuzz_what_is_no_url_is_refused_in_words(text in "(postgres(ql)?://|jdbc:postgresql://)?\\PC{0,60}") {
+            if let Err(must) = parse(&text) {
+                prop_assert!(must.starts_with("must "), "{}", must);
+            }
+        }
+
+        #[test]
+        fn fuzz_any_bytes_under_any_key_are_text_or_refused(value in any::<Vec<u8>>(), hosts in any::<Vec<u8>>()) {
+            let keys = [("k".to_owned(), value), (super::super::secrets::HOSTS.to_owned(), hosts)];
+            let keys = super::super::secrets::SecretKeys(keys.into());
+            let secrets = Secrets::from([("s".to_owned(), Ok(keys))]);
+            let reference = KeyRef { name: "s".to_owned(), key: "k".to_owned() };
+            let spec = serde_json::json!({"primary": {"host": "198.18.0.1"}});
+            let spec = serde_json::from_value(spec).unwrap();
+            let policy = PolicySource {
+                namespace: "shop",
+                name: "orders",
+                uid: "",
+                generation: 1,
+                check_requested: None,
+                spec: &spec,
+                names: None,
+            };
+            let _ = from_secret(&reference, &secrets, policy);
+        }
+    }
+
+    /// `FUZZ=1000000` for so many inputs.
+    fn cases() -> ProptestConfig {
+        let asked = std::env::var("FUZZ").ok().and_then(|count| count.parse().ok());
+        ProptestConfig {
+            cases: asked.unwrap_or(2000),
+            failure_persistence: None,
+            ..ProptestConfig::default()
         }
     }
 }

@@ -56,7 +56,7 @@ const SOFT: [FailureKind; 6] = [
     FailureKind::ReplyTooLong,
 ];
 const TRANSIENT: [FailureKind; 2] = [FailureKind::Starting, FailureKind::Stopping];
-const CONFIGURATION: [FailureKind; 13] = [
+const CONFIGURATION: [FailureKind; 17] = [
     FailureKind::AuthenticationFailed,
     FailureKind::DatabaseMissing,
     FailureKind::ConnectNotGranted,
@@ -65,10 +65,14 @@ const CONFIGURATION: [FailureKind; 13] = [
     FailureKind::CertificateNotYetValid,
     FailureKind::CertificateIssuerUnknown,
     FailureKind::CertificateNameMismatch,
+    FailureKind::CertificateUnsupported,
+    FailureKind::TlsModeTooLow,
     FailureKind::TlsFailed,
     FailureKind::TlsNotOffered,
     FailureKind::PoolerRefused,
     FailureKind::PasswordMethodRefused,
+    FailureKind::ScramIterationsRefused,
+    FailureKind::SecretNotForHost,
     FailureKind::SecretUnresolved,
 ];
 const NAME: [FailureKind; 2] = [FailureKind::NameNotFound, FailureKind::ResolverFailed];

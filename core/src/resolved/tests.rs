@@ -88,3 +88,30 @@ fn each_problem_of_a_secret_is_told_once() {
     assert_eq!(all.location(&"c".into()), Some(&location(3)));
     assert_eq!(all.targets(&"d".into()), []);
 }
+
+#[test]
+fn whose_login_ends_with_a_line_break_is_told() {
+    let with = |user: &str| ResolvedEndpoint {
+        login: Ok(crate::fixture::login(user)),
+        ..resolved(location(2))
+    };
+    let endpoints = BTreeMap::from([
+        ("b".into(), with("probe\n")),
+        ("a".into(), with("probe\r\n")),
+        ("c".into(), with("probe ")),
+        (
+            "d".into(),
+            ResolvedEndpoint {
+                login: Err(secret("probe")),
+                ..resolved(location(2))
+            },
+        ),
+    ]);
+    let resolved = Resolved::new(endpoints, Cluster::default());
+    let ids: Vec<_> = resolved
+        .with_line_ends()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(ids, ["a", "b"]);
+}

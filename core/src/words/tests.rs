@@ -38,7 +38,8 @@ fn words_that_were_published_stay() {
         all!(FailureKind),
         "ConnectRefused ConnectionReset ConnectionClosed TimedOut Unreachable Starting Stopping Saturated \
          AuthenticationFailed DatabaseMissing ConnectNotGranted DatabaseClosed CertificateExpired CertificateNotYetValid \
-         CertificateIssuerUnknown CertificateNameMismatch TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused SecretUnresolved OutOfResources \
+         CertificateIssuerUnknown CertificateNameMismatch CertificateUnsupported TlsModeTooLow TlsFailed TlsNotOffered PoolerRefused PasswordMethodRefused ScramIterationsRefused \
+         SecretNotForHost SecretUnresolved OutOfResources \
          NameNotFound ResolverFailed AddressRefused AddressOfService AddressDenied AddressNotAllowed ServerFailing UpstreamLost ProtocolViolation ReplyTooLong OtherError"
     );
     assert_eq!(

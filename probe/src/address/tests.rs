@@ -23,6 +23,11 @@ fn addresses_that_mean_something_else_on_each_node_are_refused() {
         "::ffff:169.254.1.1",
         "::ffff:0.0.0.0",
         "::ffff:224.0.0.1",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "100.100.100.200",
+        "::ffff:168.63.129.16",
+        "192.0.0.192",
     ] {
         assert!(!address_allowed(refused.parse().unwrap()), "{refused}");
     }
@@ -53,8 +58,38 @@ fn without_lists_only_special_addresses_are_refused() {
     for address in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
         assert!(allowed(&rules, address), "{address}");
     }
-    for address in ["127.0.0.1", "fe80::1", "::ffff:169.254.169.254"] {
+    for address in [
+        "127.0.0.1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::100.100.100.200",
+        "::169.254.169.254",
+        "::127.0.0.1",
+        "64:ff9b::",
+    ] {
         assert!(!allowed(&rules, address), "{address}");
+    }
+    for address in ["64:ff9b::10.0.0.1", "64:ff9b:1::127.0.0.1", "::10.0.0.1"] {
+        assert!(allowed(&rules, address), "{address}");
+    }
+}
+
+#[test]
+fn what_is_refused_as_ipv4_is_refused_where_ipv6_carries_it() {
+    let rules = AddressRules::new(&nets(&["64:ff9b::/96"]), &nets(&["10.0.0.7"]));
+    rules.refuse_services(["10.96.0.0/12"]);
+    for (address, expected) in [
+        ("64:ff9b::10.0.0.1", true),
+        ("64:ff9b::10.0.0.7", false),
+        ("64:ff9b::10.96.0.1", false),
+        ("::10.0.0.7", false),
+        // Not in the allow list.
+        ("10.0.0.1", false),
+    ] {
+        assert_eq!(allowed(&rules, address), expected, "{address}");
     }
 }
 

@@ -205,7 +205,7 @@ async fn an_endless_pbkdf2_is_not_begun() {
     .await;
     assert_eq!(
         check(&fake, TlsMode::Disable).await.result,
-        Err(FailureKind::ProtocolViolation)
+        Err(FailureKind::ScramIterationsRefused)
     );
 }
 
@@ -383,6 +383,10 @@ async fn nonsense_is_a_violation() {
     }
 }
 
+/// How every question begins, up to its deadline.
+const OPENING: &str = "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;\
+                       SELECT pg_catalog.set_config('statement_timeout', '";
+
 /// A standby that refuses the statements with `part` in them.
 fn refusing(part: &'static str, state: &'static str) -> Standing {
     Standing {
@@ -447,6 +451,62 @@ async fn a_server_that_refuses_a_part_is_asked_for_the_rest_and_not_again() {
 }
 
 #[tokio::test]
+async fn a_part_that_fails_for_whatever_reason_is_left_out_and_asked_again_where_the_reason_may_pass() {
+    for (state, again) in [
+        ("P0001", false),
+        ("22P02", false),
+        ("42725", false),
+        ("28000", false),
+        ("57014", true),
+        ("40001", true),
+        ("55P03", true),
+    ] {
+        let standing = refusing("pg_stat_activity", state);
+        let (fake, queries) = listening(move |query| standing.answer(query)).await;
+        let mut checker = checker(location(&fake), TlsMode::Disable);
+        for round in [1, 2] {
+            queries.lock().unwrap().clear();
+            let sample = checked(&mut checker).await.result.unwrap();
+            assert_eq!((sample.lsn, sample.load), (Some(Lsn(1)), None), "{state}");
+            let asked = queries.lock().unwrap()[0].contains("pg_stat_activity");
+            assert_eq!(asked, again || round == 1, "{state} in round {round}");
+        }
+    }
+    for (state, failure) in [
+        ("53200", FailureKind::ServerFailing),
+        ("58030", FailureKind::ServerFailing),
+        ("08006", FailureKind::UpstreamLost),
+        ("57P01", FailureKind::Stopping),
+    ] {
+        let standing = refusing("pg_stat_activity", state);
+        let fake = Fake::asked(move |query| standing.answer(query)).await;
+        let told = check(&fake, TlsMode::Disable).await;
+        assert_eq!(told.result, Err(failure), "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_may_set_no_deadline_is_asked_without() {
+    let standing = refusing("set_config", "42501");
+    let (fake, queries) = listening(move |query| standing.answer(query)).await;
+    let queries_of_policy = of_lag(&["SELECT behind".into()]);
+    let mut checker = checker(location(&fake), TlsMode::Disable);
+    let (sample, lags) = checker
+        .check(LONG, None, &queries_of_policy)
+        .await
+        .result
+        .unwrap();
+    assert_eq!((sample.lsn, lags.len()), (Some(Lsn(1)), 1));
+    let tried = queries
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|query| query.contains("set_config"))
+        .count();
+    assert_eq!(tried, 1, "each refusal is a line in its log");
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_its_role_is_alive() {
     let standing = refusing("pg_is_in_recovery()\n", "42501");
     let fake = Fake::asked(move |query| standing.answer(query)).await;
@@ -504,8 +564,9 @@ async fn every_question_is_read_only_and_ends_on_the_server_too() {
     let queries = queries.lock().unwrap().clone();
     assert_eq!(queries.len(), 2);
     for query in &queries {
-        let start = "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout=";
-        let within = query.strip_prefix(start).and_then(|rest| rest.split_once(';'));
+        let within = query
+            .strip_prefix(OPENING)
+            .and_then(|rest| rest.split_once("', true);"));
         let within: u128 = within.unwrap().0.parse().unwrap();
         assert!((1..=LONG.as_millis()).contains(&within), "{query}");
     }
@@ -561,12 +622,7 @@ async fn a_probe_query_is_asked_read_only_and_ended_in_time_by_the_server() {
         .iter()
         .find(|query| query.contains("SELECT 1\n;"))
         .unwrap();
-    assert!(
-        probe.starts_with(
-            "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY;SET LOCAL statement_timeout="
-        ),
-        "{probe}"
-    );
+    assert!(probe.starts_with(OPENING), "{probe}");
 }
 
 #[tokio::test]

@@ -482,3 +482,31 @@ fn a_question_that_this_process_could_not_send_is_its_own_lack() {
         FailureKind::ResolverFailed
     );
 }
+
+#[test]
+fn the_domain_of_the_cluster_is_in_the_search_list_of_a_pod() {
+    let domain = |searched: &[&str]| domain_in(searched.iter().map(ToString::to_string));
+    for (searched, found) in [
+        (
+            &[
+                "shop.svc.cluster.local.",
+                "svc.cluster.local.",
+                "cluster.local.",
+                "example.com.",
+            ][..],
+            Some("cluster.local"),
+        ),
+        (
+            &[
+                "svc.svc.K8s.example.com",
+                "svc.k8s.example.com",
+                "k8s.example.com",
+            ],
+            Some("k8s.example.com"),
+        ),
+        (&["example.com", "svc.corp.example.com"], None),
+        (&[], None),
+    ] {
+        assert_eq!(domain(searched).as_deref(), found, "{searched:?}");
+    }
+}

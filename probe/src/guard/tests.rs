@@ -1,5 +1,7 @@
 use fake_postgres::Standing;
 use fake_postgres::wire::{authentication, error, frame, logged_in};
+use postgres_protocol::message::backend::Message;
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
@@ -15,7 +17,7 @@ async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Breach) {
     let writing = tokio::spawn(async move {
         let _ = far.write_all(&bytes).await;
     });
-    let mut guard = Guard::new(near);
+    let mut guard = Guard::new(near, 20_000);
     let mut passed = Vec::new();
     let end = guard.read_to_end(&mut passed).await.unwrap_err();
     writing.abort();
@@ -26,7 +28,7 @@ async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Breach) {
 async fn an_honest_conversation_passes_however_it_is_cut() {
     let scram = [
         authentication(10, b"SCRAM-SHA-256\0\0"),
-        authentication(11, b"r=x"),
+        authentication(11, b"r=x,s=y,i=4096"),
         authentication(12, b"v=y"),
     ];
     let whole = [scram.concat(), logged_in(), primary(), error("57P01")].concat();
@@ -123,9 +125,142 @@ async fn settings_are_bounded_however_long_the_session_lasts() {
 async fn a_breach_is_final() {
     let (near, mut far) = duplex(4096);
     far.write_all(&authentication(3, b"")).await.unwrap();
-    let mut guard = Guard::new(near);
+    let mut guard = Guard::new(near, 20_000);
     let mut buffer = [0; 64];
     assert!(guard.read(&mut buffer).await.is_err());
     far.write_all(&logged_in()).await.unwrap();
     assert!(guard.read(&mut buffer).await.is_err());
+}
+
+/// What a challenge with this text comes to, and whether it waits.
+async fn challenged(text: &str, piece: usize) -> Result<bool, Breach> {
+    let (near, mut far) = duplex(piece);
+    let challenge = authentication(11, text.as_bytes());
+    let length = challenge.len();
+    let writing = tokio::spawn(async move {
+        let _ = far.write_all(&challenge).await;
+        // Until the reader ends.
+        let _ = far.read(&mut [0]).await;
+    });
+    let mut guard = Guard::new(near, 20_000);
+    let (mut passed, mut waited) = (Vec::new(), false);
+    while passed.len() < length {
+        let mut buffer = [0; 64];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        let read = std::future::poll_fn(|cx| match Pin::new(&mut guard).poll_read(cx, &mut buffer) {
+            Poll::Pending if guard.waits() => Poll::Ready(None),
+            read => read.map(Some),
+        });
+        match read.await {
+            Some(Ok(())) => passed.extend_from_slice(buffer.filled()),
+            Some(Err(error)) => {
+                assert!(passed.len() < length, "a breach passed");
+                return Err(*error.get_ref().unwrap().downcast_ref::<Breach>().unwrap());
+            }
+            None => {
+                assert!(!waited && passed.len() < length && buffer.filled().is_empty());
+                waited = true;
+                guard.go_on();
+            }
+        }
+    }
+    writing.abort();
+    Ok(waited)
+}
+
+#[tokio::test]
+async fn a_challenge_passes_within_the_bounds_of_its_iterations_and_waits_where_it_is_expensive() {
+    for piece in [1, 7, 4096] {
+        for (iterations, expected) in [
+            ("4096", Ok(false)),
+            ("4097", Ok(true)),
+            ("20000", Ok(true)),
+            ("1", Err(Breach::Iterations)),
+            ("0", Err(Breach::Iterations)),
+            ("4095", Err(Breach::Iterations)),
+            ("20001", Err(Breach::Iterations)),
+            ("100000", Err(Breach::Iterations)),
+            ("4294967295", Err(Breach::Iterations)),
+            ("99999999999999999999", Err(Breach::Iterations)),
+            ("", Err(Breach::Iterations)),
+            ("+4096", Err(Breach::NotTheProtocol)),
+            ("-1", Err(Breach::NotTheProtocol)),
+            ("4096,i=1", Err(Breach::NotTheProtocol)),
+            ("4096,m=x", Err(Breach::NotTheProtocol)),
+        ] {
+            let text = format!("r=abc,s=c2FsdA==,i={iterations}");
+            assert_eq!(
+                challenged(&text, piece).await,
+                expected,
+                "{iterations} in pieces of {piece}"
+            );
+        }
+        for text in [
+            "",
+            "r=abc",
+            "r=abc,i=4096,s=c2FsdA==",
+            "m=x,r=abc,s=c2FsdA==,i=4096",
+            "r=abc,s=c2FsdA==",
+        ] {
+            assert_eq!(
+                challenged(text, piece).await,
+                Err(Breach::NotTheProtocol),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// A message of any type, length and content, most of them nearly right.
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop::sample::select(b"RRKSZENATDCI\0Q".to_vec());
+    let body = prop_oneof![
+        any::<Vec<u8>>(),
+        Just(b"\0\0\0\0".to_vec()),
+        Just(b"\0\0\0\x0br=a,s=YQ==,i=5000".to_vec()),
+        Just(b"\0\x01\0\0\0\x011".to_vec()),
+        Just(b"SERROR\0C57P01\0\0".to_vec()),
+        Just(b"I".to_vec()),
+    ];
+    let message = (kinds, body, -6_i32..6).prop_map(|(kind, body, wrong)| {
+        let length = i32::try_from(body.len()).unwrap() + 4;
+        // Seldom wrong.
+        let length = if wrong.abs() > 4 { length + wrong } else { length };
+        [&[kind][..], &length.to_be_bytes(), &body].concat()
+    });
+    prop::collection::vec(message, 0..12).prop_map(|messages| messages.concat())
+}
+
+proptest! {
+    #![proptest_config(crate::fixture::fuzz())]
+
+    /// What a hostile server says ends without a panic, and in the memory of one answer.
+    #[test]
+    fn fuzz_a_hostile_server_is_read_to_its_end(said in messages(), logged in any::<bool>(), piece in 1_usize..200) {
+        let first = if logged { logged_in() } else { Vec::new() };
+        let said = [first, said].concat();
+        let mut guard = Guard::new(&said[..], 20_000);
+        let (mut unread, mut rounds) = (bytes::BytesMut::new(), 0);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        loop {
+            let mut buffer = vec![0; piece];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut guard).poll_read(&mut context, &mut buffer) {
+                Poll::Pending => guard.go_on(),
+                Poll::Ready(Err(_)) => break,
+                Poll::Ready(Ok(())) => unread.extend_from_slice(buffer.filled()),
+            }
+            while let Ok(Some(message)) = Message::parse(&mut unread) {
+                if let Message::DataRow(body) = message {
+                    let row = crate::conversation::Row::of(body);
+                    for column in 0..4 {
+                        let _ = row.text(column);
+                    }
+                }
+            }
+            rounds += 1;
+            prop_assert!(rounds <= 2 * said.len() + 2, "it does not end");
+            prop_assert!(guard.ahead.len() + guard.waiting.len() <= said.len().min(TOTAL_LIMIT));
+        }
+    }
 }

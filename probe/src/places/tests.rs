@@ -9,7 +9,7 @@ fn key(namespace: &str, name: &str) -> Vec<PolicyKey> {
 }
 
 fn places(all: usize, policy: usize) -> Places {
-    Places::new(Limits { all, policy }, Clock::new())
+    Places::new(Shares { all, policy }, Clock::new())
 }
 
 /// As many as these policies of a namespace can have.

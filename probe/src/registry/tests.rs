@@ -120,6 +120,14 @@ fn deadlines(timeout: Duration) -> Deadlines {
     }
 }
 
+fn limits_of(all: usize, policy: usize) -> Limits {
+    Limits {
+        all,
+        policy,
+        ..Limits::default()
+    }
+}
+
 fn login_of(user: &str, mode: TlsMode) -> Arc<Login> {
     Arc::new(Login {
         user: user.to_owned(),
@@ -303,7 +311,7 @@ async fn never_two_checks_of_a_target_at_once() {
 
 #[tokio::test]
 async fn hung_targets_starve_no_other_policy() {
-    let mut bench = bench(Limits { all: 3, policy: 1 }, 64);
+    let mut bench = bench(limits_of(3, 1), 64);
     let (fake, good) = (hung().await, good().await);
     let check = bench.now(1);
     let targets = ["one", "two", "three"].map(|endpoint| wanted(endpoint, &fake, check));
@@ -330,7 +338,7 @@ async fn hung_targets_starve_no_other_policy() {
 
 #[tokio::test]
 async fn hung_targets_of_one_policy_take_turns() {
-    let (mut bench, fake) = (bench(Limits { all: 9, policy: 1 }, 64), hung().await);
+    let (mut bench, fake) = (bench(limits_of(9, 1), 64), hung().await);
     let check = NextCheck {
         timeout: Duration::from_millis(30),
         ..bench.now(1)
@@ -367,7 +375,7 @@ async fn hung_targets_of_one_policy_take_turns() {
 #[tokio::test]
 async fn the_operators_limit_holds_for_all_policies() {
     // One namespace takes half of them.
-    let limits = Limits { all: 6, policy: 2 };
+    let limits = limits_of(6, 2);
     let (mut bench, fake) = (bench(limits, 64), hung().await);
     let check = bench.now(1);
     for name in ["a", "b", "c"] {
@@ -385,7 +393,7 @@ async fn the_operators_limit_holds_for_all_policies() {
 
 #[tokio::test]
 async fn a_full_channel_holds_answers_back_and_loses_none() {
-    let limits = Limits { all: 1, policy: 1 };
+    let limits = limits_of(1, 1);
     let mut bench = bench(limits, 1);
     let fake = good().await;
     let check = bench.now(1);

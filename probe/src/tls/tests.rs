@@ -156,6 +156,108 @@ async fn each_mode_demands_what_its_table_says() {
     }
 }
 
+/// Made as PostgreSQL's documentation says, by the OpenSSL of Debian 12: `openssl x509 -req -CA root.crt` without extensions.
+const VERSION_1: [&str; 3] = [
+    include_str!("version_1/root.crt"),
+    include_str!("version_1/server.crt"),
+    include_str!("version_1/server.key"),
+];
+
+#[tokio::test]
+async fn a_certificate_of_version_1_will_do_where_nothing_is_verified_or_where_it_is_known_itself() {
+    let [root, certificate, key] = VERSION_1;
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    let unsupported = Some(FailureKind::CertificateUnsupported);
+    for (mode, ca, key, failure) in [
+        (TlsMode::Require, root, key, None),
+        (TlsMode::Require, root, &*other, Some(FailureKind::TlsFailed)),
+        (TlsMode::VerifyCa, root, key, unsupported),
+        (TlsMode::VerifyCa, certificate, key, None),
+        // It has no names but a common one.
+        (TlsMode::VerifyFull, certificate, key, unsupported),
+    ] {
+        for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+            let server = Tls::of_versions(certificate, key, versions).unwrap();
+            let fake = answering(server).await;
+            let settings = TlsSettings {
+                mode,
+                ca: Some(ca.to_owned()),
+                client: None,
+            };
+            let result = check(&fake, named("db.test"), settings).await.result;
+            let expected = failure.map_or(Ok(Role::Primary), Err);
+            assert_eq!(
+                result.map(|sample| sample.role),
+                expected,
+                "{mode:?} {:?}",
+                versions[0].version
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_ca_is_accepted_for_its_name_and_time() {
+    let all = [TlsMode::VerifyCa, TlsMode::VerifyFull];
+    for (name, years, is_ca, failures) in [
+        ("db.test", [2000, 2100], true, [None, None]),
+        ("db.test", [2000, 2100], false, [None, None]),
+        (
+            "other.test",
+            [2000, 2100],
+            true,
+            [None, Some(FailureKind::CertificateNameMismatch)],
+        ),
+        (
+            "db.test",
+            [2000, 2001],
+            true,
+            [Some(FailureKind::CertificateExpired); 2],
+        ),
+        (
+            "db.test",
+            [2090, 2100],
+            true,
+            [Some(FailureKind::CertificateNotYetValid); 2],
+        ),
+    ] {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        [params.not_before, params.not_after] = years.map(|year| rcgen::date_time_ymd(year, 1, 1));
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let fake = answering(server(&certificate, &key, None)).await;
+        for (mode, failure) in all.into_iter().zip(failures) {
+            let settings = TlsSettings {
+                mode,
+                ca: Some(format!("{}{certificate}", Authority::new().pem)),
+                client: None,
+            };
+            let result = check(&fake, named("db.test"), settings).await.result;
+            let expected = failure.map_or(Ok(Role::Primary), Err);
+            assert_eq!(
+                result.map(|sample| sample.role),
+                expected,
+                "{mode:?} {name} {years:?}"
+            );
+        }
+    }
+    // One that is none of those that are known, though it is of a CA that is.
+    let authority = Authority::new();
+    let certificate = authority.pem.clone();
+    let fake =
+        answering(Tls::new(&certificate, &authority.issuer.key().serialize_pem(), None).unwrap()).await;
+    let result = check(
+        &fake,
+        named("db.test"),
+        settings(TlsMode::VerifyCa, &Authority::new()),
+    )
+    .await;
+    assert_eq!(result.result, Err(FailureKind::CertificateUnsupported));
+}
+
 #[tokio::test]
 async fn the_name_is_the_declared_host() {
     let authority = Authority::new();

@@ -62,7 +62,15 @@ pub fn resolved_refs(report: &Report<'_>) -> Verdict {
         } else {
             "Secret"
         };
-        let message = format!("The operator has read every {named} that the policy names.");
+        let mut message = format!("The operator has read every {named} that the policy names.");
+        let endings = report.decision.map(|decision| decision.resolved.with_line_ends());
+        if let Some(endpoints) = endings.filter(|endpoints| !endpoints.is_empty()) {
+            let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+            message.push_str(&format!(
+                " The user or password of {} ends with a line break: where a server refuses it, the operator logs in without the line break.",
+                ids.join(", ")
+            ));
+        }
         return Verdict(TYPE, ConditionStatus::True, ConditionReason::Resolved, message);
     }
     let is_service = |reference: &UnresolvedReference| matches!(reference, UnresolvedReference::Service(_));

@@ -5,7 +5,7 @@ use std::io;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postgres_protocol::password::scram_sha_256;
-use ring::{digest, hmac};
+use ring::{digest, hmac, pbkdf2};
 
 /// What a server keeps of a password.
 pub struct Verifier {
@@ -38,6 +38,33 @@ impl Verifier {
             salt: salt.to_owned(),
             stored_key: key(stored),
             server_key: hmac::Key::new(hmac::HMAC_SHA256, &key(server)),
+        }
+    }
+
+    /// The same, of so many rounds.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn with_rounds(password: &str, rounds: u32) -> Self {
+        const SALT: &[u8] = b"salt of the fake";
+        let count = std::num::NonZeroU32::new(rounds).expect("at least one round");
+        let mut salted = [0; digest::SHA256_OUTPUT_LEN];
+        pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA256,
+            count,
+            SALT,
+            password.as_bytes(),
+            &mut salted,
+        );
+        let salted = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+        let client_key = hmac::sign(&salted, b"Client Key");
+        Self {
+            rounds: rounds.to_string(),
+            salt: BASE64.encode(SALT),
+            stored_key: digest::digest(&digest::SHA256, client_key.as_ref())
+                .as_ref()
+                .to_vec(),
+            server_key: hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&salted, b"Server Key").as_ref()),
         }
     }
 

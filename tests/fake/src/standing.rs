@@ -34,6 +34,8 @@ type Value = fn(&Standing) -> Option<String>;
 
 /// What an expression is about, and its value; the first line that fits counts.
 const VALUES: &[(&str, Value)] = &[
+    // What was set, which nobody reads.
+    ("set_config", |_| Some(String::new())),
     ("pg_walfile_name", Standing::wal_file),
     ("received_tli", |it| {
         it.timeline

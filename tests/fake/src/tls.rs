@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -35,8 +35,28 @@ impl Tls {
     /// # Errors
     /// When a text is not PEM, or a key or certificate is none.
     pub fn new(chain: &str, key: &str, clients: Option<&str>) -> Result<Self> {
-        let builder =
-            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        Self::with(chain, key, clients, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same for clients without a certificate, in these versions of TLS alone.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_versions(
+        chain: &str,
+        key: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Self> {
+        Self::with(chain, key, None, versions)
+    }
+
+    fn with(
+        chain: &str,
+        key: &str,
+        clients: Option<&str>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Self> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {

@@ -66,7 +66,23 @@ impl Authority {
         self.sign(&server(names, addresses)?)
     }
 
-    /// The same, but it expired in 2001.
+    /// The certificate of a server that signed it itself, as `openssl req -x509` makes it: that of a CA, too.
+    ///
+    /// # Errors
+    /// When a name is not ASCII.
+    pub fn self_signed(names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
+        let key = KeyPair::generate()?;
+        let mut params = server(names, addresses)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![];
+        params.extended_key_usages = vec![];
+        Ok(Identity {
+            certificate: params.self_signed(&key)?.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// As [`server`](Self::server), but it expired in 2001.
     ///
     /// # Errors
     /// When a name is not ASCII.

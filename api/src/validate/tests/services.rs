@@ -157,8 +157,13 @@ fn the_domain_of_the_cluster_and_other_namespaces_can_be_named() {
         ("pg.other.svc.k8s.example.com", true, 0),
         ("pg-0.pg.other.svc", true, 0),
         ("pg.third.svc.k8s.example.com", false, 0),
+        // Of a cluster that answers for two domains, or shares Services with others.
+        ("pg.shop.svc.cluster.local", true, 1),
+        ("pg.third.svc.cluster.local", false, 0),
+        ("pg.shop.svc.clusterset.local", true, 0),
+        ("pg.third.svc.clusterset.local", false, 0),
         // It is outside.
-        ("pg.third.svc.cluster.local", true, 0),
+        ("pg.third.svc.example.com", true, 0),
     ] {
         assert_eq!(judged(host), (valid, services), "{host}");
     }

@@ -305,3 +305,59 @@ async fn a_session_that_was_given_up_is_opened_anew_when_one_is_wanted_again() {
     bench.heard().await;
     assert_eq!(server.counts().ever, 3);
 }
+
+/// What a client says when it leaves: the type of the message, its length.
+const FAREWELL: [u8; 5] = [b'X', 0, 0, 0, 4];
+
+#[tokio::test]
+async fn a_server_is_told_of_the_end_of_a_session_whenever_it_comes() {
+    // Between two questions; in the middle of one; when the process ends.
+    for (whose, whole) in [(good().await, false), (mute().await, false), (good().await, true)] {
+        let mut bench = bench(Limits::default(), 8);
+        let check = held(&bench, &whose, 1, SELDOM, LONG);
+        bench
+            .registry
+            .want(&policy("a"), vec![wanted("one", &whose, check)]);
+        until(&whose, |counts| counts.open == 1).await;
+        // It is asked.
+        while !whose.heard().windows(6).any(|window| window == b"COMMIT") {
+            tokio::task::yield_now().await;
+        }
+        if whole {
+            drop(bench);
+        } else {
+            bench.registry.want(&policy("a"), Vec::new());
+        }
+        until(&whose, |counts| counts.open == 0).await;
+        assert!(whose.heard().ends_with(&FAREWELL), "{:?}", whose.heard());
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_kept_from_ending_when_idle_where_it_is_the_servers_own() {
+    // The process of a login is 1: see wire::logged_in.
+    for (process, asked) in [
+        (&[("pg_backend_pid", "1")], true),
+        (&[("pg_backend_pid", "4242")], false),
+    ] {
+        let mut bench = bench(Limits::default(), 8);
+        let standing = Standing {
+            others: process,
+            ..Standing::standby()
+        };
+        let server = Fake::asked(move |question| standing.answer(question)).await;
+        let check = held(&bench, &server, 1, EVERY, LONG);
+        bench
+            .registry
+            .want(&policy("a"), vec![wanted("one", &server, check)]);
+        for _ in 0..3 {
+            assert!(bench.heard().await.result.is_ok());
+        }
+        let heard = String::from_utf8_lossy(&server.heard()).into_owned();
+        let times = heard
+            .matches("THEN pg_catalog.set_config('idle_session_timeout', '0', false)")
+            .count();
+        assert_eq!(times, usize::from(asked), "{process:?}");
+        assert_eq!(server.counts().ever, 1);
+    }
+}

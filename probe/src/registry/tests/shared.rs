@@ -97,3 +97,23 @@ async fn checks_are_shared_by_those_who_prefer_the_same_address() {
     };
     assert_eq!(groups(&bench.registry), 4);
 }
+
+#[tokio::test]
+async fn a_long_list_of_certificates_is_read_once_and_not_at_every_instruction() {
+    let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
+    let mut login = (*login_of("probe", TlsMode::Disable)).clone();
+    login.tls.ca = Some("-".repeat(1024 * 1024));
+    let order = ProbeOrder {
+        login: Arc::new(login),
+        ..wanted("one", &fake, bench.later(1))
+    };
+    bench.registry.want(&policy("a"), vec![order]);
+    let began = bench.clock.now();
+    for number in 2..20_000 {
+        let check = bench.later(number);
+        bench.registry.next(&key("a", "one"), check);
+    }
+    // Twenty gigabytes would take longer.
+    let took = bench.clock.now().since(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
