@@ -77,23 +77,15 @@ impl Exposition {
         }
         clock.sleep_until(newest.rested).await;
         let places = &self.0.places;
-        let place = match Arc::clone(places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => match newest.page.take_if(|page| Arc::strong_count(page) == 1) {
-                // Nobody reads it any more: its place is free.
-                Some(unread) => {
-                    drop(unread);
-                    Arc::clone(places)
-                        .acquire_owned()
-                        .await
-                        .map_err(io::Error::other)?
-                }
-                None => {
-                    let page = newest.page.clone().ok_or_else(|| io::Error::other("no page"))?;
-                    return Ok(Bytes::from_owner(Reader(page)));
-                }
-            },
-        };
+        if places.available_permits() == 0 {
+            // One that nobody reads any more gives its place up.
+            drop(newest.page.take_if(|page| Arc::strong_count(page) == 1));
+            if let Some(page) = &newest.page {
+                return Ok(Bytes::from_owner(Reader(Arc::clone(page))));
+            }
+        }
+        let place = Arc::clone(places).acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
         // With many policies this takes a while, which a task of the routing must not wait for; and it goes on when who asked has
         // gone, with its place and its turn.
         let made = task::spawn_blocking(move || {

@@ -497,95 +497,98 @@ async fn the_chart_runs_as_many_as_it_is_told(plane: Arc<ControlPlane>) -> Resul
     Ok(())
 }
 
+/// A value that the chart refuses, and what it says.
+const WRONG_VALUES: &[(&str, &str)] = &[
+    (
+        "loglevel=info",
+        "at '': additional properties 'loglevel' not allowed",
+    ),
+    (
+        "image.name=x",
+        "at '/image': additional properties 'name' not allowed",
+    ),
+    (
+        "logLevel=loud",
+        "at '/logLevel': value must be one of 'error', 'warn', 'info', 'debug', 'trace'",
+    ),
+    (
+        "logFormat=xml",
+        "at '/logFormat': value must be one of 'json', 'text'",
+    ),
+    (
+        "image.pullPolicy=Maybe",
+        "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+    ),
+    (
+        "image.digest=abc",
+        "at '/image/digest': 'abc' does not match pattern '^(sha256:[0-9a-f]{64})?$'",
+    ),
+    (
+        "image.repository=",
+        "at '/image/repository': minLength: got 0, want 1",
+    ),
+    (
+        "watchNamespaces=shop",
+        "at '/watchNamespaces': got string, want array",
+    ),
+    (
+        "watchNamespaces={a,a}",
+        "at '/watchNamespaces': items at 0 and 1 are equal",
+    ),
+    (
+        "secrets.access=All",
+        "at '/secrets/access': value must be one of 'ClusterWide', 'Named'",
+    ),
+    (
+        "secrets.names[0].namespace=shop",
+        "at '/secrets/names/0': missing property 'names'",
+    ),
+    (
+        "secrets.names[0].namespace=shop,secrets.names[0].names={a}",
+        "at '/secrets/names': maxItems: got 1, want 0",
+    ),
+    (
+        "addresses.deny={pg.example.com}",
+        "at '/addresses/deny/0': 'pg.example.com' does not match pattern",
+    ),
+    (
+        "addresses.namespaces={a.b}",
+        "at '/addresses/namespaces/0': 'a.b' does not match pattern",
+    ),
+    ("minInterval=1w", "at '/minInterval': '1w' does not match pattern"),
+    (
+        "clusterDomain=K8s.",
+        "at '/clusterDomain': 'K8s.' does not match pattern",
+    ),
+    (
+        "requireTls=Require",
+        "at '/requireTls': value must be one of 'None', 'VerifyCA', 'VerifyFull'",
+    ),
+    ("region=Europe", "at '/region': 'Europe' does not match pattern"),
+    (
+        "serviceAccount.create=perhaps",
+        "at '/serviceAccount/create': got string, want boolean",
+    ),
+    ("crds.install=null", "at '/crds': missing property 'install'"),
+    (
+        "resources.limit.cpu=1",
+        "at '/resources': additional properties 'limit' not allowed",
+    ),
+    (
+        "followerSessions=Some",
+        "at '/followerSessions': value must be one of 'Held', 'None'",
+    ),
+    ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
+    ("runAsUser=0", "at '/runAsUser': minimum: got 0, want 1"),
+    ("env[0].value=x", "at '/env/0': missing property 'name'"),
+    (
+        "tolerations[0].effect=Flee",
+        "at '/tolerations/0/effect': value must be one of",
+    ),
+];
+
 async fn wrong_values_are_refused(plane: Arc<ControlPlane>) -> Result<()> {
-    for (set, message) in [
-        (
-            "loglevel=info",
-            "at '': additional properties 'loglevel' not allowed",
-        ),
-        (
-            "image.name=x",
-            "at '/image': additional properties 'name' not allowed",
-        ),
-        (
-            "logLevel=loud",
-            "at '/logLevel': value must be one of 'error', 'warn', 'info', 'debug', 'trace'",
-        ),
-        (
-            "logFormat=xml",
-            "at '/logFormat': value must be one of 'json', 'text'",
-        ),
-        (
-            "image.pullPolicy=Maybe",
-            "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
-        ),
-        (
-            "image.digest=abc",
-            "at '/image/digest': 'abc' does not match pattern '^(sha256:[0-9a-f]{64})?$'",
-        ),
-        (
-            "image.repository=",
-            "at '/image/repository': minLength: got 0, want 1",
-        ),
-        (
-            "watchNamespaces=shop",
-            "at '/watchNamespaces': got string, want array",
-        ),
-        (
-            "watchNamespaces={a,a}",
-            "at '/watchNamespaces': items at 0 and 1 are equal",
-        ),
-        (
-            "secrets.access=All",
-            "at '/secrets/access': value must be one of 'ClusterWide', 'Named'",
-        ),
-        (
-            "secrets.names[0].namespace=shop",
-            "at '/secrets/names/0': missing property 'names'",
-        ),
-        (
-            "secrets.names[0].namespace=shop,secrets.names[0].names={a}",
-            "at '/secrets/names': maxItems: got 1, want 0",
-        ),
-        (
-            "addresses.deny={pg.example.com}",
-            "at '/addresses/deny/0': 'pg.example.com' does not match pattern",
-        ),
-        (
-            "addresses.namespaces={a.b}",
-            "at '/addresses/namespaces/0': 'a.b' does not match pattern",
-        ),
-        ("minInterval=1w", "at '/minInterval': '1w' does not match pattern"),
-        (
-            "clusterDomain=K8s.",
-            "at '/clusterDomain': 'K8s.' does not match pattern",
-        ),
-        (
-            "requireTls=Require",
-            "at '/requireTls': value must be one of 'None', 'VerifyCA', 'VerifyFull'",
-        ),
-        ("region=Europe", "at '/region': 'Europe' does not match pattern"),
-        (
-            "serviceAccount.create=perhaps",
-            "at '/serviceAccount/create': got string, want boolean",
-        ),
-        ("crds.install=null", "at '/crds': missing property 'install'"),
-        (
-            "resources.limit.cpu=1",
-            "at '/resources': additional properties 'limit' not allowed",
-        ),
-        (
-            "followerSessions=Some",
-            "at '/followerSessions': value must be one of 'Held', 'None'",
-        ),
-        ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
-        ("runAsUser=0", "at '/runAsUser': minimum: got 0, want 1"),
-        ("env[0].value=x", "at '/env/0': missing property 'name'"),
-        (
-            "tolerations[0].effect=Flee",
-            "at '/tolerations/0/effect': value must be one of",
-        ),
-    ] {
+    for (set, message) in WRONG_VALUES {
         let answer = template(&plane, &[set]).await;
         let Err(error) = answer else {
             bail!("{set} is taken")
