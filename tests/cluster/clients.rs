@@ -222,20 +222,27 @@ fn address(server: &Postgres) -> Result<String> {
 async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
     let setting = Setting::start(plane).await?;
     let servers = &setting.it.postgres;
-    let (first, second) = (servers.replica(0), servers.replica(1));
     let primary = servers.primary().address().to_string();
     let writer = format!("{primary} f off");
-    let [six, four] =
-        [address(first)?, second.address().to_string()].map(|address| format!("{address} t on"));
     let [ro, rw] = ["ro", "rw"].map(|route| format!("{}-{route}", client.format()));
     let keys = setting.keys(&ro, ",").await?;
     let (reads, writes) = (&keys[&ro], &keys[&rw]);
+    let (six, four) = (servers.replica(0), servers.replica(1));
+    let mut replicas = [
+        (six, format!("[{}]", address(six)?), address(six)?),
+        (four, four.name().to_owned(), four.address().to_string()),
+    ];
+    // As the URI names them.
+    replicas.sort_by_key(|(_, host, _)| reads.find(host));
+    let [(first, host, _), (second, ..)] = &replicas;
+    ensure!(reads.contains(host), "{reads}");
+    let [of_first, of_second] = [0, 1].map(|number: usize| format!("{} t on", replicas[number].2));
 
     let [answers] = setting.answers(client, MANY, [reads]).await?;
     // Without a word for it libpq takes the first host.
     let expected = match client {
-        Client::Psql => BTreeSet::from([&six]),
-        Client::Newer | Client::Jdbc => BTreeSet::from([&six, &four]),
+        Client::Psql => BTreeSet::from([&of_first]),
+        Client::Newer | Client::Jdbc => BTreeSet::from([&of_first, &of_second]),
     };
     ensure!(
         answers.iter().collect::<BTreeSet<_>>() == expected,
@@ -243,8 +250,8 @@ async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
     );
 
     // Who no longer takes writes since the URI was read gets none.
-    let moved = writes.replace(&primary, &format!("{},{primary}", second.name()));
-    let demoted = writes.replace(&primary, second.name());
+    let moved = writes.replace(&primary, &format!("{},{primary}", four.name()));
+    let demoted = writes.replace(&primary, four.name());
     let [now, later, never] = setting.answers(client, FEW, [writes, &moved, &demoted]).await?;
     for (uri, answers) in [(writes, now), (&moved, later)] {
         ensure!(answers.iter().all(|is| *is == writer), "{uri}: {answers:?}");
@@ -257,7 +264,7 @@ async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
     first.kill().await?;
     let [answers] = setting.answers(client, MANY, [reads]).await?;
     ensure!(
-        answers.iter().all(|is| *is == four),
+        answers.iter().all(|is| *is == of_second),
         "{reads} while one is dead: {answers:?}"
     );
     second.kill().await?;

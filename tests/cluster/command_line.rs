@@ -44,7 +44,10 @@ async fn explain(plane: Arc<ControlPlane>) -> Result<()> {
         code == 0 && text.contains("Reads and writes are routed. (Routable)"),
         "{code} {text}"
     );
-    ensure!(text.contains("replica-1,replica-2"), "{text}");
+    for replica in ["replica-1", "replica-2"] {
+        let is_route = |line: &str| line.starts_with("ro ") && line.contains(replica) && line.contains("50%");
+        ensure!(text.lines().any(is_route), "{replica}: {text}");
+    }
     it.postgres.replica(0).kill().await?;
     it.endpoint("replica-1", "CircuitOpen", SOON).await?;
     let (code, text) = distributary(&it, &["explain", POLICY]).await?;
