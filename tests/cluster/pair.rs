@@ -85,6 +85,8 @@ impl Pair {
         policy["spec"]["healthCheck"] = json!({
             "interval": "500ms", "heartbeat": "500ms", "timeout": "4s", "failoverTimeout": "8s",
         });
+        // The status tells when an open circuit is tried next, so it is written as often as that.
+        policy["spec"]["circuitBreaker"]["resetTimeout"] = json!("20s");
         pair.it.apply(&policy).await?;
         pair.settles().await?;
         Ok((pair, gate))

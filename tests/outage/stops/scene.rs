@@ -24,13 +24,14 @@ use super::servers::Servers;
 use crate::fixture::{POLICY, SOON, condition, secret};
 use crate::pair::{TERMS, begins_to_lead};
 
-/// Fields that tell a time or a version, or that the API server chooses.
-const OWN: [&str; 11] = [
+/// Fields that tell a time, a figure or a version, or that the API server chooses.
+const OWN: [&str; 12] = [
     "at",
     "clusterIP",
     "clusterIPs",
     "creationTimestamp",
     "generation",
+    "lag",
     "lastTransitionTime",
     "managedFields",
     "programmedAt",
