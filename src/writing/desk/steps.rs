@@ -118,6 +118,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 open.with(step.rank);
             } else if self.send(subject.clone(), step.call(), step.rank.is_slice(), around, rest) {
                 self.pace.begin(step, self.goals, now);
+                if step.route.as_deref() == Some(WRITES) && !step.rank.withdraws() {
+                    self.attempts.entry(subject).or_default().lead_writes();
+                }
                 open.with(step.rank);
             } else {
                 // What waits for a place for long, while nothing is done, holds up nothing else, and is told.
