@@ -7,7 +7,8 @@
 //! - One request about an object is under way at a time; so many in all, and so many of one namespace.
 //! - Servers are taken out of routes before others are put in; slices go before the ConfigMap, the status last. What depends on a
 //!   write that failed waits, all else goes on.
-//! - The write primary is logged in the status before `rw` leads to it.
+//! - The write primary is logged in the status before `rw` leads to it, and after the answers to writes that lead `rw` elsewhere; one
+//!   without an answer is awaited for a second.
 //! - An unchanged world gives no request. The echo of a write gives none.
 //! - Without the lease no request starts.
 //! - Two installations that undo each other's writes do not go on with it ([`rival`]).

@@ -84,6 +84,12 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         ticks: 0,
         ..promotion
     };
+    // Somebody changes a slice, and what puts it right is under way when the writes move.
+    let meddling = Bound {
+        meddling: 1,
+        ticks: 0,
+        ..promotion
+    };
     let points = [
         Point::Moved,
         Point::Contested,
@@ -92,7 +98,7 @@ fn the_writes_follow_the_primary_whatever_befalls_the_servers() {
         Point::Withdrawn,
         Point::OldPrimaryReturned,
     ];
-    holds(&[promotion, death, crash, back], &points);
+    holds(&[promotion, death, crash, back, meddling], &points);
 }
 
 /// S5, S6, S8, S10: somebody changes a slice, and the leader ends while it puts that right. What it sent arrives under the next one.

@@ -12,8 +12,9 @@ mod strategy;
 mod words;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -94,6 +95,8 @@ pub enum WriteOutcome {
     Programmed,
     /// There is nothing to write yet.
     Waiting,
+    /// The route of the writes leads to these servers as it was found, and its holder has not proven yet that it takes the writes.
+    AwaitingProof(BTreeSet<SocketAddr>),
     /// The mode writes nothing.
     Observing,
     Suspended,

@@ -50,6 +50,8 @@ pub struct Attempt {
 pub struct UnderWay {
     pub flight: FlightId,
     pub since: Moment,
+    /// It may lead the writes to a server.
+    pub leads_writes: bool,
 }
 
 impl Attempt {
@@ -114,7 +116,18 @@ impl Attempt {
 
     pub fn begin(&mut self, flight: FlightId, now: Moment) {
         self.starved = None;
-        self.under_way = Some(UnderWay { flight, since: now });
+        self.under_way = Some(UnderWay {
+            flight,
+            since: now,
+            leads_writes: false,
+        });
+    }
+
+    /// The request that is under way may lead the writes to a server.
+    pub fn lead_writes(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.leads_writes = true;
+        }
     }
 
     /// Whether the next request goes over a connection of its own.

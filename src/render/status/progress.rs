@@ -1,16 +1,21 @@
 //! The conditions of the spec and of its writing: whether it is valid, whether what it names could be read, whether its
 //! routes are written, and whether waiting helps.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::Verdict;
 use super::serving::{named, secrets};
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
+use crate::render::names;
 use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, RouteDecision};
 use distributary_core::health::Reason;
+use distributary_core::table::named::WRITES;
 
 pub fn accepted(report: &Report<'_>) -> Verdict {
     if report.problems.is_empty() {
@@ -93,6 +98,9 @@ pub fn programmed(report: &Report<'_>) -> Verdict {
             written(report),
         ),
         WriteOutcome::Waiting => no(ConditionReason::Waiting, waiting(report)),
+        WriteOutcome::AwaitingProof(servers) => {
+            no(ConditionReason::AwaitingProof, awaiting_proof(report, servers))
+        }
         WriteOutcome::Observing => no(
             ConditionReason::Observing,
             "mode is Observe: the operator decides the routes, but does not write them.".to_owned(),
@@ -162,6 +170,31 @@ pub fn waiting(report: &Report<'_>) -> String {
     }
 }
 
+/// That the route of the writes stays as an earlier process left it, and for what it waits.
+fn awaiting_proof(report: &Report<'_>, servers: &BTreeSet<SocketAddr>) -> String {
+    let writes = names::of_route(report.outputs, WRITES);
+    let decided = report.decision.and_then(|decision| decision.state.decided());
+    let holder = decided.and_then(|decided| decided.holding.holder.as_ref());
+    let holder = holder.map_or_else(
+        || "the write primary".to_owned(),
+        |holder| {
+            format!(
+                "{}, which status.memory names as the write primary",
+                holder.endpoint
+            )
+        },
+    );
+    let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    let leads = if servers.is_empty() {
+        "nowhere".to_owned()
+    } else {
+        format!("to {}", servers.join(", "))
+    };
+    format!(
+        "{writes} leads {leads}, as it was found, and not to {holder}: no check has shown yet that this server takes writes."
+    )
+}
+
 fn conflict(objects: &[String]) -> String {
     format!(
         "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
@@ -225,6 +258,9 @@ pub fn reconciling(report: &Report<'_>) -> Verdict {
     let yes = |reason, message| Verdict(ConditionType::Reconciling, ConditionStatus::True, reason, message);
     match &report.written {
         WriteOutcome::Waiting if report.problems.is_empty() => yes(ConditionReason::Waiting, waiting(report)),
+        WriteOutcome::AwaitingProof(servers) => {
+            yes(ConditionReason::AwaitingProof, awaiting_proof(report, servers))
+        }
         WriteOutcome::Refused(writes) => yes(ConditionReason::Retrying, refused(writes)),
         _ => Verdict(
             ConditionType::Reconciling,

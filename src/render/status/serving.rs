@@ -211,6 +211,9 @@ fn obstacle(
                 WriteOutcome::Refused(_) | WriteOutcome::NameConflict(_) | WriteOutcome::TooLarge(_) => {
                     "Not every object is written; see the condition Programmed."
                 }
+                WriteOutcome::AwaitingProof(_) => {
+                    "The writes are not led to the write primary yet; see the condition Programmed."
+                }
                 WriteOutcome::ForeignEndpoints(_) => {
                     "The routes are written, but another writer adds servers to them; see the condition Programmed."
                 }

@@ -74,6 +74,7 @@ pub enum ConditionReason {
     Observing,
     Suspended,
     Waiting,
+    AwaitingProof,
     NameConflict,
     ForeignEndpoints,
     ForeignOperator,

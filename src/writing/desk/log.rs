@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Around, Desk, Rest};
+use super::{Around, Desk, Rest, SLOW};
 use crate::render::status::{agree, memory};
 use crate::writing::installation::Installation;
 use crate::writing::order::{Due, Rank, Step};
@@ -67,6 +67,10 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if self.log.given_up {
             return false;
         }
+        if let Some(until) = self.writes_are_led(now) {
+            rest.wake_at(until);
+            return true;
+        }
         let attempt = self.attempts.entry(None).or_default();
         if attempt.unsure || attempt.under_way.is_some() {
             return true;
@@ -89,6 +93,15 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             rest.wake_at(since + timeout);
         }
         true
+    }
+
+    /// Until when the answer to a write of an earlier decision is awaited that may lead the writes to a server: after the log it would
+    /// lead them to whom the memory does not name.
+    fn writes_are_led(&self, now: Moment) -> Option<Moment> {
+        let under_way = self.attempts.values().filter_map(|attempt| attempt.under_way);
+        let leads = under_way.filter(|it| it.leads_writes);
+        let until = leads.map(|it| it.since + SLOW.0).max();
+        until.filter(|until| now < *until)
     }
 
     /// Whether the present decision was made before the engine took in the memory of another writer: nothing that follows from

@@ -192,6 +192,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         if !foreign.is_empty() {
             return WriteOutcome::ForeignEndpoints(foreign);
         }
+        if let Some(servers) = self.stays_at(due, around) {
+            return WriteOutcome::AwaitingProof(servers);
+        }
         match &self.goal {
             Goal::Rendered(rendered) if !rendered.too_large.is_empty() => {
                 WriteOutcome::TooLarge(rendered.too_large.clone())

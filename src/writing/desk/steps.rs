@@ -22,6 +22,16 @@ pub struct Open {
     pub any: bool,
 }
 
+/// The route of the writes while its holder is not proven.
+struct Unproven {
+    /// Where it leads.
+    servers: BTreeSet<SocketAddr>,
+    /// The decision knows that.
+    is_told: bool,
+    /// It is to lead to a server.
+    is_filled: bool,
+}
+
 impl Open {
     fn with(&mut self, rank: Rank) {
         self.first.get_or_insert(rank);
@@ -108,6 +118,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 open.with(step.rank);
             } else if self.send(subject.clone(), step.call(), step.rank.is_slice(), around, rest) {
                 self.pace.begin(step, self.goals, now);
+                if step.route.as_deref() == Some(WRITES) && !step.rank.withdraws() {
+                    self.attempts.entry(subject).or_default().lead_writes();
+                }
                 open.with(step.rank);
             } else {
                 // What waits for a place for long, while nothing is done, holds up nothing else, and is told.
@@ -150,16 +163,9 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
         due: &Due<B>,
         around: &mut Around<'_, R>,
     ) -> bool {
-        let changes = |step: &Step<B>| {
-            step.route.as_deref() == Some(WRITES) && !matches!(step.change, StepChange::Create(_))
-        };
-        let decided = self.decided().and_then(|(decision, _)| decision.state.decided());
-        let Some(decided) = decided.filter(|decided| !decided.proven && due.steps.iter().any(changes)) else {
+        let Some(Unproven { servers, is_told, .. }) = self.unproven(due, around) else {
             return false;
         };
-        let servers = self.led_to(around);
-        let is_told = servers.is_empty() || decided.found.as_ref().is_none_or(|found| *found == servers);
-        let leads_elsewhere = !decided.plan.rw.members.is_empty();
         let told = Some((self.goals, servers));
         if !is_told && self.found != told {
             self.found = told;
@@ -170,7 +176,36 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             });
             around.effects.extend(found);
         }
-        (!is_told || leads_elsewhere) && !SeededFault::RouteBeforeProof.is_on()
+        self.stays_at(due, around).is_some() && !SeededFault::RouteBeforeProof.is_on()
+    }
+
+    /// Where the route of the writes stays as it was found: the servers that it leads to.
+    pub(super) fn stays_at<R: Rendering<Body = B>>(
+        &self,
+        due: &Due<B>,
+        around: &Around<'_, R>,
+    ) -> Option<BTreeSet<SocketAddr>> {
+        let found = self.unproven(due, around)?;
+        (!found.is_told || found.is_filled).then_some(found.servers)
+    }
+
+    /// The route of the writes as it was found, where it is to change and the holder is not proven.
+    fn unproven<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> Option<Unproven> {
+        let changes = |step: &Step<B>| {
+            step.route.as_deref() == Some(WRITES) && !matches!(step.change, StepChange::Create(_))
+        };
+        let (decision, _) = self.decided()?;
+        let decided = decision.state.decided()?;
+        if decided.proven || !due.steps.iter().any(changes) {
+            return None;
+        }
+        let servers = self.led_to(around);
+        let is_told = servers.is_empty() || decided.found.as_ref().is_none_or(|found| *found == servers);
+        Some(Unproven {
+            servers,
+            is_told,
+            is_filled: !decided.plan.rw.members.is_empty(),
+        })
     }
 
     /// The servers of the slices of the writes.

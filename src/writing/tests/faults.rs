@@ -357,3 +357,49 @@ fn each_refused_object_and_a_refused_status_is_an_event_once() {
     let count = |reason: &str| events.iter().filter(|event| *event == reason).count();
     assert_eq!(count("StatusRefused"), 1, "{events:?}");
 }
+
+const RW: &str = "update EndpointSlice orders-rw-ipv4-5432";
+
+/// Somebody changed the slice of the writes, and what puts it right is under way when the writes are to move.
+fn about_to_move() -> Bench {
+    let mut bench = Bench::routed();
+    bench.edit("orders-rw-ipv4-5432", "198.18.0.9");
+    bench.echo();
+    assert_eq!(bench.requests(), [RW]);
+    bench.fault(RW, Fault::Hangs);
+    bench.decide(with(2, &[1]));
+    bench.serve_now();
+    bench
+}
+
+fn is_logged(bench: &mut Bench) -> bool {
+    let log = bench.log();
+    log.iter().any(|line| line.starts_with("status memory a"))
+}
+
+/// Otherwise it arrives after the log, and leads the writes to whom the memory does not name.
+#[test]
+fn a_move_is_logged_after_the_answer_to_a_write_that_leads_elsewhere() {
+    for fault in [None, Some(Fault::Refused(500)), Some(Fault::AnswerLost)] {
+        let mut bench = about_to_move();
+        assert!(!is_logged(&mut bench), "{fault:?}");
+        bench.mend();
+        if let Some(fault) = fault {
+            bench.fault(RW, fault);
+        }
+        assert!(bench.serve_one());
+        bench.mend();
+        bench.serve_one();
+        assert!(is_logged(&mut bench), "at once: {fault:?}");
+        bench.pass(1);
+        assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    }
+}
+
+#[test]
+fn a_write_without_an_answer_holds_up_the_log_of_a_move_for_a_second() {
+    let mut bench = about_to_move();
+    assert!(!is_logged(&mut bench));
+    bench.pass(1);
+    assert!(is_logged(&mut bench));
+}

@@ -113,6 +113,15 @@ impl Operator {
         }
     }
 
+    /// The reason and the message of that condition, once reports have gone out.
+    fn programmed(&mut self) -> (String, String) {
+        self.bench.pass(1);
+        (
+            self.bench.condition("Programmed"),
+            self.bench.message("Programmed"),
+        )
+    }
+
     fn found(&mut self, answers: &[(&str, Result<Sample, FailureKind>)]) {
         for (id, result) in answers {
             self.finds(id, result.clone());
@@ -216,10 +225,25 @@ fn while_the_new_primary_does_not_answer_the_route_stays_as_it_was_found() {
         next.found(&[("primary", primary(1)), ("a", REFUSED), ("a", REFUSED)]);
         next.passes(10_000);
         next.found(&[("a", REFUSED), ("primary", primary(1))]);
-        assert_eq!(next.led, [found], "{end}");
+        assert_eq!(next.led, [found.clone()], "{end}");
+        let (reason, message) = next.programmed();
+        if found == [NEW] {
+            assert_eq!(reason, "Programmed", "{end}");
+        } else {
+            let expected = "orders-rw leads to 198.18.0.1:5432, as it was found, and not to a, which status.memory names as the \
+                            write primary: no check has shown yet that this server takes writes.";
+            assert_eq!(
+                (reason.as_str(), message.as_str()),
+                ("AwaitingProof", expected),
+                "{end}"
+            );
+            assert_eq!(next.bench.condition("Ready"), "NotProgrammed", "{end}");
+            assert_eq!(next.bench.condition("Reconciling"), "AwaitingProof", "{end}");
+        }
         next.passes(60_000);
         next.found(&[("a", primary(2)), ("a", primary(2)), ("a", primary(2))]);
         assert_eq!(next.led.last().unwrap(), &[NEW], "{end}");
+        assert_eq!(next.programmed().0, "Programmed", "{end}");
     }
 }
 
