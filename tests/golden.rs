@@ -50,7 +50,7 @@ struct CaseInput {
     /// By the name of its route: the address families of a Service; that of one that is not here carries any address.
     #[serde(default)]
     families: BTreeMap<String, Vec<String>>,
-    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints, ForeignOperator or Refused (with names).
+    /// Where the writes did not go as decided: NameConflict, ForeignEndpoints, ForeignOperator, AwaitingProof or Refused (with names).
     #[serde(default)]
     written: BTreeMap<String, Vec<String>>,
 }
@@ -164,6 +164,12 @@ fn written(decision: Option<&Decision>, input: &CaseInput) -> WriteOutcome {
             "NameConflict" => WriteOutcome::NameConflict(names.clone()),
             "ForeignEndpoints" => WriteOutcome::ForeignEndpoints(names.clone()),
             "ForeignOperator" => WriteOutcome::ForeignOperator(names.clone()),
+            "AwaitingProof" => {
+                let servers = names
+                    .iter()
+                    .map(|name| name.parse().expect("an address and a port"));
+                WriteOutcome::AwaitingProof(servers.collect())
+            }
             "Refused" => WriteOutcome::Refused(names.iter().map(|name| refused(name)).collect()),
             other => panic!("{other} is no outcome of a write"),
         };
