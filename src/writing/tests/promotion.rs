@@ -225,7 +225,7 @@ fn while_the_new_primary_does_not_answer_the_route_stays_as_it_was_found() {
         next.found(&[("primary", primary(1)), ("a", REFUSED), ("a", REFUSED)]);
         next.passes(10_000);
         next.found(&[("a", REFUSED), ("primary", primary(1))]);
-        assert_eq!(next.led, [found.clone()], "{end}");
+        assert_eq!(next.led, std::slice::from_ref(&found), "{end}");
         let (reason, message) = next.programmed();
         if found == [NEW] {
             assert_eq!(reason, "Programmed", "{end}");
