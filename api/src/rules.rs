@@ -121,6 +121,9 @@ pub const PINNED: &str = "failover.primaryRole must be Pinned where identity.che
 pub const ACCEPT_PRIMARY: &str = "failover.acceptPrimary must be the id of an endpoint of this policy";
 }
 
+/// The rule of the form of a host, in better words where the host is a URL. Admission tells [`HOST_FORM`].
+pub const HOST_URL: &str = "host must not be a URL: a URL belongs into a Secret, which urlSecretRef names";
+
 /// The rule of the size of the ConfigMap, which is told with figures.
 pub const CONFIG_MAP_SIZE: &str = "outputs.configMap must have room for every endpoint in every route; reduce formats, replicas, classes or regions, or use shorter hosts";
 

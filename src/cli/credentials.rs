@@ -64,6 +64,14 @@ impl Credentials {
     pub fn logins(&self, object: &ReplicaSetPolicy, documents: &Documents) -> Logins<'_> {
         let mut secrets = policy_file::secrets(object, documents);
         let mut of_environment = BTreeSet::new();
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let of = |name: &String| {
+            Some((
+                name.clone(),
+                documents.secret_elsewhere(name, namespace)?.to_owned(),
+            ))
+        };
+        let elsewhere: BTreeMap<_, _> = secrets.keys().filter_map(of).collect();
         for (name, asked) in policy_file::keys_of_secrets(object) {
             if secrets.get(&name).is_some_and(Result::is_ok) {
                 continue;
@@ -77,10 +85,15 @@ impl Credentials {
                 continue;
             }
             if keys.is_empty() {
-                let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+                let found = match elsewhere.get(&name) {
+                    Some(other) => {
+                        format!("in these files in the namespace {other}, and the policy is in {namespace}")
+                    }
+                    None => format!("not in these files in the namespace {namespace}"),
+                };
+                let variable = variable(&name, "password");
                 warn(&format!(
-                    "the Secret {name} is not in these files in the namespace {namespace}: the login comes from {}, or from PGUSER and PGPASSWORD",
-                    variable(&name, "password")
+                    "the Secret {name} is {found}: the login comes from {variable}, or from PGUSER and PGPASSWORD"
                 ));
             }
             if policy_file::is_login(object, &name) {
@@ -90,14 +103,11 @@ impl Credentials {
             secrets.insert(name.clone(), Ok(SecretKeys(keys)));
             of_environment.insert(name);
         }
-        let elsewhere = documents.secrets.keys();
         Logins {
             credentials: self,
             secrets,
             of_environment,
-            elsewhere: elsewhere
-                .map(|(namespace, name)| (name.clone(), namespace.clone()))
-                .collect(),
+            elsewhere,
         }
     }
 }

@@ -125,6 +125,14 @@ impl Documents {
     }
 }
 
+impl Documents {
+    /// Where else than in this namespace the files have a Secret.
+    pub fn secret_elsewhere(&self, name: &str, namespace: &str) -> Option<&str> {
+        let mut others = self.secrets.keys().filter(|(of, _)| of != namespace);
+        others.find(|(_, known)| known == name).map(|(of, _)| of.as_str())
+    }
+}
+
 /// The documents of a file of YAML or JSON; `-`: standard input.
 pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
     let text = read(file)?;

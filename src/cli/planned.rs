@@ -10,6 +10,7 @@ use super::policy_file::{self, Examples};
 use super::{Error, routes, warn};
 use crate::rehearse::{Observations, Rehearsal, rehearse};
 use crate::render::{Manifest, Manifests, Subject, render};
+use distributary_api::ReplicaSetPolicy;
 use distributary_api::validate::{self, Declaration};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, EndpointView};
@@ -34,19 +35,29 @@ pub fn assumed(
     let mut missing = BTreeSet::new();
     let policies = policy_file::policies(documents, |object| {
         let (secrets, absent) = policy_file::assumed_secrets(object, documents);
-        missing.extend(absent);
+        missing.extend(absent.iter().map(|name| assumption(name, object, documents)));
         let services = policy_file::assumed_services(object, &secrets, documents, seen, examples);
         validate::resolve(object, &secrets, &services)
     })?;
-    for name in missing {
-        warn(&format!(
-            "the Secret {name} is not in these files: it is assumed to exist with the keys that the policy needs"
-        ));
+    for assumption in &missing {
+        warn(assumption);
     }
     for problem in policies.iter().flat_map(|declared| declared.resolved.problems()) {
         warn(&problem.to_string());
     }
     Ok(policies)
+}
+
+fn assumption(name: &str, object: &ReplicaSetPolicy, documents: &Documents) -> String {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    match documents.secret_elsewhere(name, namespace) {
+        Some(other) => format!(
+            "the Secret {name} is in these files in the namespace {other}, and the policy is in {namespace}: it is assumed to exist there with the keys that the policy needs"
+        ),
+        None => format!(
+            "the Secret {name} is not in these files: it is assumed to exist with the keys that the policy needs"
+        ),
+    }
 }
 
 /// Says which addresses are none of a server.

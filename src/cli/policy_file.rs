@@ -13,8 +13,8 @@ use super::documents::{Documents, Name, values};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
-use distributary_api::validate::{self, Declaration, SecretKeys, Secrets, ServicePort, Services};
-use distributary_api::{self as api, ReplicaSetPolicy, ReplicaSetPolicySpec, ReplicaSetPolicyStatus};
+use distributary_api::validate::{self, Declaration, Problem, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::{self as api, ReplicaSetPolicy, ReplicaSetPolicySpec, ReplicaSetPolicyStatus, rules};
 use distributary_core::ids::EndpointId;
 use distributary_core::login::SecretProblem;
 use distributary_core::resolved::{ResolvedEndpoint, ServiceProblem};
@@ -93,15 +93,31 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         return Err(found);
     };
     for problem in validate::policy(&object).err().unwrap_or_default() {
-        // Of one field its misfit says enough.
-        if !found
-            .iter()
-            .any(|misfit| problem.field.starts_with(&misfit.field))
-        {
+        if !found.iter().any(|misfit| hides(&misfit.field, &problem)) {
             found.push(misfit(&problem.field, &problem.says()));
         }
     }
     if found.is_empty() { Ok(object) } else { Err(found) }
+}
+
+/// Whether a problem is none of its own: its field does not fit, which says enough, or a field does not fit without which
+/// its rule cannot be judged.
+fn hides(misfit: &str, problem: &Problem) -> bool {
+    let within = problem.field.strip_prefix(misfit);
+    let parent = problem.field.rsplit_once('.').map(|(parent, _)| parent);
+    let beside = |name: &str| parent.is_some_and(|parent| misfit == format!("{parent}.{name}"));
+    let needed = match problem.rule {
+        rules::ADDRESS => beside("serviceRef") || beside("urlSecretRef"),
+        rules::RECOVER => {
+            beside("max") || ["spec.replicationLag.max", "spec.replicationLag.recover"].contains(&misfit)
+        }
+        rules::LAG_QUERY_NEEDS_SOURCE => beside("source") || misfit == "spec.replicationLag.source",
+        rules::LAG_QUERY_MISSING => misfit == "spec.replicationLag.lagQuery",
+        rules::ATTEMPT => misfit == "spec.circuitBreaker.failureThreshold",
+        rules::RESET_TIMEOUTS => misfit == "spec.circuitBreaker.resetTimeout",
+        _ => false,
+    };
+    needed || within.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// What is said of a part of an object that no field is named of.
@@ -350,5 +366,15 @@ pub fn observations(file: Option<&Path>) -> Result<Observations, Error> {
         return Ok(Observations::default());
     };
     let document = values(file)?.into_iter().next().unwrap_or(Value::Null);
+    let checks = document["checks"].as_object().into_iter().flatten();
+    let texts: Vec<_> = checks
+        .filter_map(|(endpoint, said)| {
+            let said = said.as_str()?;
+            Some(format!("observations: checks.{endpoint}: write a list: [{said}]"))
+        })
+        .collect();
+    if !texts.is_empty() {
+        return Err(Error::Invalid(texts));
+    }
     serde_json::from_value(document).map_err(|error| Error::invalid(format!("{}: {error}", file.display())))
 }

@@ -49,9 +49,7 @@ pub struct Observations {
 pub enum Unclear {
     #[error("checks.{0}: the policy checks no such endpoint, or it has no such pod")]
     NotChecked(String),
-    #[error(
-        "checks.{endpoint}: '{word}' must be primary, standby, the name of a failure, 'session …' or 'wait TIME'"
-    )]
+    #[error("checks.{endpoint}: '{word}'{}", story::expected(.word))]
     Word { endpoint: String, word: String },
     #[error("checks.{0}: a session needs an address: name it under addresses")]
     NoAddress(String),

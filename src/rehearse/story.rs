@@ -114,6 +114,25 @@ pub fn said(
     (all, unclear)
 }
 
+/// What must be written in place of a text that is not understood; it follows the text.
+pub fn expected(text: &str) -> &'static str {
+    let is_time = |time: &str| DurationText::from(time).parse().is_some();
+    let is_behind = |time: &str| {
+        DurationText::from(time)
+            .parse()
+            .is_some_and(|time| time <= LONGEST)
+    };
+    let (what, _) = text.split_once(" x ").unwrap_or((text, "1"));
+    let mut words = what.split(' ').skip_while(|word| *word != "behind").skip(1);
+    if text.strip_prefix("wait ").is_some_and(|time| !is_time(time)) {
+        ": wait needs a time, such as 40s"
+    } else if what.contains(" behind") && !words.next().is_some_and(is_behind) {
+        ": behind needs a time of at most 24h, such as 40s"
+    } else {
+        " must be primary, standby, the name of a failure, 'session …' or 'wait TIME'"
+    }
+}
+
 /// What one text asks for.
 enum Step {
     Wait(Duration),

@@ -93,6 +93,29 @@ fn what_is_not_understood_is_named() {
 }
 
 #[test]
+fn a_time_without_a_unit_is_named() {
+    let told = |word: &str| {
+        let unclear = Unclear::Word {
+            endpoint: "a".to_owned(),
+            word: word.to_owned(),
+        };
+        unclear.to_string()
+    };
+    let behind = "checks.a: 'standby behind 40': behind needs a time of at most 24h, such as 40s";
+    assert_eq!(told("standby behind 40"), behind);
+    assert_eq!(
+        told("session standby at 7 behind"),
+        "checks.a: 'session standby at 7 behind': behind needs a time of at most 24h, such as 40s"
+    );
+    assert_eq!(
+        told("wait 40"),
+        "checks.a: 'wait 40': wait needs a time, such as 40s"
+    );
+    assert!(told("standby behind 40s at x").contains("must be primary, standby"));
+    assert!(told("well").contains("must be primary, standby"));
+}
+
+#[test]
 fn who_is_behind_serves_up_to_the_bound() {
     let reason = |time: &str| {
         let (policy, resolved) = looked_up(&["a", "b"]);

@@ -239,7 +239,9 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::SecretNotForHost => {
             "the Secret with the credentials is for other hosts: correct the host, or the annotation distributary.dev/hosts of the Secret"
         }
-        FailureKind::SecretUnresolved => "a Secret that the policy names is missing or has a wrong value",
+        FailureKind::SecretUnresolved => {
+            "a Secret that the policy names is missing or has a wrong value: the condition ResolvedRefs names it; plan does so in a warning, check in a line below the servers"
+        }
         FailureKind::OutOfResources => {
             "the operator has no file, memory or local address left for a check: raise its limits; this says nothing about the server"
         }

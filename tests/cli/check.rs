@@ -107,6 +107,13 @@ async fn secrets(_: Arc<()>) -> Result<()> {
     let line = "Secret orders-ca is in these files in the namespace shop, and the policy is in default. Set metadata.namespace of the \
                 policy, or --namespace.";
     ensure!(said.out.lines().any(|it| it == line), "{said:#?}");
+    let login = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-probe", "namespace": "shop"}, "stringData": {"password": "canary"},
+    });
+    let said = check(&[&login, &policy], &[])?.with(4)?;
+    let line = "warning: the Secret orders-probe is in these files in the namespace shop, and the policy is in default: the login comes from \
+                DISTRIBUTARY_SECRET_ORDERS_PROBE_PASSWORD, or from PGUSER and PGPASSWORD";
+    ensure!(said.err.lines().any(|it| it == line), "{said:#?}");
     let key = "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n";
     let variables = [
         ("DISTRIBUTARY_SECRET_ORDERS_CA_CA_CRT", key),

@@ -22,6 +22,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("plan_shows_routes_and_objects_in_three_forms", forms)
         .test("plan_shows_what_follows_from_observations", observations)
         .test("observations_that_are_not_understood_are_named", bad_observations)
+        .test("plan_tells_of_a_secret_in_another_namespace", secret_elsewhere)
         .test("plan_shows_what_a_change_would_write", differences)
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
@@ -86,7 +87,12 @@ async fn refuses_what_admission_refuses(_: Arc<()>) -> Result<()> {
             told.iter()
                 .map(|line| line.splitn(4, ": ").skip(2).collect::<Vec<_>>())
         };
-        let in_words = |api: &String| parts().any(|part| api.contains(part[1]));
+        // Validation may add which endpoints it is about.
+        let is_rule = |api: &String, says: &str| {
+            let mut rules = rules::ALL.iter().map(|(_, rule)| *rule);
+            rules.any(|rule| api.contains(rule) && says.starts_with(&format!("{rule}: ")))
+        };
+        let in_words = |api: &String| parts().any(|part| api.contains(part[1]) || is_rule(api, part[1]));
         // Of one field one message is enough.
         let of_field =
             |api: &String| in_words(api) || parts().any(|part| api.starts_with(&format!("{}: ", part[0])));
@@ -140,6 +146,47 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
         let said = distributary(&["explain", "orders", "-f", "-"], &policy.to_string(), &[])?.with(3)?;
         ensure!(said.err == misfit, "{said:#?}");
     }
+    // A rule is not judged without a field that it needs.
+    let mut policy = minimal();
+    put(
+        &mut policy,
+        "spec.replicationLag",
+        json!({"max": 60, "maxBytes": "many", "recover": "45s", "source": "query", "lagQuery": "SELECT 0"}),
+    );
+    put(
+        &mut policy,
+        "spec.replicas[0]",
+        json!({"id": "a", "serviceRef": "pg"}),
+    );
+    put(
+        &mut policy,
+        "spec.circuitBreaker",
+        json!({"failureThreshold": "100", "resetTimeout": 5, "maxResetTimeout": "30s"}),
+    );
+    put(
+        &mut policy,
+        "spec.healthCheck",
+        json!({"failoverTimeout": "50ms"}),
+    );
+    let said = plan(&policy.to_string(), &[])?.with(3)?;
+    let mut fields: Vec<_> = said
+        .err
+        .lines()
+        .filter_map(|line| line.split(": ").nth(2))
+        .collect();
+    fields.sort_unstable();
+    ensure!(
+        fields
+            == [
+                "spec.circuitBreaker.failureThreshold",
+                "spec.circuitBreaker.resetTimeout",
+                "spec.replicas[0].serviceRef",
+                "spec.replicationLag.max",
+                "spec.replicationLag.maxBytes",
+                "spec.replicationLag.source",
+            ],
+        "{said:#?}"
+    );
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: ca-na-ry}}\n---\n";
     let said = plan(&format!("{secret}{POLICY}"), &[])?.with(3)?;
     ensure!(
@@ -314,6 +361,11 @@ async fn bad_observations(_: Arc<()>) -> Result<()> {
             "observations: checks.a: 'well' must be primary, standby, the name of a failure, 'session …' or 'wait TIME'",
         ),
         ("cheks: {}", "unknown field `cheks`"),
+        ("checks: {a: standby}", "checks.a: write a list: [standby]"),
+        (
+            "checks: {a: [standby behind 40]}",
+            "observations: checks.a: 'standby behind 40': behind needs a time of at most 24h, such as 40s",
+        ),
     ] {
         let file = file("bad.yaml", text)?;
         let said = plan(POLICY, &["--observations", &file.to_string_lossy()])?.with(3)?;
@@ -398,6 +450,22 @@ async fn unreadable(_: Arc<()>) -> Result<()> {
             .starts_with("error: cannot find the API server: no kubeconfig"),
         "{said:?}"
     );
+    Ok(())
+}
+
+async fn secret_elsewhere(_: Arc<()>) -> Result<()> {
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: probe, namespace: other}, stringData: {password: canary}}";
+    let policy = POLICY.replace(
+        "spec:",
+        "spec:\n  connection: {credentialsSecretRef: {name: probe}}",
+    );
+    let said = plan(&format!("{secret}\n---\n{policy}"), &[])?.with(0)?;
+    let line = "warning: the Secret probe is in these files in the namespace other, and the policy is in shop: it is assumed to \
+                exist there with the keys that the policy needs";
+    ensure!(said.err.lines().any(|it| it == line), "{said:#?}");
+    let said = plan(&policy, &[])?.with(0)?;
+    let line = "warning: the Secret probe is not in these files: it is assumed to exist with the keys that the policy needs";
+    ensure!(said.err.lines().any(|it| it == line), "{said:#?}");
     Ok(())
 }
 

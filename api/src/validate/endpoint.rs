@@ -124,8 +124,14 @@ fn location(
     let field = format!("{field}.host");
     // The API server takes an IPv4 address mapped into IPv6 for no address.
     let mapped = |host: &Host| matches!(host, Host::Address(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some());
-    let host = host::host(declared.host.as_deref()?).filter(|host| !mapped(host));
-    problems.require(host.is_some(), field.clone(), rules::HOST_FORM);
+    let written = declared.host.as_deref()?;
+    let host = host::host(written).filter(|host| !mapped(host));
+    let form = if written.contains("://") {
+        rules::HOST_URL
+    } else {
+        rules::HOST_FORM
+    };
+    problems.require(host.is_some(), field.clone(), form);
     let host = host?;
     problems.require(is_routable(&host), field.clone(), rules::HOST);
     let elsewhere = policy.in_cluster(&host) == InCluster::OtherNamespace;

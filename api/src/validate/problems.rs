@@ -9,7 +9,7 @@ pub struct Problem {
     pub field: String,
     /// What must hold: one of [`crate::rules`].
     pub rule: &'static str,
-    /// By how much it does not hold, where the policy alone does not show that.
+    /// By how much, or of which endpoints, it does not hold, where the field alone does not show that.
     pub figures: Option<String>,
 }
 

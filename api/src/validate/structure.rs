@@ -82,6 +82,7 @@ fn of_another_type(value: &Value, (is, wanted): (&str, &str), schema: &Value) ->
     };
     let written = value.as_str().and_then(|text| text.trim().parse::<i64>().ok());
     match (value, wanted) {
+        (_, "string") if schema["enum"].is_array() => supported_values(schema),
         (Value::Number(number), "string") if has_rule("duration(self)") => {
             format!("must be a duration such as 10s, not {number}")
         }
@@ -95,11 +96,16 @@ fn of_another_type(value: &Value, (is, wanted): (&str, &str), schema: &Value) ->
             if is == "string" { "text" } else { "number" },
             example_of(schema)
         ),
-        (Value::Object(_) | Value::String(_), "array") => {
-            "must be a list: write each item on a line that begins with a dash".to_owned()
-        }
+        (Value::Number(_) | Value::Bool(_), "array") => format!("must be a list: write [{value}]"),
+        (_, "array") => "must be a list: write each item on a line that begins with a dash".to_owned(),
         _ => format!("must be of type {wanted}: \"{is}\""),
     }
+}
+
+fn supported_values(schema: &Value) -> String {
+    let known = schema["enum"].as_array().into_iter().flatten();
+    let known: Vec<_> = known.map(ToString::to_string).collect();
+    format!("supported values: {}", known.join(", "))
 }
 
 /// How an object is written, by the field that matters most.
@@ -123,8 +129,23 @@ fn example_of(schema: &Value) -> String {
     format!("{{{}}}", shown.join(", "))
 }
 
+/// Names of libpq for what has another place in a connection.
+const OF_LIBPQ: [(&str, &str); 5] = [
+    ("user", LOGIN_PLACE),
+    ("username", LOGIN_PLACE),
+    ("password", LOGIN_PLACE),
+    ("sslmode", "did you mean tls.mode?"),
+    ("sslrootcert", "did you mean tls.caSecretRef?"),
+];
+const LOGIN_PLACE: &str = "user and password belong into a Secret: credentialsSecretRef";
+
 /// With the field that was probably meant.
 fn unknown_field(name: &str, schema: &Value) -> String {
+    let is_connection = schema["properties"].get("credentialsSecretRef").is_some();
+    let mut of_libpq = OF_LIBPQ.iter().filter(|_| is_connection);
+    if let Some((_, place)) = of_libpq.find(|(known, _)| *known == name) {
+        return format!("unknown field: {place}");
+    }
     let known = schema["properties"]
         .as_object()
         .into_iter()
@@ -200,15 +221,35 @@ fn list(items: &[Value], schema: &Value, field: &str, found: &mut Vec<Misfit>) {
     let is_set = schema["x-kubernetes-list-type"] == "set";
     let mut seen = BTreeSet::new();
     for (at, item) in items.iter().enumerate() {
-        let key: Vec<_> = match keys {
-            Some(keys) => keys.iter().filter_map(|key| item.get(key.as_str()?)).collect(),
-            None if is_set => vec![item],
+        let key = match keys {
+            Some(keys) => {
+                let part = |key: &Value| {
+                    let key = key.as_str()?;
+                    Some((key.to_owned(), item.get(key)?.clone()))
+                };
+                Value::Object(keys.iter().filter_map(part).collect())
+            }
+            None if is_set => item.clone(),
             None => return,
         };
-        let key = serde_json::json!(key).to_string();
-        if !seen.insert(key) {
-            misfit(&format!("{field}[{at}]"), "Duplicate value", found);
+        let text = key.to_string();
+        let says = if is_shown(&key) {
+            format!("Duplicate value: {text}")
+        } else {
+            "Duplicate value".to_owned()
+        };
+        if !seen.insert(text) {
+            misfit(&format!("{field}[{at}]"), says, found);
         }
+    }
+}
+
+/// Whether a key of a list is a name: other texts may be passwords.
+fn is_shown(key: &Value) -> bool {
+    match key {
+        Value::String(text) => super::is_word(text),
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(is_shown),
+        _ => false,
     }
 }
 
@@ -221,9 +262,8 @@ fn string(text: &str, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
         misfit(field, format!("should be at least {least} chars long"), found);
     }
     let known = schema["enum"].as_array();
-    if let Some(known) = known.filter(|known| !known.iter().any(|known| known == text)) {
-        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-        misfit(field, format!("supported values: {}", known.join(", ")), found);
+    if known.is_some_and(|known| !known.iter().any(|known| known == text)) {
+        misfit(field, supported_values(schema), found);
     }
 }
 
@@ -265,7 +305,7 @@ mod tests {
     fn each_misfit_is_told_at_its_field() {
         let spec = json!({
             "primary": {"hots": "a", "port": 0, "tags": ["a", "a"]},
-            "replicas": [{"id": ""}, {"id": ""}, {"port": "5432"}],
+            "replicas": [{"id": ""}, {"id": ""}, {"port": "5432"}, {"id": "b"}, {"id": "b"}, {"id": "u:canary@h"}, {"id": "u:canary@h"}],
             "mode": "observe",
             "circuitBreaker": {"halfOpen": {"trafficSteps": []}},
         });
@@ -276,12 +316,14 @@ mod tests {
                 "spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"",
                 "spec.primary.hots: unknown field: did you mean host?",
                 "spec.primary.port: should be greater than or equal to 1",
-                "spec.primary.tags[1]: Duplicate value",
+                "spec.primary.tags[1]: Duplicate value: \"a\"",
                 "spec.replicas[0].id: should be at least 1 chars long",
                 "spec.replicas[1].id: should be at least 1 chars long",
                 "spec.replicas[2].id: Required value",
                 "spec.replicas[2].port: must be a number: write it without quotes",
                 "spec.replicas[1]: Duplicate value",
+                "spec.replicas[4]: Duplicate value: {\"id\":\"b\"}",
+                "spec.replicas[6]: Duplicate value",
             ]
         );
         assert_eq!(said(json!({})), ["spec.primary: Required value"]);
@@ -298,7 +340,14 @@ mod tests {
                 "tls": {"caSecret": "canary"},
                 "connectTimeout": 10,
                 "database": 7,
+                "user": "canary",
+                "username": "canary",
+                "password": "canary",
+                "sslmode": "require",
+                "sslrootcert": "ca.crt",
             },
+            "circuitBreaker": {"state": true, "halfOpen": {"trafficSteps": 50}},
+            "mode": 1,
             "healthCheck": {"interval": 10, "beat": "2s"},
             "identity": {"systemIdentifier": 7301},
             "failover": {"minHealthyReplicas": [1]},
@@ -306,14 +355,22 @@ mod tests {
         assert_eq!(
             said(spec),
             [
+                "spec.circuitBreaker.halfOpen.trafficSteps: must be a list: write [50]",
+                "spec.circuitBreaker.state: supported values: \"Enabled\", \"Disabled\"",
                 "spec.connection.connectTimeout: must be a duration such as 10s, not 10",
                 "spec.connection.credentialSecretRef: unknown field: did you mean credentialsSecretRef?",
                 "spec.connection.credentialsSecretRef: must be an object, not a text: write {name: …}",
                 "spec.connection.database: must be text: write it in quotes, as \"7\"",
+                "spec.connection.password: unknown field: user and password belong into a Secret: credentialsSecretRef",
+                "spec.connection.sslmode: unknown field: did you mean tls.mode?",
+                "spec.connection.sslrootcert: unknown field: did you mean tls.caSecretRef?",
                 "spec.connection.tls.caSecret: unknown field: did you mean caSecretRef?",
+                "spec.connection.user: unknown field: user and password belong into a Secret: credentialsSecretRef",
+                "spec.connection.username: unknown field: user and password belong into a Secret: credentialsSecretRef",
                 "spec.healthCheck.beat: unknown field",
                 "spec.healthCheck.interval: must be a duration such as 10s, not 10",
                 "spec.identity.systemIdentifier: must be text: write it in quotes, as \"7301\"",
+                "spec.mode: supported values: \"Enforce\", \"Observe\", \"Suspend\"",
                 "spec.primary: must be an object, not a text: write {host: …}",
                 "spec.replicas: must be a list: write each item on a line that begins with a dash",
             ]

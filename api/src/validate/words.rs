@@ -1,6 +1,6 @@
 //! The words for what the parts of a policy do not uphold together: the field that declares it, and the rule.
 
-use super::Problem;
+use super::{Problem, is_label};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::policy::InvalidPolicy as Broken;
 
@@ -17,7 +17,11 @@ impl DeclaredFields<'_> {
         Problem {
             field,
             rule,
-            figures: None,
+            figures: match broken {
+                Broken::SameServer { first, second } => Some(format!("{first} and {second}")),
+                Broken::IdTwice { id, .. } if is_label(id.as_str(), 40, false) => Some(id.to_string()),
+                _ => None,
+            },
         }
     }
 
@@ -26,7 +30,7 @@ impl DeclaredFields<'_> {
         match broken {
             Broken::IdOfPrimary(_) | Broken::Primary => (spec("primary.id"), rules::PRIMARY_ID),
             Broken::IdTwice { at, .. } => (endpoint_field(*at, "id"), rules::ID_ONCE),
-            Broken::SameServer(id) => (format!("endpoint {id}"), rules::SAME_SERVER),
+            Broken::SameServer { second, .. } => (format!("endpoint {second}"), rules::SAME_SERVER),
             Broken::Weight(at) => (endpoint_field(*at, "weight"), rules::WEIGHT),
             Broken::NoConnections(at) => (endpoint_field(*at, "maxConnections"), rules::MAX_CONNECTIONS),
             Broken::Port(at) => (self.port(*at), rules::PORT),

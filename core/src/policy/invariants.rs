@@ -18,8 +18,8 @@ pub enum InvalidPolicy {
     /// `at`: its index among the endpoints.
     #[error("the id {id} must be used once")]
     IdTwice { id: EndpointId, at: usize },
-    #[error("endpoint {0} must name another server than those before it")]
-    SameServer(EndpointId),
+    #[error("endpoint {second} must name another server than {first}")]
+    SameServer { first: EndpointId, second: EndpointId },
     /// Of the endpoint at this index, as of all that follow.
     #[error("the weight of endpoint {0} must be at most {MOST_WEIGHT}")]
     Weight(usize),
@@ -131,7 +131,7 @@ impl PolicyParts {
         if primaries.map(|(at, _)| at).ne([0]) {
             broken.push(InvalidPolicy::Primary);
         }
-        let (mut ids, mut servers) = (BTreeSet::new(), BTreeSet::new());
+        let (mut ids, mut servers) = (BTreeSet::new(), BTreeMap::new());
         for (at, endpoint) in self.endpoints.iter().enumerate() {
             let (id, primary) = (&endpoint.id, self.endpoints.first());
             if at > 0 && primary.is_some_and(|primary| primary.id == *id) {
@@ -140,8 +140,14 @@ impl PolicyParts {
                 broken.push(InvalidPolicy::IdTwice { id: id.clone(), at });
             }
             let server = endpoint.server.key().filter(|_| endpoint.is_watched());
-            if server.is_some_and(|server| !servers.insert(server)) {
-                broken.push(InvalidPolicy::SameServer(endpoint.id.clone()));
+            if let Some(server) = server {
+                let first = servers.entry(server).or_insert(id);
+                if *first != id {
+                    broken.push(InvalidPolicy::SameServer {
+                        first: (*first).clone(),
+                        second: id.clone(),
+                    });
+                }
             }
             broken.extend(broken_endpoint(endpoint, at));
             broken.extend(self.broken_dedication(endpoint, at));

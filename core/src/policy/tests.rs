@@ -98,7 +98,13 @@ fn a_server_is_named_once_unless_it_is_disabled() {
     let same = |parts: &mut PolicyParts| {
         parts.endpoints[2].server = DeclaredServer::Host(fixture::location(2));
     };
-    assert_eq!(broken(same), [InvalidPolicy::SameServer("b".into())]);
+    assert_eq!(
+        broken(same),
+        [InvalidPolicy::SameServer {
+            first: "a".into(),
+            second: "b".into()
+        }]
+    );
     let disabled = |parts: &mut PolicyParts| {
         same(parts);
         parts.endpoints[2].state = EndpointState::Disabled;

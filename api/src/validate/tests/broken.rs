@@ -92,6 +92,43 @@ fn a_message_names_the_field_and_what_must_hold() {
 }
 
 #[test]
+fn a_url_in_place_of_a_host_is_told_where_it_belongs_and_not_shown() {
+    let told: Vec<_> = problems(replica(
+        &json!({"host": "postgresql://u:canary@pg-1.example.com/a"}),
+    ))
+    .iter()
+    .map(ToString::to_string)
+    .collect();
+    assert_eq!(
+        told,
+        [
+            "spec.replicas[0].host: host must not be a URL: a URL belongs into a Secret, which urlSecretRef names"
+        ]
+    );
+}
+
+#[test]
+fn of_two_endpoints_of_one_server_both_are_named_and_of_two_with_one_id_the_id() {
+    let told = |replicas: Value| -> Vec<_> {
+        let problems = problems(spec(&replicas, &json!({})));
+        problems.iter().map(ToString::to_string).collect()
+    };
+    let same = json!([{"id": "a", "host": "198.18.0.2"}, {"id": "b", "host": "198.18.0.2"}, {"id": "c", "host": "198.18.0.2"}]);
+    assert_eq!(
+        told(same),
+        [
+            format!("endpoint b: {}: a and b", rules::SAME_SERVER),
+            format!("endpoint c: {}: a and c", rules::SAME_SERVER),
+        ]
+    );
+    let twice = json!([{"id": "a", "host": "198.18.0.2"}, {"id": "a", "host": "198.18.0.3"}]);
+    assert_eq!(
+        told(twice),
+        [format!("spec.replicas[1].id: {}: a", rules::ID_ONCE)]
+    );
+}
+
+#[test]
 fn addresses_that_no_slice_may_hold_are_refused() {
     for host in [
         "127.0.0.1",
