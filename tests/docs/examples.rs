@@ -40,7 +40,7 @@ const TASKS: [(&str, &str); 10] = [
     ),
     (
         "The primary fails, and another server is promoted",
-        "primary-unreachable withdraw-on-loss promotion-followed promotion-not-promotable pinned old-primary-returns old-primary-rejoins demotion-withdrawn primary-in-recovery primary-unproven read-only read-only-saturated",
+        "primary-unreachable withdraw-on-loss promotion-followed awaiting-proof promotion-not-promotable pinned old-primary-returns old-primary-rejoins demotion-withdrawn primary-in-recovery primary-unproven read-only read-only-saturated",
     ),
     (
         "Servers contradict each other",
