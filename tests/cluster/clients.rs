@@ -228,15 +228,13 @@ async fn follows(plane: Arc<ControlPlane>, client: Client) -> Result<()> {
     let keys = setting.keys(&ro, ",").await?;
     let (reads, writes) = (&keys[&ro], &keys[&rw]);
     let (six, four) = (servers.replica(0), servers.replica(1));
-    let mut replicas = [
-        (six, format!("[{}]", address(six)?), address(six)?),
-        (four, four.name().to_owned(), four.address().to_string()),
-    ];
-    // As the URI names them.
-    replicas.sort_by_key(|(_, host, _)| reads.find(host));
-    let [(first, host, _), (second, ..)] = &replicas;
-    ensure!(reads.contains(host), "{reads}");
-    let [of_first, of_second] = [0, 1].map(|number: usize| format!("{} t on", replicas[number].2));
+    let mut replicas = [(six, address(six)?), (four, four.address().to_string())];
+    // As the URI names them; pgjdbc writes an address of IPv6 in full.
+    if reads.contains(&format!("//{}:", four.name())) {
+        replicas.reverse();
+    }
+    let [(first, _), (second, _)] = &replicas;
+    let [of_first, of_second] = [0, 1].map(|number: usize| format!("{} t on", replicas[number].1));
 
     let [answers] = setting.answers(client, MANY, [reads]).await?;
     // Without a word for it libpq takes the first host.

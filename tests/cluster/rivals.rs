@@ -74,11 +74,14 @@ async fn disagree(plane: Arc<ControlPlane>) -> Result<()> {
     let before = writes(&it, "operator")?.len();
     let denied = format!("--deny-cidrs={}/32", it.postgres.replica(1).address());
     let second = installation(&it, "second", &[&denied]).await?;
-    let told = it.condition("Programmed", "False", "ForeignOperator").await?;
-    for lease in ["operator", "second"] {
-        let lease = format!("{}/{lease}", it.namespace);
-        ensure!(told.message.contains(&lease), "{}", told.message);
-    }
+    // Each names the other one once it has seen a status of it.
+    let leases = ["operator", "second"].map(|lease| format!("{}/{lease}", it.namespace));
+    it.until("both to be named", SOON, |policy| {
+        let told = condition(policy, "Programmed").filter(|it| it.reason == "ForeignOperator")?;
+        let named = leases.iter().all(|lease| told.message.contains(lease));
+        named.then_some(())
+    })
+    .await?;
     it.condition("Ready", "False", "NotProgrammed").await?;
     wait::pass(
         Duration::from_secs(15),

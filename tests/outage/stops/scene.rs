@@ -287,6 +287,7 @@ impl<'a> Scene<'a> {
         });
         strip(&mut state);
         forget_fallbacks(&mut state["status"]);
+        order_hosts(&mut state["configMaps"]);
         let text = format!("{state:#}");
         Ok(text
             .replace(&uid, "UID")
@@ -388,6 +389,22 @@ impl Run {
             anyhow::Ok(())
         })
         .await
+    }
+}
+
+/// Puts the hosts of each URI in one order: the one that they have turns with the namespace and the name of the policy.
+fn order_hosts(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(order_hosts),
+        Value::Array(items) => items.iter_mut().for_each(order_hosts),
+        Value::String(text) if text.starts_with("postgresql://") => {
+            let (scheme, rest) = text.split_at("postgresql://".len());
+            let (hosts, rest) = rest.split_once('/').unwrap_or((rest, ""));
+            let mut hosts: Vec<_> = hosts.split(',').collect();
+            hosts.sort_unstable();
+            *text = format!("{scheme}{}/{rest}", hosts.join(","));
+        }
+        _ => {}
     }
 }
 
