@@ -37,6 +37,11 @@ impl Subscriber {
         self.answered.is_none_or(|answered| self.check.number > answered)
     }
 
+    /// Whether it wants a session held to `address`.
+    fn holds(&self, address: IpAddr) -> bool {
+        self.check.hold.is_some_and(|hold| hold.address == address)
+    }
+
     /// Whether one check can serve both: neither waits longer than its own settings let it, and both go to the same
     /// address.
     fn agrees(&self, other: &Self) -> bool {
@@ -145,18 +150,14 @@ impl Subscribers {
     /// What those who hold the session to `address` want asked.
     pub fn lag_queries_at(&self, address: IpAddr) -> Vec<Arc<str>> {
         let all = self.0.borrow();
-        let holding = all
-            .iter()
-            .filter(|known| known.check.hold.is_some_and(|hold| hold.address == address));
+        let holding = all.iter().filter(|known| known.holds(address));
         once(holding.filter_map(|known| known.lag_query.clone()))
     }
 
     /// The policies of those who hold the session to `address`.
     pub fn holding(&self, address: IpAddr) -> Vec<PolicyKey> {
         let all = self.0.borrow();
-        let holding = all
-            .iter()
-            .filter(|known| known.check.hold.is_some_and(|hold| hold.address == address));
+        let holding = all.iter().filter(|known| known.holds(address));
         holding.map(|known| known.key.policy.clone()).collect()
     }
 
