@@ -10,7 +10,7 @@
 //! - The write primary is logged in the status before `rw` leads to it, and after the answers to writes that lead `rw` elsewhere; one
 //!   without an answer is awaited for a second.
 //! - An unchanged world gives no request. The echo of a write gives none.
-//! - Without the lease no request starts.
+//! - Without the lease no request starts; nor, until it is renewed, where a status shows that another process began to lead by it.
 //! - Two installations that undo each other's writes do not go on with it ([`rival`]).
 
 mod attempt;
@@ -198,7 +198,7 @@ impl<R: Rendering> Writing<R> {
 
     fn take(&mut self, input: Input<R::Body>, now: Now, effects: &mut Vec<Effect<R::Body>>) {
         match input {
-            Input::Declared(declared) => self.declare(*declared, effects),
+            Input::Declared(declared) => self.declare(*declared, now.moment, effects),
             Input::StatusSeen {
                 key,
                 uid,
@@ -209,9 +209,11 @@ impl<R: Rendering> Writing<R> {
                     return;
                 };
                 effects.extend(desk.shown(&version, &status, self.lead));
+                let succeeded = desk.is_succeeded(&version, &status, &self.installation);
                 if desk.see(&version, &status) {
                     self.marked.insert(key);
                 }
+                self.doubt_lease(succeeded, now.moment);
             }
             Input::Gone { key } => self.forget(&key),
             Input::Decided {
@@ -295,13 +297,16 @@ impl<R: Rendering> Writing<R> {
             .extend(heir.filter(|heir| self.desks.contains_key(*heir)).cloned());
     }
 
-    fn declare(&mut self, declared: Declared, effects: &mut Vec<Effect<R::Body>>) {
+    fn declare(&mut self, declared: Declared, now: Moment, effects: &mut Vec<Effect<R::Body>>) {
         let (key, uid) = (declared.key.clone(), declared.uid.clone());
         if self.desks.get(&key).is_some_and(|desk| desk.uid() != uid) {
             self.forget(&key);
         }
+        let mut succeeded = false;
         let to_do = if let Some(desk) = self.desks.get_mut(&key) {
-            effects.extend(desk.shown(&declared.version, &declared.status, self.lead));
+            let (version, status) = (&declared.version, &declared.status);
+            effects.extend(desk.shown(version, status, self.lead));
+            succeeded = desk.is_succeeded(version, status, &self.installation);
             desk.declare(declared, &self.rendering)
         } else {
             self.uids.insert(uid, key.clone());
@@ -314,6 +319,17 @@ impl<R: Rendering> Writing<R> {
         };
         if to_do {
             self.marked.insert(key);
+        }
+        self.doubt_lease(succeeded, now);
+    }
+
+    /// Another process began to lead by the Lease that this one believes to have, as one may whose clock stood still: a renewal says
+    /// whether it has it.
+    fn doubt_lease(&mut self, succeeded: bool, now: Moment) {
+        if let Lead::Leads { until: Some(until) } = &mut self.lead
+            && succeeded
+        {
+            *until = now;
         }
     }
 
@@ -393,7 +409,14 @@ impl<R: Rendering> Writing<R> {
             .get_mut(&sent.key)
             .filter(|desk| desk.uid() == sent.uid)
         {
+            let succeeded = match &answer {
+                Answer::Policy(Some(policy)) => {
+                    desk.is_succeeded(&policy.version, &policy.status, &self.installation)
+                }
+                _ => false,
+            };
             desk.answered(&sent.request, &answer, now.moment, &self.installation, effects);
+            self.doubt_lease(succeeded, now.moment);
         }
         self.learn(&sent, answer);
     }

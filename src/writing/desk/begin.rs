@@ -8,6 +8,7 @@ use super::{Around, Desk, Rest, Subject};
 use crate::render::reading::Version;
 use crate::render::status::{agree, memory, tells_unsigned};
 use crate::writing::attempt::Attempt;
+use crate::writing::installation::Installation;
 use crate::writing::lead::Lead;
 use crate::writing::order::Due;
 use crate::writing::rendering::Rendering;
@@ -137,6 +138,23 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
             self.beginning,
             Beginning::Unread { .. } | Beginning::Reading { .. } | Beginning::Read
         )
+    }
+
+    /// Whether a newer status shows that another process of this installation began to lead after this one, which has read or written
+    /// the status since it leads.
+    pub fn is_succeeded(
+        &self,
+        version: &Version,
+        status: &ReplicaSetPolicyStatus,
+        by: &Installation,
+    ) -> bool {
+        let has_read = matches!(self.beginning, Beginning::Read | Beginning::Signed);
+        let Some(memory) = status.memory.as_ref().filter(|_| has_read) else {
+            return false;
+        };
+        let known = [self.status.memory.as_ref(), self.sent.as_ref()];
+        let known = known.into_iter().flatten().filter_map(|memory| memory.term).max();
+        self.version.is_before(version) && memory.author == by.lease && memory.term > known
     }
 
     /// A status was written.

@@ -341,6 +341,42 @@ fn a_memory_that_an_old_leader_writes_late_is_put_back_and_never_adopted() {
     }
 }
 
+/// Its clock stood still while another process took the lease: what that one wrote comes before its own Lease says so.
+#[test]
+fn who_sees_that_another_one_of_its_lease_began_to_lead_starts_nothing_until_it_is_renewed() {
+    for shown_by_watch in [true, false] {
+        let (_, mut old) = handed_over();
+        old.decide(with(1, &[]));
+        old.serve();
+        old.pass(1);
+        assert_eq!(signature(&old).1, Some(2));
+        old.log();
+        let mut newer = old.server.status.clone();
+        let memory = newer.memory.as_mut().unwrap();
+        (memory.timeline, memory.term) = (Some(9), Some(3));
+        old.server.write_status(newer);
+        if shown_by_watch {
+            old.see_status();
+        }
+        old.decide(with(1, &[2]));
+        old.serve();
+        let begun = old.log();
+        assert_eq!(
+            old.server.status.memory.as_ref().unwrap().timeline,
+            Some(9),
+            "{begun:?}"
+        );
+        let updates = begun.iter().filter(|line| line.starts_with("update"));
+        assert!(!shown_by_watch || updates.count() == 0, "{begun:?}");
+        // It had the lease all along: nobody else signed, but for a person.
+        let until = old.now.moment + Duration::from_secs(15);
+        old.take(Input::Renewed { until });
+        old.serve();
+        old.pass(1);
+        assert_eq!(old.server.status.memory.as_ref().unwrap().timeline, Some(3));
+    }
+}
+
 /// A leader that had nothing to write for long has not read yet; what it decides since is the choice of a leader.
 #[test]
 fn what_is_decided_by_who_leads_is_not_taken_for_the_choice_of_a_follower() {
