@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::credentials::Credentials;
-use super::documents::Documents;
+use super::documents::{ClusterArguments, Documents};
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
 use super::policy_file::{self, Source};
+use super::terms::Terms;
 use super::{Error, ExitStatus, block_on, routes, warn};
 use crate::clock::{self, Clock};
 use crate::render::{Subject, cause};
 use distributary_api::notation;
-use distributary_api::validate::{self, ClusterNames, Declaration, LoginSources};
+use distributary_api::validate::{self, Declaration, LoginSources};
 use distributary_core::Moment;
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
@@ -29,7 +30,7 @@ use distributary_core::policy::{LagSource, Policy};
 use distributary_core::resolved::ResolvedEndpoint;
 use distributary_core::target::{Answer, NextCheck, ProbeKey};
 use distributary_core::world::{Announcement, Event, Instruction, Measurement, Memory, World};
-use distributary_probe::{AddressRules, Limits, Registry, Resolver};
+use distributary_probe::{Limits, Registry, Resolver};
 
 /// Where one check does not show the lag of a standby, or whether it has log that the primary lacks, all are checked again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -50,17 +51,22 @@ pub struct Arguments {
     #[command(flatten)]
     source: Source,
     #[command(flatten)]
+    cluster: ClusterArguments,
+    #[command(flatten)]
+    terms: Terms,
+    #[command(flatten)]
     output: Output,
 }
 
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     // A check is wanted, whatever the mode.
-    let documents = arguments.source.documents()?.enforced();
+    let mut documents = arguments.source.documents()?.enforced();
+    arguments.cluster.are_of(&mut documents);
     let credentials = Credentials::of_environment();
     let policies = policies(&documents, &credentials)?;
     let mut results = Vec::new();
     for (policy, unresolved) in policies {
-        results.push(block_on(check(policy, unresolved))?);
+        results.push(block_on(check(policy, unresolved, arguments))?);
     }
     let document = json!({"policies": results.iter().map(CheckResult::document).collect::<Vec<_>>()});
     let text = || {
@@ -92,7 +98,8 @@ fn policies(
             passwords: Some(&logins),
             certificates: Some(&certificates),
         };
-        let resolved = validate::resolve_with(object, &logins.secrets, &services, sources);
+        let resolved =
+            validate::resolve_with(documents.declared(object), &logins.secrets, &services, sources);
         let problems: BTreeSet<_> = resolved.values().flat_map(ResolvedEndpoint::problems).collect();
         let told = problems.into_iter().map(|problem| logins.told(problem, object));
         unresolved.push(told.collect());
@@ -147,13 +154,19 @@ struct CheckRun {
     next: BTreeMap<ProbeKey, NextCheck>,
 }
 
-async fn check(declared: Declaration, unresolved: Vec<String>) -> Result<CheckResult, Error> {
+async fn check(
+    declared: Declaration,
+    unresolved: Vec<String>,
+    arguments: &Arguments,
+) -> Result<CheckResult, Error> {
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
-    let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
+    let rules = arguments.terms.addresses();
+    let resolver = Resolver::from_system(clock, rules, arguments.cluster.domain());
+    let limits = arguments.terms.limits(Limits::default());
     let mut run = CheckRun {
         clock,
         world: World::new(jitter::spread),
-        registry: Registry::new(clock, resolver, Limits::default(), answers),
+        registry: Registry::new(clock, resolver, limits, answers),
         decision: None,
         figures: BTreeMap::new(),
         next: BTreeMap::new(),

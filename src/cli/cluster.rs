@@ -157,7 +157,7 @@ pub async fn complete(
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     let found = policy_file::secrets(object, documents);
-    for port in validate::service_references(object, &found) {
+    for port in validate::service_references(documents.declared(object), &found) {
         let key = (namespace.clone(), port.service);
         if documents.services.contains_key(&key) {
             continue;

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::Error;
 use crate::render::labels;
-use distributary_api::Mode;
-use distributary_api::validate::{self, SecretKeys};
+use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
+use distributary_api::{Mode, ReplicaSetPolicy};
 use distributary_core::cluster::Cluster;
 
 /// Namespace and name.
@@ -34,6 +34,8 @@ pub struct Documents {
     pub config_maps: BTreeMap<Name, BTreeMap<String, String>>,
     /// The cluster that they are meant for.
     pub cluster: Cluster,
+    /// How its names end, and whose a policy may use.
+    pub names: ClusterNames,
 }
 
 /// What is said of the cluster that the files are meant for.
@@ -42,14 +44,31 @@ pub struct ClusterArguments {
     /// Region of the cluster, as distributary run --region has it.
     #[arg(long, value_name = "REGION", value_parser = validate::cluster_region)]
     region: Option<String>,
+    /// Namespaces whose Services and pods the host of a policy may name, as distributary run --allow-namespaces has them.
+    #[arg(
+        long = "allow-namespaces",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        value_parser = validate::namespace
+    )]
+    allow_namespaces: Vec<String>,
+    /// DNS domain of the cluster, as distributary run --cluster-domain has it.
+    #[arg(long, value_name = "DOMAIN", default_value = ClusterNames::DOMAIN, value_parser = validate::cluster_domain)]
+    cluster_domain: String,
 }
 
 impl ClusterArguments {
-    pub fn cluster(&self) -> Cluster {
-        Cluster {
+    /// The objects are meant for this cluster.
+    pub fn are_of(&self, documents: &mut Documents) {
+        documents.cluster = Cluster {
             region: self.region.clone(),
             ..Cluster::default()
-        }
+        };
+        documents.names = ClusterNames::new(&self.cluster_domain, self.allow_namespaces.iter().cloned());
+    }
+
+    pub fn domain(&self) -> &str {
+        &self.cluster_domain
     }
 }
 
@@ -126,6 +145,11 @@ impl Documents {
 }
 
 impl Documents {
+    /// A policy as it is declared in the cluster that the files are meant for.
+    pub fn declared<'a>(&'a self, object: &'a ReplicaSetPolicy) -> PolicySource<'a> {
+        PolicySource::from(object).with_names(&self.names)
+    }
+
     /// Where else than in this namespace the files have a Secret.
     pub fn secret_elsewhere(&self, name: &str, namespace: &str) -> Option<&str> {
         let mut others = self.secrets.keys().filter(|(of, _)| of != namespace);

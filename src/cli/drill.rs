@@ -47,7 +47,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let seen = policy_file::observations(arguments.observations.as_deref())?;
     // A drill is wanted, whatever the mode.
     let mut documents = arguments.source.documents()?.enforced();
-    documents.cluster = arguments.cluster.cluster();
+    arguments.cluster.are_of(&mut documents);
     let mut examples = Examples::default();
     let policies = planned::assumed(&documents, &seen, &mut examples)?;
     if arguments.observations.is_some() && policies.len() > 1 {

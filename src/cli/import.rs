@@ -82,7 +82,7 @@ fn judge(import: &Import, objects: &[Value]) -> Result<(), Error> {
     let [document] = &documents.policies[..] else {
         return Err(Error::invalid("there is no policy"));
     };
-    let problems: Vec<_> = match policy_file::object(document) {
+    let problems: Vec<_> = match policy_file::object(document, &documents.names) {
         Err(misfits) => misfits
             .iter()
             .map(|misfit| format!("{}: {}", import.cause(&misfit.field), misfit.says))

@@ -18,6 +18,7 @@ mod policy_file;
 mod remarks;
 mod routes;
 mod run;
+mod terms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

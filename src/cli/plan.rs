@@ -18,7 +18,6 @@ use crate::writing::diff::{Diff, Observed, diff};
 use distributary_api::validate::Declaration;
 use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
 use distributary_core::Moment;
-use distributary_core::cluster::Cluster;
 use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::policy::Mode;
@@ -82,7 +81,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let observed = arguments.observations.as_deref();
     let seen = policy_file::observations(observed)?;
     let mut documents = arguments.source.documents()?;
-    documents.cluster = arguments.cluster.cluster();
+    arguments.cluster.are_of(&mut documents);
     let live = if arguments.diff && arguments.previous.is_none() {
         block_on(live(&mut documents))?
     } else {
@@ -119,7 +118,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let changes = match &arguments.previous {
         Some(file) => Some(since(
             (file, &arguments.source.namespace),
-            &documents.cluster,
+            &documents,
             &plans,
             &seen,
             &mut examples,
@@ -162,7 +161,7 @@ async fn live(documents: &mut Documents) -> Result<Live, Error> {
     let (client, _) = cluster::client().await?;
     let mut live = Live::new();
     for at in 0..documents.policies.len() {
-        let Ok(object) = policy_file::object(&documents.policies[at]) else {
+        let Ok(object) = policy_file::object(&documents.policies[at], &documents.names) else {
             continue;
         };
         let metadata = &object.metadata;
@@ -193,13 +192,13 @@ impl Change {
 /// To the objects that the policies of a file lead to, by the same observations.
 fn since(
     (file, namespace): (&PathBuf, &str),
-    cluster: &Cluster,
+    like: &Documents,
     plans: &[PolicyPlan],
     seen: &Observations,
     examples: &mut Examples,
 ) -> Result<Vec<Change>, Error> {
     let mut documents = Documents::read(std::slice::from_ref(file), namespace)?;
-    documents.cluster = cluster.clone();
+    (documents.cluster, documents.names) = (like.cluster.clone(), like.names.clone());
     let mut before = BTreeMap::new();
     for declared in planned::assumed(&documents, seen, examples)? {
         let seen = seen.clone().of(&declared.policy, &declared.resolved);

@@ -37,7 +37,7 @@ pub fn assumed(
         let (secrets, absent) = policy_file::assumed_secrets(object, documents);
         missing.extend(absent.iter().map(|name| assumption(name, object, documents)));
         let services = policy_file::assumed_services(object, &secrets, documents, seen, examples);
-        validate::resolve(object, &secrets, &services)
+        validate::resolve(documents.declared(object), &secrets, &services)
     })?;
     for assumption in &missing {
         warn(assumption);

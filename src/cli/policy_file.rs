@@ -13,7 +13,9 @@ use super::documents::{Documents, Name, values};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
-use distributary_api::validate::{self, Declaration, Problem, SecretKeys, Secrets, ServicePort, Services};
+use distributary_api::validate::{
+    self, ClusterNames, Declaration, PolicySource, Problem, SecretKeys, Secrets, ServicePort, Services,
+};
 use distributary_api::{self as api, ReplicaSetPolicy, ReplicaSetPolicySpec, ReplicaSetPolicyStatus, rules};
 use distributary_core::ids::EndpointId;
 use distributary_core::login::SecretProblem;
@@ -72,7 +74,7 @@ static SCHEMA: LazyLock<Value> =
     LazyLock::new(|| api::crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take());
 
 /// The object of a document; every misfit with the CustomResourceDefinition, and every rule that does not hold, otherwise.
-pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
+pub fn object(document: &Value, names: &ClusterNames) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
     let mut document = without_null(document.clone());
     let mut found = Vec::new();
     if document["apiVersion"] != "distributary.dev/v1alpha1" {
@@ -92,7 +94,8 @@ pub fn object(document: &Value) -> Result<ReplicaSetPolicy, Vec<Misfit>> {
         }
         return Err(found);
     };
-    for problem in validate::policy(&object).err().unwrap_or_default() {
+    let declared = PolicySource::from(&object).with_names(names);
+    for problem in validate::policy(declared).err().unwrap_or_default() {
         if !found.iter().any(|misfit| hides(&misfit.field, &problem)) {
             found.push(misfit(&problem.field, &problem.says()));
         }
@@ -180,10 +183,10 @@ pub fn policies(
         if !seen.insert(title.clone()) {
             problems.push(format!("{title}: the files contain it twice"));
         }
-        match object(document) {
+        match object(document, &documents.names) {
             Ok(object) => {
                 let resolved = resolve(&object);
-                match validate::policy(&object) {
+                match validate::policy(documents.declared(&object)) {
                     Ok(valid) => found.push(valid.with(resolved, documents.cluster.clone())),
                     Err(wrong) => problems.extend(wrong.iter().map(|problem| format!("{title}: {problem}"))),
                 }
@@ -307,7 +310,7 @@ pub fn services(object: &ReplicaSetPolicy, secrets: &Secrets, documents: &Docume
         let ready = ready((namespace.clone(), port.service.clone()), port.port, documents);
         (port, ready)
     };
-    validate::service_references(object, secrets)
+    validate::service_references(documents.declared(object), secrets)
         .into_iter()
         .map(find)
         .collect()

@@ -4,21 +4,20 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::fail;
 use super::lease::{self, LeaseArguments, duration};
+use super::terms::Terms;
 use crate::k8s::clients::{self, Clients};
 use crate::k8s::context::ClusterSettings;
 use crate::k8s::secrets::SecretAccess;
 use crate::process::{self, Settings};
 use crate::telemetry::{self, LogFormat};
 use distributary_api::validate::{self, ClusterNames};
-use distributary_core::login::TlsMode;
-use distributary_probe::{AddressRules, Cidr, Limits, cluster_domain};
+use distributary_probe::{Limits, cluster_domain};
 
 /// Run the operator.
 ///
@@ -61,39 +60,8 @@ pub struct Arguments {
     /// and Accepted says so. 0s: as policies say.
     #[arg(long, env = "DISTRIBUTARY_MIN_INTERVAL", value_name = "DURATION", default_value = "0s", value_parser = duration)]
     min_interval: Duration,
-    /// Addresses that may be servers, as a CIDR or an address: the operator connects to no others and publishes no others.
-    /// May be given more than once, or separated by commas. Default: all.
-    #[arg(
-        long = "allow-cidrs",
-        env = "DISTRIBUTARY_ALLOW_CIDRS",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
-    allow_cidrs: Vec<Cidr>,
-    /// Addresses that may not be servers, even if --allow-cidrs contains them. Special addresses (loopback, link-local,
-    /// multicast) and the Service CIDRs of the cluster are always refused.
-    #[arg(
-        long = "deny-cidrs",
-        env = "DISTRIBUTARY_DENY_CIDRS",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
-    deny_cidrs: Vec<Cidr>,
-    /// The least TLS that a login of the operator has, whatever a policy or URL asks for. With None, a policy can let the operator
-    /// log in without TLS, or to a server whose certificate it does not verify: who stands in the way reads what is asked, and can
-    /// try to guess the password from the login.
-    #[arg(long, env = "DISTRIBUTARY_REQUIRE_TLS", value_enum, default_value = "None")]
-    require_tls: RequiredTls,
-    /// Maximum number of iterations of SCRAM that the operator does for a login, from 4096. Each 10,000 take about 4 ms of a
-    /// processor, also where the server is none of yours; servers that ask for more are not checked.
-    #[arg(
-        long,
-        env = "DISTRIBUTARY_MAX_SCRAM_ITERATIONS",
-        value_name = "NUMBER",
-        default_value_t = 20_000,
-        value_parser = clap::value_parser!(u32).range(4096..)
-    )]
-    max_scram_iterations: u32,
+    #[command(flatten)]
+    terms: Terms,
     /// Region of the cluster, as policies name it: under the strategy Geographic, NAME-ro leads to the servers that are nearest
     /// to it. Default: none, and NAME-ro ignores regions.
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
@@ -116,29 +84,6 @@ pub struct Arguments {
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
-}
-
-/// The least TLS of every login.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-#[clap(rename_all = "PascalCase")]
-enum RequiredTls {
-    /// What the policy asks for.
-    None,
-    /// A certificate that a known CA signed.
-    #[clap(name = "VerifyCA")]
-    VerifyCa,
-    /// The same, and it names the host.
-    VerifyFull,
-}
-
-impl RequiredTls {
-    const fn mode(self) -> TlsMode {
-        match self {
-            Self::None => TlsMode::Disable,
-            Self::VerifyCa => TlsMode::VerifyCa,
-            Self::VerifyFull => TlsMode::VerifyFull,
-        }
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -199,13 +144,12 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
         secrets: arguments.secrets,
-        limits: Limits {
+        limits: arguments.terms.limits(Limits {
             all: arguments.probes,
             policy: arguments.probes_per_policy,
-            tls: arguments.require_tls.mode(),
-            scram_iterations: arguments.max_scram_iterations,
-        },
-        addresses: AddressRules::new(&arguments.allow_cidrs, &arguments.deny_cidrs),
+            ..Limits::default()
+        }),
+        addresses: arguments.terms.addresses(),
         instance: arguments.instance,
         cluster: ClusterSettings {
             region: arguments.region,

@@ -32,6 +32,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             "check_names_what_is_wrong_with_secrets_and_what_would_supply_it",
             secrets,
         )
+        .test("check_speaks_to_servers_on_the_terms_of_the_operator", terms)
         .test(
             "check_takes_logins_from_the_environment_and_never_shows_them",
             logins,
@@ -336,5 +337,27 @@ async fn logins(_: Arc<()>) -> Result<()> {
             .contains("the file is not used, because other users may read it"),
         "{said:#?}"
     );
+    Ok(())
+}
+
+async fn terms(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(1).await?;
+    let texts = format!("{}\n---\n{}", secret(PROBE.password), policy(&postgres));
+    let check = |arguments: &[&str]| distributary(&[&["check", "-f", "-"], arguments].concat(), &texts, &[]);
+    check(&["--require-tls", "None"])?.with(0)?;
+    // These servers have no TLS, and the policy asks for none.
+    let said = check(&["--require-tls", "VerifyFull"])?.with(4)?;
+    ensure!(said.row(&["primary"])?.join(" ").contains("Tls"), "{said:#?}");
+    let primary = postgres.primary().address().to_string();
+    let said = check(&["--deny-cidrs", &primary])?.with(4)?;
+    ensure!(
+        said.row(&["primary"])?.join(" ").contains("AddressRefused"),
+        "{said:#?}"
+    );
+    ensure!(
+        said.row(&["replica-1"])?.join(" ").contains("Standby"),
+        "{said:#?}"
+    );
+    check(&["--max-scram-iterations", "4095"])?.with(2)?;
     Ok(())
 }

@@ -29,6 +29,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("plan_warns_of_what_a_policy_says_in_vain", in_vain)
         .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
+        .test(
+            "plan_and_drill_and_check_know_the_names_that_the_operator_allows",
+            names_of_the_cluster,
+        )
 }
 
 const POLICY: &str = "
@@ -592,5 +596,42 @@ async fn region(_: Arc<()>) -> Result<()> {
             .contains("must be a DNS-1123 label of at most 19 characters"),
         "{refused:?}"
     );
+    Ok(())
+}
+
+/// What an administrator allows of the names of a cluster is no fault of a policy, and nothing more is allowed.
+async fn names_of_the_cluster(_: Arc<()>) -> Result<()> {
+    let named = |host: &str| POLICY.replace("198.18.0.2", host);
+    let allow = &["--allow-namespaces", "databases"][..];
+    let domain = &["--cluster-domain", "corp.example"][..];
+    let both = &[allow, domain].concat()[..];
+    let cases = [
+        ("pg-1.databases.svc", &[][..], 3),
+        ("pg-1.databases.svc", allow, 0),
+        ("pg-1.other.svc", allow, 3),
+        // A name outside, until the cluster is known to end so.
+        ("pg-1.databases.svc.corp.example", &[], 0),
+        ("pg-1.databases.svc.corp.example", domain, 3),
+        ("pg-1.databases.svc.corp.example", both, 0),
+    ];
+    for (host, arguments, expected) in cases {
+        for command in ["plan", "drill"] {
+            let arguments = [&[command, "-f", "-"], arguments].concat();
+            let said = distributary(&arguments, &named(host), &[])?.with(expected)?;
+            let refuses = said.err.contains("spec.replicas[0].host");
+            ensure!(refuses == (expected == 3), "{command} {host}: {said:#?}");
+        }
+    }
+    // Nobody is asked where the policy is refused.
+    let refused = distributary(&["check", "-f", "-"], &named("pg-1.databases.svc"), &[])?;
+    ensure!(refused.with(3)?.err.contains("spec.replicas[0].host"));
+    let asked = distributary(
+        &[&["check", "-f", "-"], allow].concat(),
+        &named("pg-1.databases.svc"),
+        &[],
+    )?;
+    asked.with(4)?.row(&["a"])?;
+    let said = plan(POLICY, &["--cluster-domain", "not a domain"])?.with(2)?;
+    ensure!(said.err.contains("--cluster-domain"), "{said:?}");
     Ok(())
 }

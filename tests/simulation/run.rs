@@ -45,6 +45,8 @@ struct Seat {
     stopped: Duration,
     cut: Duration,
     lags: Duration,
+    /// When its engine is told last of what is on its way: one thing after the other.
+    tells: Duration,
     parted: BTreeMap<usize, Duration>,
     dies: Option<(usize, bool, u64)>,
     fates: Vec<(usize, Fate)>,
@@ -428,6 +430,8 @@ impl<'a> Run<'a> {
                 Order::Tell(event) => {
                     wire.recalls += usize::from(matches!(event, Event::Recalled { .. }));
                     let at = self.now + millis(self.chance(20));
+                    let at = at.max(self.seats[seat].tells);
+                    self.seats[seat].tells = at;
                     self.push_of(seat, at, Act::Told(event));
                 }
                 Order::End => {

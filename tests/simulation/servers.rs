@@ -270,14 +270,15 @@ impl Servers {
             (server.timeline(), server.is_primary(), server.lsn)
         });
         let best = best.unwrap_or(0);
-        if best == 0 && self.all[0].identifier != SYSTEM {
-            // A backup of the database is restored.
+        let restored = self.all[best].identifier != SYSTEM;
+        if restored {
+            // A backup of the database is restored, on a server that may never have been seen as its standby.
             let (newest, lsn) = (self.newest + 1, self.all[0].lsn);
             self.newest = newest;
             self.all[0].identifier = SYSTEM;
             self.all[0].history = vec![(1, BEGIN), (newest, lsn)];
         }
-        let leads = self.all[best].is_primary() && self.all[best].timeline() == self.newest;
+        let leads = !restored && self.all[best].is_primary() && self.all[best].timeline() == self.newest;
         if !leads {
             self.all[best].role = Role::Standby;
         }
