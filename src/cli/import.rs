@@ -3,7 +3,6 @@
 mod env_file;
 mod fields;
 mod mapping;
-mod parameters;
 
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::documents::{Documents, read};
 use super::output::{print, yaml};
-use super::{Error, ExitStatus, policy_file, warn};
+use super::{Error, ExitStatus, policy_file, url_parameters, warn};
 use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::login::{SecretProblem, UnresolvedSecret};
 use distributary_core::resolved::ResolvedEndpoint;
@@ -56,7 +55,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
         }
     }
     for (variable, url) in import.urls() {
-        for dropped in parameters::dropped(url) {
+        for dropped in url_parameters::dropped(url) {
             warn(&format!("{variable}: {dropped}"));
         }
     }

@@ -19,6 +19,7 @@ mod remarks;
 mod routes;
 mod run;
 mod terms;
+mod url_parameters;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::documents::Documents;
 use super::endpoints::{self, Row};
-use super::policy_file::{self, Examples};
+use super::policy_file::{self, Examples, KnownCertificates};
 use super::{Error, routes, warn};
+use crate::clock;
 use crate::rehearse::{Observations, Rehearsal, rehearse};
 use crate::render::{Manifest, Manifests, Subject, render};
 use distributary_api::ReplicaSetPolicy;
-use distributary_api::validate::{self, Declaration};
+use distributary_api::validate::{self, Declaration, LoginSources};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, EndpointView};
 use distributary_core::ids::EndpointId;
@@ -33,11 +34,17 @@ pub fn assumed(
     examples: &mut Examples,
 ) -> Result<Vec<Declaration>, Error> {
     let mut missing = BTreeSet::new();
+    let certificates = clock::certificates();
+    let certificates = KnownCertificates(&certificates);
+    let sources = LoginSources {
+        passwords: None,
+        certificates: Some(&certificates),
+    };
     let policies = policy_file::policies(documents, |object| {
         let (secrets, absent) = policy_file::assumed_secrets(object, documents);
         missing.extend(absent.iter().map(|name| assumption(name, object, documents)));
         let services = policy_file::assumed_services(object, &secrets, documents, seen, examples);
-        validate::resolve(documents.declared(object), &secrets, &services)
+        validate::resolve_with(documents.declared(object), &secrets, &services, sources)
     })?;
     for assumption in &missing {
         warn(assumption);

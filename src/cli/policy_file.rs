@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Error;
 use super::documents::{Documents, Name, values};
+use super::{Error, url_parameters, warn};
 use crate::k8s::services::pods::{self, Ports, Ready};
 use crate::rehearse::Observations;
 use distributary_api::validate::structure::{Misfit, misfits, without_null};
@@ -18,7 +18,7 @@ use distributary_api::validate::{
 };
 use distributary_api::{self as api, ReplicaSetPolicy, ReplicaSetPolicySpec, ReplicaSetPolicyStatus, rules};
 use distributary_core::ids::EndpointId;
-use distributary_core::login::SecretProblem;
+use distributary_core::login::{CertificateCheck, CertificateProblem, ClientCertificate, SecretProblem};
 use distributary_core::resolved::{ResolvedEndpoint, ServiceProblem};
 use distributary_core::server::Host;
 
@@ -185,6 +185,7 @@ pub fn policies(
         }
         match object(document, &documents.names) {
             Ok(object) => {
+                warn_of_urls(&object, documents);
                 let resolved = resolve(&object);
                 match validate::policy(documents.declared(&object)) {
                     Ok(valid) => found.push(valid.with(resolved, documents.cluster.clone())),
@@ -198,6 +199,23 @@ pub fn policies(
         Ok(found)
     } else {
         Err(Error::Invalid(problems))
+    }
+}
+
+/// Says which parameters of the URLs in Secrets are not used.
+fn warn_of_urls(object: &ReplicaSetPolicy, documents: &Documents) {
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let references = endpoints(object).filter_map(|endpoint| endpoint.url_secret_ref.as_ref());
+    let named: BTreeSet<_> = references
+        .map(|reference| (&reference.name, &reference.key))
+        .collect();
+    for (name, key) in named {
+        let secret = documents.secrets.get(&(namespace.clone(), name.clone()));
+        let url = secret.and_then(|secret| secret.0.get(key));
+        let url = url.and_then(|url| std::str::from_utf8(url).ok());
+        for dropped in url.map(url_parameters::dropped).unwrap_or_default() {
+            warn(&format!("Secret {name}, key {key}: {dropped}"));
+        }
     }
 }
 
@@ -227,12 +245,34 @@ pub fn assumed_secrets(object: &ReplicaSetPolicy, documents: &Documents) -> (Sec
     (all, missing)
 }
 
+/// The value of a key that nobody gave.
+const ASSUMED: &str = "assumed";
+
+/// Reads the certificates that the files have; the assumed ones are as they should be.
+pub struct KnownCertificates<'a>(pub &'a dyn CertificateCheck);
+
+impl CertificateCheck for KnownCertificates<'_> {
+    fn of_authorities(&self, pem: &str) -> Vec<CertificateProblem> {
+        if pem == ASSUMED {
+            return Vec::new();
+        }
+        self.0.of_authorities(pem)
+    }
+
+    fn of_client(&self, client: &ClientCertificate) -> (Vec<CertificateProblem>, Vec<CertificateProblem>) {
+        if client.chain == ASSUMED {
+            return (Vec::new(), Vec::new());
+        }
+        self.0.of_client(client)
+    }
+}
+
 /// Every Secret that a policy names, as it should be.
 fn every_secret(object: &ReplicaSetPolicy) -> Secrets {
     let mut all: BTreeMap<_, _> = keys_of_secrets(object)
         .into_iter()
         .map(|(name, keys)| {
-            let keys = keys.into_iter().map(|key| (key, b"assumed".to_vec()));
+            let keys = keys.into_iter().map(|key| (key, ASSUMED.as_bytes().to_vec()));
             (name, SecretKeys(keys.collect()))
         })
         .collect();

@@ -27,6 +27,7 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
         .test("plan_warns_of_what_a_policy_says_in_vain", in_vain)
+        .test("plan_reads_the_secrets_in_the_files", reads_secrets)
         .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
         .test(
@@ -633,5 +634,50 @@ async fn names_of_the_cluster(_: Arc<()>) -> Result<()> {
     asked.with(4)?.row(&["a"])?;
     let said = plan(POLICY, &["--cluster-domain", "not a domain"])?.with(2)?;
     ensure!(said.err.contains("--cluster-domain"), "{said:?}");
+    Ok(())
+}
+
+/// What the operator would find wrong with a Secret is told before the policy is applied, and so is what it would not use.
+async fn reads_secrets(_: Arc<()>) -> Result<()> {
+    let policy = "
+apiVersion: distributary.dev/v1alpha1
+kind: ReplicaSetPolicy
+metadata: {name: orders, namespace: shop}
+spec:
+  connection: {tls: {caSecretRef: {name: orders-ca}}}
+  primary: {urlSecretRef: {name: orders-url, key: url}}
+";
+    let secret = |name: &str, key: &str, value: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "shop"}, "stringData": {key: value},
+        })
+    };
+    let wrong = [
+        secret("orders-ca", "ca.crt", "canary"),
+        secret(
+            "orders-url",
+            "url",
+            "postgresql://u:canary@pg.example.com/orders?sslrootcert=/ca.pem",
+        ),
+    ];
+    let all = |secrets: &[Value]| {
+        let secrets: Vec<_> = secrets.iter().map(|secret| format!("---\n{secret}\n")).collect();
+        format!("{policy}{}", secrets.concat())
+    };
+    let said = plan(&all(&wrong), &[])?.with(4)?;
+    for told in [
+        "ca.crt",
+        "Secret orders-url, key url: sslrootcert is not used: put the CA into a Secret",
+    ] {
+        let mut warnings = said.err.lines().filter(|line| line.starts_with("warning: "));
+        ensure!(warnings.any(|line| line.contains(told)), "{told}: {said:#?}");
+    }
+    ensure!(
+        !said.err.contains("canary") && !said.out.contains("canary"),
+        "{said:#?}"
+    );
+    // Those that are not there are assumed to be well.
+    let said = plan(&all(&[]), &[])?.with(0)?;
+    ensure!(!said.err.contains("must be"), "{said:#?}");
     Ok(())
 }

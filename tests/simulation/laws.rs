@@ -188,6 +188,11 @@ pub fn is_out(api: &Api, servers: &Servers) -> Result<(), String> {
 }
 
 impl Laws {
+    /// Whether a process was told that this server is a standby of the first database.
+    pub fn has_told(&self, server: usize) -> bool {
+        self.standbys.contains(&server)
+    }
+
     /// Whether somebody changed objects of ours.
     pub const fn is_meddled(&self) -> bool {
         self.meddled

@@ -15,7 +15,7 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::{Laws, is_out, lacks};
+use super::laws::{Laws, holder, is_out, lacks};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
@@ -958,6 +958,8 @@ impl<'a> Run<'a> {
                 self.laws.halted();
                 let it = &mut self.seats[operator];
                 it.stopped = now + millis(lasts);
+                // By its clock it has the lease for longer: until it asks for it again, versions and the log alone protect.
+                it.wire.lease = None;
                 if let Some(operator) = &mut it.operator {
                     operator.loses(millis(lasts));
                 }
@@ -1024,7 +1026,9 @@ impl<'a> Run<'a> {
     fn heal(&mut self) -> usize {
         self.say("all faults end".to_owned());
         self.outage = Duration::ZERO;
-        let (best, leads) = self.servers.heal();
+        let holder = holder(&self.api.status);
+        let is_known = |id: usize| self.laws.has_told(id) || holder == Some(address(id).to_string());
+        let (best, leads) = self.servers.heal(is_known);
         self.say(format!("server {best} is the primary, leads: {leads}"));
         if !leads {
             self.close(best);

@@ -258,7 +258,8 @@ impl Servers {
 
     /// Ends every fault: all servers follow the best one of the first database. Whether that one takes writes; where it does
     /// not, it is to be promoted when it was seen as a standby.
-    pub fn heal(&mut self) -> (usize, bool) {
+    /// Nor does one that leads without anybody knowing it as its standby: only a person may name such a server.
+    pub fn heal(&mut self, is_known: impl Fn(usize) -> bool) -> (usize, bool) {
         for id in 0..self.all.len() {
             self.start(id);
             self.freeze(id, false);
@@ -278,7 +279,7 @@ impl Servers {
             self.all[0].identifier = SYSTEM;
             self.all[0].history = vec![(1, BEGIN), (newest, lsn)];
         }
-        let leads = !restored && self.all[best].is_primary() && self.all[best].timeline() == self.newest;
+        let leads = !restored && is_known(best) && self.all[best].is_primary() && self.all[best].timeline() == self.newest;
         if !leads {
             self.all[best].role = Role::Standby;
         }

@@ -130,20 +130,44 @@ fn example_of(schema: &Value) -> String {
 }
 
 /// Names of libpq for what has another place in a connection.
-const OF_LIBPQ: [(&str, &str); 5] = [
-    ("user", LOGIN_PLACE),
-    ("username", LOGIN_PLACE),
-    ("password", LOGIN_PLACE),
-    ("sslmode", "did you mean tls.mode?"),
-    ("sslrootcert", "did you mean tls.caSecretRef?"),
+const OF_LIBPQ: [(&str, &str); 6] = [
+    ("user", "credentialsSecretRef"),
+    ("username", "credentialsSecretRef"),
+    ("password", "credentialsSecretRef"),
+    ("sslmode", "tls.mode"),
+    ("sslrootcert", "tls.caSecretRef"),
+    ("dbname", "database"),
 ];
-const LOGIN_PLACE: &str = "user and password belong into a Secret: credentialsSecretRef";
+
+/// What an endpoint calls otherwise.
+const OF_ENDPOINTS: [(&str, &str); 6] = [
+    ("address", "did you mean host?"),
+    ("hostname", "did you mean host?"),
+    ("name", "did you mean id?"),
+    ("url", URL_PLACE),
+    ("uri", URL_PLACE),
+    ("dsn", URL_PLACE),
+];
+const URL_PLACE: &str = "a URL belongs into a Secret: urlSecretRef";
 
 /// With the field that was probably meant.
 fn unknown_field(name: &str, schema: &Value) -> String {
-    let is_connection = schema["properties"].get("credentialsSecretRef").is_some();
-    let mut of_libpq = OF_LIBPQ.iter().filter(|_| is_connection);
-    if let Some((_, place)) = of_libpq.find(|(known, _)| *known == name) {
+    let has = |field: &str| schema["properties"].get(field).is_some();
+    let within = if has("credentialsSecretRef") {
+        Some("")
+    } else {
+        has("connection").then_some("connection.")
+    };
+    let place = OF_LIBPQ.iter().find(|(known, _)| *known == name);
+    if let (Some(within), Some((_, place))) = (within, place) {
+        return if *place == "credentialsSecretRef" {
+            format!("unknown field: user and password belong into a Secret: {within}{place}")
+        } else {
+            format!("unknown field: did you mean {within}{place}?")
+        };
+    }
+    let place = OF_ENDPOINTS.iter().find(|(known, _)| *known == name);
+    if let Some((_, place)) = place.filter(|_| has("urlSecretRef")) {
         return format!("unknown field: {place}");
     }
     let known = schema["properties"]
@@ -376,5 +400,23 @@ mod tests {
             ]
         );
         assert_eq!(said(Value::Null), ["spec: Required value"]);
+    }
+
+    #[test]
+    fn what_an_endpoint_does_not_have_is_told_where_it_belongs() {
+        let spec = json!({"primary": {
+            "hostname": "a", "name": "b", "url": "postgresql://u:canary@h", "password": "canary", "sslmode": "require", "dbname": "c",
+        }});
+        assert_eq!(
+            said(spec),
+            [
+                "spec.primary.dbname: unknown field: did you mean connection.database?",
+                "spec.primary.hostname: unknown field: did you mean host?",
+                "spec.primary.name: unknown field: did you mean id?",
+                "spec.primary.password: unknown field: user and password belong into a Secret: connection.credentialsSecretRef",
+                "spec.primary.sslmode: unknown field: did you mean connection.tls.mode?",
+                "spec.primary.url: unknown field: a URL belongs into a Secret: urlSecretRef",
+            ]
+        );
     }
 }
