@@ -20,6 +20,7 @@ mod routes;
 mod run;
 mod terms;
 mod url_parameters;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ enum Command {
     Explain(explain::Arguments),
     Drill(drill::Arguments),
     Import(import::Arguments),
+    Verify(verify::Arguments),
     Crd(crd::Arguments),
 }
 
@@ -118,6 +120,7 @@ where
         Command::Explain(arguments) => explain::main(&arguments),
         Command::Drill(arguments) => drill::main(&arguments),
         Command::Import(arguments) => import::main(&arguments),
+        Command::Verify(arguments) => verify::main(&arguments),
     };
     match ended {
         Ok(ended) => ExitCode::from(ended as u8),

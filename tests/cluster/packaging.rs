@@ -12,6 +12,7 @@ use harness::control_plane::{AuditEvent, Namespace, service_account_user};
 use harness::suite::Suite;
 use harness::{ControlPlane, Operator, PgCluster, wait, watch};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -51,6 +52,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("the_chart_refuses_wrong_values", wrong_values_are_refused)
         .test("the_operator_needs_exactly_its_role", the_operator_needs_its_role)
         .test("named_secrets_suffice_for_the_operator", named_secrets_suffice)
+        .test("helm_test_tells_whether_an_operator_works", helm_tests)
 }
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
@@ -858,6 +860,76 @@ async fn named_secrets_suffice(plane: Arc<ControlPlane>) -> Result<()> {
         .collect();
     ensure!(others.is_empty(), "{POLICY} asked for {others:?}");
     Ok(())
+}
+
+/// Nothing runs Pods here: the test does what the Pod of the release says, with the rights of its ServiceAccount.
+async fn helm_tests(plane: Arc<ControlPlane>) -> Result<()> {
+    let quick = r#"extraArgs=["--lease-duration=3s","--renew-deadline=2s","--retry-period=500ms"]"#;
+    let release = Release::install(plane, "verified", &[quick]).await?;
+    let it = &release.fixture;
+    it.apply(&it.policy()).await?;
+    it.condition("Ready", "True", "Routable").await?;
+    let (code, said) = helm_test(&release).await?;
+    ensure!(
+        code == 0 && said.contains("1 policies, of which 1 are Ready") && said.contains("is renewed by "),
+        "{code} {said}"
+    );
+    it.operator.kill();
+    let (code, said) = helm_test(&release).await?;
+    ensure!(
+        code == 4 && said.contains("nobody renewed the Lease") && said.contains("within 8 s"),
+        "{code} {said}"
+    );
+    let leases: Api<Lease> = it.api();
+    leases
+        .delete(
+            &format!("{}-distributary", release.name),
+            &DeleteParams::default(),
+        )
+        .await?;
+    let (code, said) = helm_test(&release).await?;
+    ensure!(code == 4 && said.contains("there is no Lease"), "{code} {said}");
+    Ok(())
+}
+
+/// How the Pod of `helm test` ends, and what it says; helm is told the same.
+async fn helm_test(release: &Release) -> Result<(i32, String)> {
+    let it = &release.fixture;
+    let account = format!("{}-distributary", release.name);
+    let pods: Api<Pod> = it.api();
+    let name = format!("{account}-verify");
+    let run = async {
+        let created = |pod: Option<&Pod>| {
+            let pod = pod?;
+            let phase = pod.status.as_ref()?.phase.as_deref();
+            pod.spec.clone().filter(|_| phase == Some("Pending"))
+        };
+        let spec = watch::object(&pods, &name, "the Pod of helm test", SOON, created).await?;
+        ensure!(
+            spec.service_account_name.as_deref() == Some(&*account),
+            "{spec:?}"
+        );
+        let arguments = spec.containers[0].args.clone().context("arguments")?;
+        let kubeconfig = it
+            .plane
+            .service_account_kubeconfig(&it.namespace, &account)
+            .await?;
+        let said = tokio::process::Command::new(env!("CARGO_BIN_EXE_distributary"))
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .output()
+            .await?;
+        let code = said.status.code().context("a code")?;
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        let status = Patch::Merge(json!({"status": {"phase": phase}}));
+        pods.patch_status(&name, &PatchParams::default(), &status).await?;
+        anyhow::Ok((code, String::from_utf8([said.stdout, said.stderr].concat())?))
+    };
+    let arguments = ["test", &*release.name, "-n", &*release.name, "--timeout", "60s"];
+    let (helm, ran) = tokio::join!(it.plane.helm(&arguments), run);
+    let (code, said) = ran?;
+    ensure!(helm.is_ok() == (code == 0), "{code} {said}: {helm:?}");
+    Ok((code, said))
 }
 
 /// What the rules of a Role allow, as `VERB RESOURCE`, with the group of the resource where another has its name.

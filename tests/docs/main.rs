@@ -1,5 +1,6 @@
 //! The documentation says what the code says. `UPDATE_DOCS=1` rewrites what is generated.
 
+mod chart;
 mod examples;
 mod generated;
 mod names;
@@ -59,6 +60,7 @@ fn pages() -> Vec<PathBuf> {
         .map(|path| path.strip_prefix(root()).unwrap().to_owned())
         .collect();
     pages.extend(below("docs", "md"));
+    pages.extend(below("charts", "md"));
     assert!(pages.len() > 10, "{pages:?}");
     pages
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use distributary::render::Kind;
 use distributary::render::reading::Text;
 use distributary::writing::{Call, Place};
-use distributary_api::ReplicaSetPolicyStatus;
+use distributary_api::{ReplicaSetPolicyStatus, ServerStatus};
 use distributary_core::observation::{Role, Sample};
 use serde_json::Value;
 
@@ -67,6 +67,15 @@ pub fn holder(status: &ReplicaSetPolicyStatus) -> Option<String> {
 
 fn mark(status: &ReplicaSetPolicyStatus) -> Option<u32> {
     status.memory.as_ref()?.timeline
+}
+
+/// Whether every process that leads knows by the status that this server may take the writes: it has them, or was a standby.
+pub fn may_lead(status: &ReplicaSetPolicyStatus, address: &str) -> bool {
+    let is_standby = |server: &ServerStatus| server.seen_as_standby || server.role == Role::Standby.word();
+    let mut endpoints = status.endpoints.iter();
+    let endpoint = endpoints.find(|endpoint| endpoint.address.as_deref() == Some(address));
+    holder(status).as_deref() == Some(address)
+        || endpoint.is_some_and(|endpoint| is_standby(&endpoint.server))
 }
 
 /// What an operator knows of the server at this address.
@@ -188,11 +197,6 @@ pub fn is_out(api: &Api, servers: &Servers) -> Result<(), String> {
 }
 
 impl Laws {
-    /// Whether a process was told that this server is a standby of the first database.
-    pub fn has_told(&self, server: usize) -> bool {
-        self.standbys.contains(&server)
-    }
-
     /// Whether somebody changed objects of ours.
     pub const fn is_meddled(&self) -> bool {
         self.meddled

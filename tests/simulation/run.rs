@@ -15,7 +15,7 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::{Laws, holder, is_out, lacks};
+use super::laws::{Laws, is_out, lacks, may_lead};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
@@ -1026,8 +1026,8 @@ impl<'a> Run<'a> {
     fn heal(&mut self) -> usize {
         self.say("all faults end".to_owned());
         self.outage = Duration::ZERO;
-        let holder = holder(&self.api.status);
-        let is_known = |id: usize| self.laws.has_told(id) || holder == Some(address(id).to_string());
+        let status = &self.api.status;
+        let is_known = |id: usize| may_lead(status, &address(id).to_string());
         let (best, leads) = self.servers.heal(is_known);
         self.say(format!("server {best} is the primary, leads: {leads}"));
         if !leads {

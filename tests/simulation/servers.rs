@@ -279,7 +279,10 @@ impl Servers {
             self.all[0].identifier = SYSTEM;
             self.all[0].history = vec![(1, BEGIN), (newest, lsn)];
         }
-        let leads = !restored && is_known(best) && self.all[best].is_primary() && self.all[best].timeline() == self.newest;
+        let leads = !restored
+            && is_known(best)
+            && self.all[best].is_primary()
+            && self.all[best].timeline() == self.newest;
         if !leads {
             self.all[best].role = Role::Standby;
         }
