@@ -282,10 +282,14 @@ impl Health {
         matches!(self.suspicion, Suspicion::Out { .. })
     }
 
-    /// Since when it is down, or back without having told its role.
+    /// Since when it is down, or back without having told its role: not before it told it last.
     #[must_use]
     pub fn silent_since(&self) -> Option<Moment> {
-        let down = self.failing_since.filter(|_| !self.is_well());
+        let told = self.asked.filter(|_| self.role.is_some());
+        let down = self
+            .failing_since
+            .filter(|_| !self.is_well())
+            .map(|since| told.map_or(since, |told| told.max(since)));
         [down, self.untold_since].into_iter().flatten().min()
     }
 

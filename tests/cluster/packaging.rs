@@ -407,13 +407,14 @@ async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
         "ClusterRole",
         "ClusterRoleBinding",
         "Deployment",
+        "Pod",
         "PodDisruptionBudget",
         "Role",
         "RoleBinding",
         "ServiceAccount",
     ];
     ensure!(
-        kinds == BTreeSet::from(expected) && documents.len() == 7,
+        kinds == BTreeSet::from(expected) && documents.len() == 8,
         "{kinds:?}"
     );
     let account = find(&documents, "ServiceAccount", "router-account")?;

@@ -756,6 +756,19 @@ fn since_when_it_is_down_is_kept_until_it_is_back_in_the_routes() {
 }
 
 #[test]
+fn a_server_that_told_its_role_while_it_was_out_is_silent_since_then() {
+    let refused = || Err(FailureKind::ConnectRefused);
+    let mut story = vec![(0, good()), (10, refused()), (15, refused()), (30, refused())];
+    assert_eq!(seen(&story).silent_since(), Some(at(10)));
+    story.extend([(40, good()), (50, refused())]);
+    assert_eq!(
+        (seen(&story).failing_since, seen(&story).silent_since()),
+        (Some(at(10)), Some(at(40))),
+        "it is out since 10, and proved what it is at 40"
+    );
+}
+
+#[test]
 fn a_good_check_ends_an_outage_whose_circuit_is_still_open() {
     let mut health = seen(&[(0, good())]);
     fails_for(&mut health, 10..16, FailureKind::TimedOut);
