@@ -62,6 +62,15 @@ pub struct Arguments {
     min_interval: Duration,
     #[command(flatten)]
     terms: Terms,
+    /// Maximum number of endpoints that the policies of a namespace have together: those that were created later and find no
+    /// room are not checked, and Accepted says so. 0: no maximum.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_MAX_ENDPOINTS_PER_NAMESPACE",
+        value_name = "NUMBER",
+        default_value_t = 0
+    )]
+    max_endpoints_per_namespace: usize,
     /// Region of the cluster, as policies name it: under the strategy Geographic, NAME-ro leads to the servers that are nearest
     /// to it. Default: none, and NAME-ro ignores regions.
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION", value_parser = validate::cluster_region)]
@@ -155,6 +164,7 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
             region: arguments.region,
             names: ClusterNames::new(&cluster_domain, arguments.allow_namespaces),
             min_interval: arguments.min_interval,
+            max_endpoints_per_namespace: arguments.max_endpoints_per_namespace,
         },
         cluster_domain,
         lease: arguments.lease.settings()?,

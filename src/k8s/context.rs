@@ -11,10 +11,12 @@ use super::clients::Clients;
 use super::desk::DeskHandle;
 use super::foreign::ForeignSlices;
 use super::known::KnownPolicies;
+use super::quota::{EndpointQuota, Excess};
 use super::readiness::FirstLists;
 use super::routed::RoutedServers;
 use super::secrets::{NamedWatches, SecretAccess, SecretCache};
 use super::services::ServiceCache;
+use super::stored::StoredPolicy;
 use super::triggers::Triggers;
 use crate::clock::Clock;
 use crate::engine::EngineHandle;
@@ -41,6 +43,7 @@ pub struct Context {
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
     pub(super) cluster: ClusterSettings,
+    quota: EndpointQuota,
 }
 
 /// What was said of the cluster at the start.
@@ -51,6 +54,8 @@ pub struct ClusterSettings {
     pub names: ClusterNames,
     /// From one check of a server to the next, at least.
     pub min_interval: Duration,
+    /// Endpoints of the policies of one namespace, at most; 0: as many as there are.
+    pub max_endpoints_per_namespace: usize,
 }
 
 impl Context {
@@ -86,6 +91,7 @@ impl Context {
             metrics,
             access,
             named: NamedWatches::default(),
+            quota: EndpointQuota::new(cluster.max_endpoints_per_namespace),
             cluster,
         }
     }
@@ -93,6 +99,7 @@ impl Context {
     /// A policy is gone. What a pass that is under way puts back, it takes away again at its end.
     pub async fn forget(self: &Arc<Self>, key: &PolicyKey) {
         self.policies.forget(key);
+        self.ask_for(self.quota.forget(key));
         self.uses_secrets(key, &BTreeSet::new());
         self.uses_services(key, &BTreeSet::new());
         self.services.written_for(key, &BTreeSet::new());
@@ -108,6 +115,28 @@ impl Context {
         for key in begun.difference(listed).filter(in_scope) {
             self.forget(key).await;
         }
+    }
+
+    /// Whether the policies of its namespace that are older leave no room for this one.
+    pub(super) fn excess(self: &Arc<Self>, object: &StoredPolicy) -> Option<Excess> {
+        let key = object.key();
+        let listed = || self.policies.sizes(&key.namespace);
+        let (excess, others) = self.quota.take(&key, &object.size(), listed);
+        self.ask_for(others);
+        excess
+    }
+
+    /// Asks for passes, and does not wait until there is room for them: the passes that make it may wait for this one.
+    fn ask_for(self: &Arc<Self>, policies: Vec<PolicyKey>) {
+        if policies.is_empty() {
+            return;
+        }
+        let context = Arc::clone(self);
+        tokio::spawn(async move {
+            for key in policies {
+                context.triggers.ask(key).await;
+            }
+        });
     }
 
     /// Says which Secrets a policy names; watches of those that nobody names any more end.

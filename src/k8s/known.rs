@@ -7,6 +7,7 @@ use kube::Resource;
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
+use super::quota::Size;
 use super::stored::StoredPolicy;
 use super::watch;
 use distributary_api::validate::Declaration;
@@ -55,6 +56,23 @@ impl KnownPolicies {
         let mut intakes = self.intakes.lock();
         if !intakes.contains_key(key) {
             intakes.insert(key.clone(), PolicyIntake::default());
+        }
+    }
+
+    /// What each policy of a namespace declares, by name.
+    pub(super) fn sizes(&self, namespace: &str) -> Vec<(String, Size)> {
+        let stores = self.stores.lock();
+        let all = stores.iter().flat_map(Store::state);
+        let own = all.map(|policy| (policy.key(), policy.size()));
+        own.filter(|(key, _)| key.namespace == namespace)
+            .map(|(key, size)| (key.name, size))
+            .collect()
+    }
+
+    /// Nothing of a policy is in force.
+    pub(super) fn withdraw(&self, key: &PolicyKey) {
+        if let Some(intake) = self.intakes.lock().get_mut(key) {
+            intake.handed = None;
         }
     }
 

@@ -14,6 +14,7 @@ mod list_watch;
 pub mod memory;
 mod patience;
 mod policies;
+pub mod quota;
 pub mod readiness;
 pub mod reconcile;
 mod requests;

@@ -100,7 +100,13 @@ async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<A
 
 impl Context {
     async fn pass(self: &Arc<Self>, object: &Arc<StoredPolicy>) -> Result<Action, Error> {
-        let seen = self.dereference_and_validate(object).await?;
+        let mut seen = self.dereference_and_validate(object).await?;
+        if let Some(excess) = self.excess(object) {
+            seen.problems.push(excess.to_string());
+            (seen.valid, seen.awaiting) = (None, false);
+            self.policies.withdraw(&seen.key);
+            self.engine.gone(seen.key.clone()).await?;
+        }
         if seen.awaiting {
             return Ok(Action::requeue(FIRST_LISTS));
         }

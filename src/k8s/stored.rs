@@ -8,6 +8,7 @@ use kube::core::{ApiResource, DynamicObject, DynamicResourceScope};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::quota::Size;
 use distributary_core::ids::PolicyKey;
 
 /// A policy as a watch shows it, whether this version can read it or not: as text, whose tree takes ten times the
@@ -18,6 +19,8 @@ pub struct StoredPolicy {
     metadata: ObjectMeta,
     declared: Box<str>,
     status: Box<str>,
+    /// The primary and the replicas, valid or not.
+    endpoints: usize,
 }
 
 impl From<DynamicObject> for StoredPolicy {
@@ -31,11 +34,13 @@ impl From<DynamicObject> for StoredPolicy {
         // JSON can be written as such.
         let text = |json: serde_json::Result<String>| json.unwrap_or_default().into_boxed_str();
         let declared = text(serde_json::to_string(&object));
+        let replicas = object.data["spec"]["replicas"].as_array().map_or(0, Vec::len);
         let ObjectMeta {
             name,
             namespace,
             uid,
             generation,
+            creation_timestamp,
             deletion_timestamp,
             ..
         } = object.metadata;
@@ -45,6 +50,7 @@ impl From<DynamicObject> for StoredPolicy {
             uid,
             generation,
             resource_version,
+            creation_timestamp,
             deletion_timestamp,
             ..ObjectMeta::default()
         };
@@ -52,6 +58,7 @@ impl From<DynamicObject> for StoredPolicy {
             metadata,
             declared,
             status: text(serde_json::to_string(&status)),
+            endpoints: 1 + replicas,
         }
     }
 }
@@ -67,6 +74,16 @@ impl StoredPolicy {
     #[must_use]
     pub fn status(&self) -> Value {
         serde_json::from_str(&self.status).unwrap_or_default()
+    }
+
+    /// What counts of it for the quota of its namespace.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        let created = self.metadata.creation_timestamp.as_ref();
+        Size {
+            created: created.map(|time| time.0).unwrap_or_default(),
+            endpoints: self.endpoints,
+        }
     }
 
     /// Whether both differ in status and version alone.

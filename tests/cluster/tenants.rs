@@ -6,24 +6,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::suite::Suite;
 use harness::wait::{self, Stopwatch};
-use harness::{ControlPlane, Operator};
+use harness::{ControlPlane, Operator, PgCluster, watch};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::fixture::{Fixture, SOON, addresses, binding, secret};
+use crate::fixture::{Fixture, SOON, addresses, binding, condition, secret};
 
 /// Of an address of the test's own, where nobody else listens.
 const PORTS: std::ops::Range<u16> = 6001..6018;
 const POLICIES: usize = 64;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test(
-        "a_namespace_full_of_servers_that_never_answer_holds_up_no_other_one",
-        black_holes,
-    )
+    suite
+        .test(
+            "a_namespace_full_of_servers_that_never_answer_holds_up_no_other_one",
+            black_holes,
+        )
+        .test(
+            "a_namespace_has_as_many_endpoints_as_the_operator_allows",
+            endpoint_quota,
+        )
 }
 
 /// Servers that take every connection and say nothing; how many connections there were.
@@ -109,4 +117,49 @@ async fn black_holes(plane: Arc<ControlPlane>) -> Result<()> {
     let out = killed.until(out);
     ensure!(out < Duration::from_secs(1), "{out:?}");
     Ok(())
+}
+
+async fn endpoint_quota(plane: Arc<ControlPlane>) -> Result<()> {
+    let arguments = ["--max-endpoints-per-namespace=3"];
+    let it = Fixture::start_with(plane, PgCluster::builder().replicas(1), &arguments).await?;
+    it.apply(&it.quick()).await?;
+    it.serves().await?;
+    let mut spare = it.quick();
+    spare["metadata"]["name"] = json!("spare");
+    it.apply(&spare).await?;
+    let beyond = "metadata.namespace: the policies of a namespace may have 3 endpoints together (--max-endpoints-per-namespace): \
+                  older ones have 2, and this one has 2, so its servers are not checked and its routes stay as they are";
+    accepted(&it, "spare", "False", beyond).await?;
+    ensure!(
+        it.api::<Service>().get_opt("spare-rw").await?.is_none(),
+        "it is routed"
+    );
+
+    // The older one makes room.
+    let replica = it.quick()["spec"]["replicas"].clone();
+    it.patch(json!({"spec": {"replicas": []}})).await?;
+    accepted(&it, "spare", "True", "The policy is valid.").await?;
+    let replica_alone = addresses(&[it.postgres.replica(0)]);
+    watch::routes(&it.slices(), "spare-ro", &replica_alone, SOON).await?;
+
+    // And takes it back: the routes of the other one stay, whatever becomes of its servers.
+    it.patch(json!({"spec": {"replicas": replica}})).await?;
+    accepted(&it, "spare", "False", beyond).await?;
+    it.leads("ro", &[it.postgres.replica(0)], SOON).await?;
+    it.postgres.replica(0).kill().await?;
+    it.leads("ro", &[it.postgres.primary()], SOON).await?;
+    watch::routes(&it.slices(), "spare-ro", &replica_alone, SOON).await?;
+    accepted(&it, "spare", "False", beyond).await
+}
+
+/// Waits until the condition Accepted of a policy says this.
+async fn accepted(it: &Fixture, policy: &str, status: &str, message: &str) -> Result<()> {
+    let policies: Api<ReplicaSetPolicy> = it.api();
+    let says = |policy: Option<&ReplicaSetPolicy>| {
+        let said = policy.and_then(|policy| condition(policy, "Accepted"));
+        let is = said.is_some_and(|said| said.status == status && said.message == message);
+        is.then_some(()).ok_or_else(|| format!("it says {said:?}"))
+    };
+    let what = format!("Accepted of {policy} to be {status}");
+    watch::object(&policies, policy, &what, SOON, says).await
 }

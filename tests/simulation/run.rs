@@ -43,6 +43,8 @@ struct Seat {
     cursor: Option<u64>,
     wire: Wire,
     stopped: Duration,
+    /// Until when its clock stands still.
+    paused: Duration,
     cut: Duration,
     lags: Duration,
     /// When its engine is told last of what is on its way: one thing after the other.
@@ -688,7 +690,8 @@ impl<'a> Run<'a> {
         }
         it.life += 1;
         it.wakes = None;
-        (it.dies, it.watched, it.stopped, it.lags) = (None, false, Duration::ZERO, Duration::ZERO);
+        (it.dies, it.watched, it.lags) = (None, false, Duration::ZERO);
+        (it.stopped, it.paused) = (Duration::ZERO, Duration::ZERO);
         it.cursor = Some(self.api.head());
         it.ends = None;
         let several = self.script.operators > 1;
@@ -957,7 +960,8 @@ impl<'a> Run<'a> {
             Fault::Pause { operator, lasts } => {
                 self.laws.halted();
                 let it = &mut self.seats[operator];
-                it.stopped = now + millis(lasts);
+                it.paused = now + millis(lasts);
+                it.stopped = it.paused.max(it.stopped);
                 // By its clock it has the lease for longer: until it asks for it again, versions and the log alone protect.
                 it.wire.lease = None;
                 if let Some(operator) = &mut it.operator {
@@ -1041,7 +1045,7 @@ impl<'a> Run<'a> {
         let now = self.now;
         for seat in 0..self.seats.len() {
             let it = &mut self.seats[seat];
-            (it.stopped, it.cut, it.lags, it.dies) = (now, now, now, None);
+            (it.stopped, it.cut, it.lags, it.dies) = (now.max(it.paused), now, now, None);
             it.parted.clear();
             it.fates.clear();
             self.push(now, None, Act::Starts(seat));
