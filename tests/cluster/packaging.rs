@@ -346,7 +346,7 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// What the values of the next test become.
-const ARGUMENTS: [&str; 14] = [
+const ARGUMENTS: [&str; 15] = [
     "run",
     "--log-level=debug",
     "--log-format=text",
