@@ -7,10 +7,14 @@ export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # nft and ip are there, and not every shell looks there.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-HOST := $(shell uname -m)-unknown-linux-gnu
+# Processors, as Kubernetes and as Rust names them.
+TRIPLE_amd64 := x86_64-unknown-linux-gnu
+TRIPLE_arm64 := aarch64-unknown-linux-gnu
+OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage upgrade compat deny mutants proof-mutants simulate model demo crd image image-all bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -103,10 +107,24 @@ outage: setup controlplane ## Stop the control plane, and the operator before an
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
 	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
 
-# Their version, where it is not there yet: it stays under target/.
-MUTANTS := target/tools/bin/cargo-mutants
-$(MUTANTS):
-	cargo install cargo-mutants --version 27.1.0 --locked --root target/tools
+compat: NEEDS += mvn=maven unzip=unzip xz=xz-utils
+compat: setup controlplane ## Every major version of PostgreSQL from 12 on, standbys of every sort, Patroni, about 8 minutes
+	tests/compat/install
+	cargo test --workspace --test compat
+
+# Tools of a version, where they are not there yet: they stay under target/.
+TOOLS     := target/tools/bin
+MUTANTS   := $(TOOLS)/cargo-mutants
+DENY      := $(TOOLS)/cargo-deny
+CYCLONEDX := $(TOOLS)/cargo-cyclonedx
+$(MUTANTS): TOOL := 27.1.0
+$(DENY): TOOL := 0.20.2
+$(CYCLONEDX): TOOL := 0.5.9
+$(MUTANTS) $(DENY) $(CYCLONEDX):
+	cargo install $(notdir $@) --version $(TOOL) --locked --root target/tools
+
+deny: $(DENY) ## Check licences, sources and known vulnerabilities of every crate (OFFLINE=1: by the advisories of the last run)
+	$(DENY) --locked $(if $(OFFLINE),--offline) check
 
 mutants: $(MUTANTS) ## Change each rule of core/src and see that a test fails, more than an hour on 2 cores (FILE)
 	@# 3: some changes make a test run for ever, which finds them too.
@@ -135,16 +153,44 @@ crd: ## Write crds/, and the chart's copy, from the code
 	mv '$(CARGO_TARGET_DIR)/crd.yaml' crds/replicasetpolicies.distributary.dev.yaml
 	cp crds/replicasetpolicies.distributary.dev.yaml charts/distributary/files/crd.yaml
 
+# The image of another processor than ours has a directory of its own.
+TRIPLE = $(TRIPLE_$(ARCH))
+OUT    = target/image$(if $(filter-out $(OURS),$(ARCH)),-$(ARCH))
 # The storage stays in the tree; vfs needs neither overlayfs nor FUSE.
-BUILDAH := buildah --root target/image/storage --runroot target/image/run --storage-driver vfs
+BUILDAH = buildah --root $(OUT)/storage --runroot $(OUT)/run --storage-driver vfs
+# The same sources make the same bytes: no path of this machine is in the program, and all files are of the time of the last commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
+PROGRAM = RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(SOURCES)=crates' \
+          CFLAGS='-ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(SOURCES)=crates' \
+          CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+          cargo build --release --bin distributary --target $(TRIPLE)
 
-image: setup ## Build the container image and target/image/distributary.tar (VERSION, IMAGE)
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --bin distributary --target $(HOST)
-	rm -rf target/image
-	install -D -m 0755 '$(CARGO_TARGET_DIR)/$(HOST)/release/distributary' target/image/distributary
-	install -D -m 0644 /etc/ssl/certs/ca-certificates.crt target/image/ca-certificates.crt
-	$(BUILDAH) build --isolation chroot --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(VERSION) .
-	$(BUILDAH) push $(IMAGE):$(VERSION) oci-archive:target/image/distributary.tar:$(IMAGE):$(VERSION)
+# Ours has the linker and the C library that are there; those for another processor come from Debian.
+image image-all: NEEDS += $(if $(filter-out $(OURS),$(ARCH)),$(CROSS_$(ARCH)))
+CROSS_arm64 := aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu qemu-aarch64=qemu-user
+CROSS_amd64 := x86_64-linux-gnu-gcc=gcc-x86-64-linux-gnu qemu-x86_64=qemu-user
+
+image: setup $(CYCLONEDX) ## Build the container image, target/image/distributary.tar, and its SBOM, distributary.cdx.json (VERSION, IMAGE, ARCH)
+	[ -d "$$(rustc --print target-libdir --target $(TRIPLE))" ] || rustup target add $(TRIPLE)
+	$(PROGRAM)
+	rm -rf $(OUT)
+	install -D -m 0755 '$(CARGO_TARGET_DIR)/$(TRIPLE)/release/distributary' $(OUT)/context/distributary
+	install -D -m 0644 /etc/ssl/certs/ca-certificates.crt $(OUT)/context/ca-certificates.crt
+	$(BUILDAH) build --isolation chroot --platform linux/$(ARCH) --timestamp $(SOURCE_DATE_EPOCH) --build-arg VERSION=$(VERSION) \
+	    --tag $(IMAGE):$(VERSION) --file Dockerfile $(OUT)/context
+	$(BUILDAH) push $(IMAGE):$(VERSION) oci-archive:$(OUT)/distributary.tar:$(IMAGE):$(VERSION)
+	@# It writes one file beside the manifest of each crate of ours.
+	$(CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --target $(TRIPLE) --override-filename distributary.cdx
+	sed 's|$(CURDIR)|/distributary|g' distributary.cdx.json >$(OUT)/distributary.cdx.json
+	find . -name distributary.cdx.json -not -path './target*' -delete
+
+image-all: setup ## Build the image for amd64 and arm64 and run both, and build ours again elsewhere to compare the digests, about 30 minutes
+	$(MAKE) --no-print-directory image ARCH=amd64
+	tests/image/check amd64
+	$(MAKE) --no-print-directory image ARCH=arm64
+	tests/image/check arm64
+	tests/image/reproducible
 
 # A benchmark and the operator that it measures, both as they are released.
 BENCH := cargo build --release --package distributary --package benches --bin distributary

@@ -131,7 +131,7 @@ const fn next(reason: Reason) -> Option<&'static str> {
             "Look at the load and the network of the server, or raise the bound: it returns when its lag is down to replicationLag.recover, or half of maxLag."
         }
         Reason::ReplayStalled => {
-            "Look for a paused replay, a conflict with a long query, a full disk, or a lost connection to the primary."
+            "Look for a paused replay, a conflict with a long query, a full disk, settings below those of the primary, an archive without new files, or a lost connection to the primary."
         }
         Reason::LagUnknown => {
             "Wait for a heartbeat. If the server does not tell its log position, set replicationLag.source to Query or None."
@@ -143,7 +143,7 @@ const fn next(reason: Reason) -> Option<&'static str> {
         Reason::NotCheckedYet => "Wait for the check.",
         Reason::AddressRefused => "Set another host, or correct DNS and then edit the policy.",
         Reason::WritableReplica => "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
-        Reason::IdentityMismatch => "Correct the host of the server, or rebuild the server from the primary.",
+        Reason::IdentityMismatch => "Correct the host of the server, or rebuild the server from the primary; a logical replica cannot be a replica of a policy.",
         Reason::Diverged => {
             "Rebuild the server, for example with pg_rewind; it returns once it follows the write primary."
         }

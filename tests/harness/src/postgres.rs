@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod faults;
+mod patroni;
 mod pooler;
 mod processes;
 mod rogue;
@@ -13,7 +14,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::process::Daemon;
 use crate::{dns, wait};
 
 pub use cluster::{Builder, PgCluster};
+pub use patroni::{Member, Patroni};
 pub use pooler::{LOOKUP, Passwords, Pooler};
 pub use rogue::rogue;
 pub use settings::{ServerCertificate, Tls};
@@ -49,7 +51,8 @@ pub const APP: Login = Login {
 
 /// How long a server may take to start or to stop.
 const DEADLINE: Duration = Duration::from_secs(30);
-const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
+/// The programs of the version that Debian 12 has; see [`Builder::programs`] for others.
+pub const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
 /// A role and its first password; authentication is SCRAM-SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl Postgres {
         let directory = node::data_subdir("pg")?.join(&name);
         fs::create_dir(&directory).context("create its directory")?;
         shape.account.give(&directory)?;
-        let daemon = Daemon::new(name.clone(), program("postgres"))?
+        let daemon = Daemon::new(name.clone(), shape.builder.program("postgres"))?
             .args(["-D".to_owned(), directory.join("data").display().to_string()])
             .user(shape.account.uid, shape.account.gid);
         Ok(Self {
@@ -350,8 +353,4 @@ impl Drop for Postgres {
         let _ = self.kill_all();
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-fn program(name: &str) -> PathBuf {
-    Path::new(PROGRAMS).join(name)
 }

@@ -1,11 +1,12 @@
 //! Clients that keep a server busy.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::{APP, DATABASE, PORT, Postgres, program};
+use super::{APP, DATABASE, PORT, PROGRAMS, Postgres};
 use crate::process::Daemon;
 
 impl Postgres {
@@ -25,7 +26,7 @@ impl Postgres {
             format!("--username={}", APP.user),
             format!("--file={}", script.display()),
         ];
-        let daemon = Daemon::new(name, program("pgbench"))?
+        let daemon = Daemon::new(name, Path::new(PROGRAMS).join("pgbench"))?
             .env("PGPASSWORD", APP.password)
             .args(["--no-vacuum", "--time=600"])
             .args(server)

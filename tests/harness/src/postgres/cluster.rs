@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 
-use super::template::Account;
-use super::{PORT, Postgres, Shape, Shutdown, Tls, processes, template};
+use super::template::{Account, Maker};
+use super::{PORT, PROGRAMS, Postgres, Shape, Shutdown, Tls, processes, template};
 use crate::certificates::{Authority, Identity};
 use crate::{process, wait};
 
@@ -21,6 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Builder {
     replicas: usize,
     own_identity: bool,
+    programs: Option<PathBuf>,
     pub(super) more_addresses: usize,
     pub(super) ipv6: bool,
     pub(super) tls: Option<Tls>,
@@ -79,6 +80,22 @@ impl Builder {
         self
     }
 
+    /// Runs the programs of PostgreSQL in this directory, such as those of another major version: `initdb` and `postgres`.
+    /// Where `pg_basebackup` is missing, no server can be added or rebuilt.
+    #[must_use]
+    pub fn programs(mut self, directory: &Path) -> Self {
+        self.programs = Some(directory.to_owned());
+        self
+    }
+
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.directory_of_programs().join(name)
+    }
+
+    pub(super) fn directory_of_programs(&self) -> &Path {
+        self.programs.as_deref().unwrap_or(Path::new(PROGRAMS))
+    }
+
     /// Starts the servers; returns when all accept connections and every replica streams.
     ///
     /// # Errors
@@ -97,7 +114,10 @@ impl Builder {
         let all = || std::iter::once(&primary).chain(&replicas);
         // Nothing has been written, so a standby of the first primary is a copy of it, and all can start at once.
         template::place(
-            account,
+            &Maker {
+                account,
+                programs: shape.builder.directory_of_programs(),
+            },
             &all().map(Postgres::data).collect::<Vec<_>>(),
             own_identity,
         )
@@ -325,7 +345,9 @@ impl Postgres {
 
     async fn copy(&self, upstream: &Self) -> Result<()> {
         self.replicate_from(upstream.address())?;
-        let mut command = self.shape.account.command("pg_basebackup");
+        let mut command = self.shape
+            .account
+            .command(&self.shape.builder.program("pg_basebackup"));
         command.args([
             "--write-recovery-conf",
             "--wal-method=stream",

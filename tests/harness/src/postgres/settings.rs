@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{PORT, Postgres};
 use crate::certificates::Identity;
@@ -34,28 +35,39 @@ pub enum ServerCertificate {
 }
 
 /// Small, quick to start and to notice a lost upstream. Durability is of no use here; the rest is as it is installed.
-pub(super) const SETTINGS: &str = "
+const SETTINGS: &str = "
 max_connections = 50
 shared_buffers = 16MB
 fsync = off
 synchronous_commit = off
 autovacuum = off
+password_encryption = scram-sha-256
 wal_level = replica
 max_wal_senders = 40
 wal_log_hints = on
-wal_keep_size = 128MB
 max_wal_size = 64MB
 hot_standby = on
 wal_retrieve_retry_interval = 100ms
 log_line_prefix = '%m [%p] %q%u@%h '
 ";
 
+/// What every server of the version that made this data directory has.
+pub(super) fn common(data: &Path) -> Result<String> {
+    let version = fs::read_to_string(data.join("PG_VERSION")).context("read its version")?;
+    // Segments have 1 MB.
+    let keep = match version.trim() {
+        "12" => "wal_keep_segments = 128",
+        _ => "wal_keep_size = 128MB",
+    };
+    Ok(format!("{SETTINGS}{keep}\n"))
+}
+
 impl Postgres {
     /// Writes the settings and the rules of who may connect; they hold from the next start, or reload.
     pub(super) fn configure(&self) -> Result<()> {
         let data = self.data();
         let hba = data.join("pg_hba.conf");
-        fs::write(data.join("harness.conf"), self.settings())?;
+        fs::write(data.join("harness.conf"), self.settings()?)?;
         fs::write(hba, self.rules())?;
         if let Some(tls) = self.shape.builder.tls {
             self.use_certificate(tls.certificate)?;
@@ -89,8 +101,8 @@ impl Postgres {
         self.shape.account.give(&key)
     }
 
-    fn settings(&self) -> String {
-        let mut text = SETTINGS.to_owned();
+    fn settings(&self) -> Result<String> {
+        let mut text = common(&self.data())?;
         let directory = self.directory.display();
         // Writing to a String cannot fail.
         let more = self.more_addresses().iter().map(ToString::to_string);
@@ -114,7 +126,7 @@ impl Postgres {
         for (name, value) in &self.shape.builder.settings {
             let _ = writeln!(text, "{name} = '{value}'");
         }
-        text
+        Ok(text)
     }
 
     /// Puts lines of `pg_hba.conf` before all others, in place of those that this put there before, and makes the running

@@ -90,7 +90,7 @@ impl Postgres {
     }
 }
 
-async fn ask(config: Config, statements: &str) -> Result<Vec<Vec<String>>> {
+pub(super) async fn ask(config: Config, statements: &str) -> Result<Vec<Vec<String>>> {
     let (client, connection) = config.connect(NoTls).await?;
     let asked = async move { client.simple_query(statements).await };
     let (answer, ()) = tokio::join!(asked, async { drop(connection.await) });

@@ -1,9 +1,11 @@
 //! A data directory that is made once and copied.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::User;
@@ -11,8 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use super::settings::SETTINGS;
-use super::{APP, DATABASE, Login, PROBE, program};
+use super::{APP, DATABASE, Login, PROBE, settings};
 use crate::{node, process};
 
 /// Who PostgreSQL runs as: it refuses to run as root.
@@ -38,8 +39,8 @@ impl Account {
     }
 
     /// One of PostgreSQL's programs, to be run by this account.
-    pub(super) fn command(self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+    pub(super) fn command(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .uid(self.uid)
             .gid(self.gid)
@@ -49,24 +50,39 @@ impl Account {
     }
 }
 
+/// Who makes a data directory, and with which programs.
+pub(super) struct Maker<'a> {
+    pub(super) account: Account,
+    /// The directory of `initdb` and `postgres`.
+    pub(super) programs: &'a Path,
+}
+
 /// Puts the same fresh data directory at each of these places, all of one cluster: copies of the one that this process made
-/// first, with its system identifier, or of one with an identifier of its own.
-pub(super) async fn place(account: Account, places: &[PathBuf], own_identity: bool) -> Result<()> {
-    static TEMPLATE: OnceCell<PathBuf> = OnceCell::const_new();
+/// first with these programs, with its system identifier, or of one with an identifier of its own.
+pub(super) async fn place(maker: &Maker<'_>, places: &[PathBuf], own_identity: bool) -> Result<()> {
     if own_identity {
         let (first, others) = places.split_first().context("a place")?;
-        make(account, first).await?;
+        make(maker, first).await?;
         return copy(first, others).await;
     }
-    let template = TEMPLATE.get_or_try_init(|| async {
-        let directory = node::data_subdir("pg")?.join("template");
+    let cell = template_of(maker.programs);
+    let template = cell.get_or_try_init(|| async {
+        let name = format!("template{}", maker.programs.display()).replace('/', "-");
+        let directory = node::data_subdir("pg")?.join(name);
         fs::create_dir(&directory)?;
-        account.give(&directory)?;
+        maker.account.give(&directory)?;
         let data = directory.join("data");
-        make(account, &data).await?;
+        make(maker, &data).await?;
         anyhow::Ok(data)
     });
     copy(template.await?, places).await
+}
+
+/// Where the data directory that programs made first is, once they did.
+fn template_of(programs: &Path) -> Arc<OnceCell<PathBuf>> {
+    static TEMPLATES: Mutex<BTreeMap<PathBuf, Arc<OnceCell<PathBuf>>>> = Mutex::new(BTreeMap::new());
+    let mut templates = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    templates.entry(programs.to_owned()).or_default().clone()
 }
 
 async fn copy(from: &Path, places: &[PathBuf]) -> Result<()> {
@@ -76,7 +92,8 @@ async fn copy(from: &Path, places: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-async fn make(account: Account, data: &Path) -> Result<()> {
+async fn make(maker: &Maker<'_>, data: &Path) -> Result<()> {
+    let account = maker.account;
     let options = [
         "--username=postgres",
         "--auth=trust",
@@ -84,10 +101,10 @@ async fn make(account: Account, data: &Path) -> Result<()> {
         "--encoding=UTF8",
         "--wal-segsize=1",
     ];
-    let quick = ["--no-sync", "--no-instructions"];
+    let quick = ["--no-sync"];
     process::output(
         account
-            .command("initdb")
+            .command(&maker.programs.join("initdb"))
             .args(options)
             .args(quick)
             .arg("-D")
@@ -98,19 +115,19 @@ async fn make(account: Account, data: &Path) -> Result<()> {
     let settings = fs::read_to_string(&file)?;
     fs::write(&file, settings + "\ninclude 'harness.conf'\n")?;
     // A copy that starts as a standby needs settings that are no lower than those of the last start.
-    fs::write(data.join("harness.conf"), SETTINGS)?;
+    fs::write(data.join("harness.conf"), settings::common(data)?)?;
     let role = |login: Login| format!("create role {} login password '{}'", login.user, login.password);
     let globals = [role(PROBE), role(APP), format!("create database {DATABASE}")].join("\n");
-    single(account, data, "postgres", &globals).await?;
+    single(maker, data, "postgres", &globals).await?;
     let table = "create table note (id bigint generated always as identity primary key, body text not null)\n\
                  insert into note (body) select 'note ' || n from generate_series(1, 100) n\n\
                  alter table note owner to app\n";
-    single(account, data, DATABASE, table).await
+    single(maker, data, DATABASE, table).await
 }
 
 /// Runs statements, one to a line, without a server. In that mode errors are only printed.
-async fn single(account: Account, data: &Path, database: &str, statements: &str) -> Result<()> {
-    let mut command = account.command("postgres");
+async fn single(maker: &Maker<'_>, data: &Path, database: &str, statements: &str) -> Result<()> {
+    let mut command = maker.account.command(&maker.programs.join("postgres"));
     command
         .args(["--single", "-F", "-D"])
         .arg(data)
