@@ -143,7 +143,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
         Reason::NotCheckedYet => "Wait for the check.",
         Reason::AddressRefused => "Set another host, or correct DNS and then edit the policy.",
         Reason::WritableReplica => "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
-        Reason::IdentityMismatch => "Correct the host of the server, or rebuild the server from the primary; a logical replica cannot be a replica of a policy.",
+        Reason::IdentityMismatch => {
+            "Correct the host of the server, or rebuild the server from the primary; a logical replica cannot be a replica of a policy."
+        }
         Reason::Diverged => {
             "Rebuild the server, for example with pg_rewind; it returns once it follows the write primary."
         }

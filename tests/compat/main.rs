@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 
 /// Where `tests/compat/install` puts what it installs.
 fn installed() -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(HERE).join("target"), PathBuf::from);
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(HERE).join("target"), PathBuf::from);
     target.join("compat")
 }

@@ -35,11 +35,20 @@ fn policy(cluster: &Patroni) -> Value {
 }
 
 async fn leads(it: &Fixture, route: &str, members: &[&Member]) -> Result<()> {
-    watch::routes(&it.slices(), &format!("{POLICY}-{route}"), &addresses(members), LONG).await
+    watch::routes(
+        &it.slices(),
+        &format!("{POLICY}-{route}"),
+        &addresses(members),
+        LONG,
+    )
+    .await
 }
 
 fn addresses(members: &[&Member]) -> BTreeSet<String> {
-    members.iter().map(|member| member.address().to_string()).collect()
+    members
+        .iter()
+        .map(|member| member.address().to_string())
+        .collect()
 }
 
 async fn follow(plane: Arc<ControlPlane>) -> Result<()> {
@@ -55,7 +64,9 @@ async fn follow(plane: Arc<ControlPlane>) -> Result<()> {
     cluster.switch_over(first, second).await?;
     leads(&it, "rw", &[second]).await?;
     leads(&it, "ro", &[first, third]).await?;
-    second.sql("create table after_switchover as select 1 as i").await?;
+    second
+        .sql("create table after_switchover as select 1 as i")
+        .await?;
 
     second.kill()?;
     // Whoever of the two Patroni promotes.
@@ -63,7 +74,11 @@ async fn follow(plane: Arc<ControlPlane>) -> Result<()> {
         new = async { first.is("/primary").await.map(|()| first) } => new?,
         new = async { third.is("/primary").await.map(|()| third) } => new?,
     };
-    let other = if new.address() == first.address() { third } else { first };
+    let other = if new.address() == first.address() {
+        third
+    } else {
+        first
+    };
     leads(&it, "rw", &[new]).await?;
     leads(&it, "ro", &[other]).await?;
     new.sql("create table after_crash as select 1 as i").await?;

@@ -86,7 +86,11 @@ async fn checks(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
         it.postgres.replica(0).rows(held).await
     };
     let before = sessions().await?;
-    wait::pass(HEARTBEATS * 2, "that a session is not ended is only seen over time").await;
+    wait::pass(
+        HEARTBEATS * 2,
+        "that a session is not ended is only seen over time",
+    )
+    .await;
     ensure!(sessions().await? == before, "the session was ended");
 
     let policy = it.get().await?;
@@ -94,7 +98,8 @@ async fn checks(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
     let memory = status.memory.as_ref().context("no memory")?;
     ensure!(
         memory.timeline == Some(1)
-            && memory.system_identifier.as_deref() == Some(&*it.postgres.primary().system_identifier().await?),
+            && memory.system_identifier.as_deref()
+                == Some(&*it.postgres.primary().system_identifier().await?),
         "{memory:?}"
     );
     for id in ["replica-1", "replica-2"] {
@@ -103,14 +108,20 @@ async fn checks(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
         ensure!(is.server.role == "Standby" && lag.milliseconds == 0, "{is:?}");
     }
     let metrics = it.operator.http_get("/metrics").await?.body;
-    for name in ["distributary_endpoint_lag_seconds{", "distributary_endpoint_sessions{"] {
+    for name in [
+        "distributary_endpoint_lag_seconds{",
+        "distributary_endpoint_sessions{",
+    ] {
         ensure!(metrics.contains(name), "no {name} in {metrics}");
     }
     for server in it.postgres.servers() {
         let log = server.log();
-        let said = log
-            .lines()
-            .find(|line| line.contains("probe@") && ["ERROR", "WARNING", "FATAL"].iter().any(|level| line.contains(level)));
+        let said = log.lines().find(|line| {
+            line.contains("probe@")
+                && ["ERROR", "WARNING", "FATAL"]
+                    .iter()
+                    .any(|level| line.contains(level))
+        });
         ensure!(said.is_none(), "{said:?}");
     }
     Ok(())
@@ -122,7 +133,11 @@ async fn leaves(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
     policy["spec"]["replicationLag"] = json!({"max": "2s", "recover": "1s"});
     it.apply(&policy).await?;
     it.serves().await?;
-    let (one, other, primary) = (it.postgres.replica(0), it.postgres.replica(1), it.postgres.primary());
+    let (one, other, primary) = (
+        it.postgres.replica(0),
+        it.postgres.replica(1),
+        it.postgres.primary(),
+    );
     one.kill().await?;
     it.leads("ro", &[other], SOON).await?;
     one.start().await?;
@@ -146,7 +161,11 @@ async fn promotion(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
     let it = Fixture::start_with(plane, cluster(version).replicas(2), &[]).await?;
     it.apply(&often(&it)).await?;
     it.serves().await?;
-    let (first, second, third) = (it.postgres.primary(), it.postgres.replica(0), it.postgres.replica(1));
+    let (first, second, third) = (
+        it.postgres.primary(),
+        it.postgres.replica(0),
+        it.postgres.replica(1),
+    );
     // A switchover: the old primary ends as it should, and comes back as a standby.
     first.stop(Shutdown::Fast).await?;
     second.promote().await?;
@@ -164,7 +183,8 @@ async fn promotion(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
     it.leads("ro", &[first], SOON).await?;
     second.start().await?;
     it.endpoint("replica-1", "WritableReplica", SOON).await?;
-    it.condition("SplitBrainSuspected", "True", "SeveralWritable").await?;
+    it.condition("SplitBrainSuspected", "True", "SeveralWritable")
+        .await?;
     it.leads("rw", &[third], SOON).await?;
     it.leads("ro", &[first], SOON).await?;
     let timeline = it.get().await?.status.and_then(|status| status.memory?.timeline);
@@ -205,7 +225,10 @@ async fn logins(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
         PROBE.password
     );
     let mut refusals = vec![
-        ("alter role probe password 'another'".to_owned(), "AuthenticationFailed"),
+        (
+            "alter role probe password 'another'".to_owned(),
+            "AuthenticationFailed",
+        ),
         ("alter role probe nologin".to_owned(), "AuthenticationFailed"),
         (
             format!("alter role probe login; revoke connect on database {DATABASE} from public"),
@@ -217,7 +240,10 @@ async fn logins(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
         ),
     ];
     if version >= 16 {
-        let few = format!("set scram_iterations = 1; alter role probe password '{}'", PROBE.password);
+        let few = format!(
+            "set scram_iterations = 1; alter role probe password '{}'",
+            PROBE.password
+        );
         refusals.push((few, "ScramIterationsRefused"));
     }
     for (statement, failure) in &refusals {

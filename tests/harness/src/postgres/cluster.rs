@@ -345,7 +345,8 @@ impl Postgres {
 
     async fn copy(&self, upstream: &Self) -> Result<()> {
         self.replicate_from(upstream.address())?;
-        let mut command = self.shape
+        let mut command = self
+            .shape
             .account
             .command(&self.shape.builder.program("pg_basebackup"));
         command.args([

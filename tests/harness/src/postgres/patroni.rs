@@ -59,7 +59,12 @@ impl Patroni {
         first
             .sql_in("postgres", &[role(PROBE), role(APP)].join("; "))
             .await?;
-        first.sql_in("postgres", &format!("create database {DATABASE} owner {}", APP.user)).await?;
+        first
+            .sql_in(
+                "postgres",
+                &format!("create database {DATABASE} owner {}", APP.user),
+            )
+            .await?;
         for other in others {
             other.start()?;
         }
@@ -95,7 +100,14 @@ impl Patroni {
             .arg(self.packages.join("bin/patronictl"))
             .arg("--config-file")
             .arg(from.configuration())
-            .args(["switchover", "--force", "--leader", &from.name, "--candidate", &to.name]);
+            .args([
+                "switchover",
+                "--force",
+                "--leader",
+                &from.name,
+                "--candidate",
+                &to.name,
+            ]);
         let said = process::output(&mut command).await?;
         ensure!(said.contains("Successfully switched over"), "{said}");
         Ok(())
@@ -111,7 +123,11 @@ impl Member {
         fs::create_dir(&directory)?;
         account.give(&directory)?;
         let daemon = Daemon::new(format!("patroni-{name}"), PYTHON)?
-            .args(["-m", "patroni", &directory.join("patroni.yml").display().to_string()])
+            .args([
+                "-m",
+                "patroni",
+                &directory.join("patroni.yml").display().to_string(),
+            ])
             .env("PYTHONPATH", packages.display().to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .user(account.uid, account.gid);
