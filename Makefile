@@ -74,7 +74,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test upgrade -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test upgrade --test compat -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -159,7 +159,8 @@ OUT    = target/image$(if $(filter-out $(OURS),$(ARCH)),-$(ARCH))
 # The storage stays in the tree; vfs needs neither overlayfs nor FUSE.
 BUILDAH = buildah --root $(OUT)/storage --runroot $(OUT)/run --storage-driver vfs
 # The same sources make the same bytes: no path of this machine is in the program, and all files are of the time of the last commit.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
+export SOURCE_DATE_EPOCH
 SOURCES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
 PROGRAM = RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(SOURCES)=crates' \
           CFLAGS='-ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(SOURCES)=crates' \

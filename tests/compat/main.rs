@@ -1,6 +1,7 @@
 //! Each major version of PostgreSQL that can be had, standbys of every sort, servers that refuse much, and Patroni. What
 //! this needs beside the other tests `tests/compat/install` installs: `make compat`.
 
+mod cloudnative_pg;
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
 mod fixture;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             ControlPlane::start_with(&[&definition]).await
         });
         let suite = patroni::tests(suite);
+        let suite = cloudnative_pg::tests(suite);
         let suite = versions::tests(suite);
         standbys::tests(suite).run()
     })
