@@ -5,7 +5,10 @@ mod cloudnative_pg;
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
 mod fixture;
+mod pace;
 mod patroni;
+mod replay;
+mod servers;
 mod standbys;
 mod versions;
 
@@ -27,7 +30,9 @@ fn main() -> ExitCode {
         let suite = patroni::tests(suite);
         let suite = cloudnative_pg::tests(suite);
         let suite = versions::tests(suite);
-        standbys::tests(suite).run()
+        let suite = standbys::tests(suite);
+        let suite = replay::tests(suite);
+        servers::tests(suite).run()
     })
 }
 

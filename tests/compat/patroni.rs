@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, POLICY};
 use crate::installed;
 
 /// Patroni waits 20 s for a primary that is gone, and a member that starts again rewinds its data.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite.test("writes_follow_patroni_and_never_go_back", follow)

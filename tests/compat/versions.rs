@@ -8,10 +8,11 @@ use anyhow::{Context, Result, ensure};
 use harness::postgres::{APP, Builder, DATABASE, PROBE, PROGRAMS, Shutdown, Tls};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster, wait};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, endpoint, secret};
 use crate::installed;
+use crate::pace::often;
 
 const VERSIONS: [u32; 7] = [12, 13, 14, 15, 16, 17, 18];
 /// Several of them.
@@ -49,13 +50,6 @@ fn programs(version: u32) -> PathBuf {
 
 fn cluster(version: u32) -> Builder {
     PgCluster::builder().programs(&programs(version))
-}
-
-/// A policy that asks three times a second, and waits a second for an answer.
-fn often(it: &Fixture) -> Value {
-    let mut policy = it.policy();
-    policy["spec"]["healthCheck"]["heartbeat"] = json!("300ms");
-    policy
 }
 
 async fn is_version(it: &Fixture, version: u32) -> Result<()> {

@@ -21,7 +21,7 @@ use crate::{node, process, wait, web};
 const PYTHON: &str = "/usr/bin/python3";
 const REST_PORT: u16 = 8008;
 /// Patroni looks at its servers every two seconds, and a lock that is not renewed ends after 20 s, its least.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A cluster that Patroni runs. Dropping it kills all of it.
 #[derive(Debug)]
