@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::fail;
+use super::{fail, yaml};
 use distributary_api as api;
 
 /// Print the CustomResourceDefinition as YAML.
@@ -11,7 +11,7 @@ use distributary_api as api;
 pub struct Arguments {}
 
 pub fn main(_: &Arguments) -> ExitCode {
-    let text = match serde_yaml::to_string(&api::crd()) {
+    let text = match yaml::text(&api::crd()) {
         Ok(text) => text,
         Err(error) => return fail(&error),
     };

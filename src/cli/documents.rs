@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, yaml};
 use crate::render::labels;
 use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
 use distributary_api::{Mode, ReplicaSetPolicy};
@@ -159,23 +158,15 @@ impl Documents {
 
 /// The documents of a file of YAML or JSON; `-`: standard input.
 pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
-    let text = read(file)?;
-    let each = |document: serde_yaml::Deserializer<'_>| {
-        Value::deserialize(document).map_err(|error| {
-            let position = error.location().map_or(String::new(), |location| {
-                format!(", line {}, column {}", location.line(), location.column())
-            });
-            Error::invalid(format!(
-                "{}{position}: this is neither YAML nor JSON",
-                file.display()
-            ))
-        })
-    };
-    let documents: Result<Vec<_>, _> = serde_yaml::Deserializer::from_str(&text).map(each).collect();
-    Ok(documents?
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .collect())
+    yaml::values(&read(file)?).map_err(|yaml::Malformed(position)| {
+        let position = position.map_or(String::new(), |(line, column)| {
+            format!(", line {line}, column {column}")
+        });
+        Error::invalid(format!(
+            "{}{position}: this is neither YAML nor JSON",
+            file.display()
+        ))
+    })
 }
 
 pub fn read(file: &Path) -> Result<String, Error> {

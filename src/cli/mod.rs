@@ -21,6 +21,7 @@ mod run;
 mod terms;
 mod url_parameters;
 mod verify;
+mod yaml;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, yaml};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Format {
@@ -35,7 +35,7 @@ impl Output {
 }
 
 pub fn yaml(document: &Value) -> Result<String, Error> {
-    serde_yaml::to_string(document).map_err(|source| Error::Failed {
+    yaml::text(document).map_err(|source| Error::Failed {
         what: "the result cannot be written as YAML".to_owned(),
         source: source.into(),
     })

@@ -551,3 +551,13 @@ fn the_checker_sees_a_circle_between_rooms() {
         "files of one room"
     );
 }
+
+#[test]
+fn one_file_alone_knows_the_crate_that_reads_and_writes_yaml() {
+    let named: Vec<_> = files()
+        .iter()
+        .filter(|file| file.text.contains("serde_yaml"))
+        .map(File::name)
+        .collect();
+    assert_eq!(named, ["src/cli/yaml.rs"]);
+}
