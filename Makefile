@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage upgrade compat deny mutants proof-mutants simulate model demo crd image image-all bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,7 +74,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test upgrade --test compat -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -107,6 +107,7 @@ outage: setup controlplane ## Stop the control plane, and the operator before an
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
 	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
 
+.PHONY: compat deny image-all
 compat: NEEDS += mvn=maven unzip=unzip xz=xz-utils
 compat: setup controlplane ## Every major version of PostgreSQL from 12 on, standbys of every sort, Patroni, about 8 minutes
 	tests/compat/install
