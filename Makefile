@@ -79,6 +79,8 @@ lint: ## Check format and lints
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
 	cargo clippy --package distributary-api --all-targets -- -D warnings
+	@# Of `make compat`.
+	cargo clippy --package distributary --test compat -- -D warnings
 
 # Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
 IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
