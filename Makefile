@@ -163,7 +163,7 @@ OUT    = target/image$(if $(filter-out $(OURS),$(ARCH)),-$(ARCH))
 BUILDAH = buildah --root $(OUT)/storage --runroot $(OUT)/run --storage-driver vfs
 # The same sources make the same bytes: no path of this machine is in the program, and all files are of the time of the last commit.
 SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
-export SOURCE_DATE_EPOCH
+image: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
 SOURCES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
 PROGRAM = RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(SOURCES)=crates' \
           CFLAGS='-ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(SOURCES)=crates' \
