@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod aliases;
 pub mod breaker;
 pub mod cadence;

@@ -40,6 +40,8 @@ pub struct Laws {
     mark: Option<u32>,
     /// How often the writes were led to another server.
     pub moves: usize,
+    /// A write that came late led the writes to a second server.
+    doubled: bool,
 }
 
 /// What follows at once follows within this.
@@ -325,8 +327,20 @@ impl Laws {
     }
 
     /// A request was carried out.
-    pub fn applied(&mut self, api: &Api, servers: &Servers, now: Duration) -> Result<(), String> {
-        let writes = api.servers_of(WRITES);
+    /// `in_time`: before who sent it gave it up.
+    pub fn applied(
+        &mut self,
+        api: &Api,
+        servers: &Servers,
+        in_time: bool,
+        now: Duration,
+    ) -> Result<(), String> {
+        let mut writes = api.servers_of(WRITES);
+        // What a late write adds stays until it is seen.
+        self.doubled = writes.len() > 1 && (self.doubled || !in_time);
+        if self.doubled {
+            writes.retain(|server| self.held.as_ref() == Some(server));
+        }
         if writes.len() > 1 {
             return Err(format!("S2: {now:?} the writes lead to {writes:?}"));
         }

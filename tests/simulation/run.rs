@@ -614,7 +614,7 @@ impl<'a> Run<'a> {
                 self.say(format!("done: {text}"));
                 self.spread();
             }
-            self.laws.applied(&self.api, &self.servers, self.now)?;
+            self.laws.applied(&self.api, &self.servers, in_time, self.now)?;
             self.seen.moves = self.laws.moves;
             self.seen.conflicts += usize::from(matches!(answer, Answer::Refused { code: 409, .. }));
             self.seen.late += usize::from(!in_time);

@@ -140,7 +140,9 @@ fn location(server: &str) -> Result<Location, &'static str> {
     let host = host(&decode(name, Escapes::Percent)?)
         .ok_or("must name a host: a DNS name, an IPv4 or an IPv6 address")?;
     if !is_routable(&host) {
-        return Err("must not name a loopback, link-local, multicast or unspecified address");
+        return Err(
+            "must not name a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud",
+        );
     }
     Ok(Location { host, port })
 }
