@@ -47,7 +47,7 @@ pub struct Laws {
 /// What follows at once follows within this.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const WRITES: &str = "orders-rw";
-const READS: &str = "orders-ro";
+pub const READS: &str = "orders-ro";
 
 fn server(address: &str) -> Option<usize> {
     (0..3).find(|server| super::servers::address(*server).to_string() == address)
@@ -386,6 +386,11 @@ impl Laws {
             )),
             None => Ok(()),
         }
+    }
+
+    /// A request about a slice of the reads has no answer yet: what takes a server's place may have to wait for it.
+    pub fn awaits_reads(&mut self, now: Duration) {
+        self.emptied = self.emptied.map(|_| now);
     }
 
     /// S3.

@@ -15,7 +15,7 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::{Laws, is_out, lacks, may_lead};
+use super::laws::{Laws, READS, is_out, lacks, may_lead};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
@@ -252,6 +252,9 @@ impl<'a> Run<'a> {
             if at > end {
                 self.push(at, of, act);
                 break;
+            }
+            if self.seats.iter().any(|it| it.wire.awaits(READS)) {
+                self.laws.awaits_reads(at);
             }
             self.now = at;
             self.servers.advance(at);
