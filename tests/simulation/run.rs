@@ -963,12 +963,14 @@ impl<'a> Run<'a> {
             Fault::Pause { operator, lasts } => {
                 self.laws.halted();
                 let it = &mut self.seats[operator];
-                it.paused = now + millis(lasts);
+                // One that is paused already loses the rest.
+                let lost = (now + millis(lasts)).saturating_sub(it.paused.max(now));
+                it.paused = it.paused.max(now + millis(lasts));
                 it.stopped = it.paused.max(it.stopped);
                 // By its clock it has the lease for longer: until it asks for it again, versions and the log alone protect.
                 it.wire.lease = None;
                 if let Some(operator) = &mut it.operator {
-                    operator.loses(millis(lasts));
+                    operator.loses(lost);
                 }
             }
             Fault::Stop { operator, lasts } => {
