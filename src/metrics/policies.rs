@@ -238,7 +238,7 @@ pub const OF_FAILOVERS: SeriesKind<u64> = SeriesKind {
 };
 
 /// Of a policy.
-pub const OF_POLICIES: [SeriesKind<BoardEntry>; 3] = [
+pub const OF_POLICIES: [SeriesKind<BoardEntry>; 5] = [
     SeriesKind {
         name: "policy_healthy_endpoints",
         help: "Endpoints of a policy that are well",
@@ -259,6 +259,26 @@ pub const OF_POLICIES: [SeriesKind<BoardEntry>; 3] = [
             Some(Number::Whole(
                 (entry.decision.policy.mode == Mode::Enforce).into(),
             ))
+        },
+    },
+    SeriesKind {
+        name: "policy_identity_changed",
+        help: "1 if the write primary shows another system identifier, and nobody may follow it",
+        unit: None,
+        kind: MetricType::Gauge,
+        value: |entry| {
+            let decided = entry.judged.as_ref()?.state.decided()?;
+            Some(Number::Whole(decided.changed.is_some().into()))
+        },
+    },
+    SeriesKind {
+        name: "policy_primary_unproven",
+        help: "1 if the write primary cannot be checked, and another server was promoted",
+        unit: None,
+        kind: MetricType::Gauge,
+        value: |entry| {
+            let decided = entry.judged.as_ref()?.state.decided()?;
+            Some(Number::Whole(decided.unproven.into()))
         },
     },
     SeriesKind {
