@@ -70,7 +70,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test upgrade -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test monitoring --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -97,11 +97,12 @@ test: setup controlplane clients ## Run every test
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)
 
-# Where the tests of monitoring take their programs from.
+# What reads the metrics.
 test-api: NEEDS += promtool=prometheus
-test-api: setup ## Test what others read: the alerts, with Prometheus' own tools
+test-api: setup controlplane ## Test what others read: the alerts, with Prometheus' own tools
 	promtool check rules deploy/monitoring/rules.yaml
 	promtool test rules tests/monitoring/rules.test.yaml
+	cargo test --workspace --test monitoring
 
 outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes
 	cargo test --test outage
