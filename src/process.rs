@@ -32,6 +32,8 @@ pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     pub http_address: SocketAddr,
+    /// Whether endpoints have metrics of their own.
+    pub metrics_per_endpoint: bool,
     pub secrets: SecretAccess,
     pub limits: Limits,
     /// Which addresses may be connected to and published.
@@ -63,12 +65,11 @@ pub enum Error {
 pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
     let address = settings.http_address;
     let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
-    let (board, checks) = (Board::default(), CheckCounts::default());
-    let metrics = Metrics::new(board.clone(), &checks);
+    let (board, checks, clock) = (Board::default(), CheckCounts::default(), Clock::new());
+    let metrics = Metrics::new(board.clone(), &checks, clock, settings.metrics_per_endpoint);
     let (answers, answered) = mpsc::channel(QUEUE);
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
-    let clock = Clock::new();
     let following = settings.lease.as_ref().map(|lease| lease.following);
     let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;

@@ -37,6 +37,7 @@ pub mod routing;
 pub mod seeded;
 pub mod server;
 pub mod sqlstate;
+pub mod statistics;
 pub mod suspicion;
 pub mod table;
 pub mod target;

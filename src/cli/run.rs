@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,14 @@ pub struct Arguments {
     /// is no IPv6.
     #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
+    /// Whether each endpoint has metrics of its own: about 21 series, see docs/metrics.md. off: those of policies alone are left.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_METRICS_PER_ENDPOINT",
+        value_enum,
+        default_value = "on"
+    )]
+    metrics_per_endpoint: Switch,
     /// Format of the log.
     #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]
     log_format: LogFormat,
@@ -95,6 +104,13 @@ pub struct Arguments {
     instance: String,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -152,6 +168,7 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
     Ok(Settings {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
+        metrics_per_endpoint: arguments.metrics_per_endpoint == Switch::On,
         secrets: arguments.secrets,
         limits: arguments.terms.limits(Limits {
             all: arguments.probes,

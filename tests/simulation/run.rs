@@ -433,11 +433,11 @@ impl<'a> Run<'a> {
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
                 Order::Lease(request) => self.stand(seat, request),
                 Order::Tell(event) => {
-                    wire.recalls += usize::from(matches!(event, Event::Recalled { .. }));
+                    wire.recalls += usize::from(matches!(*event, Event::Recalled { .. }));
                     let at = self.now + millis(self.chance(20));
                     let at = at.max(self.seats[seat].tells);
                     self.seats[seat].tells = at;
-                    self.push_of(seat, at, Act::Told(event));
+                    self.push_of(seat, at, Act::Told(*event));
                 }
                 Order::End => {
                     self.say(format!("operator {seat} has ended"));
