@@ -102,6 +102,7 @@ test-api: NEEDS += promtool=prometheus
 test-api: setup controlplane ## Test what others read: the alerts, with Prometheus' own tools
 	promtool check rules deploy/monitoring/rules.yaml
 	promtool test rules tests/monitoring/rules.test.yaml
+	cd tests/monitoring/dashboard && PATH="$$PATH:/usr/local/go/bin" go run . ../../../deploy/monitoring/dashboard.json
 	cargo test --workspace --test monitoring
 
 outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes

@@ -2,6 +2,7 @@
 
 mod policies;
 mod registry;
+mod series;
 mod statuses;
 mod watches;
 

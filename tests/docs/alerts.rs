@@ -50,7 +50,11 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
 #[test]
 fn alerts_and_pages_name_metrics_that_there_are() {
     let listed = read("docs/metrics.md");
-    let mut texts = vec![(RULES.to_owned(), read(RULES))];
+    let dashboard = "deploy/monitoring/dashboard.json";
+    let mut texts = vec![
+        (RULES.to_owned(), read(RULES)),
+        (dashboard.to_owned(), read(dashboard)),
+    ];
     texts.extend(
         below("docs/runbooks", "md")
             .iter()
@@ -89,6 +93,9 @@ fn no_alert_tells_the_pods_apart() {
 }
 
 #[test]
-fn the_chart_has_the_same_alerts() {
-    assert_eq!(read(RULES), read("charts/distributary/files/rules.yaml"));
+fn the_chart_has_the_same_alerts_and_dashboard() {
+    for file in ["rules.yaml", "dashboard.json"] {
+        let of = |folder: &str| read(format!("{folder}/{file}"));
+        assert_eq!(of("deploy/monitoring"), of("charts/distributary/files"));
+    }
 }

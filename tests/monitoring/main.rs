@@ -146,6 +146,7 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
     );
     replica.start().await?;
     prometheus.rests().await?;
+    every_query_of_the_dashboard_has_data(&prometheus).await?;
 
     let groups = prometheus.get("/api/v1/rules").await?["groups"].take();
     let groups = groups.as_array().context("no groups")?;
@@ -155,6 +156,51 @@ async fn killed_replica(plane: Arc<ControlPlane>) -> Result<()> {
         .flatten();
     for rule in rules {
         ensure!(rule["health"] == "ok", "{rule}");
+    }
+    Ok(())
+}
+
+/// The queries of panels, and those of variables.
+async fn every_query_of_the_dashboard_has_data(prometheus: &Prometheus) -> Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let panels = list(&dashboard["panels"]).into_iter();
+    let mut queries: Vec<_> = panels
+        .flat_map(|panel| list(&panel["targets"]))
+        .filter_map(|target| target["expr"].as_str().map(str::to_owned))
+        .collect();
+    for variable in list(&dashboard["templating"]["list"]) {
+        let query = variable["query"].as_str().context("no query")?;
+        if let Some(values) = query.strip_prefix("label_values(") {
+            let (series, label) = values
+                .trim_end_matches(')')
+                .rsplit_once(", ")
+                .context("no label")?;
+            queries.push(format!("count by ({label}) ({series})"));
+        }
+    }
+    ensure!(queries.len() > 20, "{queries:?}");
+    for query in queries {
+        let mut asked = query.clone();
+        for (variable, value) in [
+            ("$namespace", ".*"),
+            ("$policy", ".*"),
+            ("$region", ".*"),
+            ("$__rate_interval", "30s"),
+        ] {
+            asked = asked.replace(variable, value);
+        }
+        let encoded: String = asked.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        wait::eventually("the query to return data", SOON, || async {
+            let data = prometheus.get(&format!("/api/v1/query?query={encoded}")).await?;
+            ensure!(
+                data["result"].as_array().is_some_and(|result| !result.is_empty()),
+                "{query}: {data}"
+            );
+            anyhow::Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

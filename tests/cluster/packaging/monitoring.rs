@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 
 use super::{documents, find, template, template_json};
 
-const KINDS: [&str; 4] = ["NetworkPolicy", "PodMonitor", "PrometheusRule", "Service"];
+const KINDS: [&str; 5] = [
+    "ConfigMap",
+    "NetworkPolicy",
+    "PodMonitor",
+    "PrometheusRule",
+    "Service",
+];
 
 fn alerts(rule: &Value) -> Result<Vec<&Value>> {
     let groups = rule["spec"]["groups"].as_array().context("no groups")?;
@@ -34,6 +40,7 @@ pub(super) async fn the_chart_installs_monitoring(plane: Arc<ControlPlane>) -> R
         "prometheusRule.excludeRules={DistributaryNoLeader,DistributaryWatchSilent,DistributaryChecksLate}",
         "prometheusRule.runbookUrl=https://docs.example.com/runbooks/",
         "networkPolicy.enabled=true",
+        "dashboard.create=true",
     ];
     let chart = template(&plane, &set).await?;
     let deployment = find(&chart, "Deployment", "distributary")?;
@@ -71,6 +78,17 @@ pub(super) async fn the_chart_installs_monitoring(plane: Arc<ControlPlane>) -> R
         );
     }
     the_rules_are_those_of_deploy(rule)?;
+    let dashboard = find(&chart, "ConfigMap", "distributary-dashboard")?;
+    let text = dashboard["data"]["distributary.json"]
+        .as_str()
+        .context("no dashboard")?;
+    let shown: Value = serde_json::from_str(text)?;
+    let of_deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring/dashboard.json");
+    ensure!(
+        dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+            && shown == serde_json::from_str::<Value>(&std::fs::read_to_string(of_deploy)?)?,
+        "{dashboard}"
+    );
     let peers = r#"networkPolicy={"enabled":true,"metricsFrom":[{"podSelector":{}}]}"#;
     let chart = template_json(&plane, peers).await?;
     let policy = find(&chart, "NetworkPolicy", "distributary")?;
