@@ -22,6 +22,8 @@ mod admin;
 pub mod cli;
 mod clock;
 pub mod engine;
+mod http;
+pub mod http_api;
 mod k8s;
 pub mod metrics;
 mod process;
