@@ -36,6 +36,7 @@ pub mod routing;
 pub mod seeded;
 pub mod server;
 pub mod sqlstate;
+pub mod statistics;
 pub mod suspicion;
 pub mod table;
 pub mod target;

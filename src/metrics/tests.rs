@@ -151,6 +151,7 @@ fn told(id: &str) -> Sample {
             max_connections: 100,
             transactions: 7,
             started: 0,
+            ..Load::default()
         }),
         ..sample(role)
     }

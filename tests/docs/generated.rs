@@ -178,11 +178,13 @@ fn every_metric_is_listed_and_no_other() {
         max_connections: 100,
         transactions: 1,
         started: 0,
+        ..Load::default()
     };
     let figures = Figures {
         lag: Some(lag),
         load: Some(load),
         took: Some(Duration::from_millis(1)),
+        measured: None,
     };
     let judgements = judgements(&policy);
     let choice = choice(&policy);
@@ -214,6 +216,8 @@ fn every_metric_is_listed_and_no_other() {
         Measurement {
             key: probe,
             figures: Some(figures),
+            failure: None,
+            silent: false,
         },
         moment,
     );

@@ -426,9 +426,9 @@ impl<'a> Run<'a> {
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
                 Order::Lease(request) => self.stand(seat, request),
                 Order::Tell(event) => {
-                    wire.recalls += usize::from(matches!(event, Event::Recalled { .. }));
+                    wire.recalls += usize::from(matches!(*event, Event::Recalled { .. }));
                     let at = self.now + millis(self.chance(20));
-                    self.push_of(seat, at, Act::Told(event));
+                    self.push_of(seat, at, Act::Told(*event));
                 }
                 Order::End => {
                     self.say(format!("operator {seat} has ended"));

@@ -216,6 +216,7 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
             max_connections: 100,
             transactions: 0,
             started: 0,
+            ..Load::default()
         });
         Ok(told)
     };
