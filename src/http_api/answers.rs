@@ -8,7 +8,10 @@ mod replicas;
 mod stats;
 
 pub use health::{DatabaseHealth, EnhancedHealth, Health, ReplicaHealth, RouteTargets, RoutingHealth};
-pub use parts::{ConditionAnswer, FailoverAnswer, Origin, ReasonAnswer, ServerAnswer, TargetAnswer};
+pub use parts::{
+    ConditionAnswer, FailoverAnswer, Origin, RatesAnswer, ReasonAnswer, ResponseTimeAnswer, ServerAnswer,
+    ServerStatistics, TargetAnswer,
+};
 pub use policies::{PolicyAnswer, PolicyItem, PolicyList};
 pub use replicas::{ReplicaStatistics, ReplicaStatus, ReplicaSummary, Replicas};
 pub use stats::{ReplicaStats, RouteStats, RoutingStats, Stats};

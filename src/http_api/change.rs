@@ -6,7 +6,7 @@
 //! - A URL with a password goes into a Secret, and nowhere else. Where the policy is not changed in the end, the Secret is deleted.
 
 mod asked;
-mod manager;
+mod gitops;
 mod patch;
 mod requests;
 
@@ -142,7 +142,7 @@ impl Acting<'_> {
         let mut before = self.requests.policy().await?;
         for left in (0..TRIES).rev() {
             if edit.is_of_spec() && !self.force {
-                manager::refuses(&before)?;
+                gitops::refuses(&before)?;
             }
             let operations = edit.operations(&before)?;
             let refused = match self.requests.patch(&operations, dry_run).await {

@@ -116,6 +116,7 @@ impl Shared {
             status: serde_json::from_value(shown.status()).unwrap_or_default(),
             entry: entry.filter(|entry| entry.decision.policy.uid == uid),
             slices: context.shown_routes(key, &uid),
+            now: self.parts.clock.now(),
         })
     }
 }

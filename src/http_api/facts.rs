@@ -5,17 +5,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::Moment;
 use distributary_core::decision::{DecisionState, EndpointView};
-use distributary_core::ids::{EndpointId, PolicyKey};
+use distributary_core::ids::{EndpointId, PolicyKey, TargetId};
 use distributary_core::lag::Lag;
 use distributary_core::observation::Role;
 use distributary_core::policy::{DeclaredRole, DeclaredServer, Endpoint};
+use distributary_core::statistics::{Rates, Summary};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::answers::{
     ConditionAnswer, DatabaseHealth, EnhancedHealth, FailoverAnswer, Health, Origin, PolicyAnswer,
-    PolicyItem, ReasonAnswer, ReplicaHealth, ReplicaStatistics, ReplicaStats, ReplicaStatus, ReplicaSummary,
-    Replicas, RouteStats, RouteTargets, RoutingHealth, RoutingStats, ServerAnswer, Stats, TargetAnswer,
+    PolicyItem, RatesAnswer, ReasonAnswer, ReplicaHealth, ReplicaStatistics, ReplicaStats, ReplicaStatus,
+    ReplicaSummary, Replicas, ResponseTimeAnswer, RouteStats, RouteTargets, RoutingHealth, RoutingStats,
+    ServerAnswer, ServerStatistics, Stats, TargetAnswer,
 };
 use crate::engine::{BoardEntry, TargetFigures};
 use crate::render::advice;
@@ -30,6 +33,8 @@ pub struct Facts {
     pub entry: Option<BoardEntry>,
     /// The servers of each route, as its EndpointSlices have them.
     pub slices: BTreeMap<String, BTreeSet<SocketAddr>>,
+    /// The present moment.
+    pub now: Moment,
 }
 
 /// Which figures are asked for.
@@ -268,6 +273,14 @@ impl Facts {
             .max_by_key(|figures| figures.at)
     }
 
+    /// The statistics of an endpoint; of pods behind a Service, of the pod that told last.
+    fn measured(&self, id: &EndpointId) -> Option<Summary> {
+        let entry = self.entry.as_ref()?;
+        let told = |target: &&TargetId| entry.figures.get(*target).map(|figures| figures.at);
+        let targets = entry.statistics.keys().filter(|target| target.endpoint == *id);
+        entry.summary(targets.max_by_key(told)?, self.now)
+    }
+
     fn servers(&self, declared: DeclaredRole) -> Vec<ServerAnswer> {
         let all = self.declared().filter(|endpoint| endpoint.declared == declared);
         all.map(|endpoint| self.server(endpoint)).collect()
@@ -315,6 +328,7 @@ impl Facts {
             connections: load.map(|load| load.sessions),
             server_max_connections: load.map(|load| load.max_connections),
             transactions: load.map(|load| load.transactions),
+            statistics: self.measured(&endpoint.id).map(statistics),
         }
     }
 
@@ -338,18 +352,22 @@ impl Facts {
     fn statistics(&self) -> ReplicaStatistics {
         let replicas = self.servers(DeclaredRole::Replica);
         let primary = self.servers(DeclaredRole::Primary);
-        let times: Vec<_> = replicas
-            .iter()
-            .filter_map(|server| server.response_time_milliseconds)
-            .collect();
+        let time = |server: &ServerAnswer| {
+            let response = server.statistics.as_ref()?.response_time.as_ref()?;
+            Some(response.mean_milliseconds)
+        };
+        let times: Vec<_> = replicas.iter().filter_map(time).collect();
+        let share = self
+            .entry
+            .as_ref()
+            .and_then(|entry| entry.replica_share(self.now));
         let all = primary.iter().chain(&replicas);
         let sessions: Vec<u64> = all
             .filter_map(|server| server.connections)
             .map(Into::into)
             .collect();
         ReplicaStatistics {
-            // Of counters alone no share of the present work follows.
-            replica_usage_percentage: None,
+            replica_usage_percentage: share.map(|share| rounded(share * 100.0)),
             average_response_time: mean(&times),
             connections: (!sessions.is_empty()).then(|| sessions.iter().sum()),
             worst_lag_milliseconds: replicas.iter().filter_map(|server| server.lag_milliseconds).max(),
@@ -401,14 +419,51 @@ fn lag(lag: Lag) -> (Option<u64>, Option<u64>) {
     }
 }
 
-/// To the thousandth.
 fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+    rounded(time.as_secs_f64() * 1e3)
+}
+
+/// To the thousandth.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
+fn statistics(summary: Summary) -> ServerStatistics {
+    let response = summary.response.map(|times| ResponseTimeAnswer {
+        checks: times.checks,
+        mean_milliseconds: milliseconds(times.mean),
+        p50_milliseconds: milliseconds(times.p50),
+        p95_milliseconds: milliseconds(times.p95),
+    });
+    let errors = summary
+        .errors
+        .into_iter()
+        .map(|(class, count)| (class.to_owned(), count));
+    let worst = summary
+        .worst_lag
+        .map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+    ServerStatistics {
+        ten_seconds: rates(summary.ten_seconds),
+        minute: rates(summary.minute),
+        five_minutes: rates(summary.five_minutes),
+        response_time: response,
+        errors: errors.collect(),
+        worst_lag_milliseconds: worst,
+    }
+}
+
+fn rates(rates: Rates) -> RatesAnswer {
+    RatesAnswer {
+        transactions: rates.transactions.map(rounded),
+        sessions: rates.sessions.map(rounded),
+        rows_returned: rates.rows_returned.map(rounded),
+        rows_changed: rates.rows_changed.map(rounded),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a policy has at most 64 replicas")]
 fn mean(of: &[f64]) -> Option<f64> {
-    (!of.is_empty()).then(|| (of.iter().sum::<f64>() / of.len() as f64 * 1e3).round() / 1e3)
+    (!of.is_empty()).then(|| rounded(of.iter().sum::<f64>() / of.len() as f64))
 }
 
 fn count(of: usize) -> u32 {

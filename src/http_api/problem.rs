@@ -70,7 +70,7 @@ impl Problem {
     #[must_use]
     pub fn unavailable() -> Self {
         let message = "the API server does not answer; what became of the request is not known";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", message)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Unavailable", message)
     }
 }
 

@@ -115,7 +115,8 @@ async fn an_answer_that_lasts_ends_when_its_guard_goes_though_nobody_reads_it() 
     let mut some = [0; 1000];
     assert!(stream.read(&mut some).await.unwrap() > 0);
     drop(hold);
-    // What was under way is still read, and then the connection ends.
+    Clock::sleep(LAST * 2).await;
+    // What was under way can still be read, and then the connection has ended.
     let mut rest = vec![];
     let _ = stream.read_to_end(&mut rest).await;
 }

@@ -67,8 +67,8 @@ pub struct ReplicaHealth {
     pub healthy: Option<u32>,
     /// How many are declared; null: the policy was not accepted yet.
     pub total: Option<u32>,
-    /// The share of all work that replicas do, 0 to 100; null: not known.
+    /// The share of all transactions of the last minute that standbys did, 0 to 100; null: not known.
     pub replica_usage_percentage: Option<f64>,
-    /// The mean of the newest good check of each replica, in milliseconds; null: there was none.
+    /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
     pub average_response_time: Option<f64>,
 }

@@ -113,6 +113,55 @@ pub struct ServerAnswer {
     pub server_max_connections: Option<u32>,
     /// Transactions since its statistics began, all databases, checks included; null: not known.
     pub transactions: Option<u64>,
+    /// Rates and times of it; null: it was not checked.
+    pub statistics: Option<ServerStatistics>,
+}
+
+/// Rates and times of one server, as the process that answered measured them; of several pods behind a Service, of the one that
+/// told last.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatistics {
+    /// Of the last 10 s.
+    pub ten_seconds: RatesAnswer,
+    /// Of the last minute.
+    pub minute: RatesAnswer,
+    /// Of the last 5 minutes.
+    pub five_minutes: RatesAnswer,
+    /// Of the last good checks; null: there was none.
+    pub response_time: Option<ResponseTimeAnswer>,
+    /// Failed checks since it is watched, by the class of the failure.
+    pub errors: BTreeMap<String, u64>,
+    /// The longest lag of the last 5 minutes, in milliseconds; null: none was known, or it is a primary.
+    pub worst_lag_milliseconds: Option<u64>,
+}
+
+/// Over one window; null: the window is not full, or the server restarted, reset its statistics or was silent in it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RatesAnswer {
+    /// Transactions per second, all databases and clients, without those of the operator as far as these are known.
+    pub transactions: Option<f64>,
+    /// The mean number of client sessions.
+    pub sessions: Option<f64>,
+    /// Rows that scans and indexes returned per second.
+    pub rows_returned: Option<f64>,
+    /// Rows inserted, updated and deleted per second; of a standby 0.
+    pub rows_changed: Option<f64>,
+}
+
+/// How long the last good checks took.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseTimeAnswer {
+    /// How many checks these times are of, at most 32.
+    pub checks: u32,
+    /// The mean, in milliseconds.
+    pub mean_milliseconds: f64,
+    /// Half of the checks took as long or less, in milliseconds.
+    pub p50_milliseconds: f64,
+    /// 95 percent of the checks took as long or less, in milliseconds.
+    pub p95_milliseconds: f64,
 }
 
 /// One time that other servers took over a route, or gave it back.

@@ -76,6 +76,7 @@ impl PolicyAnswer {
             server.response_time_milliseconds = None;
             server.connections = None;
             server.transactions = None;
+            server.statistics = None;
         }
         essence.statistics = ReplicaStatistics::default();
         essence.origin = Origin::default();

@@ -42,9 +42,9 @@ pub struct ReplicaSummary {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaStatistics {
-    /// The share of all work that replicas do, 0 to 100; null: not known.
+    /// The share of all transactions of the last minute that standbys did, 0 to 100; null: not known.
     pub replica_usage_percentage: Option<f64>,
-    /// The mean of the newest good check of each replica, in milliseconds; null: there was none.
+    /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
     pub average_response_time: Option<f64>,
     /// Sessions of clients on all servers of which they are known; null: of none.
     pub connections: Option<u64>,

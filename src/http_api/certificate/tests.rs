@@ -44,7 +44,7 @@ async fn a_certificate_is_of_its_authority_and_is_renewed_at_two_thirds_of_its_l
     let at = due(&first).unwrap();
     assert_eq!(at, now + SignedDuration::from_hours(60 * 24));
     // Those who know the authority need not learn another one.
-    let second = renewed(&first, &names(), at).unwrap();
+    let second = renewed(&first, &names(), now).unwrap();
     assert_eq!(
         (&second[AUTHORITY], &second[AUTHORITY_KEY]),
         (&first[AUTHORITY], &first[AUTHORITY_KEY])
