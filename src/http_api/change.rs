@@ -10,6 +10,8 @@ mod gitops;
 mod patch;
 mod requests;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -90,20 +92,26 @@ pub async fn change(
         _ => api.chosen(&caller, &choice).await?,
     };
     let edit = change.edit(&key, &timestamp().to_string())?;
-    let acting = Acting {
-        requests: Requests::new(&api.parts.callers, &caller, &key),
-        api: &api,
-        key: &key,
-        force: change.force,
-    };
-    let done = acting.carry_out(&edit).await?;
+    let (origin, force) = (Arc::clone(&api), change.force);
+    let of = key.clone();
+    // A change goes on where the caller has gone: a Secret that was made for nothing is deleted.
+    let carried_out = tokio::spawn(async move {
+        let acting = Acting {
+            requests: Requests::new(&api.parts.callers, &caller, &of),
+            api: &api,
+            key: &of,
+            force,
+        };
+        acting.carry_out(&edit).await
+    });
+    let done = carried_out.await.map_err(|_| Problem::unavailable())??;
     Ok(Json(ChangeAnswer {
         action: change.action,
         policy: key.to_string(),
         resource_version: version(&done.policy),
         secret: done.secret,
         notes: done.notes,
-        origin: api.origin(),
+        origin: origin.origin(),
     }))
 }
 
@@ -215,8 +223,9 @@ impl Acting<'_> {
             return Ok(done);
         }
         match self.delete_if_ours(&name, &before).await {
-            Ok(true) => done.secret = Some(name),
-            Ok(false) => done
+            Ok(Found::Deleted) => done.secret = Some(name),
+            Ok(Found::Nothing) => {}
+            Ok(Found::OfOthers) => done
                 .notes
                 .push(format!("Secret {name} was not made by this API, and stays")),
             Err(error) => {
@@ -228,18 +237,25 @@ impl Acting<'_> {
         Ok(done)
     }
 
-    async fn delete_if_ours(&self, name: &str, policy: &Value) -> Result<bool, CallerError> {
+    async fn delete_if_ours(&self, name: &str, policy: &Value) -> Result<Found, CallerError> {
         let secret = match self.requests.secret(name).await {
             Ok(secret) => secret,
-            Err(CallerError::Refused(status)) if status.code == 404 => return Ok(false),
+            Err(CallerError::Refused(status)) if status.code == 404 => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
         if !requests::is_ours(&secret, policy) {
-            return Ok(false);
+            return Ok(Found::OfOthers);
         }
         self.requests.delete_secret(name, &secret).await?;
-        Ok(true)
+        Ok(Found::Deleted)
     }
+}
+
+/// What became of the Secret of a replica that was removed.
+enum Found {
+    Deleted,
+    Nothing,
+    OfOthers,
 }
 
 fn version(object: &Value) -> String {

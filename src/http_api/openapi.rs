@@ -58,6 +58,7 @@ pub fn document() -> &'static str {
         for operation in operations(&mut document) {
             with_problems(operation);
         }
+        told(&mut document);
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     })
 }
@@ -81,4 +82,38 @@ fn with_problems(operation: &mut Value) {
         let answer = || json!({"description": description, "content": body});
         responses.entry(code).or_insert_with(answer);
     }
+}
+
+/// What may be null is always there, and a description is one line.
+fn told(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let nullable = fields.get("properties").and_then(Value::as_object).map(nullable);
+            if let Some(nullable) = nullable.filter(|names| !names.is_empty()) {
+                let required = fields.entry("required").or_insert_with(|| json!([]));
+                required
+                    .as_array_mut()
+                    .into_iter()
+                    .for_each(|required| required.extend(nullable.clone()));
+            }
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
+            fields.values_mut().for_each(told);
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(told),
+        _ => {}
+    }
+}
+
+/// The names of those that may be null.
+fn nullable(properties: &serde_json::Map<String, Value>) -> Vec<Value> {
+    let is_null = |schema: &Value| {
+        let types = schema["type"].as_array();
+        let parts = schema["oneOf"].as_array();
+        types.is_some_and(|types| types.contains(&json!("null")))
+            || parts.is_some_and(|parts| parts.iter().any(|part| part["type"] == "null"))
+    };
+    let names = properties.iter().filter(|(_, schema)| is_null(schema));
+    names.map(|(name, _)| json!(name)).collect()
 }

@@ -1,6 +1,7 @@
 //! The HTTP API: who may what, as whom, and every example of docs/api.md.
 
 mod changes;
+mod chart;
 mod examples;
 mod scene;
 mod streams;
@@ -30,11 +31,17 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "the_api_follows_the_certificate_of_a_directory",
             examples::directory,
         )
+        .test("the_api_is_installed_by_the_chart", chart::installed)
+        .test(
+            "the_api_is_in_the_chart_only_where_it_is_enabled",
+            chart::rendered,
+        )
         .test("metrics_are_for_those_who_may_get_them", examples::metrics)
         .test(
             "a_replica_with_a_password_is_added_and_removed_with_its_secret",
             changes::secret,
         )
+        .test("changes_at_the_same_time_take_back_none", changes::together)
         .test("a_policy_that_gitops_manages_is_left_alone", changes::gitops)
         .test(
             "a_caller_without_rights_on_secrets_leaves_nothing_behind",

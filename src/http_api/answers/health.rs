@@ -1,9 +1,11 @@
 //! Whether a database is well.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::parts::{ByRoute, ConditionAnswer, Origin, ReasonAnswer, TargetAnswer};
+use super::parts::{ConditionAnswer, Origin, ReasonAnswer, TargetAnswer};
 
 /// Whether reads and writes of a policy are routed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -46,8 +48,7 @@ pub struct RoutingHealth {
     /// RoundRobin, Weighted, LeastConnections or Geographic; null: the policy was not accepted yet.
     pub strategy: Option<String>,
     /// The routes that have a Service.
-    #[schema(inline)]
-    pub routes: ByRoute<RouteTargets>,
+    pub routes: BTreeMap<String, RouteTargets>,
 }
 
 /// One route.

@@ -182,6 +182,3 @@ pub struct FailoverAnswer {
     /// The reasons of the endpoints that left it.
     pub reason: String,
 }
-
-/// By the name of the route.
-pub type ByRoute<T> = BTreeMap<String, T>;

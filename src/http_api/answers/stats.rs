@@ -1,9 +1,11 @@
 //! Figures of the routes and of the replicas.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::parts::{ByRoute, Origin, ServerAnswer};
+use super::parts::{Origin, ServerAnswer};
 use super::replicas::ReplicaStatistics;
 
 /// Figures of a policy.
@@ -35,8 +37,7 @@ pub struct RoutingStats {
     /// Enforce, Observe or Suspend; null: the policy was not accepted yet.
     pub mode: Option<String>,
     /// The routes that have a Service.
-    #[schema(inline)]
-    pub routes: ByRoute<RouteStats>,
+    pub routes: BTreeMap<String, RouteStats>,
     /// How many changes of routes the status remembers, 0 to 10.
     pub failovers: u32,
 }

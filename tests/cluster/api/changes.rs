@@ -105,6 +105,36 @@ pub async fn secret(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// Each rests on the policy as it was read: one that comes too late is made again, or refused, and none takes back another one.
+pub async fn together(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane).await?;
+    let ids: Vec<_> = (10..14).map(|number| format!("replica-{number}")).collect();
+    let bodies: Vec<_> = ids.iter().map(|id| add(id)).collect();
+    let all = bodies.iter().map(|body| scene.change(body, &scene.editor));
+    let answers = futures::future::try_join_all(all).await?;
+    let known = replicas(&scene).await?;
+    let mut added = 0;
+    for (id, answer) in ids.iter().zip(answers) {
+        let is_there = known.iter().any(|replica| replica["id"] == *id);
+        let secret = scene
+            .it
+            .api::<Secret>()
+            .get_opt(&format!("{POLICY}-{id}"))
+            .await?;
+        match answer.status {
+            200 => added += 1,
+            409 => ensure!(answer.body.contains("changes faster"), "{}", answer.body),
+            _ => anyhow::bail!("{} {}", answer.status, answer.body),
+        }
+        ensure!(
+            is_there == (answer.status == 200) && secret.is_some() == is_there,
+            "{id}: {answer:?} {known:?}"
+        );
+    }
+    ensure!(added >= 2, "only {added} were added");
+    Ok(())
+}
+
 pub async fn gitops(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane).await?;
     let tracked = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "shop:distributary.dev/ReplicaSetPolicy:shop/orders"}}});
