@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch as watched};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,10 @@ pub enum Error {
 ///
 /// # Errors
 /// What keeps the process from starting; afterwards it retries whatever fails.
+#[expect(
+    clippy::too_many_lines,
+    reason = "every part is made here once, in the order in which they need each other"
+)]
 pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
     let address = settings.http_address;
     let listen = |address| http::listen(address).map_err(|source| Error::Listen { address, source });
@@ -164,12 +169,6 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let identity = settings.lease.as_ref().map(|lease| lease.identity.clone());
     let (holder, held_by) = watched::channel(None);
     if let Some((api, listener)) = api {
-        let (newest, served) = watched::channel(None);
-        let (certificate, client, leads) = (api.certificate, clients.requests.clone(), desk.leads());
-        background.spawn(alive.of(
-            "certificate of the API",
-            follow(certificate, client, leads, newest),
-        ));
         let parts = Parts {
             context: Arc::clone(&context),
             board: board.clone(),
@@ -181,7 +180,9 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
             secrets: settings.secrets,
             exposition: (!has_own).then_some(exposition),
         };
-        background.spawn(alive.of("HTTP API", http_api::serve(listener, served, parts)));
+        let (client, leads) = (clients.requests.clone(), desk.leads());
+        let served = serve_api(listener, api.certificate, parts, client, leads);
+        background.spawn(alive.of("HTTP API", served));
     }
     for (scope, end) in ends {
         for watch in watch::all_owned(&context, &scope) {
@@ -214,21 +215,27 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     Ok(())
 }
 
-/// Serves the newest certificate, until the process ends.
-async fn follow(
+/// Serves the API with the newest certificate, until the process ends.
+async fn serve_api(
+    listener: TcpListener,
     source: CertificateSource,
+    parts: Parts,
     client: kube::Client,
     leads: impl Fn() -> bool,
-    newest: certificate::Newest,
 ) {
-    match source {
-        CertificateSource::Files(files) => {
-            if let Err(error) = certificate::follow_files(files, &newest).await {
-                tracing::error!(%error, "the system does not tell of changes of the certificate");
+    let (newest, served) = watched::channel(None);
+    let certificate = async {
+        match source {
+            CertificateSource::Files(files) => {
+                if let Err(error) = certificate::follow_files(files, &newest).await {
+                    // The routes do not depend on it.
+                    tracing::error!(%error, "the certificate of the API is not followed any more: look at --api-tls-directory, and start the operator again");
+                }
             }
+            CertificateSource::Kept(kept) => certificate::keep(kept, client, leads, &newest).await,
         }
-        CertificateSource::Kept(kept) => certificate::keep(kept, client, leads, &newest).await,
-    }
+    };
+    tokio::join!(certificate, http_api::serve(listener, served, parts));
 }
 
 /// Returns when the desk `rests` and the Lease is `released`.

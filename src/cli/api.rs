@@ -43,11 +43,11 @@ enum MetricsAccess {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("--api-address requires --api-tls-directory or --api-secret")]
-    NoCertificate,
+    Certificate,
     #[error("--api-secret requires POD_NAMESPACE in the environment")]
-    NoNamespace,
+    Namespace,
     #[error("--metrics=Authorized requires --api-address")]
-    NoApi,
+    Address,
 }
 
 impl ApiArguments {
@@ -64,20 +64,20 @@ impl ApiArguments {
         let Some(address) = self.api_address else {
             return match self.metrics {
                 MetricsAccess::Open => Ok(None),
-                MetricsAccess::Authorized => Err(Error::NoApi),
+                MetricsAccess::Authorized => Err(Error::Address),
             };
         };
         let certificate = match (self.api_tls_directory, self.api_secret) {
             (Some(directory), _) => CertificateSource::Files(CertificateFiles::in_directory(&directory)),
             (None, Some(name)) => {
-                let namespace = namespace.ok_or(Error::NoNamespace)?;
+                let namespace = namespace.ok_or(Error::Namespace)?;
                 CertificateSource::Kept(KeptCertificate {
                     hosts: hosts(&name, &namespace, domain),
                     namespace,
                     name,
                 })
             }
-            (None, None) => return Err(Error::NoCertificate),
+            (None, None) => return Err(Error::Certificate),
         };
         Ok(Some(ApiSettings {
             address,

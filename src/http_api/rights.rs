@@ -149,9 +149,10 @@ impl Rights {
             Err(error) => Err(Problem::from(error)),
         };
         let (_, told) = answer.get_or_try_init(ask).await?;
-        told.as_ref()
-            .map(|()| ())
-            .map_err(|status| Problem::refused(status))
+        match told {
+            Ok(()) => Ok(()),
+            Err(status) => Err(Problem::refused(status)),
+        }
     }
 }
 

@@ -84,7 +84,7 @@ async fn by_the_table(scene: &Scene) -> Result<()> {
             }
         }
     }
-    scene.audit_names_callers().await
+    scene.audit_names_callers()
 }
 
 type Row = (String, BTreeMap<Account, u16>);

@@ -123,9 +123,11 @@ async fn no_more_than_1024_answers_are_kept() {
         let subject = Subject::Policy(PolicyKey::new("shop", format!("p-{number}")));
         assert_eq!(server.asked("a", &subject).await, (1, 200));
     }
-    let known = server.rights.known.lock();
-    assert_eq!((known.answers.len(), known.order.len()), (MOST, MOST));
-    drop(known);
+    let kept = || {
+        let known = server.rights.known.lock();
+        (known.answers.len(), known.order.len())
+    };
+    assert_eq!(kept(), (MOST, MOST));
     let first = Subject::Policy(PolicyKey::new("shop", "p-0"));
     assert_eq!(server.asked("a", &first).await.0, 1);
     let last = Subject::Policy(PolicyKey::new("shop", format!("p-{MOST}")));

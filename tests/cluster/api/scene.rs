@@ -24,6 +24,7 @@ pub enum Account {
     Reader,
     Editor,
     Stranger,
+    Expired,
     Revoked,
     Garbage,
     None,
@@ -36,6 +37,7 @@ impl Account {
             "reader" => Self::Reader,
             "editor" => Self::Editor,
             "stranger" => Self::Stranger,
+            "expired" => Self::Expired,
             "revoked" => Self::Revoked,
             "garbage" => Self::Garbage,
             "none" => Self::None,
@@ -51,6 +53,7 @@ pub struct Scene {
     pub reader: String,
     pub editor: String,
     pub stranger: String,
+    pub expired: String,
     pub revoked: String,
     pub directory: PathBuf,
     _other: Namespace,
@@ -80,6 +83,9 @@ impl Scene {
         plane.apply(&other, &callers().to_string()).await?;
         let reader = plane.service_account_token(&it.namespace, "reader").await?;
         let editor = plane.service_account_token(&it.namespace, "editor").await?;
+        // The same way of signing is good while the token has not expired.
+        let editor_before = editor.clone();
+        let editor = plane.expiring(&editor, 14_000)?;
         let stranger = plane.service_account_token(&other, "reader").await?;
         let revoked = plane.service_account_token(&it.namespace, "revoked").await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), &it.namespace);
@@ -97,6 +103,7 @@ impl Scene {
             reader,
             editor,
             stranger,
+            expired: plane.expiring(&editor_before, -60)?,
             revoked,
             directory,
             _other: other,
@@ -151,6 +158,7 @@ impl Scene {
             Account::Reader => vec![bearer(&self.reader)],
             Account::Editor => vec![bearer(&self.editor)],
             Account::Stranger => vec![bearer(&self.stranger)],
+            Account::Expired => vec![bearer(&self.expired)],
             Account::Revoked => vec![bearer(&self.revoked)],
             Account::Garbage => vec![bearer(UNKNOWN)],
             Account::None => vec![],
@@ -191,7 +199,7 @@ impl Scene {
     }
 
     /// What callers did was done by them, and nothing that the operator did was for them.
-    pub async fn audit_names_callers(&self) -> Result<()> {
+    pub fn audit_names_callers(&self) -> Result<()> {
         let namespace = &self.it.namespace;
         let editor = service_account_user(namespace, "editor");
         let operator = service_account_user(namespace, "operator");

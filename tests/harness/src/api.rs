@@ -17,7 +17,7 @@ use crate::wait;
 use crate::web::{Response, parse};
 
 /// How long a request may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Where the API is, and whom to trust.
 #[derive(Clone, Debug)]
@@ -72,7 +72,10 @@ impl ApiClient {
         let stream = TcpStream::connect(self.address).await.context("connect")?;
         let name = ServerName::try_from(self.host.clone())?;
         let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
-        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let mut lines = headers.join("\r\n");
+        if !headers.is_empty() {
+            lines.push_str("\r\n");
+        }
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {length}\r\n{lines}\r\n{body}",
