@@ -36,6 +36,8 @@ pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     pub http_address: SocketAddr,
+    /// Whether endpoints have metrics of their own.
+    pub metrics_per_endpoint: bool,
     pub secrets: SecretAccess,
     pub limits: Limits,
     /// Which addresses may be connected to and published.
@@ -95,12 +97,11 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         .api
         .map(|api| listen(api.address).map(|listener| (api, listener)));
     let api = api.transpose()?;
-    let (board, checks) = (Board::default(), CheckCounts::default());
-    let metrics = Metrics::new(board.clone(), &checks);
+    let (board, checks, clock) = (Board::default(), CheckCounts::default(), Clock::new());
+    let metrics = Metrics::new(board.clone(), &checks, clock, settings.metrics_per_endpoint);
     let (answers, answered) = mpsc::channel(QUEUE);
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
-    let clock = Clock::new();
     let following = settings.lease.as_ref().map(|lease| lease.following);
     let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;

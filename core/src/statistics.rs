@@ -86,14 +86,15 @@ impl Statistics {
     pub const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
     /// Takes in how busy a target is (`None`: it does not tell), and how far a standby is behind (`None`: it is not known).
-    /// `took`: how long a good check took; `None`: a heartbeat told it.
+    /// `took`: how long a good check took; `None`: a heartbeat told it. Returns how many transactions ended since it told last,
+    /// without those of operators; 0 after a gap.
     pub fn tell(
         &mut self,
         measured: &Measured,
         load: Option<Load>,
         lag: Option<Lag>,
         took: Option<Duration>,
-    ) {
+    ) -> u64 {
         self.role = Some(measured.role);
         match took {
             Some(took) => self.responses.add(took),
@@ -107,14 +108,15 @@ impl Statistics {
             self.worst.add(time, measured.at);
         }
         let asked = u64::from(measured.asked) * u64::from(self.operators);
-        match load {
-            Some(load) => self.points.add(Reading {
-                at: measured.at,
-                load,
-                asked,
-            }),
-            None => self.points = Points::default(),
-        }
+        let Some(load) = load else {
+            self.points = Points::default();
+            return 0;
+        };
+        self.points.add(Reading {
+            at: measured.at,
+            load,
+            asked,
+        })
     }
 
     /// A check failed.

@@ -38,6 +38,14 @@ pub struct Arguments {
     /// is no IPv6.
     #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
+    /// Whether each endpoint has metrics of its own: about 21 series, see docs/metrics.md. off: those of policies alone are left.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_METRICS_PER_ENDPOINT",
+        value_enum,
+        default_value = "on"
+    )]
+    metrics_per_endpoint: Switch,
     /// Format of the log.
     #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]
     log_format: LogFormat,
@@ -119,6 +127,13 @@ pub struct Arguments {
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 /// The least TLS of every login.
@@ -210,6 +225,7 @@ fn settings(arguments: Arguments) -> Result<Settings, SettingsError> {
     Ok(Settings {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
+        metrics_per_endpoint: arguments.metrics_per_endpoint == Switch::On,
         secrets: arguments.secrets,
         limits: Limits {
             all: arguments.probes,

@@ -16,7 +16,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::{EndpointId, PolicyKey, TargetId};
 use distributary_core::lag::Lag;
 use distributary_core::moment::Moment;
-use distributary_core::observation::{FailureKind, Load};
+use distributary_core::observation::{FailureClass, FailureKind, Load};
 use distributary_core::statistics::{Statistics, Summary, replica_share};
 use distributary_core::world::{Figures, Measurement};
 
@@ -34,6 +34,17 @@ pub struct BoardEntry {
     pub figures: BTreeMap<TargetId, TargetFigures>,
     /// Of the targets that were checked, whether they answer or not.
     pub statistics: BTreeMap<TargetId, Arc<Statistics>>,
+    /// Of the endpoints that were checked, since they are declared.
+    pub counts: BTreeMap<EndpointId, EndpointCounts>,
+}
+
+/// What was counted of an endpoint, all of its targets together. It never falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EndpointCounts {
+    /// Transactions that ended, without those of operators.
+    pub transactions: u64,
+    /// Failed checks, by [`FailureClass::number`].
+    pub failures: [u64; FailureClass::WORDS.len()],
 }
 
 /// What a target told of itself.
@@ -80,6 +91,7 @@ impl Board {
             judged: None,
             figures: BTreeMap::new(),
             statistics: BTreeMap::new(),
+            counts: BTreeMap::new(),
         };
         entry.decide(decision);
         policies.insert(key.clone(), entry);
@@ -135,7 +147,10 @@ impl BoardEntry {
             self.judged = None;
             self.figures.clear();
             self.statistics.clear();
+            self.counts.clear();
         }
+        let policy = &decision.policy;
+        self.counts.retain(|id, _| policy.endpoint(id).is_some());
         self.decision = Arc::clone(decision);
         if decision.state == DecisionState::Suspended {
             self.figures.clear();
@@ -151,7 +166,6 @@ impl BoardEntry {
             self.statistics
                 .retain(|target, _| view_of(target).is_some_and(|view| !is_asked_by_nobody(view)));
         } else {
-            let policy = &decision.policy;
             let is_declared = |target: &TargetId| policy.endpoint(&target.endpoint).is_some();
             self.figures.retain(|target, _| is_declared(target));
             self.statistics.retain(|target, _| is_declared(target));
@@ -171,6 +185,7 @@ impl BoardEntry {
             let statistics = self.statistics.entry(target.clone()).or_default();
             // A reader that has it still keeps its own.
             let statistics = Arc::make_mut(statistics);
+            let counts = self.counts.entry(target.endpoint.clone()).or_default();
             if let Some(Figures {
                 lag,
                 load,
@@ -178,10 +193,11 @@ impl BoardEntry {
                 measured: Some(measured),
             }) = measured
             {
-                statistics.tell(&measured, load, lag, took);
+                counts.transactions += statistics.tell(&measured, load, lag, took);
             }
             if let Some(class) = failure {
                 statistics.fail(class);
+                counts.failures[class.number()] += 1;
             }
         }
         if silent {

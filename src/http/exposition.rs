@@ -112,7 +112,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pages_are_shared_by_those_who_wait_and_where_they_are_read_slowly() {
-        let metrics = Metrics::new(Board::default(), &CheckCounts::default());
+        let metrics = Metrics::new(Board::default(), &CheckCounts::default(), Clock::new(), true);
         let exposition = Exposition::new(metrics.clone(), Clock::new());
         let page = async || exposition.page().await.unwrap();
         let undone = |page: &[u8]| {

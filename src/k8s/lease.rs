@@ -227,8 +227,10 @@ impl Leadership {
         let (context, settings) = (Arc::clone(&self.context), self.settings.clone());
         let api: Api<Lease> = Api::namespaced(self.clients.watches.clone(), &settings.namespace);
         let selection = Selection::name(&settings.name);
-        let report = move |report: Report<'_>| {
-            if let Report::Failed(failure) = report {
+        let figure = context.metrics.watch("Lease");
+        let report = move |report: Report<'_>| match report {
+            Report::Heard => figure.heard(),
+            Report::Failed(failure) => {
                 tracing::warn!(kind = "Lease", namespace = %settings.namespace, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
                 context.metrics.watch_failed("Lease", failure.category());
             }

@@ -95,7 +95,7 @@ const RULES: [Rule; 17] = [
     Rule {
         part: ("src", Some("metrics")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["engine"]),
+        rooms: Some(&["clock", "engine", "render"]),
     },
     Rule {
         part: ("src", Some("engine")),

@@ -35,6 +35,7 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod statistics;
 mod tenants;
 mod tutorial;
 mod watches;
@@ -63,6 +64,7 @@ fn tests() -> ExitCode {
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);
     let suite = load::tests(suite);
+    let suite = statistics::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);

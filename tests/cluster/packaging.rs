@@ -3,6 +3,8 @@
 //! No kubelet runs, so no container does either: that Pods are made says that Pod Security admits them, and the
 //! operator is run beside the cluster with the token of the ServiceAccount that was installed.
 
+mod monitoring;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "the_chart_runs_as_many_pods_as_it_is_told",
             the_chart_runs_as_many_as_it_is_told,
+        )
+        .test(
+            "the_chart_installs_what_reads_the_metrics",
+            monitoring::the_chart_installs_monitoring,
         )
         .test("the_chart_refuses_wrong_values", wrong_values_are_refused)
         .test("the_operator_needs_exactly_its_role", the_operator_needs_its_role)

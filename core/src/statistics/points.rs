@@ -50,13 +50,18 @@ struct Point {
 #[derive(Clone, Debug, Default)]
 pub struct Points {
     newest: Option<(Point, Load)>,
+    /// Of the first point: transactions of others than operators.
+    first: u64,
+    /// Since the first point, as were counted.
+    counted: u64,
     close: Ring<Point, { CLOSE.1 }>,
     far: Ring<Point, { FAR.1 }>,
 }
 
 impl Points {
-    /// Takes in what came after the others.
-    pub fn add(&mut self, reading: Reading) {
+    /// Takes in what came after the others. Returns how many transactions more are known to have ended: of operators, which tell
+    /// when they ask, none.
+    pub fn add(&mut self, reading: Reading) -> u64 {
         let Reading { at, load, asked } = reading;
         let at = micros(at.since_start());
         let mut point = Point {
@@ -70,7 +75,7 @@ impl Points {
         match &self.newest {
             Some((last, before)) if goes_on(before, &load) => {
                 if at <= last.at {
-                    return;
+                    return 0;
                 }
                 let both = u64::from(before.sessions) + u64::from(load.sessions);
                 point.sessions = last
@@ -79,11 +84,23 @@ impl Points {
                 point.asked = last.asked.saturating_add(asked);
             }
             // A gap. What was asked until now is in the counters that begin here.
-            _ => *self = Self::default(),
+            _ => {
+                *self = Self {
+                    first: point.transactions.saturating_sub(point.asked),
+                    ..Self::default()
+                };
+            }
         }
         self.newest = Some((point, load));
         keep(&mut self.close, CLOSE.0, point);
         keep(&mut self.far, FAR.0, point);
+        let all = point
+            .transactions
+            .saturating_sub(point.asked)
+            .saturating_sub(self.first);
+        let more = all.saturating_sub(self.counted);
+        self.counted += more;
+        more
     }
 
     /// From the newest point of all that is at least the window older than the newest, and not half a window more.

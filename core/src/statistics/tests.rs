@@ -28,8 +28,8 @@ struct Told {
 }
 
 impl Told {
-    fn to(self, statistics: &mut Statistics) {
-        statistics.tell(&self.measured, self.load, self.lag, self.took);
+    fn to(self, statistics: &mut Statistics) -> u64 {
+        statistics.tell(&self.measured, self.load, self.lag, self.took)
     }
 
     fn asked(mut self, asked: u32, operators: u32) -> Self {
@@ -308,4 +308,18 @@ fn the_share_of_replicas_is_of_all_that_was_done() {
 #[test]
 fn a_target_takes_two_kibibytes_at_most() {
     assert!(size_of::<Statistics>() <= 2048, "{}", size_of::<Statistics>());
+}
+
+#[test]
+fn transactions_are_counted_once_whatever_the_operator_asks() {
+    let mut statistics = Statistics::default();
+    let mut counted = 0;
+    // The server counts the transaction of a heartbeat late, and one of a client in each.
+    for second in 0..100 {
+        let told = heartbeat(second, load(7 + second * 2 - second % 2));
+        counted += told.to(&mut statistics);
+    }
+    assert!((98..=99).contains(&counted), "{counted}");
+    assert_eq!(heartbeat(100, load(3)).to(&mut statistics), 0, "a gap");
+    assert_eq!(heartbeat(102, load(14)).to(&mut statistics), 10);
 }

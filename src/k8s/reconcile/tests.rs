@@ -129,7 +129,7 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         }
     });
     let (clock, board, checks) = (Clock::new(), Board::default(), CheckCounts::default());
-    let metrics = Metrics::new(board.clone(), &checks);
+    let metrics = Metrics::new(board.clone(), &checks, clock, true);
     let (answers, answered) = mpsc::channel(64);
     let (desk, mut inputs) = desk::queue();
     let taken = tokio::spawn(async move {

@@ -129,6 +129,36 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
         certificate["spec"]["secretName"] == "distributary-api-tls",
         "{certificate}"
     );
+    let scraped = [
+        "api.enabled=true",
+        "metrics.access=Authorized",
+        "metrics.podMonitor.create=true",
+    ];
+    let missing = template(&plane, &scraped).await;
+    ensure!(missing.is_err(), "a PodMonitor without a token");
+    let more = [
+        "metrics.podMonitor.tokenSecretName=scraper",
+        "metrics.service.create=true",
+        "networkPolicy.enabled=true",
+    ];
+    let scraped = template(&plane, &[&scraped[..], &more[..]].concat()).await?;
+    let monitor = &find(&scraped, "PodMonitor", "distributary")?["spec"]["podMetricsEndpoints"][0];
+    let tls = json!({"serverName": "distributary-api.default.svc", "ca": {"configMap": {"name": name, "key": "ca.crt"}}});
+    ensure!(
+        monitor["port"] == "api" && monitor["scheme"] == "https" && monitor["tlsConfig"] == tls,
+        "{monitor}"
+    );
+    ensure!(
+        monitor["authorization"]["credentials"] == json!({"name": "scraper", "key": "token"}),
+        "{monitor}"
+    );
+    let service = &find(&scraped, "Service", "distributary-metrics")?["spec"]["ports"][0];
+    ensure!(service["targetPort"] == "api", "{service}");
+    let ingress = &find(&scraped, "NetworkPolicy", "distributary")?["spec"]["ingress"];
+    ensure!(
+        *ingress == json!([{"ports": [{"protocol": "TCP", "port": "api"}]}]),
+        "{ingress}"
+    );
     let wrong = template(&plane, &["metrics.access=Authorized"]).await;
     ensure!(wrong.is_err(), "metrics that nobody can get");
     Ok(())
