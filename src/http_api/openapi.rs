@@ -59,6 +59,10 @@ pub fn document() -> &'static str {
             with_problems(operation);
         }
         told(&mut document);
+        let unhealthy = &mut document["paths"]["/api/db/health"]["get"]["responses"]["503"];
+        unhealthy["content"]["application/json"]["schema"] = json!({"oneOf": [
+            {"$ref": "#/components/schemas/Health"}, {"$ref": "#/components/schemas/Problem"},
+        ]});
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     })
 }

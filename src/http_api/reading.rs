@@ -5,7 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State as Api;
@@ -23,17 +23,6 @@ const PAGE: usize = 500;
 /// The same where nothing is asked for.
 const USUAL_PAGE: usize = 100;
 
-/// Why there is no answer that tells of a healthy policy.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "the schema of an answer that has one of two forms")]
-pub enum Unhealthy {
-    /// The condition Ready is not True.
-    Health(Health),
-    /// The operator has not listed the policies yet.
-    Problem(Problem),
-}
-
 /// Whether reads and writes are routed.
 #[utoipa::path(
     get,
@@ -41,7 +30,7 @@ pub enum Unhealthy {
     params(Choice),
     responses(
         (status = 200, description = "The condition Ready is True", body = Health),
-        (status = 503, description = "The condition Ready is not True, or policies were not listed yet", body = Unhealthy),
+        (status = 503, description = "The condition Ready is not True, or policies were not listed yet", body = Health),
     )
 )]
 pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Result<Response, Problem> {
