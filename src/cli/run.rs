@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::api::{self, ApiArguments};
 use super::fail;
 use super::lease::{self, LeaseArguments, duration};
 use super::terms::Terms;
@@ -99,6 +100,8 @@ pub struct Arguments {
     cluster_domain: Option<String>,
     #[command(flatten)]
     lease: LeaseArguments,
+    #[command(flatten)]
+    api: ApiArguments,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -162,7 +165,16 @@ fn allow_sockets() {
     }
 }
 
-fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
+/// Why the options do not fit together.
+#[derive(Debug, thiserror::Error)]
+enum SettingsError {
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    #[error(transparent)]
+    Api(#[from] api::Error),
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, SettingsError> {
     let cluster_domain = arguments.cluster_domain.or_else(cluster_domain);
     let cluster_domain = cluster_domain.unwrap_or_else(|| ClusterNames::DOMAIN.to_owned());
     Ok(Settings {
@@ -183,6 +195,7 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
             min_interval: arguments.min_interval,
             max_endpoints_per_namespace: arguments.max_endpoints_per_namespace,
         },
+        api: arguments.api.settings(&cluster_domain)?,
         cluster_domain,
         lease: arguments.lease.settings()?,
     })

@@ -78,6 +78,8 @@ pub struct Leadership {
     desk: mpsc::Sender<Input<Text>>,
     /// For the engine.
     hold_rule: watch::Sender<HoldRule>,
+    /// Who holds the Lease, for those who show it.
+    holder: watch::Sender<Option<String>>,
     requests: JoinSet<Result<LeaseAnswer, CallError>>,
     /// Whether the request that is under way writes.
     writes: bool,
@@ -98,6 +100,7 @@ impl Leadership {
         settings: LeaseSettings,
         desk: mpsc::Sender<Input<Text>>,
         hold_rule: watch::Sender<HoldRule>,
+        holder: watch::Sender<Option<String>>,
     ) -> Self {
         let jitter = Duration::from_millis(random() % (JITTER + 1));
         Self {
@@ -107,6 +110,7 @@ impl Leadership {
             settings,
             desk,
             hold_rule,
+            holder,
             requests: JoinSet::new(),
             writes: false,
         }
@@ -155,6 +159,7 @@ impl Leadership {
             moment: self.context.clock.now(),
             wall: timestamp(),
         };
+        self.show_holder(input.as_ref());
         let mut ended = false;
         for effect in self.candidate.advance(input, now) {
             let told = match effect {
@@ -180,6 +185,20 @@ impl Leadership {
             let _ = self.desk.send(told).await;
         }
         ended
+    }
+
+    /// What the Lease as seen says of who leads.
+    fn show_holder(&self, input: Option<&LeaseInput>) {
+        let holder = match input {
+            Some(LeaseInput::Seen(record)) => Some(record.holder.clone()).filter(|holder| !holder.is_empty()),
+            Some(LeaseInput::Missing) => None,
+            _ => return,
+        };
+        self.holder.send_if_modified(|shown| {
+            let differs = *shown != holder;
+            *shown = holder;
+            differs
+        });
     }
 
     fn turned(&self, leads: bool) {

@@ -48,6 +48,7 @@ pub fn policies(
     let events = followed(&context, &watched, api, Selection::default());
     let stream = policies::changes(writer, events).filter_map(move |change| {
         let (context, watched) = (Arc::clone(&context), watched.clone());
+        context.changes.send_replace(());
         async move {
             match change {
                 PolicyChange::Changed(key) => return Some(reference(&key)),
@@ -103,6 +104,7 @@ async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
     while let Some(event) = events.next().await {
         let ended = matches!(event, Event::InitDone);
         if let Some(input) = listed.take(event, &context.routed) {
+            context.changes.send_replace(());
             context.desk.send(input).await;
         }
         if ended {

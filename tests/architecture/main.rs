@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 17] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -110,7 +110,17 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("admin")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "k8s", "metrics"]),
+        rooms: Some(&["clock", "http", "k8s"]),
+    },
+    Rule {
+        part: ("src", Some("http")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["clock", "metrics"]),
+    },
+    Rule {
+        part: ("src", Some("http_api")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["clock", "engine", "http", "k8s", "render", "telemetry"]),
     },
     Rule {
         part: ("src", Some("telemetry")),
@@ -120,13 +130,16 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("process")),
         crates: Crates::AllBut(&[]),
-        rooms: Some(&["admin", "clock", "engine", "k8s", "metrics", "render"]),
+        rooms: Some(&[
+            "admin", "clock", "engine", "http", "http_api", "k8s", "metrics", "render",
+        ]),
     },
     Rule {
         part: ("src", Some("cli")),
         crates: Crates::AllBut(&[]),
         rooms: Some(&[
             "clock",
+            "http_api",
             "k8s",
             "process",
             "rehearse",

@@ -1,6 +1,7 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
 mod admission;
+mod api;
 mod classes;
 mod clients;
 mod command_line;
@@ -92,5 +93,6 @@ fn tests() -> ExitCode {
     let suite = edits::tests(suite);
     let suite = command_line::tests(suite);
     let suite = admission::tests(suite);
+    let suite = api::tests(suite);
     packaging::tests(suite).run()
 }

@@ -219,7 +219,7 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// A namespace that refuses Pods with more rights than they need.
-async fn restricted(plane: &ControlPlane, prefix: &str) -> Result<Namespace> {
+pub async fn restricted(plane: &ControlPlane, prefix: &str) -> Result<Namespace> {
     let namespace = plane.namespace(prefix).await?;
     plane
         .kubectl(&["label", "namespace", &namespace, RESTRICTED])
@@ -666,7 +666,7 @@ impl Release {
     }
 }
 
-async fn helm(plane: &ControlPlane, action: &str, name: &str, values: &[&str]) -> Result<()> {
+pub async fn helm(plane: &ControlPlane, action: &str, name: &str, values: &[&str]) -> Result<()> {
     let namespaces = format!("watchNamespaces={{{name}}}");
     let mut arguments = vec![action, name, CHART, "-n", name];
     for value in ["crds.install=false", "rbac.aggregateToView=false", &namespaces] {
@@ -980,7 +980,7 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> + Clone {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-async fn template(plane: &ControlPlane, values: &[&str]) -> Result<Vec<Value>> {
+pub async fn template(plane: &ControlPlane, values: &[&str]) -> Result<Vec<Value>> {
     let mut arguments = vec!["template", "distributary", CHART];
     arguments.extend(values.iter().flat_map(|value| ["--set", value]));
     documents(&plane.helm(&arguments).await?)
@@ -1004,7 +1004,7 @@ fn documents(manifest: &str) -> Result<Vec<Value>> {
     Ok(objects.into_iter().filter(Value::is_object).collect())
 }
 
-fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+pub fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     let is = |document: &&Value| document["kind"] == kind && document["metadata"]["name"] == name;
     documents
         .iter()
@@ -1020,7 +1020,7 @@ fn in_namespace<'a>(documents: &'a [Value], kind: &str, name: &str, namespace: &
         .with_context(|| format!("no {kind} {name} in {namespace}"))
 }
 
-fn rules(documents: &[Value], kind: &str, name: &str) -> Result<Value> {
+pub fn rules(documents: &[Value], kind: &str, name: &str) -> Result<Value> {
     Ok(find(documents, kind, name)?["rules"].clone())
 }
 
@@ -1028,7 +1028,7 @@ fn arguments(documents: &[Value]) -> Result<Vec<String>> {
     arguments_of(find(documents, "Deployment", "distributary")?)
 }
 
-fn arguments_of(deployment: &Value) -> Result<Vec<String>> {
+pub fn arguments_of(deployment: &Value) -> Result<Vec<String>> {
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments: Vec<String> = strings(arguments).map(ToOwned::to_owned).collect();
     ensure!(

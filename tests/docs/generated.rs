@@ -288,3 +288,9 @@ fn every_label_is_listed(page: &str, text: &str) {
         }
     }
 }
+
+/// As the operator serves it.
+#[test]
+fn the_description_of_the_http_api_is_that_of_the_code() {
+    must_be("docs/openapi.json", distributary::http_api::document());
+}

@@ -39,6 +39,14 @@ pub fn from_secret(
     })
 }
 
+/// What a URL names that is in no Secret. An error says what must hold, and nothing of the URL.
+///
+/// # Errors
+/// What must hold.
+pub fn server_url(text: &str) -> Result<ServerUrl, &'static str> {
+    parse(text.trim())
+}
+
 fn of_namespace(url: ServerUrl, policy: PolicySource<'_>) -> Result<ServerUrl, &'static str> {
     match policy.in_cluster(&url.location.host) {
         InCluster::OtherNamespace => Err("must not name a Service or a pod of another namespace"),
