@@ -1,0 +1,108 @@
+//! What a program says of a request.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use distributary_core::routing::Priority;
+use distributary_core::table::Request;
+
+/// Says what a request is. The default says nothing: it is then a write where the method does not say otherwise.
+///
+/// ```
+/// use std::time::Duration;
+/// use distributary_client::Query;
+///
+/// let report = Query::operation("dashboard").in_region("eu-west-1").within(Duration::from_secs(2));
+/// # let _ = report;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    pub(crate) operation: Option<Cow<'static, str>>,
+    pub(crate) class: Option<Cow<'static, str>>,
+    pub(crate) region: Option<Cow<'static, str>>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) read_only: bool,
+    pub(crate) prefer_primary: bool,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Query {
+    /// A request that says nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request with the name of an operation, such as `findMany` or `create`: the class that has it decides the route. It is also
+    /// a part of the `application_name` of the session.
+    #[must_use]
+    pub fn operation(name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            operation: Some(name.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Names a class of the policy in place of the one that has the operation.
+    #[must_use]
+    pub fn of_class(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.class = Some(name.into());
+        self
+    }
+
+    /// Says where the program is: counts for reads that no class names.
+    #[must_use]
+    pub fn in_region(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// Chooses the route of a read by `routing.priorities` of the policy, and nothing else.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// It writes nothing.
+    #[must_use]
+    pub const fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// A read that should see the newest data where it can.
+    #[must_use]
+    pub const fn prefer_primary(mut self) -> Self {
+        self.prefer_primary = true;
+        self
+    }
+
+    /// How long it may take, all attempts together. Default: that of the router, 30 s unless it was told otherwise.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    pub(crate) fn request(&self) -> Request<'_> {
+        Request {
+            operation: self.operation.as_deref(),
+            class: self.class.as_deref(),
+            region: self.region.as_deref(),
+            priority: self.priority,
+            read_only: self.read_only,
+            prefer_primary: self.prefer_primary,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.operation.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<&'static str> for Query {
+    fn from(operation: &'static str) -> Self {
+        Self::operation(operation)
+    }
+}

@@ -1,0 +1,55 @@
+//! The client against real servers.
+
+mod dropped;
+mod faults;
+mod fixture;
+mod routing;
+mod writes;
+
+use std::process::ExitCode;
+
+use harness::suite::Suite;
+
+fn main() -> ExitCode {
+    harness::node::enter(tests)
+}
+
+fn tests() -> ExitCode {
+    Suite::new(|| async { Ok(()) })
+        .test("reads_go_to_replicas_in_read_only_sessions", |_| {
+            routing::reads_go_to_replicas_in_read_only_sessions()
+        })
+        .test("weights_are_obeyed_for_every_query", |_| {
+            routing::weights_are_obeyed_for_every_query()
+        })
+        .test("the_policy_changes_at_run_time", |_| {
+            routing::the_policy_changes_at_run_time()
+        })
+        .test("a_file_is_followed_and_a_bad_one_changes_nothing", |_| {
+            routing::a_file_is_followed_and_a_bad_one_changes_nothing()
+        })
+        .test("killed_replica_fails_no_read", |_| {
+            faults::killed_replica_fails_no_read()
+        })
+        .test("stopped_replica_fails_no_read", |_| {
+            faults::stopped_replica_fails_no_read()
+        })
+        .test("frozen_replica_fails_no_read", |_| {
+            faults::frozen_replica_fails_no_read()
+        })
+        .test("black_holed_replica_fails_no_read", |_| {
+            faults::black_holed_replica_fails_no_read()
+        })
+        .test("dropped_futures_leave_nothing_behind", |_| {
+            dropped::dropped_futures_leave_nothing_behind()
+        })
+        .test("no_secret_is_shown", |_| dropped::no_secret_is_shown())
+        .test("a_write_says_whether_it_was_done", |_| {
+            writes::a_write_says_whether_it_was_done()
+        })
+        .test("writes_follow_no_read_only_server", |_| {
+            writes::writes_follow_no_read_only_server()
+        })
+        .one_at_a_time()
+        .run()
+}
