@@ -6,6 +6,8 @@ use std::time::Duration;
 use distributary_core::routing::Priority;
 use distributary_core::table::Request;
 
+use crate::token::Token;
+
 /// Says what a request is. The default says nothing: it is then a write where the method does not say otherwise.
 ///
 /// ```
@@ -24,6 +26,7 @@ pub struct Query {
     pub(crate) read_only: bool,
     pub(crate) prefer_primary: bool,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) token: Option<Token>,
 }
 
 impl Query {
@@ -75,6 +78,15 @@ impl Query {
     #[must_use]
     pub const fn prefer_primary(mut self) -> Self {
         self.prefer_primary = true;
+        self
+    }
+
+    /// A read that sees at least the write of this token: on a replica of its route that has replayed it, which is waited for for up to
+    /// 100 ms; otherwise on the primary. A replica proves on which timeline it is only to members of `pg_read_all_stats`; without that
+    /// role the primary serves. [`Session::freshness`](crate::Session::freshness) says whether that is proven.
+    #[must_use]
+    pub const fn at_least(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 

@@ -8,15 +8,22 @@ use futures::stream::FuturesUnordered;
 use tokio::time::timeout;
 
 use distributary_core::policy::DeclaredRole;
+use distributary_core::table::named::WRITES;
 use distributary_probe::Clock;
 
 use crate::connection::Access;
 use crate::error::{Error, FailureReason, TargetFailure};
 use crate::query::Query;
+use crate::routes::Picker;
 use crate::server::Server;
-use crate::session::{Checkout, Session};
+use crate::session::{Checkout, Freshness, Session};
 use crate::shared::{Counts, PATIENCE, Shared, Verdict, judge};
 use crate::snapshot::Snapshot;
+use crate::token::{self, Judged, Token};
+
+/// A replica that is not at a token yet is waited for for so long at most, and asked again after each pause.
+const TOKEN_WAIT: Duration = Duration::from_millis(100);
+const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// How an attempt ended.
 enum Ended<T> {
@@ -36,15 +43,24 @@ struct Attempts<'a> {
     /// Those whose pool was full.
     full: Vec<Arc<Server>>,
     reasons: Vec<TargetFailure>,
+    /// The read must be as new as a token.
+    token: bool,
     /// Further attempts that there may be.
     left: u8,
 }
 
 impl Attempts<'_> {
     fn next(&mut self) -> Option<Arc<Server>> {
-        let server = Arc::clone(self.snapshot.picker(self.route)?.pick(&self.tried)?);
+        let turn = |picker: &Picker<Server>| picker.pick(&self.tried).cloned();
+        let server = self.pickers().find_map(turn)?;
         self.tried.push(Arc::clone(&server));
         Some(server)
+    }
+
+    /// Of the route; where no replica is as new as a token, the primary.
+    fn pickers(&self) -> impl Iterator<Item = &Picker<Server>> {
+        let primary = self.token.then(|| self.snapshot.picker(WRITES)).flatten();
+        self.snapshot.picker(self.route).into_iter().chain(primary)
     }
 
     /// A target for another attempt, where one may be made.
@@ -58,8 +74,7 @@ impl Attempts<'_> {
     }
 
     fn has_other(&self) -> bool {
-        let picker = self.snapshot.picker(self.route);
-        picker.is_some_and(|picker| picker.has_other(&self.tried))
+        self.pickers().any(|picker| picker.has_other(&self.tried))
     }
 
     fn note(&mut self, server: &Server, reason: FailureReason) {
@@ -106,6 +121,7 @@ impl Shared {
             tried: Vec::new(),
             full: Vec::new(),
             reasons: Vec::new(),
+            token: query.token.is_some(),
             left: snapshot.table.retry_attempts,
         };
         let limit = query.deadline.unwrap_or(self.deadline);
@@ -153,7 +169,8 @@ impl Shared {
                     }
                     Ended::Elsewhere(reason, error) => {
                         attempts.note(&server, reason);
-                        let next = attempts.another(self);
+                        // A replica that is not as new as a token has not failed.
+                        let next = if reason == FailureReason::TooOld { attempts.next() } else { attempts.another(self) };
                         if next.is_none() && running.is_empty() {
                             if attempts.has_other() {
                                 // There are others, and no attempt is left for them.
@@ -224,6 +241,12 @@ impl Shared {
                 server.gate.succeeded(now);
                 Ended::Done(value)
             }
+            Err(
+                error @ Error::Connect(TargetFailure {
+                    reason: FailureReason::TooOld,
+                    ..
+                }),
+            ) => Ended::Elsewhere(FailureReason::TooOld, error),
             Err(error) => match judge(&checkout, &error, started, self.clock) {
                 // Not after the first answer: what the closure made of it may be known already.
                 Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
@@ -240,6 +263,9 @@ impl Shared {
     {
         let pooled = checkout.connection().is_some_and(|connection| connection.pooled);
         self.prepare(checkout, Access::ReadOnly, query).await?;
+        if let Some(token) = query.token {
+            self.await_token(checkout, token).await?;
+        }
         if !pooled {
             return run(checkout.session()).await;
         }
@@ -249,6 +275,47 @@ impl Shared {
         // A read has nothing to keep.
         checkout.say("ROLLBACK").await?;
         result
+    }
+
+    /// Returns once the server is at the token.
+    async fn await_token(&self, checkout: &Checkout, token: Token) -> Result<(), Error> {
+        let too_old = || {
+            Error::Connect(TargetFailure {
+                endpoint: checkout.server.id.clone(),
+                reason: FailureReason::TooOld,
+            })
+        };
+        // What is asked next may be answered by another server than this was.
+        if checkout.connection().is_none_or(|connection| connection.pooled) {
+            return Err(too_old());
+        }
+        let until = self.clock.now() + TOKEN_WAIT;
+        loop {
+            let seen = checkout.position().await?.ok_or_else(too_old)?;
+            match token::judge(token, seen) {
+                Judged::Fresh => break checkout.set_freshness(Freshness::Proven),
+                Judged::Unproven => break checkout.set_freshness(Freshness::Unproven),
+                Judged::Forged => {
+                    Counts::count(&self.counts.forged_tokens);
+                    break;
+                }
+                Judged::Behind if seen.standby && self.clock.now() < until => Clock::sleep(TOKEN_PAUSE).await,
+                Judged::Behind => {
+                    if !seen.standby {
+                        self.ask_for_table();
+                    }
+                    return Err(too_old());
+                }
+                Judged::Elsewhere => return Err(too_old()),
+                Judged::OtherSystem => {
+                    return Err(Error::OtherDatabase {
+                        token: token.system_identifier(),
+                        server: seen.system_identifier,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes the session what the request needs.

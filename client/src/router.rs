@@ -15,6 +15,7 @@ use crate::routes::{Candidate, Picker};
 use crate::session::Session;
 use crate::shared::{Shared, is_read};
 use crate::stats::{Health, Stats};
+use crate::token::Token;
 use crate::writes::Scope;
 
 /// Routes requests to the servers of a policy. Clones are of the same router; the last one that is dropped ends its tasks.
@@ -76,7 +77,8 @@ impl Router {
         if is_read(&self.shared.snapshot().table, &query)? {
             self.shared.within(&query, self.shared.read(&query, &run)).await
         } else {
-            self.shared.write(&query, Scope::Statements, &run).await
+            let written = self.shared.write(&query, Scope::Statements, false, &run).await;
+            written.map(|(value, _)| value)
         }
     }
 
@@ -102,9 +104,28 @@ impl Router {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let query = query.into();
+        let (query, scope) = (query.into(), Scope::Statements);
         self.shared.snapshot().table.route(&query.request())?;
-        self.shared.write(&query, Scope::Statements, &run).await
+        let written = self.shared.write(&query, scope, false, &run).await;
+        written.map(|(value, _)| value)
+    }
+
+    /// A write, with the token of its end. `None`: it was done, and where the log was after it cannot be told.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_with_token<T, F, R>(
+        &self,
+        query: impl Into<Query>,
+        run: F,
+    ) -> Result<(T, Option<Token>), Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Statements);
+        self.shared.snapshot().table.route(&query.request())?;
+        self.shared.write(&query, scope, true, &run).await
     }
 
     /// Runs a closure in one transaction on the primary: committed where the closure returns `Ok`, rolled back otherwise. With
@@ -117,9 +138,28 @@ impl Router {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let query = query.into();
+        let (query, scope) = (query.into(), Scope::Transaction);
         self.shared.snapshot().table.route(&query.request())?;
-        self.shared.write(&query, Scope::Transaction, &run).await
+        let written = self.shared.write(&query, scope, false, &run).await;
+        written.map(|(value, _)| value)
+    }
+
+    /// A transaction, with the token of its end; as [`write_with_token`](Self::write_with_token).
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction).
+    pub async fn transaction_with_token<T, F, R>(
+        &self,
+        query: impl Into<Query>,
+        run: F,
+    ) -> Result<(T, Option<Token>), Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Transaction);
+        self.shared.snapshot().table.route(&query.request())?;
+        self.shared.write(&query, scope, true, &run).await
     }
 
     /// The route that a request would take now, and who serves it. It asks no server.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -14,6 +15,7 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
 use crate::server::{InFlight, Server};
+use crate::token::{POSITION, Position};
 use crate::wire::Encrypted;
 
 /// A cancellation has so long, its connection included.
@@ -55,6 +57,17 @@ impl Cancels {
     }
 }
 
+/// Whether a read sees the write of its token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// It has no token.
+    NotAsked,
+    /// The server was at the token before the read began.
+    Proven,
+    /// The write primary is on a newer timeline than the token: whether the write was kept at the promotion is not known.
+    Unproven,
+}
+
 /// A connection that is used by one request.
 pub(crate) struct Checkout {
     pub server: Arc<Server>,
@@ -67,6 +80,7 @@ pub(crate) struct Checkout {
     answered: AtomicU32,
     /// The request has ended.
     over: AtomicBool,
+    freshness: Mutex<Freshness>,
     _in_flight: InFlight,
 }
 
@@ -80,6 +94,7 @@ impl Checkout {
             begun: AtomicU32::new(0),
             answered: AtomicU32::new(0),
             over: AtomicBool::new(false),
+            freshness: Mutex::new(Freshness::NotAsked),
             _in_flight: server.begin(),
         })
     }
@@ -106,6 +121,26 @@ impl Checkout {
     /// Its sessions can do nothing any more.
     pub fn end(&self) {
         self.over.store(true, Ordering::Release);
+    }
+
+    pub fn set_freshness(&self, freshness: Freshness) {
+        *self.freshness.lock() = freshness;
+    }
+
+    /// The position of the server, in a statement of its own; `None`: it does not tell.
+    ///
+    /// # Errors
+    /// What the server or the connection said.
+    pub async fn position(&self) -> Result<Option<Position>, Error> {
+        let connection = self.connection().ok_or(Error::SessionEnded)?;
+        let busy = Busy::new(&self.busy);
+        let told = connection.client.simple_query(POSITION).await;
+        let told = told.map_err(|source| self.failed(source))?;
+        busy.end();
+        Ok(told.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Position::read(std::array::from_fn(|at| row.get(at))),
+            _ => None,
+        }))
     }
 
     /// The connection is not used again.
@@ -173,6 +208,12 @@ impl Session {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.0.server.id
+    }
+
+    /// Whether the session sees the write of the token of its request ([`Query::at_least`](crate::Query::at_least)).
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        *self.0.freshness.lock()
     }
 
     /// All rows of a statement. See [`tokio_postgres::Client::query`].

@@ -48,6 +48,8 @@ pub struct Counts {
     pub retries: AtomicU64,
     /// Tables that were not used.
     pub refused_tables: AtomicU64,
+    /// Tokens that were ahead of the log.
+    pub forged_tokens: AtomicU64,
     /// 25006: servers that took no write although the table said so.
     pub read_only: AtomicU64,
 }

@@ -36,6 +36,8 @@ pub struct Stats {
     pub retries: u64,
     /// Tables that could not be used.
     pub refused_tables: u64,
+    /// Tokens that were ahead of the log of the primary: nobody was given them. They were ignored.
+    pub forged_tokens: u64,
     /// The targets of the routes of now.
     pub targets: Vec<TargetStats>,
 }
@@ -127,6 +129,7 @@ impl Stats {
             writes: count(&shared.counts.writes),
             retries: count(&shared.counts.retries),
             refused_tables: count(&shared.counts.refused_tables),
+            forged_tokens: count(&shared.counts.forged_tokens),
             targets,
         }
     }

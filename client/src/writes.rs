@@ -14,6 +14,7 @@ use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
 use crate::session::{Checkout, Session};
 use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge};
+use crate::token::{Position, Token};
 
 /// From one attempt to reach the primary to the next one, where no newer table comes.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -26,6 +27,9 @@ pub enum Scope {
     /// One transaction, which is committed where the closure succeeds.
     Transaction,
 }
+
+/// What a write returned, and its token where one was asked for.
+pub type Written<T> = (T, Option<Token>);
 
 /// What was done of a write, for who has to tell after a deadline.
 #[derive(Default)]
@@ -45,8 +49,14 @@ impl Progress {
 }
 
 impl Shared {
-    /// The result of a write.
-    pub async fn write<T, F, R>(&self, query: &Query, scope: Scope, run: &F) -> Result<T, Error>
+    /// The result of a write; `asks`: with its token.
+    pub async fn write<T, F, R>(
+        &self,
+        query: &Query,
+        scope: Scope,
+        asks: bool,
+        run: &F,
+    ) -> Result<Written<T>, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -54,7 +64,10 @@ impl Shared {
         Counts::count(&self.counts.writes);
         let progress = Progress::default();
         let written = self
-            .within(query, self.attempts_to_write(query, scope, run, &progress))
+            .within(
+                query,
+                self.attempts_to_write(query, (scope, asks), run, &progress),
+            )
             .await;
         written.map_err(|error| match error {
             Error::Deadline { .. } => {
@@ -68,10 +81,10 @@ impl Shared {
     async fn attempts_to_write<T, F, R>(
         &self,
         query: &Query,
-        scope: Scope,
+        (scope, asks): (Scope, bool),
         run: &F,
         progress: &Progress,
-    ) -> Result<T, Error>
+    ) -> Result<Written<T>, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -79,7 +92,7 @@ impl Shared {
         let until = self.clock.now() + PATIENCE;
         loop {
             let mut changes = self.changes();
-            let error = match self.attempt_to_write(query, scope, run, progress).await {
+            let error = match self.attempt_to_write(query, (scope, asks), run, progress).await {
                 Err((error, true)) => error,
                 Err((error, false)) => return Err(error),
                 Ok(value) => return Ok(value),
@@ -96,10 +109,10 @@ impl Shared {
     async fn attempt_to_write<T, F, R>(
         &self,
         query: &Query,
-        scope: Scope,
+        (scope, asks): (Scope, bool),
         run: &F,
         progress: &Progress,
-    ) -> Result<T, (Error, bool)>
+    ) -> Result<Written<T>, (Error, bool)>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -139,7 +152,7 @@ impl Shared {
                 let now = self.clock.now();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
-                Ok(value)
+                Ok((value, self.token_after(&checkout, asks).await))
             }
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
@@ -219,6 +232,16 @@ impl Shared {
             return Err(not_done(Error::Aborted));
         }
         Ok(value)
+    }
+
+    /// Where the log is after a write that was done; `None`: it was not asked for, or cannot be told.
+    async fn token_after(&self, checkout: &Checkout, asks: bool) -> Option<Token> {
+        // Behind a pooler another server may answer.
+        let direct = checkout.connection().is_some_and(|connection| !connection.pooled);
+        if !asks || !direct {
+            return None;
+        }
+        checkout.position().await.ok().flatten().and_then(Position::token)
     }
 
     /// A server that takes no writes although the table says so: its connections are not used again.

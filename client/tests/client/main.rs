@@ -4,6 +4,7 @@ mod dropped;
 mod faults;
 mod fixture;
 mod routing;
+mod tokens;
 mod writes;
 
 use std::process::ExitCode;
@@ -49,6 +50,15 @@ fn tests() -> ExitCode {
         })
         .test("writes_follow_no_read_only_server", |_| {
             writes::writes_follow_no_read_only_server()
+        })
+        .test("no_read_is_older_than_its_token", |_| {
+            tokens::no_read_is_older_than_its_token()
+        })
+        .test("a_token_that_nobody_was_given_does_no_harm", |_| {
+            tokens::a_token_that_nobody_was_given_does_no_harm()
+        })
+        .test("a_token_from_before_a_promotion_is_unproven", |_| {
+            tokens::a_token_from_before_a_promotion_is_unproven()
         })
         .one_at_a_time()
         .run()
