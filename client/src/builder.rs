@@ -8,6 +8,7 @@ use distributary_api::ReplicaSetPolicySpec;
 
 use crate::credentials::Credentials;
 use crate::embedded::{self, Declared};
+use crate::environment;
 use crate::error::SettingsError;
 use crate::file;
 use crate::router::Router;
@@ -68,6 +69,22 @@ impl RouterBuilder {
             spec,
         }));
         self
+    }
+
+    /// Takes the policy from variables as `distributary import` reads them (docs/cli.md lists them): `DATABASE_URL`,
+    /// `DATABASE_READ_REPLICA_N_URL` and those that begin with `DB_`. Embedded, as [`policy`](Self::policy).
+    ///
+    /// # Errors
+    /// Each variable whose value cannot be used, or that is of a replica without a URL, by its name; never a value. Variables that
+    /// are not known are named in a warning, as they may be the program's own.
+    pub fn variables(
+        mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let (declared, secrets) = environment::declared(variables)?;
+        self.source = Source::Policy(Box::new(declared));
+        self.secrets.extend(secrets);
+        Ok(self)
     }
 
     /// A Secret that the policy names: its keys and values. Embedded only.
@@ -154,5 +171,16 @@ impl Router {
     #[must_use]
     pub fn builder() -> RouterBuilder {
         RouterBuilder::default()
+    }
+
+    /// A router by the environment variables of the process; see [`RouterBuilder::variables`].
+    ///
+    /// # Errors
+    /// As there, and as [`RouterBuilder::connect`].
+    pub async fn from_env() -> Result<Self, SettingsError> {
+        // One that is not UTF-8 is none of ours.
+        let all = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::builder().variables(all)?.connect().await
     }
 }

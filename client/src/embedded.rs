@@ -8,9 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use distributary_api::validate::{
-    self, ClusterNames, Declaration, PolicySource, SecretKeys, Secrets, Services,
-};
+use distributary_api::validate::{self, ClusterNames, Declaration, PolicySource, SecretKeys, Services};
 use distributary_api::{Failover, ReplicaSetPolicySpec};
 use distributary_core::cluster::Cluster;
 use distributary_core::decision::Decision;
@@ -35,6 +33,9 @@ const EXPIRY: Duration = Duration::from_secs(30);
 /// Names the policy in errors and logs.
 const NAMESPACE: &str = "embedded";
 
+/// The keys and values of Secrets, by their names.
+pub type Secrets = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
 /// A policy as the program gives it.
 #[derive(Clone)]
 pub struct Declared {
@@ -46,7 +47,7 @@ pub struct Declared {
 #[derive(Clone)]
 pub struct Embedded {
     declared: Arc<watch::Sender<Arc<Declared>>>,
-    secrets: Arc<Secrets>,
+    secrets: Arc<validate::Secrets>,
 }
 
 impl Embedded {
@@ -77,14 +78,11 @@ pub type Started = (Arc<Shared>, Embedded, AbortOnDropHandle<()>);
 /// Checks the servers, and decides.
 pub async fn decide(
     declared: Declared,
-    secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    secrets: Secrets,
     settings: PoolSettings,
     (deadline, patience): (Duration, Duration),
 ) -> Result<Started, SettingsError> {
-    let secrets = secrets
-        .into_iter()
-        .map(|(name, keys)| (name, Ok::<_, SecretProblem>(SecretKeys(keys))));
-    let secrets = Arc::new(secrets.collect::<Secrets>());
+    let secrets = Arc::new(known(secrets));
     let declared = pinned(declared);
     let declaration = declaration(&declared, &secrets, (1, 0))?;
     let (changes, changed) = watch::channel(Arc::new(declared));
@@ -102,6 +100,47 @@ pub async fn decide(
     Ok((shared, embedded, AbortOnDropHandle::new(task)))
 }
 
+fn known(secrets: Secrets) -> validate::Secrets {
+    let one = |(name, keys)| (name, Ok::<_, SecretProblem>(SecretKeys(keys)));
+    secrets.into_iter().map(one).collect()
+}
+
+/// What is wrong with a policy, by its fields, or with its Secrets, by their names.
+pub fn problems(declared: &Declared, secrets: &Secrets) -> Vec<(String, String)> {
+    let declared = pinned(declared.clone());
+    let source = source(&declared, 1, None);
+    let wrong = validate::policy(source).err().unwrap_or_default();
+    if !wrong.is_empty() {
+        let told = wrong
+            .iter()
+            .map(|problem| (problem.field.clone(), problem.says()));
+        return told.collect();
+    }
+    let endpoints = validate::resolve(source, &known(secrets.clone()), &Services::new());
+    let refused = endpoints.values().flat_map(ResolvedEndpoint::problems);
+    refused
+        .map(|refused| {
+            let says = match &refused.problem {
+                SecretProblem::Malformed { must, .. } => (*must).to_owned(),
+                problem => problem.to_string(),
+            };
+            (refused.secret.clone(), says)
+        })
+        .collect()
+}
+
+fn source<'a>(declared: &'a Declared, generation: i64, check_requested: Option<&'a str>) -> PolicySource<'a> {
+    PolicySource {
+        namespace: NAMESPACE,
+        name: &declared.name,
+        uid: NAMESPACE,
+        generation,
+        check_requested,
+        spec: &declared.spec,
+        names: None,
+    }
+}
+
 /// Pinned, where the policy says nothing of failover.
 fn pinned(mut declared: Declared) -> Declared {
     declared.spec.failover.get_or_insert_with(|| Failover {
@@ -114,19 +153,11 @@ fn pinned(mut declared: Declared) -> Declared {
 /// The valid policy, with what its Secrets say. `check`: a number that asks for checks of all servers when it grows.
 fn declaration(
     declared: &Declared,
-    secrets: &Secrets,
+    secrets: &validate::Secrets,
     (generation, check): (i64, u64),
 ) -> Result<Declaration, SettingsError> {
     let requested = check.to_string();
-    let source = PolicySource {
-        namespace: NAMESPACE,
-        name: &declared.name,
-        uid: NAMESPACE,
-        generation,
-        check_requested: (check > 0).then_some(requested.as_str()),
-        spec: &declared.spec,
-        names: None,
-    };
+    let source = source(declared, generation, (check > 0).then_some(requested.as_str()));
     let words = |problems: Vec<validate::Problem>| {
         SettingsError::Policy(problems.iter().map(ToString::to_string).collect())
     };
@@ -157,14 +188,18 @@ struct Deciding {
     registry: Registry,
     answers: mpsc::Receiver<Answer>,
     changed: watch::Receiver<Arc<Declared>>,
-    secrets: Arc<Secrets>,
+    secrets: Arc<validate::Secrets>,
     outputs: Arc<Outputs>,
     generation: i64,
     check: u64,
 }
 
 impl Deciding {
-    fn new(declaration: Declaration, changed: watch::Receiver<Arc<Declared>>, secrets: Arc<Secrets>) -> Self {
+    fn new(
+        declaration: Declaration,
+        changed: watch::Receiver<Arc<Declared>>,
+        secrets: Arc<validate::Secrets>,
+    ) -> Self {
         let (clock, (sender, answers)) = (Clock::new(), mpsc::channel(ANSWERS));
         let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
         let mut deciding = Self {

@@ -192,6 +192,9 @@ pub enum SettingsError {
     /// The policy is wrong: each problem with its field.
     #[error("the policy is invalid: {}", .0.join("; "))]
     Policy(Vec<String>),
+    /// Variables are wrong: each with what must hold of it.
+    #[error("the environment variables are wrong: {}", .0.join("; "))]
+    Variables(Vec<String>),
     /// The policy asks to follow a promotion, and nothing remembers who was followed.
     #[error(
         "spec.failover.primaryRole: must be Pinned: nothing remembers who takes the writes after a restart of the program"

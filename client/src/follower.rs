@@ -70,7 +70,9 @@ impl Follower {
         R: Future<Output = Result<T, Error>>,
     {
         let (value, token) = self.router.write_with_token(query, run).await?;
-        token.into_iter().for_each(|token| self.note(token));
+        if let Some(token) = token {
+            self.note(token);
+        }
         Ok(value)
     }
 
@@ -84,7 +86,9 @@ impl Follower {
         R: Future<Output = Result<T, Error>>,
     {
         let (value, token) = self.router.transaction_with_token(query, run).await?;
-        token.into_iter().for_each(|token| self.note(token));
+        if let Some(token) = token {
+            self.note(token);
+        }
         Ok(value)
     }
 }

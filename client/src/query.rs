@@ -97,6 +97,12 @@ impl Query {
         self
     }
 
+    /// The name of its operation; empty where it has none.
+    #[must_use]
+    pub fn operation_name(&self) -> &str {
+        self.operation.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn request(&self) -> Request<'_> {
         Request {
             operation: self.operation.as_deref(),
@@ -106,10 +112,6 @@ impl Query {
             read_only: self.read_only,
             prefer_primary: self.prefer_primary,
         }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.operation.as_deref().unwrap_or_default()
     }
 }
 

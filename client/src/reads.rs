@@ -323,7 +323,7 @@ impl Shared {
         let Some(connection) = checkout.connection() else {
             return Err(Error::SessionEnded);
         };
-        match connection.preparation(access, &self.settings.application_name, query.name()) {
+        match connection.preparation(access, &self.settings.application_name, query.operation_name()) {
             None => Ok(()),
             Some(statements) => checkout.say(&statements).await,
         }
