@@ -115,7 +115,8 @@ mod tests {
         let (declared, secrets) = read(&all).expect("they are valid");
         assert_eq!((declared.spec.replicas.len(), secrets.len()), (1, 2));
         assert_eq!(declared.spec.primary.max_connections, Some(10));
-        assert_eq!(declared.spec.routing.retry_attempts, 3);
+        let routing = declared.spec.routing.expect("routing");
+        assert_eq!(routing.retry_attempts, 3);
     }
 
     #[test]

@@ -83,8 +83,12 @@ impl Gate {
         }
     }
 
-    pub fn admits(&self, drawn: u32) -> bool {
-        !self.suspected.load(Ordering::Relaxed) && drawn < u32::from(self.share.load(Ordering::Relaxed))
+    /// The share of the requests that pass now, in percent.
+    pub fn share(&self) -> u32 {
+        if self.suspected.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.share.load(Ordering::Relaxed).into()
     }
 
     pub fn is_suspected(&self) -> bool {
@@ -172,20 +176,20 @@ mod tests {
         for millis in [0, 1, 2] {
             gate.failed(at(millis), at(millis));
         }
-        assert!(gate.admits(99), "three failures at once are one event");
+        assert!(gate.share() == 100, "three failures at once are one event");
         for millis in [400, 800, 1200] {
             gate.failed(at(millis), at(millis));
         }
-        assert!(!gate.admits(0));
+        assert!(gate.share() == 0);
         let until = gate.opens_until().expect("it is open");
         gate.succeeded(at(5_000));
-        assert!(!gate.admits(0), "the reset timeout has not passed");
+        assert!(gate.share() == 0, "the reset timeout has not passed");
         gate.succeeded(until);
-        assert!(gate.admits(24) && !gate.admits(25), "the first step");
+        assert!(gate.share() == 25, "the first step");
         gate.succeeded(until);
-        assert!(gate.admits(49) && !gate.admits(50), "the second step");
+        assert!(gate.share() == 50, "the second step");
         gate.succeeded(until);
-        assert!(gate.admits(99));
+        assert!(gate.share() == 100);
         assert_eq!(gate.failures(), 6);
     }
 
@@ -193,8 +197,8 @@ mod tests {
     fn a_suspicion_keeps_everybody_out_until_an_answer() {
         let gate = Gate::new(rules());
         assert!(gate.suspect() && !gate.suspect());
-        assert!(!gate.admits(0));
+        assert!(gate.share() == 0);
         gate.succeeded(at(1));
-        assert!(gate.admits(99));
+        assert!(gate.share() == 100);
     }
 }

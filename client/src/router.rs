@@ -179,7 +179,7 @@ impl Router {
             class: choice.class.map(str::to_owned),
             read: is_read(&snapshot.table, &query)?,
             targets: targets
-                .map(|server| (server.id.clone(), !server.admits(0)))
+                .map(|server| (server.id.clone(), server.share() == 0))
                 .collect(),
             revision: snapshot.table.revision.clone(),
         })

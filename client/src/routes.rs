@@ -2,6 +2,7 @@
 //!
 //! Pure but for the counters of turns. A pick takes no lock and allocates nothing.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -13,8 +14,8 @@ const COUNTERS: usize = 16;
 
 /// What a pick asks of a target.
 pub trait Candidate {
-    /// Whether it takes the request with this number, evenly drawn from 0 to 99: one that returns takes a share of them.
-    fn admits(&self, drawn: u32) -> bool;
+    /// The share of the requests that it takes, in percent: one that returns takes some, one that is out none.
+    fn share(&self) -> u32;
     /// Requests under way, and how many it takes at once, at least 1.
     fn used(&self) -> (u32, u32);
     /// When it failed last, in any unit that grows; 0: it never failed.
@@ -43,9 +44,29 @@ struct Tier<T> {
     counters: Box<[Counter; COUNTERS]>,
 }
 
-/// In a cache line of its own.
+/// Turns that were taken, in a cache line of its own.
 #[repr(align(64))]
-struct Counter(AtomicU32);
+struct Counter {
+    /// The next place in the sequence.
+    place: AtomicU32,
+    /// How often the sequence was gone through.
+    round: AtomicU32,
+}
+
+/// One turn.
+#[derive(Clone, Copy)]
+struct Turn {
+    place: usize,
+    /// Unlike any other one's, and evenly drawn.
+    drawn: u32,
+}
+
+impl Turn {
+    /// Whether it is among so many of a hundred.
+    const fn is_within(self, percent: u32) -> bool {
+        percent >= 100 || (self.drawn as u64 * 100) >> 32 < percent as u64
+    }
+}
 
 impl<T: Candidate> Picker<T> {
     /// Of targets with their order and weight, in the order of the table. A weight of 0 is taken for 1.
@@ -74,18 +95,18 @@ impl<T: Candidate> Picker<T> {
     /// None of `tried` is taken; `None`: nobody else is there.
     pub fn pick(&self, tried: &[Arc<T>]) -> Option<&Arc<T>> {
         let fresh = |target: &Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
-        let turn = |tier: &'_ Tier<T>| tier.turn();
         for tier in &self.tiers {
-            let (at, drawn) = turn(tier);
-            let passes = |target: &Arc<T>| fresh(target) && target.admits(drawn);
-            let Some(first) = tier.from(at, passes) else {
+            let Some(turn) = tier.turn() else { continue };
+            let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share());
+            let Some(first) = tier.from(turn.place, passes) else {
                 continue;
             };
             if self.turns == Turns::InTurn || tier.targets.len() == 1 {
                 return Some(first);
             }
-            let elsewhere = at.wrapping_mul(0x9E37_79B1).rotate_left(15);
-            let second = tier.from(elsewhere, |target| passes(target) && !Arc::ptr_eq(target, first));
+            let second = tier.from(tier.elsewhere(turn), |target| {
+                passes(target) && !Arc::ptr_eq(target, first)
+            });
             return Some(second.map_or(first, |second| less_used(first, second)));
         }
         self.targets()
@@ -108,46 +129,78 @@ impl<T: Candidate> Tier<T> {
     fn new(targets: &[(Arc<T>, u16, u32)]) -> Self {
         let weights: Vec<_> = targets.iter().map(|(_, _, weight)| (*weight).max(1)).collect();
         let random = RandomState::new();
-        let start = |at: usize| {
-            let hash = random.hash_one(at);
-            Counter(AtomicU32::new(
-                u32::try_from(hash & 0xFFFF_FFFF).unwrap_or_default(),
-            ))
+        let sequence = sequence(&weights);
+        let count = u64::try_from(sequence.len()).unwrap_or(u64::MAX).max(1);
+        let start = |at: usize| Counter {
+            place: AtomicU32::new(low(random.hash_one(at) % count)),
+            round: AtomicU32::new(low(random.hash_one(!at))),
         };
         Self {
             targets: targets.iter().map(|(target, ..)| Arc::clone(target)).collect(),
-            sequence: sequence(&weights).into(),
+            sequence: sequence.into(),
             counters: Box::new(std::array::from_fn(start)),
         }
     }
 
-    /// The number of this turn, and a number from 0 to 99 that goes with it. Two threads of one counter may get the same turn.
-    fn turn(&self) -> (u32, u32) {
-        let counter = &self.counters[shard()].0;
-        let at = counter.load(Ordering::Relaxed);
-        counter.store(at.wrapping_add(1), Ordering::Relaxed);
-        let mixed = (at ^ (at >> 16)).wrapping_mul(0x85EB_CA6B);
-        let mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xC2B2_AE35);
-        (at, (mixed ^ (mixed >> 16)) % 100)
+    /// The next turn; `None`: nobody is here. Two threads of one counter may get the same one.
+    fn turn(&self) -> Option<Turn> {
+        let counter = &self.counters[shard()];
+        let place = counter.place.load(Ordering::Relaxed);
+        let round = counter.round.load(Ordering::Relaxed);
+        let at = usize::try_from(place)
+            .ok()
+            .filter(|at| *at < self.sequence.len())?;
+        if at + 1 == self.sequence.len() {
+            counter.place.store(0, Ordering::Relaxed);
+            counter.round.store(round.wrapping_add(1), Ordering::Relaxed);
+        } else {
+            counter.place.store(place + 1, Ordering::Relaxed);
+        }
+        let mixed = round.wrapping_mul(0x9E37_79B1) ^ place.wrapping_mul(0x85EB_CA6B);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0xC2B2_AE35);
+        Some(Turn {
+            place: at,
+            drawn: mixed ^ (mixed >> 16),
+        })
     }
 
-    /// The first one that passes, from this turn on.
-    fn from(&self, turn: u32, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
-        let count = self.sequence.len();
-        let start = usize::try_from(turn).unwrap_or_default() % count.max(1);
-        let (before, after) = self.sequence.split_at(start);
-        let mut turns = after.iter().chain(before);
-        turns.find_map(|at| self.targets.get(usize::from(*at)).filter(|target| passes(target)))
+    /// Another place in the sequence, drawn.
+    fn elsewhere(&self, turn: Turn) -> usize {
+        let drawn = u64::from(turn.drawn.wrapping_mul(0x27D4_EB2F));
+        let count = u64::try_from(self.sequence.len()).unwrap_or_default();
+        usize::try_from((drawn * count) >> 32).unwrap_or_default()
     }
+
+    /// The first one that passes, from this place on.
+    fn from(&self, place: usize, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
+        let target = |at: &u16| self.targets.get(usize::from(*at)).filter(|target| passes(target));
+        if let Some(first) = self.sequence.get(place).and_then(target) {
+            return Some(first);
+        }
+        let (before, after) = self.sequence.split_at_checked(place)?;
+        after.iter().chain(before).find_map(target)
+    }
+}
+
+fn low(number: u64) -> u32 {
+    u32::try_from(number & 0xFFFF_FFFF).unwrap_or_default()
 }
 
 /// The counter of this thread.
 fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % COUNTERS;
+        static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    SHARD.with(|shard| *shard)
+    SHARD.with(|shard| {
+        let known = shard.get();
+        if known < COUNTERS {
+            return known;
+        }
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) % COUNTERS;
+        shard.set(next);
+        next
+    })
 }
 
 /// Turns for these weights, spread as evenly as they can be; [`MOST_TURNS`] at most, and at least one for each.

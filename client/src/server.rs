@@ -221,8 +221,8 @@ impl Server {
 }
 
 impl Candidate for Server {
-    fn admits(&self, drawn: u32) -> bool {
-        self.gate.admits(drawn)
+    fn share(&self) -> u32 {
+        self.gate.share()
     }
 
     fn used(&self) -> (u32, u32) {

@@ -80,7 +80,7 @@ impl Health {
             .filter(|endpoint| endpoint.declared == DeclaredRole::Replica && endpoint.active);
         let serves = |id: &str| {
             let mut servers = snapshot.servers();
-            servers.any(|server| server.id == id && server.gate.admits(0))
+            servers.any(|server| server.id == id && server.gate.share() > 0)
         };
         let total_replicas = replicas.clone().count();
         let healthy_replicas = replicas.by_ref().filter(|replica| serves(&replica.id)).count();
@@ -88,7 +88,7 @@ impl Health {
         Self {
             healthy_replicas,
             total_replicas,
-            primary: writes.is_some_and(|picker| picker.targets().any(|server| server.gate.admits(0))),
+            primary: writes.is_some_and(|picker| picker.targets().any(|server| server.gate.share() > 0)),
         }
     }
 }

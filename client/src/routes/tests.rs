@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 
 use super::*;
 
@@ -8,7 +7,6 @@ struct Fake {
     share: AtomicU32,
     used: AtomicU32,
     failed: AtomicU32,
-    asked: AtomicBool,
 }
 
 fn fake(id: usize) -> Arc<Fake> {
@@ -17,14 +15,12 @@ fn fake(id: usize) -> Arc<Fake> {
         share: AtomicU32::new(100),
         used: AtomicU32::new(0),
         failed: AtomicU32::new(0),
-        asked: AtomicBool::new(false),
     })
 }
 
 impl Candidate for Fake {
-    fn admits(&self, drawn: u32) -> bool {
-        self.asked.store(true, Ordering::Relaxed);
-        drawn < self.share.load(Ordering::Relaxed)
+    fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
     }
     fn used(&self) -> (u32, u32) {
         (self.used.load(Ordering::Relaxed), 10)

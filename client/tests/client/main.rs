@@ -3,8 +3,10 @@
 mod dropped;
 mod faults;
 mod fixture;
+mod ledger;
 mod routing;
 mod tokens;
+mod transport;
 mod writes;
 
 use std::process::ExitCode;
@@ -60,6 +62,19 @@ fn tests() -> ExitCode {
         .test("a_token_from_before_a_promotion_is_unproven", |_| {
             tokens::a_token_from_before_a_promotion_is_unproven()
         })
+        .test("certificates_are_verified_against_the_endpoints_own_name", |_| {
+            transport::certificates_are_verified_against_the_endpoints_own_name()
+        })
+        .test("reads_through_a_pooler_are_read_only_transactions", |_| {
+            transport::reads_through_a_pooler_are_read_only_transactions()
+        })
+        .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
+            ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()
+        })
+        .test(
+            "after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice",
+            |_| ledger::after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice(),
+        )
         .one_at_a_time()
         .run()
 }

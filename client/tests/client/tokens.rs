@@ -58,9 +58,9 @@ pub async fn no_read_is_older_than_its_token() -> Result<()> {
         }
         let endpoint = write_and_read(&follower, mark).await?;
         if endpoint == "primary" {
-            by_primary += 1
+            by_primary += 1;
         } else {
-            by_replicas += 1
+            by_replicas += 1;
         }
     }
     ensure!(
