@@ -31,16 +31,20 @@ pub fn follow(
     let clock = Clock::new();
     // Before it is read first, so that no change is missed.
     let changes = watch(&path)?;
-    let snapshot = Snapshot::new(read(&path)?, None, &settings, clock)?;
+    let text = read(&path)?;
+    let snapshot = Snapshot::new(told(&text)?, None, &settings, clock)?;
     let shared = Arc::new(Shared::new(snapshot, settings, deadline, clock));
-    let task = tokio::spawn(run(path, changes, Arc::downgrade(&shared)));
+    let task = tokio::spawn(run((path, text), changes, Arc::downgrade(&shared)));
     Ok((shared, AbortOnDropHandle::new(task)))
 }
 
-fn read(path: &Path) -> Result<Told, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+fn read(path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|source| unreadable(path, source))
+}
+
+fn told(text: &str) -> Result<Told, SettingsError> {
     Ok(Told {
-        table: RoutingTable::read(&text)?,
+        table: RoutingTable::read(text)?,
         logins: std::collections::BTreeMap::new(),
     })
 }
@@ -65,7 +69,7 @@ fn watch(path: &Path) -> Result<Receiver, SettingsError> {
     watched().map_err(|source| unreadable(folder, source))
 }
 
-async fn run(path: PathBuf, mut changes: Receiver, shared: Weak<Shared>) {
+async fn run((path, mut known): (PathBuf, String), mut changes: Receiver, shared: Weak<Shared>) {
     let Some(wanted) = shared.upgrade().map(|shared| Arc::clone(&shared.wanted)) else {
         return;
     };
@@ -87,11 +91,16 @@ async fn run(path: PathBuf, mut changes: Receiver, shared: Weak<Shared>) {
                 .for_each(|server| server.close_expired());
             continue;
         }
-        let switched = match read(&path) {
-            Ok(told) if told.table.revision == shared.snapshot().table.revision => Ok(()),
-            Ok(told) => shared.switch(told),
-            Err(error) => Err(error),
-        };
+        // One change is told several times.
+        let text = read(&path);
+        if text.as_ref().is_ok_and(|text| *text == known) {
+            continue;
+        }
+        let switched = text.and_then(|text| {
+            let told = told(&text);
+            known = text;
+            shared.switch(told?)
+        });
         if let Err(error) = switched {
             Counts::count(&shared.counts.refused_tables);
             tracing::warn!(

@@ -84,7 +84,17 @@ impl Server {
             wait: Some(wait),
             ..self.pool.timeouts()
         };
-        match self.pool.timeout_get(&timeouts).await {
+        let status = self.pool.status();
+        let got = if status.available == 0 && status.size < status.max_size {
+            // A new one is opened to its end, whether or not the request is still there then: requests with deadlines shorter than
+            // a login would never get one otherwise.
+            let pool = self.pool.clone();
+            let opened = tokio::spawn(async move { pool.timeout_get(&timeouts).await }).await;
+            opened.unwrap_or(Err(PoolError::Closed))
+        } else {
+            self.pool.timeout_get(&timeouts).await
+        };
+        match got {
             Ok(object) => Ok(object),
             Err(PoolError::Backend(kind)) => Err(FailureReason::Failed(kind)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => {

@@ -41,7 +41,7 @@ pub async fn dropped_futures_leave_nothing_behind() -> Result<()> {
                 let again = session.query_one("select $1::int4", &[&mark]).await?;
                 Ok((row.get::<_, i32>(0), again.get::<_, i32>(0)))
             };
-            let limit = Duration::from_micros(u64::from(drawn % 12_000));
+            let limit = Duration::from_micros(u64::from(drawn % 60_000));
             let request = async {
                 match drawn % 3 {
                     0 => router.transaction(Query::new(), run).await,
@@ -61,6 +61,22 @@ pub async fn dropped_futures_leave_nothing_behind() -> Result<()> {
     }
     while let Some(ended) = running.join_next().await {
         ended??;
+    }
+    let answered: u64 = router.stats().targets.iter().map(|target| target.answers).sum();
+    ensure!(answered > 20, "only {answered} were not dropped before the end");
+    // In the middle of a long statement of a transaction: nothing comes after that would tidy up.
+    for _ in 0..5 {
+        let sleep = |session: Session| async move { session.query("select pg_sleep(60)", &[]).await };
+        let runs = || async {
+            let running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'";
+            let running = cluster.primary().sql(running).await?;
+            ensure!(running != "0", "{running}");
+            Ok(())
+        };
+        tokio::select! {
+            ended = router.transaction(Query::new(), sleep) => drop(ended?),
+            running = wait::eventually("it to run", Duration::from_secs(10), runs) => running?,
+        }
     }
     let ours = "from pg_stat_activity where usename = 'app' and application_name like 'distributary-client%'";
     for (server, pool) in [(cluster.primary(), 20), (cluster.replica(0), 15)] {

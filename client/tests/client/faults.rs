@@ -12,9 +12,21 @@ use crate::fixture::{embedded, under_load};
 const BEFORE: Duration = Duration::from_secs(1);
 const AFTER: Duration = Duration::from_secs(4);
 
-async fn fails_no_read(
-    fault: impl for<'a> FnOnce(&'a Postgres) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
-) -> Result<()> {
+/// As often as RUNS says; once where it is not set.
+async fn fails_no_read(fault: impl for<'a> Fn(&'a Postgres) -> Befalling<'a>) -> Result<()> {
+    let runs = std::env::var("RUNS")
+        .ok()
+        .and_then(|runs| runs.parse().ok())
+        .unwrap_or(1);
+    for _ in 0..runs {
+        run(&fault).await?;
+    }
+    Ok(())
+}
+
+type Befalling<'a> = std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+async fn run(fault: impl for<'a> Fn(&'a Postgres) -> Befalling<'a>) -> Result<()> {
     let cluster = PgCluster::start(3).await?;
     let router = embedded(&cluster).await?;
     let tally = under_load(&router, async {
