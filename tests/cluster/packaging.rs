@@ -351,7 +351,40 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
-/// What the values of the next test become.
+/// Values of the chart, none as it is by default.
+const VALUES: &[&str] = &[
+    "image.repository=mirror/distributary",
+    "image.pullPolicy=Always",
+    "imagePullSecrets[0].name=pull",
+    "fullnameOverride=router",
+    "crds.install=false",
+    "rbac.aggregateToView=false",
+    "serviceAccount.name=router-account",
+    "serviceAccount.annotations.a=b",
+    "logLevel=debug",
+    "logFormat=text",
+    "extraArgs={--probes=512}",
+    "env[0].name=A",
+    "env[0].value=b",
+    "runAsUser=1000660000",
+    "resources.limits.cpu=1",
+    "podAnnotations.c=d",
+    "priorityClassName=system-cluster-critical",
+    "nodeSelector.e=f",
+    "tolerations[0].operator=Exists",
+    "affinity.podAffinity.g=h",
+    "addresses.allow={10.0.0.0/8,fd00::/8}",
+    "addresses.deny={10.96.0.0/12}",
+    "addresses.namespaces={databases}",
+    "clusterDomain=k8s.example.com",
+    "minInterval=1s",
+    "maxEndpointsPerNamespace=500",
+    "requireTls=VerifyFull",
+    "region=eu-west-1",
+    "followerSessions=None",
+];
+
+/// What they become.
 const ARGUMENTS: [&str; 15] = [
     "run",
     "--log-level=debug",
@@ -372,38 +405,7 @@ const ARGUMENTS: [&str; 15] = [
 
 async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
     let digest = format!("sha256:{}", "a".repeat(64));
-    let set = [
-        "image.repository=mirror/distributary",
-        "image.pullPolicy=Always",
-        "imagePullSecrets[0].name=pull",
-        "fullnameOverride=router",
-        "crds.install=false",
-        "rbac.aggregateToView=false",
-        "serviceAccount.name=router-account",
-        "serviceAccount.annotations.a=b",
-        "logLevel=debug",
-        "logFormat=text",
-        "extraArgs={--probes=512}",
-        "env[0].name=A",
-        "env[0].value=b",
-        "runAsUser=1000660000",
-        "resources.limits.cpu=1",
-        "podAnnotations.c=d",
-        "priorityClassName=system-cluster-critical",
-        "nodeSelector.e=f",
-        "tolerations[0].operator=Exists",
-        "affinity.podAffinity.g=h",
-        "addresses.allow={10.0.0.0/8,fd00::/8}",
-        "addresses.deny={10.96.0.0/12}",
-        "addresses.namespaces={databases}",
-        "clusterDomain=k8s.example.com",
-        "minInterval=1s",
-        "maxEndpointsPerNamespace=500",
-        "requireTls=VerifyFull",
-        "region=eu-west-1",
-        "followerSessions=None",
-    ];
-    let mut with_digest = set.to_vec();
+    let mut with_digest = VALUES.to_vec();
     let by_digest = format!("image.digest={digest}");
     with_digest.push(&by_digest);
     let documents = template(&plane, &with_digest).await?;
