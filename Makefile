@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,7 +51,7 @@ esac
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q install -y --no-install-recommends $$packages
-for service in haproxy pgbouncer pgpool2; do
+for service in haproxy pgbouncer pgpool2 prometheus prometheus-node-exporter; do
     # Nor may these: tests and benchmarks start their own.
     case " $$packages " in *" $$service "*) [ ! -d /run/systemd/system ] || systemctl disable --now $$service ;; esac
 done
@@ -74,7 +74,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test upgrade -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test monitoring --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -102,6 +102,14 @@ test: setup controlplane clients ## Run every test
 	@# What measures time, alone.
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)
+
+# What reads the metrics.
+test-api: NEEDS += promtool=prometheus
+test-api: setup controlplane ## Test what others read: the alerts, with Prometheus' own tools
+	promtool check rules deploy/monitoring/rules.yaml
+	promtool test rules tests/monitoring/rules.test.yaml
+	cd tests/monitoring/dashboard && PATH="$$PATH:/usr/local/go/bin" go run . ../../../deploy/monitoring/dashboard.json
+	cargo test --workspace --test monitoring
 
 outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes
 	cargo test --test outage

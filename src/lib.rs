@@ -10,8 +10,8 @@
 //! - [`render`]: from a plan to whole objects and the status.
 //! - [`writing`]: what to send to the API server, and when.
 //! - `k8s`: intake, which watches and reads, and the desk, which carries out what `writing` asks for.
-//! - `engine`: the one task that decides; `process` makes every part and connects them; `admin`, [`metrics`], `telemetry`,
-//!   [`cli`].
+//! - `engine`: the one task that decides; `process` makes every part and connects them; `http`, `admin`, [`http_api`],
+//!   [`metrics`], `telemetry`, [`cli`].
 //! - `clock`: the prober's clock and the wall clock, the only place here that reads time.
 //!
 //! Public is what the binary, the tests and the benchmarks use. Other programs use the crates.
@@ -22,6 +22,8 @@ mod admin;
 pub mod cli;
 mod clock;
 pub mod engine;
+mod http;
+pub mod http_api;
 mod k8s;
 pub mod metrics;
 mod process;

@@ -2,19 +2,33 @@
 
 mod policies;
 mod registry;
+mod series;
+mod statuses;
+mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Unit;
 
-use crate::engine::{Board, CheckCounts};
-use policies::{OF_ENDPOINTS, OF_POLICIES, PolicySeries};
+use crate::clock::Clock;
+use crate::engine::{BOUNDS, Board, CheckCounts};
+use crate::render::reading::Version;
+use distributary_api::ReplicaSetPolicyStatus;
+use distributary_core::ids::PolicyKey;
+use policies::PolicySeries;
 pub use registry::Description;
 use registry::MetricRegistry;
+use statuses::Statuses;
+pub use watches::WatchFigure;
+use watches::Watches;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct WriteLabels {
@@ -33,6 +47,8 @@ struct WatchLabels {
     category: &'static str,
 }
 
+type RequestTimes = Family<WriteLabels, Histogram, fn() -> Histogram>;
+
 /// All metrics: what is counted, and what the board shows.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -43,12 +59,19 @@ pub struct Metrics {
     watch_failures: Family<WatchLabels, Counter>,
     leader: Gauge,
     lease_transitions: Counter,
+    statuses: Statuses,
+    watches: Watches,
+    requests: RequestTimes,
+    to_write: Histogram,
 }
 
 impl Metrics {
-    /// Metrics of the policies on `board`, and of all `checks`.
+    /// Metrics of the policies on `board`, and of all `checks`; `per_endpoint`: also those of each endpoint.
     #[must_use]
-    pub fn new(board: Board, checks: &CheckCounts) -> Self {
+    pub fn new(board: Board, checks: &CheckCounts, clock: Clock, per_endpoint: bool) -> Self {
+        let (statuses, watches) = (Statuses::default(), Watches::new(clock));
+        let requests = RequestTimes::new_with_constructor(|| Histogram::new(BOUNDS));
+        let to_write = Histogram::new(BOUNDS);
         let (writes, errors, watch_failures) = (Family::default(), Family::default(), Family::default());
         let (leader, lease_transitions, undone) = (Gauge::default(), Counter::default(), Counter::default());
         let mut all = MetricRegistry::default();
@@ -65,15 +88,33 @@ impl Metrics {
             Unit::Seconds,
             checks.late_seconds.clone(),
         );
-        let of_endpoints = OF_ENDPOINTS.iter().map(|kind| (kind.name, kind.unit.as_ref()));
-        let of_policies = OF_POLICIES.iter().map(|kind| (kind.name, kind.unit.as_ref()));
         all.add_collector(
-            of_endpoints.chain(of_policies),
+            policies::described(per_endpoint),
             PolicySeries {
                 board,
+                statuses: statuses.clone(),
                 leader: leader.clone(),
+                per_endpoint,
             },
         );
+        all.add_collector(
+            [(watches::NAME, Some(&Unit::Seconds), MetricType::Gauge)],
+            watches.clone(),
+        );
+        all.add_with_unit(
+            "api_request_duration",
+            "Time of a request about an object of a policy, by kind and verb",
+            Unit::Seconds,
+            Family::clone(&requests),
+        );
+        all.add_with_unit(
+            "decision_to_write",
+            "Time from a decision to the first accepted write of an EndpointSlice that follows from it",
+            Unit::Seconds,
+            to_write.clone(),
+        );
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        all.add("build", "The program", Info::new(version));
         all.add(
             "writes",
             "Writes to the API server, by kind and verb",
@@ -104,6 +145,10 @@ impl Metrics {
             undone,
             errors,
             watch_failures,
+            statuses,
+            watches,
+            requests,
+            to_write,
         }
     }
 
@@ -144,6 +189,33 @@ impl Metrics {
 
     pub fn failed(&self, category: &'static str) {
         self.errors.get_or_create(&ErrorLabels { category }).inc();
+    }
+
+    /// A watch shows the status of a policy.
+    pub fn saw_status(&self, key: &PolicyKey, uid: &str, version: &Version, status: &ReplicaSetPolicyStatus) {
+        self.statuses.saw(key, uid, version, status);
+    }
+
+    /// A policy is gone.
+    pub fn forget(&self, key: &PolicyKey) {
+        self.statuses.forget(key);
+    }
+
+    /// A request about an object of a policy was answered, or was given up, after so long.
+    pub fn requested(&self, kind: &'static str, verb: &'static str, took: Duration) {
+        let labels = WriteLabels { kind, verb };
+        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// The first slice was written that follows from a decision, so long after it.
+    pub fn decided_and_wrote(&self, took: Duration) {
+        self.to_write.observe(took.as_secs_f64());
+    }
+
+    /// A watch of objects of a kind begins; it is one of the watches until the value is dropped.
+    #[must_use]
+    pub fn watch(&self, kind: &'static str) -> WatchFigure {
+        self.watches.begin(kind)
     }
 
     pub fn watch_failed(&self, kind: &'static str, category: &'static str) {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch as watched};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Liveness};
 use crate::clock::Clock;
 use crate::engine::{Board, CheckCounts, Engine};
+use crate::http::{self, Exposition};
+use crate::http_api::certificate::{self, CertificateFiles, KeptCertificate};
+use crate::http_api::{self, Parts};
 use crate::k8s::clients::Clients;
 use crate::k8s::context::{ClusterSettings, Context};
 use crate::k8s::desk::{self, Desk, GRACE};
@@ -32,6 +36,8 @@ pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     pub http_address: SocketAddr,
+    /// Whether endpoints have metrics of their own.
+    pub metrics_per_endpoint: bool,
     pub secrets: SecretAccess,
     pub limits: Limits,
     /// Which addresses may be connected to and published.
@@ -43,6 +49,25 @@ pub struct Settings {
     pub cluster_domain: String,
     /// The Lease that decides who writes; without one this process does.
     pub lease: Option<LeaseSettings>,
+    /// The HTTP API; `None`: there is none.
+    pub api: Option<ApiSettings>,
+}
+
+/// How the HTTP API is served.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    pub address: SocketAddr,
+    pub certificate: CertificateSource,
+    /// Whether it has the metrics, for those who may get them, and the other port has none.
+    pub has_metrics: bool,
+}
+
+/// Where the certificate of the API comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    Files(CertificateFiles),
+    /// The operator makes it.
+    Kept(KeptCertificate),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,15 +85,23 @@ pub enum Error {
 ///
 /// # Errors
 /// What keeps the process from starting; afterwards it retries whatever fails.
+#[expect(
+    clippy::too_many_lines,
+    reason = "every part is made here once, in the order in which they need each other"
+)]
 pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) -> Result<(), Error> {
     let address = settings.http_address;
-    let listener = admin::listen(address).map_err(|source| Error::Listen { address, source })?;
-    let (board, checks) = (Board::default(), CheckCounts::default());
-    let metrics = Metrics::new(board.clone(), &checks);
+    let listen = |address| http::listen(address).map_err(|source| Error::Listen { address, source });
+    let listener = listen(address)?;
+    let api = settings
+        .api
+        .map(|api| listen(api.address).map(|listener| (api, listener)));
+    let api = api.transpose()?;
+    let (board, checks, clock) = (Board::default(), CheckCounts::default(), Clock::new());
+    let metrics = Metrics::new(board.clone(), &checks, clock, settings.metrics_per_endpoint);
     let (answers, answered) = mpsc::channel(QUEUE);
     let (desk, inputs) = desk::queue();
     let (events_in, events_out) = mpsc::channel(QUEUE);
-    let clock = Clock::new();
     let following = settings.lease.as_ref().map(|lease| lease.following);
     let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;
@@ -114,23 +147,44 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     background.spawn(alive.of("watch of service CIDRs", cidrs));
     let logins = reconcile::follow_failed_logins(Arc::clone(&context));
     background.spawn(alive.of("reader of Secrets", logins));
+    let instance = settings.instance;
     let events = events::publish(
         desk.client_of_events(),
-        settings.instance,
+        instance.clone(),
         events_out,
         desk.leads(),
     );
     background.spawn(alive.of("publisher of Events", events));
+    let exposition = Exposition::new(metrics, clock);
+    let has_own = api.as_ref().is_none_or(|(api, _)| !api.has_metrics);
     let pages = admin::State {
         liveness: alive.clone(),
-        metrics,
+        exposition: has_own.then(|| exposition.clone()),
         readiness: context.synced.subscribe(),
         warmth: settings.lease.is_some().then(|| {
             let leads = desk.leads();
             Warmth::new(Arc::clone(&context), board.clone(), leads)
         }),
     };
-    background.spawn(alive.of("HTTP server", admin::serve(listener, pages, clock)));
+    background.spawn(alive.of("HTTP server", admin::serve(listener, pages)));
+    let identity = settings.lease.as_ref().map(|lease| lease.identity.clone());
+    let (holder, held_by) = watched::channel(None);
+    if let Some((api, listener)) = api {
+        let parts = Parts {
+            context: Arc::clone(&context),
+            board: board.clone(),
+            callers: clients.callers.clone(),
+            clock,
+            holder: identity.is_some().then_some(held_by),
+            identity: identity.unwrap_or(instance),
+            namespaces: settings.namespaces.clone(),
+            secrets: settings.secrets,
+            exposition: (!has_own).then_some(exposition),
+        };
+        let (client, leads) = (clients.requests.clone(), desk.leads());
+        let served = serve_api(listener, api.certificate, parts, client, leads);
+        background.spawn(alive.of("HTTP API", served));
+    }
     for (scope, end) in ends {
         for watch in watch::all_owned(&context, &scope) {
             background.spawn(alive.of("watch of written objects", watch));
@@ -141,7 +195,7 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let (rests, released) = (CancellationToken::new(), CancellationToken::new());
     let lease = settings.lease.map(|settings| {
         let (told, lease) = lease::queue();
-        let leadership = Leadership::new(Arc::clone(&context), clients, settings, told, hold_rule);
+        let leadership = Leadership::new(Arc::clone(&context), clients, settings, told, hold_rule, holder);
         let ends = released.clone().drop_guard();
         let held = leadership.run(stop.clone(), rests.clone());
         background.spawn(alive.of("lease", async move {
@@ -160,6 +214,29 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let finished = tokio::time::timeout(GRACE, end(desk, &rests, &released)).await;
     tracing::info!(finished = finished.is_ok(), "stopped");
     Ok(())
+}
+
+/// Serves the API with the newest certificate, until the process ends.
+async fn serve_api(
+    listener: TcpListener,
+    source: CertificateSource,
+    parts: Parts,
+    client: kube::Client,
+    leads: impl Fn() -> bool,
+) {
+    let (newest, served) = watched::channel(None);
+    let certificate = async {
+        match source {
+            CertificateSource::Files(files) => {
+                if let Err(error) = certificate::follow_files(files, &newest).await {
+                    // The routes do not depend on it.
+                    tracing::error!(%error, "the certificate of the API is not followed any more: look at --api-tls-directory, and start the operator again");
+                }
+            }
+            CertificateSource::Kept(kept) => certificate::keep(kept, client, leads, &newest).await,
+        }
+    };
+    tokio::join!(certificate, http_api::serve(listener, served, parts));
 }
 
 /// Returns when the desk `rests` and the Lease is `released`.

@@ -8,25 +8,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use distributary::rehearse::{Observations, rehearse};
-use distributary::render::Subject;
-use distributary::render::render;
+use distributary::render::events::EventReason;
 use distributary::render::status::{
     ConditionReason, ConditionStatus, ConditionType, Refusal, RefusedWrite, Report, UnresolvedReference,
     WriteOutcome, status,
 };
+use distributary::render::{Subject, advice, render};
 use distributary_api::validate::{self, SecretKeys, Secrets};
-use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_api::{ReplicaSetPolicy, ReplicaSetPolicyStatus, rules};
 use distributary_core::Moment;
 use distributary_core::cluster::{Cluster, Families};
 use distributary_core::decision::{Decision, DecisionState};
 use distributary_core::health::Reason;
 use distributary_core::ids::ClassName;
 use distributary_core::login::SecretProblem;
+use distributary_core::observation::FailureKind;
 use distributary_core::plan::{Member, Route, RoutingPlan};
 use distributary_core::policy::Mode;
 use distributary_core::table::{RoutingTable, is_intact};
 use distributary_core::world::Memory;
-use distributary_core::write_primary::IdentityChange;
+use distributary_core::write_primary::{IdentityChange, Obstacle};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -330,6 +331,57 @@ fn every_case_gives_what_its_files_say() {
     }
     let said = differences.join("\n");
     assert!(differences.is_empty(), "\n{said}\nUPDATE_GOLDEN=1 rewrites them");
+}
+
+/// Words and sentences that people read, and scripts match. The messages of conditions are as the cases show them.
+#[test]
+fn the_words_that_people_read_change_on_purpose() {
+    let (file, text) = (root().join("words.yaml"), yaml(&words()));
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        std::fs::write(&file, &text).expect("writes");
+    }
+    let expected = std::fs::read_to_string(&file).expect("the table of words");
+    let said = difference(&file, &expected, &text);
+    assert!(expected == text, "{said}\nUPDATE_GOLDEN=1 rewrites it");
+}
+
+fn words() -> Value {
+    let reasons = Reason::ALL.iter().map(|reason| {
+        let advice = advice::of(*reason);
+        (
+            reason.to_string(),
+            json!({"means": advice.means, "next": advice.next}),
+        )
+    });
+    let failures = FailureKind::ALL.iter().copied();
+    let failures = failures.map(|kind| (kind.to_string(), json!(advice::of_failure(kind))));
+    let obstacles = Obstacle::ALL.iter().copied();
+    let obstacles =
+        obstacles.map(|obstacle| (obstacle.word().to_owned(), json!(advice::of_obstacle(obstacle))));
+    let rules = rules::ALL
+        .iter()
+        .map(|(name, rule)| ((*name).to_owned(), json!(rule)));
+    let events = EventReason::VARIANTS.iter().map(EventReason::into_str);
+    let mut messages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for Condition {
+        type_,
+        status,
+        reason,
+        message,
+        ..
+    } in conditions()
+    {
+        let of_one = messages.entry(format!("{type_} {status} {reason}")).or_default();
+        of_one.insert(message);
+    }
+    json!({
+        "reasonsOfEndpoints": reasons.collect::<BTreeMap<_, _>>(),
+        "failures": failures.collect::<BTreeMap<_, _>>(),
+        "obstacles": obstacles.collect::<BTreeMap<_, _>>(),
+        "rules": rules.collect::<BTreeMap<_, _>>(),
+        "events": events.collect::<BTreeSet<_>>(),
+        "conditions": messages,
+    })
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -12,6 +12,7 @@ mod checks;
 mod connection;
 mod duration;
 mod endpoint;
+pub mod environment;
 mod failover;
 #[cfg(feature = "kube")]
 mod hash;

@@ -241,6 +241,10 @@ pub struct ServerStatus {
     /// needs one for a check, and one more for the session that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<u32>,
+    /// How many connections the server has for ordinary roles (max_connections less superuser_reserved_connections and
+    /// reserved_connections), where maxConnections of the endpoint is more: pools of that size cannot all be filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usable_connections: Option<u32>,
     /// What replicationLag.lagQuery answered, where the reason is LagUnknown because the answer is no number of seconds: NULL, no
     /// row, the value in quotes, or SQLSTATE and its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

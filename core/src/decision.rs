@@ -135,6 +135,8 @@ pub struct TargetState {
     pub sqlstate: Option<Sqlstate>,
     /// How many connections the role of the login may have, where those are too few for the operator.
     pub role_limit: Option<u32>,
+    /// How many connections the server has for ordinary roles, where its endpoint is declared for more.
+    pub usable_connections: Option<u32>,
     /// An address came back lately that its name had left.
     pub name_rotates: bool,
     /// Its share of the reads in hundredths.
@@ -163,6 +165,7 @@ impl TargetState {
             pooled: false,
             sqlstate: None,
             role_limit: None,
+            usable_connections: None,
             name_rotates: false,
             weight: 0,
             classes: BTreeMap::new(),
@@ -274,6 +277,8 @@ pub struct TargetNote {
     pub sqlstate: Option<Sqlstate>,
     /// How many connections the role of the login may have; `None`: it has no limit.
     pub role_limit: Option<u32>,
+    /// How many connections the server has for ordinary roles; `None`: it does not tell.
+    pub usable_connections: Option<u32>,
     /// An address came back lately that its name had left.
     pub name_rotates: bool,
 }
@@ -364,6 +369,7 @@ fn summed(
         seen_as_standby: all().any(|state| state.seen_as_standby),
         trips: all().map(|state| state.trips).max().unwrap_or(0),
         role_limit: all().filter_map(|state| state.role_limit).min(),
+        usable_connections: all().filter_map(|state| state.usable_connections).min(),
         eligible: all().any(|state| state.eligible),
         weight: all().map(|state| state.weight).sum(),
         classes: worst_of_classes(all()),
@@ -398,6 +404,8 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
     let plain = matches!(judgement.reason, Reason::Serving | Reason::SameServer);
     let failure = judgement.failure.filter(|_| !plain);
     let saturated = failure == Some(FailureKind::Saturated);
+    let endpoint = policy.endpoint(&judgement.target.endpoint);
+    let declared_for = endpoint.map_or(0, |endpoint| endpoint.max_connections);
     TargetState {
         role: judgement.role,
         seen_as_standby: note.was_standby && judgement.role == Some(Role::Primary),
@@ -420,6 +428,7 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         role_limit: note
             .role_limit
             .filter(|limit| is_low(*limit, &policy.probing, saturated)),
+        usable_connections: note.usable_connections.filter(|usable| *usable < declared_for),
         name_rotates: note.name_rotates,
         weight: reads.map_or(0, |member| member.weight),
         classes: classes(judgement, &policy.breaker),

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod aliases;
 pub mod breaker;
 pub mod cadence;
@@ -36,6 +37,7 @@ pub mod routing;
 pub mod seeded;
 pub mod server;
 pub mod sqlstate;
+pub mod statistics;
 pub mod suspicion;
 pub mod table;
 pub mod target;

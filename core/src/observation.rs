@@ -70,6 +70,8 @@ pub struct Sample {
     pub pooled: bool,
     /// Of a whole check: whether each probe query of the policy's classes was answered.
     pub probes: BTreeMap<Arc<str>, bool>,
+    /// The transactions of ours that it took, and those on the same connection since the sample before.
+    pub asked: u32,
 }
 
 impl Sample {
@@ -90,6 +92,7 @@ impl Sample {
             lag: None,
             pooled: false,
             probes: BTreeMap::new(),
+            asked: 0,
         }
     }
 }
@@ -155,16 +158,35 @@ impl std::fmt::Display for NoLag {
 }
 
 /// How busy a server is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Load {
     /// Client sessions (`pg_stat_activity`) other than those of `application_name` distributary.
     pub sessions: u32,
     /// The setting `max_connections`.
     pub max_connections: u32,
+    /// The connections of these that ordinary roles never get: the settings `superuser_reserved_connections` and, since
+    /// PostgreSQL 16, `reserved_connections`.
+    pub reserved_connections: u32,
     /// Transactions committed or rolled back since its statistics began, all databases (`pg_stat_database`).
     pub transactions: u64,
+    /// Rows that scans and indexes returned (`tup_returned`), as above; those of catalogs count too.
+    pub rows_returned: u64,
+    /// Rows inserted, updated and deleted, as above.
+    pub rows_changed: u64,
+    /// The databases of these sums.
+    pub databases: u32,
+    /// The sum of their `stats_reset`, each in milliseconds since 1970, 0 for none: another one where any was reset.
+    pub resets: i64,
     /// `pg_postmaster_start_time()`, in microseconds since 1970: counters of another start are not comparable.
     pub started: i64,
+}
+
+impl Load {
+    /// How many connections ordinary roles may have.
+    #[must_use]
+    pub const fn usable_connections(&self) -> u32 {
+        self.max_connections.saturating_sub(self.reserved_connections)
+    }
 }
 
 /// Why the held session told nothing.
@@ -320,6 +342,41 @@ pub enum FailureClass {
     RefusedAddress,
     /// Alive, with an error that says nothing of its health.
     Alive,
+}
+
+impl FailureClass {
+    /// The words of the classes, in the order of their numbers.
+    pub const WORDS: [&str; 8] = [
+        "Dead",
+        "Transient",
+        "Saturated",
+        "Configuration",
+        "Own",
+        "Name",
+        "RefusedAddress",
+        "Alive",
+    ];
+
+    /// Its place in [`Self::WORDS`].
+    #[must_use]
+    pub const fn number(self) -> usize {
+        match self {
+            Self::Dead { .. } => 0,
+            Self::Transient => 1,
+            Self::Saturated => 2,
+            Self::Configuration => 3,
+            Self::Own => 4,
+            Self::Name => 5,
+            Self::RefusedAddress => 6,
+            Self::Alive => 7,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        Self::WORDS[self.number()]
+    }
 }
 
 impl FailureKind {

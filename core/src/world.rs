@@ -261,9 +261,12 @@ impl World {
         }
         let key = || key.clone();
         let next = taken.check.map(|check| Instruction::Next { key: key(), check });
-        let measured = (taken.silent || taken.figures.is_some()).then(|| Measurement {
+        let tells = taken.silent || taken.figures.is_some() || taken.failure.is_some();
+        let measured = tells.then(|| Measurement {
             key: key(),
             figures: taken.figures,
+            failure: taken.failure,
+            silent: taken.silent,
         });
         Effects {
             prober: next.into_iter().collect(),

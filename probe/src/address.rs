@@ -1,50 +1,11 @@
 //! Which addresses may be connected to, and which one of a host's it is this time.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::cidr::Cidr;
+use distributary_core::address::{carried, may_be_a_server};
 use distributary_core::observation::{FailureClass, FailureKind};
-
-/// Where clouds give credentials to whoever asks, beside 169.254.169.254: Amazon, Google, Alibaba, Azure, Oracle.
-const METADATA: [IpAddr; 5] = [
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-];
-
-/// The IPv4 address that a translator on the way reads in one of IPv6: NAT64 (`64:ff9b::/96`), and the compatible ones of old
-/// (`::/96`).
-fn carried(address: IpAddr) -> Option<IpAddr> {
-    let IpAddr::V6(address) = address else {
-        return None;
-    };
-    let [a, b, 0, 0, 0, 0, high, low] = address.segments() else {
-        return None;
-    };
-    let carries =
-        [(0x64, 0xff9b), (0, 0)].contains(&(a, b)) && !address.is_loopback() && !address.is_unspecified();
-    let bits = u32::from(high) << 16 | u32::from(low);
-    carries.then(|| IpAddr::V4(Ipv4Addr::from_bits(bits)))
-}
-
-/// Whether a server may have this address at all. Loopback, link-local, multicast, unspecified and broadcast addresses
-/// mean something else on each node; `EndpointSlice`s may not hold them. An IPv4 address mapped into IPv6 is the same.
-fn address_allowed(address: IpAddr) -> bool {
-    let special = address.is_loopback() || address.is_multicast() || address.is_unspecified();
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let special = v4.is_loopback() || v4.is_multicast() || v4.is_unspecified();
-            !special
-                && !v4.is_link_local()
-                && v4 != Ipv4Addr::BROADCAST
-                && !METADATA.contains(&IpAddr::V4(v4))
-        }
-        IpAddr::V6(v6) => !special && !v6.is_unicast_link_local() && !METADATA.contains(&address),
-    }
-}
 
 /// Which addresses may be connected to and published. The default refuses special addresses alone. Clones share what is
 /// learned of the cluster.
@@ -97,7 +58,7 @@ impl AddressRules {
         let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
         let refusal_of = |address: IpAddr| {
             let within = |nets: &[Cidr]| nets.iter().any(|net| net.contains(address));
-            if !address_allowed(address) {
+            if !may_be_a_server(address) {
                 Some(FailureKind::AddressRefused)
             } else if within(&services) {
                 Some(FailureKind::AddressOfService)

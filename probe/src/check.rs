@@ -100,6 +100,7 @@ impl Checker {
         if !queries.probes.is_empty() {
             let left = deadline.since(self.clock.now());
             sample.probes = probe(&mut conversation, &queries.probes, left).await;
+            sample.asked += conversation.take_asked();
         }
         Ok((sample, lags))
     }

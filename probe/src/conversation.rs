@@ -53,6 +53,8 @@ pub struct Conversation {
     named: Option<i32>,
     /// The login may not set a deadline for statements.
     untimed: bool,
+    /// The transactions since this was last taken; the login is one.
+    asked: u32,
 }
 
 /// The answers to a list of statements, up to the one that was refused.
@@ -112,12 +114,18 @@ impl Conversation {
             process: None,
             named,
             untimed: false,
+            asked: 1,
         }
     }
 
     /// Whether a question or its answer ended it.
     pub const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// The transactions that were asked for since this was last called, and the login before the first call.
+    pub const fn take_asked(&mut self) -> u32 {
+        std::mem::replace(&mut self.asked, 0)
     }
 
     /// Whether the other side is a pooler or proxy, now that this process of the server answered: a session with a server
@@ -146,6 +154,7 @@ impl Conversation {
     pub async fn ask(&mut self, statements: &[&str], within: Duration) -> Result<Answers, Failure> {
         loop {
             let opening = if self.untimed { 1 } else { 2 };
+            self.asked = self.asked.saturating_add(1);
             let mut answers = self.exchange_or_end(&self.question(statements, within)).await?;
             if answers.failed {
                 // At once: it would hold back the server's cleaning until the next question.

@@ -28,7 +28,7 @@ use distributary_core::observation::{Failure, FailureKind};
 use distributary_core::server::{Host, Location};
 
 /// The length of a message with nothing but a code, and the code that asks for TLS.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// What PgBouncer reports of itself in a login, from 1.26 on.
 const POOLER_SETTING: &str = "pgbouncer.version";
 /// A held session that carries nothing is asked for a sign of life after this time, and again after each second; what
@@ -260,7 +260,7 @@ fn failed(error: &io::Error) -> FailureKind {
 }
 
 /// Connects; what is sent must be acknowledged within `left`.
-async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStream> {
+pub async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -276,7 +276,7 @@ async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStream> {
 
 /// Asks the server for TLS. Exactly one byte is read: what else came in clear text is taken for a part of the
 /// handshake, which fails on it (CVE-2021-23222).
-async fn request_tls(mut stream: TcpStream) -> Result<TcpStream, FailureKind> {
+pub async fn request_tls(mut stream: TcpStream) -> Result<TcpStream, FailureKind> {
     stream
         .write_all(&SSL_REQUEST)
         .await

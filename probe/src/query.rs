@@ -74,11 +74,18 @@ impl Part {
                  AND coalesce(backend_type, 'client backend') OPERATOR(pg_catalog.=) 'client backend' \
                  AND coalesce(application_name, '') OPERATOR(pg_catalog.<>) 'distributary'), \
                  pg_catalog.current_setting('max_connections'), \
-                 (SELECT pg_catalog.sum(xact_commit OPERATOR(pg_catalog.+) xact_rollback) FROM pg_catalog.pg_stat_database), \
+                 (SELECT pg_catalog.concat_ws(' ', pg_catalog.sum(xact_commit OPERATOR(pg_catalog.+) xact_rollback), \
+                 pg_catalog.sum(tup_returned), \
+                 pg_catalog.sum(tup_inserted OPERATOR(pg_catalog.+) tup_updated OPERATOR(pg_catalog.+) tup_deleted), \
+                 pg_catalog.count(*), \
+                 pg_catalog.sum(coalesce((pg_catalog.date_part('epoch', stats_reset) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8, 0))) \
+                 FROM pg_catalog.pg_stat_database), \
                  (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, \
                  pg_catalog.pg_backend_pid(), \
                  (SELECT pg_catalog.string_agg(ours.pid::pg_catalog.text, ' ') FROM (SELECT pid FROM pg_catalog.pg_stat_activity \
-                 WHERE application_name OPERATOR(pg_catalog.=) 'distributary' LIMIT 257) ours)"
+                 WHERE application_name OPERATOR(pg_catalog.=) 'distributary' LIMIT 257) ours), \
+                 pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4 OPERATOR(pg_catalog.+) \
+                 coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4"
             }
             // The view is read only where it matters: it lists every setting.
             Self::ReadOnly => {
@@ -219,6 +226,7 @@ pub async fn ask(
             break;
         }
     }
+    sample.asked = conversation.take_asked();
     Ok((sample, lags))
 }
 
@@ -274,15 +282,40 @@ fn signed_timeline(row: Option<&Row>, column: usize) -> Result<Option<u32>, Fail
 
 fn load(row: Option<&Row>) -> Result<Option<Load>, FailureKind> {
     let (sessions, most) = (parsed(row, 0)?, parsed(row, 1)?);
-    let (transactions, started) = (parsed(row, 2)?, parsed(row, 3)?);
+    let (counters, started) = (text(row, 2)?.map(counters), parsed(row, 3)?);
+    let reserved = parsed(row, 6)?;
+    let Some(counters) = counters.transpose()? else {
+        return Ok(None);
+    };
     Ok((|| {
         Some(Load {
             sessions: sessions?,
             max_connections: most?,
-            transactions: transactions?,
+            reserved_connections: reserved?,
             started: started?,
+            ..counters
         })
     })())
+}
+
+/// The sums over all databases, in the order in which they are asked for.
+fn counters(text: &str) -> Result<Load, FailureKind> {
+    let words: Result<Vec<i64>, _> = text.split(' ').map(str::parse).collect();
+    let Ok([transactions, returned, changed, databases, resets]) = words.as_deref() else {
+        return Err(FailureKind::ProtocolViolation);
+    };
+    Ok(Load {
+        transactions: unsigned(*transactions)?,
+        rows_returned: unsigned(*returned)?,
+        rows_changed: unsigned(*changed)?,
+        databases: unsigned(*databases)?,
+        resets: *resets,
+        ..Load::default()
+    })
+}
+
+fn unsigned<T: TryFrom<i64>>(number: i64) -> Result<T, FailureKind> {
+    number.try_into().map_err(|_| FailureKind::ProtocolViolation)
 }
 
 /// Which server it is, where it lists all sessions of ours, that of the answer among them.

@@ -1,92 +1,58 @@
 //! The HTTP port: liveness, readiness, metrics.
 
-mod connections;
-mod exposition;
 mod liveness;
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use nix::errno::Errno;
-use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::http::{self, Exposition, Limits, Transport};
 use crate::k8s::readiness::Readiness;
 use crate::k8s::warmth::Warmth;
-use crate::metrics::Metrics;
-use exposition::Exposition;
 pub use liveness::Liveness;
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+/// A scrape and the probes of a kubelet need four connections. Scrapes end after 10 s by default.
+const LIMITS: Limits = Limits {
+    at_once: 128,
+    whole: Duration::from_secs(30),
+};
 
 /// What the pages show.
 #[derive(Clone)]
 pub struct State {
     pub liveness: Liveness,
-    pub metrics: Metrics,
+    /// The page of metrics; `None`: it is on the port of the API.
+    pub exposition: Option<Exposition>,
     pub readiness: watch::Receiver<Readiness>,
     /// Of a process that may follow another one.
     pub warmth: Option<Warmth>,
 }
 
-/// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
-///
-/// # Errors
-/// What the system says against it.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = listen_with(address, open)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
-}
-
-fn listen_with<T>(address: SocketAddr, open: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-    let no_ipv6 = |error: &io::Error| {
-        let number = error.raw_os_error().map(Errno::from_raw);
-        matches!(number, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
-    };
-    match open(address) {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && no_ipv6(&error) => {
-            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-        }
-        listener => listener,
-    }
-}
-
-fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // Whatever net.ipv6.bindv6only says.
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, state: State, clock: Clock) {
-    connections::serve(listener, pages(state, clock)).await;
+pub async fn serve(listener: TcpListener, state: State) {
+    http::serve(listener, Transport::Plain, LIMITS, pages(state)).await;
 }
 
-fn pages(state: State, clock: Clock) -> Router {
-    let exposition = Exposition::new(state.metrics.clone(), clock);
-    Router::new()
+fn pages(state: State) -> Router {
+    let exposition = state.exposition.clone();
+    let probes = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(state)
-        .route("/metrics", get(metrics))
-        .with_state(exposition)
+        .with_state(state);
+    match exposition {
+        Some(exposition) => probes.merge(
+            Router::new()
+                .route("/metrics", get(metrics))
+                .with_state(exposition),
+        ),
+        None => probes,
+    }
 }
 
 /// 200 while every task runs that the process needs.
@@ -120,7 +86,7 @@ fn ended(liveness: &Liveness) -> Option<Response> {
 
 async fn metrics(extract::State(exposition): extract::State<Exposition>) -> Response {
     match exposition.page().await {
-        Ok(page) => ([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Ok(page) => ([(header::CONTENT_TYPE, http::OPEN_METRICS)], page).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -24,7 +24,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::EndpointId;
 use distributary_core::jitter;
 use distributary_core::lag::Lag;
-use distributary_core::observation::{Failure, FailureClass, Role};
+use distributary_core::observation::{Failure, FailureClass, Load, Role};
 use distributary_core::outputs::Outputs;
 use distributary_core::policy::{LagSource, Policy};
 use distributary_core::resolved::ResolvedEndpoint;
@@ -139,7 +139,7 @@ struct Figures {
     /// When it was asked last.
     asked: Moment,
     /// How many connections it takes.
-    max_connections: Option<u32>,
+    load: Option<Load>,
 }
 
 /// The operator's prober and its world, until every server was checked.
@@ -218,10 +218,11 @@ async fn check(
 /// That clients may want more connections of a server than it takes.
 fn pool(policy: &Policy, id: &str, figures: &Figures) -> Option<String> {
     let endpoint = policy.endpoint(&EndpointId::from(id.split('@').next()?))?;
-    let (wanted, most) = (endpoint.max_connections, figures.max_connections?);
+    let (wanted, most) = (endpoint.max_connections, figures.load?.usable_connections());
     (wanted > most).then(|| {
         format!(
-            "{}: {id}: maxConnections is {wanted}, but the server takes {most} connections in all (max_connections)",
+            "{}: {id}: maxConnections is {wanted}, but the server has {most} connections for ordinary roles \
+             (max_connections less those that are reserved)",
             policy.key
         )
     })
@@ -289,11 +290,15 @@ impl CheckRun {
                 }
             }
         }
-        for Measurement { key, figures } in effects.figures {
+        for Measurement {
+            key, figures, silent, ..
+        } in effects.figures
+        {
             let known = self.figures.entry(key.target.to_string()).or_default();
-            known.lag = figures.and_then(|figures| figures.lag);
-            let load = figures.and_then(|figures| figures.load);
-            known.max_connections = load.map(|load| load.max_connections).or(known.max_connections);
+            if figures.is_some() || silent {
+                known.lag = figures.and_then(|figures| figures.lag);
+            }
+            known.load = figures.and_then(|figures| figures.load).or(known.load);
         }
         for report in effects.writer {
             if let Announcement::Decided { decision, .. } = report {

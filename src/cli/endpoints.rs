@@ -106,6 +106,9 @@ impl Row {
         if let Some(limit) = self.server.connection_limit {
             document["connectionLimit"] = limit.into();
         }
+        if let Some(usable) = self.server.usable_connections {
+            document["usableConnections"] = usable.into();
+        }
         if self.server.pooler {
             document["pooler"] = true.into();
         }
@@ -149,6 +152,11 @@ impl Row {
         if let Some(limit) = self.server.connection_limit {
             say(&format!(
                 "The CONNECTION LIMIT of the role is {limit}. Each Pod of the operator needs 1 connection to the server for a check, and 1 more for the session that it holds."
+            ));
+        }
+        if let Some(usable) = self.server.usable_connections {
+            say(&format!(
+                "maxConnections is more than the {usable} connections that the server has for ordinary roles."
             ));
         }
         if let Some(answer) = &self.server.lag_answer {
@@ -237,6 +245,7 @@ pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
             let noted = row.server.pooler
                 || row.server.name_rotates
                 || row.server.connection_limit.is_some()
+                || row.server.usable_connections.is_some()
                 || row.server.same_server_as.is_some();
             !row.is_plain() || row.sessions.is_some() || noted
         })

@@ -1,8 +1,6 @@
 //! `distributary import`: a policy and its Secrets from the environment variables of an application.
 
 mod env_file;
-mod fields;
-mod mapping;
 
 use std::path::PathBuf;
 
@@ -11,12 +9,11 @@ use serde_json::{Value, json};
 use super::documents::{Documents, read};
 use super::output::{print, yaml};
 use super::{Error, ExitStatus, policy_file, url_parameters, warn};
+use distributary_api::environment::Import;
+pub use distributary_api::environment::known_variables;
 use distributary_api::{ReplicaSetPolicy, validate};
 use distributary_core::login::{SecretProblem, UnresolvedSecret};
 use distributary_core::resolved::ResolvedEndpoint;
-use env_file::Variable;
-pub use fields::known_variables;
-use mapping::Import;
 
 /// Print the policy and the Secrets for the environment variables of an application.
 ///
@@ -114,12 +111,4 @@ fn problems(import: &Import, object: &ReplicaSetPolicy, documents: &Documents) -
         }
     };
     refused.map(one).collect()
-}
-
-/// A variable's value, or what must hold of it.
-type ReadResult<T> = Result<T, String>;
-
-/// `VARIABLE: what must hold`; never the value.
-fn must(variable: &Variable, what: &str) -> String {
-    format!("{}: must be {what}", variable.name)
 }

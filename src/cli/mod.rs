@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod api;
 mod check;
 mod cluster;
 mod crd;

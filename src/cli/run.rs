@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::api::{self, ApiArguments};
 use super::fail;
 use super::lease::{self, LeaseArguments, duration};
 use super::terms::Terms;
@@ -36,6 +38,14 @@ pub struct Arguments {
     /// is no IPv6.
     #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
+    /// Whether each endpoint has metrics of its own: about 22 series, see docs/metrics.md. off: those of policies alone are left.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_METRICS_PER_ENDPOINT",
+        value_enum,
+        default_value = "on"
+    )]
+    metrics_per_endpoint: Switch,
     /// Format of the log.
     #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_enum, default_value = "json")]
     log_format: LogFormat,
@@ -90,9 +100,18 @@ pub struct Arguments {
     cluster_domain: Option<String>,
     #[command(flatten)]
     lease: LeaseArguments,
+    #[command(flatten)]
+    api: ApiArguments,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -146,12 +165,22 @@ fn allow_sockets() {
     }
 }
 
-fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
+/// Why the options do not fit together.
+#[derive(Debug, thiserror::Error)]
+enum SettingsError {
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    #[error(transparent)]
+    Api(#[from] api::Error),
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, SettingsError> {
     let cluster_domain = arguments.cluster_domain.or_else(cluster_domain);
     let cluster_domain = cluster_domain.unwrap_or_else(|| ClusterNames::DOMAIN.to_owned());
     Ok(Settings {
         namespaces: arguments.namespaces,
         http_address: arguments.http_address,
+        metrics_per_endpoint: arguments.metrics_per_endpoint == Switch::On,
         secrets: arguments.secrets,
         limits: arguments.terms.limits(Limits {
             all: arguments.probes,
@@ -166,6 +195,7 @@ fn settings(arguments: Arguments) -> Result<Settings, lease::Error> {
             min_interval: arguments.min_interval,
             max_endpoints_per_namespace: arguments.max_endpoints_per_namespace,
         },
+        api: arguments.api.settings(&cluster_domain)?,
         cluster_domain,
         lease: arguments.lease.settings()?,
     })

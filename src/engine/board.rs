@@ -13,10 +13,11 @@ use parking_lot::RwLock;
 
 use distributary_core::decision::{Decision, DecisionState, EndpointView};
 use distributary_core::health::Reason;
-use distributary_core::ids::{PolicyKey, TargetId};
+use distributary_core::ids::{EndpointId, PolicyKey, TargetId};
 use distributary_core::lag::Lag;
 use distributary_core::moment::Moment;
-use distributary_core::observation::{FailureKind, Load};
+use distributary_core::observation::{FailureClass, FailureKind, Load};
+use distributary_core::statistics::{Statistics, Summary, replica_share};
 use distributary_core::world::{Figures, Measurement};
 
 /// What is known newest of every policy. Clones are of the same board.
@@ -31,6 +32,19 @@ pub struct BoardEntry {
     pub judged: Option<Arc<Decision>>,
     /// Of the targets that told something, and still do.
     pub figures: BTreeMap<TargetId, TargetFigures>,
+    /// Of the targets that were checked, whether they answer or not.
+    pub statistics: BTreeMap<TargetId, Arc<Statistics>>,
+    /// Of the endpoints that were checked, since they are declared.
+    pub counts: BTreeMap<EndpointId, EndpointCounts>,
+}
+
+/// What was counted of an endpoint, all of its targets together. It never falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EndpointCounts {
+    /// Transactions that ended, without those of operators.
+    pub transactions: u64,
+    /// Failed checks, by [`FailureClass::number`].
+    pub failures: [u64; FailureClass::WORDS.len()],
 }
 
 /// What a target told of itself.
@@ -76,16 +90,17 @@ impl Board {
             decision: Arc::clone(decision),
             judged: None,
             figures: BTreeMap::new(),
+            statistics: BTreeMap::new(),
+            counts: BTreeMap::new(),
         };
         entry.decide(decision);
         policies.insert(key.clone(), entry);
     }
 
-    /// A target told figures, or nothing any more. Of a policy that was not decided yet none are kept.
+    /// A target told figures, or nothing any more, or a check of it failed. Of a policy that was not decided yet none are kept.
     pub fn measured(&self, measurement: Measurement, now: Moment) {
-        let Measurement { key, figures } = measurement;
-        if let Some(entry) = self.0.write().get_mut(&key.policy) {
-            entry.measure(key.target, figures, now);
+        if let Some(entry) = self.0.write().get_mut(&measurement.key.policy) {
+            entry.measure(measurement, now);
         }
     }
 
@@ -103,31 +118,92 @@ impl BoardEntry {
         judged.into_iter().flatten().filter(declared)
     }
 
+    /// The statistics of a target at this moment; `None`: it was not checked.
+    #[must_use]
+    pub fn summary(&self, target: &TargetId, now: Moment) -> Option<Summary> {
+        Some(self.statistics.get(target)?.summary(now))
+    }
+
+    /// The share of all transactions of the last minute that standbys did, from 0 to 1; see [`replica_share`]. A server that is
+    /// known by two names counts once.
+    #[must_use]
+    pub fn replica_share(&self, now: Moment) -> Option<f64> {
+        let counted = |endpoint: &EndpointId| {
+            let view = self.endpoints().find(|view| view.id == *endpoint);
+            view.is_none_or(|view| view.state.same_as.is_none())
+        };
+        let told = self
+            .statistics
+            .iter()
+            .filter(|(target, _)| counted(&target.endpoint));
+        replica_share(told.filter_map(|(_, statistics)| {
+            let rates = statistics.rates(Statistics::MINUTE, now);
+            Some((statistics.role()?, rates.transactions))
+        }))
+    }
+
     fn decide(&mut self, decision: &Arc<Decision>) {
         if self.decision.policy.uid != decision.policy.uid {
             self.judged = None;
             self.figures.clear();
+            self.statistics.clear();
+            self.counts.clear();
         }
+        let policy = &decision.policy;
+        self.counts.retain(|id, _| policy.endpoint(id).is_some());
         self.decision = Arc::clone(decision);
         if decision.state == DecisionState::Suspended {
             self.figures.clear();
         }
         if let Some(views) = decision.state.endpoints() {
             self.judged = Some(Arc::clone(decision));
-            self.figures.retain(|target, _| {
+            let view_of = |target: &TargetId| {
                 let view = views.iter().find(|view| view.id == target.endpoint);
-                view.is_some_and(|view| has(view, target) && !is_asked_by_nobody(view))
-            });
-        } else {
-            let policy = &decision.policy;
+                view.filter(|view| has(view, target))
+            };
             self.figures
-                .retain(|target, _| policy.endpoint(&target.endpoint).is_some());
+                .retain(|target, _| view_of(target).is_some_and(|view| !is_asked_by_nobody(view)));
+            self.statistics
+                .retain(|target, _| view_of(target).is_some_and(|view| !is_asked_by_nobody(view)));
+        } else {
+            let is_declared = |target: &TargetId| policy.endpoint(&target.endpoint).is_some();
+            self.figures.retain(|target, _| is_declared(target));
+            self.statistics.retain(|target, _| is_declared(target));
         }
     }
 
-    fn measure(&mut self, target: TargetId, figures: Option<Figures>, now: Moment) {
-        let Some(Figures { lag, load, took }) = figures else {
+    fn measure(&mut self, measurement: Measurement, now: Moment) {
+        let Measurement {
+            key,
+            figures,
+            failure,
+            silent,
+        } = measurement;
+        let target = key.target;
+        let measured = figures.filter(|figures| figures.measured.is_some());
+        if measured.is_some() || failure.is_some() {
+            let statistics = self.statistics.entry(target.clone()).or_default();
+            // A reader that has it still keeps its own.
+            let statistics = Arc::make_mut(statistics);
+            let counts = self.counts.entry(target.endpoint.clone()).or_default();
+            if let Some(Figures {
+                lag,
+                load,
+                took,
+                measured: Some(measured),
+            }) = measured
+            {
+                counts.transactions += statistics.tell(&measured, load, lag, took);
+            }
+            if let Some(class) = failure {
+                statistics.fail(class);
+                counts.failures[class.number()] += 1;
+            }
+        }
+        if silent {
             self.figures.remove(&target);
+        }
+        let Some(Figures { lag, load, took, .. }) = figures else {
             return;
         };
         let known = self.figures.get(&target);

@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use distributary_core::observation::Observation;
 
 /// From 1 ms to 5 s.
-const BOUNDS: [f64; 12] = [
+pub const BOUNDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
 

@@ -17,6 +17,7 @@ use kube::{Client, Config};
 use serde_json::json;
 use tower::{BoxError, ServiceBuilder};
 
+use super::callers::{self, Callers};
 use super::fence::{self, Fence, FencedBody};
 
 /// To a connection, TLS included.
@@ -40,6 +41,8 @@ pub struct Clients {
     pub fresh: Client,
     /// A watch holds its connection, and a request must not wait for one.
     pub watches: Client,
+    /// For requests with the tokens of others, which go over none of the connections above.
+    pub callers: Callers,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,7 @@ impl Clients {
             requests: client(Purpose::Requests)?,
             fresh: client(Purpose::Fresh)?,
             watches: client(Purpose::Watches)?,
+            callers: Callers::over(callers_client(config).map_err(|error| Error::Client(Box::new(error)))?),
         })
     }
 
@@ -77,6 +81,7 @@ impl Clients {
             requests: fence.around(&self.requests),
             fresh: fence.around(&self.fresh),
             watches: self.watches.clone(),
+            callers: self.callers.clone(),
         }
     }
 }
@@ -85,6 +90,10 @@ enum Purpose {
     Requests,
     Fresh,
     Watches,
+}
+
+fn callers_client(config: &Config) -> Result<Client, kube::Error> {
+    client(&callers::anonymous(config), &Purpose::Requests)
 }
 
 fn client(config: &Config, purpose: &Purpose) -> Result<Client, kube::Error> {

@@ -1,10 +1,12 @@
 //! What passes over policies share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::watch;
 
 use super::Scope;
 use super::clients::Clients;
@@ -40,6 +42,8 @@ pub struct Context {
     pub synced: FirstLists,
     pub triggers: Triggers,
     pub metrics: Metrics,
+    /// Told when a policy, its status or a slice of it is another one.
+    pub changes: watch::Sender<()>,
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
     pub(super) cluster: ClusterSettings,
@@ -89,11 +93,30 @@ impl Context {
             synced: FirstLists::new(scopes, access),
             triggers,
             metrics,
+            changes: watch::Sender::new(()),
             access,
             named: NamedWatches::default(),
             quota: EndpointQuota::new(cluster.max_endpoints_per_namespace),
             cluster,
         }
+    }
+
+    /// A policy as the watch has shown it last.
+    #[must_use]
+    pub fn shown(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
+        self.policies.get(key)
+    }
+
+    /// The names of the policies that watches show, of one namespace or of all.
+    #[must_use]
+    pub fn shown_names(&self, namespace: Option<&str>) -> BTreeSet<PolicyKey> {
+        self.policies.names(namespace)
+    }
+
+    /// The servers of each route of a policy, as its slices have them, by the name of the route. `uid`: of the policy.
+    #[must_use]
+    pub fn shown_routes(&self, key: &PolicyKey, uid: &str) -> BTreeMap<String, BTreeSet<SocketAddr>> {
+        self.routed.routes(&key.namespace, uid)
     }
 
     /// A policy is gone. What a pass that is under way puts back, it takes away again at its end.

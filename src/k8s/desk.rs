@@ -1,5 +1,7 @@
 //! Carries out what [`crate::writing`] asks for: the only one that writes to the API server.
 
+mod ledger;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use distributary_core::health::Reason;
 use distributary_core::ids::PolicyKey;
 use distributary_core::observation::FailureKind;
 use distributary_core::transition::Transition;
+use ledger::Ledger;
 
 /// Inputs that are not taken in yet; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;
@@ -69,6 +72,7 @@ pub struct Desk {
     fence: Fence,
     clock: Clock,
     metrics: Metrics,
+    ledger: Ledger,
     engine: EngineHandle,
     /// Statuses that another writer changed, with the uid of their policy, until the engine's queue has room for what they
     /// remember. The engine may wait for room in the queue here, so nothing here stands still for it.
@@ -110,6 +114,7 @@ impl Desk {
             clients: clients.fenced(&fence),
             fence,
             clock,
+            ledger: Ledger::new(metrics.clone()),
             metrics,
             engine,
             recalls: BTreeMap::new(),
@@ -207,11 +212,16 @@ impl Desk {
         if self.writing.lead() != Lead::Follows {
             inputs.iter().for_each(log);
         }
-        let effects = self.writing.advance(inputs, self.now());
+        let now = self.now();
+        for input in &inputs {
+            self.ledger.take(input, now.moment);
+        }
+        let effects = self.writing.advance(inputs, now);
         self.tell_who_leads();
         for effect in effects {
             match effect {
                 Effect::Request(request) => {
+                    self.ledger.sent(&request, now.moment);
                     let (clients, fence) = (self.clients.clone(), self.fence.clone());
                     self.requests.spawn(requests::carry_out(clients, request, fence));
                 }
@@ -237,6 +247,7 @@ impl Desk {
                 Effect::Figure(Figure::Failed { category }) => self.metrics.failed(category),
             }
         }
+        self.ledger.settle();
     }
 }
 

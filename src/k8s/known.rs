@@ -51,6 +51,14 @@ impl KnownPolicies {
         self.stores.lock().iter().find_map(|store| store.get(&reference))
     }
 
+    /// The names of the policies that watches show, of one namespace or of all.
+    pub(super) fn names(&self, namespace: Option<&str>) -> BTreeSet<PolicyKey> {
+        let stores = self.stores.lock();
+        let keys = stores.iter().flat_map(Store::state).map(|policy| policy.key());
+        keys.filter(|key| namespace.is_none_or(|namespace| key.namespace == namespace))
+            .collect()
+    }
+
     /// A pass begins.
     pub(super) fn begin(&self, key: &PolicyKey) {
         let mut intakes = self.intakes.lock();

@@ -78,6 +78,8 @@ pub struct Leadership {
     desk: mpsc::Sender<Input<Text>>,
     /// For the engine.
     hold_rule: watch::Sender<HoldRule>,
+    /// Who holds the Lease, for those who show it.
+    holder: watch::Sender<Option<String>>,
     requests: JoinSet<Result<LeaseAnswer, CallError>>,
     /// Whether the request that is under way writes.
     writes: bool,
@@ -98,6 +100,7 @@ impl Leadership {
         settings: LeaseSettings,
         desk: mpsc::Sender<Input<Text>>,
         hold_rule: watch::Sender<HoldRule>,
+        holder: watch::Sender<Option<String>>,
     ) -> Self {
         let jitter = Duration::from_millis(random() % (JITTER + 1));
         Self {
@@ -107,6 +110,7 @@ impl Leadership {
             settings,
             desk,
             hold_rule,
+            holder,
             requests: JoinSet::new(),
             writes: false,
         }
@@ -155,6 +159,7 @@ impl Leadership {
             moment: self.context.clock.now(),
             wall: timestamp(),
         };
+        self.show_holder(input.as_ref());
         let mut ended = false;
         for effect in self.candidate.advance(input, now) {
             let told = match effect {
@@ -180,6 +185,20 @@ impl Leadership {
             let _ = self.desk.send(told).await;
         }
         ended
+    }
+
+    /// What the Lease as seen says of who leads.
+    fn show_holder(&self, input: Option<&LeaseInput>) {
+        let holder = match input {
+            Some(LeaseInput::Seen(record)) => Some(record.holder.clone()).filter(|holder| !holder.is_empty()),
+            Some(LeaseInput::Missing) => None,
+            _ => return,
+        };
+        self.holder.send_if_modified(|shown| {
+            let differs = *shown != holder;
+            *shown = holder;
+            differs
+        });
     }
 
     fn turned(&self, leads: bool) {
@@ -208,8 +227,10 @@ impl Leadership {
         let (context, settings) = (Arc::clone(&self.context), self.settings.clone());
         let api: Api<Lease> = Api::namespaced(self.clients.watches.clone(), &settings.namespace);
         let selection = Selection::name(&settings.name);
-        let report = move |report: Report<'_>| {
-            if let Report::Failed(failure) = report {
+        let figure = context.metrics.watch("Lease");
+        let report = move |report: Report<'_>| match report {
+            Report::Heard => figure.heard(),
+            Report::Failed(failure) => {
                 tracing::warn!(kind = "Lease", namespace = %settings.namespace, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
                 context.metrics.watch_failed("Lease", failure.category());
             }

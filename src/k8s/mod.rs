@@ -1,5 +1,6 @@
 //! The Kubernetes side: intake (watching, reading Secrets and Services) and the desk, which alone writes.
 
+pub mod callers;
 pub mod clients;
 pub mod context;
 mod dereference;

@@ -166,7 +166,7 @@ mod tests {
         // No room for b, and room for c, which is newer and smaller.
         assert_eq!(take(&quota, "b", 2, 5), (false, vec![]));
         assert_eq!(take(&quota, "a", 1, 7), (true, vec!["c".to_owned()]));
-        assert_eq!(take(&quota, "c", 3, 4).0, false);
+        assert!(!take(&quota, "c", 3, 4).0);
         assert_eq!(take(&quota, "a", 1, 5), (true, vec!["b".to_owned()]));
         assert_eq!(
             (take(&quota, "b", 2, 5).0, take(&quota, "c", 3, 4).0),

@@ -105,6 +105,16 @@ impl Readiness {
         !self.unlisted.iter().any(concerns)
     }
 
+    /// Whether the policies of a namespace, or of all, were listed.
+    #[must_use]
+    pub fn knows_policies(&self, namespace: Option<&str>) -> bool {
+        let concerns = |watched: &Watched| {
+            watched.subject == Subject::Policies
+                && namespace.is_none_or(|namespace| watched.covers(namespace))
+        };
+        !self.unlisted.iter().any(concerns)
+    }
+
     /// Whether the Services of a namespace and the slices behind them were listed.
     #[must_use]
     pub fn knows_services(&self, namespace: &str) -> bool {

@@ -48,6 +48,7 @@ pub fn policies(
     let events = followed(&context, &watched, api, Selection::default());
     let stream = policies::changes(writer, events).filter_map(move |change| {
         let (context, watched) = (Arc::clone(&context), watched.clone());
+        context.changes.send_replace(());
         async move {
             match change {
                 PolicyChange::Changed(key) => return Some(reference(&key)),
@@ -103,6 +104,7 @@ async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
     while let Some(event) = events.next().await {
         let ended = matches!(event, Event::InitDone);
         if let Some(input) = listed.take(event, &context.routed) {
+            context.changes.send_replace(());
             context.desk.send(input).await;
         }
         if ended {
@@ -303,8 +305,10 @@ fn secret_event(
 pub async fn named_secret(context: Arc<Context>, (namespace, name): SecretKey) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.watches.clone(), &namespace);
     let told = Arc::clone(&context);
-    let report = move |report: Report<'_>| {
-        if let Report::Failed(failure) = report {
+    let figure = context.metrics.watch(Subject::Secrets.kind());
+    let report = move |report: Report<'_>| match report {
+        Report::Heard => figure.heard(),
+        Report::Failed(failure) => {
             let kind = Subject::Secrets.kind();
             tracing::warn!(kind, error = %chain(failure), category = failure.category(), "watch failed, and is tried again");
             told.metrics.watch_failed(kind, failure.category());
@@ -333,8 +337,12 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let (context, watched) = (Arc::clone(context), watched.clone());
+    let figure = context.metrics.watch(watched.subject.kind());
     let report = move |report: Report<'_>| match report {
-        Report::Heard => context.synced.heard(&watched),
+        Report::Heard => {
+            figure.heard();
+            context.synced.heard(&watched);
+        }
         Report::Failed(failure) => {
             let (kind, category) = (watched.subject.kind(), failure.category());
             tracing::warn!(kind, scope = watched.scope, error = %chain(failure), category, "watch failed, and is tried again");

@@ -3,14 +3,22 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Unit;
 
+use super::series::{
+    EndpointSeries, OF_CONDITIONS, OF_ENDPOINTS, OF_FAILOVERS, OF_FAILURES, OF_POLICIES, OF_REGIONS,
+    OF_ROUTES, SeriesKind,
+};
+use super::statuses::{StatusFigures, Statuses};
 use crate::engine::{Board, BoardEntry, TargetFigures};
 use distributary_core::ids::{EndpointId, PolicyKey};
-use distributary_core::lag::Lag;
+use distributary_core::observation::FailureClass;
+use distributary_core::plan::RouteState;
+use distributary_core::policy::EndpointState;
+use distributary_core::table::named;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct EndpointLabels {
@@ -25,97 +33,67 @@ struct PolicyLabels {
     policy: String,
 }
 
-enum Number {
-    Whole(i64),
-    Fraction(f64),
+/// A series of a policy that one more word tells from others of its metric.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RouteLabels {
+    namespace: String,
+    policy: String,
+    route: String,
 }
 
-/// A gauge with one series for each `T` that has a value.
-pub struct SeriesKind<T> {
-    pub name: &'static str,
-    pub help: &'static str,
-    pub unit: Option<Unit>,
-    value: fn(&T) -> Option<Number>,
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ConditionLabels {
+    namespace: String,
+    policy: String,
+    r#type: String,
 }
 
-/// What is known of an endpoint: what was decided, and the newest figures of its targets.
-pub struct EndpointSeries {
-    eligible: Option<bool>,
-    weight: Option<u32>,
-    figures: Option<TargetFigures>,
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FailoverLabels {
+    namespace: String,
+    policy: String,
+    kind: &'static str,
 }
 
-/// Of an endpoint.
-pub const OF_ENDPOINTS: [SeriesKind<EndpointSeries>; 7] = [
-    SeriesKind {
-        name: "endpoint_check_duration",
-        help: "Time of the newest good check",
-        unit: Some(Unit::Seconds),
-        value: |endpoint| Some(Number::Fraction(endpoint.figures?.check?.as_secs_f64())),
-    },
-    SeriesKind {
-        name: "endpoint_eligible",
-        help: "1 if the endpoint is in a route",
-        unit: None,
-        value: |endpoint| Some(Number::Whole(endpoint.eligible?.into())),
-    },
-    SeriesKind {
-        name: "endpoint_weight",
-        help: "Share of the reads in hundredths",
-        unit: None,
-        value: |endpoint| Some(Number::Whole(endpoint.weight?.into())),
-    },
-    SeriesKind {
-        name: "endpoint_lag",
-        help: "How far a standby is behind; of one whose lag is older than the history, at least",
-        unit: Some(Unit::Seconds),
-        value: |endpoint| match endpoint.figures?.lag? {
-            Lag::Behind { time, .. } | Lag::AtLeast { time, .. } => {
-                Some(Number::Fraction(time.as_secs_f64()))
-            }
-            Lag::Unknown => None,
-        },
-    },
-    SeriesKind {
-        name: "endpoint_lag",
-        help: "How far a standby is behind",
-        unit: Some(Unit::Bytes),
-        value: |endpoint| match endpoint.figures?.lag? {
-            Lag::Behind { bytes, .. } | Lag::AtLeast { bytes, .. } => Some(whole(bytes?)),
-            Lag::Unknown => None,
-        },
-    },
-    SeriesKind {
-        name: "endpoint_sessions",
-        help: "Client sessions of others on the server",
-        unit: None,
-        value: |endpoint| Some(Number::Whole(endpoint.figures?.load?.sessions.into())),
-    },
-    SeriesKind {
-        name: "endpoint_transactions",
-        help: "Transactions ended since the server's statistics began, all databases",
-        unit: None,
-        value: |endpoint| Some(whole(endpoint.figures?.load?.transactions)),
-    },
-];
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FailureLabels {
+    namespace: String,
+    policy: String,
+    endpoint: String,
+    class: &'static str,
+}
 
-/// Of a policy.
-pub const OF_POLICIES: [SeriesKind<BoardEntry>; 1] = [SeriesKind {
-    name: "policy_healthy_endpoints",
-    help: "Endpoints of a policy that are well",
-    unit: None,
-    value: |entry| {
-        entry.judged.as_ref()?;
-        let healthy = entry.endpoints().filter(|view| view.healthy).count();
-        Some(Number::Whole(i64::try_from(healthy).unwrap_or(i64::MAX)))
-    },
-}];
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RegionLabels {
+    namespace: String,
+    policy: String,
+    endpoint: String,
+    region: String,
+}
+
+/// Every name that is shown, with its unit and its type.
+pub fn described(
+    per_endpoint: bool,
+) -> impl Iterator<Item = (&'static str, Option<&'static Unit>, MetricType)> {
+    fn one<T>(kind: &'static SeriesKind<T>) -> (&'static str, Option<&'static Unit>, MetricType) {
+        (kind.name, kind.unit.as_ref(), kind.kind)
+    }
+    let of_endpoints = OF_ENDPOINTS.iter().map(one);
+    let of_endpoints = of_endpoints.chain([one(&OF_FAILURES), one(&OF_REGIONS)]);
+    let of_policies = OF_POLICIES.iter().map(one);
+    let others = [one(&OF_ROUTES), one(&OF_CONDITIONS), one(&OF_FAILOVERS)];
+    let of_endpoints = of_endpoints.filter(move |_| per_endpoint);
+    of_endpoints.chain(of_policies).chain(others)
+}
 
 /// The series of all policies that a board knows, while the process leads: two that show them would count each twice.
 #[derive(Debug)]
 pub struct PolicySeries {
     pub board: Board,
+    pub statuses: Statuses,
     pub leader: Gauge,
+    /// Whether endpoints have series of their own.
+    pub per_endpoint: bool,
 }
 
 impl Collector for PolicySeries {
@@ -124,55 +102,88 @@ impl Collector for PolicySeries {
             return Ok(());
         }
         let entries: Vec<_> = self.board.list().collect();
-        let endpoints: Vec<_> = entries.iter().flat_map(endpoints).collect();
+        if self.per_endpoint {
+            encode_endpoints(&entries, &mut encoder)?;
+        }
         let policies: Vec<_> = entries
             .iter()
             .map(|(key, entry)| (of_policy(key), entry))
             .collect();
-        for kind in &OF_ENDPOINTS {
-            kind.encode(
-                &mut encoder,
-                endpoints.iter().map(|(labels, series)| (labels, series)),
-            )?;
-        }
         for kind in &OF_POLICIES {
             kind.encode(
                 &mut encoder,
                 policies.iter().map(|(labels, entry)| (labels, *entry)),
             )?;
         }
-        Ok(())
+        let routes: Vec<_> = entries.iter().flat_map(routes).collect();
+        OF_ROUTES.encode(&mut encoder, routes.iter().map(|(labels, state)| (labels, state)))?;
+        encode_statuses(&self.statuses.all(), &mut encoder)
     }
 }
 
-impl<T> SeriesKind<T> {
-    fn encode<'a, L: EncodeLabelSet + 'a>(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        all: impl Iterator<Item = (&'a L, &'a T)>,
-    ) -> fmt::Result
-    where
-        T: 'a,
-    {
-        let mut series = all
-            .filter_map(|(labels, of)| Some((labels, (self.value)(of)?)))
-            .peekable();
-        if series.peek().is_none() {
-            return Ok(());
-        }
-        let mut family =
-            encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Gauge)?;
-        series.try_for_each(|(labels, number)| number.encode(family.encode_family(labels)?))
+fn encode_endpoints(entries: &[(PolicyKey, BoardEntry)], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let endpoints: Vec<_> = entries.iter().flat_map(endpoints).collect();
+    for kind in &OF_ENDPOINTS {
+        kind.encode(encoder, endpoints.iter().map(|(labels, series)| (labels, series)))?;
     }
+    let regions: Vec<_> = entries.iter().flat_map(regions).collect();
+    OF_REGIONS.encode(encoder, regions.iter().map(|labels| (labels, &1)))?;
+    let failures = endpoints.iter().filter_map(|(labels, series)| {
+        let counts = series.counts?.failures.into_iter().enumerate();
+        Some(counts.map(|(class, count)| {
+            let EndpointLabels {
+                namespace,
+                policy,
+                endpoint,
+            } = labels.clone();
+            let class = FailureClass::WORDS[class];
+            let labels = FailureLabels {
+                namespace,
+                policy,
+                endpoint,
+                class,
+            };
+            (labels, count)
+        }))
+    });
+    let failures: Vec<_> = failures.flatten().collect();
+    OF_FAILURES.encode(encoder, failures.iter().map(|(labels, count)| (labels, count)))
 }
 
-impl Number {
-    fn encode(self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(number) => encoder.encode_gauge(&number),
-            Self::Fraction(number) => encoder.encode_gauge(&number),
-        }
-    }
+fn encode_statuses(
+    statuses: &[(PolicyKey, StatusFigures)],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let conditions = statuses.iter().flat_map(|(key, figures)| {
+        let one = |(r#type, status): &(String, i64)| {
+            let PolicyLabels { namespace, policy } = of_policy(key);
+            let labels = ConditionLabels {
+                namespace,
+                policy,
+                r#type: r#type.clone(),
+            };
+            (labels, *status)
+        };
+        figures.conditions.iter().map(one)
+    });
+    let conditions: Vec<_> = conditions.collect();
+    OF_CONDITIONS.encode(
+        encoder,
+        conditions.iter().map(|(labels, status)| (labels, status)),
+    )?;
+    let failovers = statuses.iter().flat_map(|(key, figures)| {
+        figures.failovers().map(|(kind, count)| {
+            let PolicyLabels { namespace, policy } = of_policy(key);
+            let labels = FailoverLabels {
+                namespace,
+                policy,
+                kind,
+            };
+            (labels, count)
+        })
+    });
+    let failovers: Vec<_> = failovers.collect();
+    OF_FAILOVERS.encode(encoder, failovers.iter().map(|(labels, count)| (labels, count)))
 }
 
 /// Every endpoint of a policy that has a series.
@@ -184,10 +195,49 @@ fn endpoints((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(EndpointLabels, End
             eligible: view.map(|view| view.state.eligible),
             weight: view.map(|view| view.state.weight),
             figures: newest(entry, &endpoint.id),
+            counts: entry.counts.get(&endpoint.id).copied(),
+            active: endpoint.state == EndpointState::Active,
+            max_connections: endpoint.max_connections,
+            lag_bound: endpoint.lag.max.as_secs_f64(),
+            circuit: view.map(|view| view.state.circuit),
         };
         (of_endpoint(key, &endpoint.id), series)
     });
     series.collect()
+}
+
+/// Where the endpoints of a policy are.
+fn regions((key, entry): &(PolicyKey, BoardEntry)) -> Vec<RegionLabels> {
+    let declared = entry.decision.policy.endpoints.iter();
+    let labelled = declared.map(|endpoint| {
+        let PolicyLabels { namespace, policy } = of_policy(key);
+        RegionLabels {
+            namespace,
+            policy,
+            endpoint: endpoint.id.to_string(),
+            region: endpoint.region.clone().unwrap_or_default(),
+        }
+    });
+    labelled.collect()
+}
+
+/// The routes of a policy, as they were decided last.
+fn routes((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(RouteLabels, RouteState)> {
+    let decided = entry.judged.as_ref().and_then(|judged| judged.state.decided());
+    let Some(decided) = decided else {
+        return Vec::new();
+    };
+    let routes = named::declared(&entry.decision.policy, &decided.plan).into_iter();
+    let labelled = routes.map(|(route, plan)| {
+        let PolicyLabels { namespace, policy } = of_policy(key);
+        let labels = RouteLabels {
+            namespace,
+            policy,
+            route,
+        };
+        (labels, plan.state)
+    });
+    labelled.collect()
 }
 
 /// Of the pods behind a Service, the newest figures.
@@ -197,10 +247,6 @@ fn newest(entry: &BoardEntry, endpoint: &EndpointId) -> Option<TargetFigures> {
         .iter()
         .filter(|(target, _)| target.endpoint == *endpoint);
     told.map(|(_, figures)| *figures).max_by_key(|figures| figures.at)
-}
-
-fn whole(number: u64) -> Number {
-    Number::Whole(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn of_endpoint(key: &PolicyKey, id: &EndpointId) -> EndpointLabels {

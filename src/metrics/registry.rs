@@ -43,24 +43,24 @@ impl MetricRegistry {
         self.registry.register_with_unit(name, help, unit, metric);
     }
 
-    /// Gauges of these names, whose series are made when they are asked for.
+    /// Metrics of these names, units and types, whose series are made when they are asked for.
     pub fn add_collector<'a>(
         &mut self,
-        gauges: impl IntoIterator<Item = (&'a str, Option<&'a Unit>)>,
+        metrics: impl IntoIterator<Item = (&'a str, Option<&'a Unit>, MetricType)>,
         collector: impl Collector,
     ) {
-        for (name, unit) in gauges {
-            self.describe(name, unit, MetricType::Gauge);
+        for (name, unit, kind) in metrics {
+            self.describe(name, unit, kind);
         }
         self.registry.register_collector(Box::new(collector));
     }
 
     fn describe(&mut self, name: &str, unit: Option<&Unit>, kind: MetricType) {
         let unit = unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
-        let total = if matches!(kind, MetricType::Counter) {
-            "_total"
-        } else {
-            ""
+        let total = match kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
         };
         let name = format!("{PREFIX}_{name}{unit}{total}");
         self.descriptions.push(Description { name, kind });

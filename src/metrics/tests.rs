@@ -22,7 +22,7 @@ impl Scene {
     fn new() -> Self {
         let board = Board::default();
         let mut scene = Self {
-            metrics: Metrics::new(board.clone(), &CheckCounts::default()),
+            metrics: Metrics::new(board.clone(), &CheckCounts::default(), Clock::new(), true),
             board,
             world: World::default(),
             wanted: BTreeMap::new(),
@@ -120,14 +120,22 @@ impl Scene {
 }
 
 /// What the operator says of an endpoint.
-const ASKED: [&str; 2] = ["eligible", "weight"];
+const ASKED: [&str; 7] = [
+    "eligible",
+    "weight",
+    "active",
+    "circuit",
+    "lag_bound_seconds",
+    "max_connections",
+    "transactions_total",
+];
 /// What an endpoint tells.
 const TOLD: [&str; 5] = [
     "check_duration_seconds",
     "lag_seconds",
     "lag_bytes",
     "sessions",
-    "transactions",
+    "usable_connections",
 ];
 const ALL: [bool; 5] = [true; 5];
 const NONE: [bool; 5] = [false; 5];
@@ -151,6 +159,7 @@ fn told(id: &str) -> Sample {
             max_connections: 100,
             transactions: 7,
             started: 0,
+            ..Load::default()
         }),
         ..sample(role)
     }
@@ -259,5 +268,67 @@ fn who_follows_shows_no_series_of_policies() {
     assert!(
         page.contains("distributary_lease_transitions_total 1\n"),
         "{page}"
+    );
+}
+
+/// The value of the series that begins with this text.
+fn value(page: &str, series: &str) -> f64 {
+    let line = page.lines().find(|line| line.starts_with(series));
+    let line = line.unwrap_or_else(|| panic!("no {series} in {page}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_alerts_need_is_told() {
+    let mut scene = Scene::new();
+    let of = |scene: &Scene, name: &str, more: &str| {
+        let page = scene.metrics.encode().unwrap();
+        let key = policy(&[]).key.clone();
+        let labels = format!("namespace=\"{}\",policy=\"{}\"", key.namespace, key.name);
+        value(&page, &format!("distributary_{name}{{{labels}{more}}}"))
+    };
+    assert!((of(&scene, "route_state", ",route=\"ro\"") - 3.0).abs() < 0.1);
+    assert!((of(&scene, "policy_enforced", "") - 1.0).abs() < 0.1);
+    assert!((of(&scene, "policy_active_replicas", "") - 2.0).abs() < 0.1);
+    assert!((of(&scene, "endpoint_lag_bound_seconds", ",endpoint=\"a\"") - 30.0).abs() < 0.1);
+    assert!(of(&scene, "endpoint_circuit", ",endpoint=\"b\"").abs() < 0.1);
+    for _ in 0..6 {
+        scene.millis += 10_000;
+        scene.check("b", Err(FailureKind::ConnectRefused));
+    }
+    assert!((of(&scene, "endpoint_circuit", ",endpoint=\"b\"") - 2.0).abs() < 0.1);
+    let dead = of(
+        &scene,
+        "endpoint_probe_failures_total",
+        ",endpoint=\"b\",class=\"Dead\"",
+    );
+    assert!((dead - 6.0).abs() < 0.1, "{dead}");
+    for id in ["primary", "a", "b"].repeat(3) {
+        scene.millis += 10_000;
+        scene.check(id, Err(FailureKind::ConnectRefused));
+    }
+    assert!(
+        (of(&scene, "route_state", ",route=\"ro\"") - 1.0).abs() < 0.1,
+        "held"
+    );
+    scene.apply(suspended(&["a", "b"]));
+    assert!(of(&scene, "policy_enforced", "").abs() < 0.1);
+}
+
+#[test]
+fn endpoints_may_have_no_metrics_of_their_own() {
+    let scene = Scene::new();
+    let metrics = Metrics::new(scene.board.clone(), &CheckCounts::default(), Clock::new(), false);
+    metrics.leads(true);
+    let page = metrics.encode().unwrap();
+    assert!(
+        !page.contains("endpoint=") && !page.contains("distributary_endpoint_"),
+        "{page}"
+    );
+    assert!(page.contains("distributary_route_state{"), "{page}");
+    let told = metrics.descriptions().iter();
+    assert!(
+        told.map(|told| &told.name)
+            .all(|name| !name.contains("_endpoint_"))
     );
 }

@@ -106,7 +106,7 @@ pub fn said(
             Step::Say(said, times) => {
                 for _ in 0..times {
                     now = now + STEP;
-                    all.push((now, said.clone()));
+                    all.push((now, Statement::clone(&said)));
                 }
             }
         }
@@ -137,7 +137,7 @@ pub fn expected(text: &str) -> &'static str {
 enum Step {
     Wait(Duration),
     /// So many times.
-    Say(Statement, u32),
+    Say(Box<Statement>, u32),
 }
 
 fn step(text: &str, setting: Setting<'_>) -> Option<Step> {
@@ -146,7 +146,7 @@ fn step(text: &str, setting: Setting<'_>) -> Option<Step> {
     }
     let (what, count) = text.split_once(" x ").unwrap_or((text, "1"));
     let times = count.parse::<u32>().ok().filter(|times| *times <= MOST_TIMES)?;
-    Some(Step::Say(one(what, setting)?, times))
+    Some(Step::Say(Box::new(one(what, setting)?), times))
 }
 
 fn one(text: &str, setting: Setting<'_>) -> Option<Statement> {
@@ -213,6 +213,7 @@ fn sample(text: &str, setting: Setting<'_>) -> Option<Sample> {
                     max_connections: 100,
                     transactions: 0,
                     started: 0,
+                    ..Load::default()
                 });
             }
             _ => return None,

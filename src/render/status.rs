@@ -290,6 +290,7 @@ pub fn in_words(state: &TargetState) -> ServerStatus {
         failure: state.failure.map(|failure| failure.to_string()),
         sqlstate: state.sqlstate.map(|code| code.to_string()),
         connection_limit: state.role_limit,
+        usable_connections: state.usable_connections,
         lag_answer: state.no_lag.as_ref().map(ToString::to_string),
         pooler: state.pooled,
         name_rotates: state.name_rotates,

@@ -69,6 +69,19 @@ fn the_prober_needs_nothing_of_kubernetes_and_nothing_of_the_operator() {
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
+#[test]
+fn the_client_needs_nothing_of_kubernetes_and_nothing_of_the_operator() {
+    const FOREIGN: [&str; 4] = ["axum", "clap", "distributary", "k8s-openapi"];
+    let names = built_with("distributary-client", &[]);
+    for needed in ["arc-swap", "deadpool", "distributary-probe"] {
+        assert!(names.contains(needed), "{needed}: {names:?}");
+    }
+    let foreign = |name: &&String| name.starts_with("kube") || FOREIGN.contains(&name.as_str());
+    let foreign: Vec<_> = names.iter().filter(foreign).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    assert!(!built_with("distributary", &[]).contains("distributary-client"));
+}
+
 /// The feature that lets a test put faults into the protocol.
 const FAULTS: &str = "seeded-faults";
 

@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 19] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -56,6 +56,16 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("probe/src", None),
         crates: Crates::AllBut(&[]),
+        rooms: None,
+    },
+    Rule {
+        part: ("client/src", Some("routes")),
+        crates: Crates::Only(&[]),
+        rooms: Some(&[]),
+    },
+    Rule {
+        part: ("client/src", None),
+        crates: Crates::AllBut(&["distributary", "k8s_openapi", "kube"]),
         rooms: None,
     },
     Rule {
@@ -95,7 +105,7 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("metrics")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["engine"]),
+        rooms: Some(&["clock", "engine", "render"]),
     },
     Rule {
         part: ("src", Some("engine")),
@@ -110,7 +120,17 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("admin")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "k8s", "metrics"]),
+        rooms: Some(&["clock", "http", "k8s"]),
+    },
+    Rule {
+        part: ("src", Some("http")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["clock", "metrics"]),
+    },
+    Rule {
+        part: ("src", Some("http_api")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["clock", "engine", "http", "k8s", "render", "telemetry"]),
     },
     Rule {
         part: ("src", Some("telemetry")),
@@ -120,13 +140,16 @@ const RULES: [Rule; 15] = [
     Rule {
         part: ("src", Some("process")),
         crates: Crates::AllBut(&[]),
-        rooms: Some(&["admin", "clock", "engine", "k8s", "metrics", "render"]),
+        rooms: Some(&[
+            "admin", "clock", "engine", "http", "http_api", "k8s", "metrics", "render",
+        ]),
     },
     Rule {
         part: ("src", Some("cli")),
         crates: Crates::AllBut(&[]),
         rooms: Some(&[
             "clock",
+            "http_api",
             "k8s",
             "process",
             "rehearse",
@@ -177,7 +200,7 @@ fn violations(rule: &Rule, code: &Code, known: &BTreeSet<String>) -> Vec<String>
 fn known_crates() -> BTreeSet<String> {
     let mut known = BTreeSet::from(["alloc".to_owned()]);
     known.extend(CRATES.iter().map(|(_, name)| (*name).to_owned()));
-    for folder in ["", "core", "api", "probe"] {
+    for folder in ["", "core", "api", "probe", "client"] {
         let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("Cargo.toml");
         let section = manifest.split("\n[dependencies]\n").nth(1).expect("dependencies");
         let section = section.split("\n[").next().unwrap_or_default();
@@ -232,9 +255,9 @@ fn no_two_rooms_of_the_operator_know_each_other() {
 }
 
 #[test]
-fn no_two_files_of_the_core_or_of_the_prober_know_each_other() {
+fn no_two_files_of_the_core_the_prober_or_the_client_know_each_other() {
     let files = files();
-    for (folder, least) in [("core/src", 20), ("probe/src", 15)] {
+    for (folder, least) in [("core/src", 20), ("probe/src", 15), ("client/src", 15)] {
         let graph = uses(in_folder(&files, folder));
         assert!(graph.len() > least, "{graph:?}");
         assert_eq!(circles(&graph), Vec::<String>::new(), "{folder}");

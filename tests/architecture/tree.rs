@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::code::Code;
 
 /// The folders of our crates, with the names that other crates know them by.
-pub const CRATES: [(&str, &str); 4] = [
+pub const CRATES: [(&str, &str); 5] = [
     ("src", "distributary"),
     ("core/src", "distributary_core"),
     ("api/src", "distributary_api"),
     ("probe/src", "distributary_probe"),
+    ("client/src", "distributary_client"),
 ];
 
 /// A file of production.

@@ -180,7 +180,7 @@ async fn well(_: Arc<()>) -> Result<()> {
     let mut policy = policy;
     policy["spec"]["replicas"][0]["maxConnections"] = json!(100_000);
     let said = check(&[&secret, &policy], &[])?.with(0)?;
-    let warning = "default/orders: replica-1: maxConnections is 100000, but the server takes ";
+    let warning = "default/orders: replica-1: maxConnections is 100000, but the server has ";
     ensure!(said.err.contains(warning), "{said:#?}");
     // Standbys alone do not tell what they lack.
     postgres.primary().kill().await?;

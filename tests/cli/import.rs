@@ -134,7 +134,7 @@ async fn refuses(_: Arc<()>) -> Result<()> {
         ),
         (
             "DATABASE_URL=postgresql://app:canary@127.0.0.1/",
-            "DATABASE_URL: must not name a loopback, link-local, multicast or unspecified address",
+            "DATABASE_URL: must not name a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud",
         ),
         (
             "DATABASE_READ_REPLICA_1_URL=postgresql://app:canary@pg-0.example.com/orders",

@@ -133,7 +133,7 @@ async fn tells_every_problem(_: Arc<()>) -> Result<()> {
         "error: default/orders: spec.primary.weight: should be greater than or equal to 0\n",
         "error: default/orders: spec.primary.hots: unknown field: did you mean host?\n",
         "error: default/orders: spec.healthCheck.interval: healthCheck.interval must be between 100ms and 1h, written as 30s, 500ms or 1m30s\n",
-        "error: default/orders: spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address\n",
+        "error: default/orders: spec.replicas[0].host: host must not be a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud\n",
     ] {
         ensure!(said.err.contains(told), "{told}: {said:#?}");
     }

@@ -1,6 +1,7 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
 mod admission;
+mod api;
 mod classes;
 mod clients;
 mod command_line;
@@ -34,6 +35,7 @@ mod routes;
 mod secrets;
 mod services;
 mod sessions;
+mod statistics;
 mod tenants;
 mod tutorial;
 mod watches;
@@ -62,6 +64,7 @@ fn tests() -> ExitCode {
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);
     let suite = load::tests(suite);
+    let suite = statistics::tests(suite);
     let suite = faults::tests(suite);
     let suite = health::tests(suite);
     let suite = classes::tests(suite);
@@ -90,5 +93,6 @@ fn tests() -> ExitCode {
     let suite = edits::tests(suite);
     let suite = command_line::tests(suite);
     let suite = admission::tests(suite);
+    let suite = api::tests(suite);
     packaging::tests(suite).run()
 }

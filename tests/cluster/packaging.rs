@@ -3,6 +3,8 @@
 //! No kubelet runs, so no container does either: that Pods are made says that Pod Security admits them, and the
 //! operator is run beside the cluster with the token of the ServiceAccount that was installed.
 
+mod monitoring;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "the_chart_runs_as_many_pods_as_it_is_told",
             the_chart_runs_as_many_as_it_is_told,
+        )
+        .test(
+            "the_chart_installs_what_reads_the_metrics",
+            monitoring::the_chart_installs_monitoring,
         )
         .test("the_chart_refuses_wrong_values", wrong_values_are_refused)
         .test("the_operator_needs_exactly_its_role", the_operator_needs_its_role)
@@ -213,7 +219,7 @@ async fn helm_installs(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// A namespace that refuses Pods with more rights than they need.
-async fn restricted(plane: &ControlPlane, prefix: &str) -> Result<Namespace> {
+pub async fn restricted(plane: &ControlPlane, prefix: &str) -> Result<Namespace> {
     let namespace = plane.namespace(prefix).await?;
     plane
         .kubectl(&["label", "namespace", &namespace, RESTRICTED])
@@ -345,7 +351,40 @@ async fn the_chart_gives_roles(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
-/// What the values of the next test become.
+/// Values of the chart, none as it is by default.
+const VALUES: &[&str] = &[
+    "image.repository=mirror/distributary",
+    "image.pullPolicy=Always",
+    "imagePullSecrets[0].name=pull",
+    "fullnameOverride=router",
+    "crds.install=false",
+    "rbac.aggregateToView=false",
+    "serviceAccount.name=router-account",
+    "serviceAccount.annotations.a=b",
+    "logLevel=debug",
+    "logFormat=text",
+    "extraArgs={--probes=512}",
+    "env[0].name=A",
+    "env[0].value=b",
+    "runAsUser=1000660000",
+    "resources.limits.cpu=1",
+    "podAnnotations.c=d",
+    "priorityClassName=system-cluster-critical",
+    "nodeSelector.e=f",
+    "tolerations[0].operator=Exists",
+    "affinity.podAffinity.g=h",
+    "addresses.allow={10.0.0.0/8,fd00::/8}",
+    "addresses.deny={10.96.0.0/12}",
+    "addresses.namespaces={databases}",
+    "clusterDomain=k8s.example.com",
+    "minInterval=1s",
+    "maxEndpointsPerNamespace=500",
+    "requireTls=VerifyFull",
+    "region=eu-west-1",
+    "followerSessions=None",
+];
+
+/// What they become.
 const ARGUMENTS: [&str; 15] = [
     "run",
     "--log-level=debug",
@@ -366,38 +405,7 @@ const ARGUMENTS: [&str; 15] = [
 
 async fn every_value_has_its_place(plane: Arc<ControlPlane>) -> Result<()> {
     let digest = format!("sha256:{}", "a".repeat(64));
-    let set = [
-        "image.repository=mirror/distributary",
-        "image.pullPolicy=Always",
-        "imagePullSecrets[0].name=pull",
-        "fullnameOverride=router",
-        "crds.install=false",
-        "rbac.aggregateToView=false",
-        "serviceAccount.name=router-account",
-        "serviceAccount.annotations.a=b",
-        "logLevel=debug",
-        "logFormat=text",
-        "extraArgs={--probes=512}",
-        "env[0].name=A",
-        "env[0].value=b",
-        "runAsUser=1000660000",
-        "resources.limits.cpu=1",
-        "podAnnotations.c=d",
-        "priorityClassName=system-cluster-critical",
-        "nodeSelector.e=f",
-        "tolerations[0].operator=Exists",
-        "affinity.podAffinity.g=h",
-        "addresses.allow={10.0.0.0/8,fd00::/8}",
-        "addresses.deny={10.96.0.0/12}",
-        "addresses.namespaces={databases}",
-        "clusterDomain=k8s.example.com",
-        "minInterval=1s",
-        "maxEndpointsPerNamespace=500",
-        "requireTls=VerifyFull",
-        "region=eu-west-1",
-        "followerSessions=None",
-    ];
-    let mut with_digest = set.to_vec();
+    let mut with_digest = VALUES.to_vec();
     let by_digest = format!("image.digest={digest}");
     with_digest.push(&by_digest);
     let documents = template(&plane, &with_digest).await?;
@@ -660,7 +668,7 @@ impl Release {
     }
 }
 
-async fn helm(plane: &ControlPlane, action: &str, name: &str, values: &[&str]) -> Result<()> {
+pub async fn helm(plane: &ControlPlane, action: &str, name: &str, values: &[&str]) -> Result<()> {
     let namespaces = format!("watchNamespaces={{{name}}}");
     let mut arguments = vec![action, name, CHART, "-n", name];
     for value in ["crds.install=false", "rbac.aggregateToView=false", &namespaces] {
@@ -974,7 +982,7 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> + Clone {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-async fn template(plane: &ControlPlane, values: &[&str]) -> Result<Vec<Value>> {
+pub async fn template(plane: &ControlPlane, values: &[&str]) -> Result<Vec<Value>> {
     let mut arguments = vec!["template", "distributary", CHART];
     arguments.extend(values.iter().flat_map(|value| ["--set", value]));
     documents(&plane.helm(&arguments).await?)
@@ -998,7 +1006,7 @@ fn documents(manifest: &str) -> Result<Vec<Value>> {
     Ok(objects.into_iter().filter(Value::is_object).collect())
 }
 
-fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+pub fn find<'a>(documents: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     let is = |document: &&Value| document["kind"] == kind && document["metadata"]["name"] == name;
     documents
         .iter()
@@ -1014,7 +1022,7 @@ fn in_namespace<'a>(documents: &'a [Value], kind: &str, name: &str, namespace: &
         .with_context(|| format!("no {kind} {name} in {namespace}"))
 }
 
-fn rules(documents: &[Value], kind: &str, name: &str) -> Result<Value> {
+pub fn rules(documents: &[Value], kind: &str, name: &str) -> Result<Value> {
     Ok(find(documents, kind, name)?["rules"].clone())
 }
 
@@ -1022,7 +1030,7 @@ fn arguments(documents: &[Value]) -> Result<Vec<String>> {
     arguments_of(find(documents, "Deployment", "distributary")?)
 }
 
-fn arguments_of(deployment: &Value) -> Result<Vec<String>> {
+pub fn arguments_of(deployment: &Value) -> Result<Vec<String>> {
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments: Vec<String> = strings(arguments).map(ToOwned::to_owned).collect();
     ensure!(

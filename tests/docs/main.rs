@@ -1,5 +1,6 @@
 //! The documentation says what the code says. `UPDATE_DOCS=1` rewrites what is generated.
 
+mod alerts;
 mod chart;
 mod examples;
 mod generated;

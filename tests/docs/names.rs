@@ -158,7 +158,7 @@ fn what_a_check_asks_of_a_server_is_told() {
         rest.split(ends).next().unwrap_or_default().to_owned()
     };
     let mut asked: BTreeSet<_> = query.split("pg_catalog.").skip(1).map(word).collect();
-    for type_or_operator in ["", "int8", "text", "bool"] {
+    for type_or_operator in ["", "int8", "int4", "text", "bool"] {
         assert!(
             asked.remove(type_or_operator),
             "{type_or_operator:?} is not in {asked:?}"

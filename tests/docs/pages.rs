@@ -66,6 +66,12 @@ fn every_command_of_the_readme_is_one_that_is_tested() {
                 ]
                 | ["kubectl", "apply", "-k", "deploy"]
                 | ["cargo", "install", "--locked", "--path", "."] => {}
+                ["cargo", "run", "--example", name] => {
+                    assert!(
+                        read("Cargo.toml").contains(&format!("[[example]]\nname = \"{name}\"")),
+                        "{command}"
+                    );
+                }
                 // Of what `make image` writes; no test has a registry.
                 ["skopeo", "copy", from, _] => assert!(makefile.contains(&format!(" {from}:")), "{command}"),
                 ["distributary", ..] => runs(command),

@@ -56,12 +56,14 @@ pub fn operator(stop: &Stop) -> ExitCode {
             requests,
             fresh,
             watches,
+            callers,
         } = Clients::infer().await?;
         let [requests, fresh, watches] = stop.around([requests, fresh, watches]);
         Ok(Clients {
             requests,
             fresh,
             watches,
+            callers,
         })
     })
 }

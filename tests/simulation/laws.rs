@@ -40,12 +40,14 @@ pub struct Laws {
     mark: Option<u32>,
     /// How often the writes were led to another server.
     pub moves: usize,
+    /// A write that came late led the writes to a second server.
+    doubled: bool,
 }
 
 /// What follows at once follows within this.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const WRITES: &str = "orders-rw";
-const READS: &str = "orders-ro";
+pub const READS: &str = "orders-ro";
 
 fn server(address: &str) -> Option<usize> {
     (0..3).find(|server| super::servers::address(*server).to_string() == address)
@@ -325,8 +327,20 @@ impl Laws {
     }
 
     /// A request was carried out.
-    pub fn applied(&mut self, api: &Api, servers: &Servers, now: Duration) -> Result<(), String> {
-        let writes = api.servers_of(WRITES);
+    /// `in_time`: before who sent it gave it up.
+    pub fn applied(
+        &mut self,
+        api: &Api,
+        servers: &Servers,
+        in_time: bool,
+        now: Duration,
+    ) -> Result<(), String> {
+        let mut writes = api.servers_of(WRITES);
+        // What a late write adds stays until it is seen.
+        self.doubled = writes.len() > 1 && (self.doubled || !in_time);
+        if self.doubled {
+            writes.retain(|server| self.held.as_ref() == Some(server));
+        }
         if writes.len() > 1 {
             return Err(format!("S2: {now:?} the writes lead to {writes:?}"));
         }
@@ -372,6 +386,11 @@ impl Laws {
             )),
             None => Ok(()),
         }
+    }
+
+    /// A request about a slice of the reads has no answer yet: what takes a server's place may have to wait for it.
+    pub fn awaits_reads(&mut self, now: Duration) {
+        self.emptied = self.emptied.map(|_| now);
     }
 
     /// S3.

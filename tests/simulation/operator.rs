@@ -69,7 +69,7 @@ pub enum Order {
     Send(Request<Text>),
     Lease(LeaseRequest),
     /// The desk tells the engine, when there is room.
-    Tell(Event),
+    Tell(Box<Event>),
     /// The process has released the lease, and ends.
     End,
     Check(TargetId, u64),
@@ -288,15 +288,16 @@ impl Operator {
                     number,
                 } => {
                     let memory = self.remembers(&status, now);
-                    orders.push(Order::Tell(Event::Recalled {
+                    let recalled = Event::Recalled {
                         key,
                         uid,
                         memory,
                         number,
-                    }));
+                    };
+                    orders.push(Order::Tell(Box::new(recalled)));
                 }
                 Effect::Found { key, uid, servers } => {
-                    orders.push(Order::Tell(Event::Found { key, uid, servers }));
+                    orders.push(Order::Tell(Box::new(Event::Found { key, uid, servers })));
                 }
                 Effect::Event { .. } | Effect::Unsigned | Effect::Figure(_) => {}
             }

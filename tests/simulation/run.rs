@@ -15,7 +15,7 @@ use distributary_core::world::Event;
 use serde_json::json;
 
 use super::api::{self, Api, is_slice_of, key, refused, unknown};
-use super::laws::{Laws, is_out, lacks, may_lead};
+use super::laws::{Laws, READS, is_out, lacks, may_lead};
 use super::operator::{Belief, Operator, Order};
 use super::script::{Fate, Fault, Script};
 use super::servers::{Servers, address};
@@ -253,6 +253,9 @@ impl<'a> Run<'a> {
                 self.push(at, of, act);
                 break;
             }
+            if self.seats.iter().any(|it| it.wire.awaits(READS)) {
+                self.laws.awaits_reads(at);
+            }
             self.now = at;
             self.servers.advance(at);
             self.act(of, act)?;
@@ -430,11 +433,11 @@ impl<'a> Run<'a> {
                 Order::Beat(target, number) => self.push_of(seat, self.now, Act::Beat(target, number)),
                 Order::Lease(request) => self.stand(seat, request),
                 Order::Tell(event) => {
-                    wire.recalls += usize::from(matches!(event, Event::Recalled { .. }));
+                    wire.recalls += usize::from(matches!(*event, Event::Recalled { .. }));
                     let at = self.now + millis(self.chance(20));
                     let at = at.max(self.seats[seat].tells);
                     self.seats[seat].tells = at;
-                    self.push_of(seat, at, Act::Told(event));
+                    self.push_of(seat, at, Act::Told(*event));
                 }
                 Order::End => {
                     self.say(format!("operator {seat} has ended"));
@@ -614,7 +617,7 @@ impl<'a> Run<'a> {
                 self.say(format!("done: {text}"));
                 self.spread();
             }
-            self.laws.applied(&self.api, &self.servers, self.now)?;
+            self.laws.applied(&self.api, &self.servers, in_time, self.now)?;
             self.seen.moves = self.laws.moves;
             self.seen.conflicts += usize::from(matches!(answer, Answer::Refused { code: 409, .. }));
             self.seen.late += usize::from(!in_time);
@@ -960,12 +963,14 @@ impl<'a> Run<'a> {
             Fault::Pause { operator, lasts } => {
                 self.laws.halted();
                 let it = &mut self.seats[operator];
-                it.paused = now + millis(lasts);
+                // One that is paused already loses the rest.
+                let lost = (now + millis(lasts)).saturating_sub(it.paused.max(now));
+                it.paused = it.paused.max(now + millis(lasts));
                 it.stopped = it.paused.max(it.stopped);
                 // By its clock it has the lease for longer: until it asks for it again, versions and the log alone protect.
                 it.wire.lease = None;
                 if let Some(operator) = &mut it.operator {
-                    operator.loses(millis(lasts));
+                    operator.loses(lost);
                 }
             }
             Fault::Stop { operator, lasts } => {

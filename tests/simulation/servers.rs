@@ -251,6 +251,7 @@ impl Servers {
                 max_connections: 100,
                 transactions: 0,
                 started: server.starts * 1_000_000 + i64::try_from(id).unwrap_or(0),
+                ..Load::default()
             }),
             ..Sample::of(server.role)
         }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use distributary::render::ObjectId;
 use distributary::render::reading::{Text, Version};
 use distributary::render::status::agree;
+use distributary::render::{Kind, ObjectId};
 use distributary::writing::{Answer, Call, FlightId};
 use distributary_api::{MemoryStatus, ReplicaSetPolicyStatus};
 
@@ -60,6 +60,15 @@ const fn is_read(call: &Call<Text>) -> bool {
 }
 
 impl Wire {
+    /// Whether a request about a slice of this Service has no answer yet.
+    pub fn awaits(&self, service: &str) -> bool {
+        let mut subjects = self
+            .under_way
+            .values()
+            .filter_map(|flight| flight.subject.as_ref());
+        subjects.any(|id| id.kind == Kind::EndpointSlice && id.name.starts_with(service))
+    }
+
     /// The memory in the newest status that it was shown.
     pub const fn memory(&self) -> Option<&MemoryStatus> {
         self.memory.as_ref()

@@ -404,6 +404,7 @@ impl Simulation {
             max_connections: 100,
             transactions: 0,
             started,
+            ..Load::default()
         };
         // It jumps back and forth by days.
         let millis = i64::try_from(self.now.since_start().as_millis()).unwrap_or(0);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::is_label;
+use distributary_core::address::may_be_a_server;
 use distributary_core::server::Host;
 
 /// A host as written: an address, or a DNS name.
@@ -27,20 +28,15 @@ pub fn host(text: &str) -> Option<Host> {
     (text.len() <= 253 && !numeric && name.split('.').all(label)).then(|| Host::Name(text.to_owned()))
 }
 
-/// Whether an EndpointSlice may hold the address (Kubernetes refuses loopback, link-local, multicast, unspecified).
+/// Whether a server may be there, as far as the host tells.
 pub fn is_routable(host: &Host) -> bool {
-    let address = match host {
+    match host {
         Host::Name(name) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();
-            return name != "localhost" && !name.ends_with(".localhost");
+            name != "localhost" && !name.ends_with(".localhost")
         }
-        Host::Address(address) => address.to_canonical(),
-    };
-    let special = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(special || address.is_loopback() || address.is_multicast() || address.is_unspecified())
+        Host::Address(address) => may_be_a_server(*address),
+    }
 }
 
 /// How names of the cluster end, and whose a policy may use beside those of its own namespace.

@@ -41,6 +41,7 @@ pub use problems::Problem;
 pub use resolve::{resolve, resolve_with};
 pub use secrets::{LoginSources, PasswordSource, SecretKeys, Secrets, references};
 pub use services::{ServicePort, Services, service_references};
+pub use url::{ServerUrl, server_url};
 
 /// The id of a primary that names none.
 const PRIMARY_ID: &str = "primary";

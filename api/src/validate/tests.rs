@@ -592,7 +592,7 @@ fn a_bad_url_shows_nothing_of_itself() {
     assert!(!format!("{unresolved} {unresolved:?}").contains("canary"));
     assert_eq!(
         unresolved.to_string(),
-        "Secret u has a value under url that must not name a loopback, link-local, multicast or unspecified address"
+        "Secret u has a value under url that must not name a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud"
     );
 }
 

@@ -39,6 +39,14 @@ pub fn from_secret(
     })
 }
 
+/// What a URL names that is in no Secret. An error says what must hold, and nothing of the URL.
+///
+/// # Errors
+/// What must hold.
+pub fn server_url(text: &str) -> Result<ServerUrl, &'static str> {
+    parse(text.trim())
+}
+
 fn of_namespace(url: ServerUrl, policy: PolicySource<'_>) -> Result<ServerUrl, &'static str> {
     match policy.in_cluster(&url.location.host) {
         InCluster::OtherNamespace => Err("must not name a Service or a pod of another namespace"),
@@ -140,7 +148,9 @@ fn location(server: &str) -> Result<Location, &'static str> {
     let host = host(&decode(name, Escapes::Percent)?)
         .ok_or("must name a host: a DNS name, an IPv4 or an IPv6 address")?;
     if !is_routable(&host) {
-        return Err("must not name a loopback, link-local, multicast or unspecified address");
+        return Err(
+            "must not name a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud",
+        );
     }
     Ok(Location { host, port })
 }

@@ -8,6 +8,20 @@
 {{- end -}}
 {{- end -}}
 
+{{/* What the API and its objects are named. */}}
+{{- define "distributary.api" -}}
+{{- printf "%s-api" (include "distributary.fullname" .) -}}
+{{- end -}}
+
+{{/* The Secret with the certificate of the API; empty: the operator makes it. */}}
+{{- define "distributary.apiSecret" -}}
+{{- if .Values.api.tls.secretName -}}
+{{- .Values.api.tls.secretName -}}
+{{- else if .Values.api.tls.issuerRef -}}
+{{- printf "%s-tls" (include "distributary.api" .) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "distributary.serviceAccount" -}}
 {{- if .Values.serviceAccount.name -}}
 {{- .Values.serviceAccount.name -}}

@@ -87,6 +87,7 @@ impl Scene {
             max_connections: 100,
             transactions: 0,
             started: 0,
+            ..Load::default()
         };
         let endpoint = self.policy.endpoint(&"a".into()).unwrap();
         self.class_states

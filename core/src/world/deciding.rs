@@ -285,6 +285,7 @@ impl PolicyState {
                 pooled: target.is_some_and(|target| target.health.pooled),
                 sqlstate: target.and_then(|target| target.health.sqlstate.told()),
                 role_limit: target.and_then(|target| target.health.role_limit),
+                usable_connections: target.and_then(|target| Some(target.load?.usable_connections())),
                 read_only: target.is_some_and(|target| target.health.is_read_only()),
                 obstacle: choice.obstacles.get(id).copied(),
                 name_rotates: target.is_some_and(|target| target.name.rotates),

@@ -10,9 +10,10 @@ use crate::cadence::HoldRule;
 use crate::decision::Decision;
 use crate::ids::PolicyKey;
 use crate::lag::Lag;
-use crate::observation::Load;
+use crate::observation::{FailureClass, Load};
 use crate::policy::Policy;
 use crate::resolved::Resolved;
+use crate::statistics::Measured;
 use crate::target::{CheckAnswer, NameAnswer, NextCheck, ProbeKey, ProbeOrder, SessionAnswer};
 use crate::transition::Transition;
 
@@ -98,8 +99,12 @@ pub enum Announcement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
     pub key: ProbeKey,
-    /// `None`: its endpoint tells nothing any more.
+    /// `None`: it told nothing.
     pub figures: Option<Figures>,
+    /// Of a check that failed.
+    pub failure: Option<FailureClass>,
+    /// Its endpoint tells nothing any more.
+    pub silent: bool,
 }
 
 impl Effects {
@@ -132,4 +137,6 @@ pub struct Figures {
     pub load: Option<Load>,
     /// How long a good check took; `None`: a heartbeat told it.
     pub took: Option<Duration>,
+    /// For statistics; `None`: of an answer that was asked for before the newest one.
+    pub measured: Option<Measured>,
 }

@@ -18,8 +18,9 @@ use crate::jitter::Jitter;
 use crate::lag::{Freshness, Replay, ReplayReport};
 use crate::level::{LagStep, UseStep};
 use crate::moment::Moment;
-use crate::observation::{NoLag, Role, Sample, Silence};
+use crate::observation::{FailureClass, NoLag, Role, Sample, Silence};
 use crate::policy::{DeclaredRole, EndpointState};
+use crate::statistics::Measured;
 use crate::target::{CheckAnswer, NameAnswer, NextCheck, SessionAnswer};
 
 /// Servers remembered as standbys: where there are more, only those that are watched.
@@ -34,6 +35,8 @@ pub(super) struct SampleOutcome {
     pub(super) changed: bool,
     pub(super) check: Option<NextCheck>,
     pub(super) figures: Option<Figures>,
+    /// Of a check that failed.
+    pub(super) failure: Option<FailureClass>,
     /// Its endpoint tells nothing any more.
     pub(super) silent: bool,
 }
@@ -95,7 +98,10 @@ impl PolicyState {
         let changed = Verdict::of(target) != before || read;
         let check = Some(target.check);
         let took = observation.ended.since(observation.started);
-        let figures = sample.map(|_| figures(target, Some(took)));
+        let figures = sample.map(|sample| {
+            let newest = (!overtaken).then_some((sample, observation.ended));
+            figures(target, Some(took), newest)
+        });
         // A session that is held may tell more.
         let silent = sample.is_none() && !elsewhere && target.check.hold.is_none() && self.is_alone(id);
         let after = self.request.made.is_some_and(|made| observation.started >= made);
@@ -104,6 +110,7 @@ impl PolicyState {
             changed: changed || answers,
             check,
             figures,
+            failure: observation.result.as_ref().err().map(|kind| kind.class()),
             silent,
         })
     }
@@ -119,6 +126,7 @@ impl PolicyState {
             changed: target.name.rotates != rotated,
             check: Some(target.check).filter(|_| check),
             figures: None,
+            failure: None,
             silent: false,
         })
     }
@@ -135,6 +143,7 @@ impl PolicyState {
                 changed: false,
                 check: Some(target.check).filter(|_| leaves),
                 figures: None,
+                failure: None,
                 silent: false,
             });
         }
@@ -154,12 +163,13 @@ impl PolicyState {
         let sample = answer.ok().filter(|_| current);
         let read = sample.is_some_and(|sample| self.read(id, sample, (heard.started, heard.ended), true));
         let target = self.targets.get(id)?;
-        let figures = sample.map(|_| figures(target, None));
+        let figures = sample.map(|sample| figures(target, None, Some((sample, heard.ended))));
         let silent = answer.is_err() && target.health.address == Some(heard.address) && self.is_alone(id);
         Some(SampleOutcome {
             changed: Verdict::of(target) != before || read,
             check: Some(target.check).filter(|_| check),
             figures,
+            failure: None,
             silent,
         })
     }
@@ -382,15 +392,26 @@ impl Verdict {
     }
 }
 
-fn figures(target: &WatchedTarget, took: Option<Duration>) -> Figures {
+/// `newest`: the sample that they are of, and when it came; `None`: a newer one came before it.
+fn figures(target: &WatchedTarget, took: Option<Duration>, newest: Option<(&Sample, Moment)>) -> Figures {
     let is_standby = target.health.role == Some(Role::Standby);
+    // Who has log that the primary lacks is neither behind nor fresh.
+    let lag = target
+        .replay
+        .lag
+        .filter(|_| is_standby && target.following.state() != FollowingState::Diverged);
     Figures {
-        // Who has log that the primary lacks is neither behind nor fresh.
-        lag: target
-            .replay
-            .lag
-            .filter(|_| is_standby && target.following.state() != FollowingState::Diverged),
+        lag,
         load: target.load,
         took,
+        measured: newest.map(|(sample, at)| Measured {
+            at,
+            role: sample.role,
+            asked: sample.asked,
+            operators: sample
+                .instance
+                .as_ref()
+                .and_then(|it| it.ours.len().try_into().ok()),
+        }),
     }
 }

@@ -4,46 +4,6 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-#[test]
-fn addresses_that_mean_something_else_on_each_node_are_refused() {
-    for refused in [
-        "127.0.0.1",
-        "127.255.0.3",
-        "::1",
-        "0.0.0.0",
-        "::",
-        "169.254.169.254",
-        "fe80::1",
-        "febf::1",
-        "224.0.0.1",
-        "239.255.255.255",
-        "ff02::1",
-        "255.255.255.255",
-        "::ffff:127.0.0.1",
-        "::ffff:169.254.1.1",
-        "::ffff:0.0.0.0",
-        "::ffff:224.0.0.1",
-        "fd00:ec2::254",
-        "fd20:ce::254",
-        "100.100.100.200",
-        "::ffff:168.63.129.16",
-        "192.0.0.192",
-    ] {
-        assert!(!address_allowed(refused.parse().unwrap()), "{refused}");
-    }
-    for allowed in [
-        "10.0.0.1",
-        "198.18.0.1",
-        "192.168.1.1",
-        "2001:db8::1",
-        "fd00::1",
-        "::ffff:10.0.0.1",
-        "8.8.8.8",
-    ] {
-        assert!(address_allowed(allowed.parse().unwrap()), "{allowed}");
-    }
-}
-
 fn nets(texts: &[&str]) -> Vec<Cidr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }

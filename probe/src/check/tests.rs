@@ -44,10 +44,17 @@ async fn an_answer_becomes_a_sample() {
     let load = Load {
         sessions: 7,
         max_connections: 100,
+        reserved_connections: 3,
         transactions: 4711,
+        rows_returned: 70,
+        rows_changed: 8,
+        databases: 3,
+        resets: 1_700_000_000_000,
         started: 1_700_000_000_000_000,
     };
     assert_eq!(sample.load, Some(load));
+    // The login, and the question.
+    assert_eq!(sample.asked, 2);
 }
 
 #[tokio::test]

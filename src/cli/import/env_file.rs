@@ -1,11 +1,6 @@
 //! Lines `NAME=VALUE`, as programs that read `.env` files take them.
 
-/// A variable; its value must not be shown.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Variable {
-    pub name: String,
-    pub value: String,
-}
+use distributary_api::environment::Variable;
 
 /// The variables of a file; of one that is there twice the last counts.
 ///

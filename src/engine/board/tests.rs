@@ -1,6 +1,8 @@
 use super::*;
 use distributary_core::fixture::{at, policy};
 use distributary_core::ids::EndpointId;
+use distributary_core::observation::{FailureClass, Load, Role};
+use distributary_core::statistics::Measured;
 use distributary_core::target::ProbeKey;
 use distributary_core::world::{Announcement, Event, Memory, World};
 
@@ -32,6 +34,7 @@ fn figures(took: Option<Duration>) -> Figures {
         lag: None,
         load: None,
         took,
+        measured: None,
     }
 }
 
@@ -40,7 +43,13 @@ fn measure(board: &Board, name: &str, figures: Option<Figures>, millis: u64) {
         policy: key(name),
         target: TargetId::host(EndpointId::from("a")),
     };
-    board.measured(Measurement { key, figures }, at(millis));
+    let measurement = Measurement {
+        key,
+        silent: figures.is_none(),
+        figures,
+        failure: None,
+    };
+    board.measured(measurement, at(millis));
 }
 
 #[test]
@@ -76,4 +85,69 @@ fn of_a_policy_that_is_not_known_nothing_is_kept() {
     board.forget(&key("a"));
     measure(&board, "a", Some(figures(None)), 8);
     assert_eq!(board.list().count(), 0);
+}
+
+/// What the target of the endpoint told at this second, as which role and with so many transactions a second; or why its check failed.
+fn tell(board: &Board, id: &str, second: u64, told: Result<(Role, u64), FailureClass>) {
+    let key = ProbeKey {
+        policy: key("a"),
+        target: TargetId::host(EndpointId::from(id)),
+    };
+    let figures = told.ok().map(|(role, rate)| Figures {
+        lag: None,
+        load: Some(Load {
+            transactions: second * rate,
+            ..Load::default()
+        }),
+        took: None,
+        measured: Some(Measured {
+            at: at(second * 1000),
+            role,
+            asked: 0,
+            operators: Some(1),
+        }),
+    });
+    let measurement = Measurement {
+        key,
+        silent: figures.is_none(),
+        figures,
+        failure: told.err(),
+    };
+    board.measured(measurement, at(second * 1000));
+}
+
+#[test]
+fn statistics_outlive_a_silence_and_end_with_their_endpoint() {
+    let (board, mut world) = (Board::default(), World::default());
+    let mut case = policy(&["a", "b"]);
+    case.key = key("a");
+    decide(&board, &mut world, case.changed(Memory::default()));
+    let seconds = (0..=70).step_by(2);
+    for second in seconds {
+        tell(&board, "primary", second, Ok((Role::Primary, 60)));
+        tell(&board, "a", second, Ok((Role::Standby, 20)));
+    }
+    let target = |id: &str| TargetId::host(EndpointId::from(id));
+    let entry = board.get(&key("a")).unwrap();
+    assert_eq!(entry.replica_share(at(70_000)), Some(0.25));
+    assert_eq!(entry.replica_share(at(200_000)), None);
+    tell(&board, "a", 71, Err(FailureClass::Dead { hard: true }));
+    let entry = board.get(&key("a")).unwrap();
+    assert!(!entry.figures.contains_key(&target("a")));
+    let summary = entry.summary(&target("a"), at(71_000)).unwrap();
+    assert_eq!(summary.minute.transactions, Some(20.0));
+    assert_eq!(summary.errors[0], ("Dead", 1));
+    // What was read before stays as it was.
+    tell(&board, "a", 72, Err(FailureClass::Dead { hard: true }));
+    assert_eq!(
+        entry.summary(&target("a"), at(71_000)).unwrap().errors[0],
+        ("Dead", 1)
+    );
+    let mut without = policy(&["b"]);
+    (without.key, without.generation) = (key("a"), 2);
+    decide(&board, &mut world, without.changed(Memory::default()));
+    assert_eq!(
+        board.get(&key("a")).unwrap().summary(&target("a"), at(72_000)),
+        None
+    );
 }

@@ -18,6 +18,7 @@ use super::super::triggers::Triggers;
 use super::*;
 use crate::clock::Clock;
 use crate::engine::{Board, CheckCounts, Engine, EngineHandle};
+use crate::k8s::callers::Callers;
 use crate::metrics::Metrics;
 use crate::render::Kind;
 use distributary_api::ReplicaSetPolicy;
@@ -128,7 +129,7 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         }
     });
     let (clock, board, checks) = (Clock::new(), Board::default(), CheckCounts::default());
-    let metrics = Metrics::new(board.clone(), &checks);
+    let metrics = Metrics::new(board.clone(), &checks, clock, true);
     let (answers, answered) = mpsc::channel(64);
     let (desk, mut inputs) = desk::queue();
     let taken = tokio::spawn(async move {
@@ -155,7 +156,8 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
     let clients = Clients {
         requests: client.clone(),
         fresh: client.clone(),
-        watches: client,
+        watches: client.clone(),
+        callers: Callers::over(client),
     };
     let access = SecretAccess::ClusterWide;
     let context = Context::new(

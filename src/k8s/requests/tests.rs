@@ -8,6 +8,7 @@ use kube::client::Body;
 
 use super::*;
 use crate::clock::Clock;
+use crate::k8s::callers::Callers;
 use crate::writing::Lead;
 
 /// The answer to a GET that is sent with so much of the lease left, and how many requests the API server saw.
@@ -26,7 +27,8 @@ async fn sent_with(left: Duration) -> (Answer<Text>, usize) {
     let clients = Clients {
         requests: client.clone(),
         fresh: client.clone(),
-        watches: client,
+        watches: client.clone(),
+        callers: Callers::over(client),
     };
     let clock = Clock::new();
     let until = Some(clock.now() + left);

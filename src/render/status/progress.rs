@@ -190,9 +190,12 @@ fn awaiting_proof(report: &Report<'_>, servers: &BTreeSet<SocketAddr>) -> String
     } else {
         format!("to {}", servers.join(", "))
     };
-    format!(
-        "{writes} leads {leads}, as it was found, and not to {holder}: no check has shown yet that this server takes writes."
-    )
+    let why = if decided.is_some_and(|decided| decided.changed.is_some()) {
+        "this server shows another system identifier than the database had"
+    } else {
+        "no check has shown yet that this server takes writes"
+    };
+    format!("{writes} leads {leads}, as it was found, and not to {holder}: {why}.")
 }
 
 fn conflict(objects: &[String]) -> String {

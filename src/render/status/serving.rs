@@ -262,7 +262,7 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
     let limits = limits(endpoints);
     if worse.is_empty() {
-        let (status, reason, message) = match limits {
+        let (status, reason, mut message) = match limits {
             Some(limits) => (ConditionStatus::True, ConditionReason::ConnectionLimit, limits),
             None => (
                 ConditionStatus::False,
@@ -270,6 +270,10 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
                 "Every active endpoint is well.".to_owned(),
             ),
         };
+        // A warning: it takes no server out.
+        if let Some(pools) = pools(endpoints) {
+            message.push_str(&format!(" {pools}"));
+        }
         return Verdict(ConditionType::Degraded, status, reason, message);
     }
     let mut message = named(&worse);
@@ -281,8 +285,8 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
             message.push_str(hint);
         }
     }
-    if let Some(limits) = limits {
-        message.push_str(&format!(". {limits}"));
+    for more in [limits, pools(endpoints)].into_iter().flatten() {
+        message.push_str(&format!(". {more}"));
     }
     Verdict(
         ConditionType::Degraded,
@@ -300,6 +304,18 @@ fn limits(endpoints: &[EndpointView]) -> Option<String> {
         format!(
             "The CONNECTION LIMIT of the role is low: {}. {LIMITED}",
             limited.join(", ")
+        )
+    })
+}
+
+/// The servers that have fewer connections than their endpoints are declared for; `None`: there are none.
+fn pools(endpoints: &[EndpointView]) -> Option<String> {
+    let small = |view: &EndpointView| Some(format!("{} {}", view.id, view.state.usable_connections?));
+    let small: Vec<_> = endpoints.iter().filter_map(small).collect();
+    (!small.is_empty()).then(|| {
+        format!(
+            "maxConnections is more than the server has for ordinary roles: {}.",
+            small.join(", ")
         )
     })
 }

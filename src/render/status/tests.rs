@@ -746,6 +746,27 @@ fn an_error_without_a_kind_of_its_own_is_told_by_its_sqlstate() {
 }
 
 #[test]
+fn a_pool_that_is_larger_than_its_server_is_a_warning() {
+    let large = decision(|_, endpoints| endpoints[1].state.usable_connections = Some(47));
+    let after = status(&report(&large), &first(), &at(2));
+    assert_eq!(after.endpoints[1].server.usable_connections, Some(47));
+    let degraded = condition(&after, "Degraded");
+    assert_eq!((&*degraded.status, &*degraded.reason), ("False", "AllServing"));
+    let warning = "maxConnections is more than the server has for ordinary roles: a 47.";
+    assert_eq!(
+        degraded.message,
+        format!("Every active endpoint is well. {warning}")
+    );
+    let both = decision(|_, endpoints| {
+        endpoints[1].state.usable_connections = Some(47);
+        endpoints[1].state.reason = Reason::Suspect;
+    });
+    let after = status(&report(&both), &first(), &at(2));
+    let message = &condition(&after, "Degraded").message;
+    assert!(message.ends_with(&format!(". {warning}")), "{message}");
+}
+
+#[test]
 fn a_limit_of_the_role_that_is_too_low_is_told_while_all_is_well_and_beside_what_is_not() {
     let limited = decision(|_, endpoints| endpoints[1].state.role_limit = Some(1));
     let after = status(&report(&limited), &first(), &at(2));

@@ -157,7 +157,7 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
     }
 
     /// Whether the holder has not told this process yet that it takes the writes: the route stays as it was found, if that is
-    /// elsewhere, and the engine is told where that is. One that is not there is made.
+    /// elsewhere, and the engine is told where that is. One that is not there is made, unless the holder shows another database.
     pub(super) fn waits_for_proof<R: Rendering<Body = B>>(
         &mut self,
         due: &Due<B>,
@@ -191,11 +191,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
 
     /// The route of the writes as it was found, where it is to change and the holder is not proven.
     fn unproven<R: Rendering<Body = B>>(&self, due: &Due<B>, around: &Around<'_, R>) -> Option<Unproven> {
-        let changes = |step: &Step<B>| {
-            step.route.as_deref() == Some(WRITES) && !matches!(step.change, StepChange::Create(_))
-        };
         let (decision, _) = self.decided()?;
         let decided = decision.state.decided()?;
+        // One that shows another database stays where it is, and is led to nowhere else.
+        let is_wrong = decided.changed.is_some();
+        let changes = |step: &Step<B>| {
+            let is_made = matches!(step.change, StepChange::Create(_));
+            step.route.as_deref() == Some(WRITES) && (is_wrong || !is_made)
+        };
         if decided.proven || !due.steps.iter().any(changes) {
             return None;
         }

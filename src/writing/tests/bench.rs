@@ -21,7 +21,7 @@ use distributary_core::outputs::{MOST_BYTES, Outputs};
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 use distributary_core::policy::{DeclaredRole, Mode};
 use distributary_core::transition::Transition;
-use distributary_core::write_primary::Holding;
+use distributary_core::write_primary::{Holding, IdentityChange};
 
 /// Where the writes go and who serves the reads, by the last octet of 198.18.0.0.
 #[derive(Clone, Debug)]
@@ -365,6 +365,20 @@ impl Bench {
 
     pub fn decide(&mut self, routes: Routes) {
         self.decide_generation(1, routes);
+    }
+
+    /// The holder shows another database than before, and nobody may follow.
+    pub fn decide_changed(&mut self, routes: Routes) {
+        let mut state = routes.state();
+        if let DecisionState::Decided(decided) = &mut state {
+            decided.proven = false;
+            decided.changed = Some(IdentityChange {
+                known: 7,
+                disputed: false,
+                shown: Some(8),
+            });
+        }
+        self.decide_state(1, state);
     }
 
     pub fn decide_as(&mut self, mode: Mode, routes: Routes) {

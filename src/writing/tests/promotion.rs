@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::bench::{Bench, Server};
+use super::bench::{Bench, Server, with};
 use crate::k8s::memory::{self, memory};
 use crate::writing::*;
 use distributary_core::fixture;
@@ -286,4 +286,28 @@ fn who_is_in_the_route_and_proves_a_standby_does_not_stay_there() {
     next.serves();
     next.found(&[("a", standby()), ("primary", standby())]);
     assert_eq!(next.led, [vec![NEW.to_owned()], vec![]]);
+}
+
+/// The first write of its slice was lost, or somebody deleted it, and meanwhile the server was emptied.
+#[test]
+fn a_server_that_shows_another_database_is_not_led_to_where_it_was_not() {
+    let mut bench = Bench::new();
+    bench.declare();
+    bench.decide_changed(with(1, &[2]));
+    bench.pass(120);
+    let led = |bench: &Bench| (bench.servers(SLICE), bench.servers("orders-ro-ipv4-5432"));
+    assert_eq!(led(&bench), (vec![], vec![NEW.to_owned()]));
+    assert_eq!(bench.condition("Programmed"), "AwaitingProof");
+    let message = bench.message("Programmed");
+    let why = "orders-rw leads nowhere, as it was found, and not to primary, which status.memory names as the write primary: this server shows \
+               another system identifier than the database had.";
+    assert_eq!(message, why);
+    bench.decide(with(1, &[2]));
+    bench.pass(120);
+    assert_eq!(bench.servers(SLICE), [OLD]);
+    // Where it is, it stays.
+    bench.decide_changed(with(1, &[]));
+    bench.pass(120);
+    assert_eq!(led(&bench), (vec![OLD.to_owned()], vec![]));
+    assert_eq!(bench.condition("Programmed"), "Programmed");
 }

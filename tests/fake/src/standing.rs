@@ -50,9 +50,13 @@ const VALUES: &[(&str, Value)] = &[
     ("pg_current_wal_lsn", |it| it.lsn.map(position)),
     ("system_identifier", |it| Some(it.identifier.to_string())),
     ("string_agg", |_| None),
+    ("reserved_connections", |_| Some("3".to_owned())),
     ("pg_stat_activity", |it| Some(it.sessions.to_string())),
     ("max_connections", |it| Some(it.max_connections.to_string())),
-    ("xact_commit", |it| Some(it.transactions.to_string())),
+    // Rows returned and changed, databases, and when their statistics began.
+    ("xact_commit", |it| {
+        Some(format!("{} 70 8 3 1700000000000", it.transactions))
+    }),
     ("pg_postmaster_start_time", |it| Some(it.started.to_string())),
     ("inet_server_addr", |it| {
         it.address.map(|address| address.to_string())
@@ -119,6 +123,7 @@ impl Standing {
             "pg_postmaster_start_time",
             "pg_backend_pid",
             "string_agg",
+            "reserved_connections",
         ])
     }
 

@@ -9,6 +9,7 @@ mod credentials;
 mod daemons;
 mod namespace;
 pub mod programs;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

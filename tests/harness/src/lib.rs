@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod certificates;
 pub mod control_plane;
 pub mod dns;

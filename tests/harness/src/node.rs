@@ -83,7 +83,7 @@ pub fn enter(main: fn() -> ExitCode) -> ExitCode {
 #[must_use]
 pub fn enter_command() -> String {
     let outside = env::var(OUTSIDE).unwrap_or_default();
-    format!("nsenter --target {outside} --net --mount")
+    format!("nsenter --target {outside} --net --mount --wd=\"$PWD\"")
 }
 
 /// Removes from `command` what marks a process as one inside a node, so that a program of the harness started by it

@@ -22,6 +22,7 @@ use crate::{node, suite, wait};
 /// How long it may take to start or to stop.
 const DEADLINE: Duration = Duration::from_mins(1);
 const HTTP_PORT: u16 = 8080;
+const API_PORT: u16 = 8443;
 const LOG_LEVEL: &str = "--log-level";
 
 /// How it is to be started; see [`Operator::builder`].
@@ -32,6 +33,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     program: Option<PathBuf>,
     stop: Option<Stop>,
+    api: bool,
 }
 
 /// A running operator with an address of its own. Dropping it kills it.
@@ -77,6 +79,13 @@ impl Builder {
     #[must_use]
     pub fn stop_at(mut self, stop: Stop) -> Self {
         self.stop = Some(stop);
+        self
+    }
+
+    /// Serves the HTTP API, on port 8443 of its address; arguments say with which certificate.
+    #[must_use]
+    pub fn api(mut self) -> Self {
+        self.api = true;
         self
     }
 
@@ -126,6 +135,10 @@ impl Builder {
                 SocketAddr::from((address, HTTP_PORT)).to_string(),
             ])
             .args(self.arguments.iter().cloned())
+            .args(
+                self.api
+                    .then(|| format!("--api-address={}", SocketAddr::from((address, API_PORT)))),
+            )
             .env("KUBECONFIG", self.kubeconfig.display().to_string());
         let stop = self
             .stop
@@ -148,6 +161,7 @@ impl Operator {
             environment: vec![],
             program: None,
             stop: None,
+            api: false,
         }
     }
 
@@ -155,6 +169,12 @@ impl Operator {
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         (self.address, HTTP_PORT).into()
+    }
+
+    /// The address on which it serves its API, where it was asked to.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        (self.address, API_PORT).into()
     }
 
     /// Waits until this page answers 200.

@@ -49,7 +49,7 @@ async fn exchange(server: SocketAddr, path: &str) -> Result<Response> {
     parse(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
 }
 
-fn parse(answer: &str) -> Option<Response> {
+pub(crate) fn parse(answer: &str) -> Option<Response> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Response {

@@ -216,6 +216,7 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
             max_connections: 100,
             transactions: 0,
             started: 0,
+            ..Load::default()
         });
         Ok(told)
     };
@@ -248,6 +249,31 @@ fn the_use_of_a_server_is_followed_in_steps_and_not_too_often() {
 }
 
 /// What the status says of these endpoints, which served, as `edit` has it.
+#[test]
+fn a_server_with_fewer_connections_than_its_endpoint_is_declared_for_is_told() {
+    for (reserved, expected) in [(85, None), (86, Some(14))] {
+        let mut told = sample(Role::Standby);
+        told.load = Some(Load {
+            max_connections: 100,
+            reserved_connections: reserved,
+            ..Load::default()
+        });
+        let mut scene = Scene::default();
+        scene.apply(policy(), &Memory::default(), 0);
+        for (id, sample) in [
+            ("primary", sample(Role::Primary)),
+            ("b", sample(Role::Standby)),
+            ("a", told),
+        ] {
+            scene.check(id, 1, Ok(sample));
+        }
+        let decided = scene.decided();
+        let view = decided.endpoints.iter().find(|view| view.id.as_str() == "a");
+        let view = view.unwrap();
+        assert_eq!(view.state.usable_connections, expected, "{reserved} reserved");
+    }
+}
+
 fn remembered(policy: &Case, edit: impl Fn(&str, &mut EndpointMemory)) -> Memory {
     let known = |id: &str| {
         let location = policy.resolved().location(&id.into()).unwrap().clone();

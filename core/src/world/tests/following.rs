@@ -283,6 +283,7 @@ fn started(started: i64, sample: Sample) -> Sample {
             max_connections: 100,
             transactions: 1,
             started,
+            ..Load::default()
         }),
         ..sample
     }

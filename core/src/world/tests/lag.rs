@@ -434,6 +434,7 @@ fn a_check_that_a_heartbeat_overtook_tells_no_older_load() {
             max_connections: 100,
             transactions,
             started: 0,
+            ..Load::default()
         }),
         ..sample(Role::Primary)
     };
@@ -445,6 +446,7 @@ fn a_check_that_a_heartbeat_overtook_tells_no_older_load() {
     let figures = figures.unwrap();
     assert_eq!(figures.load.map(|load| load.transactions), Some(9));
     assert_eq!(figures.took, Some(Duration::from_millis(600)));
+    assert_eq!(figures.measured, None, "its counters are older than those before");
 }
 
 /// All at 1000.

@@ -1,7 +1,7 @@
 //! Names that lead elsewhere, and names that rotate.
 
 use super::*;
-use crate::observation::Observation;
+use crate::observation::{FailureClass, Observation};
 use crate::target::{NameAnswer, NameState};
 use strum::VariantArray as _;
 
@@ -165,8 +165,15 @@ fn a_failed_check_elsewhere_takes_no_figures_away() {
         scene.check(id, 1, good(id));
     }
     scene.led(1000, true);
-    assert!(scene.check_elsewhere(1001, REFUSED).figures.is_empty());
-    assert!(!scene.check("a", 6001, REFUSED).figures.is_empty());
+    let ends = |effects: Effects| {
+        let [measured] = effects.figures.as_slice() else {
+            panic!("{effects:?}");
+        };
+        assert_eq!(measured.failure, Some(FailureClass::Dead { hard: true }));
+        measured.silent
+    };
+    assert!(!ends(scene.check_elsewhere(1001, REFUSED)));
+    assert!(ends(scene.check("a", 6001, REFUSED)));
 }
 
 #[test]

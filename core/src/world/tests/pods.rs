@@ -155,7 +155,7 @@ impl Scene {
 
 /// Whether the metrics of the endpoint end by it.
 fn ends(effects: &Effects) -> bool {
-    effects.figures.iter().any(|measured| measured.figures.is_none())
+    effects.figures.iter().any(|measured| measured.silent)
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_session_that_an_administrator_ends_changes_nothing() {
 fn a_heartbeat_that_changes_nothing_is_measured_and_decides_nothing() {
     let mut scene = settled();
     let effects = scene.hear("a", 2000, Ok(sample(Role::Standby)));
-    let [Measurement { key, figures }] = effects.figures.as_slice() else {
+    let [Measurement { key, figures, .. }] = effects.figures.as_slice() else {
         panic!("{effects:?}");
     };
     assert_eq!(key.target, target("a"));
@@ -254,6 +254,7 @@ fn with_sessions(sessions: u32) -> Result<Sample, Silence> {
         max_connections: 100,
         transactions: 0,
         started: 0,
+        ..Load::default()
     });
     Ok(told)
 }

@@ -55,12 +55,11 @@ impl ControlPlane {
         process::output(command("helm", self.admin_kubeconfig())?.args(arguments)).await
     }
 
-    /// A kubeconfig with a token of this ServiceAccount, valid for four hours: exactly its own rights. Waits for the
-    /// account when it is still being made.
+    /// A token of this ServiceAccount, valid for four hours. Waits for the account when it is still being made.
     ///
     /// # Errors
     /// When there is no such account after ten seconds.
-    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let what = format!("the service account {namespace}/{name}");
         watch::object(&accounts, name, &what, Duration::from_secs(10), |account| {
@@ -78,7 +77,16 @@ impl ControlPlane {
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await?;
-        let token = answer.status.context("a token request without status")?.token;
+        Ok(answer.status.context("a token request without status")?.token)
+    }
+
+    /// A kubeconfig with a token of this ServiceAccount, valid for four hours: exactly its own rights. Waits for the
+    /// account when it is still being made.
+    ///
+    /// # Errors
+    /// When there is no such account after ten seconds.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let token = self.service_account_token(namespace, name).await?;
         let path = node::data_subdir("kubeconfigs")?.join(format!("{namespace}-{name}"));
         credentials::write(
             &path,

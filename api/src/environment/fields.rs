@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::env_file::Variable;
-use super::{ReadResult, must};
+use super::{ReadResult, Variable, must};
 
 /// Reads the value of a variable.
 type Reader = fn(&Variable) -> ReadResult<Value>;
@@ -60,6 +59,7 @@ const FIELDS_OF_REPLICA: [(&str, &str, Reader); 4] = [
 ];
 
 /// Every variable that is known, with N for the number of a replica.
+#[must_use]
 pub fn known_variables() -> Vec<String> {
     let (before, after) = REPLICA_URL;
     let mut all = vec![PRIMARY_URL.to_owned(), format!("{before}N{after}")];

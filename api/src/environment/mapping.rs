@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::ReadResult;
-use super::env_file::Variable;
 use super::fields::{Assignment, PRIMARY_URL, assignment};
+use super::{ReadResult, Variable};
 
 const KEY: &str = "url";
 
@@ -18,12 +17,17 @@ pub struct Import {
     urls: BTreeMap<String, (String, String)>,
     /// By its field: the variable.
     causes: BTreeMap<String, String>,
+    /// Names of variables that set nothing.
     pub unknown: Vec<String>,
     /// Of replicas that are not declared.
     pub unused: Vec<String>,
 }
 
 impl Import {
+    /// A policy of this name.
+    ///
+    /// # Errors
+    /// Every variable whose value cannot be used, with what must hold of it; never a value.
     pub fn new(name: &str, variables: &[Variable]) -> Result<Self, Vec<String>> {
         let mut import = Self {
             name: name.to_owned(),
@@ -120,6 +124,7 @@ impl Import {
     }
 
     /// The variable that a field comes from, or one within it or around it; the field where there is none.
+    #[must_use]
     pub fn cause(&self, field: &str) -> String {
         let within = |known: &&String| known.starts_with(field) || field.starts_with(known.as_str());
         let nearest = self.causes.keys().filter(within).max_by_key(|known| known.len());
@@ -132,6 +137,8 @@ impl Import {
             })
     }
 
+    /// The variable with the URL that this Secret holds; the Secret where there is none.
+    #[must_use]
     pub fn variable_of_secret(&self, secret: &str) -> String {
         self.urls
             .get(secret)
@@ -144,6 +151,8 @@ impl Import {
         urls.map(|(variable, url)| (variable.as_str(), url.as_str()))
     }
 
+    /// The Secrets as objects.
+    #[must_use]
     pub fn secrets(&self) -> Vec<Value> {
         let secret = |(name, (_, url)): (&String, &(String, String))| {
             json!({
@@ -157,6 +166,20 @@ impl Import {
         self.urls.iter().map(secret).collect()
     }
 
+    /// The spec of the policy.
+    #[must_use]
+    pub const fn spec(&self) -> &Value {
+        &self.spec
+    }
+
+    /// Each Secret by its name, with its key and the URL under that.
+    pub fn secret_values(&self) -> impl Iterator<Item = (&str, (&'static str, &str))> {
+        let urls = self.urls.iter();
+        urls.map(|(name, (_, url))| (name.as_str(), (KEY, url.as_str())))
+    }
+
+    /// The policy as an object.
+    #[must_use]
     pub fn policy(&self) -> Value {
         json!({
             "apiVersion": "distributary.dev/v1alpha1",

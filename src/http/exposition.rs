@@ -20,7 +20,7 @@ const PAGES: usize = 5;
 
 /// Clones share the pages.
 #[derive(Clone)]
-pub(super) struct Exposition(Arc<Shared>);
+pub struct Exposition(Arc<Shared>);
 
 struct Shared {
     metrics: Metrics,
@@ -53,7 +53,8 @@ impl AsRef<[u8]> for Reader {
 }
 
 impl Exposition {
-    pub(super) fn new(metrics: Metrics, clock: Clock) -> Self {
+    #[must_use]
+    pub fn new(metrics: Metrics, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             metrics,
             clock,
@@ -66,7 +67,7 @@ impl Exposition {
     ///
     /// # Errors
     /// Only if the page cannot be written, which is a fault of the program.
-    pub(super) async fn page(&self) -> io::Result<Bytes> {
+    pub async fn page(&self) -> io::Result<Bytes> {
         let (metrics, clock) = (self.0.metrics.clone(), self.0.clock);
         let asked = clock.now();
         let mut newest = Arc::clone(&self.0.newest).lock_owned().await;
@@ -101,5 +102,42 @@ impl Exposition {
             Ok(Bytes::from_owner(Reader(page)))
         });
         made.await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Board, CheckCounts};
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_are_shared_by_those_who_wait_and_where_they_are_read_slowly() {
+        let metrics = Metrics::new(Board::default(), &CheckCounts::default(), Clock::new(), true);
+        let exposition = Exposition::new(metrics.clone(), Clock::new());
+        let page = async || exposition.page().await.unwrap();
+        let undone = |page: &[u8]| {
+            let text = str::from_utf8(page).unwrap();
+            let line = text.lines().find(|line| line.contains("undone_writes_total "));
+            line.unwrap().to_owned()
+        };
+        let mut held = vec![page().await];
+        metrics.undone();
+        // Begun before they asked, so it is not theirs; all three wait for the same one.
+        let (one, two, three) = tokio::join!(page(), page(), page());
+        assert_ne!(undone(&one), undone(&held[0]));
+        assert_eq!((two.as_ptr(), three.as_ptr()), (one.as_ptr(), one.as_ptr()));
+        drop((two, three));
+        held.extend([one, page().await, page().await, page().await]);
+        metrics.undone();
+        let newest = page().await;
+        assert_eq!(
+            newest.as_ptr(),
+            held[4].as_ptr(),
+            "there are more pages than places"
+        );
+        // One that nobody reads any more makes room.
+        held.remove(0);
+        drop(newest);
+        assert_ne!(undone(&page().await), undone(&held[3]));
     }
 }

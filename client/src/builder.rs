@@ -1,0 +1,186 @@
+//! From what a program says to a router.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use distributary_api::ReplicaSetPolicySpec;
+
+use crate::credentials::Credentials;
+use crate::embedded::{self, Declared};
+use crate::environment;
+use crate::error::SettingsError;
+use crate::file;
+use crate::router::Router;
+use crate::snapshot::PoolSettings;
+
+/// Where routes come from.
+#[derive(Default)]
+enum Source {
+    #[default]
+    None,
+    File(PathBuf),
+    Policy(Box<Declared>),
+}
+
+/// Settings of a [`Router`]. It shows no Secret.
+pub struct RouterBuilder {
+    source: Source,
+    secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    pools: PoolSettings,
+    deadline: Duration,
+    first_table: Duration,
+}
+
+impl Default for RouterBuilder {
+    fn default() -> Self {
+        Self {
+            source: Source::None,
+            secrets: BTreeMap::new(),
+            pools: PoolSettings {
+                application_name: "distributary-client".to_owned(),
+                credentials: None,
+                ca: None,
+                share: 1,
+                age: Duration::from_mins(30),
+                idle: Duration::from_mins(10),
+            },
+            deadline: Duration::from_secs(30),
+            first_table: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RouterBuilder {
+    /// Takes the routes from a file with the contents of `routing.json`, such as the key of that name of a mounted ConfigMap, and
+    /// follows its changes. Needs [`credentials`](Self::credentials).
+    #[must_use]
+    pub fn routing_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = Source::File(path.into());
+        self
+    }
+
+    /// Checks the servers of this policy and decides in the process, without an operator. The writes are Pinned: they never follow
+    /// a promotion.
+    #[must_use]
+    pub fn policy(mut self, name: impl Into<String>, spec: ReplicaSetPolicySpec) -> Self {
+        self.source = Source::Policy(Box::new(Declared {
+            name: name.into(),
+            spec,
+        }));
+        self
+    }
+
+    /// Takes the policy from variables as `distributary import` reads them (docs/cli.md lists them): `DATABASE_URL`,
+    /// `DATABASE_READ_REPLICA_N_URL` and those that begin with `DB_`. Embedded, as [`policy`](Self::policy).
+    ///
+    /// # Errors
+    /// Each variable whose value cannot be used, or that is of a replica without a URL, by its name; never a value. Variables that
+    /// are not known are named in a warning, as they may be the program's own.
+    pub fn variables(
+        mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let (declared, secrets) = environment::declared(variables)?;
+        self.source = Source::Policy(Box::new(declared));
+        self.secrets.extend(secrets);
+        Ok(self)
+    }
+
+    /// A Secret that the policy names: its keys and values. Embedded only.
+    #[must_use]
+    pub fn secret<K: Into<String>, V: Into<Vec<u8>>>(
+        mut self,
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
+        self.secrets.insert(name.into(), values.collect());
+        self
+    }
+
+    /// User and password of the program. Default (embedded): those with which the servers are checked.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.pools.credentials = Some(credentials);
+        self
+    }
+
+    /// CA certificates (PEM) that sign the certificates of the servers. Default: those of the policy (embedded), or the system's.
+    #[must_use]
+    pub fn ca(mut self, pem: impl Into<String>) -> Self {
+        self.pools.ca = Some(pem.into());
+        self
+    }
+
+    /// What sessions are called in `application_name`, before a slash and the operation. Default: distributary-client.
+    #[must_use]
+    pub fn application_name(mut self, name: impl Into<String>) -> Self {
+        self.pools.application_name = name.into();
+        self
+    }
+
+    /// So many processes share the pool sizes of the policy, `maxConnections`: each has that part of them, and at least one
+    /// connection. Default: 1. Without it a server has up to processes × `maxConnections` sessions.
+    #[must_use]
+    pub const fn share(mut self, processes: u32) -> Self {
+        self.pools.share = processes;
+        self
+    }
+
+    /// How long a connection is used at most (90 to 100 % of it), and how long one stays that nobody uses. Default: 30 and 10
+    /// minutes.
+    #[must_use]
+    pub const fn lifetimes(mut self, longest: Duration, idle: Duration) -> Self {
+        self.pools.age = longest;
+        self.pools.idle = idle;
+        self
+    }
+
+    /// How long a request may take that says nothing of it. Default: 30 s.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Makes the router, once there is a routing table; embedded, once every server was checked.
+    ///
+    /// # Errors
+    /// What is wrong with the settings; no table within 30 s.
+    pub async fn connect(self) -> Result<Router, SettingsError> {
+        let (pools, deadline) = (self.pools, self.deadline);
+        match self.source {
+            Source::None => Err(SettingsError::NoSource),
+            Source::File(path) => {
+                let (shared, task) = file::follow(path, pools, deadline)?;
+                Ok(Router::new(shared, None, task))
+            }
+            Source::Policy(declared) => {
+                let times = (deadline, self.first_table);
+                let started = embedded::decide(*declared, self.secrets, pools, times).await;
+                let (shared, embedded, task) = started?;
+                Ok(Router::new(shared, Some(embedded), task))
+            }
+        }
+    }
+}
+
+impl Router {
+    /// Says where routes come from, and how to connect.
+    #[must_use]
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder::default()
+    }
+
+    /// A router by the environment variables of the process; see [`RouterBuilder::variables`].
+    ///
+    /// # Errors
+    /// As there, and as [`RouterBuilder::connect`].
+    pub async fn from_env() -> Result<Self, SettingsError> {
+        // One that is not UTF-8 is none of ours.
+        let all = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::builder().variables(all)?.connect().await
+    }
+}

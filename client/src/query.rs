@@ -1,0 +1,122 @@
+//! What a program says of a request.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use distributary_core::routing::Priority;
+use distributary_core::table::Request;
+
+use crate::token::Token;
+
+/// Says what a request is. The default says nothing: it is then a write where the method does not say otherwise.
+///
+/// ```
+/// use std::time::Duration;
+/// use distributary_client::Query;
+///
+/// let report = Query::operation("dashboard").in_region("eu-west-1").within(Duration::from_secs(2));
+/// # let _ = report;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    pub(crate) operation: Option<Cow<'static, str>>,
+    pub(crate) class: Option<Cow<'static, str>>,
+    pub(crate) region: Option<Cow<'static, str>>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) read_only: bool,
+    pub(crate) prefer_primary: bool,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) token: Option<Token>,
+}
+
+impl Query {
+    /// A request that says nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request with the name of an operation, such as `findMany` or `create`: the class that has it decides the route. It is also
+    /// a part of the `application_name` of the session.
+    #[must_use]
+    pub fn operation(name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            operation: Some(name.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Names a class of the policy in place of the one that has the operation.
+    #[must_use]
+    pub fn of_class(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.class = Some(name.into());
+        self
+    }
+
+    /// Says where the program is: counts for reads that no class names.
+    #[must_use]
+    pub fn in_region(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// Chooses the route of a read by `routing.priorities` of the policy, and nothing else.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// It writes nothing.
+    #[must_use]
+    pub const fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// A read that should see the newest data where it can.
+    #[must_use]
+    pub const fn prefer_primary(mut self) -> Self {
+        self.prefer_primary = true;
+        self
+    }
+
+    /// A read that sees at least the write of this token: on a replica of its route that has replayed it, which is waited for for up to
+    /// 100 ms; otherwise on the primary. A replica proves on which timeline it is only to members of `pg_read_all_stats`; without that
+    /// role the primary serves. [`Session::freshness`](crate::Session::freshness) says whether that is proven.
+    #[must_use]
+    pub const fn at_least(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// How long it may take, all attempts together. Default: that of the router, 30 s unless it was told otherwise.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The name of its operation; empty where it has none.
+    #[must_use]
+    pub fn operation_name(&self) -> &str {
+        self.operation.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn request(&self) -> Request<'_> {
+        Request {
+            operation: self.operation.as_deref(),
+            class: self.class.as_deref(),
+            region: self.region.as_deref(),
+            priority: self.priority,
+            read_only: self.read_only,
+            prefer_primary: self.prefer_primary,
+        }
+    }
+}
+
+impl From<&'static str> for Query {
+    fn from(operation: &'static str) -> Self {
+        Self::operation(operation)
+    }
+}

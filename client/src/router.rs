@@ -1,0 +1,236 @@
+//! The router: what a program has in place of its pool.
+
+use std::sync::Arc;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use distributary_api::ReplicaSetPolicySpec;
+use distributary_core::routing::Destination;
+use distributary_core::table::{NoRoute, RoutingTable};
+
+use crate::embedded::Embedded;
+use crate::error::{Error, SettingsError};
+use crate::query::Query;
+use crate::routes::{Candidate, Picker};
+use crate::session::Session;
+use crate::shared::{Shared, is_read};
+use crate::stats::{Health, Stats};
+use crate::token::Token;
+use crate::writes::Scope;
+
+/// Routes requests to the servers of a policy. Clones are of the same router; the last one that is dropped ends its tasks.
+///
+/// A closure gets a [`Session`] for the time of its request. It may run more than once: a read on another target after the first
+/// one was lost, or beside it while that is slow; a write only while no byte of it was sent.
+#[derive(Clone)]
+pub struct Router {
+    shared: Arc<Shared>,
+    /// Where its policy is changed; `None`: somewhere else.
+    embedded: Option<Embedded>,
+    _source: Arc<AbortOnDropHandle<()>>,
+}
+
+/// The route of a request, and who serves it now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The name of the route: a key of `routes` of routing.json.
+    pub route: String,
+    /// Who is to serve it.
+    pub destination: Destination,
+    /// The class of the request, where it has one.
+    pub class: Option<String>,
+    /// Whether the request is taken for a read.
+    pub read: bool,
+    /// The targets by the id of their endpoint, in the order of the table; whether the program itself keeps one out, and not the
+    /// table, stands beside it.
+    pub targets: Vec<(String, bool)>,
+    /// The revision of the routing table.
+    pub revision: String,
+}
+
+impl Router {
+    /// `source`: the task that follows the routes.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        embedded: Option<Embedded>,
+        source: AbortOnDropHandle<()>,
+    ) -> Self {
+        Self {
+            shared,
+            embedded,
+            _source: Arc::new(source),
+        }
+    }
+
+    /// Runs a request as what it is: a read where it says so or where its class reads from replicas, otherwise a write. A class that
+    /// prefers the primary writes, unless the request is [`Query::read_only`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn execute<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let query = query.into();
+        if is_read(&self.shared.snapshot().table, &query)? {
+            self.shared.within(&query, self.shared.read(&query, &run)).await
+        } else {
+            let written = self.shared.write(&query, Scope::Statements, false, &run).await;
+            written.map(|(value, _)| value)
+        }
+    }
+
+    /// Runs a read: on the route that the policy gives it, in a session whose transactions are read-only.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn read<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let query = query.into().read_only();
+        self.shared.within(&query, self.shared.read(&query, &run)).await
+    }
+
+    /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
+    ///
+    /// # Errors
+    /// [`Error::Write`], which says whether it was done; [`Error::NoRoute`] where the request names a class that there is not.
+    pub async fn write<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Statements);
+        self.shared.snapshot().table.route(&query.request())?;
+        let written = self.shared.write(&query, scope, false, &run).await;
+        written.map(|(value, _)| value)
+    }
+
+    /// A write, with the token of its end. `None`: it was done, and where the log was after it cannot be told.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_with_token<T, F, R>(
+        &self,
+        query: impl Into<Query>,
+        run: F,
+    ) -> Result<(T, Option<Token>), Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Statements);
+        self.shared.snapshot().table.route(&query.request())?;
+        self.shared.write(&query, scope, true, &run).await
+    }
+
+    /// Runs a closure in one transaction on the primary: committed where the closure returns `Ok`, rolled back otherwise. With
+    /// [`Query::read_only`] the transaction is read-only, and still on the primary.
+    ///
+    /// # Errors
+    /// [`Error::Write`], which says whether it was done: `Unknown` only where the answer to COMMIT did not come.
+    pub async fn transaction<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Transaction);
+        self.shared.snapshot().table.route(&query.request())?;
+        let written = self.shared.write(&query, scope, false, &run).await;
+        written.map(|(value, _)| value)
+    }
+
+    /// A transaction, with the token of its end; as [`write_with_token`](Self::write_with_token).
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction).
+    pub async fn transaction_with_token<T, F, R>(
+        &self,
+        query: impl Into<Query>,
+        run: F,
+    ) -> Result<(T, Option<Token>), Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let (query, scope) = (query.into(), Scope::Transaction);
+        self.shared.snapshot().table.route(&query.request())?;
+        self.shared.write(&query, scope, true, &run).await
+    }
+
+    /// The route that a request would take now, and who serves it. It asks no server.
+    ///
+    /// # Errors
+    /// The request names a class or a region that there is not.
+    pub fn explain(&self, query: impl Into<Query>) -> Result<Explanation, NoRoute> {
+        let (query, snapshot) = (query.into(), self.shared.snapshot());
+        let choice = snapshot.table.route(&query.request())?;
+        let targets = snapshot
+            .picker(choice.route)
+            .into_iter()
+            .flat_map(Picker::targets);
+        Ok(Explanation {
+            route: choice.route.to_owned(),
+            destination: choice.destination,
+            class: choice.class.map(str::to_owned),
+            read: is_read(&snapshot.table, &query)?,
+            targets: targets
+                .map(|server| (server.id.clone(), server.share() == 0))
+                .collect(),
+            revision: snapshot.table.revision.clone(),
+        })
+    }
+
+    /// The routing table that is used now.
+    #[must_use]
+    pub fn table(&self) -> RoutingTable {
+        self.shared.snapshot().table.clone()
+    }
+
+    /// Returns when another table than at the time of the call is used.
+    pub async fn changed(&self) {
+        // Its other end is kept by the router.
+        let _ = self.shared.changes().changed().await;
+    }
+
+    /// How many of the replicas are in a route now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health::of(&self.shared)
+    }
+
+    /// What the program's own requests show, since the router was made.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.shared)
+    }
+
+    /// Changes the policy of an embedded router: adds, removes, disables or re-weighs a server. Requests to the other servers notice
+    /// nothing. It returns before the new routes are used.
+    ///
+    /// # Errors
+    /// The result is no valid policy, and the one before stays; the router is not embedded.
+    pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
+        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        embedded.change(change)
+    }
+
+    /// Checks every server at once (embedded), or reads the routing table again (file). It returns before that is done.
+    pub fn force_health_check(&self) {
+        self.shared.ask_for_table();
+    }
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let snapshot = self.shared.snapshot();
+        f.debug_struct("Router")
+            .field("policy", &snapshot.table.policy)
+            .field("revision", &snapshot.table.revision)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::*;
+
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    [&[kind], &length[..], body].concat()
+}
+
+fn startup() -> Vec<u8> {
+    frame(0, b"user\0app\0\0")[1..].to_vec()
+}
+
+/// Sends and receives byte by byte, as a slow network does.
+async fn told(sent: &[u8], received: &[u8]) -> (io::Result<()>, Arc<Traffic>) {
+    let (stream, mut server) = duplex(1 << 16);
+    let (mut tap, traffic) = Tap::new(stream, Heard::new(Clock::new()));
+    for byte in sent {
+        tap.write_all(&[*byte]).await.unwrap();
+    }
+    server.write_all(received).await.unwrap();
+    drop(server);
+    let mut byte = [0];
+    let mut result = Ok(());
+    for _ in 0..received.len() {
+        result = tap.read_exact(&mut byte).await.map(drop);
+        if result.is_err() {
+            break;
+        }
+    }
+    (result, traffic)
+}
+
+const LET_IN: &[u8] = &[0, 0, 0, 0];
+
+#[tokio::test]
+async fn a_connection_is_idle_once_every_request_is_answered_and_no_transaction_is_open() {
+    let logged_in = [frame(b'R', LET_IN), frame(b'S', b"a\0b\0"), frame(b'Z', b"I")].concat();
+    let (_, traffic) = told(&startup(), &logged_in).await;
+    assert!(traffic.is_idle());
+    let query = [startup(), frame(b'Q', b"select 1\0")].concat();
+    let (_, traffic) = told(&query, &logged_in[..logged_in.len() - 6]).await;
+    assert!(!traffic.is_idle(), "no answer");
+    let extended = [startup(), frame(b'P', b"\0select 1\0\0\0"), frame(b'S', b"")].concat();
+    let (_, traffic) = told(&extended, &frame(b'R', LET_IN)).await;
+    assert!(traffic.waits(), "a Sync without an answer");
+    for (status, idle) in [(b"I", true), (b"T", false), (b"E", false)] {
+        let answered = [frame(b'C', b"BEGIN\0"), frame(b'Z', status)].concat();
+        let (_, traffic) = told(&query, &answered).await;
+        assert_eq!(traffic.is_idle(), idle);
+        assert!(!traffic.waits());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_answered_with_a_rollback_is_seen() {
+    let answer = |tag: &[u8]| [frame(b'C', tag), frame(b'Z', b"I")].concat();
+    let (committed, rolled_back) = (answer(b"COMMIT\0"), answer(b"ROLLBACK\0"));
+    assert!(!told(&startup(), &committed).await.1.was_rolled_back());
+    assert!(told(&startup(), &rolled_back).await.1.was_rolled_back());
+    assert!(
+        !told(&startup(), &[rolled_back, committed].concat())
+            .await
+            .1
+            .was_rolled_back()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_password_in_clear_text_or_as_md5_is_refused() {
+    for asked in [
+        frame(b'R', &[0, 0, 0, 3]),
+        frame(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]),
+        frame(b'R', &[0, 0, 0, 7]),
+    ] {
+        let (result, _) = told(&startup(), &asked).await;
+        let error = result.expect_err("it is refused");
+        assert!(
+            error
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<PasswordMethod>),
+            "{error}"
+        );
+    }
+    let scram = frame(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+    assert!(told(&startup(), &scram).await.0.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_sent_is_counted_and_the_server_was_heard() {
+    let (_, traffic) = told(&startup(), &frame(b'Z', b"I")).await;
+    assert_eq!(traffic.sent(), startup().len() as u64);
+}

@@ -1,0 +1,138 @@
+//! A promotion while writes go on: what was acknowledged is there, and nothing is there twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use distributary_client::{Credentials, Query, Router, RoutingTable, Session, WriteOutcome};
+use harness::postgres::{APP, Shutdown};
+use harness::{PgCluster, node, wait};
+
+use crate::fixture::embedded;
+
+/// What is known of each number that was written.
+#[derive(Default)]
+struct Ledger(BTreeMap<i32, Option<WriteOutcome>>);
+
+/// A table in which this replica takes the writes.
+fn promoted(table: &RoutingTable) -> Result<RoutingTable> {
+    let mut table = table.clone();
+    let replicas = &table.routes.get("ro").context("ro")?.targets;
+    let target = replicas
+        .iter()
+        .find(|target| target.endpoint == "replica-0")
+        .context("the replica")?
+        .clone();
+    for route in table.routes.values_mut() {
+        route.targets = vec![target.clone()];
+    }
+    table.revision = table.digest();
+    Ok(table)
+}
+
+fn publish(file: &Path, table: &RoutingTable) -> Result<()> {
+    let new = file.with_extension("new");
+    std::fs::write(&new, table.text())?;
+    Ok(std::fs::rename(new, file)?)
+}
+
+/// Writes numbers one after the other, and never one again whose outcome is not known.
+async fn write_on(router: &Router, ledger: &mut Ledger, from: i32) -> Result<()> {
+    for number in from.. {
+        let write = move |session: Session| async move {
+            session
+                .execute("insert into ledger values ($1)", &[&number])
+                .await
+        };
+        let query = Query::operation("create").within(Duration::from_secs(2));
+        let known = match router.transaction(query, write).await {
+            Ok(_) => None,
+            Err(error) => Some(
+                error
+                    .write_outcome()
+                    .context("of a write it is said whether it was done")?,
+            ),
+        };
+        ledger.0.insert(number, known);
+    }
+    Ok(())
+}
+
+async fn promotion(stop: impl AsyncFnOnce(&PgCluster) -> Result<()>) -> Result<()> {
+    let cluster = PgCluster::builder()
+        .replicas(1)
+        .setting("synchronous_commit", "on")
+        .start()
+        .await?;
+    let (primary, replica) = (cluster.primary(), cluster.replica(0));
+    primary
+        .sql("create table ledger (number int4); grant all on ledger to app")
+        .await?;
+    primary
+        .sql("alter system set synchronous_standby_names = '*'")
+        .await?;
+    primary.reload()?;
+    let table = embedded(&cluster).await?.table();
+    let folder = node::data_subdir("ledger")?.join(primary.name());
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("routing.json");
+    publish(&file, &table)?;
+    let router = Router::builder()
+        .routing_file(&file)
+        .credentials(Credentials::new(APP.user, APP.password))
+        .connect()
+        .await?;
+    let mut ledger = Ledger::default();
+    let promoting = async {
+        wait::pass(Duration::from_secs(1), "writes before the promotion").await;
+        stop(&cluster).await?;
+        // Nobody is there to wait for any more.
+        replica
+            .sql("alter system set synchronous_standby_names = ''")
+            .await?;
+        replica.promote().await?;
+        replica.reload()?;
+        publish(&file, &promoted(&table)?)?;
+        wait::pass(Duration::from_secs(2), "writes after the promotion").await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        ended = write_on(&router, &mut ledger, 0) => ended?,
+        promoted = promoting => promoted?,
+    }
+    let rows = replica
+        .rows("select number, count(*) from ledger group by number")
+        .await?;
+    let counted: BTreeMap<i32, usize> = rows
+        .iter()
+        .map(|row| Ok((row[0].parse()?, row[1].parse()?)))
+        .collect::<Result<_>>()?;
+    let twice: Vec<_> = counted.iter().filter(|(_, count)| **count != 1).collect();
+    ensure!(twice.is_empty(), "done twice: {twice:?}");
+    let there = |number: &i32| counted.contains_key(number);
+    for (number, known) in &ledger.0 {
+        match known {
+            None => ensure!(there(number), "{number} was acknowledged, and is lost"),
+            Some(WriteOutcome::NotDone) => ensure!(!there(number), "{number} was not done, and is there"),
+            Some(WriteOutcome::Unknown) => {}
+        }
+    }
+    let count = |wanted: Option<WriteOutcome>| ledger.0.values().filter(|known| **known == wanted).count();
+    ensure!(count(None) > 50, "{} were acknowledged", count(None));
+    ensure!(
+        count(Some(WriteOutcome::Unknown)) <= 1,
+        "one at a time is under way"
+    );
+    let last = ledger.0.iter().next_back().context("writes")?;
+    ensure!(last.1.is_none(), "writes go on after the promotion: {last:?}");
+    Ok(())
+}
+
+pub async fn after_an_orderly_stop_no_write_is_lost_or_done_twice() -> Result<()> {
+    promotion(async |cluster: &PgCluster| cluster.primary().stop(Shutdown::Fast).await).await
+}
+
+pub async fn after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice() -> Result<()> {
+    promotion(async |cluster: &PgCluster| cluster.primary().kill().await).await
+}

@@ -1,0 +1,80 @@
+//! The client against real servers.
+
+mod dropped;
+mod faults;
+mod fixture;
+mod ledger;
+mod routing;
+mod tokens;
+mod transport;
+mod writes;
+
+use std::process::ExitCode;
+
+use harness::suite::Suite;
+
+fn main() -> ExitCode {
+    harness::node::enter(tests)
+}
+
+fn tests() -> ExitCode {
+    Suite::new(|| async { Ok(()) })
+        .test("reads_go_to_replicas_in_read_only_sessions", |_| {
+            routing::reads_go_to_replicas_in_read_only_sessions()
+        })
+        .test("weights_are_obeyed_for_every_query", |_| {
+            routing::weights_are_obeyed_for_every_query()
+        })
+        .test("the_policy_changes_at_run_time", |_| {
+            routing::the_policy_changes_at_run_time()
+        })
+        .test("a_file_is_followed_and_a_bad_one_changes_nothing", |_| {
+            routing::a_file_is_followed_and_a_bad_one_changes_nothing()
+        })
+        .test("killed_replica_fails_no_read", |_| {
+            faults::killed_replica_fails_no_read()
+        })
+        .test("stopped_replica_fails_no_read", |_| {
+            faults::stopped_replica_fails_no_read()
+        })
+        .test("frozen_replica_fails_no_read", |_| {
+            faults::frozen_replica_fails_no_read()
+        })
+        .test("black_holed_replica_fails_no_read", |_| {
+            faults::black_holed_replica_fails_no_read()
+        })
+        .test("dropped_futures_leave_nothing_behind", |_| {
+            dropped::dropped_futures_leave_nothing_behind()
+        })
+        .test("no_secret_is_shown", |_| dropped::no_secret_is_shown())
+        .test("a_write_says_whether_it_was_done", |_| {
+            writes::a_write_says_whether_it_was_done()
+        })
+        .test("writes_follow_no_read_only_server", |_| {
+            writes::writes_follow_no_read_only_server()
+        })
+        .test("no_read_is_older_than_its_token", |_| {
+            tokens::no_read_is_older_than_its_token()
+        })
+        .test("a_token_that_nobody_was_given_does_no_harm", |_| {
+            tokens::a_token_that_nobody_was_given_does_no_harm()
+        })
+        .test("a_token_from_before_a_promotion_is_unproven", |_| {
+            tokens::a_token_from_before_a_promotion_is_unproven()
+        })
+        .test("certificates_are_verified_against_the_endpoints_own_name", |_| {
+            transport::certificates_are_verified_against_the_endpoints_own_name()
+        })
+        .test("reads_through_a_pooler_are_read_only_transactions", |_| {
+            transport::reads_through_a_pooler_are_read_only_transactions()
+        })
+        .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
+            ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()
+        })
+        .test(
+            "after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice",
+            |_| ledger::after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice(),
+        )
+        .one_at_a_time()
+        .run()
+}

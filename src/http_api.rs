@@ -1,0 +1,136 @@
+//! The HTTP API: what this process knows of the policies, and changes of them, for whoever has a token of the Kubernetes API
+//! server. It does nothing with the rights of the operator: the API server says who may read what, and changes are requests of
+//! the caller.
+
+mod answers;
+mod caller;
+pub mod certificate;
+mod change;
+mod chosen;
+mod events;
+mod facts;
+mod names;
+mod openapi;
+mod problem;
+mod reading;
+mod rights;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, timestamp};
+use crate::engine::Board;
+use crate::http::{self, Exposition, Limits, Transport};
+use crate::k8s::callers::Callers;
+use crate::k8s::context::Context;
+use crate::k8s::secrets::SecretAccess;
+use answers::Origin;
+use events::Streams;
+pub use openapi::document;
+use problem::Problem;
+use rights::Rights;
+
+/// As many answers that last as there may be, and again as many others.
+const LIMITS: Limits = Limits {
+    at_once: 2 * events::MOST,
+    whole: Duration::from_secs(60),
+};
+
+/// Bytes of the body of a request.
+const BODY: usize = 64 * 1024;
+
+/// What the API rests on.
+pub struct Parts {
+    pub context: Arc<Context>,
+    pub board: Board,
+    pub callers: Callers,
+    pub clock: Clock,
+    /// The name of this process, as the Lease would have it.
+    pub identity: String,
+    /// Who holds the Lease; `None`: there is no Lease.
+    pub holder: Option<watch::Receiver<Option<String>>>,
+    /// Whose policies the operator serves; empty: all namespaces.
+    pub namespaces: Vec<String>,
+    pub secrets: SecretAccess,
+    /// Served to those who may get /metrics; `None`: metrics are open on the other port.
+    pub exposition: Option<Exposition>,
+}
+
+/// What every handler has.
+struct Shared {
+    parts: Parts,
+    rights: Rights,
+    streams: Streams,
+}
+
+type State = axum::extract::State<Arc<Shared>>;
+
+impl Shared {
+    /// Who answers, and when.
+    fn origin(&self) -> Origin {
+        let Parts { identity, holder, .. } = &self.parts;
+        let leader = match holder {
+            Some(holder) => holder.borrow().clone(),
+            None => Some(identity.clone()),
+        };
+        Origin {
+            answered_by: identity.clone(),
+            leader,
+            observed_at: format!("{:.3}", timestamp()),
+        }
+    }
+}
+
+/// Serves until the process ends. While there is no certificate, no connection is served.
+pub async fn serve(
+    listener: TcpListener,
+    certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
+    parts: Parts,
+) {
+    let transport = Transport::Tls(certificate);
+    http::serve(listener, transport, LIMITS, pages(parts)).await;
+}
+
+fn pages(parts: Parts) -> Router {
+    let shared = Shared {
+        rights: Rights::new(parts.callers.clone(), parts.clock),
+        streams: Streams::default(),
+        parts,
+    };
+    let open = async || {
+        (
+            [(axum::http::header::CONTENT_TYPE, "application/json")],
+            document(),
+        )
+    };
+    Router::new()
+        .route("/openapi.json", get(open))
+        .route("/api/db/health", get(reading::health))
+        .route("/api/db/replicas", get(reading::replicas).post(change::change))
+        .route("/api/db/stats", get(reading::stats))
+        .route("/api/v1/policies", get(reading::policies))
+        .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
+        .route("/api/v1/policies/{namespace}/{name}/events", get(events::events))
+        .route("/metrics", get(reading::metrics))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "this page has no such method",
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(Arc::new(shared))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Who asks: the token of a request.
+
+use std::fmt;
+
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, header, request::Parts};
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use crate::k8s::callers::Token;
+
+/// Who asks, by their token.
+#[derive(Clone)]
+pub struct Caller {
+    pub token: Token,
+    pub digest: TokenDigest,
+}
+
+/// SHA-256 of a token: tells callers apart where the token is not kept.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+pub struct TokenDigest([u8; 32]);
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest")
+    }
+}
+
+impl TokenDigest {
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+impl Caller {
+    /// Exactly one header with a token of `RFC 6750`.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut all = headers.get_all(header::AUTHORIZATION).iter();
+        let (value, None) = (all.next()?.to_str().ok()?, all.next()) else {
+            return None;
+        };
+        let (scheme, token) = value.split_once(' ')?;
+        let token = token.trim_matches(' ');
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || !token.bytes().all(is_token) {
+            return None;
+        }
+        Some(Self {
+            token: Token::new(token)?,
+            digest: TokenDigest::of(token),
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(&parts.headers).ok_or_else(Problem::unauthorized)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_caller(values: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        Caller::of(&headers).is_some()
+    }
+
+    #[test]
+    fn a_caller_has_exactly_one_token_that_is_not_empty() {
+        for good in [
+            "Bearer abc",
+            "bearer abc",
+            "Bearer  abc ",
+            "Bearer a.b-c_d~e+f/g=",
+        ] {
+            assert!(has_caller(&[good]), "{good}");
+        }
+        let bad: [&[&str]; 9] = [
+            &[],
+            &[""],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer a b"],
+            &["Bearer a,b"],
+            &["Basic YTpi"],
+            &["Bearer abc", "Bearer abc"],
+            &["Bearer abc", "Basic YTpi"],
+        ];
+        for values in bad {
+            assert!(!has_caller(values), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_token_does_not_show_it() {
+        assert_eq!(format!("{:?}", TokenDigest::of("abc")), "TokenDigest");
+        assert_ne!(TokenDigest::of("abc"), TokenDigest::of("abd"));
+    }
+}

@@ -1,0 +1,269 @@
+//! Changes of a policy, as the caller.
+//!
+//! # Guarantees
+//! - Every request has the caller's token, and is one that they could make themselves.
+//! - A change is of the policy as it was read: where it changed meanwhile, it is read again, [`TRIES`] times in all.
+//! - A URL with a password goes into a Secret, and nowhere else. Where the policy is not changed in the end, the Secret is deleted.
+
+mod asked;
+mod gitops;
+mod patch;
+mod requests;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::answers::Origin;
+use super::caller::Caller;
+use super::chosen::{Choice, ChoiceQuery, query};
+use super::problem::Problem;
+use super::{Shared, State as Api};
+use crate::clock::timestamp;
+use crate::k8s::callers::CallerError;
+use crate::k8s::secrets::SecretAccess;
+pub use asked::{Action, Change};
+use distributary_core::ids::PolicyKey;
+use patch::{Addition, Edit};
+use requests::Requests;
+
+/// How often a policy is read for one change.
+const TRIES: u32 = 3;
+
+/// What was done.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeAnswer {
+    /// What was asked for.
+    pub action: Action,
+    /// NAMESPACE/NAME of the policy.
+    pub policy: String,
+    /// The version of the policy after the change.
+    pub resource_version: String,
+    /// The Secret that was created or deleted; null: none was.
+    pub secret: Option<String>,
+    /// What the caller has to know or to do, a sentence each.
+    pub notes: Vec<String>,
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+
+/// Check every server now, or add, update or remove a replica.
+///
+/// The request is made with the rights of the caller: get and patch of the policy; for a URL with a password, and for a replica
+/// that has one, also create, get and delete of Secrets.
+#[utoipa::path(
+    post,
+    path = "/api/db/replicas",
+    params(Choice),
+    request_body = Change,
+    responses(
+        (status = 200, description = "The policy was changed", body = ChangeAnswer),
+        (status = 409, description = "The policy or the Secret is in the way: AlreadyExists, Conflict or ManagedByGitOps", body = Problem),
+        (status = 413, description = "The body has more than 64 KiB", body = Problem),
+        (status = 422, description = "The API server refuses the change", body = Problem),
+    )
+)]
+pub async fn change(
+    State(api): Api,
+    caller: Caller,
+    choice: ChoiceQuery,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ChangeAnswer>, Problem> {
+    let body = body.map_err(|_| {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "TooLarge",
+            "the body must have at most 64 KiB",
+        )
+    })?;
+    let change = asked::read(&body)?;
+    let choice = query(choice)?;
+    // Nothing is believed here that was told for another request: the API server judges each of them.
+    let key = match &choice.policy {
+        Some(policy) if choice.namespace.is_none() => super::names::whole(policy)?,
+        _ => api.chosen(&caller, &choice).await?,
+    };
+    let edit = change.edit(&key, &timestamp().to_string())?;
+    let (origin, force) = (Arc::clone(&api), change.force);
+    let of = key.clone();
+    // A change goes on where the caller has gone: a Secret that was made for nothing is deleted.
+    let carried_out = tokio::spawn(async move {
+        let acting = Acting {
+            requests: Requests::new(&api.parts.callers, &caller, &of),
+            api: &api,
+            key: &of,
+            force,
+        };
+        acting.carry_out(&edit).await
+    });
+    let done = carried_out.await.map_err(|_| Problem::unavailable())??;
+    Ok(Json(ChangeAnswer {
+        action: change.action,
+        policy: key.to_string(),
+        resource_version: version(&done.policy),
+        secret: done.secret,
+        notes: done.notes,
+        origin: origin.origin(),
+    }))
+}
+
+/// One change, by one caller.
+struct Acting<'a> {
+    requests: Requests<'a>,
+    api: &'a Shared,
+    key: &'a PolicyKey,
+    force: bool,
+}
+
+#[derive(Default)]
+struct Done {
+    policy: Value,
+    secret: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Acting<'_> {
+    async fn carry_out(&self, edit: &Edit) -> Result<Done, Problem> {
+        match edit {
+            Edit::Add(addition) if addition.secret.is_some() => self.add_with_secret(edit, addition).await,
+            Edit::Remove(id) => self.remove(edit, id).await,
+            _ => {
+                let (_, policy) = self.patch(edit, false).await?;
+                Ok(Done {
+                    policy,
+                    ..Done::default()
+                })
+            }
+        }
+    }
+
+    /// The policy as it was, and as it is.
+    async fn patch(&self, edit: &Edit, dry_run: bool) -> Result<(Value, Value), Problem> {
+        let mut before = self.requests.policy().await?;
+        for left in (0..TRIES).rev() {
+            if edit.is_of_spec() && !self.force {
+                gitops::refuses(&before)?;
+            }
+            let operations = edit.operations(&before)?;
+            let refused = match self.requests.patch(&operations, dry_run).await {
+                Ok(after) => return Ok((before, after)),
+                Err(CallerError::Refused(status)) if matches!(status.code, 409 | 422) => status,
+                Err(error) => return Err(error.into()),
+            };
+            // A test that fails is refused as an invalid change is: it is told apart by the version.
+            let now = self.requests.policy().await?;
+            if version(&now) == version(&before) {
+                return Err(Problem::refused(&refused));
+            }
+            if left > 0 {
+                before = now;
+            }
+        }
+        let message = "the policy changes faster than it can be read: try again";
+        Err(Problem::new(StatusCode::CONFLICT, "Conflict", message))
+    }
+
+    async fn add_with_secret(&self, edit: &Edit, addition: &Addition) -> Result<Done, Problem> {
+        let Some((name, url)) = &addition.secret else {
+            return Err(Problem::bad("the URL has no password"));
+        };
+        let (before, _) = self.patch(edit, true).await?;
+        let made = self.requests.create_secret(name, url, &before).await?;
+        let changed = match self.patch(edit, false).await {
+            Ok((_, policy)) => Ok(policy),
+            Err(problem) => self.withdraw(name, &made, &addition.id, problem).await,
+        };
+        let mut notes = vec![];
+        if self.api.parts.secrets == SecretAccess::Named {
+            notes.push(format!(
+                "the operator reads only the Secrets that it is granted by name: grant it get, list and watch on Secret {name} in namespace {}",
+                self.key.namespace
+            ));
+        }
+        Ok(Done {
+            policy: changed?,
+            secret: Some(name.clone()),
+            notes,
+        })
+    }
+
+    /// The policy was not changed, or it is not known: the Secret stays where the policy names it.
+    async fn withdraw(&self, name: &str, made: &Value, id: &str, problem: Problem) -> Result<Value, Problem> {
+        let left = |why: &str| Problem {
+            message: format!("{}; Secret {name} was created, and {why}", problem.message),
+            ..problem.clone()
+        };
+        match self.requests.policy().await {
+            Ok(policy) if patch::names_secret(&policy, id, name) => return Ok(policy),
+            Ok(_) => {}
+            Err(_) => return Err(left("it is not known whether the policy names it")),
+        }
+        match self.requests.delete_secret(name, made).await {
+            Ok(_) => Err(problem),
+            Err(_) => Err(left("could not be deleted")),
+        }
+    }
+
+    async fn remove(&self, edit: &Edit, id: &str) -> Result<Done, Problem> {
+        let (before, policy) = self.patch(edit, false).await?;
+        let mut done = Done {
+            policy,
+            ..Done::default()
+        };
+        let name = patch::secret_name(self.key, id);
+        if !patch::names_secret(&before, id, &name) {
+            return Ok(done);
+        }
+        match self.delete_if_ours(&name, &before).await {
+            Ok(Found::Deleted) => done.secret = Some(name),
+            Ok(Found::Nothing) => {}
+            Ok(Found::OfOthers) => done
+                .notes
+                .push(format!("Secret {name} was not made by this API, and stays")),
+            Err(error) => {
+                let problem = Problem::from(error);
+                done.notes
+                    .push(format!("Secret {name} was not deleted: {}", problem.message));
+            }
+        }
+        Ok(done)
+    }
+
+    async fn delete_if_ours(&self, name: &str, policy: &Value) -> Result<Found, CallerError> {
+        let secret = match self.requests.secret(name).await {
+            Ok(secret) => secret,
+            Err(CallerError::Refused(status)) if status.code == 404 => return Ok(Found::Nothing),
+            Err(error) => return Err(error),
+        };
+        if !requests::is_ours(&secret, policy) {
+            return Ok(Found::OfOthers);
+        }
+        self.requests.delete_secret(name, &secret).await?;
+        Ok(Found::Deleted)
+    }
+}
+
+/// What became of the Secret of a replica that was removed.
+enum Found {
+    Deleted,
+    Nothing,
+    OfOthers,
+}
+
+fn version(object: &Value) -> String {
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Which policy a request is about.
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use distributary_core::ids::PolicyKey;
+
+use super::caller::Caller;
+use super::facts::Facts;
+use super::problem::Problem;
+use super::rights::Subject;
+use super::{Shared, names};
+use axum::http::StatusCode;
+use kube::Resource;
+
+/// Names a policy. Without `policy` the caller must be able to list policies, and there must be exactly one.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Choice {
+    /// NAMESPACE/NAME of the policy. May be left out where the caller can list policies, and the list has one.
+    #[param(example = "shop/orders")]
+    pub policy: Option<String>,
+    /// The namespace whose policies are listed, where policy is left out. Default: all; where the caller may not list these, the
+    /// namespace of the operator, if it serves one alone.
+    #[param(example = "shop")]
+    pub namespace: Option<String>,
+}
+
+/// The query of a request.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(_) => Err(Problem::bad(
+            "the query has a parameter twice, or one with a value of the wrong form",
+        )),
+    }
+}
+
+impl Shared {
+    /// The policy that a caller means and may read.
+    ///
+    /// # Errors
+    /// They may not, or mean none or several.
+    pub(super) async fn chosen(&self, caller: &Caller, choice: &Choice) -> Result<PolicyKey, Problem> {
+        if let Some(policy) = &choice.policy {
+            if choice.namespace.is_some() {
+                return Err(Problem::bad("give policy or namespace, not both"));
+            }
+            let key = names::whole(policy)?;
+            self.rights.prove(caller, &Subject::Policy(key.clone())).await?;
+            return Ok(key);
+        }
+        let namespace = choice.namespace.as_deref().map(names::namespace).transpose()?;
+        let listed = self.listed(caller, namespace).await?;
+        let mut all = self.parts.context.shown_names(listed.as_deref()).into_iter();
+        match (all.next(), all.next()) {
+            (Some(key), None) => Ok(key),
+            _ => Err(Problem::bad(
+                "name the policy, as ?policy=NAMESPACE/NAME: there is not exactly one",
+            )),
+        }
+    }
+
+    /// The namespace whose policies a caller may list, where none was named: all, or the only one that the operator serves.
+    ///
+    /// # Errors
+    /// They may list none of these.
+    pub(super) async fn listed(
+        &self,
+        caller: &Caller,
+        namespace: Option<&str>,
+    ) -> Result<Option<String>, Problem> {
+        let own = namespace.map(ToOwned::to_owned);
+        let proof = self.rights.prove(caller, &Subject::Policies(own.clone())).await;
+        let listed = match (proof, &*self.parts.namespaces) {
+            (Ok(()), _) => own,
+            (Err(problem), [only]) if own.is_none() && problem.code == 403 => {
+                let only = Some(only.clone());
+                self.rights
+                    .prove(caller, &Subject::Policies(only.clone()))
+                    .await?;
+                only
+            }
+            (Err(problem), _) => return Err(problem),
+        };
+        let readiness = self.parts.context.synced.subscribe();
+        if readiness.borrow().knows_policies(listed.as_deref()) {
+            Ok(listed)
+        } else {
+            let message = "the operator has not listed the policies yet: try again";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", message))
+        }
+    }
+
+    /// What is known of a policy that a caller may read.
+    ///
+    /// # Errors
+    /// The operator does not know it.
+    pub(super) fn facts(&self, key: &PolicyKey) -> Result<Facts, Problem> {
+        let unknown = || {
+            let message =
+                format!("the operator does not serve ReplicaSetPolicy {key}, or has not seen it yet");
+            Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
+        };
+        let context = &self.parts.context;
+        let shown = context.shown(key).ok_or_else(unknown)?;
+        let uid = shown.meta().uid.clone().unwrap_or_default();
+        let entry = self.parts.board.get(key);
+        Ok(Facts {
+            key: key.clone(),
+            status: serde_json::from_value(shown.status()).unwrap_or_default(),
+            entry: entry.filter(|entry| entry.decision.policy.uid == uid),
+            slices: context.shown_routes(key, &uid),
+            now: self.parts.clock.now(),
+        })
+    }
+}
+
+/// The parts of a request that choose a policy.
+pub type ChoiceQuery = Result<Query<Choice>, QueryRejection>;

@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+
+use distributary_api::{RouteStatus, RoutingStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn origin() -> Origin {
+    Origin {
+        answered_by: "a".to_owned(),
+        leader: None,
+        observed_at: "2026-01-01T00:00:00.000Z".to_owned(),
+    }
+}
+
+/// A policy that this process has not decided yet, with a status and slices that another one wrote.
+fn facts(ready: &str, degraded: &str) -> Facts {
+    let condition = |type_: &str, status: &str| Condition {
+        last_transition_time: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+        message: "as told".to_owned(),
+        observed_generation: None,
+        reason: "Told".to_owned(),
+        status: status.to_owned(),
+        type_: type_.to_owned(),
+    };
+    let server: SocketAddr = "10.0.0.2:5432".parse().unwrap();
+    Facts {
+        key: PolicyKey::new("shop", "orders"),
+        status: ReplicaSetPolicyStatus {
+            conditions: vec![condition("Ready", ready), condition("Degraded", degraded)],
+            routing: Some(RoutingStatus {
+                revision: "abc".to_owned(),
+                ..RoutingStatus::default()
+            }),
+            routes: vec![RouteStatus {
+                name: "rw".to_owned(),
+                state: "Served".to_owned(),
+                endpoints: vec!["primary".to_owned()],
+            }],
+            ..ReplicaSetPolicyStatus::default()
+        },
+        entry: None,
+        slices: BTreeMap::from([("ro".to_owned(), BTreeSet::from([server]))]),
+        now: Moment::default(),
+    }
+}
+
+fn json_of(answer: &impl serde::Serialize) -> Value {
+    serde_json::to_value(answer).unwrap()
+}
+
+#[test]
+fn healthy_is_ready_and_enhanced_is_not_degraded_either() {
+    for (ready, degraded, expected) in [
+        ("True", "False", (true, true)),
+        ("True", "True", (true, false)),
+        ("False", "False", (false, false)),
+        ("Unknown", "False", (false, false)),
+    ] {
+        let health = facts(ready, degraded).health(origin());
+        assert_eq!(
+            (health.healthy, health.database.enhanced.healthy),
+            expected,
+            "{ready} {degraded}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_known_is_null_and_never_0() {
+    let facts = facts("True", "False");
+    let health = json_of(&facts.health(origin()));
+    assert_eq!(
+        health["database"]["replicas"],
+        json!({"healthy": null, "total": null, "replicaUsagePercentage": null, "averageResponseTime": null})
+    );
+    let replicas = json_of(&facts.replicas(origin()));
+    assert_eq!(
+        replicas["status"],
+        json!({"primary": null, "replicas": [], "summary": {"total": null, "healthy": null, "eligible": null}})
+    );
+    assert_eq!(
+        replicas["statistics"],
+        json!({"replicaUsagePercentage": null, "averageResponseTime": null, "connections": null, "worstLagMilliseconds": null})
+    );
+    assert_eq!(replicas["leader"], Value::Null);
+}
+
+#[test]
+fn routes_are_those_of_the_status_and_of_the_slices() {
+    let routing = json_of(&facts("True", "False").health(origin()))["database"]["routing"].clone();
+    assert_eq!(routing["revision"], "abc");
+    assert_eq!(
+        routing["routes"],
+        json!({
+            "ro": {"state": null, "targets": [{"endpoint": null, "address": "10.0.0.2", "port": 5432}]},
+            "rw": {"state": "Served", "targets": []},
+        })
+    );
+}
+
+#[test]
+fn a_component_is_alone_where_it_is_asked_for() {
+    let facts = facts("True", "False");
+    let keys = |only| {
+        let stats = json_of(&facts.stats(only, origin()));
+        ["routing", "replicas"].map(|part| stats.get(part).is_some())
+    };
+    assert_eq!(keys(None), [true, true]);
+    assert_eq!(keys(Some(Component::Routing)), [true, false]);
+    assert_eq!(keys(Some(Component::Replicas)), [false, true]);
+}
+
+#[test]
+fn figures_and_who_told_them_are_no_change() {
+    let facts = facts("True", "False");
+    let (first, mut second) = (facts.policy(origin()), facts.policy(origin()));
+    second.origin.answered_by = "b".to_owned();
+    second.statistics.connections = Some(7);
+    assert_eq!(first.essence(), second.essence());
+    second.routing.revision = Some("abd".to_owned());
+    assert_ne!(first.essence(), second.essence());
+}

@@ -1,0 +1,189 @@
+//! Requests that read.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::State as Api;
+use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, Stats};
+use super::caller::Caller;
+use super::chosen::{Choice, ChoiceQuery, query};
+use super::facts::Component;
+use super::names;
+use super::problem::Problem;
+use super::rights::Subject;
+use crate::http::OPEN_METRICS;
+
+/// Policies of a page, at most.
+const PAGE: usize = 500;
+/// The same where nothing is asked for.
+const USUAL_PAGE: usize = 100;
+
+/// Whether reads and writes are routed.
+#[utoipa::path(
+    get,
+    path = "/api/db/health",
+    params(Choice),
+    responses(
+        (status = 200, description = "The condition Ready is True", body = Health),
+        (status = 503, description = "The condition Ready is not True, or policies were not listed yet", body = Health),
+    )
+)]
+pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Result<Response, Problem> {
+    let key = api.chosen(&caller, &query(choice)?).await?;
+    let health = api.facts(&key)?.health(api.origin());
+    let code = if health.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok((code, Json(health)).into_response())
+}
+
+/// The servers of a policy, and their figures.
+#[utoipa::path(
+    get,
+    path = "/api/db/replicas",
+    params(Choice),
+    responses((status = 200, description = "The servers", body = Replicas))
+)]
+pub async fn replicas(
+    State(api): Api,
+    caller: Caller,
+    choice: ChoiceQuery,
+) -> Result<Json<Replicas>, Problem> {
+    let key = api.chosen(&caller, &query(choice)?).await?;
+    Ok(Json(api.facts(&key)?.replicas(api.origin())))
+}
+
+/// Which figures are asked for.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedComponent {
+    /// Of the routes.
+    Routing,
+    /// Of the replicas.
+    Replicas,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AskedStats {
+    /// Default: both.
+    #[param(inline)]
+    pub component: Option<AskedComponent>,
+}
+
+/// Figures of the routes and of the replicas.
+#[utoipa::path(
+    get,
+    path = "/api/db/stats",
+    params(Choice, AskedStats),
+    responses((status = 200, description = "The figures", body = Stats))
+)]
+pub async fn stats(
+    State(api): Api,
+    caller: Caller,
+    choice: ChoiceQuery,
+    asked: Result<Query<AskedStats>, QueryRejection>,
+) -> Result<Json<Stats>, Problem> {
+    let component = match query(asked)?.component {
+        Some(AskedComponent::Routing) => Some(Component::Routing),
+        Some(AskedComponent::Replicas) => Some(Component::Replicas),
+        None => None,
+    };
+    let key = api.chosen(&caller, &query(choice)?).await?;
+    Ok(Json(api.facts(&key)?.stats(component, api.origin())))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AskedPage {
+    /// The namespace whose policies are listed. Default: all; where the caller may not list these, the namespace of the operator,
+    /// if it serves one alone.
+    pub namespace: Option<String>,
+    /// Policies of a page. Default: 100.
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<usize>,
+    /// What the page before gave as continue. Default: the first page.
+    #[param(example = "shop/orders")]
+    pub r#continue: Option<String>,
+}
+
+/// The policies that the caller may list.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies",
+    params(AskedPage),
+    responses((status = 200, description = "A page of policies", body = PolicyList))
+)]
+pub async fn policies(
+    State(api): Api,
+    caller: Caller,
+    asked: Result<Query<AskedPage>, QueryRejection>,
+) -> Result<Json<PolicyList>, Problem> {
+    let asked = query(asked)?;
+    let limit = asked.limit.unwrap_or(USUAL_PAGE);
+    if !(1..=PAGE).contains(&limit) {
+        return Err(Problem::bad("limit must be 1 to 500"));
+    }
+    let after = asked.r#continue.as_deref().map(names::whole).transpose()?;
+    let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
+    let listed = api.listed(&caller, namespace).await?;
+    let mut names = api.parts.context.shown_names(listed.as_deref()).into_iter();
+    let is_left = |key: &_| after.as_ref().is_none_or(|after| key > after);
+    let page: Vec<_> = names.by_ref().filter(is_left).take(limit).collect();
+    let is_last = names.next().is_none();
+    let last = page.last().filter(|_| !is_last).map(ToString::to_string);
+    // One that went meanwhile is left out.
+    let items = page.iter().filter_map(|key| Some(api.facts(key).ok()?.item()));
+    Ok(Json(PolicyList {
+        items: items.collect(),
+        r#continue: last,
+        origin: api.origin(),
+    }))
+}
+
+/// All that is known of a policy.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies/{namespace}/{name}",
+    params(
+        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
+        ("name" = String, Path, description = "The name of the policy", example = "orders"),
+    ),
+    responses((status = 200, description = "The policy", body = PolicyAnswer))
+)]
+pub async fn policy(
+    State(api): Api,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<PolicyAnswer>, Problem> {
+    let key = names::policy(&namespace, &name)?;
+    api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    Ok(Json(api.facts(&key)?.policy(api.origin())))
+}
+
+/// The metrics of this process, where --metrics=Authorized is set.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+    )
+)]
+pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Problem> {
+    let Some(exposition) = &api.parts.exposition else {
+        let message = "the metrics are on the port of --http-address, as --metrics=Authorized is not set";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "NotFound", message));
+    };
+    api.rights.prove(&caller, &Subject::Metrics).await?;
+    match exposition.page().await {
+        Ok(page) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response()),
+        Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+    }
+}
