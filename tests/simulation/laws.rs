@@ -88,7 +88,11 @@ fn known<'a>(operator: &'a Operator, address: &str) -> Option<&'a Belief> {
 /// The writes are led to another server than before.
 fn publishes(operator: &Operator, wire: &Wire, address: &str, now: Duration) -> Result<(), String> {
     let known = known(operator, address);
-    let told = known.and_then(|belief| belief.told.as_ref());
+    // One that fell silent after it was chosen is held (§5), also where the write had to wait: what it told last counts.
+    let told = known.and_then(|belief| {
+        let latest = belief.latest.as_ref().map(|(_, sample)| sample);
+        belief.told.as_ref().or(latest)
+    });
     let mark = wire.memory().and_then(|memory| memory.timeline);
     if !told.is_some_and(|sample| takes_writes(sample) && sample.timeline >= mark) {
         return Err(format!(
