@@ -164,7 +164,7 @@ pub fn waiting(report: &Report<'_>) -> String {
             )
         }
         _ if !report.problems.is_empty() => {
-            "The routes stay as they are until the policy is valid.".to_owned()
+            "The routes stay as they are until the policy is valid; see the condition Accepted.".to_owned()
         }
         _ => "The routes stay as they are until every endpoint has been checked once.".to_owned(),
     }

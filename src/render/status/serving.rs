@@ -203,7 +203,7 @@ fn obstacle(
         ),
         (WriteOutcome::Programmed, RouteState::Served, RouteState::Empty) => (
             ConditionReason::NoReadTarget,
-            format!("No server may serve reads: {reads} leads nowhere."),
+            format!("No server may serve reads: {reads} leads nowhere.{}", unwell(decided)),
         ),
         _ => (
             ConditionReason::NotProgrammed,
@@ -230,9 +230,18 @@ fn obstacle(
 /// The reasons of the servers of a route, as ` a: REASON.`; empty: there is no server, or nothing speaks against any.
 fn reasons(decided: &RouteDecision, route: &Route) -> String {
     let serving = route.serving();
+    told(decided, |view| serving.contains(&view.id))
+}
+
+/// Why servers are not well; a space before it, and nothing where all are.
+fn unwell(decided: &RouteDecision) -> String {
+    told(decided, |_| true)
+}
+
+fn told(decided: &RouteDecision, is_meant: impl Fn(&EndpointView) -> bool) -> String {
     let views = decided.endpoints.iter();
     let views: Vec<_> = views
-        .filter(|view| serving.contains(&view.id) && !advice::is_plain(view.state.reason))
+        .filter(|view| is_meant(view) && !advice::is_plain(view.state.reason))
         .collect();
     if views.is_empty() {
         return String::new();
@@ -248,7 +257,7 @@ fn no_primary(decided: &RouteDecision, writes: &str) -> String {
         .map(|view| view.id.to_string())
         .collect();
     if candidates.is_empty() {
-        return none;
+        return format!("{none}{}", unwell(decided));
     }
     let takes = if candidates.len() == 1 { "takes" } else { "take" };
     format!(

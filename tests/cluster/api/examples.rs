@@ -18,7 +18,7 @@ use crate::fixture::{Fixture, SOON};
 pub async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane).await?;
     let home = harness::node::data_subdir(&format!("curl-{}", scene.it.namespace))?;
-    std::fs::write(home.join("ca.crt"), &scene.client.authority)?;
+    std::fs::write(home.join("api-ca.crt"), &scene.client.authority)?;
     let resolve = format!("resolve = \"{HOST}:8443:{}\"\n", scene.client.address.ip());
     std::fs::write(home.join(".curlrc"), resolve)?;
     let page = include_str!("../../../docs/api.md");
