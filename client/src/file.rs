@@ -34,8 +34,24 @@ pub fn follow(
     let text = read(&path)?;
     let snapshot = Snapshot::new(told(&text)?, None, &settings, clock)?;
     let shared = Arc::new(Shared::new(snapshot, settings, deadline, clock));
-    let task = tokio::spawn(run((path, text), changes, Arc::downgrade(&shared)));
+    let following = Following(path.clone(), Arc::downgrade(&shared));
+    let task = tokio::spawn(async move {
+        let shared = following.1.clone();
+        run((path, text), changes, shared).await;
+        drop(following);
+    });
     Ok((shared, AbortOnDropHandle::new(task)))
+}
+
+/// A task that follows a file. Its end, however it comes, is told while a router is there.
+struct Following(PathBuf, Weak<Shared>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if self.1.strong_count() > 0 {
+            tracing::error!(path = %self.0.display(), "the routing table is not followed any more; the routes stay as they are");
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {

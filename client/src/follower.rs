@@ -1,10 +1,11 @@
 //! Reads that see what the same user, or tenant, wrote before.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use crate::error::Error;
+use crate::error::{Error, WriteOutcome};
 use crate::query::Query;
 use crate::router::Router;
 use crate::session::Session;
@@ -17,6 +18,60 @@ use crate::token::Token;
 pub struct Follower {
     router: Router,
     newest: Arc<ArcSwapOption<Token>>,
+    untold: Arc<Untold>,
+}
+
+/// Writes that may be there and of which no token tells: the primary alone is known to have them.
+#[derive(Debug, Default)]
+struct Untold {
+    /// How many there were.
+    count: AtomicU64,
+    /// Up to which of them a newer token covers.
+    covered: AtomicU64,
+}
+
+impl Untold {
+    fn is_any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > self.covered.load(Ordering::Acquire)
+    }
+
+    fn covers(&self, count: u64) {
+        self.covered.fetch_max(count, Ordering::AcqRel);
+    }
+}
+
+/// A write under way: where nobody takes its end in, it may be there.
+struct Writing<'a> {
+    untold: &'a Untold,
+    /// How many there were when it began: its token covers these.
+    before: u64,
+    told: bool,
+}
+
+impl<'a> Writing<'a> {
+    fn new(untold: &'a Untold) -> Self {
+        Self {
+            untold,
+            before: untold.count.load(Ordering::Acquire),
+            told: false,
+        }
+    }
+
+    /// It has a token, or was not done.
+    fn tell(mut self, covers: bool) {
+        self.told = true;
+        if covers {
+            self.untold.covers(self.before);
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.untold.count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 impl Follower {
@@ -26,6 +81,7 @@ impl Follower {
         Self {
             router,
             newest: Arc::default(),
+            untold: Arc::default(),
         }
     }
 
@@ -35,15 +91,50 @@ impl Follower {
         self.newest.load().as_deref().copied()
     }
 
-    /// Its reads see what this token stands for, too.
+    /// Its reads see what this token stands for, too. One that is newer than what was known ends the reads on the primary after a
+    /// write without a token.
     pub fn note(&self, token: Token) {
-        self.newest.rcu(|known| {
+        let untold = self.untold.count.load(Ordering::Acquire);
+        if self.merge(token) {
+            self.untold.covers(untold);
+        }
+    }
+
+    /// Whether it is newer than what was known.
+    fn merge(&self, token: Token) -> bool {
+        let before = self.newest.rcu(|known| {
             let merged = known.as_deref().map_or(token, |known| known.merged(token));
             Some(Arc::new(merged))
         });
+        before
+            .as_deref()
+            .is_none_or(|known| known.merged(token) != *known)
     }
 
-    /// A read; see [`Router::read`].
+    /// Takes in how a write ended.
+    fn written<T>(
+        &self,
+        writing: Writing<'_>,
+        written: Result<(T, Option<Token>), Error>,
+    ) -> Result<T, Error> {
+        match written {
+            Ok((value, Some(token))) => {
+                self.merge(token);
+                writing.tell(true);
+                Ok(value)
+            }
+            Ok((value, None)) => Ok(value),
+            Err(error) => {
+                if error.write_outcome() != Some(WriteOutcome::Unknown) {
+                    writing.tell(false);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A read; see [`Router::read`]. After a write of which no token tells (its outcome is unknown, or it went through a pooler) the
+    /// primary serves, until a newer token is noted.
     ///
     /// # Errors
     /// As there.
@@ -53,10 +144,13 @@ impl Follower {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into();
-        let query = match self.token() {
+        let mut query = match self.token() {
             Some(token) => query.at_least(token),
             None => query,
         };
+        if self.untold.is_any() {
+            query.newest = true;
+        }
         self.router.read(query, run).await
     }
 
@@ -69,11 +163,9 @@ impl Follower {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let (value, token) = self.router.write_with_token(query, run).await?;
-        if let Some(token) = token {
-            self.note(token);
-        }
-        Ok(value)
+        let writing = Writing::new(&self.untold);
+        let written = self.router.write_with_token(query, run).await;
+        self.written(writing, written)
     }
 
     /// A transaction; see [`Router::transaction`].
@@ -85,10 +177,8 @@ impl Follower {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let (value, token) = self.router.transaction_with_token(query, run).await?;
-        if let Some(token) = token {
-            self.note(token);
-        }
-        Ok(value)
+        let writing = Writing::new(&self.untold);
+        let written = self.router.transaction_with_token(query, run).await;
+        self.written(writing, written)
     }
 }

@@ -6,6 +6,7 @@
 //! | refused, reset or closed | failure | begins |
 //! | nothing for a while, and no answer to a ping | failure | begins |
 //! | any other failure to connect | by its class | |
+//! | a login is refused: configuration, no room | | halves the share until a login succeeds |
 //! | a wait for the pool, the caller's cancellation | | |
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -18,6 +19,11 @@ use distributary_core::breaker::{Breaker, Circuit, CircuitState, Outcome};
 use distributary_core::percent::Percent;
 use distributary_core::policy::BreakerSettings;
 use distributary_core::table::RoutingTable;
+
+/// After so many refused logins in a row nothing passes.
+const ALL_REFUSED: u8 = 7;
+/// A server that has no room for another connection serves on those that it has: the share does not fall below an eighth.
+const NO_ROOM: u8 = 3;
 
 /// What a table says of circuits.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +64,8 @@ pub struct Gate {
     /// Nothing is to be told to the breaker by a success.
     calm: AtomicBool,
     suspected: AtomicBool,
+    /// Logins that were refused since the last one that was not, [`ALL_REFUSED`] at most.
+    refused: AtomicU8,
     /// Nanoseconds since the clock's start; 0: never.
     failed_at: AtomicU64,
     failures: AtomicU64,
@@ -70,6 +78,7 @@ impl Gate {
             share: AtomicU8::new(100),
             calm: AtomicBool::new(true),
             suspected: AtomicBool::new(false),
+            refused: AtomicU8::new(0),
             failed_at: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
@@ -88,7 +97,28 @@ impl Gate {
         if self.suspected.load(Ordering::Relaxed) {
             return 0;
         }
-        self.share.load(Ordering::Relaxed).into()
+        let share: u32 = self.share.load(Ordering::Relaxed).into();
+        share >> self.refused.load(Ordering::Relaxed)
+    }
+
+    /// A login was refused although the server is well; `no_room`: for want of connections.
+    pub fn refused(&self, no_room: bool, now: Moment) {
+        self.failed_at.store(nanoseconds(now), Ordering::Relaxed);
+        let most = if no_room { NO_ROOM } else { ALL_REFUSED };
+        let more = |refused: u8| (refused < most).then(|| refused + 1);
+        let _ = self
+            .refused
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// A login succeeded.
+    pub fn let_in(&self) {
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the target takes fewer requests than the table says, until a login there succeeds.
+    pub fn is_out(&self) -> bool {
+        self.is_suspected() || self.opens_until().is_some() || self.refused.load(Ordering::Relaxed) > 0
     }
 
     pub fn is_suspected(&self) -> bool {
@@ -111,8 +141,7 @@ impl Gate {
 
     /// A request that began at `started` failed.
     pub fn failed(&self, started: Moment, now: Moment) {
-        let nanoseconds = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX);
-        self.failed_at.store(nanoseconds, Ordering::Relaxed);
+        self.failed_at.store(nanoseconds(now), Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.observe(Outcome::Failure { started }, now);
     }
@@ -146,6 +175,10 @@ impl Gate {
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
+}
+
+fn nanoseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.since_start().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -191,6 +224,21 @@ mod tests {
         gate.succeeded(until);
         assert!(gate.share() == 100);
         assert_eq!(gate.failures(), 6);
+    }
+
+    #[test]
+    fn refused_logins_halve_the_share_until_one_succeeds() {
+        let gate = Gate::new(rules());
+        gate.refused(false, at(1));
+        gate.succeeded(at(2));
+        assert_eq!(gate.share(), 50, "an answer on an older connection is no login");
+        (0..20).for_each(|_| gate.refused(false, at(3)));
+        assert!(gate.share() == 0 && gate.is_out());
+        assert_eq!(gate.failures(), 0, "it is well");
+        gate.let_in();
+        assert!(gate.share() == 100 && !gate.is_out());
+        (0..20).for_each(|_| gate.refused(true, at(4)));
+        assert_eq!(gate.share(), 12, "it serves on the connections that it has");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Query {
     pub(crate) prefer_primary: bool,
     pub(crate) deadline: Option<Duration>,
     pub(crate) token: Option<Token>,
+    /// A read that the primary serves: something was written just now, and no token tells of it.
+    pub(crate) newest: bool,
 }
 
 impl Query {

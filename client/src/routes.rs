@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Turns of one order of a route, at most.
+/// Turns of one order of a route, at most; one for each target where there are more of them.
 pub const MOST_TURNS: usize = 4096;
 /// Threads share this many counters of turns.
 const COUNTERS: usize = 16;
@@ -39,6 +39,8 @@ pub struct Picker<T> {
 
 struct Tier<T> {
     targets: Box<[Arc<T>]>,
+    /// Of each of them.
+    weights: Box<[u32]>,
     /// Places in `targets`.
     sequence: Box<[u16]>,
     counters: Box<[Counter; COUNTERS]>,
@@ -91,6 +93,12 @@ impl<T: Candidate> Picker<T> {
             .any(|target| !tried.iter().any(|other| Arc::ptr_eq(other, target)))
     }
 
+    /// Whether there is anybody but these who takes requests. It takes no turn.
+    pub fn admits(&self, tried: &[Arc<T>]) -> bool {
+        let fresh = |target: &&Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
+        self.targets().filter(fresh).any(|target| target.share() > 0)
+    }
+
     /// Whose turn it is: of the lowest order that has any that admits it. Where nobody does, the one that failed longest ago.
     /// None of `tried` is taken; `None`: nobody else is there.
     pub fn pick(&self, tried: &[Arc<T>]) -> Option<&Arc<T>> {
@@ -98,15 +106,13 @@ impl<T: Candidate> Picker<T> {
         for tier in &self.tiers {
             let Some(turn) = tier.turn() else { continue };
             let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share());
-            let Some(first) = tier.from(turn.place, passes) else {
+            let Some(first) = tier.at(turn, passes) else {
                 continue;
             };
             if self.turns == Turns::InTurn || tier.targets.len() == 1 {
                 return Some(first);
             }
-            let second = tier.from(tier.elsewhere(turn), |target| {
-                passes(target) && !Arc::ptr_eq(target, first)
-            });
+            let second = tier.drawn(turn, |target| passes(target) && !Arc::ptr_eq(target, first));
             return Some(second.map_or(first, |second| less_used(first, second)));
         }
         self.targets()
@@ -137,6 +143,7 @@ impl<T: Candidate> Tier<T> {
         };
         Self {
             targets: targets.iter().map(|(target, ..)| Arc::clone(target)).collect(),
+            weights: weights.into(),
             sequence: sequence.into(),
             counters: Box::new(std::array::from_fn(start)),
         }
@@ -164,21 +171,34 @@ impl<T: Candidate> Tier<T> {
         })
     }
 
-    /// Another place in the sequence, drawn.
-    fn elsewhere(&self, turn: Turn) -> usize {
-        let drawn = u64::from(turn.drawn.wrapping_mul(0x27D4_EB2F));
-        let count = u64::try_from(self.sequence.len()).unwrap_or_default();
-        usize::try_from((drawn * count) >> 32).unwrap_or_default()
-    }
-
-    /// The first one that passes, from this place on.
-    fn from(&self, place: usize, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
-        let target = |at: &u16| self.targets.get(usize::from(*at)).filter(|target| passes(target));
-        if let Some(first) = self.sequence.get(place).and_then(target) {
+    /// Whose turn it is. The turn of one that does not pass is anybody's, by their weights: no single other one gets all of them.
+    fn at(&self, turn: Turn, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
+        let place = self.sequence.get(turn.place)?;
+        let first = self.targets.get(usize::from(*place))?;
+        if passes(first) {
             return Some(first);
         }
-        let (before, after) = self.sequence.split_at_checked(place)?;
-        after.iter().chain(before).find_map(target)
+        self.drawn(turn, passes)
+    }
+
+    /// One of those that pass, drawn by their weights.
+    fn drawn(&self, turn: Turn, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
+        let passing = || {
+            let all = self.targets.iter().zip(&self.weights);
+            all.filter(|(target, _)| passes(target))
+        };
+        let total: u64 = passing().map(|(_, weight)| u64::from(*weight)).sum();
+        let drawn = turn.drawn.wrapping_mul(0x27D4_EB2F);
+        let mut point = (u128::from(drawn ^ (drawn >> 15)) * u128::from(total)) >> 32;
+        let mut last = None;
+        for (target, weight) in passing() {
+            last = Some(target);
+            match point.checked_sub(u128::from(*weight)) {
+                Some(rest) => point = rest,
+                None => break,
+            }
+        }
+        last
     }
 }
 
@@ -203,7 +223,7 @@ fn shard() -> usize {
     })
 }
 
-/// Turns for these weights, spread as evenly as they can be; [`MOST_TURNS`] at most, and at least one for each.
+/// Turns for these weights, spread as evenly as they can be; [`MOST_TURNS`] at most, or one for each where there are more targets.
 fn sequence(weights: &[u32]) -> Vec<u16> {
     let turns = turns(weights);
     let total: i64 = turns.iter().sum();
@@ -232,8 +252,8 @@ fn turns(weights: &[u32]) -> Vec<i64> {
         return exact.into_iter().map(signed).collect();
     }
     // One for each first, so that the smallest is not lost; the rest by weight.
-    let rest = most - exact.len() as u64;
-    let scaled = exact.iter().map(|weight| 1 + weight * rest / total);
+    let rest = most.saturating_sub(exact.len() as u64);
+    let scaled = exact.iter().map(|weight| 1 + weight.saturating_mul(rest) / total);
     let scaled: Vec<i64> = scaled.map(signed).collect();
     scaled
 }

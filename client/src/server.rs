@@ -41,7 +41,7 @@ pub struct Server {
     in_flight: AtomicU32,
     /// Waits for a free connection since the start.
     pub waits: AtomicU64,
-    recovers: AtomicBool,
+    recovers: Recovery,
     /// When the newest ping ended, and whether it was answered.
     pinged: tokio::sync::Mutex<Option<(Moment, bool)>>,
 }
@@ -73,7 +73,7 @@ impl Server {
             size,
             in_flight: AtomicU32::new(0),
             waits: AtomicU64::new(0),
-            recovers: AtomicBool::new(false),
+            recovers: Recovery::default(),
             pinged: tokio::sync::Mutex::default(),
         }))
     }
@@ -95,7 +95,12 @@ impl Server {
             self.pool.timeout_get(&timeouts).await
         };
         match got {
-            Ok(object) => Ok(object),
+            Ok(object) => {
+                if Object::metrics(&object).recycle_count == 0 {
+                    self.gate.let_in();
+                }
+                Ok(object)
+            }
             Err(PoolError::Backend(kind)) => Err(FailureReason::Failed(kind)),
             Err(PoolError::Timeout(TimeoutType::Wait)) => {
                 self.waits.fetch_add(1, Ordering::Relaxed);
@@ -154,12 +159,12 @@ impl Server {
             FailureClass::Transient => {
                 self.gate.suspect();
             }
-            FailureClass::Saturated
-            | FailureClass::Configuration
+            FailureClass::Saturated => self.gate.refused(true, self.clock.now()),
+            FailureClass::Configuration
             | FailureClass::Own
             | FailureClass::Name
-            | FailureClass::RefusedAddress
-            | FailureClass::Alive => {}
+            | FailureClass::RefusedAddress => self.gate.refused(false, self.clock.now()),
+            FailureClass::Alive => {}
         }
         self.recover();
     }
@@ -201,8 +206,7 @@ impl Server {
 
     /// While the target is out by what was seen here, logs in there from time to time, until that succeeds.
     fn recover(self: &Arc<Self>) {
-        let out = self.gate.is_suspected() || self.gate.opens_until().is_some();
-        if !out || self.recovers.swap(true, Ordering::AcqRel) {
+        if !self.recovers.begins(|| self.gate.is_out()) {
             return;
         }
         let (target, clock) = (Arc::downgrade(self), self.clock);
@@ -214,19 +218,42 @@ impl Server {
                 let Some(target) = target.upgrade() else { return };
                 let started = clock.now();
                 match target.opener().open().await {
-                    Ok(_) => target.gate.succeeded(clock.now()),
+                    Ok(_) => {
+                        target.gate.let_in();
+                        target.gate.succeeded(clock.now());
+                    }
                     Err(kind) if kind.proves_life() => target.gate.succeeded(clock.now()),
                     Err(kind) if matches!(kind.class(), FailureClass::Dead { .. }) => {
                         target.gate.failed(started, clock.now());
                     }
                     Err(_) => {}
                 }
-                if !target.gate.is_suspected() && target.gate.opens_until().is_none() {
-                    target.recovers.store(false, Ordering::Release);
+                if target.recovers.ends(|| target.gate.is_out()) {
                     return;
                 }
             }
         });
+    }
+}
+
+/// Whether a task looks after a target that is out: at most one, and at least one while it is.
+#[derive(Default)]
+struct Recovery(AtomicBool);
+
+impl Recovery {
+    /// Whether a task is to begin.
+    fn begins(&self, is_out: impl Fn() -> bool) -> bool {
+        is_out() && !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the task is to end.
+    fn ends(&self, is_out: impl Fn() -> bool) -> bool {
+        if is_out() {
+            return false;
+        }
+        self.0.swap(false, Ordering::AcqRel);
+        // Who put it out before this found a task, and began none.
+        !self.begins(is_out)
     }
 }
 
@@ -250,5 +277,23 @@ pub struct InFlight(Arc<Server>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_put_out_while_its_task_ends_keeps_it() {
+        let recovery = Recovery::default();
+        assert!(recovery.begins(|| true) && !recovery.begins(|| true), "one task");
+        let looks = Cell::new(0);
+        let put_out_after_the_first_look = || looks.replace(looks.get() + 1) > 0;
+        assert!(!recovery.ends(put_out_after_the_first_look));
+        assert!(!recovery.begins(|| true), "it goes on");
+        assert!(recovery.ends(|| false) && recovery.begins(|| true));
     }
 }

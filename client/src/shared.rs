@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
+use distributary_core::Moment;
 use distributary_core::observation::FailureKind;
 use distributary_core::routing::Destination;
 use distributary_core::table::{NoRoute, RoutingTable};
@@ -22,6 +23,9 @@ use crate::snapshot::{PoolSettings, Snapshot, Told};
 /// Where nobody serves, a newer table is awaited for so long at most.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// From one time that a request makes the source look for a newer table to the next.
+const ASKING: Duration = Duration::from_secs(10);
+
 /// What a router's requests share. It is read without a lock.
 pub struct Shared {
     pub clock: Clock,
@@ -35,6 +39,8 @@ pub struct Shared {
     changes: watch::Sender<u64>,
     /// Wakes the source of the tables.
     pub wanted: Arc<Notify>,
+    /// That it was woken because of a request.
+    asked: Seldom,
 }
 
 /// Since the start.
@@ -72,6 +78,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             changes: watch::Sender::new(0),
             wanted: Arc::default(),
+            asked: Seldom::default(),
         }
     }
 
@@ -101,6 +108,13 @@ impl Shared {
         self.wanted.notify_one();
     }
 
+    /// Asks the source because of what a request said: at most once in [`ASKING`], so that nobody from outside makes it work.
+    pub fn ask_for_table_sometimes(&self) {
+        if self.asked.passes(self.clock.now()) {
+            self.ask_for_table();
+        }
+    }
+
     /// Told whenever another table is used.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -124,6 +138,21 @@ impl Shared {
             revision: snapshot.table.revision.clone(),
             reasons,
         }
+    }
+}
+
+/// Lets one through in [`ASKING`]. Nanoseconds since the clock's start; 0: never.
+#[derive(Default)]
+struct Seldom(AtomicU64);
+
+impl Seldom {
+    fn passes(&self, now: Moment) -> bool {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (now, least) = (nanoseconds(now.since_start()), nanoseconds(ASKING));
+        let passes = |last: u64| (last == 0 || now.saturating_sub(last) >= least).then_some(now.max(1));
+        self.0
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, passes)
+            .is_ok()
     }
 }
 
@@ -152,12 +181,7 @@ pub enum Verdict {
 }
 
 /// Judges the error of a request on a connection that began at `started`, and tells the gate.
-pub fn judge(
-    checkout: &Checkout,
-    error: &Error,
-    started: distributary_core::Moment,
-    clock: Clock,
-) -> Verdict {
+pub fn judge(checkout: &Checkout, error: &Error, started: Moment, clock: Clock) -> Verdict {
     let server = &checkout.server;
     let Error::Database { source, .. } = error else {
         return Verdict::Final;
@@ -201,4 +225,17 @@ pub fn is_lost(checkout: &Checkout, error: &tokio_postgres::Error) -> bool {
         || error
             .source()
             .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_make_the_source_look_once_in_ten_seconds() {
+        let at = |seconds| Moment::new(Duration::from_secs(seconds));
+        let seldom = Seldom::default();
+        let passed: Vec<_> = (1..30).filter(|second| seldom.passes(at(*second))).collect();
+        assert_eq!(passed, [1, 11, 21]);
+    }
 }

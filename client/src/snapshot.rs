@@ -216,3 +216,6 @@ fn opener(
         pooled: AtomicBool::new(false),
     })
 }
+
+#[cfg(test)]
+mod tests;

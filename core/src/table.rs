@@ -27,6 +27,7 @@ mod document;
 mod earlier;
 mod entry;
 pub mod named;
+mod ranges;
 mod request;
 #[cfg(feature = "schema")]
 mod schema;
@@ -36,6 +37,7 @@ mod word;
 
 pub use document::{CircuitBreaker, Class, HealthCheck, PolicyName, Region, RoutingTable};
 pub use entry::{Connection, Endpoint, Route, RouteTarget, Service};
+pub use ranges::Unusable;
 pub use request::{NoRoute, Request, RouteChoice};
 #[cfg(feature = "schema")]
 pub use schema::schema;

@@ -74,6 +74,26 @@ fn a_sequence_is_bounded_and_leaves_nobody_out() {
 }
 
 #[test]
+fn more_targets_than_turns_have_one_turn_each() {
+    let weights: Vec<_> = (1..=4500).collect();
+    let all = sequence(&weights);
+    assert_eq!(all.len(), 4500);
+    let (picker, _) = picker(&weights, Turns::LeastUsed);
+    assert!(picker.pick(&[]).is_some());
+}
+
+#[test]
+fn the_turns_of_one_that_is_out_are_shared_by_the_weights_of_the_others() {
+    let (picker, fakes) = picker(&[1, 1, 1, 2], Turns::InTurn);
+    fakes[1].share.store(0, Ordering::Relaxed);
+    let counts = picked(&picker, 10_000);
+    for (id, of_four) in [(0, 1), (2, 1), (3, 2)] {
+        let expected = 10_000 * of_four / 4;
+        assert!(counts[&id].abs_diff(expected) < 200, "{counts:?}");
+    }
+}
+
+#[test]
 fn two_routes_that_take_turns_do_not_split_the_targets_between_them() {
     let ((one, _), (other, _)) = (picker(&[1, 1], Turns::InTurn), picker(&[1, 1], Turns::InTurn));
     let mut counts = [BTreeMap::new(), BTreeMap::new()];

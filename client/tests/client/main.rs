@@ -4,6 +4,7 @@ mod dropped;
 mod faults;
 mod fixture;
 mod ledger;
+mod reads;
 mod routing;
 mod tokens;
 mod transport;
@@ -42,6 +43,30 @@ fn tests() -> ExitCode {
         })
         .test("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
+        })
+        .test("no_second_attempt_after_an_answer_or_in_a_transaction", |_| {
+            reads::no_second_attempt_after_an_answer_or_in_a_transaction()
+        })
+        .test("the_programs_own_error_waits_for_the_other_attempt", |_| {
+            reads::the_programs_own_error_waits_for_the_other_attempt()
+        })
+        .test("a_busy_target_is_waited_for_where_the_other_is_lost", |_| {
+            reads::a_busy_target_is_waited_for_where_the_other_is_lost()
+        })
+        .test("a_target_that_refuses_logins_fails_no_read", |_| {
+            reads::a_target_that_refuses_logins_fails_no_read()
+        })
+        .test("the_primary_stands_in_where_no_replica_is_left", |_| {
+            reads::the_primary_stands_in_where_no_replica_is_left()
+        })
+        .test("the_only_target_is_tried_again", |_| {
+            reads::the_only_target_is_tried_again()
+        })
+        .test("a_follower_reads_on_the_primary_what_has_no_token", |_| {
+            reads::a_follower_reads_on_the_primary_what_has_no_token()
+        })
+        .test("replicas_behind_a_token_are_waited_for_once", |_| {
+            reads::replicas_behind_a_token_are_waited_for_once()
         })
         .test("dropped_futures_leave_nothing_behind", |_| {
             dropped::dropped_futures_leave_nothing_behind()

@@ -43,6 +43,7 @@ impl RoutingTable {
             retry_attempts: declared.retry_attempts,
             health_check: Some(health_check(&policy.probing)),
             circuit_breaker: circuit_breaker(&policy.breaker),
+            read_fallback: Some(policy.failover.read_fallback.clone()),
             classes: declared.classes.iter().map(class).collect(),
             default_route: DEFAULT.to_owned(),
             priorities: declared.priorities.clone(),
@@ -81,6 +82,7 @@ fn class(class: &routing::Class) -> Class {
         built_in: !class.declared,
         operations: class.operations.clone(),
         destination: class.destination,
+        read_fallback: class.read_fallback.clone(),
         route: if class.has_route() {
             name.clone()
         } else {

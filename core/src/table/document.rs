@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::entry::{Connection, Endpoint, Route};
 use super::word::Version;
 use crate::policy::Strategy;
-use crate::routing::{DefaultDestination, Destination, Priority, PriorityDestination};
+use crate::routing::{DefaultDestination, Destination, Priority, PriorityDestination, ReadFallback};
 
 /// The key routing.json of the ConfigMap NAME-routing: who serves writes and who serves reads now, for clients that route by themselves. It changes only when a decision changes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -51,6 +51,11 @@ pub struct RoutingTable {
     pub health_check: Option<HealthCheck>,
     /// How a client that has circuits of its own should set them.
     pub circuit_breaker: CircuitBreaker,
+    /// Who serves reads where too few replicas can, in this order. The routes have obeyed it already; a client to which no target of a route answers goes on with rw where Primary is here, unless the class of the request is ReplicasOnly.
+    // Earlier versions did not tell it.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<ReadFallback>"))]
+    #[serde(default, deserialize_with = "known_fallbacks")]
+    pub read_fallback: Option<Vec<ReadFallback>>,
     /// Kinds of operations, by name: write, primary-preferred and analytics where the policy declares nothing else.
     #[cfg_attr(feature = "schema", schemars(length(max = 19)))]
     pub classes: Vec<Class>,
@@ -143,6 +148,14 @@ pub struct Class {
     /// Who serves it: Primary; PrimaryPreferred, the primary while it is well; Replicas, or the fallback; ReplicasOnly, and never the primary. The route has obeyed it already.
     #[serde(rename = "target")]
     pub destination: Destination,
+    /// In place of readFallback of the document; absent: the class says nothing of it.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<ReadFallback>"))]
+    #[serde(
+        default,
+        deserialize_with = "known_fallbacks",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub read_fallback: Option<Vec<ReadFallback>>,
     /// Its route: a key of routes.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub route: String,
@@ -164,6 +177,18 @@ pub struct Region {
     /// The route of reads from it that no class names: a key of routes.
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Word"))]
     pub route: String,
+}
+
+/// Those that this version knows.
+fn known_fallbacks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<ReadFallback>>, D::Error> {
+    let all = Option::<Vec<String>>::deserialize(deserializer)?;
+    let known = |words: Vec<String>| {
+        let known = words.iter().filter_map(|word| ReadFallback::from_word(word));
+        known.collect()
+    };
+    Ok(all.map(known))
 }
 
 /// Those that this version knows: a reader passes over the others.

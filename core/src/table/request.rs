@@ -5,7 +5,7 @@ use std::fmt;
 use super::document::{Class, RoutingTable};
 use super::named::{PRIMARY_PREFERRED, WRITES};
 use crate::plan::RouteState;
-use crate::routing::{Destination, Priority, PriorityDestination};
+use crate::routing::{Destination, Priority, PriorityDestination, ReadFallback};
 
 /// What a client says of an operation. The default says nothing, and is a write.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,6 +84,20 @@ impl RoutingTable {
             destination,
             ..routed
         })
+    }
+
+    /// Whether the primary serves a request where no target of its route answers.
+    #[must_use]
+    pub fn primary_stands_in(&self, choice: &RouteChoice<'_>) -> bool {
+        if choice.destination == Destination::ReplicasOnly {
+            return false;
+        }
+        let class = choice
+            .class
+            .and_then(|name| self.classes.iter().find(|class| class.name == name));
+        let own = class.and_then(|class| class.read_fallback.as_ref());
+        let fallback = own.or(self.read_fallback.as_ref());
+        fallback.is_some_and(|fallback| fallback.contains(&ReadFallback::Primary))
     }
 
     fn classified(&self, request: &Request<'_>) -> Result<Kind<'_>, NoRoute> {

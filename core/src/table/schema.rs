@@ -24,13 +24,16 @@ pub fn schema() -> Value {
     schema.into()
 }
 
-/// Enums say no type, and whole numbers no format of Rust's.
+/// Enums say no type, whole numbers no format of Rust's, and what is always written no default.
 struct Mend;
 
 impl Transform for Mend {
     fn transform(&mut self, schema: &mut Schema) {
         if schema.get("enum").is_some() {
             schema.remove("type");
+        }
+        if schema.get("default") == Some(&Value::Null) {
+            schema.remove("default");
         }
         let format = schema.get("format").and_then(Value::as_str);
         if format.is_some_and(|format| format.starts_with("uint")) {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::document::RoutingTable;
 use super::earlier;
 use super::named::{DEFAULT, WRITES};
+use super::ranges::{self, Unusable};
 use super::word::VERSION;
 use crate::outputs::MOST_BYTES;
 
@@ -30,6 +31,8 @@ pub enum TableError {
     },
     #[error("cannot read routing.json: it names the route {route} and does not have it")]
     NoSuchRoute { route: String },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
 }
 
 /// What every version has.
@@ -43,8 +46,8 @@ impl RoutingTable {
     /// as it stands: [`is_intact`] proves it.
     ///
     /// # Errors
-    /// The text is longer than 1 MiB, is of another version, is not of the form of the schema, or names a route that it does
-    /// not have.
+    /// The text is longer than 1 MiB, is of another version, is not of the form of the schema, names a route or an endpoint that
+    /// it does not have, or has a number that is out of its range.
     pub fn read(text: &str) -> Result<Self, TableError> {
         if text.len() > LONGEST {
             return Err(TableError::TooLong);
@@ -57,12 +60,13 @@ impl RoutingTable {
         }
         let document = serde_json::from_str(text).map_err(malformed)?;
         let table: Self = serde_json::from_value(earlier::completed(document)).map_err(malformed)?;
-        match table.missing() {
-            Some(route) => Err(TableError::NoSuchRoute {
+        if let Some(route) = table.missing() {
+            return Err(TableError::NoSuchRoute {
                 route: route.to_owned(),
-            }),
-            None => Ok(table),
+            });
         }
+        ranges::check(&table)?;
+        Ok(table)
     }
 
     /// One line of JSON and a line feed: the same table gives the same bytes, the keys of each object in ascending order.

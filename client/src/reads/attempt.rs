@@ -1,0 +1,211 @@
+//! One attempt of a read: its connection, its token, the closure.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use deadpool::managed::Object;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use distributary_core::Moment;
+use distributary_probe::Clock;
+
+use super::attempts::{From, Seen};
+use crate::connection::{Access, Opener};
+use crate::error::{Error, FailureReason, TargetFailure};
+use crate::query::Query;
+use crate::server::Server;
+use crate::session::{Checkout, Freshness, Session};
+use crate::shared::{Counts, Shared, Verdict, judge};
+use crate::token::{self, Judged, Token};
+
+/// Replicas that are not at a token yet are waited for for so long at most, all together, and asked again after each pause.
+const TOKEN_WAIT: Duration = Duration::from_millis(100);
+const TOKEN_PAUSE: Duration = Duration::from_millis(5);
+/// How an attempt ended.
+pub enum Ended<T> {
+    Done(T),
+    /// No other attempt can help.
+    Failed(Error),
+    /// Another target may serve.
+    Elsewhere(FailureReason, Error),
+    /// All connections of its target are in use.
+    Full,
+    /// It got no connection, so the closure did not begin.
+    Unreached(Vec<TargetFailure>),
+}
+
+/// A read, whatever tables it goes by.
+pub struct Reading<'a, F> {
+    pub query: &'a Query,
+    pub run: &'a F,
+    pub limit: Duration,
+    /// Until when replicas are waited for; set by the first one that is.
+    pub token_wait: OnceLock<Moment>,
+}
+
+impl Shared {
+    /// One attempt: what it has seen, the target where it was one, and how it ended.
+    pub async fn attempt<T, F, R>(
+        &self,
+        from: From,
+        seen: Seen,
+        reading: &Reading<'_, F>,
+    ) -> (Seen, Option<Arc<Server>>, Ended<T>)
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let started = self.clock.now();
+        let (server, object) = match self.connect(from, reading.limit, started).await {
+            Ok(connected) => connected,
+            Err((server, ended)) => return (seen, server, ended),
+        };
+        let checkout = Checkout::new(&server, object, self.cancels.clone());
+        let _ = seen.set(Arc::downgrade(&checkout));
+        let result = self.run_read(&checkout, reading).await;
+        checkout.end();
+        let ended = match result {
+            Ok(value) => {
+                let now = self.clock.now();
+                server.latency.note(now.since(started));
+                server.gate.succeeded(now);
+                Ended::Done(value)
+            }
+            Err(
+                error @ Error::Connect(TargetFailure {
+                    reason: FailureReason::TooOld,
+                    ..
+                }),
+            ) => Ended::Elsewhere(FailureReason::TooOld, error),
+            Err(error) => match judge(&checkout, &error, started, self.clock) {
+                // Not after the first answer: what the closure made of it may be known already.
+                Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
+                Verdict::Elsewhere(_) | Verdict::Final => Ended::Failed(error),
+            },
+        };
+        (seen, Some(server), ended)
+    }
+
+    /// A connection, or why there is none. Of one target it is not waited for while others may have one.
+    async fn connect<T>(
+        &self,
+        from: From,
+        limit: Duration,
+        started: Moment,
+    ) -> Result<Connected, Unconnected<T>> {
+        let (servers, wait) = match from {
+            From::One(server) => match server.checkout(Duration::ZERO).await {
+                Ok(object) => return Ok((server, object)),
+                Err(FailureReason::PoolFull) => return Err((Some(server), Ended::Full)),
+                Err(reason) => {
+                    let failed = unreached(&server, reason, started);
+                    return Err((Some(server), Ended::Unreached(vec![failed])));
+                }
+            },
+            From::FirstFree(servers) => (servers, limit),
+        };
+        let waiting = servers.into_iter().map(|server| async move {
+            let got = server.checkout(wait).await;
+            (server, got)
+        });
+        let mut waiting: FuturesUnordered<_> = waiting.collect();
+        let mut failures = Vec::new();
+        while let Some((server, got)) = waiting.next().await {
+            match got {
+                Ok(object) => return Ok((server, object)),
+                Err(reason) => failures.push(unreached(&server, reason, started)),
+            }
+        }
+        Err((None, Ended::Unreached(failures)))
+    }
+
+    async fn run_read<T, F, R>(&self, checkout: &Arc<Checkout>, reading: &Reading<'_, F>) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let Reading { query, run, .. } = *reading;
+        let pooled = checkout.connection().is_some_and(|connection| connection.pooled);
+        self.prepare(checkout, Access::ReadOnly, query).await?;
+        // Behind a pooler nothing proves it, and the primary is all that can be asked for.
+        if let Some(token) = query.token.filter(|_| !(query.newest && pooled)) {
+            self.await_token(checkout, token, &reading.token_wait).await?;
+        }
+        if !pooled {
+            return run(checkout.session()).await;
+        }
+        checkout.say("BEGIN READ ONLY").await?;
+        let result = run(checkout.session()).await;
+        checkout.end();
+        // A read has nothing to keep.
+        checkout.say("ROLLBACK").await?;
+        result
+    }
+
+    /// Returns once the server is at the token.
+    async fn await_token(
+        &self,
+        checkout: &Checkout,
+        token: Token,
+        wait: &OnceLock<Moment>,
+    ) -> Result<(), Error> {
+        let too_old = || {
+            Error::Connect(TargetFailure {
+                endpoint: checkout.server.id.clone(),
+                reason: FailureReason::TooOld,
+            })
+        };
+        // What is asked next may be answered by another server than this was.
+        if checkout.connection().is_none_or(|connection| connection.pooled) {
+            return Err(too_old());
+        }
+        let until = *wait.get_or_init(|| self.clock.now() + TOKEN_WAIT);
+        loop {
+            let seen = checkout.position().await?.ok_or_else(too_old)?;
+            match token::judge(token, seen) {
+                Judged::Fresh => break checkout.set_freshness(Freshness::Proven),
+                Judged::Unproven => break checkout.set_freshness(Freshness::Unproven),
+                Judged::Forged => {
+                    Counts::count(&self.counts.forged_tokens);
+                    break;
+                }
+                Judged::Behind if seen.standby && self.clock.now() < until => Clock::sleep(TOKEN_PAUSE).await,
+                Judged::Behind => {
+                    if !seen.standby {
+                        self.ask_for_table_sometimes();
+                    }
+                    return Err(too_old());
+                }
+                Judged::Elsewhere => return Err(too_old()),
+                Judged::OtherSystem => {
+                    return Err(Error::OtherDatabase {
+                        token: token.system_identifier(),
+                        server: seen.system_identifier,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A server and a connection of its pool.
+type Connected = (Arc<Server>, Object<Opener>);
+/// The target, where it was one, and how the attempt ended.
+type Unconnected<T> = (Option<Arc<Server>>, Ended<T>);
+
+pub fn failure(server: &Server, reason: FailureReason) -> TargetFailure {
+    TargetFailure {
+        endpoint: server.id.clone(),
+        reason,
+    }
+}
+
+/// No connection could be had of a server.
+fn unreached(server: &Arc<Server>, reason: FailureReason, started: Moment) -> TargetFailure {
+    if let FailureReason::Failed(kind) = reason {
+        server.failed(kind, started);
+    }
+    failure(server, reason)
+}

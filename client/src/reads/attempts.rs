@@ -1,0 +1,132 @@
+//! The attempts of one read: who is next, and whether another one may be made.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use distributary_core::table::RouteChoice;
+use distributary_core::table::named::WRITES;
+
+use crate::error::{FailureReason, TargetFailure};
+use crate::routes::Picker;
+use crate::server::Server;
+use crate::session::Checkout;
+use crate::snapshot::Snapshot;
+
+/// Where an attempt gets its connection.
+pub enum From {
+    One(Arc<Server>),
+    /// Of whichever of these has a free one first.
+    FirstFree(Vec<Arc<Server>>),
+}
+
+/// Who may be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whom {
+    /// The targets of the route; for a read with a token also the primary.
+    OfRoute,
+    /// The primary too, where the policy lets it stand in.
+    Anybody,
+}
+
+/// What a closure has seen of the server of its attempt; empty while it has no connection.
+pub type Seen = Arc<OnceLock<Weak<Checkout>>>;
+
+/// The attempts by one table.
+pub struct Attempts<'a> {
+    route: Option<&'a Picker<Server>>,
+    /// Who has what no replica has: for a read with a token.
+    newest: Option<&'a Picker<Server>>,
+    /// Who serves where nobody of the route is left.
+    fallback: Option<&'a Picker<Server>>,
+    /// Those that are not tried again.
+    tried: Vec<Arc<Server>>,
+    /// Those whose pool was full; none, once they were waited for.
+    pub full: Vec<Arc<Server>>,
+    pub reasons: Vec<TargetFailure>,
+    /// A closure had begun on one of those that failed.
+    pub had_connection: bool,
+    seen: Vec<Seen>,
+}
+
+impl<'a> Attempts<'a> {
+    pub fn new(snapshot: &'a Snapshot, choice: &RouteChoice<'_>, token: bool) -> Self {
+        let primary = snapshot.picker(WRITES);
+        let stands_in = snapshot.table.primary_stands_in(choice);
+        Self {
+            route: snapshot.picker(choice.route),
+            newest: primary.filter(|_| token),
+            fallback: primary.filter(|_| stands_in),
+            tried: Vec::new(),
+            full: Vec::new(),
+            reasons: Vec::new(),
+            had_connection: false,
+            seen: Vec::new(),
+        }
+    }
+
+    fn pickers(&self, whom: Whom) -> impl Iterator<Item = &'a Picker<Server>> + use<'a> {
+        let fallback = self.fallback.filter(|_| whom == Whom::Anybody);
+        [self.route, self.newest, fallback].into_iter().flatten()
+    }
+
+    /// Whom to ask after a failure: a target that is merely busy is somebody who is left.
+    pub fn whom(&self) -> Whom {
+        if self.full.is_empty() {
+            Whom::Anybody
+        } else {
+            Whom::OfRoute
+        }
+    }
+
+    pub fn has_other(&self, whom: Whom) -> bool {
+        self.pickers(whom).any(|picker| picker.has_other(&self.tried))
+    }
+
+    /// The next target: one that is out only where there is nobody else.
+    pub fn next(&mut self, whom: Whom) -> Option<From> {
+        let well = self.pickers(whom).find(|picker| picker.admits(&self.tried));
+        let server = well
+            .and_then(|picker| picker.pick(&self.tried))
+            .or_else(|| self.pickers(whom).find_map(|picker| picker.pick(&self.tried)));
+        let server = Arc::clone(server?);
+        self.tried.push(Arc::clone(&server));
+        Some(From::One(server))
+    }
+
+    /// Those that are busy, all together.
+    pub fn first_free(&self) -> From {
+        From::FirstFree(self.full.clone())
+    }
+
+    /// What the closure of another attempt will have seen.
+    pub fn begin(&mut self) -> Seen {
+        let seen = Seen::default();
+        self.seen.push(Arc::clone(&seen));
+        seen
+    }
+
+    /// Whether an attempt has not ended.
+    pub fn is_under_way(&self, begun: &Seen) -> bool {
+        self.seen.iter().any(|seen| Arc::ptr_eq(seen, begun))
+    }
+
+    /// An attempt has ended; a target that was waited for is not waited for again.
+    pub fn end(&mut self, ended: &Seen, on: Option<&Arc<Server>>) {
+        self.full
+            .retain(|full| on.is_none_or(|on| !Arc::ptr_eq(on, full)));
+        self.seen.retain(|seen| !Arc::ptr_eq(seen, ended));
+    }
+
+    /// No server has answered a closure yet: another attempt can change nothing of what one of them has made of an answer.
+    pub fn are_unanswered(&self) -> bool {
+        self.seen.iter().all(|seen| {
+            let checkout = seen.get().and_then(Weak::upgrade);
+            checkout.is_none_or(|checkout| checkout.is_unanswered())
+        })
+    }
+
+    /// Another round, on the same servers, may end otherwise; one that is too old stays so until there is a newer table.
+    pub fn may_end_otherwise(&self) -> bool {
+        let mut reasons = self.reasons.iter();
+        reasons.any(|failure| failure.reason != FailureReason::TooOld)
+    }
+}
