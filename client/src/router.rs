@@ -105,7 +105,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.snapshot().table.route(&query.request())?;
         let written = self.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
@@ -124,7 +123,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.snapshot().table.route(&query.request())?;
         self.shared.write(&query, scope, true, &run).await
     }
 
@@ -139,7 +137,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.snapshot().table.route(&query.request())?;
         let written = self.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
@@ -158,7 +155,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.snapshot().table.route(&query.request())?;
         self.shared.write(&query, scope, true, &run).await
     }
 
