@@ -15,7 +15,7 @@ use distributary_core::table::{NoRoute, TableError};
 pub enum WriteOutcome {
     /// It was not: nothing of it is in the database, and it can be sent again.
     NotDone,
-    /// It may have been done: the connection was lost, or the deadline passed, after something of it was sent.
+    /// It may have been done, or a part of it.
     Unknown,
 }
 

@@ -305,7 +305,7 @@ impl Running {
 
 /// A connection to the server that a request was routed to, for the time of the request.
 ///
-/// Dropping a future of it in the middle is safe: the statement is cancelled at the server (within 1 s, by a request of its own),
+/// Dropping a future of it in the middle is safe: the statement is cancelled at the server (by a request of its own),
 /// and the connection is closed and never used again. So is a connection on which a transaction was left open. A session that is
 /// kept after its closure has returned keeps no connection.
 pub struct Session(Arc<Desk>);

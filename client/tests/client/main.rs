@@ -91,6 +91,9 @@ fn tests() -> ExitCode {
         .test("reads_through_a_pooler_are_read_only_transactions", |_| {
             transport::reads_through_a_pooler_are_read_only_transactions()
         })
+        .test("a_login_is_held_to_the_terms_of_a_check", |_| {
+            transport::a_login_is_held_to_the_terms_of_a_check()
+        })
         .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
             ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()
         })

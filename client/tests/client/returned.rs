@@ -31,6 +31,19 @@ pub async fn connections_that_are_well_go_back() -> Result<()> {
         "{} sessions for {READS} reads",
         processes.len()
     );
+    // Those whose state has to be reset, too, on a standby.
+    processes.clear();
+    for _ in 0..20 {
+        let run = |session: Session| async move {
+            session.execute("set my.tenant = 'a'", &[]).await?;
+            let row = session.query_one("select pg_backend_pid()", &[]).await?;
+            Ok((session.endpoint().to_owned(), row.get::<_, i32>(0)))
+        };
+        let (endpoint, process) = router.read(Query::new(), run).await?;
+        ensure!(endpoint == "replica-0", "{endpoint}");
+        processes.insert(process);
+    }
+    ensure!(processes.len() <= 4, "{processes:?}");
     Ok(())
 }
 
