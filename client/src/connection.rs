@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use distributary_core::observation::FailureKind;
 use distributary_core::server::Host;
-use distributary_probe::{Clock, Dialer, meaning};
+use distributary_probe::{Clock, Dialer, LoginGuard, meaning};
 
 use crate::credentials::{Credentials, Presented};
 use crate::wire::{Encrypted, Heard, Tap, Traffic};
@@ -23,6 +23,9 @@ use crate::wire::{Encrypted, Heard, Tap, Traffic};
 /// Makes a session read-only unless it says otherwise.
 const READ_ONLY: &str = "-c default_transaction_read_only=on";
 const IS_READ_ONLY: &str = "SHOW default_transaction_read_only";
+/// Makes a session what it was after the login. Not DISCARD ALL: the protocol's implementation keeps statements of its own.
+const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 /// What PgBouncer reports of itself in a login, from 1.26 on.
 const POOLER_SETTING: &str = "pgbouncer.version";
 
@@ -81,6 +84,17 @@ impl Connection {
             statements += &format!("SET application_name = '{quoted}';");
         }
         Some(statements).filter(|statements| !statements.is_empty())
+    }
+
+    /// Makes the session what it was after the login; whether that worked.
+    pub async fn reset(&self) -> bool {
+        if self.client.batch_execute(RESET).await.is_err() {
+            return false;
+        }
+        self.traffic.forget_state();
+        self.access.store(Access::ReadOnly as u8, Ordering::Release);
+        self.operation.lock().clear();
+        true
     }
 
     /// Nothing is under way on it, and it is open.
@@ -162,7 +176,10 @@ impl Opener {
         options: Option<&str>,
     ) -> Result<(Connection, bool), (FailureKind, Option<SqlState>)> {
         let stream = self.dialer.open(&self.host, self.address, self.timeout).await;
-        let (tap, traffic) = Tap::new(stream.map_err(|kind| (kind, None))?, self.heard.clone());
+        let (tap, traffic) = Tap::new(
+            LoginGuard::new(stream.map_err(|kind| (kind, None))?),
+            self.heard.clone(),
+        );
         let config = self.config(presented, options).map_err(|kind| (kind, None))?;
         let login = config.connect_raw(tap, Encrypted).await;
         let (client, connection) = login.map_err(|error| {

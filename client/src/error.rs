@@ -15,7 +15,7 @@ use distributary_core::table::{NoRoute, TableError};
 pub enum WriteOutcome {
     /// It was not: nothing of it is in the database, and it can be sent again.
     NotDone,
-    /// It may have been done: the connection was lost, or the deadline passed, after something of it was sent.
+    /// It may have been done, or a part of it.
     Unknown,
 }
 
@@ -60,6 +60,9 @@ pub enum Error {
     /// The closure succeeded although a statement of its transaction had failed: the transaction was rolled back.
     #[error("a statement of the transaction had failed, and the transaction was rolled back")]
     Aborted,
+    /// The closure of a transaction ended it by itself, by COMMIT, ROLLBACK or a statement like them.
+    #[error("the closure ended its transaction by itself")]
+    TransactionEnded,
     /// No server proves that it has the write of the token: it is of another database.
     #[error(
         "the token is of another database: its system identifier is {token}, that of the server {server}"

@@ -98,14 +98,13 @@ impl Router {
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
     ///
     /// # Errors
-    /// [`Error::Write`], which says whether it was done; [`Error::NoRoute`] where the request names a class that there is not.
+    /// [`Error::Write`], which says whether it was done. Its source is [`Error::NoRoute`] where the request names a class that there is not.
     pub async fn write<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.snapshot().table.route(&query.request())?;
         let written = self.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
@@ -124,7 +123,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.snapshot().table.route(&query.request())?;
         self.shared.write(&query, scope, true, &run).await
     }
 
@@ -132,14 +130,14 @@ impl Router {
     /// [`Query::read_only`] the transaction is read-only, and still on the primary.
     ///
     /// # Errors
-    /// [`Error::Write`], which says whether it was done: `Unknown` only where the answer to COMMIT did not come.
+    /// [`Error::Write`], which says whether it was done: `Unknown` where the answer to COMMIT did not come, and where the closure may
+    /// have ended the transaction by itself.
     pub async fn transaction<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.snapshot().table.route(&query.request())?;
         let written = self.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
@@ -158,7 +156,6 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.snapshot().table.route(&query.request())?;
         self.shared.write(&query, scope, true, &run).await
     }
 

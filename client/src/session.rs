@@ -4,24 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use deadpool::managed::Object;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
+use tokio_postgres::{CancelToken, Row, SimpleQueryMessage, Statement, ToStatement};
 
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
 use crate::server::{InFlight, Server};
 use crate::token::{POSITION, Position};
-use crate::wire::Encrypted;
+use crate::wire::{Encrypted, seen};
 
 /// A cancellation has so long, its connection included.
 const CANCEL: Duration = Duration::from_secs(1);
-/// Cancellations under way at once; a connection that finds no place is closed without.
+/// Cancellations under way at once; others wait. As each keeps the place of its connection in the pool, they are no more than those.
 const CANCELS: usize = 64;
+/// To reset a session takes so long at most.
+const RESETTING: Duration = Duration::from_secs(1);
 
 /// Sends cancellations, some at a time.
 #[derive(Clone)]
@@ -34,15 +37,14 @@ impl Default for Cancels {
 }
 
 impl Cancels {
-    /// Ends what is under way on a connection, and closes it.
-    fn cancel(&self, connection: Connection, server: Arc<Server>) {
-        let place = Arc::clone(&self.0).try_acquire_owned();
-        let (Ok(place), Ok(runtime)) = (place, Handle::try_current()) else {
+    /// Ends what is under way on a connection, and drops what keeps it.
+    fn cancel(&self, token: CancelToken, server: Arc<Server>, keeps: impl Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        let places = Arc::clone(&self.0);
         runtime.spawn(async move {
-            let _place = place;
-            let token = connection.client.cancel_token();
+            let _place = places.acquire_owned().await;
             let cancelled = async {
                 let opener = server.opener();
                 let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
@@ -52,9 +54,35 @@ impl Cancels {
             };
             // The connection is closed in any case.
             let _ = timeout(CANCEL, cancelled).await;
-            drop(connection);
+            drop(keeps);
         });
     }
+}
+
+/// A connection that is closed where it is dropped, and has its place in the pool until then.
+struct Closing(Option<Object<Opener>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+/// Makes a session what it was after the login, and gives it back; where that fails, closes it.
+fn reset(object: Object<Opener>) {
+    let mut closing = Closing(Some(object));
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        let is_reset = match &closing.0 {
+            Some(object) => matches!(timeout(RESETTING, object.reset()).await, Ok(true)),
+            None => false,
+        };
+        if is_reset {
+            drop(closing.0.take());
+        }
+    });
 }
 
 /// Whether a read sees the write of its token.
@@ -68,63 +96,114 @@ pub enum Freshness {
     Unproven,
 }
 
-/// A connection that is used by one request.
-pub(crate) struct Checkout {
-    pub server: Arc<Server>,
+/// A connection that is used by one request, and by the statements of its closure that are under way.
+struct Held {
+    server: Arc<Server>,
     /// Taken when it is dropped.
     object: Option<Object<Opener>>,
     cancels: Cancels,
     /// Statements that were begun and are not answered; one whose future was dropped stays.
     busy: AtomicU32,
+    /// A cancellation was sent.
+    cancelled: AtomicBool,
+    _in_flight: InFlight,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        let traffic = Arc::clone(&object.traffic);
+        let abandoned = *self.busy.get_mut() > 0;
+        if !abandoned && object.is_clean() && !traffic.has_state() {
+            return;
+        }
+        // Behind a pooler the state is that of a server, which the pooler resets.
+        if !abandoned && object.is_clean() && traffic.can_be_reset() && !object.pooled {
+            return reset(object);
+        }
+        let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
+        let closing = Closing(Some(object));
+        if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
+            self.cancels.cancel(token, Arc::clone(&self.server), closing);
+        }
+    }
+}
+
+/// What a request and the sessions of its closure share.
+struct Desk {
+    server: Arc<Server>,
+    /// `None`: the request has ended.
+    held: ArcSwapOption<Held>,
     begun: AtomicU32,
     answered: AtomicU32,
-    /// The request has ended.
-    over: AtomicBool,
     freshness: Mutex<Freshness>,
-    _in_flight: InFlight,
+}
+
+/// A connection that is used by one request. Where it is dropped, no session keeps the connection.
+pub(crate) struct Checkout {
+    pub server: Arc<Server>,
+    held: Arc<Held>,
+    desk: Arc<Desk>,
 }
 
 impl Checkout {
     pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
-        Arc::new(Self {
+        let held = Arc::new(Held {
             server: Arc::clone(server),
             object: Some(object),
             cancels,
             busy: AtomicU32::new(0),
+            cancelled: AtomicBool::new(false),
+            _in_flight: server.begin(),
+        });
+        let desk = Arc::new(Desk {
+            server: Arc::clone(server),
+            held: ArcSwapOption::new(Some(Arc::clone(&held))),
             begun: AtomicU32::new(0),
             answered: AtomicU32::new(0),
-            over: AtomicBool::new(false),
             freshness: Mutex::new(Freshness::NotAsked),
-            _in_flight: server.begin(),
+        });
+        Arc::new(Self {
+            server: Arc::clone(server),
+            held,
+            desk,
         })
     }
 
-    /// The session of a closure.
-    pub fn session(self: &Arc<Self>) -> Session {
-        Session(Arc::clone(self))
+    /// The session of a closure. What was left in the connection by then is no doing of it.
+    pub fn session(&self) -> Session {
+        if let Some(connection) = self.connection() {
+            connection.traffic.forget_state();
+        }
+        Session(Arc::clone(&self.desk))
     }
 
     pub fn connection(&self) -> Option<&Connection> {
-        self.object.as_deref()
+        self.held.object.as_deref()
     }
 
     /// Statements of the closure that the server has carried out.
     pub fn answered(&self) -> u32 {
-        self.answered.load(Ordering::Acquire)
+        self.desk.answered.load(Ordering::Acquire)
     }
 
-    /// Statements of the closure that were begun.
+    /// Statements of the closure that were begun. To prepare one is none.
     pub fn begun(&self) -> u32 {
-        self.begun.load(Ordering::Acquire)
+        self.desk.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether statements are under way, or were given up.
+    pub fn is_busy(&self) -> bool {
+        self.held.busy.load(Ordering::Acquire) > 0
     }
 
     /// Its sessions can do nothing any more.
     pub fn end(&self) {
-        self.over.store(true, Ordering::Release);
+        self.desk.held.store(None);
     }
 
     pub fn set_freshness(&self, freshness: Freshness) {
-        *self.freshness.lock() = freshness;
+        *self.desk.freshness.lock() = freshness;
     }
 
     /// The position of the server, in a statement of its own; `None`: it does not tell.
@@ -133,7 +212,7 @@ impl Checkout {
     /// What the server or the connection said.
     pub async fn position(&self) -> Result<Option<Position>, Error> {
         let connection = self.connection().ok_or(Error::SessionEnded)?;
-        let busy = Busy::new(&self.busy);
+        let busy = Busy::new(&self.held);
         let told = connection.client.simple_query(POSITION).await;
         let told = told.map_err(|source| self.failed(source))?;
         busy.end();
@@ -145,7 +224,7 @@ impl Checkout {
 
     /// The connection is not used again.
     pub fn spoil(&self) {
-        self.busy.fetch_add(1, Ordering::AcqRel);
+        self.held.busy.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Statements of the router itself: they are not counted. A connection on which they fail is not used again.
@@ -154,7 +233,7 @@ impl Checkout {
     /// What the server or the connection said.
     pub async fn say(&self, statements: &str) -> Result<(), Error> {
         let connection = self.connection().ok_or(Error::SessionEnded)?;
-        let busy = Busy::new(&self.busy);
+        let busy = Busy::new(&self.held);
         let said = connection.client.batch_execute(statements).await;
         said.map_err(|source| self.failed(source))?;
         busy.end();
@@ -162,10 +241,14 @@ impl Checkout {
     }
 
     fn failed(&self, source: tokio_postgres::Error) -> Error {
-        Error::Database {
-            endpoint: self.server.id.clone(),
-            source,
-        }
+        failed(&self.server, source)
+    }
+}
+
+fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
+    Error::Database {
+        endpoint: server.id.clone(),
+        source,
     }
 }
 
@@ -183,37 +266,61 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
-        let Some(object) = self.object.take() else { return };
-        let abandoned = *self.busy.get_mut() > 0;
-        if !abandoned && object.is_clean() {
-            return;
-        }
-        let connection = Object::take(object);
-        if (abandoned || connection.traffic.waits()) && !connection.client.is_closed() {
-            self.cancels.cancel(connection, Arc::clone(&self.server));
+        self.end();
+        if let Some(connection) = self.connection() {
+            connection.traffic.watch(None);
+            // Another task waits for an answer to a statement.
+            if Arc::strong_count(&self.held) > 1 {
+                self.spoil();
+                self.held.cancelled.store(true, Ordering::Release);
+                let (token, server) = (connection.client.cancel_token(), Arc::clone(&self.server));
+                self.held.cancels.cancel(token, server, Arc::clone(&self.held));
+            }
         }
     }
 }
 
 /// Counts a statement as under way; where its future is dropped, for ever.
-struct Busy<'a>(&'a AtomicU32);
+struct Busy<'a>(&'a Held);
 
 impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
+    fn new(held: &'a Held) -> Self {
+        held.busy.fetch_add(1, Ordering::AcqRel);
+        Self(held)
     }
 
     fn end(self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A statement of a closure.
+struct Running {
+    desk: Arc<Desk>,
+    held: Arc<Held>,
+}
+
+impl Running {
+    fn connection(&self) -> Result<&Connection, Error> {
+        self.held.object.as_deref().ok_or(Error::SessionEnded)
+    }
+
+    /// It was answered.
+    fn end<T>(self, result: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
+        self.held.busy.fetch_sub(1, Ordering::AcqRel);
+        if result.is_ok() {
+            self.desk.answered.fetch_add(1, Ordering::AcqRel);
+        }
+        result.map_err(|source| failed(&self.desk.server, source))
     }
 }
 
 /// A connection to the server that a request was routed to, for the time of the request.
 ///
-/// Dropping a future of it in the middle is safe: the statement is cancelled at the server (within 1 s, by a request of its own),
-/// and the connection is closed and never used again. So is a connection on which a transaction was left open.
-pub struct Session(Arc<Checkout>);
+/// Dropping a future of it in the middle is safe: the statement is cancelled at the server (by a request of its own),
+/// and the connection is closed and never used again. So is a connection on which a transaction was left open. A session that is
+/// kept after its closure has returned keeps no connection.
+pub struct Session(Arc<Desk>);
 
 impl Session {
     /// The id of the endpoint of the server.
@@ -236,8 +343,9 @@ impl Session {
     where
         T: ?Sized + ToStatement,
     {
-        self.run(|connection| connection.client.query(statement, parameters))
-            .await
+        let running = self.begin(None)?;
+        let result = running.connection()?.client.query(statement, parameters).await;
+        running.end(result)
     }
 
     /// The one row of a statement. See [`tokio_postgres::Client::query_one`].
@@ -248,8 +356,13 @@ impl Session {
     where
         T: ?Sized + ToStatement,
     {
-        self.run(|connection| connection.client.query_one(statement, parameters))
-            .await
+        let running = self.begin(None)?;
+        let result = running
+            .connection()?
+            .client
+            .query_one(statement, parameters)
+            .await;
+        running.end(result)
     }
 
     /// The row of a statement that has at most one. See [`tokio_postgres::Client::query_opt`].
@@ -264,8 +377,13 @@ impl Session {
     where
         T: ?Sized + ToStatement,
     {
-        self.run(|connection| connection.client.query_opt(statement, parameters))
-            .await
+        let running = self.begin(None)?;
+        let result = running
+            .connection()?
+            .client
+            .query_opt(statement, parameters)
+            .await;
+        running.end(result)
     }
 
     /// Carries a statement out, and returns how many rows it changed. See [`tokio_postgres::Client::execute`].
@@ -276,8 +394,9 @@ impl Session {
     where
         T: ?Sized + ToStatement,
     {
-        self.run(|connection| connection.client.execute(statement, parameters))
-            .await
+        let running = self.begin(None)?;
+        let result = running.connection()?.client.execute(statement, parameters).await;
+        running.end(result)
     }
 
     /// Carries out statements that have no parameters. See [`tokio_postgres::Client::batch_execute`].
@@ -285,8 +404,9 @@ impl Session {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn batch_execute(&self, statements: &str) -> Result<(), Error> {
-        self.run(|connection| connection.client.batch_execute(statements))
-            .await
+        let running = self.begin(Some(statements))?;
+        let result = running.connection()?.client.batch_execute(statements).await;
+        running.end(result)
     }
 
     /// Rows of statements without parameters, their values as text. See [`tokio_postgres::Client::simple_query`].
@@ -294,8 +414,9 @@ impl Session {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn simple_query(&self, statements: &str) -> Result<Vec<SimpleQueryMessage>, Error> {
-        self.run(|connection| connection.client.simple_query(statements))
-            .await
+        let running = self.begin(Some(statements))?;
+        let result = running.connection()?.client.simple_query(statements).await;
+        running.end(result)
     }
 
     /// Prepares a statement on this connection, for this request. See [`tokio_postgres::Client::prepare`].
@@ -303,25 +424,31 @@ impl Session {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn prepare(&self, statement: &str) -> Result<Statement, Error> {
-        self.run(|connection| connection.client.prepare(statement)).await
+        let running = self.prepares()?;
+        let result = running.connection()?.client.prepare(statement).await;
+        running.end(result)
     }
 
-    async fn run<'a, T, F>(&'a self, statement: impl FnOnce(&'a Connection) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, tokio_postgres::Error>> + 'a,
-    {
-        let checkout = &*self.0;
-        let connection = checkout
-            .connection()
-            .filter(|_| !checkout.over.load(Ordering::Acquire));
-        let connection = connection.ok_or(Error::SessionEnded)?;
-        checkout.begun.fetch_add(1, Ordering::AcqRel);
-        let busy = Busy::new(&checkout.busy);
-        let result = statement(connection).await;
-        busy.end();
-        if result.is_ok() {
-            checkout.answered.fetch_add(1, Ordering::AcqRel);
-        }
-        result.map_err(|source| checkout.failed(source))
+    /// A statement that does something; `batch`: its text may be several.
+    fn begin(&self, batch: Option<&str>) -> Result<Running, Error> {
+        let running = self.prepares()?;
+        running.desk.begun.fetch_add(1, Ordering::AcqRel);
+        let traffic = &running.connection()?.traffic;
+        traffic.tell(|seen| {
+            seen.mark(seen::BEGUN);
+            if let Some(text) = batch {
+                seen.batch(text);
+            }
+        });
+        Ok(running)
+    }
+
+    fn prepares(&self) -> Result<Running, Error> {
+        let held = self.0.held.load_full().ok_or(Error::SessionEnded)?;
+        held.busy.fetch_add(1, Ordering::AcqRel);
+        Ok(Running {
+            desk: Arc::clone(&self.0),
+            held,
+        })
     }
 }

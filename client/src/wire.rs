@@ -1,18 +1,26 @@
 //! What goes over a connection, seen below the protocol's implementation: whether a request is unanswered, whether a transaction
-//! is open, whether anything was sent at all. Frame headers alone are read.
+//! is open, whether anything was sent at all, what kind of statements were sent and carried out, whether they left anything in the session.
+//! Of each frame the header and the first bytes are read.
 //!
-//! A password in clear text or as MD5 is never sent: a server that asks for one is refused before the implementation reads it.
+//! A session keeps what SET, LISTEN, PREPARE, temporary tables and the like leave in it. Nearly all of that is seen by the tags of what was
+//! carried out; what a function leaves (`set_config`, advisory locks) only where the server reports it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use distributary_probe::Clock;
+
+use self::seen::Seen;
+
+pub mod seen;
 
 /// What is known of a connection.
 #[derive(Debug, Default)]
@@ -25,7 +33,16 @@ pub struct Traffic {
     rolled_back: AtomicBool,
     /// Bytes that the system took.
     sent: AtomicU64,
+    /// The session is not as it was after the login: [`KEPT`], [`PLANS`].
+    state: AtomicU8,
+    /// Of the write that uses the connection.
+    seen: ArcSwapOption<Seen>,
 }
+
+/// Something was left in the session that a reset takes back.
+const KEPT: u8 = 1;
+/// Statements were prepared or dropped, by which the protocol's implementation names its own.
+const PLANS: u8 = 2;
 
 impl Traffic {
     /// Nothing is under way, and no transaction is open.
@@ -46,6 +63,61 @@ impl Traffic {
 
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Acquire)
+    }
+
+    /// A transaction is open, failed or not.
+    pub fn in_transaction(&self) -> bool {
+        matches!(self.status.load(Ordering::Acquire), b'T' | b'E')
+    }
+
+    /// From here on what is seen is that of a closure.
+    pub fn forget_state(&self) {
+        self.state.store(0, Ordering::Release);
+    }
+
+    /// Whether the session must be reset before somebody else uses it.
+    pub fn has_state(&self) -> bool {
+        self.state.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether that can be done.
+    pub fn can_be_reset(&self) -> bool {
+        self.state.load(Ordering::Acquire) & PLANS == 0
+    }
+
+    /// Notes for a write what is seen from here on; `None`: nobody asks.
+    pub fn watch(&self, seen: Option<Arc<Seen>>) {
+        self.seen.store(seen);
+    }
+
+    /// Tells the write, where there is one.
+    pub fn tell(&self, told: impl FnOnce(&Seen)) {
+        if let Some(seen) = &*self.seen.load() {
+            told(seen);
+        }
+    }
+
+    /// A statement was carried out; `described`: it has sent rows, or what they are.
+    fn done(&self, tag: &[u8], described: bool) {
+        match seen::first(tag) {
+            b"COMMIT" => self.rolled_back.store(false, Ordering::Release),
+            b"ROLLBACK" => self.rolled_back.store(true, Ordering::Release),
+            _ => {}
+        }
+        self.state.fetch_or(left_by(tag, described), Ordering::AcqRel);
+        self.tell(|seen| seen.done(tag));
+    }
+}
+
+/// What a statement may leave in the session, by its tag. SELECT INTO and CREATE TABLE AS have that of SELECT, and no rows.
+fn left_by(tag: &[u8], described: bool) -> u8 {
+    match seen::first(tag) {
+        b"SELECT" => u8::from(!described) * KEPT,
+        b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE" | b"BEGIN" | b"START" | b"COMMIT" | b"ROLLBACK"
+        | b"SAVEPOINT" | b"RELEASE" | b"SHOW" | b"FETCH" | b"MOVE" | b"CLOSE" | b"EXPLAIN" | b"COPY"
+        | b"LOCK" | b"NOTIFY" | b"TRUNCATE" | b"ANALYZE" | b"VACUUM" => 0,
+        b"PREPARE" | b"DEALLOCATE" | b"DISCARD" => KEPT | PLANS,
+        _ => KEPT,
     }
 }
 
@@ -86,6 +158,18 @@ pub struct Tap<S> {
     heard: Heard,
     sent: Frames,
     received: Frames,
+    asked: Asked,
+    /// Rows, or what they are, came since the last statement was carried out.
+    described: bool,
+}
+
+/// The requests that wait for their answers, in their order.
+#[derive(Default)]
+struct Asked {
+    /// Whether each does more than to drop a prepared statement, which the implementation asks for whenever it likes.
+    requests: VecDeque<bool>,
+    /// The request that is being sent does.
+    more: bool,
 }
 
 impl<S> Tap<S> {
@@ -102,6 +186,8 @@ impl<S> Tap<S> {
                 ..Frames::default()
             },
             received: Frames::default(),
+            asked: Asked::default(),
+            described: false,
         };
         (tap, traffic)
     }
@@ -110,22 +196,38 @@ impl<S> Tap<S> {
 /// Type byte and length.
 const HEADER: usize = 5;
 
+/// So many bytes of a body are read: a tag, the first word of a statement after its comments.
+const BODY: usize = 256;
+
 /// Where in a frame a stream of bytes is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Frames {
     header: [u8; HEADER],
     have: usize,
     /// The first bytes of the body.
-    body: [u8; 4],
+    body: [u8; BODY],
     body_have: usize,
     told: bool,
     /// Bytes of the body that are to come.
     left: usize,
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            body: [0; BODY],
+            body_have: 0,
+            told: false,
+            left: 0,
+        }
+    }
+}
+
 impl Frames {
     /// Tells each frame by its type and the first bytes of its body, once those are there.
-    fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(u8, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() {
             if self.have < HEADER {
                 self.header[self.have] = bytes[0];
@@ -148,28 +250,14 @@ impl Frames {
             }
             if !self.told && (self.left == 0 || self.body_have == self.body.len()) {
                 self.told = true;
-                see(self.header[0], &self.body[..self.body_have])?;
+                see(self.header[0], &self.body[..self.body_have]);
             }
             if self.left == 0 {
                 (self.have, self.told) = (0, false);
             }
         }
-        Ok(())
     }
 }
-
-/// What is asked of a login that a server may not be answered: 0 let in, 10 to 12 SCRAM.
-fn permitted(body: &[u8]) -> io::Result<()> {
-    match body {
-        [0, 0, 0, 0 | 10..=12] => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, PasswordMethod)),
-    }
-}
-
-/// The server asks for a password in a way that gives it away.
-#[derive(Debug, thiserror::Error)]
-#[error("the server asks for a password method that is never used")]
-pub struct PasswordMethod;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -182,26 +270,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         }
         this.heard.note();
         let traffic = &this.traffic;
-        let seen = this.received.read(read, |kind, body| match kind {
-            b'R' => permitted(body),
-            b'C' if body == b"COMM" || body == b"ROLL" => {
-                traffic.rolled_back.store(body == b"ROLL", Ordering::Release);
-                Ok(())
+        let (asked, described) = (&mut this.asked, &mut this.described);
+        this.received.read(read, |kind, body| match kind {
+            b'T' | b'D' => *described = true,
+            // It has none, or failed.
+            b'n' | b'E' => *described = false,
+            b'C' => traffic.done(body, std::mem::take(described)),
+            // In the login the server tells all of them.
+            b'S' if traffic.status.load(Ordering::Acquire) != 0 => {
+                traffic.state.fetch_or(KEPT, Ordering::AcqRel);
             }
             b'Z' => {
                 let status = body.first().copied().unwrap_or_default();
                 traffic.status.store(status, Ordering::Release);
                 // The one that ends the login answers no request.
-                let _ = traffic
-                    .unanswered
-                    .try_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-                        (count > 0).then(|| count - 1)
-                    });
-                Ok(())
+                if asked.requests.pop_front() == Some(true) {
+                    traffic.unanswered.fetch_sub(1, Ordering::AcqRel);
+                }
             }
-            _ => Ok(()),
+            _ => {}
         });
-        Poll::Ready(seen)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -211,13 +300,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
         let traffic = &this.traffic;
         traffic.sent.fetch_add(written as u64, Ordering::AcqRel);
-        let seen = this.sent.read(&bytes[..written], |kind, _| {
-            if matches!(kind, b'Q' | b'S' | b'F') {
-                traffic.unanswered.fetch_add(1, Ordering::AcqRel);
+        let asked = &mut this.asked;
+        this.sent.read(&bytes[..written], |kind, body| {
+            match kind {
+                b'P' => traffic.tell(|seen| seen.prepared(body)),
+                b'E' | b'Q' | b'F' => traffic.tell(|seen| seen.mark(seen::EXECUTED)),
+                _ => {}
             }
-            Ok(())
+            match kind {
+                b'Q' | b'S' | b'F' => {
+                    let more = std::mem::take(&mut asked.more) || kind != b'S';
+                    asked.requests.push_back(more);
+                    traffic.unanswered.fetch_add(i64::from(more), Ordering::AcqRel);
+                }
+                // The startup message and those of the login belong to no request.
+                b'C' | b'p' | 0 => {}
+                _ => asked.more = true,
+            }
         });
-        Poll::Ready(seen.map(|()| written))
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

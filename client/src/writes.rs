@@ -1,9 +1,9 @@
 //! Writes and transactions: on the server of `rw`, and sent again only while no byte of them was sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 use tokio_postgres::error::{Severity, SqlState};
 
@@ -15,9 +15,12 @@ use crate::query::Query;
 use crate::session::{Checkout, Session};
 use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge};
 use crate::token::{Position, Token};
+use crate::wire::seen::{self, Seen};
 
 /// From one attempt to reach the primary to the next one, where no newer table comes.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The question for a token has the rest of the deadline, and so long at least.
+const TOKEN: Duration = Duration::from_millis(50);
 
 /// What becomes of statements outside of a transaction, or in one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,17 +37,39 @@ pub type Written<T> = (T, Option<Token>);
 /// What was done of a write, for who has to tell after a deadline.
 #[derive(Default)]
 struct Progress {
-    /// Something that changes the database may have been sent.
-    sent: AtomicBool,
+    /// Of the newest attempt that came to its closure.
+    seen: ArcSwapOption<Seen>,
 }
 
 impl Progress {
-    fn outcome(&self) -> WriteOutcome {
-        if self.sent.load(Ordering::Acquire) {
-            WriteOutcome::Unknown
-        } else {
-            WriteOutcome::NotDone
+    /// From here on what goes over the connection is that of the closure.
+    fn begin(&self, checkout: &Checkout) -> Arc<Seen> {
+        let seen = Arc::<Seen>::default();
+        if let Some(connection) = checkout.connection() {
+            connection.traffic.watch(Some(Arc::clone(&seen)));
         }
+        self.seen.store(Some(Arc::clone(&seen)));
+        seen
+    }
+
+    fn outcome(&self, scope: Scope) -> WriteOutcome {
+        let changes = match scope {
+            Scope::Statements => seen::BEGUN,
+            Scope::Transaction => seen::COMMITTING | seen::ENDS,
+        };
+        let seen = self.seen.load();
+        known_not_done(!seen.as_ref().is_some_and(|seen| seen.any(changes)))
+    }
+}
+
+/// A write that was done, on its connection.
+type Done<T> = (T, Arc<Checkout>);
+
+const fn known_not_done(known: bool) -> WriteOutcome {
+    if known {
+        WriteOutcome::NotDone
+    } else {
+        WriteOutcome::Unknown
     }
 }
 
@@ -62,29 +87,33 @@ impl Shared {
         R: Future<Output = Result<T, Error>>,
     {
         Counts::count(&self.counts.writes);
+        let route = self.snapshot().table.route(&query.request()).map(drop);
+        route.map_err(|error| Error::from(error).of_write(WriteOutcome::NotDone))?;
         let progress = Progress::default();
-        let written = self
-            .within(
-                query,
-                self.attempts_to_write(query, (scope, asks), run, &progress),
-            )
-            .await;
-        written.map_err(|error| match error {
-            Error::Deadline { .. } => {
-                let outcome = progress.outcome();
-                error.of_write(outcome)
-            }
+        let started = self.clock.now();
+        let attempts = self.attempts_to_write(query, scope, run, &progress);
+        let written = self.within(query, attempts).await;
+        let (value, checkout) = written.map_err(|error| match error {
+            Error::Deadline { .. } => error.of_write(progress.outcome(scope)),
             error => error,
-        })
+        })?;
+        if !asks {
+            return Ok((value, None));
+        }
+        // The write is done, whatever becomes of this.
+        let limit = query.deadline.unwrap_or(self.deadline);
+        let left = limit.saturating_sub(self.clock.now().since(started)).max(TOKEN);
+        let token = timeout(left, token_after(&checkout)).await;
+        Ok((value, token.ok().flatten()))
     }
 
     async fn attempts_to_write<T, F, R>(
         &self,
         query: &Query,
-        (scope, asks): (Scope, bool),
+        scope: Scope,
         run: &F,
         progress: &Progress,
-    ) -> Result<Written<T>, Error>
+    ) -> Result<Done<T>, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -92,7 +121,7 @@ impl Shared {
         let until = self.clock.now() + PATIENCE;
         loop {
             let mut changes = self.changes();
-            let error = match self.attempt_to_write(query, (scope, asks), run, progress).await {
+            let error = match self.attempt_to_write(query, scope, run, progress).await {
                 Err((error, true)) => error,
                 Err((error, false)) => return Err(error),
                 Ok(value) => return Ok(value),
@@ -109,10 +138,10 @@ impl Shared {
     async fn attempt_to_write<T, F, R>(
         &self,
         query: &Query,
-        (scope, asks): (Scope, bool),
+        scope: Scope,
         run: &F,
         progress: &Progress,
-    ) -> Result<Written<T>, (Error, bool)>
+    ) -> Result<Done<T>, (Error, bool)>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -152,7 +181,7 @@ impl Shared {
                 let now = self.clock.now();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
-                Ok((value, self.token_after(&checkout, asks).await))
+                Ok((value, checkout))
             }
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
@@ -175,16 +204,18 @@ impl Shared {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        progress.sent.store(true, Ordering::Release);
+        let seen = progress.begin(checkout);
         let result = run(checkout.session()).await;
         result.map_err(|error| {
-            let nothing = checkout.begun() == 0 || (is_refusal(&error) && checkout.begun() == 1);
-            let outcome = if nothing {
-                WriteOutcome::NotDone
-            } else {
-                WriteOutcome::Unknown
-            };
-            (error, outcome)
+            let refused = is_refusal(&error) && !checkout.is_busy();
+            // Refused before anything was carried out; or one statement that is done as a whole or not at all.
+            let nothing = checkout.begun() == 0
+                || (refused && !seen.any(seen::EXECUTED))
+                || (refused
+                    && checkout.begun() == 1
+                    && seen.any(seen::TEXT)
+                    && !seen.any(seen::PARTIAL | seen::CHANGED));
+            (error, known_not_done(nothing))
         })
     }
 
@@ -207,24 +238,30 @@ impl Shared {
             "BEGIN"
         };
         checkout.say(begin).await.map_err(not_done)?;
+        let seen = progress.begin(checkout);
         let result = run(checkout.session()).await;
         checkout.end();
+        let open = is_open(checkout, &seen);
         let value = match result {
-            Ok(value) => value,
-            Err(error) => {
+            Ok(value) if open => value,
+            Ok(_) => {
+                checkout.spoil();
+                return Err((Error::TransactionEnded, WriteOutcome::Unknown));
+            }
+            Err(error) if open => {
                 // Where this fails, the end of the connection does it.
                 let _ = checkout.say("ROLLBACK").await;
                 return Err(not_done(error));
             }
+            Err(error) => {
+                checkout.spoil();
+                return Err((error, WriteOutcome::Unknown));
+            }
         };
-        progress.sent.store(true, Ordering::Release);
+        seen.mark(seen::COMMITTING);
         checkout.say("COMMIT").await.map_err(|error| {
             // A check that is deferred to the end, a serialization failure.
-            let outcome = if is_refusal(&error) {
-                WriteOutcome::NotDone
-            } else {
-                WriteOutcome::Unknown
-            };
+            let outcome = known_not_done(is_refusal(&error));
             (error, outcome)
         })?;
         let rolled_back = |connection: &Connection| connection.traffic.was_rolled_back();
@@ -232,16 +269,6 @@ impl Shared {
             return Err(not_done(Error::Aborted));
         }
         Ok(value)
-    }
-
-    /// Where the log is after a write that was done; `None`: it was not asked for, or cannot be told.
-    async fn token_after(&self, checkout: &Checkout, asks: bool) -> Option<Token> {
-        // Behind a pooler another server may answer.
-        let direct = checkout.connection().is_some_and(|connection| !connection.pooled);
-        if !asks || !direct {
-            return None;
-        }
-        checkout.position().await.ok().flatten().and_then(Position::token)
     }
 
     /// A server that takes no writes although the table says so: its connections are not used again.
@@ -255,13 +282,37 @@ impl Shared {
     }
 }
 
-/// The server refused a statement as a whole, and says that nothing of it was done: an error that does not end the session.
+/// Whether the transaction that was begun for a closure is still open.
+fn is_open(checkout: &Checkout, seen: &Seen) -> bool {
+    let Some(traffic) = checkout.connection().map(|connection| &connection.traffic) else {
+        return false;
+    };
+    // What is not answered may have ended it.
+    let in_doubt = seen.any(seen::ENDS) && (checkout.is_busy() || traffic.waits());
+    traffic.in_transaction() && !seen.any(seen::ENDED) && !in_doubt
+}
+
+/// Where the log is after a write that was done; `None`: it cannot be told.
+async fn token_after(checkout: &Checkout) -> Option<Token> {
+    // Behind a pooler another server may answer.
+    let direct = checkout.connection().is_some_and(|connection| !connection.pooled);
+    if !direct {
+        return None;
+    }
+    checkout.position().await.ok().flatten().and_then(Position::token)
+}
+
+/// The server refused a statement as a whole: an error that does not end the session, and says nothing of the server itself.
 fn is_refusal(error: &Error) -> bool {
     let Error::Database { source, .. } = error else {
         return false;
     };
     source.as_db_error().is_some_and(|said| {
-        let unknown = *said.code() == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
+        let code = said.code().code();
+        let unknown = *said.code() == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+            || ["08", "57P", "58", "XX"]
+                .iter()
+                .any(|class| code.starts_with(class));
         said.parsed_severity() == Some(Severity::Error) && !unknown
     })
 }

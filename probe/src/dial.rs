@@ -15,6 +15,8 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::either::Either;
 
 use super::classify::{classify, classify_io};
+use super::guard::Guard;
+use super::limits::Limits;
 use super::login::{EncryptionResult, SSL_REQUEST, connect, request_tls};
 use super::tls::{EncryptedStream, Encryption};
 use distributary_core::login::TlsSettings;
@@ -126,5 +128,48 @@ impl TlsStream for ServerStream {
             Either::Left(_) => ChannelBinding::none(),
             Either::Right(stream) => stream.channel_binding(),
         }
+    }
+}
+
+/// A stream over which a program logs in, with what a check demands of a login: a password is proven by SCRAM alone, with 4,096 to 20,000
+/// iterations (the default of [`Limits`]), and no message is longer than 64 KiB. After the login anything passes. What is refused is the
+/// inner error of an I/O error, and [`meaning`] names it.
+pub struct LoginGuard<S>(Guard<S>);
+
+impl<S> LoginGuard<S> {
+    /// Of a stream on which nothing was said yet.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Self(Guard::of_login(stream, Limits::default().scram_iterations))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for LoginGuard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for LoginGuard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for LoginGuard<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.0.channel_binding()
     }
 }

@@ -73,6 +73,19 @@ pub struct Guard<S> {
     waiting: Vec<u8>,
     /// Nobody said yet that the challenge shall be answered.
     waits: bool,
+    /// How much is watched.
+    watch: Watch,
+}
+
+/// How much of a conversation a [`Guard`] watches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Watch {
+    /// All of it.
+    Always,
+    /// The login. An expensive challenge waits for nobody.
+    Login,
+    /// The login is over.
+    Nothing,
 }
 
 impl<S> Guard<S> {
@@ -88,6 +101,15 @@ impl<S> Guard<S> {
             ahead: Vec::new(),
             waiting: Vec::new(),
             waits: false,
+            watch: Watch::Always,
+        }
+    }
+
+    /// For a login after which anything passes. A proof of the password is made by whoever reads, however expensive.
+    pub fn of_login(stream: S, iterations: u32) -> Self {
+        Self {
+            watch: Watch::Login,
+            ..Self::new(stream, iterations)
         }
     }
 
@@ -114,6 +136,12 @@ impl<S> Guard<S> {
             (0, Breach::Closed)
         } else {
             match self.frames.inspect(read) {
+                Ok(_) if self.watch == Watch::Login => {
+                    if self.frames.is_ready() {
+                        self.watch = Watch::Nothing;
+                    }
+                    return Ok(());
+                }
                 Ok(passes) => {
                     self.ahead.extend_from_slice(&read[passes..]);
                     if mem::take(&mut self.frames.expensive) {
@@ -145,6 +173,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         }
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if self.watch == Watch::Nothing {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         if self.waits {
             return Poll::Pending;
@@ -265,6 +296,11 @@ impl Frames {
             }
         }
         Ok(at)
+    }
+
+    /// The newest bytes end a `ReadyForQuery`.
+    const fn is_ready(&self) -> bool {
+        self.held == 0 && self.left == 0 && self.header[0] == b'Z'
     }
 
     /// Takes one byte of a header.

@@ -62,7 +62,7 @@ pub use address::AddressRules;
 pub use certificates::CertificateReader;
 pub use cidr::{Cidr, InvalidCidr};
 pub use clock::Clock;
-pub use dial::{Dialer, ServerStream, answers, meaning};
+pub use dial::{Dialer, LoginGuard, ServerStream, answers, meaning};
 pub use dns::{Resolver, cluster_domain};
 pub use limits::Limits;
 pub use query::statements;

@@ -67,23 +67,46 @@ async fn a_commit_that_is_answered_with_a_rollback_is_seen() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_password_in_clear_text_or_as_md5_is_refused() {
-    for asked in [
-        frame(b'R', &[0, 0, 0, 3]),
-        frame(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]),
-        frame(b'R', &[0, 0, 0, 7]),
+async fn to_drop_a_prepared_statement_is_no_request() {
+    let dropped = [frame(b'C', b"Ss1\0"), frame(b'S', b"")].concat();
+    let (_, traffic) = told(&[startup(), dropped.clone()].concat(), &frame(b'Z', b"I")).await;
+    assert!(traffic.is_idle());
+    // Its answer is not that of the request after it.
+    let query = frame(b'Q', b"select 1\0");
+    let sent = [startup(), query.clone(), dropped.clone(), query, dropped].concat();
+    let (_, traffic) = told(&sent, &frame(b'Z', b"I").repeat(2)).await;
+    assert!(traffic.waits());
+    let (_, traffic) = told(&sent, &frame(b'Z', b"I").repeat(3)).await;
+    assert!(traffic.is_idle());
+}
+
+#[tokio::test]
+async fn what_a_session_keeps_is_seen() {
+    let login = [frame(b'R', LET_IN), frame(b'S', b"a\0b\0"), frame(b'Z', b"I")].concat();
+    for (frames, kept, plans) in [
+        (vec![], false, false),
+        (vec![frame(b'S', b"TimeZone\0UTC\0")], true, false),
+        (
+            vec![frame(b'T', b"\0\0"), frame(b'C', b"SELECT 0\0")],
+            false,
+            false,
+        ),
+        (vec![frame(b'n', b""), frame(b'C', b"SELECT 2\0")], true, false),
+        (vec![frame(b'C', b"INSERT 0 1\0")], false, false),
+        (vec![frame(b'C', b"SET\0")], true, false),
+        (vec![frame(b'C', b"LISTEN\0")], true, false),
+        (vec![frame(b'C', b"CREATE TABLE\0")], true, false),
+        (vec![frame(b'C', b"DO\0")], true, false),
+        (vec![frame(b'C', b"PREPARE\0")], true, true),
+        (vec![frame(b'C', b"DEALLOCATE ALL\0")], true, true),
     ] {
-        let (result, _) = told(&startup(), &asked).await;
-        let error = result.expect_err("it is refused");
-        assert!(
-            error
-                .get_ref()
-                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<PasswordMethod>),
-            "{error}"
+        let (_, traffic) = told(&startup(), &[login.clone(), frames.concat()].concat()).await;
+        assert_eq!(
+            (traffic.has_state(), !traffic.can_be_reset()),
+            (kept, plans),
+            "{frames:?}"
         );
     }
-    let scram = frame(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
-    assert!(told(&startup(), &scram).await.0.is_ok());
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ mod dropped;
 mod faults;
 mod fixture;
 mod ledger;
+mod outcomes;
+mod returned;
 mod reads;
 mod routing;
 mod tokens;
@@ -78,6 +80,27 @@ fn tests() -> ExitCode {
         .test("writes_follow_no_read_only_server", |_| {
             writes::writes_follow_no_read_only_server()
         })
+        .test("a_write_that_was_done_is_never_called_not_done", |_| {
+            outcomes::a_write_that_was_done_is_never_called_not_done()
+        })
+        .test("a_transaction_that_its_closure_ends_is_found_out", |_| {
+            outcomes::a_transaction_that_its_closure_ends_is_found_out()
+        })
+        .test("a_token_that_comes_too_late_takes_nothing_back", |_| {
+            outcomes::a_token_that_comes_too_late_takes_nothing_back()
+        })
+        .test("connections_that_are_well_go_back", |_| {
+            returned::connections_that_are_well_go_back()
+        })
+        .test("the_state_of_a_session_stays_with_its_request", |_| {
+            returned::the_state_of_a_session_stays_with_its_request()
+        })
+        .test("every_statement_of_a_crowd_is_cancelled", |_| {
+            returned::every_statement_of_a_crowd_is_cancelled()
+        })
+        .test("a_session_that_is_kept_keeps_no_connection", |_| {
+            returned::a_session_that_is_kept_keeps_no_connection()
+        })
         .test("no_read_is_older_than_its_token", |_| {
             tokens::no_read_is_older_than_its_token()
         })
@@ -92,6 +115,9 @@ fn tests() -> ExitCode {
         })
         .test("reads_through_a_pooler_are_read_only_transactions", |_| {
             transport::reads_through_a_pooler_are_read_only_transactions()
+        })
+        .test("a_login_is_held_to_the_terms_of_a_check", |_| {
+            transport::a_login_is_held_to_the_terms_of_a_check()
         })
         .test("after_an_orderly_stop_no_write_is_lost_or_done_twice", |_| {
             ledger::after_an_orderly_stop_no_write_is_lost_or_done_twice()

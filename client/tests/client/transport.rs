@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use distributary_client::{Error, FailureKind, FailureReason, Query, Router, Session};
-use harness::postgres::{Passwords, Pooler, ServerCertificate, Tls};
-use harness::{PgCluster, wait};
+use distributary_client::{Credentials, Error, FailureKind, FailureReason, Query, Router, Session};
+use harness::postgres::{APP, Passwords, Pooler, ServerCertificate, Tls};
+use harness::{PgCluster, node, wait};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::fixture::{builder, served, spec, warm};
+use crate::fixture::{builder, embedded, served, spec, warm};
 
 /// Servers that take nobody in without TLS, known by their names.
 async fn encrypted(replicas: usize) -> Result<(PgCluster, Router)> {
@@ -108,5 +110,74 @@ pub async fn reads_through_a_pooler_are_read_only_transactions() -> Result<()> {
     // A token is not for who cannot say which server answers.
     let (_, token) = router.write_with_token("create", modes).await?;
     ensure!(token.is_none(), "{token:?}");
+    Ok(())
+}
+
+fn request(code: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 8).unwrap_or(u32::MAX).to_be_bytes();
+    [b"R", &length[..], &[0, 0, 0, code], body].concat()
+}
+
+/// A server that asks for a proof of the password, and for one by so many iterations of SCRAM after that.
+async fn ask(mut stream: TcpStream, first: &[u8], iterations: &str) -> std::io::Result<()> {
+    let mut answer = [0; 1024];
+    stream.read(&mut answer).await?;
+    stream.write_all(first).await?;
+    if stream.read(&mut answer).await? > 0 {
+        let challenge = format!("r=abc,s=c2FsdA==,i={iterations}");
+        stream.write_all(&request(11, challenge.as_bytes())).await?;
+        stream.read(&mut answer).await?;
+    }
+    Ok(())
+}
+
+pub async fn a_login_is_held_to_the_terms_of_a_check() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let table = embedded(&cluster).await?.table();
+    let scram = request(10, b"SCRAM-SHA-256\0\0");
+    for (number, (first, iterations, expected)) in [
+        (request(3, b""), "", FailureKind::PasswordMethodRefused),
+        (request(5, &[1, 2, 3, 4]), "", FailureKind::PasswordMethodRefused),
+        (scram.clone(), "1", FailureKind::ScramIterationsRefused),
+        (scram, "100000000", FailureKind::ScramIterationsRefused),
+        (request(10, &[b'x'; 70_000]), "", FailureKind::ReplyTooLong),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = ask(stream, &first, iterations).await;
+            }
+        });
+        let mut table = table.clone();
+        for target in table.routes.values_mut().flat_map(|route| &mut route.targets) {
+            (target.address, target.port) = (address.ip(), address.port());
+        }
+        table.revision = table.digest();
+        let folder = node::data_subdir("terms")?.join(cluster.primary().name());
+        std::fs::create_dir_all(&folder)?;
+        let file = folder.join(format!("{number}.json"));
+        std::fs::write(&file, table.text())?;
+        let router = Router::builder()
+            .routing_file(&file)
+            .credentials(Credentials::new(APP.user, APP.password));
+        let router = router.connect().await?;
+        let one = |session: Session| async move { session.query("select 1", &[]).await };
+        let error = router
+            .write(Query::new(), one)
+            .await
+            .err()
+            .context("it let us in")?;
+        server.abort();
+        let Error::Write { source, .. } = &error else {
+            anyhow::bail!("{error:?}");
+        };
+        let named =
+            matches!(&**source, Error::Connect(failure) if failure.reason == FailureReason::Failed(expected));
+        ensure!(named, "{error:?} is not {expected:?}");
+    }
     Ok(())
 }

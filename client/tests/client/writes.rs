@@ -126,7 +126,7 @@ pub async fn writes_follow_no_read_only_server() -> Result<()> {
     router.write("create", insert).await?;
     // As on a server that became a standby: a transaction that writes is refused.
     let refused = router
-        .write("create", |session: Session| async move {
+        .transaction("create", |session: Session| async move {
             session
                 .batch_execute("set transaction_read_only = on; insert into note (body) values ('y')")
                 .await

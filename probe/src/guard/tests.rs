@@ -133,6 +133,31 @@ async fn a_breach_is_final() {
 }
 
 /// What a challenge with this text comes to, and whether it waits.
+#[tokio::test]
+async fn a_guard_of_a_login_lets_anything_pass_after_it_and_nothing_else_in_it() {
+    let copied = [frame(b'G', b"\0\0\0"), vec![0; TOTAL_LIMIT * 2]].concat();
+    let session = [logged_in(), copied].concat();
+    let mut passed = Vec::new();
+    let mut guard = Guard::of_login(&session[..], 20_000);
+    guard.read_to_end(&mut passed).await.unwrap();
+    assert_eq!(passed, session);
+    let md5 = frame(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]);
+    let refused = Guard::of_login(&md5[..], 20_000)
+        .read(&mut [0; 64])
+        .await
+        .unwrap_err();
+    let breach = refused.get_ref().and_then(|error| error.downcast_ref::<Breach>());
+    assert_eq!(breach, Some(&Breach::PasswordMethod));
+    // An expensive challenge waits for nobody.
+    let challenge = frame(b'R', b"\0\0\0\x0br=abc,s=c2FsdA==,i=10000");
+    let mut passed = [0; 64];
+    let count = Guard::of_login(&challenge[..], 20_000)
+        .read(&mut passed)
+        .await
+        .unwrap();
+    assert_eq!(passed[..count], challenge);
+}
+
 async fn challenged(text: &str, piece: usize) -> Result<bool, Breach> {
     let (near, mut far) = duplex(piece);
     let challenge = authentication(11, text.as_bytes());
