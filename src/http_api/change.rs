@@ -6,6 +6,7 @@
 //! - A URL with a password goes into a Secret, and nowhere else. Where the policy is not changed in the end, the Secret is deleted.
 
 mod asked;
+mod body;
 mod gitops;
 mod patch;
 mod requests;
@@ -13,9 +14,7 @@ mod requests;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,6 +29,7 @@ use crate::clock::timestamp;
 use crate::k8s::callers::CallerError;
 use crate::k8s::secrets::SecretAccess;
 pub use asked::{Action, Change};
+pub use body::Bodies;
 use distributary_core::ids::PolicyKey;
 use patch::{Addition, Edit};
 use requests::Requests;
@@ -67,7 +67,8 @@ pub struct ChangeAnswer {
     responses(
         (status = 200, description = "The policy was changed", body = ChangeAnswer),
         (status = 409, description = "The policy or the Secret is in the way: AlreadyExists, Conflict or ManagedByGitOps", body = Problem),
-        (status = 413, description = "The body has more than 64 KiB", body = Problem),
+        (status = 408, description = "The body has not come within 10 s", body = Problem),
+        (status = 413, description = "The body has more than 8 KiB", body = Problem),
         (status = 422, description = "The API server refuses the change", body = Problem),
     )
 )]
@@ -75,22 +76,12 @@ pub async fn change(
     State(api): Api,
     caller: Caller,
     choice: ChoiceQuery,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Json<ChangeAnswer>, Problem> {
-    let body = body.map_err(|_| {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "TooLarge",
-            "the body must have at most 64 KiB",
-        )
-    })?;
-    let change = asked::read(&body)?;
-    let choice = query(choice)?;
-    // Nothing is believed here that was told for another request: the API server judges each of them.
-    let key = match &choice.policy {
-        Some(policy) if choice.namespace.is_none() => super::names::whole(policy)?,
-        _ => api.chosen(&caller, &choice).await?,
-    };
+    // Nothing is read of a caller who may not read the policy. The API server judges each request of the change again.
+    let key = api.chosen(&caller, &query(choice)?).await?;
+    caller.is_proven();
+    let change = asked::read(&api.bodies.read(request.into_body()).await?)?;
     let edit = change.edit(&key, &timestamp().to_string())?;
     let (origin, force) = (Arc::clone(&api), change.force);
     let of = key.clone();
