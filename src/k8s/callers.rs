@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::DEADLINE;
 
 /// Requests at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: u16 = 16;
 
 /// Bytes of an answer. An object has at most 1.5 MiB in etcd, and every answer here is one object.
 const LONGEST: usize = 4 << 20;
@@ -81,7 +81,7 @@ impl Callers {
     pub fn over(client: Client) -> Self {
         Self {
             client,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(usize::from(AT_ONCE))),
         }
     }
 
@@ -109,7 +109,7 @@ impl Callers {
     /// Waits for the requests that are under way. None is begun meanwhile.
     pub async fn rest(&self) {
         // Nobody closes the places.
-        let _all = self.places.acquire_many(AT_ONCE as u32).await;
+        let _all = self.places.acquire_many(u32::from(AT_ONCE)).await;
     }
 
     /// As [`Callers::send`], from a place that is held.

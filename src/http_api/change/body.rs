@@ -39,17 +39,15 @@ impl Bodies {
     pub async fn read(&self, body: Body) -> Result<Vec<u8>, Problem> {
         let busy = |_| Problem::busy("16 bodies of changes are being read: try again");
         let _place = self.0.try_acquire().map_err(busy)?;
-        match timeout(WHOLE, whole(body)).await {
-            Ok(read) => read,
-            Err(_) => {
-                let message = "the body must come within 10 s";
-                Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "RequestTimeout",
-                    message,
-                ))
-            }
-        }
+        let Ok(read) = timeout(WHOLE, whole(body)).await else {
+            let message = "the body must come within 10 s";
+            return Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                message,
+            ));
+        };
+        read
     }
 }
 
