@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_extractor, map_response};
+use axum::response::Response;
 use axum::routing::get;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -33,7 +34,10 @@ use crate::k8s::callers::Callers;
 use crate::k8s::context::Context;
 use crate::k8s::secrets::SecretAccess;
 use answers::Origin;
+use caller::Caller;
+use change::Bodies;
 use events::Streams;
+use names::PolicyPath;
 pub use openapi::document;
 use problem::Problem;
 use rights::Rights;
@@ -43,9 +47,6 @@ const LIMITS: Limits = Limits {
     at_once: 2 * events::MOST,
     whole: Duration::from_secs(60),
 };
-
-/// Bytes of the body of a request.
-const BODY: usize = 64 * 1024;
 
 /// What the API rests on.
 pub struct Parts {
@@ -69,6 +70,7 @@ struct Shared {
     parts: Parts,
     rights: Rights,
     streams: Streams,
+    bodies: Bodies,
 }
 
 type State = axum::extract::State<Arc<Shared>>;
@@ -103,14 +105,10 @@ fn pages(parts: Parts) -> Router {
     let shared = Shared {
         rights: Rights::new(parts.callers.clone(), parts.clock),
         streams: Streams::default(),
+        bodies: Bodies::default(),
         parts,
     };
-    let open = async || {
-        (
-            [(axum::http::header::CONTENT_TYPE, "application/json")],
-            document(),
-        )
-    };
+    let open = async || ([(header::CONTENT_TYPE, "application/json")], document());
     Router::new()
         .route("/openapi.json", get(open))
         .route("/api/db/health", get(reading::health))
@@ -118,7 +116,10 @@ fn pages(parts: Parts) -> Router {
         .route("/api/db/stats", get(reading::stats))
         .route("/api/v1/policies", get(reading::policies))
         .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
-        .route("/api/v1/policies/{namespace}/{name}/events", get(events::events))
+        .route(
+            "/api/v1/policies/{namespace}/{name}/events",
+            get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
+        )
         .route("/metrics", get(reading::metrics))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .method_not_allowed_fallback(async || {
@@ -128,8 +129,15 @@ fn pages(parts: Parts) -> Router {
                 "this page has no such method",
             )
         })
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(map_response(not_stored))
         .with_state(Arc::new(shared))
+}
+
+/// An answer is of one moment and of one caller.
+async fn not_stored(mut answer: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    answer
 }
 
 #[cfg(test)]

@@ -167,13 +167,14 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
         }),
     };
     background.spawn(alive.of("HTTP server", admin::serve(listener, pages)));
+    let callers = clients.callers.clone();
     let identity = settings.lease.as_ref().map(|lease| lease.identity.clone());
     let (holder, held_by) = watched::channel(None);
     if let Some((api, listener)) = api {
         let parts = Parts {
             context: Arc::clone(&context),
             board: board.clone(),
-            callers: clients.callers.clone(),
+            callers: callers.clone(),
             clock,
             holder: identity.is_some().then_some(held_by),
             identity: identity.unwrap_or(instance),
@@ -211,7 +212,10 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let mut desk = tokio::spawn(alive.of("desk", desk.run(lease, stop.clone())));
     tracing::info!(%address, namespaces = ?settings.namespaces, "started");
     run_until(&stop, &mut background, &mut desk).await?;
-    let finished = tokio::time::timeout(GRACE, end(desk, &rests, &released)).await;
+    let finished = {
+        let ends = async { tokio::join!(end(desk, &rests, &released), callers.rest()) };
+        tokio::time::timeout(GRACE, ends).await
+    };
     tracing::info!(finished = finished.is_ok(), "stopped");
     Ok(())
 }

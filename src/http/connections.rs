@@ -1,7 +1,8 @@
 //! The connections of an HTTP port: few, short, small, and none that keeps out a newer one.
 //!
 //! Whoever reaches a port can open connections and leave them. Memory is bounded by the number of connections and by what each may
-//! send; a probe of the kubelet gets through, as the oldest connection that asks for nothing makes room for it.
+//! send; a probe of the kubelet gets through, as the oldest connection makes room for it. A connection whose caller has proven a
+//! right makes room for none: where all are such, the newest is refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,20 +57,31 @@ pub enum Transport {
     Tls(watch::Receiver<Option<Arc<ServerConfig>>>),
 }
 
-/// Lies in the extensions of each request: makes its answer last longer than the limit of a connection.
+/// Lies in the extensions of each request: protects its connection, and makes its answer last longer than the limit of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Lasting(Arc<Lifetime>);
 
 #[derive(Debug, Default)]
 struct Lifetime {
+    is_protected: AtomicBool,
     lasts: AtomicBool,
     ends: CancellationToken,
 }
 
 impl Lasting {
-    /// The answer lasts as long as the guard; 5 s later the connection ends, though the client reads nothing of it.
+    /// The caller has proven a right: the connection makes no room for others.
+    pub fn protect(&self) {
+        self.0.is_protected.store(true, Ordering::Relaxed);
+    }
+
+    fn is_protected(&self) -> bool {
+        self.0.is_protected.load(Ordering::Relaxed)
+    }
+
+    /// The answer lasts as long as the guard, and is protected; 5 s later the connection ends, though the client reads nothing of it.
     #[must_use]
     pub fn until_dropped(&self) -> DropGuard {
+        self.protect();
         self.0.lasts.store(true, Ordering::Relaxed);
         self.0.ends.clone().drop_guard()
     }
@@ -121,8 +133,7 @@ struct Open {
 
 struct Connection {
     task: AbortHandle,
-    /// Its request has come, and is being answered.
-    asked: Arc<AtomicBool>,
+    lasting: Lasting,
 }
 
 impl Open {
@@ -133,28 +144,29 @@ impl Open {
             self.in_order.retain(|connection| !connection.task.is_finished());
         }
         if self.in_order.len() >= most {
-            let asks_nothing = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
-            let place = self.in_order.iter().position(asks_nothing).unwrap_or_default();
-            if let Some(connection) = self.in_order.remove(place) {
-                connection.task.abort();
-            }
+            let mut all = self.in_order.iter();
+            let oldest = all.position(|connection| !connection.lasting.is_protected());
+            let Some(oldest) = oldest.and_then(|place| self.in_order.remove(place)) else {
+                return tracing::debug!("a connection is refused, as all others are protected");
+            };
+            oldest.task.abort();
         }
-        let asked = Arc::<AtomicBool>::default();
+        let lasting = Lasting::default();
         let (transport, pages) = (self.transport.clone(), self.pages.clone());
         let talk = Talk {
             pages,
-            asked: Arc::clone(&asked),
+            lasting: lasting.clone(),
             whole: self.limits.whole,
         };
         let task = self.tasks.spawn(talk.over(stream, transport));
-        self.in_order.push_back(Connection { task, asked });
+        self.in_order.push_back(Connection { task, lasting });
     }
 }
 
 /// One request and its answer.
 struct Talk {
     pages: Router,
-    asked: Arc<AtomicBool>,
+    lasting: Lasting,
     whole: Duration,
 }
 
@@ -175,12 +187,14 @@ impl Talk {
     }
 
     async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let Self { pages, asked, whole } = self;
+        let Self {
+            pages,
+            lasting,
+            whole,
+        } = self;
         let pages = TowerToHyperService::new(pages);
-        let lasting = Lasting::default();
         let own = lasting.clone();
         let pages = service_fn(move |mut request: hyper::Request<_>| {
-            asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(own.clone());
             pages.call(request)
         });

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header, request::Parts};
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use crate::http::Lasting;
 use crate::k8s::callers::Token;
 
 /// Who asks, by their token.
@@ -14,6 +15,7 @@ use crate::k8s::callers::Token;
 pub struct Caller {
     pub token: Token,
     pub digest: TokenDigest,
+    connection: Lasting,
 }
 
 /// SHA-256 of a token: tells callers apart where the token is not kept.
@@ -34,6 +36,11 @@ impl TokenDigest {
 }
 
 impl Caller {
+    /// The API server has told that the token has a right: its connection makes no room for those of others.
+    pub fn is_proven(&self) {
+        self.connection.protect();
+    }
+
     /// Exactly one header with a token of `RFC 6750`.
     fn of(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all(header::AUTHORIZATION).iter();
@@ -49,6 +56,7 @@ impl Caller {
         Some(Self {
             token: Token::new(token)?,
             digest: TokenDigest::of(token),
+            connection: Lasting::default(),
         })
     }
 }
@@ -57,7 +65,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::of(&parts.headers).ok_or_else(Problem::unauthorized)
+        let caller = Self::of(&parts.headers).ok_or_else(Problem::unauthorized)?;
+        let connection = parts.extensions.get::<Lasting>().cloned();
+        Ok(Self {
+            connection: connection.unwrap_or_default(),
+            ..caller
+        })
     }
 }
 

@@ -3,9 +3,11 @@
 //! # Guarantees
 //! - Every request has the caller's token, and is one that they could make themselves.
 //! - A change is of the policy as it was read: where it changed meanwhile, it is read again, [`TRIES`] times in all.
-//! - A URL with a password goes into a Secret, and nowhere else. Where the policy is not changed in the end, the Secret is deleted.
+//! - A URL with a password goes into a Secret, and nowhere else. Where the policy is not changed in the end, the Secret is deleted; where
+//!   that is not known, it stays, and is taken over or deleted by the next change of this replica.
 
 mod asked;
+mod body;
 mod gitops;
 mod patch;
 mod requests;
@@ -13,23 +15,22 @@ mod requests;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::State as Api;
 use super::answers::Origin;
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::problem::Problem;
-use super::{Shared, State as Api};
 use crate::clock::timestamp;
 use crate::k8s::callers::CallerError;
 use crate::k8s::secrets::SecretAccess;
 pub use asked::{Action, Change};
+pub use body::Bodies;
 use distributary_core::ids::PolicyKey;
 use patch::{Addition, Edit};
 use requests::Requests;
@@ -67,7 +68,8 @@ pub struct ChangeAnswer {
     responses(
         (status = 200, description = "The policy was changed", body = ChangeAnswer),
         (status = 409, description = "The policy or the Secret is in the way: AlreadyExists, Conflict or ManagedByGitOps", body = Problem),
-        (status = 413, description = "The body has more than 64 KiB", body = Problem),
+        (status = 408, description = "The body has not come within 10 s", body = Problem),
+        (status = 413, description = "The body has more than 8 KiB", body = Problem),
         (status = 422, description = "The API server refuses the change", body = Problem),
     )
 )]
@@ -75,30 +77,20 @@ pub async fn change(
     State(api): Api,
     caller: Caller,
     choice: ChoiceQuery,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Json<ChangeAnswer>, Problem> {
-    let body = body.map_err(|_| {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "TooLarge",
-            "the body must have at most 64 KiB",
-        )
-    })?;
-    let change = asked::read(&body)?;
-    let choice = query(choice)?;
-    // Nothing is believed here that was told for another request: the API server judges each of them.
-    let key = match &choice.policy {
-        Some(policy) if choice.namespace.is_none() => super::names::whole(policy)?,
-        _ => api.chosen(&caller, &choice).await?,
-    };
+    // Nothing is read of a caller who may not read the policy. The API server judges each request of the change again.
+    let key = api.chosen(&caller, &query(choice)?).await?;
+    caller.is_proven();
+    let change = asked::read(&api.bodies.read(request.into_body()).await?)?;
     let edit = change.edit(&key, &timestamp().to_string())?;
     let (origin, force) = (Arc::clone(&api), change.force);
     let of = key.clone();
     // A change goes on where the caller has gone: a Secret that was made for nothing is deleted.
     let carried_out = tokio::spawn(async move {
         let acting = Acting {
-            requests: Requests::new(&api.parts.callers, &caller, &of),
-            api: &api,
+            requests: Requests::new(&api.parts.callers, &caller, &of)?,
+            secrets: api.parts.secrets,
             key: &of,
             force,
         };
@@ -118,7 +110,7 @@ pub async fn change(
 /// One change, by one caller.
 struct Acting<'a> {
     requests: Requests<'a>,
-    api: &'a Shared,
+    secrets: SecretAccess,
     key: &'a PolicyKey,
     force: bool,
 }
@@ -176,13 +168,13 @@ impl Acting<'_> {
             return Err(Problem::bad("the URL has no password"));
         };
         let (before, _) = self.patch(edit, true).await?;
-        let made = self.requests.create_secret(name, url, &before).await?;
+        let made = self.make_secret(name, url, &before).await?;
         let changed = match self.patch(edit, false).await {
             Ok((_, policy)) => Ok(policy),
             Err(problem) => self.withdraw(name, &made, &addition.id, problem).await,
         };
         let mut notes = vec![];
-        if self.api.parts.secrets == SecretAccess::Named {
+        if self.secrets == SecretAccess::Named {
             notes.push(format!(
                 "the operator reads only the Secrets that it is granted by name: grant it get, list and watch on Secret {name} in namespace {}",
                 self.key.namespace
@@ -195,7 +187,48 @@ impl Acting<'_> {
         })
     }
 
-    /// The policy was not changed, or it is not known: the Secret stays where the policy names it.
+    /// Makes the Secret, in place of one that an earlier change left behind.
+    async fn make_secret(&self, name: &str, url: &str, policy: &Value) -> Result<Value, Problem> {
+        let refused = match self.requests.create_secret(name, url, policy).await {
+            Ok(made) => return Ok(made),
+            Err(CallerError::NoAnswer) => return Err(self.unmake_secret(name).await),
+            Err(error) => error,
+        };
+        let is_taken = matches!(&refused, CallerError::Refused(status) if status.code == 409);
+        if !is_taken || !matches!(self.delete_leftover(name).await, Ok(Found::Deleted)) {
+            return Err(refused.into());
+        }
+        match self.requests.create_secret(name, url, policy).await {
+            Err(CallerError::NoAnswer) => Err(self.unmake_secret(name).await),
+            made => Ok(made?),
+        }
+    }
+
+    /// It is not known whether the Secret was made.
+    async fn unmake_secret(&self, name: &str) -> Problem {
+        let problem = Problem::unavailable();
+        match self.delete_leftover(name).await {
+            Ok(_) => problem,
+            Err(_) => Problem {
+                message: format!(
+                    "{}; Secret {name} may have been created, and could not be deleted: add the replica again, or remove it",
+                    problem.message
+                ),
+                ..problem
+            },
+        }
+    }
+
+    /// Deletes a Secret of this API that the policy does not refer to.
+    async fn delete_leftover(&self, name: &str) -> Result<Found, CallerError> {
+        let policy = self.requests.policy().await?;
+        if patch::refers_to(&policy, name) {
+            return Ok(Found::InUse);
+        }
+        self.delete_if_ours(name, &policy).await
+    }
+
+    /// The policy was not changed, or it is not known: the Secret stays where the policy names it, or may still come to.
     async fn withdraw(&self, name: &str, made: &Value, id: &str, problem: Problem) -> Result<Value, Problem> {
         let left = |why: &str| Problem {
             message: format!("{}; Secret {name} was created, and {why}", problem.message),
@@ -203,6 +236,11 @@ impl Acting<'_> {
         };
         match self.requests.policy().await {
             Ok(policy) if patch::names_secret(&policy, id, name) => return Ok(policy),
+            Ok(_) if problem.code == 504 => {
+                return Err(left(
+                    "stays, as the policy may still come to name it: add the replica again, or remove it",
+                ));
+            }
             Ok(_) => {}
             Err(_) => return Err(left("it is not known whether the policy names it")),
         }
@@ -213,18 +251,31 @@ impl Acting<'_> {
     }
 
     async fn remove(&self, edit: &Edit, id: &str) -> Result<Done, Problem> {
-        let (before, policy) = self.patch(edit, false).await?;
+        let name = patch::secret_name(self.key, id);
+        let (before, policy) = match self.patch(edit, false).await {
+            Err(problem) if problem.code == 404 => {
+                return self.remove_leftover(&name, problem).await;
+            }
+            patched => patched?,
+        };
         let mut done = Done {
             policy,
             ..Done::default()
         };
-        let name = patch::secret_name(self.key, id);
-        if !patch::names_secret(&before, id, &name) {
-            return Ok(done);
-        }
-        match self.delete_if_ours(&name, &before).await {
+        let named = patch::names_secret(&before, id, &name);
+        let found = if patch::refers_to(&done.policy, &name) {
+            Ok(Found::InUse)
+        } else {
+            self.delete_if_ours(&name, &done.policy).await
+        };
+        match found {
             Ok(Found::Deleted) => done.secret = Some(name),
             Ok(Found::Nothing) => {}
+            // Whoever removes a replica without a Secret needs no right to Secrets.
+            _ if !named => {}
+            Ok(Found::InUse) => done
+                .notes
+                .push(format!("Secret {name} stays, as the policy still refers to it")),
             Ok(Found::OfOthers) => done
                 .notes
                 .push(format!("Secret {name} was not made by this API, and stays")),
@@ -235,6 +286,22 @@ impl Acting<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// The policy has no such replica; its Secret may have stayed behind.
+    async fn remove_leftover(&self, name: &str, problem: Problem) -> Result<Done, Problem> {
+        let (Ok(Found::Deleted), Ok(policy)) =
+            (self.delete_leftover(name).await, self.requests.policy().await)
+        else {
+            return Err(problem);
+        };
+        Ok(Done {
+            policy,
+            secret: Some(name.to_owned()),
+            notes: vec![
+                "the policy has no such replica; the Secret that was left of it is deleted".to_owned(),
+            ],
+        })
     }
 
     async fn delete_if_ours(&self, name: &str, policy: &Value) -> Result<Found, CallerError> {
@@ -251,11 +318,12 @@ impl Acting<'_> {
     }
 }
 
-/// What became of the Secret of a replica that was removed.
+/// What became of the Secret of a replica.
 enum Found {
     Deleted,
     Nothing,
     OfOthers,
+    InUse,
 }
 
 fn version(object: &Value) -> String {

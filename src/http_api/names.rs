@@ -1,5 +1,7 @@
 //! Names in requests, which become part of a path at the API server: checked before anything is sent.
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use distributary_core::ids::PolicyKey;
 
 use super::problem::Problem;
@@ -55,6 +57,19 @@ pub fn whole(text: &str) -> Result<PolicyKey, Problem> {
         .split_once('/')
         .ok_or_else(|| Problem::bad("policy must be NAMESPACE/NAME"))?;
     policy(namespace, name)
+}
+
+/// The policy that the path of a request names.
+pub struct PolicyPath(pub PolicyKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for PolicyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((of, name)) = path.map_err(|_| Problem::bad("the path must be UTF-8"))?;
+        policy(&of, &name).map(Self)
+    }
 }
 
 /// The id of an endpoint.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, Stats};
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::facts::Component;
-use super::names;
+use super::names::{self, PolicyPath};
 use super::problem::Problem;
 use super::rights::Subject;
 use crate::http::OPEN_METRICS;
@@ -35,6 +35,7 @@ const USUAL_PAGE: usize = 100;
 )]
 pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Result<Response, Problem> {
     let key = api.chosen(&caller, &query(choice)?).await?;
+    caller.is_proven();
     let health = api.facts(&key)?.health(api.origin());
     let code = if health.healthy {
         StatusCode::OK
@@ -57,6 +58,7 @@ pub async fn replicas(
     choice: ChoiceQuery,
 ) -> Result<Json<Replicas>, Problem> {
     let key = api.chosen(&caller, &query(choice)?).await?;
+    caller.is_proven();
     Ok(Json(api.facts(&key)?.replicas(api.origin())))
 }
 
@@ -97,6 +99,7 @@ pub async fn stats(
         None => None,
     };
     let key = api.chosen(&caller, &query(choice)?).await?;
+    caller.is_proven();
     Ok(Json(api.facts(&key)?.stats(component, api.origin())))
 }
 
@@ -134,6 +137,7 @@ pub async fn policies(
     let after = asked.r#continue.as_deref().map(names::whole).transpose()?;
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
+    caller.is_proven();
     let mut names = api.parts.context.shown_names(listed.as_deref()).into_iter();
     let is_left = |key: &_| after.as_ref().is_none_or(|after| key > after);
     let page: Vec<_> = names.by_ref().filter(is_left).take(limit).collect();
@@ -161,10 +165,10 @@ pub async fn policies(
 pub async fn policy(
     State(api): Api,
     caller: Caller,
-    Path((namespace, name)): Path<(String, String)>,
+    PolicyPath(key): PolicyPath,
 ) -> Result<Json<PolicyAnswer>, Problem> {
-    let key = names::policy(&namespace, &name)?;
     api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    caller.is_proven();
     Ok(Json(api.facts(&key)?.policy(api.origin())))
 }
 
@@ -182,6 +186,7 @@ pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Proble
         return Err(Problem::new(StatusCode::NOT_FOUND, "NotFound", message));
     };
     api.rights.prove(&caller, &Subject::Metrics).await?;
+    caller.is_proven();
     match exposition.page().await {
         Ok(page) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response()),
         Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),

@@ -12,12 +12,12 @@ use http_body_util::{BodyExt, Limited};
 use kube::core::Status;
 use kube::{Client, Config};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::DEADLINE;
 
 /// Requests at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: u16 = 16;
 
 /// Bytes of an answer. An object has at most 1.5 MiB in etcd, and every answer here is one object.
 const LONGEST: usize = 4 << 20;
@@ -27,6 +27,11 @@ const LONGEST: usize = 4 << 20;
 pub struct Callers {
     client: Client,
     places: Arc<Semaphore>,
+}
+
+/// A place for requests one after the other. Its end makes room.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The token of a caller. Neither logs nor messages show it.
@@ -76,7 +81,7 @@ impl Callers {
     pub fn over(client: Client) -> Self {
         Self {
             client,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(usize::from(AT_ONCE))),
         }
     }
 
@@ -85,8 +90,38 @@ impl Callers {
     /// # Errors
     /// [`CallerError::Busy`] at once where no place is free; what the API server says against it; or that it says nothing
     /// within 10 s.
-    pub async fn send(&self, token: &Token, mut request: Request<Vec<u8>>) -> Result<Value, CallerError> {
-        let _place = self.places.try_acquire().map_err(|_| CallerError::Busy)?;
+    pub async fn send(&self, token: &Token, request: Request<Vec<u8>>) -> Result<Value, CallerError> {
+        let place = self.place()?;
+        self.send_from(&place, token, request).await
+    }
+
+    /// A place for as many requests as belong together.
+    ///
+    /// # Errors
+    /// [`CallerError::Busy`] where none is free.
+    pub fn place(&self) -> Result<Place, CallerError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place
+            .map(|permit| Place { _permit: permit })
+            .map_err(|_| CallerError::Busy)
+    }
+
+    /// Waits for the requests that are under way. None is begun meanwhile.
+    pub async fn rest(&self) {
+        // Nobody closes the places.
+        let _all = self.places.acquire_many(u32::from(AT_ONCE)).await;
+    }
+
+    /// As [`Callers::send`], from a place that is held.
+    ///
+    /// # Errors
+    /// What the API server says against it; or that it says nothing within 10 s.
+    pub async fn send_from(
+        &self,
+        _: &Place,
+        token: &Token,
+        mut request: Request<Vec<u8>>,
+    ) -> Result<Value, CallerError> {
         request
             .headers_mut()
             .insert(header::AUTHORIZATION, token.0.clone());

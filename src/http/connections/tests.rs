@@ -120,3 +120,45 @@ async fn an_answer_that_lasts_ends_when_its_guard_goes_though_nobody_reads_it() 
     let mut rest = vec![];
     let _ = stream.read_to_end(&mut rest).await;
 }
+
+/// Asks, and waits until the request is being answered.
+async fn asking(address: SocketAddr, path: &str, asked: &tokio::sync::Semaphore) -> TcpStream {
+    let stream = sent(address, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    asked.acquire().await.unwrap().forget();
+    stream
+}
+
+#[tokio::test]
+async fn who_has_proven_a_right_makes_no_room_and_who_only_asked_does() {
+    let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(tokio::sync::Semaphore::new(0));
+    let (told, stays) = (Arc::clone(&asked), Arc::clone(&asked));
+    let proven = async move |Extension(lasting): Extension<Lasting>| {
+        lasting.protect();
+        told.add_permits(1);
+        std::future::pending::<()>().await;
+    };
+    let unproven = async move || {
+        stays.add_permits(1);
+        std::future::pending::<()>().await;
+    };
+    let pages = Router::new()
+        .route("/proven", get(proven))
+        .route("/unproven", get(unproven));
+    let limits = Limits { at_once: 3, ..LIMITS };
+    tokio::spawn(serve(listener, Transport::Plain, limits, pages));
+    let mut first = asking(address, "/proven", &asked).await;
+    let mut second = asking(address, "/unproven", &asked).await;
+    let _third = asking(address, "/proven", &asked).await;
+    // The newest takes the place of the only one that has proven nothing, and then all three are protected.
+    let _fourth = asking(address, "/proven", &asked).await;
+    assert_eq!(rest(&mut second).await, "");
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    assert_eq!(rest(&mut refused).await, "");
+    let silent = timeout(Duration::from_millis(200), first.read_u8()).await;
+    assert!(
+        silent.is_err(),
+        "the connection of a proven caller ended: {silent:?}"
+    );
+}

@@ -45,6 +45,18 @@ pub fn names_secret(policy: &Value, id: &str, secret: &str) -> bool {
     replicas(policy).iter().any(is_it)
 }
 
+/// Whether the policy refers to this Secret, wherever.
+#[must_use]
+pub fn refers_to(policy: &Value, secret: &str) -> bool {
+    match policy {
+        Value::Object(fields) => fields.iter().any(|(name, field)| {
+            (name.ends_with("SecretRef") && field["name"] == secret) || refers_to(field, secret)
+        }),
+        Value::Array(parts) => parts.iter().any(|part| refers_to(part, secret)),
+        _ => false,
+    }
+}
+
 fn replicas(policy: &Value) -> &[Value] {
     policy["spec"]["replicas"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -61,9 +73,12 @@ impl Edit {
     /// # Errors
     /// The policy has that replica already, or has none of that id.
     pub fn operations(&self, policy: &Value) -> Result<Value, Problem> {
-        let version = &policy["metadata"]["resourceVersion"];
-        let mut operations =
-            vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})];
+        let test = |field: &str| {
+            let value = &policy["metadata"][field];
+            json!({"op": "test", "path": format!("/metadata/{field}"), "value": value})
+        };
+        // A policy that was deleted and made anew is another one.
+        let mut operations = vec![test("uid"), test("resourceVersion")];
         let mut add = |path: String, value: &Value| {
             operations.push(json!({"op": "add", "path": path, "value": value}));
         };

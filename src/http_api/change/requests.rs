@@ -5,24 +5,32 @@ use serde_json::{Value, json};
 
 use crate::http_api::caller::Caller;
 use crate::http_api::rights::path_of;
-use crate::k8s::callers::{CallerError, Callers};
+use crate::k8s::callers::{CallerError, Callers, Place};
 use crate::render::labels::{MANAGED_BY, MANAGER, POLICY};
 use distributary_core::ids::PolicyKey;
 
 /// Who changes fields, as the API server keeps it.
 const MANAGER_OF_FIELDS: &str = "distributary-api";
 
-/// What a caller asks about one policy.
+/// What a caller asks about one policy, from one place: what was begun can be taken back, however many others ask.
 pub struct Requests<'a> {
     callers: &'a Callers,
     caller: &'a Caller,
     key: &'a PolicyKey,
+    place: Place,
 }
 
 impl<'a> Requests<'a> {
-    #[must_use]
-    pub const fn new(callers: &'a Callers, caller: &'a Caller, key: &'a PolicyKey) -> Self {
-        Self { callers, caller, key }
+    /// # Errors
+    /// [`CallerError::Busy`] where no place is free.
+    pub fn new(callers: &'a Callers, caller: &'a Caller, key: &'a PolicyKey) -> Result<Self, CallerError> {
+        let place = callers.place()?;
+        Ok(Self {
+            callers,
+            caller,
+            key,
+            place,
+        })
     }
 
     pub async fn policy(&self) -> Result<Value, CallerError> {
@@ -94,7 +102,9 @@ impl<'a> Requests<'a> {
             let kind = HeaderValue::from_static(kind);
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
-        self.callers.send(&self.caller.token, request).await
+        self.callers
+            .send_from(&self.place, &self.caller.token, request)
+            .await
     }
 }
 

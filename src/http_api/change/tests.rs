@@ -1,3 +1,5 @@
+mod outcomes;
+
 use serde_json::json;
 
 use super::patch::names_secret;
@@ -21,11 +23,13 @@ fn policy() -> Value {
 fn operations(body: &Value, policy: &Value) -> Vec<Value> {
     let operations = edit(body).unwrap().operations(policy).unwrap();
     let mut operations = operations.as_array().unwrap().clone();
-    let first = operations.remove(0);
-    assert_eq!(
-        first,
-        json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"})
-    );
+    for (field, value) in [("uid", "u"), ("resourceVersion", "7")] {
+        let path = format!("/metadata/{field}");
+        assert_eq!(
+            operations.remove(0),
+            json!({"op": "test", "path": path, "value": value})
+        );
+    }
     operations
 }
 

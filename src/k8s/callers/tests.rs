@@ -116,3 +116,15 @@ async fn the_seventeenth_request_at_once_is_refused_and_none_waits_for_ever() {
     let unanswered = callers.send(&token, request()).await;
     assert!(matches!(unanswered, Err(CallerError::NoAnswer)), "{unanswered:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_no_place_is_held_and_meanwhile_none_is_given() {
+    let (callers, _) = answering(200, "{}");
+    let place = callers.place().unwrap();
+    let mut rest = Box::pin(callers.rest());
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(1), &mut rest).await;
+    assert!(waited.is_err());
+    assert!(matches!(callers.place().map(|_| ()), Err(CallerError::Busy)));
+    drop(place);
+    rest.await;
+}
