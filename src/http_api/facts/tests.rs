@@ -41,7 +41,7 @@ fn facts(ready: &str, degraded: &str) -> Facts {
             ..ReplicaSetPolicyStatus::default()
         },
         entry: None,
-        slices: BTreeMap::from([("ro".to_owned(), BTreeSet::from([server]))]),
+        slices: Some(BTreeMap::from([("ro".to_owned(), BTreeSet::from([server]))])),
         now: Moment::default(),
     }
 }
@@ -121,4 +121,35 @@ fn figures_and_who_told_them_are_no_change() {
     assert_eq!(first.essence(), second.essence());
     second.routing.revision = Some("abd".to_owned());
     assert_ne!(first.essence(), second.essence());
+}
+
+#[test]
+fn targets_are_null_until_the_slices_were_listed() {
+    let mut facts = facts("True", "False");
+    facts.slices = None;
+    let stats = json_of(&facts.stats(None, origin()));
+    assert_eq!(
+        stats["routing"]["routes"],
+        json!({"rw": {"state": "Served", "targets": null}})
+    );
+    let health = json_of(&facts.health(origin()));
+    let routing = &health["database"]["routing"];
+    assert_eq!(
+        routing["routes"],
+        json!({"rw": {"state": "Served", "targets": null}})
+    );
+}
+
+#[test]
+fn a_lag_that_is_longer_than_it_is_told_says_so() {
+    let (time, bytes) = (Duration::from_millis(1_500), Some(7));
+    assert_eq!(told(Lag::Unknown), (None, None, None));
+    assert_eq!(
+        told(Lag::Behind { time, bytes }),
+        (Some(1_500), bytes, Some(false))
+    );
+    assert_eq!(
+        told(Lag::AtLeast { time, bytes }),
+        (Some(1_500), bytes, Some(true))
+    );
 }
