@@ -1,6 +1,7 @@
 //! The one task that decides. It alone owns the [`World`]; its body is [`World::advance`].
 
 mod board;
+mod changes;
 mod check_counts;
 mod failed_logins;
 mod handle;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::render::reading::Text;
 use crate::writing::Input;
 pub use board::{Board, BoardEntry, EndpointCounts, TargetFigures};
+pub use changes::{Changed, Changes, Follower};
 pub use check_counts::{BOUNDS, CheckCounts};
 use distributary_core::cadence::HoldRule;
 use distributary_core::jitter;
@@ -57,6 +59,7 @@ impl Engine {
         let handle = EngineHandle {
             events: sender,
             failed_logins: failed_logins.clone(),
+            changes: board.changes(),
         };
         let engine = Self {
             world: World::new(jitter::spread),

@@ -231,12 +231,7 @@ async fn serve_api(
     let (newest, served) = watched::channel(None);
     let certificate = async {
         match source {
-            CertificateSource::Files(files) => {
-                if let Err(error) = certificate::follow_files(files, &newest).await {
-                    // The routes do not depend on it.
-                    tracing::error!(%error, "the certificate of the API is not followed any more: look at --api-tls-directory, and start the operator again");
-                }
-            }
+            CertificateSource::Files(files) => certificate::follow_files(files, &newest).await,
             CertificateSource::Kept(kept) => certificate::keep(kept, client, leads, &newest).await,
         }
     };

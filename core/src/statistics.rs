@@ -158,14 +158,15 @@ impl Statistics {
 }
 
 /// The share of all transactions that the standbys among `servers` did, from 0 to 1, by the rates of each with its role. `None`: it is
-/// not known of a primary, there is none, or nothing was done.
+/// not known of one of them, there is no primary, or nothing was done.
 #[must_use]
 pub fn replica_share(servers: impl IntoIterator<Item = (Role, Option<f64>)>) -> Option<f64> {
     let (mut primaries, mut standbys) = (None, 0.0);
     for (role, rate) in servers {
+        let rate = rate?;
         match role {
-            Role::Primary => primaries = Some(primaries.unwrap_or(0.0) + rate?),
-            Role::Standby => standbys += rate.unwrap_or(0.0),
+            Role::Primary => primaries = Some(primaries.unwrap_or(0.0) + rate),
+            Role::Standby => standbys += rate,
         }
     }
     let all = primaries? + standbys;

@@ -2,6 +2,7 @@
 //!
 //! # Guarantees
 //! - The engine alone writes to it, in the process. A reader holds up the engine for the copy of one policy at most.
+//! - Whenever a decision is another one its policy is told of, after it is on the board.
 //! - Nothing is kept of a policy, an endpoint or a pod that is gone, nor of what nobody checks.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use super::changes::{Changed, Changes};
 use distributary_core::decision::{Decision, DecisionState, EndpointView};
 use distributary_core::health::Reason;
 use distributary_core::ids::{EndpointId, PolicyKey, TargetId};
@@ -22,7 +24,10 @@ use distributary_core::world::{Figures, Measurement};
 
 /// What is known newest of every policy. Clones are of the same board.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<RwLock<BTreeMap<PolicyKey, BoardEntry>>>);
+pub struct Board {
+    policies: Arc<RwLock<BTreeMap<PolicyKey, BoardEntry>>>,
+    changes: Changes,
+}
 
 /// What is known newest of one policy.
 #[derive(Clone, Debug)]
@@ -63,14 +68,14 @@ impl Board {
     /// What is known of a policy.
     #[must_use]
     pub fn get(&self, key: &PolicyKey) -> Option<BoardEntry> {
-        self.0.read().get(key).cloned()
+        self.policies.read().get(key).cloned()
     }
 
     /// All policies by namespace and name, each as it is when it is asked for.
     pub fn list(&self) -> impl Iterator<Item = (PolicyKey, BoardEntry)> + use<> {
         let (board, mut last) = (self.clone(), None::<PolicyKey>);
         std::iter::from_fn(move || {
-            let policies = board.0.read();
+            let policies = board.policies.read();
             let after = last.as_ref().map_or(Unbounded, Excluded);
             let (key, entry) = policies.range((after, Unbounded)).next()?;
             let next = (key.clone(), entry.clone());
@@ -79,12 +84,26 @@ impl Board {
         })
     }
 
+    /// Where it is told that a policy is decided otherwise.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
+    }
+
     /// A policy was decided anew.
     pub fn decided(&self, key: &PolicyKey, decision: &Arc<Decision>) {
-        let mut policies = self.0.write();
+        if self.put(key, decision) {
+            self.changes.tell(Changed::Policy(key.clone()));
+        }
+    }
+
+    /// Whether it is another decision.
+    fn put(&self, key: &PolicyKey, decision: &Arc<Decision>) -> bool {
+        let mut policies = self.policies.write();
         if let Some(entry) = policies.get_mut(key) {
+            let is_other = entry.decision != *decision;
             entry.decide(decision);
-            return;
+            return is_other;
         }
         let mut entry = BoardEntry {
             decision: Arc::clone(decision),
@@ -95,18 +114,20 @@ impl Board {
         };
         entry.decide(decision);
         policies.insert(key.clone(), entry);
+        true
     }
 
     /// A target told figures, or nothing any more, or a check of it failed. Of a policy that was not decided yet none are kept.
     pub fn measured(&self, measurement: Measurement, now: Moment) {
-        if let Some(entry) = self.0.write().get_mut(&measurement.key.policy) {
+        if let Some(entry) = self.policies.write().get_mut(&measurement.key.policy) {
             entry.measure(measurement, now);
         }
     }
 
     /// A policy is gone.
     pub fn forget(&self, key: &PolicyKey) {
-        self.0.write().remove(key);
+        self.policies.write().remove(key);
+        self.changes.tell(Changed::Policy(key.clone()));
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::changes::Changes;
 use super::failed_logins::FailedLogins;
 
 use distributary_core::ids::PolicyKey;
@@ -19,6 +20,8 @@ pub struct EngineHandle {
     pub(super) events: mpsc::Sender<Event>,
     /// The policies whose logins servers refuse.
     pub failed_logins: FailedLogins,
+    /// Where changes of policies are told; the board tells those of the decisions.
+    pub changes: Changes,
 }
 
 /// The engine has ended: the process is stopping.
@@ -53,6 +56,7 @@ impl EngineHandle {
         Self {
             events,
             failed_logins: FailedLogins::default(),
+            changes: Changes::default(),
         }
     }
 

@@ -1,7 +1,12 @@
 //! Where a port listens.
+//!
+//! # Guarantees
+//! - A client whose system takes nothing for [`SILENT`] is disconnected, whoever waits for it.
+//! - What waits for such a client is bounded: about [`UNSENT`] a connection.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
@@ -10,12 +15,18 @@ use tokio::net::TcpListener;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// What was sent and is not acknowledged, or cannot be sent as the client does not read, ends the connection after that.
+const SILENT: Duration = Duration::from_secs(15);
+
+/// Bytes that the system keeps for a client; Linux doubles it for its own records.
+const UNSENT: usize = 64 * 1024;
+
 /// Listens; on `[::]` for IPv4, too, and for IPv4 alone where the node has no IPv6.
 ///
 /// # Errors
 /// What the system says against it.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = listen_with(address, open)?;
+    let listener = listen_with(address, |address| open(address, SILENT))?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
@@ -33,13 +44,16 @@ fn listen_with<T>(address: SocketAddr, open: impl Fn(SocketAddr) -> io::Result<T
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn open(address: SocketAddr, silent: Duration) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // Whatever net.ipv6.bindv6only says.
         socket.set_only_v6(false)?;
     }
+    // The connections have them from here.
+    socket.set_send_buffer_size(UNSENT)?;
+    socket.set_tcp_user_timeout(Some(silent))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -49,6 +63,8 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 mod tests {
     use std::net::IpAddr;
 
+    use socket2::SockRef;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpStream;
 
     use super::*;
@@ -63,6 +79,31 @@ mod tests {
         let accepted = listener.accept().await.unwrap().1;
         assert_eq!(accepted.ip().to_canonical(), Ipv4Addr::LOCALHOST);
         assert_eq!(accepted.port(), v4.local_addr().unwrap().port());
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_the_limits_of_its_port() {
+        let listener = listen(EVERY_V6).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _near = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let far = listener.accept().await.unwrap().0;
+        let far = SockRef::from(&far);
+        assert_eq!(far.tcp_user_timeout().unwrap(), Some(SILENT));
+        assert!(far.send_buffer_size().unwrap() <= 2 * UNSENT);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_disconnected() {
+        let listener = open(EVERY_V6, Duration::from_millis(500)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _reads_nothing = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let (far, _) = listener.accept().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut far = TcpStream::from_std(far).unwrap();
+        let write = async { while far.write_all(&[0; 1024]).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(20), write)
+            .await
+            .unwrap();
     }
 
     #[test]

@@ -6,9 +6,12 @@ mod made;
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use k8s_openapi::jiff::Timestamp;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{RootCertStore, ServerConfig};
 
 pub use files::{CertificateFiles, follow_files};
 pub use kept::{KeptCertificate, keep};
@@ -50,6 +53,31 @@ pub fn configuration(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Erro
     let mut made = made.map_err(Error::Unusable)?;
     made.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(made))
+}
+
+/// Whether a client that trusts these authorities, in PEM, accepts the certificate under each of these names at this time.
+#[must_use]
+pub fn is_accepted(chain: &[u8], authorities: &[u8], hosts: &[String], now: Timestamp) -> bool {
+    let verified = || {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(authorities) {
+            roots.add(root.ok()?).ok()?;
+        }
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let (own, others) = chain.split_first()?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let verifier = verifier.ok()?;
+        let now = UnixTime::since_unix_epoch(now.as_duration().try_into().ok()?);
+        let accepts = |host: &String| {
+            let host = ServerName::try_from(host.as_str()).ok()?;
+            verifier.verify_server_cert(own, others, &host, &[], now).ok()
+        };
+        Some(hosts.iter().all(|host| accepts(host).is_some()))
+    };
+    verified().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::facts::Facts;
 use super::problem::Problem;
 use super::rights::Subject;
 use super::{Shared, names};
+use crate::k8s::readiness::Readiness;
 use axum::http::StatusCode;
 use kube::Resource;
 
@@ -78,7 +79,7 @@ impl Shared {
         let own = namespace.map(ToOwned::to_owned);
         let proof = self.rights.prove(caller, &Subject::Policies(own.clone())).await;
         let listed = match (proof, &*self.parts.namespaces) {
-            (Ok(()), _) => own,
+            (Ok(_), _) => own,
             (Err(problem), [only]) if own.is_none() && problem.code == 403 => {
                 let only = Some(only.clone());
                 self.rights
@@ -89,26 +90,20 @@ impl Shared {
             (Err(problem), _) => return Err(problem),
         };
         let readiness = self.parts.context.synced.subscribe();
-        if readiness.borrow().knows_policies(listed.as_deref()) {
-            Ok(listed)
-        } else {
-            let message = "the operator has not listed the policies yet: try again";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", message))
-        }
+        known(&readiness.borrow(), listed.as_deref())?;
+        Ok(listed)
     }
 
     /// What is known of a policy that a caller may read.
     ///
     /// # Errors
-    /// The operator does not know it.
+    /// The operator does not know it, or has not listed the policies of its namespace yet.
     pub(super) fn facts(&self, key: &PolicyKey) -> Result<Facts, Problem> {
-        let unknown = || {
-            let message =
-                format!("the operator does not serve ReplicaSetPolicy {key}, or has not seen it yet");
-            Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
-        };
         let context = &self.parts.context;
-        let shown = context.shown(key).ok_or_else(unknown)?;
+        let readiness = context.synced.subscribe();
+        let shown = context
+            .shown(key)
+            .ok_or_else(|| unknown(&readiness.borrow(), key))?;
         let uid = shown.meta().uid.clone().unwrap_or_default();
         let entry = self.parts.board.get(key);
         Ok(Facts {
@@ -121,5 +116,43 @@ impl Shared {
     }
 }
 
+/// # Errors
+/// The policies of a namespace, or of all, were not listed yet.
+fn known(readiness: &Readiness, namespace: Option<&str>) -> Result<(), Problem> {
+    if readiness.knows_policies(namespace) {
+        return Ok(());
+    }
+    let message = "the operator has not listed the policies yet: try again";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "NotReady", message))
+}
+
+/// Why nothing is known of a policy.
+fn unknown(readiness: &Readiness, key: &PolicyKey) -> Problem {
+    known(readiness, Some(&key.namespace)).err().unwrap_or_else(|| {
+        let message = format!("the operator does not serve ReplicaSetPolicy {key}, or has not seen it yet");
+        Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
+    })
+}
+
 /// The parts of a request that choose a policy.
 pub type ChoiceQuery = Result<Query<Choice>, QueryRejection>;
+
+#[cfg(test)]
+mod tests {
+    use crate::k8s::readiness::FirstLists;
+    use crate::k8s::secrets::SecretAccess;
+
+    use super::*;
+
+    #[test]
+    fn before_the_first_list_a_policy_is_not_known_to_be_missing() {
+        let lists = FirstLists::new(&[Some("shop".to_owned())], SecretAccess::Named);
+        let code = |namespace: &str| {
+            let key = PolicyKey::new(namespace, "orders");
+            unknown(&lists.subscribe().borrow(), &key).code
+        };
+        assert_eq!((code("shop"), code("elsewhere")), (503, 404));
+        lists.policies_listed(&Some("shop".to_owned()));
+        assert_eq!(code("shop"), 404);
+    }
+}

@@ -1,8 +1,11 @@
 //! A policy as it changes, as server-sent events.
 //!
 //! # Guarantees
-//! - A caller who loses the right to read the policy gets nothing more after [`AGAIN`] and the time for which a right is believed.
-//! - A client that does not read ends with its connection, after [`SLOW`].
+//! - Nothing is told, and the stream ends, once the API server has not proved the right to read for 75 s, for whatever reason.
+//! - The last word is never stale: what changes after it was read is told.
+//! - A client that leaves so much unread that nothing more fits into the connection is given up after [`SLOW`].
+
+mod permit;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,9 +30,11 @@ use super::problem::Problem;
 use super::rights::Subject;
 use super::{Shared, State as Api, names};
 use crate::clock::Clock;
+use crate::engine::Follower;
 use crate::http::Lasting;
 use distributary_core::Moment;
 use distributary_core::ids::PolicyKey;
+use permit::Permit;
 
 /// Streams at once, of all tokens.
 pub const MOST: usize = 256;
@@ -37,37 +42,45 @@ pub const MOST: usize = 256;
 const MOST_OF_ONE: usize = 8;
 /// From one sign of life to the next.
 const ALIVE: Duration = Duration::from_secs(15);
-/// From one question for the right to the next.
-const AGAIN: Duration = Duration::from_secs(60);
 /// Between two changes: what changes meanwhile is told at once.
 const PAUSE: Duration = Duration::from_millis(250);
 /// A client that takes nothing for so long is given up.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// The streams that are open, by token. Clones count the same.
+/// The streams that are open. Clones count the same.
 #[derive(Clone, Default)]
-pub struct Streams(Arc<Mutex<BTreeMap<TokenDigest, usize>>>);
+pub struct Streams(Arc<Mutex<Open>>);
+
+#[derive(Default)]
+struct Open {
+    by_token: BTreeMap<TokenDigest, usize>,
+    /// Since the start of the process.
+    opened: u64,
+}
 
 /// One of them; its end makes room.
 struct Place {
     streams: Streams,
     token: TokenDigest,
+    number: u64,
 }
 
 impl Streams {
     fn take(&self, token: TokenDigest) -> Result<Place, Problem> {
         let mut open = self.0.lock();
-        if open.values().sum::<usize>() >= MOST {
+        if open.by_token.values().sum::<usize>() >= MOST {
             return Err(Problem::busy("there are 256 streams of events"));
         }
-        let own = open.entry(token).or_default();
+        let own = open.by_token.entry(token).or_default();
         if *own >= MOST_OF_ONE {
             return Err(Problem::busy("there are 8 streams of events with this token"));
         }
         *own += 1;
+        open.opened += 1;
         Ok(Place {
             streams: self.clone(),
             token,
+            number: open.opened,
         })
     }
 }
@@ -75,10 +88,10 @@ impl Streams {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock();
-        if let Some(own) = open.get_mut(&self.token) {
+        if let Some(own) = open.by_token.get_mut(&self.token) {
             *own -= 1;
             if *own == 0 {
-                open.remove(&self.token);
+                open.by_token.remove(&self.token);
             }
         }
     }
@@ -105,8 +118,10 @@ pub async fn events(
     Extension(lasting): Extension<Lasting>,
 ) -> Result<Response, Problem> {
     let key = names::policy(&namespace, &name)?;
-    api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    let proved = api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
     let place = api.streams.take(caller.digest)?;
+    // Before the first look: what changes meanwhile is told after it.
+    let changes = api.parts.context.changes.follow();
     let first = api.facts(&key)?.policy(api.origin());
     let (sender, receiver) = mpsc::channel(1);
     let stream = Stream {
@@ -114,11 +129,12 @@ pub async fn events(
         caller,
         key,
         told: first,
+        permit: Permit::new(proved, place.number),
         sender,
         _place: place,
         _connection: lasting.until_dropped(),
     };
-    tokio::spawn(stream.run());
+    tokio::spawn(stream.run(changes));
     let body = futures::stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
         let next = receiver.recv().await?;
         Some((Ok::<_, Infallible>(next), receiver))
@@ -136,6 +152,7 @@ struct Stream {
     key: PolicyKey,
     /// What the client knows.
     told: PolicyAnswer,
+    permit: Permit,
     sender: mpsc::Sender<Bytes>,
     _place: Place,
     _connection: DropGuard,
@@ -146,25 +163,21 @@ struct Gone;
 
 impl Stream {
     /// Until the client has gone, or may not read any more.
-    async fn run(mut self) {
-        let mut changed = self.api.parts.context.changes.subscribe();
+    async fn run(mut self, mut changes: Follower) {
         let first = event("snapshot", &self.told);
         if self.send(first).await.is_err() {
             return;
         }
         let clock = self.api.parts.clock;
-        let (mut alive_at, mut again_at) = (clock.now() + ALIVE, clock.now() + AGAIN);
+        let mut alive_at = clock.now() + ALIVE;
         loop {
             let sent = tokio::select! {
                 () = self.sender.closed() => return,
-                () = clock.sleep_until(again_at) => {
-                    again_at = clock.now() + AGAIN;
-                    self.authorize().await
-                }
+                () = clock.sleep_until(self.permit.ask_at()) => self.authorize().await,
                 () = clock.sleep_until(alive_at) => self.send(Bytes::from_static(b": alive\n\n")).await,
-                Ok(()) = changed.changed() => {
+                () = changes.changed(&self.key) => {
                     Clock::sleep(PAUSE).await;
-                    changed.mark_unchanged();
+                    changes.catch_up();
                     self.tell().await
                 }
             };
@@ -175,16 +188,15 @@ impl Stream {
         }
     }
 
-    async fn authorize(&self) -> Result<(), Gone> {
-        let proof = self
-            .api
-            .rights
-            .prove(&self.caller, &Subject::Policy(self.key.clone()))
-            .await;
-        match proof {
-            Err(problem) if matches!(problem.code, 401 | 403 | 404) => self.end(&problem).await,
-            // Others are in the way, or the API server does not answer: it is asked again.
-            _ => Ok(()),
+    /// Asks for a new proof, for as long as the last one holds.
+    async fn authorize(&mut self) -> Result<(), Gone> {
+        let (clock, subject) = (self.api.parts.clock, Subject::Policy(self.key.clone()));
+        let proof = self.api.rights.prove(&self.caller, &subject);
+        let answer = timeout(self.permit.left(clock.now()), proof).await;
+        let answer = answer.unwrap_or_else(|_| Err(Problem::unavailable()));
+        match self.permit.take(answer, clock.now()) {
+            Ok(()) => Ok(()),
+            Err(problem) => self.end(&problem).await,
         }
     }
 
@@ -202,13 +214,19 @@ impl Stream {
         sent
     }
 
+    /// Says why nothing follows, which needs no right.
     async fn end(&self, problem: &Problem) -> Result<(), Gone> {
-        self.send(event("end", problem)).await?;
+        let _ = timeout(SLOW, self.sender.send(event("end", problem))).await;
         Err(Gone)
     }
 
+    /// What the caller may be told while the proof holds.
     async fn send(&self, text: Bytes) -> Result<(), Gone> {
-        match timeout(SLOW, self.sender.send(text)).await {
+        let left = self.permit.left(self.api.parts.clock.now());
+        if left.is_zero() {
+            return self.end(&Problem::unavailable()).await;
+        }
+        match timeout(SLOW.min(left), self.sender.send(text)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
@@ -244,6 +262,6 @@ mod tests {
             .collect();
         assert_eq!(streams.take(token(1)).err().unwrap().code, 429);
         drop((own, others));
-        assert!(streams.0.lock().is_empty());
+        assert!(streams.0.lock().by_token.is_empty());
     }
 }

@@ -31,8 +31,8 @@ pub struct Facts {
     pub status: ReplicaSetPolicyStatus,
     /// What the engine of this process knows; `None`: it has not decided yet.
     pub entry: Option<BoardEntry>,
-    /// The servers of each route, as its EndpointSlices have them.
-    pub slices: BTreeMap<String, BTreeSet<SocketAddr>>,
+    /// The servers of each route, as its EndpointSlices have them; `None`: they were not listed yet.
+    pub slices: Option<BTreeMap<String, BTreeSet<SocketAddr>>>,
     /// The present moment.
     pub now: Moment,
 }
@@ -214,7 +214,8 @@ impl Facts {
     /// Of the status and of the slices: one may be ahead of the other.
     fn route_names(&self) -> BTreeSet<&String> {
         let of_status = self.status.routes.iter().map(|route| &route.name);
-        of_status.chain(self.slices.keys()).collect()
+        let of_slices = self.slices.iter().flat_map(BTreeMap::keys);
+        of_status.chain(of_slices).collect()
     }
 
     fn route_state(&self, name: &str) -> Option<String> {
@@ -223,8 +224,8 @@ impl Facts {
     }
 
     /// The servers of a route, in the order of the declared endpoints.
-    fn targets(&self, route: &str) -> Vec<TargetAnswer> {
-        let servers = self.slices.get(route).into_iter().flatten();
+    fn targets(&self, route: &str) -> Option<Vec<TargetAnswer>> {
+        let servers = self.slices.as_ref()?.get(route).into_iter().flatten();
         let mut targets: Vec<_> = servers
             .map(|server| {
                 let (place, endpoint) = self.endpoint_of(*server).unzip();
@@ -237,7 +238,7 @@ impl Facts {
             })
             .collect();
         targets.sort_by_key(|(place, _)| *place);
-        targets.into_iter().map(|(_, target)| target).collect()
+        Some(targets.into_iter().map(|(_, target)| target).collect())
     }
 
     fn endpoint_of(&self, server: SocketAddr) -> Option<(usize, String)> {
@@ -295,7 +296,8 @@ impl Facts {
                 DeclaredServer::Host(location) | DeclaredServer::Service { location, .. } => Some(location),
                 DeclaredServer::Url => None,
             });
-        let (lag_milliseconds, lag_bytes) = figures.and_then(|figures| figures.lag).map_or((None, None), lag);
+        let lag = figures.and_then(|figures| figures.lag).unwrap_or(Lag::Unknown);
+        let (lag_milliseconds, lag_bytes, lag_at_least) = told(lag);
         let load = figures.and_then(|figures| figures.load);
         ServerAnswer {
             id: endpoint.id.to_string(),
@@ -324,6 +326,7 @@ impl Facts {
             max_connections: endpoint.max_connections,
             lag_milliseconds,
             lag_bytes,
+            lag_at_least,
             response_time_milliseconds: figures.and_then(|figures| figures.check).map(milliseconds),
             connections: load.map(|load| load.sessions),
             server_max_connections: load.map(|load| load.max_connections),
@@ -351,7 +354,6 @@ impl Facts {
 
     fn statistics(&self) -> ReplicaStatistics {
         let replicas = self.servers(DeclaredRole::Replica);
-        let primary = self.servers(DeclaredRole::Primary);
         let time = |server: &ServerAnswer| {
             let response = server.statistics.as_ref()?.response_time.as_ref()?;
             Some(response.mean_milliseconds)
@@ -361,26 +363,33 @@ impl Facts {
             .entry
             .as_ref()
             .and_then(|entry| entry.replica_share(self.now));
-        let all = primary.iter().chain(&replicas);
-        let sessions: Vec<u64> = all
-            .filter_map(|server| server.connections)
-            .map(Into::into)
-            .collect();
         ReplicaStatistics {
             replica_usage_percentage: share.map(|share| rounded(share * 100.0)),
             average_response_time: mean(&times),
-            connections: (!sessions.is_empty()).then(|| sessions.iter().sum()),
+            connections: self.sessions(),
             worst_lag_milliseconds: replicas.iter().filter_map(|server| server.lag_milliseconds).max(),
         }
+    }
+
+    /// Of all servers that tell them; one that is known by two names counts once.
+    fn sessions(&self) -> Option<u64> {
+        let entry = self.entry.as_ref()?;
+        let counted = |target: &TargetId| {
+            let view = self.view(&target.endpoint);
+            view.is_none_or(|view| view.state.same_as.is_none())
+        };
+        let told = entry.figures.iter().filter(|(target, _)| counted(target));
+        let sessions = told.filter_map(|(_, figures)| Some(u64::from(figures.load?.sessions)));
+        sessions.reduce(|all, own| all + own)
     }
 
     fn routing_stats(&self) -> RoutingStats {
         let policy = self.entry.as_ref().map(|entry| &entry.decision.policy);
         let route = |name: &String| {
-            let targets = self.slices.get(name).map_or(0, BTreeSet::len);
+            let servers = |slices: &BTreeMap<_, BTreeSet<_>>| slices.get(name).map_or(0, BTreeSet::len);
             let stats = RouteStats {
                 state: self.route_state(name),
-                targets: count(targets),
+                targets: self.slices.as_ref().map(servers).map(count),
             };
             (name.clone(), stats)
         };
@@ -410,11 +419,13 @@ impl Facts {
     }
 }
 
-fn lag(lag: Lag) -> (Option<u64>, Option<u64>) {
+/// Milliseconds, bytes, and whether it is longer than that.
+fn told(lag: Lag) -> (Option<u64>, Option<u64>, Option<bool>) {
     match lag {
-        Lag::Unknown => (None, None),
+        Lag::Unknown => (None, None, None),
         Lag::Behind { time, bytes } | Lag::AtLeast { time, bytes } => {
-            (Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)), bytes)
+            let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            (Some(time), bytes, Some(matches!(lag, Lag::AtLeast { .. })))
         }
     }
 }

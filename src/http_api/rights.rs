@@ -1,31 +1,34 @@
 //! Who may read what: asked of the API server as the caller, and remembered for a while.
 //!
 //! # Guarantees
-//! - A right, or its refusal, is believed for [`BELIEVED`] at most after the API server told it.
-//! - Of callers who ask the same at the same time one asks the API server, and all go by its answer.
-//! - At most [`MOST`] answers are kept, and of a token its SHA-256.
+//! - A right, or its refusal, is believed for [`BELIEVED`] at most after the API server was asked.
+//! - Of callers who ask the same at the same time one asks the API server, and all go by its answer, or by its silence.
+//! - At most [`MOST`] rights and [`MOST_REFUSED`] refusals are kept, and of a token its SHA-256. No refusal makes room in the rights:
+//!   whoever makes up tokens or names takes nothing from others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use distributary_core::Moment;
 use distributary_core::ids::PolicyKey;
-use kube::core::Status;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::caller::{Caller, TokenDigest};
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::k8s::callers::{CallerError, Callers};
+use crate::k8s::callers::Callers;
 
 /// For how long an answer of the API server is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Answers that are kept.
+/// Rights that are kept.
 const MOST: usize = 1024;
+
+/// Refusals that are kept.
+const MOST_REFUSED: usize = 128;
 
 /// What a caller wants to read.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -88,34 +91,87 @@ pub struct Rights {
 
 type Question = (TokenDigest, Subject);
 
-/// Set once the API server has answered.
-type Answer = Arc<OnceCell<(Moment, Result<(), Box<Status>>)>>;
+/// The API server's word, and when it was asked.
+type Told = (Moment, Result<(), Problem>);
+
+/// Set once the question has ended, with whatever result.
+type Answer = Arc<OnceCell<Told>>;
 
 #[derive(Default)]
 struct Known {
-    answers: BTreeMap<Question, Answer>,
+    /// Somebody waits for each of them.
+    open: BTreeMap<Question, Answer>,
+    proven: Kept,
+    refused: Kept,
+}
+
+/// Answers of the API server.
+#[derive(Default)]
+struct Kept {
+    answers: BTreeMap<Question, Told>,
     /// The oldest first.
     order: VecDeque<Question>,
 }
 
-impl Known {
-    /// The answer to a question, which may still be open.
-    fn answer(&mut self, question: &Question, now: Moment) -> Answer {
-        if let Some(known) = self.answers.get(question) {
-            let is_believed = known.get().is_none_or(|(at, _)| now.since(*at) < BELIEVED);
-            if is_believed {
-                return Arc::clone(known);
-            }
+impl Kept {
+    fn believed(&self, question: &Question, now: Moment) -> Option<&Told> {
+        let told = self.answers.get(question)?;
+        (now.since(told.0) < BELIEVED).then_some(told)
+    }
+
+    fn forget(&mut self, question: &Question) {
+        if self.answers.remove(question).is_some() {
             self.order.retain(|other| other != question);
         }
-        while self.order.len() >= MOST {
+    }
+
+    /// The oldest one makes room.
+    fn keep(&mut self, question: Question, told: Told, most: usize) {
+        self.forget(&question);
+        while self.order.len() >= most {
             let oldest = self.order.pop_front();
             oldest.and_then(|oldest| self.answers.remove(&oldest));
         }
-        let answer = Answer::default();
-        self.answers.insert(question.clone(), Arc::clone(&answer));
-        self.order.push_back(question.clone());
-        answer
+        self.answers.insert(question.clone(), told);
+        self.order.push_back(question);
+    }
+}
+
+impl Known {
+    fn believed(&self, question: &Question, now: Moment) -> Option<Told> {
+        let told = self.proven.believed(question, now);
+        told.or_else(|| self.refused.believed(question, now)).cloned()
+    }
+
+    /// A question has ended. What is no answer of the API server concerns only those who wait for it.
+    fn settle(&mut self, question: &Question, told: &Told) {
+        self.open.remove(question);
+        self.proven.forget(question);
+        self.refused.forget(question);
+        match &told.1 {
+            Ok(()) => self.proven.keep(question.clone(), told.clone(), MOST),
+            Err(problem) if matches!(problem.code, 401 | 403 | 404) => {
+                self.refused.keep(question.clone(), told.clone(), MOST_REFUSED);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits for the answer to a question. Where nobody does any more, nothing is kept of it.
+struct Waiting<'a> {
+    rights: &'a Rights,
+    question: Question,
+    answer: Answer,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut known = self.rights.known.lock();
+        let is_last = |open: &Answer| Arc::ptr_eq(open, &self.answer) && Arc::strong_count(open) <= 2;
+        if known.open.get(&self.question).is_some_and(is_last) {
+            known.open.remove(&self.question);
+        }
     }
 }
 
@@ -129,30 +185,41 @@ impl Rights {
         }
     }
 
-    /// Whether a caller may read this.
+    /// Proves that a caller may read this; when the API server was asked.
     ///
     /// # Errors
     /// Why not, in the words of the API server; or that it cannot be asked.
-    pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
+    pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
         let question = (caller.digest, subject.clone());
-        let answer = self.known.lock().answer(&question, self.clock.now());
-        let ask = async || match self.callers.send(&caller.token, subject.request()).await {
-            Ok(found) if *subject == Subject::Metrics && found["status"]["allowed"] != true => {
-                let status =
-                    Status::failure("the token may not get the nonResourceURL /metrics", "Forbidden");
-                Ok((self.clock.now(), Err(status.with_code(403).boxed())))
+        let waiting = {
+            let mut known = self.known.lock();
+            if let Some((asked, told)) = known.believed(&question, self.clock.now()) {
+                return told.map(|()| asked);
             }
-            Ok(_) => Ok((self.clock.now(), Ok(()))),
-            Err(CallerError::Refused(status)) if matches!(status.code, 401 | 403 | 404) => {
-                Ok((self.clock.now(), Err(status)))
+            let answer = Arc::clone(known.open.entry(question.clone()).or_default());
+            Waiting {
+                rights: self,
+                question,
+                answer,
             }
-            Err(error) => Err(Problem::from(error)),
         };
-        let (_, told) = answer.get_or_try_init(ask).await?;
-        match told {
-            Ok(()) => Ok(()),
-            Err(status) => Err(Problem::refused(status)),
+        let ask = async || {
+            let asked = self.clock.now();
+            let told = (asked, self.ask(caller, subject).await);
+            self.known.lock().settle(&waiting.question, &told);
+            told
+        };
+        let (asked, told) = waiting.answer.get_or_init(ask).await;
+        told.clone().map(|()| *asked)
+    }
+
+    async fn ask(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
+        let found = self.callers.send(&caller.token, subject.request()).await?;
+        if *subject == Subject::Metrics && found["status"]["allowed"] != true {
+            let message = "the token may not get the nonResourceURL /metrics";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message));
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::watch;
 
 use super::Scope;
 use super::clients::Clients;
@@ -21,7 +20,7 @@ use super::services::ServiceCache;
 use super::stored::StoredPolicy;
 use super::triggers::Triggers;
 use crate::clock::Clock;
-use crate::engine::EngineHandle;
+use crate::engine::{Changes, EngineHandle};
 use crate::metrics::Metrics;
 use distributary_api::validate::{ClusterNames, ServicePort};
 use distributary_core::ids::PolicyKey;
@@ -42,8 +41,8 @@ pub struct Context {
     pub synced: FirstLists,
     pub triggers: Triggers,
     pub metrics: Metrics,
-    /// Told when a policy, its status or a slice of it is another one.
-    pub changes: watch::Sender<()>,
+    /// Told when a policy, its decision, its status or a slice of it is another one.
+    pub changes: Changes,
     pub(super) access: SecretAccess,
     pub(super) named: NamedWatches,
     pub(super) cluster: ClusterSettings,
@@ -83,6 +82,7 @@ impl Context {
             client: clients.requests,
             watches: clients.watches,
             clock,
+            changes: engine.changes.clone(),
             engine,
             desk,
             routed: RoutedServers::default(),
@@ -93,7 +93,6 @@ impl Context {
             synced: FirstLists::new(scopes, access),
             triggers,
             metrics,
-            changes: watch::Sender::new(()),
             access,
             named: NamedWatches::default(),
             quota: EndpointQuota::new(cluster.max_endpoints_per_namespace),
@@ -113,10 +112,12 @@ impl Context {
         self.policies.names(namespace)
     }
 
-    /// The servers of each route of a policy, as its slices have them, by the name of the route. `uid`: of the policy.
+    /// The servers of each route of a policy, as its slices have them, by the name of the route; `None`: the slices were not
+    /// listed yet. `uid`: of the policy.
     #[must_use]
-    pub fn shown_routes(&self, key: &PolicyKey, uid: &str) -> BTreeMap<String, BTreeSet<SocketAddr>> {
-        self.routed.routes(&key.namespace, uid)
+    pub fn shown_routes(&self, key: &PolicyKey, uid: &str) -> Option<BTreeMap<String, BTreeSet<SocketAddr>>> {
+        let is_known = self.synced.subscribe().borrow().knows_routes(&key.namespace);
+        is_known.then(|| self.routed.routes(&key.namespace, uid))
     }
 
     /// A policy is gone. What a pass that is under way puts back, it takes away again at its end.

@@ -17,6 +17,7 @@ use kube::runtime::watcher::Event;
 
 use super::stored::StoredPolicy;
 use super::watch::reference;
+use crate::engine::Changed;
 use distributary_core::ids::PolicyKey;
 
 /// What a watch of policies shows.
@@ -29,6 +30,17 @@ pub enum PolicyChange {
     Gone(PolicyKey),
     /// A list has ended: there are these policies and no others.
     Listed(BTreeSet<PolicyKey>),
+}
+
+impl PolicyChange {
+    /// Of which policies something is another one.
+    pub fn concerns(&self) -> Changed {
+        match self {
+            Self::Changed(key) | Self::Gone(key) => Changed::Policy(key.clone()),
+            Self::StatusChanged(policy) => Changed::Policy(policy.key()),
+            Self::Listed(_) => Changed::Everything,
+        }
+    }
 }
 
 /// Takes `events` into the store of `writer`, and tells what they change there.

@@ -115,6 +115,15 @@ impl Readiness {
         !self.unlisted.iter().any(concerns)
     }
 
+    /// Whether the slices that the operator wrote in a namespace were listed.
+    #[must_use]
+    pub fn knows_routes(&self, namespace: &str) -> bool {
+        let concerns = |watched: &Watched| {
+            watched.subject == Subject::Written(Kind::EndpointSlice) && watched.covers(namespace)
+        };
+        !self.unlisted.iter().any(concerns)
+    }
+
     /// Whether the Services of a namespace and the slices behind them were listed.
     #[must_use]
     pub fn knows_services(&self, namespace: &str) -> bool {
@@ -177,6 +186,14 @@ impl FirstLists {
     /// The first list has ended. Whether it is new.
     pub(super) fn listed(&self, watched: &Watched) -> bool {
         self.0.send_if_modified(|now| now.unlisted.remove(watched))
+    }
+
+    #[cfg(test)]
+    pub fn policies_listed(&self, scope: &Scope) {
+        self.listed(&Watched {
+            subject: Subject::Policies,
+            scope: scope.clone(),
+        });
     }
 
     /// Which addresses are refused is known, or will not be. Whether it was not before.

@@ -23,6 +23,7 @@ use super::routed::RoutedServers;
 use super::secrets::{SecretCache, SecretKey, Shown};
 use super::stored::StoredPolicy;
 use super::{Scope, foreign, policy_resource, requests, resource, scoped};
+use crate::engine::Changed;
 use crate::render::reading::{self, Text, Version};
 use crate::render::{Kind, ObjectId, labels};
 use crate::telemetry::chain;
@@ -48,7 +49,7 @@ pub fn policies(
     let events = followed(&context, &watched, api, Selection::default());
     let stream = policies::changes(writer, events).filter_map(move |change| {
         let (context, watched) = (Arc::clone(&context), watched.clone());
-        context.changes.send_replace(());
+        context.changes.tell(change.concerns());
         async move {
             match change {
                 PolicyChange::Changed(key) => return Some(reference(&key)),
@@ -104,12 +105,22 @@ async fn owned(context: Arc<Context>, kind: Kind, scope: Scope) {
     while let Some(event) = events.next().await {
         let ended = matches!(event, Event::InitDone);
         if let Some(input) = listed.take(event, &context.routed) {
-            context.changes.send_replace(());
+            context.changes.tell(concerns(&input));
             context.desk.send(input).await;
         }
         if ended {
             context.synced.listed(&watched);
+            context.changes.tell(Changed::Everything);
         }
+    }
+}
+
+/// Of which policies something is another one by this.
+fn concerns(input: &Input<Text>) -> Changed {
+    match input {
+        Input::Seen(object) => Changed::Namespace(object.namespace.clone()),
+        Input::Lost { place, .. } => Changed::Namespace(place.namespace.clone()),
+        _ => Changed::Everything,
     }
 }
 

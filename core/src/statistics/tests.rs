@@ -299,7 +299,7 @@ fn the_share_of_replicas_is_of_all_that_was_done() {
     let (primary, standby) = (Role::Primary, Role::Standby);
     let half = [(primary, Some(20.0)), (standby, Some(15.0)), (standby, Some(5.0))];
     assert_eq!(replica_share(half), Some(0.5));
-    assert_eq!(replica_share([(primary, Some(20.0)), (standby, None)]), Some(0.0));
+    assert_eq!(replica_share([(primary, Some(20.0)), (standby, None)]), None);
     assert_eq!(replica_share([(primary, None), (standby, Some(5.0))]), None);
     assert_eq!(replica_share([(standby, Some(5.0))]), None);
     assert_eq!(replica_share([(primary, Some(0.0)), (standby, Some(0.0))]), None);

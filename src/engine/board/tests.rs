@@ -151,3 +151,26 @@ fn statistics_outlive_a_silence_and_end_with_their_endpoint() {
         None
     );
 }
+
+#[test]
+fn who_follows_hears_of_a_decision_that_is_another_one_and_then_finds_it() {
+    use futures::FutureExt;
+    let (board, mut world) = (Board::default(), World::default());
+    let mut follower = board.changes().follow();
+    let mut case = policy(&["a"]);
+    case.key = key("a");
+    decide(&board, &mut world, case.changed(Memory::default()));
+    let mut hears = || follower.changed(&key("a")).now_or_never().is_some();
+    assert_eq!((hears(), hears()), (true, false));
+    let decision = board.get(&key("a")).unwrap().decision;
+    board.decided(&key("a"), &decision);
+    board.decided(&key("b"), &decision);
+    measure(&board, "a", Some(figures(None)), 2);
+    assert!(!hears(), "nothing of it is another one");
+    let mut other = (*decision).clone();
+    other.recalled += 1;
+    board.decided(&key("a"), &Arc::new(other));
+    assert!(hears());
+    board.forget(&key("a"));
+    assert!(hears());
+}

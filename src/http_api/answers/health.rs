@@ -56,8 +56,8 @@ pub struct RoutingHealth {
 pub struct RouteTargets {
     /// Served, Fallback, Held or Empty, as in the status; null: not in the status.
     pub state: Option<String>,
-    /// The servers in its EndpointSlices. In mode Observe there are none.
-    pub targets: Vec<TargetAnswer>,
+    /// The servers in its EndpointSlices; null: the process that answered has not listed them yet. In mode Observe there are none.
+    pub targets: Option<Vec<TargetAnswer>>,
 }
 
 /// How the replicas are.

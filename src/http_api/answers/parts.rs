@@ -105,6 +105,8 @@ pub struct ServerAnswer {
     pub lag_milliseconds: Option<u64>,
     /// How far it is behind, in bytes of log; null: as above, or the source of the lag tells no positions.
     pub lag_bytes: Option<u64>,
+    /// Whether it is further behind than that, by how much is not known; null: its lag is not known.
+    pub lag_at_least: Option<bool>,
     /// How long its newest good check took, in milliseconds; null: there was none.
     pub response_time_milliseconds: Option<f64>,
     /// Sessions of clients on it; null: not known.

@@ -73,6 +73,7 @@ impl PolicyAnswer {
         for server in &mut essence.endpoints {
             server.lag_milliseconds = None;
             server.lag_bytes = None;
+            server.lag_at_least = None;
             server.response_time_milliseconds = None;
             server.connections = None;
             server.transactions = None;

@@ -46,7 +46,7 @@ pub struct ReplicaStatistics {
     pub replica_usage_percentage: Option<f64>,
     /// The mean response time of the replicas: of the last good checks of each, at most 32, in milliseconds; null: there were none.
     pub average_response_time: Option<f64>,
-    /// Sessions of clients on all servers of which they are known; null: of none.
+    /// Sessions of clients on all servers of which they are known, each server once; null: of none.
     pub connections: Option<u64>,
     /// The largest lag of a replica, in milliseconds; null: none is known.
     pub worst_lag_milliseconds: Option<u64>,

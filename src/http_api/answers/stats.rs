@@ -47,8 +47,8 @@ pub struct RoutingStats {
 pub struct RouteStats {
     /// Served, Fallback, Held or Empty, as in the status; null: not in the status.
     pub state: Option<String>,
-    /// How many servers its EndpointSlices have.
-    pub targets: u32,
+    /// How many servers its EndpointSlices have; null: the process that answered has not listed them yet.
+    pub targets: Option<u32>,
 }
 
 /// Figures of the replicas.

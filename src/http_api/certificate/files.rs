@@ -13,6 +13,8 @@ use crate::clock::Clock;
 
 /// After a file that cannot be read: whoever writes it may not have ended.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// After the system refused to tell of changes.
+const BLIND: std::time::Duration = std::time::Duration::from_secs(30);
 /// How often in a row that is tried.
 const TRIES: u32 = 5;
 
@@ -57,17 +59,27 @@ impl CertificateFiles {
     }
 }
 
-/// Follows the files until the process ends. A pair that cannot be used is logged, and the one before stays.
-///
-/// # Errors
-/// The system does not tell of changes.
-pub async fn follow_files(files: CertificateFiles, newest: &Newest) -> io::Result<()> {
-    let mut changes = changes(&files.folders())?;
+/// Follows the files until the process ends. A pair that cannot be used is logged, and the one before stays. Where the system does
+/// not tell of changes, as there is no such folder or too much is followed already, that is tried again, and the files are read then.
+pub async fn follow_files(files: CertificateFiles, newest: &Newest) {
+    let mut is_told = false;
     loop {
-        take(&files, newest).await;
-        if changes.recv().await.is_none() {
-            return Err(io::Error::other("the thread that waits for changes has ended"));
+        let error = match changes(&files.folders()) {
+            Ok(mut changes) => {
+                is_told = false;
+                take(&files, newest).await;
+                while changes.recv().await.is_some() {
+                    take(&files, newest).await;
+                }
+                io::Error::other("the thread that waits for changes has ended")
+            }
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::error!(%error, "the system does not tell of changes of the certificate of the API, which is tried again every 30 s: look at --api-tls-directory");
         }
+        Clock::sleep(BLIND).await;
+        take(&files, newest).await;
     }
 }
 

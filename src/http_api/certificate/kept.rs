@@ -11,8 +11,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::made::{self, AUTHORITY, CERTIFICATE, KEY, Kept};
-use super::{Newest, configuration};
+use super::made::{self, AUTHORITY, CERTIFICATE, KEY, Kept, NEXT_KEY};
+use super::{Newest, configuration, is_accepted};
 use crate::clock::{Clock, timestamp};
 use crate::k8s::call;
 use crate::k8s::error::CallError;
@@ -86,21 +86,30 @@ impl Keeper {
             .map_err(Error::Secret)?;
         let data = secret.data.clone().unwrap_or_default();
         let mut kept: Kept = data.into_iter().map(|(key, value)| (key, value.0)).collect();
-        let is_due = |kept: &Kept| made::due(kept).is_none_or(|due| due <= timestamp());
-        if is_due(&kept) && writes {
-            kept = made::renewed(&kept, &self.kept.hosts, timestamp())?;
-            self.write(secret, &kept).await?;
+        let now = timestamp();
+        if writes && is_due(&kept, &self.kept.hosts, now) {
+            kept = self.replaced(secret, &kept, now).await?;
         }
         let (Some(chain), Some(key)) = (kept.get(CERTIFICATE), kept.get(KEY)) else {
             // Nobody has written one yet.
             return Ok(AGAIN);
         };
-        let served = configuration(chain, key)?;
+        newest.send_replace(Some(configuration(chain, key)?));
         if writes {
+            // A client that trusts what was published before goes on meanwhile.
             self.publish(&kept).await?;
         }
-        newest.send_replace(Some(served));
         Ok(made::due(&kept).map_or(AGAIN, |due| until(due, timestamp())))
+    }
+
+    /// Writes what follows. No authority begins to sign before the list with it is published.
+    async fn replaced(&self, secret: Secret, kept: &Kept, now: Timestamp) -> Result<Kept, Error> {
+        if kept.contains_key(NEXT_KEY) {
+            self.publish(kept).await?;
+        }
+        let new = successor(kept, &self.kept.hosts, now)?;
+        self.write(secret, &new).await?;
+        Ok(new)
     }
 
     /// Where another process wrote meanwhile, the API server refuses it, and what that one wrote is read.
@@ -135,6 +144,26 @@ impl Keeper {
     }
 }
 
+/// Whether something is to be replaced: it is time, or what is kept cannot be served to those who trust what is published.
+fn is_due(kept: &Kept, hosts: &[String], now: Timestamp) -> bool {
+    made::due(kept).is_none_or(|due| due <= now) || !is_usable(kept, hosts, now)
+}
+
+fn is_usable(kept: &Kept, hosts: &[String], now: Timestamp) -> bool {
+    let of = |key| kept.get(key).map_or(&[][..], Vec::as_slice);
+    configuration(of(CERTIFICATE), of(KEY)).is_ok() && is_accepted(of(CERTIFICATE), of(AUTHORITY), hosts, now)
+}
+
+/// What follows; of a new authority where the one that is kept makes nothing that can be used.
+fn successor(kept: &Kept, hosts: &[String], now: Timestamp) -> Result<Kept, rcgen::Error> {
+    let new = made::renewed(kept, hosts, now)?;
+    if is_usable(&new, hosts, now) {
+        return Ok(new);
+    }
+    let list = kept.get(AUTHORITY).cloned().unwrap_or_default();
+    made::renewed(&Kept::from([(AUTHORITY.to_owned(), list)]), hosts, now)
+}
+
 fn parameters() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -147,3 +176,6 @@ fn until(due: Timestamp, now: Timestamp) -> Duration {
     let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
     left.clamp(AGAIN, LONGEST)
 }
+
+#[cfg(test)]
+mod tests;

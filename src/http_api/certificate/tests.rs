@@ -1,7 +1,9 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::made::{AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY, Kept, RENEW_AUTHORITY, due, renewed};
+use super::made::{
+    AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY, Kept, NEXT_KEY, RENEW_AUTHORITY, due, renewed,
+};
 use super::*;
 use crate::clock::{Clock, timestamp};
 
@@ -54,23 +56,75 @@ async fn a_certificate_is_of_its_authority_and_is_renewed_at_two_thirds_of_its_l
 }
 
 #[tokio::test]
-async fn a_new_authority_leaves_the_one_before_in_the_list() {
-    let now = timestamp();
+async fn a_new_authority_is_in_the_list_for_30_days_before_it_signs() {
+    let (now, day) = (timestamp(), SignedDuration::from_hours(24));
+    let name = &*names()[0];
     let first = renewed(&Kept::new(), &names(), now).unwrap();
     let renew: Timestamp = std::str::from_utf8(&first[RENEW_AUTHORITY])
         .unwrap()
         .parse()
         .unwrap();
-    assert!(renew > now + SignedDuration::from_hours(6 * 365 * 24));
+    assert!(renew > now + day * (6 * 365));
     let mut old = first.clone();
     old.insert(RENEW_AUTHORITY.to_owned(), now.to_string().into_bytes());
-    let second = renewed(&old, &names(), now).unwrap();
+    let announced = renewed(&old, &names(), now).unwrap();
+    assert_eq!(announced[AUTHORITY_KEY], first[AUTHORITY_KEY]);
+    assert_eq!(due(&announced), Some(now + day * 30));
+    // Whoever knows only the authority before accepts what is served.
+    assert!(is_trusted(served(&announced), &first[AUTHORITY], name).await);
+    let early = renewed(&announced, &names(), now + day * 29).unwrap();
+    assert_eq!(early[AUTHORITY_KEY], first[AUTHORITY_KEY]);
+    assert_eq!(early[AUTHORITY], announced[AUTHORITY]);
+    let second = renewed(&announced, &names(), now + day * 30).unwrap();
     assert_ne!(second[AUTHORITY_KEY], first[AUTHORITY_KEY]);
-    let name = &*names()[0];
-    for server in [&first, &second] {
-        assert!(is_trusted(served(server), &second[AUTHORITY], name).await);
+    assert!(!second.contains_key(NEXT_KEY));
+    // Both know both: clients that have either list accept either certificate.
+    let accepts = |server: &Kept, list: &Kept| {
+        is_accepted(&server[CERTIFICATE], &list[AUTHORITY], &names(), now + day * 31)
+    };
+    for server in [&announced, &second] {
+        assert!(accepts(server, &announced) && accepts(server, &second));
     }
-    assert!(!is_trusted(served(&second), &first[AUTHORITY], name).await);
+    assert!(!accepts(&second, &first));
+    assert_eq!(due(&second), Some(now + day * 90));
+}
+
+/// Until every process has read the new certificate, the one before is served.
+#[test]
+fn an_authority_that_cannot_sign_any_more_stays_in_the_list() {
+    let now = timestamp();
+    let first = renewed(&Kept::new(), &names(), now).unwrap();
+    let mut lost = first.clone();
+    lost.remove(AUTHORITY_KEY);
+    let second = renewed(&lost, &names(), now).unwrap();
+    for server in [&first, &second] {
+        assert!(is_accepted(
+            &server[CERTIFICATE],
+            &second[AUTHORITY],
+            &names(),
+            now
+        ));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_is_not_there_yet_is_followed_later() {
+    let directory = std::env::temp_dir().join(format!("distributary-late-{}", std::process::id()));
+    let (newest, mut served) = watch::channel(None);
+    let files = CertificateFiles::in_directory(&directory);
+    let following = tokio::spawn(async move { follow_files(files, &newest).await });
+    Clock::sleep(std::time::Duration::from_secs(300)).await;
+    assert!(served.borrow().is_none() && !following.is_finished());
+    std::fs::create_dir_all(&directory).unwrap();
+    let pair = renewed(&Kept::new(), &names(), timestamp()).unwrap();
+    for name in [CERTIFICATE, KEY] {
+        std::fs::write(directory.join(name), &pair[name]).unwrap();
+    }
+    let changed = tokio::time::timeout(std::time::Duration::from_secs(60), served.changed());
+    changed.await.unwrap().unwrap();
+    assert!(served.borrow().is_some());
+    following.abort();
+    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn facts(ready: &str, degraded: &str) -> Facts {
             ..ReplicaSetPolicyStatus::default()
         },
         entry: None,
-        slices: BTreeMap::from([("ro".to_owned(), BTreeSet::from([server]))]),
+        slices: Some(BTreeMap::from([("ro".to_owned(), BTreeSet::from([server]))])),
         now: Moment::default(),
     }
 }
@@ -121,4 +121,84 @@ fn figures_and_who_told_them_are_no_change() {
     assert_eq!(first.essence(), second.essence());
     second.routing.revision = Some("abd".to_owned());
     assert_ne!(first.essence(), second.essence());
+}
+
+#[test]
+fn targets_are_null_until_the_slices_were_listed() {
+    let mut facts = facts("True", "False");
+    facts.slices = None;
+    let stats = json_of(&facts.stats(None, origin()));
+    assert_eq!(
+        stats["routing"]["routes"],
+        json!({"rw": {"state": "Served", "targets": null}})
+    );
+    let health = json_of(&facts.health(origin()));
+    let routing = &health["database"]["routing"];
+    assert_eq!(
+        routing["routes"],
+        json!({"rw": {"state": "Served", "targets": null}})
+    );
+}
+
+#[test]
+fn a_lag_that_is_longer_than_it_is_told_says_so() {
+    let (time, bytes) = (Duration::from_millis(1_500), Some(7));
+    assert_eq!(told(Lag::Unknown), (None, None, None));
+    assert_eq!(
+        told(Lag::Behind { time, bytes }),
+        (Some(1_500), bytes, Some(false))
+    );
+    assert_eq!(
+        told(Lag::AtLeast { time, bytes }),
+        (Some(1_500), bytes, Some(true))
+    );
+}
+
+#[test]
+fn sessions_are_those_of_every_pod_that_tells_them() {
+    use distributary_core::fixture::{at, policy};
+    use distributary_core::observation::Load;
+    use distributary_core::world::{Announcement, Memory, World};
+
+    let mut world = World::default();
+    let effects = world.advance(at(1), [policy(&["a"]).changed(Memory::default())]);
+    let decided = effects.writer.into_iter().find_map(|report| match report {
+        Announcement::Decided { decision, .. } => Some(decision),
+        Announcement::Gone { .. } => None,
+    });
+    let told = |pod: u8, sessions: Option<u32>, millis: u64| {
+        let target = TargetId {
+            endpoint: EndpointId::from("a"),
+            pod: Some([10, 0, 0, pod].into()),
+        };
+        let load = |sessions| Load {
+            sessions,
+            ..Load::default()
+        };
+        let figures = TargetFigures {
+            lag: None,
+            load: sessions.map(load),
+            check: None,
+            at: at(millis),
+        };
+        (target, figures)
+    };
+    let mut facts = facts("True", "False");
+    let with = |figures: Vec<_>| BoardEntry {
+        decision: decided.clone().unwrap(),
+        judged: None,
+        figures: figures.into_iter().collect(),
+        statistics: BTreeMap::new(),
+        counts: BTreeMap::new(),
+    };
+    facts.entry = Some(with(vec![
+        told(1, Some(3), 5),
+        told(2, Some(4), 7),
+        told(3, None, 9),
+    ]));
+    let all = json_of(&facts.replicas(origin()));
+    assert_eq!(all["statistics"]["connections"], 7);
+    facts.entry = Some(with(vec![told(3, None, 9)]));
+    let none = json_of(&facts.replicas(origin()));
+    assert_eq!(none["statistics"]["connections"], Value::Null);
 }

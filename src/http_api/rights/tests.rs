@@ -16,6 +16,11 @@ struct Server {
 }
 
 fn server() -> Server {
+    slow_server(Duration::ZERO)
+}
+
+/// Each answer takes so long.
+fn slow_server(takes: Duration) -> Server {
     let (code, asked) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicUsize::new(0)));
     let (answers, count) = (Arc::clone(&code), Arc::clone(&asked));
     let service = tower::service_fn(move |_: Request<Body>| {
@@ -23,6 +28,7 @@ fn server() -> Server {
         let code = answers.load(Ordering::Relaxed);
         async move {
             tokio::task::yield_now().await;
+            Clock::sleep(takes).await;
             let body = format!(
                 r#"{{"kind":"Status","status":"Failure","message":"said {code}","reason":"Said","code":{code}}}"#
             );
@@ -52,7 +58,7 @@ impl Server {
         let before = self.asked.load(Ordering::Relaxed);
         let proof = self.rights.prove(&caller(token).await, subject).await;
         let asked = self.asked.load(Ordering::Relaxed) - before;
-        (asked, proof.map_or_else(|problem| problem.code, |()| 200))
+        (asked, proof.map_or_else(|problem| problem.code, |_| 200))
     }
 }
 
@@ -125,11 +131,71 @@ async fn no_more_than_1024_answers_are_kept() {
     }
     let kept = || {
         let known = server.rights.known.lock();
-        (known.answers.len(), known.order.len())
+        (known.proven.answers.len(), known.proven.order.len())
     };
     assert_eq!(kept(), (MOST, MOST));
     let first = Subject::Policy(PolicyKey::new("shop", "p-0"));
     assert_eq!(server.asked("a", &first).await.0, 1);
     let last = Subject::Policy(PolicyKey::new("shop", format!("p-{MOST}")));
     assert_eq!(server.asked("a", &last).await.0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_take_no_room_from_rights() {
+    let server = server();
+    assert_eq!(server.asked("a", &orders()).await, (1, 200));
+    for code in [401, 403, 404] {
+        server.code.store(code, Ordering::Relaxed);
+        for number in 0..MOST {
+            let token = format!("made-up-{code}-{number}");
+            assert_eq!(server.asked(&token, &orders()).await, (1, code));
+        }
+    }
+    assert_eq!(server.asked("a", &orders()).await, (0, 200));
+    let known = server.rights.known.lock();
+    assert_eq!(
+        (known.refused.answers.len(), known.refused.order.len()),
+        (MOST_REFUSED, MOST_REFUSED)
+    );
+    assert!(known.open.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ten_seconds_count_from_the_question() {
+    let server = slow_server(Duration::from_secs(8));
+    let start = server.rights.clock.now();
+    let asked = server.rights.prove(&caller("a").await, &orders()).await;
+    assert_eq!(asked.unwrap(), start);
+    Clock::sleep(Duration::from_millis(1_900)).await;
+    assert_eq!(server.asked("a", &orders()).await, (0, 200));
+    Clock::sleep(Duration::from_millis(200)).await;
+    server.code.store(403, Ordering::Relaxed);
+    assert_eq!(server.asked("a", &orders()).await, (1, 403));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_one_question_share_its_failure() {
+    let server = slow_server(Duration::from_secs(3600));
+    let (one, subject) = (caller("a").await, orders());
+    let all = (0..50).map(|_| server.rights.prove(&one, &subject));
+    let start = server.rights.clock.now();
+    for proof in futures::future::join_all(all).await {
+        assert_eq!(proof.unwrap_err().code, 504);
+    }
+    assert_eq!(server.asked.load(Ordering::Relaxed), 1);
+    assert!(server.rights.clock.now().since(start) < Duration::from_secs(11));
+    assert!(server.rights.known.lock().open.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_leaves_no_question_behind() {
+    let server = slow_server(Duration::from_secs(5));
+    let (one, subject) = (caller("a").await, orders());
+    let gone = tokio::time::timeout(Duration::from_secs(1), server.rights.prove(&one, &subject));
+    let stays = server.rights.prove(&one, &subject);
+    let (gone, stays) = tokio::join!(gone, stays);
+    assert!(gone.is_err() && stays.is_ok());
+    let gone = Subject::Policy(PolicyKey::new("shop", "gone"));
+    let gone = tokio::time::timeout(Duration::from_secs(1), server.rights.prove(&one, &gone)).await;
+    assert!(gone.is_err() && server.rights.known.lock().open.is_empty());
 }
