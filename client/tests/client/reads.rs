@@ -133,7 +133,7 @@ pub async fn a_target_that_refuses_logins_fails_no_read() -> Result<()> {
         .endpoints
         .iter_mut()
         .find(|endpoint| endpoint.id == "replica-0");
-    endpoint.context("it is declared")?.connection.database = "nowhere".to_owned();
+    "nowhere".clone_into(&mut endpoint.context("it is declared")?.connection.database);
     let router = by_file(&cluster, &table).await?;
     let by = served(&router, &Query::new(), 600).await?;
     ensure!(!by.contains_key("replica-0") && by.len() == 2, "{by:?}");
