@@ -255,7 +255,7 @@ fn failed(server: &Server, source: tokio_postgres::Error) -> Error {
 impl Checkout {
     /// No statement of the closure was answered, not even by an error, and it has no transaction open.
     pub fn is_unanswered(&self) -> bool {
-        let answered = self.answered() > 0 || self.begun() > self.busy.load(Ordering::Acquire);
+        let answered = self.answered() > 0 || self.begun() > self.held.busy.load(Ordering::Acquire);
         // Behind a pooler each read is in a transaction of the router.
         let in_transaction = self.connection().is_some_and(|connection| {
             !connection.pooled && !connection.traffic.waits() && !connection.traffic.is_idle()
