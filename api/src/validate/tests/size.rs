@@ -66,11 +66,11 @@ fn a_policy_whose_config_map_may_be_too_large_is_refused_with_its_figures() {
     for (formats, figures) in [
         (
             json!(["Libpq"]),
-            "1381946 of at most 1048576 bytes (routing.json 733414, Libpq 648532)",
+            "1381973 of at most 1048576 bytes (routing.json 733441, Libpq 648532)",
         ),
         (
             json!(["Jdbc", "Env", "Libpq"]),
-            "1706506 of at most 1048576 bytes (routing.json 733414, Libpq 648532, Jdbc 324560)",
+            "1706533 of at most 1048576 bytes (routing.json 733441, Libpq 648532, Jdbc 324560)",
         ),
     ] {
         let told: Vec<_> = problems(largest(&formats))
@@ -129,6 +129,6 @@ fn the_variables_of_the_largest_policy_need_no_more_than_128_kib() {
     });
     let maps = config_maps::config_maps(&outputs, &table);
     let bytes: Vec<_> = maps.iter().map(ConfigMap::bytes).collect();
-    assert_eq!(bytes[0], 733_414);
+    assert_eq!(bytes[0], 733_441);
     assert!(bytes[1] < 128 * 1024, "{bytes:?}");
 }
