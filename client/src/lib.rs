@@ -45,6 +45,7 @@ mod error;
 mod file;
 mod follower;
 mod gate;
+mod held;
 mod latency;
 mod query;
 mod reads;

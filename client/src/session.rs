@@ -1,89 +1,20 @@
 //! What a closure gets: a connection for one request, which goes back to its pool only when nothing is under way on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
 use deadpool::managed::Object;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, Row, SimpleQueryMessage, Statement, ToStatement};
+use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 
 use crate::connection::{Connection, Opener};
 use crate::error::Error;
-use crate::server::{InFlight, Server};
+use crate::held::{Busy, Cancels, Held};
+use crate::server::Server;
 use crate::token::{POSITION, Position};
-use crate::wire::{Encrypted, seen};
-
-/// A cancellation has so long, its connection included.
-const CANCEL: Duration = Duration::from_secs(1);
-/// Cancellations under way at once; others wait. As each keeps the place of its connection in the pool, they are no more than those.
-const CANCELS: usize = 64;
-/// To reset a session takes so long at most.
-const RESETTING: Duration = Duration::from_secs(1);
-
-/// Sends cancellations, some at a time.
-#[derive(Clone)]
-pub struct Cancels(Arc<Semaphore>);
-
-impl Default for Cancels {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CANCELS)))
-    }
-}
-
-impl Cancels {
-    /// Ends what is under way on a connection, and drops what keeps it.
-    fn cancel(&self, token: CancelToken, server: Arc<Server>, keeps: impl Send + 'static) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        let places = Arc::clone(&self.0);
-        runtime.spawn(async move {
-            let _place = places.acquire_owned().await;
-            let cancelled = async {
-                let opener = server.opener();
-                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
-                if let Ok(stream) = stream {
-                    let _ = token.cancel_query_raw(stream, Encrypted).await;
-                }
-            };
-            // The connection is closed in any case.
-            let _ = timeout(CANCEL, cancelled).await;
-            drop(keeps);
-        });
-    }
-}
-
-/// A connection that is closed where it is dropped, and has its place in the pool until then.
-struct Closing(Option<Object<Opener>>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        drop(self.0.take().map(Object::take));
-    }
-}
-
-/// Makes a session what it was after the login, and gives it back; where that fails, closes it.
-fn reset(object: Object<Opener>) {
-    let mut closing = Closing(Some(object));
-    let Ok(runtime) = Handle::try_current() else {
-        return;
-    };
-    runtime.spawn(async move {
-        let is_reset = match &closing.0 {
-            Some(object) => matches!(timeout(RESETTING, object.reset()).await, Ok(true)),
-            None => false,
-        };
-        if is_reset {
-            drop(closing.0.take());
-        }
-    });
-}
+use crate::wire::seen;
 
 /// Whether a read sees the write of its token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,39 +25,6 @@ pub enum Freshness {
     Proven,
     /// The write primary is on a newer timeline than the token: whether the write was kept at the promotion is not known.
     Unproven,
-}
-
-/// A connection that is used by one request, and by the statements of its closure that are under way.
-struct Held {
-    server: Arc<Server>,
-    /// Taken when it is dropped.
-    object: Option<Object<Opener>>,
-    cancels: Cancels,
-    /// Statements that were begun and are not answered; one whose future was dropped stays.
-    busy: AtomicU32,
-    /// A cancellation was sent.
-    cancelled: AtomicBool,
-    _in_flight: InFlight,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let Some(object) = self.object.take() else { return };
-        let traffic = Arc::clone(&object.traffic);
-        let abandoned = *self.busy.get_mut() > 0;
-        if !abandoned && object.is_clean() && !traffic.has_state() {
-            return;
-        }
-        // Behind a pooler the state is that of a server, which the pooler resets.
-        if !abandoned && object.is_clean() && traffic.can_be_reset() && !object.pooled {
-            return reset(object);
-        }
-        let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
-        let closing = Closing(Some(object));
-        if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
-            self.cancels.cancel(token, Arc::clone(&self.server), closing);
-        }
-    }
 }
 
 /// What a request and the sessions of its closure share.
@@ -148,14 +46,7 @@ pub(crate) struct Checkout {
 
 impl Checkout {
     pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
-        let held = Arc::new(Held {
-            server: Arc::clone(server),
-            object: Some(object),
-            cancels,
-            busy: AtomicU32::new(0),
-            cancelled: AtomicBool::new(false),
-            _in_flight: server.begin(),
-        });
+        let held = Held::new(server, object, cancels);
         let desk = Arc::new(Desk {
             server: Arc::clone(server),
             held: ArcSwapOption::new(Some(Arc::clone(&held))),
@@ -277,20 +168,6 @@ impl Drop for Checkout {
                 self.held.cancels.cancel(token, server, Arc::clone(&self.held));
             }
         }
-    }
-}
-
-/// Counts a statement as under way; where its future is dropped, for ever.
-struct Busy<'a>(&'a Held);
-
-impl<'a> Busy<'a> {
-    fn new(held: &'a Held) -> Self {
-        held.busy.fetch_add(1, Ordering::AcqRel);
-        Self(held)
-    }
-
-    fn end(self) {
-        self.0.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

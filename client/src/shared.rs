@@ -16,8 +16,9 @@ use distributary_probe::{Clock, meaning};
 
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
+use crate::held::Cancels;
 use crate::query::Query;
-use crate::session::{Cancels, Checkout};
+use crate::session::Checkout;
 use crate::snapshot::{PoolSettings, Snapshot, Told};
 
 /// Where nobody serves, a newer table is awaited for so long at most.

@@ -84,11 +84,10 @@ impl Seen {
         let marks = match first(tag) {
             b"SELECT" | b"SHOW" | b"FETCH" => 0,
             b"SAVEPOINT" => CHANGED | SAVED,
-            b"BEGIN" | b"START" | b"COMMIT" => CHANGED | ENDED,
-            b"PREPARE" if tag.starts_with(b"PREPARE TRANSACTION") => CHANGED | ENDED,
             // Back to a savepoint has the same tag.
             b"ROLLBACK" if self.any(SAVED) && !self.any(CHAINS) => CHANGED,
-            b"ROLLBACK" => CHANGED | ENDED,
+            b"BEGIN" | b"START" | b"COMMIT" | b"ROLLBACK" => CHANGED | ENDED,
+            b"PREPARE" if tag.starts_with(b"PREPARE TRANSACTION") => CHANGED | ENDED,
             _ => CHANGED,
         };
         self.mark(marks);
@@ -211,7 +210,9 @@ mod tests {
         let ended = |text: &str, tags: &[&[u8]]| {
             let seen = Seen::default();
             seen.batch(text);
-            tags.iter().for_each(|tag| seen.done(tag));
+            for tag in tags {
+                seen.done(tag);
+            }
             seen.any(ENDED)
         };
         assert!(!ended(

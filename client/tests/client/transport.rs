@@ -121,12 +121,12 @@ fn request(code: u8, body: &[u8]) -> Vec<u8> {
 /// A server that asks for a proof of the password, and for one by so many iterations of SCRAM after that.
 async fn ask(mut stream: TcpStream, first: &[u8], iterations: &str) -> std::io::Result<()> {
     let mut answer = [0; 1024];
-    stream.read(&mut answer).await?;
+    let _ = stream.read(&mut answer).await?;
     stream.write_all(first).await?;
     if stream.read(&mut answer).await? > 0 {
         let challenge = format!("r=abc,s=c2FsdA==,i={iterations}");
         stream.write_all(&request(11, challenge.as_bytes())).await?;
-        stream.read(&mut answer).await?;
+        let _ = stream.read(&mut answer).await?;
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ pub async fn a_login_is_held_to_the_terms_of_a_check() -> Result<()> {
         (request(5, &[1, 2, 3, 4]), "", FailureKind::PasswordMethodRefused),
         (scram.clone(), "1", FailureKind::ScramIterationsRefused),
         (scram, "100000000", FailureKind::ScramIterationsRefused),
-        (request(10, &[b'x'; 70_000]), "", FailureKind::ReplyTooLong),
+        (request(10, &vec![b'x'; 70_000]), "", FailureKind::ReplyTooLong),
     ]
     .into_iter()
     .enumerate()

@@ -1,0 +1,141 @@
+//! A connection while it is lent: it goes back to its pool clean, is reset first, or is cancelled and closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use deadpool::managed::Object;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_postgres::CancelToken;
+
+use crate::connection::Opener;
+use crate::server::{InFlight, Server};
+use crate::wire::Encrypted;
+
+/// A cancellation has so long, its connection included.
+const CANCEL: Duration = Duration::from_secs(1);
+/// Cancellations under way at once; others wait. As each keeps the place of its connection in the pool, they are no more than those.
+const CANCELS: usize = 64;
+/// To reset a session takes so long at most.
+const RESETTING: Duration = Duration::from_secs(1);
+
+/// Sends cancellations, some at a time.
+#[derive(Clone)]
+pub struct Cancels(Arc<Semaphore>);
+
+impl Default for Cancels {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CANCELS)))
+    }
+}
+
+impl Cancels {
+    /// Ends what is under way on a connection, and drops what keeps it.
+    pub fn cancel(&self, token: CancelToken, server: Arc<Server>, keeps: impl Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let places = Arc::clone(&self.0);
+        runtime.spawn(async move {
+            let _place = places.acquire_owned().await;
+            let cancelled = async {
+                let opener = server.opener();
+                let stream = opener.dialer.open(&opener.host, opener.address, CANCEL).await;
+                if let Ok(stream) = stream {
+                    let _ = token.cancel_query_raw(stream, Encrypted).await;
+                }
+            };
+            // The connection is closed in any case.
+            let _ = timeout(CANCEL, cancelled).await;
+            drop(keeps);
+        });
+    }
+}
+
+/// A connection that is closed where it is dropped, and has its place in the pool until then.
+struct Closing(Option<Object<Opener>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+/// Makes a session what it was after the login, and gives it back; where that fails, closes it.
+fn reset(object: Object<Opener>) {
+    let mut closing = Closing(Some(object));
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        let is_reset = match &closing.0 {
+            Some(object) => matches!(timeout(RESETTING, object.reset()).await, Ok(true)),
+            None => false,
+        };
+        if is_reset {
+            drop(closing.0.take());
+        }
+    });
+}
+
+/// A connection that is used by one request, and by the statements of its closure that are under way.
+pub struct Held {
+    pub server: Arc<Server>,
+    /// Taken when it is dropped.
+    pub object: Option<Object<Opener>>,
+    pub cancels: Cancels,
+    /// Statements that were begun and are not answered; one whose future was dropped stays.
+    pub busy: AtomicU32,
+    /// A cancellation was sent.
+    pub cancelled: AtomicBool,
+    _in_flight: InFlight,
+}
+
+impl Held {
+    pub fn new(server: &Arc<Server>, object: Object<Opener>, cancels: Cancels) -> Arc<Self> {
+        Arc::new(Self {
+            server: Arc::clone(server),
+            object: Some(object),
+            cancels,
+            busy: AtomicU32::new(0),
+            cancelled: AtomicBool::new(false),
+            _in_flight: server.begin(),
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        let traffic = Arc::clone(&object.traffic);
+        let abandoned = *self.busy.get_mut() > 0;
+        if !abandoned && object.is_clean() && !traffic.has_state() {
+            return;
+        }
+        // Behind a pooler the state is that of a server, which the pooler resets.
+        if !abandoned && object.is_clean() && traffic.can_be_reset() && !object.pooled {
+            return reset(object);
+        }
+        let (token, closed) = (object.client.cancel_token(), object.client.is_closed());
+        let closing = Closing(Some(object));
+        if (abandoned || traffic.waits()) && !closed && !*self.cancelled.get_mut() {
+            self.cancels.cancel(token, Arc::clone(&self.server), closing);
+        }
+    }
+}
+
+/// Counts a statement as under way; where its future is dropped, for ever.
+pub struct Busy<'a>(&'a Held);
+
+impl<'a> Busy<'a> {
+    pub fn new(held: &'a Held) -> Self {
+        held.busy.fetch_add(1, Ordering::AcqRel);
+        Self(held)
+    }
+
+    pub fn end(self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
