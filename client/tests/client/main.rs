@@ -21,7 +21,12 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    Suite::new(|| async { Ok(()) })
+    let suite = of_writes(of_reads(Suite::new(|| async { Ok(()) })));
+    suite.one_at_a_time().run()
+}
+
+fn of_reads(suite: Suite<()>) -> Suite<()> {
+    suite
         .test("reads_go_to_replicas_in_read_only_sessions", |_| {
             routing::reads_go_to_replicas_in_read_only_sessions()
         })
@@ -70,6 +75,10 @@ fn tests() -> ExitCode {
         .test("replicas_behind_a_token_are_waited_for_once", |_| {
             reads::replicas_behind_a_token_are_waited_for_once()
         })
+}
+
+fn of_writes(suite: Suite<()>) -> Suite<()> {
+    suite
         .test("dropped_futures_leave_nothing_behind", |_| {
             dropped::dropped_futures_leave_nothing_behind()
         })
@@ -126,6 +135,4 @@ fn tests() -> ExitCode {
             "after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice",
             |_| ledger::after_a_kill_with_a_synchronous_standby_no_write_is_lost_or_done_twice(),
         )
-        .one_at_a_time()
-        .run()
 }
