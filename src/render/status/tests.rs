@@ -714,7 +714,10 @@ fn without_a_write_primary_those_that_take_writes_are_named() {
         message(&[(1, Reason::WritableReplica)]),
         format!("{none} {named}")
     );
-    assert_eq!(message(&[(1, Reason::IdentityMismatch)]), none);
+    assert_eq!(
+        message(&[(1, Reason::IdentityMismatch)]),
+        format!("{none} a: IdentityMismatch.")
+    );
 }
 
 #[test]
