@@ -13,6 +13,8 @@ use crate::fixture::{builder, embedded, spec};
 /// Dropped at a point that differs from one to the next.
 const FUTURES: u32 = 10_000;
 const AT_ONCE: usize = 40;
+/// Of so many one is not dropped.
+const KEPT: u32 = 100;
 
 pub async fn dropped_futures_leave_nothing_behind() -> Result<()> {
     let cluster = PgCluster::builder()
@@ -41,7 +43,12 @@ pub async fn dropped_futures_leave_nothing_behind() -> Result<()> {
                 let again = session.query_one("select $1::int4", &[&mark]).await?;
                 Ok((row.get::<_, i32>(0), again.get::<_, i32>(0)))
             };
-            let limit = Duration::from_micros(u64::from(drawn % 60_000));
+            // A few are left alone, however busy the machine is.
+            let limit = if number % KEPT == 0 {
+                Duration::from_secs(20)
+            } else {
+                Duration::from_micros(u64::from(drawn % 60_000))
+            };
             let request = async {
                 match drawn % 3 {
                     0 => router.transaction(Query::new(), run).await,
@@ -63,7 +70,10 @@ pub async fn dropped_futures_leave_nothing_behind() -> Result<()> {
         ended??;
     }
     let answered: u64 = router.stats().targets.iter().map(|target| target.answers).sum();
-    ensure!(answered > 20, "only {answered} were not dropped before the end");
+    ensure!(
+        answered >= u64::from(FUTURES / KEPT),
+        "only {answered} were not dropped before the end"
+    );
     // In the middle of a long statement of a transaction: nothing comes after that would tidy up.
     for _ in 0..5 {
         let sleep = |session: Session| async move { session.query("select pg_sleep(60)", &[]).await };
