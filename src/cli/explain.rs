@@ -334,7 +334,8 @@ impl Explanation {
 
 fn table(routes: &Routes) -> String {
     let places = |(name, route): (&String, &Route)| {
-        let places: Vec<_> = route.targets.iter().map(Place::of_table).collect();
+        let place = |target| Place::of_table(target, route.service.is_some());
+        let places: Vec<_> = route.targets.iter().map(place).collect();
         (name.clone(), route.state, places)
     };
     routes::of_places(routes.iter().map(places))

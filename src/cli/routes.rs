@@ -53,6 +53,8 @@ pub struct Place {
     pub weight: u32,
     pub order: u16,
     pub in_slice: bool,
+    /// Whether the route has a Service, and so slices: a built-in class has none.
+    pub has_service: bool,
     pub in_uris: bool,
     pub admission: Admission,
 }
@@ -65,21 +67,31 @@ impl Place {
             weight: member.weight,
             order: member.order,
             in_slice: member.in_slice,
+            has_service: true,
             in_uris: member.in_uris,
             admission: member.admission,
         }
     }
 
     /// As routing.json has it.
-    pub fn of_table(target: &RouteTarget) -> Self {
+    pub fn of_table(target: &RouteTarget, has_service: bool) -> Self {
         Self {
             endpoint: target.endpoint.clone(),
             address: SocketAddr::new(target.address, target.port),
             weight: target.weight,
             order: target.order,
             in_slice: target.in_slice,
+            has_service,
             in_uris: target.is_in_uris(),
             admission: target.admission,
+        }
+    }
+
+    const fn slice(&self) -> &'static str {
+        match (self.has_service, self.in_slice) {
+            (false, _) => "-",
+            (true, true) => "yes",
+            (true, false) => "no",
         }
     }
 
@@ -126,7 +138,7 @@ pub fn of_places(routes: impl IntoIterator<Item = (String, RouteState, Vec<Place
                 place.endpoint.clone(),
                 place.address.to_string(),
                 share.unwrap_or_default(),
-                if place.in_slice { "yes" } else { "no" }.to_owned(),
+                place.slice().to_owned(),
                 place.why(nearest).to_owned(),
             ]);
         }
@@ -170,6 +182,7 @@ mod tests {
             weight,
             order,
             in_slice,
+            has_service: true,
             in_uris: in_slice,
             admission,
         };

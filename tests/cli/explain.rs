@@ -148,6 +148,10 @@ async fn tells(_: Arc<()>) -> Result<()> {
         "{well:#?}"
     );
     ensure!(well.row(&["primary"])?[3] == "primary-preferred,rw", "{well:#?}");
+    // A built-in class has no Service.
+    for (route, slice) in [("rw", "yes"), ("primary-preferred", "-")] {
+        ensure!(well.row(&[route])?[5] == slice, "{route}: {well:#?}");
+    }
     // One that is held is told with the reason beneath, and what to do about that.
     let held = with_status(&case("all-lagging-without-fallback"))?;
     let held = distributary(&["explain", "orders", "-f", "-"], &held, &[])?.with(4)?;
