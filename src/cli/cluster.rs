@@ -107,11 +107,10 @@ pub fn as_in_status(status: &ReplicaSetPolicyStatus) -> Observations {
             .and_then(|text| text.parse().ok()),
         ..Observations::default()
     };
-    let timeline = status
-        .primary
-        .as_ref()
-        .and_then(|primary| primary.timeline)
-        .unwrap_or(1);
+    // A move is in the memory before the rest of the status tells it.
+    let told = status.primary.as_ref().and_then(|primary| primary.timeline);
+    let remembered = status.memory.as_ref().and_then(|memory| memory.timeline);
+    let timeline = told.max(remembered).unwrap_or(1);
     let word = |role: &str| match Role::from_word(role)? {
         Role::Primary => Some(vec![format!("primary on timeline {timeline}")]),
         Role::Standby => Some(vec![format!("standby on timeline {timeline}")]),
