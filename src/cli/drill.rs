@@ -232,11 +232,16 @@ fn note(loss: &Loss, candidates: &[String]) -> String {
     }
 }
 
+/// Those in the slice; what the route has beside them is for clients that read routing.json.
 fn members(route: &Route) -> String {
-    let ids: Vec<_> = route
-        .members
-        .iter()
-        .map(|member| member.target.to_string())
-        .collect();
-    ids.join(",")
+    let ids = |in_slice| {
+        let members = route.members.iter().filter(|member| member.in_slice == in_slice);
+        let ids: Vec<_> = members.map(|member| member.target.to_string()).collect();
+        ids.join(",")
+    };
+    match (ids(true), ids(false)) {
+        (slice, beyond) if beyond.is_empty() => slice,
+        (slice, beyond) if slice.is_empty() => format!("(not in slice: {beyond})"),
+        (slice, beyond) => format!("{slice} (not in slice: {beyond})"),
+    }
 }

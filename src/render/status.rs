@@ -8,6 +8,7 @@ mod progress;
 mod reads;
 mod refusals;
 mod serving;
+mod stalled;
 mod strategy;
 mod words;
 mod writes;

@@ -1,6 +1,8 @@
 //! Whether an object has the form that the CustomResourceDefinition gives it: what the API server refuses, or drops,
 //! before any rule is asked. Its words are those of the API server, or better ones where those do not tell what to write instead.
 
+mod hints;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -20,18 +22,29 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// What was found so far.
+struct Found<'a> {
+    /// The schema of `spec`.
+    spec: &'a Value,
+    misfits: Vec<Misfit>,
+}
+
 /// What does not fit below the top level of an object; null is taken for absent. `schema`: an `openAPIV3Schema`.
 #[must_use]
 pub fn misfits(object: &Value, schema: &Value) -> Vec<Misfit> {
-    let mut found = Vec::new();
     // Metadata is Kubernetes' own.
-    if let Some(spec) = schema["properties"].get("spec") {
-        match object.get("spec").filter(|spec| !spec.is_null()) {
-            Some(value) => compare(value, spec, "spec", &mut found),
-            None => misfit("spec", "Required value", &mut found),
-        }
+    let Some(spec) = schema["properties"].get("spec") else {
+        return Vec::new();
+    };
+    let mut found = Found {
+        spec,
+        misfits: Vec::new(),
+    };
+    match object.get("spec").filter(|spec| !spec.is_null()) {
+        Some(value) => compare(value, spec, "spec", &mut found),
+        None => misfit("spec", "Required value", &mut found),
     }
-    found
+    found.misfits
 }
 
 /// The object without what is null: the API server takes it for absent.
@@ -48,14 +61,14 @@ pub fn without_null(value: Value) -> Value {
     }
 }
 
-fn misfit(field: &str, says: impl Into<String>, found: &mut Vec<Misfit>) {
-    found.push(Misfit {
+fn misfit(field: &str, says: impl Into<String>, found: &mut Found<'_>) {
+    found.misfits.push(Misfit {
         field: field.to_owned(),
         says: says.into(),
     });
 }
 
-fn compare(value: &Value, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn compare(value: &Value, schema: &Value, field: &str, found: &mut Found<'_>) {
     let (is, wanted) = (type_of(value), schema["type"].as_str().unwrap_or_default());
     if is != wanted && !(is == "integer" && wanted == "number") && !wanted.is_empty() {
         misfit(field, of_another_type(value, (is, wanted), schema), found);
@@ -129,66 +142,6 @@ fn example_of(schema: &Value) -> String {
     format!("{{{}}}", shown.join(", "))
 }
 
-/// Names of libpq for what has another place in a connection.
-const OF_LIBPQ: [(&str, &str); 6] = [
-    ("user", "credentialsSecretRef"),
-    ("username", "credentialsSecretRef"),
-    ("password", "credentialsSecretRef"),
-    ("sslmode", "tls.mode"),
-    ("sslrootcert", "tls.caSecretRef"),
-    ("dbname", "database"),
-];
-
-/// What an endpoint calls otherwise.
-const OF_ENDPOINTS: [(&str, &str); 6] = [
-    ("address", "did you mean host?"),
-    ("hostname", "did you mean host?"),
-    ("name", "did you mean id?"),
-    ("url", URL_PLACE),
-    ("uri", URL_PLACE),
-    ("dsn", URL_PLACE),
-];
-const URL_PLACE: &str = "a URL belongs into a Secret: urlSecretRef";
-
-/// With the field that was probably meant.
-fn unknown_field(name: &str, schema: &Value) -> String {
-    let has = |field: &str| schema["properties"].get(field).is_some();
-    let within = if has("credentialsSecretRef") {
-        Some("")
-    } else {
-        has("connection").then_some("connection.")
-    };
-    let place = OF_LIBPQ.iter().find(|(known, _)| *known == name);
-    if let (Some(within), Some((_, place))) = (within, place) {
-        return if *place == "credentialsSecretRef" {
-            format!("unknown field: user and password belong into a Secret: {within}{place}")
-        } else {
-            format!("unknown field: did you mean {within}{place}?")
-        };
-    }
-    let place = OF_ENDPOINTS.iter().find(|(known, _)| *known == name);
-    if let Some((_, place)) = place.filter(|_| has("urlSecretRef")) {
-        return format!("unknown field: {place}");
-    }
-    let known = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys());
-    let near = known
-        .map(|known| {
-            (
-                strsim::osa_distance(&name.to_lowercase(), &known.to_lowercase()),
-                known,
-            )
-        })
-        .filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4)
-        .min();
-    near.map_or_else(
-        || "unknown field".to_owned(),
-        |(_, known)| format!("unknown field: did you mean {known}?"),
-    )
-}
-
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "object",
@@ -201,7 +154,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, found: &mut Found<'_>) {
     at_most(fields.len(), &schema["maxProperties"], field, found);
     let present = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     for name in schema["required"]
@@ -220,19 +173,19 @@ fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, 
         let place = schema["properties"].get(name);
         match place.or_else(|| schema.get("additionalProperties")) {
             Some(schema) => compare(value, schema, &at, found),
-            None => misfit(&at, unknown_field(name, schema), found),
+            None => misfit(&at, hints::unknown_field(name, schema, found.spec), found),
         }
     }
 }
 
-fn at_most(count: usize, most: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn at_most(count: usize, most: &Value, field: &str, found: &mut Found<'_>) {
     if let Some(most) = most.as_u64().filter(|most| count as u64 > *most) {
         let items = if most == 1 { "item" } else { "items" };
         misfit(field, format!("must have at most {most} {items}"), found);
     }
 }
 
-fn list(items: &[Value], schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn list(items: &[Value], schema: &Value, field: &str, found: &mut Found<'_>) {
     let count = items.len() as u64;
     at_most(items.len(), &schema["maxItems"], field, found);
     if let Some(least) = schema["minItems"].as_u64().filter(|least| count < *least) {
@@ -277,7 +230,7 @@ fn is_shown(key: &Value) -> bool {
     }
 }
 
-fn string(text: &str, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn string(text: &str, schema: &Value, field: &str, found: &mut Found<'_>) {
     let length = text.chars().count() as u64;
     if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
         misfit(field, format!("may not be more than {most} bytes"), found);
@@ -291,7 +244,7 @@ fn string(text: &str, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
     }
 }
 
-fn bounds(number: Option<f64>, schema: &Value, field: &str, found: &mut Vec<Misfit>) {
+fn bounds(number: Option<f64>, schema: &Value, field: &str, found: &mut Found<'_>) {
     let bound = |name: &str| schema[name].as_f64().zip(number);
     if let Some((least, _)) = bound("minimum").filter(|(least, number)| number < least) {
         misfit(
@@ -400,6 +353,39 @@ mod tests {
             ]
         );
         assert_eq!(said(Value::Null), ["spec: Required value"]);
+    }
+
+    #[test]
+    fn a_field_in_the_wrong_place_is_told_its_place() {
+        let spec = json!({
+            "primary": {"host": "a", "enabled": true, "pool": 5, "promote": true},
+            "database": "shop", "tls": {}, "classes": [], "regions": [], "strategy": "Weighted", "caSecretRef": {},
+            "heartbeat": "1s", "minHealthyReplicas": 1, "name": "a", "role": "Follow", "unheardOf": 1,
+            "circuitBreaker": {"enabled": true, "threshold": 3},
+            "replicationLag": {"maxLag": "3s"},
+        });
+        assert_eq!(
+            said(spec),
+            [
+                "spec.caSecretRef: unknown field: did you mean connection.tls.caSecretRef?",
+                "spec.circuitBreaker.enabled: unknown field: did you mean state: Enabled or Disabled?",
+                "spec.circuitBreaker.threshold: unknown field: did you mean failureThreshold?",
+                "spec.classes: unknown field: did you mean routing.classes?",
+                "spec.database: unknown field: did you mean connection.database?",
+                "spec.heartbeat: unknown field: did you mean healthCheck.heartbeat?",
+                "spec.minHealthyReplicas: unknown field: did you mean failover.minHealthyReplicas?",
+                "spec.name: unknown field",
+                "spec.primary.enabled: unknown field: did you mean state: Active or Disabled?",
+                "spec.primary.pool: unknown field: did you mean maxConnections?",
+                "spec.primary.promote: unknown field",
+                "spec.regions: unknown field: did you mean loadBalancing.regions?",
+                "spec.replicationLag.maxLag: unknown field: did you mean replicationLag.max?",
+                "spec.role: unknown field: did you mean failover.primaryRole?",
+                "spec.strategy: unknown field: did you mean loadBalancing.strategy?",
+                "spec.tls: unknown field: did you mean connection.tls?",
+                "spec.unheardOf: unknown field",
+            ]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{Report, WriteOutcome, progress, reads, serving, strategy, writes};
+use super::{Report, WriteOutcome, progress, reads, serving, stalled, strategy, writes};
 
 /// Messages are cut at this length; the API server refuses 32,768.
 const LONGEST: usize = 1024;
@@ -26,7 +26,7 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
         progress::resolved_refs(report),
         progress::programmed(report),
         progress::reconciling(report),
-        progress::stalled(report, decided),
+        stalled::stalled(report, decided),
     ];
     match decided {
         Some(decided) => {

@@ -7,14 +7,13 @@ use std::net::SocketAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::Verdict;
-use super::serving::{named, secrets};
+use super::serving::secrets;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
 use crate::render::names;
 use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::{DecisionState, RouteDecision};
-use distributary_core::health::Reason;
 use distributary_core::table::named::WRITES;
 
 pub fn accepted(report: &Report<'_>) -> Verdict {
@@ -198,14 +197,14 @@ fn awaiting_proof(report: &Report<'_>, servers: &BTreeSet<SocketAddr>) -> String
     format!("{writes} leads {leads}, as it was found, and not to {holder}: {why}.")
 }
 
-fn conflict(objects: &[String]) -> String {
+pub fn conflict(objects: &[String]) -> String {
     format!(
         "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
         objects.join(", ")
     )
 }
 
-fn foreign(slices: &[String]) -> String {
+pub fn foreign(slices: &[String]) -> String {
     format!(
         "Another writer made EndpointSlices for the Services of this policy, and kube-proxy uses them too: {}. Delete them.",
         slices.join(", ")
@@ -217,7 +216,7 @@ const LEASES: &str = "those of the Leases ";
 const AND: &str = " and ";
 
 /// The same text whichever of them writes it.
-fn rivals(leases: &[String]) -> String {
+pub fn rivals(leases: &[String]) -> String {
     let operators = match leases {
         [] => "operators without a Lease".to_owned(),
         [one] => {
@@ -230,7 +229,7 @@ fn rivals(leases: &[String]) -> String {
     )
 }
 
-fn too_large(maps: &[TooLarge]) -> String {
+pub fn too_large(maps: &[TooLarge]) -> String {
     let named: Vec<_> = maps
         .iter()
         .map(|map| format!("{}: {map}", map.config_map))
@@ -245,7 +244,7 @@ fn too_large(maps: &[TooLarge]) -> String {
 /// So many refused writes are named.
 const NAMED: usize = 4;
 
-fn refused(writes: &[RefusedWrite]) -> String {
+pub fn refused(writes: &[RefusedWrite]) -> String {
     let named: Vec<_> = writes.iter().take(NAMED).map(RefusedWrite::text).collect();
     let more = match writes.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -270,46 +269,6 @@ pub fn reconciling(report: &Report<'_>) -> Verdict {
             ConditionStatus::False,
             ConditionReason::Settled,
             "The operator has nothing left to do.".to_owned(),
-        ),
-    }
-}
-
-pub fn stalled(report: &Report<'_>, decided: Option<&RouteDecision>) -> Verdict {
-    let yes = |reason, message| Verdict(ConditionType::Stalled, ConditionStatus::True, reason, message);
-    if !report.problems.is_empty() {
-        return yes(
-            ConditionReason::Invalid,
-            "The spec is invalid and must be corrected; the last valid spec stays in force.".to_owned(),
-        );
-    }
-    if let Some(message) = decided.and_then(|decided| writes::identity_changed(report, decided)) {
-        return yes(ConditionReason::IdentityChanged, message);
-    }
-    let secrets = secrets(report);
-    let addresses: Vec<_> = decided
-        .map(|decided| decided.endpoints.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .filter(|view| view.state.reason == Reason::AddressRefused)
-        .collect();
-    match &report.written {
-        WriteOutcome::NameConflict(objects) => yes(ConditionReason::NameConflict, conflict(objects)),
-        WriteOutcome::ForeignEndpoints(slices) => yes(ConditionReason::ForeignEndpoints, foreign(slices)),
-        WriteOutcome::ForeignOperator(leases) => yes(ConditionReason::ForeignOperator, rivals(leases)),
-        WriteOutcome::TooLarge(maps) => yes(ConditionReason::TooLarge, too_large(maps)),
-        WriteOutcome::Refused(writes) if writes.iter().any(|write| write.refusal.needs_person()) => {
-            yes(ConditionReason::WriteFailed, refused(writes))
-        }
-        _ if secrets.is_some() => yes(
-            ConditionReason::SecretUnresolved,
-            format!("{}. Correct it, or the policy.", secrets.unwrap_or_default()),
-        ),
-        _ if !addresses.is_empty() => yes(ConditionReason::AddressRefused, named(&addresses)),
-        _ => Verdict(
-            ConditionType::Stalled,
-            ConditionStatus::False,
-            ConditionReason::Progressing,
-            "No action is required.".to_owned(),
         ),
     }
 }

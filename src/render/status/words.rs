@@ -94,6 +94,7 @@ pub enum ConditionReason {
     Settled,
     // Stalled.
     AddressRefused,
+    ConfigurationFailed,
     Progressing,
     // Ready.
     Routable,

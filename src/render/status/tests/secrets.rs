@@ -99,6 +99,54 @@ fn a_secret_that_a_person_must_mend_stalls_the_policy() {
 }
 
 #[test]
+fn a_login_that_is_refused_stalls_the_policy() {
+    let stalled = |edit: fn(&mut [EndpointView])| {
+        let decision = decision(|_, endpoints| edit(endpoints));
+        let status = status(&report(&decision), &first(), &at(2));
+        let (stalled, reason, message) = told(&status, "Stalled");
+        (stalled.to_owned(), reason.to_owned(), message.to_owned())
+    };
+    let refused = stalled(|endpoints| {
+        for view in endpoints {
+            view.state.reason = Reason::ConfigurationHeld;
+            view.state.failure = Some(FailureKind::AuthenticationFailed);
+        }
+    });
+    assert_eq!(
+        refused,
+        (
+            "True".to_owned(),
+            "ConfigurationFailed".to_owned(),
+            "Some servers cannot be checked before a person acts. primary, a: AuthenticationFailed: the server refused the \
+             login: check the Secret and pg_hba.conf."
+                .to_owned()
+        )
+    );
+    let several = stalled(|endpoints| {
+        endpoints[0].state.reason = Reason::ConfigurationFailed;
+        endpoints[0].state.failure = Some(FailureKind::TlsNotOffered);
+        endpoints[1].state.reason = Reason::ConfigurationFailed;
+        endpoints[1].state.failure = Some(FailureKind::DatabaseMissing);
+    });
+    assert!(
+        several.2.contains("set tls.mode; a: DatabaseMissing: "),
+        "{}",
+        several.2
+    );
+    // The operator lacks a file; the server is down.
+    for (reason, failure) in [
+        (Reason::ConfigurationHeld, FailureKind::OutOfResources),
+        (Reason::CircuitOpen, FailureKind::ConnectRefused),
+    ] {
+        let decision = decision(|_, endpoints| {
+            (endpoints[1].state.reason, endpoints[1].state.failure) = (reason, Some(failure));
+        });
+        let status = status(&report(&decision), &first(), &at(2));
+        assert_eq!(told(&status, "Stalled").0, "False", "{failure:?}");
+    }
+}
+
+#[test]
 fn servers_that_cannot_be_checked_are_not_counted_as_healthy() {
     let summary = |decision: &Decision| {
         let status = status(&report(decision), &first(), &at(2));
