@@ -1,5 +1,7 @@
 //! Logs of the process, to standard error.
 
+use std::io::IsTerminal;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +24,8 @@ pub struct InvalidLevel(String);
 pub fn start(format: LogFormat, level: &str) -> Result<(), InvalidLevel> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
+        // Colours in a file are noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),

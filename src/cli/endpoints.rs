@@ -239,18 +239,30 @@ fn paragraph(who: &str, server: &ServerStatus) -> String {
 }
 
 /// What has to be said of those that are not as they were declared, are other names, drain, are poolers, or whose name rotates; empty: nothing.
+/// Servers of which the same is to be said share a paragraph.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
-    rows.into_iter()
-        .filter(|row| {
-            let noted = row.server.pooler
-                || row.server.name_rotates
-                || row.server.connection_limit.is_some()
-                || row.server.usable_connections.is_some()
-                || row.server.same_server_as.is_some();
-            !row.is_plain() || row.sessions.is_some() || noted
-        })
-        .map(Row::explanation)
-        .collect()
+    let mut said: Vec<(Vec<&str>, String)> = Vec::new();
+    let told = rows.into_iter().filter(|row| has_more_to_say(row));
+    for row in told {
+        let text = row.explanation();
+        let text = text.strip_prefix(row.id.as_str()).unwrap_or(&text);
+        match said.iter_mut().find(|(_, earlier)| earlier == text) {
+            Some((who, _)) => who.push(&row.id),
+            None => said.push((vec![&row.id], text.to_owned())),
+        }
+    }
+    let paragraphs = said.iter().map(|(who, text)| format!("{}{text}", who.join(", ")));
+    paragraphs.collect()
+}
+
+fn has_more_to_say(row: &Row) -> bool {
+    let server = &row.server;
+    let noted = server.pooler
+        || server.name_rotates
+        || server.connection_limit.is_some()
+        || server.usable_connections.is_some()
+        || server.same_server_as.is_some();
+    !row.is_plain() || row.sessions.is_some() || noted
 }
 
 /// The servers of a decision: each endpoint, or each of its pods where it has some. `failure`: the failure of the newest check

@@ -36,11 +36,10 @@ pub struct Arguments {
 
 pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
     let text = read(&arguments.env_file)?;
-    let variables = env_file::variables(&text).map_err(|line| {
-        Error::invalid(format!(
-            "{}, line {line}: this is not NAME=VALUE",
-            arguments.env_file.display()
-        ))
+    let variables = env_file::variables(&text).map_err(|lines| {
+        let file = arguments.env_file.display();
+        let told = |line| format!("{file}, line {line}: this is not NAME=VALUE");
+        Error::Invalid(lines.into_iter().map(told).collect())
     })?;
     let import = Import::new(&arguments.name, &variables).map_err(Error::Invalid)?;
     for (what, names) in [

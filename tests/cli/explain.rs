@@ -156,7 +156,7 @@ async fn tells(_: Arc<()>) -> Result<()> {
     let held = with_status(&case("all-lagging-without-fallback"))?;
     let held = distributary(&["explain", "orders", "-f", "-"], &held, &[])?.with(4)?;
     for told in [
-        "\na: Held (ReplayStalled, 31 s > 30 s)\n  No server of the route is well, so the route keeps this one.\n  ReplayStalled: The server lags ",
+        "\na, b: Held (ReplayStalled, 31 s > 30 s)\n  No server of the route is well, so the route keeps this one.\n  ReplayStalled: The server lags ",
         "\n  Next: Look for a paused replay, ",
         "\n  Its lag was 31 s at 2025-12-31T23:59:51Z.\n",
     ] {

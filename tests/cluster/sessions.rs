@@ -66,5 +66,6 @@ async fn apart(plane: Arc<ControlPlane>) -> Result<()> {
         "jsonpath={.status.endpoints[1].failure}=AuthenticationFailed",
     )
     .await?;
+    it.kubectl_wait("fourth", "condition=Stalled").await?;
     has_sessions(replica, 3).await
 }

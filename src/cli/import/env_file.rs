@@ -5,19 +5,23 @@ use distributary_api::environment::Variable;
 /// The variables of a file; of one that is there twice the last counts.
 ///
 /// # Errors
-/// The number of the first line that is none.
-pub fn variables(text: &str) -> Result<Vec<Variable>, usize> {
+/// The numbers of the lines that are none.
+pub fn variables(text: &str) -> Result<Vec<Variable>, Vec<usize>> {
     let mut found: Vec<Variable> = Vec::new();
+    let mut wrong = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let variable = variable(line.strip_prefix("export ").unwrap_or(line)).ok_or(at + 1)?;
+        let Some(variable) = variable(line.strip_prefix("export ").unwrap_or(line)) else {
+            wrong.push(at + 1);
+            continue;
+        };
         found.retain(|earlier| earlier.name != variable.name);
         found.push(variable);
     }
-    Ok(found)
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
 fn variable(line: &str) -> Option<Variable> {
@@ -84,14 +88,14 @@ mod tests {
 
     #[test]
     fn a_line_that_is_none_is_told_by_its_number() {
-        for (text, line) in [
-            ("A=b\nsecret", 2),
-            ("A=\"b", 1),
-            ("A='b' c", 1),
-            ("a-b=c", 1),
-            ("=c", 1),
+        for (text, lines) in [
+            ("A=b\nsecret", vec![2]),
+            ("A=\"b", vec![1]),
+            ("A='b' c\nB=c\nd", vec![1, 3]),
+            ("a-b=c", vec![1]),
+            ("=c", vec![1]),
         ] {
-            assert!(variables(text).err() == Some(line), "{text}");
+            assert!(variables(text).err() == Some(lines), "{text}");
         }
     }
 }

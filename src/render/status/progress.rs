@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::Verdict;
-use super::serving::secrets;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
-use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome, writes};
+use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome};
 use crate::render::names;
 use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
-use distributary_core::decision::{DecisionState, RouteDecision};
+use distributary_core::decision::DecisionState;
 use distributary_core::table::named::WRITES;
 
 pub fn accepted(report: &Report<'_>) -> Verdict {
