@@ -215,4 +215,6 @@ impl Talk {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
