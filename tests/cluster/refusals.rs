@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::gate::Gate;
 use harness::postgres::PROBE;
 use harness::suite::Suite;
 use harness::webhook::Webhook;
@@ -21,6 +22,11 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
         .test("a_quota_on_services_keeps_no_dead_server_in_the_routes", services)
         .test("a_quota_on_slices_keeps_no_dead_server_in_other_slices", slices)
+        .test(
+            "a_quota_on_config_maps_keeps_no_dead_server_in_the_slices",
+            config_maps,
+        )
+        .test("a_busy_api_server_is_asked_again_when_it_says_so", busy)
         .test("a_slow_webhook_delays_what_it_is_asked_about_and_no_more", slow)
         .test("a_namespace_whose_webhook_hangs_delays_no_other_one", hanging)
 }
@@ -110,6 +116,61 @@ async fn slices(plane: Arc<ControlPlane>) -> Result<()> {
     lift(&it).await?;
     it.condition("Programmed", "True", "Programmed").await?;
     it.leads("reports", &[other], SOON).await
+}
+
+async fn config_maps(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::start(plane, 2).await?;
+    quota(&it, json!({"count/configmaps": "0"})).await?;
+    it.apply(&it.policy()).await?;
+    let told = it.condition("Programmed", "False", "WriteFailed").await?;
+    ensure!(
+        told.message
+            .contains("create ConfigMap orders-routing: Forbidden")
+            && told.message.contains("exceeded quota: tight"),
+        "{}",
+        told.message
+    );
+    let (dead, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.leads("rw", &[it.postgres.primary()], SOON).await?;
+    it.leads("ro", &[dead, other], SOON).await?;
+    dead.kill().await?;
+    it.leads("ro", &[other], SOON).await?;
+    lift(&it).await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    left_the_document(&it, dead).await
+}
+
+async fn busy(plane: Arc<ControlPlane>) -> Result<()> {
+    const WAIT: Duration = Duration::from_secs(2);
+    let mut it = Fixture::start(plane, 2).await?;
+    let kubeconfig = it.plane.service_account_kubeconfig(&it.namespace, "operator");
+    let gate = Gate::of(&kubeconfig.await?).await?;
+    it.operator = Operator::builder(gate.kubeconfig())
+        .namespace(&it.namespace)
+        .start()
+        .await?;
+    it.apply(&it.policy()).await?;
+    it.serves().await?;
+    it.rests().await?;
+    let (dead, other) = (it.postgres.replica(0), it.postgres.replica(1));
+    let refusing = gate.refuse(WAIT, |request| {
+        request.method == "PUT" && request.path.contains("/endpointslices/orders-ro")
+    });
+    dead.kill().await?;
+    let three = || async {
+        ensure!(refusing.ages().len() >= 3, "{:?}", refusing.ages());
+        anyhow::Ok(())
+    };
+    wait::eventually("three refusals", SOON, three).await?;
+    let ages = refusing.ages();
+    let pauses: Vec<_> = ages.windows(2).map(|pair| pair[0] - pair[1]).collect();
+    ensure!(pauses.iter().all(|pause| *pause >= WAIT), "{pauses:?}");
+    // What is not refused is written meanwhile.
+    it.condition("Programmed", "False", "WriteFailed").await?;
+    drop(refusing);
+    it.leads("ro", &[other], SOON).await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    Ok(())
 }
 
 /// A namespace whose slices a webhook is asked about.

@@ -1,4 +1,4 @@
-//! A way to the API server on which a test holds a request, or which it cuts.
+//! A way to the API server on which a test holds a request, or refuses some, or which it cuts.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::certificates::Authority;
 use crate::node::{self, API_PORT, API_SERVER};
+use crate::wait::Stopwatch;
 use crate::{suite, wait};
 
 /// The longest head of a request that is read.
@@ -30,6 +31,7 @@ pub struct Gate {
     address: Ipv4Addr,
     kubeconfig: PathBuf,
     trap: Trap,
+    refusal: Refusal,
     task: JoinHandle<()>,
 }
 
@@ -52,6 +54,21 @@ pub struct Held {
 
 /// What is to be held, if anything is.
 type Trap = Arc<Mutex<Option<Hold>>>;
+
+/// Requests that are refused as long as it lives.
+pub struct Refusing {
+    refusal: Refusal,
+    times: Arc<Mutex<Vec<Stopwatch>>>,
+}
+
+/// What is to be refused, if anything is.
+type Refusal = Arc<Mutex<Option<Refused>>>;
+
+struct Refused {
+    is_it: Box<dyn Fn(&Passing) -> bool + Send>,
+    answer: String,
+    times: Arc<Mutex<Vec<Stopwatch>>>,
+}
 
 struct Hold {
     is_it: Box<dyn Fn(&Passing) -> bool + Send>,
@@ -81,12 +98,14 @@ impl Gate {
 
         let acceptor = acceptor(&ours, address)?;
         let listener = TcpListener::bind((address, API_PORT)).await?;
-        let trap = Trap::default();
-        let task = suite::runtime().spawn(serve(listener, acceptor, connector, Arc::clone(&trap)));
+        let (trap, refusal) = (Trap::default(), Refusal::default());
+        let traps = (Arc::clone(&trap), Arc::clone(&refusal));
+        let task = suite::runtime().spawn(serve(listener, acceptor, connector, traps));
         Ok(Self {
             address,
             kubeconfig,
             trap,
+            refusal,
             task,
         })
     }
@@ -111,6 +130,32 @@ impl Gate {
         Held {
             caught: caught.1,
             release: released.0,
+        }
+    }
+
+    /// Answers such requests with 429, as an API server does whose priority level is full, until what is returned is dropped.
+    #[must_use]
+    pub fn refuse(
+        &self,
+        retry_after: Duration,
+        is_it: impl Fn(&Passing) -> bool + Send + 'static,
+    ) -> Refusing {
+        let text = "Too many requests, please try again later.\n";
+        let times = Arc::default();
+        let refused = Refused {
+            is_it: Box::new(is_it),
+            answer: format!(
+                "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: {}\r\n\
+                 Content-Length: {}\r\n\r\n{text}",
+                retry_after.as_secs(),
+                text.len()
+            ),
+            times: Arc::clone(&times),
+        };
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        Refusing {
+            refusal: Arc::clone(&self.refusal),
+            times,
         }
     }
 
@@ -160,6 +205,21 @@ impl Held {
     }
 }
 
+impl Refusing {
+    /// How long ago each refusal was, the first one first.
+    #[must_use]
+    pub fn ages(&self) -> Vec<Duration> {
+        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.iter().map(Stopwatch::elapsed).collect()
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 fn acceptor(authority: &Authority, address: Ipv4Addr) -> Result<TlsAcceptor> {
     let identity = authority.server(&[], &[IpAddr::from(address)])?;
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
@@ -181,14 +241,19 @@ fn connector(authority: &Path) -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, connector: TlsConnector, trap: Trap) {
+async fn serve(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+    traps: (Trap, Refusal),
+) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let (acceptor, connector, trap) = (acceptor.clone(), connector.clone(), Arc::clone(&trap));
+        let (acceptor, connector, traps) = (acceptor.clone(), connector.clone(), traps.clone());
         connections.spawn(async move {
             // Either side may close at any time.
-            let _ = carry(client, &acceptor, &connector, &trap).await;
+            let _ = carry(client, &acceptor, &connector, &traps).await;
         });
     }
 }
@@ -197,7 +262,7 @@ async fn carry(
     client: TcpStream,
     acceptor: &TlsAcceptor,
     connector: &TlsConnector,
-    trap: &Trap,
+    traps: &(Trap, Refusal),
 ) -> Result<()> {
     client.set_nodelay(true)?;
     let client = acceptor.accept(client).await?;
@@ -206,11 +271,12 @@ async fn carry(
     let server = connector
         .connect(ServerName::from(IpAddr::from(API_SERVER)), server)
         .await?;
-    let (from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_server, to_server) = tokio::io::split(server);
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_server, to_server) = tokio::io::split(server);
+    let to_client = tokio::sync::Mutex::new(to_client);
     tokio::select! {
-        ended = requests(from_client, to_server, trap) => ended,
-        ended = tokio::io::copy(&mut from_server, &mut to_client) => ended.map(drop).map_err(Into::into),
+        ended = requests(from_client, to_server, &to_client, traps) => ended,
+        ended = answers(from_server, &to_client) => ended,
     }
 }
 
@@ -218,12 +284,20 @@ async fn carry(
 async fn requests(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    trap: &Trap,
+    back: &tokio::sync::Mutex<impl AsyncWrite + Unpin>,
+    (trap, refusal): &(Trap, Refusal),
 ) -> Result<()> {
     let mut read = Vec::new();
     loop {
         let end = whole_request(&mut from, &mut read).await?;
         let passing = Passing::read(&read[..end])?;
+        if let Some(answer) = refused(refusal, &passing) {
+            let mut back = back.lock().await;
+            back.write_all(answer.as_bytes()).await?;
+            back.flush().await?;
+            read.drain(..end);
+            continue;
+        }
         if let Some(hold) = take(trap, &passing) {
             // The test may have ended.
             let _ = hold.caught.send(passing);
@@ -233,6 +307,29 @@ async fn requests(
         to.flush().await?;
         read.drain(..end);
     }
+}
+
+/// Passes what the API server answers on.
+async fn answers(
+    mut from: impl AsyncRead + Unpin,
+    to: &tokio::sync::Mutex<impl AsyncWrite + Unpin>,
+) -> Result<()> {
+    let mut part = vec![0; 16 << 10];
+    loop {
+        let count = from.read(&mut part).await?;
+        ensure!(count > 0, "no more answers");
+        let mut to = to.lock().await;
+        to.write_all(&part[..count]).await?;
+        to.flush().await?;
+    }
+}
+
+fn refused(refusal: &Refusal, passing: &Passing) -> Option<String> {
+    let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner);
+    let refused = refusal.as_ref().filter(|refused| (refused.is_it)(passing))?;
+    let mut times = refused.times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.push(Stopwatch::start());
+    Some(refused.answer.clone())
 }
 
 /// Reads until a whole request is there; where it ends.

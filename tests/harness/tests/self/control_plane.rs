@@ -205,7 +205,7 @@ async fn slice(shared: &ControlPlane, namespace: &Namespace, servers: &[&Postgre
     Ok(())
 }
 
-pub async fn gate_holds_one_request_and_is_cut(shared: Shared) -> Result<()> {
+pub async fn gate_holds_one_request_refuses_others_and_is_cut(shared: Shared) -> Result<()> {
     const AWAITED: Duration = Duration::from_secs(1);
     let namespace = shared.namespace("gate").await?;
     let kubeconfig = shared.service_account_kubeconfig(&namespace, "default").await?;
@@ -223,6 +223,14 @@ pub async fn gate_holds_one_request_and_is_cut(shared: Shared) -> Result<()> {
     ensure!(!asked.is_finished(), "what is held was answered");
     held.let_go();
     asked.await??;
+
+    let refusing = gate.refuse(AWAITED, |request| request.path == "/version");
+    // The client tries again for minutes.
+    let refused = wait::within("an answer", AWAITED, version(client.clone())).await;
+    ensure!(refused.is_err(), "{refused:?} came through");
+    ensure!(!refusing.ages().is_empty(), "no refusal was counted");
+    drop(refusing);
+    version(client.clone()).await?;
 
     gate.cut()?;
     let cut = wait::within("an answer", AWAITED, version(client.clone())).await;

@@ -47,8 +47,8 @@ fn tests() -> ExitCode {
         )
         .test("kubectl_and_helm_work", control_plane::kubectl_and_helm_work)
         .test(
-            "gate_holds_one_request_and_is_cut",
-            control_plane::gate_holds_one_request_and_is_cut,
+            "gate_holds_one_request_refuses_others_and_is_cut",
+            control_plane::gate_holds_one_request_refuses_others_and_is_cut,
         )
         .test(
             "killed_server_leaves_no_process",
