@@ -300,7 +300,7 @@ async fn hanging(plane: Arc<ControlPlane>) -> Result<()> {
 }
 
 /// An operator of these namespaces, with the ServiceAccount of the fixture's.
-async fn operator_of(it: &Fixture, namespaces: &[&str]) -> Result<Operator> {
+pub async fn operator_of(it: &Fixture, namespaces: &[&str]) -> Result<Operator> {
     let kubeconfig = it
         .plane
         .service_account_kubeconfig(&it.namespace, "operator")
@@ -315,7 +315,7 @@ async fn operator_of(it: &Fixture, namespaces: &[&str]) -> Result<Operator> {
 
 impl Fixture {
     /// Adds the policy of these servers to another namespace, where the operator of this one has the same rights.
-    async fn join(&self, namespace: &str) -> Result<()> {
+    pub async fn join(&self, namespace: &str) -> Result<()> {
         let binding = fixture::binding(&self.namespace);
         let secret = fixture::secret("probe", PROBE.user, PROBE.password);
         for object in [binding, secret, self.policy()] {
@@ -324,7 +324,7 @@ impl Fixture {
         Ok(())
     }
 
-    async fn leads_in(&self, namespace: &str, route: &str, servers: &[&Postgres]) -> Result<()> {
+    pub async fn leads_in(&self, namespace: &str, route: &str, servers: &[&Postgres]) -> Result<()> {
         let slices: Api<EndpointSlice> = Api::namespaced(self.plane.client(), namespace);
         let service = format!("{POLICY}-{route}");
         watch::routes(&slices, &service, &fixture::addresses(servers), 2 * SOON).await

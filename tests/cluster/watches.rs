@@ -15,6 +15,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, POLICY, SOON};
+use crate::refusals::operator_of;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -30,6 +31,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_namespace_without_its_role_holds_back_no_other",
             forbidden_namespace,
         )
+        .test("a_role_that_is_lost_holds_back_no_other_namespace", lost_role)
         .test("an_operator_at_rest_lists_nothing", lists_at_rest)
         .test("large_secrets_do_not_fill_its_memory", large_secrets)
 }
@@ -129,6 +131,45 @@ async fn forbidden_namespace(plane: Arc<ControlPlane>) -> Result<()> {
         "another policy"
     );
     Ok(())
+}
+
+async fn lost_role(plane: Arc<ControlPlane>) -> Result<()> {
+    let mut it = Fixture::start(Arc::clone(&plane), 2).await?;
+    let other = plane.namespace("crm").await?;
+    it.join(&other).await?;
+    it.operator = operator_of(&it, &[&it.namespace, &other]).await?;
+    it.apply(&it.policy()).await?;
+    it.serves().await?;
+    let (dead, left) = (it.postgres.replica(0), it.postgres.replica(1));
+    it.leads_in(&other, "ro", &[dead, left]).await?;
+    plane
+        .kubectl(&["delete", "rolebinding", "operator", "-n", &other])
+        .await?;
+    // The API server ends no watch for that: it refuses the next one.
+    let refused = format!(
+        "namespace {}: ReplicaSetPolicy: watch fails, Forbidden\n",
+        &*other
+    );
+    wait::eventually("the page to tell the namespace", 2 * SOON, || async {
+        let ready = it.operator.http_get("/readyz").await?;
+        let told = ready.body.contains(&refused);
+        ensure!(
+            told && !ready.body.contains(&*it.namespace),
+            "{} {}",
+            ready.status,
+            ready.body
+        );
+        Ok(())
+    })
+    .await?;
+    dead.kill().await?;
+    it.leads("ro", &[left], SOON).await?;
+    it.condition("Programmed", "True", "Programmed").await?;
+    plane
+        .apply(&other, &crate::fixture::binding(&it.namespace).to_string())
+        .await?;
+    it.leads_in(&other, "ro", &[left]).await?;
+    it.operator.answers("/readyz").await
 }
 
 /// kubectl keeps a copy of what was applied, in metadata that every list and watch shows.
