@@ -218,7 +218,8 @@ impl EndpointView {
     }
 
     /// Why a class stays away from it; `Serving`: it does not.
-    pub(super) fn seen_by(&self, class: &ClassName) -> Reason {
+    #[must_use]
+    pub fn seen_by(&self, class: &ClassName) -> Reason {
         self.state
             .classes
             .get(class)
@@ -398,6 +399,13 @@ fn target(policy: &Policy, judgement: &Judgement, plan: &RoutingPlan, note: &Tar
         Some(Admission::Early) if note.read_only => Reason::ReadOnly,
         Some(Admission::Early) => Reason::AdmittedEarly,
         Some(Admission::Held) => Reason::Held,
+        // It stands in, or holds the writes: its circuit keeps it from neither while it answers.
+        Some(_)
+            if judgement.reason == Reason::CircuitOpen
+                && judgement.standing == (Standing::Unhealthy { answers: true }) =>
+        {
+            Reason::AdmittedEarly
+        }
         _ => judgement.reason,
     };
     // A single missed deadline of a server that serves, or would, is no transition.

@@ -90,7 +90,7 @@ impl Evidence<'_> {
         };
         let (standing, reason) = match exclusion {
             // One that took writes when it was last seen, and is down: that says more.
-            Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { .. }) => {
+            Some(Reason::WritableReplica) if matches!(verdict.0, Standing::Unhealthy { answers: false }) => {
                 (Standing::Excluded, verdict.1)
             }
             Some(reason) => (Standing::Excluded, reason),

@@ -121,14 +121,15 @@ fn routes(before: Option<&RoutingPlan>, plan: &RoutingPlan) -> Vec<Transition> {
     let mut changes = Vec::new();
     let by_fallback = |route: &Route| route.state == RouteState::Fallback || !route.stand_ins().is_empty();
     let active = by_fallback(&plan.ro);
-    if before.is_some_and(|before| by_fallback(&before.ro)) != active {
+    let well = |state| matches!(state, RouteState::Served | RouteState::Fallback);
+    // A fallback that is lost as well has not ended by the return of anybody.
+    if before.is_some_and(|before| by_fallback(&before.ro)) != active && (active || well(reads)) {
         changes.push(Transition::ReadFallback {
             active,
             from: before.map(|before| before.ro.serving()).unwrap_or_default(),
             to: plan.ro.serving(),
         });
     }
-    let well = |state| matches!(state, RouteState::Served | RouteState::Fallback);
     if reads_before != reads && !(well(reads_before) && well(reads)) {
         changes.push(Transition::Reads { state: reads });
     }

@@ -215,6 +215,4 @@ impl Talk {
 }
 
 #[cfg(test)]
-mod fuzz;
-#[cfg(test)]
 mod tests;

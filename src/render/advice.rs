@@ -98,7 +98,7 @@ const fn means(reason: Reason) -> &'static str {
 const fn next(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::PrimaryInRecovery => {
-            "Promote a server, or name the server that takes writes in failover.acceptPrimary."
+            "If another server is the primary, add it to the policy, or name it in failover.acceptPrimary if it is there; otherwise promote one."
         }
         Reason::ReadOnly => {
             "Find out why the server was set so, for example because its disk was full; then set default_transaction_read_only to off."
@@ -201,7 +201,9 @@ pub const fn of_failure(kind: FailureKind) -> &'static str {
         FailureKind::Saturated => {
             "the server has too many connections: raise max_connections or the connection limit of the role"
         }
-        FailureKind::AuthenticationFailed => "the server refused the login: check the Secret and pg_hba.conf",
+        FailureKind::AuthenticationFailed => {
+            "the server refused the login: check user and password in the Secret; the line of pg_hba.conf for the user, the database, the network of the operator and TLS; and the role, which needs LOGIN and a password of scram-sha-256 that has not expired"
+        }
         FailureKind::DatabaseMissing => "the database does not exist: correct connection.database",
         FailureKind::ConnectNotGranted => {
             "the role lacks a privilege for the login: GRANT CONNECT ON DATABASE, for the database of connection.database"

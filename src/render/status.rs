@@ -369,9 +369,13 @@ fn is_proven(view: &EndpointView) -> bool {
     }
 }
 
-/// The longest lag that the status tells, with its endpoint.
+/// The longest lag of a server that told it by its newest check, with its endpoint.
 fn longest_lag(endpoints: &[EndpointView]) -> Option<String> {
-    let lags = endpoints.iter().filter_map(|view| Some((view, view.state.lag?)));
+    let told = |view: &&EndpointView| {
+        !view.state.reason.is_silent() && view.state.reason != Reason::ConfigurationHeld
+    };
+    let told = endpoints.iter().filter(told);
+    let lags = told.filter_map(|view| Some((view, view.state.lag?)));
     let (view, lag) = lags.reduce(
         |first, other| {
             if other.1.time > first.1.time { other } else { first }

@@ -180,6 +180,13 @@ fn an_old_primary_that_is_down_says_so_and_stays_wrong() {
         health.failure = Some(FailureKind::ConnectRefused);
     });
     assert_eq!(dead, (Standing::Excluded, Reason::CircuitOpen));
+    // Back, and writable: its circuit is not what keeps it out.
+    let back = judged("primary", |_, health, _, holding| {
+        holding.holder = Some(TargetId::host("a".into()));
+        open(health);
+        (health.role, health.failure) = (Some(Role::Primary), None);
+    });
+    assert_eq!(back, (Standing::Excluded, Reason::WritableReplica));
 }
 
 #[test]

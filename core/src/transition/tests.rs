@@ -189,6 +189,14 @@ fn the_fallback_serves_and_no_longer() {
         assert_eq!(ends, [change(false, &["a", "primary"], &["a"])], "{state:?}");
         assert_eq!(transitions(&fallback(state), &fallback(state)), []);
     }
+    // Who stood in is lost as well: nobody came back.
+    let lost = transitions(&fallback(RouteState::Fallback), &reads(RouteState::Held));
+    assert_eq!(
+        lost,
+        [Transition::Reads {
+            state: RouteState::Held
+        }]
+    );
     // In the state alone: everybody is a stand-in of another route.
     let begins = transitions(&plain(), &reads(RouteState::Fallback));
     assert_eq!(begins, [change(true, &["a"], &["a"])]);

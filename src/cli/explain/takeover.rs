@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::endpoints::Row;
 use crate::render::advice;
 use distributary_api::HolderStatus;
+use distributary_core::health::Reason;
 use distributary_core::observation::Role;
 use distributary_core::write_primary::Obstacle;
 
@@ -16,6 +17,8 @@ pub enum Takeover<'a> {
     /// It takes writes, and takes over where the holder does not any more.
     May,
     OncePromoted,
+    /// The same, and it has log that the write primary lacks.
+    Diverged,
     /// In a word of the status.
     Cannot(&'a str),
     /// It has told no role.
@@ -33,6 +36,11 @@ impl<'a> Takeover<'a> {
             (Some(word), _) => Self::Cannot(word),
             (None, Some(Role::Primary)) if holder.is_some_and(holds) => Self::Holder,
             (None, Some(Role::Primary)) => Self::May,
+            (None, Some(Role::Standby))
+                if Reason::from_word(&row.server.reason) == Some(Reason::Diverged) =>
+            {
+                Self::Diverged
+            }
             (None, Some(Role::Standby)) => Self::OncePromoted,
             (None, None) => Self::Unknown,
         }
@@ -45,6 +53,9 @@ impl<'a> Takeover<'a> {
                 "yes, when the write primary is lost or becomes a standby, and no other server may".to_owned()
             }
             Self::OncePromoted => "yes, once it is promoted".to_owned(),
+            Self::Diverged => {
+                "yes, once it is promoted; but it lacks, or has in addition, writes of the write primary: do not promote it".to_owned()
+            }
             Self::Cannot(word) => match Obstacle::from_word(word) {
                 Some(obstacle) => format!("no, {word}: {}", advice::of_obstacle(obstacle)),
                 None => format!("no, {word}"),
@@ -57,7 +68,7 @@ impl<'a> Takeover<'a> {
     pub fn document(self) -> Value {
         match self {
             Self::Holder | Self::Unknown => Value::Null,
-            Self::May | Self::OncePromoted => true.into(),
+            Self::May | Self::OncePromoted | Self::Diverged => true.into(),
             Self::Cannot(_) => false.into(),
         }
     }

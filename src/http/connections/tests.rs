@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::body::Body;

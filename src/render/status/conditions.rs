@@ -31,7 +31,7 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
     match decided {
         Some(decided) => {
             verdicts.push(serving::ready(report, decided));
-            verdicts.push(serving::degraded(&decided.endpoints));
+            verdicts.push(serving::degraded(decided));
             verdicts.push(writes::primary_reachable(decided));
             verdicts.push(reads::fallback(report, &decided.plan));
             verdicts.push(writes::split_brain(report, decided));
@@ -44,12 +44,34 @@ pub fn render(report: &Report<'_>, previous: &[Condition], now: &Time) -> Vec<Co
     }
     verdicts
         .into_iter()
-        .map(|verdict| condition(verdict, report.generation, previous, now))
+        .map(|verdict| condition(verdict, report, previous, now))
         .collect()
 }
 
-fn condition(verdict: Verdict, generation: i64, previous: &[Condition], now: &Time) -> Condition {
+/// The generation that a condition describes. Where the spec is refused, the conditions of what is decided describe the last one
+/// that was not, so that who waits for them waits on.
+fn generation(type_: ConditionType, report: &Report<'_>, before: Option<&Condition>) -> i64 {
+    let of_spec = matches!(
+        type_,
+        ConditionType::Accepted
+            | ConditionType::ResolvedRefs
+            | ConditionType::Reconciling
+            | ConditionType::Stalled
+    );
+    if of_spec || report.problems.is_empty() {
+        return report.generation;
+    }
+    let decided = report.decision.map(|decision| decision.policy.generation);
+    let told = || before.and_then(|before| before.observed_generation);
+    decided.or_else(told).unwrap_or(report.generation)
+}
+
+fn condition(verdict: Verdict, report: &Report<'_>, previous: &[Condition], now: &Time) -> Condition {
     let Verdict(type_, status, reason, message) = verdict;
+    let told = previous
+        .iter()
+        .find(|condition| condition.type_ == type_.into_str());
+    let generation = generation(type_, report, told);
     let (type_, status, reason) = (type_.into_str(), status.into_str(), reason.into_str());
     let before = previous
         .iter()

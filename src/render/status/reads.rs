@@ -44,11 +44,17 @@ pub fn fallback(report: &Report<'_>, plan: &RoutingPlan) -> Verdict {
         );
         return yes(ConditionReason::ClassByFallback, message);
     }
+    let message = match plan.ro.state {
+        RouteState::Held | RouteState::Empty => {
+            "No server can serve reads, nor can a member of failover.readFallback."
+        }
+        RouteState::Served | RouteState::Fallback => "Reads need no fallback.",
+    };
     Verdict(
         ConditionType::ReadFallbackActive,
         ConditionStatus::False,
         ConditionReason::NotNeeded,
-        "Reads need no fallback.".to_owned(),
+        message.to_owned(),
     )
 }
 

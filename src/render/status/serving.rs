@@ -6,7 +6,7 @@ use super::{Report, UnresolvedReference, WriteOutcome, in_words, writes};
 use crate::render::{advice, cause, names};
 use distributary_core::decision::{EndpointView, RouteDecision, TargetState};
 use distributary_core::health::Reason;
-use distributary_core::ids::EndpointId;
+use distributary_core::ids::{ClassName, EndpointId};
 use distributary_core::observation::FailureKind;
 use distributary_core::outputs::Outputs;
 use distributary_core::plan::{Member, Route, RouteState};
@@ -28,7 +28,10 @@ const LIMITED: &str = "Each Pod of the operator needs 1 connection to a server f
 /// Reads and writes are routable: `rw` leads to a proven primary, `ro` to a good target, and both are written. A Secret that a
 /// person must see to comes first.
 pub fn ready(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
-    let Verdict(type_, status, reason, message) = routable(report, decided);
+    let Verdict(type_, status, reason, mut message) = routable(report, decided);
+    if !decided.split.is_empty() && !decided.unproven {
+        message.push_str(" Several servers take writes: see the condition SplitBrainSuspected.");
+    }
     let Some(secrets) = secrets(report) else {
         return Verdict(type_, status, reason, message);
     };
@@ -266,14 +269,21 @@ fn no_primary(decided: &RouteDecision, writes: &str) -> String {
     )
 }
 
-pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
+pub fn degraded(decided: &RouteDecision) -> Verdict {
+    let endpoints = &decided.endpoints;
     let plain = |view: &&EndpointView| advice::is_plain(view.state.reason);
     let worse: Vec<_> = endpoints.iter().filter(|view| !plain(view)).collect();
     let limits = limits(endpoints);
+    let classes = classes(decided);
     if worse.is_empty() {
-        let (status, reason, mut message) = match limits {
-            Some(limits) => (ConditionStatus::True, ConditionReason::ConnectionLimit, limits),
-            None => (
+        let (status, reason, mut message) = match (classes, limits) {
+            (Some(classes), _) => (
+                ConditionStatus::True,
+                ConditionReason::EndpointsNotServing,
+                classes,
+            ),
+            (None, Some(limits)) => (ConditionStatus::True, ConditionReason::ConnectionLimit, limits),
+            (None, None) => (
                 ConditionStatus::False,
                 ConditionReason::AllServing,
                 "Every active endpoint is well.".to_owned(),
@@ -294,7 +304,7 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
             message.push_str(hint);
         }
     }
-    for more in [limits, pools(endpoints)].into_iter().flatten() {
+    for more in [classes, limits, pools(endpoints)].into_iter().flatten() {
         message.push_str(&format!(". {more}"));
     }
     Verdict(
@@ -303,6 +313,30 @@ pub fn degraded(endpoints: &[EndpointView]) -> Verdict {
         ConditionReason::EndpointsNotServing,
         message,
     )
+}
+
+/// The classes that have nobody who is well, though general reads have; `None`: there are none.
+fn classes(decided: &RouteDecision) -> Option<String> {
+    let is_out = |route: &Route| matches!(route.state, RouteState::Held | RouteState::Empty);
+    if is_out(&decided.plan.ro) {
+        return None;
+    }
+    let why = |name: &ClassName| {
+        let views = decided.endpoints.iter();
+        let away = views.map(|view| (view, view.seen_by(name)));
+        let away = away.filter(|(view, seen)| *seen != view.state.reason && *seen != Reason::Serving);
+        let away: Vec<_> = away.map(|(view, seen)| format!("{} {seen}", view.id)).collect();
+        if away.is_empty() {
+            name.to_string()
+        } else {
+            format!("{name} ({})", away.join(", "))
+        }
+    };
+    let classes = decided.plan.classes.iter();
+    // A class of writes has the route of the writes.
+    let out = classes.filter(|(_, route)| is_out(route) && route.members != decided.plan.rw.members);
+    let out: Vec<_> = out.map(|(name, _)| why(name)).collect();
+    (!out.is_empty()).then(|| format!("No server is well for these classes: {}.", out.join("; ")))
 }
 
 /// The servers to which the role of the operator may have too few connections; `None`: there are none.

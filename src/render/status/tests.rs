@@ -452,6 +452,51 @@ fn an_invalid_edit_keeps_the_endpoints_and_stalls() {
 }
 
 #[test]
+fn a_refused_edit_is_not_what_ready_describes() {
+    let problems = ["spec.replicas[0].id: must be unique".to_owned()];
+    let decision = well();
+    let refused = |known| Report {
+        problems: &problems,
+        generation: 4,
+        decision: known,
+        ..report(&decision)
+    };
+    // Whether this process knows the last valid spec, or another one told of it.
+    for known in [Some(&decision), None] {
+        let after = status(&refused(known), &first(), &at(2));
+        assert_eq!(after.observed_generation, Some(4));
+        let last = known.map_or(3, |known: &Decision| known.policy.generation);
+        let of_types = [
+            ("Accepted", 4),
+            ("Stalled", 4),
+            ("Ready", last),
+            ("Degraded", last),
+        ];
+        for (type_, generation) in of_types {
+            let told = condition(&after, type_);
+            assert_eq!(told.observed_generation, Some(generation), "{type_}");
+        }
+    }
+}
+
+#[test]
+fn a_class_that_nobody_serves_well_is_degraded() {
+    let decision = decision(|plan, _| {
+        let held = Route {
+            state: RouteState::Held,
+            ..Route::default()
+        };
+        plan.classes.insert("reports".into(), held);
+    });
+    let after = status(&report(&decision), &first(), &at(2));
+    let told = condition(&after, "Degraded");
+    assert_eq!(
+        (told.status.as_str(), told.message.as_str()),
+        ("True", "No server is well for these classes: reports.")
+    );
+}
+
+#[test]
 fn a_long_message_is_cut() {
     let decision = well();
     let problems = vec!["ü".repeat(5000)];

@@ -868,6 +868,20 @@ fn a_primary_that_takes_no_writes_is_told_while_its_circuit_is_not_closed() {
     assert_eq!(scene.reason("primary"), Reason::ReadOnly, "its circuit is open");
     scene.hear("primary", 19_000, Ok(on(1, Role::Primary)));
     assert_eq!(scene.reason("primary"), Reason::AdmittedEarly);
+    // Reads fall to it, too.
+    let mut newest = None;
+    for at in 20..30 {
+        for replica in ["a", "b"] {
+            scene.check(replica, at * 1000, REFUSED);
+        }
+        scene.check("primary", at * 1000, Ok(on(1, Role::Primary)));
+        newest = scene.decide().or(newest);
+    }
+    let Some(DecisionState::Decided(decided)) = newest else {
+        panic!("{newest:?}");
+    };
+    assert_eq!(decided.plan.ro.state, RouteState::Fallback);
+    assert_eq!(decided.endpoints[0].state.reason, Reason::AdmittedEarly);
 }
 
 /// It is restarted with a login that is refused: it lives, and nobody knows as what.

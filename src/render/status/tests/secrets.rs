@@ -118,7 +118,8 @@ fn a_login_that_is_refused_stalls_the_policy() {
             "True".to_owned(),
             "ConfigurationFailed".to_owned(),
             "Some servers cannot be checked before a person acts. primary, a: AuthenticationFailed: the server refused the \
-             login: check the Secret and pg_hba.conf."
+             login: check user and password in the Secret; the line of pg_hba.conf for the user, the database, the network of \
+             the operator and TLS; and the role, which needs LOGIN and a password of scram-sha-256 that has not expired."
                 .to_owned()
         )
     );

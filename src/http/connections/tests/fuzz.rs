@@ -9,7 +9,7 @@ use proptest::sample::select;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::*;
+use crate::http::connections::*;
 
 /// What a pipe between client and port holds.
 const PIPE: usize = 4096;
