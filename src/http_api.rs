@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, timestamp};
+use crate::dashboard;
 use crate::engine::Board;
 use crate::http::{self, Exposition, Limits, Transport};
 use crate::k8s::callers::Callers;
@@ -120,7 +121,9 @@ fn pages(parts: Parts) -> Router {
             "/api/v1/policies/{namespace}/{name}/events",
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
+        .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
         .route("/metrics", get(reading::metrics))
+        .merge(dashboard::pages())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .method_not_allowed_fallback(async || {
             Problem::new(

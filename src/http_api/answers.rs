@@ -12,6 +12,6 @@ pub use parts::{
     ConditionAnswer, FailoverAnswer, Origin, RatesAnswer, ReasonAnswer, ResponseTimeAnswer, ServerAnswer,
     ServerStatistics, TargetAnswer,
 };
-pub use policies::{PolicyAnswer, PolicyItem, PolicyList};
+pub use policies::{PolicyAnswer, PolicyItem, PolicyList, RightsAnswer};
 pub use replicas::{ReplicaStatistics, ReplicaStatus, ReplicaSummary, Replicas};
 pub use stats::{ReplicaStats, RouteStats, RoutingStats, Stats};

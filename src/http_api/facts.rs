@@ -299,6 +299,7 @@ impl Facts {
         let lag = figures.and_then(|figures| figures.lag).unwrap_or(Lag::Unknown);
         let (lag_milliseconds, lag_bytes, lag_at_least) = told(lag);
         let load = figures.and_then(|figures| figures.load);
+        let obstacle = view.and_then(|view| view.state.obstacle);
         ServerAnswer {
             id: endpoint.id.to_string(),
             name: endpoint.display_name.clone(),
@@ -311,6 +312,9 @@ impl Facts {
             next: reason
                 .and_then(|reason| advice::of(reason).next)
                 .map(ToOwned::to_owned),
+            since: self.since(&endpoint.id),
+            cannot_take_over: obstacle.map(|obstacle| obstacle.to_string()),
+            cannot_take_over_means: obstacle.map(|obstacle| advice::of_obstacle(obstacle).to_owned()),
             failure: view
                 .and_then(|view| view.state.failure)
                 .map(|failure| failure.word().to_owned()),
@@ -333,6 +337,12 @@ impl Facts {
             transactions: load.map(|load| load.transactions),
             statistics: self.measured(&endpoint.id).map(statistics),
         }
+    }
+
+    fn since(&self, id: &EndpointId) -> Option<String> {
+        let mut all = self.status.endpoints.iter();
+        let endpoint = all.find(|endpoint| endpoint.id == id.as_str())?;
+        Some(time(&endpoint.since))
     }
 
     fn summary(&self) -> ReplicaSummary {

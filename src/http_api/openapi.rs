@@ -23,6 +23,7 @@ use super::{change, events, reading};
         reading::stats,
         reading::policies,
         reading::policy,
+        reading::rights,
         events::events,
         reading::metrics,
     ),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State as Api;
-use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, Stats};
+use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, RightsAnswer, Stats};
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::facts::Component;
@@ -170,6 +170,34 @@ pub async fn policy(
     api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
     caller.is_proven();
     Ok(Json(api.facts(&key)?.policy(api.origin())))
+}
+
+/// What the caller may do with a policy, which they may read.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies/{namespace}/{name}/rights",
+    params(
+        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
+        ("name" = String, Path, description = "The name of the policy", example = "orders"),
+    ),
+    responses((status = 200, description = "The rights", body = RightsAnswer))
+)]
+pub async fn rights(
+    State(api): Api,
+    caller: Caller,
+    PolicyPath(key): PolicyPath,
+) -> Result<Json<RightsAnswer>, Problem> {
+    api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    caller.is_proven();
+    let message = match api.rights.prove(&caller, &Subject::Change(key)).await {
+        Ok(_) => None,
+        Err(problem) if problem.code == 403 => Some(problem.message),
+        Err(problem) => return Err(problem),
+    };
+    Ok(Json(RightsAnswer {
+        change: message.is_none(),
+        message,
+    }))
 }
 
 /// The metrics of this process, where --metrics=Authorized is set.

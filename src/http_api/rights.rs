@@ -14,6 +14,7 @@ use axum::http::{Request, StatusCode};
 use distributary_core::Moment;
 use distributary_core::ids::PolicyKey;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::caller::{Caller, TokenDigest};
@@ -37,6 +38,8 @@ pub enum Subject {
     Policy(PolicyKey),
     /// The policies of a namespace, or of all: verb list.
     Policies(Option<String>),
+    /// The change of one policy: verb patch.
+    Change(PolicyKey),
     /// The page of metrics.
     Metrics,
 }
@@ -44,22 +47,24 @@ pub enum Subject {
 impl Subject {
     /// The request that the API server answers only who may read this.
     pub(super) fn request(&self) -> Request<Vec<u8>> {
-        const REVIEW: &str = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"nonResourceAttributes":{"path":"/metrics","verb":"get"}}}"#;
+        let review = |asked: Value| ("POST", REVIEWS.to_owned(), review(asked));
+        let none = Vec::new;
         let (method, path, body) = match self {
-            Self::Policy(key) => ("GET", path_of(key), ""),
-            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", path_in(namespace)), ""),
-            Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), ""),
-            Self::Metrics => (
-                "POST",
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
-                REVIEW,
-            ),
+            Self::Policy(key) => ("GET", path_of(key), none()),
+            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", path_in(namespace)), none()),
+            Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), none()),
+            Self::Change(key) => review(json!({"resourceAttributes": {
+                "group": "distributary.dev", "resource": "replicasetpolicies", "verb": "patch",
+                "namespace": key.namespace, "name": key.name,
+            }})),
+            Self::Metrics => review(json!({"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})),
         };
-        let mut request = Request::new(body.as_bytes().to_vec());
+        let has_body = !body.is_empty();
+        let mut request = Request::new(body);
         *request.method_mut() = method.parse().unwrap_or_default();
         // Names were checked: they are part of a path as they are.
         *request.uri_mut() = path.parse().unwrap_or_default();
-        if !body.is_empty() {
+        if has_body {
             let json = axum::http::HeaderValue::from_static("application/json");
             request
                 .headers_mut()
@@ -70,6 +75,14 @@ impl Subject {
 }
 
 const GROUP: &str = "/apis/distributary.dev/v1alpha1";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+/// Whoever is known may ask what they may do.
+fn review(spec: Value) -> Vec<u8> {
+    let kind = "SelfSubjectAccessReview";
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
+    review.to_string().into_bytes()
+}
 
 fn path_in(namespace: &str) -> String {
     format!("{GROUP}/namespaces/{namespace}/replicasetpolicies")
@@ -215,11 +228,15 @@ impl Rights {
 
     async fn ask(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
         let found = self.callers.send(&caller.token, subject.request()).await?;
-        if *subject == Subject::Metrics && found["status"]["allowed"] != true {
-            let message = "the token may not get the nonResourceURL /metrics";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message));
+        let message = match subject {
+            Subject::Metrics => "the token may not get the nonResourceURL /metrics",
+            Subject::Change(_) => "the token may not patch this ReplicaSetPolicy",
+            Subject::Policy(_) | Subject::Policies(_) => return Ok(()),
+        };
+        if found["status"]["allowed"] == true {
+            return Ok(());
         }
-        Ok(())
+        Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message))
     }
 }
 

@@ -130,7 +130,20 @@ const RULES: [Rule; 19] = [
     Rule {
         part: ("src", Some("http_api")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "engine", "http", "k8s", "render", "telemetry"]),
+        rooms: Some(&[
+            "clock",
+            "dashboard",
+            "engine",
+            "http",
+            "k8s",
+            "render",
+            "telemetry",
+        ]),
+    },
+    Rule {
+        part: ("src", Some("dashboard")),
+        crates: Crates::Only(&["axum"]),
+        rooms: Some(&[]),
     },
     Rule {
         part: ("src", Some("telemetry")),

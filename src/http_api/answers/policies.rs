@@ -84,3 +84,12 @@ impl PolicyAnswer {
         essence
     }
 }
+
+/// What the caller may do with a policy.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct RightsAnswer {
+    /// Whether the token may patch it, which every change needs. One with a URL that has a password needs rights on Secrets too.
+    pub change: bool,
+    /// Why not, for people; null: it may.
+    pub message: Option<String>,
+}
