@@ -7,6 +7,8 @@ import { count, percent, span, UNKNOWN } from "./words.js";
 const PAGE = 50;
 /** Figures are no change that the stream tells: they are asked for. */
 const REFRESH = 10_000;
+/** The same where there is no stream. */
+const POLL = 3_000;
 const ALL = "";
 
 /** How bad a policy is, and the word for it. The first is the worst. */
@@ -78,8 +80,17 @@ export function fleet(root, session, page, { namespace }) {
   }
 
   function state(word, problem) {
+    if (problem?.code === 404) return poll();
     page.state(word, problem);
     if (word === "Ended") parts.fail(problem);
+  }
+
+  /** The server of `kubectl distributary dashboard` has no stream of all policies. */
+  function poll() {
+    stream.close();
+    clearInterval(timer);
+    page.state("Polled", null);
+    timer = setInterval(refresh, POLL);
   }
 
   function resume() {

@@ -13,7 +13,7 @@ const FIRST = 8;
 const COLOURS = 8;
 /** Answers that come sooner after each other are one point. */
 const STEP = 0.5;
-const HEIGHT = 170;
+const HEIGHT = 180;
 
 const PLOTS = [
   { title: "Lag", of: (server) => (server.role === "Standby" ? server.lagMilliseconds : null), word: span },
@@ -127,11 +127,12 @@ function options(servers, word, width) {
   return {
     width,
     height: HEIGHT,
+    padding: [8, 10, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.15] } },
     axes: [
-      { ...axis, space: 70, values: (_, at) => at.map((second) => new Date(second * 1000).toLocaleTimeString("en-GB")) },
+      { ...axis, size: 26, space: 70, values: (_, at) => at.map((second) => new Date(second * 1000).toLocaleTimeString("en-GB")) },
       { ...axis, size: 58, values: (_, at) => at.map((value) => (value === 0 ? "0" : word(value))) },
     ],
     series: [{}, ...servers.map((server) => ({

@@ -23,6 +23,7 @@ export const rate = (value) => (known(value) ? (value < 10 ? TENTH : NUMBER).for
 export function span(milliseconds) {
   if (!known(milliseconds)) return UNKNOWN;
   if (milliseconds < 1) return "< 1 ms";
+  if (milliseconds < 10) return `${TENTH.format(milliseconds)} ms`;
   if (milliseconds < 1000) return `${NUMBER.format(milliseconds)} ms`;
   if (milliseconds < 10_000) return `${TENTH.format(milliseconds / 1000)} s`;
   const seconds = Math.round(milliseconds / 1000);

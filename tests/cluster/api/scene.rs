@@ -72,7 +72,13 @@ impl Scene {
     }
 
     pub async fn set_as(plane: Arc<ControlPlane>, is_admin: bool, arguments: &[&str]) -> Result<Self> {
-        let mut it = Fixture::start(Arc::clone(&plane), 1).await?;
+        let it = Fixture::start(plane, 1).await?;
+        Self::over(it, is_admin, arguments).await
+    }
+
+    /// The same over servers that were started.
+    pub async fn over(mut it: Fixture, is_admin: bool, arguments: &[&str]) -> Result<Self> {
+        let plane = Arc::clone(&it.plane);
         let (directory, authority) = certificate(&it.namespace)?;
         it.operator.kill();
         it.operator = operator(&it, is_admin, &directory, arguments).await?;
