@@ -120,6 +120,10 @@ fn pages(parts: Parts) -> Router {
             "/api/v1/policies/{namespace}/{name}/events",
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
+        .route(
+            "/api/v1/events",
+            get(events::all_events).route_layer(from_extractor::<Caller>()),
+        )
         .route("/metrics", get(reading::metrics))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .method_not_allowed_fallback(async || {
