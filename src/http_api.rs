@@ -122,6 +122,10 @@ fn pages(parts: Parts) -> Router {
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
         .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
+        .route(
+            "/api/v1/events",
+            get(events::all_events).route_layer(from_extractor::<Caller>()),
+        )
         .route("/metrics", get(reading::metrics))
         .merge(dashboard::pages())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
