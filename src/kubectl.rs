@@ -4,8 +4,15 @@
 mod api_ca;
 mod cluster;
 mod error;
+mod figures;
 mod force_check;
+mod health;
+mod listed;
+mod live;
 mod output;
+mod routes;
+mod stats;
+mod status;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,6 +43,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Health(health::Arguments),
+    Status(status::Arguments),
+    Stats(stats::Arguments),
+    Routes(routes::Arguments),
     Explain(cli::explain::Arguments),
     Plan(cli::plan::Arguments),
     Drill(cli::drill::Arguments),
@@ -72,6 +83,10 @@ fn plugin() -> ExitCode {
 
 fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
     match command {
+        Command::Health(arguments) => block_on(health::run(place, arguments)),
+        Command::Status(arguments) => block_on(status::run(place, arguments)),
+        Command::Stats(arguments) => block_on(stats::run(place, arguments)),
+        Command::Routes(arguments) => block_on(routes::run(place, arguments)),
         Command::Explain(arguments) => Ok(cli::explain::main(arguments, &place.connection())?),
         Command::Plan(arguments) => Ok(cli::plan::main(arguments, &place.connection())?),
         Command::Drill(arguments) => Ok(cli::drill::main(arguments)?),

@@ -347,7 +347,7 @@ fn table(routes: &Routes) -> String {
 }
 
 /// An endpoint; of a Service, each of its pods.
-fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
+pub fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
     let since = status.since.0.to_string();
     if !status.targets.is_empty() {
         return status

@@ -8,7 +8,7 @@ mod credentials;
 mod difference;
 mod documents;
 pub(crate) mod drill;
-mod endpoints;
+pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod import;
 mod lease;

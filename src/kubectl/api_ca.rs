@@ -21,12 +21,21 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "distributary-system")]
     operator_namespace: String,
     /// Name of the ConfigMap, as the operator's --api-secret has it.
-    #[arg(long, value_name = "NAME", default_value = "distributary-api")]
+    #[arg(long, value_name = "NAME", default_value = NAME)]
     name: String,
 }
 
+/// The name of the ConfigMap that the chart and the documentation use.
+pub const NAME: &str = "distributary-api";
+
 /// The key of the CA.
 const KEY: &str = "ca.crt";
+
+/// The CA in a ConfigMap; `None`: it has none yet.
+pub fn of(map: &ConfigMap) -> Option<&str> {
+    let authority = map.data.as_ref()?.get(KEY)?;
+    (!authority.trim().is_empty()).then_some(authority)
+}
 
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
@@ -36,8 +45,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     } = arguments;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client, namespace);
     let map = k8s::call(maps.get(name)).await?;
-    let authority = map.data.as_ref().and_then(|data| data.get(KEY));
-    let Some(authority) = authority.filter(|text| !text.trim().is_empty()) else {
+    let Some(authority) = of(&map) else {
         return Err(Error::said(format!(
             "the ConfigMap {namespace}/{name} has no {KEY} yet: the operator writes it once it has made its certificate"
         )));

@@ -54,7 +54,7 @@ impl Error {
     }
 
     /// The line, or lines, on standard error.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Server(status) if status.code == 401 => {
                 "error: You must be logged in to the server (Unauthorized)".to_owned()

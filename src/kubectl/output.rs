@@ -66,7 +66,10 @@ impl Output {
         names: impl IntoIterator<Item = &'a str>,
         text: impl FnOnce() -> String,
     ) -> Result<(), Error> {
+        let names: Vec<_> = names.into_iter().collect();
         match &self.format {
+            // Nothing to show is said on standard error.
+            Format::Table | Format::Wide if names.is_empty() => Ok(()),
             Format::Table | Format::Wide => show(&text()),
             Format::Json => Ok(output::print(&format!("{document:#}\n"))?),
             Format::Yaml => Ok(output::print(&output::yaml(document)?)?),
@@ -115,6 +118,20 @@ pub fn show(text: &str) -> Result<(), Error> {
     let text = printable(text);
     let text = if has_colours() { coloured(&text) } else { text };
     Ok(output::print(&text)?)
+}
+
+/// Makes room for another result after the first: on a terminal in its place, else behind an empty line where it is for people.
+///
+/// # Errors
+/// It cannot be written.
+pub fn next(is_other: bool, output: &Output) -> Result<(), Error> {
+    let is_text = matches!(output.format, Format::Table | Format::Wide);
+    let room = match (is_text, std::io::stdout().is_terminal()) {
+        (true, true) => "\u{1b}[H\u{1b}[2J",
+        (true, false) if is_other => "\n",
+        _ => "",
+    };
+    Ok(output::print(room)?)
 }
 
 /// By <https://no-color.org>.
