@@ -63,10 +63,24 @@ mod tests {
 
     #[test]
     fn only_the_loopback_is_here() {
-        for here in ["localhost", "localhost:8081", "127.0.0.1:8081", "127.0.0.1", "[::1]:8081", "[::1]"] {
+        for here in [
+            "localhost",
+            "localhost:8081",
+            "127.0.0.1:8081",
+            "127.0.0.1",
+            "[::1]:8081",
+            "[::1]",
+        ] {
             assert!(is_here(here), "{here}");
         }
-        for other in ["", "example.com", "example.com:8081", "localhost.example.com", "10.0.0.1:8081", "[::2]:1"] {
+        for other in [
+            "",
+            "example.com",
+            "example.com:8081",
+            "localhost.example.com",
+            "10.0.0.1:8081",
+            "[::2]:1",
+        ] {
             assert!(!is_here(other), "{other}");
         }
     }
