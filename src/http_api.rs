@@ -125,6 +125,10 @@ fn answers_to_reads() -> Router<Arc<Shared>> {
             "/api/v1/policies/{namespace}/{name}/events",
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
+        .route(
+            "/api/v1/events",
+            get(events::all_events).route_layer(from_extractor::<Caller>()),
+        )
 }
 
 fn with(pages: Router<Arc<Shared>>, parts: Parts, rights: Rights) -> Router {
