@@ -11,7 +11,7 @@
 //! - [`writing`]: what to send to the API server, and when.
 //! - `k8s`: intake, which watches and reads, and the desk, which carries out what `writing` asks for.
 //! - `engine`: the one task that decides; `process` makes every part and connects them; `http`, `admin`, [`http_api`],
-//!   [`dashboard`], [`metrics`], `telemetry`, [`cli`].
+//!   [`dashboard`], [`metrics`], `telemetry`, [`cli`], [`kubectl`].
 //! - `clock`: the prober's clock and the wall clock, the only place here that reads time.
 //!
 //! Public is what the binary, the tests and the benchmarks use. Other programs use the crates.
@@ -26,6 +26,7 @@ pub mod engine;
 mod http;
 pub mod http_api;
 mod k8s;
+pub mod kubectl;
 pub mod metrics;
 mod process;
 pub mod rehearse;

@@ -97,7 +97,8 @@ pub fn path_of(key: &PolicyKey) -> String {
 /// Asks, and remembers. Clones share what is remembered.
 #[derive(Clone)]
 pub struct Rights {
-    callers: Callers,
+    /// Who is asked; `None`: everyone may read everything.
+    callers: Option<Callers>,
     clock: Clock,
     known: Arc<Mutex<Known>>,
 }
@@ -192,7 +193,17 @@ impl Rights {
     #[must_use]
     pub fn new(callers: Callers, clock: Clock) -> Self {
         Self {
-            callers,
+            callers: Some(callers),
+            clock,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whoever asks may read everything, as reaching the port was a right of its own.
+    #[must_use]
+    pub fn of_everyone(clock: Clock) -> Self {
+        Self {
+            callers: None,
             clock,
             known: Arc::default(),
         }
@@ -203,6 +214,9 @@ impl Rights {
     /// # Errors
     /// Why not, in the words of the API server; or that it cannot be asked.
     pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
+        let Some(callers) = &self.callers else {
+            return Ok(self.clock.now());
+        };
         let question = (caller.digest, subject.clone());
         let waiting = {
             let mut known = self.known.lock();
@@ -218,26 +232,26 @@ impl Rights {
         };
         let ask = async || {
             let asked = self.clock.now();
-            let told = (asked, self.ask(caller, subject).await);
+            let told = (asked, ask_of(callers, caller, subject).await);
             self.known.lock().settle(&waiting.question, &told);
             told
         };
         let (asked, told) = waiting.answer.get_or_init(ask).await;
         told.clone().map(|()| *asked)
     }
+}
 
-    async fn ask(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
-        let found = self.callers.send(&caller.token, subject.request()).await?;
-        let message = match subject {
-            Subject::Metrics => "the token may not get the nonResourceURL /metrics",
-            Subject::Change(_) => "the token may not patch this ReplicaSetPolicy",
-            Subject::Policy(_) | Subject::Policies(_) => return Ok(()),
-        };
-        if found["status"]["allowed"] == true {
-            return Ok(());
-        }
-        Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message))
+async fn ask_of(callers: &Callers, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
+    let found = callers.send(&caller.token, subject.request()).await?;
+    let message = match subject {
+        Subject::Metrics => "the token may not get the nonResourceURL /metrics",
+        Subject::Change(_) => "the token may not patch this ReplicaSetPolicy",
+        Subject::Policy(_) | Subject::Policies(_) => return Ok(()),
+    };
+    if found["status"]["allowed"] == true {
+        return Ok(());
     }
+    Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -170,6 +170,11 @@ const RULES: [Rule; 19] = [
             "telemetry",
             "writing",
         ]),
+    },
+    Rule {
+        part: ("src", Some("kubectl")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["cli", "clock", "http_api", "k8s", "render", "telemetry"]),
     },
 ];
 
