@@ -20,6 +20,7 @@ use super::caller::{Caller, TokenDigest};
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::k8s::callers::Callers;
+use crate::k8s::{policies_path, policy_path};
 
 /// For how long an answer of the API server is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -46,8 +47,8 @@ impl Subject {
     pub(super) fn request(&self) -> Request<Vec<u8>> {
         const REVIEW: &str = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"nonResourceAttributes":{"path":"/metrics","verb":"get"}}}"#;
         let (method, path, body) = match self {
-            Self::Policy(key) => ("GET", path_of(key), ""),
-            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", path_in(namespace)), ""),
+            Self::Policy(key) => ("GET", policy_path(key), ""),
+            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", policies_path(namespace)), ""),
             Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), ""),
             Self::Metrics => (
                 "POST",
@@ -70,16 +71,6 @@ impl Subject {
 }
 
 const GROUP: &str = "/apis/distributary.dev/v1alpha1";
-
-fn path_in(namespace: &str) -> String {
-    format!("{GROUP}/namespaces/{namespace}/replicasetpolicies")
-}
-
-/// The path of a policy at the API server.
-#[must_use]
-pub fn path_of(key: &PolicyKey) -> String {
-    format!("{}/{}", path_in(&key.namespace), key.name)
-}
 
 /// Asks, and remembers. Clones share what is remembered.
 #[derive(Clone)]

@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -128,9 +128,14 @@ const RULES: [Rule; 19] = [
         rooms: Some(&["clock", "metrics"]),
     },
     Rule {
+        part: ("src", Some("change")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["k8s", "render"]),
+    },
+    Rule {
         part: ("src", Some("http_api")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "engine", "http", "k8s", "render", "telemetry"]),
+        rooms: Some(&["change", "clock", "engine", "http", "k8s", "render", "telemetry"]),
     },
     Rule {
         part: ("src", Some("telemetry")),
