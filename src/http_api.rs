@@ -2,7 +2,7 @@
 //! server. It does nothing with the rights of the operator: the API server says who may read what, and changes are requests of
 //! the caller.
 
-mod answers;
+pub(crate) mod answers;
 mod caller;
 pub mod certificate;
 mod change;
@@ -11,7 +11,7 @@ mod events;
 mod facts;
 mod names;
 mod openapi;
-mod problem;
+pub(crate) mod problem;
 mod reading;
 mod rights;
 

@@ -12,7 +12,7 @@
 //! - `k8s`: intake, which watches and reads, and the desk, which carries out what `writing` asks for.
 //! - `change`: changes of a policy, as whoever asks for them.
 //! - `engine`: the one task that decides; `process` makes every part and connects them; `http`, `admin`, [`http_api`],
-//!   [`metrics`], `telemetry`, [`cli`].
+//!   [`metrics`], `telemetry`, [`cli`], [`kubectl`].
 //! - `clock`: the prober's clock and the wall clock, the only place here that reads time.
 //!
 //! Public is what the binary, the tests and the benchmarks use. Other programs use the crates.
@@ -27,6 +27,7 @@ pub mod engine;
 mod http;
 pub mod http_api;
 mod k8s;
+pub mod kubectl;
 pub mod metrics;
 mod process;
 pub mod rehearse;

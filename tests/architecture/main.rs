@@ -163,6 +163,11 @@ const RULES: [Rule; 20] = [
             "writing",
         ]),
     },
+    Rule {
+        part: ("src", Some("kubectl")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["cli", "clock", "http_api", "k8s", "render", "telemetry"]),
+    },
 ];
 
 /// Words of time and of asynchrony that the pure rooms do not have.

@@ -1,0 +1,243 @@
+//! Live figures: from the leader through a port-forward, or from the HTTP API. Both give the same answers.
+
+mod http;
+mod leader;
+mod server;
+mod stream;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Response;
+use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::cluster::Cluster;
+use super::error::{self, Error};
+use crate::http_api::answers::PolicyAnswer;
+use crate::http_api::problem::Problem;
+use leader::Leader;
+use server::Server;
+pub use stream::{Event, Events};
+
+/// For the head of an answer, with all that it takes to reach who answers.
+const HEAD: Duration = Duration::from_secs(5);
+/// For a whole answer, and for a pause in a stream, which has a sign of life every 15 s.
+const WHOLE: Duration = Duration::from_secs(40);
+/// Bytes of an answer: a page of 500 policies has less than 1 MiB.
+const LONGEST: usize = 32 << 20;
+/// Policies of a page, the most that there may be.
+const PAGE: usize = 500;
+/// Pages that are read at most.
+const PAGES: usize = 100;
+
+/// Where live figures come from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LiveArguments {
+    /// URL of the HTTP API, asked with the bearer token of the kubeconfig, such as https://localhost:8443. Default: the leader is
+    /// asked, through a port-forward to its Pod.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// File with the CA of the HTTP API. Default: the ConfigMap that api-ca prints, or else what this system trusts.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    certificate_authority: Option<PathBuf>,
+    /// Name that the certificate of the HTTP API must have. Default: the host of --server.
+    #[arg(long, value_name = "NAME", requires = "server")]
+    tls_server_name: Option<String>,
+    /// Namespace of the operator.
+    #[arg(long, value_name = "NAME", default_value = "distributary-system")]
+    operator_namespace: String,
+    /// Name of the operator's Lease, whose holder is the leader.
+    #[arg(long, value_name = "NAME", default_value = "distributary")]
+    lease_name: String,
+    /// Port of the operator's --loopback-address.
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    loopback_port: u16,
+}
+
+/// Who answers.
+pub enum Live {
+    Leader(Leader),
+    Server(Server),
+}
+
+/// A policy in the list.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveItem {
+    pub namespace: String,
+    pub name: String,
+    pub healthy_replicas: Option<u32>,
+    pub total_replicas: Option<u32>,
+    /// The share of the transactions of the last minute that standbys did, 0 to 100.
+    pub replica_usage_percentage: Option<f64>,
+    /// Of the checks of the replicas, in milliseconds.
+    pub average_response_time: Option<f64>,
+    /// The largest lag of a replica.
+    pub worst_lag_milliseconds: Option<u64>,
+    /// Sessions of clients on all servers.
+    pub connections: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    items: Vec<LiveItem>,
+    r#continue: Option<String>,
+}
+
+impl LiveArguments {
+    /// Who answers; `None`: nobody does, which is said on standard error.
+    ///
+    /// # Errors
+    /// The server that --server names cannot be used.
+    pub async fn open(&self, cluster: &Cluster) -> Result<Option<Live>, Error> {
+        if let Some(url) = &self.server {
+            return Ok(Some(Live::Server(Server::new(cluster, self, url).await?)));
+        }
+        match Leader::find(cluster, self).await {
+            Ok(leader) => Ok(Some(Live::Leader(leader))),
+            Err(why) => {
+                missing(&why);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the caller names who answers, so that nobody else will do.
+    pub fn is_named(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// What `ask` gets; `None`: nobody answers, which is said on standard error.
+    ///
+    /// # Errors
+    /// The server that --server names does not answer.
+    pub async fn ask<T>(
+        &self,
+        cluster: &Cluster,
+        ask: impl AsyncFnOnce(&Live) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let Some(live) = self.open(cluster).await? else {
+            return Ok(None);
+        };
+        match ask(&live).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(why) if self.server.is_some() => Err(why),
+            Err(why) => {
+                missing(&why);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Says that the result has what the status has alone.
+pub fn missing(why: &Error) {
+    error::note(&format!(
+        "No live figures, shown is what the status has: {}",
+        why.text().trim_start_matches("error: ")
+    ));
+}
+
+impl Live {
+    /// The answer to a GET of a path.
+    ///
+    /// # Errors
+    /// Nobody answers, or with a problem.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let whole = async {
+            let body = self.send(path).await?.into_body();
+            let body = Limited::new(body, LONGEST).collect().await;
+            let bytes = body.map_err(|error| unanswered(&*error))?.to_bytes();
+            serde_json::from_slice(&bytes).map_err(|error| {
+                Error::said(format!(
+                    "the answer of the operator is of another version: {error}"
+                ))
+            })
+        };
+        timeout(WHOLE, whole).await.unwrap_or_else(|_| Err(silent()))
+    }
+
+    /// All policies of a namespace, or of all where there is none.
+    ///
+    /// # Errors
+    /// As [`Live::get`].
+    pub async fn policies(&self, namespace: Option<&str>) -> Result<Vec<LiveItem>, Error> {
+        let mut path = format!("/api/v1/policies?limit={PAGE}");
+        if let Some(namespace) = namespace {
+            path.push_str(&format!("&namespace={namespace}"));
+        }
+        let (mut all, mut after) = (Vec::new(), String::new());
+        for _ in 0..PAGES {
+            let page: Page = self.get(&format!("{path}{after}")).await?;
+            all.extend(page.items);
+            match page.r#continue {
+                Some(last) => after = format!("&continue={last}"),
+                None => break,
+            }
+        }
+        Ok(all)
+    }
+
+    /// All that is known of a policy.
+    ///
+    /// # Errors
+    /// As [`Live::get`].
+    pub async fn policy(&self, namespace: &str, name: &str) -> Result<PolicyAnswer, Error> {
+        self.get(&format!("/api/v1/policies/{namespace}/{name}")).await
+    }
+
+    /// A policy as it changes.
+    ///
+    /// # Errors
+    /// As [`Live::get`].
+    pub async fn events(&self, namespace: &str, name: &str) -> Result<Events, Error> {
+        let path = format!("/api/v1/policies/{namespace}/{name}/events");
+        Ok(Events::of(self.send(&path).await?.into_body()))
+    }
+
+    async fn send(&self, path: &str) -> Result<Response<Body>, Error> {
+        let sent = async {
+            match self {
+                Self::Leader(leader) => leader.send(path).await,
+                Self::Server(server) => server.send(path).await,
+            }
+        };
+        let answer = timeout(HEAD, sent).await.unwrap_or_else(|_| Err(silent()))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(answer).await)
+    }
+}
+
+fn silent() -> Error {
+    Error::said("the operator does not answer in time")
+}
+
+fn unanswered(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::said(format!(
+        "the operator does not answer: {}",
+        crate::telemetry::chain(error)
+    ))
+}
+
+/// In the words of who refused it.
+async fn refusal(answer: Response<Body>) -> Error {
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+    let problem = body
+        .ok()
+        .and_then(|body| serde_json::from_slice::<Problem>(&body.to_bytes()).ok());
+    match problem {
+        Some(problem) => Error::Server(
+            kube::core::Status::failure(&problem.message, &problem.reason)
+                .with_code(problem.code)
+                .boxed(),
+        ),
+        None => Error::said(format!("the operator answers {status}")),
+    }
+}

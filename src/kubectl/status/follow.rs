@@ -1,0 +1,118 @@
+//! A status as it changes: by the stream of the operator, or else by a watch of the policy.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::runtime::{WatchStreamExt, watcher};
+
+use super::Arguments;
+use super::view::View;
+use crate::cli::ExitStatus;
+use crate::clock::Clock;
+use crate::http_api::answers::PolicyAnswer;
+use crate::kubectl::cluster::Cluster;
+use crate::kubectl::error::{Error, note};
+use crate::kubectl::live::{Event, Live};
+use crate::kubectl::output;
+use crate::telemetry::chain;
+use distributary_api::ReplicaSetPolicy;
+
+/// From the end of a stream to the next one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Until it is interrupted, or the policy is gone.
+pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let mut screen = Screen {
+        arguments,
+        shown: None,
+    };
+    if let Some(live) = arguments.live.open(cluster).await? {
+        match by_stream(cluster, &live, &mut screen).await {
+            Err(why) if arguments.live.is_named() => return Err(why),
+            Err(why @ Error::Server(_)) if screen.shown.is_some() => return Err(why),
+            Err(why) => crate::kubectl::live::missing(&why),
+            Ok(()) => {}
+        }
+    }
+    by_watch(cluster, &mut screen).await
+}
+
+/// What was shown last.
+struct Screen<'a> {
+    arguments: &'a Arguments,
+    shown: Option<View>,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, view: View) -> Result<(), Error> {
+        if self.shown.as_ref().is_some_and(|shown| shown.is_same(&view)) {
+            return Ok(());
+        }
+        output::next(self.shown.is_some(), &self.arguments.output)?;
+        self.arguments.show(&view)?;
+        self.shown = Some(view);
+        Ok(())
+    }
+}
+
+/// Follows the operator's stream, also into a new leader; ends where nobody answers any more.
+async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
+    let name = &screen.arguments.name;
+    let mut events = live.events(&cluster.namespace, name).await?;
+    loop {
+        let told: Option<Box<PolicyAnswer>> = match events.next().await {
+            Ok(Some(Event::Policy(told))) => Some(told),
+            Ok(Some(Event::End(problem))) => {
+                return Err(Error::said(problem.message));
+            }
+            Ok(None) | Err(_) => None,
+        };
+        match told {
+            // The object has the times, and its conditions.
+            Some(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?,
+            None => {
+                Clock::sleep(PAUSE).await;
+                let Some(live) = screen.arguments.live.open(cluster).await? else {
+                    return Ok(());
+                };
+                events = live.events(&cluster.namespace, name).await?;
+            }
+        }
+    }
+}
+
+/// The policy as it is, and each time that it changes; an error says that it is gone.
+fn changes(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<ReplicaSetPolicy, Error>> {
+    let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let gone = Error::said(format!(
+        "replicasetpolicies.distributary.dev \"{name}\" was deleted"
+    ));
+    let mut gone = Some(gone);
+    watcher(cluster.policies(), own)
+        .default_backoff()
+        .inspect_err(|error| {
+            note(&format!(
+                "warning: the watch of the policy failed: {}",
+                chain(error)
+            ))
+        })
+        .filter_map(move |event| {
+            let told = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(Ok(object)),
+                Ok(watcher::Event::Delete(_)) => gone.take().map(Err),
+                Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,
+            };
+            futures::future::ready(told)
+        })
+}
+
+async fn by_watch(cluster: &Cluster, screen: &mut Screen<'_>) -> Result<ExitStatus, Error> {
+    let name = &screen.arguments.name;
+    // Says that there is none, or that it may not be read.
+    screen.show(View::new(&cluster.policy(name).await?, None))?;
+    let mut changes = Box::pin(changes(cluster, name));
+    while let Some(object) = changes.next().await {
+        screen.show(View::new(&object?, None))?;
+    }
+    Ok(ExitStatus::Well)
+}
