@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::k8s::callers::{AsCaller, CallerError};
 use crate::k8s::secrets::SecretAccess;
 use distributary_core::ids::PolicyKey;
-pub use edit::{Address, Edit, Whose};
+pub use edit::{Edit, Update, Whose};
 pub use refusal::Refusal;
 use requests::Requests;
 use secrets::Earlier;
@@ -85,6 +85,11 @@ impl Done {
 /// # Errors
 /// What stands in its way. A code of 504: the change may still come about.
 pub async fn carry_out(caller: AsCaller, key: &PolicyKey, edit: &Edit, terms: Terms) -> Result<Done, Refusal> {
+    if !asked::is_key(key) {
+        return Err(Refusal::bad(
+            "a namespace must be a DNS-1123 label, and the name of a policy a DNS-1123 subdomain",
+        ));
+    }
     let acting = Acting {
         requests: Requests {
             caller,

@@ -12,7 +12,7 @@ use super::edit::{Addition, Address, Edit, Update, Whose};
 use super::refusal::Refusal;
 use distributary_api::validate;
 use distributary_core::policy::EndpointState;
-pub use fields::{is_id, read};
+pub use fields::{is_id, is_key, read};
 
 /// A change of a policy.
 #[derive(Debug, Deserialize, ToSchema)]

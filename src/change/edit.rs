@@ -145,6 +145,22 @@ impl Edit {
         }
     }
 
+    /// The id of the endpoint that serves no more.
+    #[must_use]
+    pub fn takes_out(&self) -> Option<&str> {
+        match self {
+            Self::Remove(id) => Some(id),
+            Self::Update(Update {
+                whose: Whose::Replica(id) | Whose::Endpoint(id),
+                fields,
+                ..
+            }) if matches!(fields.get("state").and_then(Value::as_str), Some("Draining" | "Disabled")) => {
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a policy is as this edit makes it, with the URL in this Secret.
     pub(super) fn is_done(&self, policy: &Value, secret: &str) -> bool {
         let (id, fields) = match self {

@@ -13,6 +13,8 @@ pub struct Refusal {
     pub reason: String,
     /// A sentence; in the words of the API server where it refused the change.
     pub message: String,
+    /// Whether it is the API server that refused the change.
+    pub is_of_server: bool,
 }
 
 impl Refusal {
@@ -22,6 +24,7 @@ impl Refusal {
             code,
             reason: reason.to_owned(),
             message: message.into(),
+            is_of_server: false,
         }
     }
 
@@ -40,11 +43,15 @@ impl Refusal {
     /// The API server refused it.
     #[must_use]
     pub fn of(status: &Status) -> Self {
-        match status.code {
+        let refusal = match status.code {
             401 | 403 | 404 | 409 | 422 => Self::new(status.code, &status.reason, &status.message),
             429 => Self::busy(&status.message),
             400..=499 => Self::bad(&status.message),
-            _ => Self::unavailable(),
+            _ => return Self::unavailable(),
+        };
+        Self {
+            is_of_server: true,
+            ..refusal
         }
     }
 

@@ -3,7 +3,7 @@ mod together;
 
 use serde_json::json;
 
-use super::edit::Addition;
+use super::edit::{Addition, Address};
 use super::*;
 
 fn key() -> PolicyKey {
@@ -163,11 +163,30 @@ fn a_new_url_takes_the_place_of_the_address_before() {
     );
 }
 
+#[tokio::test]
+async fn nothing_is_asked_about_what_is_no_name() {
+    for (namespace, name) in [("shop", "../orders"), ("shop", "a?b"), ("../x", "orders"), ("shop", "")] {
+        let terms = Terms {
+            way: &BY_PLUGIN,
+            force: false,
+            dry_run: false,
+            secrets: None,
+        };
+        let nobody = tower::service_fn(|_: axum::http::Request<kube::client::Body>| async {
+            Err::<axum::http::Response<kube::client::Body>, _>(std::io::Error::other("asked"))
+        });
+        let caller = AsCaller::over(kube::Client::new(nobody, "default"));
+        let key = PolicyKey::new(namespace, name);
+        let refusal = carry_out(caller, &key, &Edit::Remove("a".to_owned()), terms).await;
+        assert_eq!(refusal.unwrap_err().code, 400, "{key}");
+    }
+}
+
 #[test]
 fn the_primary_is_an_endpoint_and_no_replica() {
     let fields = serde_json::Map::from_iter([("state".to_owned(), json!("Draining"))]);
     let update = |whose: Whose| {
-        Edit::Update(edit::Update {
+        Edit::Update(Update {
             whose,
             fields: fields.clone(),
             address: None,

@@ -60,7 +60,9 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, reason, message } = refusal;
+        let Refusal {
+            code, reason, message, ..
+        } = refusal;
         Self { code, reason, message }
     }
 }

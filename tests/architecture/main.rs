@@ -166,7 +166,7 @@ const RULES: [Rule; 20] = [
     Rule {
         part: ("src", Some("kubectl")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["cli", "clock", "http_api", "k8s", "render", "telemetry"]),
+        rooms: Some(&["change", "cli", "clock", "http_api", "k8s", "render", "telemetry"]),
     },
 ];
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Change;
 use crate::change::refusal::Refusal;
+use distributary_core::ids::PolicyKey;
 
 /// What a field must be.
 enum Must {
@@ -63,11 +64,19 @@ pub fn read(body: &[u8]) -> Result<Change, Refusal> {
 /// Whether this may be the id of an endpoint: a DNS-1123 label of at most 40 characters.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
+    text.len() <= 40 && is_label(text)
+}
+
+/// Whether these may be the names of a namespace and of a policy: both become part of a path at the API server.
+#[must_use]
+pub fn is_key(key: &PolicyKey) -> bool {
+    let PolicyKey { namespace, name } = key;
+    namespace.len() <= 63 && is_label(namespace) && name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label(text: &str) -> bool {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 40
-        && text.starts_with(is_end)
-        && text.ends_with(is_end)
-        && text.chars().all(|c| is_end(c) || c == '-')
+    text.starts_with(is_end) && text.ends_with(is_end) && text.chars().all(|c| is_end(c) || c == '-')
 }
 
 impl Must {
