@@ -9,6 +9,7 @@ mod change;
 mod chosen;
 mod events;
 mod facts;
+pub mod loopback;
 mod names;
 mod openapi;
 pub(crate) mod problem;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_extractor, map_response};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -49,6 +50,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What the API rests on.
+#[derive(Clone)]
 pub struct Parts {
     pub context: Arc<Context>,
     pub board: Board,
@@ -102,17 +104,20 @@ pub async fn serve(
 }
 
 fn pages(parts: Parts) -> Router {
-    let shared = Shared {
-        rights: Rights::new(parts.callers.clone(), parts.clock),
-        streams: Streams::default(),
-        bodies: Bodies::default(),
-        parts,
-    };
+    let rights = Rights::new(parts.callers.clone(), parts.clock);
+    let pages = answers_to_reads()
+        .route("/api/db/replicas", post(change::change))
+        .route("/metrics", get(reading::metrics));
+    with(pages, parts, rights)
+}
+
+/// The pages that change nothing.
+fn answers_to_reads() -> Router<Arc<Shared>> {
     let open = async || ([(header::CONTENT_TYPE, "application/json")], document());
     Router::new()
         .route("/openapi.json", get(open))
         .route("/api/db/health", get(reading::health))
-        .route("/api/db/replicas", get(reading::replicas).post(change::change))
+        .route("/api/db/replicas", get(reading::replicas))
         .route("/api/db/stats", get(reading::stats))
         .route("/api/v1/policies", get(reading::policies))
         .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
@@ -120,7 +125,20 @@ fn pages(parts: Parts) -> Router {
             "/api/v1/policies/{namespace}/{name}/events",
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
-        .route("/metrics", get(reading::metrics))
+        .route(
+            "/api/v1/events",
+            get(events::all_events).route_layer(from_extractor::<Caller>()),
+        )
+}
+
+fn with(pages: Router<Arc<Shared>>, parts: Parts, rights: Rights) -> Router {
+    let shared = Shared {
+        rights,
+        streams: Streams::default(),
+        bodies: Bodies::default(),
+        parts,
+    };
+    pages
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .method_not_allowed_fallback(async || {
             Problem::new(

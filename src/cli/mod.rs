@@ -13,6 +13,7 @@ pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod import;
 mod lease;
+mod loopback;
 pub(crate) mod output;
 pub(crate) mod plan;
 mod planned;

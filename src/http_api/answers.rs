@@ -12,6 +12,8 @@ pub use parts::{
     ConditionAnswer, FailoverAnswer, Origin, RatesAnswer, ReasonAnswer, ResponseTimeAnswer, ServerAnswer,
     ServerStatistics, TargetAnswer,
 };
-pub use policies::{PolicyAnswer, PolicyItem, PolicyList};
+pub use policies::{
+    PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem, PolicyList, PolicyName, StateAnswer,
+};
 pub use replicas::{ReplicaStatistics, ReplicaStatus, ReplicaSummary, Replicas};
 pub use stats::{ReplicaStats, RouteStats, RoutingStats, Stats};

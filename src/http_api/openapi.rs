@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
+use super::answers::{PoliciesChange, PoliciesSnapshot};
 use super::problem::Problem;
 use super::{change, events, reading};
 
@@ -24,9 +25,10 @@ use super::{change, events, reading};
         reading::policies,
         reading::policy,
         events::events,
+        events::all_events,
         reading::metrics,
     ),
-    components(schemas(Problem))
+    components(schemas(PoliciesChange, PoliciesSnapshot, Problem))
 )]
 struct Description;
 

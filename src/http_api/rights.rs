@@ -75,7 +75,8 @@ const GROUP: &str = "/apis/distributary.dev/v1alpha1";
 /// Asks, and remembers. Clones share what is remembered.
 #[derive(Clone)]
 pub struct Rights {
-    callers: Callers,
+    /// Who is asked; `None`: everyone may read everything.
+    callers: Option<Callers>,
     clock: Clock,
     known: Arc<Mutex<Known>>,
 }
@@ -170,7 +171,17 @@ impl Rights {
     #[must_use]
     pub fn new(callers: Callers, clock: Clock) -> Self {
         Self {
-            callers,
+            callers: Some(callers),
+            clock,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whoever asks may read everything, as reaching the port was a right of its own.
+    #[must_use]
+    pub fn of_everyone(clock: Clock) -> Self {
+        Self {
+            callers: None,
             clock,
             known: Arc::default(),
         }
@@ -181,6 +192,9 @@ impl Rights {
     /// # Errors
     /// Why not, in the words of the API server; or that it cannot be asked.
     pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
+        let Some(callers) = &self.callers else {
+            return Ok(self.clock.now());
+        };
         let question = (caller.digest, subject.clone());
         let waiting = {
             let mut known = self.known.lock();
@@ -196,22 +210,22 @@ impl Rights {
         };
         let ask = async || {
             let asked = self.clock.now();
-            let told = (asked, self.ask(caller, subject).await);
+            let told = (asked, ask_of(callers, caller, subject).await);
             self.known.lock().settle(&waiting.question, &told);
             told
         };
         let (asked, told) = waiting.answer.get_or_init(ask).await;
         told.clone().map(|()| *asked)
     }
+}
 
-    async fn ask(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
-        let found = self.callers.send(&caller.token, subject.request()).await?;
-        if *subject == Subject::Metrics && found["status"]["allowed"] != true {
-            let message = "the token may not get the nonResourceURL /metrics";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message));
-        }
-        Ok(())
+async fn ask_of(callers: &Callers, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
+    let found = callers.send(&caller.token, subject.request()).await?;
+    if *subject == Subject::Metrics && found["status"]["allowed"] != true {
+        let message = "the token may not get the nonResourceURL /metrics";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message));
     }
+    Ok(())
 }
 
 #[cfg(test)]

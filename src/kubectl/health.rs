@@ -8,10 +8,11 @@ use super::cluster::{Cluster, Where};
 use super::error::{self, Error};
 use super::figures;
 use super::listed::{self, Listed, Scope};
-use super::live::{LiveArguments, LiveItem};
+use super::live::LiveArguments;
 use super::output::Output;
 use crate::cli::ExitStatus;
 use crate::cli::output::Table;
+use crate::http_api::answers::PolicyItem;
 
 /// Show whether each policy is well: a line for each.
 ///
@@ -47,7 +48,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
 /// A policy, with its live figures.
 pub struct Line {
     pub listed: Listed,
-    live: Option<LiveItem>,
+    live: Option<PolicyItem>,
 }
 
 /// The objects and the figures are asked for at the same time.

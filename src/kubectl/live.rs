@@ -11,13 +11,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Response;
 use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::error::{self, Error};
-use crate::http_api::answers::PolicyAnswer;
+use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::problem::Problem;
 use leader::Leader;
 use server::Server;
@@ -62,30 +61,6 @@ pub struct LiveArguments {
 pub enum Live {
     Leader(Leader),
     Server(Server),
-}
-
-/// A policy in the list.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct LiveItem {
-    pub namespace: String,
-    pub name: String,
-    pub healthy_replicas: Option<u32>,
-    pub total_replicas: Option<u32>,
-    /// The share of the transactions of the last minute that standbys did, 0 to 100.
-    pub replica_usage_percentage: Option<f64>,
-    /// Of the checks of the replicas, in milliseconds.
-    pub average_response_time: Option<f64>,
-    /// The largest lag of a replica.
-    pub worst_lag_milliseconds: Option<u64>,
-    /// Sessions of clients on all servers.
-    pub connections: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Page {
-    items: Vec<LiveItem>,
-    r#continue: Option<String>,
 }
 
 impl LiveArguments {
@@ -170,14 +145,14 @@ impl Live {
     ///
     /// # Errors
     /// As [`Live::get`].
-    pub async fn policies(&self, namespace: Option<&str>) -> Result<Vec<LiveItem>, Error> {
+    pub async fn policies(&self, namespace: Option<&str>) -> Result<Vec<PolicyItem>, Error> {
         let mut path = format!("/api/v1/policies?limit={PAGE}");
         if let Some(namespace) = namespace {
             path.push_str(&format!("&namespace={namespace}"));
         }
         let (mut all, mut after) = (Vec::new(), String::new());
         for _ in 0..PAGES {
-            let page: Page = self.get(&format!("{path}{after}")).await?;
+            let page: PolicyList = self.get(&format!("{path}{after}")).await?;
             all.extend(page.items);
             match page.r#continue {
                 Some(last) => after = format!("&continue={last}"),

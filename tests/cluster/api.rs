@@ -59,6 +59,10 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "the_api_tells_of_changes_until_the_right_is_gone",
             streams::changes,
         )
+        .test(
+            "the_api_tells_of_all_policies_until_the_right_to_list_is_gone",
+            streams::fleet,
+        )
         .test("the_ninth_stream_of_a_token_is_refused", streams::limits)
 }
 
