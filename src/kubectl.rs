@@ -1,8 +1,11 @@
 //! The plugin of kubectl: the same binary, called `kubectl-distributary`. One file for each subcommand; `explain`, `plan` and
 //! `drill` are those of [`crate::cli`].
 
+mod act;
+mod add;
 mod api_ca;
 mod cluster;
+mod endpoint;
 mod error;
 mod figures;
 mod force_check;
@@ -10,6 +13,7 @@ mod health;
 mod listed;
 mod live;
 mod output;
+mod report;
 mod routes;
 mod stats;
 mod status;
@@ -21,6 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::{self, ExitStatus};
 use cluster::Where;
+use distributary_core::policy::EndpointState;
 use error::Error;
 
 /// The name that kubectl calls the plugin by.
@@ -51,6 +56,28 @@ enum Command {
     Plan(cli::plan::Arguments),
     Drill(cli::drill::Arguments),
     ForceCheck(force_check::Arguments),
+    /// Take a server out of the routes: it is checked on, and gets no new connections.
+    ///
+    /// The status counts the sessions that are left on it. Needs the rights to get and patch the policy. Exit codes: 0; 1 it failed.
+    Drain(endpoint::Arguments),
+    /// Take a server into the routes, as far as it is well.
+    ///
+    /// Needs the rights to get and patch the policy. Exit codes: 0; 1 it failed.
+    Enable(endpoint::Arguments),
+    /// Take a server out of the routes and the checks.
+    ///
+    /// Needs the rights to get and patch the policy. Exit codes: 0; 1 it failed.
+    Disable(endpoint::Arguments),
+    /// Set the share of a server in the reads, under the strategy Weighted.
+    ///
+    /// Needs the rights to get and patch the policy. Exit codes: 0; 1 it failed.
+    Weigh(endpoint::WeighArguments),
+    Add(Box<add::Arguments>),
+    /// Remove a replica from a policy, and the Secret that add made for it.
+    ///
+    /// Needs the rights to get and patch the policy; where the replica has a Secret, also those to get and delete it. Exit codes: 0; 1 it failed.
+    Remove(endpoint::Arguments),
+    Report(report::Arguments),
     ApiCa(api_ca::Arguments),
 }
 
@@ -91,6 +118,13 @@ fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
         Command::Plan(arguments) => Ok(cli::plan::main(arguments, &place.connection())?),
         Command::Drill(arguments) => Ok(cli::drill::main(arguments)?),
         Command::ForceCheck(arguments) => block_on(force_check::run(place, arguments)),
+        Command::Drain(arguments) => block_on(endpoint::set(place, arguments, EndpointState::Draining)),
+        Command::Enable(arguments) => block_on(endpoint::set(place, arguments, EndpointState::Active)),
+        Command::Disable(arguments) => block_on(endpoint::set(place, arguments, EndpointState::Disabled)),
+        Command::Weigh(arguments) => block_on(endpoint::weigh(place, arguments)),
+        Command::Add(arguments) => block_on(add::run(place, arguments)),
+        Command::Remove(arguments) => block_on(endpoint::remove(place, arguments)),
+        Command::Report(arguments) => block_on(report::run(place, arguments)),
         Command::ApiCa(arguments) => block_on(api_ca::run(place, arguments)),
     }
 }

@@ -1,12 +1,13 @@
 //! The command line: one file for each subcommand.
 
 mod api;
+pub(crate) mod archive;
 mod check;
 pub(crate) mod cluster;
 mod crd;
 mod credentials;
-mod difference;
-mod documents;
+pub(crate) mod difference;
+pub(crate) mod documents;
 pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub(crate) mod explain;

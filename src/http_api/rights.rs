@@ -21,6 +21,7 @@ use super::caller::{Caller, TokenDigest};
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::k8s::callers::Callers;
+use crate::k8s::{policies_path, policy_path};
 
 /// For how long an answer of the API server is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -50,8 +51,10 @@ impl Subject {
         let review = |asked: Value| ("POST", REVIEWS.to_owned(), review(asked));
         let none = Vec::new;
         let (method, path, body) = match self {
-            Self::Policy(key) => ("GET", path_of(key), none()),
-            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", path_in(namespace)), none()),
+            Self::Policy(key) => ("GET", policy_path(key), none()),
+            Self::Policies(Some(namespace)) => {
+                ("GET", format!("{}?limit=1", policies_path(namespace)), none())
+            }
             Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), none()),
             Self::Change(key) => review(json!({"resourceAttributes": {
                 "group": "distributary.dev", "resource": "replicasetpolicies", "verb": "patch",
@@ -82,16 +85,6 @@ fn review(spec: Value) -> Vec<u8> {
     let kind = "SelfSubjectAccessReview";
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
     review.to_string().into_bytes()
-}
-
-fn path_in(namespace: &str) -> String {
-    format!("{GROUP}/namespaces/{namespace}/replicasetpolicies")
-}
-
-/// The path of a policy at the API server.
-#[must_use]
-pub fn path_of(key: &PolicyKey) -> String {
-    format!("{}/{}", path_in(&key.namespace), key.name)
 }
 
 /// Asks, and remembers. Clones share what is remembered.

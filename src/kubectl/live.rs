@@ -81,6 +81,11 @@ impl LiveArguments {
         }
     }
 
+    /// The namespace of the operator.
+    pub fn operator_namespace(&self) -> &str {
+        &self.operator_namespace
+    }
+
     /// Whether the caller names who answers, so that nobody else will do.
     pub fn is_named(&self) -> bool {
         self.server.is_some()

@@ -95,6 +95,11 @@ enum OnlyName {
 }
 
 impl Names {
+    /// Whether nothing but the name is printed.
+    pub fn is_name(self) -> bool {
+        self.format.is_some()
+    }
+
     /// # Errors
     /// It cannot be written.
     pub fn print(self, name: &str, sentence: &str) -> Result<(), Error> {

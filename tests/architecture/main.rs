@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -128,9 +128,15 @@ const RULES: [Rule; 21] = [
         rooms: Some(&["clock", "metrics"]),
     },
     Rule {
+        part: ("src", Some("change")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["k8s", "render"]),
+    },
+    Rule {
         part: ("src", Some("http_api")),
         crates: Crates::AllBut(PROBER),
         rooms: Some(&[
+            "change",
             "clock",
             "dashboard",
             "engine",
@@ -174,7 +180,17 @@ const RULES: [Rule; 21] = [
     Rule {
         part: ("src", Some("kubectl")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["cli", "clock", "http_api", "k8s", "render", "telemetry"]),
+        rooms: Some(&[
+            "change",
+            "cli",
+            "clock",
+            "dashboard",
+            "http",
+            "http_api",
+            "k8s",
+            "render",
+            "telemetry",
+        ]),
     },
 ];
 

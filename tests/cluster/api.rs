@@ -41,6 +41,14 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_replica_with_a_password_is_added_and_removed_with_its_secret",
             changes::secret,
         )
+        .test(
+            "a_replica_gets_another_url_and_the_secret_before_goes",
+            changes::url,
+        )
+        .test(
+            "of_those_who_add_one_replica_with_the_api_one_has_its_secret",
+            changes::one_id,
+        )
         .test("changes_at_the_same_time_take_back_none", changes::together)
         .test("a_policy_that_gitops_manages_is_left_alone", changes::gitops)
         .test(

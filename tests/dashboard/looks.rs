@@ -54,7 +54,7 @@ async fn looks() -> Result<()> {
     ] {
         page.value(&format!("location.hash = '{hash}'")).await?;
         page.shows(shows).await?;
-        for (size, width, height) in [("", 1280, 1000), ("-phone", 390, 844)] {
+        for (size, width, height) in [("", 1200, 860), ("-phone", 390, 844)] {
             page.size(width, height).await?;
             for scheme in ["light", "dark"] {
                 page.scheme(scheme).await?;
@@ -71,7 +71,7 @@ async fn looks() -> Result<()> {
                 keep(&page, &format!("{name}{size}-{scheme}")).await?;
             }
         }
-        page.size(1280, 1000).await?;
+        page.size(1200, 860).await?;
     }
     for (button, name) in [("Remove", "removal"), ("Weight", "weight")] {
         page.value(&format!("[...document.querySelectorAll('button')].find((button) => button.textContent === '{button}' && button.checkVisibility()).click()")).await?;
