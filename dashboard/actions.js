@@ -54,9 +54,9 @@ export function actions(session, page, key) {
       event.preventDefault();
       button.disabled = true;
       try {
-        await send({ ...change(form), ...(force.checked ? { force: true } : {}) });
+        const { notes } = await send({ ...change(form), ...(force.checked ? { force: true } : {}) });
         dialog.close();
-        page.say(done);
+        page.say(done, notes);
       } catch (problem) {
         tell(problem);
       }

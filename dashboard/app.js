@@ -53,13 +53,14 @@ const page = {
   },
   /** Which Pod of the operator answered. */
   origin({ answeredBy, leader, observedAt }) {
-    const role = leader === answeredBy ? "the leader" : `leader: ${leader ?? "nobody"}`;
-    say(told, `Answered by ${answeredBy} (${role}) at ${new Date(observedAt).toLocaleTimeString("en-GB")}.`);
+    const role = leader === null ? "" : leader === answeredBy ? " (the leader)" : ` (the leader is ${leader})`;
+    say(told, `Answered by ${answeredBy}${role} at ${new Date(observedAt).toLocaleTimeString("en-GB")}.`);
   },
   /** Tells a person what became of an act. */
-  say(text) {
-    said.replaceChildren(h("p", {}, text));
-    setTimeout(() => { if (said.textContent === text) said.replaceChildren(); }, 8000);
+  say(text, notes = []) {
+    const all = [text, ...notes].join(" ");
+    said.replaceChildren(h("p", {}, all));
+    setTimeout(() => { if (said.textContent === all) said.replaceChildren(); }, notes.length ? 60_000 : 8000);
   },
 };
 

@@ -69,6 +69,7 @@ export function fleet(root, session, page, { namespace }) {
         const query = [scope, "limit=500", after && `continue=${encodeURIComponent(after)}`].filter(Boolean).join("&");
         const list = await session.get(`/api/v1/policies?${query}`);
         all.push(...list.items);
+        parts.note(list.withoutFigures);
         page.origin(list);
         after = list.continue;
       } while (after);
@@ -133,10 +134,11 @@ function build(root, wanted, namespace, changed) {
   const place = h("span", { class: "muted", role: "status" });
   const pager = h("nav", { class: "pager", "aria-label": "Pages" }, back, place, on);
   const failed = h("div", { class: "slot" });
+  const note = h("p", { class: "notice note", hidden: true });
   const none = h("p", { class: "card none muted", hidden: true }, "No policy is like that.");
   const tools = h("div", { class: "tools" },
     h("div", { class: "field" }, h("label", { for: "filter" }, "Filter"), filter), states, regions);
-  root.replaceChildren(h("div", { class: "head" }, title, summary), failed, tools, h("div", { class: "card wide" }, table), none, pager);
+  root.replaceChildren(h("div", { class: "head" }, title, summary), failed, note, tools, h("div", { class: "card wide" }, table), none, pager);
 
   const chips = (container, name) => new Children(container, (chip) => chip.id, (chip) => {
     const number = h("span", { class: "number" });
@@ -166,6 +168,10 @@ function build(root, wanted, namespace, changed) {
     states: chips(states, "state"),
     regions: chips(regions, "region"),
     regionGroup: regions,
+    note: (why) => {
+      note.hidden = !why;
+      say(note, why ? `No live figures. Shown is what the status has: ${why}` : "");
+    },
     close: () => document.removeEventListener("keydown", keys),
     fail: (problem) => failed.replaceChildren(...(problem ? [refusal(problem, namespace)] : [])),
   };

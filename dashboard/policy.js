@@ -114,7 +114,7 @@ function build(root, session, page, key) {
       say(status, state.word);
       say(told, conditionOf("Ready")?.message ?? "The operator has not judged this policy yet.");
       say(facts, factsOf(policy));
-      notices.replaceChildren(...noticesOf(conditionOf));
+      notices.replaceChildren(...noticesOf(conditionOf), ...withoutFigures(policy));
       tiles.replaceChildren(...tilesOf(policy));
       drawn.show(policy);
       servers.show(policy);
@@ -171,6 +171,10 @@ function noticesOf(conditionOf) {
   }
   return shown;
 }
+
+/** Of the server of `kubectl distributary dashboard`: why it has the status alone. */
+const withoutFigures = ({ withoutFigures }) =>
+  withoutFigures ? [h("p", { class: "notice note" }, h("strong", {}, "No live figures. "), `Shown is what the status has: ${withoutFigures}`)] : [];
 
 function tilesOf({ writePrimary, endpoints, statistics }) {
   const primary = endpoints.find((server) => server.id === writePrimary);

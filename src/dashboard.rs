@@ -30,43 +30,60 @@ struct File {
 }
 
 macro_rules! files {
-    ($($path:literal $name:literal: $kind:ident),+ $(,)?) => {
+    ($($name:literal: $kind:ident),+ $(,)?) => {
         [$(File {
-            path: $path,
+            path: concat!("/dashboard/", $name),
             kind: $kind,
             bytes: include_bytes!(concat!("../dashboard/", $name)),
         }),+]
     };
 }
 
-static FILES: [File; 19] = files![
-    "/" "index.html": HTML,
-    "/dashboard/style.css" "style.css": CSS,
-    "/dashboard/icon.svg" "icon.svg": SVG,
-    "/dashboard/app.js" "app.js": SCRIPT,
-    "/dashboard/session.js" "session.js": SCRIPT,
-    "/dashboard/stream.js" "stream.js": SCRIPT,
-    "/dashboard/dom.js" "dom.js": SCRIPT,
-    "/dashboard/words.js" "words.js": SCRIPT,
-    "/dashboard/sign_in.js" "sign_in.js": SCRIPT,
-    "/dashboard/fleet.js" "fleet.js": SCRIPT,
-    "/dashboard/policy.js" "policy.js": SCRIPT,
-    "/dashboard/picture.js" "picture.js": SCRIPT,
-    "/dashboard/endpoints.js" "endpoints.js": SCRIPT,
-    "/dashboard/timeline.js" "timeline.js": SCRIPT,
-    "/dashboard/plots.js" "plots.js": SCRIPT,
-    "/dashboard/actions.js" "actions.js": SCRIPT,
-    "/dashboard/vendor/uPlot.iife.min.js" "vendor/uPlot.iife.min.js": SCRIPT,
-    "/dashboard/vendor/uPlot.min.css" "vendor/uPlot.min.css": CSS,
-    "/dashboard/vendor/uPlot.LICENSE" "vendor/uPlot.LICENSE": TEXT,
+const PAGE: &str = include_str!("../dashboard/index.html");
+
+static FILES: [File; 18] = files![
+    "style.css": CSS,
+    "icon.svg": SVG,
+    "app.js": SCRIPT,
+    "session.js": SCRIPT,
+    "stream.js": SCRIPT,
+    "dom.js": SCRIPT,
+    "words.js": SCRIPT,
+    "sign_in.js": SCRIPT,
+    "fleet.js": SCRIPT,
+    "policy.js": SCRIPT,
+    "picture.js": SCRIPT,
+    "endpoints.js": SCRIPT,
+    "timeline.js": SCRIPT,
+    "plots.js": SCRIPT,
+    "actions.js": SCRIPT,
+    "vendor/uPlot.iife.min.js": SCRIPT,
+    "vendor/uPlot.min.css": CSS,
+    "vendor/uPlot.LICENSE": TEXT,
 ];
 
+/// Who serves the page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Served {
+    /// The port of the HTTP API: whoever looks gives a token.
+    ByApi,
+    /// `kubectl distributary dashboard`: the URL has a secret.
+    Locally,
+}
+
 /// The page at `/`, and its files under `/dashboard/`.
-pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.iter().fold(Router::new(), |pages, file| {
-        let answer = async || (headers(file.kind), file.bytes).into_response();
-        pages.route(file.path, get(answer))
-    })
+pub fn pages<S: Clone + Send + Sync + 'static>(served: Served) -> Router<S> {
+    let page = match served {
+        Served::ByApi => PAGE.to_owned(),
+        Served::Locally => PAGE.replacen("<html ", "<html data-served=\"locally\" ", 1),
+    };
+    let page = async move || (headers(HTML), page).into_response();
+    FILES
+        .iter()
+        .fold(Router::new().route("/", get(page)), |pages, file| {
+            let answer = async || (headers(file.kind), file.bytes).into_response();
+            pages.route(file.path, get(answer))
+        })
 }
 
 fn headers(kind: &'static str) -> HeaderMap {

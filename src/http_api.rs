@@ -10,7 +10,7 @@ mod chosen;
 mod events;
 mod facts;
 pub mod loopback;
-mod names;
+pub(crate) mod names;
 mod openapi;
 pub(crate) mod problem;
 mod reading;
@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, timestamp};
-use crate::dashboard;
+use crate::dashboard::{self, Served};
 use crate::engine::Board;
 use crate::http::{self, Exposition, Limits, Transport};
 use crate::k8s::callers::Callers;
@@ -110,7 +110,7 @@ fn pages(parts: Parts) -> Router {
         .route("/api/db/replicas", post(change::change))
         .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
         .route("/metrics", get(reading::metrics))
-        .merge(dashboard::pages());
+        .merge(dashboard::pages(Served::ByApi));
     with(pages, parts, rights)
 }
 

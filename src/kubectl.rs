@@ -5,6 +5,7 @@ mod act;
 mod add;
 mod api_ca;
 mod cluster;
+mod dashboard;
 mod endpoint;
 mod error;
 mod figures;
@@ -78,6 +79,7 @@ enum Command {
     /// Needs the rights to get and patch the policy; where the replica has a Secret, also those to get and delete it. Exit codes: 0; 1 it failed.
     Remove(endpoint::Arguments),
     Report(report::Arguments),
+    Dashboard(dashboard::Arguments),
     ApiCa(api_ca::Arguments),
 }
 
@@ -125,6 +127,7 @@ fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
         Command::Add(arguments) => block_on(add::run(place, arguments)),
         Command::Remove(arguments) => block_on(endpoint::remove(place, arguments)),
         Command::Report(arguments) => block_on(report::run(place, arguments)),
+        Command::Dashboard(arguments) => block_on(dashboard::run(place, arguments)),
         Command::ApiCa(arguments) => block_on(api_ca::run(place, arguments)),
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 
 async fn get(path: &str) -> (StatusCode, HeaderMap, String) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let answer = pages::<()>().oneshot(request).await.unwrap();
+    let answer = pages::<()>(Served::ByApi).oneshot(request).await.unwrap();
     let (parts, body) = answer.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
     (
@@ -41,20 +41,21 @@ fn folder() -> &'static Path {
 
 #[test]
 fn every_file_of_the_folder_is_served() {
-    let served = FILES.iter().map(|file| match file.path {
-        "/" => "index.html".to_owned(),
-        path => path.trim_start_matches("/dashboard/").to_owned(),
-    });
+    let served = FILES
+        .iter()
+        .map(|file| file.path.trim_start_matches("/dashboard/").to_owned());
+    let served = served.chain(["index.html".to_owned()]);
     assert_eq!(served.collect::<BTreeSet<_>>(), files(folder(), ""));
 }
 
 #[tokio::test]
 async fn every_file_forbids_all_but_itself() {
-    for file in &FILES {
-        let (status, headers, body) = get(file.path).await;
-        assert_eq!(status, StatusCode::OK, "{}", file.path);
+    let files = FILES.iter().map(|file| (file.path, file.kind));
+    for (path, kind) in files.chain([("/", HTML)]) {
+        let (status, headers, body) = get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
         assert!(!body.is_empty());
-        assert_eq!(headers[header::CONTENT_TYPE], file.kind);
+        assert_eq!(headers[header::CONTENT_TYPE], kind);
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         for rule in [
             "default-src 'none'",
@@ -105,4 +106,14 @@ fn our_scripts_use_nothing_that_is_forbidden() {
         read += 1;
     }
     assert!(read > 10);
+}
+
+#[tokio::test]
+async fn the_page_knows_who_serves_it() {
+    let (_, _, body) = get("/").await;
+    assert!(!body.contains("data-served"), "{body}");
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let answer = pages::<()>(Served::Locally).oneshot(request).await.unwrap();
+    let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    assert!(String::from_utf8_lossy(&body).contains("<html data-served=\"locally\" lang"));
 }

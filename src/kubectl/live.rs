@@ -69,11 +69,9 @@ impl LiveArguments {
     /// # Errors
     /// The server that --server names cannot be used.
     pub async fn open(&self, cluster: &Cluster) -> Result<Option<Live>, Error> {
-        if let Some(url) = &self.server {
-            return Ok(Some(Live::Server(Server::new(cluster, self, url).await?)));
-        }
-        match Leader::find(cluster, self).await {
-            Ok(leader) => Ok(Some(Live::Leader(leader))),
+        match self.find(cluster).await {
+            Ok(live) => Ok(Some(live)),
+            Err(why) if self.is_named() => Err(why),
             Err(why) => {
                 missing(&why);
                 Ok(None)
@@ -84,6 +82,17 @@ impl LiveArguments {
     /// The namespace of the operator.
     pub fn operator_namespace(&self) -> &str {
         &self.operator_namespace
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    /// Why nobody does.
+    pub async fn find(&self, cluster: &Cluster) -> Result<Live, Error> {
+        match &self.server {
+            Some(url) => Ok(Live::Server(Server::new(cluster, self, url).await?)),
+            None => Ok(Live::Leader(Leader::find(cluster, self).await?)),
+        }
     }
 
     /// Whether the caller names who answers, so that nobody else will do.

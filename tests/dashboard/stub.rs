@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
+use distributary::dashboard::Served;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -65,7 +66,7 @@ impl Stub {
             .route("/api/v1/policies/{namespace}/{name}", get(policy))
             .route("/api/v1/policies/{namespace}/{name}/rights", get(rights))
             .route("/api/v1/policies/{namespace}/{name}/events", get(events))
-            .merge(distributary::dashboard::pages())
+            .merge(distributary::dashboard::pages(Served::ByApi))
             .with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
+use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 
 use super::Arguments;
@@ -82,13 +83,18 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
 }
 
 /// The policy as it is, and each time that it changes; an error says that it is gone.
-fn changes(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<ReplicaSetPolicy, Error>> {
+pub fn changes(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+) -> impl Stream<Item = Result<ReplicaSetPolicy, Error>> + use<> {
     let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let gone = Error::said(format!(
         "replicasetpolicies.distributary.dev \"{name}\" was deleted"
     ));
     let mut gone = Some(gone);
-    watcher(cluster.policies(), own)
+    let policies = Api::namespaced(cluster.client.clone(), namespace);
+    watcher(policies, own)
         .default_backoff()
         .inspect_err(|error| {
             note(&format!(
@@ -110,7 +116,7 @@ async fn by_watch(cluster: &Cluster, screen: &mut Screen<'_>) -> Result<ExitStat
     let name = &screen.arguments.name;
     // Says that there is none, or that it may not be read.
     screen.show(View::new(&cluster.policy(name).await?, None))?;
-    let mut changes = Box::pin(changes(cluster, name));
+    let mut changes = Box::pin(changes(cluster, &cluster.namespace, name));
     while let Some(object) = changes.next().await {
         screen.show(View::new(&object?, None))?;
     }
