@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -103,9 +103,15 @@ test: setup controlplane clients ## Run every test
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)
 
-# What reads the metrics.
-test-api: NEEDS += promtool=prometheus
-test-api: setup controlplane ## Test what others read: the alerts, with Prometheus' own tools
+# Makes requests of every kind from the description of the HTTP API.
+SCHEMATHESIS := target/schemathesis/bin/schemathesis
+$(SCHEMATHESIS):
+	python3 -m venv target/schemathesis
+	target/schemathesis/bin/pip install --quiet schemathesis==4.32.5
+
+# What reads the metrics, and what asks the HTTP API.
+test-api: NEEDS += promtool=prometheus /usr/lib/python3.11/ensurepip/__init__.py=python3-venv
+test-api: setup controlplane $(SCHEMATHESIS) ## Test what others read: the alerts, with Prometheus' own tools; the HTTP API, with Schemathesis
 	promtool check rules deploy/monitoring/rules.yaml
 	promtool test rules tests/monitoring/rules.test.yaml
 	cd tests/monitoring/dashboard && PATH="$$PATH:/usr/local/go/bin" go run . ../../../deploy/monitoring/dashboard.json
@@ -226,6 +232,10 @@ bench-scale: setup controlplane ## Measure thousands of endpoints and policies (
 bench-handover: setup controlplane ## Measure handovers between two operators, about an hour (RUNS; QUIET, WAYS, POLICIES, MINUTES, LEASE)
 	$(BENCH) --bin handover
 	$(RUN)/handover
+
+bench-api: setup controlplane ## Measure what clients of the HTTP API cost the routes, about 10 minutes (MINUTES, KILLS, STREAMS, REQUESTS, UNREAD, HALVES, POLICIES)
+	$(BENCH) --bin api
+	$(RUN)/api
 
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory

@@ -166,7 +166,7 @@ async fn open(
     };
     let proved = api.rights.prove(&caller, &subject).await?;
     let place = api.streams.take(caller.digest)?;
-    let joined = hub::join(&api, &followed).await?;
+    let joined = stream::join(&api, &followed).await?;
     let (sender, receiver) = mpsc::channel(1);
     let stream = Stream {
         api,

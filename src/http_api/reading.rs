@@ -138,10 +138,11 @@ pub async fn policies(
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
     caller.is_proven();
-    let mut names = api.parts.context.shown_names(listed.as_deref()).into_iter();
-    let is_left = |key: &_| after.as_ref().is_none_or(|after| key > after);
-    let page: Vec<_> = names.by_ref().filter(is_left).take(limit).collect();
-    let is_last = names.next().is_none();
+    // One more tells whether there is a next page.
+    let context = &api.parts.context;
+    let mut page = context.shown_names(listed.as_deref(), after.as_ref(), limit + 1);
+    let is_last = page.len() <= limit;
+    page.truncate(limit);
     let last = page.last().filter(|_| !is_last).map(ToString::to_string);
     // One that went meanwhile is left out.
     let items = page.iter().filter_map(|key| Some(api.facts(key).ok()?.item()));

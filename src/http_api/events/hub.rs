@@ -6,18 +6,16 @@
 //! - The task ends when nobody follows any more.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::MOST;
 use super::pending::Pending;
-use super::told::Told;
-use crate::engine::{Changed, Follower};
-use crate::http_api::Shared;
+use super::{MOST, Streams};
+use crate::clock::Clock;
+use crate::engine::{Changed, Changes, Follower};
 use crate::http_api::problem::Problem;
 use distributary_core::Moment;
 
@@ -49,18 +47,56 @@ pub enum Word {
     End(Problem),
 }
 
-/// Follows these policies.
+/// What a look at everything has found.
+pub struct Whole {
+    /// For one who begins.
+    pub snapshot: Bytes,
+    /// For those who know what was told before; `None`: nothing is another one.
+    pub change: Option<Bytes>,
+}
+
+/// Looks, and remembers what was told.
+pub trait Look: Send + 'static {
+    /// Looks at everything.
+    ///
+    /// # Errors
+    /// There is nothing to tell any more.
+    fn whole(&mut self) -> impl Future<Output = Result<Whole, Problem>> + Send;
+
+    /// Looks at what has changed; `None`: nothing is another one than was told.
+    ///
+    /// # Errors
+    /// There is nothing to tell any more.
+    fn changed(&mut self, pending: &Pending) -> impl Future<Output = Result<Option<Bytes>, Problem>> + Send;
+}
+
+/// Joins those who follow these policies; where nobody does, `look` looks for them from now on.
 ///
 /// # Errors
 /// There is nothing to tell.
-pub async fn join(api: &Arc<Shared>, followed: &Changed) -> Result<Joined, Problem> {
+pub async fn join<L: Look>(
+    streams: &Streams,
+    followed: &Changed,
+    (clock, changes): (Clock, &Changes),
+    look: impl FnOnce() -> L,
+) -> Result<Joined, Problem> {
     let (join, joined) = oneshot::channel();
     {
-        let mut open = api.streams.0.lock();
+        let mut open = streams.0.lock();
         open.hubs.retain(|_, hub| !hub.is_closed());
         let hub = open.hubs.entry(followed.clone()).or_insert_with(|| {
             let (sender, joins) = mpsc::channel(MOST);
-            tokio::spawn(Hub::new(api, followed).run(joins));
+            let hub = Hub {
+                streams: streams.clone(),
+                followed: followed.clone(),
+                clock,
+                // Before the first look: what changes meanwhile is told after it.
+                changes: changes.follow(),
+                look: look(),
+                words: broadcast::Sender::new(BEHIND),
+                fresh: None,
+            };
+            tokio::spawn(hub.run(joins));
             sender
         });
         // Each stream asks once at a time: there is room for all.
@@ -70,28 +106,17 @@ pub async fn join(api: &Arc<Shared>, followed: &Changed) -> Result<Joined, Probl
     joined.await.unwrap_or_else(|_| Err(Problem::unavailable()))
 }
 
-struct Hub {
-    api: Arc<Shared>,
+struct Hub<L> {
+    streams: Streams,
     followed: Changed,
+    clock: Clock,
     changes: Follower,
-    told: Told,
+    look: L,
     words: broadcast::Sender<Word>,
     fresh: Option<(Moment, Bytes)>,
 }
 
-impl Hub {
-    fn new(api: &Arc<Shared>, followed: &Changed) -> Self {
-        Self {
-            api: Arc::clone(api),
-            followed: followed.clone(),
-            // Before the first look: what changes meanwhile is told after it.
-            changes: api.parts.context.changes.follow(),
-            told: Told::nothing(followed),
-            words: broadcast::Sender::new(BEHIND),
-            fresh: None,
-        }
-    }
-
+impl<L: Look> Hub<L> {
     /// Until nobody follows any more.
     async fn run(mut self, mut joins: mpsc::Receiver<Join>) {
         loop {
@@ -104,14 +129,14 @@ impl Hub {
                 () = self.words.closed() => if self.ends(&joins) {
                     return;
                 },
-                changed = self.changes.changed(&self.followed) => self.look(changed).await,
+                changed = self.changes.changed(&self.followed) => self.hear(changed).await,
             }
         }
     }
 
     /// Whether nobody wants to follow any more; who wants to later gets another one.
     fn ends(&self, joins: &mpsc::Receiver<Join>) -> bool {
-        let mut open = self.api.streams.0.lock();
+        let mut open = self.streams.0.lock();
         let ends = joins.is_empty();
         if ends {
             open.hubs.remove(&self.followed);
@@ -130,19 +155,19 @@ impl Hub {
     }
 
     async fn snapshot(&mut self) -> Result<Bytes, Problem> {
-        let now = self.api.parts.clock.now();
+        let now = self.clock.now();
         if let Some((at, snapshot)) = &self.fresh
             && now.since(*at) < FRESH
         {
             return Ok(snapshot.clone());
         }
-        let whole = self.told.whole(&self.api).await?;
+        let whole = self.look.whole().await?;
         self.tell(Ok(whole.change));
         self.fresh = Some((now, whole.snapshot.clone()));
         Ok(whole.snapshot)
     }
 
-    async fn look(&mut self, changed: Changed) {
+    async fn hear(&mut self, changed: Changed) {
         let mut pending = Pending::default();
         pending.add(changed);
         let more = async {
@@ -151,7 +176,7 @@ impl Hub {
             }
         };
         let _ = timeout(PAUSE, more).await;
-        let change = self.told.changed(&self.api, &pending).await;
+        let change = self.look.changed(&pending).await;
         self.tell(change);
     }
 
@@ -166,3 +191,6 @@ impl Hub {
         let _ = self.words.send(word);
     }
 }
+
+#[cfg(test)]
+mod tests;

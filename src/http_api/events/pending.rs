@@ -37,10 +37,10 @@ impl Pending {
         &self,
         scope: Option<&str>,
         told: impl Iterator<Item = &'a PolicyKey>,
-        shown: impl Fn(Option<&str>) -> BTreeSet<PolicyKey>,
+        shown: impl Fn(Option<&str>) -> Vec<PolicyKey>,
     ) -> BTreeSet<PolicyKey> {
         let mut keys = if self.everything {
-            shown(scope)
+            shown(scope).into_iter().collect()
         } else {
             let namespaces = self.namespaces.iter().map(|namespace| Some(&**namespace));
             let mut keys: BTreeSet<_> = namespaces.flat_map(shown).collect();
@@ -66,7 +66,7 @@ mod tests {
             let own = all
                 .iter()
                 .filter(|key| scope.is_none_or(|scope| key.namespace == scope));
-            own.cloned().collect::<BTreeSet<_>>()
+            own.cloned().collect::<Vec<_>>()
         };
         let told = [key("a", "gone"), key("b", "gone")];
         let keys = |changed: &[Changed], scope: Option<&str>| {

@@ -12,12 +12,12 @@ use tokio_util::sync::DropGuard;
 use super::Place;
 use super::hub::{self, Joined, Word};
 use super::permit::Permit;
-use super::told::event;
+use super::told::{Told, event};
 use crate::engine::Changed;
-use crate::http_api::Shared;
 use crate::http_api::caller::Caller;
 use crate::http_api::problem::Problem;
 use crate::http_api::rights::Subject;
+use crate::http_api::{Parts, Shared};
 use distributary_core::Moment;
 
 /// From one sign of life to the next.
@@ -35,6 +35,16 @@ pub struct Stream {
     pub sender: mpsc::Sender<Bytes>,
     pub _place: Place,
     pub _connection: DropGuard,
+}
+
+/// Joins those who follow these policies.
+///
+/// # Errors
+/// There is nothing to tell.
+pub async fn join(api: &Arc<Shared>, followed: &Changed) -> Result<Joined, Problem> {
+    let Parts { clock, context, .. } = &api.parts;
+    let look = || Told::nothing(api, followed);
+    hub::join(&api.streams, followed, (*clock, &context.changes), look).await
 }
 
 /// Nobody reads any more.
@@ -68,7 +78,7 @@ impl Stream {
 
     /// It is so far behind that words were lost: a snapshot replaces them.
     async fn begin_anew(&mut self, joined: &mut Joined) -> Result<(), Gone> {
-        match hub::join(&self.api, &self.followed).await {
+        match join(&self.api, &self.followed).await {
             Ok(again) => *joined = again,
             Err(problem) => return self.end(&problem).await,
         }

@@ -1,10 +1,12 @@
 //! What the streams of a subject were told, and what is another one than that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::hub::{Look, Whole};
 use super::pending::Pending;
 use crate::engine::Changed;
 use crate::http_api::Shared;
@@ -15,51 +17,48 @@ use distributary_core::ids::PolicyKey;
 /// Policies that are looked at before others have their turn.
 const AT_ONCE: usize = 16;
 
+/// What was told of the policies of an operator.
+pub struct Told {
+    api: Arc<Shared>,
+    words: Words,
+}
+
 /// What was told, without figures.
-pub enum Told {
+enum Words {
     /// One policy as a whole; `None`: nothing was told yet.
     Policy(PolicyKey, Option<Box<PolicyAnswer>>),
     /// Those of a namespace, or all, in short.
     Policies(Option<String>, BTreeMap<PolicyKey, PolicyItem>),
 }
 
-/// What a look at everything has found.
-pub struct Whole {
-    /// For one who begins.
-    pub snapshot: Bytes,
-    /// For those who know what was told before; `None`: nothing is another one.
-    pub change: Option<Bytes>,
-}
-
 impl Told {
     /// Nothing was told yet.
-    pub fn nothing(of: &Changed) -> Self {
-        match of {
-            Changed::Policy(key) => Self::Policy(key.clone(), None),
-            Changed::Namespace(namespace) => Self::Policies(Some(namespace.clone()), BTreeMap::new()),
-            Changed::Everything => Self::Policies(None, BTreeMap::new()),
+    pub fn nothing(api: &Arc<Shared>, of: &Changed) -> Self {
+        let words = match of {
+            Changed::Policy(key) => Words::Policy(key.clone(), None),
+            Changed::Namespace(namespace) => Words::Policies(Some(namespace.clone()), BTreeMap::new()),
+            Changed::Everything => Words::Policies(None, BTreeMap::new()),
+        };
+        Self {
+            api: Arc::clone(api),
+            words,
         }
     }
+}
 
-    /// Looks at everything.
-    ///
-    /// # Errors
-    /// There is nothing to tell any more.
-    pub async fn whole(&mut self, api: &Shared) -> Result<Whole, Problem> {
-        match self {
-            Self::Policy(key, told) => {
+impl Look for Told {
+    async fn whole(&mut self) -> Result<Whole, Problem> {
+        let api = &*self.api;
+        match &mut self.words {
+            Words::Policy(key, told) => {
                 let known = api.facts(key)?.policy(api.origin());
                 Ok(Whole {
                     snapshot: event("snapshot", &known),
                     change: tell(told, &known).then(|| event("change", &known)),
                 })
             }
-            Self::Policies(scope, told) => {
-                let pending = Pending::everything();
-                let keys = pending.keys(scope.as_deref(), told.keys(), |scope| {
-                    api.parts.context.shown_names(scope)
-                });
-                let found = find(api, keys).await;
+            Words::Policies(scope, told) => {
+                let found = find(api, scope.as_deref(), told, &Pending::everything()).await;
                 let items = found.iter().filter_map(|(_, item)| item.clone()).collect();
                 let snapshot = PoliciesSnapshot {
                     items,
@@ -73,21 +72,15 @@ impl Told {
         }
     }
 
-    /// Looks at what has changed; `None`: nothing is another one than was told.
-    ///
-    /// # Errors
-    /// There is nothing to tell any more.
-    pub async fn changed(&mut self, api: &Shared, pending: &Pending) -> Result<Option<Bytes>, Problem> {
-        match self {
-            Self::Policy(key, told) => {
+    async fn changed(&mut self, pending: &Pending) -> Result<Option<Bytes>, Problem> {
+        let api = &*self.api;
+        match &mut self.words {
+            Words::Policy(key, told) => {
                 let known = api.facts(key)?.policy(api.origin());
                 Ok(tell(told, &known).then(|| event("change", &known)))
             }
-            Self::Policies(scope, told) => {
-                let keys = pending.keys(scope.as_deref(), told.keys(), |scope| {
-                    api.parts.context.shown_names(scope)
-                });
-                let found = find(api, keys).await;
+            Words::Policies(scope, told) => {
+                let found = find(api, scope.as_deref(), told, pending).await;
                 Ok(tell_items(api, told, found))
             }
         }
@@ -104,8 +97,15 @@ fn tell(told: &mut Option<Box<PolicyAnswer>>, known: &PolicyAnswer) -> bool {
 
 type Found = Vec<(PolicyKey, Option<PolicyItem>)>;
 
-/// Policies as they are; `None`: one is gone.
-async fn find(api: &Shared, keys: BTreeSet<PolicyKey>) -> Found {
+/// Those of `pending` as they are; `None`: one is gone.
+async fn find(
+    api: &Shared,
+    scope: Option<&str>,
+    told: &BTreeMap<PolicyKey, PolicyItem>,
+    pending: &Pending,
+) -> Found {
+    let shown = |scope: Option<&str>| api.parts.context.shown_names(scope, None, usize::MAX);
+    let keys = pending.keys(scope, told.keys(), shown);
     let mut found = Vec::with_capacity(keys.len());
     for (place, key) in keys.into_iter().enumerate() {
         if place % AT_ONCE == AT_ONCE - 1 {
