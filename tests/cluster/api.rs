@@ -3,7 +3,7 @@
 mod changes;
 mod chart;
 mod examples;
-mod scene;
+pub mod scene;
 mod streams;
 
 use std::collections::BTreeMap;

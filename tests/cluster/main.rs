@@ -15,6 +15,7 @@ mod faults;
 mod fixture;
 mod health;
 mod hostile;
+mod kubectl;
 mod lag;
 mod leaders;
 mod load;
@@ -94,6 +95,7 @@ fn tests() -> ExitCode {
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
     let suite = command_line::tests(suite);
+    let suite = kubectl::tests(suite);
     let suite = admission::tests(suite);
     let suite = api::tests(suite);
     packaging::tests(suite).run()
