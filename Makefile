@@ -210,6 +210,32 @@ image-all: setup ## Build the image for amd64 and arm64 and run both, and build 
 	tests/image/check arm64
 	tests/image/reproducible
 
+# The plugin of kubectl is the operator's program by another name. A platform of darwin needs a linker and an SDK of Apple, as on a Mac.
+TRIPLE_darwin_amd64 := x86_64-apple-darwin
+TRIPLE_darwin_arm64 := aarch64-apple-darwin
+TRIPLE_linux_amd64  := $(TRIPLE_amd64)
+TRIPLE_linux_arm64  := $(TRIPLE_arm64)
+PLATFORMS  ?= linux/amd64 linux/arm64
+# Where the archives will be.
+PLUGIN_URL ?= https://example.com/distributary/v$(VERSION)
+PLUGIN     = $(CARGO_TARGET_DIR)/plugin/$(VERSION)
+
+.PHONY: plugin plugin-check
+plugin: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
+plugin: NEEDS += $(if $(findstring linux/arm64,$(PLATFORMS)),$(if $(filter amd64,$(OURS)),$(CROSS_arm64))) $(if $(findstring linux/amd64,$(PLATFORMS)),$(if $(filter arm64,$(OURS)),$(CROSS_amd64)))
+plugin: setup ## Build the plugin of kubectl: archives and a krew manifest in target/plugin/VERSION (PLATFORMS, PLUGIN_URL, VERSION)
+	$(foreach platform,$(PLATFORMS),$(MAKE) --no-print-directory .program TRIPLE=$(TRIPLE_$(subst /,_,$(platform))) &&) true
+	deploy/krew/package $(VERSION) '$(PLUGIN_URL)' '$(PLUGIN)' \
+	    $(foreach platform,$(PLATFORMS),'$(platform)=$(CARGO_TARGET_DIR)/$(TRIPLE_$(subst /,_,$(platform)))/release/distributary')
+
+.PHONY: .program
+.program:
+	[ -d "$$(rustc --print target-libdir --target $(TRIPLE))" ] || rustup target add $(TRIPLE)
+	$(PROGRAM)
+
+plugin-check: plugin ## Check the plugin's manifest and install it with krew's own tools
+	tests/plugin/check '$(PLUGIN)'
+
 # A benchmark and the operator that it measures, both as they are released.
 BENCH := cargo build --release --package distributary --package benches --bin distributary
 RUN   := '$(CARGO_TARGET_DIR)/release'

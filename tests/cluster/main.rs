@@ -1,5 +1,6 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
+mod acting;
 mod admission;
 mod api;
 mod classes;
@@ -75,6 +76,7 @@ fn tests() -> ExitCode {
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = tutorial::tests(suite);
+    let suite = acting::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);
