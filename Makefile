@@ -74,7 +74,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test monitoring --test upgrade -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test monitoring --test dashboard --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -122,6 +122,12 @@ outage: setup controlplane ## Stop the control plane, and the operator before an
 
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
 	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
+
+.PHONY: test-dashboard
+test-dashboard: NEEDS += chromium=chromium npm=npm
+test-dashboard: setup controlplane ## Test the dashboard in a Chromium (UPDATE_SCREENSHOTS=1 makes the pictures of docs/images anew)
+	tests/dashboard/install
+	cargo test --workspace --test dashboard
 
 .PHONY: compat deny image-all
 compat: NEEDS += mvn=maven unzip=unzip xz=xz-utils

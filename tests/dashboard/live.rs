@@ -8,9 +8,9 @@ use harness::ControlPlane;
 use harness::suite::Suite;
 use serde_json::{Value, json};
 
+use crate::api::scene::{HOST, Scene};
 use crate::chromium::{Chromium, Page};
 use crate::fixture::{Fixture, SOON, addresses};
-use crate::scene::{HOST, Scene};
 
 /// From the EndpointSlice to the page.
 const SHOWN: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Shown {
 }
 
 /// The text of the card of a server.
-fn card(number: usize) -> String {
+pub fn card(number: usize) -> String {
     format!("document.querySelectorAll('.server-card')[{number}].innerText")
 }
 

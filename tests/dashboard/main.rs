@@ -4,13 +4,16 @@
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+mod api;
+
 #[allow(dead_code, reason = "made for more tests than these")]
-#[path = "../cluster/api/scene.rs"]
-mod scene;
+#[path = "../cluster/kubectl/scene.rs"]
+mod plugin;
 
 mod chromium;
 mod fleet;
 mod live;
+mod local;
 mod looks;
 mod made_up;
 mod stub;
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
     harness::node::enter(|| {
         let suite = Suite::new(|| async { ControlPlane::start_with(&[Path::new(DEFINITION)]).await });
         // Times are measured.
-        looks::tests(live::tests(fleet::tests(suite)))
+        looks::tests(local::tests(live::tests(fleet::tests(suite))))
             .one_at_a_time()
             .run()
     })
