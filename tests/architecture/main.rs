@@ -148,7 +148,7 @@ const RULES: [Rule; 22] = [
     },
     Rule {
         part: ("src", Some("dashboard")),
-        crates: Crates::Only(&["axum"]),
+        crates: Crates::AllBut(PROBER),
         rooms: Some(&[]),
     },
     Rule {
