@@ -3,6 +3,7 @@
 
 mod api_ca;
 mod cluster;
+mod completion;
 mod error;
 mod figures;
 mod force_check;
@@ -13,6 +14,8 @@ mod output;
 mod routes;
 mod stats;
 mod status;
+mod wait;
+mod watching;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,6 +28,9 @@ use error::Error;
 
 /// The name that kubectl calls the plugin by.
 const PLUGIN: &str = "kubectl-distributary";
+
+/// The name that kubectl calls for completions.
+const COMPLETION: &str = "kubectl_complete-distributary";
 
 /// See and change how PostgreSQL reads are routed, with your own rights.
 #[derive(Debug, Parser)]
@@ -51,6 +57,7 @@ enum Command {
     Plan(cli::plan::Arguments),
     Drill(cli::drill::Arguments),
     ForceCheck(force_check::Arguments),
+    Wait(wait::Arguments),
     ApiCa(api_ca::Arguments),
 }
 
@@ -67,6 +74,14 @@ pub fn command_names() -> Vec<String> {
 pub fn main() -> Option<ExitCode> {
     let called = std::env::args_os().next()?;
     let name = Path::new(&called).file_stem()?;
+    if name == COMPLETION {
+        let words: Vec<_> = std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        completion::main(&words);
+        return Some(ExitCode::SUCCESS);
+    }
     (name == PLUGIN).then(plugin)
 }
 
@@ -91,6 +106,7 @@ fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
         Command::Plan(arguments) => Ok(cli::plan::main(arguments, &place.connection())?),
         Command::Drill(arguments) => Ok(cli::drill::main(arguments)?),
         Command::ForceCheck(arguments) => block_on(force_check::run(place, arguments)),
+        Command::Wait(arguments) => block_on(wait::run(place, arguments)),
         Command::ApiCa(arguments) => block_on(api_ca::run(place, arguments)),
     }
 }
