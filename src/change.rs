@@ -84,7 +84,12 @@ impl Done {
 ///
 /// # Errors
 /// What stands in its way. A code of 504: the change may still come about.
-pub async fn carry_out(caller: AsCaller, key: &PolicyKey, edit: &Edit, terms: Terms) -> Result<Done, Refusal> {
+pub async fn carry_out(
+    caller: AsCaller,
+    key: &PolicyKey,
+    edit: &Edit,
+    terms: Terms,
+) -> Result<Done, Refusal> {
     if !asked::is_key(key) {
         return Err(Refusal::bad(
             "a namespace must be a DNS-1123 label, and the name of a policy a DNS-1123 subdomain",
@@ -161,7 +166,12 @@ impl Acting<'_> {
     }
 
     /// The policy as it was, and as it is. `secret`: where the URL of the replica is.
-    async fn patch(&self, edit: &Edit, secret: Option<&str>, dry_run: bool) -> Result<(Value, Value), Refusal> {
+    async fn patch(
+        &self,
+        edit: &Edit,
+        secret: Option<&str>,
+        dry_run: bool,
+    ) -> Result<(Value, Value), Refusal> {
         let mut before = self.requests.policy().await?;
         for left in (0..TRIES).rev() {
             if edit.is_of_spec() && !self.terms.force {

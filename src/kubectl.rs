@@ -5,6 +5,7 @@ mod act;
 mod add;
 mod api_ca;
 mod cluster;
+mod completion;
 mod endpoint;
 mod error;
 mod figures;
@@ -17,6 +18,8 @@ mod report;
 mod routes;
 mod stats;
 mod status;
+mod wait;
+mod watching;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,6 +33,9 @@ use error::Error;
 
 /// The name that kubectl calls the plugin by.
 const PLUGIN: &str = "kubectl-distributary";
+
+/// The name that kubectl calls for completions.
+const COMPLETION: &str = "kubectl_complete-distributary";
 
 /// See and change how PostgreSQL reads are routed, with your own rights.
 #[derive(Debug, Parser)]
@@ -78,6 +84,7 @@ enum Command {
     /// Needs the rights to get and patch the policy; where the replica has a Secret, also those to get and delete it. Exit codes: 0; 1 it failed.
     Remove(endpoint::Arguments),
     Report(report::Arguments),
+    Wait(wait::Arguments),
     ApiCa(api_ca::Arguments),
 }
 
@@ -94,6 +101,14 @@ pub fn command_names() -> Vec<String> {
 pub fn main() -> Option<ExitCode> {
     let called = std::env::args_os().next()?;
     let name = Path::new(&called).file_stem()?;
+    if name == COMPLETION {
+        let words: Vec<_> = std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        completion::main(&words);
+        return Some(ExitCode::SUCCESS);
+    }
     (name == PLUGIN).then(plugin)
 }
 
@@ -125,6 +140,7 @@ fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
         Command::Add(arguments) => block_on(add::run(place, arguments)),
         Command::Remove(arguments) => block_on(endpoint::remove(place, arguments)),
         Command::Report(arguments) => block_on(report::run(place, arguments)),
+        Command::Wait(arguments) => block_on(wait::run(place, arguments)),
         Command::ApiCa(arguments) => block_on(api_ca::run(place, arguments)),
     }
 }

@@ -99,8 +99,7 @@ impl Operations {
     }
 
     fn add(&mut self, path: String, value: &Value) {
-        self.0
-            .push(json!({"op": "add", "path": path, "value": value}));
+        self.0.push(json!({"op": "add", "path": path, "value": value}));
     }
 
     fn remove(&mut self, path: String) {
@@ -154,7 +153,11 @@ impl Edit {
                 whose: Whose::Replica(id) | Whose::Endpoint(id),
                 fields,
                 ..
-            }) if matches!(fields.get("state").and_then(Value::as_str), Some("Draining" | "Disabled")) => {
+            }) if matches!(
+                fields.get("state").and_then(Value::as_str),
+                Some("Draining" | "Disabled")
+            ) =>
+            {
                 Some(id)
             }
             _ => None,
@@ -225,9 +228,8 @@ impl Update {
                 }
                 "/spec/primary".to_owned()
             }
-            Whose::Endpoint(id) => place(policy, id).map_err(|_| {
-                Refusal::new(404, "NotFound", format!("the policy has no endpoint {id}"))
-            })?,
+            Whose::Endpoint(id) => place(policy, id)
+                .map_err(|_| Refusal::new(404, "NotFound", format!("the policy has no endpoint {id}")))?,
             Whose::Replica(id) => place(policy, id)?,
         };
         let mut fields = self.fields.clone();

@@ -110,9 +110,18 @@ impl Acting<'_> {
     }
 
     /// The policy was not changed, or it is not known: the Secret stays where the policy names it, or may still come to.
-    pub(super) async fn withdraw(&self, made: &Value, edit: &Edit, refusal: Refusal) -> Result<Value, Refusal> {
+    pub(super) async fn withdraw(
+        &self,
+        made: &Value,
+        edit: &Edit,
+        refusal: Refusal,
+    ) -> Result<Value, Refusal> {
         let name = made["metadata"]["name"].as_str().unwrap_or_default();
-        let left = |why: &str| refusal.clone().and(&format!("Secret {name} was created, and {why}"));
+        let left = |why: &str| {
+            refusal
+                .clone()
+                .and(&format!("Secret {name} was created, and {why}"))
+        };
         let is_unknown = refusal.code == 504;
         match self.requests.policy().await {
             Ok(policy) if is_unknown && edit.is_done(&policy, name) => return Ok(policy),
@@ -216,7 +225,13 @@ impl Acting<'_> {
     }
 
     /// `is_free`: this change took it out of the policy.
-    async fn end(&self, name: &str, secret: &Value, policy: &Value, is_free: bool) -> Result<Fate, CallerError> {
+    async fn end(
+        &self,
+        name: &str,
+        secret: &Value,
+        policy: &Value,
+        is_free: bool,
+    ) -> Result<Fate, CallerError> {
         if edit::refers_to(policy, name) {
             return Ok(Fate::InUse);
         }

@@ -126,7 +126,10 @@ fn what_is_there_or_is_not_there_is_told() {
         409
     );
     let gone = json!({"action": "remove_replica", "replicaId": "z"});
-    assert_eq!(edit(&gone).unwrap().operations(&policy(), None).unwrap_err().code, 404);
+    assert_eq!(
+        edit(&gone).unwrap().operations(&policy(), None).unwrap_err().code,
+        404
+    );
 }
 
 #[test]
@@ -165,7 +168,12 @@ fn a_new_url_takes_the_place_of_the_address_before() {
 
 #[tokio::test]
 async fn nothing_is_asked_about_what_is_no_name() {
-    for (namespace, name) in [("shop", "../orders"), ("shop", "a?b"), ("../x", "orders"), ("shop", "")] {
+    for (namespace, name) in [
+        ("shop", "../orders"),
+        ("shop", "a?b"),
+        ("../x", "orders"),
+        ("shop", ""),
+    ] {
         let terms = Terms {
             way: &BY_PLUGIN,
             force: false,
@@ -195,10 +203,7 @@ fn the_primary_is_an_endpoint_and_no_replica() {
     let whose = Whose::Endpoint("main".to_owned());
     let operations = update(whose).operations(&policy(), None).unwrap();
     assert_eq!(operations[2]["path"], "/spec/primary/state");
-    for whose in [
-        Whose::Replica("main".to_owned()),
-        Whose::Endpoint("z".to_owned()),
-    ] {
+    for whose in [Whose::Replica("main".to_owned()), Whose::Endpoint("z".to_owned())] {
         let refusal = update(whose).operations(&policy(), None).unwrap_err();
         assert_eq!(refusal.code, 404);
     }
@@ -322,7 +327,11 @@ fn a_wrong_body_is_told_by_the_field_and_what_must_hold() {
     for (body, told) in wrong {
         let refusal = edit(&body).err().unwrap_or_else(|| panic!("{body}"));
         assert_eq!((refusal.code, &refusal.message), (400, &told), "{body}");
-        assert!(!refusal.message.to_lowercase().contains("s3cret"), "{}", refusal.message);
+        assert!(
+            !refusal.message.to_lowercase().contains("s3cret"),
+            "{}",
+            refusal.message
+        );
     }
     let cut = asked::read(b"{\"action\": \"s3cr").err().unwrap();
     assert_eq!(cut.message, "the body must be JSON: look at line 1, column 16");

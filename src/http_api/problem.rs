@@ -61,9 +61,16 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let Refusal {
-            code, reason, message, ..
+            code,
+            reason,
+            message,
+            ..
         } = refusal;
-        Self { code, reason, message }
+        Self {
+            code,
+            reason,
+            message,
+        }
     }
 }
 

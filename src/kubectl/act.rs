@@ -49,7 +49,10 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     if asked::is_id(text) {
         Ok(text.to_owned())
     } else {
-        Err("must be a DNS-1123 label of at most 40 characters: lower-case letters, digits and '-'".to_owned())
+        Err(
+            "must be a DNS-1123 label of at most 40 characters: lower-case letters, digits and '-'"
+                .to_owned(),
+        )
     }
 }
 

@@ -58,7 +58,9 @@ pub struct Arguments {
 /// Without the URL, which may have a password.
 impl std::fmt::Debug for Arguments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Arguments").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Arguments")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +88,9 @@ fn url(argument: &str) -> Result<String, Error> {
     if argument != "-" {
         let has_password = validate::server_url(argument).is_ok_and(|url| url.password.is_some());
         if has_password {
-            error::note("warning: others on this machine can see the password in the list of processes: use - and standard input");
+            error::note(
+                "warning: others on this machine can see the password in the list of processes: use - and standard input",
+            );
         }
         return Ok(argument.to_owned());
     }

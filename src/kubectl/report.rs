@@ -44,14 +44,26 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     let now = timestamp();
     let mut collected = Collected::of(&cluster, &arguments.name).await?;
     collected.decision(&cluster, &arguments.live).await;
-    operator::add(&mut collected, &cluster, arguments.live.operator_namespace(), arguments.lines).await;
+    operator::add(
+        &mut collected,
+        &cluster,
+        arguments.live.operator_namespace(),
+        arguments.lines,
+    )
+    .await;
     let time = now.strftime("%Y%m%dT%H%M%SZ");
-    let folder = format!("distributary-report-{}-{}-{time}", cluster.namespace, arguments.name);
+    let folder = format!(
+        "distributary-report-{}-{}-{time}",
+        cluster.namespace, arguments.name
+    );
     let (files, notes) = collected.files();
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let packed = archive::pack(&folder, &files, seconds);
     let packed = packed.map_err(|error| Error::said(format!("cannot make the archive: {error}")))?;
-    let file = arguments.to.clone().unwrap_or_else(|| format!("{folder}.tar.gz").into());
+    let file = arguments
+        .to
+        .clone()
+        .unwrap_or_else(|| format!("{folder}.tar.gz").into());
     let is_output = file.as_os_str() == "-";
     let written = if is_output {
         std::io::stdout().write_all(&packed)

@@ -61,10 +61,7 @@ impl Person {
         std::fs::create_dir_all(folder.join("bin"))?;
         for (name, program) in [
             ("kubectl", programs::path("kubectl")?.canonicalize()?),
-            (
-                "kubectl-distributary",
-                env!("CARGO_BIN_EXE_distributary").into(),
-            ),
+            ("kubectl-distributary", env!("CARGO_BIN_EXE_distributary").into()),
         ] {
             std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
         }
@@ -81,7 +78,8 @@ impl Person {
     }
 
     pub async fn editor(it: &Fixture) -> Result<Self> {
-        let secrets = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]});
+        let secrets =
+            json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "delete"]});
         let rules = json!([policies(json!(["get", "list", "patch"])), secrets]);
         Self::with(it, "cli-editor", rules).await
     }
@@ -94,7 +92,10 @@ impl Person {
     pub async fn run(&self, command: &str) -> Result<(i32, String, String)> {
         let path = format!("{}:/usr/bin:/bin", self.folder.join("bin").display());
         let ran = Command::new("bash")
-            .args(["-euc", &command.replace("--namespace shop", &format!("--namespace {}", self.namespace))])
+            .args([
+                "-euc",
+                &command.replace("--namespace shop", &format!("--namespace {}", self.namespace)),
+            ])
             .current_dir(&self.folder)
             .env_clear()
             .env("PATH", path)
@@ -103,7 +104,9 @@ impl Person {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let ran = tokio::time::timeout(DEADLINE, ran).await.context("it takes too long")??;
+        let ran = tokio::time::timeout(DEADLINE, ran)
+            .await
+            .context("it takes too long")??;
         let Output {
             status,
             stdout,
@@ -122,7 +125,10 @@ impl Person {
     /// Fails, and says this.
     pub async fn fails(&self, command: &str, code: i32, words: &str) -> Result<()> {
         let (ended, out, err) = self.run(command).await?;
-        ensure!(ended == code && err.contains(words), "{command}: {ended} {out}{err}");
+        ensure!(
+            ended == code && err.contains(words),
+            "{command}: {ended} {out}{err}"
+        );
         Ok(())
     }
 
@@ -137,7 +143,9 @@ fn policies(verbs: Value) -> Value {
 
 /// The commands of a section of docs/cli.md, a line each.
 pub fn commands(section: &str) -> Result<Vec<&'static str>> {
-    let (_, text) = PAGE.split_once(&format!("\n## {section}\n")).context("the section")?;
+    let (_, text) = PAGE
+        .split_once(&format!("\n## {section}\n"))
+        .context("the section")?;
     let text = text.split("\n## ").next().unwrap_or_default();
     let blocks = text.split("```sh\n").skip(1);
     let lines = blocks.flat_map(|block| block.split("\n```").next().unwrap_or_default().lines());
@@ -151,7 +159,10 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     let commands = commands("Change a policy")?;
     for word in ["drain", "enable", "disable", "weigh", "add", "remove"] {
         let is_it = |command: &&str| command.contains(&format!("distributary {word} "));
-        ensure!(commands.iter().any(|command| is_it(&command)), "{word} has no example");
+        ensure!(
+            commands.iter().any(|command| is_it(&command)),
+            "{word} has no example"
+        );
     }
     let (reader, nobody, editor) = (
         Person::reader(&it).await?,
@@ -161,7 +172,9 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     for command in &commands {
         let before = serde_json::to_value(it.get().await?.spec)?;
         for person in [&reader, &nobody] {
-            person.fails(command, 1, "Error from server (Forbidden): ").await?;
+            person
+                .fails(command, 1, "Error from server (Forbidden): ")
+                .await?;
         }
         ensure!(serde_json::to_value(it.get().await?.spec)? == before, "{command}");
         let out = editor.does(command).await?;
@@ -174,7 +187,11 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     let policy = it.get().await?;
     let managers = policy.metadata.managed_fields.unwrap_or_default();
     let is_ours = |manager: &str| manager == "kubectl-distributary";
-    ensure!(managers.iter().any(|entry| entry.manager.as_deref().is_some_and(is_ours)));
+    ensure!(
+        managers
+            .iter()
+            .any(|entry| entry.manager.as_deref().is_some_and(is_ours))
+    );
     // No Secret is left.
     ensure!(it.api::<Secret>().get_opt("orders-replica-9").await?.is_none());
     Ok(())
@@ -183,7 +200,8 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
 async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let editor = Person::editor(&it).await?;
-    let state = async || anyhow::Ok(serde_json::to_value(it.get().await?.spec)?["replicas"][0]["state"].clone());
+    let state =
+        async || anyhow::Ok(serde_json::to_value(it.get().await?.spec)?["replicas"][0]["state"].clone());
     let out = editor
         .does("kubectl distributary drain orders replica-1 --dry-run=server")
         .await?;
@@ -191,31 +209,56 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
         out.contains("+   - state: Draining\n") || out.contains("+     state: Draining\n"),
         "{out}"
     );
-    ensure!(out.ends_with("/orders replica-1 drained (server dry run)\n"), "{out}");
+    ensure!(
+        out.ends_with("/orders replica-1 drained (server dry run)\n"),
+        "{out}"
+    );
     ensure!(state().await? == Value::Null);
-    let out = editor.does("kubectl distributary drain orders replica-1 -o name").await?;
+    let out = editor
+        .does("kubectl distributary drain orders replica-1 -o name")
+        .await?;
     ensure!(out == "replicasetpolicy.distributary.dev/orders\n", "{out}");
     ensure!(state().await? == "Draining");
-    it.leads("ro", &[it.postgres.replica(1)], crate::fixture::SOON).await?;
+    it.leads("ro", &[it.postgres.replica(1)], crate::fixture::SOON)
+        .await?;
     let out = editor.does("kubectl distributary drain orders replica-1").await?;
-    ensure!(out == "replicasetpolicy.distributary.dev/orders unchanged\n", "{out}");
+    ensure!(
+        out == "replicasetpolicy.distributary.dev/orders unchanged\n",
+        "{out}"
+    );
     for (command, code, words) in [
         (
             "drain carts replica-1",
             1,
             "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found",
         ),
-        ("drain orders replica-7", 1, "error: the policy has no endpoint replica-7"),
+        (
+            "drain orders replica-7",
+            1,
+            "error: the policy has no endpoint replica-7",
+        ),
         ("drain orders replica_7", 2, "DNS-1123 label"),
         ("weigh orders replica-1 1001", 2, "1001 is not in 0..=1000"),
-        ("remove orders primary", 1, "error: the policy has no replica primary"),
+        (
+            "remove orders primary",
+            1,
+            "error: the policy has no replica primary",
+        ),
         (
             "add orders replica-2 postgresql://h.example",
             1,
             "error: the policy has an endpoint replica-2 already",
         ),
-        ("add orders replica-9 nothing", 1, "error: url must begin with postgresql://"),
-        ("add orders replica-9 -", 1, "error: url must begin with postgresql://"),
+        (
+            "add orders replica-9 nothing",
+            1,
+            "error: url must begin with postgresql://",
+        ),
+        (
+            "add orders replica-9 -",
+            1,
+            "error: url must begin with postgresql://",
+        ),
         (
             "drain orders replica-1 --dry-run=client",
             2,
@@ -227,19 +270,32 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
             "error: a namespace must be a DNS-1123 label, and the name of a policy a DNS-1123 subdomain",
         ),
     ] {
-        editor.fails(&format!("kubectl distributary {command}"), code, words).await?;
+        editor
+            .fails(&format!("kubectl distributary {command}"), code, words)
+            .await?;
     }
     // Of a dry run nothing stays, neither of the policy nor of the Secret.
     let add = "kubectl distributary add orders replica-9 - --disabled --dry-run <replica-9.url";
     let (code, out, err) = editor.run(add).await?;
-    ensure!(code == 0 && err.contains("grant it get, list and watch on Secret orders-replica-9"), "{out}{err}");
-    ensure!(out.contains("name: orders-replica-9") && !out.contains("canary-7f3a"), "{out}");
+    ensure!(
+        code == 0 && err.contains("grant it get, list and watch on Secret orders-replica-9"),
+        "{out}{err}"
+    );
+    ensure!(
+        out.contains("name: orders-replica-9") && !out.contains("canary-7f3a"),
+        "{out}"
+    );
     ensure!(it.api::<Secret>().get_opt("orders-replica-9").await?.is_none());
     let (_, _, err) = editor
         .run("kubectl distributary add orders replica-9 'postgresql://app:canary-7f3a@10.0.0.9/app' --disabled --dry-run")
         .await?;
-    ensure!(err.contains("use - and standard input") && !err.contains("canary-7f3a"), "{err}");
-    let (_, _, err) = editor.run("kubectl distributary drain orders primary --dry-run").await?;
+    ensure!(
+        err.contains("use - and standard input") && !err.contains("canary-7f3a"),
+        "{err}"
+    );
+    let (_, _, err) = editor
+        .run("kubectl distributary drain orders primary --dry-run")
+        .await?;
     ensure!(err.contains("warning: primary takes the writes"), "{err}");
     Ok(())
 }

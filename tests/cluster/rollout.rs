@@ -56,7 +56,10 @@ async fn rollout(plane: Arc<ControlPlane>) -> Result<()> {
 
 /// What a step must have come to.
 async fn seen(it: &Fixture, heading: &str) -> Result<()> {
-    let (primary, replicas) = (it.postgres.primary(), [it.postgres.replica(0), it.postgres.replica(1)]);
+    let (primary, replicas) = (
+        it.postgres.primary(),
+        [it.postgres.replica(0), it.postgres.replica(1)],
+    );
     match heading.split('.').next().unwrap_or_default() {
         "1" => it.postgres.caught_up().await,
         // No route is written.

@@ -62,10 +62,7 @@ impl Shell {
         for (name, program) in [
             ("kubectl", programs::path("kubectl")?.canonicalize()?),
             ("distributary", env!("CARGO_BIN_EXE_distributary").into()),
-            (
-                "kubectl-distributary",
-                env!("CARGO_BIN_EXE_distributary").into(),
-            ),
+            ("kubectl-distributary", env!("CARGO_BIN_EXE_distributary").into()),
         ] {
             std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
         }

@@ -23,7 +23,12 @@ const CHANGE: Must = Must::Fields(
     &[
         (
             "action",
-            Must::OneOf(&["force_health_check", "add_replica", "update_replica", "remove_replica"]),
+            Must::OneOf(&[
+                "force_health_check",
+                "add_replica",
+                "update_replica",
+                "remove_replica",
+            ]),
         ),
         ("replicaConfig", REPLICA),
         ("replicaId", Must::Id),
@@ -54,7 +59,9 @@ const REPLICA: Must = Must::Fields(
 pub fn read(body: &[u8]) -> Result<Change, Refusal> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Refusal::bad(format!("the body must be JSON: look at line {line}, column {column}"))
+        Refusal::bad(format!(
+            "the body must be JSON: look at line {line}, column {column}"
+        ))
     })?;
     CHANGE.check("", &value).map_err(Refusal::bad)?;
     serde_json::from_value(value)
@@ -98,7 +105,8 @@ impl Must {
     fn words(&self) -> String {
         match self {
             Self::Id => {
-                "must be a DNS-1123 label of at most 40 characters: lower-case letters, digits and '-'".to_owned()
+                "must be a DNS-1123 label of at most 40 characters: lower-case letters, digits and '-'"
+                    .to_owned()
             }
             Self::Text(least, most) => format!("must be a text of {least} to {most} characters"),
             Self::Number(least, most) => format!("must be a whole number from {least} to {most}"),
@@ -134,7 +142,10 @@ fn within(
         "" => field.to_owned(),
         path => format!("{path}.{field}"),
     };
-    if fields.keys().any(|field| !known.iter().any(|(own, _)| own == field)) {
+    if fields
+        .keys()
+        .any(|field| !known.iter().any(|(own, _)| own == field))
+    {
         let names: Vec<_> = known.iter().map(|(own, _)| *own).collect();
         return Err(format!("{name} must have no field but {}", names.join(", ")));
     }

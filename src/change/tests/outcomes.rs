@@ -162,10 +162,7 @@ async fn what_was_left_of_a_replica_can_be_removed() {
         ),
     ] {
         let (done, server) = carried_out(server, remove("c")).await;
-        assert_eq!(
-            (done.err().unwrap().code, left(&server, "orders-c")),
-            (404, uid)
-        );
+        assert_eq!((done.err().unwrap().code, left(&server, "orders-c")), (404, uid));
     }
     // A replica that names another address by now.
     let (done, server) = carried_out(Server::leaves("orders-a", earlier("u")), remove("a")).await;

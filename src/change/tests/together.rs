@@ -198,8 +198,16 @@ async fn both(server: Server, bodies: [Value; 2], order: u32) -> ([Result<Done, 
 /// The URL that the policy leads to for a replica.
 fn url(server: &Server, id: &str) -> Option<String> {
     let name = edit::secret_of(&server.policy, id)?;
-    let secret = server.secrets.get(&name).unwrap_or_else(|| panic!("Secret {name} is lost"));
-    Some(secret["stringData"]["url"].as_str().unwrap_or("of others").to_owned())
+    let secret = server
+        .secrets
+        .get(&name)
+        .unwrap_or_else(|| panic!("Secret {name} is lost"));
+    Some(
+        secret["stringData"]["url"]
+            .as_str()
+            .unwrap_or("of others")
+            .to_owned(),
+    )
 }
 
 /// All orders of the first 11 requests, of both together: an add sends about seven.
@@ -257,7 +265,9 @@ async fn of_two_new_urls_of_a_replica_the_last_one_that_was_told_as_done_holds()
         assert!(one.is_ok() || other.is_ok(), "{order:b}: {one:?} {other:?}");
         let url = url(&server, "b").unwrap();
         let done = [(&one, "h1"), (&other, "h2")];
-        let is_done = done.iter().any(|(ended, host)| ended.is_ok() && url.ends_with(host));
+        let is_done = done
+            .iter()
+            .any(|(ended, host)| ended.is_ok() && url.ends_with(host));
         assert!(is_done, "{order:b}: {url} {one:?} {other:?}");
         assert_eq!(server.secrets.len(), 1, "{order:b}: {:?}", server.secrets.keys());
     }

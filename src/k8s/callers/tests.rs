@@ -125,7 +125,10 @@ async fn at_rest_no_place_is_held_and_meanwhile_none_is_given() {
     let mut rest = Box::pin(callers.rest());
     let waited = tokio::time::timeout(std::time::Duration::from_secs(1), &mut rest).await;
     assert!(waited.is_err());
-    assert!(matches!(callers.as_caller(&token).map(|_| ()), Err(CallerError::Busy)));
+    assert!(matches!(
+        callers.as_caller(&token).map(|_| ()),
+        Err(CallerError::Busy)
+    ));
     drop(place);
     rest.await;
 }

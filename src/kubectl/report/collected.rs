@@ -45,7 +45,10 @@ impl Collected {
 
     /// The files, the last of which says what is missing.
     pub fn files(mut self) -> (Vec<(String, String)>, Vec<String>) {
-        let notes = self.missing.iter().map(|what| format!("not in the report: {what}\n"));
+        let notes = self
+            .missing
+            .iter()
+            .map(|what| format!("not in the report: {what}\n"));
         let notes = notes.collect();
         self.files.push(("notes.txt".to_owned(), notes));
         (self.files, self.missing)
@@ -69,7 +72,9 @@ impl Collected {
     pub async fn decision(&mut self, cluster: &Cluster, live: &LiveArguments) {
         let PolicyKey { namespace, name } = self.key.clone();
         let path = format!("/api/v1/policies/{namespace}/{name}");
-        let told = live.ask(cluster, async |live| live.get::<Value>(&path).await).await;
+        let told = live
+            .ask(cluster, async |live| live.get::<Value>(&path).await)
+            .await;
         let told = told.and_then(|told| told.ok_or_else(|| Error::said("nobody tells live figures")));
         self.add("decision.yaml", told);
     }
@@ -86,7 +91,10 @@ impl Collected {
         if let Err(error) = objects::complete(client, &mut named, policy).await {
             self.note("objects that the policy names", error);
         }
-        let services = named.services.values().map(|service| of_kind(json!(service), "v1", "Service"));
+        let services = named
+            .services
+            .values()
+            .map(|service| of_kind(json!(service), "v1", "Service"));
         all.extend(services);
         let slices = named.slices.iter();
         all.extend(slices.map(|(_, slice)| of_kind(json!(slice), "discovery.k8s.io/v1", "EndpointSlice")));
@@ -104,7 +112,8 @@ impl Collected {
     }
 
     fn note(&mut self, what: &str, error: cli::Error) {
-        self.missing.push(format!("{what}: {}", Error::from(error).text()));
+        self.missing
+            .push(format!("{what}: {}", Error::from(error).text()));
     }
 }
 

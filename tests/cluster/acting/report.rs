@@ -34,11 +34,27 @@ pub async fn report(plane: Arc<ControlPlane>) -> Result<()> {
         let found = files.iter().find(|(path, _)| path.ends_with(name));
         found.map(|(_, text)| text.clone()).unwrap_or_default()
     };
-    ensure!(text("objects.yaml").contains("kind: EndpointSlice"), "{}", text("objects.yaml"));
+    ensure!(
+        text("objects.yaml").contains("kind: EndpointSlice"),
+        "{}",
+        text("objects.yaml")
+    );
     ensure!(text("secrets.yaml").contains("- url"), "{}", text("secrets.yaml"));
-    ensure!(text("events.yaml").contains("CircuitOpen"), "{}", text("events.yaml"));
-    ensure!(text("versions.yaml").contains("apiServer: v1."), "{}", text("versions.yaml"));
-    ensure!(text("notes.txt").contains("the Pods of the operator"), "{}", text("notes.txt"));
+    ensure!(
+        text("events.yaml").contains("CircuitOpen"),
+        "{}",
+        text("events.yaml")
+    );
+    ensure!(
+        text("versions.yaml").contains("apiServer: v1."),
+        "{}",
+        text("versions.yaml")
+    );
+    ensure!(
+        text("notes.txt").contains("the Pods of the operator"),
+        "{}",
+        text("notes.txt")
+    );
     // As it is, and in each alignment of base64.
     for (path, text) in &files {
         for secret in [CANARY, "Y2FuYXJ5LTdmM2", "NhbmFyeS03ZjNh", "jYW5hcnktN2YzY"] {
@@ -48,17 +64,29 @@ pub async fn report(plane: Arc<ControlPlane>) -> Result<()> {
     // Without a cluster: what the status says, and what the policy would do.
     let offline = "unset KUBECONFIG; ";
     let (code, out, err) = helper.run(&format!("{offline}{}", commands[1])).await?;
-    ensure!(code == 4 && out.contains("replica-1: CircuitOpen (ConnectRefused)"), "{code} {out}{err}");
+    ensure!(
+        code == 4 && out.contains("replica-1: CircuitOpen (ConnectRefused)"),
+        "{code} {out}{err}"
+    );
     let (code, out, err) = helper.run(&format!("{offline}{}", commands[2])).await?;
     ensure!(code == 0 && out.contains("orders"), "{code} {out}{err}");
-    helper.fails(commands[0], 1, "error: cannot write report.tar.gz: File exists").await?;
+    helper
+        .fails(commands[0], 1, "error: cannot write report.tar.gz: File exists")
+        .await?;
 
     // A reader gets what a reader may read, and is told what is missing.
     let reader = Person::reader(&it).await?;
     let (code, _, err) = reader.run(commands[0]).await?;
-    ensure!(code == 0 && err.contains("not in the report: events.yaml: Error from server (Forbidden)"), "{code} {err}");
+    ensure!(
+        code == 0 && err.contains("not in the report: events.yaml: Error from server (Forbidden)"),
+        "{code} {err}"
+    );
     let files = unpacked(&std::fs::read(reader.file("report.tar.gz"))?)?;
-    ensure!(files.iter().any(|(path, text)| path.ends_with("objects.yaml") && text.contains("CircuitOpen")));
+    ensure!(
+        files
+            .iter()
+            .any(|(path, text)| path.ends_with("objects.yaml") && text.contains("CircuitOpen"))
+    );
     Person::nobody(&it)
         .await?
         .fails(commands[0], 1, "Error from server (Forbidden): ")
