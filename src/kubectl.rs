@@ -5,6 +5,7 @@ mod act;
 mod add;
 mod api_ca;
 mod cluster;
+mod completion;
 mod dashboard;
 mod endpoint;
 mod error;
@@ -18,6 +19,8 @@ mod report;
 mod routes;
 mod stats;
 mod status;
+mod wait;
+mod watching;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ use error::Error;
 
 /// The name that kubectl calls the plugin by.
 const PLUGIN: &str = "kubectl-distributary";
+
+/// The name that kubectl calls for completions.
+const COMPLETION: &str = "kubectl_complete-distributary";
 
 /// See and change how PostgreSQL reads are routed, with your own rights.
 #[derive(Debug, Parser)]
@@ -79,6 +85,7 @@ enum Command {
     /// Needs the rights to get and patch the policy; where the replica has a Secret, also those to get and delete it. Exit codes: 0; 1 it failed.
     Remove(endpoint::Arguments),
     Report(report::Arguments),
+    Wait(wait::Arguments),
     Dashboard(dashboard::Arguments),
     ApiCa(api_ca::Arguments),
 }
@@ -96,6 +103,14 @@ pub fn command_names() -> Vec<String> {
 pub fn main() -> Option<ExitCode> {
     let called = std::env::args_os().next()?;
     let name = Path::new(&called).file_stem()?;
+    if name == COMPLETION {
+        let words: Vec<_> = std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        completion::main(&words);
+        return Some(ExitCode::SUCCESS);
+    }
     (name == PLUGIN).then(plugin)
 }
 
@@ -127,6 +142,7 @@ fn run(place: &Where, command: &Command) -> Result<ExitStatus, Error> {
         Command::Add(arguments) => block_on(add::run(place, arguments)),
         Command::Remove(arguments) => block_on(endpoint::remove(place, arguments)),
         Command::Report(arguments) => block_on(report::run(place, arguments)),
+        Command::Wait(arguments) => block_on(wait::run(place, arguments)),
         Command::Dashboard(arguments) => block_on(dashboard::run(place, arguments)),
         Command::ApiCa(arguments) => block_on(api_ca::run(place, arguments)),
     }

@@ -167,8 +167,8 @@ impl Edit {
     /// Whether a policy is as this edit makes it, with the URL in this Secret.
     pub(super) fn is_done(&self, policy: &Value, secret: &str) -> bool {
         let (id, fields) = match self {
-            Self::Add(Addition { id, fields, .. }) => (id, fields),
-            Self::Update(Update {
+            Self::Add(Addition { id, fields, .. })
+            | Self::Update(Update {
                 whose: Whose::Replica(id) | Whose::Endpoint(id),
                 fields,
                 ..

@@ -17,10 +17,10 @@ pub struct Where {
     pub namespace: Option<String>,
     /// Context of the kubeconfig. Default: its current context.
     #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
+    pub context: Option<String>,
     /// File that is read in place of KUBECONFIG and ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// A cluster, as the caller.

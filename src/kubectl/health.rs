@@ -1,5 +1,7 @@
 //! `kubectl distributary health`: a line for each policy.
 
+mod follow;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -23,6 +25,9 @@ use crate::http_api::answers::PolicyItem;
 pub struct Arguments {
     #[command(flatten)]
     scope: Scope,
+    /// After the table show the line of each policy that changes, until interrupted.
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     live: LiveArguments,
     #[command(flatten)]
@@ -38,6 +43,9 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         error::note(&listed::none(arguments.scope.namespace(&cluster)));
     }
     arguments.output.print(&document(&lines), names, text)?;
+    if arguments.watch {
+        return follow::run(&cluster, arguments, lines).await;
+    }
     Ok(if lines.iter().all(Line::is_well) {
         ExitStatus::Well
     } else {
@@ -169,8 +177,8 @@ impl Line {
     }
 }
 
-fn document(lines: &[Line]) -> Value {
-    json!({"items": lines.iter().map(Line::document).collect::<Vec<_>>()})
+fn document<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Value {
+    json!({"items": lines.into_iter().map(Line::document).collect::<Vec<_>>()})
 }
 
 fn table(lines: &[Line], has_namespace: bool, is_wide: bool) -> String {

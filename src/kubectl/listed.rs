@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::cluster::Cluster;
 use super::error::Error;
+use crate::http_api::answers::{PolicyItem, StateAnswer};
 use crate::k8s;
 use axum::http::Request;
 use distributary_api::RouteStatus;
@@ -129,6 +130,32 @@ pub struct Condition {
     pub status: String,
     pub reason: String,
     pub message: String,
+}
+
+impl Listed {
+    /// As the operator's list has it.
+    pub fn of(item: &PolicyItem) -> Self {
+        let condition = |type_: &str, state: &StateAnswer| Condition {
+            r#type: type_.to_owned(),
+            status: state.status.clone(),
+            reason: state.reason.clone(),
+            message: state.message.clone(),
+        };
+        let ready = item.ready.as_ref().map(|state| condition("Ready", state));
+        let degraded = item.degraded.as_ref().map(|state| condition("Degraded", state));
+        Self {
+            metadata: Named {
+                namespace: item.namespace.clone(),
+                name: item.name.clone(),
+            },
+            status: Told {
+                conditions: ready.into_iter().chain(degraded).collect(),
+                primary: item.write_primary.clone().map(|id| Primary { id }),
+                ..Told::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 impl Told {

@@ -20,7 +20,7 @@ use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::problem::Problem;
 use leader::Leader;
 use server::Server;
-pub use stream::{Event, Events};
+pub use stream::{Event, Events, FleetEvent};
 
 /// For the head of an answer, with all that it takes to reach who answers.
 const HEAD: Duration = Duration::from_secs(5);
@@ -141,11 +141,7 @@ impl Live {
             let body = self.send(path).await?.into_body();
             let body = Limited::new(body, LONGEST).collect().await;
             let bytes = body.map_err(|error| unanswered(&*error))?.to_bytes();
-            serde_json::from_slice(&bytes).map_err(|error| {
-                Error::said(format!(
-                    "the answer of the operator is of another version: {error}"
-                ))
-            })
+            serde_json::from_slice(&bytes).map_err(|error| other_version(&error))
         };
         timeout(WHOLE, whole).await.unwrap_or_else(|_| Err(silent()))
     }
@@ -183,8 +179,18 @@ impl Live {
     ///
     /// # Errors
     /// As [`Live::get`].
-    pub async fn events(&self, namespace: &str, name: &str) -> Result<Events, Error> {
+    pub async fn events(&self, namespace: &str, name: &str) -> Result<Events<Event>, Error> {
         let path = format!("/api/v1/policies/{namespace}/{name}/events");
+        Ok(Events::of(self.send(&path).await?.into_body()))
+    }
+
+    /// The policies of a namespace, or all, as they change.
+    ///
+    /// # Errors
+    /// As [`Live::get`].
+    pub async fn fleet_events(&self, namespace: Option<&str>) -> Result<Events<FleetEvent>, Error> {
+        let namespace = namespace.map(|namespace| format!("?namespace={namespace}"));
+        let path = format!("/api/v1/events{}", namespace.unwrap_or_default());
         Ok(Events::of(self.send(&path).await?.into_body()))
     }
 
@@ -201,6 +207,12 @@ impl Live {
         }
         Err(refusal(answer).await)
     }
+}
+
+fn other_version(error: &serde_json::Error) -> Error {
+    Error::said(format!(
+        "the answer of the operator is of another version: {error}"
+    ))
 }
 
 fn silent() -> Error {

@@ -1,5 +1,7 @@
 //! The form of a result, as `kubectl -o` has it.
 
+mod template;
+
 use std::io::IsTerminal;
 
 use serde_json::Value;
@@ -7,12 +9,13 @@ use serde_json::Value;
 use super::error::Error;
 use crate::cli::output::{self, printable};
 use distributary_core::health::Reason;
+use template::Template;
 
 /// The resource, as kubectl names an object of it.
 const RESOURCE: &str = "replicasetpolicy.distributary.dev";
 
 /// Formats of a result that has rows.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Format {
     /// For people.
     #[default]
@@ -23,10 +26,14 @@ pub enum Format {
     Yaml,
     /// The names of the objects alone.
     Name,
+    JsonPath(Template),
 }
 
 impl Format {
     fn of(text: &str) -> Result<Self, String> {
+        if let Some(template) = text.strip_prefix("jsonpath=") {
+            return Template::of(template).map(Self::JsonPath);
+        }
         Ok(match text {
             "" => Self::Table,
             "wide" => Self::Wide,
@@ -35,7 +42,7 @@ impl Format {
             "name" => Self::Name,
             other => {
                 return Err(format!(
-                    "unable to match a printer suitable for the output format \"{other}\", allowed formats are: json,name,wide,yaml"
+                    "unable to match a printer suitable for the output format \"{other}\", allowed formats are: json,jsonpath,name,wide,yaml"
                 ));
             }
         })
@@ -45,7 +52,7 @@ impl Format {
 /// What a command shows of policies.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Output {
-    /// Format of the result: wide, json, yaml or name. Default: a table.
+    /// Format of the result: wide, json, yaml, name or jsonpath=TEMPLATE. Default: a table.
     #[arg(short = 'o', long = "output", value_name = "FORMAT", value_parser = Format::of, default_value = "", hide_default_value = true)]
     format: Format,
 }
@@ -73,6 +80,7 @@ impl Output {
             Format::Table | Format::Wide => show(&text()),
             Format::Json => Ok(output::print(&format!("{document:#}\n"))?),
             Format::Yaml => Ok(output::print(&output::yaml(document)?)?),
+            Format::JsonPath(template) => Ok(output::print(&printable(&template.fill(document)))?),
             Format::Name => {
                 let names = names.into_iter().map(|name| format!("{RESOURCE}/{name}\n"));
                 Ok(output::print(&printable(&names.collect::<String>()))?)

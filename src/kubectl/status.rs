@@ -1,6 +1,6 @@
 //! `kubectl distributary status`: the servers of a policy, why each is as it is, and what must happen next.
 
-pub mod follow;
+mod follow;
 mod view;
 
 use super::cluster::{Cluster, Where};

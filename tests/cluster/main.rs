@@ -33,6 +33,7 @@ mod refusals;
 mod rerouting;
 mod rivals;
 mod rogues;
+mod rollout;
 mod routes;
 mod secrets;
 mod services;
@@ -76,6 +77,7 @@ fn tests() -> ExitCode {
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = tutorial::tests(suite);
+    let suite = rollout::tests(suite);
     let suite = acting::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);

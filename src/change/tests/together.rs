@@ -188,7 +188,9 @@ async fn both(server: Server, bodies: [Value; 2], order: u32) -> ([Result<Done, 
             tokio::task::yield_now().await;
         }
     }
-    turns.iter().for_each(|turns| turns.add_permits(32));
+    for turns in &turns {
+        turns.add_permits(32);
+    }
     let [one, other] = &mut running;
     let ended = [one.await.unwrap(), other.await.unwrap()];
     let server = std::mem::replace(&mut *server.lock(), Server::new());

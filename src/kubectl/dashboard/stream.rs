@@ -19,9 +19,10 @@ use crate::clock::Clock;
 use crate::http::Lasting;
 use crate::http_api::names::PolicyPath;
 use crate::http_api::problem::Problem;
+use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{Event, Events};
-use crate::kubectl::status::follow;
+use crate::kubectl::watching;
 use distributary_core::ids::PolicyKey;
 
 /// From one sign of life to the next.
@@ -106,7 +107,12 @@ async fn by_operator(local: &Arc<Shared>, key: &PolicyKey, mut events: Events, s
 }
 
 async fn by_watch(local: &Arc<Shared>, key: &PolicyKey, why: &Error, sender: &mpsc::Sender<Bytes>) {
-    let mut changes = Box::pin(follow::changes(&local.cluster, &key.namespace, &key.name));
+    let there = Cluster {
+        config: local.cluster.config.clone(),
+        client: local.cluster.client.clone(),
+        namespace: key.namespace.clone(),
+    };
+    let mut changes = Box::pin(watching::policy(&there, &key.name));
     while let Some(change) = changes.next().await {
         let text = match &change {
             Ok(object) => event("change", &reading::told(object, why)),

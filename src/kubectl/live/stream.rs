@@ -1,18 +1,20 @@
 //! Server-sent events, as the HTTP API sends them.
 
+use std::marker::PhantomData;
+
 use axum::body::Body;
 use futures::StreamExt;
 use tokio::time::timeout;
 
-use super::{WHOLE, silent, unanswered};
-use crate::http_api::answers::PolicyAnswer;
+use super::{WHOLE, other_version, silent, unanswered};
+use crate::http_api::answers::{PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem};
 use crate::http_api::problem::Problem;
 use crate::kubectl::error::Error;
 
-/// Bytes of one event: a policy has at most 65 endpoints.
-const LONGEST: usize = 4 << 20;
+/// Bytes of one event: at first it has all policies, each with less than 2 KiB.
+const LONGEST: usize = 64 << 20;
 
-/// What a stream tells.
+/// What the stream of a policy tells.
 #[derive(Debug)]
 pub enum Event {
     /// The policy as it is now.
@@ -21,10 +23,51 @@ pub enum Event {
     End(Problem),
 }
 
-/// The events of a policy.
-pub struct Events {
+/// What the stream of all policies tells.
+#[derive(Debug)]
+pub enum FleetEvent {
+    /// Those that are new or another one, or at first all of them.
+    Policies(Vec<PolicyItem>),
+    /// Nothing follows, and why.
+    End(Problem),
+}
+
+/// An event of a stream, by its name.
+pub trait Told: Sized {
+    /// `None`: an event of a later version.
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>>;
+}
+
+impl Told for Event {
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
+        Ok(match name {
+            "snapshot" | "change" => Some(Self::Policy(serde_json::from_str(data)?)),
+            "end" => Some(Self::End(serde_json::from_str(data)?)),
+            _ => None,
+        })
+    }
+}
+
+impl Told for FleetEvent {
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
+        Ok(match name {
+            "snapshot" => Some(Self::Policies(
+                serde_json::from_str::<PoliciesSnapshot>(data)?.items,
+            )),
+            "change" => Some(Self::Policies(
+                serde_json::from_str::<PoliciesChange>(data)?.items,
+            )),
+            "end" => Some(Self::End(serde_json::from_str(data)?)),
+            _ => None,
+        })
+    }
+}
+
+/// The events of a stream.
+pub struct Events<T> {
     body: axum::body::BodyDataStream,
     lines: Lines,
+    told: PhantomData<T>,
 }
 
 /// Text that arrives in pieces.
@@ -40,11 +83,12 @@ impl Lines {
     }
 }
 
-impl Events {
+impl<T: Told> Events<T> {
     pub fn of(body: Body) -> Self {
         Self {
             body: body.into_data_stream(),
             lines: Lines::default(),
+            told: PhantomData,
         }
     }
 
@@ -52,7 +96,7 @@ impl Events {
     ///
     /// # Errors
     /// It broke off, or is silent.
-    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub async fn next(&mut self) -> Result<Option<T>, Error> {
         loop {
             while let Some(text) = self.lines.event() {
                 if let Some(event) = read(&text)? {
@@ -75,7 +119,7 @@ impl Events {
 }
 
 /// `None`: a comment, or an event of a later version.
-fn read(text: &str) -> Result<Option<Event>, Error> {
+fn read<T: Told>(text: &str) -> Result<Option<T>, Error> {
     let field = |name: &str| {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -83,16 +127,7 @@ fn read(text: &str) -> Result<Option<Event>, Error> {
     let (Some(name), Some(data)) = (field("event"), field("data")) else {
         return Ok(None);
     };
-    let other = |error| {
-        Error::said(format!(
-            "the answer of the operator is of another version: {error}"
-        ))
-    };
-    match name {
-        "snapshot" | "change" => Ok(Some(Event::Policy(serde_json::from_str(data).map_err(other)?))),
-        "end" => Ok(Some(Event::End(serde_json::from_str(data).map_err(other)?))),
-        _ => Ok(None),
-    }
+    T::read(name, data).map_err(|error| other_version(&error))
 }
 
 #[cfg(test)]
@@ -105,7 +140,7 @@ mod tests {
         for size in [1, 7, text.len()] {
             let pieces = text.as_bytes().chunks(size).map(<[u8]>::to_vec);
             let pieces: Vec<Result<_, std::io::Error>> = pieces.map(Ok).collect();
-            let mut events = Events::of(Body::from_stream(futures::stream::iter(pieces)));
+            let mut events = Events::<Event>::of(Body::from_stream(futures::stream::iter(pieces)));
             let Some(Event::End(problem)) = events.next().await.unwrap() else {
                 panic!("an end");
             };

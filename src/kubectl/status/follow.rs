@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
-use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
+use futures::StreamExt;
 
 use super::Arguments;
 use super::view::View;
@@ -12,11 +10,9 @@ use crate::cli::ExitStatus;
 use crate::clock::Clock;
 use crate::http_api::answers::PolicyAnswer;
 use crate::kubectl::cluster::Cluster;
-use crate::kubectl::error::{Error, note};
-use crate::kubectl::live::{Event, Live};
-use crate::kubectl::output;
-use crate::telemetry::chain;
-use distributary_api::ReplicaSetPolicy;
+use crate::kubectl::error::Error;
+use crate::kubectl::live::{self, Event, Live};
+use crate::kubectl::{output, watching};
 
 /// From the end of a stream to the next one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -31,7 +27,7 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus,
         match by_stream(cluster, &live, &mut screen).await {
             Err(why) if arguments.live.is_named() => return Err(why),
             Err(why @ Error::Server(_)) if screen.shown.is_some() => return Err(why),
-            Err(why) => crate::kubectl::live::missing(&why),
+            Err(why) => live::missing(&why),
             Ok(()) => {}
         }
     }
@@ -82,41 +78,11 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
     }
 }
 
-/// The policy as it is, and each time that it changes; an error says that it is gone.
-pub fn changes(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-) -> impl Stream<Item = Result<ReplicaSetPolicy, Error>> + use<> {
-    let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let gone = Error::said(format!(
-        "replicasetpolicies.distributary.dev \"{name}\" was deleted"
-    ));
-    let mut gone = Some(gone);
-    let policies = Api::namespaced(cluster.client.clone(), namespace);
-    watcher(policies, own)
-        .default_backoff()
-        .inspect_err(|error| {
-            note(&format!(
-                "warning: the watch of the policy failed: {}",
-                chain(error)
-            ))
-        })
-        .filter_map(move |event| {
-            let told = match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(Ok(object)),
-                Ok(watcher::Event::Delete(_)) => gone.take().map(Err),
-                Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => None,
-            };
-            futures::future::ready(told)
-        })
-}
-
 async fn by_watch(cluster: &Cluster, screen: &mut Screen<'_>) -> Result<ExitStatus, Error> {
     let name = &screen.arguments.name;
     // Says that there is none, or that it may not be read.
     screen.show(View::new(&cluster.policy(name).await?, None))?;
-    let mut changes = Box::pin(changes(cluster, &cluster.namespace, name));
+    let mut changes = Box::pin(watching::policy(cluster, name));
     while let Some(object) = changes.next().await {
         screen.show(View::new(&object?, None))?;
     }
