@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
 use harness::wait;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::scene::{Caller, Scene, flags_of_server};
 use crate::fixture::{SOON, addresses};
@@ -205,5 +206,41 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
     let led = route.leads_to(&left, SOON).await?;
     let late = shown.saturating_duration_since(led);
     ensure!(late <= SHOWN, "shown {late:?} after the slice");
+    Ok(())
+}
+
+/// Whoever asks, by whatever name and method.
+pub async fn loopback(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 1).await?;
+    let ask = async |method: &str, path: &str, host: &str| {
+        let mut stream = TcpStream::connect(scene.loopback).await?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        wait::within("an answer", SOON, stream.read_to_string(&mut answer)).await?;
+        anyhow::Ok(answer)
+    };
+    let policy = format!("/api/v1/policies/{}/orders", &*scene.it.namespace);
+    let replicas = format!("/api/db/replicas?policy={}/orders", &*scene.it.namespace);
+    for path in [policy.as_str(), &replicas, "/api/v1/policies", "/openapi.json"] {
+        let answer = ask("GET", path, "localhost").await?;
+        ensure!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+    for (method, path, host, code) in [
+        ("POST", replicas.as_str(), "localhost", 405),
+        ("DELETE", &policy, "localhost", 405),
+        ("GET", "/metrics", "localhost", 404),
+        ("GET", &policy, "example.com", 403),
+        ("GET", &policy, "localhost.example.com:8081", 403),
+    ] {
+        let answer = ask(method, path, host).await?;
+        ensure!(
+            answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{method} {path} {host}: {answer}"
+        );
+        ensure!(!answer.contains("replica-1"), "{method} {path} {host}: {answer}");
+    }
     Ok(())
 }
