@@ -6,6 +6,7 @@ mod server;
 mod stream;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -109,8 +110,12 @@ impl LiveArguments {
     }
 }
 
-/// Says that the result has what the status has alone.
+/// Says, once, that the result has what the status has alone.
 pub fn missing(why: &Error) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
     error::note(&format!(
         "No live figures, shown is what the status has: {}",
         why.text().trim_start_matches("error: ")

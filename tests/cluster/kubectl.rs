@@ -14,7 +14,11 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             shows::callers,
         )
         .test("the_plugin_ends_with_the_codes_of_its_page", table::codes)
-        .test("the_loopback_answers_reads_alone", shows::loopback)
+        .test("the_plugin_waits_for_a_change", shows::change)
+        .test(
+            "the_plugin_reads_on_a_loopback_that_changes_nothing",
+            shows::loopback,
+        )
         .test(
             "the_plugin_names_the_verb_that_a_caller_lacks_for_live_figures",
             shows::verbs,

@@ -244,3 +244,60 @@ pub async fn loopback(plane: Arc<ControlPlane>) -> Result<()> {
     }
     Ok(())
 }
+
+/// With live figures, and by the status alone.
+pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 2).await?;
+    let mut watches = vec![];
+    for caller in [Caller::Reader, Caller::Viewer] {
+        let mut command = scene.command(caller, &["health", "--watch"]).await?;
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
+        let head = wait::within("the head", SOON, lines.next_line()).await?;
+        ensure!(head.is_some_and(|head| head.starts_with("NAME")), "the head");
+        let first = wait::within("the line", SOON, lines.next_line()).await?;
+        ensure!(
+            first.as_ref().is_some_and(|line| line.contains("2/2")),
+            "{first:?}"
+        );
+        watches.push((caller, child, lines));
+    }
+    let goal = "--for=reason=replica-1=CircuitOpen";
+    let mut waiting = scene
+        .command(Caller::Viewer, &["wait", "orders", goal, "--timeout=1m"])
+        .await?;
+    let waiting = waiting.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    scene.it.postgres.replica(0).kill().await?;
+    let ended = wait::within("the wait to end", SOON, waiting.wait_with_output()).await?;
+    ensure!(ended.status.success(), "{ended:?}");
+    ensure!(
+        ended.stdout == b"replicasetpolicy.distributary.dev/orders condition met\n",
+        "{ended:?}"
+    );
+    for (caller, _child, lines) in &mut watches {
+        let falls = async {
+            while let Some(line) = lines.next_line().await? {
+                if line.contains("1/2") {
+                    return anyhow::Ok(line);
+                }
+            }
+            anyhow::bail!("the output has ended")
+        };
+        let line = wait::within("the changed line", SOON, falls).await?;
+        ensure!(
+            row(&line, "orders")?[1..3] == ["True", "1/2"],
+            "{caller:?}: {line}"
+        );
+    }
+    let status = scene.run(Caller::Reader, &["status", "orders"]).await?;
+    let out = row(&status.out, "replica-1")?;
+    ensure!(
+        status.code == 4 && out[5].starts_with("CircuitOpen (ConnectRefused"),
+        "{status:?}"
+    );
+    ensure!(
+        status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
+        "{status:?}"
+    );
+    Ok(())
+}
