@@ -60,7 +60,7 @@ pub struct LiveArguments {
 
 /// Who answers.
 pub enum Live {
-    Leader(Leader),
+    Leader(Box<Leader>),
     Server(Server),
 }
 
@@ -74,7 +74,7 @@ impl LiveArguments {
             return Ok(Some(Live::Server(Server::new(cluster, self, url).await?)));
         }
         match Leader::find(cluster, self).await {
-            Ok(leader) => Ok(Some(Live::Leader(leader))),
+            Ok(leader) => Ok(Some(Live::Leader(Box::new(leader)))),
             Err(why) => {
                 missing(&why);
                 Ok(None)
