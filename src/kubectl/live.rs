@@ -6,6 +6,7 @@ mod server;
 mod stream;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -59,7 +60,7 @@ pub struct LiveArguments {
 
 /// Who answers.
 pub enum Live {
-    Leader(Leader),
+    Leader(Box<Leader>),
     Server(Server),
 }
 
@@ -91,7 +92,7 @@ impl LiveArguments {
     pub async fn find(&self, cluster: &Cluster) -> Result<Live, Error> {
         match &self.server {
             Some(url) => Ok(Live::Server(Server::new(cluster, self, url).await?)),
-            None => Ok(Live::Leader(Leader::find(cluster, self).await?)),
+            None => Ok(Live::Leader(Box::new(Leader::find(cluster, self).await?))),
         }
     }
 
@@ -123,8 +124,12 @@ impl LiveArguments {
     }
 }
 
-/// Says that the result has what the status has alone.
+/// Says, once, that the result has what the status has alone.
 pub fn missing(why: &Error) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
     error::note(&format!(
         "No live figures, shown is what the status has: {}",
         why.text().trim_start_matches("error: ")
