@@ -66,14 +66,17 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test("the_ninth_stream_of_a_token_is_refused", streams::limits)
 }
 
+/// The table has the page of metrics, too.
+const METRICS: &str = "--metrics=Authorized";
+
 async fn table(plane: Arc<ControlPlane>) -> Result<()> {
-    let scene = Scene::set(plane).await?;
+    let scene = Scene::set_as(plane, false, &[METRICS]).await?;
     by_the_table(&scene).await
 }
 
 /// Its kubeconfig has every right, by a client certificate, which the API server would go by before a token.
 async fn certificate(plane: Arc<ControlPlane>) -> Result<()> {
-    let scene = Scene::set_with_admin(plane).await?;
+    let scene = Scene::set_as(plane, true, &[METRICS]).await?;
     by_the_table(&scene).await
 }
 

@@ -84,7 +84,12 @@ async fn alive(sender: &mpsc::Sender<Bytes>) {
 }
 
 /// Until the operator ends it, or the caller may not read any more: the page then asks again, and is told why.
-async fn by_operator(local: &Arc<Shared>, key: &PolicyKey, mut events: Events, sender: &mpsc::Sender<Bytes>) {
+async fn by_operator(
+    local: &Arc<Shared>,
+    key: &PolicyKey,
+    mut events: Events<Event>,
+    sender: &mpsc::Sender<Bytes>,
+) {
     let told = async {
         while let Ok(Some(Event::Policy(policy))) = events.next().await {
             if sender.send(event("change", &policy)).await.is_err() {
