@@ -39,7 +39,7 @@ pub struct Chromium {
 
 impl Chromium {
     /// `host`: a name that leads to this address.
-    pub async fn start(host: &str, address: SocketAddr) -> Result<Arc<Self>> {
+    pub fn start(host: &str, address: SocketAddr) -> Result<Arc<Self>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let data: PathBuf = node::data_subdir(&format!("chromium-{number}"))?;

@@ -33,7 +33,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 
 /// Signed in at a stub.
 pub async fn signed_in(stub: &Stub) -> Result<(Arc<Chromium>, Page)> {
-    let browser = Chromium::start("unused.example", stub.address).await?;
+    let browser = Chromium::start("unused.example", stub.address)?;
     let page = browser.page().await?;
     page.open(&stub.url()).await?;
     page.write("#token", TOKEN).await?;

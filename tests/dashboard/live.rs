@@ -1,11 +1,12 @@
 //! A real operator and real servers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
 use harness::suite::Suite;
+use harness::wait::Stopwatch;
 use serde_json::{Value, json};
 
 use crate::api::scene::{HOST, Scene};
@@ -33,7 +34,7 @@ impl Shown {
     async fn start(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let it = Fixture::start(plane, replicas).await?;
         let scene = Scene::over(it, false, &[]).await?;
-        let browser = Chromium::start(HOST, scene.client.address).await?;
+        let browser = Chromium::start(HOST, scene.client.address)?;
         Ok(Self { scene, browser })
     }
 
@@ -74,6 +75,7 @@ async fn killed(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     let scene = &it.scene.it;
     let routes = scene.follow("ro").await?;
+    let watch = Stopwatch::start();
     scene.postgres.replica(0).kill_postmaster()?;
     let left = addresses(&[scene.postgres.replica(1)]);
     let seen = async {
@@ -85,10 +87,10 @@ async fn killed(plane: Arc<ControlPlane>) -> Result<()> {
             &format!("!{}.includes('Serving')", card(1)),
         )
         .await?;
-        anyhow::Ok(Instant::now())
+        anyhow::Ok(watch.elapsed())
     };
     let (slice, shown) = tokio::try_join!(routes.leads_to(&left, SOON), seen)?;
-    let after = shown.saturating_duration_since(slice);
+    let after = shown.saturating_sub(watch.until(slice));
     println!("a killed replica shows {after:.0?} after its slice");
     ensure!(after <= SHOWN, "it shows {after:?} after the slice");
     page.shows("replica-1: Serving →").await?;

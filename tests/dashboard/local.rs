@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::suite::Suite;
+use harness::wait::Stopwatch;
 use harness::{ControlPlane, wait};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -55,7 +56,7 @@ impl Served {
         ensure!(secret.len() == 64, "{url}");
         let address: SocketAddr = start.trim_start_matches("http://").parse()?;
         ensure!(address.ip().to_string() == "127.0.0.1", "{url}");
-        let browser = Chromium::start(REBOUND, address).await?;
+        let browser = Chromium::start(REBOUND, address)?;
         Ok(Self {
             _process: process,
             address,
@@ -116,6 +117,7 @@ async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
     .await?;
 
     let routes = scene.it.follow("ro").await?;
+    let watch = Stopwatch::start();
     scene.it.postgres.replica(0).kill_postmaster()?;
     let left = addresses(&[scene.it.postgres.replica(1)]);
     let seen = async {
@@ -124,10 +126,10 @@ async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
             &format!("!{}.includes('Serving')", card(1)),
         )
         .await?;
-        anyhow::Ok(Instant::now())
+        anyhow::Ok(watch.elapsed())
     };
     let (slice, shown) = tokio::try_join!(routes.leads_to(&left, SOON), seen)?;
-    let after = shown.saturating_duration_since(slice);
+    let after = shown.saturating_sub(watch.until(slice));
     println!("on the local page a killed replica shows {after:.0?} after its slice");
     ensure!(after <= SHOWN, "it shows {after:?} after the slice");
 

@@ -84,7 +84,9 @@ pub async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next
 mod tests {
     use super::*;
 
-    fn asked(guard: &Guard, path: &str, lines: &[(&'static str, &str)]) -> u16 {
+    type Line<'a> = (&'static str, &'a str);
+
+    fn asked(guard: &Guard, path: &str, lines: &[Line<'_>]) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
@@ -98,7 +100,7 @@ mod tests {
         let secret = format!("Bearer {}", guard.secret);
         let (own, api) = (("host", "127.0.0.1:4711"), "/api/v1/policies");
         let token = ("authorization", secret.as_str());
-        let cases: [(u16, &str, &[(&'static str, &str)]); 14] = [
+        let cases: [(u16, &str, &[Line<'_>]); 14] = [
             (200, "/", &[own]),
             (200, "/dashboard/app.js", &[("host", "localhost:4711")]),
             (403, "/", &[("host", "127.0.0.1")]),
