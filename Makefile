@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,7 +74,7 @@ lint: ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# What --all-targets leaves out, as `cargo test` does.
-	cargo clippy --package distributary --test timing --test outage --test monitoring --test upgrade -- -D warnings
+	cargo clippy --package distributary --test timing --test outage --test monitoring --test dashboard --test upgrade -- -D warnings
 	cargo clippy --package distributary --features seeded-faults --test mutants -- -D warnings
 	@# As others depend on them: without the features that the operator turns on.
 	cargo clippy --package distributary-core --all-targets -- -D warnings
@@ -103,9 +103,15 @@ test: setup controlplane clients ## Run every test
 	cargo test --workspace --test timing
 	@$(IMAGE_TEST)
 
-# What reads the metrics.
-test-api: NEEDS += promtool=prometheus
-test-api: setup controlplane ## Test what others read: the alerts, with Prometheus' own tools
+# Makes requests of every kind from the description of the HTTP API.
+SCHEMATHESIS := target/schemathesis/bin/schemathesis
+$(SCHEMATHESIS):
+	python3 -m venv target/schemathesis
+	target/schemathesis/bin/pip install --quiet schemathesis==4.32.5
+
+# What reads the metrics, and what asks the HTTP API.
+test-api: NEEDS += promtool=prometheus /usr/lib/python3.11/ensurepip/__init__.py=python3-venv
+test-api: setup controlplane $(SCHEMATHESIS) ## Test what others read: the alerts, with Prometheus' own tools; the HTTP API, with Schemathesis
 	promtool check rules deploy/monitoring/rules.yaml
 	promtool test rules tests/monitoring/rules.test.yaml
 	cd tests/monitoring/dashboard && PATH="$$PATH:/usr/local/go/bin" go run . ../../../deploy/monitoring/dashboard.json
@@ -116,6 +122,12 @@ outage: setup controlplane ## Stop the control plane, and the operator before an
 
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
 	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
+
+.PHONY: test-dashboard
+test-dashboard: NEEDS += chromium=chromium npm=npm
+test-dashboard: setup controlplane ## Test the dashboard in a Chromium (UPDATE_SCREENSHOTS=1 makes the pictures of docs/images anew)
+	tests/dashboard/install
+	cargo test --workspace --test dashboard
 
 .PHONY: compat deny image-all
 compat: NEEDS += mvn=maven unzip=unzip xz=xz-utils
@@ -204,6 +216,32 @@ image-all: setup ## Build the image for amd64 and arm64 and run both, and build 
 	tests/image/check arm64
 	tests/image/reproducible
 
+# The plugin of kubectl is the operator's program by another name. A platform of darwin needs a linker and an SDK of Apple, as on a Mac.
+TRIPLE_darwin_amd64 := x86_64-apple-darwin
+TRIPLE_darwin_arm64 := aarch64-apple-darwin
+TRIPLE_linux_amd64  := $(TRIPLE_amd64)
+TRIPLE_linux_arm64  := $(TRIPLE_arm64)
+PLATFORMS  ?= linux/amd64 linux/arm64
+# Where the archives will be.
+PLUGIN_URL ?= https://example.com/distributary/v$(VERSION)
+PLUGIN     = $(CARGO_TARGET_DIR)/plugin/$(VERSION)
+
+.PHONY: plugin plugin-check
+plugin: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
+plugin: NEEDS += $(if $(findstring linux/arm64,$(PLATFORMS)),$(if $(filter amd64,$(OURS)),$(CROSS_arm64))) $(if $(findstring linux/amd64,$(PLATFORMS)),$(if $(filter arm64,$(OURS)),$(CROSS_amd64)))
+plugin: setup ## Build the plugin of kubectl: archives and a krew manifest in target/plugin/VERSION (PLATFORMS, PLUGIN_URL, VERSION)
+	$(foreach platform,$(PLATFORMS),$(MAKE) --no-print-directory .program TRIPLE=$(TRIPLE_$(subst /,_,$(platform))) &&) true
+	deploy/krew/package $(VERSION) '$(PLUGIN_URL)' '$(PLUGIN)' \
+	    $(foreach platform,$(PLATFORMS),'$(platform)=$(CARGO_TARGET_DIR)/$(TRIPLE_$(subst /,_,$(platform)))/release/distributary')
+
+.PHONY: .program
+.program:
+	[ -d "$$(rustc --print target-libdir --target $(TRIPLE))" ] || rustup target add $(TRIPLE)
+	$(PROGRAM)
+
+plugin-check: plugin ## Check the plugin's manifest and install it with krew's own tools
+	tests/plugin/check '$(PLUGIN)'
+
 # A benchmark and the operator that it measures, both as they are released.
 BENCH := cargo build --release --package distributary --package benches --bin distributary
 RUN   := '$(CARGO_TARGET_DIR)/release'
@@ -226,6 +264,10 @@ bench-scale: setup controlplane ## Measure thousands of endpoints and policies (
 bench-handover: setup controlplane ## Measure handovers between two operators, about an hour (RUNS; QUIET, WAYS, POLICIES, MINUTES, LEASE)
 	$(BENCH) --bin handover
 	$(RUN)/handover
+
+bench-api: setup controlplane ## Measure what clients of the HTTP API cost the routes, about 10 minutes (MINUTES, KILLS, STREAMS, REQUESTS, UNREAD, HALVES, POLICIES)
+	$(BENCH) --bin api
+	$(RUN)/api
 
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory

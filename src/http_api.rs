@@ -2,16 +2,17 @@
 //! server. It does nothing with the rights of the operator: the API server says who may read what, and changes are requests of
 //! the caller.
 
-mod answers;
+pub(crate) mod answers;
 mod caller;
 pub mod certificate;
 mod change;
 mod chosen;
 mod events;
 mod facts;
-mod names;
+pub mod loopback;
+pub(crate) mod names;
 mod openapi;
-mod problem;
+pub(crate) mod problem;
 mod reading;
 mod rights;
 
@@ -22,12 +23,13 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_extractor, map_response};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, timestamp};
+use crate::dashboard::{self, Served};
 use crate::engine::Board;
 use crate::http::{self, Exposition, Limits, Transport};
 use crate::k8s::callers::Callers;
@@ -49,6 +51,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What the API rests on.
+#[derive(Clone)]
 pub struct Parts {
     pub context: Arc<Context>,
     pub board: Board,
@@ -102,17 +105,22 @@ pub async fn serve(
 }
 
 fn pages(parts: Parts) -> Router {
-    let shared = Shared {
-        rights: Rights::new(parts.callers.clone(), parts.clock),
-        streams: Streams::default(),
-        bodies: Bodies::default(),
-        parts,
-    };
+    let rights = Rights::new(parts.callers.clone(), parts.clock);
+    let pages = answers_to_reads()
+        .route("/api/db/replicas", post(change::change))
+        .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
+        .route("/metrics", get(reading::metrics))
+        .merge(dashboard::pages(Served::ByApi));
+    with(pages, parts, rights)
+}
+
+/// The pages that change nothing.
+fn answers_to_reads() -> Router<Arc<Shared>> {
     let open = async || ([(header::CONTENT_TYPE, "application/json")], document());
     Router::new()
         .route("/openapi.json", get(open))
         .route("/api/db/health", get(reading::health))
-        .route("/api/db/replicas", get(reading::replicas).post(change::change))
+        .route("/api/db/replicas", get(reading::replicas))
         .route("/api/db/stats", get(reading::stats))
         .route("/api/v1/policies", get(reading::policies))
         .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
@@ -120,7 +128,20 @@ fn pages(parts: Parts) -> Router {
             "/api/v1/policies/{namespace}/{name}/events",
             get(events::events).route_layer(from_extractor::<(Caller, PolicyPath)>()),
         )
-        .route("/metrics", get(reading::metrics))
+        .route(
+            "/api/v1/events",
+            get(events::all_events).route_layer(from_extractor::<Caller>()),
+        )
+}
+
+fn with(pages: Router<Arc<Shared>>, parts: Parts, rights: Rights) -> Router {
+    let shared = Shared {
+        rights,
+        streams: Streams::default(),
+        bodies: Bodies::default(),
+        parts,
+    };
+    pages
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
         .method_not_allowed_fallback(async || {
             Problem::new(

@@ -10,8 +10,9 @@
 //! - [`render`]: from a plan to whole objects and the status.
 //! - [`writing`]: what to send to the API server, and when.
 //! - `k8s`: intake, which watches and reads, and the desk, which carries out what `writing` asks for.
+//! - `change`: changes of a policy, as whoever asks for them.
 //! - `engine`: the one task that decides; `process` makes every part and connects them; `http`, `admin`, [`http_api`],
-//!   [`metrics`], `telemetry`, [`cli`].
+//!   [`dashboard`], [`metrics`], `telemetry`, [`cli`], [`kubectl`].
 //! - `clock`: the prober's clock and the wall clock, the only place here that reads time.
 //!
 //! Public is what the binary, the tests and the benchmarks use. Other programs use the crates.
@@ -19,12 +20,15 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod change;
 pub mod cli;
 mod clock;
+pub mod dashboard;
 pub mod engine;
 mod http;
 pub mod http_api;
 mod k8s;
+pub mod kubectl;
 pub mod metrics;
 mod process;
 pub mod rehearse;

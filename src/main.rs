@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+/// Under the names of the plugin it is the plugin.
 fn main() -> ExitCode {
-    distributary::cli::main()
+    distributary::kubectl::main().unwrap_or_else(distributary::cli::main)
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::engine::{Board, CheckCounts, Engine};
 use crate::http::{self, Exposition};
 use crate::http_api::certificate::{self, CertificateFiles, KeptCertificate};
-use crate::http_api::{self, Parts};
+use crate::http_api::{self, Parts, loopback};
 use crate::k8s::clients::Clients;
 use crate::k8s::context::{ClusterSettings, Context};
 use crate::k8s::desk::{self, Desk, GRACE};
@@ -49,6 +49,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// The Lease that decides who writes; without one this process does.
     pub lease: Option<LeaseSettings>,
+    /// Address of the loopback for those who may forward to the Pod; `None`: nothing is served there.
+    pub loopback: Option<SocketAddr>,
     /// The HTTP API; `None`: there is none.
     pub api: Option<ApiSettings>,
 }
@@ -170,18 +172,22 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let callers = clients.callers.clone();
     let identity = settings.lease.as_ref().map(|lease| lease.identity.clone());
     let (holder, held_by) = watched::channel(None);
+    let parts = Parts {
+        context: Arc::clone(&context),
+        board: board.clone(),
+        callers: callers.clone(),
+        clock,
+        holder: identity.is_some().then_some(held_by),
+        identity: identity.unwrap_or(instance),
+        namespaces: settings.namespaces.clone(),
+        secrets: settings.secrets,
+        exposition: (!has_own).then_some(exposition),
+    };
+    if let Some(listener) = settings.loopback.and_then(listen_for_plugin) {
+        let served = loopback::serve(listener, parts.clone());
+        background.spawn(alive.of("HTTP server of the loopback", served));
+    }
     if let Some((api, listener)) = api {
-        let parts = Parts {
-            context: Arc::clone(&context),
-            board: board.clone(),
-            callers: callers.clone(),
-            clock,
-            holder: identity.is_some().then_some(held_by),
-            identity: identity.unwrap_or(instance),
-            namespaces: settings.namespaces.clone(),
-            secrets: settings.secrets,
-            exposition: (!has_own).then_some(exposition),
-        };
         let (client, leads) = (clients.requests.clone(), desk.leads());
         let served = serve_api(listener, api.certificate, parts, client, leads);
         background.spawn(alive.of("HTTP API", served));
@@ -218,6 +224,16 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     };
     tracing::info!(finished = finished.is_ok(), "stopped");
     Ok(())
+}
+
+/// The routing does not depend on it: where another program of the Pod has the port, it is done without.
+fn listen_for_plugin(address: SocketAddr) -> Option<TcpListener> {
+    let listener = http::listen(address);
+    listener
+        .inspect_err(|error| {
+            tracing::warn!(%address, %error, "cannot listen for kubectl distributary: see --loopback-address");
+        })
+        .ok()
 }
 
 /// Serves the API with the newest certificate, until the process ends.

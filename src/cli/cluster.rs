@@ -1,12 +1,14 @@
 //! What the cluster has: the policy with its status, and its objects.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::DynamicObject;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::documents::{Documents, secret_keys};
@@ -30,14 +32,66 @@ fn failed(what: impl Into<String>) -> impl FnOnce(CallError) -> Error {
     }
 }
 
-/// A client by the kubeconfig, and the namespace that it names.
-pub async fn client() -> Result<(Client, String), Error> {
-    let Clients { requests: api, .. } = Clients::infer().await.map_err(|error| Error::Failed {
-        what: error.to_string(),
-        source: error.into(),
-    })?;
-    let namespace = api.default_namespace().to_owned();
-    Ok((api, namespace))
+/// Which cluster, as whom: the kubeconfig's current context where nothing else is said.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// `None`: KUBECONFIG, or ~/.kube/config, or the pod's ServiceAccount.
+    pub kubeconfig: Option<PathBuf>,
+    /// `None`: the current one.
+    pub context: Option<String>,
+}
+
+impl Connection {
+    /// # Errors
+    /// There is no kubeconfig, or it has no such context.
+    pub async fn config(&self) -> Result<Config, Error> {
+        let Self { kubeconfig, context } = self;
+        let options = KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = match kubeconfig {
+            None if context.is_none() => {
+                let config = Config::infer().await;
+                return config.map_err(|error| Error::Failed {
+                    what: "cannot find the API server: no kubeconfig and no in-cluster credentials"
+                        .to_owned(),
+                    source: error.into(),
+                });
+            }
+            None => Config::from_kubeconfig(&options).await,
+            Some(file) => match Kubeconfig::read_from(file) {
+                Ok(read) => Config::from_custom_kubeconfig(read, &options).await,
+                Err(error) => Err(error),
+            },
+        };
+        config.map_err(|error| match (error, context) {
+            (KubeconfigError::LoadContext(_), Some(context)) => {
+                Error::Unusable(format!("context \"{context}\" does not exist"))
+            }
+            (error, _) => Error::Failed {
+                what: "cannot use the kubeconfig".to_owned(),
+                source: error.into(),
+            },
+        })
+    }
+
+    /// A client for it, and the namespace of the context.
+    pub async fn client(&self) -> Result<(Client, String), Error> {
+        let config = self.config().await?;
+        let namespace = config.default_namespace.clone();
+        Ok((Self::client_of(&config)?, namespace))
+    }
+
+    /// # Errors
+    /// Its certificates or its proxy cannot be used.
+    pub fn client_of(config: &Config) -> Result<Client, Error> {
+        let clients = Clients::of(config).map_err(|error| Error::Failed {
+            what: error.to_string(),
+            source: error.into(),
+        })?;
+        Ok(clients.requests)
+    }
 }
 
 /// The policy as it is in the cluster; `None`: there is none of this name.

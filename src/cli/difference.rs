@@ -59,6 +59,12 @@ pub fn text(diff: &Diff, before: &Observed) -> Result<String, Error> {
     Ok(text)
 }
 
+/// The lines of an object that differ, without its status.
+pub fn object(before: &Value, after: &Value) -> Result<String, Error> {
+    let changed = lines(&yaml(&shown(before))?, &yaml(&shown(after))?).into_iter();
+    Ok(changed.map(|(sign, line)| format!("{sign} {line}\n")).collect())
+}
+
 fn shown(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {

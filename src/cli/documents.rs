@@ -3,7 +3,7 @@
 //! An error names file, line and field, and never a value: files hold Secrets.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Error, yaml};
+use super::{Error, archive, yaml};
 use crate::render::labels;
 use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
 use distributary_api::{Mode, ReplicaSetPolicy};
@@ -156,7 +156,7 @@ impl Documents {
     }
 }
 
-/// The documents of a file of YAML or JSON; `-`: standard input.
+/// The documents of a file of YAML or JSON, or of an archive of `kubectl distributary report`; `-`: standard input.
 pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
     yaml::values(&read(file)?).map_err(|yaml::Malformed(position)| {
         let position = position.map_or(String::new(), |(line, column)| {
@@ -171,12 +171,17 @@ pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
 
 pub fn read(file: &Path) -> Result<String, Error> {
     let unreadable = |error| Error::Unreadable(file.to_owned(), error);
+    let mut bytes = vec![];
     if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
-        return Ok(text);
+        std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        bytes = std::fs::read(file).map_err(unreadable)?;
     }
-    std::fs::read_to_string(file).map_err(unreadable)
+    if archive::is_one(&bytes) {
+        return archive::objects(&bytes).map_err(unreadable);
+    }
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
 }
 
 fn typed<T: DeserializeOwned>(document: Value, kind: &str, name: &Name, file: &Path) -> Result<T, Error> {

@@ -12,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
 
+use super::cluster::Connection;
 use super::documents::Documents;
 use super::endpoints::{self, Row};
 use super::output::{Output, Table};
@@ -72,9 +73,10 @@ fn priorities() -> impl TypedValueParser<Value = Priority> {
         .try_map(|word| Priority::from_word(&word).ok_or_else(|| format!("{word} is no priority")))
 }
 
-pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
+/// `connection`: to the cluster that has the policy.
+pub fn main(arguments: &Arguments, connection: &Connection) -> Result<ExitStatus, Error> {
     let (object, text) = if arguments.files.is_empty() {
-        block_on(of_cluster(arguments))?
+        block_on(of_cluster(connection, arguments))?
     } else {
         of_files(arguments)?
     };
@@ -98,8 +100,11 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
 }
 
 /// The policy, and its routing.json where it is there.
-async fn of_cluster(arguments: &Arguments) -> Result<(ReplicaSetPolicy, Option<String>), Error> {
-    let (client, default) = cluster::client().await?;
+async fn of_cluster(
+    connection: &Connection,
+    arguments: &Arguments,
+) -> Result<(ReplicaSetPolicy, Option<String>), Error> {
+    let (client, default) = connection.client().await?;
     let namespace = arguments.namespace.clone().unwrap_or(default);
     let name = &arguments.name;
     let object = cluster::policy(&client, &namespace, name).await?.ok_or_else(|| {
@@ -342,7 +347,7 @@ fn table(routes: &Routes) -> String {
 }
 
 /// An endpoint; of a Service, each of its pods.
-fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
+pub fn of_endpoint(status: &EndpointStatus, routes: Option<&Routes>) -> Vec<Row> {
     let since = status.since.0.to_string();
     if !status.targets.is_empty() {
         return status

@@ -1,19 +1,21 @@
 //! The command line: one file for each subcommand.
 
 mod api;
+pub(crate) mod archive;
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod crd;
 mod credentials;
-mod difference;
-mod documents;
-mod drill;
-mod endpoints;
-mod explain;
+pub(crate) mod difference;
+pub(crate) mod documents;
+pub(crate) mod drill;
+pub(crate) mod endpoints;
+pub(crate) mod explain;
 mod import;
-mod lease;
-mod output;
-mod plan;
+pub(crate) mod lease;
+mod loopback;
+pub(crate) mod output;
+pub(crate) mod plan;
 mod planned;
 mod policy_file;
 mod remarks;
@@ -31,6 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::k8s::clients::{self, Clients};
 use crate::telemetry;
+use cluster::Connection;
 pub use import::known_variables;
 
 /// Routes PostgreSQL reads to replicas, on Kubernetes.
@@ -55,7 +58,7 @@ enum Command {
 
 /// How a command ended; docs/cli.md tells when. A command line that cannot be understood ends with 2, by clap.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum ExitStatus {
+pub(crate) enum ExitStatus {
     /// What was asked for is done, and all is well.
     Well = 0,
     /// Somebody or something is not well.
@@ -66,7 +69,7 @@ enum ExitStatus {
 
 /// Why a command could not do what was asked for.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(crate) enum Error {
     #[error("{}", .0.join("\nerror: "))]
     Invalid(Vec<String>),
     #[error("{0}")]
@@ -82,11 +85,11 @@ enum Error {
 
 impl Error {
     /// The policy, or what belongs to it, is not valid.
-    fn invalid(problem: impl Into<String>) -> Self {
+    pub(crate) fn invalid(problem: impl Into<String>) -> Self {
         Self::Invalid(vec![problem.into()])
     }
 
-    fn code(&self) -> u8 {
+    pub(crate) const fn code(&self) -> u8 {
         match self {
             Self::Failed { .. } | Self::Unreadable(..) | Self::Unusable(_) => 1,
             Self::Invalid(_) => 3,
@@ -117,9 +120,9 @@ where
     let ended = match Arguments::parse().command {
         Command::Run(arguments) => return run::main(*arguments, clients),
         Command::Crd(arguments) => return crd::main(&arguments),
-        Command::Plan(arguments) => plan::main(&arguments),
+        Command::Plan(arguments) => plan::main(&arguments, &Connection::default()),
         Command::Check(arguments) => check::main(&arguments),
-        Command::Explain(arguments) => explain::main(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments, &Connection::default()),
         Command::Drill(arguments) => drill::main(&arguments),
         Command::Import(arguments) => import::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),
@@ -145,7 +148,7 @@ fn warn(what: &str) {
 }
 
 /// A runtime for a command that talks to servers.
-fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
+use super::cluster::Connection;
 use super::documents::{ClusterArguments, Documents};
 use super::output::{Output, yaml};
 use super::planned::{self, PolicyPlan};
@@ -77,13 +78,14 @@ fn as_it_serves(status: &ReplicaSetPolicyStatus) -> Memory {
     }
 }
 
-pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
+/// `connection`: to the cluster that --diff compares with.
+pub fn main(arguments: &Arguments, connection: &Connection) -> Result<ExitStatus, Error> {
     let observed = arguments.observations.as_deref();
     let seen = policy_file::observations(observed)?;
     let mut documents = arguments.source.documents()?;
     arguments.cluster.are_of(&mut documents);
     let live = if arguments.diff && arguments.previous.is_none() {
-        block_on(live(&mut documents))?
+        block_on(live(connection, &mut documents))?
     } else {
         Live::new()
     };
@@ -123,7 +125,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
             &seen,
             &mut examples,
         )?),
-        None if arguments.diff => Some(block_on(to_cluster(&plans))?),
+        None if arguments.diff => Some(block_on(to_cluster(connection, &plans))?),
         None => None,
     };
     planned::warn_of(&examples);
@@ -157,8 +159,8 @@ type Live = BTreeMap<PolicyKey, ReplicaSetPolicy>;
 
 /// Reads the policies of the documents from the cluster, with what they name and the documents do not have. The objects
 /// belong to the policy by its uid.
-async fn live(documents: &mut Documents) -> Result<Live, Error> {
-    let (client, _) = cluster::client().await?;
+async fn live(connection: &Connection, documents: &mut Documents) -> Result<Live, Error> {
+    let (client, _) = connection.client().await?;
     let mut live = Live::new();
     for at in 0..documents.policies.len() {
         let Ok(object) = policy_file::object(&documents.policies[at], &documents.names) else {
@@ -242,8 +244,8 @@ fn since(
     Ok(changes)
 }
 
-async fn to_cluster(plans: &[PolicyPlan]) -> Result<Vec<Change>, Error> {
-    let (client, _) = cluster::client().await?;
+async fn to_cluster(connection: &Connection, plans: &[PolicyPlan]) -> Result<Vec<Change>, Error> {
+    let (client, _) = connection.client().await?;
     let mut changes = Vec::new();
     for planned in plans {
         let policy = planned.policy().key.clone();

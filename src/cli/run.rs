@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::{self, ApiArguments};
 use super::fail;
 use super::lease::{self, LeaseArguments, duration};
+use super::loopback::LoopbackArguments;
 use super::terms::Terms;
 use crate::k8s::clients::{self, Clients};
 use crate::k8s::context::ClusterSettings;
@@ -102,6 +103,8 @@ pub struct Arguments {
     lease: LeaseArguments,
     #[command(flatten)]
     api: ApiArguments,
+    #[command(flatten)]
+    loopback: LoopbackArguments,
     /// Name of this process in Events.
     #[arg(long, env = "DISTRIBUTARY_INSTANCE", default_value = "distributary")]
     instance: String,
@@ -197,6 +200,7 @@ fn settings(arguments: Arguments) -> Result<Settings, SettingsError> {
         },
         api: arguments.api.settings(&cluster_domain)?,
         cluster_domain,
+        loopback: arguments.loopback.address(),
         lease: arguments.lease.settings()?,
     })
 }

@@ -8,8 +8,9 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::cluster::Connection;
 use super::output::Output;
-use super::{Error, ExitStatus, block_on, cluster};
+use super::{Error, ExitStatus, block_on};
 use crate::clock::Clock;
 use crate::k8s;
 use distributary_api::ReplicaSetPolicy;
@@ -59,7 +60,7 @@ pub fn main(arguments: &Arguments) -> Result<ExitStatus, Error> {
 }
 
 async fn verify(arguments: &Arguments) -> Result<ExitStatus, Error> {
-    let (client, namespace) = cluster::client().await?;
+    let (client, namespace) = Connection::default().client().await?;
     let (policies, ready) = count(&client, &arguments.namespaces).await?;
     let namespace = arguments.lease_namespace.as_deref().unwrap_or(&namespace);
     let lease = format!("{namespace}/{}", arguments.lease_name);

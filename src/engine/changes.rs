@@ -12,7 +12,7 @@ const MOST: usize = 64;
 pub struct Changes(broadcast::Sender<Changed>);
 
 /// Of what something is another one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Changed {
     Policy(PolicyKey),
     /// Of policies of this namespace.
@@ -44,30 +44,30 @@ impl Changes {
 }
 
 impl Changed {
-    fn concerns(&self, policy: &PolicyKey) -> bool {
-        match self {
-            Self::Policy(key) => key == policy,
-            Self::Namespace(namespace) => *namespace == policy.namespace,
-            Self::Everything => true,
+    /// Whether one policy at least is of both.
+    #[must_use]
+    pub fn concerns(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Everything, _) | (_, Self::Everything) => true,
+            (Self::Policy(one), Self::Policy(other)) => one == other,
+            (Self::Namespace(one), Self::Namespace(other)) => one == other,
+            (Self::Policy(key), Self::Namespace(namespace))
+            | (Self::Namespace(namespace), Self::Policy(key)) => key.namespace == *namespace,
         }
     }
 }
 
 impl Follower {
-    /// Returns when something of this policy is another one. Never, where nobody tells any more.
-    pub async fn changed(&mut self, policy: &PolicyKey) {
+    /// Returns what is another one, where it concerns `followed`. Never, where nobody tells any more.
+    pub async fn changed(&mut self, followed: &Changed) -> Changed {
         loop {
             match self.0.recv().await {
-                Ok(changed) if !changed.concerns(policy) => {}
-                Ok(_) | Err(RecvError::Lagged(_)) => return,
+                Ok(changed) if !changed.concerns(followed) => {}
+                Ok(changed) => return changed,
+                Err(RecvError::Lagged(_)) => return Changed::Everything,
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
-    }
-
-    /// What was told until now is known.
-    pub fn catch_up(&mut self) {
-        self.0 = self.0.resubscribe();
     }
 }
 
@@ -78,29 +78,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_follower_hears_of_its_policy_alone_and_of_all_where_it_is_far_behind() {
-        let (changes, key) = (Changes::default(), PolicyKey::new("shop", "orders"));
+    fn a_follower_hears_of_what_it_follows_alone_and_of_all_where_it_is_far_behind() {
+        let changes = Changes::default();
+        let orders = Changed::Policy(PolicyKey::new("shop", "orders"));
+        let shop = Changed::Namespace("shop".to_owned());
         changes.tell(Changed::Everything);
-        let mut follower = changes.follow();
-        let mut hears = || follower.changed(&key).now_or_never().is_some();
-        assert!(!hears(), "told before");
         for (changed, concerns) in [
-            (Changed::Policy(PolicyKey::new("shop", "other")), false),
-            (Changed::Policy(PolicyKey::new("other", "orders")), false),
-            (Changed::Policy(key.clone()), true),
-            (Changed::Namespace("other".to_owned()), false),
-            (Changed::Namespace("shop".to_owned()), true),
-            (Changed::Everything, true),
+            (
+                Changed::Policy(PolicyKey::new("shop", "other")),
+                [false, true, true],
+            ),
+            (
+                Changed::Policy(PolicyKey::new("other", "orders")),
+                [false, false, true],
+            ),
+            (orders.clone(), [true, true, true]),
+            (Changed::Namespace("other".to_owned()), [false, false, true]),
+            (shop.clone(), [true, true, true]),
+            (Changed::Everything, [true, true, true]),
         ] {
-            changes.tell(changed.clone());
-            assert_eq!((hears(), hears()), (concerns, false), "{changed:?}");
+            for (followed, concerns) in [&orders, &shop, &Changed::Everything].into_iter().zip(concerns) {
+                let mut follower = changes.follow();
+                changes.tell(changed.clone());
+                let mut hears = || follower.changed(followed).now_or_never();
+                let told = concerns.then(|| changed.clone());
+                assert_eq!((hears(), hears()), (told, None), "{changed:?} of {followed:?}");
+            }
         }
+        let mut follower = changes.follow();
         for _ in 0..=MOST {
             changes.tell(Changed::Namespace("other".to_owned()));
         }
-        assert!(hears());
-        changes.tell(Changed::Everything);
-        follower.catch_up();
-        assert!(follower.changed(&key).now_or_never().is_none());
+        assert_eq!(
+            follower.changed(&orders).now_or_never(),
+            Some(Changed::Everything)
+        );
+        assert_eq!(follower.changed(&orders).now_or_never(), None);
     }
 }

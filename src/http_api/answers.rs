@@ -12,6 +12,9 @@ pub use parts::{
     ConditionAnswer, FailoverAnswer, Origin, RatesAnswer, ReasonAnswer, ResponseTimeAnswer, ServerAnswer,
     ServerStatistics, TargetAnswer,
 };
-pub use policies::{PolicyAnswer, PolicyItem, PolicyList};
+pub use policies::{
+    PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem, PolicyList, PolicyName, RightsAnswer,
+    StateAnswer,
+};
 pub use replicas::{ReplicaStatistics, ReplicaStatus, ReplicaSummary, Replicas};
 pub use stats::{ReplicaStats, RouteStats, RoutingStats, Stats};

@@ -58,10 +58,10 @@ impl Shared {
         }
         let namespace = choice.namespace.as_deref().map(names::namespace).transpose()?;
         let listed = self.listed(caller, namespace).await?;
-        let mut all = self.parts.context.shown_names(listed.as_deref()).into_iter();
-        match (all.next(), all.next()) {
-            (Some(key), None) => Ok(key),
-            _ => Err(Problem::bad(
+        let names = self.parts.context.shown_names(listed.as_deref(), None, 2);
+        match <[_; 1]>::try_from(names) {
+            Ok([key]) => Ok(key),
+            Err(_) => Err(Problem::bad(
                 "name the policy, as ?policy=NAMESPACE/NAME: there is not exactly one",
             )),
         }

@@ -1,51 +1,47 @@
-//! A policy as it changes, as server-sent events.
+//! Policies as they change, as server-sent events.
 //!
 //! # Guarantees
 //! - Nothing is told, and the stream ends, once the API server has not proved the right to read for 75 s, for whatever reason.
 //! - The last word is never stale: what changes after it was read is told.
-//! - A client that leaves so much unread that nothing more fits into the connection is given up after [`SLOW`].
+//! - What streams of the same subject tell is looked up and written once for all of them.
+//! - A client that leaves so much unread that nothing more fits into the connection is given up after [`stream::SLOW`].
 
+mod hub;
+mod pending;
 mod permit;
+mod stream;
+mod told;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_util::sync::DropGuard;
+use utoipa::IntoParams;
 
-use super::answers::PolicyAnswer;
 use super::caller::{Caller, TokenDigest};
+use super::chosen::query;
 use super::problem::Problem;
 use super::rights::Subject;
 use super::{Shared, State as Api, names};
-use crate::clock::Clock;
-use crate::engine::Follower;
+use crate::engine::Changed;
 use crate::http::Lasting;
-use distributary_core::Moment;
-use distributary_core::ids::PolicyKey;
 use permit::Permit;
+use stream::Stream;
 
 /// Streams at once, of all tokens.
 pub const MOST: usize = 256;
 /// The same of one token.
 const MOST_OF_ONE: usize = 8;
-/// From one sign of life to the next.
-const ALIVE: Duration = Duration::from_secs(15);
-/// Between two changes: what changes meanwhile is told at once.
-const PAUSE: Duration = Duration::from_millis(250);
-/// A client that takes nothing for so long is given up.
-const SLOW: Duration = Duration::from_secs(10);
 
 /// The streams that are open. Clones count the same.
 #[derive(Clone, Default)]
@@ -56,6 +52,8 @@ struct Open {
     by_token: BTreeMap<TokenDigest, usize>,
     /// Since the start of the process.
     opened: u64,
+    /// Who looks for them.
+    hubs: hub::Hubs,
 }
 
 /// One of them; its end makes room.
@@ -107,7 +105,7 @@ impl Drop for Place {
         ("name" = String, Path, description = "The name of the policy", example = "orders"),
     ),
     responses(
-        (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events; the data of snapshot and of change is a PolicyAnswer, that of end a Problem", body = String, content_type = "text/event-stream"),
         (status = 429, description = "Too many streams", body = Problem),
     )
 )]
@@ -118,23 +116,69 @@ pub async fn events(
     Extension(lasting): Extension<Lasting>,
 ) -> Result<Response, Problem> {
     let key = names::policy(&namespace, &name)?;
-    let proved = api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    open(api, caller, Changed::Policy(key), &lasting).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AskedPolicies {
+    /// The namespace whose policies are told. Default: all; where the caller may not list these, the namespace of the operator,
+    /// if it serves one alone.
+    #[param(example = "shop")]
+    pub namespace: Option<String>,
+}
+
+/// The policies that the caller may list, and each time that some of them change: the event snapshot with all of them, then
+/// events change with those that are another one, are new or are gone; the event end tells why nothing follows. A snapshot may
+/// come again, and replaces what was told before. Figures alone are no change.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    params(AskedPolicies),
+    responses(
+        (status = 200, description = "Server-sent events; the data of snapshot is a PoliciesSnapshot, that of change a PoliciesChange, that of end a Problem", body = String, content_type = "text/event-stream"),
+        (status = 429, description = "Too many streams", body = Problem),
+    )
+)]
+pub async fn all_events(
+    State(api): Api,
+    caller: Caller,
+    asked: Result<Query<AskedPolicies>, QueryRejection>,
+    Extension(lasting): Extension<Lasting>,
+) -> Result<Response, Problem> {
+    let asked = query(asked)?;
+    let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
+    let listed = api.listed(&caller, namespace).await?;
+    let followed = listed.map_or(Changed::Everything, Changed::Namespace);
+    open(api, caller, followed, &lasting).await
+}
+
+async fn open(
+    api: Arc<Shared>,
+    caller: Caller,
+    followed: Changed,
+    lasting: &Lasting,
+) -> Result<Response, Problem> {
+    let subject = match &followed {
+        Changed::Policy(key) => Subject::Policy(key.clone()),
+        Changed::Namespace(namespace) => Subject::Policies(Some(namespace.clone())),
+        Changed::Everything => Subject::Policies(None),
+    };
+    let proved = api.rights.prove(&caller, &subject).await?;
     let place = api.streams.take(caller.digest)?;
-    // Before the first look: what changes meanwhile is told after it.
-    let changes = api.parts.context.changes.follow();
-    let first = api.facts(&key)?.policy(api.origin());
+    let joined = stream::join(&api, &followed).await?;
     let (sender, receiver) = mpsc::channel(1);
     let stream = Stream {
         api,
         caller,
-        key,
-        told: first,
+        followed,
+        subject,
         permit: Permit::new(proved, place.number),
         sender,
         _place: place,
         _connection: lasting.until_dropped(),
     };
-    tokio::spawn(stream.run(changes));
+    tokio::spawn(stream.run(joined));
     let body = futures::stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
         let next = receiver.recv().await?;
         Some((Ok::<_, Infallible>(next), receiver))
@@ -144,103 +188,6 @@ pub async fn events(
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
-}
-
-struct Stream {
-    api: Arc<Shared>,
-    caller: Caller,
-    key: PolicyKey,
-    /// What the client knows.
-    told: PolicyAnswer,
-    permit: Permit,
-    sender: mpsc::Sender<Bytes>,
-    _place: Place,
-    _connection: DropGuard,
-}
-
-/// Nobody reads any more.
-struct Gone;
-
-impl Stream {
-    /// Until the client has gone, or may not read any more.
-    async fn run(mut self, mut changes: Follower) {
-        let first = event("snapshot", &self.told);
-        if self.send(first).await.is_err() {
-            return;
-        }
-        let clock = self.api.parts.clock;
-        let mut alive_at = clock.now() + ALIVE;
-        loop {
-            let sent = tokio::select! {
-                () = self.sender.closed() => return,
-                () = clock.sleep_until(self.permit.ask_at()) => self.authorize().await,
-                () = clock.sleep_until(alive_at) => self.send(Bytes::from_static(b": alive\n\n")).await,
-                () = changes.changed(&self.key) => {
-                    Clock::sleep(PAUSE).await;
-                    changes.catch_up();
-                    self.tell().await
-                }
-            };
-            if sent.is_err() {
-                return;
-            }
-            alive_at = next_sign(alive_at, clock.now());
-        }
-    }
-
-    /// Asks for a new proof, for as long as the last one holds.
-    async fn authorize(&mut self) -> Result<(), Gone> {
-        let (clock, subject) = (self.api.parts.clock, Subject::Policy(self.key.clone()));
-        let proof = self.api.rights.prove(&self.caller, &subject);
-        let answer = timeout(self.permit.left(clock.now()), proof).await;
-        let answer = answer.unwrap_or_else(|_| Err(Problem::unavailable()));
-        match self.permit.take(answer, clock.now()) {
-            Ok(()) => Ok(()),
-            Err(problem) => self.end(&problem).await,
-        }
-    }
-
-    /// What is another one than was told.
-    async fn tell(&mut self) -> Result<(), Gone> {
-        let known = match self.api.facts(&self.key) {
-            Ok(facts) => facts.policy(self.api.origin()),
-            Err(problem) => return self.end(&problem).await,
-        };
-        if known.essence() == self.told.essence() {
-            return Ok(());
-        }
-        let sent = self.send(event("change", &known)).await;
-        self.told = known;
-        sent
-    }
-
-    /// Says why nothing follows, which needs no right.
-    async fn end(&self, problem: &Problem) -> Result<(), Gone> {
-        let _ = timeout(SLOW, self.sender.send(event("end", problem))).await;
-        Err(Gone)
-    }
-
-    /// What the caller may be told while the proof holds.
-    async fn send(&self, text: Bytes) -> Result<(), Gone> {
-        let left = self.permit.left(self.api.parts.clock.now());
-        if left.is_zero() {
-            return self.end(&Problem::unavailable()).await;
-        }
-        match timeout(SLOW.min(left), self.sender.send(text)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
-        }
-    }
-}
-
-fn next_sign(due: Moment, now: Moment) -> Moment {
-    if now >= due { now + ALIVE } else { due }
-}
-
-/// JSON has no line break of its own.
-fn event(name: &str, data: &impl Serialize) -> Bytes {
-    let data = serde_json::to_string(data).unwrap_or_default();
-    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }
 
 #[cfg(test)]

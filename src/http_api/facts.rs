@@ -12,16 +12,18 @@ use distributary_core::lag::Lag;
 use distributary_core::observation::Role;
 use distributary_core::policy::{DeclaredRole, DeclaredServer, Endpoint};
 use distributary_core::statistics::{Rates, Summary};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::answers::{
     ConditionAnswer, DatabaseHealth, EnhancedHealth, FailoverAnswer, Health, Origin, PolicyAnswer,
-    PolicyItem, RatesAnswer, ReasonAnswer, ReplicaHealth, ReplicaStatistics, ReplicaStats, ReplicaStatus,
-    ReplicaSummary, Replicas, ResponseTimeAnswer, RouteStats, RouteTargets, RoutingHealth, RoutingStats,
-    ServerAnswer, ServerStatistics, Stats, TargetAnswer,
+    RatesAnswer, ReasonAnswer, ReplicaHealth, ReplicaStatistics, ReplicaStats, ReplicaStatus, ReplicaSummary,
+    Replicas, ResponseTimeAnswer, RouteStats, RouteTargets, RoutingHealth, RoutingStats, ServerAnswer,
+    ServerStatistics, Stats, TargetAnswer,
 };
 use crate::engine::{BoardEntry, TargetFigures};
 use crate::render::advice;
+
+mod item;
 
 /// What is known of a policy.
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ pub enum Component {
 impl Facts {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.condition("Ready") == Some("True")
+        self.is_true("Ready")
     }
 
     #[must_use]
@@ -58,7 +60,7 @@ impl Facts {
             healthy: self.is_healthy(),
             database: DatabaseHealth {
                 enhanced: EnhancedHealth {
-                    healthy: self.is_healthy() && self.condition("Degraded") != Some("True"),
+                    healthy: self.is_healthy() && !self.is_true("Degraded"),
                     conditions: self.conditions(),
                     reasons: self.reasons(),
                 },
@@ -100,18 +102,6 @@ impl Facts {
     }
 
     #[must_use]
-    pub fn item(&self) -> PolicyItem {
-        let summary = self.summary();
-        PolicyItem {
-            namespace: self.key.namespace.clone(),
-            name: self.key.name.clone(),
-            healthy: self.is_healthy(),
-            healthy_replicas: summary.healthy,
-            total_replicas: summary.total,
-        }
-    }
-
-    #[must_use]
     pub fn policy(&self, origin: Origin) -> PolicyAnswer {
         let decision = self.entry.as_ref().map(|entry| &entry.decision);
         let state = decision.map(|decision| match decision.state {
@@ -126,7 +116,7 @@ impl Facts {
             name: self.key.name.clone(),
             generation: decision.map(|decision| decision.policy.generation),
             decision: state.map(ToOwned::to_owned),
-            write_primary: self.status.primary.as_ref().map(|primary| primary.id.clone()),
+            write_primary: self.write_primary(),
             conditions: self.conditions(),
             reasons: self.reasons(),
             routing: self.routing(),
@@ -137,11 +127,18 @@ impl Facts {
         }
     }
 
-    fn condition(&self, type_: &str) -> Option<&str> {
+    fn condition(&self, type_: &str) -> Option<&Condition> {
         let mut conditions = self.status.conditions.iter();
-        conditions
-            .find(|condition| condition.type_ == type_)
-            .map(|condition| condition.status.as_str())
+        conditions.find(|condition| condition.type_ == type_)
+    }
+
+    fn is_true(&self, type_: &str) -> bool {
+        self.condition(type_)
+            .is_some_and(|condition| condition.status == "True")
+    }
+
+    fn write_primary(&self) -> Option<String> {
+        self.status.primary.as_ref().map(|primary| primary.id.clone())
     }
 
     fn conditions(&self) -> Vec<ConditionAnswer> {
@@ -299,6 +296,7 @@ impl Facts {
         let lag = figures.and_then(|figures| figures.lag).unwrap_or(Lag::Unknown);
         let (lag_milliseconds, lag_bytes, lag_at_least) = told(lag);
         let load = figures.and_then(|figures| figures.load);
+        let obstacle = view.and_then(|view| view.state.obstacle);
         ServerAnswer {
             id: endpoint.id.to_string(),
             name: endpoint.display_name.clone(),
@@ -311,6 +309,9 @@ impl Facts {
             next: reason
                 .and_then(|reason| advice::of(reason).next)
                 .map(ToOwned::to_owned),
+            since: self.since(&endpoint.id),
+            cannot_take_over: obstacle.map(|obstacle| obstacle.to_string()),
+            cannot_take_over_means: obstacle.map(|obstacle| advice::of_obstacle(obstacle).to_owned()),
             failure: view
                 .and_then(|view| view.state.failure)
                 .map(|failure| failure.word().to_owned()),
@@ -333,6 +334,12 @@ impl Facts {
             transactions: load.map(|load| load.transactions),
             statistics: self.measured(&endpoint.id).map(statistics),
         }
+    }
+
+    fn since(&self, id: &EndpointId) -> Option<String> {
+        let mut all = self.status.endpoints.iter();
+        let endpoint = all.find(|endpoint| endpoint.id == id.as_str())?;
+        Some(time(&endpoint.since))
     }
 
     fn summary(&self) -> ReplicaSummary {

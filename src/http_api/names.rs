@@ -72,20 +72,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PolicyPath {
     }
 }
 
-/// The id of an endpoint.
-///
-/// # Errors
-/// It is none.
-pub fn endpoint(text: &str) -> Result<&str, Problem> {
-    if text.len() <= 40 && is_label(text) {
-        Ok(text)
-    } else {
-        Err(Problem::bad(
-            "id must be a DNS-1123 label of at most 40 characters",
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +101,5 @@ mod tests {
         ] {
             assert_eq!(whole(bad).unwrap_err().code, 400, "{bad}");
         }
-        assert!(endpoint(&"a".repeat(41)).is_err());
-        assert!(endpoint("replica-1").is_ok());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
+use super::answers::{PoliciesChange, PoliciesSnapshot};
 use super::problem::Problem;
 use super::{change, events, reading};
 
@@ -23,10 +24,12 @@ use super::{change, events, reading};
         reading::stats,
         reading::policies,
         reading::policy,
+        reading::rights,
         events::events,
+        events::all_events,
         reading::metrics,
     ),
-    components(schemas(Problem))
+    components(schemas(PoliciesChange, PoliciesSnapshot, Problem))
 )]
 struct Description;
 
@@ -58,6 +61,8 @@ pub fn document() -> &'static str {
         for operation in operations(&mut document) {
             with_problems(operation);
         }
+        with_forms(&mut document);
+        by_action(&mut document["components"]["schemas"]);
         told(&mut document);
         let unhealthy = &mut document["paths"]["/api/db/health"]["get"]["responses"]["503"];
         unhealthy["content"]["application/json"]["schema"] = json!({"oneOf": [
@@ -86,6 +91,62 @@ fn with_problems(operation: &mut Value) {
         let answer = || json!({"description": description, "content": body});
         responses.entry(code).or_insert_with(answer);
     }
+}
+
+const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+
+/// Names have a form of their own.
+fn with_forms(document: &mut Value) {
+    let label = format!("^{LABEL}$");
+    let name = format!("^{LABEL}(\\.{LABEL})*$");
+    let whole = format!("^{LABEL}/{LABEL}(\\.{LABEL})*$");
+    for operation in operations(document) {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            let pattern = match parameter["name"].as_str() {
+                Some("namespace") => &label,
+                Some("name") => &name,
+                Some("policy" | "continue") => &whole,
+                _ => continue,
+            };
+            parameter["schema"]["pattern"] = json!(pattern);
+        }
+    }
+    let schemas = &mut document["components"]["schemas"];
+    schemas["ReplicaConfig"]["properties"]["id"]["pattern"] = json!(label);
+    schemas["ReplicaConfig"]["properties"]["url"]["pattern"] = json!("^postgres(ql)?://");
+    schemas["Change"]["properties"]["replicaId"]["pattern"] = json!(label);
+    schemas["Change"]["properties"]["replicaId"]["maxLength"] = json!(40);
+}
+
+/// Which fields a change has depends on its action.
+fn by_action(schemas: &mut Value) {
+    let change = schemas["Change"].take();
+    let replica = |more: Value| json!({"allOf": [{"$ref": "#/components/schemas/ReplicaConfig"}, more]});
+    let form = |action: &str, needed: Option<(&str, Value)>| {
+        let mut properties = json!({
+            "action": {"type": "string", "enum": [action], "description": change["properties"]["action"]["description"]},
+            "force": change["properties"]["force"],
+        });
+        let mut required = vec!["action"];
+        if let Some((name, mut schema)) = needed {
+            schema["description"] = change["properties"][name]["description"].clone();
+            properties[name] = schema;
+            required.push(name);
+        }
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    };
+    let id = change["properties"]["replicaId"].clone();
+    schemas["Change"] = json!({
+        "description": change["description"],
+        "oneOf": [
+            form("force_health_check", None),
+            form("add_replica", Some(("replicaConfig", replica(json!({"required": ["url"]}))))),
+            form("update_replica", Some(("replicaConfig", replica(json!({"minProperties": 2}))))),
+            form("remove_replica", Some(("replicaId", id))),
+            form("remove_replica", Some(("replicaConfig", replica(json!({}))))),
+        ],
+    });
 }
 
 /// What may be null is always there, and a description is one line.

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kube::core::Status;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::change::Refusal;
 use crate::k8s::callers::CallerError;
 
 /// Why a request was not carried out.
@@ -51,36 +51,32 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
     }
 
-    /// The API server refused it.
-    #[must_use]
-    pub fn refused(status: &Status) -> Self {
-        match status.code {
-            401 | 403 | 404 | 409 | 422 => Self {
-                code: status.code,
-                reason: status.reason.clone(),
-                message: status.message.clone(),
-            },
-            429 => Self::busy(&status.message),
-            400..=499 => Self::bad(status.message.clone()),
-            _ => Self::unavailable(),
-        }
-    }
-
     /// The API server does not answer.
     #[must_use]
     pub fn unavailable() -> Self {
-        let message = "the API server does not answer; what became of the request is not known";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "Unavailable", message)
+        Refusal::unavailable().into()
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal {
+            code,
+            reason,
+            message,
+            ..
+        } = refusal;
+        Self {
+            code,
+            reason,
+            message,
+        }
     }
 }
 
 impl From<CallerError> for Problem {
     fn from(error: CallerError) -> Self {
-        match error {
-            CallerError::Busy => Self::busy("too many requests to the API server are under way: try again"),
-            CallerError::Refused(status) => Self::refused(&status),
-            CallerError::NoAnswer => Self::unavailable(),
-        }
+        Refusal::from(error).into()
     }
 }
 

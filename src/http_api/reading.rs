@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State as Api;
-use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, Stats};
+use super::answers::{Health, PolicyAnswer, PolicyList, Replicas, RightsAnswer, Stats};
 use super::caller::Caller;
 use super::chosen::{Choice, ChoiceQuery, query};
 use super::facts::Component;
@@ -138,10 +138,11 @@ pub async fn policies(
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
     caller.is_proven();
-    let mut names = api.parts.context.shown_names(listed.as_deref()).into_iter();
-    let is_left = |key: &_| after.as_ref().is_none_or(|after| key > after);
-    let page: Vec<_> = names.by_ref().filter(is_left).take(limit).collect();
-    let is_last = names.next().is_none();
+    // One more tells whether there is a next page.
+    let context = &api.parts.context;
+    let mut page = context.shown_names(listed.as_deref(), after.as_ref(), limit + 1);
+    let is_last = page.len() <= limit;
+    page.truncate(limit);
     let last = page.last().filter(|_| !is_last).map(ToString::to_string);
     // One that went meanwhile is left out.
     let items = page.iter().filter_map(|key| Some(api.facts(key).ok()?.item()));
@@ -170,6 +171,34 @@ pub async fn policy(
     api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
     caller.is_proven();
     Ok(Json(api.facts(&key)?.policy(api.origin())))
+}
+
+/// What the caller may do with a policy, which they may read.
+#[utoipa::path(
+    get,
+    path = "/api/v1/policies/{namespace}/{name}/rights",
+    params(
+        ("namespace" = String, Path, description = "The namespace of the policy", example = "shop"),
+        ("name" = String, Path, description = "The name of the policy", example = "orders"),
+    ),
+    responses((status = 200, description = "The rights", body = RightsAnswer))
+)]
+pub async fn rights(
+    State(api): Api,
+    caller: Caller,
+    PolicyPath(key): PolicyPath,
+) -> Result<Json<RightsAnswer>, Problem> {
+    api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
+    caller.is_proven();
+    let message = match api.rights.prove(&caller, &Subject::Change(key)).await {
+        Ok(_) => None,
+        Err(problem) if problem.code == 403 => Some(problem.message),
+        Err(problem) => return Err(problem),
+    };
+    Ok(Json(RightsAnswer {
+        change: message.is_none(),
+        message,
+    }))
 }
 
 /// The metrics of this process, where --metrics=Authorized is set.

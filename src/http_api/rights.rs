@@ -14,12 +14,14 @@ use axum::http::{Request, StatusCode};
 use distributary_core::Moment;
 use distributary_core::ids::PolicyKey;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::caller::{Caller, TokenDigest};
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::k8s::callers::Callers;
+use crate::k8s::{policies_path, policy_path};
 
 /// For how long an answer of the API server is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -37,6 +39,8 @@ pub enum Subject {
     Policy(PolicyKey),
     /// The policies of a namespace, or of all: verb list.
     Policies(Option<String>),
+    /// The change of one policy: verb patch.
+    Change(PolicyKey),
     /// The page of metrics.
     Metrics,
 }
@@ -44,22 +48,26 @@ pub enum Subject {
 impl Subject {
     /// The request that the API server answers only who may read this.
     pub(super) fn request(&self) -> Request<Vec<u8>> {
-        const REVIEW: &str = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"nonResourceAttributes":{"path":"/metrics","verb":"get"}}}"#;
+        let review = |asked: Value| ("POST", REVIEWS.to_owned(), review(asked));
+        let none = Vec::new;
         let (method, path, body) = match self {
-            Self::Policy(key) => ("GET", path_of(key), ""),
-            Self::Policies(Some(namespace)) => ("GET", format!("{}?limit=1", path_in(namespace)), ""),
-            Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), ""),
-            Self::Metrics => (
-                "POST",
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
-                REVIEW,
-            ),
+            Self::Policy(key) => ("GET", policy_path(key), none()),
+            Self::Policies(Some(namespace)) => {
+                ("GET", format!("{}?limit=1", policies_path(namespace)), none())
+            }
+            Self::Policies(None) => ("GET", format!("{GROUP}/replicasetpolicies?limit=1"), none()),
+            Self::Change(key) => review(json!({"resourceAttributes": {
+                "group": "distributary.dev", "resource": "replicasetpolicies", "verb": "patch",
+                "namespace": key.namespace, "name": key.name,
+            }})),
+            Self::Metrics => review(json!({"nonResourceAttributes": {"path": "/metrics", "verb": "get"}})),
         };
-        let mut request = Request::new(body.as_bytes().to_vec());
+        let has_body = !body.is_empty();
+        let mut request = Request::new(body);
         *request.method_mut() = method.parse().unwrap_or_default();
         // Names were checked: they are part of a path as they are.
         *request.uri_mut() = path.parse().unwrap_or_default();
-        if !body.is_empty() {
+        if has_body {
             let json = axum::http::HeaderValue::from_static("application/json");
             request
                 .headers_mut()
@@ -70,21 +78,20 @@ impl Subject {
 }
 
 const GROUP: &str = "/apis/distributary.dev/v1alpha1";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
-fn path_in(namespace: &str) -> String {
-    format!("{GROUP}/namespaces/{namespace}/replicasetpolicies")
-}
-
-/// The path of a policy at the API server.
-#[must_use]
-pub fn path_of(key: &PolicyKey) -> String {
-    format!("{}/{}", path_in(&key.namespace), key.name)
+/// Whoever is known may ask what they may do.
+fn review(spec: Value) -> Vec<u8> {
+    let kind = "SelfSubjectAccessReview";
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
+    review.to_string().into_bytes()
 }
 
 /// Asks, and remembers. Clones share what is remembered.
 #[derive(Clone)]
 pub struct Rights {
-    callers: Callers,
+    /// Who is asked; `None`: everyone may read everything.
+    callers: Option<Callers>,
     clock: Clock,
     known: Arc<Mutex<Known>>,
 }
@@ -179,7 +186,17 @@ impl Rights {
     #[must_use]
     pub fn new(callers: Callers, clock: Clock) -> Self {
         Self {
-            callers,
+            callers: Some(callers),
+            clock,
+            known: Arc::default(),
+        }
+    }
+
+    /// Whoever asks may read everything, as reaching the port was a right of its own.
+    #[must_use]
+    pub fn of_everyone(clock: Clock) -> Self {
+        Self {
+            callers: None,
             clock,
             known: Arc::default(),
         }
@@ -190,6 +207,9 @@ impl Rights {
     /// # Errors
     /// Why not, in the words of the API server; or that it cannot be asked.
     pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
+        let Some(callers) = &self.callers else {
+            return Ok(self.clock.now());
+        };
         let question = (caller.digest, subject.clone());
         let waiting = {
             let mut known = self.known.lock();
@@ -205,22 +225,26 @@ impl Rights {
         };
         let ask = async || {
             let asked = self.clock.now();
-            let told = (asked, self.ask(caller, subject).await);
+            let told = (asked, ask_of(callers, caller, subject).await);
             self.known.lock().settle(&waiting.question, &told);
             told
         };
         let (asked, told) = waiting.answer.get_or_init(ask).await;
         told.clone().map(|()| *asked)
     }
+}
 
-    async fn ask(&self, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
-        let found = self.callers.send(&caller.token, subject.request()).await?;
-        if *subject == Subject::Metrics && found["status"]["allowed"] != true {
-            let message = "the token may not get the nonResourceURL /metrics";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message));
-        }
-        Ok(())
+async fn ask_of(callers: &Callers, caller: &Caller, subject: &Subject) -> Result<(), Problem> {
+    let found = callers.send(&caller.token, subject.request()).await?;
+    let message = match subject {
+        Subject::Metrics => "the token may not get the nonResourceURL /metrics",
+        Subject::Change(_) => "the token may not patch this ReplicaSetPolicy",
+        Subject::Policy(_) | Subject::Policies(_) => return Ok(()),
+    };
+    if found["status"]["allowed"] == true {
+        return Ok(());
     }
+    Err(Problem::new(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
 #[cfg(test)]

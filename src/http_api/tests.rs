@@ -17,7 +17,7 @@ fn the_description_is_openapi_and_every_operation_tells_its_problems() {
             }
         }
     }
-    assert_eq!(operations, 8);
+    assert_eq!(operations, 10);
 }
 
 #[tokio::test]

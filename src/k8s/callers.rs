@@ -29,9 +29,13 @@ pub struct Callers {
     places: Arc<Semaphore>,
 }
 
-/// A place for requests one after the other. Its end makes room.
-pub struct Place {
-    _permit: OwnedSemaphorePermit,
+/// One caller. Sends requests one after the other.
+pub struct AsCaller {
+    client: Client,
+    /// `None`: the client says itself who asks.
+    token: Option<Token>,
+    /// Its end makes room.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The token of a caller. Neither logs nor messages show it.
@@ -91,19 +95,20 @@ impl Callers {
     /// [`CallerError::Busy`] at once where no place is free; what the API server says against it; or that it says nothing
     /// within 10 s.
     pub async fn send(&self, token: &Token, request: Request<Vec<u8>>) -> Result<Value, CallerError> {
-        let place = self.place()?;
-        self.send_from(&place, token, request).await
+        self.as_caller(token)?.send(request).await
     }
 
-    /// A place for as many requests as belong together.
+    /// A place for as many requests of a caller as belong together: what was begun can be taken back, however many others ask.
     ///
     /// # Errors
     /// [`CallerError::Busy`] where none is free.
-    pub fn place(&self) -> Result<Place, CallerError> {
+    pub fn as_caller(&self, token: &Token) -> Result<AsCaller, CallerError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        place
-            .map(|permit| Place { _permit: permit })
-            .map_err(|_| CallerError::Busy)
+        Ok(AsCaller {
+            client: self.client.clone(),
+            token: Some(token.clone()),
+            _place: Some(place.map_err(|_| CallerError::Busy)?),
+        })
     }
 
     /// Waits for the requests that are under way. None is begun meanwhile.
@@ -111,22 +116,30 @@ impl Callers {
         // Nobody closes the places.
         let _all = self.places.acquire_many(u32::from(AT_ONCE)).await;
     }
+}
 
-    /// As [`Callers::send`], from a place that is held.
+impl AsCaller {
+    /// Whoever the client is, such as the user of a kubeconfig.
+    #[must_use]
+    pub const fn over(client: Client) -> Self {
+        Self {
+            client,
+            token: None,
+            _place: None,
+        }
+    }
+
+    /// The object that the API server answers.
     ///
     /// # Errors
     /// What the API server says against it; or that it says nothing within 10 s.
-    pub async fn send_from(
-        &self,
-        _: &Place,
-        token: &Token,
-        mut request: Request<Vec<u8>>,
-    ) -> Result<Value, CallerError> {
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, token.0.clone());
+    pub async fn send(&self, mut request: Request<Vec<u8>>) -> Result<Value, CallerError> {
+        let headers = request.headers_mut();
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, token.0.clone());
+        }
         let accepts = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(header::ACCEPT, accepts);
+        headers.insert(header::ACCEPT, accepts);
         match tokio::time::timeout(DEADLINE, self.exchange(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(CallerError::NoAnswer),

@@ -65,7 +65,9 @@ impl Clients {
         Self::of(&config)
     }
 
-    pub(super) fn of(config: &Config) -> Result<Self, Error> {
+    /// # Errors
+    /// Its certificates or its proxy cannot be used.
+    pub fn of(config: &Config) -> Result<Self, Error> {
         let client = |purpose| client(config, &purpose).map_err(|error| Error::Client(Box::new(error)));
         Ok(Self {
             requests: client(Purpose::Requests)?,

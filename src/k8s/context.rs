@@ -106,10 +106,15 @@ impl Context {
         self.policies.get(key)
     }
 
-    /// The names of the policies that watches show, of one namespace or of all.
+    /// The first `most` names of the policies that watches show, of one namespace or of all, after `after`, in their order.
     #[must_use]
-    pub fn shown_names(&self, namespace: Option<&str>) -> BTreeSet<PolicyKey> {
-        self.policies.names(namespace)
+    pub fn shown_names(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&PolicyKey>,
+        most: usize,
+    ) -> Vec<PolicyKey> {
+        self.policies.names(namespace, after, most)
     }
 
     /// The servers of each route of a policy, as its slices have them, by the name of the route; `None`: the slices were not

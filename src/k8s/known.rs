@@ -1,12 +1,14 @@
 //! Which policies there are, and what is kept of them between passes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use kube::Resource;
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
+use super::policies::PolicyChange;
 use super::quota::Size;
 use super::stored::StoredPolicy;
 use super::watch;
@@ -16,9 +18,38 @@ use distributary_core::ids::PolicyKey;
 /// What watches show, and what is kept of the policies of which a pass began.
 #[derive(Default)]
 pub struct KnownPolicies {
-    /// One for each scope.
-    stores: Mutex<Vec<Store<StoredPolicy>>>,
+    shown: Mutex<Shown>,
     intakes: Mutex<BTreeMap<PolicyKey, PolicyIntake>>,
+}
+
+#[derive(Default)]
+struct Shown {
+    /// One for each scope.
+    stores: Vec<Store<StoredPolicy>>,
+    /// Of the policies that they have, so that a few of many are found without a look at all.
+    names: BTreeSet<PolicyKey>,
+}
+
+impl Shown {
+    fn get(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
+        let reference = watch::reference(key);
+        self.stores.iter().find_map(|store| store.get(&reference))
+    }
+
+    /// The names of a namespace, or all, in their order: those after `after`.
+    fn names<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+        after: Option<&PolicyKey>,
+    ) -> impl Iterator<Item = &'a PolicyKey> + use<'a> {
+        let first = PolicyKey::new(namespace.unwrap_or_default(), "");
+        let start = match after {
+            Some(after) if *after > first => Excluded(after.clone()),
+            _ => Included(first),
+        };
+        let names = self.names.range((start, Unbounded));
+        names.take_while(move |key| namespace.is_none_or(|namespace| key.namespace == namespace))
+    }
 }
 
 /// What is kept of one policy between passes.
@@ -36,7 +67,24 @@ struct PolicyIntake {
 
 impl KnownPolicies {
     pub(super) fn of_store(&self, store: Store<StoredPolicy>) {
-        self.stores.lock().push(store);
+        let mut shown = self.shown.lock();
+        let had = store.state().into_iter().map(|policy| policy.key());
+        shown.names.extend(had.collect::<Vec<_>>());
+        shown.stores.push(store);
+    }
+
+    /// The store of a scope has taken this in.
+    pub(super) fn see(&self, change: &PolicyChange, scope: Option<&str>) {
+        let names = &mut self.shown.lock().names;
+        match change {
+            PolicyChange::Changed(key) => drop(names.insert(key.clone())),
+            PolicyChange::StatusChanged(_) => {}
+            PolicyChange::Gone(key) => drop(names.remove(key)),
+            PolicyChange::Listed(listed) => {
+                names.retain(|key| scope.is_some_and(|scope| scope != key.namespace));
+                names.extend(listed.iter().cloned());
+            }
+        }
     }
 
     /// Whether a policy exists, of this uid.
@@ -47,16 +95,18 @@ impl KnownPolicies {
 
     /// A policy as the watch has shown it last.
     pub(super) fn get(&self, key: &PolicyKey) -> Option<Arc<StoredPolicy>> {
-        let reference = watch::reference(key);
-        self.stores.lock().iter().find_map(|store| store.get(&reference))
+        self.shown.lock().get(key)
     }
 
-    /// The names of the policies that watches show, of one namespace or of all.
-    pub(super) fn names(&self, namespace: Option<&str>) -> BTreeSet<PolicyKey> {
-        let stores = self.stores.lock();
-        let keys = stores.iter().flat_map(Store::state).map(|policy| policy.key());
-        keys.filter(|key| namespace.is_none_or(|namespace| key.namespace == namespace))
-            .collect()
+    /// The first `most` names of the policies that watches show, of one namespace or of all, after `after`, in their order.
+    pub(super) fn names(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&PolicyKey>,
+        most: usize,
+    ) -> Vec<PolicyKey> {
+        let shown = self.shown.lock();
+        shown.names(namespace, after).take(most).cloned().collect()
     }
 
     /// A pass begins.
@@ -69,12 +119,10 @@ impl KnownPolicies {
 
     /// What each policy of a namespace declares, by name.
     pub(super) fn sizes(&self, namespace: &str) -> Vec<(String, Size)> {
-        let stores = self.stores.lock();
-        let all = stores.iter().flat_map(Store::state);
-        let own = all.map(|policy| (policy.key(), policy.size()));
-        own.filter(|(key, _)| key.namespace == namespace)
-            .map(|(key, size)| (key.name, size))
-            .collect()
+        let shown = self.shown.lock();
+        let own = shown.names(Some(namespace), None);
+        let sizes = own.filter_map(|key| Some((key.name.clone(), shown.get(key)?.size())));
+        sizes.collect()
     }
 
     /// Nothing of a policy is in force.
@@ -133,11 +181,9 @@ impl KnownPolicies {
 
     /// The policies that were handed on; `None`: a pass over one that exists has not ended yet.
     pub(super) fn all_handed(&self) -> Option<Vec<PolicyKey>> {
-        let (stores, intakes) = (self.stores.lock(), self.intakes.lock());
-        let existing = stores.iter().flat_map(Store::state);
-        let passed =
-            |policy: Arc<StoredPolicy>| intakes.get(&policy.key()).is_some_and(|intake| intake.passed);
-        if !existing.into_iter().all(passed) {
+        let (shown, intakes) = (self.shown.lock(), self.intakes.lock());
+        let passed = |policy: &PolicyKey| intakes.get(policy).is_some_and(|intake| intake.passed);
+        if !shown.names.iter().all(passed) {
             return None;
         }
         let handed = intakes.iter().filter(|(_, intake)| intake.handed.is_some());
@@ -147,5 +193,45 @@ impl KnownPolicies {
     /// Nothing is kept of a policy that is gone.
     pub(super) fn forget(&self, key: &PolicyKey) {
         self.intakes.lock().remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(namespace: &str, name: &str) -> PolicyKey {
+        PolicyKey::new(namespace, name)
+    }
+
+    #[test]
+    fn names_are_those_that_the_stores_have_a_page_at_a_time() {
+        let policies = KnownPolicies::default();
+        let list = |scope: Option<&str>, keys: &[PolicyKey]| {
+            policies.see(&PolicyChange::Listed(keys.iter().cloned().collect()), scope);
+        };
+        list(Some("a"), &[key("a", "z"), key("a", "x"), key("a", "y")]);
+        list(Some("ab"), &[key("ab", "x")]);
+        policies.see(&PolicyChange::Changed(key("b", "x")), Some("b"));
+        let names = |namespace: Option<&str>, after: Option<PolicyKey>, most: usize| {
+            let names = policies.names(namespace, after.as_ref(), most);
+            names
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(names(None, None, 9), "a/x a/y a/z ab/x b/x");
+        assert_eq!(names(Some("a"), None, 2), "a/x a/y");
+        assert_eq!(names(Some("a"), Some(key("a", "y")), 2), "a/z");
+        assert_eq!(names(None, Some(key("a", "y")), 2), "a/z ab/x");
+        // The page before was of others.
+        assert_eq!(names(Some("b"), Some(key("a", "y")), 9), "b/x");
+        assert_eq!(names(Some("a"), Some(key("b", "x")), 9), "");
+        policies.see(&PolicyChange::Gone(key("a", "x")), Some("a"));
+        list(Some("ab"), &[]);
+        assert_eq!(names(None, None, 9), "a/y a/z b/x");
+        list(None, &[key("c", "x")]);
+        assert_eq!(names(None, None, 9), "c/x");
     }
 }

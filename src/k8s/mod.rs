@@ -34,6 +34,7 @@ use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionK
 use kube::{Api, Client, Resource};
 
 use crate::render::Kind;
+use distributary_core::ids::PolicyKey;
 use error::CallError;
 
 /// A request of intake is answered within this time, or has failed.
@@ -91,4 +92,16 @@ fn resource(kind: Kind) -> ApiResource {
 pub fn policy_resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("distributary.dev", "v1alpha1", "ReplicaSetPolicy");
     ApiResource::from_gvk_with_plural(&kind, "replicasetpolicies")
+}
+
+/// The path of the policies of a namespace at the API server. Names become part of it as they are.
+#[must_use]
+pub fn policies_path(namespace: &str) -> String {
+    format!("/apis/distributary.dev/v1alpha1/namespaces/{namespace}/replicasetpolicies")
+}
+
+/// The path of a policy at the API server.
+#[must_use]
+pub fn policy_path(key: &PolicyKey) -> String {
+    format!("{}/{}", policies_path(&key.namespace), key.name)
 }

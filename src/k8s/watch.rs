@@ -49,6 +49,7 @@ pub fn policies(
     let events = followed(&context, &watched, api, Selection::default());
     let stream = policies::changes(writer, events).filter_map(move |change| {
         let (context, watched) = (Arc::clone(&context), watched.clone());
+        context.policies.see(&change, watched.scope.as_deref());
         context.changes.tell(change.concerns());
         async move {
             match change {

@@ -36,7 +36,7 @@ enum Crates {
 const PROBER: &[&str] = &["distributary_probe"];
 
 /// The arrows: data moves one way.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 22] = [
     Rule {
         part: ("core/src", None),
         // schemars: behind the feature `schema`.
@@ -128,9 +128,28 @@ const RULES: [Rule; 19] = [
         rooms: Some(&["clock", "metrics"]),
     },
     Rule {
+        part: ("src", Some("change")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&["k8s", "render"]),
+    },
+    Rule {
         part: ("src", Some("http_api")),
         crates: Crates::AllBut(PROBER),
-        rooms: Some(&["clock", "engine", "http", "k8s", "render", "telemetry"]),
+        rooms: Some(&[
+            "change",
+            "clock",
+            "dashboard",
+            "engine",
+            "http",
+            "k8s",
+            "render",
+            "telemetry",
+        ]),
+    },
+    Rule {
+        part: ("src", Some("dashboard")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&[]),
     },
     Rule {
         part: ("src", Some("telemetry")),
@@ -156,6 +175,21 @@ const RULES: [Rule; 19] = [
             "render",
             "telemetry",
             "writing",
+        ]),
+    },
+    Rule {
+        part: ("src", Some("kubectl")),
+        crates: Crates::AllBut(PROBER),
+        rooms: Some(&[
+            "change",
+            "cli",
+            "clock",
+            "dashboard",
+            "http",
+            "http_api",
+            "k8s",
+            "render",
+            "telemetry",
         ]),
     },
 ];

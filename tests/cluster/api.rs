@@ -3,7 +3,7 @@
 mod changes;
 mod chart;
 mod examples;
-mod scene;
+pub mod scene;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -41,6 +41,14 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_replica_with_a_password_is_added_and_removed_with_its_secret",
             changes::secret,
         )
+        .test(
+            "a_replica_gets_another_url_and_the_secret_before_goes",
+            changes::url,
+        )
+        .test(
+            "of_those_who_add_one_replica_with_the_api_one_has_its_secret",
+            changes::one_id,
+        )
         .test("changes_at_the_same_time_take_back_none", changes::together)
         .test("a_policy_that_gitops_manages_is_left_alone", changes::gitops)
         .test(
@@ -51,17 +59,24 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "the_api_tells_of_changes_until_the_right_is_gone",
             streams::changes,
         )
+        .test(
+            "the_api_tells_of_all_policies_until_the_right_to_list_is_gone",
+            streams::fleet,
+        )
         .test("the_ninth_stream_of_a_token_is_refused", streams::limits)
 }
 
+/// The table has the page of metrics, too.
+const METRICS: &str = "--metrics=Authorized";
+
 async fn table(plane: Arc<ControlPlane>) -> Result<()> {
-    let scene = Scene::set(plane).await?;
+    let scene = Scene::set_as(plane, false, &[METRICS]).await?;
     by_the_table(&scene).await
 }
 
 /// Its kubeconfig has every right, by a client certificate, which the API server would go by before a token.
 async fn certificate(plane: Arc<ControlPlane>) -> Result<()> {
-    let scene = Scene::set_with_admin(plane).await?;
+    let scene = Scene::set_as(plane, true, &[METRICS]).await?;
     by_the_table(&scene).await
 }
 
@@ -107,7 +122,7 @@ fn rows() -> Result<Vec<Row>> {
     .collect()
 }
 
-fn cells(line: &str) -> Vec<String> {
+pub fn cells(line: &str) -> Vec<String> {
     let inner = line.trim().trim_matches('|').split('|');
     inner.map(|cell| cell.trim().to_owned()).collect()
 }

@@ -1,5 +1,6 @@
 //! The operator on a real control plane, with real PostgreSQL servers: one control plane, a namespace per test.
 
+mod acting;
 mod admission;
 mod api;
 mod classes;
@@ -14,6 +15,7 @@ mod faults;
 mod fixture;
 mod health;
 mod hostile;
+mod kubectl;
 mod lag;
 mod leaders;
 mod load;
@@ -31,6 +33,7 @@ mod refusals;
 mod rerouting;
 mod rivals;
 mod rogues;
+mod rollout;
 mod routes;
 mod secrets;
 mod services;
@@ -74,6 +77,8 @@ fn tests() -> ExitCode {
     let suite = network::tests(suite);
     let suite = names::tests(suite);
     let suite = tutorial::tests(suite);
+    let suite = rollout::tests(suite);
+    let suite = acting::tests(suite);
     let suite = poolers::tests(suite);
     let suite = sessions::tests(suite);
     let suite = watches::tests(suite);
@@ -92,6 +97,7 @@ fn tests() -> ExitCode {
     let suite = modes::tests(suite);
     let suite = edits::tests(suite);
     let suite = command_line::tests(suite);
+    let suite = kubectl::tests(suite);
     let suite = admission::tests(suite);
     let suite = api::tests(suite);
     packaging::tests(suite).run()

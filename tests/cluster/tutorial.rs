@@ -22,15 +22,15 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 }
 
 /// A fenced block: its language, its text, and the heading that it is under.
-struct Block {
-    language: String,
-    text: String,
-    heading: String,
+pub struct Block {
+    pub language: String,
+    pub text: String,
+    pub heading: String,
 }
 
-fn blocks() -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let (mut blocks, mut heading, mut open) = (Vec::new(), "", None);
-    for line in PAGE.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(language), None) => {
                 open = Some(Block {
@@ -48,27 +48,28 @@ fn blocks() -> Vec<Block> {
 }
 
 /// The directory in which the commands run, with what they find there.
-struct Shell {
-    folder: PathBuf,
+pub struct Shell {
+    pub folder: PathBuf,
     /// The names of the page, and those of the test.
-    names: [(&'static str, String); 4],
+    pub names: Vec<(&'static str, String)>,
 }
 
 impl Shell {
-    fn new(it: &Fixture) -> Result<Self> {
-        let folder = harness::node::data_subdir("tutorial")?.join(&*it.namespace);
+    pub fn new(it: &Fixture, page: &str) -> Result<Self> {
+        let folder = harness::node::data_subdir(page)?.join(&*it.namespace);
         std::fs::create_dir_all(folder.join("bin"))?;
         std::fs::write(folder.join("ca.crt"), it.postgres.authority().pem())?;
         for (name, program) in [
             ("kubectl", programs::path("kubectl")?.canonicalize()?),
             ("distributary", env!("CARGO_BIN_EXE_distributary").into()),
+            ("kubectl-distributary", env!("CARGO_BIN_EXE_distributary").into()),
         ] {
             std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
         }
         std::fs::copy(it.plane.admin_kubeconfig(), folder.join("kubeconfig"))?;
         Ok(Self {
             folder,
-            names: [
+            names: vec![
                 ("pg-0.example.com", it.postgres.primary().name().to_owned()),
                 ("pg-1.example.com", it.postgres.replica(0).name().to_owned()),
                 ("--namespace=shop", format!("--namespace={}", &*it.namespace)),
@@ -78,14 +79,14 @@ impl Shell {
     }
 
     /// With the names of the test.
-    fn named(&self, text: &str) -> String {
+    pub fn named(&self, text: &str) -> String {
         self.names
             .iter()
             .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     /// Runs commands, which must end with this code; what they printed.
-    async fn run(&self, commands: &str, code: i32) -> Result<String> {
+    pub async fn run(&self, commands: &str, code: i32) -> Result<String> {
         let path = format!(
             "{}:/usr/lib/postgresql/15/bin:/usr/bin:/bin",
             self.folder.join("bin").display()
@@ -120,13 +121,13 @@ async fn tutorial(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::start_with(plane, servers, &[]).await?;
     it.postgres.primary().sql("create database orders").await?;
     it.postgres.caught_up().await?;
-    let shell = Shell::new(&it)?;
+    let shell = Shell::new(&it, "tutorial")?;
     let mut stopped = false;
     for Block {
         language,
         text,
         heading,
-    } in blocks()
+    } in blocks(PAGE)
     {
         match language.as_str() {
             "yaml" => std::fs::write(shell.folder.join("orders.yaml"), shell.named(&text))?,

@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     -o) out=$2; shift ;;
     ./cmd/*) install -m 0755 /dev/null "$out/${1##*/}" ;;
-    .) install -m 0755 /dev/null "$out/etcd"; install -m 0755 /dev/null "$out/helm" ;;
+    .) install -m 0755 /dev/null "$out/etcd"; install -m 0755 /dev/null "$out/helm"; install -m 0755 /dev/null "$out/kubelet" ;;
     esac
     shift
 done

@@ -96,8 +96,9 @@ fn runs(command: &str) {
 #[test]
 fn every_offline_command_of_the_pages_runs() {
     let mut found = 0;
-    // All of that one runs against a cluster: tests/cluster/tutorial.rs.
-    for page in pages().into_iter().filter(|page| !page.ends_with("tutorial.md")) {
+    // All of these run against a cluster: tests/cluster/tutorial.rs and rollout.rs.
+    let is_run = |page: &std::path::Path| page.ends_with("tutorial.md") || page.ends_with("rollout.md");
+    for page in pages().into_iter().filter(|page| !is_run(page)) {
         let text = read(&page);
         let offline =
             |line: &&str| line.starts_with("distributary plan ") || line.starts_with("distributary drill ");
@@ -163,6 +164,17 @@ fn every_command_and_every_variable_of_import_is_on_its_page() {
         assert!(row.iter().any(|row| page.contains(row)), "{command}");
     }
     must_name("docs/cli.md", &known_variables());
+}
+
+#[test]
+fn every_command_of_the_plugin_is_on_its_page_with_its_exit_codes() {
+    let page = read("docs/cli.md");
+    let commands = distributary::kubectl::command_names();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in &commands {
+        let row = format!("\n| `kubectl distributary {command} ");
+        assert!(page.contains(&row), "{command}");
+    }
 }
 
 #[test]

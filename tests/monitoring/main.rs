@@ -1,4 +1,7 @@
-//! A real Prometheus that reads two operators. `cargo test` runs this only where it is named: `make test-api` does.
+//! What programs of others read: the metrics, by a real Prometheus, and the HTTP API, by Schemathesis. `cargo test` runs this only
+//! where it is named: `make test-api` does.
+
+mod description;
 
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
@@ -7,6 +10,10 @@ mod fixture;
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/pair.rs"]
 mod pair;
+
+#[allow(dead_code, reason = "made for more tests than these")]
+#[path = "../cluster/api/scene.rs"]
+mod scene;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -38,6 +45,7 @@ fn main() -> ExitCode {
                 "the_alert_of_a_killed_replica_fires_once_and_resolves",
                 killed_replica,
             )
+            .test("the_api_answers_as_its_description_says", description::holds)
             .run()
     })
 }

@@ -160,7 +160,8 @@ fn who_follows_hears_of_a_decision_that_is_another_one_and_then_finds_it() {
     let mut case = policy(&["a"]);
     case.key = key("a");
     decide(&board, &mut world, case.changed(Memory::default()));
-    let mut hears = || follower.changed(&key("a")).now_or_never().is_some();
+    let own = Changed::Policy(key("a"));
+    let mut hears = || follower.changed(&own).now_or_never().is_some();
     assert_eq!((hears(), hears()), (true, false));
     let decision = board.get(&key("a")).unwrap().decision;
     board.decided(&key("a"), &decision);

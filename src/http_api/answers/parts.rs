@@ -83,6 +83,14 @@ pub struct ServerAnswer {
     pub means: Option<String>,
     /// What must happen next; null: nothing, or not judged yet.
     pub next: Option<String>,
+    /// The time of the last change of its state, as in the status; null: not in the status.
+    #[schema(format = DateTime)]
+    pub since: Option<String>,
+    /// Why it may not take over the writes, one word; of a standby: if it were promoted. null: it may, it is the write primary, or its
+    /// role is Unknown.
+    pub cannot_take_over: Option<String>,
+    /// The same in a sentence, without a capital letter and a dot; null: as above.
+    pub cannot_take_over_means: Option<String>,
     /// The failure of its newest check; null: it did not fail.
     pub failure: Option<String>,
     /// Closed, Open or HalfOpen; null: not judged yet.

@@ -1,7 +1,10 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use distributary_api::{RouteStatus, RoutingStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use distributary_core::decision::Decision;
+use distributary_core::fixture::{at, policy};
+use distributary_core::observation::Load;
+use distributary_core::world::{Announcement, Event, Memory, World};
 use serde_json::{Value, json};
 
 use super::*;
@@ -88,6 +91,55 @@ fn what_is_not_known_is_null_and_never_0() {
 }
 
 #[test]
+fn among_others_it_has_its_conditions_in_short_and_null_for_what_is_not_known() {
+    let mut facts = facts("True", "False");
+    facts.status.primary = Some(distributary_api::PrimaryStatus {
+        id: "primary".to_owned(),
+        ..distributary_api::PrimaryStatus::default()
+    });
+    let item = json_of(&facts.item());
+    assert_eq!(
+        item,
+        json!({
+            "namespace": "shop", "name": "orders", "healthy": true,
+            "ready": {"status": "True", "reason": "Told", "message": "as told"},
+            "degraded": {"status": "False", "reason": "Told", "message": "as told"},
+            "writePrimary": "primary", "regions": null, "healthyReplicas": null, "totalReplicas": null,
+            "replicaUsagePercentage": null, "averageResponseTime": null, "worstLagMilliseconds": null, "connections": null,
+        })
+    );
+    facts.status.conditions.clear();
+    let item = facts.item();
+    assert_eq!((item.healthy, item.ready, item.degraded), (false, None, None));
+}
+
+#[test]
+fn the_regions_of_a_policy_are_told_once_each_in_order() {
+    let mut facts = facts("True", "False");
+    let mut case = policy(&["a", "b", "c"]);
+    for (endpoint, region) in case.endpoints.iter_mut().zip(["west", "east", "west"]) {
+        endpoint.region = Some(region.to_owned());
+    }
+    facts.entry = Some(BoardEntry {
+        decision: decided(case.changed(Memory::default())),
+        judged: None,
+        figures: BTreeMap::new(),
+        statistics: BTreeMap::new(),
+        counts: BTreeMap::new(),
+    });
+    assert_eq!(facts.item().regions.unwrap(), ["east", "west"]);
+}
+
+fn decided(event: Event) -> Arc<Decision> {
+    let effects = World::default().advance(at(1), [event]);
+    let decided = effects.writer.into_iter().find_map(|report| match report {
+        Announcement::Decided { decision, .. } => Some(decision),
+        Announcement::Gone { .. } => None,
+    });
+    decided.unwrap()
+}
+
+#[test]
 fn routes_are_those_of_the_status_and_of_the_slices() {
     let routing = json_of(&facts("True", "False").health(origin()))["database"]["routing"].clone();
     assert_eq!(routing["revision"], "abc");
@@ -156,16 +208,7 @@ fn a_lag_that_is_longer_than_it_is_told_says_so() {
 
 #[test]
 fn sessions_are_those_of_every_pod_that_tells_them() {
-    use distributary_core::fixture::{at, policy};
-    use distributary_core::observation::Load;
-    use distributary_core::world::{Announcement, Memory, World};
-
-    let mut world = World::default();
-    let effects = world.advance(at(1), [policy(&["a"]).changed(Memory::default())]);
-    let decided = effects.writer.into_iter().find_map(|report| match report {
-        Announcement::Decided { decision, .. } => Some(decision),
-        Announcement::Gone { .. } => None,
-    });
+    let decided = decided(policy(&["a"]).changed(Memory::default()));
     let told = |pod: u8, sessions: Option<u32>, millis: u64| {
         let target = TargetId {
             endpoint: EndpointId::from("a"),
@@ -185,7 +228,7 @@ fn sessions_are_those_of_every_pod_that_tells_them() {
     };
     let mut facts = facts("True", "False");
     let with = |figures: Vec<_>| BoardEntry {
-        decision: decided.clone().unwrap(),
+        decision: decided.clone(),
         judged: None,
         figures: figures.into_iter().collect(),
         statistics: BTreeMap::new(),

@@ -120,11 +120,15 @@ async fn the_seventeenth_request_at_once_is_refused_and_none_waits_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn at_rest_no_place_is_held_and_meanwhile_none_is_given() {
     let (callers, _) = answering(200, "{}");
-    let place = callers.place().unwrap();
+    let token = Token::new("abc").unwrap();
+    let place = callers.as_caller(&token).unwrap();
     let mut rest = Box::pin(callers.rest());
     let waited = tokio::time::timeout(std::time::Duration::from_secs(1), &mut rest).await;
     assert!(waited.is_err());
-    assert!(matches!(callers.place().map(|_| ()), Err(CallerError::Busy)));
+    assert!(matches!(
+        callers.as_caller(&token).map(|_| ()),
+        Err(CallerError::Busy)
+    ));
     drop(place);
     rest.await;
 }

@@ -79,10 +79,10 @@ pub async fn secret(plane: Arc<ControlPlane>) -> Result<()> {
     );
     ensure!(secrets.get_opt("orders-replica-8").await?.is_some());
     // What the policy may not be makes no Secret.
-    let wrong = json!({"action": "add_replica", "replicaConfig": {"id": "replica-7", "url": URL, "maxConnections": 0}});
+    let wrong = json!({"action": "add_replica", "replicaConfig": {"id": "replica-7", "url": URL, "region": "no region"}});
     let refused = scene.change(&wrong, &scene.editor).await?;
     ensure!(
-        refused.status == 422 && refused.body.contains("maxConnections"),
+        refused.status == 422 && refused.body.contains("region"),
         "{}",
         refused.body
     );
@@ -102,6 +102,97 @@ pub async fn secret(plane: Arc<ControlPlane>) -> Result<()> {
         !log.contains("pass-9") && !log.contains(&scene.editor),
         "the log has a secret"
     );
+    Ok(())
+}
+
+/// A new URL has a Secret of its own until the policy names it; one without a password is in the policy.
+pub async fn url(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane).await?;
+    let secrets = scene.it.api::<Secret>();
+    let update =
+        |url: &str| json!({"action": "update_replica", "replicaConfig": {"id": "replica-9", "url": url}});
+    let added = scene.change(&add("replica-9"), &scene.editor).await?;
+    ensure!(added.status == 200, "{}", added.body);
+    for (url, secret, before) in [
+        (
+            "postgresql://app:pass-10@10.0.0.10:5433/app",
+            "orders-replica-9.2",
+            "orders-replica-9",
+        ),
+        (
+            "postgresql://app:pass-11@10.0.0.11:5433/app",
+            "orders-replica-9",
+            "orders-replica-9.2",
+        ),
+    ] {
+        let updated = scene.change(&update(url), &scene.editor).await?;
+        ensure!(
+            updated.status == 200 && !updated.body.contains("pass-1"),
+            "{}",
+            updated.body
+        );
+        let kept = secrets.get(secret).await?.data.unwrap_or_default().remove("url");
+        ensure!(kept.is_some_and(|kept| kept.0 == url.as_bytes()), "{secret}");
+        ensure!(secrets.get_opt(before).await?.is_none(), "{before} is left");
+        let expected = json!({
+            "id": "replica-9", "region": "eu", "state": "Disabled", "urlSecretRef": {"name": secret, "key": "url"},
+        });
+        ensure!(
+            replicas(&scene).await?.contains(&expected),
+            "{:?}",
+            replicas(&scene).await?
+        );
+    }
+    let updated = scene
+        .change(&update("postgresql://10.0.0.12:5434/app"), &scene.editor)
+        .await?;
+    ensure!(updated.status == 200, "{}", updated.body);
+    ensure!(
+        secrets.get_opt("orders-replica-9").await?.is_none(),
+        "the Secret is left"
+    );
+    let expected = json!({
+        "id": "replica-9", "region": "eu", "state": "Disabled", "host": "10.0.0.12", "port": 5434,
+        "connection": {"database": "app"},
+    });
+    ensure!(
+        replicas(&scene).await?.contains(&expected),
+        "{:?}",
+        replicas(&scene).await?
+    );
+    let drain =
+        json!({"action": "update_replica", "replicaConfig": {"id": "replica-9", "state": "Draining"}});
+    let drained = scene.change(&drain, &scene.editor).await?;
+    ensure!(drained.status == 200, "{}", drained.body);
+    ensure!(replicas(&scene).await?[1]["state"] == "Draining");
+    Ok(())
+}
+
+/// Of those that add one replica at the same time one has its URL in the end, and no Secret is lost or left.
+pub async fn one_id(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane).await?;
+    let urls: Vec<_> = (1..6)
+        .map(|number| format!("postgresql://app:pass-{number}@10.0.0.{number}/app"))
+        .collect();
+    let bodies: Vec<_> = urls
+        .iter()
+        .map(|url| json!({"action": "add_replica", "replicaConfig": {"id": "replica-9", "url": url}}))
+        .collect();
+    let all = bodies.iter().map(|body| scene.change(body, &scene.editor));
+    let answers = futures::future::try_join_all(all).await?;
+    let done: Vec<_> = urls
+        .iter()
+        .zip(&answers)
+        .filter(|(_, answer)| answer.status == 200)
+        .collect();
+    ensure!(
+        done.len() == 1 && answers.iter().all(|answer| matches!(answer.status, 200 | 409)),
+        "{answers:?}"
+    );
+    let secret = scene.it.api::<Secret>().get("orders-replica-9").await?;
+    let kept = secret.data.unwrap_or_default().remove("url").unwrap_or_default();
+    ensure!(kept.0 == done[0].0.as_bytes(), "the URL of one that was refused");
+    ensure!(replicas(&scene).await?.len() == 2);
     Ok(())
 }
 

@@ -138,7 +138,8 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
     ensure!(missing.is_err(), "a PodMonitor without a token");
     let more = [
         "metrics.podMonitor.tokenSecretName=scraper",
-        "metrics.service.create=true",
+        "metrics.serviceMonitor.create=true",
+        "metrics.serviceMonitor.tokenSecretName=scraper",
         "networkPolicy.enabled=true",
     ];
     let scraped = template(&plane, &[&scraped[..], &more[..]].concat()).await?;
@@ -154,6 +155,10 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
     );
     let service = &find(&scraped, "Service", "distributary-metrics")?["spec"]["ports"][0];
     ensure!(service["targetPort"] == "api", "{service}");
+    let of_service = &find(&scraped, "ServiceMonitor", "distributary")?["spec"]["endpoints"][0];
+    let mut same = monitor.clone();
+    same["port"] = service["name"].clone();
+    ensure!(*of_service == same, "{of_service}");
     let ingress = &find(&scraped, "NetworkPolicy", "distributary")?["spec"]["ingress"];
     ensure!(
         *ingress == json!([{"ports": [{"protocol": "TCP", "port": "api"}]}]),

@@ -47,7 +47,7 @@ pub async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
         ensure!(answer["code"].is_null(), "{command}: {answer}");
         ensure!(answer["answeredBy"].is_string(), "{command}: {answer}");
     }
-    ensure!(streams == 1);
+    ensure!(streams == 2);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::api::ApiClient;
 use harness::certificates::Authority;
 use harness::control_plane::{Namespace, service_account_user};
@@ -12,6 +12,7 @@ use harness::{ControlPlane, Operator, wait};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::fixture::{Fixture, SOON};
 
@@ -66,13 +67,15 @@ impl Scene {
         Self::set_as(plane, false, &[]).await
     }
 
-    /// The operator has every right, by a client certificate.
-    pub async fn set_with_admin(plane: Arc<ControlPlane>) -> Result<Self> {
-        Self::set_as(plane, true, &[]).await
+    /// `is_admin`: the operator has every right, by a client certificate.
+    pub async fn set_as(plane: Arc<ControlPlane>, is_admin: bool, arguments: &[&str]) -> Result<Self> {
+        let it = Fixture::start(plane, 1).await?;
+        Self::over(it, is_admin, arguments).await
     }
 
-    pub async fn set_as(plane: Arc<ControlPlane>, is_admin: bool, arguments: &[&str]) -> Result<Self> {
-        let mut it = Fixture::start(Arc::clone(&plane), 1).await?;
+    /// The same over servers that were started.
+    pub async fn over(mut it: Fixture, is_admin: bool, arguments: &[&str]) -> Result<Self> {
+        let plane = Arc::clone(&it.plane);
         let (directory, authority) = certificate(&it.namespace)?;
         it.operator.kill();
         it.operator = operator(&it, is_admin, &directory, arguments).await?;
@@ -195,7 +198,24 @@ impl Scene {
         } else {
             String::new()
         };
+        if path.contains("/events") {
+            return self.begin(&path, &headers).await;
+        }
         self.client.send(method, &path, &headers, &body).await
+    }
+
+    /// The answer to a request for events, up to the first one.
+    async fn begin(&self, path: &str, headers: &[String]) -> Result<Response> {
+        let mut stream = self.client.open("GET", path, headers, "").await?;
+        let mut answer = vec![];
+        let read = async {
+            while !answer.windows(2).any(|bytes| bytes == b"\n\n") && stream.read_buf(&mut answer).await? > 0
+            {
+            }
+            anyhow::Ok(())
+        };
+        wait::within("the first event", SOON, read).await?;
+        harness::web::parse(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
     }
 
     /// What callers did was done by them, and nothing that the operator did was for them.
@@ -232,6 +252,17 @@ impl Scene {
                 "the operator wrote a Secret: {secret:?}"
             );
         }
+        // Of the admin, the tests themselves write.
+        let mut written = here
+            .iter()
+            .filter(|event| event.is_write() && event.user == operator);
+        ensure!(
+            written.all(|event| match &*event.resource {
+                "replicasetpolicies" => event.uri.contains("/status"),
+                resource => resource != "secrets",
+            }),
+            "the operator wrote what callers write"
+        );
         // A policy is read by its name for callers alone, or by the desk of the leader.
         let read = |user: &str| {
             let mut gets = here.iter().filter(of_policy).filter(|event| event.verb == "get");

@@ -6,22 +6,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
 use harness::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 
 use super::scene::{Scene, bearer};
 use crate::fixture::SOON;
 
 const PATH: &str = "/api/v1/policies/shop/orders/events";
+const FLEET: &str = "/api/v1/events?namespace=shop";
 /// The right is asked for again after 60 s, and believed for 10 s.
 const UNTIL_REFUSED: Duration = Duration::from_secs(75);
 
 type Events = Lines<BufReader<Box<dyn AsyncRead + Unpin + Send>>>;
 
-async fn open(scene: &Scene, token: &str) -> Result<Events> {
+async fn open(scene: &Scene, path: &str, token: &str) -> Result<Events> {
     let stream = scene
         .client
-        .open("GET", &scene.here(PATH), &[bearer(token)], "")
+        .open("GET", &scene.here(path), &[bearer(token)], "")
         .await?;
     let stream: Box<dyn AsyncRead + Unpin + Send> = Box::new(stream);
     Ok(BufReader::new(stream).lines())
@@ -46,7 +47,7 @@ async fn next(events: &mut Events, within: Duration) -> Result<(String, Value)> 
 
 pub async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane).await?;
-    let mut events = open(&scene, &scene.reader).await?;
+    let mut events = open(&scene, PATH, &scene.reader).await?;
     let (name, first) = next(&mut events, SOON).await?;
     ensure!(name == "snapshot" && first["name"] == "orders", "{name} {first}");
     let targets = |policy: &Value, route: &str| {
@@ -100,11 +101,137 @@ pub async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// Tells of the policies of a namespace, each as in a page, until the right to list them goes, though that to get one stays.
+pub async fn fleet(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane).await?;
+    let namespace = &*scene.it.namespace;
+    for path in ["/api/v1/events", FLEET] {
+        let refused = scene.get(path, &scene.stranger).await?;
+        ensure!(
+            refused.status == 403 && !refused.body.contains("orders"),
+            "{refused:?}"
+        );
+    }
+    let mut events = open(&scene, FLEET, &scene.reader).await?;
+    let (name, mut first) = next(&mut events, SOON).await?;
+    ensure!(
+        name == "snapshot" && first["answeredBy"].is_string(),
+        "{name} {first}"
+    );
+    let page = scene
+        .get("/api/v1/policies?namespace=shop", &scene.reader)
+        .await?;
+    let mut page: Value = serde_json::from_str(&page.body)?;
+    for list in [&mut first, &mut page] {
+        let item = list["items"][0].as_object_mut().context("an item")?;
+        for figure in [
+            "replicaUsagePercentage",
+            "averageResponseTime",
+            "worstLagMilliseconds",
+            "connections",
+        ] {
+            ensure!(item.remove(figure).is_some(), "no {figure}");
+        }
+    }
+    ensure!(first["items"] == page["items"], "{first} {page}");
+    let item = &first["items"][0];
+    ensure!(
+        item["ready"]["status"] == "True"
+            && item["degraded"]["status"] == "False"
+            && item["writePrimary"] == "primary"
+            && item["regions"].is_array()
+            && item["totalReplicas"] == 1,
+        "{item}"
+    );
+    // One that is new, then gone; a stream that begins later is of the same.
+    scene.it.apply_another("invoices", scene.it.policy()).await?;
+    until(&mut events, |change| change["items"][0]["name"] == "invoices").await?;
+    let mut later = open(&scene, FLEET, &scene.editor).await?;
+    let (_, both) = next(&mut later, SOON).await?;
+    ensure!(
+        both["items"][0]["name"] == "invoices" && both["items"][1]["name"] == "orders",
+        "{both}"
+    );
+    scene
+        .it
+        .plane
+        .kubectl(&[
+            "delete",
+            "replicasetpolicy",
+            "-n",
+            namespace,
+            "invoices",
+            "--wait=false",
+        ])
+        .await?;
+    for events in [&mut events, &mut later] {
+        until(events, |change| {
+            change["items"] == json!([])
+                && change["removed"] == json!([{"namespace": namespace, "name": "invoices"}])
+        })
+        .await?;
+    }
+    scene.it.postgres.replica(0).kill_postmaster()?;
+    until(&mut events, |change| {
+        let item = &change["items"][0];
+        item["name"] == "orders" && item["degraded"]["status"] == "True" && item["healthyReplicas"] == 0
+    })
+    .await?;
+    loses_its_list(&scene, events).await
+}
+
+/// Waits for a change that is so.
+async fn until(events: &mut Events, is_so: impl Fn(&Value) -> bool) -> Result<()> {
+    let changed = async {
+        loop {
+            let (name, change) = next(events, SOON).await?;
+            ensure!(name == "change", "{name} {change}");
+            if is_so(&change) {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    wait::within("a change", SOON, changed).await
+}
+
+async fn loses_its_list(scene: &Scene, mut events: Events) -> Result<()> {
+    let rules = json!({"rules": [
+        {"apiGroups": ["distributary.dev"], "resources": ["replicasetpolicies"], "verbs": ["get"]},
+    ]});
+    let namespace = &*scene.it.namespace;
+    let rules = rules.to_string();
+    let patch = [
+        "patch",
+        "role",
+        "-n",
+        namespace,
+        "reader",
+        "--type=merge",
+        "-p",
+        &rules,
+    ];
+    scene.it.plane.kubectl(&patch).await?;
+    let ends = async {
+        loop {
+            let (name, problem) = next(&mut events, UNTIL_REFUSED).await?;
+            if name == "end" {
+                return anyhow::Ok(problem);
+            }
+        }
+    };
+    let problem = wait::within("the stream to end", UNTIL_REFUSED, ends).await?;
+    let message = problem["message"].as_str().unwrap_or_default();
+    ensure!(problem["code"] == 403 && message.contains("list"), "{problem}");
+    let one = scene.get("/api/v1/policies/shop/orders", &scene.reader).await?;
+    ensure!(one.status == 200, "{one:?}");
+    Ok(())
+}
+
 pub async fn limits(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane).await?;
     let mut open_ones = vec![];
     for _ in 0..8 {
-        let mut events = open(&scene, &scene.reader).await?;
+        let mut events = open(&scene, PATH, &scene.reader).await?;
         next(&mut events, SOON).await?;
         open_ones.push(events);
     }
@@ -113,11 +240,13 @@ pub async fn limits(plane: Arc<ControlPlane>) -> Result<()> {
         refused.status == 429 && refused.head.contains("etry-"),
         "{refused:?}"
     );
-    let mut other = open(&scene, &scene.editor).await?;
+    let refused = scene.get(FLEET, &scene.reader).await?;
+    ensure!(refused.status == 429, "both kinds count: {refused:?}");
+    let mut other = open(&scene, PATH, &scene.editor).await?;
     next(&mut other, SOON).await?;
     open_ones.pop();
     wait::eventually("a place to be free", SOON, || async {
-        let mut events = open(&scene, &scene.reader).await?;
+        let mut events = open(&scene, PATH, &scene.reader).await?;
         next(&mut events, Duration::from_secs(5)).await
     })
     .await?;

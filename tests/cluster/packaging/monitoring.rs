@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use super::{documents, find, template, template_json};
 
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "ConfigMap",
     "NetworkPolicy",
     "PodMonitor",
     "PrometheusRule",
     "Service",
+    "ServiceMonitor",
 ];
 
 fn alerts(rule: &Value) -> Result<Vec<&Value>> {
@@ -31,10 +32,12 @@ pub(super) async fn the_chart_installs_monitoring(plane: Arc<ControlPlane>) -> R
     }
     let set = [
         "metrics.perEndpoint=false",
-        "metrics.service.create=true",
         "metrics.podMonitor.create=true",
         "metrics.podMonitor.interval=15s",
         "metrics.podMonitor.additionalLabels.release=prometheus",
+        "metrics.serviceMonitor.create=true",
+        "metrics.serviceMonitor.interval=15s",
+        "metrics.serviceMonitor.additionalLabels.release=prometheus",
         "prometheusRule.create=true",
         "prometheusRule.additionalLabels.release=prometheus",
         "prometheusRule.excludeRules={DistributaryNoLeader,DistributaryWatchSilent,DistributaryChecksLate}",
@@ -65,13 +68,29 @@ pub(super) async fn the_chart_installs_monitoring(plane: Arc<ControlPlane>) -> R
         monitor["spec"]["podMetricsEndpoints"] == json!([endpoint]),
         "{monitor}"
     );
+    let of_service = find(&chart, "ServiceMonitor", "distributary")?;
+    ensure!(
+        of_service["spec"]["endpoints"] == json!([endpoint]),
+        "{of_service}"
+    );
+    let selector = of_service["spec"]["selector"]["matchLabels"].as_object();
+    let selector = selector.context("no selector")?;
+    // The Service of the metrics, and no other one.
+    for document in chart.iter().filter(|document| document["kind"] == "Service") {
+        let labels = &document["metadata"]["labels"];
+        let is_read = selector.iter().all(|(label, value)| labels[label] == *value);
+        ensure!(
+            is_read == (document["metadata"]["name"] == "distributary-metrics"),
+            "{document}"
+        );
+    }
     let policy = find(&chart, "NetworkPolicy", "distributary")?;
     ensure!(
         selects(&policy["spec"]["podSelector"]["matchLabels"]) && policy["spec"]["ingress"] == json!([]),
         "{policy}"
     );
     let rule = find(&chart, "PrometheusRule", "distributary")?;
-    for labelled in [rule, monitor] {
+    for labelled in [rule, monitor, of_service] {
         ensure!(
             labelled["metadata"]["labels"]["release"] == "prometheus",
             "{labelled}"

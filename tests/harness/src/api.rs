@@ -60,18 +60,7 @@ impl ApiClient {
         headers: &[String],
         body: &str,
     ) -> Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
-            roots.add(root?)?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let client = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(self.address).await.context("connect")?;
-        let name = ServerName::try_from(self.host.clone())?;
-        let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+        let mut stream = self.connect().await?;
         let mut lines = headers.join("\r\n");
         if !headers.is_empty() {
             lines.push_str("\r\n");
@@ -83,5 +72,24 @@ impl ApiClient {
         );
         stream.write_all(request.as_bytes()).await?;
         Ok(stream)
+    }
+
+    /// A connection on which nothing was sent yet.
+    ///
+    /// # Errors
+    /// When the certificate is not of the CA, or the connection ends.
+    pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
+            roots.add(root?)?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await.context("connect")?;
+        let name = ServerName::try_from(self.host.clone())?;
+        Ok(TlsConnector::from(Arc::new(client)).connect(name, stream).await?)
     }
 }

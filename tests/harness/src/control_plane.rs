@@ -1,7 +1,7 @@
 //! A Kubernetes control plane with one node, `n1`: the namespace that the program runs in.
 //!
 //! etcd, kube-apiserver, kube-controller-manager and kube-proxy are the real programs, started with the flags that a
-//! cluster would have. There is no kubelet and no scheduler: pods stay pending.
+//! cluster would have. There is no scheduler, and the kubelet is a stub that forwards ports: pods stay pending.
 
 pub mod audit;
 mod commands;
@@ -11,11 +11,12 @@ mod namespace;
 pub mod programs;
 mod tokens;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -23,6 +24,7 @@ use kube::runtime::wait::{Condition, conditions};
 use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use crate::process::Daemon;
 use crate::{node, wait, watch};
@@ -49,6 +51,7 @@ pub struct ControlPlane {
     admin: PathBuf,
     audit_log: PathBuf,
     // Dropped in this order: those who depend on another program end before it.
+    kubelet: OnceCell<Daemon>,
     proxy: Daemon,
     controller_manager: Daemon,
     api_server: Daemon,
@@ -111,6 +114,7 @@ impl ControlPlane {
         control_plane.controller_manager.start()?;
         control_plane.add_node().await?;
         control_plane.proxy.start()?;
+
         let (accounts, services) = tokio::join!(control_plane.accounts(), control_plane.services(family));
         accounts.and(services)?;
         Ok(control_plane)
@@ -156,12 +160,43 @@ impl ControlPlane {
         }
     }
 
+    /// Makes a Pod on the node, which stands for a program that listens on this address of the loopback: its ports can be
+    /// forwarded. The first one starts the kubelet.
+    ///
+    /// # Errors
+    /// When the Pod cannot be made, or the kubelet is missing or ends.
+    pub async fn pod(&self, namespace: &str, name: &str, loopback: Ipv4Addr) -> Result<()> {
+        let pods = node::data_subdir("pods")?;
+        let kubelet = async || {
+            let daemon = daemons::kubelet(&self.credentials, &pods)?;
+            daemon.start()?;
+            let address = (node::NODE, daemons::KUBELET_PORT);
+            let connect = || async { anyhow::Ok(TcpStream::connect(address).await?) };
+            wait::eventually("the kubelet to listen", START, connect).await?;
+            anyhow::Ok(daemon)
+        };
+        self.kubelet.get_or_try_init(kubelet).await?.still_runs()?;
+        let own = pods.join(namespace);
+        std::fs::create_dir_all(&own)?;
+        std::fs::write(own.join(name), loopback.to_string())?;
+        let api: Api<Pod> = Api::namespaced(self.client(), namespace);
+        let pod = json!({
+            "metadata": { "name": name },
+            "spec": { "nodeName": "n1", "containers": [{ "name": "distributary", "image": "none" }] },
+        });
+        api.create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await
+            .context("create the pod")?;
+        Ok(())
+    }
+
     async fn prepare(family: ServiceFamily) -> Result<Self> {
         let credentials = Credentials::make()?;
         let admin = credentials.for_user("admin", &["system:masters"])?;
         let audit_log = node::data_subdir("logs")?.join("audit.log");
         Ok(Self {
             client: client(&admin).await?,
+            kubelet: OnceCell::new(),
             proxy: daemons::proxy(&credentials)?,
             controller_manager: daemons::controller_manager(&credentials)?,
             api_server: daemons::api_server(&credentials, &audit_log, family)?,
@@ -199,7 +234,8 @@ impl ControlPlane {
         api.create(&PostParams::default(), &serde_json::from_value(node)?)
             .await
             .context("create the node")?;
-        let status = json!({ "status": { "addresses": addresses } });
+        let port = json!({ "kubeletEndpoint": { "Port": daemons::KUBELET_PORT } });
+        let status = json!({ "status": { "addresses": addresses, "daemonEndpoints": port } });
         let patch = kube::api::Patch::Merge(status);
         api.patch_status("n1", &kube::api::PatchParams::default(), &patch)
             .await

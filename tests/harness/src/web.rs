@@ -49,7 +49,9 @@ async fn exchange(server: SocketAddr, path: &str) -> Result<Response> {
     parse(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
 }
 
-pub(crate) fn parse(answer: &str) -> Option<Response> {
+/// An answer of HTTP/1, whole or only begun; `None`: its head is not whole.
+#[must_use]
+pub fn parse(answer: &str) -> Option<Response> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Response {

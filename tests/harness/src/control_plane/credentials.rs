@@ -39,6 +39,9 @@ impl Credentials {
         made.authority
             .server(&names, &addresses)?
             .write(&made.directory, "server")?;
+        made.authority
+            .server(&["n1"], &[node::NODE.into()])?
+            .write(&made.directory, "kubelet")?;
         let tokens = KeyPair::generate()?;
         fs::write(made.file("tokens.key"), tokens.serialize_pem())?;
         fs::write(made.file("tokens.pub"), tokens.public_key_pem())?;
@@ -48,6 +51,11 @@ impl Credentials {
     /// The path of one of the files: `ca.crt`, `server.crt`, `server.key`, `tokens.key`, `tokens.pub`.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The files of a client's certificate and of its key.
+    pub(super) fn certificate_of(&self, name: &str) -> Result<(PathBuf, PathBuf)> {
+        self.authority.client(name, &[])?.write(&self.directory, name)
     }
 
     /// A kubeconfig for a user who proves who they are by certificate.

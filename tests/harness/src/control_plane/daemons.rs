@@ -12,6 +12,9 @@ use super::programs;
 use crate::node::{self, API_SERVER, API_SERVER6, SERVICE_RANGE, SERVICE_RANGE6};
 use crate::process::Daemon;
 
+/// Where the API server reaches the kubelet of the node.
+pub(super) const KUBELET_PORT: u16 = 10250;
+
 /// The controllers that matter where there is no kubelet and no scheduler.
 const CONTROLLERS: &[&str] = &[
     "clusterrole-aggregation-controller",
@@ -56,6 +59,7 @@ pub(super) fn api_server(
     family: ServiceFamily,
 ) -> Result<Daemon> {
     let policy = credentials.file("audit-policy.json");
+    let kubelet_client = credentials.certificate_of("kube-apiserver-kubelet-client")?;
     fs::write(&policy, audit_policy())?;
     if audit_log.exists() {
         fs::remove_file(audit_log).context("remove the audit log of the last control plane")?;
@@ -78,6 +82,9 @@ pub(super) fn api_server(
             flag("tls-cert-file", &credentials.file("server.crt")),
             flag("tls-private-key-file", &credentials.file("server.key")),
             flag("client-ca-file", &credentials.file("ca.crt")),
+            flag("kubelet-certificate-authority", &credentials.file("ca.crt")),
+            flag("kubelet-client-certificate", &kubelet_client.0),
+            flag("kubelet-client-key", &kubelet_client.1),
             flag(
                 "service-account-signing-key-file",
                 &credentials.file("tokens.key"),
@@ -127,6 +134,17 @@ pub(super) fn proxy(credentials: &Credentials) -> Result<Daemon> {
         "--conntrack-tcp-timeout-close-wait=0".to_owned(),
         "--healthz-bind-address=127.0.0.1:10256".to_owned(),
         "--metrics-bind-address=127.0.0.1:10249".to_owned(),
+    ]))
+}
+
+/// `pods`: a directory with the addresses of Pods, see tests/controlplane/kubelet.
+pub(super) fn kubelet(credentials: &Credentials, pods: &Path) -> Result<Daemon> {
+    Ok(Daemon::new("kubelet", programs::path("kubelet")?)?.args([
+        format!("--listen={}:{KUBELET_PORT}", node::NODE),
+        flag("tls-cert-file", &credentials.file("kubelet.crt")),
+        flag("tls-private-key-file", &credentials.file("kubelet.key")),
+        flag("client-ca-file", &credentials.file("ca.crt")),
+        flag("pods", pods),
     ]))
 }
 

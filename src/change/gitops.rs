@@ -1,9 +1,8 @@
 //! Whether GitOps manages a policy: it would take back what is changed beside it. Pure.
 
-use axum::http::StatusCode;
 use serde_json::Value;
 
-use crate::http_api::problem::Problem;
+use super::refusal::Refusal;
 
 /// Managers of fields that are those of a tool, and the name of the tool.
 const MANAGERS: [(&str, &str); 3] = [
@@ -12,18 +11,18 @@ const MANAGERS: [(&str, &str); 3] = [
     ("helm-controller", "Flux HelmRelease"),
 ];
 
-/// Fails where GitOps manages the policy.
+/// Fails where GitOps manages the policy. `force_by`: how a caller insists.
 ///
 /// # Errors
 /// `ManagedByGitOps`, with who does.
-pub fn refuses(policy: &Value) -> Result<(), Problem> {
+pub fn refuses(policy: &Value, force_by: &str) -> Result<(), Refusal> {
     let Some(owner) = owner(policy) else {
         return Ok(());
     };
     let message = format!(
-        "{owner} manages this policy, and would take the change back: change it at its source, or set \"force\": true"
+        "{owner} manages this policy, and would take the change back: change it at its source, or {force_by}"
     );
-    Err(Problem::new(StatusCode::CONFLICT, "ManagedByGitOps", message))
+    Err(Refusal::new(409, "ManagedByGitOps", message))
 }
 
 fn owner(policy: &Value) -> Option<String> {
@@ -96,7 +95,9 @@ mod tests {
         for (metadata, expected) in cases {
             let policy = json!({"metadata": metadata});
             assert_eq!(owner(&policy).as_deref(), expected, "{metadata}");
-            assert_eq!(refuses(&policy).is_err(), expected.is_some());
+            let refused = refuses(&policy, "use --force").err();
+            assert_eq!(refused.is_some(), expected.is_some());
+            assert!(refused.is_none_or(|refused| refused.message.ends_with("or use --force")));
         }
     }
 }

@@ -1,45 +1,32 @@
-//! The requests of a change to the API server, with the token of the caller.
+//! The requests of a change to the API server, all of one caller.
 
 use axum::http::{HeaderValue, Method, Request, header};
 use serde_json::{Value, json};
 
-use crate::http_api::caller::Caller;
-use crate::http_api::rights::path_of;
-use crate::k8s::callers::{CallerError, Callers, Place};
+use crate::k8s::callers::{AsCaller, CallerError};
+use crate::k8s::policy_path;
 use crate::render::labels::{MANAGED_BY, MANAGER, POLICY};
 use distributary_core::ids::PolicyKey;
 
-/// Who changes fields, as the API server keeps it.
-const MANAGER_OF_FIELDS: &str = "distributary-api";
+/// Which change made a Secret.
+const MARK: &str = "distributary.dev/change";
 
-/// What a caller asks about one policy, from one place: what was begun can be taken back, however many others ask.
+/// What a caller asks about one policy.
 pub struct Requests<'a> {
-    callers: &'a Callers,
-    caller: &'a Caller,
-    key: &'a PolicyKey,
-    place: Place,
+    pub caller: AsCaller,
+    pub key: &'a PolicyKey,
+    pub field_manager: &'static str,
+    /// Whether nothing that is written stays.
+    pub dry_run: bool,
 }
 
-impl<'a> Requests<'a> {
-    /// # Errors
-    /// [`CallerError::Busy`] where no place is free.
-    pub fn new(callers: &'a Callers, caller: &'a Caller, key: &'a PolicyKey) -> Result<Self, CallerError> {
-        let place = callers.place()?;
-        Ok(Self {
-            callers,
-            caller,
-            key,
-            place,
-        })
-    }
-
+impl Requests<'_> {
     pub async fn policy(&self) -> Result<Value, CallerError> {
-        self.send(Method::GET, path_of(self.key), None).await
+        self.send(Method::GET, policy_path(self.key), None).await
     }
 
     pub async fn patch(&self, operations: &Value, dry_run: bool) -> Result<Value, CallerError> {
-        let dry_run = if dry_run { "&dryRun=All" } else { "" };
-        let path = format!("{}?fieldManager={MANAGER_OF_FIELDS}{dry_run}", path_of(self.key));
+        let path = self.written(&policy_path(self.key), dry_run);
         let body = Some(("application/json-patch+json", operations));
         self.send(Method::PATCH, path, body).await
     }
@@ -49,7 +36,13 @@ impl<'a> Requests<'a> {
     }
 
     /// Makes a Secret with a URL, which goes with the policy.
-    pub async fn create_secret(&self, name: &str, url: &str, policy: &Value) -> Result<Value, CallerError> {
+    pub async fn create_secret(
+        &self,
+        name: &str,
+        url: &str,
+        mark: &str,
+        policy: &Value,
+    ) -> Result<Value, CallerError> {
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -57,6 +50,7 @@ impl<'a> Requests<'a> {
                 "name": name,
                 "namespace": self.key.namespace,
                 "labels": {MANAGED_BY: MANAGER, POLICY: self.key.name},
+                "annotations": {MARK: mark},
                 "ownerReferences": [{
                     "apiVersion": policy["apiVersion"], "kind": policy["kind"],
                     "name": self.key.name, "uid": policy["metadata"]["uid"],
@@ -65,22 +59,41 @@ impl<'a> Requests<'a> {
             "type": "Opaque",
             "stringData": {"url": url},
         });
-        let path = format!(
-            "/api/v1/namespaces/{}/secrets?fieldManager={MANAGER_OF_FIELDS}",
-            self.key.namespace
-        );
-        self.send(Method::POST, path, Some(("application/json", &secret)))
-            .await
+        self.create(&secret, self.dry_run).await
+    }
+
+    /// An object as the API server would make it now: it has the time.
+    pub async fn server_time(&self, name: &str) -> Result<Value, CallerError> {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"generateName": format!("{name}-"), "namespace": self.key.namespace},
+        });
+        self.create(&object, true).await
     }
 
     /// Deletes this very Secret, and no other one of its name.
     pub async fn delete_secret(&self, name: &str, secret: &Value) -> Result<Value, CallerError> {
-        let options = json!({
+        let mut options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions",
             "preconditions": {"uid": secret["metadata"]["uid"]},
         });
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
         let body = Some(("application/json", &options));
         self.send(Method::DELETE, self.secret_path(name), body).await
+    }
+
+    async fn create(&self, secret: &Value, dry_run: bool) -> Result<Value, CallerError> {
+        let path = format!("/api/v1/namespaces/{}/secrets", self.key.namespace);
+        let path = self.written(&path, dry_run);
+        self.send(Method::POST, path, Some(("application/json", secret)))
+            .await
+    }
+
+    fn written(&self, path: &str, dry_run: bool) -> String {
+        let dry_run = if dry_run { "&dryRun=All" } else { "" };
+        format!("{path}?fieldManager={}{dry_run}", self.field_manager)
     }
 
     fn secret_path(&self, name: &str) -> String {
@@ -102,13 +115,11 @@ impl<'a> Requests<'a> {
             let kind = HeaderValue::from_static(kind);
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
-        self.callers
-            .send_from(&self.place, &self.caller.token, request)
-            .await
+        self.caller.send(request).await
     }
 }
 
-/// Whether this API made the Secret for the policy.
+/// Whether a change of the policy made the Secret.
 #[must_use]
 pub fn is_ours(secret: &Value, policy: &Value) -> bool {
     let metadata = &secret["metadata"];
@@ -119,4 +130,10 @@ pub fn is_ours(secret: &Value, policy: &Value) -> bool {
             .any(|owner| owner["uid"] == policy["metadata"]["uid"])
     });
     owned && metadata["labels"][MANAGED_BY] == MANAGER
+}
+
+/// Whether the change of this mark made the Secret.
+#[must_use]
+pub fn has_mark(secret: &Value, mark: &str) -> bool {
+    secret["metadata"]["annotations"][MARK] == mark
 }

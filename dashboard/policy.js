@@ -1,0 +1,200 @@
+// One policy: how it is, why, and what to do.
+
+import { actions } from "./actions.js";
+import { h, mark, say } from "./dom.js";
+import { endpoints } from "./endpoints.js";
+import { picture } from "./picture.js";
+import { plots } from "./plots.js";
+import { policyPath } from "./session.js";
+import { follow } from "./stream.js";
+import { timeline } from "./timeline.js";
+import { count, lag, moment, nameOf, percent, span, spaced, UNKNOWN } from "./words.js";
+
+/** Figures are no change that the stream tells: they are asked for. */
+const REFRESH = 2000;
+
+/** Conditions that are bad where they are True; the others are where they are False. */
+const BAD_IF_TRUE = new Set(["Degraded", "Reconciling", "Stalled", "ReadFallbackActive", "SplitBrainSuspected"]);
+/** What is said at the top, the most urgent first. Ready says the same as Programmed and the like, in more words. */
+const NOTICES = [
+  ["SplitBrainSuspected", "bad"], ["Ready", "bad"], ["Stalled", "bad"], ["Accepted", "bad"], ["PrimaryReachable", "bad"],
+  ["ReadFallbackActive", "warn"], ["Degraded", "warn"], ["StrategyEnforced", "note"],
+];
+
+export function policy(root, session, page, key) {
+  const parts = build(root, session, page, key);
+  const path = policyPath(key);
+  let stream = null;
+  let timer = null;
+  let isAsking = false;
+  let newest = "";
+  let isClosed = false;
+
+  function show(policy) {
+    // Two requests are under way at times: the later answer is the newer one.
+    if (isClosed || policy.observedAt < newest) return;
+    newest = policy.observedAt;
+    performance.mark("policy-begin");
+    parts.show(policy);
+    performance.measure("policy update", "policy-begin");
+    performance.clearMarks("policy-begin");
+    page.origin(policy);
+  }
+
+  async function refresh() {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      show(await session.get(path));
+    } catch {
+      // The stream says what is wrong.
+    } finally {
+      isAsking = false;
+    }
+  }
+
+  function state(word, problem) {
+    page.state(word, problem);
+    if (word === "Live") parts.fail(null);
+    else if (problem && (word === "Ended" || newest === "")) parts.fail(problem);
+  }
+
+  function resume() {
+    if (stream || isClosed) return;
+    stream = follow(session, `${path}/events`, { told: (_, policy) => show(policy), state });
+    timer = setInterval(refresh, REFRESH);
+    parts.resume();
+  }
+
+  function pause() {
+    stream?.close();
+    stream = null;
+    clearInterval(timer);
+    parts.pause();
+  }
+
+  resume();
+  return { pause, resume, close() { isClosed = true; pause(); parts.close(); } };
+}
+
+function build(root, session, page, key) {
+  const status = h("span", { class: "badge" });
+  const told = h("p", { class: "lead" });
+  const facts = h("p", { class: "muted facts" });
+  const failed = h("div", { class: "slot" });
+  const notices = h("div", { class: "notices" });
+  const tiles = h("dl", { class: "tiles" });
+  const conditions = h("tbody");
+  const acts = actions(session, page, key);
+  const drawn = picture();
+  const servers = endpoints(acts);
+  const moves = timeline();
+  const figures = plots();
+  const whole = h("div", { class: "whole", hidden: true },
+    notices, tiles,
+    section("Routes and servers", drawn.node),
+    section("Servers", servers.node, acts.tools),
+    section("Figures since this page was opened", figures.node),
+    section("Timeline", moves.node),
+    section("Conditions", h("div", { class: "card wide" }, h("table", { class: "conditions" },
+      h("thead", {}, h("tr", {}, ["Condition", "Status", "Reason", "Message", "Since"].map((name) => h("th", { scope: "col" }, name)))),
+      conditions))));
+  root.replaceChildren(
+    h("nav", { class: "crumbs", "aria-label": "Where you are" },
+      h("a", { href: "#/" }, "Policies"), " / ", h("a", { href: `#/${encodeURIComponent(key.namespace)}` }, key.namespace)),
+    h("div", { class: "head" }, h("h1", {}, key.name), status, acts.check),
+    failed, told, facts, whole, acts.dialog);
+
+  return {
+    show(policy) {
+      whole.hidden = false;
+      const conditionOf = (type) => policy.conditions.find((condition) => condition.type === type);
+      const state = stateOf(conditionOf);
+      mark(status, "data-state", state.id);
+      say(status, state.word);
+      say(told, conditionOf("Ready")?.message ?? "The operator has not judged this policy yet.");
+      say(facts, factsOf(policy));
+      notices.replaceChildren(...noticesOf(conditionOf), ...withoutFigures(policy));
+      tiles.replaceChildren(...tilesOf(policy));
+      drawn.show(policy);
+      servers.show(policy);
+      figures.show(policy);
+      moves.show(policy);
+      conditions.replaceChildren(...policy.conditions.map(conditionRow));
+    },
+    fail: (problem) => failed.replaceChildren(...(problem ? [h("p", { class: "notice bad", role: "alert" },
+      h("strong", {}, titleOf(problem)), " ", problem.message)] : [])),
+    resume() { drawn.resume(); acts.ask(); },
+    pause() { drawn.pause(); },
+    close() { drawn.pause(); figures.close(); },
+  };
+}
+
+const titleOf = ({ code }) =>
+  code === 403 ? "You may not read this policy." : code === 404 ? "There is no such policy." : "The policy cannot be shown.";
+
+function section(title, ...content) {
+  const id = title.toLowerCase().replaceAll(" ", "-");
+  return h("section", { "aria-labelledby": id }, h("h2", { id }, title), content);
+}
+
+function stateOf(conditionOf) {
+  const ready = conditionOf("Ready")?.status;
+  if (ready === "False") return { id: "bad", word: "Not ready" };
+  if (conditionOf("SplitBrainSuspected")?.status === "True") return { id: "bad", word: "Split brain suspected" };
+  if (ready !== "True") return { id: "unknown", word: "Unknown" };
+  return conditionOf("Degraded")?.status === "True" ? { id: "warn", word: "Degraded" } : { id: "good", word: "Ready" };
+}
+
+function factsOf({ routing, decision, generation }) {
+  const facts = [
+    routing.strategy && `Strategy ${spaced(routing.strategy)}`,
+    decision && decision !== "Decided" && `Decision: ${decision}`,
+    generation && `generation ${generation}`,
+    routing.revision && `revision ${routing.revision.slice(0, 8)}`,
+  ];
+  return facts.filter(Boolean).join(" · ");
+}
+
+const isBad = ({ type, status }) => status === (BAD_IF_TRUE.has(type) ? "True" : "False");
+
+/** Ready is the lead of the page already; what says the same is said once. */
+function noticesOf(conditionOf) {
+  const said = new Set([conditionOf("Ready")?.message]);
+  const shown = [];
+  for (const [type, state] of NOTICES) {
+    const condition = conditionOf(type);
+    if (type === "Ready" || !condition || !isBad(condition) || said.has(condition.message)) continue;
+    said.add(condition.message);
+    shown.push(h("p", { class: `notice ${state}`, role: type === "SplitBrainSuspected" ? "alert" : null },
+      h("strong", {}, `${spaced(type)}: ${spaced(condition.reason)}. `), condition.message));
+  }
+  return shown;
+}
+
+/** Of the server of `kubectl distributary dashboard`: why it has the status alone. */
+const withoutFigures = ({ withoutFigures }) =>
+  withoutFigures ? [h("p", { class: "notice note" }, h("strong", {}, "No live figures. "), `Shown is what the status has: ${withoutFigures}`)] : [];
+
+function tilesOf({ writePrimary, endpoints, statistics }) {
+  const primary = endpoints.find((server) => server.id === writePrimary);
+  const replicas = endpoints.slice(1);
+  const judged = replicas.every((server) => server.healthy !== null);
+  const worst = replicas.filter((server) => server.lagMilliseconds !== null).sort((a, b) => b.lagMilliseconds - a.lagMilliseconds)[0];
+  const tile = (name, value, more) => h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, value, more ? h("small", {}, more) : null));
+  return [
+    tile("Writes go to", primary ? nameOf(primary) : writePrimary ?? "nobody"),
+    tile("Replicas that are well", `${judged ? replicas.filter((server) => server.healthy).length : UNKNOWN}/${replicas.length}`),
+    tile("Worst lag", worst ? lag(worst) : UNKNOWN, worst ? nameOf(worst) : null),
+    tile("Sessions", count(statistics.connections)),
+    tile("Transactions on replicas", percent(statistics.replicaUsagePercentage), "of the last minute"),
+    tile("Response of replicas", span(statistics.averageResponseTime), "mean of the checks"),
+  ];
+}
+
+function conditionRow(condition) {
+  const cell = (label, text) => h("td", { "data-label": label }, text);
+  return h("tr", { "data-state": isBad(condition) ? "warn" : null }, h("th", { scope: "row" }, condition.type),
+    cell("Status", condition.status), cell("Reason", condition.reason), cell("Message", condition.message),
+    cell("Since", moment(condition.lastTransitionTime)));
+}

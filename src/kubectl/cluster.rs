@@ -1,0 +1,72 @@
+//! The cluster of a command, as kubectl's flags name it, and its policies.
+
+use std::path::PathBuf;
+
+use kube::{Api, Client, Config};
+
+use super::error::Error;
+use crate::cli::cluster::Connection;
+use crate::k8s;
+use distributary_api::ReplicaSetPolicy;
+
+/// Flags of kubectl: they stand before or after the command.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Where {
+    /// Namespace of the policy. Default: the namespace of the kubeconfig's context.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig. Default: its current context.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// File that is read in place of KUBECONFIG and ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// A cluster, as the caller.
+pub struct Cluster {
+    /// With the credentials of the caller.
+    pub config: Config,
+    pub client: Client,
+    /// That of `-n`, or of the context.
+    pub namespace: String,
+}
+
+impl Where {
+    pub fn connection(&self) -> Connection {
+        Connection {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+        }
+    }
+
+    /// # Errors
+    /// There is no kubeconfig or context of this name, or it cannot be used.
+    pub async fn cluster(&self) -> Result<Cluster, Error> {
+        let config = self.connection().config().await?;
+        let client = Connection::client_of(&config)?;
+        Ok(Cluster {
+            namespace: self
+                .namespace
+                .clone()
+                .unwrap_or_else(|| config.default_namespace.clone()),
+            config,
+            client,
+        })
+    }
+}
+
+impl Cluster {
+    /// The policies of the namespace.
+    pub fn policies(&self) -> Api<ReplicaSetPolicy> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The policy of this name in the namespace, read anew.
+    ///
+    /// # Errors
+    /// What the API server says against it; that there is none, in its words.
+    pub async fn policy(&self, name: &str) -> Result<ReplicaSetPolicy, Error> {
+        Ok(k8s::call(self.policies().get(name)).await?)
+    }
+}

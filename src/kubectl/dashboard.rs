@@ -1,0 +1,110 @@
+//! `kubectl distributary dashboard`: the page of the dashboard on this machine alone, with the rights of the kubeconfig.
+//!
+//! # Guarantees
+//! - Every answer is the caller's: before a policy is told, the API server is asked for it with the kubeconfig's credentials.
+//! - See [`guard`] for who may ask.
+
+mod by_status;
+mod change;
+mod guard;
+mod reading;
+mod stream;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use super::cluster::{Cluster, Where};
+use super::error::{Error, note};
+use super::live::{Live, LiveArguments};
+use crate::change::Refusal;
+use crate::cli::ExitStatus;
+use crate::dashboard::{self, Served};
+use crate::http::{self, Limits, Transport};
+use crate::http_api::problem::Problem;
+use guard::Guard;
+
+/// Of one person, with some tabs.
+const LIMITS: Limits = Limits {
+    at_once: 64,
+    whole: Duration::from_secs(60),
+};
+
+/// Serve the dashboard on this machine until interrupted, and print its URL.
+///
+/// The page shows and changes what you may. The URL has a secret of this run: whoever knows it acts with your rights while the command
+/// runs. Needs the right to list or get policies; live figures and changes need what the other commands need for them.
+///
+/// Exit codes: 0 it was interrupted; 1 it failed.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Port of 127.0.0.1. Default: a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    #[command(flatten)]
+    live: LiveArguments,
+}
+
+/// What every handler has.
+struct Shared {
+    cluster: Cluster,
+    live: LiveArguments,
+}
+
+type State = axum::extract::State<Arc<Shared>>;
+
+pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let cluster = place.cluster().await?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
+    let listener =
+        http::listen(address).map_err(|error| Error::said(format!("cannot listen on {address}: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::said(error.to_string()))?;
+    let guard = Guard::new(address.port()).ok_or_else(|| Error::said("the system has no randomness"))?;
+    println!("{}", guard.url());
+    note("Open this URL in a browser. It has a secret of this run. Interrupt to end.");
+    let shared = Shared {
+        cluster,
+        live: arguments.live.clone(),
+    };
+    let served = http::serve(listener, Transport::Plain, LIMITS, pages(shared, guard));
+    tokio::select! {
+        () = served => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(ExitStatus::Well)
+}
+
+fn pages(shared: Shared, guard: Guard) -> Router {
+    Router::new()
+        .route("/api/v1/policies", get(reading::policies))
+        .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
+        .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
+        .route("/api/v1/policies/{namespace}/{name}/events", get(stream::events))
+        .route("/api/db/replicas", post(change::change))
+        .merge(dashboard::pages(Served::Locally))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such page"))
+        .layer(from_fn_with_state(Arc::new(guard), guard::admit))
+        .with_state(Arc::new(shared))
+}
+
+impl Shared {
+    /// Who has live figures; an error says why nobody does.
+    async fn live(&self) -> Result<Live, Error> {
+        self.live.find(&self.cluster).await
+    }
+}
+
+/// Why a request has no answer, in the words of who refused it.
+fn problem(error: &Error) -> Problem {
+    match error {
+        Error::Server(status) => Refusal::of(status).into(),
+        other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", other.text()),
+    }
+}

@@ -1,0 +1,187 @@
+//! The answers of the operator as far as the object of a policy has them. What only the operator knows is null. Pure, but for the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use distributary_api::{Endpoint, EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus};
+use distributary_core::health::Reason;
+use distributary_core::policy::{EndpointState, Strategy};
+use distributary_core::write_primary::Obstacle;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::clock::timestamp;
+use crate::http_api::answers::{
+    ConditionAnswer, FailoverAnswer, Origin, PolicyAnswer, PolicyItem, ReplicaStatistics, RouteTargets,
+    RoutingHealth, ServerAnswer, StateAnswer, TargetAnswer,
+};
+use crate::render::advice;
+
+/// Who answers where no operator does.
+const STATUS: &str = "the status of the policy";
+
+pub fn origin() -> Origin {
+    Origin {
+        answered_by: STATUS.to_owned(),
+        leader: None,
+        observed_at: format!("{:.3}", timestamp()),
+    }
+}
+
+/// A policy in a list.
+pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
+    let status = object.status.clone().unwrap_or_default();
+    let ready = condition(&status, "Ready");
+    let state = |condition: &Condition| StateAnswer {
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    };
+    let regions: BTreeSet<_> = declared(object)
+        .filter_map(|(_, own)| own.region.clone())
+        .collect();
+    let lag = status.endpoints.iter().filter_map(|own| own.server.lag.as_ref());
+    PolicyItem {
+        namespace: name(object.metadata.namespace.as_ref()),
+        name: name(object.metadata.name.as_ref()),
+        healthy: ready.is_some_and(|ready| ready.status == "True"),
+        ready: ready.map(state),
+        degraded: condition(&status, "Degraded").map(state),
+        write_primary: status.primary.as_ref().map(|primary| primary.id.clone()),
+        regions: Some(regions.into_iter().collect()),
+        healthy_replicas: status.summary.as_ref().map(|summary| summary.healthy_replicas),
+        total_replicas: status.summary.as_ref().map(|summary| summary.total_replicas),
+        worst_lag_milliseconds: lag.map(|lag| lag.milliseconds).max(),
+        ..PolicyItem::default()
+    }
+}
+
+/// All that the object tells of a policy.
+pub fn policy(object: &ReplicaSetPolicy) -> PolicyAnswer {
+    let status = object.status.clone().unwrap_or_default();
+    let servers = declared(object).enumerate().map(|(place, (id, own))| {
+        let known = status.endpoints.iter().find(|known| known.id == id);
+        server(id, own, known, place == 0)
+    });
+    PolicyAnswer {
+        namespace: name(object.metadata.namespace.as_ref()),
+        name: name(object.metadata.name.as_ref()),
+        generation: status.observed_generation,
+        decision: None,
+        write_primary: status.primary.as_ref().map(|primary| primary.id.clone()),
+        conditions: status.conditions.iter().map(condition_answer).collect(),
+        reasons: vec![],
+        routing: routing(object, &status),
+        endpoints: servers.collect(),
+        statistics: ReplicaStatistics::default(),
+        history: status.failovers.iter().map(moved).collect(),
+        origin: origin(),
+    }
+}
+
+fn name(name: Option<&String>) -> String {
+    name.cloned().unwrap_or_default()
+}
+
+/// The primary first.
+fn declared(object: &ReplicaSetPolicy) -> impl Iterator<Item = (String, &Endpoint)> {
+    let primary = std::iter::once(&object.spec.primary);
+    let all = primary.chain(&object.spec.replicas);
+    all.map(|own| (own.id.clone().unwrap_or_else(|| "primary".to_owned()), own))
+}
+
+fn condition<'a>(status: &'a ReplicaSetPolicyStatus, type_: &str) -> Option<&'a Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+}
+
+fn condition_answer(condition: &Condition) -> ConditionAnswer {
+    ConditionAnswer {
+        r#type: condition.type_.clone(),
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        last_transition_time: condition.last_transition_time.0.to_string(),
+    }
+}
+
+fn moved(failover: &distributary_api::FailoverStatus) -> FailoverAnswer {
+    FailoverAnswer {
+        at: failover.at.0.to_string(),
+        route: failover.route.clone(),
+        kind: failover.kind.clone(),
+        from: failover.from.clone(),
+        to: failover.to.clone(),
+        reason: failover.reason.clone(),
+    }
+}
+
+fn routing(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> RoutingHealth {
+    let target = |id: &String| {
+        let known = status.endpoints.iter().find(|known| known.id == *id);
+        TargetAnswer {
+            endpoint: Some(id.clone()),
+            address: known.and_then(|known| known.address.clone()).unwrap_or_default(),
+            port: known.and_then(|known| known.port).unwrap_or_default(),
+        }
+    };
+    let routes = status.routes.iter().map(|route| {
+        let targets = RouteTargets {
+            state: Some(route.state.clone()),
+            targets: Some(route.endpoints.iter().map(target).collect()),
+        };
+        (route.name.clone(), targets)
+    });
+    let strategy: Option<Strategy> = Some(object.spec.load_balancing.strategy);
+    RoutingHealth {
+        revision: status.routing.as_ref().map(|routing| routing.revision.clone()),
+        strategy: strategy.map(|strategy| strategy.word().to_owned()),
+        routes: routes.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary: bool) -> ServerAnswer {
+    let told = known.map(|known| &known.server);
+    let reason = told.and_then(|told| Reason::from_word(&told.reason));
+    let obstacle = told.and_then(|told| Obstacle::from_word(told.cannot_take_over.as_deref()?));
+    let lag = told.and_then(|told| told.lag.as_ref());
+    let is_well = matches!(
+        reason,
+        Some(Reason::Serving | Reason::WeightZero | Reason::SameServer)
+    );
+    ServerAnswer {
+        id,
+        name: own.display_name.clone(),
+        state: own.state.unwrap_or(EndpointState::Active).word().to_owned(),
+        healthy: told.map(|_| is_well),
+        eligible: told.map(|told| told.eligible),
+        role: told.map_or_else(|| "Unknown".to_owned(), |told| told.role.clone()),
+        reason: told.map(|told| told.reason.clone()),
+        means: reason.map(|reason| advice::of(reason).means.to_owned()),
+        next: reason
+            .and_then(|reason| advice::of(reason).next)
+            .map(ToOwned::to_owned),
+        since: known.map(|known| known.since.0.to_string()),
+        cannot_take_over: told.and_then(|told| told.cannot_take_over.clone()),
+        cannot_take_over_means: obstacle.map(|obstacle| advice::of_obstacle(obstacle).to_owned()),
+        failure: told.and_then(|told| told.failure.clone()),
+        circuit: told.map(|told| told.circuit.clone()),
+        host: known
+            .and_then(|known| known.host.clone())
+            .or_else(|| own.host.clone()),
+        port: known.and_then(|known| known.port).or(own.port),
+        address: known.and_then(|known| known.address.clone()),
+        region: own.region.clone(),
+        weight: own.weight.unwrap_or(1),
+        priority: own.priority.unwrap_or(1),
+        max_connections: own.max_connections.unwrap_or(if is_primary { 20 } else { 15 }),
+        lag_milliseconds: lag.map(|lag| lag.milliseconds),
+        lag_bytes: lag.and_then(|lag| lag.bytes),
+        lag_at_least: lag.map(|lag| lag.at_least),
+        response_time_milliseconds: None,
+        connections: known.and_then(|known| known.sessions),
+        server_max_connections: None,
+        transactions: None,
+        statistics: None,
+    }
+}

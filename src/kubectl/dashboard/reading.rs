@@ -1,0 +1,140 @@
+//! What the page reads. The API server is asked first; figures are those of the operator, or else what the status has.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Shared, State as Local, by_status, problem};
+use crate::http_api::answers::{PolicyList, RightsAnswer};
+use crate::http_api::names::{self, PolicyPath};
+use crate::http_api::problem::Problem;
+use crate::k8s;
+use crate::kubectl::error::Error;
+use distributary_api::ReplicaSetPolicy;
+use distributary_core::ids::PolicyKey;
+
+/// Policies of a page that is read of the API server.
+const PAGE: u32 = 500;
+const GROUP: &str = "distributary.dev";
+const RESOURCE: &str = "replicasetpolicies";
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    namespace: Option<String>,
+    r#continue: Option<String>,
+}
+
+/// The policies that the caller may list.
+pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+    let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
+    let all = local.all(namespace);
+    match local.live().await {
+        Ok(live) => {
+            // Whoever may list some may list all.
+            may_list(&all).await?;
+            let mut path = format!("/api/v1/policies?limit={PAGE}");
+            if let Some(namespace) = namespace {
+                path.push_str(&format!("&namespace={namespace}"));
+            }
+            if let Some(after) = &asked.r#continue {
+                names::whole(after)?;
+                path.push_str(&format!("&continue={after}"));
+            }
+            live.get(&path).await.map(Json).map_err(|error| problem(&error))
+        }
+        Err(why) if local.live.is_named() => Err(problem(&why)),
+        Err(why) => {
+            let mut asked_for = ListParams::default().limit(PAGE);
+            asked_for.continue_token = asked.r#continue;
+            let page = k8s::call(all.list(&asked_for)).await;
+            let page = page.map_err(|error| problem(&error.into()))?;
+            let list = PolicyList {
+                items: page.items.iter().map(by_status::item).collect(),
+                r#continue: page.metadata.continue_.filter(|token| !token.is_empty()),
+                origin: by_status::origin(),
+            };
+            Ok(Json(without_figures(&list, &why)))
+        }
+    }
+}
+
+async fn may_list(all: &Api<ReplicaSetPolicy>) -> Result<(), Problem> {
+    let one = ListParams::default().limit(1);
+    let listed = k8s::call(all.list_metadata(&one)).await;
+    listed.map(drop).map_err(|error| problem(&error.into()))
+}
+
+/// All that is known of a policy.
+pub async fn policy(State(local): Local, PolicyPath(key): PolicyPath) -> Result<Json<Value>, Problem> {
+    let object = local.object(&key).await?;
+    match local.figures(&key).await {
+        Ok(answer) => Ok(Json(answer)),
+        Err(why) if local.live.is_named() => Err(problem(&why)),
+        Err(why) => Ok(Json(told(&object, &why))),
+    }
+}
+
+/// What the caller may do with a policy.
+pub async fn rights(State(local): Local, PolicyPath(key): PolicyPath) -> Result<Json<RightsAnswer>, Problem> {
+    let asked = SelfSubjectAccessReviewSpec {
+        resource_attributes: Some(ResourceAttributes {
+            group: Some(GROUP.to_owned()),
+            resource: Some(RESOURCE.to_owned()),
+            verb: Some("patch".to_owned()),
+            namespace: Some(key.namespace),
+            name: Some(key.name),
+            ..ResourceAttributes::default()
+        }),
+        ..SelfSubjectAccessReviewSpec::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec: asked,
+        ..SelfSubjectAccessReview::default()
+    };
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(local.cluster.client.clone());
+    let answer = k8s::call(reviews.create(&PostParams::default(), &review)).await;
+    let answer = answer.map_err(|error| problem(&error.into()))?;
+    let change = answer.status.is_some_and(|status| status.allowed);
+    Ok(Json(RightsAnswer {
+        change,
+        message: (!change).then(|| "you may not patch this ReplicaSetPolicy".to_owned()),
+    }))
+}
+
+/// What the status has of a policy, and why there is no more.
+pub fn told(object: &ReplicaSetPolicy, why: &Error) -> Value {
+    without_figures(&by_status::policy(object), why)
+}
+
+fn without_figures(answer: &impl serde::Serialize, why: &Error) -> Value {
+    let mut answer = serde_json::to_value(answer).unwrap_or_default();
+    answer["withoutFigures"] = json!(why.text().trim_start_matches("error: "));
+    answer
+}
+
+impl Shared {
+    fn all(&self, namespace: Option<&str>) -> Api<ReplicaSetPolicy> {
+        let client = self.cluster.client.clone();
+        match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+
+    /// A policy as the API server has it, read as the caller.
+    pub(super) async fn object(&self, key: &PolicyKey) -> Result<ReplicaSetPolicy, Problem> {
+        let object = k8s::call(self.all(Some(&key.namespace)).get(&key.name)).await;
+        object.map_err(|error| problem(&error.into()))
+    }
+
+    async fn figures(&self, key: &PolicyKey) -> Result<Value, Error> {
+        let path = format!("/api/v1/policies/{}/{}", key.namespace, key.name);
+        self.live().await?.get(&path).await
+    }
+}

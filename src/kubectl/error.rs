@@ -1,0 +1,151 @@
+//! Why a command of the plugin failed, in the words of kubectl.
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use kube::core::Status;
+
+use crate::cli;
+use crate::cli::output::printable;
+use crate::k8s::error::CallError;
+use crate::telemetry;
+
+/// Why a command could not do what was asked for.
+#[derive(Debug)]
+pub enum Error {
+    /// The API server refused it.
+    Server(Box<Status>),
+    /// The API server does not answer.
+    Unreachable(String),
+    /// As kubectl says it, behind `error: `.
+    Said(String),
+    /// Of a command that the operator's command line has too.
+    Cli(cli::Error),
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(status) => Self::Server(status),
+            other => Self::Unreachable(telemetry::chain(&other)),
+        }
+    }
+}
+
+impl From<cli::Error> for Error {
+    fn from(error: cli::Error) -> Self {
+        let status = match &error {
+            cli::Error::Failed { source, .. } => source
+                .downcast_ref::<CallError>()
+                .and_then(CallError::status)
+                .cloned(),
+            _ => None,
+        };
+        match status {
+            Some(status) => Self::Server(status.boxed()),
+            None => Self::Cli(error),
+        }
+    }
+}
+
+impl Error {
+    pub fn said(what: impl Into<String>) -> Self {
+        Self::Said(what.into())
+    }
+
+    /// The line, or lines, on standard error.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Server(status) if status.code == 401 => {
+                "error: You must be logged in to the server (Unauthorized)".to_owned()
+            }
+            Self::Server(status) => format!("Error from server ({}): {}", reason(status), status.message),
+            Self::Unreachable(why) => format!("Unable to connect to the server: {why}"),
+            Self::Said(what) => format!("error: {what}"),
+            Self::Cli(error) => format!("error: {}", telemetry::chain(error)),
+        }
+    }
+
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Server(_) | Self::Unreachable(_) | Self::Said(_) => 1,
+            Self::Cli(error) => error.code(),
+        }
+    }
+
+    /// Prints it to standard error; the exit code.
+    pub fn print(&self) -> ExitCode {
+        eprintln!("{}", printable(&self.text()));
+        ExitCode::from(self.code())
+    }
+}
+
+fn reason(status: &Status) -> &str {
+    if status.reason.is_empty() {
+        "InternalError"
+    } else {
+        &status.reason
+    }
+}
+
+/// Says something beside the result.
+pub fn note(what: &str) {
+    eprintln!("{}", printable(what));
+}
+
+/// Prints what is wrong with a command line; also help and version, which are no error.
+pub fn of_command_line(error: &clap::Error) -> ExitCode {
+    let of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let unknown = of(ContextKind::InvalidArg).filter(|it| it.starts_with('-'));
+    match (error.kind(), unknown) {
+        (ErrorKind::UnknownArgument, Some(flag)) => {
+            eprintln!("error: {}", printable(&unknown_flag(flag)));
+            eprintln!("See 'kubectl distributary --help' for usage.");
+        }
+        // The help, or a sentence of clap; where it cannot be written nobody reads it.
+        _ => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn unknown_flag(flag: &str) -> String {
+    match flag.strip_prefix('-') {
+        Some(letters) if !letters.starts_with('-') => {
+            let letter = letters.chars().next().unwrap_or('-');
+            format!("unknown shorthand flag: '{letter}' in {flag}")
+        }
+        _ => format!("unknown flag: {flag}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_the_words_of_kubectl() {
+        let status = |code: u16, reason: &str, message: &str| {
+            Error::from(CallError::Refused(
+                Status::failure(message, reason).with_code(code).boxed(),
+            ))
+        };
+        let missing = "replicasetpolicies.distributary.dev \"carts\" not found";
+        assert_eq!(
+            status(404, "NotFound", missing).text(),
+            format!("Error from server (NotFound): {missing}")
+        );
+        assert_eq!(
+            status(401, "Unauthorized", "Unauthorized").text(),
+            "error: You must be logged in to the server (Unauthorized)"
+        );
+        assert_eq!(
+            status(500, "", "etcd").text(),
+            "Error from server (InternalError): etcd"
+        );
+        assert_eq!(unknown_flag("-A"), "unknown shorthand flag: 'A' in -A");
+        assert_eq!(unknown_flag("--all"), "unknown flag: --all");
+    }
+}

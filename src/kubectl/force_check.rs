@@ -1,0 +1,62 @@
+//! `kubectl distributary force-check`: every server is checked now.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::cluster::Where;
+use super::error::Error;
+use super::output::{self, Names};
+use super::wait::Patience;
+use super::watching;
+use crate::cli::ExitStatus;
+use crate::clock::timestamp;
+use crate::k8s;
+use distributary_api::{CHECK_REQUESTED_AT, ReplicaSetPolicy};
+
+/// Who changed the policy, for the API server.
+const MANAGER: &str = "kubectl-distributary";
+
+/// Check every server of a policy now.
+///
+/// Sets the annotation distributary.dev/check-requested-at; needs the right to patch the policy, and with --wait those to list and
+/// watch it.
+///
+/// Exit codes: 0; 1 it failed, or not all servers were checked within --timeout.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Name of the policy.
+    #[arg(value_name = "POLICY")]
+    name: String,
+    #[command(flatten)]
+    output: Names,
+    /// Wait until all servers were checked.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let cluster = place.cluster().await?;
+    let asked = format!("{:.3}", timestamp());
+    let patch = json!({"metadata": {"annotations": {CHECK_REQUESTED_AT: asked}}});
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let (policies, name) = (cluster.policies(), &arguments.name);
+    k8s::call(policies.patch(name, &parameters, &Patch::Merge(patch))).await?;
+    let done = if arguments.wait {
+        let answered = |policy: &ReplicaSetPolicy| {
+            let status = policy.status.as_ref();
+            status.is_some_and(|status| status.checked_for.as_ref() == Some(&asked))
+        };
+        let changes = watching::policy(&cluster, name);
+        arguments.patience.until(name, changes, answered).await?;
+        output::did(name, "checked")
+    } else {
+        output::did(name, "check requested")
+    };
+    arguments.output.print(name, &done)?;
+    Ok(ExitStatus::Well)
+}

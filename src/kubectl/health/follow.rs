@@ -1,0 +1,124 @@
+//! The lines of policies as they change: by the stream of the operator, or else by a watch of the policies.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use super::{Arguments, Line, document, table};
+use crate::cli::ExitStatus;
+use crate::clock::Clock;
+use crate::http_api::answers::PolicyItem;
+use crate::kubectl::cluster::Cluster;
+use crate::kubectl::error::Error;
+use crate::kubectl::listed::Listed;
+use crate::kubectl::live::{self, FleetEvent, Live};
+use crate::kubectl::watching;
+
+/// From the end of a stream to the next one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Until it is interrupted. `shown`: the lines of the table.
+pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> Result<ExitStatus, Error> {
+    let mut screen = Screen { arguments, shown };
+    if let Some(live) = arguments.live.open(cluster).await? {
+        match by_stream(cluster, &live, &mut screen).await {
+            Err(why) if arguments.live.is_named() => return Err(why),
+            Err(why) => live::missing(&why),
+            Ok(()) => {}
+        }
+    }
+    let mut changes = std::pin::pin!(watching::policies(cluster, arguments.scope.namespace(cluster)));
+    while let Some(object) = changes.next().await {
+        let listed = serde_json::to_value(&object).and_then(serde_json::from_value::<Listed>);
+        if let Ok(listed) = listed {
+            screen.take(vec![Line { listed, live: None }])?;
+        }
+    }
+    Ok(ExitStatus::Well)
+}
+
+/// The lines so far: a changed one is as wide as they are.
+struct Screen<'a> {
+    arguments: &'a Arguments,
+    shown: Vec<Line>,
+}
+
+impl Screen<'_> {
+    /// Shows those of the lines that are another one than was shown.
+    fn take(&mut self, lines: Vec<Line>) -> Result<(), Error> {
+        let mut changed = Vec::new();
+        for line in lines {
+            let place = self.shown.iter().position(|shown| shown.key() == line.key());
+            match place {
+                Some(place) if self.shown[place].essence() == line.essence() => {
+                    self.shown[place] = line;
+                    continue;
+                }
+                Some(place) => self.shown[place] = line,
+                None => self.shown.push(line),
+            }
+            changed.push(place.unwrap_or(self.shown.len() - 1));
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let Arguments { scope, output, .. } = self.arguments;
+        let of_changed: Vec<_> = changed.iter().map(|place| &self.shown[*place]).collect();
+        let names = of_changed.iter().map(|line| line.listed.metadata.name.as_str());
+        let text = || {
+            let whole = table(&self.shown, scope.all_namespaces, output.is_wide());
+            let lines: Vec<_> = whole.lines().skip(1).collect();
+            changed
+                .iter()
+                .filter_map(|place| Some(format!("{}\n", lines.get(*place)?)))
+                .collect()
+        };
+        output.print(&document(of_changed.iter().copied()), names, text)
+    }
+}
+
+/// Ends where nobody answers any more.
+async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
+    let scope = screen.arguments.scope;
+    let namespace = scope.namespace(cluster);
+    let mut events = live.fleet_events(namespace).await?;
+    loop {
+        match events.next().await {
+            Ok(Some(FleetEvent::Policies(items))) => {
+                screen.take(items.into_iter().map(Line::of).collect())?;
+            }
+            Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
+            Ok(None) | Err(_) => {
+                Clock::sleep(PAUSE).await;
+                let Some(live) = screen.arguments.live.open(cluster).await? else {
+                    return Ok(());
+                };
+                events = live.fleet_events(namespace).await?;
+            }
+        }
+    }
+}
+
+impl Line {
+    fn of(item: PolicyItem) -> Self {
+        Self {
+            listed: Listed::of(&item),
+            live: Some(item),
+        }
+    }
+
+    fn key(&self) -> (&str, &str) {
+        (&self.listed.metadata.namespace, &self.listed.metadata.name)
+    }
+
+    /// Where it differs, the line is another one.
+    fn essence(&self) -> [String; 4] {
+        let (told, primary) = (self.listed.status.telling(), self.listed.status.primary.as_ref());
+        [
+            self.listed.status.ready().to_owned(),
+            self.replicas_text(),
+            told.map(|it| it.reason.clone()).unwrap_or_default(),
+            primary.map(|primary| primary.id.clone()).unwrap_or_default(),
+        ]
+    }
+}

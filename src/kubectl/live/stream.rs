@@ -1,0 +1,151 @@
+//! Server-sent events, as the HTTP API sends them.
+
+use std::marker::PhantomData;
+
+use axum::body::Body;
+use futures::StreamExt;
+use tokio::time::timeout;
+
+use super::{WHOLE, other_version, silent, unanswered};
+use crate::http_api::answers::{PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem};
+use crate::http_api::problem::Problem;
+use crate::kubectl::error::Error;
+
+/// Bytes of one event: at first it has all policies, each with less than 2 KiB.
+const LONGEST: usize = 64 << 20;
+
+/// What the stream of a policy tells.
+#[derive(Debug)]
+pub enum Event {
+    /// The policy as it is now.
+    Policy(Box<PolicyAnswer>),
+    /// Nothing follows, and why.
+    End(Problem),
+}
+
+/// What the stream of all policies tells.
+#[derive(Debug)]
+pub enum FleetEvent {
+    /// Those that are new or another one, or at first all of them.
+    Policies(Vec<PolicyItem>),
+    /// Nothing follows, and why.
+    End(Problem),
+}
+
+/// An event of a stream, by its name.
+pub trait Told: Sized {
+    /// `None`: an event of a later version.
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>>;
+}
+
+impl Told for Event {
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
+        Ok(match name {
+            "snapshot" | "change" => Some(Self::Policy(serde_json::from_str(data)?)),
+            "end" => Some(Self::End(serde_json::from_str(data)?)),
+            _ => None,
+        })
+    }
+}
+
+impl Told for FleetEvent {
+    fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
+        Ok(match name {
+            "snapshot" => Some(Self::Policies(
+                serde_json::from_str::<PoliciesSnapshot>(data)?.items,
+            )),
+            "change" => Some(Self::Policies(
+                serde_json::from_str::<PoliciesChange>(data)?.items,
+            )),
+            "end" => Some(Self::End(serde_json::from_str(data)?)),
+            _ => None,
+        })
+    }
+}
+
+/// The events of a stream.
+pub struct Events<T> {
+    body: axum::body::BodyDataStream,
+    lines: Lines,
+    told: PhantomData<T>,
+}
+
+/// Text that arrives in pieces.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// The next whole event: what stands before an empty line.
+    fn event(&mut self) -> Option<String> {
+        let end = self.0.windows(2).position(|pair| pair == b"\n\n")?;
+        let event: Vec<_> = self.0.drain(..end + 2).collect();
+        Some(String::from_utf8_lossy(&event[..end]).into_owned())
+    }
+}
+
+impl<T: Told> Events<T> {
+    pub fn of(body: Body) -> Self {
+        Self {
+            body: body.into_data_stream(),
+            lines: Lines::default(),
+            told: PhantomData,
+        }
+    }
+
+    /// The next event; `None`: the stream has ended.
+    ///
+    /// # Errors
+    /// It broke off, or is silent.
+    pub async fn next(&mut self) -> Result<Option<T>, Error> {
+        loop {
+            while let Some(text) = self.lines.event() {
+                if let Some(event) = read(&text)? {
+                    return Ok(Some(event));
+                }
+            }
+            if self.lines.0.len() > LONGEST {
+                return Err(Error::said(
+                    "the stream of the operator has an event without an end",
+                ));
+            }
+            match timeout(WHOLE, self.body.next()).await {
+                Ok(Some(Ok(bytes))) => self.lines.0.extend_from_slice(&bytes),
+                Ok(Some(Err(error))) => return Err(unanswered(&error)),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(silent()),
+            }
+        }
+    }
+}
+
+/// `None`: a comment, or an event of a later version.
+fn read<T: Told>(text: &str) -> Result<Option<T>, Error> {
+    let field = |name: &str| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let (Some(name), Some(data)) = (field("event"), field("data")) else {
+        return Ok(None);
+    };
+    T::read(name, data).map_err(|error| other_version(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_are_read_whatever_pieces_they_arrive_in() {
+        let text = ": alive\n\nevent: later\ndata: {}\n\nevent: end\ndata: {\"code\":404,\"reason\":\"NotFound\",\"message\":\"gone\"}\n\n";
+        for size in [1, 7, text.len()] {
+            let pieces = text.as_bytes().chunks(size).map(<[u8]>::to_vec);
+            let pieces: Vec<Result<_, std::io::Error>> = pieces.map(Ok).collect();
+            let mut events = Events::<Event>::of(Body::from_stream(futures::stream::iter(pieces)));
+            let Some(Event::End(problem)) = events.next().await.unwrap() else {
+                panic!("an end");
+            };
+            assert_eq!(problem.code, 404);
+            assert!(events.next().await.unwrap().is_none());
+        }
+    }
+}

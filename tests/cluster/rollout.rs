@@ -1,0 +1,77 @@
+//! docs/rollout.md, command by command, with the names of the test's servers in place of its own and short times to watch.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use harness::postgres::{Shutdown, Tls};
+use harness::suite::Suite;
+use harness::{ControlPlane, PgCluster};
+
+use crate::fixture::{Fixture, SOON};
+use crate::tutorial::{Block, Shell, blocks};
+
+const PAGE: &str = include_str!("../../docs/rollout.md");
+const RULES: &str = include_str!("../../deploy/monitoring/rules.yaml");
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite.test("the_rollout_does_what_it_says", rollout)
+}
+
+async fn rollout(plane: Arc<ControlPlane>) -> Result<()> {
+    let servers = PgCluster::builder()
+        .replicas(2)
+        .tls(Tls::default())
+        .rule("host all postgres 198.18.0.0/15 trust");
+    let it = Fixture::start_with(plane, servers, &[]).await?;
+    it.postgres.primary().sql("create database orders").await?;
+    it.postgres.caught_up().await?;
+    let mut shell = Shell::new(&it, "rollout")?;
+    shell.names.extend([
+        ("pg-2.example.com", it.postgres.replica(1).name().to_owned()),
+        ("$(seq 30); do sleep 60;", "$(seq 2); do sleep 1;".to_owned()),
+    ]);
+    std::fs::write(shell.folder.join("rules.yaml"), RULES)?;
+    let mut steps = 0;
+    for Block {
+        language,
+        text,
+        heading,
+    } in blocks(PAGE)
+    {
+        if language == "yaml" {
+            std::fs::write(shell.folder.join("orders.yaml"), shell.named(&text))?;
+            continue;
+        }
+        ensure!(language == "sh", "a block of {language}");
+        if heading.ends_with("Rehearse a failover for real") {
+            it.postgres.primary().stop(Shutdown::Fast).await?;
+        }
+        shell.run(&text, 0).await?;
+        seen(&it, &heading).await?;
+        steps += 1;
+    }
+    ensure!(steps == 12, "{steps} steps");
+    Ok(())
+}
+
+/// What a step must have come to.
+async fn seen(it: &Fixture, heading: &str) -> Result<()> {
+    let (primary, replicas) = (
+        it.postgres.primary(),
+        [it.postgres.replica(0), it.postgres.replica(1)],
+    );
+    match heading.split('.').next().unwrap_or_default() {
+        "1" => it.postgres.caught_up().await,
+        // No route is written.
+        "2" | "3" | "4" => {
+            let slices = it.slices().list(&kube::api::ListParams::default()).await?;
+            ensure!(slices.items.is_empty(), "{slices:?}");
+            Ok(())
+        }
+        "5" => it.leads("ro", &[primary], SOON).await,
+        "7" => it.leads("ro", &replicas[..1], SOON).await,
+        "8" => it.leads("ro", &replicas, SOON).await,
+        "11" => it.leads("rw", &replicas[..1], SOON).await,
+        _ => Ok(()),
+    }
+}
