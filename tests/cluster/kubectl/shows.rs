@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
-use harness::wait;
+use harness::wait::{self, Stopwatch};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -185,11 +185,12 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     let mut child = { command }.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
+    let clock = Stopwatch::start();
     let mut until = async |what: &str, is: fn(&str) -> bool| {
         let seen = async {
             while let Some(line) = lines.next_line().await? {
                 if is(&line) {
-                    return Ok(Instant::now());
+                    return Ok(clock.elapsed());
                 }
             }
             anyhow::bail!("the output has ended")
@@ -204,7 +205,7 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
     .await?;
     let left = addresses(&[scene.it.postgres.replica(1)]);
     let led = route.leads_to(&left, SOON).await?;
-    let late = shown.saturating_duration_since(led);
+    let late = shown.saturating_sub(clock.until(led));
     ensure!(late <= SHOWN, "shown {late:?} after the slice");
     Ok(())
 }
