@@ -129,12 +129,20 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
         certificate["spec"]["secretName"] == "distributary-api-tls",
         "{certificate}"
     );
+    read_with_a_token(&plane).await?;
+    let wrong = template(&plane, &["metrics.access=Authorized"]).await;
+    ensure!(wrong.is_err(), "metrics that nobody can get");
+    Ok(())
+}
+
+/// Both monitors lead to the port of the API, with a token.
+async fn read_with_a_token(plane: &ControlPlane) -> Result<()> {
     let scraped = [
         "api.enabled=true",
         "metrics.access=Authorized",
         "metrics.podMonitor.create=true",
     ];
-    let missing = template(&plane, &scraped).await;
+    let missing = template(plane, &scraped).await;
     ensure!(missing.is_err(), "a PodMonitor without a token");
     let more = [
         "metrics.podMonitor.tokenSecretName=scraper",
@@ -142,9 +150,9 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
         "metrics.serviceMonitor.tokenSecretName=scraper",
         "networkPolicy.enabled=true",
     ];
-    let scraped = template(&plane, &[&scraped[..], &more[..]].concat()).await?;
+    let scraped = template(plane, &[&scraped[..], &more[..]].concat()).await?;
     let monitor = &find(&scraped, "PodMonitor", "distributary")?["spec"]["podMetricsEndpoints"][0];
-    let tls = json!({"serverName": "distributary-api.default.svc", "ca": {"configMap": {"name": name, "key": "ca.crt"}}});
+    let tls = json!({"serverName": "distributary-api.default.svc", "ca": {"configMap": {"name": "distributary-api", "key": "ca.crt"}}});
     ensure!(
         monitor["port"] == "api" && monitor["scheme"] == "https" && monitor["tlsConfig"] == tls,
         "{monitor}"
@@ -164,7 +172,5 @@ pub async fn rendered(plane: Arc<ControlPlane>) -> Result<()> {
         *ingress == json!([{"ports": [{"protocol": "TCP", "port": "api"}]}]),
         "{ingress}"
     );
-    let wrong = template(&plane, &["metrics.access=Authorized"]).await;
-    ensure!(wrong.is_err(), "metrics that nobody can get");
     Ok(())
 }

@@ -218,12 +218,13 @@ impl Client {
 
     async fn send(&self, half: Half, namespace: &str) -> Result<()> {
         let head = format!("POST /api/db/replicas?policy={namespace}/policy-0 HTTP/1.1\r\nHost: api\r\n");
-        let mut rest = [0; 4096];
+        // An answer tells that it took too long, then the end comes.
+        let mut rest = vec![];
         if half == Half::Handshake {
             let mut stream = TcpStream::connect(self.client.address).await?;
             // The start of a record of 512 bytes, with a ClientHello.
             stream.write_all(&[22, 3, 1, 2, 0, 1]).await?;
-            stream.read(&mut rest).await?;
+            stream.read_to_end(&mut rest).await?;
             return Ok(());
         }
         let mut stream = self.client.connect().await?;
@@ -232,7 +233,7 @@ impl Client {
             let more = format!("{}\r\nContent-Length: 1000\r\n\r\n{{\"action\": ", self.header[0]);
             stream.write_all(more.as_bytes()).await?;
         }
-        stream.read(&mut rest).await?;
+        stream.read_to_end(&mut rest).await?;
         Ok(())
     }
 
