@@ -177,14 +177,12 @@ fn values(program: &Command, command: Option<&str>, name: &str) -> Wanted {
 fn from_cluster(line: &Line, policy: Option<&str>) -> Vec<String> {
     let asked = async {
         let cluster = line.place().cluster().await?;
-        match policy {
-            Some(policy) => endpoints(&cluster, policy).await,
-            None => {
-                let namespace = (!line.all_namespaces).then_some(cluster.namespace.as_str());
-                let all = listed::policies(&cluster, namespace).await?;
-                Ok(all.into_iter().map(|policy| policy.metadata.name).collect())
-            }
+        if let Some(policy) = policy {
+            return endpoints(&cluster, policy).await;
         }
+        let namespace = (!line.all_namespaces).then_some(cluster.namespace.as_str());
+        let all = listed::policies(&cluster, namespace).await?;
+        Ok(all.into_iter().map(|policy| policy.metadata.name).collect())
     };
     let asked = async {
         let answer = timeout(PATIENCE, asked).await;

@@ -6,6 +6,7 @@ mod server;
 mod stream;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -59,7 +60,7 @@ pub struct LiveArguments {
 
 /// Who answers.
 pub enum Live {
-    Leader(Leader),
+    Leader(Box<Leader>),
     Server(Server),
 }
 
@@ -73,7 +74,7 @@ impl LiveArguments {
             return Ok(Some(Live::Server(Server::new(cluster, self, url).await?)));
         }
         match Leader::find(cluster, self).await {
-            Ok(leader) => Ok(Some(Live::Leader(leader))),
+            Ok(leader) => Ok(Some(Live::Leader(Box::new(leader)))),
             Err(why) => {
                 missing(&why);
                 Ok(None)
@@ -114,8 +115,12 @@ impl LiveArguments {
     }
 }
 
-/// Says that the result has what the status has alone.
+/// Says, once, that the result has what the status has alone.
 pub fn missing(why: &Error) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
     error::note(&format!(
         "No live figures, shown is what the status has: {}",
         why.text().trim_start_matches("error: ")

@@ -119,7 +119,7 @@ fn rows() -> Result<Vec<Row>> {
     .collect()
 }
 
-fn cells(line: &str) -> Vec<String> {
+pub fn cells(line: &str) -> Vec<String> {
     let inner = line.trim().trim_matches('|').split('|');
     inner.map(|cell| cell.trim().to_owned()).collect()
 }

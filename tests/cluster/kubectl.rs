@@ -2,6 +2,7 @@
 
 mod scene;
 mod shows;
+mod table;
 
 use harness::ControlPlane;
 use harness::suite::Suite;
@@ -11,6 +12,12 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         .test(
             "the_plugin_shows_to_each_caller_what_they_may_read",
             shows::callers,
+        )
+        .test("the_plugin_ends_with_the_codes_of_its_page", table::codes)
+        .test("the_plugin_waits_for_a_change", shows::change)
+        .test(
+            "the_plugin_reads_on_a_loopback_that_changes_nothing",
+            shows::loopback,
         )
         .test(
             "the_plugin_names_the_verb_that_a_caller_lacks_for_live_figures",

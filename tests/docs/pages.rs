@@ -167,6 +167,17 @@ fn every_command_and_every_variable_of_import_is_on_its_page() {
 }
 
 #[test]
+fn every_command_of_the_plugin_is_on_its_page_with_its_exit_codes() {
+    let page = read("docs/cli.md");
+    let commands = distributary::kubectl::command_names();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in &commands {
+        let row = format!("\n| `kubectl distributary {command} ");
+        assert!(page.contains(&row), "{command}");
+    }
+}
+
+#[test]
 fn the_observations_of_the_page_are_understood() {
     let page = read("docs/cli.md");
     let found = blocks(&page);

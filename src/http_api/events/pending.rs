@@ -78,7 +78,7 @@ mod tests {
         let of_a = Changed::Namespace("a".to_owned());
         let x = Changed::Policy(key("b", "x"));
         assert!(keys(&[], None).is_empty());
-        assert_eq!(keys(&[x.clone()], None), ["b/x"]);
+        assert_eq!(keys(std::slice::from_ref(&x), None), ["b/x"]);
         assert_eq!(
             keys(&[x.clone(), of_a.clone()], None),
             ["a/gone", "a/x", "a/y", "b/x"]

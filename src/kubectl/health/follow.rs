@@ -85,7 +85,7 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
     loop {
         match events.next().await {
             Ok(Some(FleetEvent::Policies(items))) => {
-                screen.take(items.into_iter().map(Line::of).collect())?
+                screen.take(items.into_iter().map(Line::of).collect())?;
             }
             Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
             Ok(None) | Err(_) => {

@@ -76,21 +76,20 @@ fn bearer(own: &AuthInfo) -> Result<AuthInfo, Error> {
 
 /// The certificates of the CA; `None`: those that the system trusts.
 async fn authority(cluster: &Cluster, arguments: &LiveArguments) -> Result<Option<Vec<Vec<u8>>>, Error> {
-    let text = match &arguments.certificate_authority {
-        Some(file) => std::fs::read_to_string(file)
-            .map_err(|error| Error::said(format!("{} cannot be read: {error}", file.display())))?,
-        None => {
-            let namespace = &arguments.operator_namespace;
-            let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-            // Who may not read it, or has no such ConfigMap, goes by the system.
-            let Ok(map) = k8s::call(maps.get(api_ca::NAME)).await else {
-                return Ok(None);
-            };
-            match api_ca::of(&map) {
-                Some(text) => text.to_owned(),
-                None => return Ok(None),
-            }
-        }
+    let text = if let Some(file) = &arguments.certificate_authority {
+        std::fs::read_to_string(file)
+            .map_err(|error| Error::said(format!("{} cannot be read: {error}", file.display())))?
+    } else {
+        let namespace = &arguments.operator_namespace;
+        let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+        // Who may not read it, or has no such ConfigMap, goes by the system.
+        let Ok(map) = k8s::call(maps.get(api_ca::NAME)).await else {
+            return Ok(None);
+        };
+        let Some(text) = api_ca::of(&map) else {
+            return Ok(None);
+        };
+        text.to_owned()
     };
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let certificates: Vec<_> = read

@@ -193,7 +193,6 @@ fn bracket(text: &str) -> Option<usize> {
     for (place, letter) in text.char_indices() {
         match (quote, letter) {
             (Some(open), letter) if open == letter => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(letter),
             (None, '[') => depth += 1,
             (None, ']') => {
@@ -202,7 +201,7 @@ fn bracket(text: &str) -> Option<usize> {
                     return Some(place);
                 }
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     None

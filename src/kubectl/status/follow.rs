@@ -8,7 +8,6 @@ use super::Arguments;
 use super::view::View;
 use crate::cli::ExitStatus;
 use crate::clock::Clock;
-use crate::http_api::answers::PolicyAnswer;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{self, Event, Live};
@@ -57,17 +56,13 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
     let name = &screen.arguments.name;
     let mut events = live.events(&cluster.namespace, name).await?;
     loop {
-        let told: Option<Box<PolicyAnswer>> = match events.next().await {
-            Ok(Some(Event::Policy(told))) => Some(told),
-            Ok(Some(Event::End(problem))) => {
-                return Err(Error::said(problem.message));
-            }
-            Ok(None) | Err(_) => None,
-        };
-        match told {
+        match events.next().await {
             // The object has the times, and its conditions.
-            Some(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?,
-            None => {
+            Ok(Some(Event::Policy(told))) => {
+                screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?;
+            }
+            Ok(Some(Event::End(problem))) => return Err(Error::said(problem.message)),
+            Ok(None) | Err(_) => {
                 Clock::sleep(PAUSE).await;
                 let Some(live) = screen.arguments.live.open(cluster).await? else {
                     return Ok(());

@@ -1,7 +1,7 @@
 //! An operator in a Pod whose ports can be forwarded, and callers with rights of their own.
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -47,6 +47,8 @@ impl Caller {
 pub struct Scene {
     pub it: Fixture,
     pub directory: PathBuf,
+    /// Where the operator answers those who may forward to its Pod.
+    pub loopback: SocketAddr,
 }
 
 /// What a command printed, and how it ended.
@@ -71,7 +73,12 @@ impl Scene {
         plane.pod(&it.namespace, POD, loopback).await?;
         it.apply(&it.policy()).await?;
         it.serves().await?;
-        let scene = Self { it, directory };
+        let loopback = SocketAddr::from((loopback, 8081));
+        let scene = Self {
+            it,
+            directory,
+            loopback,
+        };
         // The API server may know a role a little later.
         wait::eventually("the rights of the callers to be known", SOON, || async {
             for caller in [Caller::Reader, Caller::Editor] {

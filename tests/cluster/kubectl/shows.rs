@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
 use harness::wait;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::scene::{Caller, Scene, flags_of_server};
 use crate::fixture::{SOON, addresses};
@@ -205,5 +206,98 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
     let led = route.leads_to(&left, SOON).await?;
     let late = shown.saturating_duration_since(led);
     ensure!(late <= SHOWN, "shown {late:?} after the slice");
+    Ok(())
+}
+
+/// Whoever asks, by whatever name and method.
+pub async fn loopback(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 1).await?;
+    let ask = async |method: &str, path: &str, host: &str| {
+        let mut stream = TcpStream::connect(scene.loopback).await?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        wait::within("an answer", SOON, stream.read_to_string(&mut answer)).await?;
+        anyhow::Ok(answer)
+    };
+    let policy = format!("/api/v1/policies/{}/orders", &*scene.it.namespace);
+    let replicas = format!("/api/db/replicas?policy={}/orders", &*scene.it.namespace);
+    for path in [policy.as_str(), &replicas, "/api/v1/policies", "/openapi.json"] {
+        let answer = ask("GET", path, "localhost").await?;
+        ensure!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+    for (method, path, host, code) in [
+        ("POST", replicas.as_str(), "localhost", 405),
+        ("DELETE", &policy, "localhost", 405),
+        ("GET", "/metrics", "localhost", 404),
+        ("GET", &policy, "example.com", 403),
+        ("GET", &policy, "localhost.example.com:8081", 403),
+    ] {
+        let answer = ask(method, path, host).await?;
+        ensure!(
+            answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{method} {path} {host}: {answer}"
+        );
+        ensure!(!answer.contains("replica-1"), "{method} {path} {host}: {answer}");
+    }
+    Ok(())
+}
+
+/// With live figures, and by the status alone.
+pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 2).await?;
+    let mut watches = vec![];
+    for caller in [Caller::Reader, Caller::Viewer] {
+        let mut command = scene.command(caller, &["health", "--watch"]).await?;
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
+        let head = wait::within("the head", SOON, lines.next_line()).await?;
+        ensure!(head.is_some_and(|head| head.starts_with("NAME")), "the head");
+        let first = wait::within("the line", SOON, lines.next_line()).await?;
+        ensure!(
+            first.as_ref().is_some_and(|line| line.contains("2/2")),
+            "{first:?}"
+        );
+        watches.push((caller, child, lines));
+    }
+    let goal = "--for=reason=replica-1=CircuitOpen";
+    let mut waiting = scene
+        .command(Caller::Viewer, &["wait", "orders", goal, "--timeout=1m"])
+        .await?;
+    let waiting = waiting.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    scene.it.postgres.replica(0).kill().await?;
+    let ended = wait::within("the wait to end", SOON, waiting.wait_with_output()).await?;
+    ensure!(ended.status.success(), "{ended:?}");
+    ensure!(
+        ended.stdout == b"replicasetpolicy.distributary.dev/orders condition met\n",
+        "{ended:?}"
+    );
+    for (caller, _child, lines) in &mut watches {
+        let falls = async {
+            while let Some(line) = lines.next_line().await? {
+                if line.contains("1/2") {
+                    return anyhow::Ok(line);
+                }
+            }
+            anyhow::bail!("the output has ended")
+        };
+        let line = wait::within("the changed line", SOON, falls).await?;
+        ensure!(
+            row(&line, "orders")?[1..3] == ["True", "1/2"],
+            "{caller:?}: {line}"
+        );
+    }
+    let status = scene.run(Caller::Reader, &["status", "orders"]).await?;
+    let out = row(&status.out, "replica-1")?;
+    ensure!(
+        status.code == 4 && out[5].starts_with("CircuitOpen (ConnectRefused"),
+        "{status:?}"
+    );
+    ensure!(
+        status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
+        "{status:?}"
+    );
     Ok(())
 }
