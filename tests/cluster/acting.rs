@@ -159,10 +159,7 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     let commands = commands("Change a policy")?;
     for word in ["drain", "enable", "disable", "weigh", "add", "remove"] {
         let is_it = |command: &&str| command.contains(&format!("distributary {word} "));
-        ensure!(
-            commands.iter().any(|command| is_it(&command)),
-            "{word} has no example"
-        );
+        ensure!(commands.iter().any(is_it), "{word} has no example");
     }
     let (reader, nobody, editor) = (
         Person::reader(&it).await?,
@@ -274,7 +271,11 @@ async fn difference(plane: Arc<ControlPlane>) -> Result<()> {
             .fails(&format!("kubectl distributary {command}"), code, words)
             .await?;
     }
-    // Of a dry run nothing stays, neither of the policy nor of the Secret.
+    dry_add(&it, &editor).await
+}
+
+/// Of a dry run nothing stays, neither of the policy nor of the Secret.
+async fn dry_add(it: &Fixture, editor: &Person) -> Result<()> {
     let add = "kubectl distributary add orders replica-9 - --disabled --dry-run <replica-9.url";
     let (code, out, err) = editor.run(add).await?;
     ensure!(
