@@ -107,10 +107,19 @@ pub enum FailureReason {
     PoolFull,
     /// The server refused the statement for a reason that another one may not have.
     Refused,
-    /// It is not as new as the token asks for.
+    /// It is not as new as the token, or the bound of lag, asks for.
     TooOld,
+    /// How far behind it is cannot be told: the primary does not say where its log is.
+    LagUnknown,
     /// It takes no writes.
     ReadOnly,
+}
+
+impl FailureReason {
+    /// The server is well, and not proven to be as new as the read asks for.
+    pub(crate) const fn is_of_age(self) -> bool {
+        matches!(self, Self::TooOld | Self::LagUnknown)
+    }
 }
 
 impl fmt::Display for TargetFailure {
@@ -120,6 +129,7 @@ impl fmt::Display for TargetFailure {
             FailureReason::PoolFull => "PoolFull",
             FailureReason::Refused => "Refused",
             FailureReason::TooOld => "TooOld",
+            FailureReason::LagUnknown => "LagUnknown",
             FailureReason::ReadOnly => "ReadOnly",
         };
         write!(f, "{}: {reason}", self.endpoint)

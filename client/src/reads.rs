@@ -14,15 +14,17 @@ use distributary_core::table::{NoRoute, RouteChoice};
 use distributary_probe::Clock;
 
 use crate::connection::Access;
-use crate::error::{Error, FailureReason};
+use crate::error::Error;
 use crate::query::Query;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
 use crate::shared::{Counts, PATIENCE, Shared};
 use crate::snapshot::Snapshot;
 
+mod age;
 mod attempt;
 mod attempts;
+mod lag;
 
 use attempt::{Ended, Reading, failure};
 use attempts::{Attempts, From, Seen, Whom};
@@ -55,6 +57,7 @@ impl Shared {
             run,
             limit: query.deadline.unwrap_or(self.deadline),
             token_wait: OnceLock::new(),
+            lag_wait: lag::LagWait::default(),
         };
         loop {
             let mut changes = self.changes();
@@ -85,7 +88,7 @@ impl Shared {
     {
         let choice = route(snapshot, reading.query)?;
         let most = snapshot.table.retry_attempts;
-        let mut attempts = Attempts::new(snapshot, &choice, reading.query.token.is_some());
+        let mut attempts = Attempts::new(snapshot, &choice, reading.query);
         let share = reading.limit / (u32::from(most) + 1);
         let (mut running, mut silences) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut beside = Box::pin(Clock::sleep(share));
@@ -127,7 +130,7 @@ impl Shared {
                         Ended::Elsewhere(reason, error) => {
                             attempts.reasons.extend(server.map(|server| failure(&server, reason)));
                             // A replica that is not as new as a token has not failed.
-                            lost = Some(error).filter(|_| reason != FailureReason::TooOld);
+                            lost = Some(error).filter(|_| !reason.is_of_age());
                             attempts.had_connection |= lost.is_some();
                         }
                     }

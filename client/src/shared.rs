@@ -17,6 +17,7 @@ use distributary_probe::{Clock, meaning};
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
 use crate::held::Cancels;
+use crate::lag::Heads;
 use crate::query::Query;
 use crate::session::Checkout;
 use crate::snapshot::{PoolSettings, Snapshot, Told};
@@ -36,6 +37,7 @@ pub struct Shared {
     pub budget: Budget,
     pub cancels: Cancels,
     pub counts: Counts,
+    pub heads: Arc<Heads>,
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
     /// Wakes the source of the tables.
@@ -76,6 +78,7 @@ impl Shared {
             budget: Budget::new(clock.now()),
             cancels: Cancels::default(),
             counts: Counts::default(),
+            heads: Arc::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             changes: watch::Sender::new(0),
             wanted: Arc::default(),

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use distributary_core::routing::Destination;
 use distributary_core::table::RouteChoice;
 use distributary_core::table::named::WRITES;
 
-use crate::error::{FailureReason, TargetFailure};
+use crate::error::TargetFailure;
+use crate::query::Query;
 use crate::routes::Picker;
 use crate::server::Server;
 use crate::session::Checkout;
@@ -21,7 +23,7 @@ pub enum From {
 /// Who may be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whom {
-    /// The targets of the route; for a read with a token also the primary.
+    /// The targets of the route; for a read with a token or a bound of lag also the primary.
     OfRoute,
     /// The primary too, where the policy lets it stand in.
     Anybody,
@@ -33,7 +35,7 @@ pub type Seen = Arc<OnceLock<Weak<Checkout>>>;
 /// The attempts by one table.
 pub struct Attempts<'a> {
     route: Option<&'a Picker<Server>>,
-    /// Who has what no replica has: for a read with a token.
+    /// Who has what no replica has: for a read with a token or a bound of lag.
     newest: Option<&'a Picker<Server>>,
     /// Who serves where nobody of the route is left.
     fallback: Option<&'a Picker<Server>>,
@@ -48,12 +50,15 @@ pub struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(snapshot: &'a Snapshot, choice: &RouteChoice<'_>, token: bool) -> Self {
+    pub fn new(snapshot: &'a Snapshot, choice: &RouteChoice<'_>, query: &Query) -> Self {
         let primary = snapshot.picker(WRITES);
         let stands_in = snapshot.table.primary_stands_in(choice);
         Self {
             route: snapshot.picker(choice.route),
-            newest: primary.filter(|_| token),
+            newest: primary.filter(|_| {
+                query.token.is_some()
+                    || (query.max_lag.is_some() && choice.destination != Destination::ReplicasOnly)
+            }),
             fallback: primary.filter(|_| stands_in),
             tried: Vec::new(),
             full: Vec::new(),
@@ -127,6 +132,6 @@ impl<'a> Attempts<'a> {
     /// Another round, on the same servers, may end otherwise; one that is too old stays so until there is a newer table.
     pub fn may_end_otherwise(&self) -> bool {
         let mut reasons = self.reasons.iter();
-        reasons.any(|failure| failure.reason != FailureReason::TooOld)
+        reasons.any(|failure| !failure.reason.is_of_age())
     }
 }

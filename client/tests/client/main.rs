@@ -3,6 +3,7 @@
 mod dropped;
 mod faults;
 mod fixture;
+mod fresh;
 mod ledger;
 mod outcomes;
 mod reads;
@@ -74,6 +75,10 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         })
         .test("replicas_behind_a_token_are_waited_for_once", |_| {
             reads::replicas_behind_a_token_are_waited_for_once()
+        })
+        .test("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
+        .test("each_tenant_sees_its_own_writes", |_| {
+            fresh::each_tenant_sees_its_own_writes()
         })
 }
 

@@ -9,7 +9,7 @@ use harness::{PgCluster, wait};
 use crate::fixture::embedded;
 
 /// The servers show the timeline that they follow.
-async fn telling(replicas: usize) -> Result<PgCluster> {
+pub async fn telling(replicas: usize) -> Result<PgCluster> {
     let settings = PgCluster::builder().setting("synchronous_commit", "on");
     let cluster = settings.replicas(replicas).start().await?;
     cluster.primary().sql("grant pg_read_all_stats to app").await?;
