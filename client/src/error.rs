@@ -210,9 +210,18 @@ pub enum SettingsError {
     Variables(Vec<String>),
     /// The policy asks to follow a promotion, and nothing remembers who was followed.
     #[error(
-        "spec.failover.primaryRole: must be Pinned: nothing remembers who takes the writes after a restart of the program"
+        "spec.failover.primaryRole: must be Pinned: without a memory nothing tells after a restart of the program who takes the writes"
     )]
     FollowWithoutMemory,
+    /// The memory cannot be used: what it has cannot be read, is of another policy or a newer version, or nothing can be kept in it.
+    #[error("the memory cannot be used")]
+    Memory(#[source] Box<dyn StdError + Send + Sync>),
+    /// The policy has no such server.
+    #[error("the policy has no endpoint {id}")]
+    UnknownEndpoint {
+        /// The id that it has not.
+        id: String,
+    },
     /// The policy is the operator's, and is changed there.
     #[error("the routes come from a file: change the policy where the operator reads it")]
     NotEmbedded,

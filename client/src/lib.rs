@@ -39,6 +39,7 @@ mod budget;
 mod builder;
 mod connection;
 mod credentials;
+mod declared;
 mod embedded;
 mod environment;
 mod error;
@@ -49,8 +50,11 @@ mod gate;
 mod held;
 mod lag;
 mod latency;
+mod memory;
+mod policy_file;
 mod query;
 mod reads;
+mod remembered;
 mod router;
 // For measuring; no part of what is promised.
 #[doc(hidden)]
@@ -61,6 +65,7 @@ mod shared;
 mod snapshot;
 mod stats;
 mod token;
+mod watched;
 mod wire;
 mod writes;
 
@@ -74,6 +79,7 @@ pub use distributary_core::table::{NoRoute, RoutingTable};
 pub use error::{Error, FailureReason, SettingsError, TargetFailure, WriteOutcome};
 pub use follower::Follower;
 pub use followers::Followers;
+pub use memory::{FileMemory, Memory};
 pub use query::Query;
 pub use router::{Explanation, Router};
 pub use session::{Freshness, Session};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use distributary_api::ReplicaSetPolicySpec;
+use distributary_api::{Endpoint, EndpointState, ReplicaSetPolicySpec};
 use distributary_core::routing::Destination;
 use distributary_core::table::{NoRoute, RoutingTable};
 
@@ -18,6 +18,9 @@ use crate::stats::{Health, Stats};
 use crate::token::Token;
 use crate::writes::Scope;
 
+/// The id of a primary that has none.
+const PRIMARY: &str = "primary";
+
 /// Routes requests to the servers of a policy. Clones are of the same router; the last one that is dropped ends its tasks.
 ///
 /// A closure gets a [`Session`] for the time of its request. It may run more than once: a read on another target after the first
@@ -27,7 +30,7 @@ pub struct Router {
     shared: Arc<Shared>,
     /// Where its policy is changed; `None`: somewhere else.
     embedded: Option<Embedded>,
-    _source: Arc<AbortOnDropHandle<()>>,
+    _source: Arc<[AbortOnDropHandle<()>]>,
 }
 
 /// The route of a request, and who serves it now.
@@ -50,16 +53,16 @@ pub struct Explanation {
 }
 
 impl Router {
-    /// `source`: the task that follows the routes.
+    /// `source`: the tasks that follow the routes.
     pub(crate) fn new(
         shared: Arc<Shared>,
         embedded: Option<Embedded>,
-        source: AbortOnDropHandle<()>,
+        source: Vec<AbortOnDropHandle<()>>,
     ) -> Self {
         Self {
             shared,
             embedded,
-            _source: Arc::new(source),
+            _source: source.into(),
         }
     }
 
@@ -213,13 +216,107 @@ impl Router {
     /// The result is no valid policy, and the one before stays; the router is not embedded.
     pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
         let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
-        embedded.change(change)
+        embedded.change(|spec, _| {
+            change(spec);
+            Ok(())
+        })
+    }
+
+    /// Adds a replica to the policy of an embedded router.
+    ///
+    /// # Errors
+    /// As [`change_policy`](Self::change_policy), such as where its id is there already.
+    pub fn add_replica(&self, replica: Endpoint) -> Result<(), SettingsError> {
+        self.change_policy(|spec| spec.replicas.push(replica))
+    }
+
+    /// Takes a replica out of the policy of an embedded router.
+    ///
+    /// # Errors
+    /// The policy has no such replica; as [`change_policy`](Self::change_policy).
+    pub fn remove_replica(&self, id: &str) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                let before = spec.replicas.len();
+                spec.replicas.retain(|replica| replica.id.as_deref() != Some(id));
+                (spec.replicas.len() < before).then_some(())
+            },
+            id,
+        )
+    }
+
+    /// Gives a server of an embedded router another weight, 0 to 1000; it counts under the strategy `Weighted`.
+    ///
+    /// # Errors
+    /// The policy has no such server; as [`change_policy`](Self::change_policy).
+    pub fn set_weight(&self, id: &str, weight: u16) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                endpoint(spec, id)?.weight = Some(weight);
+                Some(())
+            },
+            id,
+        )
+    }
+
+    /// Enables, drains or disables a server of an embedded router.
+    ///
+    /// # Errors
+    /// The policy has no such server; as [`change_policy`](Self::change_policy).
+    pub fn set_state(&self, id: &str, state: EndpointState) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                endpoint(spec, id)?.state = Some(state);
+                Some(())
+            },
+            id,
+        )
+    }
+
+    /// Replaces the keys and values of a Secret that the policy of an embedded router names, such as after a password was changed. Open
+    /// connections stay.
+    ///
+    /// # Errors
+    /// As [`change_policy`](Self::change_policy).
+    pub fn change_secret<K: Into<String>, V: Into<Vec<u8>>>(
+        &self,
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), SettingsError> {
+        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
+        embedded.change(|_, secrets| {
+            secrets.insert(name.into(), values.collect());
+            Ok(())
+        })
+    }
+
+    /// Changes what is found of an endpoint.
+    fn changed_policy(
+        &self,
+        change: impl FnOnce(&mut ReplicaSetPolicySpec) -> Option<()>,
+        id: &str,
+    ) -> Result<(), SettingsError> {
+        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        embedded.change(|spec, _| {
+            change(spec).ok_or_else(|| SettingsError::UnknownEndpoint { id: id.to_owned() })
+        })
     }
 
     /// Checks every server at once (embedded), or reads the routing table again (file). It returns before that is done.
     pub fn force_health_check(&self) {
         self.shared.ask_for_table();
     }
+}
+
+/// The declared server of this id.
+fn endpoint<'a>(spec: &'a mut ReplicaSetPolicySpec, id: &str) -> Option<&'a mut Endpoint> {
+    let is_primary = spec.primary.id.as_deref().unwrap_or(PRIMARY) == id;
+    let mut replicas = spec.replicas.iter_mut();
+    if is_primary {
+        return Some(&mut spec.primary);
+    }
+    replicas.find(|replica| replica.id.as_deref() == Some(id))
 }
 
 impl std::fmt::Debug for Router {

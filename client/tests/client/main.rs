@@ -7,6 +7,7 @@ mod fresh;
 mod ledger;
 mod outcomes;
 mod reads;
+mod remembered;
 mod returned;
 mod routing;
 mod tokens;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let suite = of_writes(of_reads(Suite::new(|| async { Ok(()) })));
+    let suite = of_policies(of_writes(of_reads(Suite::new(|| async { Ok(()) }))));
     suite.one_at_a_time().run()
 }
 
@@ -79,6 +80,22 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
         .test("each_tenant_sees_its_own_writes", |_| {
             fresh::each_tenant_sees_its_own_writes()
+        })
+}
+
+fn of_policies(suite: Suite<()>) -> Suite<()> {
+    suite
+        .test("a_promotion_is_followed_and_remembered", |_| {
+            remembered::a_promotion_is_followed_and_remembered()
+        })
+        .test("writes_stay_until_their_move_is_remembered", |_| {
+            remembered::writes_stay_until_their_move_is_remembered()
+        })
+        .test("a_policy_file_is_followed", |_| {
+            remembered::a_policy_file_is_followed()
+        })
+        .test("servers_are_added_removed_and_weighed_at_run_time", |_| {
+            remembered::servers_are_added_removed_and_weighed_at_run_time()
         })
 }
 
