@@ -165,11 +165,24 @@ impl Error {
     /// What the server said, by SQLSTATE; `None`: it said nothing.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
-        match self {
+        match self.cause() {
             Self::Database { source, .. } => source.code(),
             Self::Write { source, .. } => source.sqlstate(),
             _ => None,
         }
+    }
+
+    /// The error of this crate that a program's own error was made of; itself, where there is none.
+    pub(crate) fn cause(&self) -> &Self {
+        let Self::Application(own) = self else { return self };
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&**own);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return found.cause();
+            }
+            next = error.source();
+        }
+        self
     }
 
     pub(crate) fn of_write(self, outcome: WriteOutcome) -> Self {
@@ -234,4 +247,21 @@ pub enum SettingsError {
         /// How long was waited.
         after: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the order cannot be shown")]
+    struct Own(#[source] Error);
+
+    #[test]
+    fn an_error_within_that_of_the_program_is_found() {
+        let nested = Error::application(Own(Error::application(Own(Error::SessionEnded))));
+        assert!(matches!(nested.cause(), Error::SessionEnded));
+        let own = Error::application("no order");
+        assert!(matches!(own.cause(), Error::Application(_)));
+    }
 }

@@ -48,6 +48,7 @@ mod follower;
 mod followers;
 mod gate;
 mod held;
+mod kinds;
 mod lag;
 mod latency;
 mod memory;

@@ -1,12 +1,15 @@
 //! Reads: an attempt, and others beside it or after it, on other targets.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
+use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::routing::Destination;
 use distributary_core::table::named::WRITES;
@@ -50,19 +53,57 @@ impl Shared {
     {
         Counts::count(&self.counts.reads);
         self.budget.earn();
-        let until = self.clock.now() + PATIENCE;
-        let mut effort = Effort::default();
         let reading = Reading {
             query,
             run,
             limit: query.deadline.unwrap_or(self.deadline),
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
+            seen: Mutex::default(),
         };
+        let started = self.clock.now();
+        // Not dropped before it is known who owes an answer.
+        let mut rounds = pin!(self.rounds(&reading));
+        let result = timeout(reading.limit, rounds.as_mut()).await;
+        result.unwrap_or_else(|_| {
+            self.overdue(&reading, started);
+            Err(Error::Deadline { after: reading.limit })
+        })
+    }
+
+    /// The deadline of a read that began at `started` passed: it counts against those that owe it an answer.
+    fn overdue<F>(&self, reading: &Reading<'_, F>, started: Moment) {
+        let snapshot = self.snapshot();
+        let Ok(choice) = route(&snapshot, reading.query) else {
+            return;
+        };
+        let Some(kind) = attempts::kind(&choice, reading.query) else {
+            return;
+        };
+        for checkout in reading
+            .seen
+            .lock()
+            .iter()
+            .filter_map(|seen| seen.get()?.upgrade())
+        {
+            if checkout.owes() {
+                let kinds = &checkout.server.kinds;
+                kinds.failed(kind, &snapshot.rules, started, self.clock.now());
+            }
+        }
+    }
+
+    async fn rounds<T, F, R>(&self, reading: &Reading<'_, F>) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let until = self.clock.now() + PATIENCE;
+        let mut effort = Effort::default();
         loop {
             let mut changes = self.changes();
             let snapshot = self.snapshot();
-            let failed = match self.read_by(&snapshot, &reading, &mut effort).await {
+            let failed = match self.read_by(&snapshot, reading, &mut effort).await {
                 Err(failed @ Error::NobodyLeft { .. }) => failed,
                 result => return result,
             };
@@ -88,7 +129,7 @@ impl Shared {
     {
         let choice = route(snapshot, reading.query)?;
         let most = snapshot.table.retry_attempts;
-        let mut attempts = Attempts::new(snapshot, &choice, reading.query);
+        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
         let share = reading.limit / (u32::from(most) + 1);
         let (mut running, mut silences) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut beside = Box::pin(Clock::sleep(share));
@@ -102,7 +143,7 @@ impl Shared {
                     silences.push(silence(Arc::clone(server), Arc::clone(&seen)));
                     beside.set(Clock::sleep(server.latency.p99().max(share)));
                 }
-                running.push(self.attempt(from, seen, reading));
+                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind)));
             }
             if running.is_empty() {
                 return Err(self.nobody_of(snapshot, &choice, attempts, effort));

@@ -78,7 +78,7 @@ impl Router {
     {
         let query = query.into();
         if is_read(&self.shared.snapshot().table, &query)? {
-            self.shared.within(&query, self.shared.read(&query, &run)).await
+            self.shared.read(&query, &run).await
         } else {
             let written = self.shared.write(&query, Scope::Statements, false, &run).await;
             written.map(|(value, _)| value)
@@ -95,7 +95,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into().read_only();
-        self.shared.within(&query, self.shared.read(&query, &run)).await
+        self.shared.read(&query, &run).await
     }
 
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
@@ -179,7 +179,12 @@ impl Router {
             class: choice.class.map(str::to_owned),
             read: is_read(&snapshot.table, &query)?,
             targets: targets
-                .map(|server| (server.id.clone(), server.share() == 0))
+                .map(|server| {
+                    (
+                        server.id.clone(),
+                        server.share(choice.class.or(query.operation.as_deref())) == 0,
+                    )
+                })
                 .collect(),
             revision: snapshot.table.revision.clone(),
         })

@@ -14,12 +14,13 @@ const COUNTERS: usize = 16;
 
 /// What a pick asks of a target.
 pub trait Candidate {
-    /// The share of the requests that it takes, in percent: one that returns takes some, one that is out none.
-    fn share(&self) -> u32;
+    /// The share of the requests of a kind that it takes, in percent: one that returns takes some, one that is out none. `None`:
+    /// whatever their kind.
+    fn share(&self, kind: Option<&str>) -> u32;
     /// Requests under way, and how many it takes at once, at least 1.
     fn used(&self) -> (u32, u32);
-    /// When it failed last, in any unit that grows; 0: it never failed.
-    fn failed_at(&self) -> u64;
+    /// When a request of this kind failed there last, in any unit that grows; 0: none ever did.
+    fn failed_at(&self, kind: Option<&str>) -> u64;
 }
 
 /// How turns are given among targets of one order.
@@ -96,16 +97,16 @@ impl<T: Candidate> Picker<T> {
     /// Whether there is anybody but these who takes requests. It takes no turn.
     pub fn admits(&self, tried: &[Arc<T>]) -> bool {
         let fresh = |target: &&Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
-        self.targets().filter(fresh).any(|target| target.share() > 0)
+        self.targets().filter(fresh).any(|target| target.share(None) > 0)
     }
 
-    /// Whose turn it is: of the lowest order that has any that admits it. Where nobody does, the one that failed longest ago.
-    /// None of `tried` is taken; `None`: nobody else is there.
-    pub fn pick(&self, tried: &[Arc<T>]) -> Option<&Arc<T>> {
+    /// Whose turn it is to serve a request of this kind: of the lowest order that has any that admits it. Where nobody does, the one
+    /// that failed longest ago, of those first that take requests of any kind. None of `tried` is taken; `None`: nobody else is there.
+    pub fn pick(&self, tried: &[Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
         let fresh = |target: &Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         for tier in &self.tiers {
             let Some(turn) = tier.turn() else { continue };
-            let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share());
+            let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share(kind));
             let Some(first) = tier.at(turn, passes) else {
                 continue;
             };
@@ -117,7 +118,7 @@ impl<T: Candidate> Picker<T> {
         }
         self.targets()
             .filter(|target| fresh(target))
-            .min_by_key(|target| target.failed_at())
+            .min_by_key(|target| (target.share(None) == 0, target.failed_at(kind)))
     }
 }
 

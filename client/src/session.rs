@@ -83,6 +83,14 @@ impl Checkout {
         self.desk.begun.load(Ordering::Acquire)
     }
 
+    /// Whether the server owes an answer to a statement of the closure.
+    pub fn owes(&self) -> bool {
+        let waits = self
+            .connection()
+            .is_some_and(|connection| connection.traffic.waits());
+        waits && self.begun() > 0 && self.is_busy()
+    }
+
     /// Whether statements are under way, or were given up.
     pub fn is_busy(&self) -> bool {
         self.held.busy.load(Ordering::Acquire) > 0

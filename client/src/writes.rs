@@ -1,5 +1,6 @@
 //! Writes and transactions: on the server of `rw`, and sent again only while no byte of them was sent.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use distributary_core::table::named::WRITES;
 use crate::connection::{Access, Connection};
 use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
+use crate::server::Server;
 use crate::session::{Checkout, Session};
 use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge};
 use crate::token::{Position, Token};
@@ -149,7 +151,7 @@ impl Shared {
         let snapshot = self.snapshot();
         let started = self.clock.now();
         let not_done = |error: Error| error.of_write(WriteOutcome::NotDone);
-        let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[])) else {
+        let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[], None)) else {
             return Err((not_done(Self::nobody(&snapshot, WRITES, Vec::new())), true));
         };
         let limit = query.deadline.unwrap_or(self.deadline);
@@ -172,8 +174,14 @@ impl Shared {
         };
         let before = sent(&checkout);
         let result = match scope {
-            Scope::Statements => self.run_statements(&checkout, run, progress).await,
-            Scope::Transaction => self.run_transaction(&checkout, query, run, progress).await,
+            Scope::Statements => {
+                let running = self.run_statements(&checkout, run, progress);
+                self.notice_silence(server, running).await
+            }
+            Scope::Transaction => {
+                let running = self.run_transaction(&checkout, query, run, progress);
+                self.notice_silence(server, running).await
+            }
         };
         checkout.end();
         match result {
@@ -186,12 +194,24 @@ impl Shared {
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
                 self.note_read_only(&checkout, &error);
-                let lost = matches!(&error, Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
+                let lost = matches!(error.cause(), Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
                 let unsent = lost && sent(&checkout) == before;
                 let outcome = if unsent { WriteOutcome::NotDone } else { outcome };
                 Err((error.of_write(outcome), unsent))
             }
         }
+    }
+
+    /// The result of a write. A silent server is suspected meanwhile, so that others go elsewhere and whoever decides looks at it; the
+    /// write is not sent again, and waits on.
+    async fn notice_silence<T>(&self, server: &Arc<Server>, running: impl Future<Output = T>) -> T {
+        let mut running = pin!(running);
+        tokio::select! {
+            biased;
+            result = &mut running => return result,
+            () = Arc::clone(server).falls_silent() => self.ask_for_table_sometimes(),
+        }
+        running.await
     }
 
     async fn run_statements<T, F, R>(
@@ -304,7 +324,7 @@ async fn token_after(checkout: &Checkout) -> Option<Token> {
 
 /// The server refused a statement as a whole: an error that does not end the session, and says nothing of the server itself.
 fn is_refusal(error: &Error) -> bool {
-    let Error::Database { source, .. } = error else {
+    let Error::Database { source, .. } = error.cause() else {
         return false;
     };
     source.as_db_error().is_some_and(|said| {

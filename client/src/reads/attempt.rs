@@ -7,6 +7,9 @@ use deadpool::managed::Object;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use parking_lot::Mutex;
+use tokio_postgres::error::SqlState;
+
 use distributary_core::Moment;
 
 use super::attempts::{From, Seen};
@@ -17,6 +20,7 @@ use crate::query::Query;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
 use crate::shared::{Shared, Verdict, judge};
+use crate::snapshot::Snapshot;
 
 /// How an attempt ended.
 pub enum Ended<T> {
@@ -39,6 +43,8 @@ pub struct Reading<'a, F> {
     /// Until when replicas are waited for; set by the first one that is.
     pub token_wait: OnceLock<Moment>,
     pub lag_wait: LagWait,
+    /// What the attempts that are under way have seen.
+    pub seen: Mutex<Vec<Seen>>,
 }
 
 impl Shared {
@@ -48,6 +54,7 @@ impl Shared {
         from: From,
         seen: Seen,
         reading: &Reading<'_, F>,
+        (snapshot, kind): (&Snapshot, Option<&str>),
     ) -> (Seen, Option<Arc<Server>>, Ended<T>)
     where
         F: Fn(Session) -> R,
@@ -67,16 +74,27 @@ impl Shared {
                 let now = self.clock.now();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
+                server.kinds.succeeded(kind, now);
                 Ended::Done(value)
             }
             Err(Error::Connect(failure)) if failure.reason.is_of_age() => {
                 Ended::Elsewhere(failure.reason, Error::Connect(failure))
             }
-            Err(error) => match judge(&checkout, &error, started, self.clock) {
-                // Not after the first answer: what the closure made of it may be known already.
-                Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
-                Verdict::Elsewhere(_) | Verdict::Final => Ended::Failed(error),
-            },
+            Err(error) => {
+                let now = self.clock.now();
+                match (kind, error.sqlstate()) {
+                    (Some(kind), Some(state)) if is_failing(state) => {
+                        server.kinds.failed(kind, &snapshot.rules, started, now);
+                    }
+                    (kind, Some(_)) => server.kinds.succeeded(kind, now),
+                    _ => {}
+                }
+                match judge(&checkout, &error, started, self.clock) {
+                    // Not after the first answer: what the closure made of it may be known already.
+                    Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
+                    Verdict::Elsewhere(_) | Verdict::Final => Ended::Failed(error),
+                }
+            }
         };
         (seen, Some(server), ended)
     }
@@ -139,6 +157,14 @@ impl Shared {
         checkout.say("ROLLBACK").await?;
         result
     }
+}
+
+/// The server carried out what the operation asks for, and failed: for want of a resource, by an error of its own, or by a limit of time.
+fn is_failing(state: &SqlState) -> bool {
+    let code = state.code();
+    let classes = ["53", "58", "XX"];
+    *state == SqlState::QUERY_CANCELED
+        || (*state != SqlState::TOO_MANY_CONNECTIONS && classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// A server and a connection of its pool.

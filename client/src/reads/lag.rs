@@ -91,7 +91,7 @@ impl Shared {
     }
 
     fn primary(&self) -> Option<Arc<Server>> {
-        self.snapshot().picker(WRITES)?.pick(&[]).cloned()
+        self.snapshot().picker(WRITES)?.pick(&[], None).cloned()
     }
 
     /// Asks the primary beside the read, which has what it needs.

@@ -1,5 +1,6 @@
 //! The client against real servers.
 
+mod circuits;
 mod dropped;
 mod faults;
 mod fixture;
@@ -76,6 +77,16 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         })
         .test("replicas_behind_a_token_are_waited_for_once", |_| {
             reads::replicas_behind_a_token_are_waited_for_once()
+        })
+        .test(
+            "an_operation_stays_away_from_where_it_misses_its_deadlines",
+            |_| circuits::an_operation_stays_away_from_where_it_misses_its_deadlines(),
+        )
+        .test("a_write_notices_that_its_server_is_silent", |_| {
+            circuits::a_write_notices_that_its_server_is_silent()
+        })
+        .test("refused_logins_are_not_tried_for_each_request", |_| {
+            circuits::refused_logins_are_not_tried_for_each_request()
         })
         .test("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
         .test("each_tenant_sees_its_own_writes", |_| {
