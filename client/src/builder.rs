@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use distributary_api::ReplicaSetPolicySpec;
 
+#[cfg(feature = "kube")]
+use crate::config_map;
 use crate::credentials::Credentials;
 use crate::declared::{Declared, Secrets};
 use crate::embedded;
@@ -27,6 +29,8 @@ enum Source {
     File(PathBuf),
     Policy(Box<Declared>),
     PolicyFile(PathBuf),
+    #[cfg(feature = "kube")]
+    ConfigMap(Box<config_map::Watched>),
 }
 
 /// Settings of a [`Router`]. It shows no Secret.
@@ -65,6 +69,25 @@ impl RouterBuilder {
     #[must_use]
     pub fn routing_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Source::File(path.into());
+        self
+    }
+
+    /// Takes the routes from the ConfigMap `NAME-routing` that the operator writes, watched at the API server: changes arrive within
+    /// milliseconds, promotions too. Needs the feature `kube`, [`credentials`](Self::credentials), and the rights to list and watch this
+    /// ConfigMap. While the API server is not there, the last routes serve.
+    #[cfg(feature = "kube")]
+    #[must_use]
+    pub fn routing_config_map(
+        mut self,
+        client: kube::Client,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.source = Source::ConfigMap(Box::new(config_map::Watched {
+            client,
+            namespace: namespace.into(),
+            name: name.into(),
+        }));
         self
     }
 
@@ -196,6 +219,12 @@ impl RouterBuilder {
                 let started = embedded::decide(*declared, self.memory, pools, times).await;
                 let (shared, embedded, task) = started?;
                 Ok(Router::new(shared, Some(embedded), vec![task]))
+            }
+            #[cfg(feature = "kube")]
+            Source::ConfigMap(watched) => {
+                let times = (deadline, self.first_table);
+                let (shared, task) = config_map::follow(*watched, pools, times).await?;
+                Ok(Router::new(shared, None, vec![task]))
             }
             Source::PolicyFile(path) => {
                 let file = Watched::new(path)?;

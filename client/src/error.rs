@@ -236,13 +236,13 @@ pub enum SettingsError {
         id: String,
     },
     /// The policy is the operator's, and is changed there.
-    #[error("the routes come from a file: change the policy where the operator reads it")]
+    #[error("the routes come from the operator: change the policy where it reads it")]
     NotEmbedded,
     /// There is no tokio runtime with a clock.
     #[error("a pool of connections cannot be made")]
     Pool(#[from] deadpool::managed::BuildError),
     /// No table came in time.
-    #[error("no server could be checked within {after:?}")]
+    #[error("no routing table came within {after:?}")]
     NoTable {
         /// How long was waited.
         after: Duration,

@@ -27,6 +27,9 @@
 //! - A connection on which anything is under way, or a transaction is open, is never used by another request.
 //! - No password is sent in clear text or as MD5, and none is in an error, a log or a `Debug`.
 //!
+//! # Features
+//! - `kube`: the routes of a ConfigMap, watched at the API server.
+//!
 //! # Versions
 //! The crate follows semantic versioning: enums that may grow are `non_exhaustive`. Its least Rust is the `rust-version` of its
 //! manifest; a newer one is a minor version. `routing.json` is read as every operator of version 1 of its form writes it; fields that
@@ -37,6 +40,8 @@
 
 mod budget;
 mod builder;
+#[cfg(feature = "kube")]
+mod config_map;
 mod connection;
 mod credentials;
 mod declared;
@@ -80,6 +85,8 @@ pub use distributary_core::table::{NoRoute, RoutingTable};
 pub use error::{Error, FailureReason, SettingsError, TargetFailure, WriteOutcome};
 pub use follower::Follower;
 pub use followers::Followers;
+#[cfg(feature = "kube")]
+pub use kube;
 pub use memory::{FileMemory, Memory};
 pub use query::Query;
 pub use router::{Explanation, Router};

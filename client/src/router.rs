@@ -308,7 +308,8 @@ impl Router {
         })
     }
 
-    /// Checks every server at once (embedded), or reads the routing table again (file). It returns before that is done.
+    /// Checks every server at once (embedded), or reads the routing table again (file); a ConfigMap is watched, and needs no second look. It
+    /// returns before that is done.
     pub fn force_health_check(&self) {
         self.shared.ask_for_table();
     }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Turns of one order of a route, at most; one for each target where there are more of them.
 pub const MOST_TURNS: usize = 4096;
+/// So many places are drawn before all targets are looked at.
+const DRAWS: usize = 3;
 /// Threads share this many counters of turns.
 const COUNTERS: usize = 16;
 
@@ -113,7 +115,7 @@ impl<T: Candidate> Picker<T> {
             if self.turns == Turns::InTurn || tier.targets.len() == 1 {
                 return Some(first);
             }
-            let second = tier.drawn(turn, |target| passes(target) && !Arc::ptr_eq(target, first));
+            let second = tier.second(turn, |target| passes(target) && !Arc::ptr_eq(target, first));
             return Some(second.map_or(first, |second| less_used(first, second)));
         }
         self.targets()
@@ -178,6 +180,21 @@ impl<T: Candidate> Tier<T> {
         let first = self.targets.get(usize::from(*place))?;
         if passes(first) {
             return Some(first);
+        }
+        self.drawn(turn, passes)
+    }
+
+    /// As [`drawn`](Self::drawn), mostly without a look at all of them: a place in the sequence is drawn by their weights, too.
+    fn second(&self, turn: Turn, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
+        let mut drawn = turn.drawn;
+        for _ in 0..DRAWS {
+            drawn = (drawn ^ (drawn >> 15)).wrapping_mul(0x27D4_EB2F);
+            let place = (u64::from(drawn) * self.sequence.len() as u64) >> 32;
+            let at = self.sequence.get(usize::try_from(place).ok()?)?;
+            let target = self.targets.get(usize::from(*at))?;
+            if passes(target) {
+                return Some(target);
+            }
         }
         self.drawn(turn, passes)
     }

@@ -64,6 +64,11 @@ const RULES: [Rule; 19] = [
         rooms: Some(&[]),
     },
     Rule {
+        part: ("client/src", Some("config_map")),
+        crates: Crates::AllBut(&["distributary"]),
+        rooms: None,
+    },
+    Rule {
         part: ("client/src", None),
         crates: Crates::AllBut(&["distributary", "k8s_openapi", "kube"]),
         rooms: None,

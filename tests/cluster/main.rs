@@ -31,6 +31,7 @@ mod refusals;
 mod rerouting;
 mod rivals;
 mod rogues;
+mod routers;
 mod routes;
 mod secrets;
 mod services;
@@ -60,6 +61,7 @@ fn tests() -> ExitCode {
     // First what takes two minutes, beside all others.
     let suite = process::tests(suite);
     let suite = tenants::tests(suite);
+    let suite = routers::tests(suite);
     let suite = routes::tests(suite);
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);

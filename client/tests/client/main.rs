@@ -1,5 +1,6 @@
 //! The client against real servers.
 
+mod axum;
 mod circuits;
 mod dropped;
 mod faults;
@@ -96,6 +97,9 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
 
 fn of_policies(suite: Suite<()>) -> Suite<()> {
     suite
+        .test("each_part_of_the_service_takes_its_route", |_| {
+            axum::each_part_of_the_service_takes_its_route()
+        })
         .test("a_promotion_is_followed_and_remembered", |_| {
             remembered::a_promotion_is_followed_and_remembered()
         })
