@@ -8,6 +8,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
@@ -21,7 +23,7 @@ use crate::error::Error;
 use crate::query::Query;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
-use crate::shared::{Counts, PATIENCE, Shared};
+use crate::shared::{Counts, PATIENCE, Shared, note_error};
 use crate::snapshot::Snapshot;
 
 mod age;
@@ -63,12 +65,22 @@ impl Shared {
         };
         let started = self.clock.now();
         // Not dropped before it is known who owes an answer.
-        let mut rounds = pin!(self.rounds(&reading));
+        let span = tracing::debug_span!(
+            "read",
+            operation = query.operation_name(),
+            route = Empty,
+            endpoint = Empty,
+            second_attempts = Empty,
+            error = Empty
+        );
+        let mut rounds = pin!(self.rounds(&reading).instrument(span.clone()));
         let result = timeout(reading.limit, rounds.as_mut()).await;
-        result.unwrap_or_else(|_| {
+        let result = result.unwrap_or_else(|_| {
             self.overdue(&reading, started);
             Err(Error::Deadline { after: reading.limit })
-        })
+        });
+        note_error(&span, result.as_ref().err());
+        result
     }
 
     /// The deadline of a read that began at `started` passed: it counts against those that owe it an answer.
@@ -128,6 +140,7 @@ impl Shared {
         R: Future<Output = Result<T, Error>>,
     {
         let choice = route(snapshot, reading.query)?;
+        Span::current().record("route", choice.route);
         let most = snapshot.table.retry_attempts;
         let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
         let share = reading.limit / (u32::from(most) + 1);
@@ -158,6 +171,7 @@ impl Shared {
                     match ended {
                         Ended::Done(value) => {
                             self.note_server(snapshot, server.as_deref());
+                            Span::current().record("second_attempts", effort.spent);
                             return Ok(value);
                         }
                         Ended::Failed(error) => own = own.or(Some(error)),
@@ -231,6 +245,9 @@ impl Shared {
     }
 
     fn note_server(&self, snapshot: &Snapshot, server: Option<&Server>) {
+        if let Some(server) = server {
+            Span::current().record("endpoint", server.id.as_str());
+        }
         let mut endpoints = snapshot.table.endpoints.iter();
         let is_replica = endpoints
             .find(|endpoint| server.is_some_and(|server| endpoint.id == server.id))

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use distributary_api::{Endpoint, EndpointState, ReplicaSetPolicySpec};
-use distributary_core::routing::Destination;
 use distributary_core::table::{NoRoute, RoutingTable};
 
 use crate::embedded::Embedded;
 use crate::error::{Error, SettingsError};
+use crate::explanation::Explanation;
 use crate::query::Query;
-use crate::routes::{Candidate, Picker};
 use crate::session::Session;
 use crate::shared::{Shared, is_read};
 use crate::stats::{Health, Stats};
@@ -31,25 +30,6 @@ pub struct Router {
     /// Where its policy is changed; `None`: somewhere else.
     embedded: Option<Embedded>,
     _source: Arc<[AbortOnDropHandle<()>]>,
-}
-
-/// The route of a request, and who serves it now.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// The name of the route: a key of `routes` of routing.json.
-    pub route: String,
-    /// Who is to serve it.
-    pub destination: Destination,
-    /// The class of the request, where it has one.
-    pub class: Option<String>,
-    /// Whether the request is taken for a read.
-    pub read: bool,
-    /// The targets by the id of their endpoint, in the order of the table; whether the program itself keeps one out, and not the
-    /// table, stands beside it.
-    pub targets: Vec<(String, bool)>,
-    /// The revision of the routing table.
-    pub revision: String,
 }
 
 impl Router {
@@ -164,30 +144,19 @@ impl Router {
 
     /// The route that a request would take now, and who serves it. It asks no server.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::NoRoute> {
+    /// println!("{}", router.explain("dashboard")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The request names a class or a region that there is not.
     pub fn explain(&self, query: impl Into<Query>) -> Result<Explanation, NoRoute> {
         let (query, snapshot) = (query.into(), self.shared.snapshot());
-        let choice = snapshot.table.route(&query.request())?;
-        let targets = snapshot
-            .picker(choice.route)
-            .into_iter()
-            .flat_map(Picker::targets);
-        Ok(Explanation {
-            route: choice.route.to_owned(),
-            destination: choice.destination,
-            class: choice.class.map(str::to_owned),
-            read: is_read(&snapshot.table, &query)?,
-            targets: targets
-                .map(|server| {
-                    (
-                        server.id.clone(),
-                        server.share(choice.class.or(query.operation.as_deref())) == 0,
-                    )
-                })
-                .collect(),
-            revision: snapshot.table.revision.clone(),
-        })
+        let read = is_read(&snapshot.table, &query)?;
+        Explanation::of(&snapshot, &query.request(), read)
     }
 
     /// The routing table that is used now.

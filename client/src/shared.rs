@@ -176,6 +176,13 @@ pub fn is_read(table: &RoutingTable, query: &Query) -> Result<bool, NoRoute> {
     Ok(!writes && (query.read_only || destinations.iter().any(reads)))
 }
 
+/// Tells the span of a request how it failed: not what a server said, which may be data.
+pub fn note_error(span: &tracing::Span, error: Option<&Error>) {
+    if let Some(error) = error {
+        span.record("error", tracing::field::display(error));
+    }
+}
+
 /// What an error of a statement says of the server, and of another attempt.
 pub enum Verdict {
     /// The server is well: the statement failed by itself.

@@ -121,6 +121,12 @@ impl Snapshot {
         self.pickers.get(route)
     }
 
+    /// A target, by its endpoint.
+    pub fn server(&self, endpoint: &str, address: SocketAddr) -> Option<&Arc<Server>> {
+        let (_, server) = self.servers.get(&(endpoint.to_owned(), address))?;
+        Some(server)
+    }
+
     /// All targets of the routes.
     pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
         self.servers.values().map(|(_, server)| server)

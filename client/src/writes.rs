@@ -7,6 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 use tokio_postgres::error::{Severity, SqlState};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use distributary_core::table::named::WRITES;
 
@@ -15,7 +17,7 @@ use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
-use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge};
+use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge, note_error};
 use crate::token::{Position, Token};
 use crate::wire::seen::{self, Seen};
 
@@ -94,11 +96,20 @@ impl Shared {
         let progress = Progress::default();
         let started = self.clock.now();
         let attempts = self.attempts_to_write(query, scope, run, &progress);
-        let written = self.within(query, attempts).await;
-        let (value, checkout) = written.map_err(|error| match error {
+        let span = tracing::debug_span!(
+            "write",
+            operation = query.operation_name(),
+            transaction = scope == Scope::Transaction,
+            endpoint = Empty,
+            error = Empty
+        );
+        let written = self.within(query, attempts.instrument(span.clone())).await;
+        let written = written.map_err(|error| match error {
             Error::Deadline { .. } => error.of_write(progress.outcome(scope)),
             error => error,
-        })?;
+        });
+        note_error(&span, written.as_ref().err());
+        let (value, checkout) = written?;
         if !asks {
             return Ok((value, None));
         }
@@ -162,6 +173,7 @@ impl Shared {
             let endpoint = server.id.clone();
             (not_done(Error::Connect(TargetFailure { endpoint, reason })), true)
         })?;
+        Span::current().record("endpoint", server.id.as_str());
         let checkout = Checkout::new(server, object, self.cancels.clone());
         if let Err(error) = self.prepare(&checkout, Access::ReadWrite, query).await {
             judge(&checkout, &error, started, self.clock);

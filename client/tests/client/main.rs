@@ -12,6 +12,7 @@ mod reads;
 mod remembered;
 mod returned;
 mod routing;
+mod shown;
 mod tokens;
 mod transport;
 mod writes;
@@ -97,6 +98,15 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
 
 fn of_policies(suite: Suite<()>) -> Suite<()> {
     suite
+        .test("an_explanation_says_who_serves_and_who_is_kept_out", |_| {
+            shown::an_explanation_says_who_serves_and_who_is_kept_out()
+        })
+        .test("spans_tell_where_a_request_went_and_no_secret", |_| {
+            shown::spans_tell_where_a_request_went_and_no_secret()
+        })
+        .test("data_comes_and_goes_in_parts", |_| {
+            shown::data_comes_and_goes_in_parts()
+        })
         .test("each_part_of_the_service_takes_its_route", |_| {
             axum::each_part_of_the_service_takes_its_route()
         })

@@ -46,7 +46,8 @@ struct Slice {
 
 async fn measure() -> Result<()> {
     let rounds: usize = option("ROUNDS", 20)?;
-    let postgres = PgCluster::start(2).await?;
+    let settings = PgCluster::builder().setting("max_connections", "200");
+    let postgres = settings.replicas(2).start().await?;
     let replica = postgres.replica(0);
     let pooler = Pooler::pgbouncer(replica, Passwords::Known).await?;
     let haproxy = Haproxy::start("haproxy", "haproxy.cfg", &postgres, &Journal::default())?;
