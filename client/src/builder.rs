@@ -79,7 +79,7 @@ impl RouterBuilder {
     #[must_use]
     pub fn routing_config_map(
         mut self,
-        client: kube::Client,
+        client: config_map::Client,
         namespace: impl Into<String>,
         name: impl Into<String>,
     ) -> Self {

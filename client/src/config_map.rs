@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watch_object};
-use kube::{Api, Client};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,6 +19,8 @@ use distributary_probe::Clock;
 use crate::error::SettingsError;
 use crate::shared::{Counts, Shared};
 use crate::snapshot::{PoolSettings, Snapshot, Told};
+
+pub use kube::Client;
 
 /// From one look for connections that were idle for too long to the next.
 const EXPIRY: Duration = Duration::from_secs(30);

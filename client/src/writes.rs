@@ -185,16 +185,13 @@ impl Shared {
                 .map_or(0, |connection| connection.traffic.sent())
         };
         let before = sent(&checkout);
-        let result = match scope {
-            Scope::Statements => {
-                let running = self.run_statements(&checkout, run, progress);
-                self.notice_silence(server, running).await
-            }
-            Scope::Transaction => {
-                let running = self.run_transaction(&checkout, query, run, progress);
-                self.notice_silence(server, running).await
+        let running = async {
+            match scope {
+                Scope::Statements => self.run_statements(&checkout, run, progress).await,
+                Scope::Transaction => self.run_transaction(&checkout, query, run, progress).await,
             }
         };
+        let result = self.notice_silence(server, running).await;
         checkout.end();
         match result {
             Ok(value) => {
