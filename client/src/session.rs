@@ -316,7 +316,7 @@ impl Session {
     ///
     /// let rows = router
     ///     .write("createMany", |session: Session| async move {
-    ///         let data = futures::stream::iter(["1\tone\n", "2\ttwo\n"].map(Ok));
+    ///         let data = futures::stream::iter(["1\tone\n", "2\ttwo\n"].map(|line| Ok(line.as_bytes())));
     ///         session.copy_in("COPY item (id, name) FROM STDIN", data).await
     ///     })
     ///     .await?;
