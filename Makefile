@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan bench-client clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -272,6 +272,13 @@ bench-api: setup controlplane ## Measure what clients of the HTTP API cost the r
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory
 	$(RUN)/memory
+
+bench-client: NEEDS += haproxy=haproxy
+bench-client: setup ## Measure the Rust client beside a bare pool, PgBouncer and HAProxy, and a pick, with criterion (ROUNDS)
+	cargo bench --package benches --bench pick
+	cargo test --package distributary-client --test allocations
+	cargo build --release --package benches --bin client
+	$(RUN)/client
 
 bench-plan: ## Measure how long it takes to plan 1,000 policies of 10 endpoints, with criterion
 	cargo bench --package benches --bench plan

@@ -46,7 +46,11 @@ async fn show() -> Result<()> {
     ] {
         let operation = format!("{}:", query.operation_name());
         let explained = router.explain(query)?;
-        let targets: Vec<_> = explained.targets.iter().map(|(id, _)| id.as_str()).collect();
+        let targets: Vec<_> = explained
+            .targets
+            .iter()
+            .map(|target| target.endpoint.as_str())
+            .collect();
         println!(
             "{operation:<13} route {}: {}",
             explained.route,

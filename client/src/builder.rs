@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_api::ReplicaSetPolicySpec;
 
+#[cfg(feature = "kube")]
+use crate::config_map;
 use crate::credentials::Credentials;
-use crate::embedded::{self, Declared};
+use crate::declared::{Declared, Secrets};
+use crate::embedded;
 use crate::environment;
 use crate::error::SettingsError;
 use crate::file;
+use crate::memory::Memory;
+use crate::policy_file;
 use crate::router::Router;
 use crate::snapshot::PoolSettings;
+use crate::watched::Watched;
 
 /// Where routes come from.
 #[derive(Default)]
@@ -21,12 +28,16 @@ enum Source {
     None,
     File(PathBuf),
     Policy(Box<Declared>),
+    PolicyFile(PathBuf),
+    #[cfg(feature = "kube")]
+    ConfigMap(Box<config_map::Watched>),
 }
 
 /// Settings of a [`Router`]. It shows no Secret.
 pub struct RouterBuilder {
     source: Source,
-    secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    secrets: Secrets,
+    memory: Option<Arc<dyn Memory>>,
     pools: PoolSettings,
     deadline: Duration,
     first_table: Duration,
@@ -37,6 +48,7 @@ impl Default for RouterBuilder {
         Self {
             source: Source::None,
             secrets: BTreeMap::new(),
+            memory: None,
             pools: PoolSettings {
                 application_name: "distributary-client".to_owned(),
                 credentials: None,
@@ -60,14 +72,43 @@ impl RouterBuilder {
         self
     }
 
-    /// Checks the servers of this policy and decides in the process, without an operator. The writes are Pinned: they never follow
-    /// a promotion.
+    /// Takes the routes from the ConfigMap `NAME-routing` that the operator writes, watched at the API server: changes arrive within
+    /// milliseconds, promotions too. Needs the feature `kube`, [`credentials`](Self::credentials), and the rights to list and watch this
+    /// ConfigMap. While the API server is not there, the last routes serve.
+    #[cfg(feature = "kube")]
+    #[must_use]
+    pub fn routing_config_map(
+        mut self,
+        client: config_map::Client,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.source = Source::ConfigMap(Box::new(config_map::Watched {
+            client,
+            namespace: namespace.into(),
+            name: name.into(),
+        }));
+        self
+    }
+
+    /// Checks the servers of this policy and decides in the process, without an operator. The writes follow promotions with a
+    /// [`memory`](Self::memory); without one they are Pinned, and a policy that says Follow is refused.
     #[must_use]
     pub fn policy(mut self, name: impl Into<String>, spec: ReplicaSetPolicySpec) -> Self {
         self.source = Source::Policy(Box::new(Declared {
             name: name.into(),
             spec,
+            secrets: Secrets::new(),
         }));
+        self
+    }
+
+    /// Takes the policy from a file of YAML or JSON, and follows its changes: a `ReplicaSetPolicy` as `kubectl apply` takes it, and beside it
+    /// the Secrets that it names, such as what `distributary import` prints. Fields that this version does not know are refused.
+    /// [`secret`](Self::secret) goes before the Secrets of the file. Embedded, as [`policy`](Self::policy).
+    #[must_use]
+    pub fn policy_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = Source::PolicyFile(path.into());
         self
     }
 
@@ -81,9 +122,7 @@ impl RouterBuilder {
         mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let (declared, secrets) = environment::declared(variables)?;
-        self.source = Source::Policy(Box::new(declared));
-        self.secrets.extend(secrets);
+        self.source = Source::Policy(Box::new(environment::declared(variables)?));
         Ok(self)
     }
 
@@ -96,6 +135,24 @@ impl RouterBuilder {
     ) -> Self {
         let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
         self.secrets.insert(name.into(), values.collect());
+        self
+    }
+
+    /// Remembers who takes the writes, so that they follow promotions (`primaryRole: Follow`) and never go back to an old primary by
+    /// themselves, not even after a restart of the program. Embedded only; of no other router at the same time.
+    ///
+    /// ```no_run
+    /// # fn f() -> std::io::Result<()> {
+    /// use distributary_client::{FileMemory, Router};
+    ///
+    /// let builder = Router::builder().memory(FileMemory::open("/var/lib/shop/routes.json")?);
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn memory(mut self, memory: impl Memory) -> Self {
+        self.memory = Some(Arc::new(memory));
         self
     }
 
@@ -154,13 +211,30 @@ impl RouterBuilder {
             Source::None => Err(SettingsError::NoSource),
             Source::File(path) => {
                 let (shared, task) = file::follow(path, pools, deadline)?;
-                Ok(Router::new(shared, None, task))
+                Ok(Router::new(shared, None, vec![task]))
             }
-            Source::Policy(declared) => {
+            Source::Policy(mut declared) => {
+                declared.secrets.extend(self.secrets);
                 let times = (deadline, self.first_table);
-                let started = embedded::decide(*declared, self.secrets, pools, times).await;
+                let started = embedded::decide(*declared, self.memory, pools, times).await;
                 let (shared, embedded, task) = started?;
-                Ok(Router::new(shared, Some(embedded), task))
+                Ok(Router::new(shared, Some(embedded), vec![task]))
+            }
+            #[cfg(feature = "kube")]
+            Source::ConfigMap(watched) => {
+                let times = (deadline, self.first_table);
+                let (shared, task) = config_map::follow(*watched, pools, times).await?;
+                Ok(Router::new(shared, None, vec![task]))
+            }
+            Source::PolicyFile(path) => {
+                let file = Watched::new(path)?;
+                let mut declared = policy_file::read(file.text())?;
+                declared.secrets.extend(self.secrets.clone());
+                let times = (deadline, self.first_table);
+                let started = embedded::decide(declared, self.memory, pools, times).await;
+                let (shared, embedded, task) = started?;
+                let following = file::follow_policy(file, embedded.clone(), self.secrets);
+                Ok(Router::new(shared, Some(embedded), vec![task, following]))
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Routes without an operator: the servers are checked, and the routes decided, in the process.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,21 +7,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use distributary_api::validate::{self, ClusterNames, Declaration, PolicySource, SecretKeys, Services};
-use distributary_api::{Failover, ReplicaSetPolicySpec};
-use distributary_core::cluster::Cluster;
+use distributary_api::ReplicaSetPolicySpec;
+use distributary_api::validate::{ClusterNames, Declaration};
+use distributary_core::Moment;
 use distributary_core::decision::Decision;
 use distributary_core::jitter;
-use distributary_core::login::SecretProblem;
 use distributary_core::outputs::Outputs;
-use distributary_core::policy::{Mode, PrimaryRole};
-use distributary_core::resolved::ResolvedEndpoint;
+use distributary_core::table::named::WRITES;
 use distributary_core::table::{RoutingTable, Subject};
 use distributary_core::target::Answer;
 use distributary_core::world::{Announcement, Effects, Event, Instruction, Memory, World};
 use distributary_probe::{AddressRules, Clock, Limits, Registry, Resolver};
 
+use crate::declared::{Asked, Declared, Secrets};
 use crate::error::SettingsError;
+use crate::memory::Keeping;
+use crate::remembered::Remembered;
 use crate::shared::{Counts, Shared};
 use crate::snapshot::{PoolSettings, Snapshot, Told};
 
@@ -30,45 +30,62 @@ use crate::snapshot::{PoolSettings, Snapshot, Told};
 const ANSWERS: usize = 64;
 /// From one look for connections that were idle for too long to the next.
 const EXPIRY: Duration = Duration::from_secs(30);
-/// Names the policy in errors and logs.
-const NAMESPACE: &str = "embedded";
-
-/// The keys and values of Secrets, by their names.
-pub type Secrets = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
-
-/// A policy as the program gives it.
-#[derive(Clone)]
-pub struct Declared {
-    pub name: String,
-    pub spec: ReplicaSetPolicySpec,
-}
+/// From one attempt to remember a choice to the next.
+const REMEMBERING: Duration = Duration::from_secs(1);
 
 /// Where a program changes its policy.
 #[derive(Clone)]
 pub struct Embedded {
     declared: Arc<watch::Sender<Arc<Declared>>>,
-    secrets: Arc<validate::Secrets>,
+    remembers: bool,
 }
 
 impl Embedded {
     /// Changes the policy, where the result is valid.
-    pub fn change(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
+    pub fn change(
+        &self,
+        change: impl FnOnce(&mut ReplicaSetPolicySpec, &mut Secrets) -> Result<(), SettingsError>,
+    ) -> Result<(), SettingsError> {
         let mut result = Ok(());
-        self.declared.send_if_modified(|declared| {
-            let mut next = Declared::clone(declared);
-            change(&mut next.spec);
-            match declaration(&next, &self.secrets, (0, 0)) {
-                Ok(_) => {
-                    *declared = Arc::new(next);
-                    true
-                }
-                Err(error) => {
-                    result = Err(error);
-                    false
-                }
+        let valid = |declared: &Declared| {
+            let mut next = declared.clone();
+            change(&mut next.spec, &mut next.secrets)?;
+            let asked = Asked {
+                generation: 0,
+                check: 0,
+            };
+            next.declaration(asked, self.remembers)?;
+            Ok(next)
+        };
+        self.declared.send_if_modified(|declared| match valid(declared) {
+            Ok(next) => {
+                *declared = Arc::new(next);
+                true
+            }
+            Err(error) => {
+                result = Err(error);
+                false
             }
         });
         result
+    }
+}
+
+impl Embedded {
+    /// Takes another policy, where it is valid. `more`: Secrets that go before its own.
+    pub fn replace(&self, declared: Declared, more: &Secrets) -> Result<(), SettingsError> {
+        let known = self.declared.borrow().name.clone();
+        if declared.name != known {
+            let says = format!("metadata.name: must be {known}, as it was at the start");
+            return Err(SettingsError::Policy(vec![says]));
+        }
+        let Declared { spec, secrets, .. } = declared.settled(self.remembers);
+        self.change(|now, keys| {
+            *now = spec;
+            keys.extend(secrets);
+            keys.extend(more.clone());
+            Ok(())
+        })
     }
 }
 
@@ -78,107 +95,39 @@ pub type Started = (Arc<Shared>, Embedded, AbortOnDropHandle<()>);
 /// Checks the servers, and decides.
 pub async fn decide(
     declared: Declared,
-    secrets: Secrets,
+    memory: Option<Arc<dyn crate::memory::Memory>>,
     settings: PoolSettings,
     (deadline, patience): (Duration, Duration),
 ) -> Result<Started, SettingsError> {
-    let secrets = Arc::new(known(secrets));
-    let declared = pinned(declared);
-    let declaration = declaration(&declared, &secrets, (1, 0))?;
+    let remembers = memory.is_some();
+    let declared = declared.settled(remembers);
+    let mut asked = Asked {
+        generation: 1,
+        check: 0,
+    };
+    let declaration = declared.declaration(asked, remembers)?;
+    asked.generation += 1;
+    let keeping = match memory {
+        Some(memory) => Some(Keeping::recall(memory, &declared.name).await?),
+        None => None,
+    };
     let (changes, changed) = watch::channel(Arc::new(declared));
-    let mut deciding = Deciding::new(declaration, changed, Arc::clone(&secrets));
-    let told = timeout(patience, deciding.first()).await;
-    let told = told.map_err(|_| SettingsError::NoTable { after: patience })?;
+    let mut deciding = Deciding::new(declaration, changed, keeping, asked);
+    let made = timeout(patience, deciding.first()).await;
+    let made = made.map_err(|_| SettingsError::NoTable { after: patience })?;
+    if !deciding.is_remembered(&made.remembered).await {
+        let problem = "who takes the writes cannot be remembered";
+        return Err(SettingsError::Memory(problem.into()));
+    }
     let clock = deciding.clock;
-    let snapshot = Snapshot::new(told, None, &settings, clock)?;
+    let snapshot = Snapshot::new(made.told, None, &settings, clock)?;
     let shared = Arc::new(Shared::new(snapshot, settings, deadline, clock));
     let task = tokio::spawn(deciding.run(Arc::downgrade(&shared)));
     let embedded = Embedded {
         declared: Arc::new(changes),
-        secrets,
+        remembers,
     };
     Ok((shared, embedded, AbortOnDropHandle::new(task)))
-}
-
-fn known(secrets: Secrets) -> validate::Secrets {
-    let one = |(name, keys)| (name, Ok::<_, SecretProblem>(SecretKeys(keys)));
-    secrets.into_iter().map(one).collect()
-}
-
-/// What is wrong with a policy, by its fields, or with its Secrets, by their names.
-pub fn problems(declared: &Declared, secrets: &Secrets) -> Vec<(String, String)> {
-    let declared = pinned(declared.clone());
-    let source = source(&declared, 1, None);
-    let wrong = validate::policy(source).err().unwrap_or_default();
-    if !wrong.is_empty() {
-        let told = wrong
-            .iter()
-            .map(|problem| (problem.field.clone(), problem.says()));
-        return told.collect();
-    }
-    let endpoints = validate::resolve(source, &known(secrets.clone()), &Services::new());
-    let refused = endpoints.values().flat_map(ResolvedEndpoint::problems);
-    refused
-        .map(|refused| {
-            let says = match &refused.problem {
-                SecretProblem::Malformed { must, .. } => (*must).to_owned(),
-                problem => problem.to_string(),
-            };
-            (refused.secret.clone(), says)
-        })
-        .collect()
-}
-
-fn source<'a>(declared: &'a Declared, generation: i64, check_requested: Option<&'a str>) -> PolicySource<'a> {
-    PolicySource {
-        namespace: NAMESPACE,
-        name: &declared.name,
-        uid: NAMESPACE,
-        generation,
-        check_requested,
-        spec: &declared.spec,
-        names: None,
-    }
-}
-
-/// Pinned, where the policy says nothing of failover.
-fn pinned(mut declared: Declared) -> Declared {
-    declared.spec.failover.get_or_insert_with(|| Failover {
-        primary_role: PrimaryRole::Pinned,
-        ..Failover::default()
-    });
-    declared
-}
-
-/// The valid policy, with what its Secrets say. `check`: a number that asks for checks of all servers when it grows.
-fn declaration(
-    declared: &Declared,
-    secrets: &validate::Secrets,
-    (generation, check): (i64, u64),
-) -> Result<Declaration, SettingsError> {
-    let requested = check.to_string();
-    let source = source(declared, generation, (check > 0).then_some(requested.as_str()));
-    let words = |problems: Vec<validate::Problem>| {
-        SettingsError::Policy(problems.iter().map(ToString::to_string).collect())
-    };
-    let failover = declared.spec.failover.as_ref();
-    if failover.is_none_or(|failover| failover.primary_role == PrimaryRole::Follow) {
-        return Err(SettingsError::FollowWithoutMemory);
-    }
-    if declared.spec.mode != Mode::Enforce {
-        return Err(SettingsError::Policy(vec![
-            "spec.mode: must be Enforce: the routes of an embedded policy are its own".to_owned(),
-        ]));
-    }
-    let valid = validate::policy(source).map_err(words)?;
-    let endpoints = validate::resolve(source, secrets, &Services::new());
-    let wrong: Vec<_> = endpoints.values().flat_map(ResolvedEndpoint::problems).collect();
-    if !wrong.is_empty() {
-        return Err(SettingsError::Policy(
-            wrong.iter().map(ToString::to_string).collect(),
-        ));
-    }
-    Ok(valid.with(endpoints, Cluster::default()))
 }
 
 /// The world of one policy, driven as the operator drives its own.
@@ -188,41 +137,55 @@ struct Deciding {
     registry: Registry,
     answers: mpsc::Receiver<Answer>,
     changed: watch::Receiver<Arc<Declared>>,
-    secrets: Arc<validate::Secrets>,
     outputs: Arc<Outputs>,
-    generation: i64,
-    check: u64,
+    asked: Asked,
+    /// `None`: nothing is remembered.
+    keeping: Option<Keeping>,
+    /// A decision whose choice is not remembered, and when that is tried again.
+    unkept: Option<(Arc<Decision>, Moment)>,
+}
+
+/// What a decision makes.
+struct Made {
+    decision: Arc<Decision>,
+    told: Told,
+    remembered: Remembered,
 }
 
 impl Deciding {
     fn new(
         declaration: Declaration,
         changed: watch::Receiver<Arc<Declared>>,
-        secrets: Arc<validate::Secrets>,
+        keeping: Option<Keeping>,
+        asked: Asked,
     ) -> Self {
         let (clock, (sender, answers)) = (Clock::new(), mpsc::channel(ANSWERS));
         let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
+        let known = keeping.as_ref().and_then(Keeping::kept);
+        let memory = known.map(Remembered::memory).unwrap_or_default();
         let mut deciding = Self {
             clock,
             world: World::new(jitter::spread),
             registry: Registry::new(clock, resolver, Limits::default(), sender),
             answers,
             changed,
-            secrets,
             outputs: Arc::clone(&declaration.outputs),
-            generation: 1,
-            check: 0,
+            asked,
+            keeping,
+            unkept: None,
         };
-        deciding.advance(Some(declared(declaration)));
+        deciding.advance(Some(declared(declaration, memory)));
         deciding
     }
 
-    /// The first table.
-    async fn first(&mut self) -> Told {
+    /// The first decision that goes by checks of all servers.
+    async fn first(&mut self) -> Made {
         loop {
             let event = self.event().await;
-            if let Some(told) = self.advance(event) {
-                return told;
+            if let Some(made) = self.advance(event)
+                && made.decision.state.is_warm()
+            {
+                return made;
             }
         }
     }
@@ -244,16 +207,21 @@ impl Deciding {
         loop {
             let clock = self.clock;
             let mut changed = self.changed.clone();
+            let again = self.unkept.as_ref().map(|(_, at)| *at);
+            let mut made = None;
             let event = tokio::select! {
                 event = self.event() => event,
                 Ok(()) = changed.changed() => {
                     self.changed = changed;
-                    self.generation += 1;
                     self.declare()
                 }
                 () = wanted.notified() => {
-                    self.check += 1;
+                    self.asked.check += 1;
                     self.declare()
+                }
+                () = clock.sleep_until(again.unwrap_or_default()), if again.is_some() => {
+                    made = self.unkept.take().and_then(|(decision, _)| self.made(decision));
+                    None
                 }
                 () = clock.sleep_until(expiry) => {
                     let Some(shared) = shared.upgrade() else { return };
@@ -262,25 +230,52 @@ impl Deciding {
                     None
                 }
             };
-            let Some(told) = self.advance(event) else { continue };
+            let Some(made) = self.advance(event).or(made) else {
+                continue;
+            };
             let Some(shared) = shared.upgrade() else { return };
-            if let Err(error) = shared.switch(told) {
-                Counts::count(&shared.counts.refused_tables);
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the routes are not used; those before serve"
-                );
-            }
+            self.publish(&shared, made).await;
+        }
+    }
+
+    /// Makes the routes those of a decision. The writes stay where they were until its choice is remembered.
+    async fn publish(&mut self, shared: &Shared, made: Made) {
+        let Made {
+            decision,
+            mut told,
+            remembered,
+        } = made;
+        self.unkept = None;
+        if !self.is_remembered(&remembered).await {
+            hold_writes(&mut told.table, &shared.snapshot().table);
+            self.unkept = Some((decision, self.clock.now() + REMEMBERING));
+        }
+        if let Err(error) = shared.switch(told) {
+            Counts::count(&shared.counts.refused_tables);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the routes are not used; those before serve"
+            );
+        }
+    }
+
+    /// Remembers a choice, where that is wanted; whether it is remembered.
+    async fn is_remembered(&mut self, choice: &Remembered) -> bool {
+        match &mut self.keeping {
+            Some(keeping) => keeping.keep(choice).await,
+            None => true,
         }
     }
 
     /// The policy of now; one that became invalid changes nothing.
     fn declare(&mut self) -> Option<Event> {
         let now = Arc::clone(&self.changed.borrow());
-        match declaration(&now, &self.secrets, (self.generation, self.check)) {
+        let asked = self.asked;
+        self.asked.generation += 1;
+        match now.declaration(asked, self.keeping.is_some()) {
             Ok(declaration) => {
                 self.outputs = Arc::clone(&declaration.outputs);
-                Some(declared(declaration))
+                Some(declared(declaration, Memory::default()))
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the policy is not used");
@@ -289,8 +284,8 @@ impl Deciding {
         }
     }
 
-    /// Takes in what happened. A table, where the decision has a new one.
-    fn advance(&mut self, event: Option<Event>) -> Option<Told> {
+    /// Takes in what happened. The newest decision, where there is another one.
+    fn advance(&mut self, event: Option<Event>) -> Option<Made> {
         let mut events: Vec<_> = event.into_iter().collect();
         while let (true, Ok(answer)) = (events.len() < ANSWERS, self.answers.try_recv()) {
             events.push(self::event(answer));
@@ -306,7 +301,28 @@ impl Deciding {
             Announcement::Decided { decision, .. } => Some(decision),
             Announcement::Gone { .. } => None,
         });
-        decided.last().and_then(|decision| told(&decision, &self.outputs))
+        decided.last().and_then(|decision| self.made(decision))
+    }
+
+    /// `None`: it leaves the routes as they are.
+    fn made(&self, decision: Arc<Decision>) -> Option<Made> {
+        Some(Made {
+            told: told(&decision, &self.outputs)?,
+            remembered: Remembered::of(&decision)?,
+            decision,
+        })
+    }
+}
+
+/// The writes go where they went before.
+fn hold_writes(table: &mut RoutingTable, before: &RoutingTable) {
+    match before.routes.get(WRITES) {
+        Some(route) => {
+            table.routes.insert(WRITES.to_owned(), route.clone());
+        }
+        None => {
+            table.routes.remove(WRITES);
+        }
     }
 }
 
@@ -318,11 +334,12 @@ fn event(answer: Answer) -> Event {
     }
 }
 
-fn declared(declaration: Declaration) -> Event {
+/// `memory`: of a policy that is new.
+fn declared(declaration: Declaration, memory: Memory) -> Event {
     Event::PolicyChanged {
         policy: declaration.policy,
         resolved: declaration.resolved,
-        memory: Memory::default(),
+        memory,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use distributary_api::environment::{Import, Variable};
 
-use crate::embedded::{Declared, Secrets, problems};
+use crate::declared::{Declared, Secrets};
 use crate::error::SettingsError;
 
 /// What the policy is called in logs.
@@ -13,9 +13,7 @@ const NAME: &str = "database";
 const PREFIXES: [&str; 3] = ["DATABASE_URL", "DATABASE_READ_REPLICA_", "DB_"];
 
 /// The policy that variables declare, and its Secrets.
-pub fn declared(
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Declared, Secrets), SettingsError> {
+pub fn declared(variables: impl IntoIterator<Item = (String, String)>) -> Result<Declared, SettingsError> {
     let ours = |(name, _): &(String, String)| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let variables = variables.into_iter().filter(ours);
     let variables: Vec<_> = variables.map(|(name, value)| Variable { name, value }).collect();
@@ -44,10 +42,11 @@ pub fn declared(
     let declared = Declared {
         name: NAME.to_owned(),
         spec,
+        secrets,
     };
-    let wrong = problems(&declared, &secrets);
+    let wrong = declared.clone().settled(false).problems();
     if wrong.is_empty() {
-        return Ok((declared, secrets));
+        return Ok(declared);
     }
     let told = wrong.into_iter().map(|(place, says)| {
         let variable = import.variable_of_secret(&place);
@@ -82,7 +81,7 @@ mod tests {
         "postgresql://app:canary-two@replica.example.com/orders?sslmode=require",
     );
 
-    fn read(variables: &[(&str, &str)]) -> Result<(Declared, Secrets), SettingsError> {
+    fn read(variables: &[(&str, &str)]) -> Result<Declared, SettingsError> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         declared(variables.iter().map(owned))
     }
@@ -112,8 +111,8 @@ mod tests {
             let value = values.iter().find(|(end, _)| name.ends_with(end));
             all.push((name, value.unwrap_or_else(|| panic!("no value for {name}")).1));
         }
-        let (declared, secrets) = read(&all).expect("they are valid");
-        assert_eq!((declared.spec.replicas.len(), secrets.len()), (1, 2));
+        let declared = read(&all).expect("they are valid");
+        assert_eq!((declared.spec.replicas.len(), declared.secrets.len()), (1, 2));
         assert_eq!(declared.spec.primary.max_connections, Some(10));
         let routing = declared.spec.routing.expect("routing");
         assert_eq!(routing.retry_attempts, 3);

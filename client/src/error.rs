@@ -107,10 +107,19 @@ pub enum FailureReason {
     PoolFull,
     /// The server refused the statement for a reason that another one may not have.
     Refused,
-    /// It is not as new as the token asks for.
+    /// It is not as new as the token, or the bound of lag, asks for.
     TooOld,
+    /// How far behind it is cannot be told: the primary does not say where its log is.
+    LagUnknown,
     /// It takes no writes.
     ReadOnly,
+}
+
+impl FailureReason {
+    /// The server is well, and not proven to be as new as the read asks for.
+    pub(crate) const fn is_of_age(self) -> bool {
+        matches!(self, Self::TooOld | Self::LagUnknown)
+    }
 }
 
 impl fmt::Display for TargetFailure {
@@ -120,6 +129,7 @@ impl fmt::Display for TargetFailure {
             FailureReason::PoolFull => "PoolFull",
             FailureReason::Refused => "Refused",
             FailureReason::TooOld => "TooOld",
+            FailureReason::LagUnknown => "LagUnknown",
             FailureReason::ReadOnly => "ReadOnly",
         };
         write!(f, "{}: {reason}", self.endpoint)
@@ -155,11 +165,24 @@ impl Error {
     /// What the server said, by SQLSTATE; `None`: it said nothing.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
-        match self {
+        match self.cause() {
             Self::Database { source, .. } => source.code(),
             Self::Write { source, .. } => source.sqlstate(),
             _ => None,
         }
+    }
+
+    /// The error of this crate that a program's own error was made of; itself, where there is none.
+    pub(crate) fn cause(&self) -> &Self {
+        let Self::Application(own) = self else { return self };
+        let mut next: Option<&(dyn StdError + 'static)> = Some(&**own);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return found.cause();
+            }
+            next = error.source();
+        }
+        self
     }
 
     pub(crate) fn of_write(self, outcome: WriteOutcome) -> Self {
@@ -200,19 +223,45 @@ pub enum SettingsError {
     Variables(Vec<String>),
     /// The policy asks to follow a promotion, and nothing remembers who was followed.
     #[error(
-        "spec.failover.primaryRole: must be Pinned: nothing remembers who takes the writes after a restart of the program"
+        "spec.failover.primaryRole: must be Pinned: without a memory nothing tells after a restart of the program who takes the writes"
     )]
     FollowWithoutMemory,
+    /// The memory cannot be used: what it has cannot be read, is of another policy or a newer version, or nothing can be kept in it.
+    #[error("the memory cannot be used")]
+    Memory(#[source] Box<dyn StdError + Send + Sync>),
+    /// The policy has no such server.
+    #[error("the policy has no endpoint {id}")]
+    UnknownEndpoint {
+        /// The id that it has not.
+        id: String,
+    },
     /// The policy is the operator's, and is changed there.
-    #[error("the routes come from a file: change the policy where the operator reads it")]
+    #[error("the routes come from the operator: change the policy where it reads it")]
     NotEmbedded,
     /// There is no tokio runtime with a clock.
     #[error("a pool of connections cannot be made")]
     Pool(#[from] deadpool::managed::BuildError),
     /// No table came in time.
-    #[error("no server could be checked within {after:?}")]
+    #[error("no routing table came within {after:?}")]
     NoTable {
         /// How long was waited.
         after: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the order cannot be shown")]
+    struct Own(#[source] Error);
+
+    #[test]
+    fn an_error_within_that_of_the_program_is_found() {
+        let nested = Error::application(Own(Error::application(Own(Error::SessionEnded))));
+        assert!(matches!(nested.cause(), Error::SessionEnded));
+        let own = Error::application("no order");
+        assert!(matches!(own.cause(), Error::Application(_)));
+    }
 }

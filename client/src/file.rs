@@ -1,23 +1,22 @@
-//! Routes from a file: `routing.json` of a mounted ConfigMap.
-//!
-//! The kubelet replaces the link `..data` in the folder of the file; every change in that folder is told by inotify(7), and the file
-//! is read again.
+//! Routes from a file: `routing.json` of a mounted ConfigMap; and a policy from a file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
 use tokio_util::task::AbortOnDropHandle;
 
 use distributary_core::table::RoutingTable;
 use distributary_probe::Clock;
 
+use crate::declared::Secrets;
+use crate::embedded::Embedded;
 use crate::error::SettingsError;
+use crate::policy_file;
 use crate::shared::{Counts, Shared};
 use crate::snapshot::{PoolSettings, Snapshot, Told};
+use crate::watched::Watched;
 
 /// From one look for connections that were idle for too long to the next.
 const EXPIRY: Duration = Duration::from_secs(30);
@@ -29,15 +28,13 @@ pub fn follow(
     deadline: Duration,
 ) -> Result<(Arc<Shared>, AbortOnDropHandle<()>), SettingsError> {
     let clock = Clock::new();
-    // Before it is read first, so that no change is missed.
-    let changes = watch(&path)?;
-    let text = read(&path)?;
-    let snapshot = Snapshot::new(told(&text)?, None, &settings, clock)?;
+    let file = Watched::new(path)?;
+    let snapshot = Snapshot::new(told(file.text())?, None, &settings, clock)?;
     let shared = Arc::new(Shared::new(snapshot, settings, deadline, clock));
-    let following = Following(path.clone(), Arc::downgrade(&shared));
+    let weak = Arc::downgrade(&shared);
     let task = tokio::spawn(async move {
-        let shared = following.1.clone();
-        run((path, text), changes, shared).await;
+        let following = Following(file.path().to_owned(), weak.clone());
+        run(file, weak).await;
         drop(following);
     });
     Ok((shared, AbortOnDropHandle::new(task)))
@@ -54,69 +51,39 @@ impl Drop for Following {
     }
 }
 
-fn read(path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(path).map_err(|source| unreadable(path, source))
-}
-
 fn told(text: &str) -> Result<Told, SettingsError> {
     Ok(Told {
         table: RoutingTable::read(text)?,
-        logins: std::collections::BTreeMap::new(),
+        logins: BTreeMap::new(),
     })
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> SettingsError {
-    SettingsError::ReadFile {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn watch(path: &Path) -> Result<Receiver, SettingsError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_CREATE;
-    let watched = || {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        inotify.add_watch(folder, changes)?;
-        // Events are read like the bytes of a pipe, and only that there are some counts.
-        Receiver::from_owned_fd_unchecked(inotify.into())
-    };
-    watched().map_err(|source| unreadable(folder, source))
-}
-
-async fn run((path, mut known): (PathBuf, String), mut changes: Receiver, shared: Weak<Shared>) {
+async fn run(mut file: Watched, shared: Weak<Shared>) {
     let Some(wanted) = shared.upgrade().map(|shared| Arc::clone(&shared.wanted)) else {
         return;
     };
-    let mut events = [0; 4096];
+    let clock = Clock::new();
+    let mut expiry = clock.now() + EXPIRY;
     loop {
-        let looked = tokio::select! {
-            read = changes.read(&mut events) => match read {
-                Ok(1..) => true,
-                Ok(0) | Err(_) => return,
-            },
-            () = wanted.notified() => true,
-            () = Clock::sleep(EXPIRY) => false,
+        let expired = tokio::select! {
+            () = file.changed() => false,
+            () = wanted.notified() => false,
+            () = clock.sleep_until(expiry) => true,
         };
         let Some(shared) = shared.upgrade() else { return };
-        if !looked {
+        if expired {
+            expiry = clock.now() + EXPIRY;
             shared
                 .snapshot()
                 .servers()
                 .for_each(|server| server.close_expired());
             continue;
         }
-        // One change is told several times.
-        let text = read(&path);
-        if text.as_ref().is_ok_and(|text| *text == known) {
-            continue;
-        }
-        let switched = text.and_then(|text| {
-            let told = told(&text);
-            known = text;
-            shared.switch(told?)
-        });
+        let switched = match file.news() {
+            Ok(Some(text)) => told(text).and_then(|told| shared.switch(told)),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
         if let Err(error) = switched {
             Counts::count(&shared.counts.refused_tables);
             tracing::warn!(
@@ -125,4 +92,29 @@ async fn run((path, mut known): (PathBuf, String), mut changes: Receiver, shared
             );
         }
     }
+}
+
+/// Follows the file of a policy. `more`: Secrets that the program itself gave, which go before those of the file.
+pub fn follow_policy(mut file: Watched, embedded: Embedded, more: Secrets) -> AbortOnDropHandle<()> {
+    let task = tokio::spawn(async move {
+        loop {
+            file.changed().await;
+            let changed = match file.news() {
+                Ok(Some(text)) => {
+                    policy_file::read(text).and_then(|declared| embedded.replace(declared, &more))
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = changed {
+                let path: &Path = file.path();
+                tracing::warn!(
+                    path = %path.display(),
+                    error = &error as &dyn std::error::Error,
+                    "the policy is not used; the one before decides"
+                );
+            }
+        }
+    });
+    AbortOnDropHandle::new(task)
 }

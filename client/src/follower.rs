@@ -75,7 +75,7 @@ impl Drop for Writing<'_> {
 }
 
 impl Follower {
-    /// Nothing was written yet.
+    /// Of one user; [`Followers`](crate::Followers) has one for each. Nothing was written yet.
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self {
@@ -97,6 +97,34 @@ impl Follower {
         let untold = self.untold.count.load(Ordering::Acquire);
         if self.merge(token) {
             self.untold.covers(untold);
+        }
+    }
+
+    /// One of its own that knows as much.
+    pub(crate) fn copy(&self) -> Self {
+        let untold = Untold {
+            count: AtomicU64::new(self.untold.is_any().into()),
+            covered: AtomicU64::new(0),
+        };
+        Self {
+            router: self.router.clone(),
+            newest: Arc::new(ArcSwapOption::new(self.newest.load_full())),
+            untold: Arc::new(untold),
+        }
+    }
+
+    /// Whether a clone of it is somewhere.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.newest) > 1
+    }
+
+    /// Knows what the other one knows, too.
+    pub(crate) fn take_over(&self, other: &Self) {
+        if let Some(token) = other.token() {
+            self.merge(token);
+        }
+        if other.untold.is_any() {
+            self.untold.count.fetch_add(1, Ordering::AcqRel);
         }
     }
 

@@ -164,6 +164,18 @@ impl Gate {
         }
     }
 
+    /// The share of the first requests after the circuit was open, in percent.
+    pub fn first_step(&self) -> u32 {
+        let locked = self.breaker.lock();
+        let first = locked.1.settings.traffic_steps.first();
+        first.map_or(100, |step| step.get().into())
+    }
+
+    /// Nothing failed since the last success.
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Acquire)
+    }
+
     pub fn circuit(&self) -> CircuitState {
         self.breaker.lock().0.circuit.state()
     }

@@ -27,6 +27,9 @@
 //! - A connection on which anything is under way, or a transaction is open, is never used by another request.
 //! - No password is sent in clear text or as MD5, and none is in an error, a log or a `Debug`.
 //!
+//! # Features
+//! - `kube`: the routes of a ConfigMap, watched at the API server.
+//!
 //! # Versions
 //! The crate follows semantic versioning: enums that may grow are `non_exhaustive`. Its least Rust is the `rust-version` of its
 //! manifest; a newer one is a minor version. `routing.json` is read as every operator of version 1 of its form writes it; fields that
@@ -37,18 +40,28 @@
 
 mod budget;
 mod builder;
+#[cfg(feature = "kube")]
+mod config_map;
 mod connection;
 mod credentials;
+mod declared;
 mod embedded;
 mod environment;
 mod error;
+mod explanation;
 mod file;
 mod follower;
+mod followers;
 mod gate;
 mod held;
+mod kinds;
+mod lag;
 mod latency;
+mod memory;
+mod policy_file;
 mod query;
 mod reads;
+mod remembered;
 mod router;
 // For measuring; no part of what is promised.
 #[doc(hidden)]
@@ -59,6 +72,7 @@ mod shared;
 mod snapshot;
 mod stats;
 mod token;
+mod watched;
 mod wire;
 mod writes;
 
@@ -67,12 +81,18 @@ pub use credentials::Credentials;
 pub use distributary_api as api;
 pub use distributary_core::breaker::CircuitState;
 pub use distributary_core::observation::FailureKind;
+pub use distributary_core::plan::{Admission, RouteState};
 pub use distributary_core::routing::{Destination, Priority};
 pub use distributary_core::table::{NoRoute, RoutingTable};
 pub use error::{Error, FailureReason, SettingsError, TargetFailure, WriteOutcome};
+pub use explanation::{ExplainedTarget, Explanation};
 pub use follower::Follower;
+pub use followers::Followers;
+#[cfg(feature = "kube")]
+pub use kube;
+pub use memory::{FileMemory, Memory};
 pub use query::Query;
-pub use router::{Explanation, Router};
+pub use router::Router;
 pub use session::{Freshness, Session};
 pub use stats::{Health, Stats, TargetStats};
 pub use token::{InvalidToken, Token};

@@ -27,6 +27,8 @@ pub struct Query {
     pub(crate) prefer_primary: bool,
     pub(crate) deadline: Option<Duration>,
     pub(crate) token: Option<Token>,
+    pub(crate) max_lag: Option<Duration>,
+    pub(crate) tenant: Option<Cow<'static, str>>,
     /// A read that the primary serves: something was written just now, and no token tells of it.
     pub(crate) newest: bool,
 }
@@ -89,6 +91,25 @@ impl Query {
     #[must_use]
     pub const fn at_least(mut self, token: Token) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// A read that is at most so far behind the primary: on a replica of its route that has replayed what the primary had written so long
+    /// ago, which is waited for for up to 100 ms; otherwise on the primary, unless the class of the read is `ReplicasOnly`. For
+    /// that the primary is asked for its position, about twice in that time. While it cannot be asked nothing proves the bound: the
+    /// read then fails once the last answer is older than that. A bound of 0 asks it for each read. The bounds of the policy hold
+    /// beside it. A write has no lag.
+    #[must_use]
+    pub const fn max_lag(mut self, most: Duration) -> Self {
+        self.max_lag = Some(most);
+        self
+    }
+
+    /// Whom it serves: [`Followers`](crate::Followers) gives each tenant, or user, its own reads after writes. It chooses no route, and is
+    /// no part of a log or a label.
+    #[must_use]
+    pub fn of_tenant(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.tenant = Some(name.into());
         self
     }
 

@@ -1,12 +1,17 @@
 //! Reads: an attempt, and others beside it or after it, on other targets.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
+use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::routing::Destination;
 use distributary_core::table::named::WRITES;
@@ -14,15 +19,17 @@ use distributary_core::table::{NoRoute, RouteChoice};
 use distributary_probe::Clock;
 
 use crate::connection::Access;
-use crate::error::{Error, FailureReason};
+use crate::error::Error;
 use crate::query::Query;
 use crate::server::Server;
 use crate::session::{Checkout, Session};
-use crate::shared::{Counts, PATIENCE, Shared};
+use crate::shared::{Counts, PATIENCE, Shared, note_error};
 use crate::snapshot::Snapshot;
 
+mod age;
 mod attempt;
 mod attempts;
+mod lag;
 
 use attempt::{Ended, Reading, failure};
 use attempts::{Attempts, From, Seen, Whom};
@@ -48,18 +55,67 @@ impl Shared {
     {
         Counts::count(&self.counts.reads);
         self.budget.earn();
-        let until = self.clock.now() + PATIENCE;
-        let mut effort = Effort::default();
         let reading = Reading {
             query,
             run,
             limit: query.deadline.unwrap_or(self.deadline),
             token_wait: OnceLock::new(),
+            lag_wait: lag::LagWait::default(),
+            seen: Mutex::default(),
         };
+        let started = self.clock.now();
+        // Not dropped before it is known who owes an answer.
+        let span = tracing::debug_span!(
+            "read",
+            operation = query.operation_name(),
+            route = Empty,
+            endpoint = Empty,
+            second_attempts = Empty,
+            error = Empty
+        );
+        let mut rounds = pin!(self.rounds(&reading).instrument(span.clone()));
+        let result = timeout(reading.limit, rounds.as_mut()).await;
+        let result = result.unwrap_or_else(|_| {
+            self.overdue(&reading, started);
+            Err(Error::Deadline { after: reading.limit })
+        });
+        note_error(&span, result.as_ref().err());
+        result
+    }
+
+    /// The deadline of a read that began at `started` passed: it counts against those that owe it an answer.
+    fn overdue<F>(&self, reading: &Reading<'_, F>, started: Moment) {
+        let snapshot = self.snapshot();
+        let Ok(choice) = route(&snapshot, reading.query) else {
+            return;
+        };
+        let Some(kind) = attempts::kind(&choice, reading.query) else {
+            return;
+        };
+        for checkout in reading
+            .seen
+            .lock()
+            .iter()
+            .filter_map(|seen| seen.get()?.upgrade())
+        {
+            if checkout.owes() {
+                let kinds = &checkout.server.kinds;
+                kinds.failed(kind, &snapshot.rules, started, self.clock.now());
+            }
+        }
+    }
+
+    async fn rounds<T, F, R>(&self, reading: &Reading<'_, F>) -> Result<T, Error>
+    where
+        F: Fn(Session) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let until = self.clock.now() + PATIENCE;
+        let mut effort = Effort::default();
         loop {
             let mut changes = self.changes();
             let snapshot = self.snapshot();
-            let failed = match self.read_by(&snapshot, &reading, &mut effort).await {
+            let failed = match self.read_by(&snapshot, reading, &mut effort).await {
                 Err(failed @ Error::NobodyLeft { .. }) => failed,
                 result => return result,
             };
@@ -84,8 +140,9 @@ impl Shared {
         R: Future<Output = Result<T, Error>>,
     {
         let choice = route(snapshot, reading.query)?;
+        Span::current().record("route", choice.route);
         let most = snapshot.table.retry_attempts;
-        let mut attempts = Attempts::new(snapshot, &choice, reading.query.token.is_some());
+        let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
         let share = reading.limit / (u32::from(most) + 1);
         let (mut running, mut silences) = (FuturesUnordered::new(), FuturesUnordered::new());
         let mut beside = Box::pin(Clock::sleep(share));
@@ -99,7 +156,7 @@ impl Shared {
                     silences.push(silence(Arc::clone(server), Arc::clone(&seen)));
                     beside.set(Clock::sleep(server.latency.p99().max(share)));
                 }
-                running.push(self.attempt(from, seen, reading));
+                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind)));
             }
             if running.is_empty() {
                 return Err(self.nobody_of(snapshot, &choice, attempts, effort));
@@ -114,6 +171,7 @@ impl Shared {
                     match ended {
                         Ended::Done(value) => {
                             self.note_server(snapshot, server.as_deref());
+                            Span::current().record("second_attempts", effort.spent);
                             return Ok(value);
                         }
                         Ended::Failed(error) => own = own.or(Some(error)),
@@ -127,7 +185,7 @@ impl Shared {
                         Ended::Elsewhere(reason, error) => {
                             attempts.reasons.extend(server.map(|server| failure(&server, reason)));
                             // A replica that is not as new as a token has not failed.
-                            lost = Some(error).filter(|_| reason != FailureReason::TooOld);
+                            lost = Some(error).filter(|_| !reason.is_of_age());
                             attempts.had_connection |= lost.is_some();
                         }
                     }
@@ -187,6 +245,9 @@ impl Shared {
     }
 
     fn note_server(&self, snapshot: &Snapshot, server: Option<&Server>) {
+        if let Some(server) = server {
+            Span::current().record("endpoint", server.id.as_str());
+        }
         let mut endpoints = snapshot.table.endpoints.iter();
         let is_replica = endpoints
             .find(|endpoint| server.is_some_and(|server| endpoint.id == server.id))

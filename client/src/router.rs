@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use distributary_api::ReplicaSetPolicySpec;
-use distributary_core::routing::Destination;
+use distributary_api::{Endpoint, EndpointState, ReplicaSetPolicySpec};
 use distributary_core::table::{NoRoute, RoutingTable};
 
 use crate::embedded::Embedded;
 use crate::error::{Error, SettingsError};
+use crate::explanation::Explanation;
 use crate::query::Query;
-use crate::routes::{Candidate, Picker};
 use crate::session::Session;
 use crate::shared::{Shared, is_read};
 use crate::stats::{Health, Stats};
 use crate::token::Token;
 use crate::writes::Scope;
+
+/// The id of a primary that has none.
+const PRIMARY: &str = "primary";
 
 /// Routes requests to the servers of a policy. Clones are of the same router; the last one that is dropped ends its tasks.
 ///
@@ -27,39 +29,20 @@ pub struct Router {
     shared: Arc<Shared>,
     /// Where its policy is changed; `None`: somewhere else.
     embedded: Option<Embedded>,
-    _source: Arc<AbortOnDropHandle<()>>,
-}
-
-/// The route of a request, and who serves it now.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// The name of the route: a key of `routes` of routing.json.
-    pub route: String,
-    /// Who is to serve it.
-    pub destination: Destination,
-    /// The class of the request, where it has one.
-    pub class: Option<String>,
-    /// Whether the request is taken for a read.
-    pub read: bool,
-    /// The targets by the id of their endpoint, in the order of the table; whether the program itself keeps one out, and not the
-    /// table, stands beside it.
-    pub targets: Vec<(String, bool)>,
-    /// The revision of the routing table.
-    pub revision: String,
+    _source: Arc<[AbortOnDropHandle<()>]>,
 }
 
 impl Router {
-    /// `source`: the task that follows the routes.
+    /// `source`: the tasks that follow the routes.
     pub(crate) fn new(
         shared: Arc<Shared>,
         embedded: Option<Embedded>,
-        source: AbortOnDropHandle<()>,
+        source: Vec<AbortOnDropHandle<()>>,
     ) -> Self {
         Self {
             shared,
             embedded,
-            _source: Arc::new(source),
+            _source: source.into(),
         }
     }
 
@@ -75,7 +58,7 @@ impl Router {
     {
         let query = query.into();
         if is_read(&self.shared.snapshot().table, &query)? {
-            self.shared.within(&query, self.shared.read(&query, &run)).await
+            self.shared.read(&query, &run).await
         } else {
             let written = self.shared.write(&query, Scope::Statements, false, &run).await;
             written.map(|(value, _)| value)
@@ -92,7 +75,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into().read_only();
-        self.shared.within(&query, self.shared.read(&query, &run)).await
+        self.shared.read(&query, &run).await
     }
 
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
@@ -161,25 +144,19 @@ impl Router {
 
     /// The route that a request would take now, and who serves it. It asks no server.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::NoRoute> {
+    /// println!("{}", router.explain("dashboard")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The request names a class or a region that there is not.
     pub fn explain(&self, query: impl Into<Query>) -> Result<Explanation, NoRoute> {
         let (query, snapshot) = (query.into(), self.shared.snapshot());
-        let choice = snapshot.table.route(&query.request())?;
-        let targets = snapshot
-            .picker(choice.route)
-            .into_iter()
-            .flat_map(Picker::targets);
-        Ok(Explanation {
-            route: choice.route.to_owned(),
-            destination: choice.destination,
-            class: choice.class.map(str::to_owned),
-            read: is_read(&snapshot.table, &query)?,
-            targets: targets
-                .map(|server| (server.id.clone(), server.share() == 0))
-                .collect(),
-            revision: snapshot.table.revision.clone(),
-        })
+        let read = is_read(&snapshot.table, &query)?;
+        Explanation::of(&snapshot, &query.request(), read)
     }
 
     /// The routing table that is used now.
@@ -213,13 +190,108 @@ impl Router {
     /// The result is no valid policy, and the one before stays; the router is not embedded.
     pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
         let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
-        embedded.change(change)
+        embedded.change(|spec, _| {
+            change(spec);
+            Ok(())
+        })
     }
 
-    /// Checks every server at once (embedded), or reads the routing table again (file). It returns before that is done.
+    /// Adds a replica to the policy of an embedded router.
+    ///
+    /// # Errors
+    /// As [`change_policy`](Self::change_policy), such as where its id is there already.
+    pub fn add_replica(&self, replica: Endpoint) -> Result<(), SettingsError> {
+        self.change_policy(|spec| spec.replicas.push(replica))
+    }
+
+    /// Takes a replica out of the policy of an embedded router.
+    ///
+    /// # Errors
+    /// The policy has no such replica; as [`change_policy`](Self::change_policy).
+    pub fn remove_replica(&self, id: &str) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                let before = spec.replicas.len();
+                spec.replicas.retain(|replica| replica.id.as_deref() != Some(id));
+                (spec.replicas.len() < before).then_some(())
+            },
+            id,
+        )
+    }
+
+    /// Gives a server of an embedded router another weight, 0 to 1000; it counts under the strategy `Weighted`.
+    ///
+    /// # Errors
+    /// The policy has no such server; as [`change_policy`](Self::change_policy).
+    pub fn set_weight(&self, id: &str, weight: u16) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                endpoint(spec, id)?.weight = Some(weight);
+                Some(())
+            },
+            id,
+        )
+    }
+
+    /// Enables, drains or disables a server of an embedded router.
+    ///
+    /// # Errors
+    /// The policy has no such server; as [`change_policy`](Self::change_policy).
+    pub fn set_state(&self, id: &str, state: EndpointState) -> Result<(), SettingsError> {
+        self.changed_policy(
+            |spec| {
+                endpoint(spec, id)?.state = Some(state);
+                Some(())
+            },
+            id,
+        )
+    }
+
+    /// Replaces the keys and values of a Secret that the policy of an embedded router names, such as after a password was changed. Open
+    /// connections stay.
+    ///
+    /// # Errors
+    /// As [`change_policy`](Self::change_policy).
+    pub fn change_secret<K: Into<String>, V: Into<Vec<u8>>>(
+        &self,
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), SettingsError> {
+        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
+        embedded.change(|_, secrets| {
+            secrets.insert(name.into(), values.collect());
+            Ok(())
+        })
+    }
+
+    /// Changes what is found of an endpoint.
+    fn changed_policy(
+        &self,
+        change: impl FnOnce(&mut ReplicaSetPolicySpec) -> Option<()>,
+        id: &str,
+    ) -> Result<(), SettingsError> {
+        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        embedded.change(|spec, _| {
+            change(spec).ok_or_else(|| SettingsError::UnknownEndpoint { id: id.to_owned() })
+        })
+    }
+
+    /// Checks every server at once (embedded), or reads the routing table again (file); a ConfigMap is watched, and needs no second look. It
+    /// returns before that is done.
     pub fn force_health_check(&self) {
         self.shared.ask_for_table();
     }
+}
+
+/// The declared server of this id.
+fn endpoint<'a>(spec: &'a mut ReplicaSetPolicySpec, id: &str) -> Option<&'a mut Endpoint> {
+    let is_primary = spec.primary.id.as_deref().unwrap_or(PRIMARY) == id;
+    let mut replicas = spec.replicas.iter_mut();
+    if is_primary {
+        return Some(&mut spec.primary);
+    }
+    replicas.find(|replica| replica.id.as_deref() == Some(id))
 }
 
 impl std::fmt::Debug for Router {

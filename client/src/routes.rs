@@ -9,17 +9,20 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Turns of one order of a route, at most; one for each target where there are more of them.
 pub const MOST_TURNS: usize = 4096;
+/// So many places are drawn before all targets are looked at.
+const DRAWS: usize = 3;
 /// Threads share this many counters of turns.
 const COUNTERS: usize = 16;
 
 /// What a pick asks of a target.
 pub trait Candidate {
-    /// The share of the requests that it takes, in percent: one that returns takes some, one that is out none.
-    fn share(&self) -> u32;
+    /// The share of the requests of a kind that it takes, in percent: one that returns takes some, one that is out none. `None`:
+    /// whatever their kind.
+    fn share(&self, kind: Option<&str>) -> u32;
     /// Requests under way, and how many it takes at once, at least 1.
     fn used(&self) -> (u32, u32);
-    /// When it failed last, in any unit that grows; 0: it never failed.
-    fn failed_at(&self) -> u64;
+    /// When a request of this kind failed there last, in any unit that grows; 0: none ever did.
+    fn failed_at(&self, kind: Option<&str>) -> u64;
 }
 
 /// How turns are given among targets of one order.
@@ -96,28 +99,28 @@ impl<T: Candidate> Picker<T> {
     /// Whether there is anybody but these who takes requests. It takes no turn.
     pub fn admits(&self, tried: &[Arc<T>]) -> bool {
         let fresh = |target: &&Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
-        self.targets().filter(fresh).any(|target| target.share() > 0)
+        self.targets().filter(fresh).any(|target| target.share(None) > 0)
     }
 
-    /// Whose turn it is: of the lowest order that has any that admits it. Where nobody does, the one that failed longest ago.
-    /// None of `tried` is taken; `None`: nobody else is there.
-    pub fn pick(&self, tried: &[Arc<T>]) -> Option<&Arc<T>> {
+    /// Whose turn it is to serve a request of this kind: of the lowest order that has any that admits it. Where nobody does, the one
+    /// that failed longest ago, of those first that take requests of any kind. None of `tried` is taken; `None`: nobody else is there.
+    pub fn pick(&self, tried: &[Arc<T>], kind: Option<&str>) -> Option<&Arc<T>> {
         let fresh = |target: &Arc<T>| !tried.iter().any(|other| Arc::ptr_eq(other, target));
         for tier in &self.tiers {
             let Some(turn) = tier.turn() else { continue };
-            let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share());
+            let passes = |target: &Arc<T>| fresh(target) && turn.is_within(target.share(kind));
             let Some(first) = tier.at(turn, passes) else {
                 continue;
             };
             if self.turns == Turns::InTurn || tier.targets.len() == 1 {
                 return Some(first);
             }
-            let second = tier.drawn(turn, |target| passes(target) && !Arc::ptr_eq(target, first));
+            let second = tier.second(turn, |target| passes(target) && !Arc::ptr_eq(target, first));
             return Some(second.map_or(first, |second| less_used(first, second)));
         }
         self.targets()
             .filter(|target| fresh(target))
-            .min_by_key(|target| target.failed_at())
+            .min_by_key(|target| (target.share(None) == 0, target.failed_at(kind)))
     }
 }
 
@@ -177,6 +180,21 @@ impl<T: Candidate> Tier<T> {
         let first = self.targets.get(usize::from(*place))?;
         if passes(first) {
             return Some(first);
+        }
+        self.drawn(turn, passes)
+    }
+
+    /// As [`drawn`](Self::drawn), mostly without a look at all of them: a place in the sequence is drawn by their weights, too.
+    fn second(&self, turn: Turn, passes: impl Fn(&Arc<T>) -> bool) -> Option<&Arc<T>> {
+        let mut drawn = turn.drawn;
+        for _ in 0..DRAWS {
+            drawn = (drawn ^ (drawn >> 15)).wrapping_mul(0x27D4_EB2F);
+            let place = (u64::from(drawn) * self.sequence.len() as u64) >> 32;
+            let at = self.sequence.get(usize::try_from(place).ok()?)?;
+            let target = self.targets.get(usize::from(*at))?;
+            if passes(target) {
+                return Some(target);
+            }
         }
         self.drawn(turn, passes)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use deadpool::Runtime;
 use deadpool::managed::{BuildError, Object, Pool, PoolError, TimeoutType, Timeouts};
 
@@ -15,6 +16,7 @@ use distributary_probe::{Clock, answers};
 use crate::connection::Opener;
 use crate::error::FailureReason;
 use crate::gate::{CircuitRules, Gate};
+use crate::kinds::Kinds;
 use crate::latency::Latency;
 use crate::routes::Candidate;
 use crate::wire::Heard;
@@ -23,6 +25,8 @@ use crate::wire::Heard;
 const QUIET: Duration = Duration::from_millis(100);
 /// How long it has for that.
 const PING: Duration = Duration::from_millis(200);
+/// Where a server that sends nothing answers the question, it is asked again after twice as long, and so on up to 8 times as long.
+const LONGEST_QUIET: u32 = 3;
 /// From one attempt to find out whether a target is back to the next one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -32,8 +36,9 @@ pub struct Server {
     /// The id of its endpoint.
     pub id: String,
     pub socket: SocketAddr,
-    pub gate: Gate,
-    pub latency: Latency,
+    pub gate: Arc<Gate>,
+    pub kinds: Arc<Kinds>,
+    pub latency: Arc<Latency>,
     pub heard: Heard,
     clock: Clock,
     pool: Pool<Opener>,
@@ -42,11 +47,15 @@ pub struct Server {
     /// Waits for a free connection since the start.
     pub waits: AtomicU64,
     recovers: Recovery,
-    /// When the newest ping ended, and whether it was answered.
-    pinged: tokio::sync::Mutex<Option<(Moment, bool)>>,
+    /// Why the newest login was refused, where none succeeded since: who looks after the target logs in, and nobody else.
+    refusal: ArcSwapOption<FailureKind>,
+    /// The newest ping.
+    pinged: tokio::sync::Mutex<Option<Ping>>,
 }
 
 impl Server {
+    /// `before`: the same server, reached in another way; what is known of it stays.
+    ///
     /// # Errors
     /// Outside of a runtime that has a clock.
     pub fn new(
@@ -55,6 +64,7 @@ impl Server {
         size: u32,
         rules: CircuitRules,
         clock: Clock,
+        before: Option<&Self>,
     ) -> Result<Arc<Self>, BuildError> {
         let (socket, heard, timeout) = (opener.address, opener.heard.clone(), opener.timeout);
         let pool = Pool::builder(opener)
@@ -62,11 +72,19 @@ impl Server {
             .create_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()?;
-        Ok(Arc::new(Self {
+        let gate = before.map(|before| Arc::clone(&before.gate));
+        if let Some(gate) = &gate {
+            // The login may be another one.
+            gate.let_in();
+        }
+        let server = Arc::new(Self {
             id,
             socket,
-            gate: Gate::new(rules),
-            latency: Latency::default(),
+            gate: gate.unwrap_or_else(|| Arc::new(Gate::new(rules))),
+            kinds: before.map(|before| Arc::clone(&before.kinds)).unwrap_or_default(),
+            latency: before
+                .map(|before| Arc::clone(&before.latency))
+                .unwrap_or_default(),
             heard,
             clock,
             pool,
@@ -74,8 +92,13 @@ impl Server {
             in_flight: AtomicU32::new(0),
             waits: AtomicU64::new(0),
             recovers: Recovery::default(),
+            refusal: ArcSwapOption::empty(),
             pinged: tokio::sync::Mutex::default(),
-        }))
+        });
+        if before.is_some() {
+            server.recover();
+        }
+        Ok(server)
     }
 
     /// A connection of the pool, or a new one; where all are in use, one that is returned within `wait`.
@@ -86,6 +109,9 @@ impl Server {
         };
         let status = self.pool.status();
         let got = if status.available == 0 && status.size < status.max_size {
+            if let Some(refusal) = &*self.refusal.load() {
+                return Err(FailureReason::Failed(**refusal));
+            }
             // A new one is opened to its end, whether or not the request is still there then: requests with deadlines shorter than
             // a login would never get one otherwise.
             let pool = self.pool.clone();
@@ -97,7 +123,7 @@ impl Server {
         match got {
             Ok(object) => {
                 if Object::metrics(&object).recycle_count == 0 {
-                    self.gate.let_in();
+                    self.let_in();
                 }
                 Ok(object)
             }
@@ -163,10 +189,19 @@ impl Server {
             FailureClass::Configuration
             | FailureClass::Own
             | FailureClass::Name
-            | FailureClass::RefusedAddress => self.gate.refused(false, self.clock.now()),
+            | FailureClass::RefusedAddress => {
+                self.refusal.store(Some(Arc::new(kind)));
+                self.gate.refused(false, self.clock.now());
+            }
             FailureClass::Alive => {}
         }
         self.recover();
+    }
+
+    /// A login succeeded.
+    fn let_in(&self) {
+        self.refusal.store(None);
+        self.gate.let_in();
     }
 
     /// Returns once the target is suspected because it is silent; never, where it is not.
@@ -179,7 +214,8 @@ impl Server {
                 continue;
             }
             let started = self.clock.now();
-            if self.is_silent().await {
+            let (silent, again) = self.is_silent().await;
+            if silent {
                 if self.gate.suspect() {
                     self.gate.failed(started, self.clock.now());
                     self.close_idle();
@@ -187,21 +223,29 @@ impl Server {
                 self.recover();
                 return;
             }
-            Clock::sleep(QUIET).await;
+            Clock::sleep(again).await;
         }
     }
 
-    /// Whether it does not answer; one ping serves all who ask at about the same time.
-    async fn is_silent(&self) -> bool {
+    /// Whether it does not answer, and when it may be asked again; one ping serves all who ask until then.
+    async fn is_silent(&self) -> (bool, Duration) {
         let mut pinged = self.pinged.lock().await;
-        let known = pinged.filter(|(ended, _)| self.clock.now().since(*ended) < QUIET);
-        if let Some((_, answered)) = known {
-            return !answered;
+        let now = self.clock.now();
+        // It sent something since, so it is asked as at first.
+        let before = pinged.filter(|ping| self.heard.ago() >= now.since(ping.ended));
+        let left = before.map(|ping| ping.pause().saturating_sub(now.since(ping.ended)));
+        if let (Some(ping), Some(left)) = (before, left.filter(|left| !left.is_zero())) {
+            return (!ping.answered, left);
         }
         let heard_before = self.heard.ago();
         let answered = answers(self.socket, PING).await || self.heard.ago() < heard_before.min(PING);
-        *pinged = Some((self.clock.now(), answered));
-        !answered
+        let ping = Ping {
+            ended: self.clock.now(),
+            answered,
+            unheard: before.map_or(0, |ping| ping.unheard + 1),
+        };
+        *pinged = Some(ping);
+        (!answered, ping.pause())
     }
 
     /// While the target is out by what was seen here, logs in there from time to time, until that succeeds.
@@ -219,7 +263,7 @@ impl Server {
                 let started = clock.now();
                 match target.opener().open().await {
                     Ok(_) => {
-                        target.gate.let_in();
+                        target.let_in();
                         target.gate.succeeded(clock.now());
                     }
                     Err(kind) if kind.proves_life() => target.gate.succeeded(clock.now()),
@@ -233,6 +277,26 @@ impl Server {
                 }
             }
         });
+    }
+}
+
+/// A question for a sign of life.
+#[derive(Clone, Copy, Debug)]
+struct Ping {
+    ended: Moment,
+    answered: bool,
+    /// Pings before it since the server sent anything on its connections.
+    unheard: u32,
+}
+
+impl Ping {
+    /// From its end to the next one.
+    fn pause(self) -> Duration {
+        if self.answered {
+            QUIET * (1 << self.unheard.min(LONGEST_QUIET))
+        } else {
+            QUIET
+        }
     }
 }
 
@@ -258,16 +322,20 @@ impl Recovery {
 }
 
 impl Candidate for Server {
-    fn share(&self) -> u32 {
-        self.gate.share()
+    fn share(&self, kind: Option<&str>) -> u32 {
+        let share = self.gate.share();
+        if kind.is_none() {
+            return share;
+        }
+        share.min(self.kinds.share(kind, || self.clock.now()))
     }
 
     fn used(&self) -> (u32, u32) {
         (self.in_flight(), self.size)
     }
 
-    fn failed_at(&self) -> u64 {
-        self.gate.failed_at()
+    fn failed_at(&self, kind: Option<&str>) -> u64 {
+        self.gate.failed_at().max(self.kinds.failed_at(kind))
     }
 }
 
@@ -285,6 +353,82 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    /// A server that answers the question for a sign of life, and nothing else.
+    fn answering() -> (SocketAddr, Arc<AtomicU32>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+        let address = listener.local_addr().expect("an address");
+        let asked = Arc::<AtomicU32>::default();
+        let count = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                use std::io::{Read, Write};
+                let Ok(mut stream) = stream else { return };
+                let mut request = [0; 8];
+                if stream.read_exact(&mut request).is_ok() && stream.write_all(b"N").is_ok() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        (address, asked)
+    }
+
+    fn server(address: SocketAddr, before: Option<&Server>) -> Arc<Server> {
+        let clock = Clock::new();
+        let tls = distributary_core::login::TlsSettings {
+            mode: distributary_core::login::TlsMode::Disable,
+            ca: None,
+            client: None,
+        };
+        let opener = Opener {
+            host: distributary_core::server::Host::Address(address.ip()),
+            address,
+            database: "orders".to_owned(),
+            credentials: crate::credentials::Credentials::new("app", "secret"),
+            dialer: distributary_probe::Dialer::new(&tls),
+            application_name: "test".to_owned(),
+            timeout: Duration::from_secs(1),
+            age: Duration::MAX,
+            idle: Duration::MAX,
+            heard: Heard::new(clock),
+            pooled: AtomicBool::new(false),
+        };
+        let rules = CircuitRules {
+            settings: distributary_core::policy::BreakerSettings {
+                enabled: true,
+                failure_threshold: 3,
+                reset_timeout: Duration::from_secs(10),
+                max_reset_timeout: Duration::from_secs(60),
+                success_threshold: 1,
+                traffic_steps: Vec::new(),
+            },
+            window: Duration::from_secs(5),
+        };
+        Server::new("a".to_owned(), opener, 5, rules, clock, before).expect("a server")
+    }
+
+    #[tokio::test]
+    async fn a_slow_server_is_asked_for_a_sign_of_life_ever_less_often() {
+        let (address, asked) = answering();
+        let server = server(address, None);
+        let silent = tokio::time::timeout(Duration::from_secs(2), Arc::clone(&server).falls_silent()).await;
+        assert!(silent.is_err() && !server.gate.is_suspected(), "it answers");
+        // After 0.1, 0.3, 0.7 and 1.5 s.
+        let asked = asked.load(Ordering::SeqCst);
+        assert!((3..=5).contains(&asked), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_a_server_stays_when_it_is_reached_in_another_way() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 5432));
+        let before = server(address, None);
+        before.gate.suspect();
+        before.gate.refused(false, before.clock.now());
+        let after = server(address, Some(&before));
+        assert!(after.gate.is_suspected(), "it is down, whatever its pool is");
+        after.gate.succeeded(after.clock.now());
+        assert_eq!(after.gate.share(), 100, "the login may be another one");
+    }
 
     #[test]
     fn a_target_that_is_put_out_while_its_task_ends_keeps_it() {

@@ -1,10 +1,13 @@
 //! What a closure gets: a connection for one request, which goes back to its pool only when nothing is under way on it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
+use bytes::Buf;
 use deadpool::managed::Object;
+use futures::{SinkExt, Stream, StreamExt};
 use parking_lot::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
@@ -81,6 +84,14 @@ impl Checkout {
     /// Statements of the closure that were begun. To prepare one is none.
     pub fn begun(&self) -> u32 {
         self.desk.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether the server owes an answer to a statement of the closure.
+    pub fn owes(&self) -> bool {
+        let waits = self
+            .connection()
+            .is_some_and(|connection| connection.traffic.waits());
+        waits && self.begun() > 0 && self.is_busy()
     }
 
     /// Whether statements are under way, or were given up.
@@ -294,6 +305,91 @@ impl Session {
         let running = self.begin(Some(statements))?;
         let result = running.connection()?.client.simple_query(statements).await;
         running.end(result)
+    }
+
+    /// Sends data by `COPY … FROM STDIN`, and returns how many rows it made. See [`tokio_postgres::Client::copy_in`]. Where `data`
+    /// ends with an error, or the future is dropped, nothing of it is kept.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// let rows = router
+    ///     .write("createMany", |session: Session| async move {
+    ///         let data = futures::stream::iter(["1\tone\n", "2\ttwo\n"].map(|line| Ok(line.as_bytes())));
+    ///         session.copy_in("COPY item (id, name) FROM STDIN", data).await
+    ///     })
+    ///     .await?;
+    /// # let _ = rows;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), and those of `data`.
+    pub async fn copy_in<T, B>(
+        &self,
+        statement: &T,
+        data: impl Stream<Item = Result<B, Error>>,
+    ) -> Result<u64, Error>
+    where
+        T: ?Sized + ToStatement,
+        B: Buf + Send + 'static,
+    {
+        let running = self.begin(None)?;
+        let begun = running.connection()?.client.copy_in(statement).await;
+        let sink = match begun {
+            Ok(sink) => sink,
+            Err(error) => return running.end(Err(error)),
+        };
+        let (mut sink, mut data) = (pin!(sink), pin!(data));
+        while let Some(part) = data.next().await {
+            // Where it ends here, the connection is closed, and the server takes back what it has.
+            if let Err(error) = sink.send(part?).await {
+                return running.end(Err(error));
+            }
+        }
+        let result = sink.finish().await;
+        running.end(result)
+    }
+
+    /// Gives each row of a statement to `each` as it comes, and returns how many there were: the rows need not fit into memory. An
+    /// error of `each` ends it, and closes the connection. See [`tokio_postgres::Client::query_raw`].
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), and those of `each`.
+    pub async fn query_each<T>(
+        &self,
+        statement: &T,
+        parameters: &[&(dyn ToSql + Sync)],
+        mut each: impl FnMut(Row) -> Result<(), Error>,
+    ) -> Result<u64, Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        let running = self.begin(None)?;
+        let rows = running
+            .connection()?
+            .client
+            .query_raw(statement, parameters.iter().copied())
+            .await;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => return running.end(Err(error)),
+        };
+        let (mut rows, mut count) = (pin!(rows), 0);
+        while let Some(row) = rows.next().await {
+            match row {
+                Ok(row) => {
+                    // From here on no other attempt can change what the closure has seen.
+                    running.desk.answered.fetch_max(1, Ordering::AcqRel);
+                    count += 1;
+                    each(row)?;
+                }
+                Err(error) => return running.end(Err(error)),
+            }
+        }
+        running.end(Ok(count))
     }
 
     /// Prepares a statement on this connection, for this request. See [`tokio_postgres::Client::prepare`].

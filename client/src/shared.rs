@@ -17,6 +17,7 @@ use distributary_probe::{Clock, meaning};
 use crate::budget::Budget;
 use crate::error::{Error, FailureReason, SettingsError, TargetFailure};
 use crate::held::Cancels;
+use crate::lag::Heads;
 use crate::query::Query;
 use crate::session::Checkout;
 use crate::snapshot::{PoolSettings, Snapshot, Told};
@@ -36,6 +37,7 @@ pub struct Shared {
     pub budget: Budget,
     pub cancels: Cancels,
     pub counts: Counts,
+    pub heads: Arc<Heads>,
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
     /// Wakes the source of the tables.
@@ -76,6 +78,7 @@ impl Shared {
             budget: Budget::new(clock.now()),
             cancels: Cancels::default(),
             counts: Counts::default(),
+            heads: Arc::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             changes: watch::Sender::new(0),
             wanted: Arc::default(),
@@ -173,6 +176,13 @@ pub fn is_read(table: &RoutingTable, query: &Query) -> Result<bool, NoRoute> {
     Ok(!writes && (query.read_only || destinations.iter().any(reads)))
 }
 
+/// Tells the span of a request how it failed: not what a server said, which may be data.
+pub fn note_error(span: &tracing::Span, error: Option<&Error>) {
+    if let Some(error) = error {
+        span.record("error", tracing::field::display(error));
+    }
+}
+
 /// What an error of a statement says of the server, and of another attempt.
 pub enum Verdict {
     /// The server is well: the statement failed by itself.
@@ -184,7 +194,7 @@ pub enum Verdict {
 /// Judges the error of a request on a connection that began at `started`, and tells the gate.
 pub fn judge(checkout: &Checkout, error: &Error, started: Moment, clock: Clock) -> Verdict {
     let server = &checkout.server;
-    let Error::Database { source, .. } = error else {
+    let Error::Database { source, .. } = error.cause() else {
         return Verdict::Final;
     };
     let kind = match source.code() {

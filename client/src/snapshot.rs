@@ -61,6 +61,8 @@ pub struct Snapshot {
     pub table: RoutingTable,
     pickers: BTreeMap<String, Picker<Server>>,
     servers: BTreeMap<Key, (Wiring, Arc<Server>)>,
+    /// Of circuits.
+    pub rules: CircuitRules,
 }
 
 impl Snapshot {
@@ -88,6 +90,8 @@ impl Snapshot {
             };
             let wiring = wiring(endpoint, key.1.ip(), logins.get(&key.0), settings);
             let known = before.and_then(|before| before.servers.get(&key));
+            // What the program has seen is of the server, whatever the policy says of its pool, its login or its transport.
+            let same = known.filter(|(known, _)| known.host == wiring.host);
             let server = match known.filter(|(known, _)| *known == wiring) {
                 Some((_, server)) => Arc::clone(server),
                 None => Server::new(
@@ -96,9 +100,11 @@ impl Snapshot {
                     wiring.size,
                     rules.clone(),
                     clock,
+                    same.map(|(_, server)| &**server),
                 )?,
             };
             server.gate.obey(&rules);
+            server.kinds.obey(&rules);
             servers.insert(key, (wiring, server));
         }
         let pickers = pickers(&table, &servers);
@@ -106,12 +112,19 @@ impl Snapshot {
             table,
             pickers,
             servers,
+            rules,
         })
     }
 
     /// Who serves a route.
     pub fn picker(&self, route: &str) -> Option<&Picker<Server>> {
         self.pickers.get(route)
+    }
+
+    /// A target, by its endpoint.
+    pub fn server(&self, endpoint: &str, address: SocketAddr) -> Option<&Arc<Server>> {
+        let (_, server) = self.servers.get(&(endpoint.to_owned(), address))?;
+        Some(server)
     }
 
     /// All targets of the routes.

@@ -62,6 +62,8 @@ pub struct TargetStats {
     pub failures: u64,
     /// By what the program itself sees.
     pub circuit: CircuitState,
+    /// The classes and operations that get none of their reads there, or some, and their circuits.
+    pub kinds: Vec<(String, CircuitState)>,
     /// It failed, and has not answered since.
     pub suspected: bool,
     /// Requests that found no free connection.
@@ -110,6 +112,7 @@ impl Stats {
                     in_flight: server.in_flight(),
                     failures: server.gate.failures(),
                     circuit: server.gate.circuit(),
+                    kinds: server.kinds.open(),
                     suspected: server.gate.is_suspected(),
                     pool_waits: count(&server.waits),
                     connections: (server.connections(), server.size()),

@@ -174,6 +174,26 @@ pub fn judge(token: Token, seen: Position) -> Judged {
     }
 }
 
+/// Whether a server may serve a read that must see what was written up to `bound`, where the timeline of a standby need not be
+/// proven: [`Judged::Fresh`], [`Judged::Behind`] or [`Judged::Elsewhere`].
+pub fn judge_lag(bound: Token, seen: Position) -> Judged {
+    let elsewhere = |timeline: u32| {
+        if seen.standby {
+            timeline != bound.timeline
+        } else {
+            timeline < bound.timeline
+        }
+    };
+    if bound.system_identifier != seen.system_identifier || seen.timeline.is_some_and(elsewhere) {
+        return Judged::Elsewhere;
+    }
+    if !seen.standby || seen.lsn.0 >= bound.lsn {
+        Judged::Fresh
+    } else {
+        Judged::Behind
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +242,42 @@ mod tests {
             lsn: Lsn(500),
         };
         assert_eq!(judge(other, position), Judged::OtherSystem);
+    }
+
+    #[test]
+    fn a_bound_of_lag_is_kept_by_the_position_and_refuted_by_another_timeline() {
+        let judged = |standby, timeline: Option<u32>, lsn| {
+            let position = Position {
+                standby,
+                system_identifier: 7,
+                timeline,
+                lsn: Lsn(lsn),
+            };
+            judge_lag(TOKEN, position)
+        };
+        for (judged, expected) in [
+            (judged(true, None, 100), Judged::Fresh),
+            (judged(true, Some(2), 100), Judged::Fresh),
+            (judged(true, None, 99), Judged::Behind),
+            (judged(true, Some(1), 500), Judged::Elsewhere),
+            (judged(true, Some(3), 500), Judged::Elsewhere),
+            (judged(false, Some(2), 1), Judged::Fresh),
+            (judged(false, Some(3), 1), Judged::Fresh),
+            (judged(false, Some(1), 500), Judged::Elsewhere),
+        ] {
+            assert_eq!(judged, expected);
+        }
+        let other = Token {
+            system_identifier: 8,
+            ..TOKEN
+        };
+        let position = Position {
+            standby: true,
+            system_identifier: 7,
+            timeline: None,
+            lsn: Lsn(500),
+        };
+        assert_eq!(judge_lag(other, position), Judged::Elsewhere);
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! Writes and transactions: on the server of `rw`, and sent again only while no byte of them was sent.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 use tokio_postgres::error::{Severity, SqlState};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use distributary_core::table::named::WRITES;
 
 use crate::connection::{Access, Connection};
 use crate::error::{Error, FailureReason, TargetFailure, WriteOutcome};
 use crate::query::Query;
+use crate::server::Server;
 use crate::session::{Checkout, Session};
-use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge};
+use crate::shared::{Counts, PATIENCE, Shared, is_lost, judge, note_error};
 use crate::token::{Position, Token};
 use crate::wire::seen::{self, Seen};
 
@@ -92,11 +96,20 @@ impl Shared {
         let progress = Progress::default();
         let started = self.clock.now();
         let attempts = self.attempts_to_write(query, scope, run, &progress);
-        let written = self.within(query, attempts).await;
-        let (value, checkout) = written.map_err(|error| match error {
+        let span = tracing::debug_span!(
+            "write",
+            operation = query.operation_name(),
+            transaction = scope == Scope::Transaction,
+            endpoint = Empty,
+            error = Empty
+        );
+        let written = self.within(query, attempts.instrument(span.clone())).await;
+        let written = written.map_err(|error| match error {
             Error::Deadline { .. } => error.of_write(progress.outcome(scope)),
             error => error,
-        })?;
+        });
+        note_error(&span, written.as_ref().err());
+        let (value, checkout) = written?;
         if !asks {
             return Ok((value, None));
         }
@@ -149,7 +162,7 @@ impl Shared {
         let snapshot = self.snapshot();
         let started = self.clock.now();
         let not_done = |error: Error| error.of_write(WriteOutcome::NotDone);
-        let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[])) else {
+        let Some(server) = snapshot.picker(WRITES).and_then(|picker| picker.pick(&[], None)) else {
             return Err((not_done(Self::nobody(&snapshot, WRITES, Vec::new())), true));
         };
         let limit = query.deadline.unwrap_or(self.deadline);
@@ -160,6 +173,7 @@ impl Shared {
             let endpoint = server.id.clone();
             (not_done(Error::Connect(TargetFailure { endpoint, reason })), true)
         })?;
+        Span::current().record("endpoint", server.id.as_str());
         let checkout = Checkout::new(server, object, self.cancels.clone());
         if let Err(error) = self.prepare(&checkout, Access::ReadWrite, query).await {
             judge(&checkout, &error, started, self.clock);
@@ -171,10 +185,13 @@ impl Shared {
                 .map_or(0, |connection| connection.traffic.sent())
         };
         let before = sent(&checkout);
-        let result = match scope {
-            Scope::Statements => self.run_statements(&checkout, run, progress).await,
-            Scope::Transaction => self.run_transaction(&checkout, query, run, progress).await,
+        let running = async {
+            match scope {
+                Scope::Statements => self.run_statements(&checkout, run, progress).await,
+                Scope::Transaction => self.run_transaction(&checkout, query, run, progress).await,
+            }
         };
+        let result = self.notice_silence(server, running).await;
         checkout.end();
         match result {
             Ok(value) => {
@@ -186,12 +203,24 @@ impl Shared {
             Err((error, outcome)) => {
                 judge(&checkout, &error, started, self.clock);
                 self.note_read_only(&checkout, &error);
-                let lost = matches!(&error, Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
+                let lost = matches!(error.cause(), Error::Database { source, .. } if source.code().is_none() && is_lost(&checkout, source));
                 let unsent = lost && sent(&checkout) == before;
                 let outcome = if unsent { WriteOutcome::NotDone } else { outcome };
                 Err((error.of_write(outcome), unsent))
             }
         }
+    }
+
+    /// The result of a write. A silent server is suspected meanwhile, so that others go elsewhere and whoever decides looks at it; the
+    /// write is not sent again, and waits on.
+    async fn notice_silence<T>(&self, server: &Arc<Server>, running: impl Future<Output = T>) -> T {
+        let mut running = pin!(running);
+        tokio::select! {
+            biased;
+            result = &mut running => return result,
+            () = Arc::clone(server).falls_silent() => self.ask_for_table_sometimes(),
+        }
+        running.await
     }
 
     async fn run_statements<T, F, R>(
@@ -304,7 +333,7 @@ async fn token_after(checkout: &Checkout) -> Option<Token> {
 
 /// The server refused a statement as a whole: an error that does not end the session, and says nothing of the server itself.
 fn is_refusal(error: &Error) -> bool {
-    let Error::Database { source, .. } = error else {
+    let Error::Database { source, .. } = error.cause() else {
         return false;
     };
     source.as_db_error().is_some_and(|said| {

@@ -33,13 +33,13 @@ static ALLOCATOR: Counting = Counting;
 struct Target(u32);
 
 impl Candidate for Target {
-    fn share(&self) -> u32 {
+    fn share(&self, _: Option<&str>) -> u32 {
         100
     }
     fn used(&self) -> (u32, u32) {
         (self.0, 10)
     }
-    fn failed_at(&self) -> u64 {
+    fn failed_at(&self, _: Option<&str>) -> u64 {
         0
     }
 }
@@ -49,9 +49,9 @@ fn a_pick_allocates_nothing() {
     for turns in [Turns::InTurn, Turns::LeastUsed] {
         let targets = (0..10).map(|number| (Arc::new(Target(number)), 0, 100 * (number + 1)));
         let picker = Picker::new(targets, turns);
-        assert!(picker.pick(&[]).is_some());
+        assert!(picker.pick(&[], None).is_some());
         let before = COUNT.with(Cell::get);
-        let picked = (0..1000).filter(|_| picker.pick(&[]).is_some()).count();
+        let picked = (0..1000).filter(|_| picker.pick(&[], None).is_some()).count();
         let allocated = COUNT.with(Cell::get) - before;
         assert_eq!((picked, allocated), (1000, 0));
     }

@@ -34,6 +34,7 @@ mod rerouting;
 mod rivals;
 mod rogues;
 mod rollout;
+mod routers;
 mod routes;
 mod secrets;
 mod services;
@@ -63,6 +64,7 @@ fn tests() -> ExitCode {
     // First what takes two minutes, beside all others.
     let suite = process::tests(suite);
     let suite = tenants::tests(suite);
+    let suite = routers::tests(suite);
     let suite = routes::tests(suite);
     let suite = rerouting::tests(suite);
     let suite = failovers::tests(suite);

@@ -7,21 +7,21 @@ use deadpool::managed::Object;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use parking_lot::Mutex;
+use tokio_postgres::error::SqlState;
+
 use distributary_core::Moment;
-use distributary_probe::Clock;
 
 use super::attempts::{From, Seen};
+use super::lag::LagWait;
 use crate::connection::{Access, Opener};
 use crate::error::{Error, FailureReason, TargetFailure};
 use crate::query::Query;
 use crate::server::Server;
-use crate::session::{Checkout, Freshness, Session};
-use crate::shared::{Counts, Shared, Verdict, judge};
-use crate::token::{self, Judged, Token};
+use crate::session::{Checkout, Session};
+use crate::shared::{Shared, Verdict, judge};
+use crate::snapshot::Snapshot;
 
-/// Replicas that are not at a token yet are waited for for so long at most, all together, and asked again after each pause.
-const TOKEN_WAIT: Duration = Duration::from_millis(100);
-const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 /// How an attempt ended.
 pub enum Ended<T> {
     Done(T),
@@ -42,6 +42,9 @@ pub struct Reading<'a, F> {
     pub limit: Duration,
     /// Until when replicas are waited for; set by the first one that is.
     pub token_wait: OnceLock<Moment>,
+    pub lag_wait: LagWait,
+    /// What the attempts that are under way have seen.
+    pub seen: Mutex<Vec<Seen>>,
 }
 
 impl Shared {
@@ -51,6 +54,7 @@ impl Shared {
         from: From,
         seen: Seen,
         reading: &Reading<'_, F>,
+        (snapshot, kind): (&Snapshot, Option<&str>),
     ) -> (Seen, Option<Arc<Server>>, Ended<T>)
     where
         F: Fn(Session) -> R,
@@ -70,19 +74,27 @@ impl Shared {
                 let now = self.clock.now();
                 server.latency.note(now.since(started));
                 server.gate.succeeded(now);
+                server.kinds.succeeded(kind, now);
                 Ended::Done(value)
             }
-            Err(
-                error @ Error::Connect(TargetFailure {
-                    reason: FailureReason::TooOld,
-                    ..
-                }),
-            ) => Ended::Elsewhere(FailureReason::TooOld, error),
-            Err(error) => match judge(&checkout, &error, started, self.clock) {
-                // Not after the first answer: what the closure made of it may be known already.
-                Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
-                Verdict::Elsewhere(_) | Verdict::Final => Ended::Failed(error),
-            },
+            Err(Error::Connect(failure)) if failure.reason.is_of_age() => {
+                Ended::Elsewhere(failure.reason, Error::Connect(failure))
+            }
+            Err(error) => {
+                let now = self.clock.now();
+                match (kind, error.sqlstate()) {
+                    (Some(kind), Some(state)) if is_failing(state) => {
+                        server.kinds.failed(kind, &snapshot.rules, started, now);
+                    }
+                    (kind, Some(_)) => server.kinds.succeeded(kind, now),
+                    _ => {}
+                }
+                match judge(&checkout, &error, started, self.clock) {
+                    // Not after the first answer: what the closure made of it may be known already.
+                    Verdict::Elsewhere(reason) if checkout.answered() == 0 => Ended::Elsewhere(reason, error),
+                    Verdict::Elsewhere(_) | Verdict::Final => Ended::Failed(error),
+                }
+            }
         };
         (seen, Some(server), ended)
     }
@@ -132,6 +144,9 @@ impl Shared {
         if let Some(token) = query.token.filter(|_| !(query.newest && pooled)) {
             self.await_token(checkout, token, &reading.token_wait).await?;
         }
+        if let Some(most) = query.max_lag {
+            self.await_lag(checkout, most, &reading.lag_wait).await?;
+        }
         if !pooled {
             return run(checkout.session()).await;
         }
@@ -142,52 +157,14 @@ impl Shared {
         checkout.say("ROLLBACK").await?;
         result
     }
+}
 
-    /// Returns once the server is at the token.
-    async fn await_token(
-        &self,
-        checkout: &Checkout,
-        token: Token,
-        wait: &OnceLock<Moment>,
-    ) -> Result<(), Error> {
-        let too_old = || {
-            Error::Connect(TargetFailure {
-                endpoint: checkout.server.id.clone(),
-                reason: FailureReason::TooOld,
-            })
-        };
-        // What is asked next may be answered by another server than this was.
-        if checkout.connection().is_none_or(|connection| connection.pooled) {
-            return Err(too_old());
-        }
-        let until = *wait.get_or_init(|| self.clock.now() + TOKEN_WAIT);
-        loop {
-            let seen = checkout.position().await?.ok_or_else(too_old)?;
-            match token::judge(token, seen) {
-                Judged::Fresh => break checkout.set_freshness(Freshness::Proven),
-                Judged::Unproven => break checkout.set_freshness(Freshness::Unproven),
-                Judged::Forged => {
-                    Counts::count(&self.counts.forged_tokens);
-                    break;
-                }
-                Judged::Behind if seen.standby && self.clock.now() < until => Clock::sleep(TOKEN_PAUSE).await,
-                Judged::Behind => {
-                    if !seen.standby {
-                        self.ask_for_table_sometimes();
-                    }
-                    return Err(too_old());
-                }
-                Judged::Elsewhere => return Err(too_old()),
-                Judged::OtherSystem => {
-                    return Err(Error::OtherDatabase {
-                        token: token.system_identifier(),
-                        server: seen.system_identifier,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
+/// The server carried out what the operation asks for, and failed: for want of a resource, by an error of its own, or by a limit of time.
+fn is_failing(state: &SqlState) -> bool {
+    let code = state.code();
+    let classes = ["53", "58", "XX"];
+    *state == SqlState::QUERY_CANCELED
+        || (*state != SqlState::TOO_MANY_CONNECTIONS && classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// A server and a connection of its pool.

@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::Mutex;
+
+use distributary_core::routing::Destination;
 use distributary_core::table::RouteChoice;
 use distributary_core::table::named::WRITES;
 
-use crate::error::{FailureReason, TargetFailure};
+use crate::error::TargetFailure;
+use crate::query::Query;
 use crate::routes::Picker;
 use crate::server::Server;
 use crate::session::Checkout;
@@ -21,7 +25,7 @@ pub enum From {
 /// Who may be asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whom {
-    /// The targets of the route; for a read with a token also the primary.
+    /// The targets of the route; for a read with a token or a bound of lag also the primary.
     OfRoute,
     /// The primary too, where the policy lets it stand in.
     Anybody,
@@ -30,10 +34,15 @@ pub enum Whom {
 /// What a closure has seen of the server of its attempt; empty while it has no connection.
 pub type Seen = Arc<OnceLock<Weak<Checkout>>>;
 
+/// What circuits of kinds go by: the class of a request or, where it has none, its operation.
+pub fn kind<'a>(choice: &RouteChoice<'a>, query: &'a Query) -> Option<&'a str> {
+    choice.class.or(query.operation.as_deref())
+}
+
 /// The attempts by one table.
 pub struct Attempts<'a> {
     route: Option<&'a Picker<Server>>,
-    /// Who has what no replica has: for a read with a token.
+    /// Who has what no replica has: for a read with a token or a bound of lag.
     newest: Option<&'a Picker<Server>>,
     /// Who serves where nobody of the route is left.
     fallback: Option<&'a Picker<Server>>,
@@ -44,22 +53,34 @@ pub struct Attempts<'a> {
     pub reasons: Vec<TargetFailure>,
     /// A closure had begun on one of those that failed.
     pub had_connection: bool,
-    seen: Vec<Seen>,
+    seen: &'a Mutex<Vec<Seen>>,
+    /// The class of the read, or its operation.
+    pub kind: Option<&'a str>,
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(snapshot: &'a Snapshot, choice: &RouteChoice<'_>, token: bool) -> Self {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        choice: &RouteChoice<'a>,
+        query: &'a Query,
+        seen: &'a Mutex<Vec<Seen>>,
+    ) -> Self {
+        seen.lock().clear();
         let primary = snapshot.picker(WRITES);
         let stands_in = snapshot.table.primary_stands_in(choice);
         Self {
             route: snapshot.picker(choice.route),
-            newest: primary.filter(|_| token),
+            newest: primary.filter(|_| {
+                query.token.is_some()
+                    || (query.max_lag.is_some() && choice.destination != Destination::ReplicasOnly)
+            }),
             fallback: primary.filter(|_| stands_in),
             tried: Vec::new(),
             full: Vec::new(),
             reasons: Vec::new(),
             had_connection: false,
-            seen: Vec::new(),
+            seen,
+            kind: kind(choice, query),
         }
     }
 
@@ -85,8 +106,11 @@ impl<'a> Attempts<'a> {
     pub fn next(&mut self, whom: Whom) -> Option<From> {
         let well = self.pickers(whom).find(|picker| picker.admits(&self.tried));
         let server = well
-            .and_then(|picker| picker.pick(&self.tried))
-            .or_else(|| self.pickers(whom).find_map(|picker| picker.pick(&self.tried)));
+            .and_then(|picker| picker.pick(&self.tried, self.kind))
+            .or_else(|| {
+                self.pickers(whom)
+                    .find_map(|picker| picker.pick(&self.tried, self.kind))
+            });
         let server = Arc::clone(server?);
         self.tried.push(Arc::clone(&server));
         Some(From::One(server))
@@ -100,25 +124,25 @@ impl<'a> Attempts<'a> {
     /// What the closure of another attempt will have seen.
     pub fn begin(&mut self) -> Seen {
         let seen = Seen::default();
-        self.seen.push(Arc::clone(&seen));
+        self.seen.lock().push(Arc::clone(&seen));
         seen
     }
 
     /// Whether an attempt has not ended.
     pub fn is_under_way(&self, begun: &Seen) -> bool {
-        self.seen.iter().any(|seen| Arc::ptr_eq(seen, begun))
+        self.seen.lock().iter().any(|seen| Arc::ptr_eq(seen, begun))
     }
 
     /// An attempt has ended; a target that was waited for is not waited for again.
     pub fn end(&mut self, ended: &Seen, on: Option<&Arc<Server>>) {
         self.full
             .retain(|full| on.is_none_or(|on| !Arc::ptr_eq(on, full)));
-        self.seen.retain(|seen| !Arc::ptr_eq(seen, ended));
+        self.seen.lock().retain(|seen| !Arc::ptr_eq(seen, ended));
     }
 
     /// No server has answered a closure yet: another attempt can change nothing of what one of them has made of an answer.
     pub fn are_unanswered(&self) -> bool {
-        self.seen.iter().all(|seen| {
+        self.seen.lock().iter().all(|seen| {
             let checkout = seen.get().and_then(Weak::upgrade);
             checkout.is_none_or(|checkout| checkout.is_unanswered())
         })
@@ -127,6 +151,6 @@ impl<'a> Attempts<'a> {
     /// Another round, on the same servers, may end otherwise; one that is too old stays so until there is a newer table.
     pub fn may_end_otherwise(&self) -> bool {
         let mut reasons = self.reasons.iter();
-        reasons.any(|failure| failure.reason != FailureReason::TooOld)
+        reasons.any(|failure| !failure.reason.is_of_age())
     }
 }

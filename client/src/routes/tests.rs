@@ -19,13 +19,13 @@ fn fake(id: usize) -> Arc<Fake> {
 }
 
 impl Candidate for Fake {
-    fn share(&self) -> u32 {
+    fn share(&self, _: Option<&str>) -> u32 {
         self.share.load(Ordering::Relaxed)
     }
     fn used(&self) -> (u32, u32) {
         (self.used.load(Ordering::Relaxed), 10)
     }
-    fn failed_at(&self) -> u64 {
+    fn failed_at(&self, _: Option<&str>) -> u64 {
         self.failed.load(Ordering::Relaxed).into()
     }
 }
@@ -44,7 +44,7 @@ fn picker(weights: &[u32], turns: Turns) -> (Picker<Fake>, Vec<Arc<Fake>>) {
 fn picked(picker: &Picker<Fake>, times: usize) -> BTreeMap<usize, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..times {
-        *counts.entry(picker.pick(&[]).unwrap().id).or_default() += 1;
+        *counts.entry(picker.pick(&[], None).unwrap().id).or_default() += 1;
     }
     counts
 }
@@ -79,7 +79,7 @@ fn more_targets_than_turns_have_one_turn_each() {
     let all = sequence(&weights);
     assert_eq!(all.len(), 4500);
     let (picker, _) = picker(&weights, Turns::LeastUsed);
-    assert!(picker.pick(&[]).is_some());
+    assert!(picker.pick(&[], None).is_some());
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn two_routes_that_take_turns_do_not_split_the_targets_between_them() {
     let mut counts = [BTreeMap::new(), BTreeMap::new()];
     for _ in 0..100 {
         for (route, counts) in [&one, &other].into_iter().zip(&mut counts) {
-            *counts.entry(route.pick(&[]).unwrap().id).or_insert(0) += 1;
+            *counts.entry(route.pick(&[], None).unwrap().id).or_insert(0) += 1;
         }
     }
     assert_eq!(counts[0], BTreeMap::from([(0, 50), (1, 50)]));
@@ -131,7 +131,7 @@ fn where_nobody_admits_it_the_oldest_failure_goes_first_and_nobody_is_tried_twic
         fake.failed.store(failed, Ordering::Relaxed);
     }
     let mut tried = Vec::new();
-    while let Some(next) = picker.pick(&tried) {
+    while let Some(next) = picker.pick(&tried, None) {
         tried.push(Arc::clone(next));
     }
     let order: Vec<_> = tried.iter().map(|fake| fake.id).collect();
@@ -163,5 +163,5 @@ fn the_less_used_of_two_is_taken() {
 #[test]
 fn an_empty_route_has_nobody() {
     let (picker, _) = picker(&[], Turns::InTurn);
-    assert!(picker.pick(&[]).is_none());
+    assert!(picker.pick(&[], None).is_none());
 }

@@ -96,7 +96,7 @@ fn survives(document: &Value) -> bool {
             "no target is passed over"
         );
         for _ in 0..5 {
-            assert_eq!(picker.pick(&[]).is_some(), !route.targets.is_empty());
+            assert_eq!(picker.pick(&[], None).is_some(), !route.targets.is_empty());
         }
     }
     for server in snapshot.servers() {

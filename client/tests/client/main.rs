@@ -1,13 +1,18 @@
 //! The client against real servers.
 
+mod axum;
+mod circuits;
 mod dropped;
 mod faults;
 mod fixture;
+mod fresh;
 mod ledger;
 mod outcomes;
 mod reads;
+mod remembered;
 mod returned;
 mod routing;
+mod shown;
 mod tokens;
 mod transport;
 mod writes;
@@ -21,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let suite = of_writes(of_reads(Suite::new(|| async { Ok(()) })));
+    let suite = of_policies(of_writes(of_reads(Suite::new(|| async { Ok(()) }))));
     suite.one_at_a_time().run()
 }
 
@@ -74,6 +79,48 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         })
         .test("replicas_behind_a_token_are_waited_for_once", |_| {
             reads::replicas_behind_a_token_are_waited_for_once()
+        })
+        .test(
+            "an_operation_stays_away_from_where_it_misses_its_deadlines",
+            |_| circuits::an_operation_stays_away_from_where_it_misses_its_deadlines(),
+        )
+        .test("a_write_notices_that_its_server_is_silent", |_| {
+            circuits::a_write_notices_that_its_server_is_silent()
+        })
+        .test("refused_logins_are_not_tried_for_each_request", |_| {
+            circuits::refused_logins_are_not_tried_for_each_request()
+        })
+        .test("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
+        .test("each_tenant_sees_its_own_writes", |_| {
+            fresh::each_tenant_sees_its_own_writes()
+        })
+}
+
+fn of_policies(suite: Suite<()>) -> Suite<()> {
+    suite
+        .test("an_explanation_says_who_serves_and_who_is_kept_out", |_| {
+            shown::an_explanation_says_who_serves_and_who_is_kept_out()
+        })
+        .test("spans_tell_where_a_request_went_and_no_secret", |_| {
+            shown::spans_tell_where_a_request_went_and_no_secret()
+        })
+        .test("data_comes_and_goes_in_parts", |_| {
+            shown::data_comes_and_goes_in_parts()
+        })
+        .test("each_part_of_the_service_takes_its_route", |_| {
+            axum::each_part_of_the_service_takes_its_route()
+        })
+        .test("a_promotion_is_followed_and_remembered", |_| {
+            remembered::a_promotion_is_followed_and_remembered()
+        })
+        .test("writes_stay_until_their_move_is_remembered", |_| {
+            remembered::writes_stay_until_their_move_is_remembered()
+        })
+        .test("a_policy_file_is_followed", |_| {
+            remembered::a_policy_file_is_followed()
+        })
+        .test("servers_are_added_removed_and_weighed_at_run_time", |_| {
+            remembered::servers_are_added_removed_and_weighed_at_run_time()
         })
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::fixture::{builder, embedded, served, spec, warm};
 
 /// A router by a file with this table.
-async fn by_file(cluster: &PgCluster, table: &RoutingTable) -> Result<Router> {
+pub async fn by_file(cluster: &PgCluster, table: &RoutingTable) -> Result<Router> {
     let folder = node::data_subdir("tables")?.join(cluster.primary().name());
     std::fs::create_dir_all(&folder)?;
     let file: PathBuf = folder.join(format!("{}.json", table.digest()));
