@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-plan clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-memory bench-offload bench-plan test-bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -117,7 +117,7 @@ outage: setup controlplane ## Stop the control plane, and the operator before an
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
 	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
 
-.PHONY: compat deny image-all
+.PHONY: compat deny image-all bench-offload-tell
 compat: NEEDS += mvn=maven unzip=unzip xz=xz-utils
 compat: setup controlplane ## Every major version of PostgreSQL from 12 on, standbys of every sort, Patroni, about 8 minutes
 	tests/compat/install
@@ -209,7 +209,7 @@ BENCH := cargo build --release --package distributary --package benches --bin di
 RUN   := '$(CARGO_TARGET_DIR)/release'
 
 # What the benchmarks need beside that: whom they compare with.
-bench-failover bench-calm bench-scale: NEEDS += haproxy=haproxy
+bench-failover bench-calm bench-scale bench-offload test-bench: NEEDS += haproxy=haproxy
 
 bench-failover: setup controlplane ## Compare how soon faults are seen with HAProxy and Pgpool-II (RUNS, FAULTS, READS)
 	$(BENCH) --bin failover
@@ -230,6 +230,20 @@ bench-handover: setup controlplane ## Measure handovers between two operators, a
 bench-memory: setup controlplane ## Measure the operator's peak memory: 10 policies over TLS, 10 minutes
 	$(BENCH) --bin memory
 	$(RUN)/memory
+
+bench-offload: setup controlplane ## Measure what routing brings beside more hardware, about 75 minutes (SHORT, BLOCKS, SECONDS, FAULT_MINUTES, SEED, PARTS)
+	$(BENCH) --bin offload
+	$(RUN)/offload
+
+# The results that are told: copies of target/bench/offload.json of two runs.
+bench-offload-tell: ## Write what two results of bench-offload say into the documentation (FIRST, SECOND)
+	$(BENCH) --bin offload
+	$(RUN)/offload tell '$(FIRST)' $(if $(SECOND),'$(SECOND)')
+
+test-bench: setup controlplane ## Run bench-offload in its short mode and check its result, about 5 minutes
+	cargo build --workspace --bin distributary --bin offload
+	SHORT=1 '$(CARGO_TARGET_DIR)/debug/offload'
+	'$(CARGO_TARGET_DIR)/debug/offload' check '$(CARGO_TARGET_DIR)/bench/offload.json'
 
 bench-plan: ## Measure how long it takes to plan 1,000 policies of 10 endpoints, with criterion
 	cargo bench --package benches --bench plan

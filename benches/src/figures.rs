@@ -134,7 +134,13 @@ pub fn file(name: &str) -> Result<PathBuf> {
 /// Cores, processor, memory and kernel of this machine.
 #[must_use]
 pub fn machine() -> Value {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    // Of the machine, not those that this process keeps to.
+    let processors = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let is_core = |line: &&str| {
+        let rest = line.strip_prefix("cpu");
+        rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    let cores = processors.lines().filter(is_core).count();
     let line = |file: &str, start: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(start));

@@ -26,6 +26,8 @@ const WATCHED: Duration = Duration::from_secs(3);
 const PERIODS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(20)];
 /// The generator's core must not be busier.
 const MOST: f64 = 0.7;
+/// What PARTS may have; a result without one of them is not whole.
+const PARTS: [&str; 3] = ["load", "strategies", "faults"];
 /// Rows of different parts are so far from each other.
 const APART: i64 = 100_000_000;
 
@@ -39,7 +41,9 @@ fn main() -> ExitCode {
         ["tell", first, second] => {
             read(first).and_then(|first| read(second).and_then(|second| tell(&first, Some(&second))))
         }
-        _ => Err(anyhow::anyhow!("usage: offload [check FILE | tell FIRST [SECOND]]")),
+        _ => Err(anyhow::anyhow!(
+            "usage: offload [check FILE | tell FIRST [SECOND]]"
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,14 +86,16 @@ fn settings() -> Result<Settings> {
         deadline: 1000,
         bound: 5000,
         analytics: 2.0,
-        probes: 20.0,
+        probes: 10.0,
         lifetime: 30,
-        profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+        profile: if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+        .to_owned(),
     };
-    ensure!(
-        (1..=100).contains(&settings.blocks),
-        "BLOCKS must be 1 to 100"
-    );
+    ensure!((1..=100).contains(&settings.blocks), "BLOCKS must be 1 to 100");
     ensure!(
         (0.5..=120.0).contains(&settings.seconds),
         "SECONDS must be 0.5 to 120"
@@ -138,7 +144,7 @@ async fn bench(cores: Cores) -> Result<()> {
     };
     println!("This runs beside nothing else: other programs change every figure.");
     let ended = measure(&mut record, cgroups, cores).await;
-    record.complete = ended.is_ok();
+    record.complete = ended.is_ok() && check::has_all(&record);
     record.took = started.elapsed().as_secs();
     record.warnings = claims::warnings(&record, MOST);
     // What was measured before something failed is worth keeping.
@@ -146,7 +152,9 @@ async fn bench(cores: Cores) -> Result<()> {
     ended?;
     fs::write(file("offload.svg")?, plot::svg(&record))?;
     println!("{}", tables::all(&record));
-    println!("{}", claims::text(&record));
+    if record.complete {
+        println!("{}", claims::text(&record));
+    }
     println!("the plot is in {}", file("offload.svg")?.display());
     Ok(())
 }
@@ -156,12 +164,25 @@ async fn measure(record: &mut Record, cgroups: Cgroups, cores: Cores) -> Result<
     let bound = Duration::from_millis(settings.bound);
     let scene = Scene::start(cgroups, cores, bound).await?;
     record.versions["cgroups"] = scene.servers.cgroup_version().into();
-    for (number, period) in (0..).zip(PERIODS) {
-        let mut bench = Bench::new(&scene, &settings, number * APART);
-        bench.period(period, &mut record.periods).await?;
+    let parts = benches::option("PARTS", PARTS.join(","))?;
+    let has = |part: &str| parts.split(',').any(|one| one == part);
+    if let Some(unknown) = parts.split(',').find(|part| !PARTS.contains(part)) {
+        bail!("PARTS has {unknown:?}; the parts are {}", PARTS.join(", "));
     }
-    let first = record.periods.first().context("no period was measured")?;
-    strategies::run(&scene, &settings, first, 2 * APART, &mut record.situations).await?;
+    if has("load") {
+        for (number, period) in (0..).zip(PERIODS) {
+            let mut bench = Bench::new(&scene, &settings, number * APART);
+            bench.period(period, &mut record.periods).await?;
+        }
+    }
+    if has("strategies") {
+        let first = record.periods.first();
+        let first = first.context("the part strategies needs the part load before it")?;
+        strategies::run(&scene, &settings, first, 2 * APART, &mut record.situations).await?;
+    }
+    if !has("faults") {
+        return Ok(());
+    }
     record.availability = Some(availability::run(&scene, &settings, 3 * APART).await?);
     Ok(())
 }
@@ -173,7 +194,11 @@ fn read(path: &str) -> Result<Record> {
 
 fn checked(record: &Record) -> Result<()> {
     let faults = check::faults(record);
-    ensure!(faults.is_empty(), "the result is not whole: {}", faults.join("; "));
+    ensure!(
+        faults.is_empty(),
+        "the result is not whole: {}",
+        faults.join("; ")
+    );
     println!("the result is whole, and its sums fit together");
     Ok(())
 }
@@ -182,7 +207,9 @@ fn tell(first: &Record, second: Option<&Record>) -> Result<()> {
     for record in std::iter::once(first).chain(second) {
         checked(record)?;
         if record.settings.short || record.busy || record.settings.profile != "release" {
-            bail!("this result is of a short run, of a busy machine or of a debug build: nothing is told of it");
+            bail!(
+                "this result is of a short run, of a busy machine or of a debug build: nothing is told of it"
+            );
         }
     }
     let root = benches::root();

@@ -116,7 +116,7 @@ pub struct Distributary {
     policies: Api<DynamicObject>,
     _watch: Watch,
     operator: Operator,
-    namespace: Namespace,
+    _namespace: Namespace,
 }
 
 impl Distributary {
@@ -152,7 +152,7 @@ impl Distributary {
             front: (Ipv4Addr::LOCALHOST, PORT).into(),
             _watch: watch,
             operator,
-            namespace,
+            _namespace: namespace,
         };
         this.settled(READY).await.context("the first policy")?;
         let front = this.address("ro").await?;

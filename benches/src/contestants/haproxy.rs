@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::{PgCluster, Postgres, node};
@@ -49,8 +49,9 @@ impl Haproxy {
             command.env("WRITES", SocketAddr::from((front.ip(), WRITES)).to_string());
             command.env("SOCKET", &socket);
             command.env("PRIMARY", postgres.primary().socket().to_string());
-            let each =
-                |(number, server): (usize, &Postgres)| (format!("REPLICA_{number}"), server.socket().to_string());
+            let each = |(number, server): (usize, &Postgres)| {
+                (format!("REPLICA_{number}"), server.socket().to_string())
+            };
             command.envs(replicas().map(each));
             command
         };
@@ -70,8 +71,12 @@ impl Haproxy {
         }
         let (journal, known) = (journal.clone(), servers.clone());
         let said = move |line: &str| {
-            if let Some(said) = word(line, &lock(&known)) {
-                journal.add(name, said);
+            // It says it twice, in its log and on its standard error.
+            match word(line, &lock(&known)) {
+                Some(Statement::Up(server)) if journal.is_up(name, server, Instant::now()) => {}
+                Some(Statement::Down(server)) if !journal.is_up(name, server, Instant::now()) => {}
+                Some(said) => journal.add(name, said),
+                None => {}
             }
         };
         let program = Program::start(command().arg("-db"), said)?;
@@ -105,7 +110,10 @@ impl Haproxy {
         socket.write_all(format!("set server {name} addr {server} port {PORT}\n").as_bytes())?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
-        ensure!(answer.contains("changed") || answer.contains("no need"), "HAProxy says {answer:?}");
+        ensure!(
+            answer.contains("changed") || answer.contains("no need"),
+            "HAProxy says {answer:?}"
+        );
         if name.starts_with("reads/") {
             lock(&self.servers).insert(name.to_owned(), server);
         }
@@ -116,8 +124,12 @@ impl Haproxy {
     #[must_use]
     pub fn name_of(&self, server: Ipv4Addr) -> Option<String> {
         let servers = lock(&self.servers);
-        let mut reads = servers.iter().filter(|(name, _)| name.starts_with("reads/replica"));
-        reads.find(|(_, one)| **one == server).map(|(name, _)| name.clone())
+        let mut reads = servers
+            .iter()
+            .filter(|(name, _)| name.starts_with("reads/replica"));
+        reads
+            .find(|(_, one)| **one == server)
+            .map(|(name, _)| name.clone())
     }
 }
 

@@ -29,7 +29,7 @@ use crate::journal::{Journal, Statement};
 /// A server that is taken out so long after its fault is still taken out for it.
 const GRACE: Duration = Duration::from_secs(5);
 /// Analytics queries per second and arm.
-const ANALYTICS: f64 = 0.5;
+const ANALYTICS: f64 = 0.2;
 /// Rows of different arms are so far from each other.
 const APART: i64 = 10_000_000;
 const PERIOD: Duration = Duration::from_millis(100);
@@ -57,12 +57,7 @@ pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availa
     let opened = Arm::SHARING.map(|arm| scene.front(arm, &sizes));
     let fronts = try_join_all(opened).await?;
     let length = Duration::from_secs(settings.fault_seconds);
-    let schedule = slots(
-        &mut Random::of(settings.seed, 1),
-        SERVERS,
-        length,
-        slot(settings),
-    );
+    let schedule = slots(&mut Random::of(settings.seed, 1), SERVERS, length, slot(settings));
     let total = slot(settings) * u32::try_from(schedule.len())?;
     let requests = arrivals(
         &mut Random::of(settings.seed, 2),
@@ -86,7 +81,7 @@ pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availa
         })));
     }
     let kinds = Kinds::new(Random::of(settings.seed, 3));
-    let mut director = Director::new(scene, &ticks, kinds, start, slot(settings));
+    let mut director = Director::new((scene, &fronts[0]), &ticks, kinds, start, slot(settings));
     let happened = director.direct(&schedule).await?;
     let mut probes = vec![];
     for mut sender in senders {
@@ -96,9 +91,11 @@ pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availa
     let kept = written(scene, director.primary(), rows).await?;
     let ticks = ticks.end();
     let bound = Duration::from_millis(settings.bound);
-    let count = |probes: &[Probe]| tally(probes, happened.len(), slot(settings), |count, probe| {
-        count.add(probe, &ticks, bound, &kept);
-    });
+    let count = |probes: &[Probe]| {
+        tally(probes, happened.len(), slot(settings), |count, probe| {
+            count.add(probe, &ticks, bound, &kept);
+        })
+    };
     let counts: Vec<_> = probes.iter().map(|probes| count(probes)).collect();
     Ok(whole(scene, &happened, &counts, start))
 }
@@ -111,12 +108,7 @@ async fn written(scene: &Scene, primary: usize, rows: i64) -> Result<BTreeSet<i6
 }
 
 /// Probes by the slot in which they were due.
-fn tally(
-    probes: &[Probe],
-    slots: usize,
-    slot: Duration,
-    add: impl Fn(&mut Count, &Probe),
-) -> Vec<Count> {
+fn tally(probes: &[Probe], slots: usize, slot: Duration, add: impl Fn(&mut Count, &Probe)) -> Vec<Count> {
     let mut counts = vec![Count::default(); slots];
     for probe in probes {
         let number = probe.at.as_millis() / slot.as_millis().max(1);
@@ -136,7 +128,10 @@ fn whole(scene: &Scene, happened: &[Happened], counts: &[Vec<Count>], start: Ins
         primary: fault.primary,
         at: seconds(fault.at),
         mended: seconds(fault.mended),
-        counts: Arm::SHARING.into_iter().zip(counts.iter().map(|arm| arm[number])).collect(),
+        counts: Arm::SHARING
+            .into_iter()
+            .zip(counts.iter().map(|arm| arm[number]))
+            .collect(),
     };
     let arm = |(arm, counts): (Arm, &Vec<Count>)| ArmRecord {
         arm,
@@ -190,10 +185,13 @@ impl Follow {
 fn serving(router: &Router) -> BTreeSet<Ipv4Addr> {
     let table = router.table();
     let targets = table.routes.get("ro").map(|route| route.targets.clone());
-    let addresses = targets.into_iter().flatten().filter_map(|target| match target.address {
-        std::net::IpAddr::V4(address) => Some(address),
-        std::net::IpAddr::V6(_) => None,
-    });
+    let addresses = targets
+        .into_iter()
+        .flatten()
+        .filter_map(|target| match target.address {
+            std::net::IpAddr::V4(address) => Some(address),
+            std::net::IpAddr::V6(_) => None,
+        });
     addresses.collect()
 }
 

@@ -130,9 +130,7 @@ impl<'a> Bench<'a> {
             Arm::Primary => record.ceilings.primary,
             _ => record.ceilings.five,
         };
-        let found = self
-            .saturation(&front, arm, ceiling, 5, &record.unloaded)
-            .await?;
+        let found = self.saturation(&front, arm, ceiling, 5, &record.unloaded).await?;
         println!("{line}  saturated at {:.0} requests/s", found.rate);
         record.saturations.push(Saturation { arm, block, found });
         Ok(())
@@ -212,9 +210,7 @@ impl<'a> Bench<'a> {
             while started.elapsed() < length || sent < 5 {
                 let key = self.random.below(ROWS) + 1;
                 self.rows += 1;
-                front
-                    .ask(kind, key, self.rows, Duration::from_secs(10))
-                    .await?;
+                front.ask(kind, key, self.rows, Duration::from_secs(10)).await?;
                 sent += 1;
             }
             let each = ratio(started.elapsed().as_secs_f64() * 1e3, f64::from(sent));

@@ -101,7 +101,11 @@ impl Kinds {
 
     /// The next one. Each kind that can befall such a server has its turn before one comes again.
     pub fn next(&mut self, primary: bool) -> Calamity {
-        let impossible = if primary { Calamity::Lag } else { Calamity::Promotion };
+        let impossible = if primary {
+            Calamity::Lag
+        } else {
+            Calamity::Promotion
+        };
         let left = if primary {
             &mut self.primary
         } else {
@@ -134,7 +138,11 @@ mod tests {
             let start = slot * u32::try_from(number).unwrap();
             assert!(one.at >= start + slot / 10 && one.at + one.lasts < start + slot.mul_f64(0.54));
         }
-        assert_eq!(all, slots(&mut Random::new(9), 5, slot * 30, slot), "the same seed");
+        assert_eq!(
+            all,
+            slots(&mut Random::new(9), 5, slot * 30, slot),
+            "the same seed"
+        );
         assert_ne!(all, slots(&mut Random::new(8), 5, slot * 30, slot));
         assert!(slots(&mut Random::new(9), 5, slot / 2, slot).is_empty());
     }

@@ -61,6 +61,7 @@ impl Cgroups {
                 .with_context(|| format!("make {}: quotas need root", directory.display()))?;
         }
         this.hierarchy.delegate()?;
+        this.hierarchy.prefer()?;
         Ok(this)
     }
 
@@ -126,6 +127,15 @@ impl Hierarchy {
         };
         all.dedup();
         all
+    }
+
+    /// Where others want the core as well, the servers get their quotas first: these are what limits them.
+    fn prefer(&self) -> Result<()> {
+        let (file, most) = match self {
+            Self::V1 { quotas, .. } => (quotas.join(OURS).join("cpu.shares"), "262144"),
+            Self::V2(mount) => (mount.join(OURS).join("cpu.weight"), "10000"),
+        };
+        fs::write(&file, most).with_context(|| format!("write {}", file.display()))
     }
 
     /// In v2 a group passes the controller on to those in it.

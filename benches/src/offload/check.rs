@@ -5,6 +5,12 @@ use super::record::{Availability, LOADS, Period, Record, Seen, VERSION};
 use super::right::Count;
 use super::statistics::Latency;
 
+/// Whether every part was measured.
+#[must_use]
+pub fn has_all(record: &Record) -> bool {
+    record.periods.len() == 2 && record.situations.len() == 3 && record.availability.is_some()
+}
+
 /// What does not hold, in words; empty where all is well.
 #[must_use]
 pub fn faults(record: &Record) -> Vec<String> {
@@ -25,10 +31,7 @@ pub fn faults(record: &Record) -> Vec<String> {
         format!("{} situations", record.situations.len()),
     );
     for name in ["postgresql", "kubernetes", "haproxy"] {
-        must(
-            record.versions[name].is_string(),
-            format!("no version of {name}"),
-        );
+        must(record.versions[name].is_string(), format!("no version of {name}"));
     }
     must(
         record.machine["cores"].is_u64(),
@@ -107,7 +110,10 @@ fn of_seen(name: &str, seen: &Seen, servers: usize) -> Vec<String> {
     }
     let kinds = seen.reads.count + seen.writes.count + seen.analytics.count;
     if kinds != seen.sent {
-        all.push(format!("{name}: {kinds} of {} requests have a latency", seen.sent));
+        all.push(format!(
+            "{name}: {kinds} of {} requests have a latency",
+            seen.sent
+        ));
     }
     for (kind, latency) in [
         ("reads", &seen.reads),
@@ -157,7 +163,9 @@ fn of_availability(availability: &Availability) -> Vec<String> {
                 whole.count
             ));
         }
-        if whole.count.sent == 0 || whole.count.right + whole.count.lost() != whole.count.sent {
+        let lost = whole.count.lost();
+        let by_kind: usize = whole.count.lost_of.iter().sum();
+        if whole.count.sent == 0 || whole.count.right + lost != whole.count.sent || by_kind != lost {
             all.push(format!("{arm}: {:?} does not add up", whole.count));
         }
     }
@@ -167,7 +175,10 @@ fn of_availability(availability: &Availability) -> Vec<String> {
     }
     for fault in &availability.faults {
         if fault.mended < fault.at {
-            all.push(format!("a fault ended at {} and began at {}", fault.mended, fault.at));
+            all.push(format!(
+                "a fault ended at {} and began at {}",
+                fault.mended, fault.at
+            ));
         }
     }
     all
@@ -197,12 +208,18 @@ mod tests {
         told(|record| record.version = 0, "version");
         told(|record| record.complete = false, "not complete");
         told(|record| record.periods.truncate(1), "1 quota periods");
-        told(|record| record.periods[0].cells.truncate(1), "0 cells of c at 95 %");
+        told(
+            |record| record.periods[0].cells.truncate(1),
+            "0 cells of c at 95 %",
+        );
         told(
             |record| record.periods[1].saturations.clear(),
             "0 saturations of a5",
         );
-        told(|record| record.periods[0].cells[0].seen.late += 1, "requests ended");
+        told(
+            |record| record.periods[0].cells[0].seen.late += 1,
+            "requests ended",
+        );
         told(
             |record| record.periods[0].cells[0].seen.writes.count += 1,
             "have a latency",
@@ -220,7 +237,8 @@ mod tests {
         told(|record| record.periods[0].ceilings.five = 1.0, "allow less");
         told(|record| record.situations[0].runs.clear(), "0 runs");
         told(|record| record.availability = None, "no availability");
-        let availability = |record: &mut Record| record.availability.as_mut().unwrap().arms[0].count.right += 1;
+        let availability =
+            |record: &mut Record| record.availability.as_mut().unwrap().arms[0].count.right += 1;
         told(availability, "does not add up");
         let sent = |record: &mut Record| {
             let count = &mut record.availability.as_mut().unwrap().arms[0].count;

@@ -101,7 +101,8 @@ pub fn claims(record: &Record) -> Vec<Claim> {
         let each = before.iter().zip(&after);
         each.map(|(before, after)| ratio(*after, *before)).collect()
     };
-    let worst = |ceiling: &dyn Fn(&Period) -> f64| record.periods.iter().map(ceiling).fold(f64::INFINITY, f64::min);
+    let worst =
+        |ceiling: &dyn Fn(&Period) -> f64| record.periods.iter().map(ceiling).fold(f64::INFINITY, f64::min);
     let claim = |what, promised, (unit, digits), brings: Brings, ceiling: f64, hardware| {
         of(record, what, promised, (unit, digits), brings, ceiling, hardware)
     };
@@ -170,7 +171,10 @@ fn of(
             better(period, [Arm::Services, Arm::Client]),
             better(period, [Arm::Random, Arm::Haproxy]),
         );
-        ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect()
+        ours.iter()
+            .zip(&theirs)
+            .map(|(ours, theirs)| ours - theirs)
+            .collect()
     };
     Claim {
         what,
@@ -190,17 +194,33 @@ fn availability(record: &Record) -> Option<Claim> {
     let shares = |arm: Arm| -> Vec<f64> {
         let counts = availability.faults.iter().filter_map(|fault| {
             let (_, count) = fault.counts.iter().find(|(other, _)| *other == arm)?;
-            Some(100.0 * ratio(super::statistics::count(count.right), super::statistics::count(count.sent)))
+            Some(
+                100.0
+                    * ratio(
+                        super::statistics::count(count.right),
+                        super::statistics::count(count.sent),
+                    ),
+            )
         });
         counts.collect()
     };
     let mean = |arm: Arm| super::statistics::mean(&shares(arm));
-    let better = |arms: [Arm; 2]| if mean(arms[0]) >= mean(arms[1]) { arms[0] } else { arms[1] };
+    let better = |arms: [Arm; 2]| {
+        if mean(arms[0]) >= mean(arms[1]) {
+            arms[0]
+        } else {
+            arms[1]
+        }
+    };
     let (ours, theirs) = (
         shares(better([Arm::Services, Arm::Client])),
         shares(better([Arm::Random, Arm::Haproxy])),
     );
-    let routing: Vec<_> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect();
+    let routing: Vec<_> = ours
+        .iter()
+        .zip(&theirs)
+        .map(|(ours, theirs)| ours - theirs)
+        .collect();
     Some(Claim {
         what: "answered in time and right, under faults",
         promised: 99.95,
@@ -224,11 +244,11 @@ pub fn warnings(record: &Record, most: f64) -> Vec<String> {
         all.push("the benchmark was built without optimization".to_owned());
     }
     for period in &record.periods {
-        let over = period
-            .cells
-            .iter()
-            .filter(|cell| cell.seen.generator_core > most);
-        let worst = over.clone().map(|cell| cell.seen.generator_core).fold(0.0, f64::max);
+        let over = period.cells.iter().filter(|cell| cell.seen.generator_core > most);
+        let worst = over
+            .clone()
+            .map(|cell| cell.seen.generator_core)
+            .fold(0.0, f64::max);
         let number = over.count();
         if number > 0 {
             all.push(format!(
@@ -240,7 +260,10 @@ pub fn warnings(record: &Record, most: f64) -> Vec<String> {
                 100.0 * worst
             ));
         }
-        let beyond = period.saturations.iter().filter(|one| one.found.above || one.found.below);
+        let beyond = period
+            .saturations
+            .iter()
+            .filter(|one| one.found.above || one.found.below);
         for one in beyond {
             let side = if one.found.above { "above" } else { "below" };
             all.push(format!(
@@ -302,7 +325,9 @@ mod tests {
     use crate::offload::example::record;
 
     fn claim(record: &Record, what: &str) -> Claim {
-        let found = claims(record).into_iter().find(|claim| claim.what.starts_with(what));
+        let found = claims(record)
+            .into_iter()
+            .find(|claim| claim.what.starts_with(what));
         found.expect(what)
     }
 
@@ -337,7 +362,10 @@ mod tests {
     fn what_is_not_reached_comes_first() {
         let all = claims(&record());
         assert!(all.is_sorted_by_key(Claim::is_reached));
-        assert!(!all[0].is_reached(), "nothing goes off the primary in the example");
+        assert!(
+            !all[0].is_reached(),
+            "nothing goes off the primary in the example"
+        );
         let text = text(&record());
         let first = text.lines().next().unwrap();
         assert!(first.starts_with("Not reached: ") && first.contains("load off the primary 80 %"));
@@ -366,6 +394,9 @@ mod tests {
         let all = warnings(&record, 0.7);
         let words = ["other programs", "without optimization", "85 %", "above"];
         assert_eq!(all.len(), words.len(), "{all:?}");
-        assert!(all.iter().zip(words).all(|(line, word)| line.contains(word)), "{all:?}");
+        assert!(
+            all.iter().zip(words).all(|(line, word)| line.contains(word)),
+            "{all:?}"
+        );
     }
 }

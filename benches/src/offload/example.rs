@@ -160,6 +160,7 @@ fn availability() -> Availability {
         late: 2,
         stale: if arm == Arm::Random { 3 } else { 0 },
         vanished: if arm == Arm::Random { 0 } else { 3 },
+        lost_of: [4, 2, 3, 1],
     };
     let fault = |(number, kind): (u32, Calamity)| FaultRecord {
         kind,

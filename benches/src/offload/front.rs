@@ -163,6 +163,20 @@ impl Front {
         }
     }
 
+    /// Sends everything to this one server from the next connection on, as when a person changes the address. The client is left alone.
+    pub fn redirect(&self, server: SocketAddr) {
+        if let Self::Pools {
+            reads,
+            writes,
+            analytics,
+        } = self
+        {
+            for pool in [reads, writes, analytics] {
+                pool.change(Hosts::one(server).config());
+            }
+        }
+    }
+
     /// Sends a request, which has `left` to be answered; returns what the clock said, 0 for a write. Dropping the future gives it up.
     ///
     /// # Errors

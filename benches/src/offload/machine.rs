@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_core_is_busy_with_all_but_idling_and_waiting() {
-        let text = "cpu  9 9 9 9 9 9 9\ncpu0 10 20 30 1000 2000 40 50 7 0 0\ncpu1 0 0 100 5 5 0 0 0 0 0\nintr 1\n";
+        let text =
+            "cpu  9 9 9 9 9 9 9\ncpu0 10 20 30 1000 2000 40 50 7 0 0\ncpu1 0 0 100 5 5 0 0 0 0 0\nintr 1\n";
         let read = read(text, 100);
         assert_eq!(
             read,

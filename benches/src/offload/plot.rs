@@ -103,7 +103,13 @@ fn lines(text: &mut String, period: &Period, left: f64, top: f64) {
         value *= 10.0;
     }
     for load in LOADS {
-        label(text, x(load), top + PANEL.1 + 16.0, "middle", &format!("{load} %"));
+        label(
+            text,
+            x(load),
+            top + PANEL.1 + 16.0,
+            "middle",
+            &format!("{load} %"),
+        );
     }
     for arm in Arm::ALL {
         let points = LOADS.map(|load| (x(load), of(arm, load)));
@@ -190,10 +196,7 @@ mod tests {
     #[test]
     fn a_higher_value_lies_higher_and_none_lies_outside() {
         assert!(place(100.0, 1.0, 1000.0) > place(10.0, 1.0, 1000.0));
-        assert_eq!(
-            [place(0.0, 1.0, 10.0), place(99.0, 1.0, 10.0)],
-            [0.0, 1.0]
-        );
+        assert_eq!([place(0.0, 1.0, 10.0), place(99.0, 1.0, 10.0)], [0.0, 1.0]);
         assert_eq!(decades(&[3.0, 250.0]), (1.0, 1000.0));
         assert_eq!(decades(&[5.0]), (1.0, 10.0));
     }

@@ -1,5 +1,6 @@
 //! A connection pool as a program has one: it knows nothing of the servers but how to connect.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,7 +11,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 /// Opens connections, and closes those that are too old.
 #[derive(Debug)]
 pub struct Opener {
-    config: Config,
+    config: Mutex<Config>,
     lifetime: Duration,
 }
 
@@ -45,7 +46,8 @@ impl managed::Manager for Opener {
     type Error = tokio_postgres::Error;
 
     async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (client, connection) = config.connect(NoTls).await?;
         let task = tokio::spawn(async move {
             // How it ended, its client is told.
             let _ = connection.await;
@@ -71,10 +73,21 @@ impl Pool {
     /// # Errors
     /// When the size is 0.
     pub fn new(config: Config, size: usize, lifetime: Duration) -> Result<Self> {
+        let config = Mutex::new(config);
         let builder = managed::Pool::builder(Opener { config, lifetime }).max_size(size);
         // In turn, so that all servers behind one address get their part.
         let builder = builder.queue_mode(managed::QueueMode::Fifo);
         Ok(Self(builder.build()?))
+    }
+
+    /// Opens connections by other settings from now on.
+    pub fn change(&self, config: Config) {
+        *self
+            .0
+            .manager()
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// Opens all connections.

@@ -227,7 +227,10 @@ impl Period {
     /// The figures of an arm at a load, one for each block.
     #[must_use]
     pub fn figures(&self, arm: Arm, load: u32, figure: impl Fn(&Seen) -> f64) -> Vec<f64> {
-        let cells = self.cells.iter().filter(|cell| cell.arm == arm && cell.load == load);
+        let cells = self
+            .cells
+            .iter()
+            .filter(|cell| cell.arm == arm && cell.load == load);
         cells.map(|cell| figure(&cell.seen)).collect()
     }
 

@@ -56,6 +56,8 @@ pub struct Count {
     pub stale: usize,
     /// Writes that were confirmed and are not there at the end.
     pub vanished: usize,
+    /// All but the right ones, by kind in the order of [`Kind::ALL`].
+    pub lost_of: [usize; 4],
 }
 
 impl Clock {
@@ -86,6 +88,7 @@ impl Count {
     /// Counts one; `kept` are the written rows that are there at the end.
     pub fn add(&mut self, probe: &Probe, clock: &Clock, bound: Duration, kept: &BTreeSet<i64>) {
         self.sent += 1;
+        let right = self.right;
         match probe.outcome {
             Outcome::Failed => self.failed += 1,
             Outcome::Late => self.late += 1,
@@ -104,12 +107,23 @@ impl Count {
                 }
             }
         }
+        if self.right == right {
+            let kinds = Kind::ALL.iter().zip(&mut self.lost_of);
+            kinds
+                .filter(|(kind, _)| **kind == probe.kind)
+                .for_each(|(_, lost)| *lost += 1);
+        }
     }
 
     /// Those of two together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        let mut lost_of = self.lost_of;
+        for (lost, more) in lost_of.iter_mut().zip(other.lost_of) {
+            *lost += more;
+        }
         Self {
+            lost_of,
             sent: self.sent + other.sent,
             right: self.right + other.right,
             failed: self.failed + other.failed,
@@ -154,7 +168,10 @@ mod tests {
         assert!(stale(3), "number 4 was there for 6 s");
         assert!(!stale(4), "number 5 was there for 5 s, which is not longer");
         assert!(!stale(12), "nothing newer is known");
-        assert!(!clock.is_stale(30, SECOND * 10, SECOND), "committed, but not confirmed");
+        assert!(
+            !clock.is_stale(30, SECOND * 10, SECOND),
+            "committed, but not confirmed"
+        );
     }
 
     #[test]
@@ -185,9 +202,11 @@ mod tests {
             late: 1,
             stale: 1,
             vanished: 1,
+            lost_of: [0, 1, 2, 1],
         };
         assert_eq!(count, expected);
         assert_eq!(count.lost() + count.right, count.sent);
         assert_eq!(count.plus(count).sent, 12);
+        assert_eq!(count.plus(count).lost_of, [0, 2, 4, 2]);
     }
 }

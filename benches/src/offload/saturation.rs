@@ -89,7 +89,8 @@ impl Search {
     #[must_use]
     pub fn found(self) -> Found {
         let unloaded = self.unloaded;
-        let (bad, good): (Vec<&Step>, Vec<&Step>) = self.steps.iter().partition(|step| step.is_saturated(unloaded));
+        let (bad, good): (Vec<&Step>, Vec<&Step>) =
+            self.steps.iter().partition(|step| step.is_saturated(unloaded));
         let best = good.iter().max_by(|one, other| one.rate.total_cmp(&other.rate));
         Found {
             rate: self.good,

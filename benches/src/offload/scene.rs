@@ -1,6 +1,5 @@
 //! All of it started: control plane, servers, operator, HAProxy; and the way of each arm to the servers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use super::servers::Servers;
 use crate::contestants::{Distributary, Haproxy, Policy};
 use crate::journal::Journal;
 
-/// For a router to know all its servers.
+/// For a router to know all its servers, and for HAProxy to begin.
 const KNOWN: Duration = Duration::from_secs(30);
 
 /// What all arms share.
@@ -48,8 +47,7 @@ impl Scene {
         let (plane, kubeconfig) = crate::control_plane().await?;
         let journal = Journal::default();
         let policy = Policy {
-            // The defaults, but for the bound.
-            circuit_breaker: json!({}),
+            // With the return of the defaults, which takes minutes, the next fault would come before the last one is over.
             lag: json!({"max": format!("{}s", bound.as_secs())}),
             dedicated: true,
             ..Policy::defaults()
@@ -63,6 +61,10 @@ impl Scene {
             &servers.cluster,
             &journal,
         )?;
+        for front in [haproxy.front(), haproxy.writes()] {
+            let asked = || async { harness::reader::ask(front).await };
+            wait::eventually("HAProxy to answer", KNOWN, asked).await?;
+        }
         Ok(Self {
             haproxy,
             journal,
@@ -83,9 +85,7 @@ impl Scene {
             if arm == Arm::Client {
                 return self.client(self.router(sizes, |_| ()).await?, sizes).await;
             }
-            Ok(Arc::new(
-                Front::pools(&self.addresses(arm).await?, sizes).await?,
-            ))
+            Ok(Arc::new(Front::pools(&self.addresses(arm).await?, sizes).await?))
         };
         opened.await.with_context(|| format!("open the pools of {arm}"))
     }
@@ -108,22 +108,19 @@ impl Scene {
         };
         let all = |hosts: &Hosts| Addresses {
             reads: hosts.clone(),
-            writes: primary.clone(),
+            writes: hosts.clone(),
             analytics: hosts.clone(),
         };
         Ok(match arm {
-            Arm::Big => {
-                let big = Hosts::one(self.servers.big.primary().socket());
-                Addresses {
-                    writes: big.clone(),
-                    ..all(&big)
-                }
-            }
-            Arm::Random => all(&Hosts {
-                all: cluster.replicas().iter().map(Postgres::socket).collect(),
-                random: true,
-                writable: false,
-            }),
+            Arm::Big => all(&Hosts::one(self.servers.big.primary().socket())),
+            Arm::Random => Addresses {
+                writes: primary,
+                ..all(&Hosts {
+                    all: cluster.replicas().iter().map(Postgres::socket).collect(),
+                    random: true,
+                    writable: false,
+                })
+            },
             Arm::Haproxy => Addresses {
                 writes: Hosts::one(self.haproxy.writes()),
                 ..all(&Hosts::one(self.haproxy.front()))
@@ -133,7 +130,7 @@ impl Scene {
                 writes: Hosts::one(self.operator.address("rw").await?),
                 analytics: Hosts::one(self.operator.address("analytics").await?),
             },
-            Arm::Primary | Arm::Client => all(&primary),
+            Arm::Primary | Arm::Client => all(&Hosts::one(cluster.primary().socket())),
         })
     }
 
@@ -175,11 +172,5 @@ impl Scene {
         })
         .await?;
         Ok(router)
-    }
-
-    /// The addresses of all servers, in their order.
-    #[must_use]
-    pub fn sockets(&self) -> Vec<SocketAddr> {
-        self.servers.cluster.servers().map(Postgres::socket).collect()
     }
 }

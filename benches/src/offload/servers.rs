@@ -7,8 +7,8 @@ use harness::{PgCluster, Postgres};
 
 use super::arm::Arm;
 use super::arrivals::{Kind, ROWS};
-use super::cgroups::{Cgroups, Group};
 use super::ceilings::SERVERS;
+use super::cgroups::{Cgroups, Group};
 use super::machine::{Cores, pin};
 
 /// Rows of a dashboard query.
@@ -105,7 +105,8 @@ impl Servers {
     /// When the kernel refuses.
     pub fn limit(&self, cores: f64, period: Duration) -> Result<()> {
         self.limit_each(&[cores; SERVERS], period)?;
-        self.big_group.limit(cores * super::statistics::count(SERVERS), period)
+        self.big_group
+            .limit(cores * super::statistics::count(SERVERS), period)
     }
 
     /// Gives the five servers different quotas, the primary first.
@@ -137,7 +138,8 @@ impl Used {
     #[must_use]
     pub fn since(&self, before: &Self, arm: Arm) -> Vec<f64> {
         let time = (self.at - before.at).as_secs_f64().max(1e-9);
-        let cores = |(after, before): (&Duration, &Duration)| after.saturating_sub(*before).as_secs_f64() / time;
+        let cores =
+            |(after, before): (&Duration, &Duration)| after.saturating_sub(*before).as_secs_f64() / time;
         if arm == Arm::Big {
             return vec![cores((&self.big, &before.big))];
         }

@@ -89,7 +89,10 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
 pub fn bootstrap(blocks: &[f64], seed: u64) -> Interval {
     let mut random = Random::new(seed);
     let mut draw = |_| {
-        let drawn: Vec<_> = blocks.iter().map(|_| blocks[random.below(blocks.len())]).collect();
+        let drawn: Vec<_> = blocks
+            .iter()
+            .map(|_| blocks[random.below(blocks.len())])
+            .collect();
         mean(&drawn)
     };
     let mut means: Vec<_> = (0..DRAWS).map(&mut draw).collect();
@@ -137,7 +140,11 @@ mod tests {
             assert!((interval.mean - 10.0).abs() < 1e-9);
         }
         assert!(wide.high - wide.low > 3.0 * (narrow.high - narrow.low));
-        assert_eq!(wide, bootstrap(&[5.0, 10.0, 15.0, 10.0, 10.0], 1), "the same seed");
+        assert_eq!(
+            wide,
+            bootstrap(&[5.0, 10.0, 15.0, 10.0, 10.0], 1),
+            "the same seed"
+        );
         assert_eq!(bootstrap(&[], 1), Interval::default());
     }
 }

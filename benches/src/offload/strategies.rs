@@ -135,10 +135,7 @@ mod tests {
             assert!((f64::from(*weight) / 16.0 - quota / 4.0).abs() < 1e-9);
         }
         assert!((VARIED.iter().sum::<f64>() - ALIKE.iter().sum::<f64>()).abs() < 1e-9);
-        let least = plans()
-            .iter()
-            .flat_map(|plan| plan.quotas)
-            .fold(1.0, f64::min);
+        let least = plans().iter().flat_map(|plan| plan.quotas).fold(1.0, f64::min);
         assert!(
             least * 0.15 * PERIOD.as_secs_f64() >= 0.001,
             "the kernel takes no quota below 1 ms"

@@ -95,7 +95,10 @@ pub fn section(first: &Record, second: Option<&Record>) -> String {
         text += &if differ.is_empty() {
             "\nBoth runs reach the same claims and miss the same ones.\n".to_owned()
         } else {
-            format!("\nThe runs differ, so this is not claimed: {}.\n", differ.join("; "))
+            format!(
+                "\nThe runs differ, so this is not claimed: {}.\n",
+                differ.join("; ")
+            )
         };
     }
     text
@@ -170,7 +173,8 @@ fn loads(period: &Period, quota: f64) -> String {
     let mut rows = vec![];
     for load in LOADS {
         for arm in Arm::ALL {
-            let of = |figure: &dyn Fn(&Seen) -> f64| range(&bootstrap(&period.figures(arm, load, figure), SEED));
+            let of =
+                |figure: &dyn Fn(&Seen) -> f64| range(&bootstrap(&period.figures(arm, load, figure), SEED));
             let short = |of: &dyn Fn(&Seen) -> f64| figure(mean(&period.figures(arm, load, of)));
             let primary = |seen: &Seen| {
                 let quotas = if arm == Arm::Big { 5.0 } else { 1.0 };
@@ -196,7 +200,11 @@ fn loads(period: &Period, quota: f64) -> String {
 }
 
 fn saturations(period: &Period) -> String {
-    let titles = ["arm", "reads per second at saturation", "% of the ceiling of five servers"];
+    let titles = [
+        "arm",
+        "reads per second at saturation",
+        "% of the ceiling of five servers",
+    ];
     let ceiling = period.ceilings.five * 0.95;
     let row = |arm: Arm| {
         let all = period.throughput(arm);
@@ -250,7 +258,13 @@ fn shares(availability: &Availability) -> String {
     let row = |arm: &super::record::ArmRecord| {
         let each = availability.faults.iter().filter_map(|fault| {
             let (_, count) = fault.counts.iter().find(|(other, _)| *other == arm.arm)?;
-            Some(100.0 * ratio(super::statistics::count(count.right), super::statistics::count(count.sent)))
+            Some(
+                100.0
+                    * ratio(
+                        super::statistics::count(count.right),
+                        super::statistics::count(count.sent),
+                    ),
+            )
         });
         let interval = bootstrap(&each.collect::<Vec<_>>(), SEED);
         let count = arm.count;
@@ -265,7 +279,10 @@ fn shares(availability: &Availability) -> String {
             ),
         ];
         row.extend(numbers.map(|number| number.to_string()));
-        row.push(arm.false_ejections.map_or("–".to_owned(), |number| number.to_string()));
+        row.push(
+            arm.false_ejections
+                .map_or("–".to_owned(), |number| number.to_string()),
+        );
         row
     };
     let rows: Vec<_> = availability.arms.iter().map(row).collect();
@@ -284,7 +301,11 @@ fn losses(availability: &Availability) -> String {
         .into_iter()
         .filter(|kind| of(*kind).next().is_some())
         .collect();
-    titles.extend(kinds.iter().map(|kind| format!("{} ({})", kind.name(), of(*kind).count())));
+    titles.extend(
+        kinds
+            .iter()
+            .map(|kind| format!("{} ({})", kind.name(), of(*kind).count())),
+    );
     let row = |arm: Arm| {
         let each = kinds.iter().map(|kind| {
             let lost = of(*kind).map(|fault| {
@@ -293,7 +314,9 @@ fn losses(availability: &Availability) -> String {
             });
             figure(mean(&lost.collect::<Vec<_>>()))
         });
-        std::iter::once(format!("({arm}) {}", arm.words())).chain(each).collect()
+        std::iter::once(format!("({arm}) {}", arm.words()))
+            .chain(each)
+            .collect()
     };
     let titles: Vec<_> = titles.iter().map(String::as_str).collect();
     markdown(&titles, &Arm::SHARING.map(row))
@@ -317,9 +340,15 @@ mod tests {
             assert!(!table.contains("NaN") && !table.contains("inf"), "{table}");
         }
         assert_eq!(text.matches("| 80 % | (").count(), 2 * Arm::ALL.len());
-        assert!(text.contains("| 80 % | (h) HAProxy | 30.0 (30.0 to 30.0) |"), "{text}");
+        assert!(
+            text.contains("| 80 % | (h) HAProxy | 30.0 (30.0 to 30.0) |"),
+            "{text}"
+        );
         assert!(text.contains("promotion (1)"), "{text}");
-        assert!(text.contains("99.00 (99.00 to 99.00) | 5000 | 25 | 10 | 0 | 15 | 1 |"), "{text}");
+        assert!(
+            text.contains("99.00 (99.00 to 99.00) | 5000 | 25 | 10 | 0 | 15 | 1 |"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -327,7 +356,11 @@ mod tests {
         let page = format!("before\n{BEGIN}\nold\n{END}\nbehind\n");
         let changed = between(&page, "new\n").unwrap();
         assert_eq!(changed, format!("before\n{BEGIN}\n\nnew\n\n{END}\nbehind\n"));
-        assert_eq!(between(&changed, "new").unwrap(), changed, "again, nothing changes");
+        assert_eq!(
+            between(&changed, "new").unwrap(),
+            changed,
+            "again, nothing changes"
+        );
         assert_eq!(between("no marks", "new"), None);
     }
 

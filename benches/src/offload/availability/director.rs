@@ -10,6 +10,7 @@ use harness::wait;
 use super::ticks::Ticks;
 use crate::offload::calamity::{Calamity, Kinds, Slot};
 use crate::offload::ceilings::SERVERS;
+use crate::offload::front::Front;
 use crate::offload::scene::Scene;
 
 /// The replica of analytics: it takes over no writes.
@@ -35,6 +36,8 @@ pub struct Happened {
 /// Whoever lets the faults happen.
 pub struct Director<'a> {
     scene: &'a Scene,
+    /// Of (a): a person changes its address, too.
+    front: &'a Front,
     ticks: &'a Ticks,
     kinds: Kinds,
     start: Instant,
@@ -44,9 +47,16 @@ pub struct Director<'a> {
 
 impl<'a> Director<'a> {
     /// The first server is the primary; times count from `start`.
-    pub fn new(scene: &'a Scene, ticks: &'a Ticks, kinds: Kinds, start: Instant, slot: Duration) -> Self {
+    pub fn new(
+        (scene, front): (&'a Scene, &'a Front),
+        ticks: &'a Ticks,
+        kinds: Kinds,
+        start: Instant,
+        slot: Duration,
+    ) -> Self {
         Self {
             scene,
+            front,
             ticks,
             kinds,
             start,
@@ -84,7 +94,7 @@ impl<'a> Director<'a> {
             let mut involved = vec![self.address(slot.server)];
             if self.primary != old {
                 involved.push(self.address(self.primary));
-                self.tell_haproxy(old)?;
+                self.tell(old)?;
             }
             all.push(Happened {
                 kind,
@@ -174,8 +184,10 @@ impl<'a> Director<'a> {
         Ok(most.context("no replica is left")?.1)
     }
 
-    /// What a person does after a promotion: the two servers change their places in its settings.
-    fn tell_haproxy(&self, old: usize) -> Result<()> {
+    /// What a person does after a promotion: HAProxy's two servers change their places, and (a) gets a new address.
+    fn tell(&self, old: usize) -> Result<()> {
+        self.front
+            .redirect(self.scene.servers.server(self.primary).socket());
         let (old, new) = (self.address(old), self.address(self.primary));
         let haproxy = &self.scene.haproxy;
         let place = haproxy.name_of(new);
