@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use benches::contest::versions;
 use benches::figures::{file, machine, save};
 use benches::offload::blocks::Bench;
-use benches::offload::cgroups::{self, Cgroups};
+use benches::offload::cgroups::{Cgroups, Leftovers};
 use benches::offload::machine::{Busy, CALM, Cores, pin};
 use benches::offload::record::{Record, Settings, VERSION};
 use benches::offload::scene::Scene;
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    let leftovers = Leftovers::find();
     let code = node::enter(|| {
         // Before any thread is made: all of them, and all programs but the servers, stay on one core.
         match Cores::find().and_then(|cores| pin(Pid::from_raw(0), cores.others).map(|()| cores)) {
@@ -65,8 +66,10 @@ fn run() -> ExitCode {
             }
         }
     });
-    // However the node ended: whoever is outside of it sees that nobody is left in the groups.
-    cgroups::sweep();
+    // However the node ended: all its processes are gone when its init is.
+    if std::process::id() != 1 {
+        leftovers.sweep();
+    }
     code
 }
 
@@ -108,6 +111,21 @@ fn settings() -> Result<Settings> {
     Ok(settings)
 }
 
+/// What is to be measured.
+fn parts() -> Result<String> {
+    let parts = benches::option("PARTS", PARTS.join(","))?;
+    let unknown = parts.split(',').find(|part| !PARTS.contains(part));
+    if let Some(unknown) = unknown {
+        bail!("PARTS has {unknown:?}; the parts are {}", PARTS.join(", "));
+    }
+    let has = |part: &str| parts.split(',').any(|one| one == part);
+    ensure!(
+        has("load") || !has("strategies"),
+        "the part strategies needs the part load: its rates follow from what requests cost"
+    );
+    Ok(parts)
+}
+
 /// Whether others use the machine: a figure of it would be theirs.
 async fn busy(short: bool) -> Result<bool> {
     let before = Busy::now()?;
@@ -126,7 +144,7 @@ async fn busy(short: bool) -> Result<bool> {
 }
 
 async fn bench(cores: Cores) -> Result<()> {
-    let (settings, started) = (settings()?, Instant::now());
+    let (settings, parts, started) = (settings()?, parts()?, Instant::now());
     let cgroups = Cgroups::find()?;
     let busy = busy(settings.short).await?;
     let mut record = Record {
@@ -143,7 +161,7 @@ async fn bench(cores: Cores) -> Result<()> {
         availability: None,
     };
     println!("This runs beside nothing else: other programs change every figure.");
-    let ended = measure(&mut record, cgroups, cores).await;
+    let ended = measure(&mut record, &parts, cgroups, cores).await;
     record.complete = ended.is_ok() && check::has_all(&record);
     record.took = started.elapsed().as_secs();
     record.warnings = claims::warnings(&record, MOST);
@@ -159,16 +177,12 @@ async fn bench(cores: Cores) -> Result<()> {
     Ok(())
 }
 
-async fn measure(record: &mut Record, cgroups: Cgroups, cores: Cores) -> Result<()> {
+async fn measure(record: &mut Record, parts: &str, cgroups: Cgroups, cores: Cores) -> Result<()> {
     let settings = record.settings.clone();
     let bound = Duration::from_millis(settings.bound);
     let scene = Scene::start(cgroups, cores, bound).await?;
     record.versions["cgroups"] = scene.servers.cgroup_version().into();
-    let parts = benches::option("PARTS", PARTS.join(","))?;
     let has = |part: &str| parts.split(',').any(|one| one == part);
-    if let Some(unknown) = parts.split(',').find(|part| !PARTS.contains(part)) {
-        bail!("PARTS has {unknown:?}; the parts are {}", PARTS.join(", "));
-    }
     if has("load") {
         for (number, period) in (0..).zip(PERIODS) {
             let mut bench = Bench::new(&scene, &settings, number * APART);
@@ -177,7 +191,7 @@ async fn measure(record: &mut Record, cgroups: Cgroups, cores: Cores) -> Result<
     }
     if has("strategies") {
         let first = record.periods.first();
-        let first = first.context("the part strategies needs the part load before it")?;
+        let first = first.context("the part load comes before")?;
         strategies::run(&scene, &settings, first, 2 * APART, &mut record.situations).await?;
     }
     if !has("faults") {

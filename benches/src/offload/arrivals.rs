@@ -58,7 +58,8 @@ impl Kind {
     }
 }
 
-/// Requests that arrive by chance, independently of the answers: so many of the mix per second, and so many of analytics.
+/// Requests that arrive by chance, independently of the answers: so many of the mix per second, and so many of analytics. Of analytics, which
+/// are few, one comes in each part of the time, at any moment of it: else some schedules had none.
 #[must_use]
 pub fn arrivals(random: &mut Random, rate: f64, analytics: f64, length: Duration) -> Vec<Request> {
     let mut all = of(random, rate, length, |random| {
@@ -71,8 +72,24 @@ pub fn arrivals(random: &mut Random, rate: f64, analytics: f64, length: Duration
             Kind::Write
         }
     });
-    all.extend(of(random, analytics, length, |_| Kind::Analytics));
+    all.extend(one_in_each(random, analytics, length));
     all.sort_by_key(|request| request.at);
+    all
+}
+
+fn one_in_each(random: &mut Random, rate: f64, length: Duration) -> Vec<Request> {
+    let (mut all, mut start) = (vec![], 0.0);
+    while rate > 0.0 && start < length.as_secs_f64() {
+        let part = (1.0 / rate).min(length.as_secs_f64() - start);
+        let at = Duration::from_secs_f64(start + part * random.unit());
+        let key = random.below(ROWS) + 1;
+        all.push(Request {
+            at,
+            kind: Kind::Analytics,
+            key,
+        });
+        start += 1.0 / rate;
+    }
     all
 }
 
@@ -110,7 +127,8 @@ mod tests {
         assert!((of(Kind::Point) / 80_000.0 - 1.0).abs() < 0.02);
         assert!((of(Kind::Dashboard) / 15_000.0 - 1.0).abs() < 0.03);
         assert!((of(Kind::Write) / 5000.0 - 1.0).abs() < 0.05);
-        assert!((of(Kind::Analytics) / 1000.0 - 1.0).abs() < 0.1);
+        assert!((of(Kind::Analytics) - 1000.0).abs() <= 1.0);
+        assert!(all.iter().all(|one| one.at < Duration::from_secs(100)));
         assert!(all.is_sorted_by_key(|one| one.at));
         assert!(all.iter().all(|one| (1..=ROWS).contains(&one.key)));
     }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +12,9 @@ use nix::unistd::Pid;
 
 /// The directory of this benchmark among the groups of the machine.
 const OURS: &str = "distributary-offload";
+/// So often, and so long after each other, groups are tried to be removed.
+const SWEEPS: u32 = 40;
+const SWEEP: Duration = Duration::from_millis(50);
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Where groups are made.
@@ -43,11 +47,7 @@ impl Cgroups {
     /// When there are none, in words; when another run uses them.
     pub fn find() -> Result<Self> {
         let mounts = fs::read_to_string(MOUNTS).context("read the mounts")?;
-        let v2 = |mount: &Path| {
-            let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
-            controllers.split_whitespace().any(|name| name == "cpu")
-        };
-        let hierarchy = hierarchy(&mounts, v2).context(
+        let hierarchy = hierarchy(&mounts, has_quotas).context(
             "there is no cgroup with quotas: neither a mount of the controllers cpu and cpuacct (v1) nor one of v2 with the \
              controller cpu; mount one, or run this on the machine itself rather than in a container without them",
         )?;
@@ -96,12 +96,38 @@ impl Drop for Cgroups {
     }
 }
 
-/// Removes what a run left, however it ended. Call it when all its processes are gone.
-pub fn sweep() {
-    let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
-    if let Some(found) = hierarchy(&mounts, |mount| mount.join(OURS).is_dir()) {
-        let _ = sweep_of(&found);
+/// What a run leaves, however it ends.
+#[derive(Debug)]
+pub struct Leftovers(Option<Hierarchy>);
+
+impl Leftovers {
+    /// Looks where they will be. Call it before the node is entered, which hides the mounts of the machine.
+    #[must_use]
+    pub fn find() -> Self {
+        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+        Self(hierarchy(&mounts, has_quotas))
     }
+
+    /// Removes them. Call it when all processes of the node are gone.
+    pub fn sweep(&self) {
+        let Some(hierarchy) = &self.0 else { return };
+        let mut left = None;
+        // The kernel takes processes that were killed out of their groups a moment after their end.
+        for _ in 0..SWEEPS {
+            left = sweep_of(hierarchy).err();
+            if left.is_none() {
+                return;
+            }
+            thread::sleep(SWEEP);
+        }
+        eprintln!("groups of this run are left: {left:?}");
+    }
+}
+
+/// Whether a mount of v2 has the controller of quotas.
+fn has_quotas(mount: &Path) -> bool {
+    let controllers = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|name| name == "cpu")
 }
 
 /// A group in which processes are cannot be removed.
