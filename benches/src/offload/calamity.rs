@@ -125,6 +125,7 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Calamity::{Crash, Freeze, Lag, Promotion, Restart};
 
     #[test]
     fn every_server_is_hit_equally_often_and_faults_end_before_the_next() {
@@ -156,7 +157,6 @@ mod tests {
             four.sort();
             four
         };
-        use Calamity::{Crash, Freeze, Lag, Promotion, Restart};
         for _ in 0..3 {
             assert_eq!(of(true), [Crash, Restart, Freeze, Promotion]);
             assert_eq!(of(false), [Crash, Restart, Lag, Freeze]);

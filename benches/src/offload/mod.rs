@@ -7,6 +7,11 @@
 //! What does it: [`cgroups`] and [`machine`] (quotas, cores), [`servers`], [`pool`] and [`front`] (how an arm reaches them), [`scene`]
 //! (all of it started), [`generator`] (an open loop), [`blocks`], [`strategies`], [`availability`].
 
+#![cfg_attr(
+    test,
+    expect(clippy::float_cmp, reason = "the figures of the tests are exact")
+)]
+
 pub mod arm;
 pub mod arrivals;
 pub mod availability;
