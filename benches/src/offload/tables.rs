@@ -236,12 +236,29 @@ fn strategies(situation: &Situation) -> String {
     };
     let titles = ["strategy", "reads: mean, ms", "p95", "p99", "in time, %"];
     format!(
-        "{}: {}; by (c), {:.0} requests per second\n\n{}",
+        "{}: {}; by (c), {:.0} requests per second. {}\n\n{}",
         situation.name,
         situation.words,
         situation.rate,
+        suits(situation, &names),
         markdown(&titles, &names.map(row))
     )
+}
+
+/// The strategy whose p95 of reads is certainly lower than that of the others.
+fn suits(situation: &Situation, names: &[&str]) -> String {
+    let p95 = |name: &&str| {
+        let runs = situation.runs.iter().filter(|run| run.strategy == *name);
+        bootstrap(&runs.map(|run| run.seen.reads.p95).collect::<Vec<_>>(), SEED)
+    };
+    let is_best = |name: &&&str| {
+        let others = names.iter().filter(|other| other != name);
+        others.map(p95).all(|other| p95(name).high < other.low)
+    };
+    match names.iter().find(is_best) {
+        Some(name) => format!("{name} has the lowest p95."),
+        None => "No strategy has a p95 that is certainly lower than that of the others.".to_owned(),
+    }
 }
 
 fn shares(availability: &Availability) -> String {
@@ -345,6 +362,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("promotion (1)"), "{text}");
+        assert!(text.contains("RoundRobin has the lowest p95."), "{text}");
+        let mut alike = record();
+        for run in alike.situations.iter_mut().flat_map(|one| &mut one.runs) {
+            run.seen.reads.p95 = 10.0;
+        }
+        assert!(!all(&alike).contains("has the lowest p95"));
         assert!(
             text.contains("99.00 (99.00 to 99.00) | 5000 | 25 | 10 | 0 | 15 | 1 |"),
             "{text}"
