@@ -14,7 +14,7 @@ OURS         := $(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
 ARCH         ?= $(OURS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan bench-client clean
+.PHONY: help setup controlplane clients build lint test test-api outage upgrade mutants proof-mutants simulate model demo crd image bench-failover bench-calm bench-scale bench-handover bench-api bench-memory bench-plan bench-client bench-offload bench-offload-tell test-bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -247,7 +247,7 @@ BENCH := cargo build --release --package distributary --package benches --bin di
 RUN   := '$(CARGO_TARGET_DIR)/release'
 
 # What the benchmarks need beside that: whom they compare with.
-bench-failover bench-calm bench-scale: NEEDS += haproxy=haproxy
+bench-failover bench-calm bench-scale bench-offload test-bench: NEEDS += haproxy=haproxy
 
 bench-failover: setup controlplane ## Compare how soon faults are seen with HAProxy and Pgpool-II (RUNS, FAULTS, READS)
 	$(BENCH) --bin failover
@@ -279,6 +279,20 @@ bench-client: setup ## Measure the Rust client beside a bare pool, PgBouncer and
 	cargo test --package distributary-client --test allocations
 	cargo build --release --package benches --bin client
 	$(RUN)/client
+
+bench-offload: setup controlplane ## Measure what routing brings beside more hardware, about 75 minutes (SHORT, BLOCKS, SECONDS, FAULT_MINUTES, SEED, PARTS)
+	$(BENCH) --bin offload
+	$(RUN)/offload
+
+# The results that are told: copies of target/bench/offload.json of two runs.
+bench-offload-tell: ## Write what two results of bench-offload say into the documentation (FIRST, SECOND)
+	$(BENCH) --bin offload
+	$(RUN)/offload tell '$(FIRST)' $(if $(SECOND),'$(SECOND)')
+
+test-bench: setup controlplane ## Run bench-offload in its short mode and check its result, about 5 minutes
+	cargo build --workspace --bin distributary --bin offload
+	SHORT=1 '$(CARGO_TARGET_DIR)/debug/offload'
+	'$(CARGO_TARGET_DIR)/debug/offload' check '$(CARGO_TARGET_DIR)/bench/offload.json'
 
 bench-plan: ## Measure how long it takes to plan 1,000 policies of 10 endpoints, with criterion
 	cargo bench --package benches --bench plan

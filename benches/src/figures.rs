@@ -113,18 +113,34 @@ pub fn aim(what: &str, met: Option<bool>) {
 /// When it cannot be written.
 pub fn save(name: &str, mut result: Value) -> Result<()> {
     result["machine"] = machine();
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
-    let directory = target.join("bench");
-    fs::create_dir_all(&directory)?;
-    let path = directory.join(format!("{name}.json"));
+    let path = file(&format!("{name}.json"))?;
     fs::write(&path, format!("{result:#}\n")).with_context(|| format!("write {}", path.display()))?;
     println!("results in {}", path.display());
     Ok(())
 }
 
-fn machine() -> Value {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+/// A file of this name below `target/bench/`.
+///
+/// # Errors
+/// When the directory cannot be made.
+pub fn file(name: &str) -> Result<PathBuf> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
+    let directory = target.join("bench");
+    fs::create_dir_all(&directory)?;
+    Ok(directory.join(name))
+}
+
+/// Cores, processor, memory and kernel of this machine.
+#[must_use]
+pub fn machine() -> Value {
+    // Of the machine, not those that this process keeps to.
+    let processors = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let is_core = |line: &&str| {
+        let rest = line.strip_prefix("cpu");
+        rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    let cores = processors.lines().filter(is_core).count();
     let line = |file: &str, start: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(start));

@@ -72,6 +72,20 @@ impl Journal {
             .count()
     }
 
+    /// Which servers `who` took out since then, and when.
+    #[must_use]
+    pub fn taken_out(&self, who: &str, since: Instant) -> Vec<(Instant, Ipv4Addr)> {
+        let entries = self.entries();
+        let said = entries
+            .iter()
+            .filter(|entry| entry.who == who && entry.at >= since);
+        said.filter_map(|entry| match entry.said {
+            Statement::Down(server) => Some((entry.at, server)),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// All sets of servers that took writes since then, as `who` saw them.
     #[must_use]
     pub fn writes(&self, who: &str, since: Instant) -> Vec<BTreeSet<Ipv4Addr>> {

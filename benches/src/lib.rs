@@ -5,6 +5,7 @@
 //! - [`crowd`]: thousands of policies, with one process behind all of their servers.
 //! - [`faults`]: what befalls a server, and how it is mended.
 //! - [`figures`]: medians, tables, JSON.
+//! - [`offload`]: what routing reads to replicas brings, beside what else one can do.
 //! - [`page`]: what the pages of the operator's metrics say.
 //! - [`pair`]: two operators with one Lease.
 //! - [`usage`]: processor time, memory and connections of a process.
@@ -17,6 +18,7 @@ pub mod crowd;
 pub mod faults;
 pub mod figures;
 pub mod journal;
+pub mod offload;
 pub mod page;
 pub mod pair;
 pub mod routes;

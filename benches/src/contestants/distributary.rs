@@ -28,6 +28,10 @@ pub struct Policy {
     pub health_check: Value,
     /// `spec.circuitBreaker`
     pub circuit_breaker: Value,
+    /// `spec.replicationLag`
+    pub lag: Value,
+    /// The last replica serves analytics alone.
+    pub dedicated: bool,
 }
 
 impl Policy {
@@ -38,6 +42,8 @@ impl Policy {
         Self {
             health_check: json!({}),
             circuit_breaker: quick_return(),
+            lag: json!({}),
+            dedicated: false,
         }
     }
 
@@ -53,6 +59,7 @@ impl Policy {
                 "interval": "100ms", "heartbeat": "100ms", "timeout": "50ms", "failoverTimeout": "100ms",
             }),
             circuit_breaker,
+            ..Self::defaults()
         }
     }
 
@@ -65,24 +72,39 @@ impl Policy {
         }
     }
 
+    /// The `spec` for these servers.
+    #[must_use]
+    pub fn spec(&self, postgres: &PgCluster) -> Value {
+        let last = postgres.replicas().len();
+        let replica = |(number, server): (usize, &Postgres)| {
+            let mut replica = json!({"id": format!("replica-{number}"), "host": server.address()});
+            if self.dedicated && number == last {
+                replica["dedicatedTo"] = json!(["analytics"]);
+                replica["promotable"] = json!(false);
+            }
+            replica
+        };
+        let replicas = (1..).zip(postgres.replicas()).map(replica);
+        json!({
+            "connection": {
+                "database": DATABASE,
+                "credentialsSecretRef": {"name": "probe"},
+                "tls": {"mode": "Disable"},
+            },
+            "primary": {"host": postgres.primary().address()},
+            "replicas": replicas.collect::<Vec<_>>(),
+            "healthCheck": self.health_check,
+            "circuitBreaker": self.circuit_breaker,
+            "replicationLag": self.lag,
+        })
+    }
+
     fn manifest(&self, postgres: &PgCluster) -> Value {
-        let replica = |(number, server): (usize, &Postgres)| json!({"id": format!("replica-{}", number + 1), "host": server.address()});
-        let replicas = postgres.replicas().iter().enumerate().map(replica);
         json!({
             "apiVersion": "distributary.dev/v1alpha1",
             "kind": "ReplicaSetPolicy",
             "metadata": {"name": NAME},
-            "spec": {
-                "connection": {
-                    "database": DATABASE,
-                    "credentialsSecretRef": {"name": "probe"},
-                    "tls": {"mode": "Disable"},
-                },
-                "primary": {"host": postgres.primary().address()},
-                "replicas": replicas.collect::<Vec<_>>(),
-                "healthCheck": self.health_check,
-                "circuitBreaker": self.circuit_breaker,
-            },
+            "spec": self.spec(postgres),
         })
     }
 }
@@ -90,10 +112,11 @@ impl Policy {
 /// An operator of its own with one policy of all servers, in a namespace of its own.
 pub struct Distributary {
     front: SocketAddr,
+    services: Api<Service>,
     policies: Api<DynamicObject>,
     _watch: Watch,
     operator: Operator,
-    namespace: Namespace,
+    _namespace: Namespace,
 }
 
 impl Distributary {
@@ -125,22 +148,34 @@ impl Distributary {
         plane.apply(&namespace, &manifest).await?;
         let this = Self {
             policies: policies(plane, &namespace),
+            services: Api::namespaced(plane.client(), &namespace),
             front: (Ipv4Addr::LOCALHOST, PORT).into(),
             _watch: watch,
             operator,
-            namespace,
+            _namespace: namespace,
         };
         this.settled(READY).await.context("the first policy")?;
-        let services: Api<Service> = Api::namespaced(plane.client(), &this.namespace);
-        let service = services.get(&format!("{NAME}-ro")).await?;
+        let front = this.address("ro").await?;
+        Ok(Self { front, ..this })
+    }
+
+    /// The ClusterIP of `NAME-ROUTE`.
+    ///
+    /// # Errors
+    /// When there is no such Service.
+    pub async fn address(&self, route: &str) -> Result<SocketAddr> {
+        let service = self.services.get(&format!("{NAME}-{route}")).await?;
         let address = service
             .spec
             .and_then(|spec| spec.cluster_ip)
             .context("no clusterIP")?;
-        Ok(Self {
-            front: (address.parse::<Ipv4Addr>()?, PORT).into(),
-            ..this
-        })
+        Ok((address.parse::<Ipv4Addr>()?, PORT).into())
+    }
+
+    /// The process of the operator.
+    #[must_use]
+    pub fn operator(&self) -> &Operator {
+        &self.operator
     }
 
     /// Where its clients connect: the ClusterIP of `NAME-ro`.
