@@ -3,6 +3,8 @@
 
 mod hints;
 
+pub use hints::is_mistyped;
+
 use std::collections::BTreeSet;
 use std::fmt;
 

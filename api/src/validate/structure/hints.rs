@@ -91,6 +91,15 @@ fn switch(name: &str, schema: &Value) -> Option<String> {
     is_switch.then(|| format!("state: {} or Disabled", words[0]))
 }
 
+/// Whether a name is probably another one that was mistyped: one letter differs, is missing or too much, or two are interchanged.
+/// Names of fewer than five letters, and those that differ in digits alone, are not taken for each other.
+#[must_use]
+pub fn is_mistyped(name: &str, known: &str) -> bool {
+    let letters = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    let long = name.chars().count() >= 5 && known.chars().count() >= 5;
+    long && letters(name) != letters(known) && strsim::osa_distance(name, known) == 1
+}
+
 /// A field of this name, in this object or else in the only place that has one; what an endpoint may say anew counts in its first
 /// place.
 fn elsewhere(name: &str, schema: &Value, spec: &Value) -> Option<String> {
