@@ -1,5 +1,7 @@
 //! `distributary check`: probes the real servers once, by the code that the operator probes them with.
 
+mod unsettled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +47,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// is PGPASSWORD or the one in PGPASSFILE (default: ~/.pgpass). CIRCUIT shows when a circuit opens if
 /// the checks go on failing.
 ///
-/// Exit codes: 0; 3 the policy is invalid; 4 a server is not well, or a route would be held or lead nowhere.
+/// Exit codes: 0; 3 the policy is invalid; 4 a server is not well, something is wrong with a Secret, or a route would be held or lead
+/// nowhere.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -116,6 +119,8 @@ struct CheckResult {
     servers: Vec<CheckedServer>,
     /// What is wrong with its Secrets.
     unresolved: Vec<String>,
+    /// Why the writes, or all routes, lead nowhere, where no server alone is the cause.
+    unsettled: Option<String>,
 }
 
 /// A server as it is shown.
@@ -207,6 +212,10 @@ async fn check(
         warn(&server);
     }
     Ok(CheckResult {
+        unsettled: run
+            .decision
+            .as_ref()
+            .and_then(|decision| unsettled::of(decision, &run.figures)),
         servers: servers(&policy, run.decision.as_deref(), &run.figures),
         decision: run.decision,
         policy,
@@ -349,7 +358,8 @@ impl CheckRun {
                 });
                 let mut views = decided.endpoints.iter();
                 let writable = views.any(|view| view.state.role == Some(Role::Primary));
-                (!any_unknown || !writable) && self.is_compared()
+                let comes = unsettled::first_holder_may_come(decided, &self.figures);
+                (!any_unknown || !writable) && self.is_compared() && !comes
             }
         }
     }
@@ -393,7 +403,8 @@ impl CheckResult {
             .decision
             .as_ref()
             .and_then(|decision| decision.state.decided());
-        decided.is_some_and(|decided| routes::are_well(&self.policy, &decided.plan))
+        self.unresolved.is_empty()
+            && decided.is_some_and(|decided| routes::are_well(&self.policy, &decided.plan))
             && self.rows().all(Row::is_plain)
     }
 
@@ -415,6 +426,9 @@ impl CheckResult {
         if let Some(why) = state.and_then(routes::undecided) {
             document["undecided"] = why.into();
         }
+        if let Some(why) = &self.unsettled {
+            document["unsettled"] = why.as_str().into();
+        }
         document
     }
 
@@ -434,6 +448,9 @@ impl CheckResult {
             text.push_str(&format!("\n{}", routes::table(&self.policy, &decided.plan)));
         }
         if let Some(why) = state.and_then(routes::undecided) {
+            text.push_str(&format!("\n{why}\n"));
+        }
+        if let Some(why) = &self.unsettled {
             text.push_str(&format!("\n{why}\n"));
         }
         let explanations = endpoints::explanations(self.rows());

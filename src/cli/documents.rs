@@ -11,7 +11,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Error, archive, yaml};
+use super::yaml::{self, Malformed};
+use super::{Error, archive};
 use crate::render::labels;
 use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
 use distributary_api::{Mode, ReplicaSetPolicy};
@@ -158,15 +159,31 @@ impl Documents {
 
 /// The documents of a file of YAML or JSON, or of an archive of `kubectl distributary report`; `-`: standard input.
 pub fn values(file: &Path) -> Result<Vec<Value>, Error> {
-    yaml::values(&read(file)?).map_err(|yaml::Malformed(position)| {
-        let position = position.map_or(String::new(), |(line, column)| {
-            format!(", line {line}, column {column}")
-        });
-        Error::invalid(format!(
-            "{}{position}: this is neither YAML nor JSON",
-            file.display()
-        ))
+    let text = read(file)?;
+    let file = file.display();
+    yaml::values(&text).map_err(|malformed| match malformed {
+        Malformed::Twice(paths) => {
+            let told = |path| format!("{file}: {path}: the key is there twice: write it once");
+            Error::Invalid(paths.into_iter().map(told).collect())
+        }
+        Malformed::Syntax(position) => Error::invalid(match (tab(&text), position) {
+            (Some(line), _) => {
+                format!("{file}, line {line}: the line begins with a tab: YAML is indented with spaces")
+            }
+            (None, Some((line, column))) => {
+                format!("{file}, line {line}, column {column}: this is neither YAML nor JSON")
+            }
+            (None, None) => format!("{file}: this is neither YAML nor JSON"),
+        }),
     })
+}
+
+/// The first line that is indented with a tab, in a text that is no JSON.
+fn tab(text: &str) -> Option<usize> {
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let indented = |line: &str| line.trim_start_matches(' ').starts_with('\t') && !line.trim().is_empty();
+    let at = text.lines().position(indented).filter(|_| !is_json)?;
+    Some(at + 1)
 }
 
 pub fn read(file: &Path) -> Result<String, Error> {

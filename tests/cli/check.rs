@@ -29,6 +29,14 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             diverged,
         )
         .test(
+            "check_routes_the_writes_as_the_operator_where_primary_and_replica_are_interchanged",
+            interchanged,
+        )
+        .test(
+            "check_says_why_nothing_is_routed_where_the_servers_are_of_two_databases",
+            two_databases,
+        )
+        .test(
             "check_names_what_is_wrong_with_secrets_and_what_would_supply_it",
             secrets,
         )
@@ -205,6 +213,43 @@ async fn diverged(_: Arc<()>) -> Result<()> {
     let said = check(&[&secret(PROBE.password), &policy(&postgres)], &[])?.with(4)?;
     let row = said.row(&["replica-1"])?;
     ensure!(row.last().is_some_and(|reason| reason == "Diverged"), "{said:#?}");
+    Ok(())
+}
+
+async fn interchanged(_: Arc<()>) -> Result<()> {
+    let postgres = PgCluster::start(2).await?;
+    let (mut policy, secret) = (policy(&postgres), secret(PROBE.password));
+    let primary = policy["spec"]["primary"]["host"].take();
+    policy["spec"]["primary"]["host"] = policy["spec"]["replicas"][0]["host"].take();
+    policy["spec"]["replicas"][0]["host"] = primary;
+    let said = check(&[&secret, &policy], &[])?.with(0)?;
+    ensure!(said.row(&["rw", "Served"])?[2] == "replica-1", "{said:#?}");
+    // It does not wait as long as the operator.
+    postgres.replica(0).kill().await?;
+    let said = check(&[&secret, &policy], &[])?.with(4)?;
+    let told = "The declared primary does not answer, and replica-1 takes writes. The operator waits 15s \
+                (3 x healthCheck.failoverTimeout) for the declared primary, and routes the writes to replica-1 \
+                then if a standby proves to follow it and none has log that it lacks; check does not wait.\n";
+    ensure!(said.out.contains(told), "{said:#?}");
+    Ok(())
+}
+
+async fn two_databases(_: Arc<()>) -> Result<()> {
+    let (postgres, other) = (
+        PgCluster::start(2).await?,
+        PgCluster::builder().own_identity().start().await?,
+    );
+    let (mut policy, secret) = (policy(&postgres), secret(PROBE.password));
+    policy["spec"]["primary"]["host"] = json!(other.primary().address());
+    let said = check(&[&secret, &policy], &[])?.with(4)?;
+    let asked = "select system_identifier from pg_control_system()";
+    let known = postgres.primary().sql(asked).await?;
+    let shown = other.primary().sql(asked).await?;
+    let lines = |name: &str| said.out.lines().any(|line| line.contains(name));
+    ensure!(
+        lines(&known) && lines(&shown) && lines("identity.systemIdentifier"),
+        "{said:#?}"
+    );
     Ok(())
 }
 

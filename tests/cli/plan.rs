@@ -27,6 +27,14 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("a_file_that_cannot_be_read_ends_with_1", unreadable)
         .test("services_and_their_pods_come_from_the_file", services)
         .test("plan_warns_of_what_a_policy_says_in_vain", in_vain)
+        .test(
+            "plan_warns_of_reads_that_no_replica_gets_and_of_settings_without_effect",
+            without_effect,
+        )
+        .test(
+            "a_key_that_is_there_twice_and_a_tab_are_told_where_they_are",
+            twice_or_tab,
+        )
         .test("plan_reads_the_secrets_in_the_files", reads_secrets)
         .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
@@ -352,6 +360,91 @@ spec:
     }
     let said = plan(POLICY, &["--strict"])?.with(0)?;
     ensure!(!said.err.contains("warning"), "{said:#?}");
+    Ok(())
+}
+
+/// Each with the only warning that it leads to.
+async fn without_effect(_: Arc<()>) -> Result<()> {
+    let with = |replicas: [&str; 2], rest: &str| {
+        POLICY
+            .replace("198.18.0.2", &format!("198.18.0.2{}", replicas[0]))
+            .replace("198.18.0.3", &format!("198.18.0.3{}", replicas[1]))
+            + rest
+    };
+    let same = |field| [field, field];
+    let classes =
+        "  routing: {classes: [{name: reports, operations: [reports], replicaSelector: {ids: [a]}}]}\n";
+    for (policy, told) in [
+        (
+            with(same(", weight: 0"), "  loadBalancing: {strategy: Weighted}\n"),
+            "replicas: reads have no replica: each has weight 0, is dedicated to classes, or has a state other than Active",
+        ),
+        (
+            with(
+                same(", dedicatedTo: [reports]"),
+                "  routing: {classes: [{name: reports, operations: [reports]}]}\n",
+            ),
+            "replicas: reads have no replica: each has weight 0, is dedicated to classes, or has a state other than Active",
+        ),
+        (
+            with([", state: Draining", ""], "  failover: {minHealthyReplicas: 2}\n"),
+            "failover.minHealthyReplicas: it is 2, and only 1 replica can serve reads: the fallback is always used",
+        ),
+        (
+            with(
+                [", region: us-east", ", region: us-esat"],
+                "  loadBalancing: {regions: [{name: us-east}]}\n",
+            ),
+            "replicas[b].region: no other server is in the region us-esat: did you mean us-east?",
+        ),
+        (
+            with([", state: Disabled", ""], classes),
+            "routing.classes[reports].replicaSelector: each replica that it selects has a state other than Active",
+        ),
+        (
+            with([", weight: 5", ""], ""),
+            "replicas[a].weight: weights other than 0 have an effect under loadBalancing.strategy Weighted alone",
+        ),
+        (
+            with(same(""), "  replicationLag: {max: 0s}\n"),
+            "replicationLag.max: it is 0s: a replica leaves the routes with any lag",
+        ),
+        (
+            with(same(""), "  healthCheck: {timeout: 8s}\n"),
+            "healthCheck.timeout: it is above failoverTimeout, 5s: no check takes longer than that",
+        ),
+    ] {
+        let said = plan(&policy, &[])?.with(0)?;
+        let line = format!("warning: shop/orders: {told}\n");
+        ensure!(said.err == line, "{policy}: {said:#?}");
+        let said = plan(&policy, &["--strict"])?.with(3)?;
+        ensure!(said.err.contains(told), "{policy}: {said:#?}");
+    }
+    for policy in [
+        with(same(", weight: 0"), "  routing: {replicas: Disabled}\n"),
+        with([", weight: 5", ""], "  loadBalancing: {strategy: Weighted}\n"),
+        with([", region: us-east-1", ", region: us-east-2"], ""),
+    ] {
+        let said = plan(&policy, &["--strict"])?.with(0)?;
+        ensure!(said.err.is_empty(), "{policy}: {said:#?}");
+    }
+    Ok(())
+}
+
+async fn twice_or_tab(_: Arc<()>) -> Result<()> {
+    for (text, told) in [
+        (
+            POLICY.replace("{host: 198.18.0.1}", "{host: canary, host: 198.18.0.1}"),
+            "error: -: spec.primary.host: the key is there twice: write it once\n",
+        ),
+        (
+            format!("{POLICY}\tfailover: {{}}\n"),
+            "error: -, line 10: the line begins with a tab: YAML is indented with spaces\n",
+        ),
+    ] {
+        let said = plan(&text, &[])?.with(3)?;
+        ensure!(said.err == told, "{said:#?}");
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 
 mod hints;
 
+pub use hints::is_mistyped;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -173,7 +175,7 @@ fn object(fields: &serde_json::Map<String, Value>, schema: &Value, field: &str, 
         let place = schema["properties"].get(name);
         match place.or_else(|| schema.get("additionalProperties")) {
             Some(schema) => compare(value, schema, &at, found),
-            None => misfit(&at, hints::unknown_field(name, schema, found.spec), found),
+            None => misfit(&at, hints::unknown_field(name, fields, schema, found.spec), found),
         }
     }
 }
@@ -384,6 +386,29 @@ mod tests {
                 "spec.strategy: unknown field: did you mean loadBalancing.strategy?",
                 "spec.tls: unknown field: did you mean connection.tls?",
                 "spec.unheardOf: unknown field",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_no_field_says_is_told_where_it_comes_from() {
+        let spec = json!({
+            "primary": {"host": "a"},
+            "replicas": [{"id": "a", "host": "b", "role": "replica", "name": "East"}, {"id": "c", "serviceRef": {"name": "pg", "namespace": "b"}}],
+            "connection": {
+                "credentialsSecretRef": {"name": "a", "namespace": "b"},
+                "tls": {"enabled": true, "ca": "canary"},
+            },
+        });
+        assert_eq!(
+            said(spec),
+            [
+                "spec.connection.credentialsSecretRef.namespace: unknown field: the object is always of the namespace of the policy",
+                "spec.connection.tls.ca: unknown field: did you mean caSecretRef?",
+                "spec.connection.tls.enabled: unknown field: did you mean mode: Disable or VerifyFull?",
+                "spec.replicas[0].name: unknown field: did you mean displayName?",
+                "spec.replicas[0].role: unknown field: the checks find which role a server has",
+                "spec.replicas[1].serviceRef.namespace: unknown field: the object is always of the namespace of the policy",
             ]
         );
     }

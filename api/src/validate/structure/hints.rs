@@ -1,6 +1,6 @@
 //! The field that was probably meant by one that does not exist.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Names of libpq for what has another place in a connection.
 const OF_LIBPQ: [(&str, &str); 6] = [
@@ -34,9 +34,25 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("threshold", "failureThreshold"),
 ];
 
-/// An unknown field, with the one that was probably meant. `schema`: of the object that has it; `spec`: of the whole spec.
-pub fn unknown_field(name: &str, schema: &Value, spec: &Value) -> String {
+/// An unknown field, with the one that was probably meant. `fields`: of the object that has it, and `schema` its schema;
+/// `spec`: of the whole spec.
+pub fn unknown_field(name: &str, fields: &Map<String, Value>, schema: &Value, spec: &Value) -> String {
     let has = |field: &str| schema["properties"].get(field).is_some();
+    let is_endpoint = has("urlSecretRef");
+    let is_alone = || schema["properties"].as_object().is_some_and(|all| all.len() == 1);
+    let is_reference = !is_endpoint && has("name") && (has("key") || has("port") || is_alone());
+    let is_tls = has("caSecretRef");
+    let told = match name {
+        "role" if is_endpoint => Some("the checks find which role a server has"),
+        "name" if is_endpoint && fields.contains_key("id") => Some("did you mean displayName?"),
+        "namespace" if is_reference => Some("the object is always of the namespace of the policy"),
+        "enabled" if is_tls => Some("did you mean mode: Disable or VerifyFull?"),
+        "ca" if is_tls => Some("did you mean caSecretRef?"),
+        _ => None,
+    };
+    if let Some(told) = told {
+        return format!("unknown field: {told}");
+    }
     let within = if has("credentialsSecretRef") {
         Some("")
     } else {
@@ -89,6 +105,15 @@ fn switch(name: &str, schema: &Value) -> Option<String> {
     let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
     let is_switch = matches!(name, "enabled" | "disabled") && words.contains(&"Disabled");
     is_switch.then(|| format!("state: {} or Disabled", words[0]))
+}
+
+/// Whether a name is probably another one that was mistyped: one letter differs, is missing or too much, or two are interchanged.
+/// Names of fewer than five letters, and those that differ in digits alone, are not taken for each other.
+#[must_use]
+pub fn is_mistyped(name: &str, known: &str) -> bool {
+    let letters = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    let long = name.chars().count() >= 5 && known.chars().count() >= 5;
+    long && letters(name) != letters(known) && strsim::osa_distance(name, known) == 1
 }
 
 /// A field of this name, in this object or else in the only place that has one; what an endpoint may say anew counts in its first
