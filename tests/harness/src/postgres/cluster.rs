@@ -233,6 +233,9 @@ impl PgCluster {
     /// # Errors
     /// After 30 s, or when the primary does not answer.
     pub async fn caught_up(&self) -> Result<()> {
+        // Commits are not awaited here, so the newest may not be written yet: this one is, and they with it.
+        let flush = "set synchronous_commit = on; select pg_logical_emit_message(true, 'caught up', '')";
+        self.primary.sql(flush).await?;
         let written = self.primary.sql("select pg_current_wal_lsn()").await?;
         for replica in self.replicas.iter().filter(|replica| replica.is_running()) {
             replica.replays(&written).await?;
