@@ -8,7 +8,7 @@ export function actions(session, page, key) {
   const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
   dialog.addEventListener("close", () => dialog.replaceChildren());
   const why = h("p", { class: "muted may-not", hidden: true });
-  const check = h("button", { type: "button", hidden: true, on: { click: () => atOnce({ action: "force_health_check" }, "Every server is checked now.") } }, "Check now");
+  const check = h("button", { type: "button", hidden: true, on: { click: () => atOnce({ action: "force_health_check" }, "A check of every server was asked for.") } }, "Check now");
   const add = h("button", { type: "button", hidden: true, on: { click: () => open(additionForm()) } }, "Add a replica");
   const shown = new Set();
   let may = false;

@@ -96,6 +96,8 @@ fn hosts(name: &str, namespace: &str, domain: &str) -> Vec<String> {
         service,
         format!("{name}.{namespace}"),
         name.to_owned(),
+        // By a port-forward.
+        "localhost".to_owned(),
     ]
 }
 
@@ -136,7 +138,13 @@ mod tests {
         };
         assert_eq!(
             secret.hosts,
-            ["api.ops.svc.cluster.local", "api.ops.svc", "api.ops", "api"]
+            [
+                "api.ops.svc.cluster.local",
+                "api.ops.svc",
+                "api.ops",
+                "api",
+                "localhost"
+            ]
         );
         assert!(kept.has_metrics);
         for (line, namespace) in [

@@ -198,6 +198,7 @@ pub async fn rights(
     Ok(Json(RightsAnswer {
         change: message.is_none(),
         message,
+        origin: api.origin(),
     }))
 }
 

@@ -104,6 +104,12 @@ impl Shared {
 /// Why a request has no answer, in the words of who refused it.
 fn problem(error: &Error) -> Problem {
     match error {
+        // 401 is the answer to a page without the secret of this run.
+        Error::Server(status) if status.code == 401 => Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "Unauthorized",
+            "the login of your kubeconfig is not accepted any more: log in, then start the command again",
+        ),
         Error::Server(status) => Refusal::of(status).into(),
         other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", other.text()),
     }

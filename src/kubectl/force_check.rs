@@ -1,5 +1,6 @@
 //! `kubectl distributary force-check`: every server is checked now.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -49,7 +50,8 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     let done = if arguments.wait {
         let answered = |policy: &ReplicaSetPolicy| {
             let status = policy.status.as_ref();
-            status.is_some_and(|status| status.checked_for.as_ref() == Some(&asked))
+            let checked = status.and_then(|status| status.checked_for.as_ref());
+            checked.is_some_and(|checked| answers(checked, &asked))
         };
         let changes = watching::policy(&cluster, name);
         arguments.patience.until(name, changes, answered).await?;
@@ -59,4 +61,25 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
     };
     arguments.output.print(name, &done)?;
     Ok(ExitStatus::Well)
+}
+
+/// Whether a check was asked for by this request, or by a later one of somebody else.
+fn answers(checked: &str, asked: &str) -> bool {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    checked == asked
+        || matches!((time(checked), time(asked)), (Some(checked), Some(asked)) if checked >= asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_request_of_somebody_else_is_an_answer_too() {
+        let asked = "2026-01-01T00:00:01.500Z";
+        assert!(answers(asked, asked));
+        assert!(answers("2026-01-01T00:00:02Z", asked));
+        assert!(!answers("2026-01-01T00:00:01.499Z", asked));
+        assert!(!answers("now", asked));
+    }
 }

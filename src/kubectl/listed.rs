@@ -206,6 +206,9 @@ pub async fn chosen(cluster: &Cluster, chosen: &Chosen) -> Result<Vec<Listed>, E
     let Some(name) = &chosen.name else {
         return policies(cluster, chosen.scope.namespace(cluster)).await;
     };
+    if name.is_empty() {
+        return Err(Error::said("resource name may not be empty"));
+    }
     let path = format!(
         "{RESOURCE}/namespaces/{}/replicasetpolicies/{name}",
         cluster.namespace
@@ -215,8 +218,11 @@ pub async fn chosen(cluster: &Cluster, chosen: &Chosen) -> Result<Vec<Listed>, E
 
 /// Names of the command line become part of a path.
 fn request(path: &str) -> Result<Request<Vec<u8>>, Error> {
+    let is_plain = |part: &str| !part.contains(['/', '%', '#', '?']);
+    let name = path.rsplit_once("/replicasetpolicies/").map(|(_, name)| name);
     let request = Request::get(path).body(Vec::new());
-    request.map_err(|_| {
+    let request = request.ok().filter(|_| name.is_none_or(is_plain));
+    request.ok_or_else(|| {
         Error::Server(
             Status::failure("the name or the namespace is none of Kubernetes", "BadRequest")
                 .with_code(400)

@@ -80,7 +80,7 @@ impl Output {
             Format::Table | Format::Wide => show(&text()),
             Format::Json => Ok(output::print(&format!("{document:#}\n"))?),
             Format::Yaml => Ok(output::print(&output::yaml(document)?)?),
-            Format::JsonPath(template) => Ok(output::print(&printable(&template.fill(document)))?),
+            Format::JsonPath(template) => Ok(output::print(&template.fill(document))?),
             Format::Name => {
                 let names = names.into_iter().map(|name| format!("{RESOURCE}/{name}\n"));
                 Ok(output::print(&printable(&names.collect::<String>()))?)

@@ -161,4 +161,6 @@ pub struct RightsAnswer {
     pub change: bool,
     /// Why not, for people; null: it may.
     pub message: Option<String>,
+    #[serde(flatten)]
+    pub origin: Origin,
 }

@@ -34,20 +34,19 @@ pub struct Asked {
 pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let all = local.all(namespace);
-    match local.live().await {
-        Ok(live) => {
-            // Whoever may list some may list all.
-            may_list(&all).await?;
-            let mut path = format!("/api/v1/policies?limit={PAGE}");
-            if let Some(namespace) = namespace {
-                path.push_str(&format!("&namespace={namespace}"));
-            }
-            if let Some(after) = &asked.r#continue {
-                names::whole(after)?;
-                path.push_str(&format!("&continue={after}"));
-            }
-            live.get(&path).await.map(Json).map_err(|error| problem(&error))
-        }
+    // Whoever may list some may list all.
+    may_list(&all).await?;
+    let mut path = format!("/api/v1/policies?limit={PAGE}");
+    if let Some(namespace) = namespace {
+        path.push_str(&format!("&namespace={namespace}"));
+    }
+    if let Some(after) = &asked.r#continue {
+        names::whole(after)?;
+        path.push_str(&format!("&continue={after}"));
+    }
+    let told = async { local.live().await?.get(&path).await };
+    match told.await {
+        Ok(list) => Ok(Json(list)),
         Err(why) if local.live.is_named() => Err(problem(&why)),
         Err(why) => {
             let mut asked_for = ListParams::default().limit(PAGE);
@@ -104,6 +103,7 @@ pub async fn rights(State(local): Local, PolicyPath(key): PolicyPath) -> Result<
     Ok(Json(RightsAnswer {
         change,
         message: (!change).then(|| "you may not patch this ReplicaSetPolicy".to_owned()),
+        origin: by_status::origin(),
     }))
 }
 

@@ -1,21 +1,15 @@
 //! The lines of policies as they change: by the stream of the operator, or else by a watch of the policies.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 
 use super::{Arguments, Line, document, table};
 use crate::cli::ExitStatus;
-use crate::clock::Clock;
 use crate::http_api::answers::PolicyItem;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 use crate::kubectl::listed::Listed;
 use crate::kubectl::live::{self, FleetEvent, Live};
 use crate::kubectl::watching;
-
-/// From the end of a stream to the next one.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Until it is interrupted. `shown`: the lines of the table.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> Result<ExitStatus, Error> {
@@ -82,18 +76,22 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
     let scope = screen.arguments.scope;
     let namespace = scope.namespace(cluster);
     let mut events = live.fleet_events(namespace).await?;
+    let mut broken = 0;
     loop {
         match events.next().await {
             Ok(Some(FleetEvent::Policies(items))) => {
+                broken = 0;
                 screen.take(items.into_iter().map(Line::of).collect())?;
             }
             Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
+            Err(why) if broken == live::BREAKS => return Err(why),
             Ok(None) | Err(_) => {
-                Clock::sleep(PAUSE).await;
-                let Some(live) = screen.arguments.live.open(cluster).await? else {
-                    return Ok(());
+                broken += 1;
+                let again = async || {
+                    let live = screen.arguments.live.find(cluster).await?;
+                    live.fleet_events(namespace).await
                 };
-                events = live.fleet_events(namespace).await?;
+                events = live::again(again).await?;
             }
         }
     }

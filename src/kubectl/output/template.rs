@@ -3,6 +3,8 @@
 use jsonpath_rust::JsonPath;
 use serde_json::Value;
 
+use crate::cli::output::printable;
+
 /// A template.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template(Vec<Part>);
@@ -30,7 +32,7 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text for a document: what is missing is empty.
+    /// The text for a document: what is missing is empty, and control characters of values are escaped.
     pub fn fill(&self, document: &Value) -> String {
         let mut text = String::new();
         fill(&self.0, document, &mut text);
@@ -45,7 +47,7 @@ fn fill(parts: &[Part], value: &Value, text: &mut String) {
             Part::Text(own) => text.push_str(own),
             Part::Path(path) => {
                 let told: Vec<_> = found(path).into_iter().map(plain).collect();
-                text.push_str(&told.join(" "));
+                text.push_str(&printable(&told.join(" ")));
             }
             Part::Range(path, inner) => {
                 for each in found(path) {

@@ -1,20 +1,14 @@
 //! A status as it changes: by the stream of the operator, or else by a watch of the policy.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 
 use super::Arguments;
 use super::view::View;
 use crate::cli::ExitStatus;
-use crate::clock::Clock;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{self, Event, Live};
 use crate::kubectl::{output, watching};
-
-/// From the end of a stream to the next one.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
@@ -25,7 +19,6 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus,
     if let Some(live) = arguments.live.open(cluster).await? {
         match by_stream(cluster, &live, &mut screen).await {
             Err(why) if arguments.live.is_named() => return Err(why),
-            Err(why @ Error::Server(_)) if screen.shown.is_some() => return Err(why),
             Err(why) => live::missing(&why),
             Ok(()) => {}
         }
@@ -55,19 +48,23 @@ impl Screen<'_> {
 async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
     let name = &screen.arguments.name;
     let mut events = live.events(&cluster.namespace, name).await?;
+    let mut broken = 0;
     loop {
         match events.next().await {
             // The object has the times, and its conditions.
             Ok(Some(Event::Policy(told))) => {
+                broken = 0;
                 screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?;
             }
             Ok(Some(Event::End(problem))) => return Err(Error::said(problem.message)),
+            Err(why) if broken == live::BREAKS => return Err(why),
             Ok(None) | Err(_) => {
-                Clock::sleep(PAUSE).await;
-                let Some(live) = screen.arguments.live.open(cluster).await? else {
-                    return Ok(());
+                broken += 1;
+                let again = async || {
+                    let live = screen.arguments.live.find(cluster).await?;
+                    live.events(&cluster.namespace, name).await
                 };
-                events = live.events(&cluster.namespace, name).await?;
+                events = live::again(again).await?;
             }
         }
     }
