@@ -410,7 +410,8 @@ fn order_hosts(value: &mut Value) {
 
 /// Takes out that reads went to another server for a moment: on a busy machine the first answers come one after the other.
 fn forget_fallbacks(status: &mut Value) {
-    let Some(changes) = status["failovers"].as_array_mut() else {
+    let changes = status.get_mut("failovers").and_then(Value::as_array_mut);
+    let Some(changes) = changes else {
         return;
     };
     changes.retain(|change| {
