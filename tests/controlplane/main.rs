@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     -o) out=$2; shift ;;
     ./cmd/*) install -m 0755 /dev/null "$out/${1##*/}" ;;
-    .) install -m 0755 /dev/null "$out/etcd"; install -m 0755 /dev/null "$out/helm"; install -m 0755 /dev/null "$out/kubelet" ;;
+    .) install -m 0755 /dev/null "$out/etcd"; install -m 0755 /dev/null "$out/helm"; install -m 0755 /dev/null "$out/kubelet-stub" ;;
     esac
     shift
 done
@@ -119,7 +119,7 @@ fn a_build_tells_how_far_it_is_until_it_is_done() {
     assert_eq!(told(&output), "", "nothing of what -v says is passed on");
     let said = place.said();
     assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said}");
-    for program in ["kube-apiserver", "kubectl", "etcd", "helm"] {
+    for program in ["kube-apiserver", "kubectl", "etcd", "kubelet-stub", "helm"] {
         assert!(place.0.join("controlplane/bin").join(program).exists(), "{said}");
     }
 
@@ -131,12 +131,13 @@ fn a_build_tells_how_far_it_is_until_it_is_done() {
 
 #[test]
 fn go_is_not_needed_when_every_program_is_there() {
-    const PROGRAMS: [&str; 6] = [
+    const PROGRAMS: [&str; 7] = [
         "kube-apiserver",
         "kube-controller-manager",
         "kube-proxy",
         "kubectl",
         "etcd",
+        "kubelet-stub",
         "helm",
     ];
     let place = Place::new("assets");

@@ -1,4 +1,4 @@
-module distributary.dev/controlplane/kubelet
+module distributary.dev/controlplane/kubelet-stub
 
 go 1.26.0
 

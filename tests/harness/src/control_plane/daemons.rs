@@ -139,7 +139,7 @@ pub(super) fn proxy(credentials: &Credentials) -> Result<Daemon> {
 
 /// `pods`: a directory with the addresses of Pods, see tests/controlplane/kubelet.
 pub(super) fn kubelet(credentials: &Credentials, pods: &Path) -> Result<Daemon> {
-    Ok(Daemon::new("kubelet", programs::path("kubelet")?)?.args([
+    Ok(Daemon::new("kubelet", programs::path("kubelet-stub")?)?.args([
         format!("--listen={}:{KUBELET_PORT}", node::NODE),
         flag("tls-cert-file", &credentials.file("kubelet.crt")),
         flag("tls-private-key-file", &credentials.file("kubelet.key")),
