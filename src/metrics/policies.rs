@@ -10,13 +10,12 @@ use prometheus_client::registry::Unit;
 
 use super::series::{
     EndpointSeries, OF_CONDITIONS, OF_ENDPOINTS, OF_FAILOVERS, OF_FAILURES, OF_POLICIES, OF_REGIONS,
-    OF_ROUTES, SeriesKind,
+    OF_ROUTES, RouteSeries, SeriesKind,
 };
 use super::statuses::{StatusFigures, Statuses};
 use crate::engine::{Board, BoardEntry, TargetFigures};
 use distributary_core::ids::{EndpointId, PolicyKey};
 use distributary_core::observation::FailureClass;
-use distributary_core::plan::RouteState;
 use distributary_core::policy::EndpointState;
 use distributary_core::table::named;
 
@@ -80,10 +79,11 @@ pub fn described(
     }
     let of_endpoints = OF_ENDPOINTS.iter().map(one);
     let of_endpoints = of_endpoints.chain([one(&OF_FAILURES), one(&OF_REGIONS)]);
-    let of_policies = OF_POLICIES.iter().map(one);
-    let others = [one(&OF_ROUTES), one(&OF_CONDITIONS), one(&OF_FAILOVERS)];
     let of_endpoints = of_endpoints.filter(move |_| per_endpoint);
-    of_endpoints.chain(of_policies).chain(others)
+    let of_policies = OF_POLICIES.iter().map(one);
+    let of_routes = OF_ROUTES.iter().map(one);
+    let others = [one(&OF_CONDITIONS), one(&OF_FAILOVERS)];
+    of_endpoints.chain(of_policies).chain(of_routes).chain(others)
 }
 
 /// The series of all policies that a board knows, while the process leads: two that show them would count each twice.
@@ -116,7 +116,12 @@ impl Collector for PolicySeries {
             )?;
         }
         let routes: Vec<_> = entries.iter().flat_map(routes).collect();
-        OF_ROUTES.encode(&mut encoder, routes.iter().map(|(labels, state)| (labels, state)))?;
+        for kind in &OF_ROUTES {
+            kind.encode(
+                &mut encoder,
+                routes.iter().map(|(labels, series)| (labels, series)),
+            )?;
+        }
         encode_statuses(&self.statuses.all(), &mut encoder)
     }
 }
@@ -222,20 +227,25 @@ fn regions((key, entry): &(PolicyKey, BoardEntry)) -> Vec<RegionLabels> {
 }
 
 /// The routes of a policy, as they were decided last.
-fn routes((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(RouteLabels, RouteState)> {
+fn routes((key, entry): &(PolicyKey, BoardEntry)) -> Vec<(RouteLabels, RouteSeries)> {
     let decided = entry.judged.as_ref().and_then(|judged| judged.state.decided());
     let Some(decided) = decided else {
         return Vec::new();
     };
-    let routes = named::declared(&entry.decision.policy, &decided.plan).into_iter();
-    let labelled = routes.map(|(route, plan)| {
+    let holder = decided.holding.holder.as_ref().map(|holder| &holder.endpoint);
+    let routes = named::meant(&entry.decision.policy, &decided.plan, holder).into_iter();
+    let labelled = routes.map(|(route, plan, meant)| {
         let PolicyLabels { namespace, policy } = of_policy(key);
         let labels = RouteLabels {
             namespace,
             policy,
             route,
         };
-        (labels, plan.state)
+        let series = RouteSeries {
+            state: plan.state,
+            active_endpoints: meant,
+        };
+        (labels, series)
     });
     labelled.collect()
 }

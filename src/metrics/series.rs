@@ -10,7 +10,7 @@ use crate::engine::{BoardEntry, EndpointCounts, TargetFigures};
 use distributary_core::breaker::Circuit;
 use distributary_core::lag::Lag;
 use distributary_core::plan::RouteState;
-use distributary_core::policy::{DeclaredRole, Endpoint, EndpointState, Mode};
+use distributary_core::policy::Mode;
 
 enum Number {
     Whole(i64),
@@ -38,6 +38,13 @@ pub struct EndpointSeries {
     pub max_connections: u32,
     pub lag_bound: f64,
     pub circuit: Option<Circuit>,
+}
+
+/// What was decided of a route.
+pub struct RouteSeries {
+    pub state: RouteState,
+    /// Meant to serve it, and Active.
+    pub active_endpoints: usize,
 }
 
 /// Of an endpoint.
@@ -164,20 +171,32 @@ pub const OF_FAILURES: SeriesKind<u64> = SeriesKind {
 };
 
 /// Of a route.
-pub const OF_ROUTES: SeriesKind<RouteState> = SeriesKind {
-    name: "route_state",
-    help: "The route: 0 Empty, 1 Held, 2 Fallback, 3 Served",
-    unit: None,
-    kind: MetricType::Gauge,
-    value: |state| {
-        Some(Number::Whole(match state {
-            RouteState::Empty => 0,
-            RouteState::Held => 1,
-            RouteState::Fallback => 2,
-            RouteState::Served => 3,
-        }))
+pub const OF_ROUTES: [SeriesKind<RouteSeries>; 2] = [
+    SeriesKind {
+        name: "route_state",
+        help: "The route: 0 Empty, 1 Held, 2 Fallback, 3 Served",
+        unit: None,
+        kind: MetricType::Gauge,
+        value: |route| {
+            Some(Number::Whole(match route.state {
+                RouteState::Empty => 0,
+                RouteState::Held => 1,
+                RouteState::Fallback => 2,
+                RouteState::Served => 3,
+            }))
+        },
     },
-};
+    SeriesKind {
+        name: "route_active_endpoints",
+        help: "Endpoints that are meant to serve the route, and whose state is Active",
+        unit: None,
+        kind: MetricType::Gauge,
+        value: |route| {
+            let count = i64::try_from(route.active_endpoints);
+            Some(Number::Whole(count.unwrap_or(i64::MAX)))
+        },
+    },
+];
 
 /// Of a condition.
 pub const OF_CONDITIONS: SeriesKind<i64> = SeriesKind {
@@ -198,7 +217,7 @@ pub const OF_FAILOVERS: SeriesKind<u64> = SeriesKind {
 };
 
 /// Of a policy.
-pub const OF_POLICIES: [SeriesKind<BoardEntry>; 6] = [
+pub const OF_POLICIES: [SeriesKind<BoardEntry>; 5] = [
     SeriesKind {
         name: "policy_healthy_endpoints",
         help: "Endpoints of a policy that are well",
@@ -219,21 +238,6 @@ pub const OF_POLICIES: [SeriesKind<BoardEntry>; 6] = [
             Some(Number::Whole(
                 (entry.decision.policy.mode == Mode::Enforce).into(),
             ))
-        },
-    },
-    SeriesKind {
-        name: "policy_active_replicas",
-        help: "Declared replicas whose state is Active, and whose weight is above 0",
-        unit: None,
-        kind: MetricType::Gauge,
-        value: |entry| {
-            let serves = |endpoint: &&Endpoint| {
-                endpoint.declared == DeclaredRole::Replica
-                    && endpoint.state == EndpointState::Active
-                    && endpoint.weight > 0
-            };
-            let count = entry.decision.policy.endpoints.iter().filter(serves).count();
-            Some(Number::Whole(i64::try_from(count).unwrap_or(i64::MAX)))
         },
     },
     SeriesKind {

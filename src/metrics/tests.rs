@@ -289,7 +289,7 @@ fn what_alerts_need_is_told() {
     };
     assert!((of(&scene, "route_state", ",route=\"ro\"") - 3.0).abs() < 0.1);
     assert!((of(&scene, "policy_enforced", "") - 1.0).abs() < 0.1);
-    assert!((of(&scene, "policy_active_replicas", "") - 2.0).abs() < 0.1);
+    assert!((of(&scene, "route_active_endpoints", ",route=\"ro\"") - 2.0).abs() < 0.1);
     assert!((of(&scene, "endpoint_lag_bound_seconds", ",endpoint=\"a\"") - 30.0).abs() < 0.1);
     assert!(of(&scene, "endpoint_circuit", ",endpoint=\"b\"").abs() < 0.1);
     for _ in 0..6 {

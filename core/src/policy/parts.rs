@@ -70,6 +70,19 @@ impl PolicyParts {
         class.has_route() && (class.declared || self.has_dedicated(&class.name))
     }
 
+    /// Whether reads of a class are meant for an endpoint, in whatever state it is: the class selects it, or it is dedicated to the
+    /// class where some are. `None`: reads that no class names.
+    #[must_use]
+    pub fn prefers(&self, class: Option<&Class>, endpoint: &Endpoint) -> bool {
+        let Some(class) = class else {
+            return endpoint.serves(None);
+        };
+        let dedicated = class.selector.selects_all() && self.has_dedicated(&class.name);
+        endpoint.serves(Some(&class.name))
+            && class.selector.selects(&endpoint.id, &endpoint.tags)
+            && (!dedicated || endpoint.dedicated_to.contains(&class.name))
+    }
+
     /// The declared replicas, in their order.
     pub fn replicas(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints

@@ -2,10 +2,11 @@
 //!
 //! Order: `rw`, `ro`, classes, regions. It is that in which slices are written: what people use most goes first.
 
+use crate::ids::EndpointId;
 use crate::outputs::Outputs;
 use crate::plan::{Route, RoutingPlan};
-use crate::policy::Policy;
-use crate::routing::{Class, REGION_PREFIX};
+use crate::policy::{DeclaredRole, Endpoint, EndpointState, Policy};
+use crate::routing::{Class, Destination, REGION_PREFIX};
 
 pub use crate::routing::{DEFAULT, WRITES, of_region};
 
@@ -60,13 +61,57 @@ pub fn routes<'a>(policy: &Policy, outputs: &Outputs, plan: &'a RoutingPlan) -> 
     all(policy, plan).map(named).collect()
 }
 
+/// Those without the routes of built-in classes that lead where `rw` and `ro` do.
+fn own<'a, 'b>(
+    policy: &'b Policy,
+    plan: &'a RoutingPlan,
+) -> impl Iterator<Item = (String, &'a Route, Option<&'b Class>)> {
+    all(policy, plan).filter(move |(.., class)| class.is_none_or(|class| policy.has_own_route(class)))
+}
+
 /// Every route of a plan by its name, without those of built-in classes that lead where `rw` and `ro` do.
 #[must_use]
 pub fn declared<'a>(policy: &Policy, plan: &'a RoutingPlan) -> Vec<(String, &'a Route)> {
-    all(policy, plan)
-        .filter(|(.., class)| class.is_none_or(|class| policy.has_own_route(class)))
-        .map(|(name, route, _)| (name, route))
-        .collect()
+    let own = own(policy, plan);
+    own.map(|(name, route, _)| (name, route)).collect()
+}
+
+/// The routes of [`declared`], each with the number of endpoints that are meant to serve it and Active, whether they are well or not:
+/// of `rw` the `holder` of the writes, or else the declared primary; of reads the others that have a weight and are no fallback.
+#[must_use]
+pub fn meant<'a>(
+    policy: &Policy,
+    plan: &'a RoutingPlan,
+    holder: Option<&EndpointId>,
+) -> Vec<(String, &'a Route, usize)> {
+    let holder = holder.filter(|id| policy.endpoint(id).is_some());
+    let writes = |endpoint: &Endpoint| match holder {
+        Some(id) => endpoint.id == *id,
+        None => endpoint.declared == DeclaredRole::Primary,
+    };
+    let is_active = |endpoint: &&Endpoint| endpoint.state == EndpointState::Active;
+    let active: Vec<_> = policy.endpoints.iter().filter(is_active).collect();
+    let writers = active.iter().filter(|endpoint| writes(endpoint)).count();
+    let readers = |class: Option<&Class>| {
+        let reads = |endpoint: &&&Endpoint| {
+            !writes(endpoint) && endpoint.weight > 0 && policy.prefers(class, endpoint)
+        };
+        active.iter().filter(reads).count()
+    };
+    let of_reads = |class: Option<&Class>| {
+        let unnamed = Destination::from(policy.routing.default_destination);
+        match class.map_or(unnamed, |class| class.destination) {
+            Destination::PrimaryPreferred if policy.routing.replicas => writers + readers(class),
+            Destination::Replicas | Destination::ReplicasOnly if policy.routing.replicas => readers(class),
+            _ => writers,
+        }
+    };
+    let own = own(policy, plan);
+    own.map(|(name, route, class)| {
+        let meant = if name == WRITES { writers } else { of_reads(class) };
+        (name, route, meant)
+    })
+    .collect()
 }
 
 /// The names of the Services of a policy.

@@ -7,6 +7,7 @@ use crate::policy::PolicyParts;
 
 mod combinations;
 mod earlier;
+mod meant;
 mod mutated;
 mod rules;
 mod text;
