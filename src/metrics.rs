@@ -103,7 +103,7 @@ impl Metrics {
         );
         all.add_with_unit(
             "api_request_duration",
-            "Time of a request about an object of a policy, by kind and verb",
+            "Time of a request to the API server, by kind and verb",
             Unit::Seconds,
             Family::clone(&requests),
         );
@@ -201,7 +201,7 @@ impl Metrics {
         self.statuses.forget(key);
     }
 
-    /// A request about an object of a policy was answered, or was given up, after so long.
+    /// A request to the API server about objects of a kind was answered, or was given up, after so long.
     pub fn requested(&self, kind: &'static str, verb: &'static str, took: Duration) {
         let labels = WriteLabels { kind, verb };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());

@@ -42,10 +42,13 @@ async fn watch_all(context: &Arc<Context>, learn: impl Fn(Vec<String>) -> bool) 
     let api: Api<ServiceCIDR> = Api::all(context.watches.clone());
     let (first, longest) = WAITS;
     let (told, concerned) = (AtomicBool::new(false), Arc::clone(context));
-    let report = move |report: Report<'_>| {
-        if let Report::Failed(failure) = report {
-            failed(&concerned, failure, &told);
+    let report = move |report: Report<'_>| match report {
+        Report::Heard => {}
+        Report::Asked { verb, took } => {
+            let kind = Subject::ServiceCidrs.kind();
+            concerned.metrics.requested(kind, verb, took);
         }
+        Report::Failed(failure) => failed(&concerned, failure, &told),
     };
     let events = list_watch(api, Selection::default(), Patience::new(first, longest), report);
     let mut events = std::pin::pin!(events);
