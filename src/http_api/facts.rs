@@ -331,6 +331,7 @@ impl Facts {
             response_time_milliseconds: figures.and_then(|figures| figures.check).map(milliseconds),
             connections: load.map(|load| load.sessions),
             server_max_connections: load.map(|load| load.max_connections),
+            usable_connections: load.map(|load| load.usable_connections()),
             transactions: load.map(|load| load.transactions),
             statistics: self.measured(&endpoint.id).map(statistics),
         }

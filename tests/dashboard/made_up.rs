@@ -161,7 +161,7 @@ fn server(
         "lagMilliseconds": if role == "Standby" { json!(lag.round()) } else { Value::Null }, "lagBytes": null, "lagAtLeast": false,
         "responseTimeMilliseconds": if is_known { json!(1.8) } else { Value::Null },
         "connections": if is_known { json!(sessions) } else { Value::Null }, "serverMaxConnections": if is_known { json!(200) } else { Value::Null },
-        "transactions": null,
+        "usableConnections": if is_known { json!(197) } else { Value::Null }, "transactions": null,
         "statistics": {
             "tenSeconds": {"transactions": known(rate), "sessions": null, "rowsReturned": null, "rowsChanged": null},
             "minute": {"transactions": null, "sessions": null, "rowsReturned": null, "rowsChanged": null},

@@ -121,6 +121,9 @@ pub struct ServerAnswer {
     pub connections: Option<u32>,
     /// What it declares as max_connections; null: not known.
     pub server_max_connections: Option<u32>,
+    /// Sessions that ordinary roles can have on it: max_connections less superuser_reserved_connections and reserved_connections;
+    /// null: not known.
+    pub usable_connections: Option<u32>,
     /// Transactions since its statistics began, all databases, checks included; null: not known.
     pub transactions: Option<u64>,
     /// Rates and times of it; null: it was not checked.

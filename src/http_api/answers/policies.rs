@@ -145,6 +145,7 @@ impl PolicyAnswer {
             server.lag_at_least = None;
             server.response_time_milliseconds = None;
             server.connections = None;
+            server.usable_connections = None;
             server.transactions = None;
             server.statistics = None;
         }

@@ -245,3 +245,44 @@ fn sessions_are_those_of_every_pod_that_tells_them() {
     let none = json_of(&facts.replicas(origin()));
     assert_eq!(none["statistics"]["connections"], Value::Null);
 }
+
+#[test]
+fn sessions_are_told_against_the_pool_and_against_what_the_server_has_for_ordinary_roles() {
+    let decided = decided(policy(&["a"]).changed(Memory::default()));
+    let told = |load| {
+        let figures = TargetFigures {
+            lag: None,
+            load,
+            check: None,
+            at: at(5),
+        };
+        let entry = BoardEntry {
+            decision: decided.clone(),
+            judged: None,
+            figures: BTreeMap::from([(TargetId::host("a".into()), figures)]),
+            statistics: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        };
+        let facts = Facts {
+            entry: Some(entry),
+            ..facts("True", "False")
+        };
+        let replica = json_of(&facts.replicas(origin()))["status"]["replicas"][0].take();
+        let names = [
+            "connections",
+            "maxConnections",
+            "serverMaxConnections",
+            "usableConnections",
+        ];
+        names.map(|name| replica[name].as_u64())
+    };
+    let pool = u64::from(decided.policy.endpoints[1].max_connections);
+    let load = Load {
+        sessions: 3,
+        max_connections: 100,
+        reserved_connections: 13,
+        ..Load::default()
+    };
+    assert_eq!(told(Some(load)), [Some(3), Some(pool), Some(100), Some(87)]);
+    assert_eq!(told(None), [None, Some(pool), None, None]);
+}

@@ -181,6 +181,7 @@ fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary
         response_time_milliseconds: None,
         connections: known.and_then(|known| known.sessions),
         server_max_connections: None,
+        usable_connections: told.and_then(|told| told.usable_connections),
         transactions: None,
         statistics: None,
     }
