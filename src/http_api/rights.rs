@@ -3,8 +3,8 @@
 //! # Guarantees
 //! - A right, or its refusal, is believed for [`BELIEVED`] at most after the API server was asked.
 //! - Of callers who ask the same at the same time one asks the API server, and all go by its answer, or by its silence.
-//! - At most [`MOST`] rights and [`MOST_REFUSED`] refusals are kept, and of a token its SHA-256. No refusal makes room in the rights:
-//!   whoever makes up tokens or names takes nothing from others.
+//! - At most [`MOST`] answers are kept, [`MOST_REFUSED`] refusals among them, and of a token its SHA-256. No refusal makes room in the
+//!   rights: whoever makes up tokens or names takes nothing from others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,11 +26,14 @@ use crate::k8s::{policies_path, policy_path};
 /// For how long an answer of the API server is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Rights that are kept.
+/// Answers that are kept.
 const MOST: usize = 1024;
 
-/// Refusals that are kept.
+/// Refusals among them.
 const MOST_REFUSED: usize = 128;
+
+/// Rights among them.
+const MOST_PROVEN: usize = MOST - MOST_REFUSED;
 
 /// What a caller wants to read.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -156,7 +159,7 @@ impl Known {
         self.proven.forget(question);
         self.refused.forget(question);
         match &told.1 {
-            Ok(()) => self.proven.keep(question.clone(), told.clone(), MOST),
+            Ok(()) => self.proven.keep(question.clone(), told.clone(), MOST_PROVEN),
             Err(problem) if matches!(problem.code, 401 | 403 | 404) => {
                 self.refused.keep(question.clone(), told.clone(), MOST_REFUSED);
             }

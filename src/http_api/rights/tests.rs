@@ -125,15 +125,23 @@ async fn many_who_ask_the_same_at_once_are_one_request() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_1024_answers_are_kept() {
     let server = server();
+    server.code.store(403, Ordering::Relaxed);
+    for number in 0..MOST {
+        let token = format!("made-up-{number}");
+        assert_eq!(server.asked(&token, &orders()).await, (1, 403));
+    }
+    server.code.store(200, Ordering::Relaxed);
     for number in 0..=MOST {
         let subject = Subject::Policy(PolicyKey::new("shop", format!("p-{number}")));
         assert_eq!(server.asked("a", &subject).await, (1, 200));
     }
     let kept = || {
         let known = server.rights.known.lock();
-        (known.proven.answers.len(), known.proven.order.len())
+        let (proven, refused) = (&known.proven, &known.refused);
+        let answers = proven.answers.len() + refused.answers.len();
+        (answers, proven.order.len() + refused.order.len())
     };
-    assert_eq!(kept(), (MOST, MOST));
+    assert_eq!(kept(), (1024, 1024));
     let first = Subject::Policy(PolicyKey::new("shop", "p-0"));
     assert_eq!(server.asked("a", &first).await.0, 1);
     let last = Subject::Policy(PolicyKey::new("shop", format!("p-{MOST}")));
