@@ -74,7 +74,7 @@ impl Lasting {
         self.0.is_protected.store(true, Ordering::Relaxed);
     }
 
-    fn is_protected(&self) -> bool {
+    pub(crate) fn is_protected(&self) -> bool {
         self.0.is_protected.load(Ordering::Relaxed)
     }
 

@@ -56,7 +56,7 @@ impl Local {
 
 impl Caller {
     /// The API server has told that the token has a right: its connection makes no room for those of others.
-    pub fn is_proven(&self) {
+    pub(super) fn is_proven(&self) {
         self.connection.protect();
     }
 

@@ -60,7 +60,6 @@ pub async fn change(
 ) -> Result<Json<ChangeAnswer>, Problem> {
     // Nothing is read of a caller who may not read the policy. The API server judges each request of the change again.
     let key = api.chosen(&caller, &query(choice)?).await?;
-    caller.is_proven();
     let change = asked::read(&api.bodies.read(request.into_body()).await?)?;
     let edit = change.edit(&timestamp().to_string())?;
     let caller = api.parts.callers.as_caller(&caller.token)?;

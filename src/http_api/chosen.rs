@@ -67,6 +67,15 @@ impl Shared {
         }
     }
 
+    /// What is known of the policy that a caller means and may read.
+    ///
+    /// # Errors
+    /// They may not, mean none or several, or nothing is known of it.
+    pub(super) async fn chosen_facts(&self, caller: &Caller, choice: ChoiceQuery) -> Result<Facts, Problem> {
+        let key = self.chosen(caller, &query(choice)?).await?;
+        self.facts(&key)
+    }
+
     /// The namespace whose policies a caller may list, where none was named: all, or the only one that the operator serves.
     ///
     /// # Errors

@@ -34,9 +34,7 @@ const USUAL_PAGE: usize = 100;
     )
 )]
 pub async fn health(State(api): Api, caller: Caller, choice: ChoiceQuery) -> Result<Response, Problem> {
-    let key = api.chosen(&caller, &query(choice)?).await?;
-    caller.is_proven();
-    let health = api.facts(&key)?.health(api.origin());
+    let health = api.chosen_facts(&caller, choice).await?.health(api.origin());
     let code = if health.healthy {
         StatusCode::OK
     } else {
@@ -57,9 +55,8 @@ pub async fn replicas(
     caller: Caller,
     choice: ChoiceQuery,
 ) -> Result<Json<Replicas>, Problem> {
-    let key = api.chosen(&caller, &query(choice)?).await?;
-    caller.is_proven();
-    Ok(Json(api.facts(&key)?.replicas(api.origin())))
+    let facts = api.chosen_facts(&caller, choice).await?;
+    Ok(Json(facts.replicas(api.origin())))
 }
 
 /// Which figures are asked for.
@@ -98,9 +95,8 @@ pub async fn stats(
         Some(AskedComponent::Replicas) => Some(Component::Replicas),
         None => None,
     };
-    let key = api.chosen(&caller, &query(choice)?).await?;
-    caller.is_proven();
-    Ok(Json(api.facts(&key)?.stats(component, api.origin())))
+    let facts = api.chosen_facts(&caller, choice).await?;
+    Ok(Json(facts.stats(component, api.origin())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -137,7 +133,6 @@ pub async fn policies(
     let after = asked.r#continue.as_deref().map(names::whole).transpose()?;
     let namespace = asked.namespace.as_deref().map(names::namespace).transpose()?;
     let listed = api.listed(&caller, namespace).await?;
-    caller.is_proven();
     // One more tells whether there is a next page.
     let context = &api.parts.context;
     let mut page = context.shown_names(listed.as_deref(), after.as_ref(), limit + 1);
@@ -169,7 +164,6 @@ pub async fn policy(
     PolicyPath(key): PolicyPath,
 ) -> Result<Json<PolicyAnswer>, Problem> {
     api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
-    caller.is_proven();
     Ok(Json(api.facts(&key)?.policy(api.origin())))
 }
 
@@ -189,7 +183,6 @@ pub async fn rights(
     PolicyPath(key): PolicyPath,
 ) -> Result<Json<RightsAnswer>, Problem> {
     api.rights.prove(&caller, &Subject::Policy(key.clone())).await?;
-    caller.is_proven();
     let message = match api.rights.prove(&caller, &Subject::Change(key)).await {
         Ok(_) => None,
         Err(problem) if problem.code == 403 => Some(problem.message),
@@ -216,7 +209,6 @@ pub async fn metrics(State(api): Api, caller: Caller) -> Result<Response, Proble
         return Err(Problem::new(StatusCode::NOT_FOUND, "NotFound", message));
     };
     api.rights.prove(&caller, &Subject::Metrics).await?;
-    caller.is_proven();
     match exposition.page().await {
         Ok(page) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], page).into_response()),
         Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),

@@ -205,11 +205,19 @@ impl Rights {
         }
     }
 
-    /// Proves that a caller may read this; when the API server was asked.
+    /// Proves that a caller may read this, and protects their connection from now on; when the API server was asked.
     ///
     /// # Errors
     /// Why not, in the words of the API server; or that it cannot be asked.
     pub async fn prove(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
+        let proof = self.proof(caller, subject).await;
+        if proof.is_ok() {
+            caller.is_proven();
+        }
+        proof
+    }
+
+    async fn proof(&self, caller: &Caller, subject: &Subject) -> Result<Moment, Problem> {
         let Some(callers) = &self.callers else {
             return Ok(self.clock.now());
         };

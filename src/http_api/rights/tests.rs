@@ -7,6 +7,7 @@ use kube::Client;
 use kube::client::Body;
 
 use super::*;
+use crate::http::Lasting;
 
 /// An API server that gives this answer, and counts.
 struct Server {
@@ -42,10 +43,15 @@ fn slow_server(takes: Duration) -> Server {
 }
 
 async fn caller(token: &str) -> Caller {
+    caller_on(Lasting::default(), token).await
+}
+
+async fn caller_on(connection: Lasting, token: &str) -> Caller {
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.headers = headers;
+    parts.extensions.insert(connection);
     Caller::from_request_parts(&mut parts, &()).await.unwrap()
 }
 
@@ -95,6 +101,21 @@ async fn a_right_is_of_one_token_one_verb_and_one_name() {
     }
     // Of a review the answer says whether, not its code.
     assert_eq!(server.asked("a", &Subject::Metrics).await, (1, 403));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_protected_once_its_caller_has_proven_a_right() {
+    let (server, connection) = (server(), Lasting::default());
+    let caller = caller_on(connection.clone(), "a").await;
+    for code in [401, 403, 404, 500] {
+        server.code.store(code, Ordering::Relaxed);
+        server.rights.prove(&caller, &orders()).await.unwrap_err();
+        assert!(!connection.is_protected(), "{code}");
+        Clock::sleep(BELIEVED).await;
+    }
+    server.code.store(200, Ordering::Relaxed);
+    server.rights.prove(&caller, &orders()).await.unwrap();
+    assert!(connection.is_protected());
 }
 
 #[tokio::test(start_paused = true)]
