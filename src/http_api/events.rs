@@ -4,9 +4,10 @@
 //! - Nothing is told, and the stream ends, once the API server has not proved the right to read for 75 s, for whatever reason.
 //! - The last word is never stale: what changes after it was read is told.
 //! - What streams of the same subject tell is looked up and written once for all of them.
-//! - A client that leaves so much unread that nothing more fits into the connection is given up after [`stream::SLOW`].
+//! - A client that leaves so much unread that nothing more fits into the connection is given up after [`outlet::SLOW`].
 
 mod hub;
+mod outlet;
 mod pending;
 mod permit;
 mod stream;
@@ -35,6 +36,7 @@ use super::rights::Subject;
 use super::{Shared, State as Api, names};
 use crate::engine::Changed;
 use crate::http::Lasting;
+use outlet::Outlet;
 use permit::Permit;
 use stream::Stream;
 
@@ -167,14 +169,13 @@ async fn open(
     let proved = api.rights.prove(&caller, &subject).await?;
     let place = api.streams.take(caller.digest)?;
     let joined = stream::join(&api, &followed).await?;
-    let (sender, receiver) = mpsc::channel(1);
+    let (outlet, receiver) = Outlet::new(Permit::new(proved, place.number), api.parts.clock);
     let stream = Stream {
         api,
         caller,
         followed,
         subject,
-        permit: Permit::new(proved, place.number),
-        sender,
+        outlet,
         _place: place,
         _connection: lasting.until_dropped(),
     };
