@@ -1,13 +1,18 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use distributary_api::{RouteStatus, RoutingStatus};
 use distributary_core::decision::Decision;
 use distributary_core::fixture::{at, policy};
+use distributary_core::ids::TargetId;
+use distributary_core::lag::Lag;
 use distributary_core::observation::Load;
 use distributary_core::world::{Announcement, Event, Memory, World};
 use serde_json::{Value, json};
 
+use super::servers::told;
 use super::*;
+use crate::engine::TargetFigures;
 
 fn origin() -> Origin {
     Origin {
