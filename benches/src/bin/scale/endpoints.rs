@@ -10,6 +10,7 @@ use benches::crowd::{Crowd, Shape, Start};
 use benches::figures::{Times, aim, milliseconds, save, show};
 use benches::usage::{CpuTime, resident};
 use benches::{option, page};
+use distributary_core::statistics::Statistics;
 use harness::{Operator, wait};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use crate::{WRITES, pid, settle};
 const INTERVAL: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const LATENESS: &str = "distributary_check_lateness_seconds";
+/// Bytes of the statistics of a target, which keep nothing elsewhere; and the aim.
+const STATISTICS: (usize, usize) = (size_of::<Statistics>(), 2048);
 
 pub async fn measure(tls: bool) -> Result<()> {
     let endpoints: usize = option("ENDPOINTS", 10_000)?;
@@ -148,6 +151,7 @@ impl Figures {
             }
         );
         println!("memory: {resident} bytes, {idle} without a policy, {each} for each endpoint");
+        println!("of these, statistics: {} bytes for each target", STATISTICS.0);
         println!(
             "processor: {:.3} cores; the stub {:.3}",
             steady.cores, steady.stub_cores
@@ -198,6 +202,11 @@ impl Figures {
                 Some(resident <= 200_000_000),
             );
         }
+        let (statistics, most) = STATISTICS;
+        aim(
+            &format!("at most {most} bytes of statistics for each target ({statistics})"),
+            Some(statistics <= most),
+        );
         let latest = self.late("longestCheckGap", INTERVAL);
         aim(
             "no check later than 1 s",
@@ -219,6 +228,7 @@ impl Figures {
             "endpoints": self.endpoints, "policies": policies, "tls": self.tls, "minutes": minutes,
             "versions": versions(),
             "residentBytes": self.steady.resident, "residentIdleBytes": self.idle, "bytesPerEndpoint": self.per_endpoint(),
+            "statisticsBytesPerTarget": STATISTICS.0,
             "cores": self.steady.cores, "stubCores": self.steady.stub_cores, "writes": self.steady.writes,
             "stub": self.steady.stub, "latenessBucketSeconds": self.steady.lateness,
             "coldStart": {"routedMs": milliseconds(cold.routed), "sessionsHeldMs": milliseconds(cold.held)},
