@@ -103,6 +103,50 @@ async fn a_secret_goes_with_a_refused_patch_and_stays_with_one_that_is_not_answe
 }
 
 #[tokio::test]
+async fn a_secret_that_the_caller_may_not_delete_is_named() {
+    let refusing = Server {
+        refuses: true,
+        denies: Some(("DELETE", "/secrets")),
+        ..Server::new()
+    };
+    let (done, server) = carried_out(refusing, add()).await;
+    let refusal = done.err().unwrap();
+    let told = "Secret orders-c was created, and could not be deleted";
+    assert!(
+        refusal.code == 422 && refusal.message.ends_with(told),
+        "{refusal:?}"
+    );
+    assert!(left(&server, "orders-c").is_some());
+    // Whoever removes a replica is told what stays of it.
+    for method in ["GET", "DELETE"] {
+        let mut denying = Server {
+            denies: Some((method, "/secrets")),
+            ..Server::leaves("orders-b", earlier("u"))
+        };
+        denying.policy["spec"]["replicas"][1]["urlSecretRef"] = json!({"name": "orders-b", "key": "url"});
+        let (done, server) = carried_out(denying, remove("b")).await;
+        let done = done.unwrap();
+        let told = "Secret orders-b was not deleted: may not".to_owned();
+        assert_eq!((done.secret, &*done.notes), (None, &[told][..]), "{method}");
+        assert_eq!(left(&server, "orders-b").unwrap(), "earlier");
+        assert_eq!(server.policy["spec"]["replicas"], json!([{"id": "a"}]));
+    }
+}
+
+#[tokio::test]
+async fn without_the_right_to_create_secrets_nothing_is_changed() {
+    let denying = Server {
+        denies: Some(("POST", "/secrets")),
+        ..Server::new()
+    };
+    let was = denying.policy.clone();
+    let (done, server) = carried_out(denying, add()).await;
+    let refusal = done.err().unwrap();
+    assert_eq!((refusal.code, &*refusal.message), (403, "may not"));
+    assert_eq!((&server.policy, server.secrets.len()), (&was, 0));
+}
+
+#[tokio::test]
 async fn a_new_url_has_a_secret_of_its_own_and_the_one_before_goes() {
     let secret_url = |number: usize| format!("postgresql://app:s3cret-{number}@h");
     let (done, server) = carried_out(Server::new(), update("b", &secret_url(1))).await;

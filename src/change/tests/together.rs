@@ -21,6 +21,8 @@ pub struct Server {
     pub secrets: BTreeMap<String, Value>,
     /// The request of this method and path is carried out once, and not answered.
     pub silent_at: Option<(&'static str, &'static str)>,
+    /// Requests of this method and path are forbidden.
+    pub denies: Option<(&'static str, &'static str)>,
     /// Patches are refused as invalid.
     pub refuses: bool,
     pub made: usize,
@@ -34,6 +36,7 @@ impl Server {
             policy,
             secrets: BTreeMap::new(),
             silent_at: None,
+            denies: None,
             refuses: false,
             made: 0,
         }
@@ -133,7 +136,12 @@ fn client(server: &Arc<Mutex<Server>>, turns: Option<Arc<tokio::sync::Semaphore>
             let (method, path) = (parts.method.as_str(), parts.uri.path());
             let is_dry = parts.uri.query().is_some_and(|query| query.contains("dryRun"));
             let mut server = server.lock();
-            let (code, answer) = server.answer(method, path, is_dry, &body);
+            let denied = |(of, part): &(&str, &str)| *of == method && path.contains(*part);
+            let (code, answer) = if server.denies.as_ref().is_some_and(denied) {
+                (403, json!({"reason": "Forbidden", "message": "may not"}))
+            } else {
+                server.answer(method, path, is_dry, &body)
+            };
             let lost = |(of, part): &(&str, &str)| *of == method && path.contains(*part) && !is_dry;
             if server.silent_at.as_ref().is_some_and(lost) {
                 server.silent_at = None;
