@@ -59,17 +59,25 @@ async fn every_file_forbids_all_but_itself() {
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         for rule in [
             "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
             "frame-ancestors 'none'",
             "base-uri 'none'",
             "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
         ] {
-            assert!(policy.contains(rule), "{policy}");
+            assert!(policy.split("; ").any(|own| own == rule), "{rule}: {policy}");
         }
         for loose in ["unsafe", "http", "*", "data:", "blob:"] {
             assert!(!policy.contains(loose), "{policy}");
         }
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY");
         assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
+        assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
         assert!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
         assert!(headers.get(header::SET_COOKIE).is_none());
     }
