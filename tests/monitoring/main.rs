@@ -2,6 +2,7 @@
 //! where it is named: `make test-api` does.
 
 mod description;
+mod rates;
 
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
                 killed_replica,
             )
             .test("the_api_answers_as_its_description_says", description::holds)
+            .test(
+                "rates_and_the_share_of_replicas_are_those_that_pgbench_counts",
+                rates::are_those_of_pgbench,
+            )
             .run()
     })
 }
