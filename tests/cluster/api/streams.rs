@@ -112,6 +112,11 @@ pub async fn fleet(plane: Arc<ControlPlane>) -> Result<()> {
             "{refused:?}"
         );
     }
+    // The only one needs no name, in the only namespace of the operator.
+    for (token, code) in [(&scene.reader, 200), (&scene.stranger, 403)] {
+        let only = scene.get("/api/db/health", token).await?;
+        ensure!(only.status == code, "{only:?}");
+    }
     let mut events = open(&scene, FLEET, &scene.reader).await?;
     let (name, mut first) = next(&mut events, SOON).await?;
     ensure!(
@@ -146,6 +151,13 @@ pub async fn fleet(plane: Arc<ControlPlane>) -> Result<()> {
     // One that is new, then gone; a stream that begins later is of the same.
     scene.it.apply_another("invoices", scene.it.policy()).await?;
     until(&mut events, |change| change["items"][0]["name"] == "invoices").await?;
+    for path in ["/api/db/health", "/api/db/stats?namespace=shop"] {
+        let several = scene.get(path, &scene.reader).await?;
+        let names = ["orders", "invoices"]
+            .iter()
+            .any(|name| several.body.contains(name));
+        ensure!(several.status == 400 && !names, "{several:?}");
+    }
     let mut later = open(&scene, FLEET, &scene.editor).await?;
     let (_, both) = next(&mut later, SOON).await?;
     ensure!(
