@@ -26,7 +26,7 @@ use crate::render::Kind;
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::cadence::HoldRule;
 use distributary_core::world::Event as CoreEvent;
-use distributary_probe::{AddressRules, Limits, Registry, Resolver};
+use distributary_probe::{AddressRules, ClusterZone, Limits, Registry, Resolver};
 
 fn read(mode: &str) -> Result<ReplicaSetPolicy, String> {
     let object = json!({
@@ -146,7 +146,8 @@ fn bench_of(cluster: ClusterSettings, waits: bool, answer_to: fn(&str) -> (u16, 
         }
         all
     });
-    let resolver = Resolver::from_system(clock, AddressRules::default(), "cluster.local");
+    let zone = ClusterZone::new("cluster.local", []);
+    let resolver = Resolver::from_system(clock, AddressRules::default(), zone);
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
     let (engine, handle) = Engine::new(
         clock,
