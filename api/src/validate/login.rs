@@ -258,7 +258,7 @@ fn tls_settings(
         let pem = problems.take(secret_text(secrets, &reference.name, key))?;
         let wrong = certificates.map(|check| check.of_authorities(&pem));
         problems.note(&reference.name, key, wrong.unwrap_or_default());
-        Some(pem)
+        Some(pem.into())
     });
     let client = tls
         .client_cert_secret_ref
@@ -268,7 +268,7 @@ fn tls_settings(
         let chain = problems.take(secret_text(secrets, &reference.name, CLIENT_CHAIN));
         let key = problems.take(secret_text(secrets, &reference.name, CLIENT_KEY));
         let client = ClientCertificate {
-            chain: chain?,
+            chain: chain?.into(),
             key: Sensitive::new(&key?),
         };
         let (of_chain, of_key) = certificates

@@ -6,6 +6,7 @@ mod size;
 
 use distributary_core::policy::{Mode, Strategy};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -499,6 +500,28 @@ fn the_ca_is_under_its_usual_key_or_the_named_one() {
         ca(json!({"name": "ca", "key": "other"})).as_deref(),
         Some("named")
     );
+}
+
+#[test]
+fn a_list_of_certificates_is_kept_once_for_all_endpoints() {
+    let own = |id: &str, host: &str| json!({"id": id, "host": host, "connection": {"database": id}});
+    let spec = spec(
+        &json!([own("a", "198.18.0.2"), own("b", "198.18.0.3")]),
+        &json!({"connection": {"tls": {"caSecretRef": {"name": "ca"}}}}),
+    );
+    let object = object(spec);
+    let all = resolve(&object, &secret("ca", &[("ca.crt", "PEM")]), &Services::new());
+    let of = |id: &str| {
+        all[&EndpointId::from(id)]
+            .login
+            .clone()
+            .unwrap()
+            .tls
+            .ca
+            .clone()
+            .unwrap()
+    };
+    assert!(Arc::ptr_eq(&of("a"), &of("b")) && Arc::ptr_eq(&of("a"), &of("primary")));
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn checks_are_shared_by_those_who_prefer_the_same_address() {
 async fn a_long_list_of_certificates_is_read_once_and_not_at_every_instruction() {
     let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
     let mut login = (*login_of("probe", TlsMode::Disable)).clone();
-    login.tls.ca = Some("-".repeat(1024 * 1024));
+    login.tls.ca = Some("-".repeat(1024 * 1024).into());
     let order = ProbeOrder {
         login: Arc::new(login),
         ..wanted("one", &fake, bench.later(1))
