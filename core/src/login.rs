@@ -110,6 +110,10 @@ pub enum SecretProblem {
     Forbidden,
     #[error("could not be read")]
     Unavailable,
+    #[error(
+        "is not kept, as the Secrets that the policies of its namespace name hold more than {0} MiB together"
+    )]
+    TooLarge(usize),
     #[error("has no key {0}")]
     KeyMissing(String),
     #[error("has a value under {key} that {must}")]
@@ -134,7 +138,8 @@ impl SecretProblem {
             | Self::KeyMissing(_)
             | Self::Malformed { .. }
             | Self::Expired { .. }
-            | Self::Annotation { .. } => true,
+            | Self::Annotation { .. }
+            | Self::TooLarge(_) => true,
             Self::Unavailable | Self::SameServer { .. } => false,
         }
     }
