@@ -25,7 +25,7 @@ use crate::k8s::triggers::Triggers;
 use crate::k8s::warmth::Warmth;
 use crate::k8s::{Scope, reconcile, watch};
 use crate::metrics::Metrics;
-use distributary_probe::{AddressRules, Limits, Registry, Resolver};
+use distributary_probe::{AddressRules, ClusterZone, Limits, Registry, Resolver};
 
 /// Answers of probes and Events under way; a fuller queue makes the sender wait.
 const QUEUE: usize = 1024;
@@ -107,7 +107,9 @@ pub async fn run(settings: Settings, clients: Clients, stop: CancellationToken) 
     let following = settings.lease.as_ref().map(|lease| lease.following);
     let (hold_rule, held) = watched::channel(following.unwrap_or_default());
     let rules = settings.addresses;
-    let resolver = Resolver::from_system(clock, rules.clone(), &settings.cluster_domain);
+    let allowed = settings.cluster.names.namespaces().iter().cloned();
+    let zone = ClusterZone::new(&settings.cluster_domain, allowed);
+    let resolver = Resolver::from_system(clock, rules.clone(), zone);
     let registry = Registry::new(clock, resolver, settings.limits, answers);
     let (engine, handle) = Engine::new(
         clock,

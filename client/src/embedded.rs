@@ -17,7 +17,7 @@ use distributary_core::table::named::WRITES;
 use distributary_core::table::{RoutingTable, Subject};
 use distributary_core::target::Answer;
 use distributary_core::world::{Announcement, Effects, Event, Instruction, Memory, World};
-use distributary_probe::{AddressRules, Clock, Limits, Registry, Resolver};
+use distributary_probe::{AddressRules, Clock, ClusterZone, Limits, Registry, Resolver};
 
 use crate::declared::{Asked, Declared, Secrets};
 use crate::error::SettingsError;
@@ -160,7 +160,8 @@ impl Deciding {
         asked: Asked,
     ) -> Self {
         let (clock, (sender, answers)) = (Clock::new(), mpsc::channel(ANSWERS));
-        let resolver = Resolver::from_system(clock, AddressRules::default(), ClusterNames::DOMAIN);
+        let zone = ClusterZone::of_one_owner(ClusterNames::DOMAIN);
+        let resolver = Resolver::from_system(clock, AddressRules::default(), zone);
         let known = keeping.as_ref().and_then(Keeping::kept);
         let memory = known.map(Remembered::memory).unwrap_or_default();
         let mut deciding = Self {

@@ -197,7 +197,7 @@ fn wiring(
         host: host.unwrap_or(Host::Address(address)),
         database: connection.database.clone(),
         tls: TlsSettings {
-            ca: settings.ca.clone().or(tls.ca),
+            ca: settings.ca.as_deref().map(Into::into).or(tls.ca),
             ..tls
         },
         login: login.filter(|_| permitted).cloned(),

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Which hosts credentials are for: DNS names, all names below one, networks.
+/// Which hosts credentials are for: DNS names, all names below one, networks. Of several lists each must permit a host.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct HostList(Arc<[Pattern]>);
+pub struct HostList(Arc<[Vec<Pattern>]>);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Pattern {
@@ -13,7 +13,7 @@ enum Pattern {
     Name(String),
     /// With the dot that it begins with.
     Below(String),
-    /// An address, and how many of its first bits count.
+    /// An address, and how many of its first bits count. One that is mapped into IPv6 is the IPv4 address.
     Network(IpAddr, u32),
 }
 
@@ -26,7 +26,13 @@ impl HostList {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let patterns: Option<Vec<_>> = text.split(',').map(|part| pattern(part.trim())).collect();
-        patterns.map(|patterns| Self(patterns.into()))
+        patterns.map(|patterns| Self([patterns].into()))
+    }
+
+    /// What both lists permit.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().chain(other.0.iter()).cloned().collect())
     }
 
     /// Whether it names a host by its name as declared, where it has one, or contains the address where the host is.
@@ -36,11 +42,12 @@ impl HostList {
             .unwrap_or_default()
             .trim_end_matches('.')
             .to_ascii_lowercase();
-        self.0.iter().any(|pattern| match pattern {
+        let matches = |pattern: &Pattern| match pattern {
             Pattern::Name(known) => *known == name,
             Pattern::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
             Pattern::Network(network, prefix) => contains(*network, *prefix, address.to_canonical()),
-        })
+        };
+        self.0.iter().all(|list| list.iter().any(matches))
     }
 }
 
@@ -58,7 +65,7 @@ fn pattern(text: &str) -> Option<Pattern> {
                 .ok()
                 .filter(|bits| digits(prefix) && *bits <= longest)?,
         };
-        return Some(Pattern::Network(address, prefix));
+        return Some(network(address, prefix));
     }
     let name = text
         .strip_prefix('.')
@@ -79,6 +86,16 @@ fn pattern(text: &str) -> Option<Pattern> {
             Pattern::Name(name)
         }
     })
+}
+
+fn network(address: IpAddr, prefix: u32) -> Pattern {
+    const MAPPED: u32 = 96;
+    match address {
+        IpAddr::V6(v6) if prefix >= MAPPED && v6.to_ipv4_mapped().is_some() => {
+            Pattern::Network(address.to_canonical(), prefix - MAPPED)
+        }
+        _ => Pattern::Network(address, prefix),
+    }
 }
 
 const fn width(address: IpAddr) -> u32 {

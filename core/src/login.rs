@@ -59,8 +59,8 @@ fn without_line_end(text: &str) -> &str {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TlsSettings {
     pub mode: TlsMode,
-    /// CA certificates, PEM; `None`: the system's roots.
-    pub ca: Option<String>,
+    /// CA certificates, PEM; `None`: the system's roots. Such a list may be long, and all logins of a policy share it.
+    pub ca: Option<Arc<str>>,
     pub client: Option<ClientCertificate>,
 }
 
@@ -91,7 +91,7 @@ pub enum TlsMode {
 /// A client certificate and its key, PEM.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ClientCertificate {
-    pub chain: String,
+    pub chain: Arc<str>,
     pub key: Sensitive,
 }
 
@@ -110,6 +110,10 @@ pub enum SecretProblem {
     Forbidden,
     #[error("could not be read")]
     Unavailable,
+    #[error(
+        "is not kept, as the Secrets that the policies of its namespace name hold more than {0} MiB together"
+    )]
+    TooLarge(usize),
     #[error("has no key {0}")]
     KeyMissing(String),
     #[error("has a value under {key} that {must}")]
@@ -134,7 +138,8 @@ impl SecretProblem {
             | Self::KeyMissing(_)
             | Self::Malformed { .. }
             | Self::Expired { .. }
-            | Self::Annotation { .. } => true,
+            | Self::Annotation { .. }
+            | Self::TooLarge(_) => true,
             Self::Unavailable | Self::SameServer { .. } => false,
         }
     }

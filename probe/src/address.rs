@@ -19,7 +19,7 @@ use distributary_core::observation::{FailureClass, FailureKind};
 /// | any other | allowed |
 ///
 /// An IPv4 address that is mapped into IPv6 (`::ffff:10.0.0.1`) is the IPv4 address. One of IPv6 that carries an IPv4 address
-/// (`64:ff9b::10.0.0.1`, `::10.0.0.1`) is refused where either is.
+/// ([`carried`]: `64:ff9b::10.0.0.1`, `2002:a00:1::1`) is refused where either is.
 #[derive(Clone, Debug, Default)]
 pub struct AddressRules {
     allow: Arc<[Cidr]>,

@@ -1,7 +1,7 @@
 //! What is wrong with certificates and keys, before any server is asked: of those that cannot be used why, and of the others
 //! whether they have expired.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
@@ -29,7 +29,13 @@ pub struct CertificateReader {
     now: Duration,
     /// After this time the first of those that were read expires.
     left: Cell<Option<Duration>>,
+    /// What was found of the lists of authorities, and of the certificates of clients. Many endpoints name the same, which may be long.
+    authorities: RefCell<Vec<(String, Vec<CertificateProblem>)>>,
+    clients: RefCell<Vec<(ClientCertificate, OfClient)>>,
 }
+
+/// What is wrong with a certificate, and with its key.
+type OfClient = (Vec<CertificateProblem>, Vec<CertificateProblem>);
 
 impl CertificateReader {
     /// Judges by this time, since 1970-01-01T00:00:00Z.
@@ -38,6 +44,8 @@ impl CertificateReader {
         Self {
             now,
             left: Cell::new(None),
+            authorities: RefCell::new(Vec::new()),
+            clients: RefCell::new(Vec::new()),
         }
     }
 
@@ -75,9 +83,37 @@ impl CertificateReader {
 
 impl CertificateCheck for CertificateReader {
     fn of_authorities(&self, pem: &str) -> Vec<CertificateProblem> {
+        let before = self.authorities.borrow();
+        let known = before.iter().find(|(known, _)| known == pem);
+        if let Some((_, found)) = known {
+            return found.clone();
+        }
+        drop(before);
+        let found = self.read_authorities(pem);
+        let mut all = self.authorities.borrow_mut();
+        all.push((pem.to_owned(), found.clone()));
+        found
+    }
+
+    fn of_client(&self, client: &ClientCertificate) -> OfClient {
+        let before = self.clients.borrow();
+        let known = before.iter().find(|(known, _)| known == client);
+        if let Some((_, found)) = known {
+            return found.clone();
+        }
+        drop(before);
+        let found = self.read_client(client);
+        let mut all = self.clients.borrow_mut();
+        all.push((client.clone(), found.clone()));
+        found
+    }
+}
+
+impl CertificateReader {
+    fn read_authorities(&self, pem: &str) -> Vec<CertificateProblem> {
         let settings = TlsSettings {
             mode: TlsMode::VerifyCa,
-            ca: Some(pem.to_owned()),
+            ca: Some(pem.into()),
             client: None,
         };
         match Encryption::new(&settings) {
@@ -87,7 +123,7 @@ impl CertificateCheck for CertificateReader {
         }
     }
 
-    fn of_client(&self, client: &ClientCertificate) -> (Vec<CertificateProblem>, Vec<CertificateProblem>) {
+    fn read_client(&self, client: &ClientCertificate) -> OfClient {
         let settings = TlsSettings {
             mode: TlsMode::Require,
             ca: None,
@@ -214,12 +250,33 @@ mod tests {
         ];
         for (chain, key, of_chain, of_key) in cases {
             let client = ClientCertificate {
-                chain: chain.clone(),
+                chain: chain.as_str().into(),
                 key: Sensitive::new(key),
             };
             let found = CertificateReader::at(NOW).of_client(&client);
             assert_eq!((told(found.0), told(found.1)), (of_chain, of_key));
         }
+    }
+
+    #[test]
+    fn what_many_endpoints_name_is_read_once() {
+        let reader = CertificateReader::at(NOW);
+        let ((certificate, key), (other, _)) = (made(2025), made(2025));
+        let client = ClientCertificate {
+            chain: certificate.as_str().into(),
+            key: Sensitive::new(&key),
+        };
+        let (authorities, of_client) = (reader.of_authorities(&certificate), reader.of_client(&client));
+        assert!(!authorities.is_empty() && !of_client.0.is_empty());
+        for _ in 0..64 {
+            assert_eq!(reader.of_authorities(&certificate), authorities);
+            assert_eq!(reader.of_client(&client), of_client);
+        }
+        reader.of_authorities(&other);
+        assert_eq!(
+            (reader.authorities.borrow().len(), reader.clients.borrow().len()),
+            (2, 1)
+        );
     }
 
     #[test]

@@ -16,13 +16,14 @@ use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 
 use super::address::AddressRules;
 use super::classify::is_own_lack;
 use super::clock::Clock;
+use super::zone::ClusterZone;
 use distributary_core::moment::Moment;
 use distributary_core::name::KnownName;
 use distributary_core::observation::FailureKind;
@@ -45,6 +46,7 @@ const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 ///   has it. Failed lookups (no such name, no address, no answer) keep what was known for three times its TTL, at least
 ///   60 s, at most a day: an unreachable resolver alone takes no server out.
 /// - Of a name at most 64 addresses are used, the lowest ones.
+/// - An alias (CNAME) leads to no Service and no pod of another namespace: such a name has no address ([`ClusterZone`]).
 #[derive(Clone)]
 pub struct Resolver {
     clock: Clock,
@@ -65,8 +67,7 @@ struct System {
     hosts: Hosts,
     /// `None`: it names no resolver.
     resolver: Option<TokioResolver>,
-    /// The domain of the cluster.
-    domain: String,
+    zone: ClusterZone,
 }
 
 /// The names that were asked for.
@@ -92,9 +93,9 @@ struct Answer {
 
 impl Resolver {
     /// A resolver for the addresses that `rules` allow. Where the system names no resolver, that is logged, names fail with
-    /// [`FailureKind::ResolverFailed`], and declared addresses work. `domain` is that of the cluster, such as `cluster.local`.
+    /// [`FailureKind::ResolverFailed`], and declared addresses work.
     #[must_use]
-    pub fn from_system(clock: Clock, rules: AddressRules, domain: &str) -> Self {
+    pub fn from_system(clock: Clock, rules: AddressRules, zone: ClusterZone) -> Self {
         let warn =
             |error: &dyn std::fmt::Display| tracing::warn!(%error, "no resolver: names cannot be resolved");
         let hosts = Hosts::from_system().unwrap_or_default();
@@ -102,7 +103,7 @@ impl Resolver {
         let system = System {
             hosts,
             resolver,
-            domain: domain.to_owned(),
+            zone,
         };
         Self::new(clock, Lookup::System(Arc::new(system)), rules)
     }
@@ -300,17 +301,18 @@ impl System {
             });
         }
         let resolver = self.resolver.as_ref().ok_or(FailureKind::ResolverFailed)?;
-        let found = resolver.lookup_ip(self.absolute(name)).await.map_err(|error| {
+        let asked = self.absolute(name);
+        let found = resolver.lookup_ip(asked.as_str()).await.map_err(|error| {
             tracing::debug!(name, %error, "lookup");
             failure_of(&error, || UdpSocket::bind(ANY))
         })?;
-        let ttl = found
-            .as_lookup()
-            .answers()
-            .iter()
-            .map(|record| record.ttl)
-            .min()
-            .unwrap_or_default();
+        let records = found.as_lookup().answers();
+        let led = |record: &&Record| !self.zone.may_lead(&asked, &record.name.to_ascii());
+        if let Some(record) = records.iter().find(led) {
+            tracing::debug!(name, alias = %record.name, "an alias leads into another namespace of the cluster");
+            return Err(FailureKind::NameNotFound);
+        }
+        let ttl = records.iter().map(|record| record.ttl).min().unwrap_or_default();
         Ok(Answer {
             addresses: found.iter().collect(),
             ttl: Duration::from_secs(ttl.into()),
@@ -325,7 +327,7 @@ impl System {
             .iter()
             .any(|inside| last.eq_ignore_ascii_case(inside))
         {
-            format!("{name}.{}.", self.domain)
+            format!("{name}.{}.", self.zone.domain())
         } else {
             format!("{name}.")
         }

@@ -54,6 +54,7 @@ mod query;
 mod registry;
 mod subscribers;
 mod tls;
+mod zone;
 
 #[cfg(test)]
 mod fixture;
@@ -67,3 +68,4 @@ pub use dns::{Resolver, cluster_domain};
 pub use limits::Limits;
 pub use query::statements;
 pub use registry::Registry;
+pub use zone::ClusterZone;

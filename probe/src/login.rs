@@ -104,7 +104,7 @@ impl Server {
             [self.credentials(), bare]
         };
         match self.open_as(address, left, first).await {
-            Err(refused) if refused.kind == FailureKind::AuthenticationFailed => {
+            Err(refused) if may_be_the_line_end(refused.kind) => {
                 let opened = self.open_as(address, left, second).await?;
                 self.bare.store(!is_bare, Ordering::Relaxed);
                 Ok(opened)
@@ -252,6 +252,14 @@ impl Server {
         tracing::debug!(error = error as &dyn StdError, "login");
         classify(error, self.login.password.is_some())
     }
+}
+
+/// Whether a server, or a pooler in front of it, says so of a wrong user or password.
+const fn may_be_the_line_end(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::AuthenticationFailed | FailureKind::PoolerRefused
+    )
 }
 
 fn failed(error: &io::Error) -> FailureKind {

@@ -1,4 +1,4 @@
-//! Which servers are probed, and the tasks that do it, shared by those who want the same server with the same login:
+//! Which servers are probed, and the tasks that do it, shared by those of a namespace who want the same server with the same login:
 //! one holds a session on each address where one is wanted; one checks for all who look at the same address with the
 //! same patience. One task looks up each name.
 
@@ -30,8 +30,9 @@ use distributary_core::target::{Answer, NameState, NextCheck, ProbeKey, ProbeOrd
 ///
 /// # Guarantees
 /// - Every instruction that is not replaced by a later one is answered by one [`Answer::Checked`].
-/// - Never two checks of one target at once; nor two of one server with one login, but for targets of other settings, or
-///   that prefer another address. Never two sessions to one address with one login. None serves two logins.
+/// - Never two checks of one target at once; nor two of one server with one login in one namespace, but for targets of other settings, or
+///   that prefer another address. Never two sessions of one namespace to one address with one login. None serves two logins, nor two namespaces: what a
+///   policy asks of a server, as a query that ends the connection, concerns those of its own namespace alone.
 /// - One task looks a name up, for all servers of that name, and at most 32 lookups are under way at once beside the checks.
 ///   What they say is told once to each target, where it is something else than before ([`Answer::Named`]).
 /// - Nobody waits for a check that takes longer than its own settings let one take.
@@ -57,6 +58,8 @@ pub struct Registry {
 struct ServerKey {
     /// Of all that follows, which may be long: certificates are a part of the login.
     hash: u64,
+    /// Of the policies: what those of one ask, and how often, concerns no other one.
+    namespace: String,
     location: Location,
     pod: Option<IpAddr>,
     login: Arc<Login>,
@@ -69,9 +72,15 @@ impl Hash for ServerKey {
 }
 
 impl ServerKey {
-    fn new(hashing: &RandomState, location: Location, pod: Option<IpAddr>, login: Arc<Login>) -> Self {
+    fn new(
+        hashing: &RandomState,
+        namespace: &str,
+        location: Location,
+        (pod, login): (Option<IpAddr>, Arc<Login>),
+    ) -> Self {
         Self {
-            hash: hashing.hash_one((&location, pod, &login)),
+            hash: hashing.hash_one((namespace, &location, pod, &login)),
+            namespace: namespace.to_owned(),
             location,
             pod,
             login,
@@ -150,7 +159,9 @@ impl Registry {
         let mut targets = HashMap::with_capacity(wanted.len());
         for wanted in wanted {
             let pod = wanted.target.pod;
-            let server = Arc::new(ServerKey::new(&self.hashing, wanted.location, pod, wanted.login));
+            let login = (pod, wanted.login);
+            let server = ServerKey::new(&self.hashing, &policy.namespace, wanted.location, login);
+            let server = Arc::new(server);
             let subscriber = Subscriber {
                 key: ProbeKey {
                     policy: policy.clone(),

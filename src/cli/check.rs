@@ -166,7 +166,7 @@ async fn check(
 ) -> Result<CheckResult, Error> {
     let (clock, (answers, mut answered)) = (Clock::new(), mpsc::channel(64));
     let rules = arguments.terms.addresses();
-    let resolver = Resolver::from_system(clock, rules, arguments.cluster.domain());
+    let resolver = Resolver::from_system(clock, rules, arguments.cluster.zone());
     let limits = arguments.terms.limits(Limits::default());
     let mut run = CheckRun {
         clock,

@@ -17,6 +17,7 @@ use crate::render::labels;
 use distributary_api::validate::{self, ClusterNames, PolicySource, SecretKeys};
 use distributary_api::{Mode, ReplicaSetPolicy};
 use distributary_core::cluster::Cluster;
+use distributary_probe::ClusterZone;
 
 /// Namespace and name.
 pub type Name = (String, String);
@@ -67,8 +68,8 @@ impl ClusterArguments {
         documents.names = ClusterNames::new(&self.cluster_domain, self.allow_namespaces.iter().cloned());
     }
 
-    pub fn domain(&self) -> &str {
-        &self.cluster_domain
+    pub fn zone(&self) -> ClusterZone {
+        ClusterZone::new(&self.cluster_domain, self.allow_namespaces.iter().cloned())
     }
 }
 

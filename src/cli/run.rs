@@ -39,7 +39,7 @@ pub struct Arguments {
     /// is no IPv6.
     #[arg(long, env = "DISTRIBUTARY_HTTP_ADDRESS", default_value = "[::]:8080")]
     http_address: SocketAddr,
-    /// Whether each endpoint has metrics of its own: about 22 series, see docs/metrics.md. off: those of policies alone are left.
+    /// Whether each endpoint has metrics of its own: about 21 series, see docs/metrics.md. off: those of policies alone are left.
     #[arg(
         long,
         env = "DISTRIBUTARY_METRICS_PER_ENDPOINT",

@@ -140,8 +140,10 @@ impl Context {
     /// The policies of a scope are exactly these.
     pub async fn forget_all_but(self: &Arc<Self>, listed: &BTreeSet<PolicyKey>, scope: Option<&str>) {
         let in_scope = |key: &&PolicyKey| scope.is_none_or(|scope| scope == key.namespace);
-        let begun = self.policies.begun();
-        for key in begun.difference(listed).filter(in_scope) {
+        let mut known = self.policies.begun();
+        // Also those of which no pass began.
+        known.extend(self.quota.counted());
+        for key in known.difference(listed).filter(in_scope) {
             self.forget(key).await;
         }
     }

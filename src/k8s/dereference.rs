@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::error::Error;
+use super::quota::Excess;
 use super::secrets::SecretAccess;
 use super::services::HeldEndpoints;
 use super::stored::StoredPolicy;
@@ -44,26 +45,51 @@ pub(super) struct PolicyReading {
     pub(super) awaiting: bool,
 }
 
-impl Context {
-    /// An invalid spec leaves the last valid one in force, whose Secrets and Services are followed on.
-    pub(super) async fn dereference_and_validate(
-        self: &Arc<Self>,
-        object: &Arc<StoredPolicy>,
-    ) -> Result<PolicyReading, Error> {
-        let key = object.key();
-        let mut seen = PolicyReading {
+impl PolicyReading {
+    /// Before anything of it is judged.
+    fn of(object: &StoredPolicy) -> Self {
+        Self {
+            key: object.key(),
             uid: object.meta().uid.clone().unwrap_or_default(),
             generation: object.meta().generation.unwrap_or_default(),
             deleting: object.meta().deletion_timestamp.is_some(),
             version: Version::new(object.meta().resource_version.clone().unwrap_or_default()),
             previous: requests::status(object.status()),
-            key,
             valid: None,
             problems: Vec::new(),
             unresolved: Vec::new(),
             expires_in: None,
             awaiting: false,
+        }
+    }
+}
+
+impl Context {
+    /// A policy for which its namespace has no room: nothing that it names is read or watched.
+    pub(super) fn beyond_quota(&self, object: &StoredPolicy, excess: &Excess) -> PolicyReading {
+        let mut seen = PolicyReading::of(object);
+        self.uses_secrets(&seen.key, &BTreeSet::new());
+        self.uses_services(&seen.key, &BTreeSet::new());
+        self.services.written_for(&seen.key, &BTreeSet::new());
+        seen.problems = match parse(object.declared()) {
+            Err(problem) => vec![problem],
+            Ok(policy) => {
+                let judged =
+                    validate::policy(PolicySource::from(&policy).with_names(&self.cluster.names)).map(drop);
+                let problems = judged.err().unwrap_or_default();
+                problems.iter().map(ToString::to_string).collect()
+            }
         };
+        seen.problems.push(excess.to_string());
+        seen
+    }
+
+    /// An invalid spec leaves the last valid one in force, whose Secrets and Services are followed on.
+    pub(super) async fn dereference_and_validate(
+        self: &Arc<Self>,
+        object: &Arc<StoredPolicy>,
+    ) -> Result<PolicyReading, Error> {
+        let mut seen = PolicyReading::of(object);
         let before = self.policies.valid_before(&seen.key, object);
         let before = before.and_then(|before| parse(before.declared()).ok());
         let policy = parse(object.declared());

@@ -89,6 +89,16 @@ impl EndpointQuota {
         changed(key, &before, &after)
     }
 
+    /// The policies that are counted.
+    pub fn counted(&self) -> BTreeSet<PolicyKey> {
+        let namespaces = self.namespaces.lock();
+        let keys = namespaces.iter().flat_map(|(namespace, declared)| {
+            let names = declared.keys().map(|(_, name)| name);
+            names.map(move |name| PolicyKey::new(namespace.clone(), name.clone()))
+        });
+        keys.collect()
+    }
+
     fn beyond(&self, declared: &DeclaredEndpoints) -> BTreeMap<String, Excess> {
         let mut before = 0;
         let mut beyond = BTreeMap::new();
@@ -198,6 +208,7 @@ mod tests {
         let excess = excess.unwrap();
         assert_eq!((excess.before, excess.most, excess.endpoints), (3, 3, 1));
         assert_eq!(others, []);
+        assert_eq!(quota.counted(), [key("a"), key("b")].into());
         let other = PolicyKey::new("bank", "b");
         assert_eq!(
             quota.take(&other, &size(2, 1), Vec::new).0,

@@ -100,13 +100,15 @@ async fn reconcile(object: Arc<StoredPolicy>, context: Arc<Context>) -> Result<A
 
 impl Context {
     async fn pass(self: &Arc<Self>, object: &Arc<StoredPolicy>) -> Result<Action, Error> {
-        let mut seen = self.dereference_and_validate(object).await?;
-        if let Some(excess) = self.excess(object) {
-            seen.problems.push(excess.to_string());
-            (seen.valid, seen.awaiting) = (None, false);
-            self.policies.withdraw(&seen.key);
-            self.engine.gone(seen.key.clone()).await?;
-        }
+        let seen = match self.excess(object) {
+            None => self.dereference_and_validate(object).await?,
+            Some(excess) => {
+                let seen = self.beyond_quota(object, &excess);
+                self.policies.withdraw(&seen.key);
+                self.engine.gone(seen.key.clone()).await?;
+                seen
+            }
+        };
         if seen.awaiting {
             return Ok(Action::requeue(FIRST_LISTS));
         }

@@ -1,5 +1,9 @@
 //! Dereferencing: the Secrets that policies name. Their metadata is watched; only those named are read, once per
 //! version.
+//!
+//! # Guarantees
+//! - Of the Secrets of one namespace no more than 32 MiB are kept: those that come first. The others are [`SecretProblem::TooLarge`], and
+//!   read again once they have room.
 
 mod named;
 
@@ -33,6 +37,9 @@ pub enum SecretAccess {
 /// How often a Secret is read again at once, because it changed meanwhile.
 const READS: usize = 4;
 
+/// Of one namespace, in MiB.
+const MOST: usize = 32;
+
 /// For failed logins of a policy its Secrets are read again at most so often.
 const DOUBTED: Duration = Duration::from_secs(10);
 
@@ -43,6 +50,8 @@ pub struct SecretCache(Mutex<State>);
 #[derive(Default)]
 struct State {
     read: HashMap<SecretKey, Read>,
+    /// The bytes of those, of each namespace.
+    kept: BTreeMap<String, usize>,
     /// Those that are being read.
     reading: HashMap<SecretKey, Reading>,
     /// Which policies name a Secret, and which Secrets a policy names.
@@ -55,6 +64,65 @@ struct State {
 struct Read {
     version: String,
     keys: Result<SecretKeys, SecretProblem>,
+    /// In bytes, also of what was too large to be kept.
+    size: usize,
+}
+
+impl Read {
+    fn new(version: String, keys: Result<SecretKeys, SecretProblem>) -> Self {
+        let of_value = |(key, value): (&String, &Vec<u8>)| key.len() + value.len();
+        let size = keys.as_ref().map(|keys| keys.0.iter().map(of_value).sum());
+        Self {
+            version,
+            size: size.unwrap_or_default(),
+            keys,
+        }
+    }
+}
+
+impl State {
+    /// What is known of a Secret; `None`: it is to be read.
+    fn known(&self, secret: &SecretKey) -> Option<Result<SecretKeys, SecretProblem>> {
+        let read = self.read.get(secret)?;
+        let has_room =
+            matches!(read.keys, Err(SecretProblem::TooLarge(_))) && self.has_room(secret, read.size);
+        (!has_room).then(|| read.keys.clone())
+    }
+
+    fn has_room(&self, (namespace, _): &SecretKey, size: usize) -> bool {
+        let kept = self.kept.get(namespace).copied().unwrap_or_default();
+        kept + size <= MOST << 20
+    }
+
+    /// Keeps what was read, if there is room for it; what was kept.
+    fn keep(&mut self, secret: &SecretKey, mut read: Read) -> Result<SecretKeys, SecretProblem> {
+        self.drop_read(secret);
+        if read.keys.is_ok() {
+            if self.has_room(secret, read.size) {
+                *self.kept.entry(secret.0.clone()).or_default() += read.size;
+            } else {
+                read.keys = Err(SecretProblem::TooLarge(MOST));
+            }
+        }
+        let keys = read.keys.clone();
+        self.read.insert(secret.clone(), read);
+        keys
+    }
+
+    fn drop_read(&mut self, secret: &SecretKey) {
+        let Some(Read {
+            keys: Ok(_), size, ..
+        }) = self.read.remove(secret)
+        else {
+            return;
+        };
+        if let Some(kept) = self.kept.get_mut(&secret.0) {
+            *kept -= size;
+            if *kept == 0 {
+                self.kept.remove(&secret.0);
+            }
+        }
+    }
 }
 
 /// Reads that are under way at once, and what watches have shown meanwhile.
@@ -113,12 +181,12 @@ impl SecretCache {
         };
         let stale = match &shown {
             Shown::At(version) => read.version != *version,
-            Shown::Gone(_) => read.keys.is_ok(),
+            Shown::Gone(_) => !matches!(read.keys, Err(SecretProblem::NotFound)),
         };
         if !stale {
             return Vec::new();
         }
-        state.read.remove(secret);
+        state.drop_read(secret);
         state.users.get(secret).into_iter().flatten().cloned().collect()
     }
 
@@ -133,7 +201,7 @@ impl SecretCache {
         state.doubted.insert(policy.clone(), now);
         let names = state.named.get(policy).cloned().unwrap_or_default();
         for name in names {
-            state.read.remove(&(policy.namespace.clone(), name));
+            state.drop_read(&(policy.namespace.clone(), name));
         }
         true
     }
@@ -152,27 +220,25 @@ impl SecretCache {
     /// Says which Secrets a policy names. Those that nobody names any more are forgotten, and returned.
     pub fn used_by(&self, policy: &PolicyKey, names: &BTreeSet<String>) -> Vec<SecretKey> {
         let mut state = self.state();
-        let State {
-            read, users, named, ..
-        } = &mut *state;
         let mut unused = Vec::new();
-        for gone in named.remove(policy).unwrap_or_default().difference(names) {
+        let before = state.named.remove(policy).unwrap_or_default();
+        for gone in before.difference(names) {
             let secret = (policy.namespace.clone(), gone.clone());
-            if let Some(of_it) = users.get_mut(&secret) {
+            if let Some(of_it) = state.users.get_mut(&secret) {
                 of_it.remove(policy);
                 if of_it.is_empty() {
-                    users.remove(&secret);
-                    read.remove(&secret);
+                    state.users.remove(&secret);
+                    state.drop_read(&secret);
                     unused.push(secret);
                 }
             }
         }
         for name in names {
             let secret = (policy.namespace.clone(), name.clone());
-            users.entry(secret).or_default().insert(policy.clone());
+            state.users.entry(secret).or_default().insert(policy.clone());
         }
         if !names.is_empty() {
-            named.insert(policy.clone(), names.clone());
+            state.named.insert(policy.clone(), names.clone());
         }
         unused
     }
@@ -190,7 +256,7 @@ impl SecretCache {
         let mut secrets = Secrets::new();
         for name in names {
             let key = (policy.namespace.clone(), name.clone());
-            let known = self.state().read.get(&key).map(|read| read.keys.clone());
+            let known = self.state().known(&key);
             let keys = match known {
                 Some(keys) => keys,
                 None => self.read(client, key).await?,
@@ -276,12 +342,8 @@ impl Reads<'_> {
         if shown.is_some_and(|shown| !shown.is_in(version.as_deref())) {
             return None;
         }
-        let read = Read {
-            version: version.unwrap_or_default(),
-            keys: keys.clone(),
-        };
-        state.read.insert(self.key.clone(), read);
-        Some(keys)
+        let read = Read::new(version.unwrap_or_default(), keys);
+        Some(state.keep(self.key, read))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Links, commands, and what the pages list.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -236,8 +237,8 @@ fn every_command_that_shows_the_log_shows_that_of_every_pod() {
     assert!(told >= 2, "{told}");
 }
 
-#[test]
-fn every_command_line_option_is_listed() {
+/// What `run --help` names: options, their variables and their defaults.
+fn run_options() -> Vec<String> {
     let binary = env!("CARGO_BIN_EXE_distributary");
     let output = Command::new(binary).args(["run", "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
@@ -252,7 +253,36 @@ fn every_command_line_option_is_listed() {
         }
     }
     assert!(options.len() > 10, "{help}");
-    must_name("docs/operations.md", &options);
+    options
+}
+
+#[test]
+fn every_command_line_option_is_listed() {
+    must_name("docs/operations.md", &run_options());
+}
+
+#[test]
+fn of_every_command_line_option_it_is_told_what_its_default_costs() {
+    let page = read("docs/operations.md");
+    let section = page.split("\n## Flags\n").nth(1).unwrap();
+    let mut told = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        // Flag, variable, default, what it is, and the cost; beside them what is before and after the row.
+        let [_, flag, _, _, _, cost, _] = cells[..] else {
+            panic!("{row}");
+        };
+        assert!(cost.contains(' '), "{row}");
+        told.insert(flag.trim_matches('`').to_owned());
+    }
+    let options = run_options().into_iter();
+    let flags: BTreeSet<_> = options.filter(|option| option.starts_with("--")).collect();
+    assert_eq!(told, flags);
+    let security = read("docs/security.md");
+    let section = security.split("\n## What the defaults cost\n").nth(1).unwrap();
+    for flag in section.split('`').filter(|text| text.starts_with("--")) {
+        assert!(flags.contains(flag), "{flag}");
+    }
 }
 
 #[test]

@@ -63,6 +63,12 @@ impl ClusterNames {
         }
     }
 
+    /// Those whose names every policy may use.
+    #[must_use]
+    pub const fn namespaces(&self) -> &BTreeSet<String> {
+        &self.namespaces
+    }
+
     fn allow(&self, of: &str, namespace: &str) -> bool {
         of == namespace || self.namespaces.contains(of)
     }

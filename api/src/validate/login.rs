@@ -144,11 +144,11 @@ pub fn login(
     let by_url = url.is_some();
     let url = url.and_then(|url| problems.take(url));
     let named = url.as_ref().and_then(|url| url.user.clone());
-    let (user, password, hosts) = match (named, &connection.credentials_secret_ref) {
+    let of_url = url.as_ref().and_then(|url| url.hosts.clone());
+    let (user, password, of_user) = match (named, &connection.credentials_secret_ref) {
         (Some(user), _) => {
-            let url = url.as_ref();
-            let password = url.and_then(|url| url.password.clone());
-            (Some(user), password, url.and_then(|url| url.hosts.clone()))
+            let password = url.as_ref().and_then(|url| url.password.clone());
+            (Some(user), password, None)
         }
         // A URL that cannot be read may name them.
         (None, _) if by_url && url.is_none() => (None, None, None),
@@ -169,6 +169,9 @@ pub fn login(
     let mode = url
         .and_then(|url| url.tls)
         .unwrap_or_else(|| tls.mode.unwrap_or_default());
+    let client = tls.client_cert_secret_ref.as_ref();
+    let client = client.filter(|_| mode != TlsMode::Disable);
+    let of_client = client.and_then(|reference| problems.take(hosts(secrets, &reference.name)).flatten());
     let tls = tls_settings(mode, &tls, secrets, (sources.certificates, &mut problems));
     let mut fatal = problems.fatal.into_iter();
     let first = fatal.next();
@@ -178,7 +181,10 @@ pub fn login(
         password,
         database,
         tls,
-        hosts,
+        hosts: [of_url, of_user, of_client]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| one.and(&other)),
     };
     (first.map_or(Ok(login), Err), further)
 }
@@ -252,7 +258,7 @@ fn tls_settings(
         let pem = problems.take(secret_text(secrets, &reference.name, key))?;
         let wrong = certificates.map(|check| check.of_authorities(&pem));
         problems.note(&reference.name, key, wrong.unwrap_or_default());
-        Some(pem)
+        Some(pem.into())
     });
     let client = tls
         .client_cert_secret_ref
@@ -262,7 +268,7 @@ fn tls_settings(
         let chain = problems.take(secret_text(secrets, &reference.name, CLIENT_CHAIN));
         let key = problems.take(secret_text(secrets, &reference.name, CLIENT_KEY));
         let client = ClientCertificate {
-            chain: chain?,
+            chain: chain?.into(),
             key: Sensitive::new(&key?),
         };
         let (of_chain, of_key) = certificates

@@ -9,7 +9,7 @@ use super::services::{ServicePort, Services};
 use super::{PRIMARY_ID, PolicySource, endpoint, login, url};
 use crate as api;
 use distributary_core::ids::EndpointId;
-use distributary_core::login::{SecretProblem, UnresolvedSecret};
+use distributary_core::login::{Login, SecretProblem, UnresolvedSecret};
 use distributary_core::resolved::{Pods, ResolvedEndpoint, ServiceProblem};
 use distributary_core::server::ServerKey;
 
@@ -44,9 +44,13 @@ fn all(
     sources: LoginSources<'_>,
 ) -> BTreeMap<EndpointId, ResolvedEndpoint> {
     let (mut all, mut servers) = (BTreeMap::new(), BTreeMap::new());
+    let mut texts = Vec::new();
     for endpoint in endpoints(declared) {
         let id = EndpointId::from(endpoint.id.as_deref().unwrap_or(PRIMARY_ID));
         let mut resolved = one(endpoint, declared, (secrets, services), sources);
+        if let Ok(login) = &mut resolved.login {
+            share(login, &mut texts);
+        }
         let watched = endpoint.state != Some(api::EndpointState::Disabled);
         if let Some(server) = server_of(&resolved).filter(|_| watched) {
             match servers.entry(server) {
@@ -64,6 +68,20 @@ fn all(
         all.insert(id, resolved);
     }
     all
+}
+
+/// Certificates may be long, and all endpoints of a policy may name the same: they are kept once. `texts`: those of the logins before.
+fn share(login: &mut Arc<Login>, texts: &mut Vec<Arc<str>>) {
+    let Some(login) = Arc::get_mut(login) else {
+        return;
+    };
+    let chain = login.tls.client.as_mut().map(|client| &mut client.chain);
+    for text in login.tls.ca.iter_mut().chain(chain) {
+        match texts.iter().find(|known| *known == &*text) {
+            Some(known) => *text = Arc::clone(known),
+            None => texts.push(Arc::clone(text)),
+        }
+    }
 }
 
 /// The Secret that says where an endpoint is. Of two that name one server without it the policy is invalid.

@@ -6,6 +6,7 @@ mod size;
 
 use distributary_core::policy::{Mode, Strategy};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ fn the_hosts_that_a_secret_is_for_belong_to_the_login() {
         "Secret s has an annotation distributary.dev/hosts that must list hosts, separated by commas: names, suffixes such as \
          .example.com, addresses and CIDRs"
     );
-    // Of a URL that has a user, the Secret with the URL says it; of one without, that with the user.
+    // The Secret with the URL says it, and where the URL has no user, that with the user, too.
     let by_url = |url: &str| {
         let mut secrets = annotated("10.0.0.0/8");
         let keys = BTreeMap::from([("k".to_owned(), url.as_bytes().to_vec())]);
@@ -130,9 +131,26 @@ fn the_hosts_that_a_secret_is_for_belong_to_the_login() {
         by_url("postgresql://u:p@db.example.com/"),
         Ok(HostList::parse(".example.com"))
     );
-    assert_eq!(
-        by_url("postgresql://db.example.com/"),
-        Ok(HostList::parse("10.0.0.0/8"))
+    let both = HostList::parse(".example.com").unwrap();
+    let both = both.and(&HostList::parse("10.0.0.0/8").unwrap());
+    assert_eq!(by_url("postgresql://db.example.com/"), Ok(Some(both)));
+}
+
+#[test]
+fn the_hosts_that_a_client_certificate_is_for_belong_to_the_login_that_uses_it() {
+    let of = |mode: &str, hosts: &str| {
+        let keys = ["tls.crt", "tls.key"].map(|key| (key.to_owned(), b"PEM".to_vec()));
+        let annotations = BTreeMap::from([(super::secrets::HOSTS.to_owned(), hosts.to_owned())]);
+        let keys = SecretKeys::annotated(keys.into(), Some(&annotations));
+        let secrets = Secrets::from([("client".to_owned(), Ok(keys))]);
+        let tls = json!({"mode": mode, "clientCertSecretRef": {"name": "client"}});
+        login(with(&json!({"connection": {"tls": tls}})), &secrets, "primary").map(|login| login.hosts)
+    };
+    assert_eq!(of("VerifyFull", "10.0.0.0/8"), Ok(HostList::parse("10.0.0.0/8")));
+    let message = of("Require", "*").unwrap_err().to_string();
+    assert!(
+        message.starts_with("Secret client has an annotation distributary.dev/hosts"),
+        "{message}"
     );
 }
 
@@ -482,6 +500,28 @@ fn the_ca_is_under_its_usual_key_or_the_named_one() {
         ca(json!({"name": "ca", "key": "other"})).as_deref(),
         Some("named")
     );
+}
+
+#[test]
+fn a_list_of_certificates_is_kept_once_for_all_endpoints() {
+    let own = |id: &str, host: &str| json!({"id": id, "host": host, "connection": {"database": id}});
+    let spec = spec(
+        &json!([own("a", "198.18.0.2"), own("b", "198.18.0.3")]),
+        &json!({"connection": {"tls": {"caSecretRef": {"name": "ca"}}}}),
+    );
+    let object = object(spec);
+    let all = resolve(&object, &secret("ca", &[("ca.crt", "PEM")]), &Services::new());
+    let of = |id: &str| {
+        all[&EndpointId::from(id)]
+            .login
+            .clone()
+            .unwrap()
+            .tls
+            .ca
+            .clone()
+            .unwrap()
+    };
+    assert!(Arc::ptr_eq(&of("a"), &of("b")) && Arc::ptr_eq(&of("a"), &of("primary")));
 }
 
 #[test]

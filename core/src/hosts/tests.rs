@@ -28,11 +28,25 @@ fn a_list_permits_what_it_names_and_nothing_else() {
         ("10.0.0.2", "10.0.0.2", "10.0.0.2", true),
         ("2001:db8::/32", "any.test", "2001:db8:1::1", true),
         ("::/0", "any.test", "2001:db8:1::1", true),
+        ("::ffff:10.0.0.0/104", "any.test", "10.1.2.3", true),
+        ("::ffff:10.0.0.0/104", "any.test", "11.1.2.3", false),
+        ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.1", true),
+        ("::ffff:0:0/95", "any.test", "10.0.0.1", false),
         // The name of an address is none.
         ("db.example.com", "10.0.0.1", "10.0.0.1", false),
     ] {
         assert_eq!(permits(list, host, address), permitted, "{list} {host} {address}");
     }
+}
+
+#[test]
+fn of_several_lists_each_must_permit_a_host() {
+    let [names, networks] = [".example.com", "10.0.0.0/8"].map(|text| HostList::parse(text).unwrap());
+    let both = names.and(&networks);
+    let permits = |name: &str, address: &str| both.permits(Some(name), address.parse().unwrap());
+    assert!(permits("db.example.com", "10.0.0.1"));
+    assert!(!permits("db.example.com", "11.0.0.1"));
+    assert!(!permits("db.example.net", "10.0.0.1"));
 }
 
 #[test]

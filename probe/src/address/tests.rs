@@ -29,10 +29,19 @@ fn without_lists_only_special_addresses_are_refused() {
         "::169.254.169.254",
         "::127.0.0.1",
         "64:ff9b::",
+        "64:ff9b:1::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "2002:7f00:1::1",
+        "fd00:ec2::23",
     ] {
         assert!(!allowed(&rules, address), "{address}");
     }
-    for address in ["64:ff9b::10.0.0.1", "64:ff9b:1::127.0.0.1", "::10.0.0.1"] {
+    for address in [
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::10.0.0.1",
+        "::10.0.0.1",
+        "2002:a00:1::1",
+    ] {
         assert!(allowed(&rules, address), "{address}");
     }
 }
@@ -46,6 +55,8 @@ fn what_is_refused_as_ipv4_is_refused_where_ipv6_carries_it() {
         ("64:ff9b::10.0.0.7", false),
         ("64:ff9b::10.96.0.1", false),
         ("::10.0.0.7", false),
+        ("2002:a00:7::1", false),
+        ("64:ff9b:1::10.96.0.1", false),
         // Not in the allow list.
         ("10.0.0.1", false),
     ] {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::address::AddressRules;
 use crate::fixture::{self, Checked, PASSWORD, checked, location, login};
+use crate::zone::ClusterZone;
 use distributary_core::login::{Login, TlsMode};
 use distributary_core::observation::{Load, Lsn, NoLag, Role};
 use distributary_core::server::Location;
@@ -888,7 +889,11 @@ async fn loopback_is_refused_outside_of_tests() {
     let server = fixture::server(location, login(TlsMode::Disable));
     let mut checker = Checker::new(
         clock,
-        Resolver::from_system(clock, AddressRules::default(), "cluster.local"),
+        Resolver::from_system(
+            clock,
+            AddressRules::default(),
+            ClusterZone::new("cluster.local", []),
+        ),
         server,
     );
     let observation = checked(&mut checker).await;

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::proto::op::{Message, OpCode};
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::rdata::CNAME;
 use tokio::net::UdpSocket as Udp;
 use tokio::time::advance;
 use tokio_util::task::AbortOnDropHandle;
@@ -299,6 +300,15 @@ struct Served {
 
 /// The name server knows one name, of both families, and refuses to speak of another.
 async fn served() -> Served {
+    served_in(zone(&[])).await
+}
+
+/// Aliases lead to names of these namespaces.
+fn zone(namespaces: &[&str]) -> ClusterZone {
+    ClusterZone::new("cluster.test", namespaces.iter().map(ToString::to_string))
+}
+
+async fn served_in(zone: ClusterZone) -> Served {
     let socket = Udp::bind("127.0.0.1:0").await.unwrap();
     let mut connection = ConnectionConfig::udp();
     connection.port = socket.local_addr().unwrap().port();
@@ -328,7 +338,7 @@ async fn served() -> Served {
     let system = System {
         hosts,
         resolver: Some(configured(builder).unwrap()),
-        domain: "cluster.test".to_owned(),
+        zone,
     };
     let resolver = Resolver::new(
         Clock::new(),
@@ -353,6 +363,12 @@ fn reply(question: &Message) -> Message {
                 "2001:db8::1"
             };
             let data: RData = address.parse::<IpAddr>().unwrap().into();
+            reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
+            ResponseCode::NoError
+        }
+        ("alias.test.", _) => {
+            let target = "db.prod.svc.cluster.test.".parse().unwrap();
+            let data = RData::CNAME(CNAME(target));
             reply.add_answer(Record::from_rdata(query.name().clone(), 30, data));
             ResponseCode::NoError
         }
@@ -393,6 +409,28 @@ async fn no_search_list_leads_a_name_to_a_service() {
         assert_eq!(found, Err(FailureKind::NameNotFound), "{text}");
         let asked = std::mem::take(&mut *served.asked.lock().unwrap());
         assert!(asked.iter().all(|name| *name == format!("{text}.")), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_leads_into_the_cluster_only_where_its_namespace_is_allowed() {
+    for (allowed, expected) in [
+        (vec![], Err(FailureKind::NameNotFound)),
+        (vec!["bank"], Err(FailureKind::NameNotFound)),
+        (vec!["prod"], Ok(addresses(&["198.18.0.1", "2001:db8::1"]))),
+    ] {
+        let served = served_in(zone(&allowed)).await;
+        let found = served
+            .resolver
+            .addresses(&name("alias.test"), None, PATIENT)
+            .await;
+        assert_eq!(found, expected, "{allowed:?}");
+        // Its name server was not the one that refused.
+        let asked = served.asked.lock().unwrap();
+        assert!(
+            asked.iter().any(|name| name == "db.prod.svc.cluster.test."),
+            "{asked:?}"
+        );
     }
 }
 
@@ -450,7 +488,7 @@ async fn without_a_resolver_names_fail() {
     let lookup = Lookup::System(Arc::new(System {
         hosts: Hosts::default(),
         resolver: None,
-        domain: "cluster.test".to_owned(),
+        zone: zone(&[]),
     }));
     let resolver = Resolver::new(Clock::new(), lookup, AddressRules::default());
     assert_eq!(

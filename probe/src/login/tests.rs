@@ -1,6 +1,6 @@
 use std::sync::atomic::AtomicUsize;
 
-use fake_postgres::wire::authentication;
+use fake_postgres::wire::{authentication, error};
 use fake_postgres::{Fake, Standing, Verifier};
 
 use super::*;
@@ -66,6 +66,28 @@ async fn a_line_end_is_left_out_where_the_server_refuses_it_and_only_there() {
         let fake = keeping(Verifier::of(PASSWORD)).await;
         let refused = opened(&server(&fake, with_password(&given)), &fake).await;
         assert_eq!(refused, Err(FailureKind::AuthenticationFailed), "{given:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_end_is_left_out_where_a_pooler_refuses_the_login_in_its_own_way() {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let fake = Fake::start(move |session| {
+        let is_first = logins.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            let mut session = session.startup(None).await?;
+            if is_first {
+                session.say(&error("08P01")).await
+            } else {
+                session.welcome().await
+            }
+        }
+    })
+    .await;
+    let server = server(&fake, with_password(&format!("{PASSWORD}\n")));
+    for ever in [2, 3] {
+        assert_eq!(opened(&server, &fake).await, Ok(()));
+        assert_eq!(fake.counts().ever, ever);
     }
 }
 

@@ -43,7 +43,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
         ClientCertificate {
-            chain,
+            chain: chain.into(),
             key: Sensitive::new(&key.serialize_pem()),
         }
     }
@@ -97,7 +97,7 @@ fn named(name: &str) -> Host {
 fn settings(mode: TlsMode, ca: &Authority) -> TlsSettings {
     TlsSettings {
         mode,
-        ca: Some(ca.pem.clone()),
+        ca: Some(ca.pem.as_str().into()),
         client: None,
     }
 }
@@ -181,7 +181,7 @@ async fn a_certificate_of_version_1_will_do_where_nothing_is_verified_or_where_i
             let fake = answering(server).await;
             let settings = TlsSettings {
                 mode,
-                ca: Some(ca.to_owned()),
+                ca: Some(ca.into()),
                 client: None,
             };
             let result = check(&fake, named("db.test"), settings).await.result;
@@ -232,7 +232,7 @@ async fn a_certificate_that_is_its_own_ca_is_accepted_for_its_name_and_time() {
         for (mode, failure) in all.into_iter().zip(failures) {
             let settings = TlsSettings {
                 mode,
-                ca: Some(format!("{}{certificate}", Authority::new().pem)),
+                ca: Some(format!("{}{certificate}", Authority::new().pem).into()),
                 client: None,
             };
             let result = check(&fake, named("db.test"), settings).await.result;

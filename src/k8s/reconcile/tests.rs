@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use axum::http::{Request, Response};
@@ -12,6 +13,7 @@ use super::super::clients::Clients;
 use super::super::context::ClusterSettings;
 use super::super::dereference::parse;
 use super::super::desk;
+use super::super::policies::PolicyChange;
 use super::super::readiness::{Subject, Watched};
 use super::super::secrets::SecretAccess;
 use super::super::triggers::Triggers;
@@ -24,7 +26,7 @@ use crate::render::Kind;
 use distributary_api::ReplicaSetPolicy;
 use distributary_core::cadence::HoldRule;
 use distributary_core::world::Event as CoreEvent;
-use distributary_probe::{AddressRules, Limits, Registry, Resolver};
+use distributary_probe::{AddressRules, ClusterZone, Limits, Registry, Resolver};
 
 fn read(mode: &str) -> Result<ReplicaSetPolicy, String> {
     let object = json!({
@@ -110,6 +112,11 @@ fn bench_with(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
 }
 
 fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
+    bench_of(ClusterSettings::default(), waits, answer_to)
+}
+
+/// The same, with these settings.
+fn bench_of(cluster: ClusterSettings, waits: bool, answer_to: fn(&str) -> (u16, Value)) -> Bench {
     let (ask, asked) = mpsc::channel(if waits { 1 } else { 1024 });
     let answer = Arc::new(Notify::new());
     let answers = Arc::clone(&answer);
@@ -139,7 +146,8 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         }
         all
     });
-    let resolver = Resolver::from_system(clock, AddressRules::default(), "cluster.local");
+    let zone = ClusterZone::new("cluster.local", []);
+    let resolver = Resolver::from_system(clock, AddressRules::default(), zone);
     let registry = Registry::new(clock, resolver, Limits::default(), answers);
     let (engine, handle) = Engine::new(
         clock,
@@ -169,7 +177,7 @@ fn bench_before_the_lists(waits: bool, answer_to: fn(&str) -> (u16, Value)) -> B
         &[None],
         triggers,
         access,
-        ClusterSettings::default(),
+        cluster,
     );
     let store = reflector::store::Writer::new(policy_resource());
     context.policies.of_store(store.as_reader());
@@ -349,4 +357,65 @@ async fn a_watch_that_fails_pauses_no_pass() {
     let counted = r#"distributary_watch_failures_total{kind="ReplicaSetPolicy",category="ServerError"}"#;
     assert!(page.contains(counted), "{page}");
     stop.cancel();
+}
+
+/// In the namespace of the bench may be so many endpoints; [`policy_of`] has two.
+fn bench_with_quota(most: usize) -> Bench {
+    let cluster = ClusterSettings {
+        max_endpoints_per_namespace: most,
+        ..ClusterSettings::default()
+    };
+    let bench = bench_of(cluster, false, |_| (404, refused(404)));
+    bench.lists();
+    bench
+}
+
+#[tokio::test]
+async fn of_a_policy_beyond_the_quota_nothing_is_read() {
+    for (most, reads) in [(2, true), (1, false)] {
+        let mut bench = bench_with_quota(most);
+        bench.shows(&policy_of("first"));
+        bench.passes(policy_of("first")).await.unwrap().unwrap();
+        assert_eq!(bench.asked.try_recv().is_ok(), reads, "{most}");
+        let secret = ("shop".to_owned(), "probe".to_owned());
+        assert_eq!(bench.context.secrets.is_named(&secret), reads, "{most}");
+        drop(bench.context);
+        let taken = bench.taken.await.unwrap();
+        let declared = taken.iter().find(|input| input.starts_with("Declared")).unwrap();
+        assert_eq!(
+            declared.contains("--max-endpoints-per-namespace"),
+            !reads,
+            "{declared}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_went_before_its_first_pass_leaves_its_room() {
+    let mut bench = bench_with_quota(2);
+    let created = |name: &str, at: &str| -> StoredPolicy {
+        let mut object = policy_of(name).declared();
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["creationTimestamp"] = json!(at);
+        serde_json::from_value(object).unwrap()
+    };
+    let newer = created("newer", "2026-01-02T00:00:00Z");
+    let older = created("older", "2026-01-01T00:00:00Z");
+    for policy in [&newer, &older] {
+        bench.shows(policy);
+        let change = PolicyChange::Changed(policy.key());
+        bench.context.policies.see(&change, None);
+    }
+    assert!(
+        bench.context.excess(&newer).is_some(),
+        "the older one was not counted"
+    );
+    bench.store.apply_watcher_event(&Event::Delete(older));
+    let listed: BTreeSet<_> = [newer.key()].into();
+    bench
+        .context
+        .policies
+        .see(&PolicyChange::Listed(listed.clone()), None);
+    bench.context.forget_all_but(&listed, None).await;
+    assert!(bench.context.excess(&newer).is_none());
 }

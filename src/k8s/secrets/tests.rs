@@ -130,11 +130,8 @@ fn for_failed_logins_the_secrets_of_a_policy_are_read_again_at_most_every_ten_se
     cache.used_by(&policy("users"), &names(&["other"]));
     let know = || {
         for name in ["probe", "other"] {
-            let read = Read {
-                version: "1".to_owned(),
-                keys: Err(SecretProblem::NotFound),
-            };
-            cache.state().read.insert(secret(name), read);
+            let read = Read::new("1".to_owned(), Err(SecretProblem::NotFound));
+            let _ = cache.state().keep(&secret(name), read);
         }
     };
     know();
@@ -149,4 +146,38 @@ fn for_failed_logins_the_secrets_of_a_policy_are_read_again_at_most_every_ten_se
         cache.state().doubted.is_empty(),
         "nothing is kept of what is past"
     );
+}
+
+/// Of a namespace and a name, with so many MiB under its only key.
+fn large(mebibytes: usize) -> Read {
+    let keys = BTreeMap::from([("k".to_owned(), vec![0; (mebibytes << 20) - 1])]);
+    Read::new("1".to_owned(), Ok(SecretKeys(keys)))
+}
+
+#[test]
+fn the_secrets_of_a_namespace_are_kept_as_long_as_there_is_room_for_them() {
+    let cache = SecretCache::default();
+    let all = names(&["one", "two", "three"]);
+    cache.used_by(&policy("orders"), &all);
+    let keep = |key: &SecretKey, mebibytes| cache.state().keep(key, large(mebibytes)).is_ok();
+    let bank = ("bank".to_owned(), "one".to_owned());
+    assert!(keep(&secret("one"), MOST - 1) && keep(&secret("two"), 1));
+    assert!(!keep(&secret("three"), 1), "there is no room left");
+    assert!(keep(&bank, MOST), "each namespace has its own");
+    let known = |name: &str| cache.state().known(&secret(name)).map(|keys| keys.is_ok());
+    assert_eq!(known("three"), Some(false));
+    // One that was kept and is read again takes the room that it had.
+    assert!(keep(&secret("one"), MOST - 1));
+    // Nobody names it any more: the other one is read again, and fits.
+    cache.used_by(&policy("orders"), &names(&["one", "three"]));
+    assert_eq!(known("three"), None);
+    assert!(keep(&secret("three"), 1));
+    // What is gone is read again, kept or not.
+    assert!(!keep(&secret("two"), 1));
+    for name in ["one", "two"] {
+        assert!(cache.changed(&secret(name), Shown::Gone(None)).len() <= 1);
+        assert_eq!(known(name), None, "{name}");
+    }
+    cache.used_by(&policy("orders"), &names(&[]));
+    assert_eq!(cache.state().kept.keys().collect::<Vec<_>>(), ["bank"]);
 }

@@ -50,6 +50,21 @@ async fn nobody_waits_for_the_check_of_a_more_patient_policy() {
 }
 
 #[tokio::test]
+async fn policies_of_two_namespaces_share_nothing() {
+    let (mut bench, fake) = (bench(Limits::default(), 64), hung().await);
+    for namespace in ["shop", "bank"] {
+        let order = wanted("one", &fake, bench.now(1));
+        bench.registry.want(&PolicyKey::new(namespace, "a"), vec![order]);
+    }
+    until_open(&fake, 2).await;
+    // Those of one do.
+    let order = wanted("one", &fake, bench.now(1));
+    bench.registry.want(&PolicyKey::new("shop", "b"), vec![order]);
+    bench.silence().await;
+    assert_eq!(fake.counts().most, 2);
+}
+
+#[tokio::test]
 async fn checks_are_shared_by_those_who_prefer_the_same_address() {
     let mut bench = bench(Limits::default(), 64);
     let (hanging, good) = (hung().await, good().await);
@@ -102,7 +117,7 @@ async fn checks_are_shared_by_those_who_prefer_the_same_address() {
 async fn a_long_list_of_certificates_is_read_once_and_not_at_every_instruction() {
     let (mut bench, fake) = (bench(Limits::default(), 8), good().await);
     let mut login = (*login_of("probe", TlsMode::Disable)).clone();
-    login.tls.ca = Some("-".repeat(1024 * 1024));
+    login.tls.ca = Some("-".repeat(1024 * 1024).into());
     let order = ProbeOrder {
         login: Arc::new(login),
         ..wanted("one", &fake, bench.later(1))
