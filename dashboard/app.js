@@ -46,7 +46,7 @@ function leave() {
 const page = {
   /** How the view hears of changes: Live, Polled, Waiting or Ended. */
   state(word, problem) {
-    const text = { Live: "Live", Polled: "Every 3 s", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
+    const text = { Live: "Live", Polled: "Every few seconds", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
     say(link, text);
     mark(link, "data-state", word || null);
     mark(link, "title", problem?.message ?? null);

@@ -41,7 +41,7 @@ macro_rules! files {
 
 const PAGE: &str = include_str!("../dashboard/index.html");
 
-static FILES: [File; 18] = files![
+static FILES: [File; 19] = files![
     "style.css": CSS,
     "icon.svg": SVG,
     "app.js": SCRIPT,
@@ -51,6 +51,7 @@ static FILES: [File; 18] = files![
     "words.js": SCRIPT,
     "sign_in.js": SCRIPT,
     "fleet.js": SCRIPT,
+    "fleet_table.js": SCRIPT,
     "policy.js": SCRIPT,
     "picture.js": SCRIPT,
     "endpoints.js": SCRIPT,

@@ -33,7 +33,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 
 /// The command while it runs.
 struct Served {
-    _process: Child,
+    process: Child,
     address: SocketAddr,
     url: String,
     browser: Arc<Chromium>,
@@ -58,7 +58,7 @@ impl Served {
         ensure!(address.ip().to_string() == "127.0.0.1", "{url}");
         let browser = Chromium::start(REBOUND, address)?;
         Ok(Self {
-            _process: process,
+            process,
             address,
             url,
             browser,
@@ -103,7 +103,7 @@ impl Served {
 
 async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane, 2).await?;
-    let served = Served::start(&scene, Caller::Editor).await?;
+    let mut served = Served::start(&scene, Caller::Editor).await?;
     let page = served.page(&scene).await?;
     page.until(
         "the page to be live",
@@ -154,6 +154,14 @@ async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
     page.write("#where", &scene.it.namespace).await?;
     page.press("Enter").await?;
     page.shows("1 in all").await?;
+
+    // What nobody answers for any more does not look as if it were of now.
+    served.process.kill().await?;
+    page.until(
+        "the end of the command to be told",
+        "document.getElementById('link').dataset.state === 'Waiting'",
+    )
+    .await?;
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }

@@ -4,6 +4,7 @@
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+mod answers;
 mod api;
 
 #[allow(dead_code, reason = "made for more tests than these")]
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     harness::node::enter(|| {
         let suite = Suite::new(|| async { ControlPlane::start_with(&[Path::new(DEFINITION)]).await });
         // Times are measured.
-        looks::tests(local::tests(live::tests(fleet::tests(suite))))
+        looks::tests(local::tests(live::tests(answers::tests(fleet::tests(suite)))))
             .one_at_a_time()
             .run()
     })
