@@ -41,7 +41,7 @@ macro_rules! files {
 
 const PAGE: &str = include_str!("../dashboard/index.html");
 
-static FILES: [File; 19] = files![
+static FILES: [File; 20] = files![
     "style.css": CSS,
     "icon.svg": SVG,
     "app.js": SCRIPT,
@@ -57,6 +57,7 @@ static FILES: [File; 19] = files![
     "endpoints.js": SCRIPT,
     "timeline.js": SCRIPT,
     "plots.js": SCRIPT,
+    "series.js": SCRIPT,
     "actions.js": SCRIPT,
     "vendor/uPlot.iife.min.js": SCRIPT,
     "vendor/uPlot.min.css": CSS,
