@@ -123,6 +123,11 @@ pub fn did(name: &str, what: &str) -> String {
     format!("{RESOURCE}/{name} {what}")
 }
 
+/// That a policy is gone, as kubectl says it.
+pub fn deleted(namespace: &str, name: &str) -> String {
+    format!("{RESOURCE} \"{name}\" deleted from namespace \"{namespace}\"")
+}
+
 /// Text for people, to standard output: in colours where it is a terminal.
 ///
 /// # Errors

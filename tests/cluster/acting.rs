@@ -33,6 +33,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_policy_that_gitops_manages_is_changed_by_a_command_with_force_alone",
             gitops,
         )
+        .test("a_command_that_may_not_watch_says_so_at_once", blind)
         .test("a_report_has_no_secret_and_is_explained_offline", report::report)
 }
 
@@ -298,6 +299,23 @@ async fn dry_add(it: &Fixture, editor: &Person) -> Result<()> {
         .run("kubectl distributary drain orders primary --dry-run")
         .await?;
     ensure!(err.contains("warning: primary takes the writes"), "{err}");
+    Ok(())
+}
+
+/// A reader of these tests may get and list.
+async fn blind(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let reader = Person::reader(&it).await?;
+    for command in [
+        "wait orders --for=route=ro=Held --timeout=50s",
+        "status orders --watch",
+        "health --watch",
+    ] {
+        let words = "cannot watch resource \"replicasetpolicies\"";
+        reader
+            .fails(&format!("kubectl distributary {command}"), 1, words)
+            .await?;
+    }
     Ok(())
 }
 

@@ -1,15 +1,19 @@
 //! The lines of policies as they change: by the stream of the operator, or else by a watch of the policies.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
 
 use super::{Arguments, Line, document, table};
 use crate::cli::ExitStatus;
 use crate::http_api::answers::PolicyItem;
 use crate::kubectl::cluster::Cluster;
-use crate::kubectl::error::Error;
+use crate::kubectl::error::{Error, note};
 use crate::kubectl::listed::Listed;
 use crate::kubectl::live::{self, FleetEvent, Live};
-use crate::kubectl::watching;
+use crate::kubectl::output::deleted;
+use crate::kubectl::watching::{self, Change};
+use distributary_core::ids::PolicyKey;
 
 /// Until it is interrupted. `shown`: the lines of the table.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> Result<ExitStatus, Error> {
@@ -22,10 +26,16 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> 
         }
     }
     let mut changes = std::pin::pin!(watching::policies(cluster, arguments.scope.namespace(cluster)));
-    while let Some(object) = changes.next().await {
-        let listed = serde_json::to_value(&object).and_then(serde_json::from_value::<Listed>);
-        if let Ok(listed) = listed {
-            screen.take(vec![Line { listed, live: None }])?;
+    while let Some(change) = changes.next().await {
+        match change? {
+            Change::Is(object) => {
+                let listed = serde_json::to_value(&object).and_then(serde_json::from_value::<Listed>);
+                if let Ok(listed) = listed {
+                    screen.take(vec![Line { listed, live: None }])?;
+                }
+            }
+            Change::Gone(key) => screen.lose(|own| *own == key),
+            Change::Only(left) => screen.lose(|own| !left.contains(own)),
         }
     }
     Ok(ExitStatus::Well)
@@ -69,6 +79,18 @@ impl Screen<'_> {
         };
         output.print(&document(of_changed.iter().copied()), names, text)
     }
+
+    /// Forgets those that were deleted, and says so.
+    fn lose(&mut self, is_gone: impl Fn(&PolicyKey) -> bool) {
+        self.shown.retain(|line| {
+            let (namespace, name) = line.key();
+            let is_gone = is_gone(&PolicyKey::new(namespace, name));
+            if is_gone {
+                note(&deleted(namespace, name));
+            }
+            !is_gone
+        });
+    }
 }
 
 /// Ends where nobody answers any more.
@@ -79,8 +101,22 @@ async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> R
     let mut broken = 0;
     loop {
         match events.next().await {
-            Ok(Some(FleetEvent::Policies(items))) => {
+            Ok(Some(FleetEvent::All(items))) => {
                 broken = 0;
+                let left: BTreeSet<_> = items
+                    .iter()
+                    .map(|item| PolicyKey::new(&item.namespace, &item.name))
+                    .collect();
+                screen.lose(|own| !left.contains(own));
+                screen.take(items.into_iter().map(Line::of).collect())?;
+            }
+            Ok(Some(FleetEvent::Changed { items, removed })) => {
+                broken = 0;
+                screen.lose(|own| {
+                    removed
+                        .iter()
+                        .any(|gone| (&gone.namespace, &gone.name) == (&own.namespace, &own.name))
+                });
                 screen.take(items.into_iter().map(Line::of).collect())?;
             }
             Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
