@@ -107,6 +107,8 @@ async fn of_cluster(
     let (client, default) = connection.client().await?;
     let namespace = arguments.namespace.clone().unwrap_or(default);
     let name = &arguments.name;
+    cluster::path_part("namespace", &namespace)?;
+    cluster::path_part("resource name", name)?;
     let object = cluster::policy(&client, &namespace, name).await?.ok_or_else(|| {
         Error::Unusable(format!(
             "there is no ReplicaSetPolicy {namespace}/{name} in the cluster"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, resource_name};
 use super::error::{self, Error};
 use super::figures;
 use super::health::{self, Line};
@@ -32,7 +32,10 @@ pub struct Arguments {
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
     match &arguments.chosen.name {
-        Some(name) => of_one(&cluster, arguments, name).await,
+        Some(name) => {
+            resource_name(name)?;
+            of_one(&cluster, arguments, name).await
+        }
         None => of_all(&cluster, arguments).await,
     }
 }

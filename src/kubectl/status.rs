@@ -3,7 +3,7 @@
 mod follow;
 mod view;
 
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, resource_name};
 use super::error::Error;
 use super::live::LiveArguments;
 use super::output::Output;
@@ -32,6 +32,7 @@ pub struct Arguments {
 
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
+    resource_name(&arguments.name)?;
     if arguments.watch {
         return follow::run(&cluster, arguments).await;
     }

@@ -118,6 +118,18 @@ async fn formats(scene: &Scene) -> Result<()> {
         by_kubectl.code == 0 && by_kubectl.out.contains("Served"),
         "{by_kubectl:?}"
     );
+    // A name leads to no other path, such as that of a subresource.
+    for command in ["status", "stats", "routes", "explain", "force-check", "report"] {
+        let other = scene.run(Caller::Editor, &[command, "orders/status"]).await?;
+        ensure!(
+            other.code == 1
+                && other
+                    .err
+                    .contains("error: invalid resource name \"orders/status\": [may not contain '/']")
+                && other.out.is_empty(),
+            "{command}: {other:?}"
+        );
+    }
     let everywhere = scene.run(Caller::Reader, &["routes", "-A"]).await?;
     ensure!(
         everywhere.code == 1 && everywhere.err.contains("at the cluster scope"),
