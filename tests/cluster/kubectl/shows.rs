@@ -77,14 +77,16 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
             ),
         "{nobody:?}"
     );
-    let missing = scene.run(Caller::Reader, &["status", "carts"]).await?;
-    ensure!(
-        missing.code == 1
-            && missing.err.contains(
-                "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
-            ),
-        "{missing:?}"
-    );
+    for command in ["status", "stats", "routes", "explain", "report"] {
+        let missing = scene.run(Caller::Reader, &[command, "carts"]).await?;
+        ensure!(
+            missing.code == 1
+                && missing.err.contains(
+                    "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
+                ),
+            "{command}: {missing:?}"
+        );
+    }
     formats(&scene).await
 }
 
