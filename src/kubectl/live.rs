@@ -35,6 +35,34 @@ const PAGE: usize = 500;
 /// Pages that are read at most.
 const PAGES: usize = 100;
 
+/// Which installation of the operator.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Installation {
+    /// Namespace of the operator.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_OPERATOR_NAMESPACE",
+        value_name = "NAME",
+        default_value = "distributary-system"
+    )]
+    pub operator_namespace: String,
+    /// Name of the operator's Lease, whose holder is the leader; the chart gives it the name of the Deployment.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_LEASE_NAME",
+        value_name = "NAME",
+        default_value = "distributary"
+    )]
+    pub lease_name: String,
+}
+
+impl Installation {
+    /// The ConfigMap with the CA of the HTTP API, as the chart names it.
+    pub fn authority(&self) -> String {
+        format!("{}-api", self.lease_name)
+    }
+}
+
 /// Where live figures come from.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LiveArguments {
@@ -48,12 +76,8 @@ pub struct LiveArguments {
     /// Name that the certificate of the HTTP API must have. Default: the host of --server.
     #[arg(long, value_name = "NAME", requires = "server")]
     tls_server_name: Option<String>,
-    /// Namespace of the operator.
-    #[arg(long, value_name = "NAME", default_value = "distributary-system")]
-    operator_namespace: String,
-    /// Name of the operator's Lease, whose holder is the leader.
-    #[arg(long, value_name = "NAME", default_value = "distributary")]
-    lease_name: String,
+    #[command(flatten)]
+    operator: Installation,
     /// Port of the operator's --loopback-address.
     #[arg(long, value_name = "PORT", default_value_t = 8081)]
     loopback_port: u16,
@@ -107,7 +131,7 @@ impl LiveArguments {
 
     /// The namespace of the operator.
     pub fn operator_namespace(&self) -> &str {
-        &self.operator_namespace
+        &self.operator.operator_namespace
     }
 
     /// Who answers.
