@@ -22,10 +22,10 @@ let wasRefused = null;
 /** Whether `kubectl distributary dashboard` serves the page. */
 const isLocal = document.documentElement.dataset.served === "locally";
 
-/** The secret of a local server comes in the fragment, and leaves the address bar at once. */
+/** The secret of a local server comes in the fragment, with a namespace to begin with, and leaves the address bar at once. */
 function secretOfFragment() {
-  const secret = /^#secret=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1] ?? null;
-  if (secret) history.replaceState(null, "", "/#/");
+  const [, secret = null, namespace = ""] = /^#secret=([A-Za-z0-9_-]+)(?:&namespace=([\w.~:-]+))?$/.exec(location.hash) ?? [];
+  if (secret) history.replaceState(null, "", `/#/${namespace}`);
   return secret;
 }
 

@@ -37,7 +37,7 @@ const LIMITS: Limits = Limits {
 
 /// Serve the dashboard on this machine until interrupted, and print its URL.
 ///
-/// The page shows and changes what you may. The URL has a secret of this run: whoever knows it acts with your rights while the command
+/// The page shows and changes what you may, with -n at first the policies of that namespace. The URL has a secret of this run: whoever knows it acts with your rights while the command
 /// runs. Needs the right to list or get policies; live figures and changes need what the other commands need for them.
 ///
 /// Exit codes: 0 it was interrupted; 1 it failed.
@@ -67,7 +67,11 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         .local_addr()
         .map_err(|error| Error::said(error.to_string()))?;
     let guard = Guard::new(address.port()).ok_or_else(|| Error::said("the system has no randomness"))?;
-    println!("{}", guard.url());
+    let given = place
+        .namespace
+        .as_ref()
+        .is_some_and(|namespace| !namespace.is_empty());
+    println!("{}", guard.url(given.then_some(cluster.namespace.as_str())));
     note("Open this URL in a browser. It has a secret of this run. Interrupt to end.");
     let shared = Shared {
         cluster,

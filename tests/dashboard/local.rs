@@ -36,12 +36,19 @@ struct Served {
     process: Child,
     address: SocketAddr,
     url: String,
+    secret: String,
     browser: Arc<Chromium>,
 }
 
 impl Served {
     async fn start(scene: &Scene, caller: Caller) -> Result<Self> {
+        Self::start_with(scene, caller, &[]).await
+    }
+
+    /// With more arguments.
+    async fn start_with(scene: &Scene, caller: Caller, more: &[&str]) -> Result<Self> {
         let arguments = ["dashboard", "--operator-namespace", &scene.it.namespace];
+        let arguments = [&arguments[..], more].concat();
         let mut command = scene.command(caller, &arguments).await?;
         command
             .stdout(Stdio::piped())
@@ -52,7 +59,8 @@ impl Served {
         let mut lines = BufReader::new(out).lines();
         let url = wait::within("the URL", SOON, lines.next_line()).await?;
         let url = url.context("the command ended")?;
-        let (start, secret) = url.split_once("/#secret=").context("a secret")?;
+        let (start, rest) = url.split_once("/#secret=").context("a secret")?;
+        let secret = rest.split('&').next().unwrap_or_default().to_owned();
         ensure!(secret.len() == 64, "{url}");
         let address: SocketAddr = start.trim_start_matches("http://").parse()?;
         ensure!(address.ip().to_string() == "127.0.0.1", "{url}");
@@ -61,12 +69,9 @@ impl Served {
             process,
             address,
             url,
+            secret,
             browser,
         })
-    }
-
-    fn secret(&self) -> &str {
-        self.url.rsplit('=').next().unwrap_or_default()
     }
 
     /// A page that was opened by the printed URL, and looks at the policy.
@@ -186,6 +191,15 @@ async fn viewer(plane: Arc<ControlPlane>) -> Result<()> {
     page.shows("1 in all").await?;
     page.shows("No live figures.").await?;
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
+
+    // Who names a namespace sees it at once, also where they may not list all.
+    let namespace = &*scene.it.namespace;
+    let served = Served::start_with(&scene, Caller::Viewer, &["-n", namespace]).await?;
+    let page = served.browser.page().await?;
+    page.open(&served.url).await?;
+    page.shows("1 in all").await?;
+    let hash = page.value("location.hash").await?;
+    ensure!(hash == format!("#/{namespace}"), "{hash}");
     Ok(())
 }
 
@@ -196,12 +210,12 @@ async fn guarded(plane: Arc<ControlPlane>) -> Result<()> {
     let kept = page
         .value("JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}, document.documentElement.outerHTML])")
         .await?;
-    ensure!(!kept.to_string().contains(served.secret()), "{kept}");
+    ensure!(!kept.to_string().contains(&served.secret), "{kept}");
     let list = format!("/api/v1/policies?namespace={}", &*scene.it.namespace);
     let change = format!("/api/db/replicas?policy={}/orders", &*scene.it.namespace);
     let own = format!("Host: {}", served.address);
     let rebound = format!("Host: {REBOUND}:{}", served.address.port());
-    let secret = format!("Authorization: Bearer {}", served.secret());
+    let secret = format!("Authorization: Bearer {}", &served.secret);
     let (foreign, none) = (
         "Origin: http://evil.example".to_owned(),
         "Origin: null".to_owned(),
