@@ -99,6 +99,7 @@ fn document(namespace: &str, name: &str, ids: &[String], live: Option<&PolicyAns
             "id": id,
             "role": server.map(|server| &server.role),
             "connections": server.and_then(|server| server.connections),
+            "serverMaxConnections": server.and_then(|server| server.server_max_connections),
             "maxConnections": server.map(|server| server.max_connections),
             "lagMilliseconds": server.and_then(|server| server.lag_milliseconds),
             "statistics": server.and_then(|server| server.statistics.as_ref()),
@@ -180,8 +181,11 @@ fn cells(id: &str, server: Option<&ServerAnswer>, is_wide: bool) -> Vec<String> 
     cells
 }
 
-/// Sessions of clients, with the size of a client's pool: `12/15`.
+/// Sessions of clients, of as many as the server takes: `12/200`.
 pub fn sessions(server: &ServerAnswer) -> Option<String> {
     let connections = server.connections?;
-    Some(format!("{connections}/{}", server.max_connections))
+    Some(match server.server_max_connections {
+        Some(most) => format!("{connections}/{most}"),
+        None => connections.to_string(),
+    })
 }

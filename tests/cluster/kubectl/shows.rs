@@ -47,7 +47,7 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
         let replica = row(&status.out, "replica-1")?;
         ensure!(replica.len() == 7 && replica[1] == "Standby", "{replica:?}");
         ensure!(
-            replica[3].ends_with("/15") && replica[4].ends_with("/s"),
+            replica[3].ends_with("/50") && replica[4].ends_with("/s"),
             "{replica:?}"
         );
         ensure!(replica[5] == "Serving", "{replica:?}");
@@ -168,7 +168,7 @@ pub async fn server(plane: Arc<ControlPlane>) -> Result<()> {
     let with = |more: &[&'static str]| [more, &flags[..]].concat();
     let health = scene.run(Caller::Viewer, &with(&["status", "orders"])).await?;
     ensure!(health.code == 0 && health.err.is_empty(), "{health:?}");
-    ensure!(row(&health.out, "replica-1")?[3].ends_with("/15"), "{health:?}");
+    ensure!(row(&health.out, "replica-1")?[3].ends_with("/50"), "{health:?}");
     // Nobody else will do, where somebody is named.
     scene.it.operator.kill();
     let gone = scene.run(Caller::Viewer, &with(&["status", "orders"])).await?;
