@@ -1,5 +1,6 @@
 //! Live figures: from the leader through a port-forward, or from the HTTP API. Both give the same answers.
 
+mod follow;
 mod http;
 mod leader;
 mod server;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::error::{self, Error};
-use crate::clock::Clock;
 use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::problem::Problem;
 use leader::Leader;
@@ -89,30 +89,6 @@ pub enum Live {
     Server(Server),
 }
 
-/// From the end of a stream to the next one, and between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
-/// For longer than the Lease names a leader that is gone.
-const TRIES: u32 = 30;
-
-/// Streams in a row that may break before they told anything, as those of an operator of another version do.
-pub const BREAKS: u32 = 5;
-
-/// Asks for a stream anew after the last one broke, also of a new leader.
-///
-/// # Errors
-/// Why the last try failed.
-pub async fn again<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let mut tries = TRIES;
-    loop {
-        Clock::sleep(PAUSE).await;
-        tries -= 1;
-        match ask().await {
-            Err(_) if tries > 0 => {}
-            answer => return answer,
-        }
-    }
-}
-
 impl LiveArguments {
     /// Who answers; `None`: nobody does, which is said on standard error.
     ///
@@ -174,7 +150,7 @@ impl LiveArguments {
 }
 
 /// Says, once, that the result has what the status has alone.
-pub fn missing(why: &Error) {
+fn missing(why: &Error) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if TOLD.swap(true, Ordering::Relaxed) {
         return;

@@ -10,7 +10,7 @@ use crate::http_api::answers::PolicyItem;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::{Error, note};
 use crate::kubectl::listed::Listed;
-use crate::kubectl::live::{self, FleetEvent, Live};
+use crate::kubectl::live::{FleetEvent, Live};
 use crate::kubectl::output::deleted;
 use crate::kubectl::watching::{self, Change};
 use distributary_core::ids::PolicyKey;
@@ -18,14 +18,11 @@ use distributary_core::ids::PolicyKey;
 /// Until it is interrupted. `shown`: the lines of the table.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> Result<ExitStatus, Error> {
     let mut screen = Screen { arguments, shown };
-    if let Some(live) = arguments.live.open(cluster).await? {
-        match by_stream(cluster, &live, &mut screen).await {
-            Err(why) if arguments.live.is_named() => return Err(why),
-            Err(why) => live::missing(&why),
-            Ok(()) => {}
-        }
-    }
-    let mut changes = std::pin::pin!(watching::policies(cluster, arguments.scope.namespace(cluster)));
+    let namespace = arguments.scope.namespace(cluster);
+    let open = async |live: &Live| live.fleet_events(namespace).await;
+    let take = async |event: FleetEvent| screen.hear(event);
+    arguments.live.follow(cluster, open, take).await?;
+    let mut changes = std::pin::pin!(watching::policies(cluster, namespace));
     while let Some(change) = changes.next().await {
         match change? {
             Change::Is(object) => {
@@ -34,8 +31,8 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> 
                     screen.take(vec![Line { listed, live: None }])?;
                 }
             }
-            Change::Gone(key) => screen.lose(|own| *own == key),
-            Change::Only(left) => screen.lose(|own| !left.contains(own)),
+            Change::Gone(key) => screen.lose(|_, own| *own == key),
+            Change::Only(left) => screen.lose(|_, own| !left.contains(own)),
         }
     }
     Ok(ExitStatus::Well)
@@ -48,6 +45,30 @@ struct Screen<'a> {
 }
 
 impl Screen<'_> {
+    fn hear(&mut self, event: FleetEvent) -> Result<(), Error> {
+        let items = match event {
+            FleetEvent::All(items) => {
+                let left: BTreeSet<_> = items
+                    .iter()
+                    .map(|item| PolicyKey::new(&item.namespace, &item.name))
+                    .collect();
+                // An operator may serve some of the namespaces alone.
+                self.lose(|line, own| line.live.is_some() && !left.contains(own));
+                items
+            }
+            FleetEvent::Changed { items, removed } => {
+                let removed: BTreeSet<_> = removed
+                    .into_iter()
+                    .map(|gone| PolicyKey::new(gone.namespace, gone.name))
+                    .collect();
+                self.lose(|_, own| removed.contains(own));
+                items
+            }
+            FleetEvent::End(problem) => return Err(Error::said(problem.message)),
+        };
+        self.take(items.into_iter().map(Line::of).collect())
+    }
+
     /// Shows those of the lines that are another one than was shown.
     fn take(&mut self, lines: Vec<Line>) -> Result<(), Error> {
         let mut changed = Vec::new();
@@ -81,55 +102,15 @@ impl Screen<'_> {
     }
 
     /// Forgets those that were deleted, and says so.
-    fn lose(&mut self, is_gone: impl Fn(&PolicyKey) -> bool) {
+    fn lose(&mut self, is_gone: impl Fn(&Line, &PolicyKey) -> bool) {
         self.shown.retain(|line| {
             let (namespace, name) = line.key();
-            let is_gone = is_gone(&PolicyKey::new(namespace, name));
+            let is_gone = is_gone(line, &PolicyKey::new(namespace, name));
             if is_gone {
                 note(&deleted(namespace, name));
             }
             !is_gone
         });
-    }
-}
-
-/// Ends where nobody answers any more.
-async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
-    let scope = screen.arguments.scope;
-    let namespace = scope.namespace(cluster);
-    let mut events = live.fleet_events(namespace).await?;
-    let mut broken = 0;
-    loop {
-        match events.next().await {
-            Ok(Some(FleetEvent::All(items))) => {
-                broken = 0;
-                let left: BTreeSet<_> = items
-                    .iter()
-                    .map(|item| PolicyKey::new(&item.namespace, &item.name))
-                    .collect();
-                screen.lose(|own| !left.contains(own));
-                screen.take(items.into_iter().map(Line::of).collect())?;
-            }
-            Ok(Some(FleetEvent::Changed { items, removed })) => {
-                broken = 0;
-                screen.lose(|own| {
-                    removed
-                        .iter()
-                        .any(|gone| (&gone.namespace, &gone.name) == (&own.namespace, &own.name))
-                });
-                screen.take(items.into_iter().map(Line::of).collect())?;
-            }
-            Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
-            Err(why) if broken == live::BREAKS => return Err(why),
-            Ok(None) | Err(_) => {
-                broken += 1;
-                let again = async || {
-                    let live = screen.arguments.live.find(cluster).await?;
-                    live.fleet_events(namespace).await
-                };
-                events = live::again(again).await?;
-            }
-        }
     }
 }
 

@@ -7,22 +7,23 @@ use super::view::View;
 use crate::cli::ExitStatus;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
-use crate::kubectl::live::{self, Event, Live};
+use crate::kubectl::live::{Event, Live};
 use crate::kubectl::{output, watching};
 
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let (name, namespace) = (&arguments.name, &cluster.namespace);
     let mut screen = Screen {
         arguments,
         shown: None,
     };
-    if let Some(live) = arguments.live.open(cluster).await? {
-        match by_stream(cluster, &live, &mut screen).await {
-            Err(why) if arguments.live.is_named() => return Err(why),
-            Err(why) => live::missing(&why),
-            Ok(()) => {}
-        }
-    }
+    let open = async |live: &Live| live.events(namespace, name).await;
+    let take = async |event: Event| match event {
+        // The object has the times, and its conditions.
+        Event::Policy(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told))),
+        Event::End(problem) => Err(Error::said(problem.message)),
+    };
+    arguments.live.follow(cluster, open, take).await?;
     by_watch(cluster, &mut screen).await
 }
 
@@ -41,32 +42,6 @@ impl Screen<'_> {
         self.arguments.show(&view)?;
         self.shown = Some(view);
         Ok(())
-    }
-}
-
-/// Follows the operator's stream, also into a new leader; ends where nobody answers any more.
-async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
-    let name = &screen.arguments.name;
-    let mut events = live.events(&cluster.namespace, name).await?;
-    let mut broken = 0;
-    loop {
-        match events.next().await {
-            // The object has the times, and its conditions.
-            Ok(Some(Event::Policy(told))) => {
-                broken = 0;
-                screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?;
-            }
-            Ok(Some(Event::End(problem))) => return Err(Error::said(problem.message)),
-            Err(why) if broken == live::BREAKS => return Err(why),
-            Ok(None) | Err(_) => {
-                broken += 1;
-                let again = async || {
-                    let live = screen.arguments.live.find(cluster).await?;
-                    live.events(&cluster.namespace, name).await
-                };
-                events = live::again(again).await?;
-            }
-        }
     }
 }
 

@@ -224,6 +224,40 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// The figures are live again, of the process that leads then.
+pub async fn leader(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 2).await?;
+    let command = scene
+        .command(Caller::Reader, &["status", "orders", "--watch"])
+        .await?;
+    let mut child = { command }.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
+    let mut until = async |what: &str, is: fn(&str) -> bool| {
+        let seen = async {
+            while let Some(line) = lines.next_line().await? {
+                if is(&line) {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the output has ended")
+        };
+        wait::within(what, SOON, seen).await
+    };
+    until("the first table", |line| line.starts_with("ro ")).await?;
+    // The next process of the Pod leads once the Lease of this one has ended.
+    scene.it.operator.kill();
+    scene.it.operator.start_again().await?;
+    scene.it.postgres.replica(0).kill_postmaster()?;
+    until("the killed replica", |line| {
+        line.starts_with("replica-1 ") && !line.contains("Serving")
+    })
+    .await?;
+    until("the sessions on the other one", |line| {
+        line.starts_with("replica-2 ") && line.contains("/50")
+    })
+    .await
+}
+
 /// Whoever asks, by whatever name and method.
 pub async fn loopback(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane, 1).await?;
