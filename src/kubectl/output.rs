@@ -63,6 +63,11 @@ impl Output {
         self.format == Format::Wide
     }
 
+    /// Whether a result takes the place of the one before.
+    pub fn is_redrawn(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide) && std::io::stdout().is_terminal()
+    }
+
     /// Prints the document in the form that is asked for. `names`: of the policies in it; `text`: for people.
     ///
     /// # Errors
@@ -144,10 +149,12 @@ pub fn show(text: &str) -> Result<(), Error> {
 /// It cannot be written.
 pub fn next(is_other: bool, output: &Output) -> Result<(), Error> {
     let is_text = matches!(output.format, Format::Table | Format::Wide);
-    let room = match (is_text, std::io::stdout().is_terminal()) {
-        (true, true) => "\u{1b}[H\u{1b}[2J",
-        (true, false) if is_other => "\n",
-        _ => "",
+    let room = if output.is_redrawn() {
+        "\u{1b}[H\u{1b}[2J"
+    } else if is_text && is_other {
+        "\n"
+    } else {
+        ""
     };
     Ok(output::print(room)?)
 }

@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Name of the policy.
     #[arg(value_name = "POLICY")]
     name: String,
-    /// Show each change until interrupted; on a terminal in place of the last one.
+    /// Show each change until interrupted; on a terminal in place of the last one, and with new figures every 2 s.
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]

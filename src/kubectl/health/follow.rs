@@ -21,7 +21,10 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> 
     let namespace = arguments.scope.namespace(cluster);
     let open = async |live: &Live| live.fleet_events(namespace).await;
     let take = async |event: FleetEvent| screen.hear(event);
-    arguments.live.follow(cluster, open, take).await?;
+    arguments
+        .live
+        .follow(cluster, open, std::future::pending, take)
+        .await?;
     let mut changes = std::pin::pin!(watching::policies(cluster, namespace));
     while let Some(change) = changes.next().await {
         match change? {

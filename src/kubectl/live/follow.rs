@@ -1,6 +1,7 @@
 //! A stream of the operator for as long as somebody answers: it is opened anew where it breaks, also at a new leader.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use super::stream::Told;
@@ -18,7 +19,7 @@ const BREAKS: u32 = 5;
 
 impl LiveArguments {
     /// Hands over what a stream tells until nobody answers any more, which is said on standard error. `open` asks for the stream;
-    /// an error of `take` ends it.
+    /// what `idle` has to tell while the stream is silent is handed over, too; an error of `take` ends it.
     ///
     /// # Errors
     /// The server that --server names does not answer any more, or the stream of it has ended.
@@ -26,12 +27,13 @@ impl LiveArguments {
         &self,
         cluster: &Cluster,
         open: impl AsyncFn(&Live) -> Result<Events<T>, Error>,
+        idle: impl AsyncFn() -> T,
         take: impl AsyncFnMut(T) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let Some(live) = self.open(cluster).await? else {
             return Ok(());
         };
-        let Err(why) = self.followed(cluster, &live, open, take).await;
+        let Err(why) = self.followed(cluster, &live, open, idle, take).await;
         if self.is_named() {
             return Err(why);
         }
@@ -44,12 +46,23 @@ impl LiveArguments {
         cluster: &Cluster,
         live: &Live,
         open: impl AsyncFn(&Live) -> Result<Events<T>, Error>,
+        idle: impl AsyncFn() -> T,
         mut take: impl AsyncFnMut(T) -> Result<(), Error>,
     ) -> Result<Infallible, Error> {
         let mut events = open(live).await?;
         let mut broken = 0;
         loop {
-            match events.next().await {
+            let heard = {
+                let mut next = pin!(events.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        heard = &mut next => break heard,
+                        told = idle() => take(told).await?,
+                    }
+                }
+            };
+            match heard {
                 Ok(Some(event)) => {
                     broken = 0;
                     take(event).await?;

@@ -1,14 +1,20 @@
 //! A status as it changes: by the stream of the operator, or else by a watch of the policy.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 
 use super::Arguments;
 use super::view::View;
 use crate::cli::ExitStatus;
+use crate::clock::Clock;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
 use crate::kubectl::live::{Event, Live};
 use crate::kubectl::{output, watching};
+
+/// Figures alone are no change that the stream tells: on a terminal they are asked for.
+const FIGURES: Duration = Duration::from_secs(2);
 
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
@@ -18,13 +24,30 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus,
         shown: None,
     };
     let open = async |live: &Live| live.events(namespace, name).await;
+    let idle = async || figures(cluster, arguments).await;
     let take = async |event: Event| match event {
         // The object has the times, and its conditions.
         Event::Policy(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told))),
         Event::End(problem) => Err(Error::said(problem.message)),
     };
-    arguments.live.follow(cluster, open, take).await?;
+    arguments.live.follow(cluster, open, idle, take).await?;
     by_watch(cluster, &mut screen).await
+}
+
+/// The policy with its figures of now; never, where nobody would see them.
+async fn figures(cluster: &Cluster, arguments: &Arguments) -> Event {
+    loop {
+        Clock::sleep(FIGURES).await;
+        if !arguments.output.is_redrawn() {
+            continue;
+        }
+        let (namespace, name) = (&cluster.namespace, &arguments.name);
+        let asked = async { arguments.live.find(cluster).await?.policy(namespace, name).await };
+        // What is wrong the stream says.
+        if let Ok(told) = asked.await {
+            return Event::Policy(Box::new(told));
+        }
+    }
 }
 
 /// What was shown last.
@@ -35,7 +58,8 @@ struct Screen<'a> {
 
 impl Screen<'_> {
     fn show(&mut self, view: View) -> Result<(), Error> {
-        if self.shown.as_ref().is_some_and(|shown| shown.is_same(&view)) {
+        let is_same = self.shown.as_ref().is_some_and(|shown| shown.is_same(&view));
+        if is_same && !self.arguments.output.is_redrawn() {
             return Ok(());
         }
         output::next(self.shown.is_some(), &self.arguments.output)?;
