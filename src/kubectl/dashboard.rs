@@ -118,3 +118,21 @@ fn problem(error: &Error) -> Problem {
         other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", other.text()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_login_that_has_ended_is_no_wrong_secret() {
+        let of = |code: u16| {
+            let status = Status::failure("no", "Unauthorized").with_code(code);
+            problem(&Error::Server(status.boxed())).code
+        };
+        // With 401 the page would ask for the secret.
+        assert_eq!((of(401), of(403), of(404)), (502, 403, 404));
+        assert_eq!(problem(&Error::said("nobody answers")).code, 503);
+    }
+}

@@ -31,6 +31,9 @@ pub enum Format {
 
 impl Format {
     fn of(text: &str) -> Result<Self, String> {
+        if matches!(text, "jsonpath" | "jsonpath=") {
+            return Err("template format specified but no template given".to_owned());
+        }
         if let Some(template) = text.strip_prefix("jsonpath=") {
             return Template::of(template).map(Self::JsonPath);
         }

@@ -115,6 +115,14 @@ async fn formats(scene: &Scene) -> Result<()> {
                 .contains("unable to match a printer suitable for the output format \"xml\""),
         "{refused:?}"
     );
+    let empty = scene.run(Caller::Reader, &["health", "-o", "jsonpath="]).await?;
+    ensure!(
+        empty.code == 2
+            && empty
+                .err
+                .contains("template format specified but no template given"),
+        "{empty:?}"
+    );
     let by_kubectl = scene.kubectl(Caller::Reader, &["distributary", "routes"]).await?;
     ensure!(
         by_kubectl.code == 0 && by_kubectl.out.contains("Served"),
