@@ -31,6 +31,7 @@ export function fleet(root, session, page, { namespace }) {
   let timer = null;
   let isAsking = false;
   let isPolled = false;
+  let isRefused = false;
   let isClosed = false;
   /** Whether the stream tells what changes: a list gives figures alone then, as it may be older, or of another Pod. */
   let isLive = false;
@@ -96,13 +97,16 @@ export function fleet(root, session, page, { namespace }) {
   }
 
   function failed(problem) {
+    if (problem.code === 403) return refused(problem);
     if (isPolled) page.state("Waiting", problem);
-    if (problem.code === 403) refused(problem);
-    else if (policies.size === 0) parts.fail(problem);
+    if (policies.size === 0) parts.fail(problem);
   }
 
-  /** Whoever may not list them any more sees none. */
+  /** Whoever may not list them any more sees none, and is asked where else to look. */
   function refused(problem) {
+    isRefused = true;
+    clearInterval(timer);
+    page.state("Ended", problem);
     if (policies.size > 0) {
       policies.clear();
       draw();
@@ -111,24 +115,24 @@ export function fleet(root, session, page, { namespace }) {
   }
 
   function state(word, problem) {
-    if (problem?.code === 404) return poll();
     isLive = word === "Live";
-    page.state(word, problem);
-    if (word === "Ended") refused(problem);
+    if (word === "Ended") poll();
+    else page.state(word, problem);
   }
 
-  /** The server of `kubectl distributary dashboard` has no stream of all policies. */
+  /** Whoever may list policies, and not watch them, has the answers to requests. These say what is wrong otherwise. */
   function poll() {
-    stream.close();
+    if (isRefused) return;
     clearInterval(timer);
-    isLive = false;
     isPolled = true;
     page.state("Polled", null);
+    refresh();
     timer = setInterval(refresh, POLL);
   }
 
   function resume() {
     if (stream || isClosed) return;
+    isRefused = false;
     stream = follow(session, `/api/v1/events${scope && `?${scope}`}`, { told, state });
     refresh();
     timer = setInterval(refresh, REFRESH);

@@ -44,6 +44,7 @@ export function build(root, wanted, namespace, changed) {
   const place = h("span", { class: "muted", role: "status" });
   const pager = h("nav", { class: "pager", "aria-label": "Pages" }, back, place, on);
   const failed = h("div", { class: "slot" });
+  let failure = "";
   const note = h("p", { class: "notice note", hidden: true });
   const none = h("p", { class: "card none muted", hidden: true }, "No policy is like that.");
   const tools = h("div", { class: "tools" },
@@ -84,6 +85,10 @@ export function build(root, wanted, namespace, changed) {
     },
     close: () => document.removeEventListener("keydown", keys),
     fail: (problem) => {
+      // The same once more is no alert, and leaves alone what was written.
+      const text = problem ? `${problem.code} ${problem.message}` : "";
+      if (text === failure) return;
+      failure = text;
       if (problem) say(summary, "");
       failed.replaceChildren(...(problem ? [refusal(problem, namespace)] : []));
     },

@@ -6,6 +6,7 @@
 
 mod by_status;
 mod change;
+mod fleet;
 mod guard;
 mod reading;
 mod stream;
@@ -88,6 +89,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
 fn pages(shared: Shared, guard: Guard) -> Router {
     Router::new()
         .route("/api/v1/policies", get(reading::policies))
+        .route("/api/v1/events", get(fleet::events))
         .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
         .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
         .route("/api/v1/policies/{namespace}/{name}/events", get(stream::events))

@@ -1,7 +1,6 @@
 //! Objects as they change, by watches of the API server. A watch that fails is begun again; one that the API server refuses to the
 //! caller is not.
 
-use std::collections::BTreeSet;
 use std::future::ready;
 
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -20,12 +19,12 @@ use distributary_core::ids::PolicyKey;
 /// What a watch of several policies tells.
 #[derive(Debug)]
 pub enum Change {
-    /// A policy is new, or another one.
+    /// There are these, and no others.
+    All(Vec<DynamicObject>),
+    /// One is new, or another one.
     Is(Box<DynamicObject>),
     /// It was deleted.
     Gone(PolicyKey),
-    /// There are these, and no others.
-    Only(BTreeSet<PolicyKey>),
 }
 
 /// A policy as it is, and each time that it changes; an error says that it is gone, or may not be watched. Needs the rights to list
@@ -95,27 +94,27 @@ impl One {
     }
 }
 
-/// Those that the list has that is being read.
+/// Those of the list that is being read.
 #[derive(Default)]
-struct Many(BTreeSet<PolicyKey>);
+struct Many(Vec<DynamicObject>);
 
 impl Many {
     fn take(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) -> Option<Result<Change, Error>> {
-        let key = |object: &DynamicObject| {
-            PolicyKey::new(object.namespace().unwrap_or_default(), object.name_any())
-        };
         let change = match event {
             Ok(Event::Apply(object)) => Change::Is(Box::new(object)),
-            Ok(Event::Delete(object)) => Change::Gone(key(&object)),
+            Ok(Event::Delete(object)) => {
+                let namespace = object.namespace().unwrap_or_default();
+                Change::Gone(PolicyKey::new(namespace, object.name_any()))
+            }
             Ok(Event::Init) => {
                 self.0.clear();
                 return None;
             }
             Ok(Event::InitApply(object)) => {
-                self.0.insert(key(&object));
-                Change::Is(Box::new(object))
+                self.0.push(object);
+                return None;
             }
-            Ok(Event::InitDone) => Change::Only(std::mem::take(&mut self.0)),
+            Ok(Event::InitDone) => Change::All(std::mem::take(&mut self.0)),
             Err(error) => return refusal(&error).map(Err),
         };
         Some(Ok(change))
@@ -185,12 +184,14 @@ mod tests {
         let mut take = |event| many.take(Ok(event)).map(Result::unwrap);
         assert!(matches!(take(Event::Apply(object("a"))), Some(Change::Is(_))));
         assert!(matches!(take(Event::Delete(object("b"))), Some(Change::Gone(key)) if key.name == "b"));
-        assert!(take(Event::Init).is_none());
-        assert!(matches!(take(Event::InitApply(object("c"))), Some(Change::Is(_))));
-        let Some(Change::Only(left)) = take(Event::InitDone) else {
+        for began in [Event::Init, Event::InitApply(object("c"))] {
+            assert!(take(began).is_none());
+        }
+        let Some(Change::All(left)) = take(Event::InitDone) else {
             panic!("the list has ended");
         };
-        assert_eq!(left, BTreeSet::from([PolicyKey::new("shop", "c")]));
+        let names: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["c"]);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::suite::Suite;
 use harness::wait::Stopwatch;
 use harness::{ControlPlane, wait};
+use kube::api::DeleteParams;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -200,6 +202,16 @@ async fn viewer(plane: Arc<ControlPlane>) -> Result<()> {
     page.shows("1 in all").await?;
     let hash = page.value("location.hash").await?;
     ensure!(hash == format!("#/{namespace}"), "{hash}");
+    // The watch of the policies tells what becomes of them.
+    page.until(
+        "the list to be live",
+        "document.getElementById('link').dataset.state === 'Live'",
+    )
+    .await?;
+    let policies = scene.it.api::<ReplicaSetPolicy>();
+    policies.delete("orders", &DeleteParams::default()).await?;
+    page.shows("The operator serves no policy here.").await?;
+    ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }
 

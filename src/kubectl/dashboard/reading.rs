@@ -24,9 +24,10 @@ const PAGE: u32 = 500;
 const GROUP: &str = "distributary.dev";
 const RESOURCE: &str = "replicasetpolicies";
 
+/// Which policies, of which page.
 #[derive(Debug, Deserialize)]
 pub struct Asked {
-    namespace: Option<String>,
+    pub namespace: Option<String>,
     r#continue: Option<String>,
 }
 
@@ -75,7 +76,8 @@ async fn listed(all: &Api<ReplicaSetPolicy>) -> Result<Vec<PolicyItem>, Problem>
     }
 }
 
-async fn may_list(all: &Api<ReplicaSetPolicy>) -> Result<(), Problem> {
+/// Whether the caller may list these policies.
+pub async fn may_list(all: &Api<ReplicaSetPolicy>) -> Result<(), Problem> {
     let one = ListParams::default().limit(1);
     let listed = k8s::call(all.list_metadata(&one)).await;
     listed.map(drop).map_err(|error| problem(&error.into()))
@@ -131,7 +133,8 @@ fn without_figures(answer: &impl serde::Serialize, why: &Error) -> Value {
 }
 
 impl Shared {
-    fn all(&self, namespace: Option<&str>) -> Api<ReplicaSetPolicy> {
+    /// The policies of a namespace, or all, as the caller.
+    pub(super) fn all(&self, namespace: Option<&str>) -> Api<ReplicaSetPolicy> {
         let client = self.cluster.client.clone();
         match namespace {
             Some(namespace) => Api::namespaced(client, namespace),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt;
+use kube::core::DynamicObject;
 
 use super::{Arguments, Line, document, table};
 use crate::cli::ExitStatus;
@@ -28,14 +29,17 @@ pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> 
     let mut changes = std::pin::pin!(watching::policies(cluster, namespace));
     while let Some(change) = changes.next().await {
         match change? {
-            Change::Is(object) => {
-                let listed = serde_json::to_value(&object).and_then(serde_json::from_value::<Listed>);
-                if let Ok(listed) = listed {
-                    screen.take(vec![Line { listed, live: None }])?;
-                }
+            Change::All(objects) => {
+                let lines: Vec<_> = objects.iter().filter_map(Line::of_object).collect();
+                let keys = lines.iter().map(Line::key);
+                let left: BTreeSet<_> = keys
+                    .map(|(namespace, name)| PolicyKey::new(namespace, name))
+                    .collect();
+                screen.lose(|_, own| !left.contains(own));
+                screen.take(lines)?;
             }
+            Change::Is(object) => screen.take(Line::of_object(&object).into_iter().collect())?,
             Change::Gone(key) => screen.lose(|_, own| *own == key),
-            Change::Only(left) => screen.lose(|_, own| !left.contains(own)),
         }
     }
     Ok(ExitStatus::Well)
@@ -123,6 +127,15 @@ impl Line {
             listed: Listed::of(&item),
             live: Some(item),
         }
+    }
+
+    /// `None`: it is of another version.
+    fn of_object(object: &DynamicObject) -> Option<Self> {
+        let listed = serde_json::to_value(object).and_then(serde_json::from_value::<Listed>);
+        Some(Self {
+            listed: listed.ok()?,
+            live: None,
+        })
     }
 
     fn key(&self) -> (&str, &str) {
