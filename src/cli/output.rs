@@ -114,6 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_line_is_cut() {
+        let mut table = Table::new(&["ID", "MESSAGE"]);
+        let message = "a message that goes on ".repeat(40);
+        table.row(["a".to_owned(), message.clone()]);
+        assert!(table.text().contains(message.trim_end()));
+    }
+
+    #[test]
     fn what_a_terminal_obeys_is_escaped() {
         let mut table = Table::new(&["ID"]);
         table.row(["a\u{1b}[2J\nb\u{202e}c\td Zürich".to_owned()]);
