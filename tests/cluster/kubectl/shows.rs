@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::ControlPlane;
 use harness::wait::{self, Stopwatch};
+use kube::api::DeleteParams;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -308,7 +310,8 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
     let mut watches = vec![];
     for caller in [Caller::Reader, Caller::Viewer] {
         let mut command = scene.command(caller, &["health", "--watch"]).await?;
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
         let head = wait::within("the head", SOON, lines.next_line()).await?;
         ensure!(head.is_some_and(|head| head.starts_with("NAME")), "the head");
@@ -356,5 +359,22 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
         "{status:?}"
     );
+    let policies = scene.it.api::<ReplicaSetPolicy>();
+    policies.delete("orders", &DeleteParams::default()).await?;
+    for (caller, child, _) in &mut watches {
+        let said = child.stderr.take().context("what it says")?;
+        let mut said = BufReader::new(said).lines();
+        let deleted = async {
+            while let Some(line) = said.next_line().await? {
+                if line.contains("\"orders\" deleted from namespace") {
+                    return anyhow::Ok(());
+                }
+            }
+            anyhow::bail!("it has ended")
+        };
+        wait::within("the deletion to be said", SOON, deleted)
+            .await
+            .with_context(|| format!("{caller:?}"))?;
+    }
     Ok(())
 }
