@@ -1,15 +1,12 @@
 //! The form of a result, as `kubectl -o` has it.
 
-mod template;
-
 use std::io::IsTerminal;
 
 use serde_json::Value;
 
 use super::error::Error;
-use crate::cli::output::{self, printable};
+use crate::cli::output::{self, NO_TEMPLATE, Template, printable};
 use distributary_core::health::Reason;
-use template::Template;
 
 /// The resource, as kubectl names an object of it.
 const RESOURCE: &str = "replicasetpolicy.distributary.dev";
@@ -32,7 +29,7 @@ pub enum Format {
 impl Format {
     fn of(text: &str) -> Result<Self, String> {
         if matches!(text, "jsonpath" | "jsonpath=") {
-            return Err("template format specified but no template given".to_owned());
+            return Err(NO_TEMPLATE.to_owned());
         }
         if let Some(template) = text.strip_prefix("jsonpath=") {
             return Template::of(template).map(Self::JsonPath);

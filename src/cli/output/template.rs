@@ -3,7 +3,7 @@
 use jsonpath_rust::JsonPath;
 use serde_json::Value;
 
-use crate::cli::output::printable;
+use super::printable;
 
 /// A template.
 #[derive(Clone, Debug, Eq, PartialEq)]
