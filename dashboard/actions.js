@@ -72,9 +72,10 @@ export function actions(session, page, key) {
 
   function of(id) {
     const weight = h("button", { type: "button", on: { click: () => open(weightForm(server)) } }, "Weight");
+    const drain = h("button", { type: "button", on: { click: () => open(drainForm(server)) } }, "Drain");
     const turn = h("button", { type: "button", on: { click: () => open(turnForm(server)) } });
     const remove = h("button", { type: "button", class: "danger", on: { click: () => open(removalForm(server)) } }, "Remove");
-    const node = h("div", { class: "buttons", role: "group" }, weight, turn, remove);
+    const node = h("div", { class: "buttons", role: "group" }, weight, drain, turn, remove);
     let server = { id };
     const buttons = {
       node,
@@ -82,6 +83,7 @@ export function actions(session, page, key) {
         node.hidden = !may || server.isDeclaredPrimary !== false;
         const name = server.name ?? server.id;
         mark(node, "aria-label", `Change ${name}`);
+        drain.hidden = server.state !== "Active";
         say(turn, server.state === "Active" ? "Disable" : "Enable");
       },
       show(next) {
@@ -106,6 +108,17 @@ function weightForm({ id, weight }) {
     submit: "Set the weight",
     change: (form) => ({ action: "update_replica", replicaConfig: { id, weight: form.elements.weight.valueAsNumber } }),
     done: `The weight of ${id} was changed.`,
+  };
+}
+
+function drainForm({ id }) {
+  return {
+    title: `Drain ${id}`,
+    text: "It leaves every route and is checked on. Sessions that are open stay until their clients end them, and are counted.",
+    fields: [],
+    submit: "Drain",
+    change: () => ({ action: "update_replica", replicaConfig: { id, state: "Draining" } }),
+    done: `${id} was told to drain.`,
   };
 }
 

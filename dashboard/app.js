@@ -22,10 +22,10 @@ let wasRefused = null;
 /** Whether `kubectl distributary dashboard` serves the page. */
 const isLocal = document.documentElement.dataset.served === "locally";
 
-/** The secret of a local server comes in the fragment, and leaves the address bar at once. */
+/** The secret of a local server comes in the fragment, with a namespace to begin with, and leaves the address bar at once. */
 function secretOfFragment() {
-  const secret = /^#secret=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1] ?? null;
-  if (secret) history.replaceState(null, "", "/#/");
+  const [, secret = null, namespace = ""] = /^#secret=([A-Za-z0-9_-]+)(?:&namespace=([\w.~:-]+))?$/.exec(location.hash) ?? [];
+  if (secret) history.replaceState(null, "", `/#/${namespace}`);
   return secret;
 }
 
@@ -46,7 +46,7 @@ function leave() {
 const page = {
   /** How the view hears of changes: Live, Polled, Waiting or Ended. */
   state(word, problem) {
-    const text = { Live: "Live", Polled: "Every 3 s", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
+    const text = { Live: "Live", Polled: "Every few seconds", Waiting: "Connecting again", Ended: "Not live" }[word] ?? "";
     say(link, text);
     mark(link, "data-state", word || null);
     mark(link, "title", problem?.message ?? null);

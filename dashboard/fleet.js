@@ -1,23 +1,12 @@
-// The policies, the worst first.
+// The policies: what is known of each, and where it comes from. fleet_table.js shows them.
 
-import { Children, h, mark, say } from "./dom.js";
+import { ALL, build, show } from "./fleet_table.js";
 import { follow } from "./stream.js";
-import { count, percent, span, UNKNOWN } from "./words.js";
 
-const PAGE = 50;
 /** Figures are no change that the stream tells: they are asked for. */
 const REFRESH = 10_000;
 /** The same where there is no stream. */
 const POLL = 3_000;
-const ALL = "";
-
-/** How bad a policy is, and the word for it. The first is the worst. */
-const STATES = [
-  { id: "bad", word: "Not ready", sign: "■" },
-  { id: "unknown", word: "Unknown", sign: "○" },
-  { id: "warn", word: "Degraded", sign: "▲" },
-  { id: "good", word: "Ready", sign: "●" },
-];
 
 function rank(item) {
   const status = item.ready?.status ?? (item.healthy ? "True" : "Unknown");
@@ -29,10 +18,9 @@ function rank(item) {
 const keyOf = (item) => `${item.namespace}/${item.name}`;
 const lost = (item) => (item.totalReplicas ?? 0) - (item.healthyReplicas ?? item.totalReplicas ?? 0);
 
-/** The worst first; of equal ones in the order of their names, so that nothing moves without a reason. */
-function compare(a, b) {
-  return a.rank - b.rank || b.lost - a.lost || (a.key < b.key ? -1 : 1);
-}
+/** What is no change in the stream where it alone differs. */
+const figuresOf = ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections }) =>
+  ({ replicaUsagePercentage, averageResponseTime, worstLagMilliseconds, connections });
 
 export function fleet(root, session, page, { namespace }) {
   const policies = new Map();
@@ -41,7 +29,12 @@ export function fleet(root, session, page, { namespace }) {
   const scope = namespace ? `namespace=${encodeURIComponent(namespace)}` : "";
   let stream = null;
   let timer = null;
+  let isAsking = false;
+  let isPolled = false;
+  let isRefused = false;
   let isClosed = false;
+  /** Whether the stream tells what changes: a list gives figures alone then, as it may be older, or of another Pod. */
+  let isLive = false;
 
   const keep = (item) => policies.set(keyOf(item), { ...item, key: keyOf(item), rank: rank(item), lost: lost(item) });
 
@@ -61,41 +54,85 @@ export function fleet(root, session, page, { namespace }) {
     draw();
   }
 
-  async function refresh() {
+  async function list() {
     const all = [];
     let after = "";
+    do {
+      const query = [scope, "limit=500", after && `continue=${encodeURIComponent(after)}`].filter(Boolean).join("&");
+      const answer = await session.get(`/api/v1/policies?${query}`);
+      all.push(...answer.items);
+      if (!isClosed) {
+        parts.note(answer.withoutFigures);
+        page.origin(answer);
+      }
+      after = answer.continue;
+    } while (after);
+    return all;
+  }
+
+  async function refresh() {
+    if (isAsking) return;
+    isAsking = true;
+    const wasLive = isLive;
     try {
-      do {
-        const query = [scope, "limit=500", after && `continue=${encodeURIComponent(after)}`].filter(Boolean).join("&");
-        const list = await session.get(`/api/v1/policies?${query}`);
-        all.push(...list.items);
-        parts.note(list.withoutFigures);
-        page.origin(list);
-        after = list.continue;
-      } while (after);
+      const all = await list();
+      if (isClosed) return;
+      if (isPolled) page.state("Polled", null);
+      if (wasLive || isLive) measured(all);
+      else told("snapshot", { items: all });
     } catch (problem) {
-      if (!isClosed && policies.size === 0) parts.fail(problem);
-      return;
+      if (!isClosed) failed(problem);
+    } finally {
+      isAsking = false;
     }
-    if (!isClosed) told("snapshot", { items: all });
+  }
+
+  /** Takes the figures of policies that the stream has told of. */
+  function measured(items) {
+    for (const item of items) {
+      const known = policies.get(keyOf(item));
+      if (known) keep({ ...known, ...figuresOf(item) });
+    }
+    if (policies.size > 0) draw();
+  }
+
+  function failed(problem) {
+    if (problem.code === 403) return refused(problem);
+    if (isPolled) page.state("Waiting", problem);
+    if (policies.size === 0) parts.fail(problem);
+  }
+
+  /** Whoever may not list them any more sees none, and is asked where else to look. */
+  function refused(problem) {
+    isRefused = true;
+    clearInterval(timer);
+    page.state("Ended", problem);
+    if (policies.size > 0) {
+      policies.clear();
+      draw();
+    }
+    parts.fail(problem);
   }
 
   function state(word, problem) {
-    if (problem?.code === 404) return poll();
-    page.state(word, problem);
-    if (word === "Ended") parts.fail(problem);
+    isLive = word === "Live";
+    if (word === "Ended") poll();
+    else page.state(word, problem);
   }
 
-  /** The server of `kubectl distributary dashboard` has no stream of all policies. */
+  /** Whoever may list policies, and not watch them, has the answers to requests. These say what is wrong otherwise. */
   function poll() {
-    stream.close();
+    if (isRefused) return;
     clearInterval(timer);
+    isPolled = true;
     page.state("Polled", null);
+    refresh();
     timer = setInterval(refresh, POLL);
   }
 
   function resume() {
     if (stream || isClosed) return;
+    isRefused = false;
     stream = follow(session, `/api/v1/events${scope && `?${scope}`}`, { told, state });
     refresh();
     timer = setInterval(refresh, REFRESH);
@@ -104,166 +141,11 @@ export function fleet(root, session, page, { namespace }) {
   function pause() {
     stream?.close();
     stream = null;
+    isLive = false;
+    isPolled = false;
     clearInterval(timer);
   }
 
   resume();
   return { pause, resume, close() { isClosed = true; pause(); parts.close(); } };
-}
-
-function build(root, wanted, namespace, changed) {
-  const again = (change) => { change(); wanted.first = 0; changed(); };
-  const title = h("h1", {}, namespace ? `Policies of ${namespace}` : "Policies");
-  const summary = h("p", { class: "summary muted" }, "Asking the operator");
-  const states = h("div", { class: "chips", role: "group", "aria-label": "State" });
-  const regions = h("div", { class: "chips", role: "group", "aria-label": "Region" });
-  const filter = h("input", {
-    type: "search", id: "filter", placeholder: "Name, namespace or reason", autocomplete: "off", spellcheck: "false",
-    on: { input: () => again(() => { wanted.text = filter.value.trim().toLowerCase(); }) },
-  });
-  const body = h("tbody");
-  const head = ["State", "Policy", "Writes", "Replicas", "Lag", "Response", "Sessions", "Reads on replicas"];
-  const figures = new Set(["Replicas", "Lag", "Response", "Sessions", "Reads on replicas"]);
-  const table = h("table", { class: "fleet" },
-    h("caption", { class: "hidden" }, "Policies, the worst first"),
-    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: figures.has(name) ? "figure" : null }, name)))),
-    body);
-  const move = (by) => { wanted.first += by; changed(); };
-  const back = h("button", { type: "button", on: { click: () => move(-PAGE) } }, "Previous");
-  const on = h("button", { type: "button", on: { click: () => move(PAGE) } }, "Next");
-  const place = h("span", { class: "muted", role: "status" });
-  const pager = h("nav", { class: "pager", "aria-label": "Pages" }, back, place, on);
-  const failed = h("div", { class: "slot" });
-  const note = h("p", { class: "notice note", hidden: true });
-  const none = h("p", { class: "card none muted", hidden: true }, "No policy is like that.");
-  const tools = h("div", { class: "tools" },
-    h("div", { class: "field" }, h("label", { for: "filter" }, "Filter"), filter), states, regions);
-  root.replaceChildren(h("div", { class: "head" }, title, summary), failed, note, tools, h("div", { class: "card wide" }, table), none, pager);
-
-  const chips = (container, name) => new Children(container, (chip) => chip.id, (chip) => {
-    const number = h("span", { class: "number" });
-    const sign = h("span", { class: "sign", "aria-hidden": "true" });
-    const text = h("span");
-    const node = h("button", {
-      type: "button", class: "chip",
-      on: { click: () => again(() => { wanted[name] = wanted[name] === chip.id ? ALL : chip.id; }) },
-    }, sign, text, " ", number);
-    return { node, show({ word, total, state, sign: shown }) {
-      say(text, word);
-      say(number, count(total));
-      say(sign, shown ?? "");
-      mark(sign, "data-state", state ?? null);
-      mark(node, "aria-pressed", wanted[name] === chip.id);
-    } };
-  });
-  const keys = (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
-    event.preventDefault();
-    filter.focus();
-  };
-  document.addEventListener("keydown", keys);
-  return {
-    summary, none, pager, back, on, place, table,
-    rows: new Children(body, (item) => item.key, row),
-    states: chips(states, "state"),
-    regions: chips(regions, "region"),
-    regionGroup: regions,
-    note: (why) => {
-      note.hidden = !why;
-      say(note, why ? `No live figures. Shown is what the status has: ${why}` : "");
-    },
-    close: () => document.removeEventListener("keydown", keys),
-    fail: (problem) => failed.replaceChildren(...(problem ? [refusal(problem, namespace)] : [])),
-  };
-}
-
-/** What was refused, and the ways that are left: one namespace, or one policy. */
-function refusal(problem, namespace) {
-  const field = h("input", { id: "where", placeholder: "NAMESPACE or NAMESPACE/NAME", autocomplete: "off", spellcheck: "false", required: true });
-  const submit = (event) => {
-    event.preventDefault();
-    location.hash = `#/${field.value.trim().split("/").map(encodeURIComponent).join("/")}`;
-  };
-  return h("div", { class: "notice bad", role: "alert" },
-    h("p", {}, h("strong", {}, problem.code === 403 ? "You may not list these policies. " : "The policies cannot be shown. "), problem.message),
-    problem.code === 403
-      ? h("form", { class: "inline", on: { submit } },
-          h("label", { for: "where" }, namespace ? "Another namespace, or a policy" : "A namespace, or a policy"), field,
-          h("button", { type: "submit" }, "Show"))
-      : null);
-}
-
-function row() {
-  const cell = (label, name) => h("td", { "data-label": label, class: name ?? null });
-  const sign = h("span", { class: "sign", "aria-hidden": "true" });
-  const word = h("span");
-  const link = h("a", { class: "policy" });
-  const reason = h("span", { class: "reason muted" });
-  const cells = {
-    writes: cell("Writes", "id"), replicas: cell("Replicas", "figure"), lag: cell("Lag", "figure"), response: cell("Response", "figure"),
-    sessions: cell("Sessions", "figure"), share: cell("Reads on replicas", "figure"),
-  };
-  const node = h("tr", {}, h("td", { class: "state" }, sign, word), h("th", { scope: "row" }, link, reason), Object.values(cells));
-  return { node, show(item) {
-    const state = STATES[item.rank];
-    mark(node, "data-state", state.id);
-    mark(sign, "data-state", state.id);
-    say(sign, state.sign);
-    say(word, state.word);
-    mark(link, "href", `#/${encodeURIComponent(item.namespace)}/${encodeURIComponent(item.name)}`);
-    say(link, item.key);
-    const why = item.rank === 3 ? null : item.rank === 2 ? item.degraded : item.ready;
-    say(reason, why ? why.message || why.reason : "");
-    mark(reason, "title", why?.message ?? null);
-    say(cells.writes, item.writePrimary ?? UNKNOWN);
-    say(cells.replicas, item.totalReplicas === null ? UNKNOWN : `${count(item.healthyReplicas)}/${count(item.totalReplicas)}`);
-    say(cells.lag, span(item.worstLagMilliseconds));
-    say(cells.response, span(item.averageResponseTime));
-    say(cells.sessions, count(item.connections));
-    say(cells.share, percent(item.replicaUsagePercentage));
-  } };
-}
-
-function show(parts, wanted, all) {
-  const has = (item, but) =>
-    (but === "state" || wanted.state === ALL || STATES[item.rank].id === wanted.state) &&
-    (but === "region" || wanted.region === ALL || (item.regions ?? []).includes(wanted.region)) &&
-    (wanted.text === "" || textOf(item).includes(wanted.text));
-  const shown = all.filter((item) => has(item)).sort(compare);
-  const last = Math.max(0, Math.ceil(shown.length / PAGE) - 1) * PAGE;
-  wanted.first = Math.max(0, Math.min(wanted.first, last));
-  const page = shown.slice(wanted.first, wanted.first + PAGE);
-  parts.rows.show(page);
-
-  const ranks = [0, 0, 0, 0];
-  for (const item of all) if (has(item, "state")) ranks[item.rank] += 1;
-  parts.states.show(STATES.map((state, number) => ({ ...state, state: state.id, total: ranks[number] })));
-  showRegions(parts, all.filter((item) => has(item, "region")), wanted);
-
-  const bad = all.filter((item) => item.rank < 2).length;
-  const degraded = all.filter((item) => item.rank === 2).length;
-  say(parts.summary, all.length === 0 ? "The operator serves no policy here." : `${count(all.length)} in all, ${count(bad)} not ready, ${count(degraded)} degraded`);
-  parts.none.hidden = shown.length > 0 || all.length === 0;
-  parts.table.hidden = shown.length === 0;
-  parts.pager.hidden = shown.length <= PAGE;
-  parts.back.disabled = wanted.first === 0;
-  parts.on.disabled = wanted.first >= last;
-  say(parts.place, `${count(wanted.first + 1)} to ${count(wanted.first + page.length)} of ${count(shown.length)}`);
-}
-
-const textOf = (item) =>
-  `${item.key} ${item.ready?.reason ?? ""} ${item.degraded?.status === "True" ? item.degraded.reason : ""} ${item.writePrimary ?? ""}`.toLowerCase();
-
-/** Each region with the number of its policies, and how the worst of them is. */
-function showRegions(parts, items, wanted) {
-  const regions = new Map(wanted.region === ALL ? [] : [[wanted.region, { total: 0, worst: 3 }]]);
-  for (const item of items) {
-    for (const region of item.regions ?? []) {
-      const known = regions.get(region) ?? { total: 0, worst: 3 };
-      regions.set(region, { total: known.total + 1, worst: Math.min(known.worst, item.rank) });
-    }
-  }
-  const chips = [...regions].map(([id, { total, worst }]) => ({ id, word: id, total, state: STATES[worst].id, sign: STATES[worst].sign }));
-  parts.regions.show(chips.sort((a, b) => (a.id < b.id ? -1 : 1)));
-  parts.regionGroup.hidden = chips.length === 0;
 }

@@ -3,6 +3,7 @@
 /* global uPlot */
 
 import { Children, h, mark, say } from "./dom.js";
+import { Series } from "./series.js";
 import { count, nameOf, rate, span } from "./words.js";
 
 /** 30 minutes of an answer every 2 s, more where a stream tells changes. */
@@ -11,8 +12,6 @@ const MOST = 1000;
 const FIRST = 8;
 /** Colours of style.css, --line-1 and so on. */
 const COLOURS = 8;
-/** Answers that come sooner after each other are one point. */
-const STEP = 0.5;
 const HEIGHT = 180;
 
 const PLOTS = [
@@ -24,8 +23,7 @@ const PLOTS = [
 export function plots() {
   const legend = h("div", { class: "chips legend", role: "group", "aria-label": "Servers in the plots" });
   const grid = h("div", { class: "plots" });
-  const times = [];
-  const values = new Map();
+  const series = new Series(PLOTS.map(({ of }) => of), MOST);
   const hidden = new Set();
   let servers = [];
   const all = PLOTS.map((kind) => plot(kind, grid));
@@ -43,7 +41,7 @@ export function plots() {
   function draw() {
     keys.show(servers);
     const shown = servers.filter((server) => !hidden.has(server.id));
-    all.forEach((one, number) => one.show(times, shown, shown.map((server) => values.get(server.id)[number])));
+    all.forEach((one, number) => one.show(series.times, shown, shown.map((server) => series.of(server.id)[number])));
   }
 
   const watch = new ResizeObserver(() => all.forEach((one) => one.fit()));
@@ -55,25 +53,11 @@ export function plots() {
   return {
     node: h("div", {}, legend, grid),
     show(policy) {
-      const at = Date.parse(policy.observedAt) / 1000;
-      const isNew = times.length === 0 || at - times.at(-1) >= STEP;
-      if (isNew) times.push(at);
       servers = policy.endpoints.map((server, number) => ({ ...server, colour: (number % COLOURS) + 1 }));
       servers.forEach((server, number) => {
-        if (!values.has(server.id)) {
-          values.set(server.id, PLOTS.map(() => new Array(Math.max(0, times.length - 1)).fill(null)));
-          if (number >= FIRST) hidden.add(server.id);
-        }
+        if (!series.has(server.id) && number >= FIRST) hidden.add(server.id);
       });
-      const now = new Map(servers.map((server) => [server.id, server]));
-      for (const [id, rows] of values) {
-        const server = now.get(id);
-        rows.forEach((row, number) => { row[times.length - 1] = server ? PLOTS[number].of(server) : null; });
-      }
-      if (times.length > MOST) {
-        times.shift();
-        for (const rows of values.values()) rows.forEach((row) => row.shift());
-      }
+      series.take(Date.parse(policy.observedAt) / 1000, servers);
       draw();
     },
     close() {

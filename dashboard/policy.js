@@ -27,13 +27,14 @@ export function policy(root, session, page, key) {
   let stream = null;
   let timer = null;
   let isAsking = false;
-  let newest = "";
   let isClosed = false;
+  /** Whether the stream tells what changes: other answers give figures alone then, as they may be older, or of another Pod. */
+  let isLive = false;
+  let shown = null;
 
   function show(policy) {
-    // Two requests are under way at times: the later answer is the newer one.
-    if (isClosed || policy.observedAt < newest) return;
-    newest = policy.observedAt;
+    if (isClosed) return;
+    shown = policy;
     performance.mark("policy-begin");
     parts.show(policy);
     performance.measure("policy update", "policy-begin");
@@ -44,19 +45,35 @@ export function policy(root, session, page, key) {
   async function refresh() {
     if (isAsking) return;
     isAsking = true;
+    const wasLive = isLive;
     try {
-      show(await session.get(path));
-    } catch {
-      // The stream says what is wrong.
+      const policy = await session.get(path);
+      show(shown && (wasLive || isLive) ? withFigures(shown, policy) : policy);
+      parts.fail(null);
+    } catch (problem) {
+      if (!isClosed && !isLive) failed(problem);
     } finally {
       isAsking = false;
     }
   }
 
+  /** What is gone, or may not be read any more, is not shown any more. */
+  function failed(problem) {
+    const isGone = problem.code === 403 || problem.code === 404;
+    if (isGone) {
+      shown = null;
+      parts.clear();
+    }
+    if (isGone || !shown) parts.fail(problem);
+  }
+
   function state(word, problem) {
-    page.state(word, problem);
-    if (word === "Live") parts.fail(null);
-    else if (problem && (word === "Ended" || newest === "")) parts.fail(problem);
+    isLive = word === "Live";
+    // Whoever may read a policy, and not watch it, has the answers to requests.
+    const isPolled = word === "Ended" && shown !== null;
+    page.state(isPolled ? "Polled" : word, problem);
+    if (isLive) parts.fail(null);
+    else if (problem && !isPolled) failed(problem);
   }
 
   function resume() {
@@ -69,12 +86,24 @@ export function policy(root, session, page, key) {
   function pause() {
     stream?.close();
     stream = null;
+    isLive = false;
     clearInterval(timer);
     parts.pause();
   }
 
   resume();
   return { pause, resume, close() { isClosed = true; pause(); parts.close(); } };
+}
+
+/** A policy with the figures of another answer: with what is no change where it alone differs. */
+function withFigures(policy, { endpoints, statistics, observedAt, answeredBy, leader, withoutFigures }) {
+  const measured = new Map(endpoints.map((server) => [server.id, server]));
+  const figures = ({ lagMilliseconds, lagBytes, lagAtLeast, responseTimeMilliseconds, connections, transactions, statistics }) =>
+    ({ lagMilliseconds, lagBytes, lagAtLeast, responseTimeMilliseconds, connections, transactions, statistics });
+  return {
+    ...policy, statistics, observedAt, answeredBy, leader, withoutFigures,
+    endpoints: policy.endpoints.map((server) => ({ ...server, ...figures(measured.get(server.id) ?? server) })),
+  };
 }
 
 function build(root, session, page, key) {
@@ -122,8 +151,18 @@ function build(root, session, page, key) {
       moves.show(policy);
       conditions.replaceChildren(...policy.conditions.map(conditionRow));
     },
-    fail: (problem) => failed.replaceChildren(...(problem ? [h("p", { class: "notice bad", role: "alert" },
-      h("strong", {}, titleOf(problem)), " ", problem.message)] : [])),
+    fail(problem) {
+      // The same once more is no alert.
+      const text = problem ? `${titleOf(problem)} ${problem.message}` : "";
+      if (failed.textContent === text) return;
+      failed.replaceChildren(...(problem ? [h("p", { class: "notice bad", role: "alert" },
+        h("strong", {}, titleOf(problem)), " ", problem.message)] : []));
+    },
+    clear() {
+      whole.hidden = true;
+      mark(status, "data-state", null);
+      for (const node of [status, told, facts]) say(node, "");
+    },
     resume() { drawn.resume(); acts.ask(); },
     pause() { drawn.pause(); },
     close() { drawn.pause(); figures.close(); },

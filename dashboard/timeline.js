@@ -1,4 +1,5 @@
-// What happened: moves of routes, which the operator remembers, and changes of servers that were seen while the page was open.
+// What happened: moves of routes, which the operator remembers, the newest change of each server, and those that were seen while the
+// page was open.
 
 import { Children, h, say } from "./dom.js";
 import { list, moment, nameOf, spaced } from "./words.js";
@@ -16,7 +17,7 @@ const MOVES = {
 
 export function timeline() {
   const items = h("ol", { class: "timeline card" });
-  const none = h("p", { class: "muted card none" }, "No route has moved, and no server has changed since this page was opened.");
+  const none = h("p", { class: "muted card none" }, "No route has moved, and no server has changed.");
   const rows = new Children(items, (item) => item.key, () => row());
   const seen = [];
   let before = null;
@@ -24,10 +25,8 @@ export function timeline() {
   return {
     node: h("div", {}, items, none),
     show(policy) {
-      if (before) {
-        seen.push(...changes(before, policy));
-        if (seen.length > MOST) seen.splice(0, seen.length - MOST);
-      }
+      seen.push(...(before ? changes(before, policy) : standing(policy)));
+      if (seen.length > MOST) seen.splice(0, seen.length - MOST);
       before = policy;
       const moves = policy.history.map((move, number) => ({
         key: `${move.at} ${move.route} ${move.kind} ${number}`, at: move.at, state: move.kind.endsWith("Ended") || move.kind === "RegionRegained" ? "good" : "warn",
@@ -57,6 +56,15 @@ function row() {
 }
 
 let number = 0;
+
+/** Since when each server is as it is. */
+function standing({ endpoints }) {
+  const known = endpoints.filter((server) => server.since && server.reason);
+  return known.map((server) => ({
+    key: `seen ${number += 1}`, at: server.since, state: server.healthy ? "good" : "bad",
+    what: `${nameOf(server)}: ${spaced(server.reason)}`, why: server.means,
+  }));
+}
 
 /** What is another one than before: the reason of a server, and the status of a condition. */
 function changes(before, now) {

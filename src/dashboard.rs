@@ -41,7 +41,7 @@ macro_rules! files {
 
 const PAGE: &str = include_str!("../dashboard/index.html");
 
-static FILES: [File; 18] = files![
+static FILES: [File; 20] = files![
     "style.css": CSS,
     "icon.svg": SVG,
     "app.js": SCRIPT,
@@ -51,11 +51,13 @@ static FILES: [File; 18] = files![
     "words.js": SCRIPT,
     "sign_in.js": SCRIPT,
     "fleet.js": SCRIPT,
+    "fleet_table.js": SCRIPT,
     "policy.js": SCRIPT,
     "picture.js": SCRIPT,
     "endpoints.js": SCRIPT,
     "timeline.js": SCRIPT,
     "plots.js": SCRIPT,
+    "series.js": SCRIPT,
     "actions.js": SCRIPT,
     "vendor/uPlot.iife.min.js": SCRIPT,
     "vendor/uPlot.min.css": CSS,

@@ -38,6 +38,9 @@ const PLUGIN: &str = "kubectl-distributary";
 /// The name that kubectl calls for completions.
 const COMPLETION: &str = "kubectl_complete-distributary";
 
+/// The first argument of the plugin that asks for the same, as the script of the archive gives it.
+const COMPLETE: &str = "__complete";
+
 /// See and change how PostgreSQL reads are routed, with your own rights.
 #[derive(Debug, Parser)]
 #[command(
@@ -101,14 +104,17 @@ pub fn command_names() -> Vec<String> {
 /// Runs the plugin where the process was called by its name; `None`: it was called by another.
 #[must_use]
 pub fn main() -> Option<ExitCode> {
-    let called = std::env::args_os().next()?;
+    let mut words = std::env::args_os();
+    let called = words.next()?;
     let name = Path::new(&called).file_stem()?;
-    if name == COMPLETION {
-        let words: Vec<_> = std::env::args_os()
-            .skip(1)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        completion::main(&words);
+    let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let asked = match words.split_first() {
+        _ if name == COMPLETION => Some(&words[..]),
+        Some((first, rest)) if name == PLUGIN && first == COMPLETE => Some(rest),
+        _ => None,
+    };
+    if let Some(asked) = asked {
+        completion::main(asked);
         return Some(ExitCode::SUCCESS);
     }
     (name == PLUGIN).then(plugin)

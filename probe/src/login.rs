@@ -267,7 +267,7 @@ fn failed(error: &io::Error) -> FailureKind {
     classify_io(error)
 }
 
-/// Connects; what is sent must be acknowledged within `left`.
+/// Connects; what is sent must be acknowledged within `left`, on Linux, which is where the operator runs.
 pub async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
@@ -278,7 +278,10 @@ pub async fn connect(address: SocketAddr, left: Duration) -> io::Result<TcpStrea
     options.set_tcp_nodelay(true)?;
     options.set_tcp_keepalive(&KEEPALIVE)?;
     // In milliseconds; 0 would stand for the system's minutes.
+    #[cfg(target_os = "linux")]
     options.set_tcp_user_timeout(Some(left.max(Duration::from_millis(1))))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = left;
     socket.connect(address).await
 }
 

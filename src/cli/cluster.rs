@@ -94,6 +94,32 @@ impl Connection {
     }
 }
 
+/// Whether a name of the command line may become part of a path at the API server. `what`: what it is the name of.
+///
+/// # Errors
+/// It may not, in the words of kubectl.
+pub fn path_part(what: &str, name: &str) -> Result<(), Error> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    let mut wrong: Vec<_> = ["/", "%"]
+        .into_iter()
+        .filter(|part| name.contains(part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect();
+    if matches!(name, "." | "..") {
+        wrong.push(format!("may not be '{name}'"));
+    } else if wrong.is_empty() && !name.bytes().all(is_plain) {
+        wrong.push("may only contain letters, digits, '-' and '.'".to_owned());
+    }
+    if name.is_empty() {
+        Err(Error::Unusable(format!("{what} may not be empty")))
+    } else if wrong.is_empty() {
+        Ok(())
+    } else {
+        let wrong = wrong.join(" ");
+        Err(Error::Unusable(format!("invalid {what} \"{name}\": [{wrong}]")))
+    }
+}
+
 /// The policy as it is in the cluster; `None`: there is none of this name.
 pub async fn policy(client: &Client, namespace: &str, name: &str) -> Result<Option<ReplicaSetPolicy>, Error> {
     let policies: Api<ReplicaSetPolicy> = Api::namespaced(client.clone(), namespace);
@@ -230,4 +256,39 @@ pub async fn complete(
         documents.services.insert(key, service);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_no_other_path() {
+        let refused = |name: &str| {
+            path_part("resource name", name)
+                .err()
+                .map(|error| error.to_string())
+        };
+        for name in ["orders", "orders.v2", "a-1", "Orders"] {
+            assert_eq!(refused(name), None, "{name}");
+        }
+        for (name, words) in [
+            ("", "resource name may not be empty"),
+            (
+                "orders/status",
+                "invalid resource name \"orders/status\": [may not contain '/']",
+            ),
+            (
+                "a%2F/b",
+                "invalid resource name \"a%2F/b\": [may not contain '/' may not contain '%']",
+            ),
+            ("..", "invalid resource name \"..\": [may not be '..']"),
+            (
+                "a?watch=1",
+                "invalid resource name \"a?watch=1\": [may only contain letters, digits, '-' and '.']",
+            ),
+        ] {
+            assert_eq!(refused(name).as_deref(), Some(words), "{name}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ use crate::render::status::{ConditionStatus, ConditionType};
 use crate::telemetry::chain;
 use asked::RouteQuery;
 use distributary_api::{EndpointStatus, ReplicaSetPolicy, ReplicaSetPolicyStatus, TargetStatus};
+use distributary_core::ids::PolicyKey;
 use distributary_core::routing::Priority;
 use distributary_core::table::{Route, RoutingTable};
 use takeover::Takeover;
@@ -107,11 +108,10 @@ async fn of_cluster(
     let (client, default) = connection.client().await?;
     let namespace = arguments.namespace.clone().unwrap_or(default);
     let name = &arguments.name;
-    let object = cluster::policy(&client, &namespace, name).await?.ok_or_else(|| {
-        Error::Unusable(format!(
-            "there is no ReplicaSetPolicy {namespace}/{name} in the cluster"
-        ))
-    })?;
+    cluster::path_part("namespace", &namespace)?;
+    cluster::path_part("resource name", name)?;
+    let object = cluster::policy(&client, &namespace, name).await?;
+    let object = object.ok_or_else(|| Error::Missing(PolicyKey::new(&namespace, name)))?;
     let routing = match config_map_name(&object) {
         Some(name) => cluster::config_map(&client, &namespace, name).await?,
         None => None,

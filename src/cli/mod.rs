@@ -34,6 +34,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::k8s::clients::{self, Clients};
 use crate::telemetry;
 use cluster::Connection;
+use distributary_core::ids::PolicyKey;
 pub use import::known_variables;
 
 /// Routes PostgreSQL reads to replicas, on Kubernetes.
@@ -74,6 +75,8 @@ pub(crate) enum Error {
     Invalid(Vec<String>),
     #[error("{0}")]
     Unusable(String),
+    #[error("there is no ReplicaSetPolicy {0} in the cluster")]
+    Missing(PolicyKey),
     #[error("{what}")]
     Failed {
         what: String,
@@ -91,7 +94,7 @@ impl Error {
 
     pub(crate) const fn code(&self) -> u8 {
         match self {
-            Self::Failed { .. } | Self::Unreadable(..) | Self::Unusable(_) => 1,
+            Self::Failed { .. } | Self::Unreadable(..) | Self::Unusable(_) | Self::Missing(_) => 1,
             Self::Invalid(_) => 3,
         }
     }

@@ -1,35 +1,59 @@
-//! Results on standard output: tables for people, JSON and YAML for programs.
+//! Results on standard output: tables for people, JSON, YAML and jsonpath for programs.
+
+mod template;
 
 use std::io::Write;
 
-use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{Error, yaml};
+pub use template::Template;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+/// What kubectl says where jsonpath has no template.
+pub const NO_TEMPLATE: &str = "template format specified but no template given";
+
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Format {
     /// For people.
     Table,
     Json,
     Yaml,
+    JsonPath(Template),
+}
+
+impl Format {
+    fn of(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            "yaml" => Ok(Self::Yaml),
+            "jsonpath" | "jsonpath=" => Err(NO_TEMPLATE.to_owned()),
+            other => match other.strip_prefix("jsonpath=") {
+                Some(template) => Template::of(template).map(Self::JsonPath),
+                None => Err(format!(
+                    "unable to match a printer suitable for the output format \"{other}\", allowed formats are: json,jsonpath,table,yaml"
+                )),
+            },
+        }
+    }
 }
 
 /// The form of a result.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Output {
-    /// Format of the result.
-    #[arg(short = 'o', long = "output", value_enum, default_value = "table")]
+    /// Format of the result: table, json, yaml or jsonpath=TEMPLATE.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_parser = Format::of, default_value = "table")]
     format: Format,
 }
 
 impl Output {
     /// Prints the result: the text where a table is asked for, else the document.
-    pub fn print(self, document: &Value, text: impl FnOnce() -> String) -> Result<(), Error> {
-        match self.format {
+    pub fn print(&self, document: &Value, text: impl FnOnce() -> String) -> Result<(), Error> {
+        match &self.format {
             Format::Table => print(&printable(&text())),
             Format::Json => print(&format!("{document:#}\n")),
             Format::Yaml => print(&yaml(document)?),
+            Format::JsonPath(template) => print(&template.fill(document)),
         }
     }
 }
@@ -112,6 +136,31 @@ const fn shown(cell: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_format_is_one_of_those_that_are_offered() {
+        assert_eq!(Format::of("yaml"), Ok(Format::Yaml));
+        assert!(matches!(Format::of("jsonpath={.a}"), Ok(Format::JsonPath(_))));
+        assert_eq!(Format::of("jsonpath="), Err(NO_TEMPLATE.to_owned()));
+        assert!(
+            Format::of("jsonpath={.a")
+                .unwrap_err()
+                .contains("unclosed action")
+        );
+        assert!(
+            Format::of("xml")
+                .unwrap_err()
+                .contains("json,jsonpath,table,yaml")
+        );
+    }
+
+    #[test]
+    fn no_line_is_cut() {
+        let mut table = Table::new(&["ID", "MESSAGE"]);
+        let message = "a message that goes on ".repeat(40);
+        table.row(["a".to_owned(), message.clone()]);
+        assert!(table.text().contains(message.trim_end()));
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_escaped() {

@@ -1,7 +1,8 @@
 //! Where a port listens.
 //!
 //! # Guarantees
-//! - A client whose system takes nothing for [`SILENT`] is disconnected, whoever waits for it.
+//! - A client whose system takes nothing for [`SILENT`] is disconnected, whoever waits for it. Linux alone does that; elsewhere the
+//!   plugin of kubectl listens, for its own user.
 //! - What waits for such a client is bounded: about [`UNSENT`] a connection.
 
 use std::io;
@@ -53,7 +54,10 @@ fn open(address: SocketAddr, silent: Duration) -> io::Result<std::net::TcpListen
     }
     // The connections have them from here.
     socket.set_send_buffer_size(UNSENT)?;
+    #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(silent))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = silent;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -63,7 +67,9 @@ fn open(address: SocketAddr, silent: Duration) -> io::Result<std::net::TcpListen
 mod tests {
     use std::net::IpAddr;
 
+    #[cfg(target_os = "linux")]
     use socket2::SockRef;
+    #[cfg(target_os = "linux")]
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpStream;
 
@@ -81,6 +87,7 @@ mod tests {
         assert_eq!(accepted.port(), v4.local_addr().unwrap().port());
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_connection_has_the_limits_of_its_port() {
         let listener = listen(EVERY_V6).unwrap();
@@ -92,6 +99,7 @@ mod tests {
         assert!(far.send_buffer_size().unwrap() <= 2 * UNSENT);
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_client_that_does_not_read_is_disconnected() {
         let listener = open(EVERY_V6, Duration::from_millis(500)).unwrap();

@@ -24,7 +24,8 @@ use super::fence::{self, Fence, FencedBody};
 const CONNECT: Duration = Duration::from_secs(10);
 /// An idle connection is asked for a sign of life after the first, and again after the second.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
-/// Data, or the question for a sign of life, that nobody acknowledges for so long end a connection.
+/// Data, or the question for a sign of life, that nobody acknowledges for so long end a connection. Only Linux can be told.
+#[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
 /// A connection of a watch on which nothing was read for so long is given up; it is longer than a list may take.
 const UNREAD: Duration = Duration::from_secs(35);
@@ -170,6 +171,7 @@ fn tcp() -> HttpConnector {
     connector.set_nodelay(true);
     connector.set_keepalive(Some(idle));
     connector.set_keepalive_interval(Some(again));
+    #[cfg(target_os = "linux")]
     connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     connector
 }

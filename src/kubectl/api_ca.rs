@@ -5,6 +5,7 @@ use kube::Api;
 
 use super::cluster::Where;
 use super::error::Error;
+use super::live::Installation;
 use crate::cli::ExitStatus;
 use crate::cli::output;
 use crate::k8s;
@@ -17,16 +18,12 @@ use crate::k8s;
 /// Exit codes: 0; 1 there is none, or it cannot be read.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Namespace of the operator.
-    #[arg(long, value_name = "NAME", default_value = "distributary-system")]
-    operator_namespace: String,
-    /// Name of the ConfigMap, as the operator's --api-secret has it.
-    #[arg(long, value_name = "NAME", default_value = NAME)]
-    name: String,
+    #[command(flatten)]
+    operator: Installation,
+    /// Name of the ConfigMap, as the operator's --api-secret has it. Default: LEASE-NAME-api, as of the chart.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
-
-/// The name of the ConfigMap that the chart and the documentation use.
-pub const NAME: &str = "distributary-api";
 
 /// The key of the CA.
 const KEY: &str = "ca.crt";
@@ -39,12 +36,11 @@ pub fn of(map: &ConfigMap) -> Option<&str> {
 
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
-    let Arguments {
-        operator_namespace: namespace,
-        name,
-    } = arguments;
+    let namespace = &arguments.operator.operator_namespace;
+    let name = arguments.name.clone();
+    let name = name.unwrap_or_else(|| arguments.operator.authority());
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client, namespace);
-    let map = k8s::call(maps.get(name)).await?;
+    let map = k8s::call(maps.get(&name)).await?;
     let Some(authority) = of(&map) else {
         return Err(Error::said(format!(
             "the ConfigMap {namespace}/{name} has no {KEY} yet: the operator writes it once it has made its certificate"

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kube::{Api, Client, Config};
 
 use super::error::Error;
-use crate::cli::cluster::Connection;
+use crate::cli::cluster::{Connection, path_part};
 use crate::k8s;
 use distributary_api::ReplicaSetPolicy;
 
@@ -41,17 +41,18 @@ impl Where {
     }
 
     /// # Errors
-    /// There is no kubeconfig or context of this name, or it cannot be used.
+    /// There is no kubeconfig or context of this name, or it cannot be used; the namespace cannot be one.
     pub async fn cluster(&self) -> Result<Cluster, Error> {
         let config = self.connection().config().await?;
         let client = Connection::client_of(&config)?;
+        // An empty one is none, as of kubectl.
+        let given = self.namespace.clone().filter(|namespace| !namespace.is_empty());
+        let namespace = given.unwrap_or_else(|| config.default_namespace.clone());
+        path_part("namespace", &namespace)?;
         Ok(Cluster {
-            namespace: self
-                .namespace
-                .clone()
-                .unwrap_or_else(|| config.default_namespace.clone()),
             config,
             client,
+            namespace,
         })
     }
 }
@@ -67,6 +68,15 @@ impl Cluster {
     /// # Errors
     /// What the API server says against it; that there is none, in its words.
     pub async fn policy(&self, name: &str) -> Result<ReplicaSetPolicy, Error> {
+        resource_name(name)?;
         Ok(k8s::call(self.policies().get(name)).await?)
     }
+}
+
+/// Whether this may be the name of a policy.
+///
+/// # Errors
+/// It may not, in the words of kubectl.
+pub fn resource_name(name: &str) -> Result<(), Error> {
+    Ok(path_part("resource name", name)?)
 }

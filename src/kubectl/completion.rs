@@ -14,6 +14,9 @@ use crate::cli::output::{print, printable};
 /// A shell waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Commands that the operator's command line has too, with its formats.
+const OF_THE_PROGRAM: [&str; 3] = ["drill", "explain", "plan"];
+
 /// The directive of cobra: no names of files.
 const NO_FILES: &str = ":4";
 /// The directive of cobra: names of files, where there is nothing else.
@@ -164,6 +167,9 @@ fn values(program: &Command, command: Option<&str>, name: &str) -> Wanted {
         .collect();
     match name {
         _ if !possible.is_empty() => Wanted::Words(possible),
+        "-o" | "--output" if command.is_some_and(|name| OF_THE_PROGRAM.contains(&name)) => {
+            words(&["json", "jsonpath=", "table", "yaml"])
+        }
         "-o" | "--output" => words(&["json", "jsonpath=", "name", "wide", "yaml"]),
         "--for" => words(&["primary=", "reason=", "route=ro", "route=rw"]),
         "-f" | "--file" | "--kubeconfig" | "--certificate-authority" | "--observations" | "--previous" => {
@@ -228,7 +234,7 @@ mod tests {
         assert!(words("status --").contains(&"--watch".to_owned()));
         assert!(words("health --all").contains(&"--all-namespaces".to_owned()));
         assert!(words("status -o ").contains(&"wide".to_owned()));
-        assert_eq!(words("explain x -o "), ["table", "json", "yaml"]);
+        assert_eq!(words("explain x -o "), ["json", "jsonpath=", "table", "yaml"]);
         assert_eq!(asked("plan -f "), Wanted::Files);
         assert!(words("nothing ").is_empty());
     }

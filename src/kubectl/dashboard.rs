@@ -6,6 +6,7 @@
 
 mod by_status;
 mod change;
+mod fleet;
 mod guard;
 mod reading;
 mod stream;
@@ -37,7 +38,7 @@ const LIMITS: Limits = Limits {
 
 /// Serve the dashboard on this machine until interrupted, and print its URL.
 ///
-/// The page shows and changes what you may. The URL has a secret of this run: whoever knows it acts with your rights while the command
+/// The page shows and changes what you may, with -n at first the policies of that namespace. The URL has a secret of this run: whoever knows it acts with your rights while the command
 /// runs. Needs the right to list or get policies; live figures and changes need what the other commands need for them.
 ///
 /// Exit codes: 0 it was interrupted; 1 it failed.
@@ -67,7 +68,11 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
         .local_addr()
         .map_err(|error| Error::said(error.to_string()))?;
     let guard = Guard::new(address.port()).ok_or_else(|| Error::said("the system has no randomness"))?;
-    println!("{}", guard.url());
+    let given = place
+        .namespace
+        .as_ref()
+        .is_some_and(|namespace| !namespace.is_empty());
+    println!("{}", guard.url(given.then_some(cluster.namespace.as_str())));
     note("Open this URL in a browser. It has a secret of this run. Interrupt to end.");
     let shared = Shared {
         cluster,
@@ -84,6 +89,7 @@ pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Err
 fn pages(shared: Shared, guard: Guard) -> Router {
     Router::new()
         .route("/api/v1/policies", get(reading::policies))
+        .route("/api/v1/events", get(fleet::events))
         .route("/api/v1/policies/{namespace}/{name}", get(reading::policy))
         .route("/api/v1/policies/{namespace}/{name}/rights", get(reading::rights))
         .route("/api/v1/policies/{namespace}/{name}/events", get(stream::events))
@@ -112,5 +118,23 @@ fn problem(error: &Error) -> Problem {
         ),
         Error::Server(status) => Refusal::of(status).into(),
         other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", other.text()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_login_that_has_ended_is_no_wrong_secret() {
+        let of = |code: u16| {
+            let status = Status::failure("no", "Unauthorized").with_code(code);
+            problem(&Error::Server(status.boxed())).code
+        };
+        // With 401 the page would ask for the secret.
+        assert_eq!((of(401), of(403), of(404)), (502, 403, 404));
+        assert_eq!(problem(&Error::said("nobody answers")).code, 503);
     }
 }

@@ -9,6 +9,7 @@ use crate::cli;
 use crate::cli::output::printable;
 use crate::k8s::error::CallError;
 use crate::telemetry;
+use distributary_core::ids::PolicyKey;
 
 /// Why a command could not do what was asked for.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ impl From<cli::Error> for Error {
                 .downcast_ref::<CallError>()
                 .and_then(CallError::status)
                 .cloned(),
+            cli::Error::Missing(PolicyKey { name, .. }) => {
+                let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
+                Some(Status::failure(&message, "NotFound").with_code(404))
+            }
             _ => None,
         };
         match status {
@@ -135,6 +140,10 @@ mod tests {
         let missing = "replicasetpolicies.distributary.dev \"carts\" not found";
         assert_eq!(
             status(404, "NotFound", missing).text(),
+            format!("Error from server (NotFound): {missing}")
+        );
+        assert_eq!(
+            Error::from(cli::Error::Missing(PolicyKey::new("shop", "carts"))).text(),
             format!("Error from server (NotFound): {missing}")
         );
         assert_eq!(

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::cluster::Where;
+use super::cluster::{Where, resource_name};
 use super::error::Error;
 use super::output::{self, Names};
 use super::wait::Patience;
@@ -39,6 +39,7 @@ pub struct Arguments {
 
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
+    resource_name(&arguments.name)?;
     let asked = format!("{:.3}", timestamp());
     let patch = json!({"metadata": {"annotations": {CHECK_REQUESTED_AT: asked}}});
     let parameters = PatchParams {

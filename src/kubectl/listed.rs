@@ -1,10 +1,9 @@
 //! Many policies at once: one request, of what a line needs.
 
-use kube::core::Status;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, resource_name};
 use super::error::Error;
 use crate::http_api::answers::{PolicyItem, StateAnswer};
 use crate::k8s;
@@ -206,9 +205,7 @@ pub async fn chosen(cluster: &Cluster, chosen: &Chosen) -> Result<Vec<Listed>, E
     let Some(name) = &chosen.name else {
         return policies(cluster, chosen.scope.namespace(cluster)).await;
     };
-    if name.is_empty() {
-        return Err(Error::said("resource name may not be empty"));
-    }
+    resource_name(name)?;
     let path = format!(
         "{RESOURCE}/namespaces/{}/replicasetpolicies/{name}",
         cluster.namespace
@@ -216,19 +213,10 @@ pub async fn chosen(cluster: &Cluster, chosen: &Chosen) -> Result<Vec<Listed>, E
     Ok(vec![k8s::call(cluster.client.request(request(&path)?)).await?])
 }
 
-/// Names of the command line become part of a path.
+/// The names in the path were judged.
 fn request(path: &str) -> Result<Request<Vec<u8>>, Error> {
-    let is_plain = |part: &str| !part.contains(['/', '%', '#', '?']);
-    let name = path.rsplit_once("/replicasetpolicies/").map(|(_, name)| name);
     let request = Request::get(path).body(Vec::new());
-    let request = request.ok().filter(|_| name.is_none_or(is_plain));
-    request.ok_or_else(|| {
-        Error::Server(
-            Status::failure("the name or the namespace is none of Kubernetes", "BadRequest")
-                .with_code(400)
-                .boxed(),
-        )
-    })
+    request.map_err(|error| Error::said(error.to_string()))
 }
 
 /// What a namespace without policies shows, as kubectl says it.

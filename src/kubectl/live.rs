@@ -1,5 +1,6 @@
 //! Live figures: from the leader through a port-forward, or from the HTTP API. Both give the same answers.
 
+mod follow;
 mod http;
 mod leader;
 mod server;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::error::{self, Error};
-use crate::clock::Clock;
 use crate::http_api::answers::{PolicyAnswer, PolicyItem, PolicyList};
 use crate::http_api::problem::Problem;
 use leader::Leader;
@@ -35,6 +35,34 @@ const PAGE: usize = 500;
 /// Pages that are read at most.
 const PAGES: usize = 100;
 
+/// Which installation of the operator.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Installation {
+    /// Namespace of the operator.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_OPERATOR_NAMESPACE",
+        value_name = "NAME",
+        default_value = "distributary-system"
+    )]
+    pub operator_namespace: String,
+    /// Name of the operator's Lease, whose holder is the leader; the chart gives it the name of the Deployment.
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_LEASE_NAME",
+        value_name = "NAME",
+        default_value = "distributary"
+    )]
+    pub lease_name: String,
+}
+
+impl Installation {
+    /// The ConfigMap with the CA of the HTTP API, as the chart names it.
+    pub fn authority(&self) -> String {
+        format!("{}-api", self.lease_name)
+    }
+}
+
 /// Where live figures come from.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LiveArguments {
@@ -48,12 +76,8 @@ pub struct LiveArguments {
     /// Name that the certificate of the HTTP API must have. Default: the host of --server.
     #[arg(long, value_name = "NAME", requires = "server")]
     tls_server_name: Option<String>,
-    /// Namespace of the operator.
-    #[arg(long, value_name = "NAME", default_value = "distributary-system")]
-    operator_namespace: String,
-    /// Name of the operator's Lease, whose holder is the leader.
-    #[arg(long, value_name = "NAME", default_value = "distributary")]
-    lease_name: String,
+    #[command(flatten)]
+    operator: Installation,
     /// Port of the operator's --loopback-address.
     #[arg(long, value_name = "PORT", default_value_t = 8081)]
     loopback_port: u16,
@@ -63,30 +87,6 @@ pub struct LiveArguments {
 pub enum Live {
     Leader(Box<Leader>),
     Server(Server),
-}
-
-/// From the end of a stream to the next one, and between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
-/// For longer than the Lease names a leader that is gone.
-const TRIES: u32 = 30;
-
-/// Streams in a row that may break before they told anything, as those of an operator of another version do.
-pub const BREAKS: u32 = 5;
-
-/// Asks for a stream anew after the last one broke, also of a new leader.
-///
-/// # Errors
-/// Why the last try failed.
-pub async fn again<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let mut tries = TRIES;
-    loop {
-        Clock::sleep(PAUSE).await;
-        tries -= 1;
-        match ask().await {
-            Err(_) if tries > 0 => {}
-            answer => return answer,
-        }
-    }
 }
 
 impl LiveArguments {
@@ -107,7 +107,7 @@ impl LiveArguments {
 
     /// The namespace of the operator.
     pub fn operator_namespace(&self) -> &str {
-        &self.operator_namespace
+        &self.operator.operator_namespace
     }
 
     /// Who answers.
@@ -150,7 +150,7 @@ impl LiveArguments {
 }
 
 /// Says, once, that the result has what the status has alone.
-pub fn missing(why: &Error) {
+fn missing(why: &Error) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if TOLD.swap(true, Ordering::Relaxed) {
         return;

@@ -1,15 +1,12 @@
 //! The form of a result, as `kubectl -o` has it.
 
-mod template;
-
 use std::io::IsTerminal;
 
 use serde_json::Value;
 
 use super::error::Error;
-use crate::cli::output::{self, printable};
+use crate::cli::output::{self, NO_TEMPLATE, Template, printable};
 use distributary_core::health::Reason;
-use template::Template;
 
 /// The resource, as kubectl names an object of it.
 const RESOURCE: &str = "replicasetpolicy.distributary.dev";
@@ -31,6 +28,9 @@ pub enum Format {
 
 impl Format {
     fn of(text: &str) -> Result<Self, String> {
+        if matches!(text, "jsonpath" | "jsonpath=") {
+            return Err(NO_TEMPLATE.to_owned());
+        }
         if let Some(template) = text.strip_prefix("jsonpath=") {
             return Template::of(template).map(Self::JsonPath);
         }
@@ -61,6 +61,11 @@ impl Output {
     /// Whether the table has all columns.
     pub fn is_wide(&self) -> bool {
         self.format == Format::Wide
+    }
+
+    /// Whether a result takes the place of the one before.
+    pub fn is_redrawn(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide) && std::io::stdout().is_terminal()
     }
 
     /// Prints the document in the form that is asked for. `names`: of the policies in it; `text`: for people.
@@ -123,6 +128,11 @@ pub fn did(name: &str, what: &str) -> String {
     format!("{RESOURCE}/{name} {what}")
 }
 
+/// That a policy is gone, as kubectl says it.
+pub fn deleted(namespace: &str, name: &str) -> String {
+    format!("{RESOURCE} \"{name}\" deleted from namespace \"{namespace}\"")
+}
+
 /// Text for people, to standard output: in colours where it is a terminal.
 ///
 /// # Errors
@@ -139,10 +149,12 @@ pub fn show(text: &str) -> Result<(), Error> {
 /// It cannot be written.
 pub fn next(is_other: bool, output: &Output) -> Result<(), Error> {
     let is_text = matches!(output.format, Format::Table | Format::Wide);
-    let room = match (is_text, std::io::stdout().is_terminal()) {
-        (true, true) => "\u{1b}[H\u{1b}[2J",
-        (true, false) if is_other => "\n",
-        _ => "",
+    let room = if output.is_redrawn() {
+        "\u{1b}[H\u{1b}[2J"
+    } else if is_text && is_other {
+        "\n"
+    } else {
+        ""
     };
     Ok(output::print(room)?)
 }

@@ -1,6 +1,7 @@
 //! `kubectl distributary report`: one archive with what somebody else needs to know of a policy.
 
 mod collected;
+mod log;
 mod operator;
 
 use std::fs::OpenOptions;
@@ -18,8 +19,8 @@ use collected::Collected;
 /// Write an archive with all that is known of a policy, for somebody who helps.
 ///
 /// It has the policy, its objects and those that it names, its Events, the decision with the statistics, log lines of the operator's
-/// Pods, and versions, each as far as you may read it; notes.txt says what is missing. Of Secrets it has names and keys, and no
-/// value. explain -f and plan -f read the archive.
+/// Pods but those of other policies, and versions, each as far as you may read it; notes.txt says what is missing, and why. Of Secrets
+/// it has names and keys, and no value. explain -f and plan -f read the archive.
 ///
 /// Exit codes: 0; 1 it failed.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub struct Arguments {
     /// File that is written, and must not exist; - is standard output. Default: distributary-report-NAMESPACE-POLICY-TIME.tar.gz.
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Log lines of each Pod of the operator, from the last one back.
+    /// Log lines of each Pod of the operator, from the last one back, of which those of other policies are left out.
     #[arg(long, value_name = "NUMBER", default_value_t = 2000)]
     lines: u32,
     #[command(flatten)]

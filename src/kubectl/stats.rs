@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, resource_name};
 use super::error::{self, Error};
 use super::figures;
 use super::health::{self, Line};
@@ -32,7 +32,10 @@ pub struct Arguments {
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
     match &arguments.chosen.name {
-        Some(name) => of_one(&cluster, arguments, name).await,
+        Some(name) => {
+            resource_name(name)?;
+            of_one(&cluster, arguments, name).await
+        }
         None => of_all(&cluster, arguments).await,
     }
 }
@@ -96,6 +99,7 @@ fn document(namespace: &str, name: &str, ids: &[String], live: Option<&PolicyAns
             "id": id,
             "role": server.map(|server| &server.role),
             "connections": server.and_then(|server| server.connections),
+            "serverMaxConnections": server.and_then(|server| server.server_max_connections),
             "maxConnections": server.map(|server| server.max_connections),
             "lagMilliseconds": server.and_then(|server| server.lag_milliseconds),
             "statistics": server.and_then(|server| server.statistics.as_ref()),
@@ -177,8 +181,11 @@ fn cells(id: &str, server: Option<&ServerAnswer>, is_wide: bool) -> Vec<String> 
     cells
 }
 
-/// Sessions of clients, with the size of a client's pool: `12/15`.
+/// Sessions of clients, of as many as the server takes: `12/200`.
 pub fn sessions(server: &ServerAnswer) -> Option<String> {
     let connections = server.connections?;
-    Some(format!("{connections}/{}", server.max_connections))
+    Some(match server.server_max_connections {
+        Some(most) => format!("{connections}/{most}"),
+        None => connections.to_string(),
+    })
 }

@@ -3,7 +3,7 @@
 mod follow;
 mod view;
 
-use super::cluster::{Cluster, Where};
+use super::cluster::{Cluster, Where, resource_name};
 use super::error::Error;
 use super::live::LiveArguments;
 use super::output::Output;
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// Name of the policy.
     #[arg(value_name = "POLICY")]
     name: String,
-    /// Show each change until interrupted; on a terminal in place of the last one.
+    /// Show each change until interrupted; on a terminal in place of the last one, and with new figures every 2 s.
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
@@ -32,6 +32,7 @@ pub struct Arguments {
 
 pub async fn run(place: &Where, arguments: &Arguments) -> Result<ExitStatus, Error> {
     let cluster = place.cluster().await?;
+    resource_name(&arguments.name)?;
     if arguments.watch {
         return follow::run(&cluster, arguments).await;
     }

@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::api::cells;
 use crate::fixture::Fixture;
 
 const PAGE: &str = include_str!("../../docs/cli.md");
@@ -33,6 +34,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_policy_that_gitops_manages_is_changed_by_a_command_with_force_alone",
             gitops,
         )
+        .test("a_command_that_may_not_watch_says_so_at_once", blind)
         .test("a_report_has_no_secret_and_is_explained_offline", report::report)
 }
 
@@ -154,6 +156,31 @@ pub fn commands(section: &str) -> Result<Vec<&'static str>> {
     Ok(commands)
 }
 
+/// The rows of the section with the exit codes of reader, editor and nobody.
+fn codes() -> Result<Vec<(String, [i32; 3])>> {
+    let (_, text) = PAGE.split_once("\n## Change a policy\n").context("the section")?;
+    let text = text.split("\n## ").next().unwrap_or_default();
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| `kubectl distributary "));
+    let rows: Result<Vec<_>> = rows
+        .map(|row| {
+            let cells = cells(row);
+            let [command, codes @ ..] = &cells[..] else {
+                anyhow::bail!("{row}");
+            };
+            let codes: Result<Vec<i32>, _> = codes.iter().map(|code| code.parse()).collect();
+            let codes: [i32; 3] = codes?
+                .try_into()
+                .map_err(|codes: Vec<i32>| anyhow::anyhow!("{row}: {codes:?}"))?;
+            Ok((command.trim_matches('`').to_owned(), codes))
+        })
+        .collect();
+    let rows = rows?;
+    ensure!(rows.len() > 5, "{rows:?}");
+    Ok(rows)
+}
+
 async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
     let it = Fixture::ready(plane, 2).await?;
     let commands = commands("Change a policy")?;
@@ -166,14 +193,18 @@ async fn examples(plane: Arc<ControlPlane>) -> Result<()> {
         Person::nobody(&it).await?,
         Person::editor(&it).await?,
     );
+    let told = codes()?;
     for command in &commands {
+        let row = told.iter().find(|(row, _)| command.contains(row.as_str()));
+        let (_, codes) = row.with_context(|| format!("{command} has no exit codes"))?;
         let before = serde_json::to_value(it.get().await?.spec)?;
-        for person in [&reader, &nobody] {
+        for (person, code) in [(&reader, codes[0]), (&nobody, codes[2])] {
             person
-                .fails(command, 1, "Error from server (Forbidden): ")
+                .fails(command, code, "Error from server (Forbidden): ")
                 .await?;
         }
         ensure!(serde_json::to_value(it.get().await?.spec)? == before, "{command}");
+        ensure!(codes[1] == 0, "{command}");
         let out = editor.does(command).await?;
         ensure!(
             out.contains("replicasetpolicy.distributary.dev/orders "),
@@ -298,6 +329,23 @@ async fn dry_add(it: &Fixture, editor: &Person) -> Result<()> {
         .run("kubectl distributary drain orders primary --dry-run")
         .await?;
     ensure!(err.contains("warning: primary takes the writes"), "{err}");
+    Ok(())
+}
+
+/// A reader of these tests may get and list.
+async fn blind(plane: Arc<ControlPlane>) -> Result<()> {
+    let it = Fixture::ready(plane, 1).await?;
+    let reader = Person::reader(&it).await?;
+    for command in [
+        "wait orders --for=route=ro=Held --timeout=50s",
+        "status orders --watch",
+        "health --watch",
+    ] {
+        let words = "cannot watch resource \"replicasetpolicies\"";
+        reader
+            .fails(&format!("kubectl distributary {command}"), 1, words)
+            .await?;
+    }
     Ok(())
 }
 

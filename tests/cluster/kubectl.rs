@@ -3,6 +3,7 @@
 mod scene;
 mod shows;
 mod table;
+mod terminal;
 
 use harness::ControlPlane;
 use harness::suite::Suite;
@@ -25,4 +26,9 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         )
         .test("the_plugin_asks_the_http_api_with_a_token", shows::server)
         .test("the_plugin_shows_a_killed_replica_as_it_falls", shows::watch)
+        .test(
+            "the_plugin_shows_colours_and_new_figures_on_a_terminal",
+            terminal::shown,
+        )
+        .test("the_plugin_watches_on_with_the_next_leader", shows::leader)
 }

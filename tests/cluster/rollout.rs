@@ -1,9 +1,11 @@
 //! docs/rollout.md, command by command, with the names of the test's servers in place of its own and short times to watch.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use harness::postgres::{Shutdown, Tls};
+use harness::postgres::Tls;
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster};
 
@@ -31,6 +33,7 @@ async fn rollout(plane: Arc<ControlPlane>) -> Result<()> {
         ("$(seq 30); do sleep 60;", "$(seq 2); do sleep 1;".to_owned()),
     ]);
     std::fs::write(shell.folder.join("rules.yaml"), RULES)?;
+    machines(&it, &shell)?;
     let mut steps = 0;
     for Block {
         language,
@@ -43,14 +46,31 @@ async fn rollout(plane: Arc<ControlPlane>) -> Result<()> {
             continue;
         }
         ensure!(language == "sh", "a block of {language}");
-        if heading.ends_with("Rehearse a failover for real") {
-            it.postgres.primary().stop(Shutdown::Fast).await?;
-        }
         shell.run(&text, 0).await?;
         seen(&it, &heading).await?;
         steps += 1;
     }
     ensure!(steps == 12, "{steps} steps");
+    Ok(())
+}
+
+/// What a person has for the machine of the primary: it does what the page asks for, and nothing else.
+fn machines(it: &Fixture, shell: &Shell) -> Result<()> {
+    let primary = it.postgres.primary();
+    let (name, data) = (primary.name(), primary.data());
+    let process = data.join("postmaster.pid");
+    let process = process.display();
+    let script = format!(
+        "#!/bin/bash
+[ \"$*\" = '{name} sudo systemctl stop postgresql' ] || {{ echo \"ssh $*\" >&2; exit 255; }}
+kill -INT \"$(head -n 1 '{process}')\"
+for try in $(seq 300); do [ -e '{process}' ] || exit 0; sleep 0.1; done
+exit 1
+"
+    );
+    let ssh = shell.folder.join("bin/ssh");
+    std::fs::write(&ssh, script)?;
+    std::fs::set_permissions(&ssh, Permissions::from_mode(0o755))?;
     Ok(())
 }
 

@@ -149,7 +149,14 @@ async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
         "markup became an element"
     );
     let shown = reader.value(buttons).await?;
-    for act in ["Check now", "Weight", "Disable", "Remove", "Add a replica"] {
+    for act in [
+        "Check now",
+        "Weight",
+        "Drain",
+        "Disable",
+        "Remove",
+        "Add a replica",
+    ] {
         ensure!(!shown.to_string().contains(act), "a reader sees {act}: {shown}");
     }
 
@@ -179,6 +186,20 @@ async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
     reader.to_front().await?;
     reader
         .until("the new weight", &format!("/Weight\\s+7/.test({})", card(1)))
+        .await?;
+    let drain = "[...document.querySelectorAll('.server-card button')].find((button) => button.textContent === 'Drain' && button.checkVisibility())";
+    editor.value(&format!("{drain}.click()")).await?;
+    editor.click("dialog button[type=submit]").await?;
+    editor.shows("replica-1 was told to drain.").await?;
+    scene
+        .until("the replica to drain", SOON, |policy| {
+            policy.spec.replicas[0]
+                .state
+                .is_some_and(|state| state.word() == "Draining")
+        })
+        .await?;
+    editor
+        .until("to be asked whether it is enabled again", &format!("!({drain})"))
         .await?;
     let page = [&reader, &editor];
     ensure!(

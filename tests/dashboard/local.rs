@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::suite::Suite;
 use harness::wait::Stopwatch;
 use harness::{ControlPlane, wait};
+use kube::api::DeleteParams;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -33,15 +35,22 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 
 /// The command while it runs.
 struct Served {
-    _process: Child,
+    process: Child,
     address: SocketAddr,
     url: String,
+    secret: String,
     browser: Arc<Chromium>,
 }
 
 impl Served {
     async fn start(scene: &Scene, caller: Caller) -> Result<Self> {
+        Self::start_with(scene, caller, &[]).await
+    }
+
+    /// With more arguments.
+    async fn start_with(scene: &Scene, caller: Caller, more: &[&str]) -> Result<Self> {
         let arguments = ["dashboard", "--operator-namespace", &scene.it.namespace];
+        let arguments = [&arguments[..], more].concat();
         let mut command = scene.command(caller, &arguments).await?;
         command
             .stdout(Stdio::piped())
@@ -52,21 +61,19 @@ impl Served {
         let mut lines = BufReader::new(out).lines();
         let url = wait::within("the URL", SOON, lines.next_line()).await?;
         let url = url.context("the command ended")?;
-        let (start, secret) = url.split_once("/#secret=").context("a secret")?;
+        let (start, rest) = url.split_once("/#secret=").context("a secret")?;
+        let secret = rest.split('&').next().unwrap_or_default().to_owned();
         ensure!(secret.len() == 64, "{url}");
         let address: SocketAddr = start.trim_start_matches("http://").parse()?;
         ensure!(address.ip().to_string() == "127.0.0.1", "{url}");
         let browser = Chromium::start(REBOUND, address)?;
         Ok(Self {
-            _process: process,
+            process,
             address,
             url,
+            secret,
             browser,
         })
-    }
-
-    fn secret(&self) -> &str {
-        self.url.rsplit('=').next().unwrap_or_default()
     }
 
     /// A page that was opened by the printed URL, and looks at the policy.
@@ -103,7 +110,7 @@ impl Served {
 
 async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane, 2).await?;
-    let served = Served::start(&scene, Caller::Editor).await?;
+    let mut served = Served::start(&scene, Caller::Editor).await?;
     let page = served.page(&scene).await?;
     page.until(
         "the page to be live",
@@ -154,6 +161,14 @@ async fn editor(plane: Arc<ControlPlane>) -> Result<()> {
     page.write("#where", &scene.it.namespace).await?;
     page.press("Enter").await?;
     page.shows("1 in all").await?;
+
+    // What nobody answers for any more does not look as if it were of now.
+    served.process.kill().await?;
+    page.until(
+        "the end of the command to be told",
+        "document.getElementById('link').dataset.state === 'Waiting'",
+    )
+    .await?;
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }
@@ -178,6 +193,25 @@ async fn viewer(plane: Arc<ControlPlane>) -> Result<()> {
     page.shows("1 in all").await?;
     page.shows("No live figures.").await?;
     ensure!(page.errors().is_empty(), "{:?}", page.errors());
+
+    // Who names a namespace sees it at once, also where they may not list all.
+    let namespace = &*scene.it.namespace;
+    let served = Served::start_with(&scene, Caller::Viewer, &["-n", namespace]).await?;
+    let page = served.browser.page().await?;
+    page.open(&served.url).await?;
+    page.shows("1 in all").await?;
+    let hash = page.value("location.hash").await?;
+    ensure!(hash == format!("#/{namespace}"), "{hash}");
+    // The watch of the policies tells what becomes of them.
+    page.until(
+        "the list to be live",
+        "document.getElementById('link').dataset.state === 'Live'",
+    )
+    .await?;
+    let policies = scene.it.api::<ReplicaSetPolicy>();
+    policies.delete("orders", &DeleteParams::default()).await?;
+    page.shows("The operator serves no policy here.").await?;
+    ensure!(page.errors().is_empty(), "{:?}", page.errors());
     Ok(())
 }
 
@@ -188,12 +222,12 @@ async fn guarded(plane: Arc<ControlPlane>) -> Result<()> {
     let kept = page
         .value("JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}, document.documentElement.outerHTML])")
         .await?;
-    ensure!(!kept.to_string().contains(served.secret()), "{kept}");
+    ensure!(!kept.to_string().contains(&served.secret), "{kept}");
     let list = format!("/api/v1/policies?namespace={}", &*scene.it.namespace);
     let change = format!("/api/db/replicas?policy={}/orders", &*scene.it.namespace);
     let own = format!("Host: {}", served.address);
     let rebound = format!("Host: {REBOUND}:{}", served.address.port());
-    let secret = format!("Authorization: Bearer {}", served.secret());
+    let secret = format!("Authorization: Bearer {}", &served.secret);
     let (foreign, none) = (
         "Origin: http://evil.example".to_owned(),
         "Origin: null".to_owned(),

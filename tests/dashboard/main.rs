@@ -4,6 +4,7 @@
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+mod answers;
 mod api;
 
 #[allow(dead_code, reason = "made for more tests than these")]
@@ -12,6 +13,7 @@ mod plugin;
 
 mod chromium;
 mod fleet;
+mod history;
 mod live;
 mod local;
 mod looks;
@@ -33,7 +35,8 @@ fn main() -> ExitCode {
     harness::node::enter(|| {
         let suite = Suite::new(|| async { ControlPlane::start_with(&[Path::new(DEFINITION)]).await });
         // Times are measured.
-        looks::tests(local::tests(live::tests(fleet::tests(suite))))
+        let suite = history::tests(answers::tests(fleet::tests(suite)));
+        looks::tests(local::tests(live::tests(suite)))
             .one_at_a_time()
             .run()
     })

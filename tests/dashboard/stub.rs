@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -46,6 +46,8 @@ pub struct Shared {
     pub changes: broadcast::Sender<String>,
     /// Streams that are open now.
     pub streams: AtomicUsize,
+    /// Whether each policy was deleted.
+    pub is_gone: AtomicBool,
 }
 
 type Api = State<Arc<Shared>>;
@@ -59,6 +61,7 @@ impl Stub {
             policies,
             changes: broadcast::channel(1024).0,
             streams: AtomicUsize::new(0),
+            is_gone: AtomicBool::new(false),
         });
         let pages = Router::new()
             .route("/api/v1/policies", get(list))
@@ -101,6 +104,17 @@ fn refused(headers: &HeaderMap) -> Option<Response> {
     Some((StatusCode::UNAUTHORIZED, Json(problem)).into_response())
 }
 
+/// The problem of a policy that was deleted.
+pub fn not_found(name: &str) -> Value {
+    let message = format!("replicasetpolicies.distributary.dev \"{name}\" not found");
+    json!({"code": 404, "reason": "NotFound", "message": message})
+}
+
+fn missing(api: &Shared, name: &str) -> Option<Response> {
+    let is_gone = api.is_gone.load(Ordering::SeqCst);
+    is_gone.then(|| (StatusCode::NOT_FOUND, Json(not_found(name))).into_response())
+}
+
 #[derive(Deserialize)]
 struct Asked {
     limit: Option<usize>,
@@ -131,8 +145,10 @@ async fn fleet(State(api): Api, headers: HeaderMap) -> Response {
     stream(api, vec![event("snapshot", &snapshot)])
 }
 
-async fn policy(headers: HeaderMap, Path((_, name)): Path<(String, String)>) -> Response {
-    refused(&headers).unwrap_or_else(|| Json(made_up::policy(&name, Duration::ZERO)).into_response())
+async fn policy(State(api): Api, headers: HeaderMap, Path((_, name)): Path<(String, String)>) -> Response {
+    refused(&headers)
+        .or_else(|| missing(&api, &name))
+        .unwrap_or_else(|| Json(made_up::policy(&name, Duration::ZERO)).into_response())
 }
 
 async fn rights(headers: HeaderMap) -> Response {
@@ -141,7 +157,7 @@ async fn rights(headers: HeaderMap) -> Response {
 
 /// The last five minutes come at once.
 async fn events(State(api): Api, headers: HeaderMap, Path((_, name)): Path<(String, String)>) -> Response {
-    if let Some(refused) = refused(&headers) {
+    if let Some(refused) = refused(&headers).or_else(|| missing(&api, &name)) {
         return refused;
     }
     let ages = (0..150).rev().map(|step| Duration::from_secs(2 * step));

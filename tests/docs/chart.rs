@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{must_be, read};
+use crate::{below, must_be, read};
 
 const HEAD: &str = "\
 # The chart of Distributary
@@ -33,6 +33,26 @@ struct Documented {
     path: String,
     default: String,
     text: String,
+}
+
+/// Whoever may forward to the operator's Pods reads the figures of every policy: docs/security.md.
+#[test]
+fn no_role_of_ours_may_forward_to_a_pod() {
+    let mut read_some = 0;
+    for folder in ["deploy", "charts/distributary"] {
+        for file in below(folder, "yaml") {
+            // It is a text for people.
+            if file.ends_with("krew/distributary.yaml") {
+                continue;
+            }
+            let text = read(&file);
+            assert!(!text.contains("portforward"), "{}", file.display());
+            let is_of_all = |line: &str| line.contains("resources:") && line.contains('*');
+            assert!(!text.lines().any(is_of_all), "{}", file.display());
+            read_some += usize::from(text.contains("kind: ClusterRole"));
+        }
+    }
+    assert!(read_some > 1, "{read_some}");
 }
 
 #[test]

@@ -4,8 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_os = "linux")]
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::mpsc;
+#[cfg(target_os = "linux")]
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Error, Newest, configuration};
@@ -84,6 +86,7 @@ pub async fn follow_files(files: CertificateFiles, newest: &Newest) {
 }
 
 /// Tells that something changed in the folders. A thread waits for the kernel, until nobody listens to the next change.
+#[cfg(target_os = "linux")]
 fn changes(folders: &[PathBuf]) -> io::Result<mpsc::Receiver<()>> {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC)?;
     // A Secret that is mounted changes by a rename of a link in the folder.
@@ -104,6 +107,12 @@ fn changes(folders: &[PathBuf]) -> io::Result<mpsc::Receiver<()>> {
         .name("certificate".to_owned())
         .spawn(wait)?;
     Ok(told)
+}
+
+/// The operator runs on Linux.
+#[cfg(not(target_os = "linux"))]
+fn changes(_: &[PathBuf]) -> io::Result<mpsc::Receiver<()>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 async fn take(files: &CertificateFiles, newest: &Newest) {

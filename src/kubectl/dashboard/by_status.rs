@@ -15,6 +15,9 @@ use crate::http_api::answers::{
 };
 use crate::render::advice;
 
+/// The TCP port of a server where nothing else is said.
+const PORT: u16 = 5432;
+
 /// Who answers where no operator does.
 const STATUS: &str = "the status of the policy";
 
@@ -38,7 +41,6 @@ pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
     let regions: BTreeSet<_> = declared(object)
         .filter_map(|(_, own)| own.region.clone())
         .collect();
-    let lag = status.endpoints.iter().filter_map(|own| own.server.lag.as_ref());
     PolicyItem {
         namespace: name(object.metadata.namespace.as_ref()),
         name: name(object.metadata.name.as_ref()),
@@ -49,7 +51,7 @@ pub fn item(object: &ReplicaSetPolicy) -> PolicyItem {
         regions: Some(regions.into_iter().collect()),
         healthy_replicas: status.summary.as_ref().map(|summary| summary.healthy_replicas),
         total_replicas: status.summary.as_ref().map(|summary| summary.total_replicas),
-        worst_lag_milliseconds: lag.map(|lag| lag.milliseconds).max(),
+        worst_lag_milliseconds: worst_lag(object, &status),
         ..PolicyItem::default()
     }
 }
@@ -71,7 +73,10 @@ pub fn policy(object: &ReplicaSetPolicy) -> PolicyAnswer {
         reasons: vec![],
         routing: routing(object, &status),
         endpoints: servers.collect(),
-        statistics: ReplicaStatistics::default(),
+        statistics: ReplicaStatistics {
+            worst_lag_milliseconds: worst_lag(object, &status),
+            ..ReplicaStatistics::default()
+        },
         history: status.failovers.iter().map(moved).collect(),
         origin: origin(),
     }
@@ -86,6 +91,17 @@ fn declared(object: &ReplicaSetPolicy) -> impl Iterator<Item = (String, &Endpoin
     let primary = std::iter::once(&object.spec.primary);
     let all = primary.chain(&object.spec.replicas);
     all.map(|own| (own.id.clone().unwrap_or_else(|| "primary".to_owned()), own))
+}
+
+/// The largest of the declared replicas, in milliseconds.
+fn worst_lag(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> Option<u64> {
+    let replicas: BTreeSet<_> = declared(object).skip(1).map(|(id, _)| id).collect();
+    let known = status
+        .endpoints
+        .iter()
+        .filter(|known| replicas.contains(&known.id));
+    let lags = known.filter_map(|known| known.server.lag.as_ref());
+    lags.map(|lag| lag.milliseconds).max()
 }
 
 fn condition<'a>(status: &'a ReplicaSetPolicyStatus, type_: &str) -> Option<&'a Condition> {
@@ -117,20 +133,18 @@ fn moved(failover: &distributary_api::FailoverStatus) -> FailoverAnswer {
 }
 
 fn routing(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> RoutingHealth {
-    let target = |id: &String| {
-        let known = status.endpoints.iter().find(|known| known.id == *id);
-        TargetAnswer {
-            endpoint: Some(id.clone()),
-            address: known.and_then(|known| known.address.clone()).unwrap_or_default(),
-            port: known.and_then(|known| known.port).unwrap_or_default(),
-        }
-    };
     let routes = status.routes.iter().map(|route| {
-        let targets = RouteTargets {
+        let led = RouteTargets {
             state: Some(route.state.clone()),
-            targets: Some(route.endpoints.iter().map(target).collect()),
+            targets: Some(
+                route
+                    .endpoints
+                    .iter()
+                    .flat_map(|id| targets(object, status, id))
+                    .collect(),
+            ),
         };
-        (route.name.clone(), targets)
+        (route.name.clone(), led)
     });
     let strategy: Option<Strategy> = Some(object.spec.load_balancing.strategy);
     RoutingHealth {
@@ -138,6 +152,34 @@ fn routing(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus) -> Routin
         strategy: strategy.map(|strategy| strategy.word().to_owned()),
         routes: routes.collect::<BTreeMap<_, _>>(),
     }
+}
+
+/// The pods of an endpoint that are in a route, or else the endpoint itself, by its address as far as that is known.
+fn targets(object: &ReplicaSetPolicy, status: &ReplicaSetPolicyStatus, id: &str) -> Vec<TargetAnswer> {
+    let known = status.endpoints.iter().find(|known| known.id == id);
+    let own = declared(object).find_map(|(declared, own)| (declared == id).then_some(own));
+    let port = known
+        .and_then(|known| known.port)
+        .or(own.and_then(|own| own.port));
+    let at = |address: String| TargetAnswer {
+        endpoint: Some(id.to_owned()),
+        address,
+        port: port.unwrap_or(PORT),
+    };
+    let pods = known.iter().flat_map(|known| &known.targets);
+    let pods: Vec<_> = pods
+        .filter(|pod| pod.server.eligible)
+        .map(|pod| at(pod.address.clone()))
+        .collect();
+    if !pods.is_empty() {
+        return pods;
+    }
+    let told = known.and_then(|known| known.address.clone().or_else(|| known.host.clone()));
+    let name = || {
+        let service = own?.service_ref.as_ref().map(|service| service.name.clone());
+        own?.host.clone().or(service)
+    };
+    vec![at(told.or_else(name).unwrap_or_default())]
 }
 
 fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary: bool) -> ServerAnswer {
@@ -186,3 +228,6 @@ fn server(id: String, own: &Endpoint, known: Option<&EndpointStatus>, is_primary
         statistics: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,9 +37,12 @@ impl Guard {
         })
     }
 
-    /// A browser does not send the fragment, and the page takes it out of the address bar.
-    pub fn url(&self) -> String {
-        format!("http://{}/#secret={}", self.hosts[0], self.secret)
+    /// A browser does not send the fragment, and the page takes the secret out of the address bar. `namespace`: whose policies it
+    /// shows at first; `None`: all.
+    pub fn url(&self, namespace: Option<&str>) -> String {
+        let namespace = namespace.map(|namespace| format!("&namespace={namespace}"));
+        let namespace = namespace.unwrap_or_default();
+        format!("http://{}/#secret={}{namespace}", self.hosts[0], self.secret)
     }
 
     fn refusal(&self, path: &str, headers: &HeaderMap) -> Option<Problem> {
@@ -124,7 +127,9 @@ mod tests {
     #[test]
     fn each_run_has_a_secret_of_its_own() {
         let [one, other] = [Guard::new(1).unwrap(), Guard::new(1).unwrap()];
-        assert_ne!(one.url(), other.url());
-        assert!(one.secret.len() == 2 * SECRET && one.url().ends_with(&format!("/#secret={}", one.secret)));
+        assert_ne!(one.url(None), other.url(None));
+        let end = format!("/#secret={}", one.secret);
+        assert!(one.secret.len() == 2 * SECRET && one.url(None).ends_with(&end));
+        assert!(one.url(Some("shop")).ends_with(&format!("{end}&namespace=shop")));
     }
 }

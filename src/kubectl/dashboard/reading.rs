@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Shared, State as Local, by_status, problem};
-use crate::http_api::answers::{PolicyList, RightsAnswer};
+use crate::http_api::answers::{PolicyItem, PolicyList, RightsAnswer};
 use crate::http_api::names::{self, PolicyPath};
 use crate::http_api::problem::Problem;
 use crate::k8s;
@@ -24,9 +24,10 @@ const PAGE: u32 = 500;
 const GROUP: &str = "distributary.dev";
 const RESOURCE: &str = "replicasetpolicies";
 
+/// Which policies, of which page.
 #[derive(Debug, Deserialize)]
 pub struct Asked {
-    namespace: Option<String>,
+    pub namespace: Option<String>,
     r#continue: Option<String>,
 }
 
@@ -49,13 +50,10 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
         Ok(list) => Ok(Json(list)),
         Err(why) if local.live.is_named() => Err(problem(&why)),
         Err(why) => {
-            let mut asked_for = ListParams::default().limit(PAGE);
-            asked_for.continue_token = asked.r#continue;
-            let page = k8s::call(all.list(&asked_for)).await;
-            let page = page.map_err(|error| problem(&error.into()))?;
+            // From the first one on: the operator counts its pages in another way than the API server.
             let list = PolicyList {
-                items: page.items.iter().map(by_status::item).collect(),
-                r#continue: page.metadata.continue_.filter(|token| !token.is_empty()),
+                items: listed(&all).await?,
+                r#continue: None,
                 origin: by_status::origin(),
             };
             Ok(Json(without_figures(&list, &why)))
@@ -63,7 +61,23 @@ pub async fn policies(State(local): Local, Query(asked): Query<Asked>) -> Result
     }
 }
 
-async fn may_list(all: &Api<ReplicaSetPolicy>) -> Result<(), Problem> {
+/// All policies as the API server has them.
+async fn listed(all: &Api<ReplicaSetPolicy>) -> Result<Vec<PolicyItem>, Problem> {
+    let mut items = Vec::new();
+    let mut asked = ListParams::default().limit(PAGE);
+    loop {
+        let page = k8s::call(all.list(&asked)).await;
+        let page = page.map_err(|error| problem(&error.into()))?;
+        items.extend(page.items.iter().map(by_status::item));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => asked = asked.continue_token(&token),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// Whether the caller may list these policies.
+pub async fn may_list(all: &Api<ReplicaSetPolicy>) -> Result<(), Problem> {
     let one = ListParams::default().limit(1);
     let listed = k8s::call(all.list_metadata(&one)).await;
     listed.map(drop).map_err(|error| problem(&error.into()))
@@ -119,7 +133,8 @@ fn without_figures(answer: &impl serde::Serialize, why: &Error) -> Value {
 }
 
 impl Shared {
-    fn all(&self, namespace: Option<&str>) -> Api<ReplicaSetPolicy> {
+    /// The policies of a namespace, or all, as the caller.
+    pub(super) fn all(&self, namespace: Option<&str>) -> Api<ReplicaSetPolicy> {
         let client = self.cluster.client.clone();
         match namespace {
             Some(namespace) => Api::namespaced(client, namespace),
@@ -136,5 +151,46 @@ impl Shared {
     async fn figures(&self, key: &PolicyKey) -> Result<Value, Error> {
         let path = format!("/api/v1/policies/{}/{}", key.namespace, key.name);
         self.live().await?.get(&path).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn policies_without_figures_are_listed_to_the_last_page() {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let is_second = query.contains("continue=eyJ2IjoibWV0YS5rOHMuaW8");
+            let (name, token) = if is_second {
+                ("b", "")
+            } else {
+                ("a", "eyJ2IjoibWV0YS5rOHMuaW8")
+            };
+            let policy = json!({
+                "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicy",
+                "metadata": {"namespace": "shop", "name": name}, "spec": {"primary": {"host": "h"}},
+            });
+            let list = json!({
+                "apiVersion": "distributary.dev/v1alpha1", "kind": "ReplicaSetPolicyList",
+                "metadata": {"continue": token, "resourceVersion": "7"}, "items": [policy],
+            });
+            Ok::<_, Infallible>(Response::new(Body::from(list.to_string().into_bytes())))
+        });
+        let all = Api::all(Client::new(service, "default"));
+        let names: Vec<_> = listed(&all)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        assert_eq!(names, ["a", "b"]);
     }
 }

@@ -28,7 +28,7 @@ use distributary_core::ids::PolicyKey;
 /// From one sign of life to the next.
 const ALIVE: Duration = Duration::from_secs(15);
 /// From one question whether the caller may still read to the next.
-const AGAIN: Duration = Duration::from_secs(60);
+pub const AGAIN: Duration = Duration::from_secs(60);
 
 pub async fn events(
     State(local): Local,
@@ -41,21 +41,29 @@ pub async fn events(
     if let (Err(why), true) = (&opened, local.live.is_named()) {
         return Err(problem(why));
     }
-    let (sender, receiver) = mpsc::channel(1);
-    let connection = lasting.until_dropped();
-    tokio::spawn(async move {
-        let _connection = connection;
-        let telling = async {
-            match opened {
-                Ok(events) => by_operator(&local, &key, events, &sender).await,
-                Err(why) => {
-                    let first = event("snapshot", &reading::told(&object, &why));
-                    if sender.send(first).await.is_ok() {
-                        by_watch(&local, &key, &why, &sender).await;
-                    }
+    Ok(response(&lasting, move |sender| async move {
+        match opened {
+            Ok(events) => by_operator(&local, &key, events, &sender).await,
+            Err(why) => {
+                let first = event("snapshot", &reading::told(&object, &why));
+                if sender.send(first).await.is_ok() {
+                    by_watch(&local, &key, &why, &sender).await;
                 }
             }
-        };
+        }
+    }))
+}
+
+/// A response whose body is what `tell` sends, until that ends or nobody reads any more.
+pub fn response<F>(lasting: &Lasting, tell: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(1);
+    let connection = lasting.until_dropped();
+    let telling = tell(sender.clone());
+    tokio::spawn(async move {
+        let _connection = connection;
         tokio::select! {
             () = telling => {}
             () = sender.closed() => {}
@@ -66,11 +74,8 @@ pub async fn events(
         let next = receiver.recv().await?;
         Some((Ok::<_, Infallible>(next), receiver))
     });
-    Ok((
-        [(header::CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(body),
-    )
-        .into_response())
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    (kind, Body::from_stream(body)).into_response()
 }
 
 /// Until nobody reads any more.
@@ -105,6 +110,15 @@ async fn by_operator(
             }
         }
     };
+    until_refused(told, may_not, sender).await;
+}
+
+/// What is told, until the caller may not read it any more.
+pub async fn until_refused(
+    told: impl Future<Output = ()>,
+    may_not: impl Future<Output = Problem>,
+    sender: &mpsc::Sender<Bytes>,
+) {
     tokio::select! {
         () = told => {}
         problem = may_not => drop(sender.send(event("end", &problem)).await),
@@ -112,11 +126,7 @@ async fn by_operator(
 }
 
 async fn by_watch(local: &Arc<Shared>, key: &PolicyKey, why: &Error, sender: &mpsc::Sender<Bytes>) {
-    let there = Cluster {
-        config: local.cluster.config.clone(),
-        client: local.cluster.client.clone(),
-        namespace: key.namespace.clone(),
-    };
+    let there = local.within(&key.namespace);
     let mut changes = Box::pin(watching::policy(&there, &key.name));
     while let Some(change) = changes.next().await {
         let text = match &change {
@@ -129,8 +139,19 @@ async fn by_watch(local: &Arc<Shared>, key: &PolicyKey, why: &Error, sender: &mp
     }
 }
 
+impl Shared {
+    /// The cluster with another namespace.
+    pub(super) fn within(&self, namespace: &str) -> Cluster {
+        Cluster {
+            config: self.cluster.config.clone(),
+            client: self.cluster.client.clone(),
+            namespace: namespace.to_owned(),
+        }
+    }
+}
+
 /// JSON has no line break of its own.
-fn event(name: &str, data: &impl Serialize) -> Bytes {
+pub fn event(name: &str, data: &impl Serialize) -> Bytes {
     let data = serde_json::to_string(data).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

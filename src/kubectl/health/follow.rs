@@ -1,31 +1,45 @@
 //! The lines of policies as they change: by the stream of the operator, or else by a watch of the policies.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
+use kube::core::DynamicObject;
 
 use super::{Arguments, Line, document, table};
 use crate::cli::ExitStatus;
 use crate::http_api::answers::PolicyItem;
 use crate::kubectl::cluster::Cluster;
-use crate::kubectl::error::Error;
+use crate::kubectl::error::{Error, note};
 use crate::kubectl::listed::Listed;
-use crate::kubectl::live::{self, FleetEvent, Live};
-use crate::kubectl::watching;
+use crate::kubectl::live::{FleetEvent, Live};
+use crate::kubectl::output::deleted;
+use crate::kubectl::watching::{self, Change};
+use distributary_core::ids::PolicyKey;
 
 /// Until it is interrupted. `shown`: the lines of the table.
 pub async fn run(cluster: &Cluster, arguments: &Arguments, shown: Vec<Line>) -> Result<ExitStatus, Error> {
     let mut screen = Screen { arguments, shown };
-    if let Some(live) = arguments.live.open(cluster).await? {
-        match by_stream(cluster, &live, &mut screen).await {
-            Err(why) if arguments.live.is_named() => return Err(why),
-            Err(why) => live::missing(&why),
-            Ok(()) => {}
-        }
-    }
-    let mut changes = std::pin::pin!(watching::policies(cluster, arguments.scope.namespace(cluster)));
-    while let Some(object) = changes.next().await {
-        let listed = serde_json::to_value(&object).and_then(serde_json::from_value::<Listed>);
-        if let Ok(listed) = listed {
-            screen.take(vec![Line { listed, live: None }])?;
+    let namespace = arguments.scope.namespace(cluster);
+    let open = async |live: &Live| live.fleet_events(namespace).await;
+    let take = async |event: FleetEvent| screen.hear(event);
+    arguments
+        .live
+        .follow(cluster, open, std::future::pending, take)
+        .await?;
+    let mut changes = std::pin::pin!(watching::policies(cluster, namespace));
+    while let Some(change) = changes.next().await {
+        match change? {
+            Change::All(objects) => {
+                let lines: Vec<_> = objects.iter().filter_map(Line::of_object).collect();
+                let keys = lines.iter().map(Line::key);
+                let left: BTreeSet<_> = keys
+                    .map(|(namespace, name)| PolicyKey::new(namespace, name))
+                    .collect();
+                screen.lose(|_, own| !left.contains(own));
+                screen.take(lines)?;
+            }
+            Change::Is(object) => screen.take(Line::of_object(&object).into_iter().collect())?,
+            Change::Gone(key) => screen.lose(|_, own| *own == key),
         }
     }
     Ok(ExitStatus::Well)
@@ -38,6 +52,30 @@ struct Screen<'a> {
 }
 
 impl Screen<'_> {
+    fn hear(&mut self, event: FleetEvent) -> Result<(), Error> {
+        let items = match event {
+            FleetEvent::All(items) => {
+                let left: BTreeSet<_> = items
+                    .iter()
+                    .map(|item| PolicyKey::new(&item.namespace, &item.name))
+                    .collect();
+                // An operator may serve some of the namespaces alone.
+                self.lose(|line, own| line.live.is_some() && !left.contains(own));
+                items
+            }
+            FleetEvent::Changed { items, removed } => {
+                let removed: BTreeSet<_> = removed
+                    .into_iter()
+                    .map(|gone| PolicyKey::new(gone.namespace, gone.name))
+                    .collect();
+                self.lose(|_, own| removed.contains(own));
+                items
+            }
+            FleetEvent::End(problem) => return Err(Error::said(problem.message)),
+        };
+        self.take(items.into_iter().map(Line::of).collect())
+    }
+
     /// Shows those of the lines that are another one than was shown.
     fn take(&mut self, lines: Vec<Line>) -> Result<(), Error> {
         let mut changed = Vec::new();
@@ -69,31 +107,17 @@ impl Screen<'_> {
         };
         output.print(&document(of_changed.iter().copied()), names, text)
     }
-}
 
-/// Ends where nobody answers any more.
-async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
-    let scope = screen.arguments.scope;
-    let namespace = scope.namespace(cluster);
-    let mut events = live.fleet_events(namespace).await?;
-    let mut broken = 0;
-    loop {
-        match events.next().await {
-            Ok(Some(FleetEvent::Policies(items))) => {
-                broken = 0;
-                screen.take(items.into_iter().map(Line::of).collect())?;
+    /// Forgets those that were deleted, and says so.
+    fn lose(&mut self, is_gone: impl Fn(&Line, &PolicyKey) -> bool) {
+        self.shown.retain(|line| {
+            let (namespace, name) = line.key();
+            let is_gone = is_gone(line, &PolicyKey::new(namespace, name));
+            if is_gone {
+                note(&deleted(namespace, name));
             }
-            Ok(Some(FleetEvent::End(problem))) => return Err(Error::said(problem.message)),
-            Err(why) if broken == live::BREAKS => return Err(why),
-            Ok(None) | Err(_) => {
-                broken += 1;
-                let again = async || {
-                    let live = screen.arguments.live.find(cluster).await?;
-                    live.fleet_events(namespace).await
-                };
-                events = live::again(again).await?;
-            }
-        }
+            !is_gone
+        });
     }
 }
 
@@ -103,6 +127,15 @@ impl Line {
             listed: Listed::of(&item),
             live: Some(item),
         }
+    }
+
+    /// `None`: it is of another version.
+    fn of_object(object: &DynamicObject) -> Option<Self> {
+        let listed = serde_json::to_value(object).and_then(serde_json::from_value::<Listed>);
+        Some(Self {
+            listed: listed.ok()?,
+            live: None,
+        })
     }
 
     fn key(&self) -> (&str, &str) {

@@ -14,8 +14,8 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::core::Status;
 
-use super::LiveArguments;
 use super::http;
+use super::{Installation, LiveArguments};
 use crate::k8s;
 use crate::k8s::error::CallError;
 use crate::kubectl::cluster::Cluster;
@@ -34,13 +34,23 @@ impl Leader {
     /// The Lease cannot be read, or nobody holds it.
     pub async fn find(cluster: &Cluster, arguments: &LiveArguments) -> Result<Self, Error> {
         let LiveArguments {
-            operator_namespace: namespace,
-            lease_name: name,
+            operator:
+                Installation {
+                    operator_namespace: namespace,
+                    lease_name: name,
+                },
             loopback_port: port,
             ..
         } = arguments;
         let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), namespace);
-        let lease = k8s::call(leases.get(name)).await?;
+        let lease = match k8s::call(leases.get(name)).await {
+            Err(error) if error.code() == 404 => {
+                return Err(Error::said(format!(
+                    "there is no Lease {namespace}/{name}: --operator-namespace and --lease-name say where the operator is"
+                )));
+            }
+            lease => lease?,
+        };
         let holder = lease.spec.and_then(|spec| spec.holder_identity);
         let pod = holder.as_deref().and_then(pod_of);
         let pod = pod.ok_or_else(|| Error::said(format!("nobody holds the Lease {namespace}/{name}")))?;

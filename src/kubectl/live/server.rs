@@ -55,6 +55,15 @@ impl Server {
 
 /// Who the caller is, by a token alone: a certificate of the cluster or a password is not for the HTTP API.
 fn bearer(own: &AuthInfo) -> Result<AuthInfo, Error> {
+    let is_somebody_else = own.impersonate.is_some()
+        || own.impersonate_uid.is_some()
+        || own.impersonate_groups.is_some()
+        || own.impersonate_user_extra.is_some();
+    if is_somebody_else {
+        return Err(Error::said(
+            "the kubeconfig impersonates somebody else, and to the HTTP API you are who has the token: leave --server out, or use a kubeconfig that does not",
+        ));
+    }
     let bearer = AuthInfo {
         token: own.token.clone(),
         token_file: own.token_file.clone(),
@@ -80,10 +89,10 @@ async fn authority(cluster: &Cluster, arguments: &LiveArguments) -> Result<Optio
         std::fs::read_to_string(file)
             .map_err(|error| Error::said(format!("{} cannot be read: {error}", file.display())))?
     } else {
-        let namespace = &arguments.operator_namespace;
-        let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+        let operator = &arguments.operator;
+        let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &operator.operator_namespace);
         // Who may not read it, or has no such ConfigMap, goes by the system.
-        let Ok(map) = k8s::call(maps.get(api_ca::NAME)).await else {
+        let Ok(map) = k8s::call(maps.get(&operator.authority())).await else {
             return Ok(None);
         };
         let Some(text) = api_ca::of(&map) else {
@@ -117,6 +126,12 @@ mod tests {
             ..AuthInfo::default()
         };
         assert!(bearer(&own).is_err());
+        let as_other = AuthInfo {
+            token: Some("t".to_owned().into()),
+            impersonate: Some("viewer".to_owned()),
+            ..AuthInfo::default()
+        };
+        assert!(bearer(&as_other).unwrap_err().text().contains("impersonates"));
         let with_token = AuthInfo {
             token_file: Some("/token".to_owned()),
             ..own

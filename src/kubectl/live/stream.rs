@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::time::timeout;
 
 use super::{WHOLE, other_version, silent, unanswered};
-use crate::http_api::answers::{PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem};
+use crate::http_api::answers::{PoliciesChange, PoliciesSnapshot, PolicyAnswer, PolicyItem, PolicyName};
 use crate::http_api::problem::Problem;
 use crate::kubectl::error::Error;
 
@@ -26,8 +26,15 @@ pub enum Event {
 /// What the stream of all policies tells.
 #[derive(Debug)]
 pub enum FleetEvent {
-    /// Those that are new or another one, or at first all of them.
-    Policies(Vec<PolicyItem>),
+    /// All of them, and there are no others.
+    All(Vec<PolicyItem>),
+    /// Some.
+    Changed {
+        /// Those that are new, or another one.
+        items: Vec<PolicyItem>,
+        /// Those that are gone.
+        removed: Vec<PolicyName>,
+    },
     /// Nothing follows, and why.
     End(Problem),
 }
@@ -51,12 +58,11 @@ impl Told for Event {
 impl Told for FleetEvent {
     fn read(name: &str, data: &str) -> serde_json::Result<Option<Self>> {
         Ok(match name {
-            "snapshot" => Some(Self::Policies(
-                serde_json::from_str::<PoliciesSnapshot>(data)?.items,
-            )),
-            "change" => Some(Self::Policies(
-                serde_json::from_str::<PoliciesChange>(data)?.items,
-            )),
+            "snapshot" => Some(Self::All(serde_json::from_str::<PoliciesSnapshot>(data)?.items)),
+            "change" => {
+                let PoliciesChange { items, removed, .. } = serde_json::from_str(data)?;
+                Some(Self::Changed { items, removed })
+            }
             "end" => Some(Self::End(serde_json::from_str(data)?)),
             _ => None,
         })

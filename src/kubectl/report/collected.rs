@@ -43,6 +43,11 @@ impl Collected {
         Ok(collected)
     }
 
+    /// Of the policy.
+    pub const fn key(&self) -> &PolicyKey {
+        &self.key
+    }
+
     /// The files, the last of which says what is missing.
     pub fn files(mut self) -> (Vec<(String, String)>, Vec<String>) {
         let notes = self
@@ -72,11 +77,8 @@ impl Collected {
     pub async fn decision(&mut self, cluster: &Cluster, live: &LiveArguments) {
         let PolicyKey { namespace, name } = self.key.clone();
         let path = format!("/api/v1/policies/{namespace}/{name}");
-        let told = live
-            .ask(cluster, async |live| live.get::<Value>(&path).await)
-            .await;
-        let told = told.and_then(|told| told.ok_or_else(|| Error::said("nobody tells live figures")));
-        self.add("decision.yaml", told);
+        let told = async { live.find(cluster).await?.get::<Value>(&path).await };
+        self.add("decision.yaml", told.await);
     }
 
     async fn objects(&mut self, client: &Client, policy: &ReplicaSetPolicy) {

@@ -6,6 +6,7 @@ use kube::api::{ListParams, LogParams};
 use serde_json::{Value, json};
 
 use super::collected::Collected;
+use super::log;
 use crate::k8s;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
@@ -53,7 +54,8 @@ pub async fn add(collected: &mut Collected, cluster: &Cluster, namespace: &str, 
             ..LogParams::default()
         };
         let log = k8s::call(pods.logs(name, &parameters)).await;
-        collected.add_text(&format!("logs/{name}.log"), log.map_err(Into::into));
+        let own = log.map(|text| log::of_policy(&text, collected.key()));
+        collected.add_text(&format!("logs/{name}.log"), own.map_err(Into::into));
     }
 }
 

@@ -1,29 +1,53 @@
 //! A status as it changes: by the stream of the operator, or else by a watch of the policy.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 
 use super::Arguments;
 use super::view::View;
 use crate::cli::ExitStatus;
+use crate::clock::Clock;
 use crate::kubectl::cluster::Cluster;
 use crate::kubectl::error::Error;
-use crate::kubectl::live::{self, Event, Live};
+use crate::kubectl::live::{Event, Live};
 use crate::kubectl::{output, watching};
+
+/// Figures alone are no change that the stream tells: on a terminal they are asked for.
+const FIGURES: Duration = Duration::from_secs(2);
 
 /// Until it is interrupted, or the policy is gone.
 pub async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<ExitStatus, Error> {
+    let (name, namespace) = (&arguments.name, &cluster.namespace);
     let mut screen = Screen {
         arguments,
         shown: None,
     };
-    if let Some(live) = arguments.live.open(cluster).await? {
-        match by_stream(cluster, &live, &mut screen).await {
-            Err(why) if arguments.live.is_named() => return Err(why),
-            Err(why) => live::missing(&why),
-            Ok(()) => {}
+    let open = async |live: &Live| live.events(namespace, name).await;
+    let idle = async || figures(cluster, arguments).await;
+    let take = async |event: Event| match event {
+        // The object has the times, and its conditions.
+        Event::Policy(told) => screen.show(View::new(&cluster.policy(name).await?, Some(&told))),
+        Event::End(problem) => Err(Error::said(problem.message)),
+    };
+    arguments.live.follow(cluster, open, idle, take).await?;
+    by_watch(cluster, &mut screen).await
+}
+
+/// The policy with its figures of now; never, where nobody would see them.
+async fn figures(cluster: &Cluster, arguments: &Arguments) -> Event {
+    loop {
+        Clock::sleep(FIGURES).await;
+        if !arguments.output.is_redrawn() {
+            continue;
+        }
+        let (namespace, name) = (&cluster.namespace, &arguments.name);
+        let asked = async { arguments.live.find(cluster).await?.policy(namespace, name).await };
+        // What is wrong the stream says.
+        if let Ok(told) = asked.await {
+            return Event::Policy(Box::new(told));
         }
     }
-    by_watch(cluster, &mut screen).await
 }
 
 /// What was shown last.
@@ -34,39 +58,14 @@ struct Screen<'a> {
 
 impl Screen<'_> {
     fn show(&mut self, view: View) -> Result<(), Error> {
-        if self.shown.as_ref().is_some_and(|shown| shown.is_same(&view)) {
+        let is_same = self.shown.as_ref().is_some_and(|shown| shown.is_same(&view));
+        if is_same && !self.arguments.output.is_redrawn() {
             return Ok(());
         }
         output::next(self.shown.is_some(), &self.arguments.output)?;
         self.arguments.show(&view)?;
         self.shown = Some(view);
         Ok(())
-    }
-}
-
-/// Follows the operator's stream, also into a new leader; ends where nobody answers any more.
-async fn by_stream(cluster: &Cluster, live: &Live, screen: &mut Screen<'_>) -> Result<(), Error> {
-    let name = &screen.arguments.name;
-    let mut events = live.events(&cluster.namespace, name).await?;
-    let mut broken = 0;
-    loop {
-        match events.next().await {
-            // The object has the times, and its conditions.
-            Ok(Some(Event::Policy(told))) => {
-                broken = 0;
-                screen.show(View::new(&cluster.policy(name).await?, Some(&told)))?;
-            }
-            Ok(Some(Event::End(problem))) => return Err(Error::said(problem.message)),
-            Err(why) if broken == live::BREAKS => return Err(why),
-            Ok(None) | Err(_) => {
-                broken += 1;
-                let again = async || {
-                    let live = screen.arguments.live.find(cluster).await?;
-                    live.events(&cluster.namespace, name).await
-                };
-                events = live::again(again).await?;
-            }
-        }
     }
 }
 

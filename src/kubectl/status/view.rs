@@ -287,9 +287,13 @@ impl Server {
             None => json!(self.row.server.lag.as_ref().map(|lag| lag.milliseconds)),
         };
         document["connections"] = json!(live.and_then(|live| live.connections).or(self.row.sessions));
+        document["serverMaxConnections"] = json!(live.and_then(|live| live.server_max_connections));
         document["maxConnections"] = json!(live.map(|live| live.max_connections));
         document["transactionsPerSecond"] = json!(self.rate());
         document["responseTimeMilliseconds"] = json!(live.and_then(|live| live.response_time_milliseconds));
         document
     }
 }
+
+#[cfg(test)]
+mod tests;

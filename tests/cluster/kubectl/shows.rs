@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use distributary_api::ReplicaSetPolicy;
 use harness::ControlPlane;
 use harness::wait::{self, Stopwatch};
+use kube::api::DeleteParams;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -47,7 +49,7 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
         let replica = row(&status.out, "replica-1")?;
         ensure!(replica.len() == 7 && replica[1] == "Standby", "{replica:?}");
         ensure!(
-            replica[3].ends_with("/15") && replica[4].ends_with("/s"),
+            replica[3].ends_with("/50") && replica[4].ends_with("/s"),
             "{replica:?}"
         );
         ensure!(replica[5] == "Serving", "{replica:?}");
@@ -77,14 +79,16 @@ pub async fn callers(plane: Arc<ControlPlane>) -> Result<()> {
             ),
         "{nobody:?}"
     );
-    let missing = scene.run(Caller::Reader, &["status", "carts"]).await?;
-    ensure!(
-        missing.code == 1
-            && missing.err.contains(
-                "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
-            ),
-        "{missing:?}"
-    );
+    for command in ["status", "stats", "routes", "explain", "report"] {
+        let missing = scene.run(Caller::Reader, &[command, "carts"]).await?;
+        ensure!(
+            missing.code == 1
+                && missing.err.contains(
+                    "Error from server (NotFound): replicasetpolicies.distributary.dev \"carts\" not found"
+                ),
+            "{command}: {missing:?}"
+        );
+    }
     formats(&scene).await
 }
 
@@ -113,11 +117,31 @@ async fn formats(scene: &Scene) -> Result<()> {
                 .contains("unable to match a printer suitable for the output format \"xml\""),
         "{refused:?}"
     );
+    let empty = scene.run(Caller::Reader, &["health", "-o", "jsonpath="]).await?;
+    ensure!(
+        empty.code == 2
+            && empty
+                .err
+                .contains("template format specified but no template given"),
+        "{empty:?}"
+    );
     let by_kubectl = scene.kubectl(Caller::Reader, &["distributary", "routes"]).await?;
     ensure!(
         by_kubectl.code == 0 && by_kubectl.out.contains("Served"),
         "{by_kubectl:?}"
     );
+    // A name leads to no other path, such as that of a subresource.
+    for command in ["status", "stats", "routes", "explain", "force-check", "report"] {
+        let other = scene.run(Caller::Editor, &[command, "orders/status"]).await?;
+        ensure!(
+            other.code == 1
+                && other
+                    .err
+                    .contains("error: invalid resource name \"orders/status\": [may not contain '/']")
+                && other.out.is_empty(),
+            "{command}: {other:?}"
+        );
+    }
     let everywhere = scene.run(Caller::Reader, &["routes", "-A"]).await?;
     ensure!(
         everywhere.code == 1 && everywhere.err.contains("at the cluster scope"),
@@ -154,7 +178,7 @@ pub async fn server(plane: Arc<ControlPlane>) -> Result<()> {
     let with = |more: &[&'static str]| [more, &flags[..]].concat();
     let health = scene.run(Caller::Viewer, &with(&["status", "orders"])).await?;
     ensure!(health.code == 0 && health.err.is_empty(), "{health:?}");
-    ensure!(row(&health.out, "replica-1")?[3].ends_with("/15"), "{health:?}");
+    ensure!(row(&health.out, "replica-1")?[3].ends_with("/50"), "{health:?}");
     // Nobody else will do, where somebody is named.
     scene.it.operator.kill();
     let gone = scene.run(Caller::Viewer, &with(&["status", "orders"])).await?;
@@ -210,6 +234,40 @@ pub async fn watch(plane: Arc<ControlPlane>) -> Result<()> {
     Ok(())
 }
 
+/// The figures are live again, of the process that leads then.
+pub async fn leader(plane: Arc<ControlPlane>) -> Result<()> {
+    let scene = Scene::set(plane, 2).await?;
+    let command = scene
+        .command(Caller::Reader, &["status", "orders", "--watch"])
+        .await?;
+    let mut child = { command }.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
+    let mut until = async |what: &str, is: fn(&str) -> bool| {
+        let seen = async {
+            while let Some(line) = lines.next_line().await? {
+                if is(&line) {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the output has ended")
+        };
+        wait::within(what, SOON, seen).await
+    };
+    until("the first table", |line| line.starts_with("ro ")).await?;
+    // The next process of the Pod leads once the Lease of this one has ended.
+    scene.it.operator.kill();
+    scene.it.operator.start_again().await?;
+    scene.it.postgres.replica(0).kill_postmaster()?;
+    until("the killed replica", |line| {
+        line.starts_with("replica-1 ") && !line.contains("Serving")
+    })
+    .await?;
+    until("the sessions on the other one", |line| {
+        line.starts_with("replica-2 ") && line.contains("/50")
+    })
+    .await
+}
+
 /// Whoever asks, by whatever name and method.
 pub async fn loopback(plane: Arc<ControlPlane>) -> Result<()> {
     let scene = Scene::set(plane, 1).await?;
@@ -252,7 +310,8 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
     let mut watches = vec![];
     for caller in [Caller::Reader, Caller::Viewer] {
         let mut command = scene.command(caller, &["health", "--watch"]).await?;
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("an output")?).lines();
         let head = wait::within("the head", SOON, lines.next_line()).await?;
         ensure!(head.is_some_and(|head| head.starts_with("NAME")), "the head");
@@ -300,5 +359,22 @@ pub async fn change(plane: Arc<ControlPlane>) -> Result<()> {
         status.out.contains("\nreplica-1: CircuitOpen") && status.out.contains("  Next: "),
         "{status:?}"
     );
+    let policies = scene.it.api::<ReplicaSetPolicy>();
+    policies.delete("orders", &DeleteParams::default()).await?;
+    for (caller, child, _) in &mut watches {
+        let said = child.stderr.take().context("what it says")?;
+        let mut said = BufReader::new(said).lines();
+        let deleted = async {
+            while let Some(line) = said.next_line().await? {
+                if line.contains("\"orders\" deleted from namespace") {
+                    return anyhow::Ok(());
+                }
+            }
+            anyhow::bail!("it has ended")
+        };
+        wait::within("the deletion to be said", SOON, deleted)
+            .await
+            .with_context(|| format!("{caller:?}"))?;
+    }
     Ok(())
 }

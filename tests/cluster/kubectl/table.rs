@@ -89,6 +89,8 @@ async fn completion(scene: &Scene) -> Result<()> {
     };
     let commands = asked(&["st"]).await?;
     ensure!(commands.starts_with("stats\nstatus\n:4"), "{commands}");
+    let by_script = scene.run(Caller::Reader, &["__complete", "st"]).await?;
+    ensure!(by_script.out.starts_with("stats\nstatus\n:4"), "{by_script:?}");
     let policies = asked(&["status", ""]).await?;
     ensure!(policies.starts_with("orders\n:4"), "{policies}");
     let elsewhere = asked(&["-n", "kube-system", "status", ""]).await?;

@@ -3,7 +3,7 @@
 use jsonpath_rust::JsonPath;
 use serde_json::Value;
 
-use crate::cli::output::printable;
+use super::printable;
 
 /// A template.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -214,6 +214,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_template_says_stays_and_what_a_value_says_is_escaped() {
+        let document = json!({"a": "x\ty\u{1b}[2J", "b": 1});
+        let filled = Template::of("{.a}{\"\\t\"}{.b}{'\\n'}").unwrap().fill(&document);
+        assert_eq!(filled, "x\\u{9}y\\u{1b}[2J\t1\n");
+    }
 
     #[test]
     fn templates_are_those_of_kubectl() {

@@ -1,0 +1,121 @@
+//! A stream of the operator for as long as somebody answers: it is opened anew where it breaks, also at a new leader.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use super::stream::Told;
+use super::{Events, Live, LiveArguments, missing};
+use crate::clock::Clock;
+use crate::kubectl::cluster::Cluster;
+use crate::kubectl::error::Error;
+
+/// From the end of a stream to the next one, and between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For longer than the Lease names a leader that is gone.
+const TRIES: u32 = 30;
+/// Streams in a row that may break before they told anything, as those of an operator of another version do.
+const BREAKS: u32 = 5;
+
+impl LiveArguments {
+    /// Hands over what a stream tells until nobody answers any more, which is said on standard error. `open` asks for the stream;
+    /// what `idle` has to tell while the stream is silent is handed over, too; an error of `take` ends it.
+    ///
+    /// # Errors
+    /// The server that --server names does not answer any more, or the stream of it has ended.
+    pub async fn follow<T: Told>(
+        &self,
+        cluster: &Cluster,
+        open: impl AsyncFn(&Live) -> Result<Events<T>, Error>,
+        idle: impl AsyncFn() -> T,
+        take: impl AsyncFnMut(T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(live) = self.open(cluster).await? else {
+            return Ok(());
+        };
+        let Err(why) = self.followed(cluster, &live, open, idle, take).await;
+        if self.is_named() {
+            return Err(why);
+        }
+        missing(&why);
+        Ok(())
+    }
+
+    async fn followed<T: Told>(
+        &self,
+        cluster: &Cluster,
+        live: &Live,
+        open: impl AsyncFn(&Live) -> Result<Events<T>, Error>,
+        idle: impl AsyncFn() -> T,
+        mut take: impl AsyncFnMut(T) -> Result<(), Error>,
+    ) -> Result<Infallible, Error> {
+        let mut events = open(live).await?;
+        let mut broken = 0;
+        loop {
+            let heard = {
+                let mut next = pin!(events.next());
+                loop {
+                    tokio::select! {
+                        biased;
+                        heard = &mut next => break heard,
+                        told = idle() => take(told).await?,
+                    }
+                }
+            };
+            match heard {
+                Ok(Some(event)) => {
+                    broken = 0;
+                    take(event).await?;
+                }
+                Err(why) if broken == BREAKS => return Err(why),
+                Ok(None) | Err(_) => {
+                    broken += 1;
+                    let ask = async || open(&self.find(cluster).await?).await;
+                    events = again(TRIES, ask).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a stream anew after the last one broke, so often at most.
+///
+/// # Errors
+/// Why the last try failed.
+async fn again<T>(tries: u32, ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut left = tries;
+    loop {
+        Clock::sleep(PAUSE).await;
+        left -= 1;
+        match ask().await {
+            Err(_) if left > 0 => {}
+            answer => return answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// The leader is gone, and the next one leads after some tries.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_outlives_the_leader() {
+        let asked = Cell::new(0);
+        let ask = async || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 7 {
+                Err(Error::said("nobody holds the Lease"))
+            } else {
+                Ok("leads")
+            }
+        };
+        assert_eq!(again(TRIES, ask).await.unwrap(), "leads");
+        assert_eq!(asked.get(), 7);
+        let never = async || Err::<(), _>(Error::said("nobody holds the Lease"));
+        let why = again(TRIES, never).await.unwrap_err();
+        assert_eq!(why.text(), "error: nobody holds the Lease");
+    }
+}

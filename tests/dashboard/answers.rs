@@ -1,0 +1,107 @@
+//! Answers that come in another order than they were given, from several Pods, or not at all; over made-up answers.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::ControlPlane;
+use harness::suite::Suite;
+use serde_json::{Value, json};
+
+use crate::chromium::Page;
+use crate::fleet::signed_in;
+use crate::live::card;
+use crate::made_up;
+use crate::stub::{Stub, event, not_found};
+
+pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
+    suite
+        .test(
+            "an_older_answer_undoes_nothing_that_the_stream_has_told",
+            async |_| order().await,
+        )
+        .test("a_deleted_policy_leaves_the_page", async |_| deleted().await)
+}
+
+async fn live(page: &Page) -> Result<()> {
+    let is_live = "document.getElementById('link').dataset.state === 'Live'";
+    page.until("the page to be live", is_live).await
+}
+
+/// So many more answers to requests whose URL ends so have come, and were taken.
+async fn answered(page: &Page, end: &str, more: u64) -> Result<()> {
+    let count = format!(
+        "performance.getEntriesByType('resource').filter(({{ name }}) => name.endsWith({})).length",
+        json!(end)
+    );
+    let before = page.value(&count).await?.as_u64().unwrap_or_default();
+    page.until(end, &format!("{count} >= {}", before + more)).await?;
+    // From the last byte to what is done with it.
+    let pause = "new Promise((done) => setTimeout(() => done(true), 500))";
+    page.value(pause).await.map(drop)
+}
+
+async fn order() -> Result<()> {
+    let stub = Stub::start(10).await?;
+    let (_browser, page) = signed_in(&stub).await?;
+    live(&page).await?;
+    page.shows("10 in all, 1 not ready").await?;
+    // The lists of the stub know nothing of what the stream tells.
+    let (mut changed, removed) = (made_up::item(0), made_up::item(1));
+    changed["ready"] = json!({"status": "False", "reason": "NoReadTarget", "message": "told by the stream"});
+    let removed = json!({"namespace": removed["namespace"], "name": removed["name"]});
+    let change = json!({"items": [changed], "removed": [removed]});
+    stub.shared.changes.send(event("change", &change))?;
+    page.shows("9 in all, 2 not ready").await?;
+    answered(&page, "/api/v1/policies?limit=500", 1).await?;
+    let text = page.value("document.body.innerText").await?;
+    let text = text.as_str().unwrap_or_default();
+    ensure!(
+        text.contains("9 in all, 2 not ready") && text.contains("told by the stream"),
+        "{text}"
+    );
+
+    page.value("location.hash = '#/shop/orders'").await?;
+    page.shows("Primary in Frankfurt").await?;
+    live(&page).await?;
+    let mut changed = made_up::policy("orders", Duration::ZERO);
+    changed["answeredBy"] = json!("distributary-other");
+    changed["endpoints"][2]["reason"] = json!("Lagging");
+    changed["endpoints"][2]["connections"] = Value::Null;
+    stub.shared.changes.send(event("change", &changed))?;
+    page.until("the change", &format!("{}.includes('Lagging')", card(2)))
+        .await?;
+    answered(&page, "/api/v1/policies/shop/orders", 2).await?;
+    let text = page.value(&card(2)).await?;
+    let text = text.as_str().unwrap_or_default();
+    // The figures are those of the answer.
+    ensure!(text.contains("Lagging") && text.contains("52 of 200"), "{text}");
+    ensure!(page.errors().is_empty(), "{:?}", page.errors());
+    Ok(())
+}
+
+async fn deleted() -> Result<()> {
+    let stub = Stub::start(10).await?;
+    let (_browser, page) = signed_in(&stub).await?;
+    page.value("location.hash = '#/shop/orders'").await?;
+    page.shows("Primary in Frankfurt").await?;
+    live(&page).await?;
+    stub.shared.is_gone.store(true, Ordering::SeqCst);
+    stub.shared.changes.send(event("end", &not_found("orders")))?;
+    page.shows("There is no such policy.").await?;
+    page.until(
+        "nothing of it to be shown",
+        "!document.body.innerText.includes('Primary in Frankfurt')",
+    )
+    .await?;
+    // One of the same name comes back.
+    stub.shared.is_gone.store(false, Ordering::SeqCst);
+    page.shows("Primary in Frankfurt").await?;
+    page.until(
+        "no notice",
+        "!document.body.innerText.includes('There is no such policy.')",
+    )
+    .await?;
+    ensure!(page.errors().is_empty(), "{:?}", page.errors());
+    Ok(())
+}
