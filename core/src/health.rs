@@ -101,7 +101,9 @@ impl Health {
             self.learn(sample, observation.started, now);
             (self.failure, self.session_lost) = (None, false);
             self.admitted = true;
-            self.suspicion = self.suspicion.after_answer();
+            if !self.is_before_the_sign(observation.started) {
+                self.suspicion = self.suspicion.after_answer();
+            }
         }
         let outcome = match failure {
             None => Some(Outcome::Success),
@@ -130,6 +132,11 @@ impl Health {
         }
     }
 
+    /// Whether a check that began then may have been answered before the sign that awaits confirmation.
+    fn is_before_the_sign(&self, started: Moment) -> bool {
+        matches!(self.suspicion, Suspicion::Confirming { since } if started < since)
+    }
+
     /// Whether the newest check found a server that is alive, whatever it said.
     fn answered(&self) -> bool {
         self.failure.is_none_or(|kind| {
@@ -144,9 +151,12 @@ impl Health {
     /// missed just before.
     fn fail(&mut self, kind: FailureKind, started: Moment, now: Moment) -> Option<Outcome> {
         let class = kind.class();
+        let next = self.suspicion.after_failure(kind, now);
+        if next != Suspicion::None || !self.is_before_the_sign(started) {
+            self.suspicion = next;
+        }
         let started = self.doubted_since.map_or(started, |doubted| doubted.min(started));
         self.failure = Some(kind);
-        self.suspicion = self.suspicion.after_failure(kind, now);
         if matches!(
             class,
             FailureClass::Dead { .. }

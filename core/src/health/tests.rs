@@ -859,6 +859,9 @@ fn a_session_that_closes_moves_no_suspicion_that_there_is() {
     hear(&mut health, 10, Err(Silence::Closed));
     hear(&mut health, 20, Err(Silence::Closed));
     assert_eq!(health.suspicion, Suspicion::Confirming { since: at(10) });
+    // A check that begins with it is an answer to it.
+    check(&mut health, 10, good());
+    assert_eq!(health.suspicion, Suspicion::None);
     // One that is out stays out.
     let mut health = served_then(&[FailureKind::ConnectRefused, FailureKind::ConnectRefused]);
     assert_eq!(verdict(&health).0, OUT);

@@ -31,12 +31,13 @@ impl PolicyState {
                 continue;
             }
             let returns = id.pod.is_some() || active == Some(false);
-            if returns && is_same(&id.endpoint) {
-                self.holding.contested_endpoints.insert(id.endpoint);
-            }
-            if id.pod.is_some() {
+            let goes_on = returns && is_same(&id.endpoint);
+            if id.pod.is_some() || !goes_on {
                 // What it was before says nothing of it when it returns.
                 self.standbys.remove(&server);
+            }
+            if goes_on {
+                self.holding.contested_endpoints.insert(id.endpoint);
             }
         }
         self.holding

@@ -97,7 +97,7 @@ impl PolicyState {
         } else {
             holding
         };
-        let mut holding = holding.under(policy.identity);
+        let mut holding = by_pod(holding.under(policy.identity), &resolved);
         let writes_at = endpoint_of(&holding);
         let upstream = holding.holder.clone().map(|holder| (holder, holding.server));
         let newcomers_prove = upstream.is_some();
@@ -232,7 +232,7 @@ impl PolicyState {
     /// Takes what another process wrote about the same database for its own. Where that changes the holder: what was heard of it
     /// proves nothing, and it is checked at once.
     pub(super) fn recall(&mut self, memory: &Memory, now: Moment) -> Option<(TargetId, NextCheck)> {
-        let mut holding = memory.holding.clone().under(self.policy.identity);
+        let mut holding = by_pod(memory.holding.clone().under(self.policy.identity), &self.resolved);
         if SeededFault::MarkNotRecalled.is_on() {
             holding.timeline = self.holding.timeline;
         }
@@ -413,6 +413,18 @@ fn is_where_it_was(
         let (known, now) = (known.get(&holder.endpoint), resolved.endpoint(&holder.endpoint));
         known.zip(now).is_some_and(|(known, now)| known.is(now))
     })
+}
+
+/// The same, where the holder is behind a Service of which no pod was ready when the memory was written: it was the pod at its
+/// address.
+fn by_pod(mut holding: Holding, resolved: &Resolved) -> Holding {
+    let server = holding.server;
+    if let Some(holder) = holding.holder.as_mut().filter(|holder| holder.pod.is_none()) {
+        let endpoint = resolved.endpoint(&holder.endpoint);
+        let is_behind_a_service = endpoint.is_some_and(|endpoint| endpoint.pods.is_some());
+        holder.pod = server.filter(|_| is_behind_a_service).map(|server| server.ip());
+    }
+    holding
 }
 
 fn endpoint_of(holding: &Holding) -> Option<EndpointId> {

@@ -67,11 +67,14 @@ impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {
                 refusal, retry_after, ..
             } => {
                 self.unanswered(sent);
-                if sent.subject.is_none() && !sent.is_read {
+                let is_status = sent.subject.is_none() && !sent.is_read;
+                if is_status {
                     self.status_refused(refusal, effects);
                 }
                 let attempt = self.attempts.entry(sent.subject.clone()).or_default();
                 attempt.was_refused(refusal.clone(), *retry_after, now);
+                // Whether other requests succeed is what a refused log is given up by, and nothing else may be due: a read tells.
+                attempt.unsure |= is_status && self.log.is_tried();
             }
             Answer::Unsent => {
                 self.unanswered(sent);

@@ -31,6 +31,11 @@ impl Log {
     pub fn asked(&self) -> Option<&MemoryStatus> {
         self.memory.as_ref()
     }
+
+    /// Whether requests for it are sent, and none was accepted yet.
+    pub const fn is_tried(&self) -> bool {
+        self.since.is_some() && self.memory.is_some() && !self.given_up
+    }
 }
 
 impl<B: Clone + std::fmt::Debug + PartialEq> Desk<B> {

@@ -209,6 +209,24 @@ fn a_memory_that_is_not_kept_stops_nothing_for_ever_and_is_told() {
     );
 }
 
+/// A right or a webhook that refuses the status, while nothing but the writes is to be led elsewhere.
+#[test]
+fn a_log_that_is_refused_while_nothing_else_is_due_stops_nothing_for_ever() {
+    let mut bench = Bench::routed();
+    bench.fault("status", Fault::Refused(403));
+    bench.decide(with(2, &[2]));
+    bench.pass(4);
+    assert_eq!(
+        bench.servers("orders-rw-ipv4-5432"),
+        ["198.18.0.1"],
+        "failoverTimeout is 5 s"
+    );
+    bench.pass(10);
+    assert_eq!(bench.servers("orders-rw-ipv4-5432"), ["198.18.0.2"]);
+    let log = bench.log();
+    assert!(log.len() < 30, "less and less often: {log:?}");
+}
+
 /// Twenty policies whose writes get no answer, more than a namespace has places.
 #[test]
 fn a_namespace_whose_writes_hang_still_tells_so() {

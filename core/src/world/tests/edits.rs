@@ -220,6 +220,32 @@ fn a_contested_server_that_was_not_routed_for_a_while_is_contested_all_the_same(
     }
 }
 
+/// A person takes it out of the policy, or names another host, and goes back on that while the primary restarts.
+#[test]
+fn a_contested_server_that_was_another_one_for_a_while_was_no_standby_when_it_returns() {
+    let removed = |policy: &mut Case| {
+        policy.endpoints.remove(1);
+    };
+    let elsewhere = |policy: &mut Case| policy.endpoints[1] = endpoint("a", 9);
+    for out in [edited(removed), edited(elsewhere)] {
+        let mut scene = contested();
+        scene.apply(out, &Memory::default(), 11_000);
+        scene.check("primary", 12_000, good("primary"));
+        scene.check("b", 12_000, good("b"));
+        scene.check("primary", 13_000, REFUSED);
+        scene.check("primary", 13_010, REFUSED);
+        scene.apply(policy(), &Memory::default(), 14_000);
+        scene.check("a", 14_100, Ok(promoted()));
+        scene.check("primary", 20_000, REFUSED);
+        scene.check("primary", 20_100, REFUSED);
+        assert_eq!(scene.holding().holder, Some(target("primary")));
+        // A standby again, it may be promoted as any other one.
+        scene.check("a", 21_000, good("a"));
+        scene.check("a", 22_000, Ok(promoted()));
+        assert_eq!(scene.holding().holder, Some(target("a")));
+    }
+}
+
 #[test]
 fn a_contest_ends_while_the_server_is_not_routed_when_it_is_a_standby() {
     let mut scene = contested();

@@ -535,6 +535,52 @@ fn a_service_of_standbys_is_remembered_without_a_ready_pod() {
     assert_eq!(scene.decided().holding.holder, Some(target("a@198.18.0.21")));
 }
 
+/// The status that was written then shows no pods of the Service, and the memory the address of the holder.
+#[test]
+fn a_holder_whose_pod_was_not_ready_is_known_when_it_is_back() {
+    let mut known = crate::world::tests::restart::remembered(&["primary", "b"]);
+    let of_a = EndpointMemory {
+        location: served_by("a", &[]).resolved().location(&"a".into()).cloned(),
+        reason: Some(Reason::NoReadyPod),
+        classes: BTreeMap::new(),
+        seen_as_standby: true,
+        targets: Vec::new(),
+    };
+    known.endpoints.insert(EndpointId::from("a"), of_a);
+    known.holding = Holding {
+        identity: Some(crate::fixture::SYSTEM),
+        holder: Some(target("a")),
+        server: Some(SocketAddr::new(address(20), 5432)),
+        timeline: Some(2),
+        ..Holding::default()
+    };
+    let rival = Sample {
+        timeline: Some(3),
+        ..sample(Role::Primary)
+    };
+    // As the process starts, and as it takes in what another one wrote.
+    let mut started = Scene::default();
+    started.apply(served_by("a", &[20]), &known, 0);
+    let mut recalled = Scene::default();
+    recalled.apply(served_by("a", &[20]), &Memory::default(), 0);
+    recalled.step(
+        Event::Recalled {
+            key: key("a").policy,
+            uid: served_by("a", &[20]).uid.clone(),
+            memory: known,
+            number: 1,
+        },
+        1,
+    );
+    for mut scene in [started, recalled] {
+        scene.check("primary", 10, good("a"));
+        scene.check("a@198.18.0.20", 11, promoted());
+        scene.check("b", 12, Ok(rival.clone()));
+        let routes = scene.routes();
+        assert!(routes.starts_with("rw a@198.18.0.20;"), "{routes}");
+    }
+}
+
 fn scene_with(case: Case) -> Scene {
     let mut scene = Scene::default();
     scene.apply(case, &Memory::default(), 0);

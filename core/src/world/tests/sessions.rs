@@ -41,6 +41,32 @@ fn a_session_that_closes_makes_a_check_at_once_and_a_refusal_takes_out() {
     assert_eq!(scene.instruction("a").hold, None);
 }
 
+/// It may have been answered before the server crashed.
+#[test]
+fn a_check_that_was_under_way_when_the_session_closed_is_no_answer_to_that() {
+    for result in [good("a"), Err(FailureKind::Saturated)] {
+        let mut scene = settled();
+        scene.hear("a", 10_000, Err(Silence::Closed));
+        let observation = Observation {
+            started: at(9999),
+            ended: at(10_001),
+            address: result.is_ok().then(|| address(2)),
+            result,
+            sqlstate: None,
+        };
+        let observed = CheckAnswer {
+            key: key("a"),
+            incarnation: scene.wanted[&target("a")].incarnation,
+            elsewhere: false,
+            observation,
+        };
+        scene.step(Event::Observed(observed), 10_001);
+        assert_eq!(scene.due("a"), at(10_006), "another one follows at once");
+        scene.check("a", 10_006, REFUSED);
+        assert_eq!(scene.routes(), "rw primary; ro b");
+    }
+}
+
 #[test]
 fn a_session_that_an_administrator_ends_changes_nothing() {
     let mut scene = settled();
