@@ -518,6 +518,30 @@ fn the_summary_counts_replicas_that_serve_on_their_own_merit() {
     };
     assert_eq!(display(&well()), "1/1");
     assert_eq!(display(&suspect()), "0/1");
+    let without_weight = decision(|_, endpoints| endpoints[1].state.reason = Reason::WeightZero);
+    assert_eq!(display(&without_weight), "0/1", "it serves no reads");
+}
+
+/// Where all is well after a failover, nothing is missing.
+#[test]
+fn the_summary_counts_the_servers_beside_the_one_that_takes_the_writes() {
+    let display = |old_primary: fn(&mut EndpointView)| {
+        let moved = decided(|decided| {
+            decided.holding.holder = Some(TargetId::host("a".into()));
+            decided.endpoints[1].state.role = Some(Role::Primary);
+            old_primary(&mut decided.endpoints[0]);
+        });
+        let status = status(&report(&moved), &ReplicaSetPolicyStatus::default(), &at(1));
+        status.summary.unwrap().display
+    };
+    let rejoined = |view: &mut EndpointView| view.state.role = Some(Role::Standby);
+    assert_eq!(display(rejoined), "1/1");
+    assert_eq!(display(|view| view.healthy = false), "0/1", "it is down");
+    assert_eq!(display(|_| {}), "0/1", "it takes writes, too");
+    // The policy no longer declares who took the writes.
+    let gone = decided(|decided| decided.holding.holder = Some(TargetId::host("gone".into())));
+    let gone = status(&report(&gone), &ReplicaSetPolicyStatus::default(), &at(1));
+    assert_eq!(gone.summary.unwrap().display, "1/1");
 }
 
 #[test]
