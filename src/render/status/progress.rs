@@ -196,10 +196,21 @@ fn awaiting_proof(report: &Report<'_>, servers: &BTreeSet<SocketAddr>) -> String
     format!("{writes} leads {leads}, as it was found, and not to {holder}: {why}.")
 }
 
+/// That objects of others have the names that the policy needs.
 pub fn conflict(objects: &[String]) -> String {
+    let is_map = |object: &String| object.starts_with("ConfigMap ");
+    let mut fields = Vec::new();
+    if !objects.iter().all(is_map) {
+        fields.push("outputs.services.namePrefix");
+    }
+    if objects.iter().any(is_map) {
+        fields.push("outputs.configMap.name");
+    }
     format!(
-        "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
-        objects.join(", ")
+        "Objects of these names exist and do not belong to this policy, so the operator leaves them alone: {}. Delete them, or choose \
+         other names with {}.",
+        objects.join(", "),
+        fields.join(" and ")
     )
 }
 

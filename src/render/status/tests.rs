@@ -700,10 +700,30 @@ fn a_split_brain_names_who_takes_writes_and_where_they_go() {
     );
     let begins = "primary, a take writes at the same time; orders-rw leads to primary. ";
     assert!(condition.message.starts_with(begins), "{}", condition.message);
+    let act = "If primary has the right data, stop a and rebuild what was stopped as a standby; otherwise name the right one in \
+               failover.acceptPrimary, and stop primary.";
+    assert!(condition.message.ends_with(act), "{}", condition.message);
+}
+
+#[test]
+fn objects_of_others_are_told_with_the_field_that_chooses_other_names() {
+    let message = |objects: &[&str]| {
+        let decision = well();
+        let report = Report {
+            written: WriteOutcome::NameConflict(objects.iter().map(ToString::to_string).collect()),
+            ..report(&decision)
+        };
+        let after = status(&report, &first(), &at(2));
+        condition(&after, "Programmed").message.clone()
+    };
+    let (services, map) = ("outputs.services.namePrefix.", "outputs.configMap.name.");
+    assert!(message(&["Service orders-rw"]).ends_with(&format!("choose other names with {services}")));
+    assert!(message(&["ConfigMap orders-routing"]).ends_with(&format!("choose other names with {map}")));
+    let both = message(&["Service orders-rw", "ConfigMap orders-routing"]);
     assert!(
-        condition.message.contains("acceptPrimary"),
-        "what to do: {}",
-        condition.message
+        both.ends_with("with outputs.services.namePrefix and outputs.configMap.name.")
+            && both.contains(": Service orders-rw, ConfigMap orders-routing."),
+        "{both}"
     );
 }
 
