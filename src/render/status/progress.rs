@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome};
-use crate::render::names;
+use crate::render::{names, remarks};
 use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::DecisionState;
@@ -21,7 +21,7 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
             ConditionType::Accepted,
             ConditionStatus::True,
             ConditionReason::Valid,
-            format!("The policy is valid.{}", slower(report)),
+            format!("The policy is valid.{}{}", slower(report), in_vain(report)),
         );
     }
     Verdict(
@@ -30,6 +30,16 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
         ConditionReason::Invalid,
         report.problems.join("; "),
     )
+}
+
+/// What the policy says in vain, as `plan` warns of it; the spec is valid all the same.
+fn in_vain(report: &Report<'_>) -> String {
+    let policy = report.decision.map(|decision| &decision.policy);
+    let remarks = policy.map(|policy| remarks::of(policy)).unwrap_or_default();
+    if remarks.is_empty() {
+        return String::new();
+    }
+    format!(" Without effect: {}.", remarks.join("; "))
 }
 
 /// That the operator checks less often than the policy says.

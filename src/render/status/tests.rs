@@ -957,3 +957,41 @@ fn who_is_contested_is_told_by_the_server_or_the_endpoint() {
     });
     assert_eq!(memory(&decision).unwrap().contested, ["198.18.0.2:5432", "a"]);
 }
+
+/// Who never calls `plan` is told all the same.
+#[test]
+fn what_a_policy_says_in_vain_is_told_by_accepted() {
+    let declared = declared(serde_json::json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+        "spec": {
+            "primary": {"host": "198.18.0.1"},
+            "replicas": [{"id": "a", "host": "198.18.0.2", "region": "us-east-1"}],
+            "loadBalancing": {"regions": [{"name": "us-east-1", "failover": ["us-west-2"]}]},
+            "routing": {"classes": [
+                {"name": "reports", "operations": ["reports"], "replicaSelector": {"tags": ["reporting"]}},
+            ]},
+        },
+    }));
+    let decision = Decision {
+        policy: Arc::clone(&declared.policy),
+        ..well()
+    };
+    let after = status(&report(&decision), &first(), &at(2));
+    let accepted = condition(&after, "Accepted");
+    assert_eq!(
+        (
+            accepted.status.as_str(),
+            accepted.reason.as_str(),
+            accepted.message.as_str()
+        ),
+        (
+            "True",
+            "Valid",
+            "The policy is valid. Without effect: routing.classes[reports].replicaSelector.tags: no server has the tag reporting; \
+             loadBalancing.regions[us-east-1].failover: no server is in the region us-west-2."
+        )
+    );
+    assert_eq!(condition(&first(), "Accepted").message, "The policy is valid.");
+}
