@@ -25,6 +25,7 @@ pub const PORT_WITH_HOST: &str = "port must be set together with host only: serv
 pub const SERVICE_NAME: &str = "name must be the name of a Service: lower-case letters, digits and '-', at most 63, with a letter or digit at both ends";
 pub const OTHER_NAMESPACE: &str =
     "host must not name a Service or a pod of a namespace that is neither the policy's nor one of --allow-namespaces of the operator";
+pub const OWN_SERVICE: &str = "host and serviceRef must not name a Service that the policy itself writes: name the servers behind it, or choose other names with outputs.services.namePrefix";
 pub const HOST: &str = "host must not be a loopback, link-local, multicast or unspecified address, nor that of the metadata of a cloud";
 pub const HOST_FORM: &str = "host must be a DNS name, an IPv4 address or an IPv6 address, without a port: that is the field port";
 pub const SAME_SERVER: &str = "each host and port, and each Service and port, must be declared once: two endpoints name the same server";

@@ -143,9 +143,9 @@ pub struct HolderStatus {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The number of replicas that serve reads, could be checked, and are well.
+    /// The number of these that are standbys of a weight other than 0, could be checked, and are well.
     pub healthy_replicas: u32,
-    /// The number of declared replicas.
+    /// The number of endpoints beside the one that takes the writes, other names of one server not counted.
     pub total_replicas: u32,
     /// Both numbers, as `2/3`.
     pub display: String,

@@ -116,6 +116,9 @@ pub enum SecretProblem {
     TooLarge(usize),
     #[error("has no key {0}")]
     KeyMissing(String),
+    /// `has`: keys of the Secret under which others keep the same.
+    #[error("has no key {key}, but has {has}")]
+    KeyNamedOtherwise { key: String, has: String },
     #[error("has a value under {key} that {must}")]
     Malformed { key: String, must: &'static str },
     /// A login by it is tried all the same: the server decides.
@@ -136,6 +139,7 @@ impl SecretProblem {
             Self::NotFound
             | Self::Forbidden
             | Self::KeyMissing(_)
+            | Self::KeyNamedOtherwise { .. }
             | Self::Malformed { .. }
             | Self::Expired { .. }
             | Self::Annotation { .. }

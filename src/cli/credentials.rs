@@ -135,7 +135,9 @@ impl Logins<'_> {
                     supplied(&keys)
                 )
             }
-            SecretProblem::KeyMissing(key) if self.of_environment.contains(secret) => {
+            SecretProblem::KeyMissing(key) | SecretProblem::KeyNamedOtherwise { key, .. }
+                if self.of_environment.contains(secret) =>
+            {
                 let key = BTreeSet::from([key.clone()]);
                 format!("{problem}. Set the variable: {}.", supplied(&key))
             }

@@ -53,6 +53,18 @@ impl Row {
         Reason::from_word(&self.server.reason).is_some_and(advice::is_plain)
     }
 
+    /// Whether there is something to say of it itself: it is not as it was declared, is another name, drains, is a pooler, may be too
+    /// small, or its name rotates.
+    fn is_notable(&self) -> bool {
+        let server = &self.server;
+        let noted = server.pooler
+            || server.name_rotates
+            || server.connection_limit.is_some()
+            || server.usable_connections.is_some()
+            || server.same_server_as.is_some();
+        !self.is_well() || self.sessions.is_some() || noted
+    }
+
     pub fn document(&self) -> Value {
         let advice = |reason: &str| Reason::from_word(reason).map(advice::of);
         let known = advice(&self.server.reason);
@@ -64,7 +76,7 @@ impl Row {
             "routes": self.routes,
             "reason": self.server.reason,
             "means": known.map(|advice| advice.means),
-            "next": despite.or(known).and_then(|advice| advice.next),
+            "next": next(&self.server),
         });
         let failure = self.server.failure.as_deref().and_then(FailureKind::from_word);
         let obstacle = self
@@ -137,8 +149,26 @@ impl Row {
         self.server.retry_at.as_ref().map(|at| at.0.to_string())
     }
 
-    /// A paragraph on why it is as it is, and what must happen next.
+    /// Paragraphs on why it is as it is, and why classes stay away from it, each with what must happen next.
     fn explanation(&self) -> String {
+        let own = self.is_notable().then(|| self.own_explanation());
+        let classes = self.away().map(|class| self.explanation_of(class));
+        own.into_iter().chain(classes).collect()
+    }
+
+    fn explanation_of(&self, class: &ClassStatus) -> String {
+        let of_class = ServerStatus {
+            reason: class.reason.clone(),
+            ..ServerStatus::default()
+        };
+        let mut text = paragraph(&format!("{}, class {}", self.id, class.name), &of_class);
+        if let Some(at) = &class.retry_at {
+            text.push_str(&format!("  The class may return from {} on.\n", at.0));
+        }
+        text
+    }
+
+    fn own_explanation(&self) -> String {
         let mut text = paragraph(&self.id, &self.server);
         let mut say = |line: &str| text.push_str(&format!("  {line}\n"));
         if let Some(other) = &self.server.same_server_as {
@@ -161,7 +191,7 @@ impl Row {
         }
         if let Some(answer) = &self.server.lag_answer {
             say(&format!(
-                "lagQuery answered {answer}. It must answer one number of seconds; of an interval: extract(epoch FROM …)."
+                "lagQuery answered {answer}. An interval becomes seconds by extract(epoch FROM …), NULL a number by coalesce(…, 0)."
             ));
         }
         if self.server.pooler {
@@ -183,19 +213,6 @@ impl Row {
         }
         if let Some(sessions) = self.sessions {
             say(&format!("Client sessions left on the server: {sessions}."));
-        }
-        for class in self.away() {
-            let of_class = ServerStatus {
-                reason: class.reason.clone(),
-                ..ServerStatus::default()
-            };
-            text.push_str(&paragraph(
-                &format!("{}, class {}", self.id, class.name),
-                &of_class,
-            ));
-            if let Some(at) = &class.retry_at {
-                text.push_str(&format!("  The class may return from {} on.\n", at.0));
-            }
         }
         text
     }
@@ -231,18 +248,28 @@ fn paragraph(who: &str, server: &ServerStatus) -> String {
     if let Some(kind) = server.failure.as_deref().and_then(FailureKind::from_word) {
         say(&format!("{kind}: {}.", advice::of_failure(kind)));
     }
-    let next = despite.and_then(|reason| advice::of(reason).next).or(advice.next);
-    if let Some(next) = next {
+    if let Some(next) = next(server) {
         say(&format!("Next: {next}"));
     }
     text
+}
+
+/// What must happen next: of one that is held, about what it is held in spite of. `None`: nothing, or the reason is not known.
+fn next(server: &ServerStatus) -> Option<&'static str> {
+    let own = Reason::from_word(&server.reason)?;
+    let despite = server.held_despite.as_deref().and_then(Reason::from_word);
+    let reason = despite.unwrap_or(own);
+    if reason == Reason::LagUnknown && server.lag_answer.is_some() {
+        return Some(advice::LAG_QUERY);
+    }
+    advice::of(reason).next.or(advice::of(own).next)
 }
 
 /// What has to be said of those that are not as they were declared, are other names, drain, are poolers, or whose name rotates; empty: nothing.
 /// Servers of which the same is to be said share a paragraph.
 pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     let mut said: Vec<(Vec<&str>, String)> = Vec::new();
-    let told = rows.into_iter().filter(|row| has_more_to_say(row));
+    let told = rows.into_iter().filter(|row| row.is_notable() || !row.is_plain());
     for row in told {
         let text = row.explanation();
         let text = text.strip_prefix(row.id.as_str()).unwrap_or(&text);
@@ -253,16 +280,6 @@ pub fn explanations<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
     }
     let paragraphs = said.iter().map(|(who, text)| format!("{}{text}", who.join(", ")));
     paragraphs.collect()
-}
-
-fn has_more_to_say(row: &Row) -> bool {
-    let server = &row.server;
-    let noted = server.pooler
-        || server.name_rotates
-        || server.connection_limit.is_some()
-        || server.usable_connections.is_some()
-        || server.same_server_as.is_some();
-    !row.is_plain() || row.sessions.is_some() || noted
 }
 
 /// The servers of a decision: each endpoint, or each of its pods where it has some. `failure`: the failure of the newest check

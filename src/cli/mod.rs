@@ -18,7 +18,6 @@ pub(crate) mod output;
 pub(crate) mod plan;
 mod planned;
 mod policy_file;
-mod remarks;
 mod routes;
 mod run;
 mod terms;

@@ -176,6 +176,9 @@ impl PolicyPlan {
         if let Some(subject) = self.subject() {
             document["routes"] = routes::document(&subject);
         }
+        if let Some(plan) = self.plan() {
+            document["classes"] = routes::operations_document(self.policy(), plan);
+        }
         if let Some(why) = routes::undecided(self.state()) {
             document["undecided"] = why.into();
         }
@@ -210,6 +213,9 @@ impl PolicyPlan {
         let explanations = endpoints::explanations(&shown);
         if !explanations.is_empty() {
             text.push_str(&format!("\n{explanations}"));
+        }
+        if let Some(plan) = self.plan() {
+            text.push_str(&format!("\n{}", routes::operations(self.policy(), plan)));
         }
         for map in self.too_large() {
             let name = &map.config_map;

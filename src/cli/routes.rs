@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::output::Table;
 use distributary_core::decision::DecisionState;
-use distributary_core::ids::TargetId;
+use distributary_core::ids::{EndpointId, TargetId};
 use distributary_core::plan::{Admission, Member, Route, RouteState, RoutingPlan};
 use distributary_core::policy::Policy;
+use distributary_core::routing::Class;
 use distributary_core::table::{RouteTarget, RoutingTable, Subject};
 
 pub use distributary_core::table::named::declared as all;
@@ -113,6 +114,52 @@ pub fn table(policy: &Policy, plan: &RoutingPlan) -> String {
         (name, route.state, places)
     };
     of_places(all(policy, plan).into_iter().map(places))
+}
+
+/// To whom the operations of a class go: a built-in class has no route of its own where nothing is dedicated to it.
+struct Operations<'a> {
+    class: &'a Class,
+    endpoints: Vec<EndpointId>,
+}
+
+fn of_classes<'a>(policy: &'a Policy, plan: &RoutingPlan) -> Vec<Operations<'a>> {
+    let named = policy.routing.classes.iter();
+    let named = named.filter(|class| !class.operations.is_empty());
+    let of_class = |class: &'a Class| {
+        let route = if class.has_route() {
+            plan.classes.get(&class.name)
+        } else {
+            Some(&plan.rw)
+        };
+        Operations {
+            class,
+            endpoints: route.map(Route::serving).unwrap_or_default(),
+        }
+    };
+    named.map(of_class).collect()
+}
+
+/// The operations of each class, and the servers that they go to.
+pub fn operations(policy: &Policy, plan: &RoutingPlan) -> String {
+    let mut table = Table::new(&["CLASS", "OPERATIONS", "ENDPOINTS"]);
+    for Operations { class, endpoints } in of_classes(policy, plan) {
+        let ids: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
+        table.row([
+            class.name.to_string(),
+            class.operations.join(", "),
+            ids.join(", "),
+        ]);
+    }
+    table.text()
+}
+
+/// The same for programs.
+pub fn operations_document(policy: &Policy, plan: &RoutingPlan) -> Value {
+    let one = |it: &Operations<'_>| {
+        let ids: Vec<_> = it.endpoints.iter().map(ToString::to_string).collect();
+        json!({"class": it.class.name.as_str(), "operations": it.class.operations, "endpoints": ids})
+    };
+    of_classes(policy, plan).iter().map(one).collect()
 }
 
 /// Routes with their states and servers.

@@ -134,7 +134,7 @@ const fn next(reason: Reason) -> Option<&'static str> {
             "Look for a paused replay, a conflict with a long query, a full disk, settings below those of the primary, an archive without new files, or a lost connection to the primary."
         }
         Reason::LagUnknown => {
-            "Wait for a heartbeat. If the server does not tell its log position, set replicationLag.source to Query or None."
+            "Wait for a heartbeat. If it stays so under replicationLag.source Wal, the server does not tell its log position: set the source to Query or None."
         }
         Reason::ProbeQueryFailed => {
             "Run the query on the server as the user of the checks: from retryAt on, good answers let the class return in steps."
@@ -142,12 +142,14 @@ const fn next(reason: Reason) -> Option<&'static str> {
         Reason::NameUnresolved => "Check DNS and the field host.",
         Reason::NotCheckedYet => "Wait for the check.",
         Reason::AddressRefused => "Set another host, or correct DNS and then edit the policy.",
-        Reason::WritableReplica => "Rebuild the server as a standby, or name it in failover.acceptPrimary.",
+        Reason::WritableReplica => {
+            "If the write primary has the right data, rebuild this server as a standby; if this one has it, name it in failover.acceptPrimary, and stop the other one."
+        }
         Reason::IdentityMismatch => {
-            "Correct the host of the server, or rebuild the server from the primary; a logical replica cannot be a replica of a policy."
+            "Correct the host of the server, or identity.systemIdentifier; rebuild a replica that is a copy of another database. A logical replica cannot be a replica of a policy."
         }
         Reason::Diverged => {
-            "Rebuild the server, for example with pg_rewind; it returns once it follows the write primary."
+            "Let the server replicate from the write primary: check primary_conninfo, and rebuild the server where it has log of its own, for example with pg_rewind."
         }
         Reason::NotFollowing => {
             "If it stays so, check from which server it replicates; an old primary may have to be rebuilt, for example with pg_rewind."
@@ -161,6 +163,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
         }
     })
 }
+
+/// What must happen next where a `lagQuery` answers something else than a lag.
+pub const LAG_QUERY: &str = "Run lagQuery on the server as the user of the checks, and correct it: it must answer one number of seconds, also where nothing is replayed.";
 
 /// Why a server may not take over the writes.
 #[must_use]

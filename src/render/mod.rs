@@ -10,6 +10,7 @@ pub mod labels;
 pub mod merge;
 pub mod names;
 pub mod reading;
+pub mod remarks;
 pub mod services;
 pub mod status;
 

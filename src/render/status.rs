@@ -143,9 +143,9 @@ pub fn status(report: &Report<'_>, previous: &ReplicaSetPolicyStatus, now: &Time
         return status;
     };
     answer(&mut status, decision, now);
-    if let (Some(views), Some(endpoints)) = (decision.state.endpoints(), endpoints) {
+    if let (Some(decided), Some(endpoints)) = (decision.state.decided(), endpoints) {
         status.endpoints = endpoints;
-        status.summary = Some(summary(views));
+        status.summary = Some(summary(decided));
     }
     let (Some(decided), Some(outputs)) = (decision.state.decided(), report.outputs) else {
         return status;
@@ -342,11 +342,18 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
     Some(close.or(past).cloned().unwrap_or(Time(second)))
 }
 
-fn summary(endpoints: &[EndpointView]) -> Summary {
+/// The servers beside the write primary are the replicas: after a failover the declared primary is one of them.
+fn summary(decided: &RouteDecision) -> Summary {
+    let endpoints = &decided.endpoints;
+    let holder = decided.holding.holder.as_ref().map(|holder| &holder.endpoint);
+    let holder = holder.filter(|holder| endpoints.iter().any(|view| view.id == **holder));
+    let is_replica = |view: &EndpointView| match holder {
+        Some(holder) => view.id != *holder,
+        None => view.declared == DeclaredRole::Replica,
+    };
     let replicas = || {
-        endpoints
-            .iter()
-            .filter(|view| view.declared == DeclaredRole::Replica && view.state.reason != Reason::SameServer)
+        let counted = |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
+        endpoints.iter().filter(counted)
     };
     let healthy = replicas()
         .filter(|view| is_proven(view) && view.state.role == Some(Role::Standby))
@@ -360,9 +367,10 @@ fn summary(endpoints: &[EndpointView]) -> Summary {
     }
 }
 
-/// Whether it is well, and could be checked.
+/// Whether it is well, could be checked, and is meant to serve reads.
 fn is_proven(view: &EndpointView) -> bool {
-    let checked = |state: &TargetState| state.reason != Reason::ConfigurationHeld;
+    let checked =
+        |state: &TargetState| !matches!(state.reason, Reason::ConfigurationHeld | Reason::WeightZero);
     match &view.targets[..] {
         [] => view.healthy && checked(&view.state),
         pods => pods.iter().any(|pod| pod.healthy && checked(&pod.state)),

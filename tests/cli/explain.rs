@@ -162,6 +162,14 @@ async fn tells(_: Arc<()>) -> Result<()> {
     ] {
         ensure!(held.out.contains(told), "{told}: {held:#?}");
     }
+    // What a lagQuery answers is corrected there, not by another source.
+    let query = with_status(&case("lag-query-without-a-number"))?;
+    let query = distributary(&["explain", "orders", "-f", "-"], &query, &[])?.with(4)?;
+    ensure!(
+        query.out.contains("\n  Next: Run lagQuery on the server ")
+            && !query.out.contains("set the source to Query"),
+        "{query:#?}"
+    );
     // A reason that a newer operator tells.
     let newer = with_status(&case("plain"))?.replace("\"Serving\"", "\"Unheard\"");
     let newer = distributary(&["explain", "orders", "-f", "-"], &newer, &[])?.with(4)?;
@@ -193,6 +201,8 @@ async fn a_class_stays_away(_: Arc<()>) -> Result<()> {
             ),
         "{said:#?}"
     );
+    // Of the server itself there is nothing to say.
+    ensure!(!said.out.contains("\na: Serving"), "{said:#?}");
     ensure!(said.row(&["reports", "Served"])?[2] == "b", "{said:#?}");
     let said = distributary(&["explain", "orders", "-f", "-", "-o", "json"], &given, &[])?.with(4)?;
     let json = said.json()?;

@@ -15,6 +15,11 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
         .test("import_maps_each_variable_and_names_the_others", maps)
         .test("what_import_prints_is_a_policy_that_plan_takes", is_planned)
         .test("import_refuses_a_bad_value_by_the_name_of_its_variable", refuses)
+        .test("import_tells_everything_that_is_wrong_at_once", refuses_all)
+        .test(
+            "import_tells_references_to_variables_and_lines_that_are_not_used",
+            tells_what_is_not_the_value,
+        )
 }
 
 const ENVIRONMENT: &str = "
@@ -138,7 +143,7 @@ async fn refuses(_: Arc<()>) -> Result<()> {
         ),
         (
             "DATABASE_READ_REPLICA_1_URL=postgresql://app:canary@pg-0.example.com/orders",
-            "DATABASE_READ_REPLICA_1_URL: makes endpoints primary and replica-1 name one server: replica-1 is not used",
+            "DATABASE_READ_REPLICA_1_URL: must name another server than DATABASE_URL: host and port are the same",
         ),
         (
             "DB_LOAD_BALANCING_STRATEGY=canary",
@@ -158,11 +163,11 @@ async fn refuses(_: Arc<()>) -> Result<()> {
         ),
         (
             "DB_PRIMARY_TIMEOUT=10s",
-            "DB_PRIMARY_TIMEOUT: must be a whole number of milliseconds",
+            "DB_PRIMARY_TIMEOUT: must be a whole number of milliseconds, such as 10000 for 10s\n",
         ),
         (
             "DB_PRIMARY_TIMEOUT=10",
-            "DB_PRIMARY_TIMEOUT: connectTimeout must be between 1s and 5m",
+            "DB_PRIMARY_TIMEOUT: connectTimeout must be between 1s and 5m; the variable is a number of milliseconds\n",
         ),
         (
             "DB_REPLICA_1_REGION=-canary",
@@ -201,8 +206,66 @@ async fn refuses(_: Arc<()>) -> Result<()> {
     let name = import(URL, &["--name", "Orders"])?.with(3)?;
     ensure!(
         name.err
-            .contains("error: --name: metadata.name must be a DNS-1035 label"),
+            .starts_with("error: --name: metadata.name must be a DNS-1035 label")
+            && name.err.lines().count() == 1,
         "{name:?}"
+    );
+    Ok(())
+}
+
+/// Lines, values, rules and URLs are judged in one round, each by its own variable.
+async fn refuses_all(_: Arc<()>) -> Result<()> {
+    let environment = "DATABASE_READ_REPLICA_1_URL=postgresql://app:canary@pg-1.example.com/orders
+DATABASE_READ_REPLICA_2_URL=postgresql://app:canary@pg-1.example.com/orders
+DATABASE_READ_REPLICA_3_URL=mysql://canary
+DB_PRIMARY_MAX_CONNECTIONS=0
+DB_RETRY_ATTEMPTS=canary
+DB_HEALTH_CHECK_INTERVAL=1
+canary
+";
+    let said = import(environment, &["--name", "Orders"])?.with(3)?;
+    let told = [
+        "error: -, line 7: this is not NAME=VALUE\n",
+        "error: DATABASE_URL: must be set: the URL of the primary\n",
+        "error: DB_RETRY_ATTEMPTS: must be a whole number\n",
+        "error: --name: metadata.name must be a DNS-1035 label",
+        "error: DB_PRIMARY_MAX_CONNECTIONS: should be greater than or equal to 1",
+        "error: DB_HEALTH_CHECK_INTERVAL: healthCheck.interval must be between 100ms and 1h; the variable is a number of milliseconds\n",
+        "error: DATABASE_READ_REPLICA_2_URL: must name another server than DATABASE_READ_REPLICA_1_URL: host and port are the same\n",
+        "error: DATABASE_READ_REPLICA_3_URL: must begin with postgresql:// or jdbc:postgresql://\n",
+    ];
+    for told in told {
+        ensure!(said.err.contains(told), "{told}: {said:#?}");
+    }
+    ensure!(
+        said.out.is_empty() && said.err.lines().count() == told.len() && !said.err.contains("canary"),
+        "{said:#?}"
+    );
+    Ok(())
+}
+
+/// What another program would replace is no value, and of two lines of one name one is not used.
+async fn tells_what_is_not_the_value(_: Arc<()>) -> Result<()> {
+    for value in [
+        "postgresql://app:${PASSWORD}@${HOST}/orders",
+        "postgresql://app:$(PASSWORD)@pg-0.example.com/orders",
+        "${URL}",
+    ] {
+        let said = import(&format!("DATABASE_URL={value}\n"), &[])?.with(3)?;
+        ensure!(
+            said.err
+                == "error: DATABASE_URL: must be the value itself: variables within it, as ${NAME}, are not replaced; write a $ of a password as %24\n",
+            "{value}: {said:#?}"
+        );
+    }
+    let twice = "DATABASE_URL=postgresql://a:canary@one.example.com/\nOTHER=${HOME}\nDATABASE_URL=postgresql://a:canary@two.example.com/\n";
+    let said = import(twice, &[])?.with(0)?;
+    ensure!(
+        said.err
+            .contains("warning: DATABASE_URL is there more than once: the last line counts\n")
+            && said.out.contains("two.example.com")
+            && !said.out.contains("one.example.com"),
+        "{said:#?}"
     );
     Ok(())
 }

@@ -35,6 +35,10 @@ pub fn tests(suite: Suite<()>) -> Suite<()> {
             "a_key_that_is_there_twice_and_a_tab_are_told_where_they_are",
             twice_or_tab,
         )
+        .test(
+            "plan_tells_where_the_operations_of_every_class_go",
+            operations_of_classes,
+        )
         .test("plan_reads_the_secrets_in_the_files", reads_secrets)
         .test("plan_tells_a_config_map_that_would_be_too_large", too_large)
         .test("plan_and_drill_decide_for_the_region_of_a_cluster", region)
@@ -772,5 +776,37 @@ spec:
     // Those that are not there are assumed to be well.
     let said = plan(&all(&[]), &[])?.with(0)?;
     ensure!(!said.err.contains("must be"), "{said:#?}");
+    Ok(())
+}
+
+/// Those of built-in classes too, which have no Service.
+async fn operations_of_classes(_: Arc<()>) -> Result<()> {
+    let said = plan(POLICY, &[])?.with(0)?;
+    let (_, table) = said.out.split_once("\nCLASS ").context("a table of classes")?;
+    for (class, operation, endpoints) in [
+        ("analytics", "reports", "a, b"),
+        ("primary-preferred", "transaction", "primary"),
+        ("write", "deleteMany", "primary"),
+    ] {
+        let row = table.lines().find(|line| line.starts_with(&format!("{class} ")));
+        let row = row.with_context(|| format!("{class}: {said:#?}"))?;
+        ensure!(
+            row.contains(operation) && row.ends_with(&format!("  {endpoints}")),
+            "{row}"
+        );
+    }
+    let seen = file(
+        "primary-lost.yaml",
+        "checks: {primary: [primary, ConnectRefused x 8]}",
+    )?;
+    let seen = seen.display().to_string();
+    let lost = plan(POLICY, &["--observations", &seen, "-o", "json"])?.json()?;
+    let classes = lost["policies"][0]["classes"].as_array().context("classes")?;
+    let preferred = classes.iter().find(|it| it["class"] == "primary-preferred");
+    let preferred = preferred.context("primary-preferred")?;
+    ensure!(
+        preferred["endpoints"] == json!(["a", "b"]) && preferred["operations"].is_array(),
+        "{lost:#}"
+    );
     Ok(())
 }

@@ -50,6 +50,14 @@ const FIELDS: [(&str, &str, Reader); 11] = [
     ),
 ];
 
+/// The variables of times; the fields that they set are durations with a unit.
+const MILLISECONDS: [&str; 4] = [
+    "DB_PRIMARY_TIMEOUT",
+    "DB_HEALTH_CHECK_INTERVAL",
+    "DB_FAILOVER_TIMEOUT",
+    "DB_CIRCUIT_BREAKER_RESET_TIMEOUT",
+];
+
 /// By the end of the variable: the field of the replica.
 const FIELDS_OF_REPLICA: [(&str, &str, Reader); 4] = [
     ("_REGION", "region", text),
@@ -70,6 +78,11 @@ pub fn known_variables() -> Vec<String> {
             .map(|(end, ..)| format!("{OF_REPLICA}N{end}")),
     );
     all
+}
+
+/// Whether the value of a variable of this name is a number of milliseconds.
+pub fn is_in_milliseconds(name: &str) -> bool {
+    MILLISECONDS.contains(&name)
 }
 
 /// What a variable of this name sets.
@@ -109,7 +122,7 @@ fn number(variable: &Variable) -> ReadResult<Value> {
 
 /// In the unit that says it in five digits.
 fn milliseconds(variable: &Variable) -> ReadResult<Value> {
-    let refused = || must(variable, "a whole number of milliseconds");
+    let refused = || must(variable, "a whole number of milliseconds, such as 10000 for 10s");
     let millis: u64 = variable.value.parse().map_err(|_| refused())?;
     let text = match millis {
         0 => "0s".to_owned(),
@@ -166,4 +179,21 @@ fn strategy(variable: &Variable) -> ReadResult<Value> {
         first.into_iter().collect::<String>() + &rest
     };
     Ok(json!(parts.map(word).collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variables_of_times_are_those_that_are_read_as_milliseconds() {
+        for (name, _, read) in FIELDS {
+            let variable = Variable {
+                name: name.to_owned(),
+                value: "1".to_owned(),
+            };
+            let is_time = read(&variable) == Ok(json!("1ms"));
+            assert_eq!(is_in_milliseconds(name), is_time, "{name}");
+        }
+    }
 }

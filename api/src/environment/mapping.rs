@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::fields::{Assignment, PRIMARY_URL, assignment};
+use super::fields::{Assignment, PRIMARY_URL, assignment, is_in_milliseconds};
 use super::{ReadResult, Variable};
 
 const KEY: &str = "url";
@@ -29,6 +29,17 @@ impl Import {
     /// # Errors
     /// Every variable whose value cannot be used, with what must hold of it; never a value.
     pub fn new(name: &str, variables: &[Variable]) -> Result<Self, Vec<String>> {
+        let (import, problems) = Self::read(name, variables);
+        if problems.is_empty() {
+            Ok(import)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The same without the variables whose values cannot be used, and what must hold of those: the rest can still be judged.
+    #[must_use]
+    pub fn read(name: &str, variables: &[Variable]) -> (Self, Vec<String>) {
         let mut import = Self {
             name: name.to_owned(),
             spec: json!({}),
@@ -43,6 +54,7 @@ impl Import {
                 Assignment::PrimaryUrl => {
                     import.spec["primary"] = import.url("primary", variable);
                     import.note("spec.primary", variable);
+                    import.note("endpoint primary", variable);
                 }
                 Assignment::ReplicaUrl(number) => {
                     let id = format!("replica-{number}");
@@ -75,11 +87,7 @@ impl Import {
                 problems.push(problem);
             }
         }
-        if problems.is_empty() {
-            Ok(import)
-        } else {
-            Err(problems)
-        }
+        (import, problems)
     }
 
     fn take(&mut self, variable: &Variable, replicas: &[(u32, usize)]) -> ReadResult<()> {
@@ -123,18 +131,29 @@ impl Import {
         self.causes.insert(field.to_owned(), variable.name.clone());
     }
 
-    /// The variable that a field comes from, or one within it or around it; the field where there is none.
+    /// The variable that a field comes from, or the nearest one around it, or one within it; the field where there is none.
     #[must_use]
     pub fn cause(&self, field: &str) -> String {
-        let within = |known: &&String| known.starts_with(field) || field.starts_with(known.as_str());
-        let nearest = self.causes.keys().filter(within).max_by_key(|known| known.len());
-        nearest
-            .and_then(|known| self.causes.get(known))
-            .cloned()
-            .unwrap_or_else(|| match field {
-                "metadata.name" => "--name".to_owned(),
-                field => field.to_owned(),
-            })
+        // The names of the Secrets are made of that of the policy.
+        if field == "metadata.name" || field.ends_with(".urlSecretRef.name") {
+            return "--name".to_owned();
+        }
+        let around = |known: &&String| is_at(field, known);
+        let nearest = self.causes.keys().filter(around).max_by_key(|known| known.len());
+        let within = || self.causes.keys().find(|known| is_at(known, field));
+        let variable = nearest.or_else(within).and_then(|known| self.causes.get(known));
+        variable.cloned().unwrap_or_else(|| field.to_owned())
+    }
+
+    /// What is told of a field: the variable that it comes from, and what must hold, in the unit of that variable.
+    #[must_use]
+    pub fn told(&self, field: &str, says: &str) -> String {
+        let cause = self.cause(field);
+        if is_in_milliseconds(&cause) {
+            let rule = says.split_once(", written as").map_or(says, |(rule, _)| rule);
+            return format!("{cause}: {rule}; the variable is a number of milliseconds");
+        }
+        format!("{cause}: {says}")
     }
 
     /// The variable with the URL that this Secret holds; the Secret where there is none.
@@ -187,5 +206,52 @@ impl Import {
             "metadata": {"name": self.name},
             "spec": self.spec,
         })
+    }
+}
+
+/// Whether a field is another one, or a part of it.
+fn is_at(field: &str, whole: &str) -> bool {
+    let rest = field.strip_prefix(whole);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_told_by_the_variable_that_it_comes_from() {
+        let variable = |(name, value): (&str, &str)| Variable {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        let variables = [
+            ("DATABASE_URL", "postgresql://db.example.com/"),
+            ("DATABASE_READ_REPLICA_1_URL", "postgresql://one.example.com/"),
+            ("DATABASE_READ_REPLICA_10_URL", "postgresql://ten.example.com/"),
+            ("DB_PRIMARY_MAX_CONNECTIONS", "30"),
+            ("DB_PRIMARY_TIMEOUT", "10"),
+        ];
+        let (import, problems) = Import::read("orders", &variables.map(variable));
+        assert!(problems.is_empty(), "{problems:?}");
+        for (field, cause) in [
+            ("spec.primary", "DATABASE_URL"),
+            ("spec.primary.maxConnections", "DB_PRIMARY_MAX_CONNECTIONS"),
+            ("spec.primary.connection", "DATABASE_URL"),
+            ("endpoint replica-1", "DATABASE_READ_REPLICA_1_URL"),
+            ("endpoint replica-10", "DATABASE_READ_REPLICA_10_URL"),
+            ("spec.replicas[1].urlSecretRef.name", "--name"),
+            ("metadata.name", "--name"),
+            ("spec.routing", "spec.routing"),
+        ] {
+            assert_eq!(import.cause(field), cause, "{field}");
+        }
+        assert_eq!(
+            import.told(
+                "spec.primary.connection.connectTimeout",
+                "connectTimeout must be between 1s and 5m, written as 10s or 1m30s"
+            ),
+            "DB_PRIMARY_TIMEOUT: connectTimeout must be between 1s and 5m; the variable is a number of milliseconds"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::host::{self, InCluster, is_routable};
 use super::services::ServicePort;
 use super::url::ServerUrl;
-use super::{DeclaredRole, PolicySource, Problems, endpoint_id, is_label, is_word, lag, login};
+use super::{DeclaredRole, PolicySource, Problems, endpoint_id, is_label, is_word, lag, login, outputs};
 use crate::{self as api, rules};
 use distributary_core::ids::ClassName;
 use distributary_core::login::UnresolvedSecret;
@@ -119,6 +119,11 @@ fn location(
     problems: &mut Problems,
 ) -> Option<Location> {
     if let Some(reference) = &declared.service_ref {
+        problems.require(
+            !outputs::is_own_service(policy, &reference.name),
+            format!("{field}.serviceRef.name"),
+            rules::OWN_SERVICE,
+        );
         return Some(of_service(reference, policy.namespace));
     }
     let field = format!("{field}.host");
@@ -134,8 +139,13 @@ fn location(
     problems.require(host.is_some(), field.clone(), form);
     let host = host?;
     problems.require(is_routable(&host), field.clone(), rules::HOST);
-    let elsewhere = policy.in_cluster(&host) == InCluster::OtherNamespace;
-    problems.require(!elsewhere, field, rules::OTHER_NAMESPACE);
+    let (elsewhere, own) = match policy.in_cluster(&host) {
+        InCluster::OtherNamespace => (true, false),
+        InCluster::Service(service) => (false, outputs::is_own_service(policy, &service)),
+        InCluster::No => (false, false),
+    };
+    problems.require(!elsewhere, field.clone(), rules::OTHER_NAMESPACE);
+    problems.require(!own, field, rules::OWN_SERVICE);
     Some(Location {
         host,
         port: declared.port.unwrap_or(PORT),

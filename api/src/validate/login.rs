@@ -241,7 +241,10 @@ fn credentials(
 }
 
 const fn is_missing_key(unresolved: &UnresolvedSecret) -> bool {
-    matches!(unresolved.problem, SecretProblem::KeyMissing(_))
+    matches!(
+        unresolved.problem,
+        SecretProblem::KeyMissing(_) | SecretProblem::KeyNamedOtherwise { .. }
+    )
 }
 
 /// Only what the mode uses is asked of the Secrets.

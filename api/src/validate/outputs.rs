@@ -9,6 +9,7 @@ use distributary_core::config_maps;
 use distributary_core::outputs::{Format, Outputs};
 use distributary_core::policy::Policy;
 use distributary_core::resolved::Resolved;
+use distributary_core::table::named::{DEFAULT, WRITES, of_region};
 
 /// Of the name of a ConfigMap, in characters.
 const NAME_LENGTH: usize = 253;
@@ -66,6 +67,30 @@ fn formats(declared: Option<&[Format]>, problems: &mut Problems) -> Vec<Format> 
         rules::FORMATS,
     );
     once.into_iter().collect()
+}
+
+/// Whether a Service of the namespace of the policy has the name of one that leads to its routes: a server behind it would be
+/// behind itself.
+pub(super) fn is_own_service(declared: PolicySource<'_>, service: &str) -> bool {
+    let spec = declared.spec;
+    let services = spec
+        .outputs
+        .as_ref()
+        .and_then(|outputs| outputs.services.as_ref());
+    if services.is_some_and(|services| services.state == api::Switch::Disabled) {
+        return false;
+    }
+    let prefix = services.and_then(|services| services.name_prefix.as_deref());
+    let rest = service.strip_prefix(prefix.unwrap_or(declared.name));
+    let Some(route) = rest.and_then(|rest| rest.strip_prefix('-')) else {
+        return false;
+    };
+    let mut classes = spec.routing.iter().flat_map(|routing| &routing.classes);
+    let mut regions = spec.load_balancing.regions.iter();
+    route == WRITES
+        || route == DEFAULT
+        || classes.any(|class| class.name == route)
+        || regions.any(|region| of_region(&region.name) == route)
 }
 
 /// Whether the ConfigMap of the routes has room for every endpoint in every route. What Secrets and Services name is not known here.

@@ -90,6 +90,43 @@ pub fn hosts(secrets: &Secrets, name: &str) -> Result<Option<HostList>, Unresolv
     })
 }
 
+/// Names under which others keep what a policy names by a key. Only these are told of a Secret: who reads a status need not know
+/// what else it holds.
+const USUAL_KEYS: [&str; 19] = [
+    "DATABASE_URL",
+    "PGPASSWORD",
+    "PGUSER",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_USER",
+    "ca-bundle.crt",
+    "ca.crt",
+    "ca.pem",
+    "cert.pem",
+    "client.crt",
+    "client.key",
+    "jdbc-uri",
+    "key.pem",
+    "pass",
+    "postgres-password",
+    "root.crt",
+    "uri",
+    "url",
+    "user",
+];
+
+/// That a key is missing, with the usual ones that are there.
+fn missing(keys: &SecretKeys, key: &str) -> SecretProblem {
+    let has = USUAL_KEYS.iter().filter(|usual| keys.0.contains_key(**usual));
+    let has: Vec<_> = has.copied().collect();
+    if has.is_empty() {
+        return SecretProblem::KeyMissing(key.to_owned());
+    }
+    SecretProblem::KeyNamedOtherwise {
+        key: key.to_owned(),
+        has: has.join(", "),
+    }
+}
+
 /// The text under `key` of the Secret `name`.
 pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, UnresolvedSecret> {
     let unresolved = |problem| UnresolvedSecret {
@@ -107,10 +144,7 @@ pub fn secret_text(secrets: &Secrets, name: &str, key: &str) -> Result<String, U
         Some(Err(problem)) => return Err(unresolved(problem.clone())),
         None => return Err(unresolved(SecretProblem::Unavailable)),
     };
-    let value = keys
-        .0
-        .get(key)
-        .ok_or_else(|| unresolved(SecretProblem::KeyMissing(key.to_owned())))?;
+    let value = keys.0.get(key).ok_or_else(|| unresolved(missing(keys, key)))?;
     let text = std::str::from_utf8(value).map_err(|_| malformed("must be UTF-8 text"))?;
     if text.is_empty() || text.contains('\0') {
         return Err(malformed("must not be empty, nor hold a zero byte"));

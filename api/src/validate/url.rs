@@ -1,8 +1,8 @@
 //! `postgresql://user:password@host:port/database?sslmode=…` from a Secret, or the same in the form of JDBC.
 
-use super::PolicySource;
 use super::host::{InCluster, host, is_routable};
 use super::secrets::{Secrets, hosts, secret_text};
+use super::{PolicySource, outputs};
 use crate::KeyRef;
 use distributary_core::hosts::HostList;
 use distributary_core::login::{SecretProblem, Sensitive, TlsMode, UnresolvedSecret};
@@ -50,6 +50,9 @@ pub fn server_url(text: &str) -> Result<ServerUrl, &'static str> {
 fn of_namespace(url: ServerUrl, policy: PolicySource<'_>) -> Result<ServerUrl, &'static str> {
     match policy.in_cluster(&url.location.host) {
         InCluster::OtherNamespace => Err("must not name a Service or a pod of another namespace"),
+        InCluster::Service(service) if outputs::is_own_service(policy, &service) => {
+            Err("must not name a Service that the policy itself writes")
+        }
         InCluster::Service(_) | InCluster::No => Ok(url),
     }
 }

@@ -47,6 +47,13 @@ fn why_a_secret_gives_nothing_is_told_with_its_name() {
             SecretProblem::KeyMissing("password".to_owned()),
             "Secret probe has no key password",
         ),
+        (
+            SecretProblem::KeyNamedOtherwise {
+                key: "url".to_owned(),
+                has: "jdbc-uri, uri".to_owned(),
+            },
+            "Secret probe has no key url, but has jdbc-uri, uri",
+        ),
     ] {
         let unresolved = UnresolvedSecret {
             secret: "probe".to_owned(),

@@ -1,27 +1,43 @@
 //! Lines `NAME=VALUE`, as programs that read `.env` files take them.
 
+use std::collections::BTreeSet;
+
 use distributary_api::environment::Variable;
 
-/// The variables of a file; of one that is there twice the last counts.
-///
-/// # Errors
-/// The numbers of the lines that are none.
-pub fn variables(text: &str) -> Result<Vec<Variable>, Vec<usize>> {
-    let mut found: Vec<Variable> = Vec::new();
-    let mut wrong = Vec::new();
-    for (at, line) in text.lines().enumerate() {
+/// What some editors put before the first line.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// What a file of variables says.
+#[derive(Default)]
+pub struct EnvFile {
+    /// Of one that is there twice the last.
+    pub variables: Vec<Variable>,
+    /// The names of those that are there more than once.
+    pub twice: BTreeSet<String>,
+    /// The numbers of the lines that are none.
+    pub wrong: Vec<usize>,
+}
+
+/// Reads the text of a file.
+pub fn read(text: &str) -> EnvFile {
+    let mut file = EnvFile::default();
+    for (at, line) in text.trim_start_matches(BYTE_ORDER_MARK).lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let Some(variable) = variable(line.strip_prefix("export ").unwrap_or(line)) else {
-            wrong.push(at + 1);
+            file.wrong.push(at + 1);
             continue;
         };
-        found.retain(|earlier| earlier.name != variable.name);
-        found.push(variable);
+        let known = file.variables.len();
+        file.variables.retain(|earlier| earlier.name != variable.name);
+        if file.variables.len() < known {
+            file.twice.insert(variable.name.clone());
+        }
+        file.variables.push(variable);
     }
-    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+    file
 }
 
 fn variable(line: &str) -> Option<Variable> {
@@ -66,8 +82,9 @@ mod tests {
     use super::*;
 
     fn value(line: &str) -> Option<String> {
-        let found = variables(line).ok()?;
-        Some(found.last()?.value.clone())
+        let file = read(line);
+        let last = file.variables.last().filter(|_| file.wrong.is_empty())?;
+        Some(last.value.clone())
     }
 
     #[test]
@@ -80,6 +97,7 @@ mod tests {
             ("A='b\\c'", "b\\c"),
             ("A=", ""),
             ("A=b\nA=c", "c"),
+            ("\u{feff}A=b", "b"),
             ("# A=b\n\nA=b=c", "b=c"),
         ] {
             assert_eq!(value(line).as_deref(), Some(expected), "{line}");
@@ -95,7 +113,14 @@ mod tests {
             ("a-b=c", vec![1]),
             ("=c", vec![1]),
         ] {
-            assert!(variables(text).err() == Some(lines), "{text}");
+            assert!(read(text).wrong == lines, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_told() {
+        let file = read("A=b\nB=c\nA=d\nA=e");
+        assert_eq!(file.twice, BTreeSet::from(["A".to_owned()]));
+        assert_eq!(file.variables.len(), 2);
     }
 }

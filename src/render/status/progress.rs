@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::conditions::Verdict;
 use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use super::{RefusedWrite, Report, UnresolvedReference, WriteOutcome};
-use crate::render::names;
+use crate::render::{names, remarks};
 use distributary_api::{ReplicaSetPolicyStatus, notation};
 use distributary_core::config_maps::TooLarge;
 use distributary_core::decision::DecisionState;
@@ -21,7 +21,7 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
             ConditionType::Accepted,
             ConditionStatus::True,
             ConditionReason::Valid,
-            format!("The policy is valid.{}", slower(report)),
+            format!("The policy is valid.{}{}", slower(report), in_vain(report)),
         );
     }
     Verdict(
@@ -30,6 +30,16 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
         ConditionReason::Invalid,
         report.problems.join("; "),
     )
+}
+
+/// What the policy says in vain, as `plan` warns of it; the spec is valid all the same.
+fn in_vain(report: &Report<'_>) -> String {
+    let policy = report.decision.map(|decision| &decision.policy);
+    let remarks = policy.map(|policy| remarks::of(policy)).unwrap_or_default();
+    if remarks.is_empty() {
+        return String::new();
+    }
+    format!(" Without effect: {}.", remarks.join("; "))
 }
 
 /// That the operator checks less often than the policy says.
@@ -196,10 +206,21 @@ fn awaiting_proof(report: &Report<'_>, servers: &BTreeSet<SocketAddr>) -> String
     format!("{writes} leads {leads}, as it was found, and not to {holder}: {why}.")
 }
 
+/// That objects of others have the names that the policy needs.
 pub fn conflict(objects: &[String]) -> String {
+    let is_map = |object: &String| object.starts_with("ConfigMap ");
+    let mut fields = Vec::new();
+    if !objects.iter().all(is_map) {
+        fields.push("outputs.services.namePrefix");
+    }
+    if objects.iter().any(is_map) {
+        fields.push("outputs.configMap.name");
+    }
     format!(
-        "The operator leaves these objects alone, because this policy does not control them: {}. Delete or rename them.",
-        objects.join(", ")
+        "Objects of these names exist and do not belong to this policy, so the operator leaves them alone: {}. Delete them, or choose \
+         other names with {}.",
+        objects.join(", "),
+        fields.join(" and ")
     )
 }
 

@@ -14,11 +14,12 @@ use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::{DEFAULT, WRITES};
 
 /// What a `lagQuery` must answer.
-const LAG_ANSWER: &str = ". lagQuery must answer one number of seconds, at any time.";
+const LAG_ANSWER: &str = ". lagQuery must answer one number of seconds, at any time, also where nothing is replayed: not NULL, no \
+                          interval.";
 
 /// What to do about a lag that stays unknown.
-const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If a server does not tell its log position, set \
-                           replicationLag.source to Query or None.";
+const LAG_UNKNOWN: &str = ". LagUnknown: the lag is not known yet. If it stays so under replicationLag.source Wal, the server does not \
+                           tell its log position: set the source to Query or None.";
 
 /// What a limit of connections means.
 const LIMITED: &str = "Each Pod of the operator needs 1 connection to a server for a check, and 1 more for the session that it \
@@ -174,8 +175,9 @@ fn obstacle(
         (WriteOutcome::Programmed, RouteState::Held, _) => (
             ConditionReason::PrimaryUnreachable,
             format!(
-                "The primary is not well; {writes} still leads to it, so writes may fail.{}",
-                reasons(decided, &plan.rw)
+                "The primary is not well; {writes} still leads to it, so writes may fail.{}{}",
+                reasons(decided, &plan.rw),
+                writes::mending(decided, &writes)
             ),
         ),
         (WriteOutcome::Programmed, RouteState::Empty, _) if writes::is_below_mark(decided) => (
@@ -260,7 +262,7 @@ fn no_primary(decided: &RouteDecision, writes: &str) -> String {
         .map(|view| view.id.to_string())
         .collect();
     if candidates.is_empty() {
-        return format!("{none}{}", unwell(decided));
+        return format!("{none}{}{}", unwell(decided), writes::mending(decided, writes));
     }
     let takes = if candidates.len() == 1 { "takes" } else { "take" };
     format!(

@@ -518,6 +518,30 @@ fn the_summary_counts_replicas_that_serve_on_their_own_merit() {
     };
     assert_eq!(display(&well()), "1/1");
     assert_eq!(display(&suspect()), "0/1");
+    let without_weight = decision(|_, endpoints| endpoints[1].state.reason = Reason::WeightZero);
+    assert_eq!(display(&without_weight), "0/1", "it serves no reads");
+}
+
+/// Where all is well after a failover, nothing is missing.
+#[test]
+fn the_summary_counts_the_servers_beside_the_one_that_takes_the_writes() {
+    let display = |old_primary: fn(&mut EndpointView)| {
+        let moved = decided(|decided| {
+            decided.holding.holder = Some(TargetId::host("a".into()));
+            decided.endpoints[1].state.role = Some(Role::Primary);
+            old_primary(&mut decided.endpoints[0]);
+        });
+        let status = status(&report(&moved), &ReplicaSetPolicyStatus::default(), &at(1));
+        status.summary.unwrap().display
+    };
+    let rejoined = |view: &mut EndpointView| view.state.role = Some(Role::Standby);
+    assert_eq!(display(rejoined), "1/1");
+    assert_eq!(display(|view| view.healthy = false), "0/1", "it is down");
+    assert_eq!(display(|_| {}), "0/1", "it takes writes, too");
+    // The policy no longer declares who took the writes.
+    let gone = decided(|decided| decided.holding.holder = Some(TargetId::host("gone".into())));
+    let gone = status(&report(&gone), &ReplicaSetPolicyStatus::default(), &at(1));
+    assert_eq!(gone.summary.unwrap().display, "1/1");
 }
 
 #[test]
@@ -676,10 +700,30 @@ fn a_split_brain_names_who_takes_writes_and_where_they_go() {
     );
     let begins = "primary, a take writes at the same time; orders-rw leads to primary. ";
     assert!(condition.message.starts_with(begins), "{}", condition.message);
+    let act = "If primary has the right data, stop a and rebuild what was stopped as a standby; otherwise name the right one in \
+               failover.acceptPrimary, and stop primary.";
+    assert!(condition.message.ends_with(act), "{}", condition.message);
+}
+
+#[test]
+fn objects_of_others_are_told_with_the_field_that_chooses_other_names() {
+    let message = |objects: &[&str]| {
+        let decision = well();
+        let report = Report {
+            written: WriteOutcome::NameConflict(objects.iter().map(ToString::to_string).collect()),
+            ..report(&decision)
+        };
+        let after = status(&report, &first(), &at(2));
+        condition(&after, "Programmed").message.clone()
+    };
+    let (services, map) = ("outputs.services.namePrefix.", "outputs.configMap.name.");
+    assert!(message(&["Service orders-rw"]).ends_with(&format!("choose other names with {services}")));
+    assert!(message(&["ConfigMap orders-routing"]).ends_with(&format!("choose other names with {map}")));
+    let both = message(&["Service orders-rw", "ConfigMap orders-routing"]);
     assert!(
-        condition.message.contains("acceptPrimary"),
-        "what to do: {}",
-        condition.message
+        both.ends_with("with outputs.services.namePrefix and outputs.configMap.name.")
+            && both.contains(": Service orders-rw, ConfigMap orders-routing."),
+        "{both}"
     );
 }
 
@@ -912,4 +956,42 @@ fn who_is_contested_is_told_by_the_server_or_the_endpoint() {
         decided.holding.contested_endpoints.insert("a".into());
     });
     assert_eq!(memory(&decision).unwrap().contested, ["198.18.0.2:5432", "a"]);
+}
+
+/// Who never calls `plan` is told all the same.
+#[test]
+fn what_a_policy_says_in_vain_is_told_by_accepted() {
+    let declared = declared(serde_json::json!({
+        "apiVersion": "distributary.dev/v1alpha1",
+        "kind": "ReplicaSetPolicy",
+        "metadata": {"name": "orders", "namespace": "shop", "uid": "uid-1"},
+        "spec": {
+            "primary": {"host": "198.18.0.1"},
+            "replicas": [{"id": "a", "host": "198.18.0.2", "region": "us-east-1"}],
+            "loadBalancing": {"regions": [{"name": "us-east-1", "failover": ["us-west-2"]}]},
+            "routing": {"classes": [
+                {"name": "reports", "operations": ["reports"], "replicaSelector": {"tags": ["reporting"]}},
+            ]},
+        },
+    }));
+    let decision = Decision {
+        policy: Arc::clone(&declared.policy),
+        ..well()
+    };
+    let after = status(&report(&decision), &first(), &at(2));
+    let accepted = condition(&after, "Accepted");
+    assert_eq!(
+        (
+            accepted.status.as_str(),
+            accepted.reason.as_str(),
+            accepted.message.as_str()
+        ),
+        (
+            "True",
+            "Valid",
+            "The policy is valid. Without effect: routing.classes[reports].replicaSelector.tags: no server has the tag reporting; \
+             loadBalancing.regions[us-east-1].failover: no server is in the region us-west-2."
+        )
+    );
+    assert_eq!(condition(&first(), "Accepted").message, "The policy is valid.");
 }

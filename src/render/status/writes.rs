@@ -7,6 +7,7 @@ use super::words::{ConditionReason, ConditionStatus, ConditionType};
 use crate::render::names;
 use distributary_core::decision::{EndpointView, RouteDecision, TargetState};
 use distributary_core::health::Reason;
+use distributary_core::ids::EndpointId;
 use distributary_core::observation::Role;
 use distributary_core::policy::DeclaredRole;
 use distributary_core::table::named::WRITES;
@@ -79,6 +80,69 @@ pub fn candidates(decided: &RouteDecision) -> Vec<&EndpointView> {
     views.filter(takes_writes).collect()
 }
 
+/// What to do about a write primary that is lost, in order, after a space; empty: nothing more is known than its reason. `rw`: the
+/// name of the route.
+pub fn mending(decided: &RouteDecision, rw: &str) -> String {
+    let Some(view) = write_primary(decided) else {
+        return String::new();
+    };
+    let (id, state) = (&view.id, state(decided, view));
+    let follows = |heirs: &str| format!("promote {heirs}; {rw} follows the promoted server");
+    let heirs = heirs(decided, &view.id);
+    match (state.despite.unwrap_or(state.reason), state.role) {
+        (Reason::IdentityMismatch, _) => {
+            format!(" {id} belongs to another database: correct its host, or identity.systemIdentifier.")
+        }
+        (Reason::PrimaryInRecovery, Some(Role::Standby)) => {
+            let heirs = heirs.map_or_else(|| id.to_string(), |heirs| format!("{id}, {heirs}"));
+            format!(" One of them must take writes: {}.", follows(&heirs))
+        }
+        (Reason::Suspect | Reason::CircuitOpen | Reason::StillStarting, _) => {
+            let writable = candidates(decided);
+            if !writable.is_empty() {
+                return beside(&writable, &view.id);
+            }
+            let lost = heirs.map_or_else(
+                || "no standby may take over the writes: see cannotTakeOver in status.endpoints".to_owned(),
+                |heirs| format!("see that it stays stopped, then {}", follows(&heirs)),
+            );
+            format!(" Bring {id} back; if it is lost, {lost}.")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What to do where the write primary is lost and these take writes; empty: one of them takes over by itself.
+fn beside(writable: &[&EndpointView], primary: &EndpointId) -> String {
+    if writable.iter().any(|view| view.state.obstacle.is_none()) {
+        return String::new();
+    }
+    let ids: Vec<_> = writable.iter().map(|view| view.id.to_string()).collect();
+    format!(
+        " Writable, but kept from taking over (cannotTakeOver in status.endpoints says why): {}. If it has the right data, keep \
+         {primary} stopped and name it in failover.acceptPrimary; otherwise stop it, and bring {primary} back.",
+        ids.join(", ")
+    )
+}
+
+/// The standbys that may take over the writes once one of them is promoted, as `a or b`; `None`: there are none.
+fn heirs(decided: &RouteDecision, primary: &EndpointId) -> Option<String> {
+    let may = |state: &TargetState| {
+        state.role == Some(Role::Standby)
+            && state.obstacle.is_none()
+            && !matches!(
+                state.reason,
+                Reason::Diverged | Reason::Disabled | Reason::Draining
+            )
+    };
+    let others = decided.endpoints.iter().filter(|view| view.id != *primary);
+    let heirs: Vec<_> = others
+        .filter(|view| may(&view.state))
+        .map(|view| view.id.to_string())
+        .collect();
+    (!heirs.is_empty()).then(|| heirs.join(" or "))
+}
+
 pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
     const TYPE: ConditionType = ConditionType::PrimaryReachable;
     let Some(view) = write_primary(decided) else {
@@ -98,6 +162,15 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             ConditionReason::NotChecked,
             format!("{} is not checked.", view.id),
         ),
+        (Reason::IdentityMismatch, ..) => Verdict(
+            TYPE,
+            ConditionStatus::False,
+            ConditionReason::IdentityChanged,
+            format!(
+                "{} shows the system identifier of another database: correct its host, or identity.systemIdentifier.",
+                view.id
+            ),
+        ),
         (_, Some(Role::Standby), _) => Verdict(
             TYPE,
             ConditionStatus::False,
@@ -109,12 +182,6 @@ pub fn primary_reachable(decided: &RouteDecision) -> Verdict {
             ConditionStatus::True,
             ConditionReason::Answers,
             format!("{} answers with an error.", view.id),
-        ),
-        (Reason::IdentityMismatch, Some(Role::Primary), _) => Verdict(
-            TYPE,
-            ConditionStatus::False,
-            ConditionReason::IdentityChanged,
-            format!("{} shows the system identifier of another database.", view.id),
         ),
         (Reason::WritableReplica, ..) => Verdict(
             TYPE,
@@ -190,9 +257,10 @@ pub fn split_brain(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
     let holder = decided.holding.holder.as_ref();
     let stay = holder.map_or("nowhere".to_owned(), |holder| format!("to {}", holder.endpoint));
     let message = format!(
-        "{} take writes at the same time; {} leads {stay}. Stop all but one of them, or name the right one in failover.acceptPrimary.",
+        "{} take writes at the same time; {} leads {stay}. {}",
         ids.join(", "),
-        names::of_route(report.outputs, WRITES)
+        names::of_route(report.outputs, WRITES),
+        ending_the_split(decided)
     );
     Verdict(
         TYPE,
@@ -200,4 +268,19 @@ pub fn split_brain(report: &Report<'_>, decided: &RouteDecision) -> Verdict {
         ConditionReason::SeveralWritable,
         message,
     )
+}
+
+/// What to do about several servers that take writes, by which of them has the right data.
+fn ending_the_split(decided: &RouteDecision) -> String {
+    let holder = decided.holding.holder.as_ref().map(|holder| &holder.endpoint);
+    let others = decided.split.iter().filter(|id| Some(*id) != holder);
+    let others: Vec<_> = others.map(ToString::to_string).collect();
+    match holder {
+        Some(holder) if !others.is_empty() => format!(
+            "If {holder} has the right data, stop {} and rebuild what was stopped as a standby; otherwise name the right one in \
+             failover.acceptPrimary, and stop {holder}.",
+            others.join(", ")
+        ),
+        _ => "Name the right one in failover.acceptPrimary, and stop the others.".to_owned(),
+    }
 }

@@ -230,3 +230,51 @@ fn a_url_that_names_a_service_of_another_namespace_is_a_fault_of_the_secret() {
         "Secret s has a value under k that must not name a Service or a pod of another namespace"
     );
 }
+
+#[test]
+fn a_service_that_the_policy_writes_is_no_server_of_it() {
+    let told = |host: &str, more: Value| {
+        let problems = policy(&object(spec(&json!([by_host(host)]), &more)));
+        let problems = problems.err().unwrap_or_default();
+        let told: Vec<_> = problems
+            .into_iter()
+            .map(|problem| (problem.field, problem.rule))
+            .collect();
+        told
+    };
+    let own = vec![("spec.replicas[0].host".to_owned(), rules::OWN_SERVICE)];
+    let prefix = || json!({"outputs": {"services": {"namePrefix": "db"}}});
+    for (host, more) in [
+        ("orders-ro", json!({})),
+        ("orders-rw.shop.svc.cluster.local", json!({})),
+        (
+            "orders-reports",
+            json!({"routing": {"classes": [{"name": "reports", "operations": ["reports"]}]}}),
+        ),
+        (
+            "orders-ro-eu.svc",
+            json!({"loadBalancing": {"regions": [{"name": "eu"}]}}),
+        ),
+        ("db-rw", prefix()),
+    ] {
+        assert_eq!(told(host, more), own, "{host}");
+    }
+    for (host, more) in [
+        ("orders-reports", json!({})),
+        ("orders-rw.example.com", json!({})),
+        ("orders-rw", prefix()),
+        (
+            "orders-rw",
+            json!({"outputs": {"services": {"state": "Disabled"}}}),
+        ),
+    ] {
+        assert!(told(host, more).is_empty(), "{host}");
+    }
+    let replica = json!({"id": "a", "urlSecretRef": {"name": "s", "key": "k"}});
+    let secrets = secret("s", &[("k", "postgresql://app:canary-5c1f@orders-rw.shop.svc/")]);
+    let unresolved = login(spec(&json!([replica]), &json!({})), &secrets, "a").unwrap_err();
+    assert_eq!(
+        unresolved.to_string(),
+        "Secret s has a value under k that must not name a Service that the policy itself writes"
+    );
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use distributary_core::lag_reading::{LagBound, LagReading};
+use distributary_core::write_primary::Obstacle;
 
 use super::*;
 
@@ -63,7 +64,78 @@ fn a_write_primary_that_is_held_says_why() {
     assert_eq!(condition(&after, "PrimaryReachable").message, told);
     assert_eq!(
         condition(&after, "Ready").message,
-        format!("The primary is not well; orders-rw still leads to it, so writes may fail. {told}.")
+        format!(
+            "The primary is not well; orders-rw still leads to it, so writes may fail. {told}. Bring primary back; if it is lost, see \
+             that it stays stopped, then promote a; orders-rw follows the promoted server."
+        )
+    );
+}
+
+/// What to do fits to what is wrong with the write primary, and to who may take over.
+#[test]
+fn a_write_primary_that_is_lost_says_what_to_do() {
+    let message = |edit: fn(&mut Vec<EndpointView>)| {
+        let lost = decision(|plan, endpoints| {
+            plan.rw = Route::default();
+            endpoints[0].state.reason = Reason::CircuitOpen;
+            edit(endpoints);
+        });
+        condition(&status(&report(&lost), &first(), &at(2)), "Ready")
+            .message
+            .clone()
+    };
+    let none = "No server is proven to be the write primary: orders-rw leads nowhere.";
+    assert_eq!(
+        message(|endpoints| endpoints[1].state.obstacle = Some(Obstacle::NotPromotable)),
+        format!(
+            "{none} primary: CircuitOpen. Bring primary back; if it is lost, no standby may take over the writes: see cannotTakeOver \
+             in status.endpoints."
+        )
+    );
+    let writable = message(|endpoints| {
+        let state = &mut endpoints[1].state;
+        (state.role, state.reason) = (Some(Role::Primary), Reason::WritableReplica);
+        state.obstacle = Some(Obstacle::NotPromotable);
+    });
+    assert!(
+        writable.ends_with("a takes writes: name the right one in failover.acceptPrimary."),
+        "nobody else is promoted beside it: {writable}"
+    );
+    assert_eq!(
+        message(|endpoints| {
+            endpoints[0].state.reason = Reason::PrimaryInRecovery;
+            endpoints[0].state.role = Some(Role::Standby);
+        }),
+        format!(
+            "{none} primary: PrimaryInRecovery. One of them must take writes: promote primary, a; orders-rw follows the promoted server."
+        )
+    );
+    assert_eq!(
+        message(|endpoints| endpoints[0].state.reason = Reason::IdentityMismatch),
+        format!(
+            "{none} primary: IdentityMismatch. primary belongs to another database: correct its host, or identity.systemIdentifier."
+        )
+    );
+    assert_eq!(
+        message(|endpoints| endpoints[0].state.reason = Reason::Starting),
+        format!("{none} primary: Starting.")
+    );
+}
+
+#[test]
+fn a_declared_primary_of_another_database_is_no_standby_to_promote() {
+    let other = decision(|plan, endpoints| {
+        plan.rw = Route::default();
+        endpoints[0].state.reason = Reason::IdentityMismatch;
+        endpoints[0].state.role = Some(Role::Standby);
+    });
+    let after = status(&report(&other), &first(), &at(2));
+    let reachable = condition(&after, "PrimaryReachable");
+    assert_eq!(reachable.reason, "IdentityChanged");
+    assert!(
+        reachable.message.contains("correct its host"),
+        "{}",
+        reachable.message
     );
 }
 
