@@ -20,13 +20,12 @@ pub fn carried(address: IpAddr) -> Option<IpAddr> {
     if address.is_loopback() || address.is_unspecified() {
         return None;
     }
-    let (high, low) = match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0, 0, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => (high, low),
-        _ => return None,
+    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low]
+    | [0x64, 0xff9b, 1, _, _, _, high, low]
+    | [0, 0, 0, 0, 0xffff | 0, 0, high, low]
+    | [0x2002, high, low, ..]) = address.segments()
+    else {
+        return None;
     };
     Some(IpAddr::V4(Ipv4Addr::from_bits(
         u32::from(high) << 16 | u32::from(low),

@@ -129,12 +129,12 @@ fn told(error: &watcher::Error) {
 
 /// Why a watch never comes about, however often it is tried: the caller may not.
 fn refusal(error: &watcher::Error) -> Option<Error> {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status,
-        _ => return None,
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+    | watcher::Error::WatchFailed(kube::Error::Api(status))
+    | watcher::Error::WatchError(status)) = error
+    else {
+        return None;
     };
     matches!(status.code, 401 | 403).then(|| Error::Server(status.clone()))
 }

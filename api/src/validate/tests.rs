@@ -467,7 +467,10 @@ fn a_secret_that_cannot_be_had_is_no_fault_of_the_policy() {
             SecretProblem::KeyMissing("password".to_owned()),
         ),
         (
-            secret("c", &[("username", "u"), ("POSTGRES_PASSWORD", "p"), ("canary", "c")]),
+            secret(
+                "c",
+                &[("username", "u"), ("POSTGRES_PASSWORD", "p"), ("canary", "c")],
+            ),
             SecretProblem::KeyNamedOtherwise {
                 key: "password".to_owned(),
                 has: "POSTGRES_PASSWORD".to_owned(),

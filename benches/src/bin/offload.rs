@@ -88,7 +88,7 @@ fn settings() -> Result<Settings> {
         quota: 0.15,
         deadline: 1000,
         bound: 5000,
-        analytics: 2.0,
+        analytics: 1.0,
         probes: 10.0,
         lifetime: 30,
         profile: if cfg!(debug_assertions) {

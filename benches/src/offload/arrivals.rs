@@ -21,7 +21,8 @@ pub enum Kind {
     Dashboard,
     /// One new row.
     Write,
-    /// A sum over the whole table, several times.
+    /// The different values of half of the table. It takes less than the quota of a period: else one of them alone would hold up all
+    /// reads beside it, and the primary were saturated by how the quota is dealt out, not by its load.
     Analytics,
 }
 
