@@ -111,6 +111,53 @@ fn an_operator_may_end_before_and_after_each_request_of_a_failover() {
     assert!(ends > 20, "{ends}");
 }
 
+/// The primary is lost, a standby is promoted, and from some moment on admission lets no status through, or no object.
+fn held_up(admission: Fault, begins: u64, operators: usize) -> Script {
+    let crash = Fault::Crash {
+        server: 0,
+        lasts: 20_000,
+    };
+    let mut faults = [
+        (10, crash),
+        (1_010, Fault::Promote { server: 1 }),
+        (1_210, Fault::Rejoin { server: 2, onto: 1 }),
+        (begins, admission),
+        (40_000, Fault::Rejoin { server: 0, onto: 1 }),
+    ];
+    faults.sort_by_key(|(at, _)| *at);
+    let mut before = 0;
+    let steps = faults.map(|(at, fault)| {
+        let after = at - std::mem::replace(&mut before, at);
+        Step { after, fault }
+    });
+    Script {
+        seed: begins,
+        operators,
+        monitor: false,
+        steps: steps.into(),
+        rest: 20_000,
+    }
+}
+
+#[test]
+fn a_failover_ends_well_though_admission_refuses_or_hangs() {
+    for (status, refuses) in [(true, true), (true, false), (false, true), (false, false)] {
+        for operators in [1, 2] {
+            for begins in [0, 3_000, 6_000] {
+                let lasts = 25_000;
+                let admission = Fault::Admission {
+                    status,
+                    refuses,
+                    lasts,
+                };
+                let script = held_up(admission, begins, operators);
+                let seen = run(&script, &case()).unwrap_or_else(|broken| panic!("{script:?}: {broken}"));
+                assert!(seen.moves > 0, "{script:?}");
+            }
+        }
+    }
+}
+
 /// S7: whoever leads, the same is written.
 #[test]
 fn a_change_of_leaders_writes_nothing() {

@@ -30,6 +30,8 @@ const CALM: Duration = Duration::from_secs(40);
 const CONVERGES: Duration = Duration::from_mins(30);
 /// What is wrong is noticed, and out, after this at the latest: an interval, and what follows from a check.
 const NOTICED: Duration = Duration::from_secs(45);
+/// After admission lets writes through again, one that hung or was refused is sent again within this.
+const HELD_UP: Duration = Duration::from_secs(45);
 /// Then nothing is written for so long.
 const QUIET: Duration = Duration::from_mins(3);
 
@@ -99,6 +101,8 @@ pub struct Run<'a> {
     servers: Servers,
     seats: Vec<Seat>,
     outage: Duration,
+    /// Of statuses, and of objects: whether admission refuses their writes, and until when none gets through.
+    admission: BTreeMap<bool, (bool, Duration)>,
     /// Until when the lease is, as its holder counts.
     leased: Option<Duration>,
     /// When the last fault was over.
@@ -172,6 +176,7 @@ impl<'a> Run<'a> {
             servers: Servers::new(script.monitor),
             seats: (0..script.operators).map(|_| Seat::default()).collect(),
             outage: Duration::ZERO,
+            admission: BTreeMap::new(),
             leased: None,
             calm: Duration::ZERO,
             laws: Laws::default(),
@@ -253,7 +258,9 @@ impl<'a> Run<'a> {
                 self.push(at, of, act);
                 break;
             }
-            if self.seats.iter().any(|it| it.wire.awaits(READS)) {
+            let objects = self.admission.get(&false);
+            let is_held_up = objects.is_some_and(|(_, until)| at < *until + HELD_UP);
+            if is_held_up || self.seats.iter().any(|it| it.wire.awaits(READS)) {
                 self.laws.awaits_reads(at);
             }
             self.now = at;
@@ -484,6 +491,7 @@ impl<'a> Run<'a> {
             }
         }
         self.seats[seat].fates.retain(|(n, _)| *n > 0);
+        let fate = fate.or_else(|| self.admitted(&call));
         let until = self.now + deadline;
         let takes = millis(1 + self.chance(10));
         let fate_words = fate.map(|fate| format!(" {fate:?}")).unwrap_or_default();
@@ -517,6 +525,18 @@ impl<'a> Run<'a> {
                 last,
             },
         );
+    }
+
+    /// What admission does to a request.
+    fn admitted(&self, call: &Call<Text>) -> Option<Fate> {
+        let status = match call {
+            Call::Get { .. } | Call::GetPolicy => return None,
+            Call::PutStatus { .. } => true,
+            Call::Create { .. } | Call::Put { .. } | Call::Delete { .. } => false,
+        };
+        let (refuses, until) = self.admission.get(&status)?;
+        let fate = if *refuses { Fate::Refused(403) } else { Fate::Lost };
+        (self.now < *until).then_some(fate)
     }
 
     /// An operator asks for the lease.
@@ -950,6 +970,14 @@ impl<'a> Run<'a> {
             }
             Fault::Cut { operator, lasts } => self.seats[operator].cut = until(lasts),
             Fault::Outage { lasts } => self.outage = until(lasts),
+            Fault::Admission {
+                status,
+                refuses,
+                lasts,
+            } => {
+                self.admission.insert(status, (refuses, until(lasts)));
+                self.calm = self.calm.max(until(lasts) + HELD_UP);
+            }
             Fault::Lag { operator, lasts } => self.seats[operator].lags = until(lasts),
             Fault::Compact => self.api.compact(),
             Fault::Terminate { operator, lasts } => {
@@ -1035,6 +1063,9 @@ impl<'a> Run<'a> {
     fn heal(&mut self) -> usize {
         self.say("all faults end".to_owned());
         self.outage = Duration::ZERO;
+        for (_, until) in self.admission.values_mut() {
+            *until = self.now.min(*until);
+        }
         let status = &self.api.status;
         let is_known = |id: usize| may_lead(status, &address(id).to_string());
         let (best, leads) = self.servers.heal(is_known);

@@ -51,6 +51,8 @@ pub enum Fault {
     Cut { operator: usize, lasts: u64 },
     /// Nobody reaches the API server.
     Outage { lasts: u64 },
+    /// Admission lets no write of a status through, or none of an object: it refuses them, or does not answer.
+    Admission { status: bool, refuses: bool, lasts: u64 },
     /// The watches of an operator show nothing.
     Lag { operator: usize, lasts: u64 },
     /// Watches that are behind end with 410, and list anew.
@@ -88,6 +90,7 @@ impl Fault {
             | Self::Part { lasts, .. }
             | Self::Cut { lasts, .. }
             | Self::Outage { lasts }
+            | Self::Admission { lasts, .. }
             | Self::Lag { lasts, .. }
             | Self::Terminate { lasts, .. }
             | Self::Pause { lasts, .. }
