@@ -203,12 +203,29 @@ async fn logins(plane: Arc<ControlPlane>, version: u32) -> Result<()> {
     it.serves().await?;
     let primary = it.postgres.primary();
     if version >= 17 {
-        // A trigger on logins that refuses standby sessions nothing, and is not in our way.
-        let trigger = "create function public.seen() returns event_trigger language plpgsql as 'begin perform 1; end'; \
-                       create event trigger seen on login execute function public.seen(); \
-                       alter event trigger seen enable always";
-        primary.sql(trigger).await?;
+        // A trigger on logins of the checks, with whatever it sets and says, is not in their way.
+        let trigger = format!(
+            "create function public.seen() returns event_trigger language plpgsql as $$ begin \
+             if session_user = '{}' then \
+             perform set_config('search_path', 'public', false); \
+             perform set_config('default_transaction_read_only', 'on', false); \
+             perform set_config('statement_timeout', '1h', false); \
+             raise notice 'seen'; \
+             end if; end $$; \
+             create event trigger seen on login execute function public.seen(); \
+             alter event trigger seen enable always",
+            PROBE.user
+        );
+        primary.sql(&trigger).await?;
         it.postgres.caught_up().await?;
+        let before = it.checks_of("Good").await?;
+        wait::eventually("good checks behind the trigger", SOON, || async {
+            let now = it.checks_of("Good").await?;
+            ensure!(now >= before + 6, "{now} after {before}");
+            anyhow::Ok(())
+        })
+        .await?;
+        it.serves().await?;
     }
     // A role whose password is no verifier of SCRAM is asked for it as MD5, where a rule lets it.
     for server in it.postgres.servers() {

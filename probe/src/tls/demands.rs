@@ -9,7 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Uni
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::{self, Decode, Encode, Header, Reader, SliceReader};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// What a server must show.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl ServerCertVerifier for Demands {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let key = parsed(certificate)?.tbs_certificate.subject_public_key_info;
+        let key = public_key(certificate)?;
         // Without the tag and the length, as the algorithms have it.
         let mut algorithm = Vec::new();
         let encoded = (key.algorithm.oid.encode_to_vec(&mut algorithm))
@@ -90,7 +91,7 @@ impl ServerCertVerifier for Demands {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let key = parsed(certificate)?.tbs_certificate.subject_public_key_info;
+        let key = public_key(certificate)?;
         let key = key.to_der().map_err(|_| CertificateError::BadEncoding)?;
         let key = SubjectPublicKeyInfoDer::from(key);
         let verified = verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms);
@@ -138,6 +139,27 @@ fn in_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error>
     } else {
         Ok(())
     }
+}
+
+/// The key of a certificate, of which nothing else is read: where nothing is demanded of it, nothing else has to be as it should.
+fn public_key(certificate: &[u8]) -> Result<SubjectPublicKeyInfoOwned, Error> {
+    /// The tag of the version, which version 1 leaves out.
+    const VERSION: u8 = 0xa0;
+    let read = || -> Result<SubjectPublicKeyInfoOwned, der::Error> {
+        let mut reader = SliceReader::new(certificate)?;
+        // Of the whole, and of the part that is signed.
+        Header::decode(&mut reader)?;
+        Header::decode(&mut reader)?;
+        if reader.peek_byte() == Some(VERSION) {
+            reader.tlv_bytes()?;
+        }
+        // Serial number, algorithm, issuer, validity, subject.
+        for _ in 0..5 {
+            reader.tlv_bytes()?;
+        }
+        SubjectPublicKeyInfoOwned::from_der(reader.tlv_bytes()?)
+    };
+    read().map_err(|_| CertificateError::BadEncoding.into())
 }
 
 fn parsed(certificate: &CertificateDer<'_>) -> Result<Certificate, Error> {

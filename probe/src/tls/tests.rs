@@ -1,6 +1,6 @@
 use fake_postgres::wire::{authentication, frame};
 use fake_postgres::{Fake, Session, Standing, Tls};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SerialNumber};
 
 use super::*;
 use crate::fixture::{self, Checked, PASSWORD};
@@ -193,6 +193,27 @@ async fn a_certificate_of_version_1_will_do_where_nothing_is_verified_or_where_i
                 versions[0].version
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_verified_nothing_but_the_key_of_a_certificate_is_read() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["db.test".to_owned()]).unwrap();
+    // Longer than RFC 5280 lets it be.
+    params.serial_number = Some(SerialNumber::from_slice(&[1; 40]));
+    let certificate = params.self_signed(&key).unwrap().pem();
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let server = Tls::of_versions(&certificate, &key.serialize_pem(), versions).unwrap();
+        let fake = answering(server).await;
+        let require = settings(TlsMode::Require, &Authority::new());
+        let result = check(&fake, named("db.test"), require).await.result;
+        assert_eq!(
+            result.map(|sample| sample.role),
+            Ok(Role::Primary),
+            "{:?}",
+            versions[0].version
+        );
     }
 }
 
