@@ -5,11 +5,12 @@ use serde_json::Value;
 use super::cluster::Where;
 use super::error::{self, Error};
 use super::output::{self, Names};
-use crate::change::{self, BY_PLUGIN, Edit, Refusal, Terms, asked};
+use crate::change::{self, BY_PLUGIN, Edit, Refusal, Terms, Update, asked};
 use crate::cli::ExitStatus;
 use crate::cli::difference;
 use crate::k8s::callers::AsCaller;
 use distributary_core::ids::PolicyKey;
+use distributary_core::policy::Strategy;
 use kube::core::Status;
 
 /// How a policy is changed.
@@ -93,8 +94,9 @@ pub async fn carry_out(
         how.output.print(name, &output::did(name, "unchanged"))?;
         return Ok(ExitStatus::Well);
     }
-    if let Some(warning) = takes_writes(&done.before, edit) {
-        error::note(&warning);
+    let warnings = [takes_writes(&done.before, edit), is_in_vain(&done.before, edit)];
+    for warning in warnings.iter().flatten() {
+        error::note(warning);
     }
     if !how.output.is_name() {
         output::show(&difference)?;
@@ -110,6 +112,19 @@ pub async fn carry_out(
         error::note(note);
     }
     Ok(ExitStatus::Well)
+}
+
+/// Whether a weight changes nothing; a weight of 0 takes a server out of the reads under every strategy.
+fn is_in_vain(policy: &Value, edit: &Edit) -> Option<String> {
+    let Edit::Update(Update { fields, .. }) = edit else {
+        return None;
+    };
+    let weight = fields.get("weight")?;
+    let told = policy["spec"]["loadBalancing"]["strategy"].as_str();
+    let strategy = told.unwrap_or(Strategy::default().word());
+    (*weight != 0 && strategy != Strategy::Weighted.word()).then(|| {
+        format!("warning: the strategy of the policy is {strategy}: weights count under Weighted alone")
+    })
 }
 
 /// What becomes of the writes where their server is taken out.

@@ -329,6 +329,12 @@ async fn dry_add(it: &Fixture, editor: &Person) -> Result<()> {
         .run("kubectl distributary drain orders primary --dry-run")
         .await?;
     ensure!(err.contains("warning: primary takes the writes"), "{err}");
+    let in_vain = "warning: the strategy of the policy is RoundRobin: weights count under Weighted alone";
+    for (weight, is_told) in [("3", true), ("0", false)] {
+        let weigh = format!("kubectl distributary weigh orders replica-2 {weight} --dry-run");
+        let (_, _, err) = editor.run(&weigh).await?;
+        ensure!(err.contains(in_vain) == is_told, "{weigh}: {err}");
+    }
     Ok(())
 }
 
