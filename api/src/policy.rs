@@ -49,7 +49,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     validation = Rule::new(format!("self.metadata.name.size() <= 40 && self.metadata.name.matches('{}')", rules::DNS_1035_LABEL)).message(rules::NAME),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Primary", type_ = "string", json_path = ".status.primary.id", description = "endpoint that takes the writes, or took them last"),
-    printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / declared replicas"),
+    printcolumn(name = "Replicas", type_ = "string", json_path = ".status.summary.display", description = "healthy / all servers beside the one that takes the writes"),
     printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].status", description = "whether a server is not as it was declared"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.loadBalancing.strategy", priority = 1),

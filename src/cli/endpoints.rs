@@ -11,7 +11,7 @@ use distributary_core::decision::{Decision, EndpointView, TargetState, TargetVie
 use distributary_core::health::Reason;
 use distributary_core::ids::TargetId;
 use distributary_core::lag_reading::LagReading;
-use distributary_core::observation::{Failure, FailureKind};
+use distributary_core::observation::{Failure, FailureKind, Role};
 use distributary_core::write_primary::Obstacle;
 
 /// An endpoint, or one of its pods, as it is shown.
@@ -261,6 +261,14 @@ fn next(server: &ServerStatus) -> Option<&'static str> {
     let reason = despite.unwrap_or(own);
     if reason == Reason::LagUnknown && server.lag_answer.is_some() {
         return Some(advice::LAG_QUERY);
+    }
+    // Of those that take writes only the write primary is held.
+    let is_down = matches!(
+        despite,
+        Some(Reason::Suspect | Reason::CircuitOpen | Reason::StillStarting)
+    );
+    if is_down && Role::from_word(&server.role) == Some(Role::Primary) {
+        return Some(advice::LOST_PRIMARY);
     }
     advice::of(reason).next.or(advice::of(own).next)
 }

@@ -164,6 +164,9 @@ const fn next(reason: Reason) -> Option<&'static str> {
     })
 }
 
+/// What must happen next where the write primary is down, in order.
+pub const LOST_PRIMARY: &str = "Bring the server back. If it is lost, see that it stays stopped, then promote a standby that may take over the writes: they follow it.";
+
 /// What must happen next where a `lagQuery` answers something else than a lag.
 pub const LAG_QUERY: &str = "Run lagQuery on the server as the user of the checks, and correct it: it must answer one number of seconds, also where nothing is replayed.";
 

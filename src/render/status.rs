@@ -351,14 +351,11 @@ fn summary(decided: &RouteDecision) -> Summary {
         Some(holder) => view.id != *holder,
         None => view.declared == DeclaredRole::Replica,
     };
-    let replicas = || {
-        let counted = |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
-        endpoints.iter().filter(counted)
-    };
-    let healthy = replicas()
-        .filter(|view| is_proven(view) && view.state.role == Some(Role::Standby))
-        .count();
-    let (healthy, total) = (count(healthy), count(replicas().count()));
+    let counted = |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
+    let replicas: Vec<_> = endpoints.iter().filter(counted).collect();
+    let serves = |view: &&&EndpointView| is_proven(view) && view.state.role == Some(Role::Standby);
+    let healthy = replicas.iter().filter(serves).count();
+    let (healthy, total) = (count(healthy), count(replicas.len()));
     Summary {
         healthy_replicas: healthy,
         total_replicas: total,

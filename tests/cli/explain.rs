@@ -170,6 +170,19 @@ async fn tells(_: Arc<()>) -> Result<()> {
             && !query.out.contains("set the source to Query"),
         "{query:#?}"
     );
+    // What to do about a write primary that is down is no matter of its circuit.
+    let lost = with_status(&case("primary-unreachable"))?;
+    let lost = distributary(&["explain", "orders", "-f", "-"], &lost, &[])?.with(4)?;
+    ensure!(
+        lost.out
+            .contains("\n  Next: Bring the server back. If it is lost, ")
+            && lost
+                .out
+                .lines()
+                .next()
+                .is_some_and(|line| line.contains("then promote a or b; ")),
+        "{lost:#?}"
+    );
     // A reason that a newer operator tells.
     let newer = with_status(&case("plain"))?.replace("\"Serving\"", "\"Unheard\"");
     let newer = distributary(&["explain", "orders", "-f", "-"], &newer, &[])?.with(4)?;

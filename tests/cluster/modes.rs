@@ -149,7 +149,7 @@ async fn made_invalid(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     let refused = it.condition("Accepted", "False", "Invalid").await?;
     let expected = format!(
-        "spec.routing.classes[0].replicaSelector.ids: {}",
+        "spec.routing.classes[0].replicaSelector.ids: {}: nobody",
         rules::SELECTOR_IDS
     );
     ensure!(refused.message == expected, "{}", refused.message);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{below, read};
 
 const RULES: &str = "deploy/monitoring/rules.yaml";
+const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
 
 fn alerts() -> Vec<Value> {
     let rules: Value = serde_yaml::from_str(&read(RULES)).unwrap();
@@ -54,6 +55,7 @@ fn alerts_and_pages_name_metrics_that_there_are() {
     let mut texts = vec![
         (RULES.to_owned(), read(RULES)),
         (dashboard.to_owned(), read(dashboard)),
+        (TROUBLESHOOTING.to_owned(), read(TROUBLESHOOTING)),
     ];
     texts.extend(
         below("docs/runbooks", "md")

@@ -30,6 +30,9 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Of one field and rule.
+const FIGURES_AT_MOST: usize = 8;
+
 /// The problems of a policy. What cannot be read is a problem, and a value that breaks no other rule stands for it: so that
 /// every other problem is told too.
 #[derive(Debug, Default)]
@@ -46,10 +49,20 @@ impl Problems {
         }
     }
 
-    /// A field that breaks a rule in two ways is told once.
+    /// A field that breaks a rule in several ways is told once, with the figures of all.
     pub(super) fn add(&mut self, problem: Problem) {
-        if !self.0.contains(&problem) {
+        let is_same = |known: &Problem| known.field == problem.field && known.rule == problem.rule;
+        let Some(at) = self.0.iter().position(is_same) else {
             self.0.push(problem);
+            return;
+        };
+        let (Some(known), Some(more)) = (self.0.get_mut(at), problem.figures) else {
+            return;
+        };
+        let mut figures: Vec<_> = known.figures.iter().flat_map(|told| told.split(", ")).collect();
+        if !figures.contains(&more.as_str()) && figures.len() < FIGURES_AT_MOST {
+            figures.push(&more);
+            known.figures = Some(figures.join(", "));
         }
     }
 

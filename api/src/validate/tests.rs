@@ -704,3 +704,45 @@ fn the_config_map_of_variables_is_named_after_the_policy_or_the_name_that_is_set
     assert_eq!(environment(json!({"name": "orders-routing"})), "orders-env");
     assert_eq!(environment(json!({"name": "urls"})), "urls-env");
 }
+
+/// What a rule is about is quoted; what has not the form of a name is not.
+#[test]
+fn a_problem_of_several_names_quotes_those_that_it_is_about() {
+    let told = |replica_fields: Value, more: Value| {
+        let mut replica = json!({"id": "a", "host": "198.18.0.2"});
+        for (key, value) in replica_fields.as_object().into_iter().flatten() {
+            replica[key] = value.clone();
+        }
+        let problems = policy(&object(spec(&json!([replica]), &more))).unwrap_err();
+        problems.iter().map(Problem::says).collect::<Vec<_>>()
+    };
+    let classes = |classes: Value| json!({"routing": {"classes": classes}});
+    assert_eq!(
+        told(
+            json!({"dedicatedTo": ["analytics", "nobody", "no one"]}),
+            json!({})
+        ),
+        [format!("{}: nobody", rules::DEDICATED_CLASS)]
+    );
+    assert_eq!(
+        told(
+            json!({}),
+            classes(json!([
+                {"name": "x", "operations": ["audit", "export"]},
+                {"name": "y", "operations": ["export", "audit"]},
+            ]))
+        ),
+        [format!("{}: export, audit", rules::OPERATION_ONCE)]
+    );
+    assert_eq!(
+        told(
+            json!({}),
+            classes(json!([{"name": "x", "replicaSelector": {"ids": ["a", "nobody", "primary"]}}]))
+        ),
+        [format!("{}: nobody", rules::SELECTOR_IDS)]
+    );
+    assert_eq!(
+        told(json!({}), json!({"failover": {"acceptPrimary": "b"}})),
+        [format!("{}: b", rules::ACCEPT_PRIMARY)]
+    );
+}

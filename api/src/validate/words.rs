@@ -1,6 +1,6 @@
 //! The words for what the parts of a policy do not uphold together: the field that declares it, and the rule.
 
-use super::{Problem, is_label};
+use super::{PRIMARY_ID, Problem, is_label, is_word};
 use crate::{self as api, ReplicaSetPolicySpec, rules};
 use distributary_core::policy::InvalidPolicy as Broken;
 
@@ -17,12 +17,43 @@ impl DeclaredFields<'_> {
         Problem {
             field,
             rule,
-            figures: match broken {
-                Broken::SameServer { first, second } => Some(format!("{first} and {second}")),
-                Broken::IdTwice { id, .. } if is_label(id.as_str(), 40, false) => Some(id.to_string()),
-                _ => None,
-            },
+            figures: self.figures(broken),
         }
+    }
+
+    /// Which of the names in the field it is about, where they have the form of names.
+    fn figures(&self, broken: &Broken) -> Option<String> {
+        let name = |name: &str| (is_label(name, 40, false) || is_word(name)).then(|| name.to_owned());
+        match broken {
+            Broken::SameServer { first, second } => Some(format!("{first} and {second}")),
+            Broken::IdTwice { id, .. } => name(id.as_str()),
+            Broken::DedicatedTwice { class, .. }
+            | Broken::DedicatedUnknown { class, .. }
+            | Broken::DedicatedToPrimary { class, .. }
+            | Broken::ClassTwice { class, .. } => name(class.as_str()),
+            Broken::OperationTwice { operation, .. } => name(operation),
+            Broken::RegionTwice(region) => name(region),
+            Broken::SelectorUnknown(at) => {
+                let class = self
+                    .spec
+                    .routing
+                    .as_ref()?
+                    .classes
+                    .get(self.declared_class(*at)?)?;
+                let ids = class.replica_selector.as_ref()?.ids.iter();
+                let unknown = ids.filter(|id| !self.is_endpoint(id));
+                let unknown: Vec<_> = unknown.filter_map(|id| name(id)).take(8).collect();
+                (!unknown.is_empty()).then(|| unknown.join(", "))
+            }
+            Broken::AcceptedUnknown => name(self.spec.failover.as_ref()?.accept_primary.as_deref()?),
+            _ => None,
+        }
+    }
+
+    fn is_endpoint(&self, id: &str) -> bool {
+        let primary = self.spec.primary.id.as_deref().unwrap_or(PRIMARY_ID);
+        let mut replicas = self.spec.replicas.iter();
+        id == primary || replicas.any(|replica| replica.id.as_deref() == Some(id))
     }
 
     fn field_and_rule(&self, broken: &Broken) -> (String, &'static str) {

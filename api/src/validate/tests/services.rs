@@ -236,11 +236,8 @@ fn a_service_that_the_policy_writes_is_no_server_of_it() {
     let told = |host: &str, more: Value| {
         let problems = policy(&object(spec(&json!([by_host(host)]), &more)));
         let problems = problems.err().unwrap_or_default();
-        let told: Vec<_> = problems
-            .into_iter()
-            .map(|problem| (problem.field, problem.rule))
-            .collect();
-        told
+        let told = problems.into_iter().map(|problem| (problem.field, problem.rule));
+        told.collect::<Vec<_>>()
     };
     let own = vec![("spec.replicas[0].host".to_owned(), rules::OWN_SERVICE)];
     let prefix = || json!({"outputs": {"services": {"namePrefix": "db"}}});
