@@ -9,10 +9,19 @@ use distributary_core::policy::{
 };
 use distributary_core::routing::{Class, Destination, Region};
 
-/// Each as a field and what is odd about it.
+/// Each as a field and what is odd about it. A class that only its Service leads to is well where that is meant, so it is none of the
+/// [`mistakes`].
 pub fn of(policy: &Policy) -> Vec<String> {
-    let classes = policy.routing.classes.iter().filter(|class| class.declared);
-    let mut all: Vec<_> = classes.flat_map(|class| of_class(class, policy)).collect();
+    let mut all: Vec<_> = declared(policy).filter_map(without_operations).collect();
+    all.extend(mistakes(policy));
+    all
+}
+
+/// Those that nobody can have meant: they stay in the status.
+pub fn mistakes(policy: &Policy) -> Vec<String> {
+    let mut all: Vec<_> = declared(policy)
+        .flat_map(|class| of_class(class, policy))
+        .collect();
     all.extend(
         policy
             .routing
@@ -32,8 +41,26 @@ pub fn of(policy: &Policy) -> Vec<String> {
     all
 }
 
+fn declared(policy: &Policy) -> impl Iterator<Item = &Class> {
+    policy.routing.classes.iter().filter(|class| class.declared)
+}
+
+fn field(class: &Class) -> String {
+    format!("routing.classes[{}]", class.name)
+}
+
+fn without_operations(class: &Class) -> Option<String> {
+    let is_led_to = class.operations.is_empty() && class.destination != Destination::Primary;
+    is_led_to.then(|| {
+        format!(
+            "{}: the class has no operations: only its Service, and requests that name the class, use it",
+            field(class)
+        )
+    })
+}
+
 fn of_class(class: &Class, policy: &Policy) -> Vec<String> {
-    let field = format!("routing.classes[{}]", class.name);
+    let field = field(class);
     let has = |tag: &String| {
         policy
             .endpoints
@@ -55,11 +82,6 @@ fn of_class(class: &Class, policy: &Policy) -> Vec<String> {
     if none && selected().all(|endpoint| endpoint.state != EndpointState::Active) {
         all.push(format!(
             "{field}.replicaSelector: each replica that it selects has a state other than Active"
-        ));
-    }
-    if class.operations.is_empty() && class.destination != Destination::Primary {
-        all.push(format!(
-            "{field}: the class has no operations: only its Service, and requests that name the class, use it"
         ));
     }
     if class.operations.is_empty() && class.destination == Destination::Primary {

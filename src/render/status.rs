@@ -342,35 +342,14 @@ fn retry_at(circuit: Circuit, previous: Option<&Time>, clock: Clock<'_>) -> Opti
     Some(close.or(past).cloned().unwrap_or(Time(second)))
 }
 
-/// The servers beside the write primary are the replicas: after a failover the declared primary is one of them.
 fn summary(decided: &RouteDecision) -> Summary {
-    let endpoints = &decided.endpoints;
-    let holder = decided.holding.holder.as_ref().map(|holder| &holder.endpoint);
-    let holder = holder.filter(|holder| endpoints.iter().any(|view| view.id == **holder));
-    let is_replica = |view: &EndpointView| match holder {
-        Some(holder) => view.id != *holder,
-        None => view.declared == DeclaredRole::Replica,
-    };
-    let counted = |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
-    let replicas: Vec<_> = endpoints.iter().filter(counted).collect();
-    let serves = |view: &&&EndpointView| is_proven(view) && view.state.role == Some(Role::Standby);
-    let healthy = replicas.iter().filter(serves).count();
-    let (healthy, total) = (count(healthy), count(replicas.len()));
+    let healthy = decided.replicas().filter(|view| view.is_healthy_replica());
+    let (healthy, total) = (count(healthy.count()), count(decided.replicas().count()));
     Summary {
         healthy_replicas: healthy,
         total_replicas: total,
         display: format!("{healthy}/{total}"),
-        lag: longest_lag(endpoints),
-    }
-}
-
-/// Whether it is well, could be checked, and is meant to serve reads.
-fn is_proven(view: &EndpointView) -> bool {
-    let checked =
-        |state: &TargetState| !matches!(state.reason, Reason::ConfigurationHeld | Reason::WeightZero);
-    match &view.targets[..] {
-        [] => view.healthy && checked(&view.state),
-        pods => pods.iter().any(|pod| pod.healthy && checked(&pod.state)),
+        lag: longest_lag(&decided.endpoints),
     }
 }
 

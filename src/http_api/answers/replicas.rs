@@ -30,9 +30,10 @@ pub struct ReplicaStatus {
 /// How many replicas are well.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct ReplicaSummary {
-    /// How many are declared; null: the policy was not accepted yet.
+    /// How many servers there are beside the write primary, or are declared as replicas before they are judged; null: the policy
+    /// was not accepted yet.
     pub total: Option<u32>,
-    /// How many are well; null: not judged yet.
+    /// How many of them are standbys that are well and meant to serve reads; null: not judged yet.
     pub healthy: Option<u32>,
     /// How many are in a route; null: not judged yet.
     pub eligible: Option<u32>,

@@ -9,18 +9,19 @@ use crate::http_api::answers::{ReplicaStatistics, ReplicaStats, ReplicaSummary, 
 
 impl Facts {
     pub(super) fn summary(&self) -> ReplicaSummary {
-        let replicas: Vec<_> = self
+        let declared = self
             .declared()
-            .filter(|endpoint| endpoint.declared == DeclaredRole::Replica)
-            .collect();
-        let is_judged = self.entry.as_ref().is_some_and(|entry| entry.judged.is_some());
+            .filter(|endpoint| endpoint.declared == DeclaredRole::Replica);
+        let judged = self.entry.as_ref().and_then(|entry| entry.judged.as_ref());
+        let decided = judged.and_then(|judged| judged.state.decided());
         let with = |has: fn(&EndpointView) -> bool| {
-            let views = replicas.iter().filter_map(|endpoint| self.view(&endpoint.id));
-            is_judged.then(|| count(views.filter(|view| has(view)).count()))
+            let replicas = decided?.replicas().filter(|view| self.view(&view.id).is_some());
+            Some(count(replicas.filter(|view| has(view)).count()))
         };
+        let total = with(|_| true).or_else(|| self.entry.as_ref().map(|_| count(declared.count())));
         ReplicaSummary {
-            total: self.entry.as_ref().map(|_| count(replicas.len())),
-            healthy: with(|view| view.healthy),
+            total,
+            healthy: with(EndpointView::is_healthy_replica),
             eligible: with(|view| view.state.eligible),
         }
     }

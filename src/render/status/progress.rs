@@ -21,7 +21,7 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
             ConditionType::Accepted,
             ConditionStatus::True,
             ConditionReason::Valid,
-            format!("The policy is valid.{}{}", slower(report), in_vain(report)),
+            format!("The policy is valid.{}{}", slower(report), warnings(report)),
         );
     }
     Verdict(
@@ -33,13 +33,13 @@ pub fn accepted(report: &Report<'_>) -> Verdict {
 }
 
 /// What the policy says in vain, as `plan` warns of it; the spec is valid all the same.
-fn in_vain(report: &Report<'_>) -> String {
+fn warnings(report: &Report<'_>) -> String {
     let policy = report.decision.map(|decision| &decision.policy);
-    let remarks = policy.map(|policy| remarks::of(policy)).unwrap_or_default();
+    let remarks = policy.map(|policy| remarks::mistakes(policy)).unwrap_or_default();
     if remarks.is_empty() {
         return String::new();
     }
-    format!(" Without effect: {}.", remarks.join("; "))
+    format!(" Warning: {}.", remarks.join("; "))
 }
 
 /// That the operator checks less often than the policy says.

@@ -989,7 +989,7 @@ fn what_a_policy_says_in_vain_is_told_by_accepted() {
         (
             "True",
             "Valid",
-            "The policy is valid. Without effect: routing.classes[reports].replicaSelector.tags: no server has the tag reporting; \
+            "The policy is valid. Warning: routing.classes[reports].replicaSelector.tags: no server has the tag reporting; \
              loadBalancing.regions[us-east-1].failover: no server is in the region us-west-2."
         )
     );
