@@ -218,7 +218,7 @@ impl Shared {
         tokio::select! {
             biased;
             result = &mut running => return result,
-            () = Arc::clone(server).falls_silent() => self.ask_for_table_sometimes(),
+            () = Arc::clone(server).falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
         }
         running.await
     }
