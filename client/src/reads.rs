@@ -7,8 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
+use tracing::Instrument;
 use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
@@ -69,17 +69,17 @@ impl Shared {
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
             seen: Mutex::default(),
+            span: tracing::debug_span!(
+                "read",
+                operation = query.operation_name(),
+                route = Empty,
+                endpoint = Empty,
+                second_attempts = Empty,
+                error = Empty
+            ),
         };
-        let span = tracing::debug_span!(
-            "read",
-            operation = query.operation_name(),
-            route = Empty,
-            endpoint = Empty,
-            second_attempts = Empty,
-            error = Empty
-        );
-        let result = self.rounds(&reading).instrument(span.clone()).await;
-        note_error(&span, result.as_ref().err());
+        let result = self.rounds(&reading).instrument(reading.span.clone()).await;
+        note_error(&reading.span, result.as_ref().err());
         result
     }
 
@@ -133,7 +133,7 @@ impl Shared {
         R: Future<Output = Result<T, Error>>,
     {
         let choice = route(snapshot, reading.query)?;
-        Span::current().record("route", choice.route);
+        reading.span.record("route", choice.route);
         let most = snapshot.table.retry_attempts;
         let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
         let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
@@ -167,8 +167,11 @@ impl Shared {
                     let mut lost = None;
                     match ended {
                         Ended::Done(value) => {
-                            self.note_server(snapshot, server.as_deref());
-                            Span::current().record("second_attempts", effort.spent);
+                            if let Some(server) = server {
+                                reading.span.record("endpoint", server.id.as_str());
+                                self.note_server(snapshot, &server);
+                            }
+                            reading.span.record("second_attempts", effort.spent);
                             return Ok(value);
                         }
                         Ended::Failed(error) => own = own.or(Some(error)),
@@ -251,13 +254,10 @@ impl Shared {
         Self::nobody(snapshot, choice.route, attempts.reasons)
     }
 
-    fn note_server(&self, snapshot: &Snapshot, server: Option<&Server>) {
-        if let Some(server) = server {
-            Span::current().record("endpoint", server.id.as_str());
-        }
+    fn note_server(&self, snapshot: &Snapshot, server: &Server) {
         let mut endpoints = snapshot.table.endpoints.iter();
         let is_replica = endpoints
-            .find(|endpoint| server.is_some_and(|server| endpoint.id == server.id))
+            .find(|endpoint| endpoint.id == server.id)
             .is_some_and(|endpoint| endpoint.declared == DeclaredRole::Replica);
         if is_replica {
             Counts::count(&self.counts.by_replicas);

@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
+use tracing::Span;
 
 use distributary_core::Moment;
 
@@ -48,6 +49,8 @@ pub struct Reading<'a, F> {
     pub lag_wait: LagWait,
     /// What the attempts that are under way have seen.
     pub seen: Mutex<Vec<Seen>>,
+    /// Its own: where that is disabled, the current one is of the program, and nothing is recorded there.
+    pub span: Span,
 }
 
 impl<F> Reading<'_, F> {

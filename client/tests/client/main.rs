@@ -104,6 +104,9 @@ fn of_policies(suite: Suite<()>) -> Suite<()> {
         .test("spans_tell_where_a_request_went_and_no_secret", |_| {
             shown::spans_tell_where_a_request_went_and_no_secret()
         })
+        .test("a_span_of_the_program_is_left_alone", |_| {
+            shown::a_span_of_the_program_is_left_alone()
+        })
         .test("data_comes_and_goes_in_parts", |_| {
             shown::data_comes_and_goes_in_parts()
         })
