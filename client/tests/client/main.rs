@@ -56,6 +56,9 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
         })
+        .test("a_read_runs_only_when_its_server_has_answered", |_| {
+            reads::a_read_runs_only_when_its_server_has_answered()
+        })
         .test("no_second_attempt_after_an_answer_or_in_a_transaction", |_| {
             reads::no_second_attempt_after_an_answer_or_in_a_transaction()
         })
