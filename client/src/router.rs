@@ -49,6 +49,21 @@ impl Router {
     /// Runs a request as what it is: a read where it says so or where its class reads from replicas, otherwise a write. A class that
     /// prefers the primary writes, unless the request is [`Query::read_only`].
     ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// // A read or a write, as its class says.
+    /// let rows = router
+    ///     .execute("search", |session: Session| async move {
+    ///         session.query("SELECT id FROM item WHERE name LIKE 'a%'", &[]).await
+    ///     })
+    ///     .await?;
+    /// # let _ = rows;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`Error`].
     pub async fn execute<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
@@ -67,6 +82,21 @@ impl Router {
 
     /// Runs a read: on the route that the policy gives it, in a session whose transactions are read-only.
     ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let query = Query::operation("dashboard").max_lag(std::time::Duration::from_secs(5));
+    /// let orders: i64 = router
+    ///     .read(query, |session: Session| async move {
+    ///         Ok(session.query_one("SELECT count(*) FROM orders", &[]).await?.get(0))
+    ///     })
+    ///     .await?;
+    /// # let _ = orders;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// See [`Error`].
     pub async fn read<T, F, R>(&self, query: impl Into<Query>, run: F) -> Result<T, Error>
@@ -79,6 +109,24 @@ impl Router {
     }
 
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Session, WriteOutcome};
+    ///
+    /// let written = router
+    ///     .write("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await;
+    /// if let Err(error) = written {
+    ///     // Only what was certainly not done may be done again.
+    ///     let again = error.write_outcome() == Some(WriteOutcome::NotDone);
+    /// #   let _ = again;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Write`], which says whether it was done. Its source is [`Error::NoRoute`] where the request names a class that there is not.
@@ -93,6 +141,24 @@ impl Router {
     }
 
     /// A write, with the token of its end. `None`: it was done, and where the log was after it cannot be told.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let (_, token) = router
+    ///     .write_with_token("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await?;
+    /// if let Some(token) = token {
+    ///     let own = Query::operation("list").at_least(token);
+    ///     let run = |session: Session| async move { session.query("SELECT * FROM orders", &[]).await };
+    ///     router.read(own, run).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -112,6 +178,20 @@ impl Router {
     /// Runs a closure in one transaction on the primary: committed where the closure returns `Ok`, rolled back otherwise. With
     /// [`Query::read_only`] the transaction is read-only, and still on the primary.
     ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// router
+    ///     .transaction("transfer", |session: Session| async move {
+    ///         session.execute("UPDATE account SET balance = balance - 1 WHERE id = 1", &[]).await?;
+    ///         session.execute("UPDATE account SET balance = balance + 1 WHERE id = 2", &[]).await
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Write`], which says whether it was done: `Unknown` where the answer to COMMIT did not come, and where the closure may
     /// have ended the transaction by itself.
@@ -126,6 +206,20 @@ impl Router {
     }
 
     /// A transaction, with the token of its end; as [`write_with_token`](Self::write_with_token).
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// let (_, token) = router
+    ///     .transaction_with_token("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await?;
+    /// # let _ = token;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`transaction`](Self::transaction).
@@ -160,24 +254,52 @@ impl Router {
     }
 
     /// The routing table that is used now.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// println!("revision {}", router.table().revision);
+    /// # }
+    /// ```
     #[must_use]
     pub fn table(&self) -> RoutingTable {
         self.shared.snapshot().table.clone()
     }
 
     /// Returns when another table than at the time of the call is used.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) {
+    /// router.changed().await;
+    /// println!("revision {}", router.table().revision);
+    /// # }
+    /// ```
     pub async fn changed(&self) {
         // Its other end is kept by the router.
         let _ = self.shared.changes().changed().await;
     }
 
     /// How many of the replicas are in a route now.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// let health = router.health();
+    /// println!("{} of {} replicas", health.healthy_replicas, health.total_replicas);
+    /// # }
+    /// ```
     #[must_use]
     pub fn health(&self) -> Health {
         Health::of(&self.shared)
     }
 
     /// What the program's own requests show, since the router was made.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// for target in router.stats().targets {
+    ///     println!("{}: {} answers, {:?} on the mean", target.endpoint, target.answers, target.mean);
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared)
@@ -206,6 +328,13 @@ impl Router {
 
     /// Takes a replica out of the policy of an embedded router.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.remove_replica("replica-1")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The policy has no such replica; as [`change_policy`](Self::change_policy).
     pub fn remove_replica(&self, id: &str) -> Result<(), SettingsError> {
@@ -220,6 +349,13 @@ impl Router {
     }
 
     /// Gives a server of an embedded router another weight, 0 to 1000; it counts under the strategy `Weighted`.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.set_weight("replica-1", 50)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The policy has no such server; as [`change_policy`](Self::change_policy).
@@ -250,6 +386,13 @@ impl Router {
     /// Replaces the keys and values of a Secret that the policy of an embedded router names, such as after a password was changed. Open
     /// connections stay.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.change_secret("login", [("username", "app"), ("password", "the new one")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`change_policy`](Self::change_policy).
     pub fn change_secret<K: Into<String>, V: Into<Vec<u8>>>(
@@ -279,6 +422,12 @@ impl Router {
 
     /// Checks every server at once (embedded), or reads the routing table again (file); a ConfigMap is watched, and needs no second look. It
     /// returns before that is done.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// router.force_health_check();
+    /// # }
+    /// ```
     pub fn force_health_check(&self) {
         self.shared.ask_for_table();
     }
