@@ -25,11 +25,14 @@ const PRIMARY: &str = "primary";
 /// A closure gets a [`Session`] for the time of its request. It may run more than once: a read on another target after the first
 /// one was lost, or beside it while that is slow; a write only while no byte of it was sent.
 #[derive(Clone)]
-pub struct Router {
+pub struct Router(Arc<Parts>);
+
+/// What all clones of a router share.
+struct Parts {
     shared: Arc<Shared>,
     /// Where its policy is changed; `None`: somewhere else.
     embedded: Option<Embedded>,
-    _source: Arc<[AbortOnDropHandle<()>]>,
+    _source: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Router {
@@ -39,11 +42,11 @@ impl Router {
         embedded: Option<Embedded>,
         source: Vec<AbortOnDropHandle<()>>,
     ) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             shared,
             embedded,
-            _source: source.into(),
-        }
+            _source: source,
+        }))
     }
 
     /// Runs a request as what it is: a read where it says so or where its class reads from replicas, otherwise a write. A class that
@@ -72,10 +75,10 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into();
-        if is_read(&self.shared.snapshot().table, &query)? {
-            self.shared.read(&query, &run).await
+        if is_read(&self.0.shared.snapshot().table, &query)? {
+            self.0.shared.read(&query, &run).await
         } else {
-            let written = self.shared.write(&query, Scope::Statements, false, &run).await;
+            let written = self.0.shared.write(&query, Scope::Statements, false, &run).await;
             written.map(|(value, _)| value)
         }
     }
@@ -105,7 +108,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into().read_only();
-        self.shared.read(&query, &run).await
+        self.0.shared.read(&query, &run).await
     }
 
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
@@ -136,7 +139,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        let written = self.shared.write(&query, scope, false, &run).await;
+        let written = self.0.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
 
@@ -172,7 +175,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.write(&query, scope, true, &run).await
+        self.0.shared.write(&query, scope, true, &run).await
     }
 
     /// Runs a closure in one transaction on the primary: committed where the closure returns `Ok`, rolled back otherwise. With
@@ -201,7 +204,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        let written = self.shared.write(&query, scope, false, &run).await;
+        let written = self.0.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
 
@@ -233,7 +236,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.write(&query, scope, true, &run).await
+        self.0.shared.write(&query, scope, true, &run).await
     }
 
     /// The route that a request would take now, and who serves it. It asks no server.
@@ -248,7 +251,7 @@ impl Router {
     /// # Errors
     /// The request names a class or a region that there is not.
     pub fn explain(&self, query: impl Into<Query>) -> Result<Explanation, NoRoute> {
-        let (query, snapshot) = (query.into(), self.shared.snapshot());
+        let (query, snapshot) = (query.into(), self.0.shared.snapshot());
         let read = is_read(&snapshot.table, &query)?;
         Explanation::of(&snapshot, &query.request(), read)
     }
@@ -262,7 +265,7 @@ impl Router {
     /// ```
     #[must_use]
     pub fn table(&self) -> RoutingTable {
-        self.shared.snapshot().table.clone()
+        self.0.shared.snapshot().table.clone()
     }
 
     /// Returns when another table than at the time of the call is used.
@@ -275,7 +278,7 @@ impl Router {
     /// ```
     pub async fn changed(&self) {
         // Its other end is kept by the router.
-        let _ = self.shared.changes().changed().await;
+        let _ = self.0.shared.changes().changed().await;
     }
 
     /// How many of the replicas are in a route now.
@@ -288,7 +291,7 @@ impl Router {
     /// ```
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::of(&self.shared)
+        Health::of(&self.0.shared)
     }
 
     /// What the program's own requests show, since the router was made.
@@ -302,7 +305,7 @@ impl Router {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::of(&self.shared)
+        Stats::of(&self.0.shared)
     }
 
     /// Changes the policy of an embedded router: adds, removes, disables or re-weighs a server. Requests to the other servers notice
@@ -311,7 +314,7 @@ impl Router {
     /// # Errors
     /// The result is no valid policy, and the one before stays; the router is not embedded.
     pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         embedded.change(|spec, _| {
             change(spec);
             Ok(())
@@ -400,7 +403,7 @@ impl Router {
         name: impl Into<String>,
         values: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
         embedded.change(|_, secrets| {
             secrets.insert(name.into(), values.collect());
@@ -414,7 +417,7 @@ impl Router {
         change: impl FnOnce(&mut ReplicaSetPolicySpec) -> Option<()>,
         id: &str,
     ) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         embedded.change(|spec, _| {
             change(spec).ok_or_else(|| SettingsError::UnknownEndpoint { id: id.to_owned() })
         })
@@ -429,7 +432,7 @@ impl Router {
     /// # }
     /// ```
     pub fn force_health_check(&self) {
-        self.shared.ask_for_table();
+        self.0.shared.ask_for_table();
     }
 }
 
@@ -445,7 +448,7 @@ fn endpoint<'a>(spec: &'a mut ReplicaSetPolicySpec, id: &str) -> Option<&'a mut 
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let snapshot = self.shared.snapshot();
+        let snapshot = self.0.shared.snapshot();
         f.debug_struct("Router")
             .field("policy", &snapshot.table.policy)
             .field("revision", &snapshot.table.revision)
