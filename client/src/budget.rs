@@ -52,7 +52,8 @@ impl Budget {
     }
 
     fn add(&self, thousandths: u64) {
-        let more = |left: u64| Some(left.saturating_add(thousandths).min(RESERVE));
+        // Where it is full nothing is written, which other threads would have to read again.
+        let more = |left: u64| (left < RESERVE).then(|| left.saturating_add(thousandths).min(RESERVE));
         let _ = self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 }

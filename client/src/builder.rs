@@ -65,7 +65,8 @@ impl Default for RouterBuilder {
 
 impl RouterBuilder {
     /// Takes the routes from a file with the contents of `routing.json`, such as the key of that name of a mounted ConfigMap, and
-    /// follows its changes. Needs [`credentials`](Self::credentials).
+    /// follows its changes. Needs [`credentials`](Self::credentials). In a pod the writes go through the Service `NAME-rw`, which the
+    /// operator moves before the kubelet brings the file.
     #[must_use]
     pub fn routing_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Source::File(path.into());
@@ -210,7 +211,7 @@ impl RouterBuilder {
         match self.source {
             Source::None => Err(SettingsError::NoSource),
             Source::File(path) => {
-                let (shared, task) = file::follow(path, pools, deadline)?;
+                let (shared, task) = file::follow(path, pools, deadline).await?;
                 Ok(Router::new(shared, None, vec![task]))
             }
             Source::Policy(mut declared) => {

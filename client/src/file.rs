@@ -14,6 +14,7 @@ use crate::declared::Secrets;
 use crate::embedded::Embedded;
 use crate::error::SettingsError;
 use crate::policy_file;
+use crate::service::by_service;
 use crate::shared::{Counts, Shared};
 use crate::snapshot::{PoolSettings, Snapshot, Told};
 use crate::watched::Watched;
@@ -22,14 +23,14 @@ use crate::watched::Watched;
 const EXPIRY: Duration = Duration::from_secs(30);
 
 /// What requests share, by the table of a file, and the task that follows it.
-pub fn follow(
+pub async fn follow(
     path: PathBuf,
     settings: PoolSettings,
     deadline: Duration,
 ) -> Result<(Arc<Shared>, AbortOnDropHandle<()>), SettingsError> {
     let clock = Clock::new();
     let file = Watched::new(path)?;
-    let snapshot = Snapshot::new(told(file.text())?, None, &settings, clock)?;
+    let snapshot = Snapshot::new(told(file.text()).await?, None, &settings, clock)?;
     let shared = Arc::new(Shared::new(snapshot, settings, deadline, clock));
     let weak = Arc::downgrade(&shared);
     let task = tokio::spawn(async move {
@@ -51,9 +52,9 @@ impl Drop for Following {
     }
 }
 
-fn told(text: &str) -> Result<Told, SettingsError> {
+async fn told(text: &str) -> Result<Told, SettingsError> {
     Ok(Told {
-        table: RoutingTable::read(text)?,
+        table: by_service(RoutingTable::read(text)?).await,
         logins: BTreeMap::new(),
     })
 }
@@ -80,7 +81,7 @@ async fn run(mut file: Watched, shared: Weak<Shared>) {
             continue;
         }
         let switched = match file.news() {
-            Ok(Some(text)) => told(text).and_then(|told| shared.switch(told)),
+            Ok(Some(text)) => told(text).await.and_then(|told| shared.switch(told)),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };

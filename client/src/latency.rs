@@ -8,14 +8,13 @@ const STEPS: u32 = 4;
 /// From 1 µs to more than an hour.
 const BUCKETS: usize = 128;
 /// After so many answers the older ones count half.
-const HALVED_AFTER: u32 = 4096;
+const HALVED_AFTER: u64 = 4096;
 /// Figures are computed anew after so many answers.
-const COMPUTED_AFTER: u32 = 64;
+const COMPUTED_AFTER: u64 = 64;
 
 /// The times of the newest answers.
 pub struct Latency {
     buckets: [AtomicU32; BUCKETS],
-    count: AtomicU32,
     answers: AtomicU64,
     /// Of all answers, in microseconds.
     total: AtomicU64,
@@ -27,7 +26,6 @@ impl Default for Latency {
     fn default() -> Self {
         Self {
             buckets: std::array::from_fn(|_| AtomicU32::new(0)),
-            count: AtomicU32::new(0),
             answers: AtomicU64::new(0),
             total: AtomicU64::new(0),
             p99: AtomicU64::new(0),
@@ -39,13 +37,12 @@ impl Latency {
     pub fn note(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
-        self.answers.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(micros, Ordering::Relaxed);
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_multiple_of(COMPUTED_AFTER) {
+        let answers = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        if answers.is_multiple_of(COMPUTED_AFTER) {
             self.p99.store(micros_of(self.quantile(99)), Ordering::Relaxed);
         }
-        if count.is_multiple_of(HALVED_AFTER) {
+        if answers.is_multiple_of(HALVED_AFTER) {
             for bucket in &self.buckets {
                 let half = bucket.load(Ordering::Relaxed) / 2;
                 bucket.store(half, Ordering::Relaxed);

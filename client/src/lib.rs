@@ -67,6 +67,7 @@ mod router;
 #[doc(hidden)]
 pub mod routes;
 mod server;
+mod service;
 mod session;
 mod shared;
 mod snapshot;

@@ -4,12 +4,11 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
+use tracing::Instrument;
 use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use distributary_core::Moment;
 use distributary_core::policy::DeclaredRole;
@@ -29,10 +28,14 @@ use crate::snapshot::Snapshot;
 mod age;
 mod attempt;
 mod attempts;
+mod few;
 mod lag;
+mod watch;
 
 use attempt::{Ended, Reading, failure};
 use attempts::{Attempts, From, Seen, Whom};
+use few::{Few, Running};
+use watch::Watch;
 
 /// From one round of attempts of which nobody served to the next one, where no newer table comes.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -55,54 +58,29 @@ impl Shared {
     {
         Counts::count(&self.counts.reads);
         self.budget.earn();
+        let limit = query.deadline.unwrap_or(self.deadline);
+        let started = self.clock.now();
         let reading = Reading {
             query,
             run,
-            limit: query.deadline.unwrap_or(self.deadline),
+            limit,
+            started,
+            until: started + limit,
             token_wait: OnceLock::new(),
             lag_wait: lag::LagWait::default(),
             seen: Mutex::default(),
+            span: tracing::debug_span!(
+                "read",
+                operation = query.operation_name(),
+                route = Empty,
+                endpoint = Empty,
+                second_attempts = Empty,
+                error = Empty
+            ),
         };
-        let started = self.clock.now();
-        // Not dropped before it is known who owes an answer.
-        let span = tracing::debug_span!(
-            "read",
-            operation = query.operation_name(),
-            route = Empty,
-            endpoint = Empty,
-            second_attempts = Empty,
-            error = Empty
-        );
-        let mut rounds = pin!(self.rounds(&reading).instrument(span.clone()));
-        let result = timeout(reading.limit, rounds.as_mut()).await;
-        let result = result.unwrap_or_else(|_| {
-            self.overdue(&reading, started);
-            Err(Error::Deadline { after: reading.limit })
-        });
-        note_error(&span, result.as_ref().err());
+        let result = self.rounds(&reading).instrument(reading.span.clone()).await;
+        note_error(&reading.span, result.as_ref().err());
         result
-    }
-
-    /// The deadline of a read that began at `started` passed: it counts against those that owe it an answer.
-    fn overdue<F>(&self, reading: &Reading<'_, F>, started: Moment) {
-        let snapshot = self.snapshot();
-        let Ok(choice) = route(&snapshot, reading.query) else {
-            return;
-        };
-        let Some(kind) = attempts::kind(&choice, reading.query) else {
-            return;
-        };
-        for checkout in reading
-            .seen
-            .lock()
-            .iter()
-            .filter_map(|seen| seen.get()?.upgrade())
-        {
-            if checkout.owes() {
-                let kinds = &checkout.server.kinds;
-                kinds.failed(kind, &snapshot.rules, started, self.clock.now());
-            }
-        }
     }
 
     async fn rounds<T, F, R>(&self, reading: &Reading<'_, F>) -> Result<T, Error>
@@ -110,21 +88,35 @@ impl Shared {
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let until = self.clock.now() + PATIENCE;
-        let mut effort = Effort::default();
+        let patience = reading.started + PATIENCE;
+        let (mut effort, mut now) = (Effort::default(), reading.started);
         loop {
-            let mut changes = self.changes();
             let snapshot = self.snapshot();
-            let failed = match self.read_by(&snapshot, reading, &mut effort).await {
+            let failed = match self.read_by(&snapshot, reading, &mut effort, now).await {
                 Err(failed @ Error::NobodyLeft { .. }) => failed,
                 result => return result,
             };
-            let left = until.since(self.clock.now());
+            now = self.clock.now();
+            let left = patience.since(now);
             let pause = if effort.again { left.min(PAUSE) } else { left };
-            match timeout(pause, changes.changed()).await {
-                Ok(Ok(())) => {}
-                Err(_) if effort.again && self.clock.now() < until => {}
-                _ => return Err(failed),
+            let pause = pause.min(reading.until.since(now));
+            let is_newer = timeout(pause, self.newer_than(&snapshot)).await.is_ok();
+            now = self.clock.now();
+            let goes_on = is_newer || (effort.again && now < patience);
+            if !goes_on || now >= reading.until {
+                return Err(failed);
+            }
+        }
+    }
+
+    /// The deadline of a read has passed: it counts against those that owe it an answer.
+    fn note_overdue<F>(&self, reading: &Reading<'_, F>, snapshot: &Snapshot, kind: Option<&str>) {
+        let Some(kind) = kind else { return };
+        let seen = reading.seen.lock();
+        for checkout in seen.iter().filter_map(|seen| seen.get()?.upgrade()) {
+            if checkout.owes() {
+                let (kinds, now) = (&checkout.server.kinds, self.clock.now());
+                kinds.failed(kind, &snapshot.rules, reading.started, now);
             }
         }
     }
@@ -134,44 +126,52 @@ impl Shared {
         snapshot: &Snapshot,
         reading: &Reading<'_, F>,
         effort: &mut Effort,
+        mut now: Moment,
     ) -> Result<T, Error>
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
         let choice = route(snapshot, reading.query)?;
-        Span::current().record("route", choice.route);
+        reading.span.record("route", choice.route);
         let most = snapshot.table.retry_attempts;
         let mut attempts = Attempts::new(snapshot, &choice, reading.query, &reading.seen);
-        let share = reading.limit / (u32::from(most) + 1);
-        let (mut running, mut silences) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let mut beside = Box::pin(Clock::sleep(share));
+        let mut watch = Watch::new(reading.until, reading.limit / (u32::from(most) + 1));
+        let place = pin!(None);
+        let (mut running, mut silences) = (Running::new(place), Few::new());
+        let mut timer = pin!(Clock::sleep(Duration::ZERO));
         // The program's own error, or one that came after an answer: it counts where no other attempt succeeds.
         let mut own = None;
         let mut next = attempts.next(Whom::Anybody);
         loop {
+            let may_hedge = own.is_none() && effort.spent < most;
             if let Some(from) = next.take() {
                 let seen = attempts.begin();
                 if let From::One(server) = &from {
-                    silences.push(silence(Arc::clone(server), Arc::clone(&seen)));
-                    beside.set(Clock::sleep(server.latency.p99().max(share)));
+                    let attempt = (Arc::clone(server), Arc::clone(&seen));
+                    let before = watch.begin(attempt, server.latency.p99(), now);
+                    silences.extend(before.map(silence));
                 }
-                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind)));
+                running.push(self.attempt(from, seen, reading, (snapshot, attempts.kind, now)));
+                let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
+                timer.set(Clock::sleep(watch.left(hedges, now)));
             }
             if running.is_empty() {
                 return Err(self.nobody_of(snapshot, &choice, attempts, effort));
             }
-            let may_hedge = own.is_none() && effort.spent < most;
             tokio::select! {
                 biased;
-                Some((seen, server, ended)) = running.next() => {
+                (seen, server, ended) = running.next() => {
                     attempts.end(&seen, server.as_ref());
                     // A failure of an attempt that had a connection: another one is a second attempt.
                     let mut lost = None;
                     match ended {
                         Ended::Done(value) => {
-                            self.note_server(snapshot, server.as_deref());
-                            Span::current().record("second_attempts", effort.spent);
+                            if let Some(server) = server {
+                                reading.span.record("endpoint", server.id.as_str());
+                                self.note_server(snapshot, &server);
+                            }
+                            reading.span.record("second_attempts", effort.spent);
                             return Ok(value);
                         }
                         Ended::Failed(error) => own = own.or(Some(error)),
@@ -195,6 +195,7 @@ impl Shared {
                         if others || (running.is_empty() && !attempts.full.is_empty()) {
                             if lost.is_none() || self.spend(effort, most) {
                                 next = if others { attempts.next(whom) } else { Some(attempts.first_free()) };
+                                now = self.clock.now();
                             } else if running.is_empty() {
                                 own = lost;
                             }
@@ -204,18 +205,27 @@ impl Shared {
                         return Err(own);
                     }
                 }
-                Some(seen) = silences.next() => {
+                seen = silences.next() => {
                     let whom = attempts.whom();
                     let hedges = may_hedge && attempts.is_under_way(&seen) && attempts.are_unanswered();
                     if hedges && attempts.has_other(whom) && self.spend(effort, most) {
                         next = attempts.next(whom);
+                        now = self.clock.now();
                     }
                 }
-                () = &mut beside, if may_hedge && attempts.has_other(Whom::OfRoute) => {
-                    beside.set(Clock::sleep(share.max(Duration::from_millis(1))));
-                    if attempts.are_unanswered() && self.spend(effort, most) {
+                // Whatever the closure does with what tokio lets a task do at once.
+                () = unconstrained(timer.as_mut()) => {
+                    now = self.clock.now();
+                    if watch.is_over(now) {
+                        self.note_overdue(reading, snapshot, attempts.kind);
+                        return Err(reading.overdue());
+                    }
+                    silences.extend(watch.quiet(now).map(silence));
+                    let hedges = may_hedge && attempts.has_other(Whom::OfRoute);
+                    if hedges && watch.takes_turn(now) && attempts.are_unanswered() && self.spend(effort, most) {
                         next = attempts.next(Whom::OfRoute);
                     }
+                    timer.set(Clock::sleep(watch.left(hedges, now)));
                 }
             }
         }
@@ -244,13 +254,10 @@ impl Shared {
         Self::nobody(snapshot, choice.route, attempts.reasons)
     }
 
-    fn note_server(&self, snapshot: &Snapshot, server: Option<&Server>) {
-        if let Some(server) = server {
-            Span::current().record("endpoint", server.id.as_str());
-        }
+    fn note_server(&self, snapshot: &Snapshot, server: &Server) {
         let mut endpoints = snapshot.table.endpoints.iter();
         let is_replica = endpoints
-            .find(|endpoint| server.is_some_and(|server| endpoint.id == server.id))
+            .find(|endpoint| endpoint.id == server.id)
             .is_some_and(|endpoint| endpoint.declared == DeclaredRole::Replica);
         if is_replica {
             Counts::count(&self.counts.by_replicas);
@@ -283,7 +290,7 @@ fn route<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<RouteChoice<'a>, N
 }
 
 /// The attempt whose server fell silent.
-async fn silence(server: Arc<Server>, seen: Seen) -> Seen {
-    server.falls_silent().await;
+async fn silence(((server, seen), since): ((Arc<Server>, Seen), Moment)) -> Seen {
+    server.falls_silent(since).await;
     seen
 }

@@ -25,11 +25,14 @@ const PRIMARY: &str = "primary";
 /// A closure gets a [`Session`] for the time of its request. It may run more than once: a read on another target after the first
 /// one was lost, or beside it while that is slow; a write only while no byte of it was sent.
 #[derive(Clone)]
-pub struct Router {
+pub struct Router(Arc<Parts>);
+
+/// What all clones of a router share.
+struct Parts {
     shared: Arc<Shared>,
     /// Where its policy is changed; `None`: somewhere else.
     embedded: Option<Embedded>,
-    _source: Arc<[AbortOnDropHandle<()>]>,
+    _source: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Router {
@@ -39,15 +42,30 @@ impl Router {
         embedded: Option<Embedded>,
         source: Vec<AbortOnDropHandle<()>>,
     ) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             shared,
             embedded,
-            _source: source.into(),
-        }
+            _source: source,
+        }))
     }
 
     /// Runs a request as what it is: a read where it says so or where its class reads from replicas, otherwise a write. A class that
     /// prefers the primary writes, unless the request is [`Query::read_only`].
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// // A read or a write, as its class says.
+    /// let rows = router
+    ///     .execute("search", |session: Session| async move {
+    ///         session.query("SELECT id FROM item WHERE name LIKE 'a%'", &[]).await
+    ///     })
+    ///     .await?;
+    /// # let _ = rows;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`Error`].
@@ -57,15 +75,30 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into();
-        if is_read(&self.shared.snapshot().table, &query)? {
-            self.shared.read(&query, &run).await
+        if is_read(&self.0.shared.snapshot().table, &query)? {
+            self.0.shared.read(&query, &run).await
         } else {
-            let written = self.shared.write(&query, Scope::Statements, false, &run).await;
+            let written = self.0.shared.write(&query, Scope::Statements, false, &run).await;
             written.map(|(value, _)| value)
         }
     }
 
     /// Runs a read: on the route that the policy gives it, in a session whose transactions are read-only.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let query = Query::operation("dashboard").max_lag(std::time::Duration::from_secs(5));
+    /// let orders: i64 = router
+    ///     .read(query, |session: Session| async move {
+    ///         Ok(session.query_one("SELECT count(*) FROM orders", &[]).await?.get(0))
+    ///     })
+    ///     .await?;
+    /// # let _ = orders;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`Error`].
@@ -75,10 +108,28 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let query = query.into().read_only();
-        self.shared.read(&query, &run).await
+        self.0.shared.read(&query, &run).await
     }
 
     /// Runs a write on the primary, whatever its class. Each statement is a transaction of its own.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Session, WriteOutcome};
+    ///
+    /// let written = router
+    ///     .write("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await;
+    /// if let Err(error) = written {
+    ///     // Only what was certainly not done may be done again.
+    ///     let again = error.write_outcome() == Some(WriteOutcome::NotDone);
+    /// #   let _ = again;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Write`], which says whether it was done. Its source is [`Error::NoRoute`] where the request names a class that there is not.
@@ -88,11 +139,29 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        let written = self.shared.write(&query, scope, false, &run).await;
+        let written = self.0.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
 
     /// A write, with the token of its end. `None`: it was done, and where the log was after it cannot be told.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::{Query, Session};
+    ///
+    /// let (_, token) = router
+    ///     .write_with_token("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await?;
+    /// if let Some(token) = token {
+    ///     let own = Query::operation("list").at_least(token);
+    ///     let run = |session: Session| async move { session.query("SELECT * FROM orders", &[]).await };
+    ///     router.read(own, run).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -106,11 +175,25 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Statements);
-        self.shared.write(&query, scope, true, &run).await
+        self.0.shared.write(&query, scope, true, &run).await
     }
 
     /// Runs a closure in one transaction on the primary: committed where the closure returns `Ok`, rolled back otherwise. With
     /// [`Query::read_only`] the transaction is read-only, and still on the primary.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// router
+    ///     .transaction("transfer", |session: Session| async move {
+    ///         session.execute("UPDATE account SET balance = balance - 1 WHERE id = 1", &[]).await?;
+    ///         session.execute("UPDATE account SET balance = balance + 1 WHERE id = 2", &[]).await
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Write`], which says whether it was done: `Unknown` where the answer to COMMIT did not come, and where the closure may
@@ -121,11 +204,25 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        let written = self.shared.write(&query, scope, false, &run).await;
+        let written = self.0.shared.write(&query, scope, false, &run).await;
         written.map(|(value, _)| value)
     }
 
     /// A transaction, with the token of its end; as [`write_with_token`](Self::write_with_token).
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) -> Result<(), distributary_client::Error> {
+    /// use distributary_client::Session;
+    ///
+    /// let (_, token) = router
+    ///     .transaction_with_token("create", |session: Session| async move {
+    ///         session.execute("INSERT INTO orders (total) VALUES ($1)", &[&42_i64]).await
+    ///     })
+    ///     .await?;
+    /// # let _ = token;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`transaction`](Self::transaction).
@@ -139,7 +236,7 @@ impl Router {
         R: Future<Output = Result<T, Error>>,
     {
         let (query, scope) = (query.into(), Scope::Transaction);
-        self.shared.write(&query, scope, true, &run).await
+        self.0.shared.write(&query, scope, true, &run).await
     }
 
     /// The route that a request would take now, and who serves it. It asks no server.
@@ -154,33 +251,61 @@ impl Router {
     /// # Errors
     /// The request names a class or a region that there is not.
     pub fn explain(&self, query: impl Into<Query>) -> Result<Explanation, NoRoute> {
-        let (query, snapshot) = (query.into(), self.shared.snapshot());
+        let (query, snapshot) = (query.into(), self.0.shared.snapshot());
         let read = is_read(&snapshot.table, &query)?;
         Explanation::of(&snapshot, &query.request(), read)
     }
 
     /// The routing table that is used now.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// println!("revision {}", router.table().revision);
+    /// # }
+    /// ```
     #[must_use]
     pub fn table(&self) -> RoutingTable {
-        self.shared.snapshot().table.clone()
+        self.0.shared.snapshot().table.clone()
     }
 
     /// Returns when another table than at the time of the call is used.
+    ///
+    /// ```no_run
+    /// # async fn f(router: distributary_client::Router) {
+    /// router.changed().await;
+    /// println!("revision {}", router.table().revision);
+    /// # }
+    /// ```
     pub async fn changed(&self) {
         // Its other end is kept by the router.
-        let _ = self.shared.changes().changed().await;
+        let _ = self.0.shared.changes().changed().await;
     }
 
     /// How many of the replicas are in a route now.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// let health = router.health();
+    /// println!("{} of {} replicas", health.healthy_replicas, health.total_replicas);
+    /// # }
+    /// ```
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::of(&self.shared)
+        Health::of(&self.0.shared)
     }
 
     /// What the program's own requests show, since the router was made.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// for target in router.stats().targets {
+    ///     println!("{}: {} answers, {:?} on the mean", target.endpoint, target.answers, target.mean);
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::of(&self.shared)
+        Stats::of(&self.0.shared)
     }
 
     /// Changes the policy of an embedded router: adds, removes, disables or re-weighs a server. Requests to the other servers notice
@@ -189,7 +314,7 @@ impl Router {
     /// # Errors
     /// The result is no valid policy, and the one before stays; the router is not embedded.
     pub fn change_policy(&self, change: impl FnOnce(&mut ReplicaSetPolicySpec)) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         embedded.change(|spec, _| {
             change(spec);
             Ok(())
@@ -206,6 +331,13 @@ impl Router {
 
     /// Takes a replica out of the policy of an embedded router.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.remove_replica("replica-1")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The policy has no such replica; as [`change_policy`](Self::change_policy).
     pub fn remove_replica(&self, id: &str) -> Result<(), SettingsError> {
@@ -220,6 +352,13 @@ impl Router {
     }
 
     /// Gives a server of an embedded router another weight, 0 to 1000; it counts under the strategy `Weighted`.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.set_weight("replica-1", 50)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The policy has no such server; as [`change_policy`](Self::change_policy).
@@ -250,6 +389,13 @@ impl Router {
     /// Replaces the keys and values of a Secret that the policy of an embedded router names, such as after a password was changed. Open
     /// connections stay.
     ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) -> Result<(), distributary_client::SettingsError> {
+    /// router.change_secret("login", [("username", "app"), ("password", "the new one")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`change_policy`](Self::change_policy).
     pub fn change_secret<K: Into<String>, V: Into<Vec<u8>>>(
@@ -257,7 +403,7 @@ impl Router {
         name: impl Into<String>,
         values: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         let values = values.into_iter().map(|(key, value)| (key.into(), value.into()));
         embedded.change(|_, secrets| {
             secrets.insert(name.into(), values.collect());
@@ -271,7 +417,7 @@ impl Router {
         change: impl FnOnce(&mut ReplicaSetPolicySpec) -> Option<()>,
         id: &str,
     ) -> Result<(), SettingsError> {
-        let embedded = self.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
+        let embedded = self.0.embedded.as_ref().ok_or(SettingsError::NotEmbedded)?;
         embedded.change(|spec, _| {
             change(spec).ok_or_else(|| SettingsError::UnknownEndpoint { id: id.to_owned() })
         })
@@ -279,8 +425,14 @@ impl Router {
 
     /// Checks every server at once (embedded), or reads the routing table again (file); a ConfigMap is watched, and needs no second look. It
     /// returns before that is done.
+    ///
+    /// ```no_run
+    /// # fn f(router: distributary_client::Router) {
+    /// router.force_health_check();
+    /// # }
+    /// ```
     pub fn force_health_check(&self) {
-        self.shared.ask_for_table();
+        self.0.shared.ask_for_table();
     }
 }
 
@@ -296,7 +448,7 @@ fn endpoint<'a>(spec: &'a mut ReplicaSetPolicySpec, id: &str) -> Option<&'a mut 
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let snapshot = self.shared.snapshot();
+        let snapshot = self.0.shared.snapshot();
         f.debug_struct("Router")
             .field("policy", &snapshot.table.policy)
             .field("revision", &snapshot.table.revision)

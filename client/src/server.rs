@@ -22,7 +22,7 @@ use crate::routes::Candidate;
 use crate::wire::Heard;
 
 /// An endpoint that sends nothing for so long while requests wait is asked for a sign of life.
-const QUIET: Duration = Duration::from_millis(100);
+pub const QUIET: Duration = Duration::from_millis(100);
 /// How long it has for that.
 const PING: Duration = Duration::from_millis(200);
 /// Where a server that sends nothing answers the question, it is asked again after twice as long, and so on up to 8 times as long.
@@ -204,9 +204,8 @@ impl Server {
         self.gate.let_in();
     }
 
-    /// Returns once the target is suspected because it is silent; never, where it is not.
-    pub async fn falls_silent(self: Arc<Self>) {
-        let since = self.clock.now();
+    /// Returns once the target is suspected because it is silent, while a request waits that began at `since`; never, where it is not.
+    pub async fn falls_silent(self: Arc<Self>, since: Moment) {
         loop {
             let quiet = self.heard.ago().min(self.clock.now().since(since));
             if quiet < QUIET {
@@ -411,7 +410,11 @@ mod tests {
     async fn a_slow_server_is_asked_for_a_sign_of_life_ever_less_often() {
         let (address, asked) = answering();
         let server = server(address, None);
-        let silent = tokio::time::timeout(Duration::from_secs(2), Arc::clone(&server).falls_silent()).await;
+        let silent = tokio::time::timeout(
+            Duration::from_secs(2),
+            Arc::clone(&server).falls_silent(server.clock.now()),
+        )
+        .await;
         assert!(silent.is_err() && !server.gate.is_suspected(), "it answers");
         // After 0.1, 0.3, 0.7 and 1.5 s.
         let asked = asked.load(Ordering::SeqCst);

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::ArcSwapOption;
 use bytes::Buf;
 use deadpool::managed::Object;
 use futures::{SinkExt, Stream, StreamExt};
@@ -34,7 +33,7 @@ pub enum Freshness {
 struct Desk {
     server: Arc<Server>,
     /// `None`: the request has ended.
-    held: ArcSwapOption<Held>,
+    held: Mutex<Option<Arc<Held>>>,
     begun: AtomicU32,
     answered: AtomicU32,
     freshness: Mutex<Freshness>,
@@ -52,7 +51,7 @@ impl Checkout {
         let held = Held::new(server, object, cancels);
         let desk = Arc::new(Desk {
             server: Arc::clone(server),
-            held: ArcSwapOption::new(Some(Arc::clone(&held))),
+            held: Mutex::new(Some(Arc::clone(&held))),
             begun: AtomicU32::new(0),
             answered: AtomicU32::new(0),
             freshness: Mutex::new(Freshness::NotAsked),
@@ -101,7 +100,9 @@ impl Checkout {
 
     /// Its sessions can do nothing any more.
     pub fn end(&self) {
-        self.desk.held.store(None);
+        // Dropped after the lock.
+        let held = self.desk.held.lock().take();
+        drop(held);
     }
 
     pub fn set_freshness(&self, freshness: Freshness) {
@@ -417,7 +418,7 @@ impl Session {
     }
 
     fn prepares(&self) -> Result<Running, Error> {
-        let held = self.0.held.load_full().ok_or(Error::SessionEnded)?;
+        let held = self.0.held.lock().clone().ok_or(Error::SessionEnded)?;
         held.busy.fetch_add(1, Ordering::AcqRel);
         Ok(Running {
             desk: Arc::clone(&self.0),

@@ -124,6 +124,16 @@ impl Shared {
         self.changes.subscribe()
     }
 
+    /// Returns when another table than this one is used.
+    pub async fn newer_than(&self, snapshot: &Arc<Snapshot>) {
+        // Watched first, so that none is missed.
+        let mut changes = self.changes();
+        if Arc::ptr_eq(snapshot, &self.snapshot()) {
+            // Its other end is kept here.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// The result of a request within its deadline.
     pub async fn within<T>(
         &self,

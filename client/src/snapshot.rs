@@ -231,4 +231,4 @@ fn opener(
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -37,6 +37,8 @@ pub struct Traffic {
     state: AtomicU8,
     /// Of the write that uses the connection.
     seen: ArcSwapOption<Seen>,
+    /// Whether there is one.
+    is_watched: AtomicBool,
 }
 
 /// Something was left in the session that a reset takes back.
@@ -87,12 +89,19 @@ impl Traffic {
 
     /// Notes for a write what is seen from here on; `None`: nobody asks.
     pub fn watch(&self, seen: Option<Arc<Seen>>) {
-        self.seen.store(seen);
+        let is_watched = seen.is_some();
+        // A read finds none, and stores none.
+        if is_watched || self.is_watched.load(Ordering::Acquire) {
+            self.seen.store(seen);
+            self.is_watched.store(is_watched, Ordering::Release);
+        }
     }
 
     /// Tells the write, where there is one.
     pub fn tell(&self, told: impl FnOnce(&Seen)) {
-        if let Some(seen) = &*self.seen.load() {
+        if self.is_watched.load(Ordering::Acquire)
+            && let Some(seen) = &*self.seen.load()
+        {
             told(seen);
         }
     }
@@ -104,7 +113,10 @@ impl Traffic {
             b"ROLLBACK" => self.rolled_back.store(true, Ordering::Release),
             _ => {}
         }
-        self.state.fetch_or(left_by(tag, described), Ordering::AcqRel);
+        let left = left_by(tag, described);
+        if left != 0 {
+            self.state.fetch_or(left, Ordering::AcqRel);
+        }
         self.tell(|seen| seen.done(tag));
     }
 }
@@ -229,6 +241,13 @@ impl Frames {
     /// Tells each frame by its type and the first bytes of its body, once those are there.
     fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() {
+            if self.have == 0
+                && let Some((kind, body, rest)) = whole(bytes)
+            {
+                see(kind, &body[..body.len().min(BODY)]);
+                bytes = rest;
+                continue;
+            }
             if self.have < HEADER {
                 self.header[self.have] = bytes[0];
                 self.have += 1;
@@ -257,6 +276,15 @@ impl Frames {
             }
         }
     }
+}
+
+/// The first frame, where all of it is here, as nearly always: its type, its body, and what follows it.
+fn whole(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let [kind, a, b, c, d] = *header;
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+    let (body, rest) = rest.split_at_checked(length.checked_sub(4)?)?;
+    Some((kind, body, rest))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {

@@ -39,10 +39,11 @@ pub enum Scope {
 pub type Written<T> = (T, Option<Token>);
 
 /// What was done of a write, for who has to tell after a deadline.
-#[derive(Default)]
 struct Progress {
     /// Of the newest attempt that came to its closure.
     seen: ArcSwapOption<Seen>,
+    /// Its own: where that is disabled, the current one is of the program, and nothing is recorded there.
+    span: Span,
 }
 
 impl Progress {
@@ -93,9 +94,7 @@ impl Shared {
         Counts::count(&self.counts.writes);
         let route = self.snapshot().table.route(&query.request()).map(drop);
         route.map_err(|error| Error::from(error).of_write(WriteOutcome::NotDone))?;
-        let progress = Progress::default();
         let started = self.clock.now();
-        let attempts = self.attempts_to_write(query, scope, run, &progress);
         let span = tracing::debug_span!(
             "write",
             operation = query.operation_name(),
@@ -103,6 +102,11 @@ impl Shared {
             endpoint = Empty,
             error = Empty
         );
+        let progress = Progress {
+            seen: ArcSwapOption::default(),
+            span: span.clone(),
+        };
+        let attempts = self.attempts_to_write(query, scope, run, &progress);
         let written = self.within(query, attempts.instrument(span.clone())).await;
         let written = written.map_err(|error| match error {
             Error::Deadline { .. } => error.of_write(progress.outcome(scope)),
@@ -173,7 +177,7 @@ impl Shared {
             let endpoint = server.id.clone();
             (not_done(Error::Connect(TargetFailure { endpoint, reason })), true)
         })?;
-        Span::current().record("endpoint", server.id.as_str());
+        progress.span.record("endpoint", server.id.as_str());
         let checkout = Checkout::new(server, object, self.cancels.clone());
         if let Err(error) = self.prepare(&checkout, Access::ReadWrite, query).await {
             judge(&checkout, &error, started, self.clock);
@@ -218,7 +222,7 @@ impl Shared {
         tokio::select! {
             biased;
             result = &mut running => return result,
-            () = Arc::clone(server).falls_silent() => self.ask_for_table_sometimes(),
+            () = Arc::clone(server).falls_silent(self.clock.now()) => self.ask_for_table_sometimes(),
         }
         running.await
     }

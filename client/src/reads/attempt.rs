@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
+use tracing::Span;
 
 use distributary_core::Moment;
 
@@ -40,27 +41,38 @@ pub struct Reading<'a, F> {
     pub query: &'a Query,
     pub run: &'a F,
     pub limit: Duration,
+    pub started: Moment,
+    /// Its deadline.
+    pub until: Moment,
     /// Until when replicas are waited for; set by the first one that is.
     pub token_wait: OnceLock<Moment>,
     pub lag_wait: LagWait,
     /// What the attempts that are under way have seen.
     pub seen: Mutex<Vec<Seen>>,
+    /// Its own: where that is disabled, the current one is of the program, and nothing is recorded there.
+    pub span: Span,
+}
+
+impl<F> Reading<'_, F> {
+    /// Its deadline has passed.
+    pub const fn overdue(&self) -> Error {
+        Error::Deadline { after: self.limit }
+    }
 }
 
 impl Shared {
-    /// One attempt: what it has seen, the target where it was one, and how it ended.
+    /// One attempt, which begins at `started`: what it has seen, the target where it was one, and how it ended.
     pub async fn attempt<T, F, R>(
         &self,
         from: From,
         seen: Seen,
         reading: &Reading<'_, F>,
-        (snapshot, kind): (&Snapshot, Option<&str>),
+        (snapshot, kind, started): (&Snapshot, Option<&str>, Moment),
     ) -> (Seen, Option<Arc<Server>>, Ended<T>)
     where
         F: Fn(Session) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let started = self.clock.now();
         let (server, object) = match self.connect(from, reading.limit, started).await {
             Ok(connected) => connected,
             Err((server, ended)) => return (seen, server, ended),
@@ -140,12 +152,12 @@ impl Shared {
         let Reading { query, run, .. } = *reading;
         let pooled = checkout.connection().is_some_and(|connection| connection.pooled);
         self.prepare(checkout, Access::ReadOnly, query).await?;
-        // Behind a pooler nothing proves it, and the primary is all that can be asked for.
+        // Both are rare, and would make each read larger. Behind a pooler nothing proves a token, and the primary is all that can be asked for.
         if let Some(token) = query.token.filter(|_| !(query.newest && pooled)) {
-            self.await_token(checkout, token, &reading.token_wait).await?;
+            Box::pin(self.await_token(checkout, token, &reading.token_wait)).await?;
         }
         if let Some(most) = query.max_lag {
-            self.await_lag(checkout, most, &reading.lag_wait).await?;
+            Box::pin(self.await_lag(checkout, most, &reading.lag_wait)).await?;
         }
         if !pooled {
             return run(checkout.session()).await;

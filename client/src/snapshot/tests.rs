@@ -17,7 +17,8 @@ impl Random {
     }
 }
 
-fn table() -> Value {
+/// A table of a primary and two replicas.
+pub fn table() -> Value {
     let connection = json!({
         "database": "orders", "sslmode": "disable",
         "connectTimeoutSeconds": 5, "connectTimeoutMilliseconds": 5000,

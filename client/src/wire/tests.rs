@@ -114,3 +114,28 @@ async fn what_was_sent_is_counted_and_the_server_was_heard() {
     let (_, traffic) = told(&startup(), &frame(b'Z', b"I")).await;
     assert_eq!(traffic.sent(), startup().len() as u64);
 }
+
+#[test]
+fn frames_are_told_alike_however_they_are_cut() {
+    let long = vec![7; 3 * BODY];
+    let sent = [
+        frame(b'C', b"SELECT 1\0"),
+        frame(b'n', b""),
+        frame(b'D', &long),
+        frame(b'Z', b"I"),
+    ]
+    .concat();
+    let told = |size: usize| {
+        let (mut frames, mut told) = (Frames::default(), Vec::new());
+        for part in sent.chunks(size) {
+            frames.read(part, |kind, body| told.push((kind, body.to_vec())));
+        }
+        told
+    };
+    let whole = told(sent.len());
+    assert_eq!(whole.len(), 4);
+    assert_eq!(whole[2], (b'D', long[..BODY].to_vec()));
+    for size in 1..sent.len() {
+        assert_eq!(told(size), whole, "in parts of {size} bytes");
+    }
+}

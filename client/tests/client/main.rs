@@ -56,6 +56,9 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
         })
+        .test("a_read_runs_only_when_its_server_has_answered", |_| {
+            reads::a_read_runs_only_when_its_server_has_answered()
+        })
         .test("no_second_attempt_after_an_answer_or_in_a_transaction", |_| {
             reads::no_second_attempt_after_an_answer_or_in_a_transaction()
         })
@@ -103,6 +106,9 @@ fn of_policies(suite: Suite<()>) -> Suite<()> {
         })
         .test("spans_tell_where_a_request_went_and_no_secret", |_| {
             shown::spans_tell_where_a_request_went_and_no_secret()
+        })
+        .test("a_span_of_the_program_is_left_alone", |_| {
+            shown::a_span_of_the_program_is_left_alone()
         })
         .test("data_comes_and_goes_in_parts", |_| {
             shown::data_comes_and_goes_in_parts()

@@ -56,6 +56,33 @@ where
     Ok(runs.into_inner())
 }
 
+/// The most common number of times that a read is polled.
+async fn polls(router: &Router) -> Result<u32> {
+    let mut counts = std::collections::BTreeMap::<u32, u32>::new();
+    for _ in 0..200 {
+        let mut polls = 0;
+        let mut read = std::pin::pin!(router.read(Query::new(), who));
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            read.as_mut().poll(cx)
+        })
+        .await?;
+        *counts.entry(polls).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, times)| *times);
+    Ok(most.context("a read")?.0)
+}
+
+pub async fn a_read_runs_only_when_its_server_has_answered() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let router = embedded(&cluster).await?;
+    served(&router, &Query::new(), 20).await?;
+    // It begins, its statement is prepared, its row is there.
+    let polls = polls(&router).await?;
+    ensure!(polls <= 3, "{polls}");
+    Ok(())
+}
+
 pub async fn no_second_attempt_after_an_answer_or_in_a_transaction() -> Result<()> {
     let cluster = PgCluster::start(2).await?;
     let router = embedded(&cluster).await?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use distributary_client::{Error, Query, Session, WriteOutcome};
 use harness::postgres::APP;
 use harness::{PgCluster, wait};
+use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -111,6 +112,39 @@ pub async fn spans_tell_where_a_request_went_and_no_secret() -> Result<()> {
         // The protocol's implementation tells statements below the level of anybody's spans.
         ensure!(at.is_none_or(|line| line.contains("tokio_postgres")), "{at:?}");
     }
+    Ok(())
+}
+
+pub async fn a_span_of_the_program_is_left_alone() -> Result<()> {
+    let cluster = PgCluster::start(1).await?;
+    let router = embedded(&cluster).await?;
+    let written = Written::default();
+    let writer = written.clone();
+    // As most programs have it: the spans of the router are below the level.
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let requests = async {
+        let empty = tracing::field::Empty;
+        let span = tracing::info_span!("request", route = empty, endpoint = empty, error = empty);
+        let both = async {
+            let one = |session: Session| async move { session.query_one("select 1", &[]).await.map(drop) };
+            router.read(Query::new(), one).await?;
+            router.write("create", one).await
+        };
+        both.instrument(span).await
+    };
+    requests.with_subscriber(subscriber).await?;
+    let text = String::from_utf8(written.0.lock().expect("no panic").clone())?;
+    let mut lines = text.lines().filter(|line| line.contains("request"));
+    let closed = lines.next().context("the span of the program")?;
+    ensure!(
+        !closed.contains("route=") && !closed.contains("endpoint="),
+        "{closed}"
+    );
     Ok(())
 }
 
