@@ -24,12 +24,13 @@ pub async fn by_service(mut table: RoutingTable) -> RoutingTable {
     };
     let found = timeout(LOOKUP, lookup_host((name.as_str(), port))).await;
     let address = found.ok().and_then(Result::ok).and_then(|mut all| all.next());
-    match address {
-        Some(address) => lead(&mut table, address),
-        None => tracing::warn!(
+    if let Some(address) = address {
+        lead(&mut table, address);
+    } else {
+        tracing::warn!(
             name,
             "the Service of the writes is not found; they go to the server of the table"
-        ),
+        );
     }
     table
 }
