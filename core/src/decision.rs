@@ -1,5 +1,7 @@
 //! A decision: the plan of a policy with a reason for every endpoint. A value to render, compare and report.
 
+mod replicas;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -106,20 +108,6 @@ impl DecisionState {
     }
 }
 
-impl RouteDecision {
-    /// The servers beside the write primary, each once: after a failover the declared primary is one of them.
-    pub fn replicas(&self) -> impl Iterator<Item = &EndpointView> {
-        let holder = self.holding.holder.as_ref().map(|holder| &holder.endpoint);
-        let holder = holder.filter(|holder| self.endpoints.iter().any(|view| view.id == **holder));
-        let is_replica = move |view: &EndpointView| match holder {
-            Some(holder) => view.id != *holder,
-            None => view.declared == DeclaredRole::Replica,
-        };
-        let counted = move |view: &&EndpointView| is_replica(view) && view.state.reason != Reason::SameServer;
-        self.endpoints.iter().filter(counted)
-    }
-}
-
 /// What is known and decided of one server; of an endpoint with several targets, of the one that is worst off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetState {
@@ -220,18 +208,6 @@ pub struct EndpointView {
 }
 
 impl EndpointView {
-    /// Whether it is well, could be checked, is meant to serve reads, and is a standby.
-    #[must_use]
-    pub fn is_healthy_replica(&self) -> bool {
-        let checked =
-            |state: &TargetState| !matches!(state.reason, Reason::ConfigurationHeld | Reason::WeightZero);
-        let proven = match &self.targets[..] {
-            [] => self.healthy && checked(&self.state),
-            pods => pods.iter().any(|pod| pod.healthy && checked(&pod.state)),
-        };
-        proven && self.state.role == Some(Role::Standby)
-    }
-
     /// The lags that were told of it before, where nothing else changed.
     pub fn keep_lags(&mut self, before: &Self) {
         self.state.keep_lag(&before.state);

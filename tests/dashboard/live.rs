@@ -187,6 +187,7 @@ async fn changes(plane: Arc<ControlPlane>) -> Result<()> {
     reader
         .until("the new weight", &format!("/Weight\\s+7/.test({})", card(1)))
         .await?;
+    editor.to_front().await?;
     let drain = "[...document.querySelectorAll('.server-card button')].find((button) => button.textContent === 'Drain' && button.checkVisibility())";
     editor.value(&format!("{drain}.click()")).await?;
     editor.click("dialog button[type=submit]").await?;
