@@ -55,7 +55,7 @@ pub async fn report(plane: Arc<ControlPlane>) -> Result<()> {
         "{}",
         text("notes.txt")
     );
-    // Why there are no figures: this helper may not get the Lease.
+    // Why there are no figures: this caller may not get the Lease.
     ensure!(
         text("notes.txt")
             .contains("decision.yaml: Error from server (Forbidden): leases.coordination.k8s.io"),
