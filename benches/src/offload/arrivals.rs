@@ -21,8 +21,8 @@ pub enum Kind {
     Dashboard,
     /// One new row.
     Write,
-    /// The different values of half of the table. It takes less than the quota of a period: else one of them alone would hold up all
-    /// reads beside it, and the primary were saturated by how the quota is dealt out, not by its load.
+    /// The different values of half of the table. One of them takes at most the quotas of two periods: a larger one would hold up all
+    /// reads beside it, and the primary were saturated by how its quota is dealt out, not by its load.
     Analytics,
 }
 
