@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use benches::contest::versions;
 use benches::figures::{file, machine, save};
-use benches::offload::blocks::Bench;
+use benches::offload::blocks::{Bench, SIZES};
 use benches::offload::cgroups::{Cgroups, Leftovers};
+use benches::offload::front::Sizes;
 use benches::offload::machine::{Busy, CALM, Cores, pin};
 use benches::offload::record::{Record, Settings, VERSION};
 use benches::offload::scene::Scene;
-use benches::offload::{availability, check, claims, plot, strategies, tables};
+use benches::offload::{availability, check, claims, doubts, plot, strategies, summary, tables};
 use harness::{node, wait};
 use nix::unistd::Pid;
 
@@ -91,6 +92,8 @@ fn settings() -> Result<Settings> {
         analytics: 1.0,
         probes: 10.0,
         lifetime: 30,
+        connections: numbers(&SIZES),
+        connections_under_faults: numbers(&availability::SIZES),
         profile: if cfg!(debug_assertions) {
             "debug"
         } else {
@@ -109,6 +112,10 @@ fn settings() -> Result<Settings> {
         "FAULT_MINUTES must be at least {slot} seconds, and at most a day"
     );
     Ok(settings)
+}
+
+fn numbers(sizes: &Sizes) -> [usize; 3] {
+    [sizes.reads, sizes.writes, sizes.analytics]
 }
 
 /// What is to be measured.
@@ -155,16 +162,20 @@ async fn bench(cores: Cores) -> Result<()> {
         warnings: vec![],
         machine: machine(),
         versions: versions(),
+        servers: serde_json::Value::Null,
         took: 0,
         periods: vec![],
         situations: vec![],
         availability: None,
+        summary: vec![],
     };
+    record.versions["distributary"] = env!("CARGO_PKG_VERSION").into();
     println!("This runs beside nothing else: other programs change every figure.");
     let ended = measure(&mut record, &parts, cgroups, cores).await;
     record.complete = ended.is_ok() && check::has_all(&record);
     record.took = started.elapsed().as_secs();
-    record.warnings = claims::warnings(&record, MOST);
+    record.warnings = doubts::all(&record, MOST);
+    record.summary = summary::of(&record);
     // What was measured before something failed is worth keeping.
     save("offload", serde_json::to_value(&record)?)?;
     ended?;
@@ -182,6 +193,7 @@ async fn measure(record: &mut Record, parts: &str, cgroups: Cgroups, cores: Core
     let bound = Duration::from_millis(settings.bound);
     let scene = Scene::start(cgroups, cores, bound).await?;
     record.versions["cgroups"] = scene.servers.cgroup_version().into();
+    record.servers = scene.servers.settings().await?;
     let has = |part: &str| parts.split(',').any(|one| one == part);
     if has("load") {
         for (number, period) in (0..).zip(PERIODS) {

@@ -28,6 +28,15 @@ use crate::journal::{Journal, Statement};
 
 /// A server that is taken out so long after its fault is still taken out for it.
 const GRACE: Duration = Duration::from_secs(5);
+const LEFT_OUT: &str = "it is one server, as that of (a) is, and not among those that the faults befall: \
+                        the same faults would cost both the same";
+/// Connections of each arm; how long they live is set.
+pub const SIZES: Sizes = Sizes {
+    reads: 6,
+    writes: 2,
+    analytics: 2,
+    lifetime: Duration::ZERO,
+};
 /// Analytics queries per second and arm.
 const ANALYTICS: f64 = 0.2;
 /// Rows of different arms are so far from each other.
@@ -49,10 +58,8 @@ pub fn slot(settings: &Settings) -> Duration {
 pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availability> {
     scene.servers.limit(settings.quota, PERIOD)?;
     let sizes = Sizes {
-        reads: 6,
-        writes: 2,
-        analytics: 2,
         lifetime: Duration::from_secs(settings.lifetime),
+        ..SIZES
     };
     let opened = Arm::SHARING.map(|arm| scene.front(arm, &sizes));
     let fronts = try_join_all(opened).await?;
@@ -83,9 +90,10 @@ pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availa
     let kinds = Kinds::new(Random::of(settings.seed, 3));
     let mut director = Director::new((scene, &fronts[0]), &ticks, kinds, start, slot(settings));
     let happened = director.direct(&schedule).await?;
-    let mut probes = vec![];
+    let (mut probes, mut late_sending) = (vec![], 0.0_f64);
     for mut sender in senders {
         let sent = (&mut sender.0).await.context("a generator")??;
+        late_sending = late_sending.max(sent.late_sending);
         probes.push(sent.probes);
     }
     let kept = written(scene, director.primary(), rows).await?;
@@ -97,7 +105,10 @@ pub async fn run(scene: &Scene, settings: &Settings, rows: i64) -> Result<Availa
         })
     };
     let counts: Vec<_> = probes.iter().map(|probes| count(probes)).collect();
-    Ok(whole(scene, &happened, &counts, start))
+    Ok(Availability {
+        late_sending,
+        ..whole(scene, &happened, &counts, start)
+    })
 }
 
 /// The rows that are there at the end.
@@ -128,6 +139,7 @@ fn whole(scene: &Scene, happened: &[Happened], counts: &[Vec<Count>], start: Ins
         primary: fault.primary,
         at: seconds(fault.at),
         mended: seconds(fault.mended),
+        generator_core: fault.generator_core,
         counts: Arm::SHARING
             .into_iter()
             .zip(counts.iter().map(|arm| arm[number]))
@@ -142,6 +154,8 @@ fn whole(scene: &Scene, happened: &[Happened], counts: &[Vec<Count>], start: Ins
     Availability {
         faults: happened.iter().enumerate().map(fault).collect(),
         arms: Arm::SHARING.into_iter().zip(counts).map(arm).collect(),
+        late_sending: 0.0,
+        left_out: vec![(Arm::Big, LEFT_OUT.to_owned())],
     }
 }
 
@@ -222,6 +236,7 @@ mod tests {
             primary: false,
             at: after(10),
             mended: after(30),
+            generator_core: 0.1,
             involved: vec![one],
         };
         let of = |seconds, server| false_ejections(&[(after(seconds), server)], std::slice::from_ref(&fault));

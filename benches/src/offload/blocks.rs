@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use harness::wait;
 use nix::unistd::Pid;
 
@@ -30,8 +31,18 @@ pub const SIZES: Sizes = Sizes {
 };
 /// A part of the ceiling of (a) that is hardly any load.
 const UNLOADED: f64 = 0.05;
-/// A step of a search is this part of a cell.
+/// The unloaded p95 decides every search: it is taken from so many cells' time.
+const CALM_CELLS: u32 = 6;
+/// All loads are parts of the saturation of (a), so that is the median of so many searches.
+const REFERENCES: usize = 3;
+/// A step of an arm's own search is this part of a cell.
 const STEP: f64 = 0.6;
+/// A search looks between these parts of a ceiling. Ceilings are calculated, so the truth may lie above.
+const RANGE: [f64; 2] = [0.3, 1.8];
+/// Requests under way at a time while costs are measured: a processor that rests between them makes each dearer.
+const TOGETHER: usize = 4;
+/// What opening the connections of an arm cost the servers is over by then.
+pub const SETTLE: Duration = Duration::from_secs(1);
 /// What is left of a load that was too much ends meanwhile.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -72,16 +83,20 @@ impl<'a> Bench<'a> {
         println!("costs {costs:?}\nceilings {ceilings:?}");
         let rate = UNLOADED * ceilings.primary;
         let unloaded = self
-            .load(&front, Arm::Primary, rate, 0.0, self.cell() * 2)
+            .load(&front, Arm::Primary, rate, 0.0, self.cell() * CALM_CELLS)
             .await?
             .reads;
         let unloaded_analytics = self.alone(&front, period).await?;
-        let reference = self
-            .saturation(&front, Arm::Primary, ceilings.primary, 6, &unloaded)
-            .await?;
+        let mut references = vec![];
+        for _ in 0..REFERENCES {
+            let found = self.saturation(&front, Arm::Primary, ceilings.primary, (6, 1.0), &unloaded);
+            references.push(found.await?);
+        }
+        let reference = median(&references).context("there are references")?;
         println!(
-            "quota period {period:?}: unloaded reads {unloaded:?}, (a) is saturated at {:.0} requests/s",
-            reference.rate
+            "quota period {period:?}: unloaded reads {unloaded:?}, (a) is saturated at {:.0} requests/s, the median of {:.0?}",
+            reference.rate,
+            references.iter().map(|found| found.rate).collect::<Vec<_>>()
         );
         drop(front);
         complete.push(Period {
@@ -91,6 +106,7 @@ impl<'a> Bench<'a> {
             unloaded,
             unloaded_analytics,
             reference,
+            references,
             cells: vec![],
             saturations: vec![],
         });
@@ -107,6 +123,7 @@ impl<'a> Bench<'a> {
 
     async fn block(&mut self, arm: Arm, block: usize, record: &mut Period) -> Result<()> {
         let front = self.scene.front(arm, &SIZES).await?;
+        wait::pass(SETTLE, "the connections were opened just now").await;
         let mut line = format!(
             "period {:3} ms block {block} {arm:<2}  mean of reads, ms:",
             record.period
@@ -126,29 +143,28 @@ impl<'a> Bench<'a> {
             });
             wait::pass(PAUSE, "the next load begins with idle servers").await;
         }
-        let ceiling = match arm {
-            Arm::Primary => record.ceilings.primary,
-            _ => record.ceilings.five,
-        };
-        let found = self.saturation(&front, arm, ceiling, 5, &record.unloaded).await?;
+        let ceiling = record.ceilings.of_arm(arm);
+        let found = self.saturation(&front, arm, ceiling, (5, STEP), &record.unloaded);
+        let found = found.await?;
         println!("{line}  saturated at {:.0} requests/s", found.rate);
         record.saturations.push(Saturation { arm, block, found });
         Ok(())
     }
 
-    /// Looks for saturation below a ceiling.
+    /// Looks for saturation near a ceiling, in so many steps, each of a part of a cell.
     async fn saturation(
         &mut self,
         front: &Arc<Front>,
         arm: Arm,
         ceiling: f64,
-        steps: usize,
+        (steps, part): (usize, f64),
         unloaded: &Latency,
     ) -> Result<Found> {
         let steps = if self.settings.short { 3 } else { steps };
-        let mut search = Search::new(0.15 * ceiling, 1.2 * ceiling, steps, unloaded.p95);
+        let [low, high] = RANGE.map(|part| part * ceiling);
+        let mut search = Search::new(low, high, steps, unloaded.p95);
         while let Some(rate) = search.next() {
-            let length = self.cell().mul_f64(STEP);
+            let length = self.cell().mul_f64(part);
             let seen = self
                 .load(front, arm, rate, self.settings.analytics, length)
                 .await?;
@@ -157,6 +173,9 @@ impl<'a> Bench<'a> {
                 p95: seen.reads.p95,
                 in_time: ratio(count(seen.answered), count(seen.sent)),
                 reads_per_second: seen.reads_per_second,
+                servers: seen.servers,
+                generator_core: seen.generator_core,
+                late_sending: seen.late_sending,
             });
             wait::pass(PAUSE, "the next load begins with idle servers").await;
         }
@@ -189,12 +208,18 @@ impl<'a> Bench<'a> {
         let mut seen = summary(&sent.probes, deadline, length);
         seen.servers = self.scene.servers.used()?.since(&used, arm);
         seen.generator_core = after.of_core(self.scene.cores.others, &busy);
+        seen.stolen = after.stolen(&busy);
         seen.generator = CpuTime::of(Pid::this())?.cores_since(&own);
         seen.late_sending = sent.late_sending;
         Ok(seen)
     }
 
-    /// Processor time of each kind, one request at a time on the primary.
+    /// Puts them into an order by chance.
+    pub fn shuffle<T>(&mut self, all: &mut [T]) {
+        self.random.shuffle(all);
+    }
+
+    /// Processor time of each kind on the primary.
     async fn costs(&mut self, front: &Arc<Front>) -> Result<Costs> {
         let length = self.cell().mul_f64(0.5);
         let before = self.scene.servers.used()?;
@@ -208,10 +233,13 @@ impl<'a> Bench<'a> {
             let (before, started) = (self.scene.servers.used()?, Instant::now());
             let mut sent = 0;
             while started.elapsed() < length || sent < 5 {
-                let key = self.random.below(ROWS) + 1;
-                self.rows += 1;
-                front.ask(kind, key, self.rows, Duration::from_secs(10)).await?;
-                sent += 1;
+                let asked = (1_i64..).take(TOGETHER).map(|number| {
+                    let key = self.random.below(ROWS) + 1;
+                    front.ask(kind, key, self.rows + number, Duration::from_secs(10))
+                });
+                let asked: Vec<_> = asked.collect();
+                self.rows += i64::try_from(TOGETHER)?;
+                sent += u32::try_from(try_join_all(asked).await?.len())?;
             }
             let each = ratio(started.elapsed().as_secs_f64() * 1e3, f64::from(sent));
             let used = self.scene.servers.used()?.since(&before, Arm::Primary);
@@ -245,6 +273,13 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// The one in the middle by its rate.
+fn median(all: &[Found]) -> Option<Found> {
+    let mut all: Vec<_> = all.iter().collect();
+    all.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    all.get(all.len() / 2).copied().cloned()
+}
+
 /// Requests as figures. Those without an answer count in the latencies as if it had come at the deadline.
 #[must_use]
 fn summary(probes: &[Probe], deadline: Duration, length: Duration) -> Seen {
@@ -272,6 +307,11 @@ fn summary(probes: &[Probe], deadline: Duration, length: Duration) -> Seen {
         reads: of(&Kind::is_read),
         writes: of(&|kind| kind == Kind::Write),
         analytics: of(&|kind| kind == Kind::Analytics),
+        analytics_times: probes
+            .iter()
+            .filter(|probe| probe.kind == Kind::Analytics)
+            .map(|probe| time(probe).as_secs_f64() * 1e3)
+            .collect(),
         reads_per_second: ratio(count(reads.count()), length.as_secs_f64()),
         ..Seen::default()
     }
@@ -280,6 +320,19 @@ fn summary(probes: &[Probe], deadline: Duration, length: Duration) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reference_is_the_search_in_the_middle() {
+        let found = |rate| Found {
+            rate,
+            ..Found::default()
+        };
+        assert_eq!(
+            median(&[found(300.0), found(100.0), found(200.0)]),
+            Some(found(200.0))
+        );
+        assert_eq!(median(&[]), None);
+    }
 
     #[test]
     fn requests_without_an_answer_count_as_the_deadline() {
@@ -303,6 +356,7 @@ mod tests {
         assert_eq!((seen.sent, seen.answered, seen.late, seen.failed), (4, 2, 1, 1));
         assert_eq!((seen.reads.mean, seen.reads.p99), (505.0, 1000.0));
         assert_eq!((seen.writes.mean, seen.analytics.mean), (1000.0, 300.0));
+        assert_eq!(seen.analytics_times, [300.0]);
         assert!((seen.reads_per_second - 0.5).abs() < 1e-9);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::arm::Arm;
 use super::arrivals::{Kind, MIX};
 use super::statistics::{count, ratio};
 
@@ -10,7 +11,7 @@ pub const SERVERS: usize = 5;
 /// Replicas behind `NAME-ro`: the last one is dedicated to analytics.
 pub const READERS: usize = 3;
 
-/// Processor time, measured with one request at a time.
+/// Processor time, measured with a few requests at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Costs {
@@ -34,7 +35,9 @@ pub struct Costs {
 pub struct Ceilings {
     /// Requests of the mix per second with everything on the primary.
     pub primary: f64,
-    /// With all five servers always busy, and no write on more than one.
+    /// With one server that has the quotas of all five and replays nothing.
+    pub big: f64,
+    /// With all five servers always busy: a write on one of them, its replay on the others.
     pub five: f64,
     /// With the reads on the replicas of `NAME-ro`, analytics on theirs, writes on the primary.
     pub routed: f64,
@@ -86,12 +89,24 @@ impl Ceilings {
         let readers = ratio(count(READERS) * one, reads + count(READERS) * replays);
         let writer = ratio(one, writes);
         let all = primary * (reads + writes) + apart;
+        let big = (count(SERVERS) * quota - costs.idle) * 1000.0 - apart;
         Self {
             primary,
+            big: ratio(big.max(0.0), reads + writes),
             five,
             routed: readers.min(writer),
             factor: ratio(five, primary),
             offload: 100.0 * (1.0 - ratio(primary * writes, all)),
+        }
+    }
+
+    /// Of an arm, in requests of the mix per second. Who spreads reads over servers has that of all five.
+    #[must_use]
+    pub fn of_arm(&self, arm: Arm) -> f64 {
+        match arm {
+            Arm::Primary => self.primary,
+            Arm::Big => self.big,
+            Arm::Random | Arm::Haproxy | Arm::Services | Arm::Client => self.five,
         }
     }
 }
@@ -119,6 +134,9 @@ mod tests {
         // 140 ms a second, 20 for analytics; a request of the mix takes 0.08 + 0.3 + 0.02 ms.
         near(ceilings.primary, 120.0 / 0.4);
         near(ceilings.five, 680.0 / 0.44);
+        near(ceilings.big, 720.0 / 0.4);
+        let of = [Arm::Primary, Arm::Big, Arm::Client].map(|arm| ceilings.of_arm(arm));
+        assert_eq!(of, [ceilings.primary, ceilings.big, ceilings.five]);
         near(ceilings.routed, 420.0 / 0.41);
         near(ceilings.factor, ceilings.five / ceilings.primary);
         near(ceilings.offload, 100.0 * (1.0 - 6.0 / 140.0));

@@ -4,6 +4,7 @@ use super::arm::Arm;
 use super::record::{Availability, LOADS, Period, Record, Seen, VERSION};
 use super::right::Count;
 use super::statistics::Latency;
+use super::summary;
 
 /// Whether every part was measured.
 #[must_use]
@@ -36,6 +37,14 @@ pub fn faults(record: &Record) -> Vec<String> {
     must(
         record.machine["cores"].is_u64(),
         "nothing of the machine".to_owned(),
+    );
+    must(
+        record.servers.is_object(),
+        "nothing of the servers' settings".to_owned(),
+    );
+    must(
+        record.summary == summary::of(record),
+        "the summary is not that of the blocks".to_owned(),
     );
     for period in &record.periods {
         all.extend(of_period(period, record.settings.blocks));
@@ -96,8 +105,11 @@ fn of_period(period: &Period, blocks: usize) -> Vec<String> {
     if !positive.iter().all(|figure| figure.is_finite() && *figure > 0.0) {
         all.push(format!("{name}: costs and ceilings are {positive:?}"));
     }
-    if ceilings.five < ceilings.routed || ceilings.five < ceilings.primary {
+    if ceilings.five < ceilings.routed || ceilings.five < ceilings.primary || ceilings.big < ceilings.five {
         all.push(format!("{name}: five servers allow less than some of them"));
+    }
+    if !period.references.contains(&period.reference) {
+        all.push(format!("{name}: the reference is none of the searches for it"));
     }
     all
 }
@@ -123,6 +135,9 @@ fn of_seen(name: &str, seen: &Seen, servers: usize) -> Vec<String> {
         if !is_ordered(latency) {
             all.push(format!("{name}: {kind} are {latency:?}"));
         }
+    }
+    if seen.analytics_times.len() != seen.analytics.count {
+        all.push(format!("{name}: not each of analytics has its time"));
     }
     if seen.reads.count == 0 {
         all.push(format!("{name}: no reads"));
@@ -235,6 +250,19 @@ mod tests {
         told(|record| record.periods[0].cells[0].rate += 1.0, "per second, not");
         told(|record| record.periods[0].costs.write = 0.0, "costs and ceilings");
         told(|record| record.periods[0].ceilings.five = 1.0, "allow less");
+        told(
+            |record| record.periods[0].references.clear(),
+            "none of the searches",
+        );
+        told(|record| record.summary[3].value.low -= 1.0, "summary");
+        told(
+            |record| record.periods[0].cells[0].seen.analytics_times.clear(),
+            "has its time",
+        );
+        told(
+            |record| record.servers = serde_json::Value::Null,
+            "servers' settings",
+        );
         told(|record| record.situations[0].runs.clear(), "0 runs");
         told(|record| record.availability = None, "no availability");
         let availability =

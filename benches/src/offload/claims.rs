@@ -3,7 +3,7 @@
 
 use super::arm::Arm;
 use super::record::{ArmRecord, Period, Record, Seen};
-use super::statistics::{Interval, bootstrap, count, ratio};
+use super::statistics::{Interval, bootstrap, count, ratio, student};
 
 /// The load at which latencies are compared, in percent of the saturation of (a).
 pub const LOAD: u32 = 80;
@@ -155,7 +155,7 @@ fn of(
     hardware: bool,
 ) -> Claim {
     let worst = |of: &dyn Fn(&Period) -> Vec<f64>| {
-        let all = record.periods.iter().map(|period| bootstrap(&of(period), SEED));
+        let all = record.periods.iter().map(|period| student(&of(period)));
         all.min_by(|one, other| one.mean.total_cmp(&other.mean))
             .unwrap_or_default()
     };
@@ -231,48 +231,6 @@ fn availability(record: &Record) -> Option<Claim> {
         hardware: None,
         routing: bootstrap(&routing, SEED),
     })
-}
-
-/// What is to be known before the figures are believed; the generator's core may be used up to `most`.
-#[must_use]
-pub fn warnings(record: &Record, most: f64) -> Vec<String> {
-    let mut all = vec![];
-    if record.busy {
-        all.push("other programs ran on the machine: these figures are of no use".to_owned());
-    }
-    if record.settings.profile != "release" {
-        all.push("the benchmark was built without optimization".to_owned());
-    }
-    for period in &record.periods {
-        let over = period.cells.iter().filter(|cell| cell.seen.generator_core > most);
-        let worst = over
-            .clone()
-            .map(|cell| cell.seen.generator_core)
-            .fold(0.0, f64::max);
-        let number = over.count();
-        if number > 0 {
-            all.push(format!(
-                "the core of the generator and the operator was used to more than {:.0} % in {number} of {} cells of the period of \
-                 {} ms, to {:.0} % at most: their latencies may be its own",
-                100.0 * most,
-                period.cells.len(),
-                period.period,
-                100.0 * worst
-            ));
-        }
-        let beyond = period
-            .saturations
-            .iter()
-            .filter(|one| one.found.above || one.found.below);
-        for one in beyond {
-            let side = if one.found.above { "above" } else { "below" };
-            all.push(format!(
-                "({}) is saturated {side} {:.0} requests per second in block {} of the period of {} ms: the search ended there",
-                one.arm, one.found.rate, one.block, period.period
-            ));
-        }
-    }
-    all
 }
 
 /// The claims as a table, with the sentence of what is not reached.
@@ -381,22 +339,5 @@ mod tests {
         let record = record();
         let arm = &record.availability.as_ref().unwrap().arms[0];
         assert_eq!(share(arm), 99.0);
-    }
-
-    #[test]
-    fn warnings_tell_of_a_used_core_a_busy_machine_and_a_search_at_its_end() {
-        assert_eq!(warnings(&record(), 0.7), Vec::<String>::new());
-        let mut record = record();
-        record.busy = true;
-        record.settings.profile = "debug".to_owned();
-        record.periods[0].cells[3].seen.generator_core = 0.85;
-        record.periods[1].saturations[0].found.above = true;
-        let all = warnings(&record, 0.7);
-        let words = ["other programs", "without optimization", "85 %", "above"];
-        assert_eq!(all.len(), words.len(), "{all:?}");
-        assert!(
-            all.iter().zip(words).all(|(line, word)| line.contains(word)),
-            "{all:?}"
-        );
     }
 }

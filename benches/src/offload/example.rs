@@ -10,12 +10,13 @@ use super::record::{
     StrategyRun, VERSION,
 };
 use super::right::Count;
-use super::saturation::Found;
+use super::saturation::{Found, Step};
 use super::statistics::Latency;
+use super::summary;
 
 /// Two blocks; arms differ by a factor of their own, so that each figure is known.
 pub fn record() -> Record {
-    Record {
+    let record = Record {
         version: VERSION,
         settings: settings(),
         complete: true,
@@ -23,10 +24,16 @@ pub fn record() -> Record {
         warnings: vec!["the generator's core was used to 80 % once".to_owned()],
         machine: json!({"cores": 2, "processor": "example", "kernel": "6.1", "memory": "8 GB"}),
         versions: json!({"postgresql": "postgres 15", "kubernetes": "1.33", "haproxy": "2.6"}),
+        servers: json!({"fsync": "off"}),
         took: 3600,
         periods: vec![period(100), period(20)],
         situations: ["uniform", "varied", "variable"].map(situation).to_vec(),
         availability: Some(availability()),
+        summary: vec![],
+    };
+    Record {
+        summary: summary::of(&record),
+        ..record
     }
 }
 
@@ -43,6 +50,8 @@ fn settings() -> Settings {
         analytics: 2.0,
         probes: 20.0,
         lifetime: 30,
+        connections: [32, 8, 8],
+        connections_under_faults: [6, 2, 2],
         profile: "release".to_owned(),
     }
 }
@@ -66,11 +75,13 @@ fn seen(mean: f64, servers: usize) -> Seen {
         reads: latency(940, mean),
         writes: latency(50, mean),
         analytics: latency(10, mean * 10.0),
+        analytics_times: vec![mean * 10.0; 10],
         reads_per_second: 188.0,
         servers: vec![0.1; servers],
         generator_core: 0.4,
         generator: 0.2,
         late_sending: 0.2,
+        stolen: 0.0,
     }
 }
 
@@ -98,6 +109,11 @@ fn period(period: u64) -> Period {
     let found = |rate: f64| Found {
         rate,
         reads_per_second: rate * 0.95,
+        steps: vec![Step {
+            rate,
+            generator_core: 0.4,
+            ..Step::default()
+        }],
         ..Found::default()
     };
     let each = |block| Arm::ALL.map(|arm| (arm, block));
@@ -129,6 +145,7 @@ fn period(period: u64) -> Period {
         unloaded: latency(100, 5.0),
         unloaded_analytics: latency(20, 50.0),
         reference: found(200.0),
+        references: vec![found(180.0), found(200.0), found(220.0)],
         cells: cells.collect(),
         saturations: blocks.iter().map(saturation).collect(),
     }
@@ -168,6 +185,7 @@ fn availability() -> Availability {
         primary: kind == Calamity::Promotion,
         at: 60.0 * f64::from(number) + 6.0,
         mended: 60.0 * f64::from(number) + 30.0,
+        generator_core: 0.3,
         counts: Arm::SHARING.map(|arm| (arm, count(arm))).to_vec(),
     };
     let arm = |arm| ArmRecord {
@@ -178,5 +196,7 @@ fn availability() -> Availability {
     Availability {
         faults: (0_u32..).zip(Calamity::ALL).map(fault).collect(),
         arms: Arm::SHARING.map(arm).to_vec(),
+        late_sending: 0.3,
+        left_out: vec![(Arm::Big, "one server".to_owned())],
     }
 }

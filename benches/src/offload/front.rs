@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use distributary_client::{Query, Router, Session};
 use futures::future::try_join_all;
 use harness::postgres::{APP, DATABASE};
+use tokio::time::timeout;
 use tokio_postgres::Config;
 use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
 
@@ -126,6 +127,7 @@ impl Front {
             analytics: addresses.analytics.pool(sizes.analytics, sizes.lifetime)?,
         };
         this.fill().await?;
+        this.warm(sizes).await?;
         Ok(this)
     }
 
@@ -140,12 +142,27 @@ impl Front {
             writes,
         };
         this.fill().await?;
-        // The client opens a connection when a request finds none free.
-        for (kind, number) in [(Kind::Point, sizes.reads), (Kind::Analytics, sizes.analytics)] {
-            let all = (1..=number).map(|key| this.ask(kind, key, 0, WARM));
-            try_join_all(all).await?;
-        }
+        this.warm(sizes).await?;
         Ok(this)
+    }
+
+    /// Lets each connection do once what it is for: the first statements of a server process read its catalogues. The client opens a
+    /// connection only when a request finds none free.
+    async fn warm(&self, sizes: &Sizes) -> Result<()> {
+        let purposes = [
+            (Kind::Point, sizes.reads),
+            (Kind::Dashboard, sizes.reads),
+            (Kind::Analytics, sizes.analytics),
+        ];
+        for (kind, number) in purposes {
+            let all = (1..=number).map(|key| self.ask(kind, key, 0, WARM));
+            timeout(WARM, try_join_all(all)).await??;
+        }
+        let (Self::Pools { writes, .. } | Self::Client { writes, .. }) = self;
+        let planned = format!("explain {}", statement(Kind::Write, 1, 0));
+        let all = (0..sizes.writes).map(|_| writes.ask(&planned));
+        timeout(WARM, try_join_all(all)).await??;
+        Ok(())
     }
 
     async fn fill(&self) -> Result<()> {

@@ -23,8 +23,16 @@ pub struct Cores {
 /// How long each core has been busy since the machine started.
 #[derive(Clone, Debug)]
 pub struct Busy {
-    cores: BTreeMap<usize, Duration>,
+    cores: BTreeMap<usize, Core>,
     at: Instant,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Core {
+    busy: Duration,
+    /// It would have run, and the host let another machine run.
+    stolen: Duration,
 }
 
 impl Cores {
@@ -81,7 +89,19 @@ impl Busy {
     /// The share of this core that was used since then.
     #[must_use]
     pub fn of_core(&self, core: usize, before: &Self) -> f64 {
-        let of = |busy: &Self| busy.cores.get(&core).copied().unwrap_or_default();
+        self.share(before, core, |core| core.busy)
+    }
+
+    /// The largest share of a core that the host took from this machine since then.
+    #[must_use]
+    pub fn stolen(&self, before: &Self) -> f64 {
+        let each = self.cores.keys();
+        each.map(|core| self.share(before, *core, |core| core.stolen))
+            .fold(0.0, f64::max)
+    }
+
+    fn share(&self, before: &Self, core: usize, time: fn(&Core) -> Duration) -> f64 {
+        let of = |busy: &Self| busy.cores.get(&core).map(time).unwrap_or_default();
         let time = of(self).saturating_sub(of(before));
         time.as_secs_f64() / (self.at - before.at).as_secs_f64().max(1e-9)
     }
@@ -93,14 +113,23 @@ impl Busy {
     }
 }
 
-/// proc_stat(5): user, nice, system, idle, iowait, irq, softirq, in ticks. Idle and iowait are not busy; what the host takes is not ours.
-fn read(text: &str, ticks: u32) -> BTreeMap<usize, Duration> {
+/// proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal, in ticks. Idle and iowait are not busy; what the host takes is
+/// not ours.
+fn read(text: &str, ticks: u32) -> BTreeMap<usize, Core> {
     let lines = text.lines().filter_map(|line| {
         let mut fields = line.strip_prefix("cpu")?.split(' ');
         let core = fields.next()?.parse().ok()?;
         let numbers: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
-        let busy = [0, 1, 2, 5, 6].map(|field| numbers.get(field).copied().unwrap_or(0));
-        Some((core, Duration::from_secs(busy.iter().sum()) / ticks))
+        let number = |field: usize| numbers.get(field).copied().unwrap_or(0);
+        let busy = [0, 1, 2, 5, 6].map(number).iter().sum();
+        let time = |sum| Duration::from_secs(sum) / ticks;
+        Some((
+            core,
+            Core {
+                busy: time(busy),
+                stolen: time(number(7)),
+            },
+        ))
     });
     lines.collect()
 }
@@ -113,18 +142,20 @@ mod tests {
     fn a_core_is_busy_with_all_but_idling_and_waiting() {
         let text =
             "cpu  9 9 9 9 9 9 9\ncpu0 10 20 30 1000 2000 40 50 7 0 0\ncpu1 0 0 100 5 5 0 0 0 0 0\nintr 1\n";
+        let core = |busy, stolen| Core {
+            busy: Duration::from_millis(busy),
+            stolen: Duration::from_millis(stolen),
+        };
         let read = read(text, 100);
-        assert_eq!(
-            read,
-            BTreeMap::from([(0, Duration::from_millis(1500)), (1, Duration::from_secs(1))])
-        );
+        assert_eq!(read, BTreeMap::from([(0, core(1500, 70)), (1, core(1000, 0))]));
         let at = Instant::now();
         let busy = |cores, at| Busy { cores, at };
         let before = busy(read, at);
-        let more = BTreeMap::from([(0, Duration::from_millis(2000)), (1, Duration::from_secs(2))]);
+        let more = BTreeMap::from([(0, core(2000, 70)), (1, core(2000, 100))]);
         let after = busy(more, at + Duration::from_secs(2));
         assert!((after.of_core(1, &before) - 0.5).abs() < 1e-9);
         assert!((after.of_all(&before) - 0.75).abs() < 1e-9);
+        assert!((after.stolen(&before) - 0.05).abs() < 1e-9);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! What decides is pure and has unit tests: [`arrivals`] and [`calamity`] (schedules by a seed, [`random`]), [`statistics`],
 //! [`saturation`], [`ceilings`], [`right`] (whether an answer counts), [`record`] (the JSON), [`check`] (whether it fits together),
-//! [`tables`], [`claims`] and [`plot`] (what is told of it), [`arm`].
+//! [`summary`], [`tables`], [`claims`], [`doubts`] and [`plot`] (what is told of it), [`arm`].
 //!
 //! What does it: [`cgroups`] and [`machine`] (quotas, cores), [`servers`], [`pool`] and [`front`] (how an arm reaches them), [`scene`]
 //! (all of it started), [`generator`] (an open loop), [`blocks`], [`strategies`], [`availability`].
@@ -21,6 +21,7 @@ pub mod ceilings;
 pub mod cgroups;
 pub mod check;
 pub mod claims;
+pub mod doubts;
 #[cfg(test)]
 mod example;
 pub mod front;
@@ -36,4 +37,5 @@ pub mod scene;
 pub mod servers;
 pub mod statistics;
 pub mod strategies;
+pub mod summary;
 pub mod tables;

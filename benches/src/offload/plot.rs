@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use super::arm::Arm;
 use super::record::{LOADS, Period, Record};
-use super::statistics::{Interval, bootstrap, count};
+use super::statistics::{Interval, count, student};
 
 const PANEL: (f64, f64) = (420.0, 260.0);
 const MARGIN: f64 = 60.0;
-const SEED: u64 = 1;
 
 fn colour(arm: Arm) -> &'static str {
     match arm {
@@ -83,7 +82,7 @@ fn decades(all: &[f64]) -> (f64, f64) {
 }
 
 fn lines(text: &mut String, period: &Period, left: f64, top: f64) {
-    let of = |arm, load| bootstrap(&period.figures(arm, load, |seen| seen.reads.p95), SEED);
+    let of = |arm, load| student(&period.figures(arm, load, |seen| seen.reads.p95));
     let all: Vec<Interval> = Arm::ALL
         .iter()
         .flat_map(|arm| LOADS.map(|load| of(*arm, load)))
@@ -135,7 +134,7 @@ fn lines(text: &mut String, period: &Period, left: f64, top: f64) {
 
 fn bars(text: &mut String, period: &Period, left: f64, top: f64) {
     let ceiling = period.ceilings.five * 0.95;
-    let all = Arm::ALL.map(|arm| bootstrap(&period.throughput(arm), SEED));
+    let all = Arm::ALL.map(|arm| student(&period.throughput(arm)));
     let high = all.iter().map(|one| one.high).fold(ceiling, f64::max) * 1.1;
     let y = |value: f64| top + PANEL.1 * (1.0 - value / high.max(1.0));
     label(

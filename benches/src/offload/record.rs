@@ -9,10 +9,10 @@ use super::calamity::Calamity;
 use super::ceilings::{Ceilings, Costs};
 use super::right::Count;
 use super::saturation::Found;
-use super::statistics::Latency;
+use super::statistics::{Interval, Latency, quantile};
 
 /// The form of the file.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The load of the cells, in percent of the saturation of (a).
 pub const LOADS: [u32; 4] = [20, 50, 80, 95];
 
@@ -35,6 +35,9 @@ pub struct Record {
     pub machine: Value,
     /// Of the programs.
     pub versions: Value,
+    /// Settings of the servers that matter for the figures, as pg_settings has them.
+    #[serde(default)]
+    pub servers: Value,
     /// Duration of the run, in seconds.
     pub took: u64,
     /// One for each quota period.
@@ -43,6 +46,24 @@ pub struct Record {
     pub situations: Vec<Situation>,
     /// Under faults.
     pub availability: Option<Availability>,
+    /// Means over the blocks, with intervals of 95 % confidence.
+    pub summary: Vec<Summary>,
+}
+
+/// What the blocks of an arm say together, at a load or at its own saturation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Of the quota, in milliseconds.
+    pub period: u64,
+    /// The arm.
+    pub arm: Arm,
+    /// In percent of the saturation of (a); `None` at the arm's own saturation.
+    pub load: Option<u32>,
+    /// What it is: `readsMean`, `primary` and so on.
+    pub figure: String,
+    /// Its value.
+    pub value: Interval,
 }
 
 /// How it was measured.
@@ -71,6 +92,10 @@ pub struct Settings {
     pub probes: f64,
     /// Connections of a pool live so long under faults, in seconds.
     pub lifetime: u64,
+    /// Connections of each arm for reads, writes and analytics.
+    pub connections: [usize; 3],
+    /// The same under faults.
+    pub connections_under_faults: [usize; 3],
     /// The build of the benchmark: release or debug.
     pub profile: String,
 }
@@ -85,12 +110,14 @@ pub struct Period {
     pub costs: Costs,
     /// Calculated from the costs.
     pub ceilings: Ceilings,
-    /// Reads with one request at a time.
+    /// Reads at a twentieth of the ceiling of (a), without analytics.
     pub unloaded: Latency,
     /// Analytics with one request at a time.
     pub unloaded_analytics: Latency,
-    /// The rate at which (a) is saturated: the cells are parts of it.
+    /// The rate at which (a) is saturated: the cells are parts of it. The median of `references` by its rate.
     pub reference: Found,
+    /// All searches for it.
+    pub references: Vec<Found>,
     /// One for each arm, block and load.
     pub cells: Vec<Cell>,
     /// One for each arm and block.
@@ -131,6 +158,8 @@ pub struct Seen {
     pub writes: Latency,
     /// Of analytics.
     pub analytics: Latency,
+    /// Each of analytics: they are few, so quantiles are those of all blocks together.
+    pub analytics_times: Vec<f64>,
     /// Reads that were answered in time, per second.
     pub reads_per_second: f64,
     /// Processor time of each server in cores, the primary first; of (a5), the one server.
@@ -141,6 +170,8 @@ pub struct Seen {
     pub generator: f64,
     /// How much later than intended the generator sent, 99 % of all.
     pub late_sending: f64,
+    /// The largest share of a core that the host gave to other machines.
+    pub stolen: f64,
 }
 
 /// An arm's own saturation in one block.
@@ -191,6 +222,10 @@ pub struct Availability {
     pub faults: Vec<FaultRecord>,
     /// One for each arm.
     pub arms: Vec<ArmRecord>,
+    /// How much later than intended the generators sent, 99 % of all, of the arm that was latest.
+    pub late_sending: f64,
+    /// The arms that are left out, and why.
+    pub left_out: Vec<(Arm, String)>,
 }
 
 /// A fault, and what each arm lost from its slot's beginning to its end.
@@ -207,6 +242,8 @@ pub struct FaultRecord {
     pub at: f64,
     /// When the server was well again.
     pub mended: f64,
+    /// How much the core of the generators was used in its slot, by all that runs on it.
+    pub generator_core: f64,
     /// By arm.
     pub counts: Vec<(Arm, Count)>,
 }
@@ -232,6 +269,20 @@ impl Period {
             .iter()
             .filter(|cell| cell.arm == arm && cell.load == load);
         cells.map(|cell| figure(&cell.seen)).collect()
+    }
+
+    /// The quantile of analytics of an arm at a load, of all blocks together.
+    #[must_use]
+    pub fn of_analytics(&self, arm: Arm, load: u32, share: f64) -> f64 {
+        let cells = self
+            .cells
+            .iter()
+            .filter(|cell| cell.arm == arm && cell.load == load);
+        let mut all: Vec<_> = cells
+            .flat_map(|cell| cell.seen.analytics_times.iter().copied())
+            .collect();
+        all.sort_by(f64::total_cmp);
+        quantile(&all, share)
     }
 
     /// Reads per second at saturation of an arm, one for each block.

@@ -8,7 +8,7 @@ pub const FACTOR: f64 = 10.0;
 pub const IN_TIME: f64 = 0.98;
 
 /// What was seen at a rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// Requests of the mix that were sent, per second.
@@ -19,6 +19,12 @@ pub struct Step {
     pub in_time: f64,
     /// Reads that were answered in time, per second.
     pub reads_per_second: f64,
+    /// Processor time of each server in cores, the primary first: what was used up.
+    pub servers: Vec<f64>,
+    /// How much the generator's core was used, by all that runs on it.
+    pub generator_core: f64,
+    /// How much later than intended the generator sent, 99 % of all, in milliseconds.
+    pub late_sending: f64,
 }
 
 impl Step {
@@ -116,6 +122,7 @@ mod tests {
                 p95,
                 in_time: 1.0,
                 reads_per_second: rate * 0.95,
+                ..Step::default()
             });
         }
         search.found()

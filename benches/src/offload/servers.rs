@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use harness::{PgCluster, Postgres};
+use serde_json::Value;
 
 use super::arm::Arm;
 use super::arrivals::{Kind, ROWS};
@@ -13,6 +14,18 @@ use super::machine::{Cores, pin};
 
 /// Rows of a dashboard query.
 const SPAN: usize = 5000;
+/// What is told of the servers' settings.
+const SETTINGS: [&str; 9] = [
+    "checkpoint_timeout",
+    "fsync",
+    "full_page_writes",
+    "hot_standby_feedback",
+    "max_connections",
+    "max_parallel_workers_per_gather",
+    "shared_buffers",
+    "synchronous_commit",
+    "synchronous_standby_names",
+];
 
 /// The servers. Dropping it ends them, and removes the groups after that.
 pub struct Servers {
@@ -76,6 +89,18 @@ impl Servers {
     #[must_use]
     pub fn cgroup_version(&self) -> &'static str {
         self.cgroups.version()
+    }
+
+    /// The settings of the primary that matter for the figures; the others have the same.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn settings(&self) -> Result<Value> {
+        let names = SETTINGS.map(|name| format!("'{name}'")).join(", ");
+        let query = format!(
+            "select json_object_agg(name, current_setting(name)) from pg_settings where name in ({names})"
+        );
+        Ok(serde_json::from_str(&self.server(0).sql(&query).await?)?)
     }
 
     /// A server of the cluster, in the order of its start: the first primary is 0.

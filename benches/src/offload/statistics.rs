@@ -1,4 +1,4 @@
-//! Quantiles of one block, and intervals of confidence over blocks.
+//! PURE. Quantiles of one block, and intervals of confidence over blocks.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,40 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
 }
 
-/// The mean of the blocks' figures with an interval by the bootstrap: blocks are drawn with replacement, so what differs from
-/// block to block widens it, and the dependence of requests within a block does not narrow it.
+/// Student's t for 95 % on both sides, for 1 to 29 degrees of freedom.
+const T: [f64; 29] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045,
+];
+/// For more of them: that of the normal distribution, which is hardly narrower.
+const NORMAL: f64 = 1.960;
+
+/// The mean of the blocks' figures with Student's interval: what differs from block to block widens it, and the dependence of requests
+/// within a block does not narrow it. With five blocks the bootstrap would hold the mean in some 80 % of all runs. One block, as the
+/// short mode has it, tells nothing of its spread.
+#[must_use]
+pub fn student(blocks: &[f64]) -> Interval {
+    let middle = mean(blocks);
+    let Some(freedom) = blocks.len().checked_sub(1).filter(|freedom| *freedom > 0) else {
+        return Interval {
+            low: middle,
+            mean: middle,
+            high: middle,
+        };
+    };
+    let squares = blocks.iter().map(|block| (block - middle).powi(2));
+    let deviation = (squares.sum::<f64>() / count(freedom)).sqrt();
+    let t = T.get(freedom - 1).copied().unwrap_or(NORMAL);
+    let half = t * deviation / count(blocks.len()).sqrt();
+    Interval {
+        low: middle - half,
+        mean: middle,
+        high: middle + half,
+    }
+}
+
+/// The mean of many figures that are no blocks and not normal, as the shares under faults, with an interval by the bootstrap: they are
+/// drawn with replacement.
 #[must_use]
 pub fn bootstrap(blocks: &[f64], seed: u64) -> Interval {
     let mut random = Random::new(seed);
@@ -120,6 +152,21 @@ mod tests {
         );
         assert_eq!(Latency::of(vec![]), Latency::default());
         assert_eq!(Latency::of(vec![3.0]).p99, 3.0);
+    }
+
+    #[test]
+    fn students_interval_is_that_of_the_textbook() {
+        // Mean 10, standard deviation 3.5355, 4 degrees of freedom: 2.776 * 3.5355 / sqrt(5) = 4.389.
+        let interval = student(&[5.0, 10.0, 15.0, 10.0, 10.0]);
+        assert!((interval.mean - 10.0).abs() < 1e-9);
+        assert!((interval.low - 5.611).abs() < 1e-3 && (interval.high - 14.389).abs() < 1e-3);
+        let same = student(&[2.0; 5]);
+        assert_eq!((same.low, same.mean, same.high), (2.0, 2.0, 2.0));
+        let one = student(&[7.0]);
+        assert_eq!((one.low, one.high), (7.0, 7.0), "one block tells no spread");
+        assert_eq!(student(&[]), Interval::default());
+        let many: Vec<_> = (0..40).map(|number| f64::from(number % 2)).collect();
+        assert!((student(&many).high - 0.5 - NORMAL * 0.506_37 / 40_f64.sqrt()).abs() < 1e-3);
     }
 
     #[test]

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use harness::wait;
 use serde_json::json;
 
 use super::arm::Arm;
-use super::blocks::{Bench, SIZES};
+use super::blocks::{Bench, SETTLE, SIZES};
 use super::ceilings::SERVERS;
 use super::record::{Period, Settings, Situation, StrategyRun};
 use super::scene::Scene;
@@ -57,7 +58,9 @@ pub async fn run(
             runs: vec![],
         };
         for block in 0..settings.blocks {
-            for strategy in STRATEGIES {
+            let mut strategies = STRATEGIES;
+            bench.shuffle(&mut strategies);
+            for strategy in strategies {
                 let seen = one(scene, settings, &mut bench, &plan, strategy, rate).await?;
                 println!(
                     "{:<9} {strategy:<16} block {block}  reads: mean {:.1} ms, p95 {:.1} ms",
@@ -96,6 +99,7 @@ async fn one(
         }
     });
     let front = scene.client(router.await?, &SIZES).await?;
+    wait::pass(SETTLE, "the connections were opened just now").await;
     let length = Duration::from_secs_f64(settings.seconds);
     bench.load(&front, Arm::Client, rate, 0.0, length).await
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::arm::Arm;
+use super::arrivals::MIX;
 use super::calamity::Calamity;
 use super::claims;
 use super::record::{Availability, LOADS, Period, Record, Seen, Situation};
 use super::right::Count;
-use super::statistics::{Interval, bootstrap, count, mean, ratio};
+use super::statistics::{Interval, bootstrap, count, mean, ratio, student};
 
 /// Before what is generated in a page.
 pub const BEGIN: &str = "<!-- make bench-offload -->";
@@ -61,8 +62,10 @@ pub fn all(record: &Record) -> String {
     }
     for period in &record.periods {
         text += &format!(
-            "\nQuota period {} ms: latency of reads and analytics, and the processor time of the primary\n\n{}\n{}\n{}",
+            "\nQuota period {} ms: latency of reads and analytics, and the processor time of the primary. Quantiles of analytics are those of \
+             all blocks together, {} queries for each arm and load: with so few, p99 is the slowest of them.\n\n{}\n{}\n{}",
             period.period,
+            analytics(period),
             costs(period),
             loads(period, record.settings.quota),
             saturations(period)
@@ -137,8 +140,8 @@ fn costs(period: &Period) -> String {
     let (costs, ceilings) = (&period.costs, &period.ceilings);
     format!(
         "Processor time: a point read {} ms, a dashboard query {} ms, a write {} ms and {} ms on each replica, analytics {} ms. Without load \
-         reads take {} ms (p95 {}), analytics {} ms. (a) is saturated at {} requests per second. Calculated ceilings: {} requests per second \
-         on the primary, {} on all five, {} with the routes of (b) and (c); {} % of the primary's load can be elsewhere.\n",
+         reads take {} ms (p95 {}), analytics {} ms. (a) is saturated at {} requests per second ({}). Calculated ceilings: {} requests per second \
+         on the primary, {} on one server with all quotas, {} on all five, {} with the routes of (b) and (c); {} % of the primary's load can be elsewhere.\n",
         figure(costs.point),
         figure(costs.dashboard),
         figure(costs.write),
@@ -148,11 +151,27 @@ fn costs(period: &Period) -> String {
         figure(period.unloaded.p95),
         figure(period.unloaded_analytics.mean),
         figure(period.reference.rate),
+        searches(period),
         figure(ceilings.primary),
+        figure(ceilings.big),
         figure(ceilings.five),
         figure(ceilings.routed),
         figure(ceilings.offload)
     )
+}
+
+/// Queries of one arm at one load.
+fn analytics(period: &Period) -> usize {
+    let cells = period
+        .cells
+        .iter()
+        .filter(|cell| (cell.arm, cell.load) == (Arm::Primary, LOADS[0]));
+    cells.map(|cell| cell.seen.analytics_times.len()).sum()
+}
+
+fn searches(period: &Period) -> String {
+    let all = period.references.iter().map(|found| figure(found.rate));
+    format!("the median of {}", all.collect::<Vec<_>>().join(", "))
 }
 
 fn loads(period: &Period, quota: f64) -> String {
@@ -173,8 +192,7 @@ fn loads(period: &Period, quota: f64) -> String {
     let mut rows = vec![];
     for load in LOADS {
         for arm in Arm::ALL {
-            let of =
-                |figure: &dyn Fn(&Seen) -> f64| range(&bootstrap(&period.figures(arm, load, figure), SEED));
+            let of = |figure: &dyn Fn(&Seen) -> f64| range(&student(&period.figures(arm, load, figure)));
             let short = |of: &dyn Fn(&Seen) -> f64| figure(mean(&period.figures(arm, load, of)));
             let primary = |seen: &Seen| {
                 let quotas = if arm == Arm::Big { 5.0 } else { 1.0 };
@@ -188,9 +206,9 @@ fn loads(period: &Period, quota: f64) -> String {
                 of(&|seen| seen.reads.p95),
                 of(&|seen| seen.reads.p99),
                 of(&|seen| seen.analytics.mean),
-                short(&|seen| seen.analytics.p50),
-                of(&|seen| seen.analytics.p95),
-                short(&|seen| seen.analytics.p99),
+                figure(period.of_analytics(arm, load, 0.5)),
+                figure(period.of_analytics(arm, load, 0.95)),
+                figure(period.of_analytics(arm, load, 0.99)),
                 of(&primary),
                 short(&in_time),
             ]);
@@ -203,15 +221,15 @@ fn saturations(period: &Period) -> String {
     let titles = [
         "arm",
         "reads per second at saturation",
-        "% of the ceiling of five servers",
+        "% of its calculated ceiling",
     ];
-    let ceiling = period.ceilings.five * 0.95;
     let row = |arm: Arm| {
         let all = period.throughput(arm);
-        let share = 100.0 * ratio(mean(&all), ceiling);
+        let reads = count(MIX[0] + MIX[1]) / 100.0;
+        let share = 100.0 * ratio(mean(&all), period.ceilings.of_arm(arm) * reads);
         vec![
             format!("({arm}) {}", arm.words()),
-            range(&bootstrap(&all, SEED)),
+            range(&student(&all)),
             figure(share),
         ]
     };
@@ -224,7 +242,7 @@ fn strategies(situation: &Situation) -> String {
         let of = |figure: &dyn Fn(&Seen) -> f64| {
             let runs = situation.runs.iter().filter(|run| run.strategy == name);
             let all: Vec<_> = runs.map(|run| figure(&run.seen)).collect();
-            range(&bootstrap(&all, SEED))
+            range(&student(&all))
         };
         vec![
             name.to_owned(),
@@ -249,7 +267,7 @@ fn strategies(situation: &Situation) -> String {
 fn suits(situation: &Situation, names: &[&str]) -> String {
     let p95 = |name: &&str| {
         let runs = situation.runs.iter().filter(|run| run.strategy == *name);
-        bootstrap(&runs.map(|run| run.seen.reads.p95).collect::<Vec<_>>(), SEED)
+        student(&runs.map(|run| run.seen.reads.p95).collect::<Vec<_>>())
     };
     let is_best = |name: &&&str| {
         let others = names.iter().filter(|other| other != name);

@@ -11,6 +11,7 @@ use super::ticks::Ticks;
 use crate::offload::calamity::{Calamity, Kinds, Slot};
 use crate::offload::ceilings::SERVERS;
 use crate::offload::front::Front;
+use crate::offload::machine::Busy;
 use crate::offload::scene::Scene;
 
 /// The replica of analytics: it takes over no writes.
@@ -29,6 +30,8 @@ pub struct Happened {
     pub at: Instant,
     /// When the server accepted connections again.
     pub mended: Instant,
+    /// How much the core of the generators was used from the beginning of its slot to the end.
+    pub generator_core: f64,
     /// The servers that may be taken out for it.
     pub involved: Vec<Ipv4Addr>,
 }
@@ -72,7 +75,7 @@ impl<'a> Director<'a> {
 
     /// All faults in turn; returns at the end of the last slot.
     pub async fn direct(&mut self, schedule: &[Slot]) -> Result<Vec<Happened>> {
-        let mut all = vec![];
+        let (mut all, mut busy) = (vec![], Busy::now()?);
         for (number, slot) in (1..).zip(schedule) {
             self.until(slot.at).await;
             let primary = self.primary == slot.server;
@@ -91,6 +94,8 @@ impl<'a> Director<'a> {
                 (mended - at).as_secs_f64()
             );
             self.until(self.slot * number).await;
+            let before = std::mem::replace(&mut busy, Busy::now()?);
+            let generator_core = busy.of_core(self.scene.cores.others, &before);
             let mut involved = vec![self.address(slot.server)];
             if self.primary != old {
                 involved.push(self.address(self.primary));
@@ -102,6 +107,7 @@ impl<'a> Director<'a> {
                 primary,
                 at,
                 mended,
+                generator_core,
                 involved,
             });
         }
