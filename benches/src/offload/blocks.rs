@@ -38,7 +38,7 @@ const REFERENCES: usize = 3;
 /// A step of an arm's own search is this part of a cell.
 const STEP: f64 = 0.6;
 /// A search looks between these parts of a ceiling. Ceilings are calculated, so the truth may lie above.
-const RANGE: [f64; 2] = [0.3, 1.8];
+const RANGE: [f64; 2] = [0.2, 1.8];
 /// Requests under way at a time while costs are measured: a processor that rests between them makes each dearer.
 const TOGETHER: usize = 4;
 /// What opening the connections of an arm cost the servers is over by then.
@@ -141,10 +141,9 @@ impl<'a> Bench<'a> {
                 rate,
                 seen,
             });
-            wait::pass(PAUSE, "the next load begins with idle servers").await;
         }
         let ceiling = record.ceilings.of_arm(arm);
-        let found = self.saturation(&front, arm, ceiling, (5, STEP), &record.unloaded);
+        let found = self.saturation(&front, arm, ceiling, (6, STEP), &record.unloaded);
         let found = found.await?;
         println!("{line}  saturated at {:.0} requests/s", found.rate);
         record.saturations.push(Saturation { arm, block, found });
@@ -177,7 +176,6 @@ impl<'a> Bench<'a> {
                 generator_core: seen.generator_core,
                 late_sending: seen.late_sending,
             });
-            wait::pass(PAUSE, "the next load begins with idle servers").await;
         }
         Ok(search.found())
     }
@@ -204,13 +202,19 @@ impl<'a> Bench<'a> {
         );
         let deadline = Duration::from_millis(self.settings.deadline);
         let sent = generator::run(front, requests, Instant::now(), deadline, first).await?;
-        let after = Busy::now()?;
+        let (after, used_after) = (Busy::now()?, self.scene.servers.used()?);
         let mut seen = summary(&sent.probes, deadline, length);
-        seen.servers = self.scene.servers.used()?.since(&used, arm);
+        seen.servers = used_after.since(&used, arm);
         seen.generator_core = after.of_core(self.scene.cores.others, &busy);
         seen.stolen = after.stolen(&busy);
         seen.generator = CpuTime::of(Pid::this())?.cores_since(&own);
         seen.late_sending = sent.late_sending;
+        if seen.answered < seen.sent {
+            // Who gave up closed the connection: to open it again is no part of the next load.
+            front.open(&SIZES).await?;
+            wait::pass(SETTLE, "the connections were opened just now").await;
+        }
+        wait::pass(PAUSE, "the next load begins with idle servers").await;
         Ok(seen)
     }
 

@@ -126,8 +126,7 @@ impl Front {
             writes: addresses.writes.pool(sizes.writes, sizes.lifetime)?,
             analytics: addresses.analytics.pool(sizes.analytics, sizes.lifetime)?,
         };
-        this.fill().await?;
-        this.warm(sizes).await?;
+        this.open(sizes).await?;
         Ok(this)
     }
 
@@ -141,14 +140,17 @@ impl Front {
             router: Box::new(router),
             writes,
         };
-        this.fill().await?;
-        this.warm(sizes).await?;
+        this.open(sizes).await?;
         Ok(this)
     }
 
-    /// Lets each connection do once what it is for: the first statements of a server process read its catalogues. The client opens a
-    /// connection only when a request finds none free.
-    async fn warm(&self, sizes: &Sizes) -> Result<()> {
+    /// Opens the connections that are not open, and lets each one do once what it is for: the first statements of a server process read
+    /// its catalogues. The client opens a connection only when a request finds none free.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub async fn open(&self, sizes: &Sizes) -> Result<()> {
+        self.fill().await?;
         let purposes = [
             (Kind::Point, sizes.reads),
             (Kind::Dashboard, sizes.reads),
