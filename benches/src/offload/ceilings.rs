@@ -65,6 +65,12 @@ impl Costs {
         (count(MIX[0]) * self.point + count(MIX[1]) * self.dashboard) / 100.0
     }
 
+    /// Of an average read, in milliseconds.
+    #[must_use]
+    pub fn read(&self) -> f64 {
+        ratio(self.reads() * 100.0, count(MIX[0] + MIX[1]))
+    }
+
     /// Writes of an average request of the mix, in milliseconds.
     #[must_use]
     pub fn writes(&self) -> f64 {
