@@ -1,6 +1,7 @@
 //! What a test needs: a namespace, a PostgreSQL cluster, an operator with a ServiceAccount of its own, a policy.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,14 @@ use distributary_api::{EndpointStatus, ReplicaSetPolicy};
 use harness::control_plane::{AuditEvent, Namespace, PROXY_DELAY, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
 use harness::{ControlPlane, Operator, PgCluster, Postgres, reader, wait, watch};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// The name of the policy, and what the names of its objects begin with.
@@ -55,7 +59,7 @@ impl Fixture {
     /// The same with a policy of all servers, ready.
     pub async fn ready(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.policy()).await?;
+        fixture.declare(&fixture.policy()).await?;
         fixture.serves().await?;
         Ok(fixture)
     }
@@ -63,7 +67,7 @@ impl Fixture {
     /// The same at the default settings, when the operator holds its sessions.
     pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.defaults()).await?;
+        fixture.declare(&fixture.defaults()).await?;
         fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
@@ -72,7 +76,7 @@ impl Fixture {
     /// The same with short times for everything, when the operator holds its sessions; see [`quick`](Self::quick).
     pub async fn at_quick(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.quick()).await?;
+        fixture.declare(&fixture.quick()).await?;
         fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
@@ -142,6 +146,11 @@ impl Fixture {
         })
     }
 
+    async fn declare(&self, policy: &Value) -> Result<()> {
+        put::<ReplicaSetPolicy>(&self.plane, &self.namespace, policy).await
+    }
+
+    /// Applies an object by kubectl, as a user does.
     pub async fn apply(&self, object: &Value) -> Result<String> {
         self.plane.apply(&self.namespace, &object.to_string()).await
     }
@@ -156,7 +165,7 @@ impl Fixture {
 
     pub fn api<K>(&self) -> Api<K>
     where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.plane.client(), &self.namespace)
     }
@@ -368,13 +377,27 @@ impl Fixture {
     }
 }
 
+/// What a test begins with is asked for without kubectl, which is a process for each.
 pub async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
-    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
-        binding(namespace),
-        secret("probe", PROBE.user, PROBE.password),
-    ]});
-    plane.apply(namespace, &objects.to_string()).await?;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}});
+    let (binding, secret) = (binding(namespace), secret("probe", PROBE.user, PROBE.password));
+    tokio::try_join!(
+        put::<ServiceAccount>(plane, namespace, &account),
+        put::<RoleBinding>(plane, namespace, &binding),
+        put::<Secret>(plane, namespace, &secret),
+    )?;
+    Ok(())
+}
+
+/// Applies an object as `kubectl apply --server-side` does, in its name, so that kubectl may change it later.
+async fn put<K>(plane: &ControlPlane, namespace: &str, object: &Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(plane.client(), namespace);
+    let name = object["metadata"]["name"].as_str().context("a name")?;
+    let kubectl = PatchParams::apply("kubectl").validation_strict();
+    api.patch(name, &kubectl, &Patch::Apply(object)).await?;
     Ok(())
 }
 
