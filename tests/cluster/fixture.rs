@@ -390,7 +390,7 @@ pub async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
 }
 
 /// Applies an object as `kubectl apply --server-side` does, in its name, so that kubectl may change it later.
-async fn put<K>(plane: &ControlPlane, namespace: &str, object: &Value) -> Result<()>
+pub async fn put<K>(plane: &ControlPlane, namespace: &str, object: &Value) -> Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
