@@ -21,7 +21,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "of_two_operators_one_leads_and_a_handover_writes_the_lease_alone",
             handover,
         )
-        .test("two_operators_write_the_lease_alone_while_nothing_happens", idle)
+        .waiting_test("two_operators_write_the_lease_alone_while_nothing_happens", idle)
         .test(
             "a_process_without_a_right_to_the_lease_says_so_and_writes_nothing",
             refused,

@@ -30,7 +30,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
         )
         .test("a_busy_api_server_is_asked_again_when_it_says_so", busy)
         .test("a_slow_webhook_delays_what_it_is_asked_about_and_no_more", slow)
-        .test("a_namespace_whose_webhook_hangs_delays_no_other_one", hanging)
+        .waiting_test("a_namespace_whose_webhook_hangs_delays_no_other_one", hanging)
 }
 
 async fn quota(it: &Fixture, hard: Value) -> Result<()> {

@@ -18,7 +18,7 @@ const REPORTED: Duration = Duration::from_secs(30);
 const ENDPOINTS: [&str; 3] = ["primary", "replica-1", "replica-2"];
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test("transactions_are_those_that_pgbench_counts", counts_as_pgbench)
+    suite.waiting_test("transactions_are_those_that_pgbench_counts", counts_as_pgbench)
 }
 
 /// The transactions of each endpoint since the operator checks it.
