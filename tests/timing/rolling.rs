@@ -20,12 +20,12 @@ const SLACK: Duration = Duration::from_secs(2);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
+        .test_alone(
             "a_rolling_restart_never_empties_the_reads_nor_leads_them_to_the_primary",
             rolling_restart,
         )
-        .test("a_reader_that_retries_once_outlives_twenty_kills", kills)
-        .test(
+        .test_alone("a_reader_that_retries_once_outlives_twenty_kills", kills)
+        .test_alone(
             "reads_fail_no_longer_than_the_route_and_kube_proxy_take_to_follow",
             lost_no_more,
         )

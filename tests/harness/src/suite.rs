@@ -70,8 +70,14 @@ impl<S: Send + Sync + 'static> Suite<S> {
 
     /// Runs one test after the other: for tests that measure times.
     #[must_use]
-    pub fn one_at_a_time(mut self) -> Self {
-        self.threads = 1;
+    pub fn one_at_a_time(self) -> Self {
+        self.at_once(1)
+    }
+
+    /// Runs so many tests at a time, those that run alone excepted.
+    #[must_use]
+    pub fn at_once(mut self, tests: usize) -> Self {
+        self.threads = tests;
         self
     }
 
@@ -95,6 +101,15 @@ impl<S: Send + Sync + 'static> Suite<S> {
         self.with(name, Turn::Waits, test)
     }
 
+    /// Adds a test that runs alone, as one that measures a time does.
+    #[must_use]
+    pub fn test_alone<F>(self, name: &str, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<()>>,
+    {
+        self.with(name, Turn::Alone, test)
+    }
+
     fn with<F>(mut self, name: &str, turn: Turn, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>>,
@@ -102,12 +117,13 @@ impl<S: Send + Sync + 'static> Suite<S> {
         let (shared, durations, second) = (self.shared.clone(), self.durations.clone(), self.second.clone());
         let this = name.to_owned();
         let run = move || {
-            let watch = Stopwatch::start();
-            let run = || report(|| runtime().block_on(async { test(shared.get().await?).await }));
-            let reported = second.runs(&this, turn, run);
-            let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
-            durations.push((watch.elapsed(), this));
-            reported
+            second.runs(&this, turn, || {
+                let watch = Stopwatch::start();
+                let reported = report(|| runtime().block_on(async { test(shared.get().await?).await }));
+                let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+                durations.push((watch.elapsed(), this.clone()));
+                reported
+            })
         };
         self.tests.push(Test {
             name: name.to_owned(),
@@ -118,7 +134,7 @@ impl<S: Send + Sync + 'static> Suite<S> {
     }
 
     /// Runs the tests that the arguments of the program ask for, four at a time and two that wait, unless those, or
-    /// [`one_at_a_time`](Self::one_at_a_time), say otherwise, and lists the slowest.
+    /// [`at_once`](Self::at_once), say otherwise, and lists the slowest.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
