@@ -97,7 +97,8 @@ async fn connections_of_services(plane: Arc<ControlPlane>) -> Result<()> {
         Ok(())
     })
     .await?;
-    wait::eventually("its connections to be few", SOON, || async {
+    // One without a request for 30 s is closed, and they are looked at every 30 s.
+    wait::eventually("its connections to be few", 2 * SOON, || async {
         let count = it.operator.connections()?.len();
         ensure!(count <= AT_MOST, "{count} connections");
         Ok(())
