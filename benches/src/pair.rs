@@ -23,7 +23,6 @@ const LEASE: &str = "distributary";
 /// For the first of them to lead, and as long as the Lease may be followed.
 const LEADS: Duration = Duration::from_mins(1);
 const EVER: Duration = Duration::from_hours(24);
-const LEADER: &str = "distributary_leader ";
 
 /// Two operators, of which one leads.
 pub struct Pair {
@@ -147,9 +146,7 @@ impl Pair {
         let follower = self.follower();
         follower.answers("/readyz").await?;
         wait::eventually("the other one to follow", LEADS, || async {
-            let page = follower.http_get("/metrics").await?.body;
-            let line = page.lines().find_map(|line| line.strip_prefix(LEADER));
-            anyhow::ensure!(line == Some("0"), "it says {line:?}");
+            anyhow::ensure!(!follower.leads().await?, "it leads");
             anyhow::Ok(())
         })
         .await

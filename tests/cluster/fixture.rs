@@ -241,13 +241,7 @@ impl Fixture {
 
     /// Whole checks with this result.
     pub async fn checks_of(&self, result: &str) -> Result<u64> {
-        let page = self.operator.http_get("/metrics").await?.body;
-        let counts = page
-            .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{") && line.contains(result));
-        Ok(counts
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum())
+        self.operator.checks(result).await
     }
 
     /// Waits by `kubectl wait` until a policy is as `--for` says, such as `condition=Ready`.

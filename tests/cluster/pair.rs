@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::control_plane::{AuditEvent, service_account_user};
 use harness::gate::Gate;
 use harness::wait::{self, Stopwatch};
@@ -216,17 +216,10 @@ async fn start(it: &Fixture, kubeconfig: &Path, account: &str) -> Result<Operato
         .await
 }
 
-/// Whether it says that it leads.
-pub async fn leads(operator: &Operator) -> Result<bool> {
-    let page = operator.http_get("/metrics").await?.body;
-    let line = page.lines().find(|line| line.starts_with("distributary_leader "));
-    Ok(line.context("no distributary_leader")?.ends_with(" 1"))
-}
-
 /// Waits until it says that it leads.
 pub async fn begins_to_lead(operator: &Operator) -> Result<()> {
     wait::eventually("it to lead", SOON, || async {
-        ensure!(leads(operator).await?, "it follows");
+        ensure!(operator.leads().await?, "it follows");
         anyhow::Ok(())
     })
     .await
@@ -235,7 +228,7 @@ pub async fn begins_to_lead(operator: &Operator) -> Result<()> {
 /// Waits until it says that it follows.
 pub async fn follows(operator: &Operator) -> Result<()> {
     wait::eventually("it to follow", SOON, || async {
-        ensure!(!leads(operator).await?, "it leads");
+        ensure!(!operator.leads().await?, "it leads");
         anyhow::Ok(())
     })
     .await

@@ -352,13 +352,7 @@ impl<'a> Scene<'a> {
 /// Waits until it knows what each server is like.
 async fn decides(operator: &Operator) -> Result<()> {
     wait::eventually("the first checks", SOON, || async {
-        let page = operator.http_get("/metrics").await?.body;
-        let checks = page
-            .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{"));
-        let made: u64 = checks
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum();
+        let made = operator.checks("").await?;
         ensure!(made >= CHECKS, "{made} checks");
         anyhow::Ok(())
     })
