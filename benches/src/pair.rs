@@ -128,14 +128,11 @@ impl Pair {
     /// # Errors
     /// When somebody still does after a minute.
     pub async fn rests(&self, plane: &ControlPlane, time: Duration) -> Result<()> {
-        wait::eventually("nothing to be written", LEADS, || async {
-            let since = harness::control_plane::audit::now();
-            wait::pass(time, "that nothing is written is only seen by its absence").await;
-            let written = self.written(plane, since)?;
-            anyhow::ensure!(written.is_empty(), "{}", told(&written));
-            anyhow::Ok(())
-        })
-        .await
+        let since = harness::control_plane::audit::now();
+        let written = || anyhow::Ok(told(&self.written(plane, since)?));
+        wait::rest("nothing to be written", time, LEADS, written)
+            .await
+            .map(drop)
     }
 
     /// Waits until the one that follows says that it does, and is ready.

@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 pub const POLICY: &str = "orders";
 /// For what should be there soon: a deadline and no requirement, also for a machine that is busy with something else.
 pub const SOON: Duration = Duration::from_secs(60);
+/// Who writes nothing for so long rests.
+pub const QUIET: Duration = Duration::from_secs(2);
 
 pub struct Fixture {
     pub operator: Operator,
@@ -339,18 +341,9 @@ impl Fixture {
             let events = self.audit()?;
             anyhow::Ok(events.iter().filter(|event| event.is_write()).count())
         };
-        wait::eventually("the operator to rest", SOON, || async {
-            let before = writes()?;
-            wait::pass(
-                Duration::from_secs(2),
-                "that nothing is written is only seen by its absence",
-            )
-            .await;
-            let now = writes()?;
-            ensure!(now == before, "{before} writes, two seconds later {now}");
-            anyhow::Ok(())
-        })
-        .await
+        wait::rest("the operator to rest", QUIET, SOON, writes)
+            .await
+            .map(drop)
     }
 
     /// Waits until the newest check of an endpoint failed with this, and it has this reason.

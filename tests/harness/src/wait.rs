@@ -1,6 +1,6 @@
 //! Waiting for a condition, with a deadline: the only place where the harness and the tests let time pass.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,36 @@ pub async fn throughout<O: Outcome, F: Future<Output = O>>(
         tokio::time::sleep(pause(took, Duration::ZERO)).await;
     }
     Ok(())
+}
+
+/// Waits until what `count` tells stays as it is for so long, and returns it: that nothing happens is only seen by its
+/// absence.
+///
+/// # Errors
+/// The error of `count`, or after `deadline`: the message has what it told last.
+pub async fn rest<T: Debug + PartialEq>(
+    what: &str,
+    period: Duration,
+    deadline: Duration,
+    count: impl Fn() -> Result<T>,
+) -> Result<T> {
+    let started = Instant::now();
+    let mut before = count()?;
+    loop {
+        tokio::time::sleep(period).await;
+        let now = count()?;
+        if now == before {
+            return Ok(now);
+        }
+        if started.elapsed() >= deadline {
+            return Err(missed(
+                what,
+                deadline,
+                &format!("{before:?}, {period:?} later {now:?}"),
+            ));
+        }
+        before = now;
+    }
 }
 
 /// The result of `future`, when it comes within `deadline`.
