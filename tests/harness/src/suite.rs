@@ -25,8 +25,8 @@ use turns::{Second, Test, Turn};
 /// Tests spend their time waiting, so more of them run at once than there are cores.
 const THREADS: usize = 4;
 const LOG_LINES: usize = 40;
-/// So many of the slowest tests are listed at the end.
-const SLOWEST: usize = 10;
+/// So many of the slowest tests are listed at the end, where this variable sets no other number.
+const SLOWEST: (&str, usize) = ("TEST_SLOWEST", 10);
 
 thread_local! {
     /// Logs to show when the test that runs on this thread fails.
@@ -137,12 +137,15 @@ impl<S: Send + Sync + 'static> Suite<S> {
     /// [`at_once`](Self::at_once), say otherwise, and lists the slowest.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
+        let (watch, mut arguments) = (Stopwatch::start(), Arguments::from_args());
         arguments.test_threads.get_or_insert(self.threads);
         let conclusion = turns::run(&arguments, self.tests);
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
         durations.sort_unstable_by(|one, other| other.cmp(one));
-        for (duration, name) in durations.iter().take(SLOWEST) {
+        let listed = std::env::var(SLOWEST.0)
+            .ok()
+            .and_then(|number| number.parse().ok());
+        for (duration, name) in durations.iter().take(listed.unwrap_or(SLOWEST.1)) {
             println!("{duration:7.1?} {name}");
         }
         for (name, failure) in self.second.failed() {
@@ -150,6 +153,9 @@ impl<S: Send + Sync + 'static> Suite<S> {
         }
         // Dropped here, on a thread that may enter the runtime, not at the end of the process.
         runtime().block_on(async move { drop(self.shared) });
+        if let Some(time) = processor_time() {
+            println!("{time:7.1?} of processors, in {:.1?}", watch.elapsed());
+        }
         conclusion.exit_code()
     }
 }
@@ -177,6 +183,22 @@ impl<S> Shared<S> {
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+/// What the node has used, but for what runs still. Far below the time times the number of processors, more tests can run at
+/// once.
+fn processor_time() -> Option<Duration> {
+    // Of a program's children the init of the node gets those that outlive the program.
+    let ticks = ["self", "1"].map(|process| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // utime, stime, cutime and cstime, in hundredths of a second; before them is a name in parentheses (proc(5)).
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let ticks = fields.split(' ').skip(11).take(4).map(str::parse::<u64>);
+        ticks.sum::<Result<u64, _>>().ok()
+    });
+    Some(Duration::from_millis(
+        ticks.into_iter().sum::<Option<u64>>()? * 10,
+    ))
 }
 
 /// Shows the end of this log when the test of this thread fails.
