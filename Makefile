@@ -85,15 +85,26 @@ lint: ## Check format and lints
 # Outside of the recipe, which `make -n` would run if it named MAKE itself. One at a time: two of these may run in one clone.
 IMAGE_TEST = flock '$(CARGO_TARGET_DIR)/image.lock' sh -c '$(MAKE) --no-print-directory image && tests/image/check'
 
-# The stops of control plane and operator spend their time waiting: beside all that does not measure time. Their output comes last.
+# What waits runs beside what works: the stops of control plane and operator from the beginning on, and the tests of the client beside
+# all that is neither `cluster` nor `client`, which lets everybody else go first. The output of what ran beside comes later.
 define TESTS
-log='$(CARGO_TARGET_DIR)/outage.log'
-cargo test --workspace --no-run && cargo test --test outage --no-run || exit 1
-cargo test --test outage >"$$log" 2>&1 & outage=$$!
-cargo test --workspace; rest=$$?
-wait $$outage; stops=$$?
-cat "$$log"
-[ $$rest = 0 ] && [ $$stops = 0 ]
+logs='$(CARGO_TARGET_DIR)'
+others=$$(cargo metadata --no-deps --format-version 1 | jq -r '[.packages[].targets[]
+    | select(.test and ."required-features" == null and .name != "cluster" and .name != "client")
+    | select(.kind[0] == "test" or .kind[0] == "bin") | "--\(.kind[0])=\(.name)"] | join(" ")')
+[ -n "$$others" ] || exit 1
+cargo test --workspace --no-run && cargo test --workspace --test outage --no-run || exit 1
+
+failed=0
+cargo test --workspace --test outage >"$$logs/outage.log" 2>&1 & outage=$$!
+nice sh -c "cargo test --workspace --lib $$others && cargo test --workspace --doc" >"$$logs/others.log" 2>&1 & others=$$!
+cargo test --workspace --test client || failed=1
+wait $$others || failed=1
+cat "$$logs/others.log"
+[ $$failed = 1 ] || cargo test --workspace --test cluster || failed=1
+wait $$outage || failed=1
+cat "$$logs/outage.log"
+exit $$failed
 endef
 export TESTS
 
@@ -118,10 +129,10 @@ test-api: setup controlplane $(SCHEMATHESIS) ## Test what others read: the alert
 	cargo test --workspace --test monitoring
 
 outage: setup controlplane ## Stop the control plane, and the operator before and after each of its writes, about 10 minutes
-	cargo test --test outage
+	cargo test --workspace --test outage
 
 upgrade: setup controlplane ## Upgrade from the operator of another revision to this one, and back (FROM; the newest tag)
-	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --test upgrade
+	@from=$$(tests/upgrade/build '$(FROM)') && UPGRADE_FROM="$$from" cargo test --workspace --test upgrade
 
 .PHONY: test-dashboard
 test-dashboard: NEEDS += chromium=chromium npm=npm

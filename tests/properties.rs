@@ -1,48 +1,43 @@
 //! The invariants of the decisions, over random policies, healths and stories. S3, S4 … are their names.
 
+#[path = "properties/checks.rs"]
+mod checks;
 #[path = "properties/routing.rs"]
 mod routing;
+#[path = "properties/stories.rs"]
+mod stories;
 mod support;
+#[path = "properties/writes.rs"]
+mod writes;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use distributary::render::{Kind, Manifest};
-use distributary::writing::diff::{Observed, Write, diff};
+use distributary::render::Manifest;
+use distributary::writing::diff::{Observed, diff};
 use distributary_core::Moment;
 use distributary_core::breaker::Circuit;
-use distributary_core::cadence;
 use distributary_core::class_states::ClassStates;
 use distributary_core::cluster::Cluster;
 use distributary_core::config_maps::{config_maps, largest};
-use distributary_core::decision::DecisionState;
 use distributary_core::fixture::{self, outputs};
 use distributary_core::following::FollowingState;
-use distributary_core::health::{Health, Reason, Standing};
-use distributary_core::ids::{EndpointId, TargetId};
+use distributary_core::health::{Health, Standing};
+use distributary_core::ids::TargetId;
 use distributary_core::judgement::Judgement;
-use distributary_core::lag::{Freshness, Lag, Replay, ReplayReport, WalHistory};
-use distributary_core::observation::{FailureClass, FailureKind, Lsn, Observation, Role, Sample};
+use distributary_core::lag::{Freshness, Replay};
+use distributary_core::observation::Role;
 use distributary_core::outputs::{Format, Outputs};
 use distributary_core::plan::{Admission, RouteState, RoutingPlan, plan};
-use distributary_core::policy::{
-    DeclaredRole, DeclaredServer, Endpoint, EndpointState, LagSource, PrimaryRole, SHORTEST_ATTEMPT,
-};
+use distributary_core::policy::{DeclaredRole, DeclaredServer, EndpointState, LagSource, PrimaryRole};
 use distributary_core::role::Evidence;
 use distributary_core::routing::ReadFallback;
 use distributary_core::server::{Host, Location};
 use distributary_core::table::{RoutingTable, Subject};
 use distributary_core::write_primary::{Claim, Rules, WriteChoice, Writes, choose_write_primary};
-use proptest::collection::vec;
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use support::arbitrary::{
-    Meddling, Situation, failures, healths, logs, meddlings, policies, replays, scripts, settings,
-    situations, stories, works,
-};
+use support::arbitrary::{Situation, situations};
 use support::rendered;
-use support::simulation::Simulation;
 
 /// So many cases that the whole file runs in seconds.
 fn cases(count: u32) -> ProptestConfig {
@@ -331,378 +326,4 @@ proptest! {
         let diff = diff(&manifests.objects, &observed, &situation.policy.uid);
         prop_assert!(diff.writes.is_empty() && diff.conflicts.is_empty(), "{diff:#?}");
     }
-}
-
-fn meddle(kind: Kind, body: &mut Value, by: &Meddling) {
-    let metadata = &mut body["metadata"];
-    if by.label {
-        metadata["labels"]["team"] = json!("shop");
-    }
-    if by.annotation {
-        metadata["annotations"]["note"] = json!("keep");
-    }
-    if by.dropped_label {
-        metadata["labels"]["distributary.dev/old"] = json!("x");
-    }
-    match kind {
-        Kind::Service => {
-            if by.selector {
-                body["spec"]["selector"] = json!({"app": "other"});
-            }
-            if by.external {
-                body["spec"]["externalIPs"] = json!(["203.0.113.9"]);
-            }
-            if by.allocated {
-                body["spec"]["clusterIP"] = json!("198.19.0.7");
-            }
-        }
-        Kind::ConfigMap if by.data => body["data"]["extra"] = json!("theirs"),
-        Kind::EndpointSlice if by.data => body["endpoints"] = json!([]),
-        Kind::ConfigMap | Kind::EndpointSlice => {}
-    }
-}
-
-/// What the API server does with the writes.
-fn apply(observed: &mut Observed, writes: Vec<Write>) {
-    for write in writes {
-        match write {
-            Write::Create(manifest) => assert!(observed.insert(manifest.id, manifest.body).is_none(), "409"),
-            Write::Update(manifest) => assert!(observed.insert(manifest.id, manifest.body).is_some(), "404"),
-            Write::Delete { id, .. } => assert!(observed.remove(&id).is_some(), "404"),
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(500))]
-
-    /// L1: from any earlier plan, whatever others did, one round of writes leads to the desired state, and keeps what
-    /// is not ours.
-    #[test]
-    fn one_round_of_writes_converges_and_keeps_what_is_foreign(
-        situation in situations(),
-        earlier in vec((healths(), replays()), 5),
-        meddlings in vec(meddlings(), 12),
-        services in any::<bool>(),
-    ) {
-        let mut was = situation.clone();
-        was.known = earlier;
-        was.known.truncate(situation.known.len());
-        let before = rendered(&was.policy, &outputs(), &judge(&was).plan);
-        let mut observed = Observed::new();
-        for (object, by) in before.objects.iter().zip(meddlings.iter().cycle()) {
-            if !by.lost {
-                let mut body = object.body.clone();
-                meddle(object.id.kind, &mut body, by);
-                observed.insert(object.id.clone(), body);
-            }
-        }
-        let policy = &situation.policy;
-        let mut outputs = outputs();
-        if !services {
-            outputs.services = None;
-        }
-        let desired = rendered(policy, &outputs, &judge(&situation).plan).objects;
-        let met = observed.clone();
-        let first = diff(&desired, &observed, &policy.uid);
-        prop_assert!(first.conflicts.is_empty());
-        apply(&mut observed, first.writes);
-        let second = diff(&desired, &observed, &policy.uid);
-        prop_assert!(second.writes.is_empty(), "{:#?}", second.writes);
-        prop_assert_eq!(observed.keys().cloned().collect::<Vec<_>>(), {
-            let mut ids: Vec<_> = desired.iter().map(|object| object.id.clone()).collect();
-            ids.sort();
-            ids
-        });
-        for (id, body) in &observed {
-            let Some(was) = met.get(id) else { continue };
-            for (part, key) in [("labels", "team"), ("annotations", "note")] {
-                prop_assert_eq!(&body["metadata"][part][key], &was["metadata"][part][key]);
-            }
-            prop_assert_eq!(&body["data"]["extra"], &was["data"]["extra"]);
-            prop_assert_eq!(&body["spec"]["clusterIP"], &was["spec"]["clusterIP"]);
-            prop_assert!(body["metadata"]["labels"]["distributary.dev/old"].is_null());
-            prop_assert!(body["spec"]["selector"].is_null() && body["spec"]["externalIPs"].is_null());
-        }
-    }
-
-    /// S5.
-    #[test]
-    fn nothing_is_written_to_an_object_that_is_not_ours(situation in situations(), other_database in vec(any::<bool>(), 12)) {
-        let policy = &situation.policy;
-        let desired = rendered(policy, &outputs(), &judge(&situation).plan).objects;
-        let mut observed = Observed::new();
-        for (object, other_database) in desired.iter().zip(other_database) {
-            if other_database {
-                let mut body = object.body.clone();
-                body["metadata"]["ownerReferences"][0]["uid"] = json!("another");
-                body["data"] = json!({"changed": "yes"});
-                observed.insert(object.id.clone(), body);
-            }
-        }
-        let diff = diff(&desired, &observed, &policy.uid);
-        for write in &diff.writes {
-            prop_assert!(!observed.contains_key(write.id()));
-        }
-        prop_assert_eq!(diff.conflicts.len(), observed.len());
-    }
-}
-
-fn observation(started: Moment, takes: Duration, result: Option<FailureKind>) -> Observation {
-    let mut sample = Sample::of(Role::Standby);
-    sample.system_identifier = Some(7);
-    Observation {
-        started,
-        ended: started + takes,
-        address: None,
-        result: result.map_or(Ok(sample), Err),
-        sqlstate: None,
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(1000))]
-
-    #[test]
-    fn the_next_check_begins_after_this_one_and_has_20_ms(
-        (breaker, probing) in settings(), story in stories(), spread in 0..=100_u8,
-    ) {
-        let mut health = Health::default();
-        let mut next = (Moment::default(), cadence::first_attempt(&probing, &breaker));
-        for (takes, result) in story {
-            let seen = observation(next.0, Duration::from_millis(takes).min(next.1), result);
-            health.observe(&seen, &breaker, &probing);
-            let Some((at, timeout)) = cadence::next(&health, &seen, &probing, &breaker, spread) else {
-                let class = health.failure.map(FailureKind::class);
-                prop_assert_eq!(class, Some(FailureClass::RefusedAddress));
-                return Ok(());
-            };
-            prop_assert!(at >= seen.ended);
-            prop_assert!(timeout >= SHORTEST_ATTEMPT && timeout <= probing.timeout.max(SHORTEST_ATTEMPT));
-            let watched = probing.interval.max(probing.failover_timeout);
-            prop_assert!(at <= seen.ended + watched.max(Duration::from_millis(5)));
-            next = (at, timeout);
-        }
-    }
-
-    /// Whatever the kind and the length of the failures: the circuit opens within the failover timeout. What is too
-    /// short for its attempts, each 20 ms and the 5 ms of a confirmation, may take that much longer.
-    #[test]
-    fn a_run_of_failures_trips_within_the_failover_timeout(
-        (breaker, probing) in settings(),
-        story in vec((prop_oneof![0..30_u64, 0..3000_u64, Just(u64::MAX)], any::<prop::sample::Index>()), 200),
-    ) {
-        let dead = [FailureKind::ConnectRefused, FailureKind::ConnectionReset, FailureKind::TimedOut, FailureKind::ServerFailing];
-        let mut health = Health::default();
-        health.admitted = true;
-        let mut next = (Moment::default(), cadence::first_attempt(&probing, &breaker));
-        let mut checks = 0;
-        for (takes, kind) in story.iter().cycle() {
-            let seen = observation(next.0, Duration::from_millis(*takes).min(next.1), Some(*kind.get(&dead)));
-            health.observe(&seen, &breaker, &probing);
-            checks += 1;
-            if let Circuit::Open { .. } = health.breaker.circuit {
-                let slack = Duration::from_millis(5 + 20);
-                prop_assert!(seen.ended.since_start() <= probing.failover_timeout + slack, "tripped at {:?} of {:?}", seen.ended, probing);
-                return Ok(());
-            }
-            prop_assert!(checks < 1000, "a run without an end");
-            next = cadence::next(&health, &seen, &probing, &breaker, 0).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_lost_server_is_not_asked_in_a_loop((breaker, probing) in settings(), first in failures(), then in failures()) {
-        let mut health = Health::default();
-        health.admitted = true;
-        let mut next = (Moment::default(), Duration::ZERO);
-        let mut checks: u32 = 0;
-        while next.0.since_start() < Duration::from_secs(60) {
-            let seen = observation(next.0, Duration::ZERO, Some(if checks == 0 { first } else { then }));
-            health.observe(&seen, &breaker, &probing);
-            checks += 1;
-            let Some(instruction) = cadence::next(&health, &seen, &probing, &breaker, 0) else { return Ok(()) };
-            next = instruction;
-        }
-        let pace = probing.interval.min(probing.failover_timeout).as_millis();
-        let regular = u32::try_from(60_000 / pace.max(1)).unwrap() + 1;
-        let per_run = breaker.failure_threshold + 40;
-        prop_assert!(checks <= regular * 10 / 9 + per_run, "{checks} checks in a minute, {regular} would do");
-    }
-}
-
-proptest! {
-    #![proptest_config(cases(60))]
-
-    /// S2, S3 and S4 along whole stories, and S9: who is routed has shown itself.
-    #[test]
-    fn stories_keep_the_invariants(policy in policies(), script in scripts()) {
-        let mut simulation = Simulation::new(&policy);
-        let ids: BTreeMap<usize, String> = policy.endpoints.iter().map(|endpoint| endpoint.id.to_string()).enumerate().collect();
-        for (seconds, at, answer) in script {
-            if let Some(id) = ids.get(&at) {
-                simulation.from(seconds, id, answer);
-            }
-        }
-        simulation.run(90.0);
-        let pinned = policy.failover.primary_role == PrimaryRole::Pinned;
-        let mut holder: Option<EndpointId> = None;
-        let dedicated_may = policy.failover.read_fallback.contains(&ReadFallback::DedicatedReplicas);
-        let valid = policy.policy();
-        for (_, decided) in simulation.plans() {
-            let (plan, endpoints) = (&decided.plan, &decided.endpoints);
-            prop_assert!(plan.rw.members.len() <= 1);
-            for view in endpoints {
-                let target = TargetId::host(view.id.clone());
-                let (reads, writes) = plan.membership(&target);
-                prop_assert_eq!(view.state.eligible, plan.member(&valid, &target).is_some());
-                let general = policy.endpoint(&view.id).is_some_and(|endpoint| endpoint.serves(None));
-                if let Some(member) = reads.filter(|_| !general && view.state.role == Some(Role::Standby)) {
-                    prop_assert_eq!(member.admission, Admission::Fallback, "dedicated: {:?}", view);
-                    prop_assert!(dedicated_may);
-                }
-                let open = matches!(view.state.circuit, Circuit::Open { .. });
-                if open && let Some(member) = reads {
-                    prop_assert!(member.admission != Admission::Eligible, "{view:?}");
-                    prop_assert!(member.admission == Admission::Held || view.state.failure.is_none(), "{view:?}");
-                }
-                prop_assert!(writes.is_none() || view.state.role == Some(Role::Primary));
-            }
-            let well = endpoints.iter().any(|view| {
-                let may = |endpoint: &Endpoint| endpoint.weight > 0 && (endpoint.serves(None) || dedicated_may);
-                let may = policy.endpoint(&view.id).is_some_and(may);
-                view.healthy && view.state.role == Some(Role::Standby) && may
-            });
-            prop_assert!(!well || serves(plan));
-            let next = decided.holding.holder.as_ref().map(|holder| holder.endpoint.clone());
-            if let (Some(old), false) = (holder.as_ref().filter(|old| next.as_ref() != Some(*old)), pinned) {
-                let left = endpoints.iter().find(|view| view.id == *old).unwrap();
-                let takes_writes = left.state.reason == Reason::WritableReplica && left.state.failure.is_none();
-                prop_assert!(!takes_writes, "{left:?}\n{}", simulation.table());
-            }
-            holder = next;
-        }
-    }
-
-    /// S9: after a restart without a single answer nothing is decided, so routes stay.
-    #[test]
-    fn while_all_is_unknown_nothing_is_decided(policy in policies(), script in scripts()) {
-        let mut before = Simulation::new(&policy);
-        for (seconds, at, answer) in script {
-            if let Some(endpoint) = policy.endpoints.get(at) {
-                before.from(seconds, endpoint.id.as_str(), answer);
-            }
-        }
-        before.run(30.0);
-        let simulation = Simulation::restarted(&policy, before.memory());
-        let watched = policy.endpoints.iter().any(Endpoint::is_watched);
-        for (_, decision) in &simulation.decisions {
-            let waits = matches!(decision.state, DecisionState::Waiting { .. });
-            prop_assert!(!watched || waits);
-        }
-    }
-
-    /// Lag is no failure.
-    #[test]
-    fn lag_opens_no_circuit_and_is_the_same_whatever_wall_clocks_say(work in works(), jumps in any::<u32>()) {
-        let run = |wall_clock| {
-            let mut simulation = Simulation::new(&support::policy(SERVERS));
-            simulation.wall_clock = wall_clock;
-            for (seconds, at, follows, rate) in &work {
-                simulation.wal.writes(*seconds, *rate);
-                simulation.wal.follows(*seconds, ["primary", "a", "b"][*at], *follows);
-            }
-            simulation.run(400.0);
-            simulation
-        };
-        let simulation = run(None);
-        for (_, decided) in simulation.plans() {
-            for view in &decided.endpoints {
-                prop_assert_eq!(view.state.circuit, Circuit::default());
-                prop_assert_eq!(view.state.trips, 0);
-            }
-            prop_assert!(serves(&decided.plan));
-        }
-        let other = run(Some(jumps));
-        prop_assert_eq!(&simulation.log, &other.log);
-        prop_assert_eq!(simulation.most_lag, other.most_lag);
-    }
-
-    #[test]
-    fn an_idle_primary_makes_no_lag_for_hours(hours in 1..5_u32, heartbeat in 1..60_u32) {
-        let policy = support::policy(&format!("{SERVERS}\nhealthCheck: {{heartbeat: {heartbeat}s, interval: 60s}}"));
-        let mut simulation = Simulation::new(&policy);
-        simulation.run(f64::from(hours) * 3600.0);
-        prop_assert_eq!(simulation.most_lag, 0);
-        prop_assert_eq!(simulation.log.len(), 1);
-    }
-}
-
-const SERVERS: &str = "
-primary: {host: 198.18.0.1}
-replicas:
-- {id: a, host: 198.18.0.2}
-- {id: b, host: 198.18.0.3}
-";
-const SPAN: Duration = Duration::from_secs(34);
-
-proptest! {
-    #![proptest_config(cases(500))]
-
-    /// Whoever is where the head was at a sample lags by the time since then: never less, and too much by no more than
-    /// the samples, or the positions that are kept, are apart.
-    #[test]
-    fn the_error_of_lag_is_bounded(log in logs(), at in any::<prop::sample::Index>(), later in 0..4000_u64) {
-        let mut history = WalHistory::default();
-        let (mut millis, mut position) = (0, 1000);
-        let mut samples = Vec::new();
-        for (gap, written) in &log {
-            (millis, position) = (millis + gap, position + written);
-            samples.push((millis, position));
-            history.primary_at(moment(millis), Lsn(position), Some(1), SPAN);
-        }
-        let (_, replayed) = *at.get(&samples);
-        let now = millis + later;
-        let newest = samples.iter().rev().find(|(_, position)| *position == replayed).unwrap().0;
-        let truth = Duration::from_millis(now - newest);
-        match history.behind(Lsn(replayed), moment(now)) {
-            Lag::Unknown => prop_assert!(false, "there is a history"),
-            Lag::Behind { time, bytes } if replayed == position => {
-                prop_assert_eq!((time, bytes), (Duration::ZERO, Some(0)));
-            }
-            Lag::Behind { time, bytes } => {
-                prop_assert_eq!(bytes, Some(position - replayed));
-                let widest = log.iter().map(|(gap, _)| *gap).max().unwrap();
-                let error = Duration::from_millis(widest) + SPAN / 64;
-                prop_assert!(time.abs_diff(truth) <= error, "{time:?}, truly {truth:?}");
-            }
-            Lag::AtLeast { time, .. } => prop_assert!(time <= truth + SPAN / 64, "{time:?}, truly {truth:?}"),
-        }
-    }
-
-    /// A verdict stands for three heartbeats, and what is past the bound does not become fresh.
-    #[test]
-    fn verdicts_flip_at_least_three_heartbeats_apart(lags in vec(0..60_u64, 1..200), beat in 1..10_u64) {
-        let mut settings = support::policy(SERVERS).endpoints[1].lag.clone();
-        settings.source = LagSource::Query("SELECT 0".into());
-        let (mut replay, beat) = (Replay::default(), Duration::from_secs(beat));
-        let (mut now, mut flipped, mut before) = (moment(0), None, Freshness::Unknown);
-        for lag in lags {
-            now = now + beat;
-            let told = ReplayReport { moment: now, position: None, queried: Some(Duration::from_secs(lag)) };
-            replay.observe(told, &WalHistory::default(), &settings, beat);
-            if replay.freshness != before {
-                if let Some(at) = flipped {
-                    prop_assert!(now.since(at) >= beat * 3, "{before:?} to {:?}", replay.freshness);
-                }
-                let fits = if replay.freshness == Freshness::Fresh { lag <= 30 } else { lag > 30 };
-                prop_assert!(fits, "{:?} at {lag} s", replay.freshness);
-                (flipped, before) = (Some(now), replay.freshness);
-            }
-        }
-    }
-}
-
-fn moment(millis: u64) -> Moment {
-    Moment::new(Duration::from_millis(millis))
 }

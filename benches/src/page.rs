@@ -2,18 +2,7 @@
 
 use std::collections::HashMap;
 
-/// The sum of all series of a counter.
-#[must_use]
-pub fn sum(page: &str, counter: &str) -> u64 {
-    let of_counter = |line: &&str| {
-        let rest = line.strip_prefix(counter);
-        rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-    };
-    let lines = page.lines().filter(of_counter);
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
+pub use harness::page::sum;
 
 /// The bound, as the page writes it, below which all values are that a histogram counted between two readings.
 #[must_use]

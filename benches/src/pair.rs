@@ -23,7 +23,6 @@ const LEASE: &str = "distributary";
 /// For the first of them to lead, and as long as the Lease may be followed.
 const LEADS: Duration = Duration::from_mins(1);
 const EVER: Duration = Duration::from_hours(24);
-const LEADER: &str = "distributary_leader ";
 
 /// Two operators, of which one leads.
 pub struct Pair {
@@ -129,14 +128,11 @@ impl Pair {
     /// # Errors
     /// When somebody still does after a minute.
     pub async fn rests(&self, plane: &ControlPlane, time: Duration) -> Result<()> {
-        wait::eventually("nothing to be written", LEADS, || async {
-            let since = harness::control_plane::audit::now();
-            wait::pass(time, "that nothing is written is only seen by its absence").await;
-            let written = self.written(plane, since)?;
-            anyhow::ensure!(written.is_empty(), "{}", told(&written));
-            anyhow::Ok(())
-        })
-        .await
+        let since = harness::control_plane::audit::now();
+        let written = || anyhow::Ok(told(&self.written(plane, since)?));
+        wait::rest("nothing to be written", time, LEADS, written)
+            .await
+            .map(drop)
     }
 
     /// Waits until the one that follows says that it does, and is ready.
@@ -147,9 +143,7 @@ impl Pair {
         let follower = self.follower();
         follower.answers("/readyz").await?;
         wait::eventually("the other one to follow", LEADS, || async {
-            let page = follower.http_get("/metrics").await?.body;
-            let line = page.lines().find_map(|line| line.strip_prefix(LEADER));
-            anyhow::ensure!(line == Some("0"), "it says {line:?}");
+            anyhow::ensure!(!follower.leads().await?, "it leads");
             anyhow::Ok(())
         })
         .await

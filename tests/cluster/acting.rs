@@ -4,23 +4,19 @@
 mod report;
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
-use harness::control_plane::programs;
 use harness::suite::Suite;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::api::cells;
 use crate::fixture::Fixture;
+use crate::tutorial::Shell;
 
 const PAGE: &str = include_str!("../../docs/cli.md");
-const DEADLINE: Duration = Duration::from_mins(1);
 const URL: &str = "postgresql://app:canary-7f3a@10.0.0.9:5433/app";
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
@@ -40,9 +36,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
 
 /// Somebody with a kubeconfig, kubectl and the plugin.
 pub struct Person {
-    folder: PathBuf,
-    kubeconfig: PathBuf,
-    namespace: String,
+    shell: Shell,
 }
 
 impl Person {
@@ -60,19 +54,10 @@ impl Person {
         it.plane.apply(&it.namespace, &list.to_string()).await?;
         let kubeconfig = it.plane.service_account_kubeconfig(&it.namespace, name).await?;
         let folder = harness::node::data_subdir("acting")?.join(format!("{}-{name}", &*it.namespace));
-        std::fs::create_dir_all(folder.join("bin"))?;
-        for (name, program) in [
-            ("kubectl", programs::path("kubectl")?.canonicalize()?),
-            ("kubectl-distributary", env!("CARGO_BIN_EXE_distributary").into()),
-        ] {
-            std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
-        }
-        std::fs::write(folder.join("replica-9.url"), format!("{URL}\n"))?;
-        Ok(Self {
-            folder,
-            kubeconfig,
-            namespace: it.namespace.to_string(),
-        })
+        let names = vec![("--namespace shop", format!("--namespace {}", &*it.namespace))];
+        let shell = Shell::of(folder, &kubeconfig, names)?;
+        std::fs::write(shell.folder.join("replica-9.url"), format!("{URL}\n"))?;
+        Ok(Self { shell })
     }
 
     pub async fn reader(it: &Fixture) -> Result<Self> {
@@ -90,38 +75,13 @@ impl Person {
         Self::with(it, "cli-nobody", json!([])).await
     }
 
-    /// Runs a command of a shell: its exit code, and what it printed and said.
+    /// Runs a command: its exit code, what it printed and what it said.
     pub async fn run(&self, command: &str) -> Result<(i32, String, String)> {
-        let path = format!("{}:/usr/bin:/bin", self.folder.join("bin").display());
-        let ran = Command::new("bash")
-            .args([
-                "-euc",
-                &command.replace("--namespace shop", &format!("--namespace {}", self.namespace)),
-            ])
-            .current_dir(&self.folder)
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", &self.folder)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let ran = tokio::time::timeout(DEADLINE, ran)
-            .await
-            .context("it takes too long")??;
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = ran;
-        let code = status.code().context("a code")?;
-        Ok((code, String::from_utf8(stdout)?, String::from_utf8(stderr)?))
+        self.shell.end(command).await
     }
 
     pub async fn does(&self, command: &str) -> Result<String> {
-        let (code, out, err) = self.run(command).await?;
-        ensure!(code == 0, "{command}: {code} {out}{err}");
-        Ok(out)
+        self.shell.run(command, 0).await
     }
 
     /// Fails, and says this.
@@ -135,7 +95,7 @@ impl Person {
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.shell.folder.join(name)
     }
 }
 

@@ -55,11 +55,11 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_caller_without_rights_on_secrets_leaves_nothing_behind",
             changes::refused,
         )
-        .test(
+        .waiting_test(
             "the_api_tells_of_changes_until_the_right_is_gone",
             streams::changes,
         )
-        .test(
+        .waiting_test(
             "the_api_tells_of_all_policies_until_the_right_to_list_is_gone",
             streams::fleet,
         )

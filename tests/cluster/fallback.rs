@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use harness::suite::Suite;
-use harness::{ControlPlane, wait};
+use harness::{ControlPlane, page, wait};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use serde_json::{Value, json};
@@ -69,15 +69,12 @@ async fn least_behind(plane: Arc<ControlPlane>) -> Result<()> {
 
 /// The lag of an endpoint in seconds, as it is measured.
 async fn lag(it: &Fixture, endpoint: &str) -> Result<f64> {
-    let page = it.operator.http_get("/metrics").await?.body;
     let of = format!("endpoint=\"{endpoint}\"");
-    let line = page
-        .lines()
-        .find(|line| line.starts_with("distributary_endpoint_lag_seconds{") && line.contains(&of));
-    let figure = line
-        .and_then(|line| line.rsplit(' ').next())
-        .context("no lag is told")?;
-    Ok(figure.parse()?)
+    page::value(
+        &it.operator.metrics().await?,
+        "distributary_endpoint_lag_seconds",
+        &of,
+    )
 }
 
 /// On what ground an endpoint is in the route `ro` of routing.json.

@@ -1,6 +1,7 @@
 //! What a test needs: a namespace, a PostgreSQL cluster, an operator with a ServiceAccount of its own, a policy.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +11,22 @@ use distributary_api::{EndpointStatus, ReplicaSetPolicy};
 use harness::control_plane::{AuditEvent, Namespace, PROXY_DELAY, service_account_user};
 use harness::postgres::{DATABASE, PROBE};
 use harness::{ControlPlane, Operator, PgCluster, Postgres, reader, wait, watch};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// The name of the policy, and what the names of its objects begin with.
 pub const POLICY: &str = "orders";
 /// For what should be there soon: a deadline and no requirement, also for a machine that is busy with something else.
 pub const SOON: Duration = Duration::from_secs(60);
+/// Who writes nothing for so long rests.
+pub const QUIET: Duration = Duration::from_secs(2);
 
 pub struct Fixture {
     pub operator: Operator,
@@ -55,7 +61,7 @@ impl Fixture {
     /// The same with a policy of all servers, ready.
     pub async fn ready(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.policy()).await?;
+        fixture.declare(&fixture.policy()).await?;
         fixture.serves().await?;
         Ok(fixture)
     }
@@ -63,7 +69,7 @@ impl Fixture {
     /// The same at the default settings, when the operator holds its sessions.
     pub async fn at_defaults(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.defaults()).await?;
+        fixture.declare(&fixture.defaults()).await?;
         fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
@@ -72,7 +78,7 @@ impl Fixture {
     /// The same with short times for everything, when the operator holds its sessions; see [`quick`](Self::quick).
     pub async fn at_quick(plane: Arc<ControlPlane>, replicas: usize) -> Result<Self> {
         let fixture = Self::start(plane, replicas).await?;
-        fixture.apply(&fixture.quick()).await?;
+        fixture.declare(&fixture.quick()).await?;
         fixture.serves().await?;
         fixture.holds_sessions().await?;
         Ok(fixture)
@@ -142,6 +148,11 @@ impl Fixture {
         })
     }
 
+    async fn declare(&self, policy: &Value) -> Result<()> {
+        put::<ReplicaSetPolicy>(&self.plane, &self.namespace, policy).await
+    }
+
+    /// Applies an object by kubectl, as a user does.
     pub async fn apply(&self, object: &Value) -> Result<String> {
         self.plane.apply(&self.namespace, &object.to_string()).await
     }
@@ -156,7 +167,7 @@ impl Fixture {
 
     pub fn api<K>(&self) -> Api<K>
     where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.plane.client(), &self.namespace)
     }
@@ -232,13 +243,7 @@ impl Fixture {
 
     /// Whole checks with this result.
     pub async fn checks_of(&self, result: &str) -> Result<u64> {
-        let page = self.operator.http_get("/metrics").await?.body;
-        let counts = page
-            .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{") && line.contains(result));
-        Ok(counts
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum())
+        self.operator.checks(result).await
     }
 
     /// Waits by `kubectl wait` until a policy is as `--for` says, such as `condition=Ready`.
@@ -336,18 +341,9 @@ impl Fixture {
             let events = self.audit()?;
             anyhow::Ok(events.iter().filter(|event| event.is_write()).count())
         };
-        wait::eventually("the operator to rest", SOON, || async {
-            let before = writes()?;
-            wait::pass(
-                Duration::from_secs(2),
-                "that nothing is written is only seen by its absence",
-            )
-            .await;
-            let now = writes()?;
-            ensure!(now == before, "{before} writes, two seconds later {now}");
-            anyhow::Ok(())
-        })
-        .await
+        wait::rest("the operator to rest", QUIET, SOON, writes)
+            .await
+            .map(drop)
     }
 
     /// Waits until the newest check of an endpoint failed with this, and it has this reason.
@@ -368,13 +364,27 @@ impl Fixture {
     }
 }
 
+/// What a test begins with is asked for without kubectl, which is a process for each.
 pub async fn prepare(plane: &ControlPlane, namespace: &str) -> Result<()> {
-    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
-        binding(namespace),
-        secret("probe", PROBE.user, PROBE.password),
-    ]});
-    plane.apply(namespace, &objects.to_string()).await?;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}});
+    let (binding, secret) = (binding(namespace), secret("probe", PROBE.user, PROBE.password));
+    tokio::try_join!(
+        put::<ServiceAccount>(plane, namespace, &account),
+        put::<RoleBinding>(plane, namespace, &binding),
+        put::<Secret>(plane, namespace, &secret),
+    )?;
+    Ok(())
+}
+
+/// Applies an object as `kubectl apply --server-side` does, in its name, so that kubectl may change it later.
+pub async fn put<K>(plane: &ControlPlane, namespace: &str, object: &Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(plane.client(), namespace);
+    let name = object["metadata"]["name"].as_str().context("a name")?;
+    let kubectl = PatchParams::apply("kubectl").validation_strict();
+    api.patch(name, &kubectl, &Patch::Apply(object)).await?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::fixture::{Fixture, POLICY, condition};
 const STEP: Duration = Duration::from_secs(40);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test(
+    suite.waiting_test(
         "least_connections_follows_the_load_of_pgbench_and_does_not_flap",
         follows_load,
     )

@@ -61,7 +61,6 @@ fn tests() -> ExitCode {
         "/crds/replicasetpolicies.distributary.dev.yaml"
     );
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
-    // First what takes two minutes, beside all others.
     let suite = process::tests(suite);
     let suite = tenants::tests(suite);
     let suite = routers::tests(suite);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::link::Link;
 use harness::suite::Suite;
-use harness::{ControlPlane, PgCluster, wait};
+use harness::{ControlPlane, PgCluster, page, wait};
 use serde_json::json;
 
 use crate::fixture::{Fixture, SOON, addresses};
@@ -53,16 +53,9 @@ async fn slow_link(plane: Arc<ControlPlane>) -> Result<()> {
     );
     // A check on a machine that is busy may be slow, too; not for long.
     wait::eventually("the link to show in the times of checks", SOON, || async {
-        let metrics = it.operator.http_get("/metrics").await?.body;
-        let took = |id: &str| {
-            let mut lines = metrics.lines();
-            let line = lines.find(|line| {
-                line.starts_with("distributary_endpoint_check_duration_seconds{")
-                    && line.contains(&format!("\"{id}\""))
-            });
-            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-                .with_context(|| format!("no time of {id} in\n{metrics}"))
-        };
+        let metrics = it.operator.metrics().await?;
+        let name = "distributary_endpoint_check_duration_seconds";
+        let took = |id: &str| page::value(&metrics, name, &format!("\"{id}\""));
         let (slow, fast) = (took("replica-1")?, took("replica-2")?);
         ensure!(
             slow > 0.2 && slow > 3.0 * fast,

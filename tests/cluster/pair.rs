@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::control_plane::{AuditEvent, service_account_user};
 use harness::gate::Gate;
 use harness::wait::{self, Stopwatch};
@@ -13,7 +13,7 @@ use harness::{ControlPlane, Operator, watch};
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, SOON, has_sessions};
+use crate::fixture::{Fixture, QUIET, SOON, has_sessions};
 
 /// Short, and long enough that a busy machine costs nobody the Lease.
 pub const TERMS: [&str; 4] = [
@@ -147,18 +147,10 @@ impl Pair {
 
     /// Waits until neither of them writes.
     pub async fn rests(&self) -> Result<()> {
-        wait::eventually("nothing to be written", SOON, || async {
-            let count = || anyhow::Ok((self.writes(self.leader)?.len(), self.writes(self.follower)?.len()));
-            let before = count()?;
-            wait::pass(
-                Duration::from_secs(2),
-                "that nothing is written is only seen by its absence",
-            )
-            .await;
-            ensure!(count()? == before, "{before:?}");
-            anyhow::Ok(())
-        })
-        .await
+        let count = || anyhow::Ok((self.writes(self.leader)?.len(), self.writes(self.follower)?.len()));
+        wait::rest("nothing to be written", QUIET, SOON, count)
+            .await
+            .map(drop)
     }
 }
 
@@ -216,17 +208,10 @@ async fn start(it: &Fixture, kubeconfig: &Path, account: &str) -> Result<Operato
         .await
 }
 
-/// Whether it says that it leads.
-pub async fn leads(operator: &Operator) -> Result<bool> {
-    let page = operator.http_get("/metrics").await?.body;
-    let line = page.lines().find(|line| line.starts_with("distributary_leader "));
-    Ok(line.context("no distributary_leader")?.ends_with(" 1"))
-}
-
 /// Waits until it says that it leads.
 pub async fn begins_to_lead(operator: &Operator) -> Result<()> {
     wait::eventually("it to lead", SOON, || async {
-        ensure!(leads(operator).await?, "it follows");
+        ensure!(operator.leads().await?, "it follows");
         anyhow::Ok(())
     })
     .await
@@ -235,7 +220,7 @@ pub async fn begins_to_lead(operator: &Operator) -> Result<()> {
 /// Waits until it says that it follows.
 pub async fn follows(operator: &Operator) -> Result<()> {
     wait::eventually("it to follow", SOON, || async {
-        ensure!(!leads(operator).await?, "it leads");
+        ensure!(!operator.leads().await?, "it leads");
         anyhow::Ok(())
     })
     .await

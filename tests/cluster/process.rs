@@ -16,7 +16,7 @@ use crate::fixture::{Fixture, SOON, addresses};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("an_idle_operator_writes_nothing_for_two_minutes", idle)
+        .waiting_test("an_idle_operator_writes_nothing_for_two_minutes", idle)
         .test("a_restart_leaves_the_routes_alone_until_all_was_checked", restart)
         .test("its_pages_answer", pages)
         .test("half_sent_requests_cost_neither_memory_nor_routes", half_sent)

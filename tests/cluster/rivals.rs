@@ -20,12 +20,12 @@ const READS: &str = "orders-ro-ipv4-5432";
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
+        .waiting_test(
             "two_installations_that_disagree_write_a_handful_of_times_and_say_so",
             disagree,
         )
         .test("a_second_installation_that_agrees_writes_nothing", agree)
-        .test("what_people_take_away_is_put_back_and_is_no_rival", take_away)
+        .waiting_test("what_people_take_away_is_put_back_and_is_no_rival", take_away)
 }
 
 /// An operator that leads by the Lease of the name of its account.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use harness::postgres::processed;
 use harness::suite::Suite;
-use harness::{ControlPlane, Operator, wait};
+use harness::{ControlPlane, Operator, page, wait};
 
 use crate::pair::Pair;
 
@@ -18,30 +19,18 @@ const REPORTED: Duration = Duration::from_secs(30);
 const ENDPOINTS: [&str; 3] = ["primary", "replica-1", "replica-2"];
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test("transactions_are_those_that_pgbench_counts", counts_as_pgbench)
+    suite.waiting_test("transactions_are_those_that_pgbench_counts", counts_as_pgbench)
 }
 
 /// The transactions of each endpoint since the operator checks it.
 async fn transactions(operator: &Operator) -> Result<[f64; 3]> {
-    let page = operator.http_get("/metrics").await?.body;
+    let metrics = operator.metrics().await?;
     let mut counts = [0.0; 3];
     for (count, id) in counts.iter_mut().zip(ENDPOINTS) {
         let of = format!("endpoint=\"{id}\"");
-        let mut lines = page.lines();
-        let line = lines
-            .find(|line| line.starts_with("distributary_endpoint_transactions_total{") && line.contains(&of));
-        let value = line.and_then(|line| line.rsplit(' ').next());
-        *count = value.with_context(|| format!("no {id} in\n{page}"))?.parse()?;
+        *count = page::value(&metrics, "distributary_endpoint_transactions_total", &of)?;
     }
     Ok(counts)
-}
-
-/// What pgbench says at its end.
-fn processed(log: &str) -> Option<f64> {
-    let line = log
-        .lines()
-        .find(|line| line.contains("transactions actually processed"))?;
-    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// Two operators check each server every second, beside a heartbeat every 2 s.
@@ -64,7 +53,7 @@ async fn counts_as_pgbench(plane: Arc<ControlPlane>) -> Result<()> {
     let rates = ["--rate=100", "--rate=200", "--rate=300"];
     let benches = servers.into_iter().zip(rates).map(work);
     let benches = benches.collect::<Result<Vec<_>>>()?;
-    let done = |at: usize| processed(&benches[at].log());
+    let done = |at: usize| processed(&benches[at]);
     wait::eventually("pgbench to end", WORK + REPORTED, || async {
         ensure!((0..3).all(|at| done(at).is_some()), "{}", benches[0].log());
         anyhow::Ok(())

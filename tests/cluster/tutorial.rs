@@ -1,12 +1,14 @@
 //! docs/tutorial.md, command by command, with the names of the test's servers in place of its own.
 
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::control_plane::programs;
-use harness::postgres::{Shutdown, Tls};
+use harness::postgres::{PROGRAMS, Shutdown, Tls};
 use harness::suite::Suite;
 use harness::{ControlPlane, PgCluster};
 use tokio::process::Command;
@@ -55,27 +57,30 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// One for this page, of an administrator.
     pub fn new(it: &Fixture, page: &str) -> Result<Self> {
         let folder = harness::node::data_subdir(page)?.join(&*it.namespace);
-        std::fs::create_dir_all(folder.join("bin"))?;
-        std::fs::write(folder.join("ca.crt"), it.postgres.authority().pem())?;
-        for (name, program) in [
-            ("kubectl", programs::path("kubectl")?.canonicalize()?),
-            ("distributary", env!("CARGO_BIN_EXE_distributary").into()),
-            ("kubectl-distributary", env!("CARGO_BIN_EXE_distributary").into()),
-        ] {
-            std::os::unix::fs::symlink(program, folder.join("bin").join(name))?;
+        let names = vec![
+            ("pg-0.example.com", it.postgres.primary().name().to_owned()),
+            ("pg-1.example.com", it.postgres.replica(0).name().to_owned()),
+            ("--namespace=shop", format!("--namespace={}", &*it.namespace)),
+            ("namespace: shop", format!("namespace: {}", &*it.namespace)),
+        ];
+        let shell = Self::of(folder, it.plane.admin_kubeconfig(), names)?;
+        std::fs::write(shell.folder.join("ca.crt"), it.postgres.authority().pem())?;
+        Ok(shell)
+    }
+
+    /// One with kubectl, the operator's program by its names, and this kubeconfig.
+    pub fn of(folder: PathBuf, kubeconfig: &Path, names: Vec<(&'static str, String)>) -> Result<Self> {
+        let bin = folder.join("bin");
+        std::fs::create_dir_all(&bin)?;
+        symlink(programs::path("kubectl")?.canonicalize()?, bin.join("kubectl"))?;
+        for name in ["distributary", "kubectl-distributary"] {
+            symlink(env!("CARGO_BIN_EXE_distributary"), bin.join(name))?;
         }
-        std::fs::copy(it.plane.admin_kubeconfig(), folder.join("kubeconfig"))?;
-        Ok(Self {
-            folder,
-            names: vec![
-                ("pg-0.example.com", it.postgres.primary().name().to_owned()),
-                ("pg-1.example.com", it.postgres.replica(0).name().to_owned()),
-                ("--namespace=shop", format!("--namespace={}", &*it.namespace)),
-                ("namespace: shop", format!("namespace: {}", &*it.namespace)),
-            ],
-        })
+        std::fs::copy(kubeconfig, folder.join("kubeconfig"))?;
+        Ok(Self { folder, names })
     }
 
     /// With the names of the test.
@@ -87,10 +92,14 @@ impl Shell {
 
     /// Runs commands, which must end with this code; what they printed.
     pub async fn run(&self, commands: &str, code: i32) -> Result<String> {
-        let path = format!(
-            "{}:/usr/lib/postgresql/15/bin:/usr/bin:/bin",
-            self.folder.join("bin").display()
-        );
+        let (ended, out, err) = self.end(commands).await?;
+        ensure!(ended == code, "{commands}{out}{err}{ended}");
+        Ok(out)
+    }
+
+    /// Runs commands: their exit code, what they printed and what they said.
+    pub async fn end(&self, commands: &str) -> Result<(i32, String, String)> {
+        let path = format!("{}:{PROGRAMS}:/usr/bin:/bin", self.folder.join("bin").display());
         let ran = Command::new("bash")
             .args(["-euc", &self.named(commands)])
             .current_dir(&self.folder)
@@ -98,18 +107,18 @@ impl Shell {
             .env("PATH", path)
             .env("HOME", &self.folder)
             .env("KUBECONFIG", self.folder.join("kubeconfig"))
+            .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
         let ran = tokio::time::timeout(DEADLINE, ran)
             .await
             .context("it takes too long")??;
-        let (out, err) = (String::from_utf8(ran.stdout)?, String::from_utf8(ran.stderr)?);
-        ensure!(
-            ran.status.code() == Some(code),
-            "{commands}{out}{err}{}",
-            ran.status
-        );
-        Ok(out)
+        let code = ran.status.code().context("a code")?;
+        Ok((
+            code,
+            String::from_utf8(ran.stdout)?,
+            String::from_utf8(ran.stderr)?,
+        ))
     }
 }
 

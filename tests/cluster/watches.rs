@@ -23,7 +23,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "an_edit_is_taken_soon_though_every_connection_is_forgotten",
             forgotten_connections,
         )
-        .test(
+        .waiting_test(
             "services_need_no_connections_of_their_own",
             connections_of_services,
         )
@@ -32,7 +32,7 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             forbidden_namespace,
         )
         .test("a_role_that_is_lost_holds_back_no_other_namespace", lost_role)
-        .test("an_operator_at_rest_lists_nothing", lists_at_rest)
+        .waiting_test("an_operator_at_rest_lists_nothing", lists_at_rest)
         .test("large_secrets_do_not_fill_its_memory", large_secrets)
 }
 
@@ -97,7 +97,8 @@ async fn connections_of_services(plane: Arc<ControlPlane>) -> Result<()> {
         Ok(())
     })
     .await?;
-    wait::eventually("its connections to be few", SOON, || async {
+    // One without a request for 30 s is closed, and they are looked at every 30 s.
+    wait::eventually("its connections to be few", 2 * SOON, || async {
         let count = it.operator.connections()?.len();
         ensure!(count <= AT_MOST, "{count} connections");
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::postgres::processed;
 use harness::{ControlPlane, Postgres, wait};
 use serde_json::Value;
 
@@ -17,14 +18,6 @@ const WORK: Duration = Duration::from_secs(130);
 const FULL: Duration = Duration::from_secs(95);
 /// Transactions per second of the primary, and of each replica.
 const RATES: [&str; 3] = ["--rate=100", "--rate=200", "--rate=300"];
-
-/// What pgbench says at its end.
-fn processed(log: &str) -> Option<f64> {
-    let line = log
-        .lines()
-        .find(|line| line.contains("transactions actually processed"))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
 
 fn is_near(told: f64, expected: f64) -> bool {
     (told - expected).abs() < 0.05 * expected
@@ -49,7 +42,7 @@ pub async fn are_those_of_pgbench(plane: Arc<ControlPlane>) -> Result<()> {
         .await?;
     let answer: Value = serde_json::from_str(&answer.body)?;
 
-    let done = |at: usize| processed(&benches[at].log());
+    let done = |at: usize| processed(&benches[at]);
     wait::eventually("pgbench to end", WORK + SOON, || async {
         ensure!((0..3).all(|at| done(at).is_some()), "{}", benches[0].log());
         anyhow::Ok(())

@@ -10,7 +10,7 @@ use harness::{ControlPlane, wait};
 
 use crate::RECOVERED;
 use crate::fixture::{Fixture, SOON, addresses};
-use crate::pair::{Pair, follows, leads};
+use crate::pair::{Pair, follows};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
@@ -109,7 +109,7 @@ async fn two_operators(plane: Arc<ControlPlane>) -> Result<()> {
     it.leads("ro", &[it.postgres.replica(1)], RECOVERED).await?;
     it.condition("Degraded", "True", "EndpointsNotServing").await?;
     wait::eventually("one of them to lead", SOON, || async {
-        let lead = (leads(both[0]).await?, leads(both[1]).await?);
+        let lead = (both[0].leads().await?, both[1].leads().await?);
         ensure!(lead.0 != lead.1, "{lead:?}");
         anyhow::Ok(())
     })

@@ -35,12 +35,12 @@ pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
             "a_server_that_accepts_no_connection_is_out_though_its_session_answers",
             deaf,
         )
-        .test(
+        .test_alone(
             "an_edit_of_a_slice_by_somebody_else_is_put_back_within_five_seconds",
             put_back,
         )
-        .test("it_stops_within_two_seconds", stops)
-        .test("nothing_is_asked_before_the_slice_is_written", first)
+        .test_alone("it_stops_within_two_seconds", stops)
+        .test_alone("nothing_is_asked_before_the_slice_is_written", first)
 }
 
 async fn out_in_time(it: &Fixture, others: &[&Postgres], bound: Duration) -> Result<()> {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::fixture::{Fixture, SOON, addresses, has_sessions};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test("forty_endpoints_that_go_at_once_are_few_writes", burst)
+    suite.test_alone("forty_endpoints_that_go_at_once_are_few_writes", burst)
 }
 
 /// Two servers with twenty addresses each are a zone; a third one stays.

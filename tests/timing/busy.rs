@@ -15,7 +15,7 @@ use crate::fixture::{Fixture, SOON, addresses};
 const BURNERS: usize = 6;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
-    suite.test(
+    suite.test_alone(
         "six_burners_take_no_endpoint_out_for_a_minute_and_a_kill_is_still_seen",
         burners,
     )

@@ -23,8 +23,8 @@ const KILLS_OF_A_POLICY: usize = 18;
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("fifty_killed_postmasters_are_out_in_milliseconds", kills)
-        .test(
+        .test_alone("fifty_killed_postmasters_are_out_in_milliseconds", kills)
+        .test_alone(
             "an_orderly_restart_is_back_within_a_second_without_a_trip",
             restart,
         )

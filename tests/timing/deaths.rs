@@ -19,7 +19,7 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_millis(900);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test("dead_refused_is_suspected_at_once_and_trips", refused)
+        .test_alone("dead_refused_is_suspected_at_once_and_trips", refused)
         .test("dead_reset_by_the_network_is_suspected_at_once_and_trips", reset)
         .test("dead_reset_after_connecting_trips", reset_later)
         .test("dead_closed_trips", closed)

@@ -1,5 +1,6 @@
-//! How long it takes: one after the other, with nothing beside them, also no other tests. `cargo test` runs them only where
-//! they are named: `cargo test --test timing`, as `make test` does.
+//! How long it takes, with no other tests beside these: what measures a time, or reads, runs alone; what waits for a bound of
+//! seconds, with half a second to spare, runs beside one more of its kind. `cargo test` runs them only where they are named:
+//! `cargo test --test timing`, as `make test` does.
 
 #[allow(dead_code, reason = "made for more tests than these")]
 #[path = "../cluster/fixture.rs"]
@@ -31,7 +32,7 @@ fn tests() -> ExitCode {
     );
     let suite = Suite::new(move || async move { ControlPlane::start_with(&[Path::new(definition)]).await });
     // First who reads through kube-proxy, which is also told of the ends of earlier tests.
-    let suite = rolling::tests(suite.one_at_a_time());
+    let suite = rolling::tests(suite.at_once(2));
     let suite = crash::tests(suite);
     let suite = promotion::tests(suite);
     let suite = bounds::tests(suite);

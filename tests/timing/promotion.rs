@@ -17,11 +17,11 @@ const BOUND: Duration = Duration::from_secs(2);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
+        .test_alone(
             "writes_follow_a_promotion_within_two_seconds_of_it",
             after_the_timeout,
         )
-        .test(
+        .test_alone(
             "writes_follow_an_early_promotion_within_two_seconds_of_the_failover_timeout",
             at_once,
         )

@@ -20,12 +20,12 @@ const SLACK: Duration = Duration::from_secs(2);
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite
-        .test(
+        .test_alone(
             "a_rolling_restart_never_empties_the_reads_nor_leads_them_to_the_primary",
             rolling_restart,
         )
-        .test("a_reader_that_retries_once_outlives_twenty_kills", kills)
-        .test(
+        .test_alone("a_reader_that_retries_once_outlives_twenty_kills", kills)
+        .test_alone(
             "reads_fail_no_longer_than_the_route_and_kube_proxy_take_to_follow",
             lost_no_more,
         )
@@ -81,13 +81,13 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         .rate(50)
         .retry_after(RETRY)
         .start();
-    let mut failed = vec![];
+    let (mut failed, mut routed) = (vec![], Stopwatch::start());
     for round in 0..KILLS {
         let dead = servers[round % 3];
         let others = [servers[(round + 1) % 3], servers[(round + 2) % 3]];
         it.holds_sessions().await?;
         wait::pass(
-            PROXY_DELAY,
+            PROXY_DELAY.saturating_sub(routed.elapsed()),
             "the last change of the routes has reached the reader",
         )
         .await;
@@ -98,6 +98,7 @@ async fn kills(plane: Arc<ControlPlane>) -> Result<()> {
         wait::pass(PROXY_DELAY, "the reads of this kill have ended").await;
         dead.start().await?;
         route.leads_to(&addresses(&servers), SOON).await?;
+        routed = Stopwatch::start();
         let now = reader.totals();
         failed.extend((now.failures > before.failures).then_some(round));
         ensure!(now.reads > before.reads + 20, "it hardly reads: {now:?}");

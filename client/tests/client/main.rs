@@ -1,4 +1,4 @@
-//! The client against real servers.
+//! The client against real servers: what counts every read, or goes by tenths of a second, runs alone.
 
 mod axum;
 mod circuits;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn tests() -> ExitCode {
     let suite = of_policies(of_writes(of_reads(Suite::new(|| async { Ok(()) }))));
-    suite.one_at_a_time().run()
+    suite.at_once(2).run()
 }
 
 fn of_reads(suite: Suite<()>) -> Suite<()> {
@@ -44,16 +44,16 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("a_file_is_followed_and_a_bad_one_changes_nothing", |_| {
             routing::a_file_is_followed_and_a_bad_one_changes_nothing()
         })
-        .test("killed_replica_fails_no_read", |_| {
+        .test_alone("killed_replica_fails_no_read", |_| {
             faults::killed_replica_fails_no_read()
         })
-        .test("stopped_replica_fails_no_read", |_| {
+        .test_alone("stopped_replica_fails_no_read", |_| {
             faults::stopped_replica_fails_no_read()
         })
-        .test("frozen_replica_fails_no_read", |_| {
+        .test_alone("frozen_replica_fails_no_read", |_| {
             faults::frozen_replica_fails_no_read()
         })
-        .test("black_holed_replica_fails_no_read", |_| {
+        .test_alone("black_holed_replica_fails_no_read", |_| {
             faults::black_holed_replica_fails_no_read()
         })
         .test("a_read_runs_only_when_its_server_has_answered", |_| {
@@ -80,10 +80,10 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("a_follower_reads_on_the_primary_what_has_no_token", |_| {
             reads::a_follower_reads_on_the_primary_what_has_no_token()
         })
-        .test("replicas_behind_a_token_are_waited_for_once", |_| {
+        .test_alone("replicas_behind_a_token_are_waited_for_once", |_| {
             reads::replicas_behind_a_token_are_waited_for_once()
         })
-        .test(
+        .test_alone(
             "an_operation_stays_away_from_where_it_misses_its_deadlines",
             |_| circuits::an_operation_stays_away_from_where_it_misses_its_deadlines(),
         )
@@ -93,8 +93,8 @@ fn of_reads(suite: Suite<()>) -> Suite<()> {
         .test("refused_logins_are_not_tried_for_each_request", |_| {
             circuits::refused_logins_are_not_tried_for_each_request()
         })
-        .test("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
-        .test("each_tenant_sees_its_own_writes", |_| {
+        .test_alone("a_bound_of_lag_is_kept", |_| fresh::a_bound_of_lag_is_kept())
+        .test_alone("each_tenant_sees_its_own_writes", |_| {
             fresh::each_tenant_sees_its_own_writes()
         })
 }

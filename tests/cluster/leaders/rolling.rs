@@ -7,7 +7,7 @@ use harness::suite::Suite;
 use harness::{ControlPlane, Operator, wait};
 
 use crate::fixture::{SOON, addresses};
-use crate::pair::{Pair, account, leads, operator, way};
+use crate::pair::{Pair, account, operator, way};
 
 pub fn tests(suite: Suite<ControlPlane>) -> Suite<ControlPlane> {
     suite.test(
@@ -45,7 +45,7 @@ async fn rolling_update(plane: Arc<ControlPlane>) -> Result<()> {
     );
 
     wait::eventually("one to lead", SOON, || async {
-        let both = (leads(&third).await?, leads(&fourth).await?);
+        let both = (third.leads().await?, fourth.leads().await?);
         ensure!(both.0 != both.1, "{both:?}");
         anyhow::Ok(())
     })

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use harness::ControlPlane;
 use serde_json::{Value, json};
 
-use super::{documents, find, template, template_json};
+use super::manifests::{documents, find, template, template_json};
 
 const KINDS: [&str; 6] = [
     "ConfigMap",

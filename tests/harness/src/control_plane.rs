@@ -28,6 +28,7 @@ use tokio::sync::OnceCell;
 
 use crate::process::Daemon;
 use crate::{node, wait, watch};
+use audit::AuditLog;
 use credentials::Credentials;
 
 pub use audit::AuditEvent;
@@ -49,7 +50,7 @@ pub struct ControlPlane {
     client: Client,
     credentials: Credentials,
     admin: PathBuf,
-    audit_log: PathBuf,
+    audit_log: AuditLog,
     // Dropped in this order: those who depend on another program end before it.
     kubelet: OnceCell<Daemon>,
     proxy: Daemon,
@@ -193,13 +194,13 @@ impl ControlPlane {
     async fn prepare(family: ServiceFamily) -> Result<Self> {
         let credentials = Credentials::make()?;
         let admin = credentials.for_user("admin", &["system:masters"])?;
-        let audit_log = node::data_subdir("logs")?.join("audit.log");
+        let audit_log = AuditLog::at(node::data_subdir("logs")?.join("audit.log"));
         Ok(Self {
             client: client(&admin).await?,
             kubelet: OnceCell::new(),
             proxy: daemons::proxy(&credentials)?,
             controller_manager: daemons::controller_manager(&credentials)?,
-            api_server: daemons::api_server(&credentials, &audit_log, family)?,
+            api_server: daemons::api_server(&credentials, audit_log.path(), family)?,
             etcd: daemons::etcd()?,
             credentials,
             admin,

@@ -10,6 +10,7 @@
 //! - [`gate`]: a way to the API server on which a request is held, or which is cut.
 //! - [`link`], [`rogue`](postgres::rogue): a slow way to a server; a server that means ill.
 //! - [`load`]: what takes the processors away from everybody.
+//! - [`page`]: the figures of a page of metrics.
 //! - [`reader`]: a client that reads through a Service and counts.
 //! - [`wait`], [`watch`]: waiting for a condition with a deadline; nothing else in the tests sleeps.
 //!
@@ -26,6 +27,7 @@ pub mod link;
 pub mod load;
 pub mod node;
 pub mod operator;
+pub mod page;
 pub mod postgres;
 pub mod process;
 pub mod reader;

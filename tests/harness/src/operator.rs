@@ -1,5 +1,6 @@
 //! The operator's own binary, as a user runs it.
 
+mod metrics;
 mod stopping;
 
 use std::collections::BTreeSet;

@@ -28,6 +28,7 @@ use crate::node::{self, Addresses};
 use crate::process::Daemon;
 use crate::{dns, wait};
 
+pub use bench::processed;
 pub use cluster::{Builder, PgCluster};
 pub use patroni::{Member, Patroni};
 pub use pooler::{LOOKUP, Passwords, Pooler};

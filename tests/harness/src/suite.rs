@@ -1,35 +1,32 @@
 //! Tests that share what is costly to start.
 
+mod turns;
+
 use std::any::Any;
 use std::cell::RefCell;
-use std::env;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use tokio::runtime::Runtime;
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::OnceCell;
 
 use crate::process;
 use crate::wait::Stopwatch;
+use turns::{Second, Test, Turn};
 
 /// Tests spend their time waiting, so more of them run at once than there are cores.
 const THREADS: usize = 4;
 const LOG_LINES: usize = 40;
-/// So many of the slowest tests are listed at the end.
-const SLOWEST: usize = 10;
-/// Set to a number, so many tests that failed beside others run once more, alone; each is listed at the end with its
-/// first failure. Not set, a test that fails has failed.
-const SECOND_RUNS: &str = "TEST_SECOND_RUNS";
+/// So many of the slowest tests are listed at the end, where this variable sets no other number.
+const SLOWEST: (&str, usize) = ("TEST_SLOWEST", 10);
 
 thread_local! {
     /// Logs to show when the test that runs on this thread fails.
@@ -41,7 +38,7 @@ thread_local! {
 /// Understands the arguments of `cargo test` (`--list`, filters, `--exact`, `--test-threads`, …).
 pub struct Suite<S> {
     shared: Arc<Shared<S>>,
-    tests: Vec<Trial>,
+    tests: Vec<Test>,
     threads: usize,
     durations: Arc<Mutex<Vec<(Duration, String)>>>,
     second: Arc<Second>,
@@ -50,15 +47,6 @@ pub struct Suite<S> {
 struct Shared<S> {
     start: Box<dyn Fn() -> BoxFuture<'static, Result<S>> + Send + Sync>,
     started: OnceCell<Result<Arc<S>, String>>,
-}
-
-/// Second runs of tests that failed.
-struct Second {
-    left: AtomicUsize,
-    /// Held shared by a first run, alone by a second one.
-    alone: RwLock<()>,
-    /// Name and first failure of each test that ran a second time.
-    failed: Mutex<Vec<(String, String)>>,
 }
 
 impl<S: Send + Sync + 'static> Suite<S> {
@@ -82,84 +70,93 @@ impl<S: Send + Sync + 'static> Suite<S> {
 
     /// Runs one test after the other: for tests that measure times.
     #[must_use]
-    pub fn one_at_a_time(mut self) -> Self {
-        self.threads = 1;
+    pub fn one_at_a_time(self) -> Self {
+        self.at_once(1)
+    }
+
+    /// Runs so many tests at a time, those that run alone excepted.
+    #[must_use]
+    pub fn at_once(mut self, tests: usize) -> Self {
+        self.threads = tests;
         self
     }
 
     /// Adds a test. It fails when it returns an error or panics; the log of every operator that it started is then
     /// shown.
     #[must_use]
-    pub fn test<F>(mut self, name: &str, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
+    pub fn test<F>(self, name: &str, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<()>>,
+    {
+        self.with(name, Turn::Beside, test)
+    }
+
+    /// Adds a test that lets time pass for most of its own, as one for what must not happen does: it takes the turn of no other
+    /// test, and the first of these start when the suite does.
+    #[must_use]
+    pub fn waiting_test<F>(self, name: &str, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<()>>,
+    {
+        self.with(name, Turn::Waits, test)
+    }
+
+    /// Adds a test that runs alone, as one that measures a time does.
+    #[must_use]
+    pub fn test_alone<F>(self, name: &str, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<()>>,
+    {
+        self.with(name, Turn::Alone, test)
+    }
+
+    fn with<F>(mut self, name: &str, turn: Turn, test: impl Fn(Arc<S>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>>,
     {
         let (shared, durations, second) = (self.shared.clone(), self.durations.clone(), self.second.clone());
         let this = name.to_owned();
-        self.tests.push(Trial::test(name, move || {
-            let watch = Stopwatch::start();
-            let run = || report(|| runtime().block_on(async { test(shared.get().await?).await }));
-            let reported = second.runs(&this, run);
-            let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
-            durations.push((watch.elapsed(), this));
-            reported
-        }));
+        let run = move || {
+            second.runs(&this, turn, || {
+                let watch = Stopwatch::start();
+                let reported = report(|| runtime().block_on(async { test(shared.get().await?).await }));
+                let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+                durations.push((watch.elapsed(), this.clone()));
+                reported
+            })
+        };
+        self.tests.push(Test {
+            name: name.to_owned(),
+            turn,
+            run: Box::new(run),
+        });
         self
     }
 
-    /// Runs the tests that the arguments of the program ask for, four at a time unless those, or
-    /// [`one_at_a_time`](Self::one_at_a_time), say otherwise, and lists the slowest.
+    /// Runs the tests that the arguments of the program ask for, four at a time and two that wait, unless those, or
+    /// [`at_once`](Self::at_once), say otherwise, and lists the slowest.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let mut arguments = Arguments::from_args();
+        let (watch, mut arguments) = (Stopwatch::start(), Arguments::from_args());
         arguments.test_threads.get_or_insert(self.threads);
-        let conclusion = libtest_mimic::run(&arguments, self.tests);
+        let conclusion = turns::run(&arguments, self.tests);
         let mut durations = self.durations.lock().unwrap_or_else(PoisonError::into_inner);
         durations.sort_unstable_by(|one, other| other.cmp(one));
-        for (duration, name) in durations.iter().take(SLOWEST) {
+        let listed = std::env::var(SLOWEST.0)
+            .ok()
+            .and_then(|number| number.parse().ok());
+        for (duration, name) in durations.iter().take(listed.unwrap_or(SLOWEST.1)) {
             println!("{duration:7.1?} {name}");
         }
-        let failed = self.second.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, failure) in failed.iter() {
+        for (name, failure) in self.second.failed() {
             println!("failed beside others, then ran alone: {name}\n{failure}");
         }
         // Dropped here, on a thread that may enter the runtime, not at the end of the process.
         runtime().block_on(async move { drop(self.shared) });
+        if let Some(time) = processor_time() {
+            println!("{time:7.1?} of processors, in {:.1?}", watch.elapsed());
+        }
         conclusion.exit_code()
-    }
-}
-
-impl Second {
-    fn allowed() -> Self {
-        let number = env::var(SECOND_RUNS).ok().and_then(|number| number.parse().ok());
-        Self::new(number.unwrap_or(0))
-    }
-
-    fn new(left: usize) -> Self {
-        Self {
-            left: AtomicUsize::new(left),
-            alone: RwLock::default(),
-            failed: Mutex::default(),
-        }
-    }
-
-    /// Runs a test, and alone once more when it failed and that is allowed.
-    fn runs(&self, name: &str, run: impl Fn() -> Result<(), Failed>) -> Result<(), Failed> {
-        let beside = runtime().block_on(self.alone.read());
-        let Err(failed) = run() else {
-            return Ok(());
-        };
-        drop(beside);
-        let one_less = |left: usize| left.checked_sub(1);
-        if self.left.fetch_update(SeqCst, SeqCst, one_less).is_err() {
-            return Err(failed);
-        }
-        let failure = failed.message().unwrap_or("no message").to_owned();
-        let mut list = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push((name.to_owned(), failure));
-        drop(list);
-        let _alone = runtime().block_on(self.alone.write());
-        run()
     }
 }
 
@@ -186,6 +183,22 @@ impl<S> Shared<S> {
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+/// What the node has used, but for what runs still. Far below the time times the number of processors, more tests can run at
+/// once.
+fn processor_time() -> Option<Duration> {
+    // Of a program's children the init of the node gets those that outlive the program.
+    let ticks = ["self", "1"].map(|process| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // utime, stime, cutime and cstime, in hundredths of a second; before them is a name in parentheses (proc(5)).
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let ticks = fields.split(' ').skip(11).take(4).map(str::parse::<u64>);
+        ticks.sum::<Result<u64, _>>().ok()
+    });
+    Some(Duration::from_millis(
+        ticks.into_iter().sum::<Option<u64>>()? * 10,
+    ))
 }
 
 /// Shows the end of this log when the test of this thread fails.
@@ -219,37 +232,4 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without a message")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    /// A test that fails so many times, then passes; and how often it ran.
-    fn runs(second: &Second, fails: usize) -> (bool, usize) {
-        let ran = Cell::new(0);
-        let passed = second.runs("a test", || {
-            ran.set(ran.get() + 1);
-            if ran.get() <= fails {
-                return Err("too slow".into());
-            }
-            Ok(())
-        });
-        (passed.is_ok(), ran.get())
-    }
-
-    #[test]
-    fn a_test_that_fails_runs_once_more_where_that_is_allowed_and_is_listed() {
-        assert_eq!(runs(&Second::new(0), 1), (false, 1), "not allowed");
-        let second = Second::new(2);
-        assert_eq!(runs(&second, 0), (true, 1), "it did not fail");
-        assert_eq!(runs(&second, 1), (true, 2), "it fails once");
-        assert_eq!(runs(&second, 2), (false, 2), "it fails alone as well");
-        assert_eq!(runs(&second, 1), (false, 1), "two others have run");
-        let listed = second.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let one = ("a test".to_owned(), "too slow".to_owned());
-        assert_eq!(listed, [one.clone(), one]);
-    }
 }

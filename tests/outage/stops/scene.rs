@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::promotion;
 use super::servers::Servers;
-use crate::fixture::{POLICY, SOON, condition, secret};
+use crate::fixture::{POLICY, QUIET, SOON, condition, secret};
 use crate::pair::{TERMS, begins_to_lead};
 
 /// Fields that tell a time, a figure or a version, or that the API server chooses.
@@ -352,13 +352,7 @@ impl<'a> Scene<'a> {
 /// Waits until it knows what each server is like.
 async fn decides(operator: &Operator) -> Result<()> {
     wait::eventually("the first checks", SOON, || async {
-        let page = operator.http_get("/metrics").await?.body;
-        let checks = page
-            .lines()
-            .filter(|line| line.starts_with("distributary_checks_total{"));
-        let made: u64 = checks
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-            .sum();
+        let made = operator.checks("").await?;
         ensure!(made >= CHECKS, "{made} checks");
         anyhow::Ok(())
     })
@@ -377,18 +371,10 @@ impl Run {
     /// Waits until all is well, and the operator asks for nothing more.
     pub async fn done(&self, scene: &Scene<'_>, change: Change) -> Result<()> {
         scene.settled(change).await?;
-        wait::eventually("the operator to rest", SOON, || async {
-            let before = self.operator.counted().len();
-            wait::pass(
-                Duration::from_secs(2),
-                "that nothing is written is only seen by its absence",
-            )
-            .await;
-            let now = self.operator.counted().len();
-            ensure!(now == before, "{before} requests, two seconds later {now}");
-            anyhow::Ok(())
-        })
-        .await
+        let count = || anyhow::Ok(self.operator.counted().len());
+        wait::rest("the operator to ask for nothing", QUIET, SOON, count)
+            .await
+            .map(drop)
     }
 }
 

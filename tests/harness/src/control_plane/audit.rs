@@ -1,5 +1,13 @@
 //! What the API server was asked, and by whom.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
@@ -72,12 +80,13 @@ pub fn now() -> Timestamp {
 }
 
 impl ControlPlane {
-    /// Every request so far, in the order of the answers. An answer is logged before it is sent.
+    /// Every request so far, in the order of the answers, without those of the control plane's own programs. An answer is
+    /// logged before it is sent.
     ///
     /// # Errors
     /// When the log is not what the API server should write.
     pub fn audit(&self) -> Result<Vec<AuditEvent>> {
-        self.audit_of("")
+        self.audit_log.events(None)
     }
 
     /// Every request of one user, such as a [`service_account_user`](super::service_account_user); much faster than
@@ -86,17 +95,88 @@ impl ControlPlane {
     /// # Errors
     /// As [`audit`](Self::audit).
     pub fn audit_of(&self, user: &str) -> Result<Vec<AuditEvent>> {
-        let bytes = std::fs::read(&self.audit_log).context("read the audit log")?;
-        let text = String::from_utf8_lossy(&bytes);
-        // The last line may still be being written.
-        let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-        let lines = complete.lines().filter(|line| line.contains(user));
-        let events =
-            lines.map(|line| serde_json::from_str::<AuditEvent>(line).context("parse the audit log"));
-        events
-            .filter(|event| user.is_empty() || event.as_ref().map_or(true, |event| event.user == user))
-            .collect()
+        self.audit_log.events(Some(user))
     }
+}
+
+/// The log, which holds the requests of all tests: where in it those of each user are, so that nobody reads those of the
+/// others again.
+pub(super) struct AuditLog {
+    path: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// So many bytes, up to the end of a line.
+    bytes: u64,
+    /// By user, the lines that tell of a request of it.
+    lines: BTreeMap<String, Vec<Range<u64>>>,
+}
+
+impl AuditLog {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Of one user, or of all.
+    fn events(&self, user: Option<&str>) -> Result<Vec<AuditEvent>> {
+        let mut file = File::open(&self.path).context("open the audit log")?;
+        let mut lines = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.goes_on(&mut file).context("read the audit log")?;
+            match user {
+                Some(user) => seen.lines.get(user).cloned().unwrap_or_default(),
+                None => seen.lines.values().flatten().cloned().collect(),
+            }
+        };
+        lines.sort_unstable_by_key(|line| line.start);
+        lines.iter().map(|line| event(&file, line)).collect()
+    }
+}
+
+impl Seen {
+    /// Takes in what was written since.
+    fn goes_on(&mut self, file: &mut File) -> Result<()> {
+        let mut new = vec![];
+        file.seek(SeekFrom::Start(self.bytes))?;
+        file.read_to_end(&mut new)?;
+        // The last line may still be being written.
+        for line in new.split_inclusive(|byte| *byte == b'\n') {
+            let Some(text) = line.strip_suffix(b"\n") else {
+                break;
+            };
+            let start = self.bytes;
+            self.bytes += u64::try_from(line.len())?;
+            let end = start + u64::try_from(text.len())?;
+            let user = user_of(std::str::from_utf8(text)?);
+            self.lines.entry(user.to_owned()).or_default().push(start..end);
+        }
+        Ok(())
+    }
+}
+
+/// Who asked, without parsing the rest: the API server writes the user before anything that a client sent, other than its
+/// URI, in which a quotation mark is escaped.
+fn user_of(line: &str) -> &str {
+    let named = line.split_once(r#""user":{"username":""#);
+    named
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or("", |(user, _)| user)
+}
+
+fn event(file: &File, line: &Range<u64>) -> Result<AuditEvent> {
+    let mut text = vec![0; usize::try_from(line.end - line.start)?];
+    file.read_exact_at(&mut text, line.start)
+        .context("read the audit log")?;
+    serde_json::from_slice(&text).context("parse the audit log")
 }
 
 /// As the API server writes it: `audit.k8s.io/v1`.
@@ -153,5 +233,45 @@ impl From<Event> for AuditEvent {
             received: event.request_received_timestamp,
             request: event.request_object,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn line(user: &str, uri: &str) -> String {
+        let mut line = r#"{"kind":"Event","stage":"ResponseComplete","requestURI":"PATH","verb":"get","user":{"username":"WHO","groups":["a"]},"requestReceivedTimestamp":"2026-01-01T00:00:00Z"}"#
+            .replace("PATH", uri)
+            .replace("WHO", user);
+        line.push('\n');
+        line
+    }
+
+    #[test]
+    fn each_user_has_its_requests_in_order_and_a_line_counts_once_it_is_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = AuditLog::at(file.path().to_owned());
+        let write = |text: &str| file.as_file().write_all(text.as_bytes()).unwrap();
+        let uris = |user| {
+            let events = log.events(user).unwrap();
+            events.into_iter().map(|event| event.uri).collect::<Vec<_>>()
+        };
+        assert!(uris(Some("one")).is_empty());
+        let (first, second) = (line("two", "/b"), line("one", "/c"));
+        let (half, rest) = second.split_at(40);
+        write(&(line("one", "/a") + &first + half));
+        assert_eq!(uris(Some("one")), ["/a"]);
+        assert_eq!(uris(Some("two")), ["/b"]);
+        write(rest);
+        write(&line("one", r#"/d?name=\"user\":{\"username\":\"two\""#));
+        assert_eq!(uris(Some("one")).len(), 3);
+        assert_eq!(uris(Some("two")), ["/b"]);
+        assert_eq!(uris(Some("on")), [""; 0], "a user by half of its name");
+        let all = uris(None);
+        assert_eq!(all[..3], ["/a", "/b", "/c"]);
+        assert_eq!(all.len(), 4);
     }
 }

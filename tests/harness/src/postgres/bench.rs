@@ -9,6 +9,15 @@ use anyhow::{Context, Result};
 use super::{APP, DATABASE, PORT, PROGRAMS, Postgres};
 use crate::process::Daemon;
 
+/// The transactions that pgbench counted, once it has ended.
+#[must_use]
+pub fn processed(bench: &Daemon) -> Option<f64> {
+    let log = bench.log();
+    let mut lines = log.lines();
+    let line = lines.find(|line| line.contains("transactions actually processed"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 impl Postgres {
     /// Starts pgbench, which sends this statement, as `app`, until it is dropped; ten minutes at most. `arguments` are its
     /// own, such as `--client=12`.

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use futures::future::try_join_all;
 use nix::unistd::User;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -86,10 +87,10 @@ fn template_of(programs: &Path) -> Arc<OnceCell<PathBuf>> {
 }
 
 async fn copy(from: &Path, places: &[PathBuf]) -> Result<()> {
-    for place in places {
-        process::output(Command::new("cp").arg("-a").arg(from).arg(place)).await?;
-    }
-    Ok(())
+    let copies = places
+        .iter()
+        .map(|place| async move { process::output(Command::new("cp").arg("-a").arg(from).arg(place)).await });
+    try_join_all(copies).await.map(drop)
 }
 
 async fn make(maker: &Maker<'_>, data: &Path) -> Result<()> {
